@@ -24,7 +24,7 @@ from octosync.octomil import API_PATH, Connection, Octomil
 from octosync.octomil.transport import open_http
 from octosync.plan import GuardPolicy, PlanOptions
 from octosync.reconcile import ReviewedPlan, observe_and_review
-from octosync.server import Settings, running
+from octosync.server import ServerSettings, running_server
 
 _ROUNDS: Final = 3  # the fastest round counts, because disturbances only make a measurement longer
 _APP: Final = """\
@@ -95,7 +95,7 @@ def loading_again(folder: Path) -> None:
 def transports() -> None:
     """Compare requests through aiohttp's connections with those through httpx's own pool."""
     requests, at_once = 1000, 16
-    with running(Settings()) as plane:
+    with running_server(ServerSettings()) as plane:
         url = f"{plane.url}{API_PATH}{OPERATIONS['apps.list'].path}"
 
         async def through(client: httpx.AsyncClient) -> float:
@@ -117,7 +117,7 @@ def transports() -> None:
 def planning(folder: Path) -> None:
     """Compare a plan without changes for many apps with one for few: it should grow linearly."""
     few, many = 40, 400
-    with running(Settings()) as plane:
+    with running_server(ServerSettings()) as plane:
         small, few_seconds = _plan(plane.url, _write(folder, few))
         large, many_seconds = _plan(plane.url, _write(folder, many))
     requests = large.plan.requests_used / small.plan.requests_used

@@ -35,7 +35,7 @@ from typing import Final
 
 from docs.watching import UntrueDocumentError, Watch, while_patient
 
-from octosync.server import Settings, running
+from octosync.server import ServerSettings, running_server
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 INSTALLED: Final = Path(sys.executable).parent
@@ -189,7 +189,7 @@ def executed(text: str, folder: Path, commands: Path = INSTALLED) -> str:
 
 @contextmanager
 def _session(folder: Path, commands: Path) -> Iterator[_Session]:
-    with running(Settings()) as plane, ExitStack() as servers:
+    with running_server(ServerSettings()) as plane, ExitStack() as servers:
         yield _Session(folder, plane.url.removeprefix("http://"), servers, commands)
 
 

@@ -22,7 +22,7 @@ from octosync.model import App, Sensitivity, State
 from octosync.octomil import Octomil, RateOptions
 from octosync.plan import PlanOptions
 from octosync.reconcile import ReviewedPlan, apply_reviewed, observe_and_review
-from octosync.server import Settings, Token, create_app
+from octosync.server import ServerSettings, Token, create_app
 from octosync.state import Journal
 
 URL = "http://127.0.0.1:8787"
@@ -94,7 +94,7 @@ class Metered:
 async def metered(directory: Path, limit: int, **connection: Any) -> AsyncIterator[Metered]:
     """Open a control plane that allows `limit` requests a minute, with the client's pace set to it."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
-    settings = Settings(
+    settings = ServerSettings(
         tokens=(Token("us", KEY), Token("ana", TEAMMATE)),
         rate_limit=limit,
         clock=lambda: start + timedelta(seconds=virtual_clock()),

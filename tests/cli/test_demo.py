@@ -16,7 +16,7 @@ from tests.support.commands import started, stopped
 from octosync.cli import main
 from octosync.cli.commands.demo import as_typed, demo_runner, shipped_manifests
 from octosync.errors import ExitCode, Interrupted, OctosyncError
-from octosync.server import Settings, running
+from octosync.server import ServerSettings, running_server
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_what_the_demo_advises_works(
     assert (copy[:2], copy[3:]) == (["cp", "-r"], ["."])
     assert server == ["octosync", "server", "--seed", "demo"]
     subprocess.run(copy, cwd=tmp_path, check=True)
-    with running(Settings(seed="demo")) as plane:
+    with running_server(ServerSettings(seed="demo")) as plane:
         for _, *words in (plan, [*apply, "--yes"]):
             typed = [plane.url if word.startswith("http://") else word for word in words]
             ended = run_octosync(*typed, cwd=tmp_path)

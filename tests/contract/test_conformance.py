@@ -183,11 +183,11 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
         {"apps.get": ["mismatch: it answers nothing, and octosync reads an object"]},
     ),
     "the config is a list": (
-        lambda it: schema_in(it, "ConfigRequest").update(type="array"),
+        lambda it: schema_in(it, "InferenceConfigRequest").update(type="array"),
         {"apps.put_inference_config": ["mismatch: the body is array, and octosync sends an object"]},
     ),
     "the config has an envelope": (
-        lambda it: schema_in(it, "ConfigRequest").update(required=["config"]),
+        lambda it: schema_in(it, "InferenceConfigRequest").update(required=["config"]),
         {
             "apps.put_inference_config": [
                 "warning: it needs config; octosync sends the object that manifests declare, and nothing around it"

@@ -17,7 +17,7 @@ from octosync.contract import OPERATIONS
 from octosync.contract.openapi.schemas import parts_of
 from octosync.contract.requests import EXCHANGES, Sent, SentBootstrap
 from octosync.octomil import Octomil
-from octosync.server.middleware import operation_at
+from octosync.server.middleware import find_operation
 
 
 class _Recorder(httpx.AsyncBaseTransport):
@@ -56,7 +56,7 @@ def _held_to_the_table(requests: list[httpx.Request]) -> set[str]:
     """Check each request against its operation's exchange; return the operations' ids."""
     ids = set()
     for request in requests:
-        id_, _ = operation_at(request.method, request.url.path)
+        id_, _ = find_operation(request.method, request.url.path)
         assert id_ is not None
         exchange = EXCHANGES[id_]
         assert set(request.url.params) <= {*exchange.query, "org_id"}, id_

@@ -11,7 +11,7 @@ from docs.executing import ROOT
 from tests.support.commands import octosync
 
 from octosync.octomil import API_PATH
-from octosync.server import Settings, running
+from octosync.server import ServerSettings, running_server
 
 EXAMPLES = ROOT / "examples"
 
@@ -44,7 +44,7 @@ def test_the_examples_show_what_there_is() -> None:
 @pytest.fixture(scope="module")
 def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the API of a control plane with the demo's seed, to which the examples have been applied."""
-    with running(Settings(seed="demo")) as plane:
+    with running_server(ServerSettings(seed="demo")) as plane:
         command = ("apply", "-f", str(EXAMPLES / "manifests"), "--url", plane.url, "--rate", "0", "--yes")
         ended = octosync(*command, cwd=tmp_path_factory.mktemp("applied"))
         assert ended.returncode == 0, ended.stdout + ended.stderr

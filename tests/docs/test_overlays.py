@@ -13,7 +13,7 @@ from docs.executing import ROOT
 from tests.support.invoking import Desk
 from tests.support.kubectl import REQUIRED, kustomized, missing, needs_kubectl
 
-from octosync.server import Settings, running
+from octosync.server import ServerSettings, running_server
 
 EXAMPLES = ROOT / "examples"
 BASE = next(yaml.safe_load_all((EXAMPLES / "base" / "memo-pad.yaml").read_text(encoding="utf-8")))["spec"]
@@ -44,7 +44,7 @@ def _targets(spec: dict[str, Any]) -> set[tuple[str, str]]:
 def test_an_overlay_is_planned_from_a_pipe(overlay: str, desk: Desk) -> None:
     """`kubectl kustomize … | octosync plan -f -` plans the app with both slots and the child; applied, it plans to nothing."""
     rendered = kustomized(EXAMPLES / "overlays" / overlay)
-    with running(Settings()) as plane:
+    with running_server(ServerSettings()) as plane:
         remote = ("-f", "-", "--url", plane.url)
         planned = desk.octosync("plan", *remote, "-o", "json", stdin=rendered)
         assert planned.code == 0, planned.stderr

@@ -8,10 +8,10 @@ import httpx
 import pytest
 from tests.support.plane import Plane
 
-from octosync.server import Settings, running
+from octosync.server import ServerSettings, running_server
 
 
 @pytest.fixture
 def plane() -> Iterator[Plane]:
-    with running(Settings()) as server, httpx.Client(base_url=server.url) as http:
+    with running_server(ServerSettings()) as server, httpx.Client(base_url=server.url) as http:
         yield Plane(server.url, http)

@@ -13,7 +13,7 @@ from tests.support.sockets import answers, scripted
 from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
 
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, RateLimiter, RateOptions, read_org_events
-from octosync.server import Settings, running
+from octosync.server import ServerSettings, running_server
 
 DUE = 60.05
 
@@ -153,7 +153,7 @@ async def test_a_page_of_the_feed_is_one_request(events: int) -> None:
 
 async def test_a_control_plane_counts_what_both_views_send_as_one() -> None:
     """Foreground and background together stay within the limit, as the server counts: it never has to say 429."""
-    with running(Settings(rate_limit=6, rate_window_seconds=0.2)) as server:
+    with running_server(ServerSettings(rate_limit=6, rate_window_seconds=0.2)) as server:
         connection = connection_to(server.url, attempts=1)
         async with Octomil(connection, limiter=RateLimiter(6, window=0.2)) as client:
             calls = (

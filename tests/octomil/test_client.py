@@ -30,7 +30,7 @@ from octosync.octomil import (
     read_apps,
     retry_after,
 )
-from octosync.server import Settings, running
+from octosync.server import ServerSettings, running_server
 
 
 async def test_a_request_carries_the_key_the_org_and_its_parameters_and_nothing_else() -> None:
@@ -128,7 +128,7 @@ async def test_retries_are_not_logged_onto_the_screen(capfd: pytest.CaptureFixtu
 
 async def test_a_control_plane_with_the_same_limit_never_throttles_us() -> None:
     """As the server counts, in its own window and by its own clock, the limit is never exceeded."""
-    with running(Settings(rate_limit=5, rate_window_seconds=0.2)) as server:
+    with running_server(ServerSettings(rate_limit=5, rate_window_seconds=0.2)) as server:
         connection = connection_to(server.url, attempts=1)
         async with Octomil(connection, limiter=RateLimiter(5, window=0.2)) as client:
             await asyncio.gather(*(read_apps(client) for _ in range(18)))

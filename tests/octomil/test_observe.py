@@ -18,7 +18,7 @@ from octosync.contract import Contract
 from octosync.errors import CredentialRefused, Forbidden, RemoteError, Unavailable, Unreadable
 from octosync.model import App, InferenceConfig, Observation, Section, Slot, State, Suspension, Target
 from octosync.octomil import Connection, Octomil, RateOptions, observe
-from octosync.server import Settings, Token, running
+from octosync.server import ServerSettings, Token, running_server
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -176,7 +176,7 @@ async def test_an_app_that_goes_while_it_is_read_is_an_error(plane: Plane) -> No
 @pytest.mark.parametrize("count", [3, 8])
 async def test_a_refused_key_is_told_once(count: int) -> None:
     """401 is the same for every app: one error, no copies, and no storm of requests."""
-    with running(Settings(tokens=(Token("ana", "another-key"),))) as server:
+    with running_server(ServerSettings(tokens=(Token("ana", "another-key"),))) as server:
         async with client_of(server.url, concurrency=2) as client:
             with pytest.raises(CredentialRefused):
                 await observe(

@@ -18,7 +18,7 @@ from octosync.contract.requests import EXCHANGES
 from octosync.errors import CredentialRefused, OctosyncError, RemoteError
 from octosync.octomil import PROBED_BY_GET, Connection, Octomil, probe
 from octosync.octomil.probe import MAX_GETS
-from octosync.server import Settings, running
+from octosync.server import ServerSettings, running_server
 
 NOT_FOUND = {"error": {"code": "app_not_found", "message": "No such app"}}
 
@@ -26,7 +26,7 @@ NOT_FOUND = {"error": {"code": "app_not_found", "message": "No such app"}}
 @contextmanager
 def renamed(**changes: Any) -> Iterator[tuple[Plane, Renamed]]:
     """Run a control plane with an app in it, and whatever is called otherwise in front of it."""
-    with running(Settings()) as server, httpx.Client(base_url=server.url) as http:
+    with running_server(ServerSettings()) as server, httpx.Client(base_url=server.url) as http:
         plane = Plane(server.url, http)
         plane.app("a", "chat", target="com.a", config={"model": "m"})
         plane.catalog(good=1)

@@ -5,7 +5,7 @@ from tests.support.planes import client, ok, refused, served
 
 from octosync.contract import OPERATIONS, Access
 from octosync.errors import UsageError
-from octosync.server import DEMO_TOKENS, Settings, Token, create_app
+from octosync.server import DEMO_TOKENS, ServerSettings, Token, create_app
 from octosync.server.settings import DEFAULT_ORG_ID, SCOPES
 
 
@@ -36,7 +36,7 @@ def test_a_token_that_makes_no_sense_is_a_usage_error(text: str) -> None:
 
 def test_a_token_shows_no_secret() -> None:
     """Neither a token nor settings that hold it show the secret when printed."""
-    assert "s3cret" not in repr(Settings(tokens=(Token.parse("ana:s3cret"),)))
+    assert "s3cret" not in repr(ServerSettings(tokens=(Token.parse("ana:s3cret"),)))
 
 
 def test_without_a_known_key_there_is_no_answer() -> None:
@@ -103,4 +103,4 @@ def test_the_demos_devices_wait_for_their_targets() -> None:
 def test_an_unknown_seed_is_a_usage_error() -> None:
     """The only seed is `demo`."""
     with pytest.raises(UsageError):
-        create_app(Settings(seed="other"))
+        create_app(ServerSettings(seed="other"))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from tests.support.planes import JSON, Clock, Served, client, invalid_fields, ok, refused, served
 
-from octosync.server import Settings, create_app
+from octosync.server import ServerSettings, create_app
 from octosync.server.faults import ConnectionCut
 
 
@@ -31,7 +31,7 @@ def test_an_answer_is_lost_before_or_after_the_write(plane: Served, action: str,
 
 async def test_a_cut_is_seen_in_process_too() -> None:
     """Without a connection to close, an in-process client sees `ConnectionCut`, and half of a truncated answer."""
-    transport = httpx.ASGITransport(create_app(Settings()))
+    transport = httpx.ASGITransport(create_app(ServerSettings()))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as caller:
         rules = [{"operation": "apps.list", "action": action} for action in ("cut_after", "truncated")]
         ok(await caller.put("/_local/faults", json={"rules": rules}))

@@ -12,7 +12,7 @@ from tests.support.examples import examples
 from tests.support.planes import JSON, Served, client, invalid_fields, ok, refused, served
 
 from octosync.contract import OPERATIONS
-from octosync.server import Settings, Token, running
+from octosync.server import ServerSettings, Token, running_server
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +152,8 @@ def test_a_web_page_of_another_site_changes_nothing(plane: Served) -> None:
 
 def test_a_server_for_others_is_known_by_the_names_that_it_is_given() -> None:
     """Beyond loopback any address is one of its own, and of names only those it was told; keys stay asked for."""
-    for_others = Settings(tokens=(Token.parse("s"),), hosts=("plane.internal",))
-    with running(for_others, host="0.0.0.0") as plane, client("") as caller:  # noqa: S104  the point of the test
+    for_others = ServerSettings(tokens=(Token.parse("s"),), hosts=("plane.internal",))
+    with running_server(for_others, host="0.0.0.0") as plane, client("") as caller:  # noqa: S104  the point of the test
         url = f"http://127.0.0.1:{httpx.URL(plane.url).port}/api/v1/apps"
         key = {"Authorization": "Bearer s"}
         for host in ("plane.internal:8787", "203.0.113.9", "[2001:db8::1]:80", "localhost"):

@@ -7,7 +7,7 @@ import pytest
 from tests.support.fleets import SMALL
 from tests.support.planes import Served, invalid_fields, ok, refused
 
-from octosync.server import Settings, create_app
+from octosync.server import ServerSettings, create_app
 
 
 def test_the_log_tells_what_was_received(plane: Served) -> None:
@@ -67,7 +67,7 @@ def test_the_policy_is_replaced_whole(plane: Served) -> None:
 )
 async def test_controls_answer_callers_on_this_machine_only(client: Any, origin: str | None, status: int) -> None:
     """Another machine is refused, however it says it is called."""
-    app = create_app(Settings())
+    app = create_app(ServerSettings())
 
     async def from_client(scope: Any, receive: Any, send: Any) -> None:
         await app({**scope, "client": client}, receive, send)

@@ -9,7 +9,7 @@ from tests.support.planes import Served, ok
 
 from octosync.contract import OPERATIONS
 from octosync.server.app import HANDLERS
-from octosync.server.middleware import PREFIX, operation_at
+from octosync.server.middleware import PREFIX, find_operation
 
 
 def document_of(plane: Served) -> Any:
@@ -49,12 +49,12 @@ def test_a_request_is_matched_to_its_operation_by_the_table() -> None:
     """Each operation's own URL leads to it, with its parameters; a slug never shadows a fixed path."""
     values = {"slug": "a/b", "capability": "chat", "target_id": "tgt_1"}
     for operation in OPERATIONS.values():
-        id_, parameters = operation_at(operation.method, PREFIX + operation.url(values))
+        id_, parameters = find_operation(operation.method, PREFIX + operation.url(values))
         assert id_ == operation.id
         assert parameters.items() <= values.items()
-    assert operation_at("GET", "/apps") == (None, {})
-    assert operation_at("GET", f"{PREFIX}/apps/") == (None, {})
-    assert operation_at("TRACE", f"{PREFIX}/apps") == (None, {})
+    assert find_operation("GET", "/apps") == (None, {})
+    assert find_operation("GET", f"{PREFIX}/apps/") == (None, {})
+    assert find_operation("TRACE", f"{PREFIX}/apps") == (None, {})
 
 
 REFUSED: list[tuple[str, dict[str, str], Any]] = [

@@ -12,7 +12,7 @@ import pytest
 from tests.support.planes import client, ok, served
 
 from octosync.errors import ConfigError, OctosyncError, UsageError
-from octosync.server import Settings, Token, create_app, running, serve
+from octosync.server import ServerSettings, Token, create_app, running_server, serve
 
 
 def test_two_planes_run_side_by_side() -> None:
@@ -25,16 +25,16 @@ def test_two_planes_run_side_by_side() -> None:
 
 def test_a_stopped_plane_leaves_nothing_behind() -> None:
     """After the block there is no thread, and the port can be listened on again."""
-    with running(Settings()) as plane:
+    with running_server(ServerSettings()) as plane:
         port = httpx.URL(plane.url).port or 0
     assert not [thread for thread in threading.enumerate() if thread.name == "octosync-server"]
-    with running(Settings(), port=port):
+    with running_server(ServerSettings(), port=port):
         pass
 
 
 def test_it_serves_ipv6_too() -> None:
     """A bare IPv6 host gives a URL in brackets."""
-    with running(Settings(), host="::1") as plane, client(plane.url) as caller:
+    with running_server(ServerSettings(), host="::1") as plane, client(plane.url) as caller:
         assert plane.url.startswith("http://[::1]:")
         ok(caller.get("/api/v1/apps"))
 
@@ -69,7 +69,7 @@ def test_a_taken_port_is_an_error_that_says_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError) as caught:
-            serve(Settings(), "127.0.0.1", port)
+            serve(ServerSettings(), "127.0.0.1", port)
     assert str(port) in caught.value.message
     assert "--port" in caught.value.hints[0]
 
@@ -78,20 +78,20 @@ def test_a_taken_port_is_an_error_that_says_what_to_do() -> None:
 def test_an_address_that_is_none_is_an_error(host: str, port: int) -> None:
     """A host that can't be resolved and a port out of range are errors of ours."""
     with pytest.raises(OctosyncError):
-        serve(Settings(tokens=(Token.parse("s"),)), host, port)
+        serve(ServerSettings(tokens=(Token.parse("s"),)), host, port)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "example.com"])  # noqa: S104  what is refused
 def test_beyond_loopback_tokens_are_needed(host: str) -> None:
     """Without tokens, and with the demo's public keys, it stays on this machine."""
-    for settings in (Settings(), Settings(seed="demo", tokens=(Token.parse("s"),))):
+    for settings in (ServerSettings(), ServerSettings(seed="demo", tokens=(Token.parse("s"),))):
         with pytest.raises(UsageError):
             serve(settings, host, 0)
 
 
 def test_with_tokens_it_may_listen_on_every_address() -> None:
     """A host beyond loopback is served once there is a key."""
-    with running(Settings(tokens=(Token.parse("s"),)), host="0.0.0.0") as plane:  # noqa: S104  the point of the test
+    with running_server(ServerSettings(tokens=(Token.parse("s"),)), host="0.0.0.0") as plane:  # noqa: S104  the point of the test
         port = httpx.URL(plane.url).port
         with client(f"http://127.0.0.1:{port}", "s") as caller:
             ok(caller.get("/api/v1/apps"))
@@ -107,7 +107,7 @@ def test_serve_returns_on_a_signal(number: signal.Signals, tmp_path: Path) -> No
         signal.raise_signal(number)
 
     for _ in range(2):
-        serve(Settings(db=tmp_path / "plane.db"), "localhost", 0, on_ready=stop)
+        serve(ServerSettings(db=tmp_path / "plane.db"), "localhost", 0, on_ready=stop)
     assert len(urls) == 2
     assert all(url.startswith("http://127.0.0.1:") for url in urls)
 
@@ -123,7 +123,7 @@ async def test_it_can_be_mounted_by_any_asgi_server() -> None:
     async def send(message: Any) -> None:
         sent.append(message["type"])
 
-    await create_app(Settings())({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+    await create_app(ServerSettings())({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
@@ -141,7 +141,7 @@ async def test_a_failure_while_sending_is_the_servers_to_handle(caplog: pytest.L
         raise OSError(message["type"])
 
     with pytest.raises(OSError, match=r"http\.response\.start"):
-        await create_app(Settings())(scope, receive, send)
+        await create_app(ServerSettings())(scope, receive, send)
     assert "failed" in caplog.text
 
 
@@ -160,7 +160,7 @@ async def test_a_client_that_goes_in_the_midst_of_its_body_is_no_failure(caplog:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    app = create_app(Settings())
+    app = create_app(ServerSettings())
     await app(scope, receive, send)
     assert not sent
     assert not caplog.records
@@ -169,7 +169,7 @@ async def test_a_client_that_goes_in_the_midst_of_its_body_is_no_failure(caplog:
 
 async def test_a_crash_is_a_500_with_a_request_id(caplog: pytest.LogCaptureFixture) -> None:
     """Should the plane itself fail, the answer is an error in the usual shape, and the log has the reason."""
-    app = create_app(Settings())
+    app = create_app(ServerSettings())
     app.state.plane.store.close()
     with caplog.at_level(logging.ERROR, "octosync.server"):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as caller:

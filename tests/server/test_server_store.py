@@ -9,7 +9,7 @@ from tests.support.fleets import LARGE, SMALL, post, with_fleet
 from tests.support.planes import Clock, Served, ok, served
 
 from octosync.errors import ConfigError
-from octosync.server import Settings, create_app
+from octosync.server import ServerSettings, create_app
 
 PATHS = (
     "/apps?include_archived=true", "/apps/demo/targets", "/apps/demo/slots", "/apps/demo/inference-config",
@@ -81,7 +81,7 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(ConfigError) as caught:
-        create_app(Settings(db=path))
+        create_app(ServerSettings(db=path))
     assert caught.value.reference == "database-version"
     assert "99" in caught.value.message
     assert caught.value.hints
@@ -97,7 +97,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     text.write_text("not a database at all, but long enough to be looked at as one " * 40)
     for file, reference in ((path, "database-foreign"), (text, "database-unusable"), (tmp_path, "database-unusable")):
         with pytest.raises(ConfigError) as caught:
-            create_app(Settings(db=file))
+            create_app(ServerSettings(db=file))
         assert caught.value.reference == reference
         assert str(file) in caught.value.message
     assert text.read_text().startswith("not a database")
@@ -119,5 +119,5 @@ def test_a_database_is_for_its_owner_only(tmp_path: Path) -> None:
 def test_a_file_is_served_once_at_a_time(tmp_path: Path) -> None:
     """A second server on the same file is refused while the first runs."""
     with served(db=tmp_path / "plane.db"), pytest.raises(ConfigError) as caught:
-        create_app(Settings(db=tmp_path / "plane.db"))
+        create_app(ServerSettings(db=tmp_path / "plane.db"))
     assert caught.value.reference == "database-in-use"

@@ -11,9 +11,9 @@ from tests.soak.children import resident_megabytes, say
 from tests.soak.keys import TEAMMATE, TEAMMATES_KEY
 from tests.support.controllers import FastClock
 
-from octosync.server import Settings, Token, running
+from octosync.server import ServerSettings, Token, running_server
 from octosync.server.errors import ApiError
-from octosync.server.limits import Received, RequestsLog, SlidingWindows
+from octosync.server.limits import LoggedRequest, RequestsLog, SlidingWindows
 
 WINDOW = 60.0
 
@@ -25,9 +25,9 @@ class Arrivals(RequestsLog):
         super().__init__()
         self._clock = clock
         self._teammate = teammate
-        self._all: list[tuple[float, Received]] = []
+        self._all: list[tuple[float, LoggedRequest]] = []
 
-    def add(self, received: Received) -> None:
+    def add(self, received: LoggedRequest) -> None:
         """Append a request as it arrives."""
         super().add(received)
         self._all.append((self._clock(), received))
@@ -70,8 +70,8 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     clock = FastClock(asked["speed"], asked["began"])
     keys = tuple(map(Token.parse, asked["keys"]))
-    with running(
-        Settings(clock=clock.now, tokens=keys, rate_limit=asked["limit"], rate_window_seconds=WINDOW)
+    with running_server(
+        ServerSettings(clock=clock.now, tokens=keys, rate_limit=asked["limit"], rate_window_seconds=WINDOW)
     ) as plane:
         state = plane.app.state.plane
         state.log = arrivals = Arrivals(clock.monotonic, TEAMMATE)

@@ -23,8 +23,7 @@ from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.model import NotifyEvent
 from octosync.octomil import Octomil, RateOptions
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
-from octosync.server import Settings as PlaneSettings
-from octosync.server import running
+from octosync.server import ServerSettings, running_server
 from octosync.state import Journal
 from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.log import Log, LogFormat
@@ -89,7 +88,7 @@ class FastClock:
 def plane_at(clock: FastClock, **settings: Any) -> Iterator[Plane]:
     """Run a control plane that lives in a clock's time."""
     with (
-        running(PlaneSettings(clock=clock.now, **settings)) as plane,
+        running_server(ServerSettings(clock=clock.now, **settings)) as plane,
         httpx.Client(base_url=plane.url, trust_env=False, timeout=30) as http,
     ):
         yield Plane(plane.url, http)

@@ -9,12 +9,12 @@ from typing import Any
 from octosync.contract import Contract
 from octosync.contract.openapi import Compared, Conformance, compare_with, read_document
 from octosync.octomil import API_PATH
-from octosync.server import Settings, create_app
+from octosync.server import ServerSettings, create_app
 
 
 @cache
 def _text() -> str:
-    return json.dumps(create_app(Settings()).openapi())
+    return json.dumps(create_app(ServerSettings()).openapi())
 
 
 def own_document() -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from octosync.server import Running, Settings, running
+from octosync.server import RunningServer, ServerSettings, running_server
 
 JSON = {"Content-Type": "application/json"}
 
@@ -34,7 +34,7 @@ class Clock:
 class Served:
     """A control plane that answers: `api` speaks below `/api/v1`, `local` below `/_local`."""
 
-    running: Running
+    running: RunningServer
     api: httpx.Client
     local: httpx.Client
 
@@ -78,7 +78,7 @@ def served(token: str | None = None, **settings: Any) -> Iterator[Served]:
     """Run a control plane with a clock that stands still, and clients that use `token`."""
     settings.setdefault("clock", Clock())
     with ExitStack() as stack:
-        plane = stack.enter_context(running(Settings(**settings)))
+        plane = stack.enter_context(running_server(ServerSettings(**settings)))
         api = stack.enter_context(client(f"{plane.url}/api/v1", token))
         local = stack.enter_context(client(f"{plane.url}/_local"))
         yield Served(plane, api, local)

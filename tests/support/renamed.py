@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from octosync.server import Running
+from octosync.server import RunningServer
 
 Rename = Callable[[Any], Any]
 
@@ -63,7 +63,7 @@ async def _answer(send: Any, status: int, body: Any) -> None:
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
-def rename(running: Running, **changes: Any) -> Renamed:
+def rename(running: RunningServer, **changes: Any) -> Renamed:
     """Put it in front of a control plane that runs."""
     there = Renamed(running.app.middleware_stack, **changes)
     running.app.middleware_stack = there

@@ -20,7 +20,7 @@ from octosync.model import App, JournalledAction, JournalledRun, Sensitivity, St
 from octosync.octomil import Octomil, RateOptions
 from octosync.plan import ALL, GuardPolicy, PlanOptions
 from octosync.reconcile import ReviewedPlan, apply_reviewed, observe_and_review
-from octosync.server import Settings, running
+from octosync.server import ServerSettings, running_server
 from octosync.state import Journal, JournalReader
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -182,7 +182,7 @@ _OF_THE_CONTROL_PLANE = {"id", "app_id", "created_at", "updated_at"}
 @contextmanager
 def open_site(directory: Path) -> Iterator[Site]:
     """Run a control plane of its own for a site whose journal is in a directory."""
-    with running(Settings()) as server, httpx.Client(base_url=server.url, verify=False) as http:  # noqa: S501  loopback
+    with running_server(ServerSettings()) as server, httpx.Client(base_url=server.url, verify=False) as http:  # noqa: S501  loopback
         yield Site(Plane(server.url, http), directory / "state.db")
 
 

@@ -5,7 +5,7 @@ the client only in `contract`; its routes are built from that table.
 """
 
 from octosync.server.app import DEMO_TOKENS, create_app
-from octosync.server.serve import Running, running, serve
-from octosync.server.settings import Settings, Token
+from octosync.server.serve import RunningServer, running_server, serve
+from octosync.server.settings import ServerSettings, Token
 
-__all__ = ["DEMO_TOKENS", "Running", "Settings", "Token", "create_app", "running", "serve"]
+__all__ = ["DEMO_TOKENS", "RunningServer", "ServerSettings", "Token", "create_app", "running_server", "serve"]

@@ -41,12 +41,12 @@ from octosync.server.handlers import (
     targets,
 )
 from octosync.server.handlers.deployments import advance
-from octosync.server.handlers.handler import ANONYMOUS, Actor, Call, Handler, NoBody
-from octosync.server.middleware import PREFIX, Exchange, Layer, authorise, error_response, key_of
+from octosync.server.handlers.handler import ANONYMOUS, Call, Caller, Handler, NoBody
+from octosync.server.middleware import PREFIX, RequestContext, ServerMiddleware, authorise, error_response, find_key
 from octosync.server.plane import Plane
-from octosync.server.settings import Settings, Token
+from octosync.server.settings import ServerSettings, Token
 from octosync.server.store import Store, to_json
-from octosync.server.validation import parse_json, read_body, validated
+from octosync.server.validation import parse_json, read_body, validate_body
 
 # Not secrets: they open nothing but a control plane that was started with the demo's seed.
 DEMO_TOKENS: Final = (Token("ana", "demo-key-ana"), Token("ben", "demo-key-ben"))
@@ -83,7 +83,7 @@ HANDLERS: Mapping[str, Handler[Any]] = MappingProxyType(
 )
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: ServerSettings) -> FastAPI:
     """Build a control plane. Raises `ConfigError` where its database can't be used, `UsageError` for an unknown seed.
 
     The database is closed when the application is collected, or by `app.state.plane.store.close()`.
@@ -99,7 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.plane = plane
     weakref.finalize(app, plane.store.close)
-    app.add_middleware(Layer, plane=plane)
+    app.add_middleware(ServerMiddleware, plane=plane)
     app.add_exception_handler(405, _method_not_allowed)
     app.openapi = partial(openapi.document, app, HANDLERS.values())  # type: ignore[method-assign]  # FastAPI's documented way
     return app
@@ -130,8 +130,8 @@ def _routes() -> tuple[APIRoute, ...]:
                 name=operation.id,
                 summary=operation.summary,
                 status_code=handler.status,
-                response_model=handler.answer,
-                openapi_extra=openapi.extra_of(handler),
+                response_model=handler.response,
+                openapi_extra=openapi.openapi_extra(handler),
             )
             for operation, handler in operations
         ),
@@ -142,7 +142,7 @@ def _routes() -> tuple[APIRoute, ...]:
     )
 
 
-def _plane(settings: Settings) -> Plane:
+def _plane(settings: ServerSettings) -> Plane:
     if settings.seed not in {None, "demo"}:
         raise UsageError("unknown-seed", f"there is no seed {settings.seed!r}", hints=("Seeds: demo",))
     store = Store(settings)
@@ -159,15 +159,15 @@ def _operation(handler: Handler[Any]) -> Endpoint:
 
     async def endpoint(request: Request) -> Response:
         plane: Plane = request.app.state.plane
-        exchange: Exchange = request.scope["octosync"]
+        context: RequestContext = request.scope["octosync"]
         try:
-            key = key_of(plane, request.headers.get("authorization"))
-            exchange.received.key = key.name if key else None
+            key = find_key(plane, request.headers.get("authorization"))
+            context.logged.key = key.name if key else None
             plane.windows.admit(key.secret if key else "", plane.store.now().timestamp())
             actor = authorise(plane.settings, key, handler.operation, request.query_params)
-            return await _answer(plane, handler, request, actor)
+            return await _respond(plane, handler, request, actor)
         except ApiError as error:
-            return error_response(error, exchange.request_id)
+            return error_response(error, context.request_id)
 
     return endpoint
 
@@ -176,23 +176,23 @@ def _control(handler: Handler[Any]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         try:
             local.check_caller(request)
-            return await _answer(request.app.state.plane, handler, request, ANONYMOUS)
+            return await _respond(request.app.state.plane, handler, request, ANONYMOUS)
         except ApiError as error:
             return error_response(error, request.scope["octosync"].request_id)
 
     return endpoint
 
 
-async def _answer(plane: Plane, handler: Handler[Any], request: Request, actor: Actor) -> Response:
+async def _respond(plane: Plane, handler: Handler[Any], request: Request, actor: Caller) -> Response:
     body = NoBody()
     if handler.body is not NoBody:
         raw = await read_body(request)
         empty = handler.body_optional and not raw
         value = {} if empty else parse_json(raw, request.headers.get("content-type"))
-        body = validated(handler.body, value)
+        body = validate_body(handler.body, value)
     advance(plane)
     with plane.store.transaction():
-        answer = handler.run(Call(plane, actor, request.path_params, request.query_params), body)
+        response = handler.run(Call(plane, actor, request.path_params, request.query_params), body)
     if handler.status == 204:
         return Response(status_code=204)
-    return Response(to_json(answer).encode(), handler.status, media_type="application/json")
+    return Response(to_json(response).encode(), handler.status, media_type="application/json")

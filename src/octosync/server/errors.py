@@ -40,7 +40,7 @@ class ApiError(Exception):
 
 def app_not_found(slug: str) -> ApiError:
     """404: no app of the org has this slug."""
-    return ApiError(404, ErrorCode.APP_NOT_FOUND, f"No app has the slug {_shown(slug)}", details={"app_slug": slug})
+    return ApiError(404, ErrorCode.APP_NOT_FOUND, f"No app has the slug {_quoted(slug)}", details={"app_slug": slug})
 
 
 def archived(slug: str, archived_at: str) -> ApiError:
@@ -48,7 +48,7 @@ def archived(slug: str, archived_at: str) -> ApiError:
     return ApiError(
         409,
         ErrorCode.CONFLICT,
-        f"App {_shown(slug)} is archived and can't be changed",
+        f"App {_quoted(slug)} is archived and can't be changed",
         details={"app_slug": slug, "archived_at": archived_at},
     )
 
@@ -63,7 +63,7 @@ def not_configured(slug: str, capability: str) -> ApiError:
     return ApiError(
         404,
         ErrorCode.CAPABILITY_NOT_CONFIGURED,
-        f"App {_shown(slug)} has no slot for {_shown(capability)}",
+        f"App {_quoted(slug)} has no slot for {_quoted(capability)}",
         details={"app_slug": slug, "capability": capability},
     )
 
@@ -75,5 +75,5 @@ def invalid(*problems: tuple[str, str]) -> ApiError:
     return ApiError(422, ErrorCode.VALIDATION_ERROR, f"{field}: {message}", details=details)
 
 
-def _shown(name: str) -> str:
+def _quoted(name: str) -> str:
     return f"'{name[:80]}'"

@@ -102,7 +102,7 @@ class ConnectionCut(Exception):
 
 
 @dataclass(slots=True)
-class _Armed:
+class _RuleState:
     rule: FaultRule
     passed: int = 0
     acted: int = 0
@@ -113,7 +113,7 @@ class Faults:
     """The rules in force, in order, and the open connections by their peer's address, so that one can be cut."""
 
     connections: dict[tuple[str, int], asyncio.Transport] = field(default_factory=dict)
-    _armed: list[_Armed] = field(default_factory=list)
+    _states: list[_RuleState] = field(default_factory=list)
 
     async def cut(self, scope: Scope, receive: Receive) -> bool:
         """Close the connection of a request without an answer; return False if it has none."""
@@ -126,37 +126,37 @@ class Faults:
 
     def replace(self, rules: list[FaultRule]) -> None:
         """Put other rules in force, none of them used yet."""
-        self._armed = [_Armed(rule) for rule in rules]
+        self._states = [_RuleState(rule) for rule in rules]
 
     def to_json(self) -> list[JsonValue]:
         """Return the rules as they were given, with how often each has `acted`."""
-        return [{**armed.rule.model_dump(exclude_unset=True), "acted": armed.acted} for armed in self._armed]
+        return [{**state.rule.model_dump(exclude_unset=True), "acted": state.acted} for state in self._states]
 
     def take(self, operation: str, slug: str | None) -> FaultRule | None:
         """Find the rule that acts on this request, and count it."""
-        for armed in self._armed:
-            rule = armed.rule
+        for state in self._states:
+            rule = state.rule
             if rule.operation not in {"*", operation} or (rule.slug is not None and rule.slug != slug):
                 continue
-            if rule.times is not None and armed.acted >= rule.times:
+            if rule.times is not None and state.acted >= rule.times:
                 continue
-            if armed.passed < rule.skip:
-                armed.passed += 1
+            if state.passed < rule.skip:
+                state.passed += 1
                 continue
-            armed.acted += 1
+            state.acted += 1
             return rule
         return None
 
 
 @dataclass(slots=True)
-class _Answer:
+class _CapturedResponse:
     """An answer that was caught on its way out."""
 
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytes = b""
 
-    async def catch(self, message: Message) -> None:
+    async def capture(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status, self.headers = message["status"], list(message["headers"])
         else:
@@ -184,13 +184,15 @@ class Injection:
         elif rule.action == "drop_field":
             await app(scope, await _without(rule.field, receive), send)
         elif rule.is_before:
-            await self._answer_instead(None, scope, receive, send)
+            await self._respond_instead(None, scope, receive, send)
         else:
-            answer = _Answer()
-            await app(scope, receive, answer.catch)
-            await self._answer_instead(answer, scope, receive, send)
+            response = _CapturedResponse()
+            await app(scope, receive, response.capture)
+            await self._respond_instead(response, scope, receive, send)
 
-    async def _answer_instead(self, true: _Answer | None, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _respond_instead(
+        self, true: _CapturedResponse | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         match self.rule.action:
             case "cut" | "cut_before" | "cut_after":
                 await self._cut(scope, receive)
@@ -205,7 +207,7 @@ class Injection:
         if not await self.faults.cut(scope, receive):
             raise ConnectionCut("the answer is lost: a fault that was asked for")
 
-    async def _truncate(self, true: _Answer, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _truncate(self, true: _CapturedResponse, scope: Scope, receive: Receive, send: Send) -> None:
         connection = self.faults.connections.get(tuple(scope.get("client") or ("", 0)))
         await send({"type": "http.response.start", "status": true.status, "headers": true.headers})
         half = true.body[: len(true.body) // 2]
@@ -214,7 +216,7 @@ class Injection:
             connection.close()  # what was written goes out first
             await _until_closed(receive)
 
-    def _edited(self, true: _Answer) -> Response:
+    def _edited(self, true: _CapturedResponse) -> Response:
         body = from_json(true.body.decode() or "null")
         match self.rule.action:
             case "bare_list" if isinstance(body, dict):

@@ -45,7 +45,7 @@ _KEPT = 100_000  # the oldest go first
 
 
 @dataclass(slots=True)
-class Received:
+class LoggedRequest:
     """One request. `status` is None until it is answered, and stays None where no answer was sent."""
 
     method: str
@@ -71,11 +71,11 @@ class RequestsLog:
     """The last 100,000 requests."""
 
     def __init__(self) -> None:
-        self._received: deque[Received] = deque(maxlen=_KEPT)
+        self._received: deque[LoggedRequest] = deque(maxlen=_KEPT)
 
-    def add(self, received: Received) -> None:
+    def add(self, logged: LoggedRequest) -> None:
         """Append a request as it arrives."""
-        self._received.append(received)
+        self._received.append(logged)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -83,4 +83,4 @@ class RequestsLog:
 
     def to_json(self) -> list[JsonValue]:
         """Return the log, oldest first."""
-        return [received.to_json() for received in self._received]
+        return [logged.to_json() for logged in self._received]

@@ -33,10 +33,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from octosync.contract import OPERATIONS, Access, ErrorCode
 from octosync.server.errors import ApiError
 from octosync.server.faults import ConnectionCut, Injection
-from octosync.server.handlers.handler import ANONYMOUS, Actor
-from octosync.server.limits import Received
+from octosync.server.handlers.handler import ANONYMOUS, Caller
+from octosync.server.limits import LoggedRequest
 from octosync.server.plane import Plane
-from octosync.server.settings import READ_SCOPE, WRITE_SCOPE, Settings, Token
+from octosync.server.settings import READ_SCOPE, WRITE_SCOPE, ServerSettings, Token
 from octosync.server.store import to_json
 
 PREFIX = "/api/v1"
@@ -54,7 +54,7 @@ def _by_shape() -> Mapping[tuple[str, int], list[tuple[str, list[str]]]]:
 _TABLE = _by_shape()
 
 
-def operation_at(method: str, path: str) -> tuple[str | None, Mapping[str, str]]:
+def find_operation(method: str, path: str) -> tuple[str | None, Mapping[str, str]]:
     """Find the operation and its path parameters; (None, {}) for a path that is no operation's."""
     if not path.startswith(f"{PREFIX}/"):
         return None, {}
@@ -74,7 +74,7 @@ def operation_at(method: str, path: str) -> tuple[str | None, Mapping[str, str]]
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104  recognised, not bound
 
 
-class Guard:
+class HostGuard:
     """Knows by which names the server is addressed: this machine's own, and `hosts`.
 
     Where `hosts` has an address that stands for all of them, any IP address is one: only a name can be rebound.
@@ -135,11 +135,11 @@ _logger = logging.getLogger("octosync.server")
 
 
 @dataclass(slots=True)
-class Exchange:
+class RequestContext:
     """One request and its line in the log; found in the scope under `octosync`."""
 
     request_id: str
-    received: Received
+    logged: LoggedRequest
 
 
 def error_response(error: ApiError, request_id: str) -> Response:
@@ -149,13 +149,13 @@ def error_response(error: ApiError, request_id: str) -> Response:
     )
 
 
-class Layer:
+class ServerMiddleware:
     """ASGI middleware around everything."""
 
     def __init__(self, app: ASGIApp, plane: Plane) -> None:
         self._app = app
         self._plane = plane
-        self._guard = Guard(plane.settings.hosts)
+        self._guard = HostGuard(plane.settings.hosts)
         self._count = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -163,60 +163,60 @@ class Layer:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = scope["octosync"] = self._begin(scope)
+        context = scope["octosync"] = self._begin(scope)
 
-        async def tagged(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                exchange.received.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", exchange.request_id.encode())]
+                context.logged.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", context.request_id.encode())]
             await send(message)
 
         try:
             self._guard.check(Headers(scope=scope))
-            injection = self._injection(scope, exchange)
+            injection = self._injection(scope, context)
             if injection is None:
-                await self._app(scope, receive, tagged)
+                await self._app(scope, receive, send_with_id)
             else:
-                await injection(self._app, scope, receive, tagged)
+                await injection(self._app, scope, receive, send_with_id)
         except ApiError as refused:
-            await error_response(refused, exchange.request_id)(scope, receive, tagged)
+            await error_response(refused, context.request_id)(scope, receive, send_with_id)
         except ConnectionCut:
             raise
         except ClientDisconnect:
             return  # in the midst of its body: nothing was carried out, and nobody waits for an answer
         except Exception:
-            _logger.exception("%s: %s %s failed", exchange.request_id, scope["method"], scope["path"])
-            if exchange.received.status is not None:
+            _logger.exception("%s: %s %s failed", context.request_id, scope["method"], scope["path"])
+            if context.logged.status is not None:
                 raise
             crash = ApiError(500, "internal_error", "The control plane failed; its log has the reason")
-            await error_response(crash, exchange.request_id)(scope, receive, tagged)
+            await error_response(crash, context.request_id)(scope, receive, send_with_id)
 
-    def _begin(self, scope: Scope) -> Exchange:
+    def _begin(self, scope: Scope) -> RequestContext:
         plane = self._plane
         self._count += 1
         request_id = f"req_{plane.store.boot:04x}{self._count:08x}"
-        path = _path(scope)
+        path = _raw_path(scope)
         query = scope["query_string"].decode("latin-1")
-        operation, _ = operation_at(scope["method"], path)
-        received = Received(scope["method"], f"{path}?{query}" if query else path, request_id, operation)
+        operation, _ = find_operation(scope["method"], path)
+        logged = LoggedRequest(scope["method"], f"{path}?{query}" if query else path, request_id, operation)
         if path.startswith(f"{PREFIX}/"):
-            plane.log.add(received)
-        return Exchange(request_id, received)
+            plane.log.add(logged)
+        return RequestContext(request_id, logged)
 
-    def _injection(self, scope: Scope, exchange: Exchange) -> Injection | None:
+    def _injection(self, scope: Scope, context: RequestContext) -> Injection | None:
         plane = self._plane
-        operation, parameters = operation_at(scope["method"], _path(scope))
+        operation, parameters = find_operation(scope["method"], _raw_path(scope))
         rule = None if operation is None else plane.faults.take(operation, parameters.get("slug"))
-        return None if rule is None else Injection(rule, plane.faults, plane.store, exchange.request_id)
+        return None if rule is None else Injection(rule, plane.faults, plane.store, context.request_id)
 
 
-def _path(scope: Scope) -> str:
+def _raw_path(scope: Scope) -> str:
     """Return the path as it was sent, still percent-encoded."""
     path: bytes = scope.get("raw_path", scope["path"].encode())
     return path.decode("latin-1")
 
 
-def key_of(plane: Plane, authorization: str | None) -> Token | None:
+def find_key(plane: Plane, authorization: str | None) -> Token | None:
     """Find the caller's key; None where the server has no tokens and the caller none that it knows. Raises 401."""
     scheme, _, secret = (authorization or "").partition(" ")
     offered = secret.strip().encode("utf-8", "surrogateescape")
@@ -232,7 +232,7 @@ def key_of(plane: Plane, authorization: str | None) -> Token | None:
     return None
 
 
-def authorise(settings: Settings, key: Token | None, operation: str, query: Mapping[str, str]) -> Actor:
+def authorise(settings: ServerSettings, key: Token | None, operation: str, query: Mapping[str, str]) -> Caller:
     """Check the key's scopes and the org. Raises 403 `insufficient_scope` or `missing_org_context`."""
     if key is not None:
         needed = READ_SCOPE if OPERATIONS[operation].access is Access.READ else WRITE_SCOPE
@@ -245,4 +245,4 @@ def authorise(settings: Settings, key: Token | None, operation: str, query: Mapp
             )
     if query.get("org_id", settings.org_id) != settings.org_id:
         raise ApiError(403, ErrorCode.MISSING_ORG_CONTEXT, "The key belongs to another org than org_id names")
-    return ANONYMOUS if key is None else Actor("api_key", key.name, key.name)
+    return ANONYMOUS if key is None else Caller("api_key", key.name, key.name)

@@ -13,7 +13,7 @@ from octosync.contract import PLATFORMS
 from octosync.server import response_models
 from octosync.server.handlers.handler import Handler, NoBody
 from octosync.server.handlers.slots import CAPABILITY_PATTERN
-from octosync.server.plane import OrgPolicy, allowed
+from octosync.server.plane import OrgPolicy, org_policy
 
 # What the server refuses everywhere: control characters other than tab and line breaks, half a surrogate pair.
 _CLEAN = {"pattern": "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$"}
@@ -29,7 +29,7 @@ _QUERY: Mapping[str, Mapping[str, Any]] = {
 _PATH: Mapping[str, Mapping[str, Any]] = {"capability": {"type": "string", "pattern": f"^{CAPABILITY_PATTERN}$"}}
 
 
-def extra_of(handler: Handler[Any]) -> dict[str, Any]:
+def openapi_extra(handler: Handler[Any]) -> dict[str, Any]:
     """Return an operation's parameters, request body and error answer, for FastAPI's `openapi_extra`."""
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": _PATH.get(name, {"type": "string"})}
@@ -46,25 +46,25 @@ def extra_of(handler: Handler[Any]) -> dict[str, Any]:
         extra["requestBody"] = {
             "description": _JSON_BODY,
             "required": not handler.body_optional,
-            "content": _json(f"{handler.body.__name__}Request"),
+            "content": _json(handler.body.__name__),
         }
     return extra
 
 
 def document(app: FastAPI, handlers: Iterable[Handler[Any]]) -> dict[str, Any]:
     """Return FastAPI's document with the schemas of the request bodies and of errors added, as the org's rules are now."""
-    policy = allowed(app.state.plane.store)
-    shown = FastAPI.openapi(app)
-    components = shown.setdefault("components", {})
+    policy = org_policy(app.state.plane.store)
+    spec = FastAPI.openapi(app)
+    components = spec.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for body in dict.fromkeys(handler.body for handler in handlers if handler.body is not NoBody):
-        _, definitions = models_json_schema([(body, "validation")], ref_template=_REF.format(model="{model}Request"))
-        schemas.update({f"{name}Request": _refusing(schema, policy) for name, schema in definitions["$defs"].items()})
-    schemas["JsonValueRequest"] = _ANY_JSON
+        _, definitions = models_json_schema([(body, "validation")], ref_template=_REF)
+        schemas.update({name: _with_server_rules(schema, policy) for name, schema in definitions["$defs"].items()})
+    schemas["JsonValue"] = _ANY_JSON
     _, definitions = models_json_schema([(response_models.Error, "serialization")], ref_template=_REF)
     schemas.update(definitions["$defs"])
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
-    return shown
+    return spec
 
 
 _ANY_JSON: Mapping[str, Any] = {
@@ -72,29 +72,29 @@ _ANY_JSON: Mapping[str, Any] = {
     "anyOf": [
         {"type": ["null", "boolean", "number"]},
         {"type": "string", **_CLEAN},
-        {"type": "array", "items": {"$ref": _REF.format(model="JsonValueRequest")}},
+        {"type": "array", "items": {"$ref": _REF.format(model="JsonValue")}},
         {
             "type": "object",
             "propertyNames": _CLEAN,
-            "additionalProperties": {"$ref": _REF.format(model="JsonValueRequest")},
+            "additionalProperties": {"$ref": _REF.format(model="JsonValue")},
         },
     ],
 }
 
 
-def _refusing(schema: Any, policy: OrgPolicy) -> Any:  # noqa: ANN401  whatever stands in a JSON Schema
+def _with_server_rules(schema: Any, policy: OrgPolicy) -> Any:  # noqa: ANN401  whatever stands in a JSON Schema
     """Return a request's schema with what no model says: control characters, platforms, fields that a test may allow."""
     if isinstance(schema, list):
-        return [_refusing(item, policy) for item in schema]
+        return [_with_server_rules(item, policy) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {key: _refusing(value, policy) for key, value in schema.items()}
+    found = {key: _with_server_rules(value, policy) for key, value in schema.items()}
     if found.get("type") == "string" and not found.keys() & {"enum", "pattern", "const"}:
         found |= _CLEAN
     if found.get("type") == "object" and found.get("additionalProperties"):
         # In a slot or its policy further fields are refused, unless the org's rules allow some.
         is_closed = found.get("properties") and not policy.slot_fields
-        anything = {"propertyNames": _CLEAN, "additionalProperties": {"$ref": _REF.format(model="JsonValueRequest")}}
+        anything = {"propertyNames": _CLEAN, "additionalProperties": {"$ref": _REF.format(model="JsonValue")}}
         found |= {"additionalProperties": False} if is_closed else anything
     if isinstance(found.get("properties"), dict) and "platform" in found["properties"]:
         found["properties"]["platform"] = {"type": "string", "enum": [*PLATFORMS, *policy.platforms]}

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from octosync.model import JsonValue
 from octosync.server.faults import Faults
 from octosync.server.limits import RequestsLog, SlidingWindows
-from octosync.server.settings import Settings, Token
+from octosync.server.settings import ServerSettings, Token
 from octosync.server.store import Store, from_json, to_json
 
 
@@ -18,7 +18,7 @@ from octosync.server.store import Store, from_json, to_json
 class Plane:
     """Everything that outlives a request. `log`, `faults` and `windows` are in memory: a restart empties them."""
 
-    settings: Settings
+    settings: ServerSettings
     store: Store
     keys: tuple[Token, ...] = ()  # every key that is known: the configured ones, and the demo's where it is seeded
     log: RequestsLog = field(default_factory=RequestsLog)
@@ -49,7 +49,7 @@ class OrgPolicy:
         return {name: list(names) for name, names in asdict(self).items()}
 
 
-def allowed(store: Store) -> OrgPolicy:
+def org_policy(store: Store) -> OrgPolicy:
     """Return the rules in force."""
     stored = store.meta(_KEY)
     return OrgPolicy() if stored is None else OrgPolicy(**{key: tuple(v) for key, v in from_json(stored).items()})

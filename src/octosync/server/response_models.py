@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 from octosync.contract import responses
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """Base of all answers. A field that a class inherits, as from a wire model, is always there and never null."""
 
     # Deferred: a schema is built from the fields as they are required below.
@@ -31,7 +31,7 @@ class Answer(BaseModel):
                 field.default, field.default_factory = PydanticUndefined, None
 
 
-class App(responses.WireApp, Answer):
+class App(responses.WireApp, ResponseModel):
     """An app."""
 
     id: str
@@ -42,7 +42,7 @@ class App(responses.WireApp, Answer):
     updated_at: str
 
 
-class Paged(Answer):
+class ListPage(ResponseModel):
     """A page of a list; `total` counts the whole."""
 
     total: int
@@ -50,13 +50,13 @@ class Paged(Answer):
     offset: int
 
 
-class Apps(Paged):
+class Apps(ListPage):
     """A page of apps."""
 
     apps: list[App]
 
 
-class Target(responses.WireTarget, Answer):
+class Target(responses.WireTarget, ResponseModel):
     """A registered (platform, identifier)."""
 
     id: str
@@ -64,20 +64,20 @@ class Target(responses.WireTarget, Answer):
     created_at: str
 
 
-class Targets(Paged):
+class Targets(ListPage):
     """A page of targets."""
 
     targets: list[Target]
 
 
-class Fallback(Answer):
+class Fallback(ResponseModel):
     """Where a request may go when its route fails."""
 
     allow_cloud_fallback: bool
     allow_local_fallback: bool
 
 
-class ServingPolicy(Answer):
+class ServingPolicy(ResponseModel):
     """A serving policy, expanded."""
 
     routing_mode: str
@@ -85,7 +85,7 @@ class ServingPolicy(Answer):
     fallback: Fallback
 
 
-class Slot(responses.WireSlot, Answer):
+class Slot(responses.WireSlot, ResponseModel):
     """A capability slot."""
 
     id: str
@@ -97,71 +97,71 @@ class Slot(responses.WireSlot, Answer):
     updated_at: str
 
 
-class Slots(Paged):
+class Slots(ListPage):
     """A page of slots."""
 
     slots: list[Slot]
 
 
-class InferenceConfig(Answer):
+class InferenceConfig(ResponseModel):
     """The config itself: any object."""
 
     model_config = ConfigDict(extra="allow")
 
 
-class Resource(responses.WireResource, Answer):
+class Resource(responses.WireResource, ResponseModel):
     """The object that an event is about, named as in an address."""
 
 
-class Actor(responses.WireActor, Answer):
+class Actor(responses.WireActor, ResponseModel):
     """Who did something."""
 
     name: str | None = None
 
 
-class Event(responses.WireEvent, Answer):
+class Event(responses.WireEvent, ResponseModel):
     """An event of the activity feed."""
 
     resource: Resource
     actor: Actor
 
 
-class Activity(Paged):
+class Activity(ListPage):
     """A page of events, newest first."""
 
     events: list[Event]
 
 
-class Canary(responses.WireCanary, Answer):
+class Canary(responses.WireCanary, ResponseModel):
     """A canary that runs: percent of the devices, and the variant they get."""
 
     percentage: int
 
 
-class Deployment(responses.WireDeployment, Answer):
+class Deployment(responses.WireDeployment, ResponseModel):
     """A deployment of a capability to an environment."""
 
     canary: Canary | None
     updated_at: str
 
 
-class Deployments(Paged):
+class Deployments(ListPage):
     """A page of deployments."""
 
     deployments: list[Deployment]
 
 
-class Variant(responses.WireVariant, Answer):
+class Variant(responses.WireVariant, ResponseModel):
     """A model variant, and why it is named."""
 
     size_bytes: int | None = None
 
 
-class Assignment(responses.WireAssignment, Answer):
+class Assignment(responses.WireAssignment, ResponseModel):
     """How many devices of a target would be assigned."""
 
 
-class Preview(responses.WirePreview, Answer):
+class Preview(responses.WirePreview, ResponseModel):
     """What enable would do."""
 
     capability: str
@@ -171,7 +171,7 @@ class Preview(responses.WirePreview, Answer):
     coverage: str
 
 
-class OptimizationCheck(responses.WireOptimizationCheck, Answer):
+class OptimizationCheck(responses.WireOptimizationCheck, ResponseModel):
     """Whether a better variant is available; improvements are relative, 0.18 is 18 %."""
 
     current_variant_id: str | None
@@ -179,30 +179,30 @@ class OptimizationCheck(responses.WireOptimizationCheck, Answer):
     expected_improvement: dict[str, float]
 
 
-class Coverage(responses.WireCoverage, Answer):
+class Coverage(responses.WireCoverage, ResponseModel):
     """One slot's coverage: covered, partial or uncovered."""
 
 
-class SlotCoverage(responses.WireHealth, Answer):
+class SlotCoverage(responses.WireHealth, ResponseModel):
     """An app's coverage, slot by slot."""
 
     slots: list[Coverage]  # type: ignore[assignment]  # the list is never changed
 
 
-class RoutingDecision(responses.WireRoutingDecision, Answer):
+class RoutingDecision(responses.WireRoutingDecision, ResponseModel):
     """Where one request went: local or cloud."""
 
     app_id: str
     model_variant_id: str | None
 
 
-class RoutingDecisions(Paged):
+class RoutingDecisions(ListPage):
     """A page of decisions, newest first."""
 
     decisions: list[RoutingDecision]
 
 
-class RoutingSums(responses.WireRoutingStats, Answer):
+class RoutingSums(responses.WireRoutingStats, ResponseModel):
     """How many requests went where."""
 
     average_latency_ms: float | None
@@ -220,7 +220,7 @@ class RoutingStats(RoutingSums):
     by_capability: list[CapabilityRouting]
 
 
-class FirstRequest(responses.WireFirstRequest, Answer):
+class FirstRequest(responses.WireFirstRequest, ResponseModel):
     """Whether any inference request was received."""
 
     first_request_at: str | None
@@ -228,7 +228,7 @@ class FirstRequest(responses.WireFirstRequest, Answer):
     local_requests: int
 
 
-class Bootstrapped(responses.WireBootstrapped, Answer):
+class BootstrapResult(responses.WireBootstrapped, ResponseModel):
     """What a bootstrap made; the keys are shown this once."""
 
     app: App
@@ -236,7 +236,7 @@ class Bootstrapped(responses.WireBootstrapped, Answer):
     publishable_key: str | None = None
 
 
-class ErrorDetail(Answer):
+class ErrorDetail(ResponseModel):
     """What went wrong."""
 
     code: str
@@ -245,7 +245,7 @@ class ErrorDetail(Answer):
     request_id: str
 
 
-class Error(Answer):
+class Error(ResponseModel):
     """Every error that an operation answers."""
 
     error: ErrorDetail

@@ -18,13 +18,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from octosync.errors import ConfigError, UsageError
 from octosync.server.app import create_app
 from octosync.server.middleware import is_loopback
-from octosync.server.settings import Settings
+from octosync.server.settings import ServerSettings
 
 _GRACE_SECONDS = 1  # how long requests in flight may take to end on shutdown
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningServer:
     """A control plane that answers. `url` is its bare origin, without a trailing slash."""
 
     url: str
@@ -32,7 +32,7 @@ class Running:
 
 
 @contextmanager
-def running(settings: Settings, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Running]:
+def running_server(settings: ServerSettings, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[RunningServer]:
     """Serve in a thread, on a free port for 0, until the block ends. Raises as `serve` does."""
     app = create_app(replace(settings, hosts=(*settings.hosts, host)))
     try:
@@ -50,7 +50,7 @@ def running(settings: Settings, *, host: str = "127.0.0.1", port: int = 0) -> It
             thread.start()
             ready.wait()
             try:
-                yield Running(_origin(listener), app)
+                yield RunningServer(_origin(listener), app)
             finally:
                 server.stop()
                 thread.join()
@@ -58,7 +58,7 @@ def running(settings: Settings, *, host: str = "127.0.0.1", port: int = 0) -> It
         app.state.plane.store.close()
 
 
-def serve(settings: Settings, host: str, port: int, *, on_ready: Callable[[str], None] = lambda _: None) -> None:
+def serve(settings: ServerSettings, host: str, port: int, *, on_ready: Callable[[str], None] = lambda _: None) -> None:
     """Serve in the foreground until SIGINT or SIGTERM; `on_ready` is given the origin once it answers.
 
     Raises `UsageError` for a host beyond loopback without tokens, `ConfigError` for an address that can't be listened on
@@ -161,7 +161,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
     )
 
 
-def _listening(settings: Settings, host: str, port: int) -> socket.socket:
+def _listening(settings: ServerSettings, host: str, port: int) -> socket.socket:
     if settings.seed == "demo" and not is_loopback(host):
         raise UsageError(
             "demo-beyond-loopback",

@@ -31,7 +31,7 @@ class Token:
 
         Raises `UsageError` for an empty name or secret and for an unknown scope. The message never shows the secret.
         """
-        head, separator, listed = text.partition("=")
+        head, separator, scope_list = text.partition("=")
         name, colon, secret = head.rpartition(":")
         if not secret or (colon and not name) or any(character.isspace() for character in secret):
             raise UsageError(
@@ -39,7 +39,7 @@ class Token:
                 "a token has the form [NAME:]T[=SCOPES], with a name and a secret that are not empty",
                 hints=("Example: --token ana:s3cret=apps:read,apps:write",),
             )
-        scopes = frozenset(listed.split(",")) if separator else SCOPES
+        scopes = frozenset(scope_list.split(",")) if separator else SCOPES
         if scopes - SCOPES:
             raise UsageError(
                 "unknown-scope",
@@ -56,7 +56,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class ServerSettings:
     """How a control plane behaves.
 
     `hosts` are the names by which requests may address it, besides this machine's own. `db` is the SQLite file, None keeps

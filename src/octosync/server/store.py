@@ -21,10 +21,10 @@ from typing import Any, TypeAlias
 
 from octosync.errors import ConfigError
 from octosync.model import JsonValue
-from octosync.server.settings import Settings
+from octosync.server.settings import ServerSettings
 
 SCHEMA_VERSION = 1
-_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _APPLICATION_ID = 0x0C705CB1  # tells our files from other SQLite files
 
 _TABLES = """
@@ -137,8 +137,8 @@ def _prepare(connection: sqlite3.Connection, where: str) -> None:
 def _keep_private(path: Path) -> None:
     """Take the files of a database away from everybody but their owner: inference configs may hold secrets."""
     for file in (path, *(path.with_name(f"{path.name}-{suffix}") for suffix in ("wal", "shm"))):
-        if file.exists() and stat.S_IMODE(file.stat().st_mode) & _OF_OTHERS:
-            file.chmod(stat.S_IMODE(file.stat().st_mode) & ~_OF_OTHERS)
+        if file.exists() and stat.S_IMODE(file.stat().st_mode) & _GROUP_AND_OTHERS:
+            file.chmod(stat.S_IMODE(file.stat().st_mode) & ~_GROUP_AND_OTHERS)
 
 
 def _unusable(where: str, error: sqlite3.Error | OSError) -> ConfigError:
@@ -163,7 +163,7 @@ _LAST = datetime(9900, 1, 1, tzinfo=UTC)
 class Store:
     """Rows and server time. All use is from one thread at a time, the event loop's."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self.connection = open_database(settings.db)
         self._clock = settings.clock
         self._org_id = settings.org_id

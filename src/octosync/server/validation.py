@@ -52,7 +52,7 @@ def one_of(names: Sequence[str]) -> tuple[AfterValidator, WithJsonSchema]:
 B = TypeVar("B", bound=Body)
 
 
-class Page(NamedTuple):
+class PageQuery(NamedTuple):
     """The part of a list that was asked for."""
 
     limit: int
@@ -99,7 +99,7 @@ def parse_json(raw: bytes, content_type: str | None) -> JsonValue:
     return value
 
 
-def validated(model: type[B], value: JsonValue) -> B:
+def validate_body(model: type[B], value: JsonValue) -> B:
     """Check a parsed body against its model; raises 422 with every problem's field path."""
     if isinstance(value, Mapping) and model.read_only:
         value = {key: item for key, item in value.items() if key not in model.read_only}
@@ -107,12 +107,12 @@ def validated(model: type[B], value: JsonValue) -> B:
         return model.model_validate(value)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_PROBLEMS]
-        raise invalid(*((_path(one["loc"]), _message(one["msg"], one["type"])) for one in problems)) from error
+        raise invalid(*((_field_path(one["loc"]), _message(one["msg"], one["type"])) for one in problems)) from error
 
 
-def page_of(query: Mapping[str, str]) -> Page:
+def page_of(query: Mapping[str, str]) -> PageQuery:
     """Read `limit` (1 to 100, default 50) and `offset` (0 to 2³¹); raises 422 for anything else."""
-    return Page(
+    return PageQuery(
         _whole_number(query, "limit", 1, MAX_LIMIT, DEFAULT_LIMIT), _whole_number(query, "offset", 0, MAX_OFFSET, 0)
     )
 
@@ -139,7 +139,7 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     if len(value) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add returns None on purpose
-        raise invalid(("body", f"has the key {_shown(twice)} twice"))
+        raise invalid(("body", f"has the key {_quoted(twice)} twice"))
     return value
 
 
@@ -155,19 +155,19 @@ def _check(value: JsonValue) -> None:
         if len(path) > MAX_DEPTH:
             raise invalid(("body", f"is nested deeper than {MAX_DEPTH} levels"))
         if isinstance(item, str) and _FORBIDDEN.search(item):
-            raise invalid((_path(path), "holds a control character or half a surrogate pair"))
+            raise invalid((_field_path(path), "holds a control character or half a surrogate pair"))
         if isinstance(item, float) and not math.isfinite(item):
-            raise invalid((_path(path), "is a number that is too large"))
+            raise invalid((_field_path(path), "is a number that is too large"))
         if isinstance(item, Mapping):
             for key in item:
                 if _FORBIDDEN.search(key):
-                    raise invalid((_path(path), "has a key with a control character or half a surrogate pair"))
+                    raise invalid((_field_path(path), "has a key with a control character or half a surrogate pair"))
             waiting.extend(((*path, key), inner) for key, inner in item.items())
         elif isinstance(item, list):
             waiting.extend(((*path, index), inner) for index, inner in enumerate(item))
 
 
-def _path(steps: tuple[str | int, ...]) -> str:
+def _field_path(steps: tuple[str | int, ...]) -> str:
     text = ""
     for step in steps:
         text += f"[{step}]" if isinstance(step, int) else f".{step[:200]}"
@@ -178,5 +178,5 @@ def _message(message: str, kind: str) -> str:
     return "unknown field" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
-def _shown(key: Any) -> str:  # noqa: ANN401  whatever a client sent as a key
+def _quoted(key: Any) -> str:  # noqa: ANN401  whatever a client sent as a key
     return repr(str(key)[:80])

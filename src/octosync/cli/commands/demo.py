@@ -33,7 +33,7 @@ from octosync.manifest.config.config import FILE_NAME
 from octosync.model import JsonValue
 from octosync.octomil import API_PATH
 from octosync.report.text import Ink
-from octosync.server import DEMO_TOKENS, Settings, running
+from octosync.server import DEMO_TOKENS, ServerSettings, running_server
 
 _OURS: Final = ("OCTOSYNC_", "OCTOMIL_")
 _SIGNALLED: Final = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
@@ -105,7 +105,7 @@ def demo_runner(manifests: Path) -> Iterator[DemoRunner]:
         deferred_signals() as signals,
         _without_our_variables(),
         _folder() as folder,
-        running(Settings(seed="demo")) as plane,
+        running_server(ServerSettings(seed="demo")) as plane,
         chdir(folder),
     ):
         shutil.copytree(manifests, _MANIFESTS)

@@ -13,7 +13,7 @@ from octosync.cli.console import err
 from octosync.cli.keys import text_of
 from octosync.cli.options import option
 from octosync.errors import ConfigError, UsageError
-from octosync.server import DEMO_TOKENS, Settings, Token, serve
+from octosync.server import DEMO_TOKENS, ServerSettings, Token, serve
 
 
 @click.command(cls=Command, epilog="Example:  octosync server --db control-plane.db --token-file keys --rate-limit 100")
@@ -69,7 +69,7 @@ def command(
 ) -> None:
     """Run the embedded control plane: all operations of Octomil's apps API on SQLite, for trials, tests and offline work."""
     limit, window = _rate_limit(rate_limit)
-    settings = Settings(
+    settings = ServerSettings(
         db=db,
         hosts=hosts,
         tokens=tuple(map(Token.parse, (*tokens, *_tokens_in(token_file)))),
@@ -100,7 +100,7 @@ def _tokens_in(path: Path | None) -> tuple[str, ...]:
     )
 
 
-def _manifests(settings: Settings) -> str:
+def _manifests(settings: ServerSettings) -> str:
     """Return the manifests to plan against it, as they are to be typed."""
     if settings.seed is None:
         return "PATH"
@@ -108,7 +108,7 @@ def _manifests(settings: Settings) -> str:
         return as_typed(examples)
 
 
-def _welcome(url: str, settings: Settings, manifests: str) -> str:
+def _welcome(url: str, settings: ServerSettings, manifests: str) -> str:
     kept = f"kept in {settings.db}" if settings.db else "kept in memory, gone when this stops"
     needed = "OCTOMIL_API_KEY=… " if settings.tokens else ""
     keys = ", ".join(f"{key.name} {key.secret}" for key in DEMO_TOKENS) if settings.seed is not None else ""

@@ -10,7 +10,7 @@ from octosync.contract import APP
 from octosync.model import Address, JsonValue
 from octosync.server import response_models
 from octosync.server.errors import app_not_found, archived, conflict
-from octosync.server.handlers.handler import Call, handles, handles_body, listed, record
+from octosync.server.handlers.handler import Call, handles, handles_body, list_page, record_event
 from octosync.server.store import Row, Store
 from octosync.server.validation import Body
 
@@ -18,7 +18,7 @@ SLUG_PATTERN = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 MAX_NAME = 255
 
 
-class CreateApp(Body):
+class CreateAppRequest(Body):
     """The body of `apps.create`."""
 
     read_only: ClassVar[frozenset[str]] = APP.read_only - {"slug"}
@@ -27,7 +27,7 @@ class CreateApp(Body):
     description: str | None = None
 
 
-class UpdateApp(Body):
+class UpdateAppRequest(Body):
     """The body of `apps.update`: what is absent stays as it is, a null `description` is removed."""
 
     read_only: ClassVar[frozenset[str]] = APP.read_only
@@ -69,7 +69,7 @@ def insert_app(call: Call, slug: str, name: str, description: str | None) -> Row
         updated_at=now,
     )
     app = app_by_slug(store, slug)
-    record(store, call.actor, app, "app.created", Address.of_app(slug), f"Created app {slug}")
+    record_event(store, call.actor, app, "app.created", Address.of_app(slug), f"Created app {slug}")
     return app
 
 
@@ -87,27 +87,27 @@ def app_json(call: Call, row: Row) -> JsonValue:
     }
 
 
-@handles_body("apps.create", CreateApp, answer=response_models.App, status=201)
-def create(call: Call, body: CreateApp) -> JsonValue:
+@handles_body("apps.create", CreateAppRequest, response=response_models.App, status=201)
+def create(call: Call, body: CreateAppRequest) -> JsonValue:
     """Create an app."""
     return app_json(call, insert_app(call, body.slug, body.name, body.description))
 
 
-@handles("apps.list", answer=response_models.Apps, query=("limit", "offset", "include_archived"))
+@handles("apps.list", response=response_models.Apps, query=("limit", "offset", "include_archived"))
 def list_apps(call: Call) -> JsonValue:
     """List apps in the order of their creation, archived ones only with `include_archived=true`."""
     source = "apps" if call.flag("include_archived") else "apps WHERE archived_at IS NULL"
-    return listed(call, "apps", source, (), "seq", lambda row: app_json(call, row))
+    return list_page(call, "apps", source, (), "seq", lambda row: app_json(call, row))
 
 
-@handles("apps.get", answer=response_models.App)
+@handles("apps.get", response=response_models.App)
 def get(call: Call) -> JsonValue:
     """Read an app, archived or not."""
     return app_json(call, app_by_slug(call.store, call.parameters["slug"]))
 
 
-@handles_body("apps.update", UpdateApp, answer=response_models.App)
-def update(call: Call, body: UpdateApp) -> JsonValue:
+@handles_body("apps.update", UpdateAppRequest, response=response_models.App)
+def update(call: Call, body: UpdateAppRequest) -> JsonValue:
     """Change what the body has; a body that changes nothing leaves no event and no new `updated_at`."""
     store, slug = call.store, call.parameters["slug"]
     app = writable_app(store, slug)
@@ -120,18 +120,18 @@ def update(call: Call, body: UpdateApp) -> JsonValue:
             *(new["name"], new["description"], store.stamp(), app["id"]),
         )
         message = f"Changed {', '.join(changes)} of app {slug}"
-        record(store, call.actor, app, "app.updated", Address.of_app(slug), message)
+        record_event(store, call.actor, app, "app.updated", Address.of_app(slug), message)
     return app_json(call, app_by_slug(store, slug))
 
 
-@handles("apps.archive", answer=response_models.App)
+@handles("apps.archive", response=response_models.App)
 def archive(call: Call) -> JsonValue:
     """Archive an app for good: targets and slots stay, and so does the claim on its slug and on its targets' identifiers."""
     store, slug = call.store, call.parameters["slug"]
     app = writable_app(store, slug)
     now = store.stamp()
     store.run("UPDATE apps SET archived_at = ?, updated_at = ? WHERE id = ?", now, now, app["id"])
-    record(store, call.actor, app, "app.archived", Address.of_app(slug), f"Archived app {slug}")
+    record_event(store, call.actor, app, "app.archived", Address.of_app(slug), f"Archived app {slug}")
     return app_json(call, app_by_slug(store, slug))
 
 

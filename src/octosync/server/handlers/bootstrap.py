@@ -20,7 +20,7 @@ from octosync.server.validation import Body
 _PREFIXES = {"app": "oct_app_test_", "publishable": "oct_pub_test_"}  # public: the SDKs' key prefixes
 
 
-class Bootstrap(Body):
+class BootstrapRequest(Body):
     """The body of `apps.bootstrap`."""
 
     read_only: ClassVar[frozenset[str]] = APP.read_only - {"slug"}
@@ -30,19 +30,19 @@ class Bootstrap(Body):
     identifier: str = Field(min_length=1, max_length=MAX_IDENTIFIER)
 
 
-@handles_body("apps.bootstrap", Bootstrap, answer=response_models.Bootstrapped, status=201)
-def bootstrap(call: Call, body: Bootstrap) -> JsonValue:
+@handles_body("apps.bootstrap", BootstrapRequest, response=response_models.BootstrapResult, status=201)
+def bootstrap(call: Call, body: BootstrapRequest) -> JsonValue:
     """Create app, target and app key, and a publishable key for ios, android and browser: all of it, or nothing."""
     app = insert_app(call, body.slug, body.name, None)
     target = insert_target(call, app, body.platform, body.identifier)
-    answer: dict[str, JsonValue] = {
+    response: dict[str, JsonValue] = {
         "app": app_json(call, app),
         "target": target_json(target),
         "app_key": _new_key(call.store, app, "app"),
     }
     if body.platform in PUBLISHABLE_KEY_PLATFORMS:
-        answer["publishable_key"] = _new_key(call.store, app, "publishable")
-    return answer
+        response["publishable_key"] = _new_key(call.store, app, "publishable")
+    return response
 
 
 def _new_key(store: Store, app: Row, kind: str) -> str:

@@ -26,21 +26,21 @@ from octosync.server.fleet import (
 )
 from octosync.server.handlers.apps import app_by_slug, writable_app
 from octosync.server.handlers.deployments import CANARY_STEP, deployment_json, insert_deployment, live_deployment
-from octosync.server.handlers.handler import Call, handles, handles_body, listed, record
+from octosync.server.handlers.handler import Call, handles, handles_body, list_page, record_event
 from octosync.server.handlers.slots import capability_of, find_slot, slot_of
-from octosync.server.plane import allowed
+from octosync.server.plane import org_policy
 from octosync.server.store import Row, Store
 from octosync.server.validation import Body, one_of
 
 
-class In(Body):
+class EnvironmentRequest(Body):
     """The body of the four capability operations; none at all means production."""
 
     environment: Annotated[str, *one_of(ENVIRONMENTS)] = "production"
 
 
-@handles_body("apps.capabilities.preview", In, answer=response_models.Preview, body_optional=True)
-def preview(call: Call, body: In) -> JsonValue:
+@handles_body("apps.capabilities.preview", EnvironmentRequest, response=response_models.Preview, body_optional=True)
+def preview(call: Call, body: EnvironmentRequest) -> JsonValue:
     """Say what enable would do: the slot's variant where it has one, else the best for the fleet, with the reasons."""
     store, capability = call.store, capability_of(call)
     app = app_by_slug(store, call.parameters["slug"])
@@ -63,8 +63,10 @@ def preview(call: Call, body: In) -> JsonValue:
     }
 
 
-@handles_body("apps.capabilities.enable", In, answer=response_models.Deployment, status=201, body_optional=True)
-def enable(call: Call, body: In) -> JsonValue:
+@handles_body(
+    "apps.capabilities.enable", EnvironmentRequest, response=response_models.Deployment, status=201, body_optional=True
+)
+def enable(call: Call, body: EnvironmentRequest) -> JsonValue:
     """Deploy a capability to the app's registered targets and start it. Raises 409 while a live deployment exists."""
     store, capability = call.store, capability_of(call)
     app = writable_app(store, call.parameters["slug"])
@@ -84,12 +86,17 @@ def enable(call: Call, body: In) -> JsonValue:
     target_ids = [target["id"] for target in targets_of(store, app)]
     deployment = insert_deployment(call.plane, app, capability, body.environment, variant_id, target_ids)
     address = Address.of_capability(app["slug"], capability, body.environment)
-    record(store, call.actor, app, "capability.enabled", address, f"Enabled {address.name} with {variant_id}")
+    record_event(store, call.actor, app, "capability.enabled", address, f"Enabled {address.name} with {variant_id}")
     return deployment_json(deployment)
 
 
-@handles_body("apps.capabilities.check_optimization", In, answer=response_models.OptimizationCheck, body_optional=True)
-def check(call: Call, body: In) -> JsonValue:
+@handles_body(
+    "apps.capabilities.check_optimization",
+    EnvironmentRequest,
+    response=response_models.OptimizationCheck,
+    body_optional=True,
+)
+def check(call: Call, body: EnvironmentRequest) -> JsonValue:
     """Say whether a better variant is available than the deployed one, and by how much; changes nothing."""
     store, capability = call.store, capability_of(call)
     app = app_by_slug(store, call.parameters["slug"])
@@ -113,8 +120,8 @@ def check(call: Call, body: In) -> JsonValue:
     }
 
 
-@handles_body("apps.capabilities.optimize", In, answer=response_models.Deployment, body_optional=True)
-def optimize(call: Call, body: In) -> JsonValue:
+@handles_body("apps.capabilities.optimize", EnvironmentRequest, response=response_models.Deployment, body_optional=True)
+def optimize(call: Call, body: EnvironmentRequest) -> JsonValue:
     """Start a canary to the better variant, on the same deployment. Raises 409 while one runs and where none is better."""
     store, capability = call.store, capability_of(call)
     app = writable_app(store, call.parameters["slug"])
@@ -140,27 +147,29 @@ def optimize(call: Call, body: In) -> JsonValue:
     )
     call.plane.next_change_at = 0.0
     address = Address.of_capability(app["slug"], capability, body.environment)
-    record(store, call.actor, app, "capability.optimized", address, f"Canary of {address.name} to {better.variant.id}")
+    record_event(
+        store, call.actor, app, "capability.optimized", address, f"Canary of {address.name} to {better.variant.id}"
+    )
     return deployment_json(store.rows("SELECT * FROM deployments WHERE id = ?", live["id"])[0])
 
 
-@handles("apps.deployments", answer=response_models.Deployments, query=("limit", "offset"))
+@handles("apps.deployments", response=response_models.Deployments, query=("limit", "offset"))
 def app_deployments(call: Call) -> JsonValue:
     """List an app's deployments in the order of their creation, rolled-back ones included."""
     app = app_by_slug(call.store, call.parameters["slug"])
-    return listed(call, "deployments", "deployments WHERE app_id = ?", (app["id"],), "seq", deployment_json)
+    return list_page(call, "deployments", "deployments WHERE app_id = ?", (app["id"],), "seq", deployment_json)
 
 
-@handles("deployments.list", answer=response_models.Deployments, query=("limit", "offset", "app_id"))
+@handles("deployments.list", response=response_models.Deployments, query=("limit", "offset", "app_id"))
 def org_deployments(call: Call) -> JsonValue:
     """List the org's deployments, with `app_id` those of one app."""
     app_id = call.query.get("app_id")
     source, values = ("deployments", ()) if app_id is None else ("deployments WHERE app_id = ?", (app_id,))
-    return listed(call, "deployments", source, values, "seq", deployment_json)
+    return list_page(call, "deployments", source, values, "seq", deployment_json)
 
 
 def _needs_no_approval(store: Store, environment: str) -> None:
-    if environment in allowed(store).require_approval:
+    if environment in org_policy(store).require_approval:
         raise ApiError(
             403,
             ErrorCode.APPROVAL_REQUIRED,

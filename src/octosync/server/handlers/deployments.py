@@ -15,7 +15,7 @@ from octosync.model import Address, JsonValue
 from octosync.server import response_models
 from octosync.server.fleet import device_counts
 from octosync.server.handlers.apps import app_by_slug
-from octosync.server.handlers.handler import SYSTEM, Call, handles, record
+from octosync.server.handlers.handler import SYSTEM, Call, handles, record_event
 from octosync.server.plane import Plane
 from octosync.server.store import Row, Store, from_json, to_json
 
@@ -71,7 +71,7 @@ def insert_deployment(
         created_at=now,
         updated_at=now,
     )
-    materialise(store, app["id"])
+    assign_devices(store, app["id"])
     plane.next_change_at = 0.0
     return store.rows("SELECT * FROM deployments WHERE id = ?", id_)[0]
 
@@ -86,7 +86,7 @@ def release_target(store: Store, app_id: str, target_id: str) -> None:
             store.update("deployments", row["id"], app_target_ids=left, updated_at=now)
 
 
-def materialise(store: Store, app_id: str) -> None:
+def assign_devices(store: Store, app_id: str) -> None:
     """Second pass: assign the devices of each deployment's targets anew, for all deployments of the app.
 
     A device belongs to a target by platform and identifier (bundle id). A rolled-back deployment has none.
@@ -112,7 +112,7 @@ def advance(plane: Plane) -> None:
         return
     with plane.store.transaction():
         rows = plane.store.rows("SELECT * FROM deployments WHERE status IN ('started', 'active') ORDER BY seq")
-        moves = [_advance_one(plane.store, row, now) for row in rows]
+        moves = [_advance_deployment(plane.store, row, now) for row in rows]
     plane.next_change_at = min((due for due in moves if due is not None), default=None)
 
 
@@ -136,12 +136,12 @@ def set_status(plane: Plane, row: Row, status: str) -> None:
     if status == "rolled_back":
         changes |= {"candidate_variant_id": None, "percentage": None}
     store.update("deployments", row["id"], **changes)
-    materialise(store, row["app_id"])
+    assign_devices(store, row["app_id"])
     _record(store, row, status)
     plane.next_change_at = 0.0
 
 
-def _advance_one(store: Store, row: Row, now: float) -> float | None:
+def _advance_deployment(store: Store, row: Row, now: float) -> float | None:
     """Bring one deployment up to date; return when it next moves, None for never."""
     stages = int((now - row["since"]) // STAGE_SECONDS)
     if stages < 1:
@@ -183,10 +183,10 @@ def _complete_canary(store: Store, row: Row, changes: dict[str, object]) -> None
 def _record(store: Store, row: Row, status: str) -> None:
     app = store.rows("SELECT * FROM apps WHERE id = ?", row["app_id"])[0]
     address = Address.of_capability(app["slug"], row["capability"], row["environment"])
-    record(store, SYSTEM, app, f"deployment.{status}", address, f"Deployment of {address.name} is {status}")
+    record_event(store, SYSTEM, app, f"deployment.{status}", address, f"Deployment of {address.name} is {status}")
 
 
-@handles("apps.health", answer=response_models.SlotCoverage)
+@handles("apps.health", response=response_models.SlotCoverage)
 def health(call: Call) -> JsonValue:
     """Answer `covered` where every device of the app's targets is assigned, `uncovered` where none is, else `partial`.
 
@@ -199,7 +199,7 @@ def health(call: Call) -> JsonValue:
         _slot_coverage(store, app, row["capability"], total)
         for row in store.rows("SELECT capability FROM slots WHERE app_id = ? ORDER BY capability", app["id"])
     ]
-    return {"status": _overall([status for status, _ in slots]), "slots": [shown for _, shown in slots]}
+    return {"status": _overall([status for status, _ in slots]), "slots": [coverage for _, coverage in slots]}
 
 
 def _slot_coverage(store: Store, app: Row, capability: str, total: int) -> tuple[str, JsonValue]:

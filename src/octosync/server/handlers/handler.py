@@ -17,11 +17,11 @@ from octosync.contract import OPERATIONS
 from octosync.model import Address, JsonValue
 from octosync.server.plane import Plane
 from octosync.server.store import Row, Store
-from octosync.server.validation import B, Body, Page, flag_of, page_of
+from octosync.server.validation import B, Body, PageQuery, flag_of, page_of
 
 
 @dataclass(frozen=True, slots=True)
-class Actor:
+class Caller:
     """Who does something, as events show it."""
 
     type: str
@@ -29,8 +29,8 @@ class Actor:
     name: str | None = None
 
 
-ANONYMOUS = Actor("anonymous", "anonymous")
-SYSTEM = Actor("system", "system")
+ANONYMOUS = Caller("anonymous", "anonymous")
+SYSTEM = Caller("system", "system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Call:
     """One request on its way through its operation, checked and authorised."""
 
     plane: Plane
-    actor: Actor
+    actor: Caller
     parameters: Mapping[str, str]
     query: Mapping[str, str]
 
@@ -48,7 +48,7 @@ class Call:
         return self.plane.store
 
     @property
-    def page(self) -> Page:
+    def page(self) -> PageQuery:
         """The part of a list that is asked for. Raises 422."""
         return page_of(self.query)
 
@@ -65,7 +65,7 @@ class NoBody(Body):
 class Handler(Generic[B]):
     """How one operation is served.
 
-    `run` returns the answer's JSON; it is given the validated body. `answer` documents it, `status` goes with it (204:
+    `run` returns the answer's JSON; it is given the validated body. `response` documents it, `status` goes with it (204:
     nothing). `body_optional`: no body at all counts as `{}`.
     """
 
@@ -74,14 +74,14 @@ class Handler(Generic[B]):
     path: str
     run: Callable[[Call, B], JsonValue]
     body: type[B]
-    answer: type[BaseModel] | None
+    response: type[BaseModel] | None
     status: int = 200
     body_optional: bool = False
     query: tuple[str, ...] = ()
 
 
 def handles(
-    operation: str, *, answer: type[BaseModel] | None, status: int = 200, query: tuple[str, ...] = ()
+    operation: str, *, response: type[BaseModel] | None, status: int = 200, query: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Call], JsonValue]], Handler[NoBody]]:
     """Serve a contract operation that takes no body."""
 
@@ -93,7 +93,7 @@ def handles(
             path=at.path,
             run=lambda call, _: function(call),
             body=NoBody,
-            answer=answer,
+            response=response,
             status=status,
             query=query,
         )
@@ -102,7 +102,7 @@ def handles(
 
 
 def handles_body(
-    operation: str, body: type[B], *, answer: type[BaseModel] | None, status: int = 200, body_optional: bool = False
+    operation: str, body: type[B], *, response: type[BaseModel] | None, status: int = 200, body_optional: bool = False
 ) -> Callable[[Callable[[Call, B], JsonValue]], Handler[B]]:
     """Serve a contract operation that takes a body."""
 
@@ -114,7 +114,7 @@ def handles_body(
             path=at.path,
             run=function,
             body=body,
-            answer=answer,
+            response=response,
             status=status,
             body_optional=body_optional,
         )
@@ -134,7 +134,7 @@ def control(
             path=f"/_local{path}",
             run=function,
             body=body,
-            answer=None,
+            response=None,
             status=status,
             body_optional=body_optional,
         )
@@ -142,17 +142,17 @@ def control(
     return decorate
 
 
-def listed(
-    call: Call, plural: str, source: str, values: Sequence[object], order: str, shown: Callable[[Row], JsonValue]
+def list_page(
+    call: Call, plural: str, source: str, values: Sequence[object], order: str, render: Callable[[Row], JsonValue]
 ) -> JsonValue:
     """Answer the asked-for page of `source`, the code's own SQL after FROM, with `values` for its marks."""
     page, store = call.page, call.store
     total = store.number(f"SELECT count(*) FROM {source}", *values)  # noqa: S608  no client text in it
     rows = store.rows(f"SELECT * FROM {source} ORDER BY {order} LIMIT ? OFFSET ?", *values, page.limit, page.offset)  # noqa: S608  likewise
-    return {plural: [shown(row) for row in rows], "total": total, "limit": page.limit, "offset": page.offset}
+    return {plural: [render(row) for row in rows], "total": total, "limit": page.limit, "offset": page.offset}
 
 
-def record(store: Store, actor: Actor, app: Row, type_: str, resource: Address, message: str) -> None:
+def record_event(store: Store, actor: Caller, app: Row, type_: str, resource: Address, message: str) -> None:
     """Append an event, in the transaction of the write that it tells of."""
     store.insert(
         "events",

@@ -9,14 +9,14 @@ from octosync.model import Address, JsonObject, JsonValue
 from octosync.server import response_models
 from octosync.server.errors import ApiError
 from octosync.server.handlers.apps import app_by_slug, writable_app
-from octosync.server.handlers.handler import Call, handles, handles_body, record
+from octosync.server.handlers.handler import Call, handles, handles_body, record_event
 from octosync.server.store import Row, Store, from_json, to_json
 from octosync.server.validation import Body
 
 MAX_CONFIG_BYTES = 64 * 1024
 
 
-class Config(Body):
+class InferenceConfigRequest(Body):
     """Any JSON object."""
 
     model_config = ConfigDict(extra="allow")
@@ -34,15 +34,15 @@ def _config_of(store: Store, app: Row) -> str:
     return str(row["config"])
 
 
-@handles("apps.get_inference_config", answer=response_models.InferenceConfig)
+@handles("apps.get_inference_config", response=response_models.InferenceConfig)
 def get(call: Call) -> JsonValue:
     """Read the config, its keys in the order in which they were sent."""
     value: JsonValue = from_json(_config_of(call.store, app_by_slug(call.store, call.parameters["slug"])))
     return value
 
 
-@handles_body("apps.put_inference_config", Config, answer=response_models.InferenceConfig)
-def put(call: Call, body: Config) -> JsonValue:
+@handles_body("apps.put_inference_config", InferenceConfigRequest, response=response_models.InferenceConfig)
+def put(call: Call, body: InferenceConfigRequest) -> JsonValue:
     """Create or replace the config. Raises 413 for one over 64 KiB, measured as compact UTF-8 JSON."""
     store = call.store
     app = writable_app(store, call.parameters["slug"])
@@ -62,11 +62,11 @@ def put(call: Call, body: Config) -> JsonValue:
     )
     verb = "updated" if existed else "created"
     address = Address.of_inference_config(app["slug"])
-    record(store, call.actor, app, f"inference_config.{verb}", address, f"Inference config {verb}")
+    record_event(store, call.actor, app, f"inference_config.{verb}", address, f"Inference config {verb}")
     return config
 
 
-@handles("apps.delete_inference_config", answer=None, status=204)
+@handles("apps.delete_inference_config", response=None, status=204)
 def delete(call: Call) -> JsonValue:
     """Delete the config. Raises 404 where there is none."""
     store = call.store
@@ -74,7 +74,7 @@ def delete(call: Call) -> JsonValue:
     _config_of(store, app)
     store.run("DELETE FROM inference_configs WHERE app_id = ?", app["id"])
     address = Address.of_inference_config(app["slug"])
-    record(store, call.actor, app, "inference_config.deleted", address, "Inference config deleted")
+    record_event(store, call.actor, app, "inference_config.deleted", address, "Inference config deleted")
     return None
 
 

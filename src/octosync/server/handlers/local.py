@@ -26,11 +26,11 @@ from octosync.server.errors import ApiError, conflict, invalid
 from octosync.server.faults import FaultRule
 from octosync.server.fleet import Variant, add_devices, catalog_json, catalog_of, replace_catalog
 from octosync.server.handlers.apps import app_by_slug
-from octosync.server.handlers.deployments import deployment_json, materialise, set_status
+from octosync.server.handlers.deployments import assign_devices, deployment_json, set_status
 from octosync.server.handlers.handler import Call, Handler, NoBody, control
 from octosync.server.handlers.routing import ROUTES, record_requests
 from octosync.server.middleware import is_loopback
-from octosync.server.plane import OrgPolicy, allowed, replace_policy
+from octosync.server.plane import OrgPolicy, org_policy, replace_policy
 from octosync.server.validation import Body, one_of
 
 _MOST_DEVICES = 10_000_000
@@ -141,7 +141,7 @@ def devices(call: Call, body: Devices) -> JsonValue:
         raise conflict(f"{body.platform}:{body.identifier} is registered to another app", app_slug=holder["slug"])
     seen = add_devices(store, body.platform, body.identifier, body.device_class, body.count)
     if holder is not None:
-        materialise(store, holder["id"])
+        assign_devices(store, holder["id"])
     return seen
 
 
@@ -195,7 +195,7 @@ def put_catalog(call: Call, body: Catalog) -> JsonValue:
 @control("GET", "/policy", NoBody)
 def get_policy(call: Call, _: NoBody) -> JsonValue:
     """Return the org's rules in force."""
-    return allowed(call.store).to_json()
+    return org_policy(call.store).to_json()
 
 
 @control("PUT", "/policy", Policy)

@@ -8,21 +8,21 @@ from __future__ import annotations
 from octosync.model import JsonObject, JsonValue
 from octosync.server import response_models
 from octosync.server.handlers.apps import app_by_slug
-from octosync.server.handlers.handler import Call, handles, listed
+from octosync.server.handlers.handler import Call, handles, list_page
 from octosync.server.handlers.slots import find_slot
 from octosync.server.store import Row, Store
 
 ROUTES = ("local", "cloud")
 
 
-@handles("apps.routing_decisions", answer=response_models.RoutingDecisions, query=("limit", "offset"))
+@handles("apps.routing_decisions", response=response_models.RoutingDecisions, query=("limit", "offset"))
 def decisions(call: Call) -> JsonValue:
     """List an app's routing decisions, newest first."""
     app = app_by_slug(call.store, call.parameters["slug"])
-    return listed(call, "decisions", "inference_requests WHERE app_id = ?", (app["id"],), "seq DESC", _decision_json)
+    return list_page(call, "decisions", "inference_requests WHERE app_id = ?", (app["id"],), "seq DESC", _decision_json)
 
 
-@handles("apps.routing_stats", answer=response_models.RoutingStats)
+@handles("apps.routing_stats", response=response_models.RoutingStats)
 def stats(call: Call) -> JsonValue:
     """Sum an app's requests up: how many went where, and their mean latency in milliseconds (null without any)."""
     store = call.store
@@ -37,7 +37,7 @@ def stats(call: Call) -> JsonValue:
     return {**_sums(store, app), "by_capability": by_capability}
 
 
-@handles("apps.first_request", answer=response_models.FirstRequest)
+@handles("apps.first_request", response=response_models.FirstRequest)
 def first_request(call: Call) -> JsonValue:
     """Say whether any request was received, by either route, and when the first one was."""
     store = call.store

@@ -14,8 +14,8 @@ from octosync.model import Address, JsonObject, JsonValue
 from octosync.server import response_models
 from octosync.server.errors import invalid, not_configured
 from octosync.server.handlers.apps import app_by_slug, writable_app
-from octosync.server.handlers.handler import Call, handles, handles_body, listed, record
-from octosync.server.plane import allowed
+from octosync.server.handlers.handler import Call, handles, handles_body, list_page, record_event
+from octosync.server.plane import org_policy
 from octosync.server.store import Row, Store, from_json, to_json
 from octosync.server.validation import Body, one_of
 
@@ -24,20 +24,20 @@ CAPABILITY_PATTERN = "[a-z0-9][a-z0-9_-]{0,63}"  # an open set: any name of this
 _CAPABILITY = re.compile(CAPABILITY_PATTERN)
 
 
-class Fallback(Body):
+class FallbackRequest(Body):
     """Where a request may go when its route fails."""
 
     allow_cloud_fallback: bool
     allow_local_fallback: bool
 
 
-class ServingPolicy(Body):
+class ServingPolicyRequest(Body):
     """A serving policy in full (public)."""
 
-    model_config = ConfigDict(extra="allow")  # as in `PutSlot`
+    model_config = ConfigDict(extra="allow")  # as in `PutSlotRequest`
     routing_mode: Annotated[str, *one_of(ROUTING_MODES)]
     routing_preference: Annotated[str, *one_of(ROUTING_PREFERENCES)] | None = None
-    fallback: Fallback
+    fallback: FallbackRequest
 
 
 def _expanded(value: object) -> object:
@@ -48,12 +48,12 @@ def _expanded(value: object) -> object:
     return value
 
 
-class PutSlot(Body):
+class PutSlotRequest(Body):
     """The body of `apps.put_slot`; null is the same as absent."""
 
     model_config = ConfigDict(extra="allow")  # further fields are judged by the handler: a test may have allowed some
     read_only: ClassVar[frozenset[str]] = SLOT.read_only
-    serving_policy: Annotated[ServingPolicy | None, BeforeValidator(_expanded)] = None
+    serving_policy: Annotated[ServingPolicyRequest | None, BeforeValidator(_expanded)] = None
     bindings: list[dict[str, AnyJson]] | None = None
     preferred_engines: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = None
     public_client_allowed: bool | None = None
@@ -98,8 +98,8 @@ def slot_json(row: Row) -> JsonValue:
     }
 
 
-@handles_body("apps.put_slot", PutSlot, answer=response_models.Slot)
-def put(call: Call, body: PutSlot) -> JsonValue:
+@handles_body("apps.put_slot", PutSlotRequest, response=response_models.Slot)
+def put(call: Call, body: PutSlotRequest) -> JsonValue:
     """Create or replace a slot."""
     store, capability = call.store, capability_of(call)
     app = writable_app(store, call.parameters["slug"])
@@ -115,28 +115,28 @@ def put(call: Call, body: PutSlot) -> JsonValue:
             created_at=columns["updated_at"],
             **columns,
         )
-        record(store, call.actor, app, "slot.created", address, f"Configured slot {capability}")
+        record_event(store, call.actor, app, "slot.created", address, f"Configured slot {capability}")
     else:
         store.update("slots", old["id"], **columns)
-        record(store, call.actor, app, "slot.updated", address, f"Replaced slot {capability}")
+        record_event(store, call.actor, app, "slot.updated", address, f"Replaced slot {capability}")
     return slot_json(slot_of(store, app, capability))
 
 
-@handles("apps.get_slot", answer=response_models.Slot)
+@handles("apps.get_slot", response=response_models.Slot)
 def get(call: Call) -> JsonValue:
     """Read one slot."""
     app = app_by_slug(call.store, call.parameters["slug"])
     return slot_json(slot_of(call.store, app, capability_of(call)))
 
 
-@handles("apps.list_slots", answer=response_models.Slots, query=("limit", "offset"))
+@handles("apps.list_slots", response=response_models.Slots, query=("limit", "offset"))
 def list_slots(call: Call) -> JsonValue:
     """List an app's slots in the order of their capabilities' names."""
     app = app_by_slug(call.store, call.parameters["slug"])
-    return listed(call, "slots", "slots WHERE app_id = ?", (app["id"],), "capability", slot_json)
+    return list_page(call, "slots", "slots WHERE app_id = ?", (app["id"],), "capability", slot_json)
 
 
-@handles("apps.delete_slot", answer=None, status=204)
+@handles("apps.delete_slot", response=None, status=204)
 def delete(call: Call) -> JsonValue:
     """Remove a slot; its deployments stay as history."""
     store, capability = call.store, capability_of(call)
@@ -144,11 +144,11 @@ def delete(call: Call) -> JsonValue:
     slot = slot_of(store, app, capability)
     store.run("DELETE FROM slots WHERE id = ?", slot["id"])
     address = Address.of_slot(app["slug"], capability)
-    record(store, call.actor, app, "slot.deleted", address, f"Removed slot {capability}")
+    record_event(store, call.actor, app, "slot.deleted", address, f"Removed slot {capability}")
     return None
 
 
-def _columns(body: PutSlot) -> dict[str, object]:
+def _columns(body: PutSlotRequest) -> dict[str, object]:
     policy = _policy(body)
     return {
         "model_variant_id": body.model_variant_id,
@@ -159,7 +159,7 @@ def _columns(body: PutSlot) -> dict[str, object]:
     }
 
 
-def _policy(body: PutSlot) -> JsonValue:
+def _policy(body: PutSlotRequest) -> JsonValue:
     given = body.serving_policy
     policy: JsonObject = PRESETS[DEFAULT_POLICY] if given is None else given.model_dump(exclude_none=True)
     expanded = expand_policy(policy)
@@ -168,11 +168,11 @@ def _policy(body: PutSlot) -> JsonValue:
     return expanded
 
 
-def _extra(store: Store, body: PutSlot) -> JsonObject:
+def _extra(store: Store, body: PutSlotRequest) -> JsonObject:
     extra: JsonObject = body.model_extra or {}
     in_policy = body.serving_policy.model_extra if body.serving_policy else None
     given = {*extra, *(f"serving_policy.{name}" for name in in_policy or ())}
-    if unknown := sorted(given.difference(allowed(store).slot_fields)):
+    if unknown := sorted(given.difference(org_policy(store).slot_fields)):
         raise invalid(*((field, "unknown field") for field in unknown))
     return extra
 

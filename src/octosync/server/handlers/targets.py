@@ -11,16 +11,16 @@ from octosync.model import Address, JsonValue
 from octosync.server import response_models
 from octosync.server.errors import ApiError, conflict, invalid
 from octosync.server.handlers.apps import app_by_slug, writable_app
-from octosync.server.handlers.deployments import materialise, release_target
-from octosync.server.handlers.handler import Call, handles, handles_body, listed, record
-from octosync.server.plane import allowed
+from octosync.server.handlers.deployments import assign_devices, release_target
+from octosync.server.handlers.handler import Call, handles, handles_body, list_page, record_event
+from octosync.server.plane import org_policy
 from octosync.server.store import Row
 from octosync.server.validation import Body
 
 MAX_IDENTIFIER = 512
 
 
-class CreateTarget(Body):
+class CreateTargetRequest(Body):
     """The body of `apps.create_target`."""
 
     read_only: ClassVar[frozenset[str]] = TARGET.read_only
@@ -31,7 +31,7 @@ class CreateTarget(Body):
 def insert_target(call: Call, app: Row, platform: str, identifier: str) -> Row:
     """Register a target. Raises 422 for an unknown platform, 409 with the holder's slug where the tuple is taken."""
     store = call.store
-    if platform not in PLATFORMS and platform not in allowed(store).platforms:
+    if platform not in PLATFORMS and platform not in org_policy(store).platforms:
         raise invalid(("platform", f"must be one of {', '.join(PLATFORMS)}"))
     holder = store.row(
         "SELECT apps.slug, apps.archived_at FROM targets JOIN apps ON apps.id = targets.app_id"
@@ -51,7 +51,7 @@ def insert_target(call: Call, app: Row, platform: str, identifier: str) -> Row:
         "targets", id=id_, app_id=app["id"], platform=platform, identifier=identifier, created_at=store.stamp()
     )
     address = Address.of_target(app["slug"], platform, identifier)
-    record(store, call.actor, app, "target.created", address, f"Registered target {address.name}")
+    record_event(store, call.actor, app, "target.created", address, f"Registered target {address.name}")
     return store.rows("SELECT * FROM targets WHERE id = ?", id_)[0]
 
 
@@ -60,21 +60,21 @@ def target_json(row: Row) -> JsonValue:
     return {key: row[key] for key in ("id", "app_id", "platform", "identifier", "created_at")}
 
 
-@handles_body("apps.create_target", CreateTarget, answer=response_models.Target, status=201)
-def create(call: Call, body: CreateTarget) -> JsonValue:
+@handles_body("apps.create_target", CreateTargetRequest, response=response_models.Target, status=201)
+def create(call: Call, body: CreateTargetRequest) -> JsonValue:
     """Register a target; deployments that run already don't reach it until the capability is enabled anew."""
     app = writable_app(call.store, call.parameters["slug"])
     return target_json(insert_target(call, app, body.platform, body.identifier))
 
 
-@handles("apps.list_targets", answer=response_models.Targets, query=("limit", "offset"))
+@handles("apps.list_targets", response=response_models.Targets, query=("limit", "offset"))
 def list_targets(call: Call) -> JsonValue:
     """List an app's targets in the order of their registration."""
     app = app_by_slug(call.store, call.parameters["slug"])
-    return listed(call, "targets", "targets WHERE app_id = ?", (app["id"],), "seq", target_json)
+    return list_page(call, "targets", "targets WHERE app_id = ?", (app["id"],), "seq", target_json)
 
 
-@handles("apps.delete_target", answer=None, status=204)
+@handles("apps.delete_target", response=None, status=204)
 def delete(call: Call) -> JsonValue:
     """Delete a target: out of its deployments, assignments materialised anew, then gone, all in one transaction."""
     store, id_ = call.store, call.parameters["target_id"]
@@ -83,10 +83,10 @@ def delete(call: Call) -> JsonValue:
     if target is None:
         raise ApiError(404, ErrorCode.TARGET_NOT_FOUND, f"App {app['slug']} has no target '{id_[:80]}'")
     release_target(store, app["id"], id_)
-    materialise(store, app["id"])
+    assign_devices(store, app["id"])
     store.run("DELETE FROM targets WHERE id = ?", id_)
     address = Address.of_target(app["slug"], target["platform"], target["identifier"])
-    record(store, call.actor, app, "target.deleted", address, f"Removed target {address.name}")
+    record_event(store, call.actor, app, "target.deleted", address, f"Removed target {address.name}")
     return None
 
 
