@@ -17,7 +17,7 @@ from tests.support.openapi import move, own_document, schema_in
 from tests.support.renamed import fields, rename
 
 from octosync.contract import OPERATIONS
-from octosync.contract.openapi import LARGEST_DOCUMENT
+from octosync.contract.openapi import MAX_DOCUMENT_BYTES
 
 
 @pytest.mark.parametrize("command", ["api", "api list", "api check", "api probe"])
@@ -143,7 +143,7 @@ def test_standard_input_that_is_closed_holds_no_document(desk: Desk) -> None:
 @pytest.mark.parametrize("where", ["-", "openapi.json"])
 def test_a_document_beyond_all_bounds_is_called_so(desk: Desk, where: str) -> None:
     """It is refused for its size, and not taken for one that breaks off."""
-    data = b'{"openapi": "3.1.0", "x": "' + b"x" * LARGEST_DOCUMENT + b'"}'
+    data = b'{"openapi": "3.1.0", "x": "' + b"x" * MAX_DOCUMENT_BYTES + b'"}'
     desk.write("openapi.json", data)
     ran = desk.octosync("api", "check", where, stdin=data)
     assert ran.code == 1

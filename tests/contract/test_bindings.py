@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octosync.contract import bindings_equal, field_equal, merge_bindings
-from octosync.contract.normalize import contains, pair
+from octosync.contract.normalize import contains, pair_bindings
 from octosync.model import JsonValue, json_equal
 
 Binding = dict[str, JsonValue]
@@ -68,7 +68,7 @@ def test_a_merged_list_is_as_declared_and_merging_again_changes_nothing(
 @given(st.one_of(few, keyed), st.one_of(few, keyed))
 def test_no_live_binding_is_used_twice(desired: list[Binding], live: list[Binding]) -> None:
     """Every declared binding has at most one partner, and no two share one."""
-    used = [place for place in pair(desired, live) if place is not None]
+    used = [place for place in pair_bindings(desired, live) if place is not None]
     assert len(used) == len(set(used)) <= len(live)
 
 
@@ -90,8 +90,10 @@ def test_a_key_identifies_its_binding_whatever_else_changed() -> None:
 def test_keys_are_compared_as_json(key: JsonValue) -> None:
     """A key of another type is another key."""
     others = [other for other in (1, True, "1", 1.5) if not json_equal(other, key)]
-    assert pair([{"binding_key": key}], [{"binding_key": other} for other in others]) == [None]
-    assert pair([{"binding_key": key}], [*({"binding_key": other} for other in others), {"binding_key": key}]) == [3]
+    assert pair_bindings([{"binding_key": key}], [{"binding_key": other} for other in others]) == [None]
+    assert pair_bindings(
+        [{"binding_key": key}], [*({"binding_key": other} for other in others), {"binding_key": key}]
+    ) == [3]
 
 
 @pytest.mark.parametrize(

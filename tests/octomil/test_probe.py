@@ -13,7 +13,7 @@ from tests.support.plane import Plane
 from tests.support.renamed import Renamed, envelope, fields, rename
 
 from octosync.contract import Contract
-from octosync.contract.probe import Probe, Verdict, overrides_of
+from octosync.contract.probe import ProbeResult, Verdict, overrides_of
 from octosync.contract.requests import EXCHANGES
 from octosync.errors import CredentialRefused, OctosyncError, RemoteError
 from octosync.octomil import PROBED_BY_GET, Connection, Octomil, probe
@@ -35,18 +35,18 @@ def renamed(**changes: Any) -> Iterator[tuple[Plane, Renamed]]:
         yield plane, rename(server, **changes)
 
 
-async def probed(plane: Plane, app: str | None = None, *only: str, **settings: Any) -> Probe:
+async def probed(plane: Plane, app: str | None = None, *only: str, **settings: Any) -> ProbeResult:
     """Probe a control plane."""
     async with client_of(plane.url, **{"attempts": 1, **settings}) as client:
         return await probe(client, app, only)
 
 
-def verdicts(probe: Probe) -> dict[str, str]:
+def verdicts(probe: ProbeResult) -> dict[str, str]:
     """Return what came of each operation, where it is neither confirmed nor not tried."""
     return {one.operation.id: one.verdict.value for one in probe.operations if not one.verdict.is_good}
 
 
-def notes(probe: Probe, id_: str) -> tuple[str, ...]:
+def notes(probe: ProbeResult, id_: str) -> tuple[str, ...]:
     """Return what is said of an operation."""
     return next(one.notes for one in probe.operations if one.operation.id == id_)
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from octosync.contract import Contract
-from octosync.contract.openapi import Compared, Conformance, compare_with, read_document
+from octosync.contract.openapi import Conformance, OperationComparison, compare_with, read_document
 from octosync.octomil import API_PATH
 from octosync.server import ServerSettings, create_app
 
@@ -33,7 +33,7 @@ def said(conformance: Conformance) -> dict[str, list[str]]:
     return {one.operation.id: _lines(one) for one in conformance.operations if one.findings}
 
 
-def _lines(one: Compared) -> list[str]:
+def _lines(one: OperationComparison) -> list[str]:
     return [f"{finding.level.value}: {finding.message}" for finding in one.findings]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from octosync.contract import APP, SLOT, Contract, field_equal, normalise_app_fields, normalise_slot_fields
-from octosync.contract.normalize import unknown_part
+from octosync.contract.normalize import unknown_policy
 from octosync.errors import Missing
 from octosync.model import (
     App,
@@ -139,7 +139,7 @@ def carried(action: PutSlot, sensitivity: Sensitivity) -> Iterator[str]:
             continue
         if name not in action.declared:
             yield name
-        own = unknown_part(sent) if name == "serving_policy" and isinstance(sent, Mapping) else sent
+        own = unknown_policy(sent) if name == "serving_policy" and isinstance(sent, Mapping) else sent
         declared = _keys_inside(action.declared.get(name), sensitivity)
         yield from (f"{name}.{key}" for key in sorted(_keys_inside(own, sensitivity) - declared))
 

@@ -21,7 +21,7 @@ from octosync.contract.resources import APP, SLOT, ObjectShape
 from octosync.model import JsonObject, JsonValue, canonical_json, json_equal
 
 
-def pair(desired: Sequence[JsonValue], live: Sequence[JsonValue]) -> list[int | None]:
+def pair_bindings(desired: Sequence[JsonValue], live: Sequence[JsonValue]) -> list[int | None]:
     """Return for each declared binding the index of its live partner, None where it has none.
 
     A binding with a `binding_key` is about the live one with that key. The others are about one that has all they declare:
@@ -29,10 +29,10 @@ def pair(desired: Sequence[JsonValue], live: Sequence[JsonValue]) -> list[int | 
     """
     partner: dict[int, int] = {}
     holder: dict[int, int] = {}
-    keys = [key_of(binding) for binding in live]
+    keys = [binding_key(binding) for binding in live]
     texts = [canonical_json(binding) for binding in live]
-    _match({i: key for i, one in enumerate(desired) if (key := key_of(one)) is not None}, keys, partner, holder)
-    rest = [i for i, one in enumerate(desired) if key_of(one) is None]
+    _match({i: key for i, one in enumerate(desired) if (key := binding_key(one)) is not None}, keys, partner, holder)
+    rest = [i for i, one in enumerate(desired) if binding_key(one) is None]
     _match({i: canonical_json(desired[i]) for i in rest}, texts, partner, holder)
     open_ = [j for j in range(len(live)) if j not in holder]
     rest = [i for i in rest if i not in partner]
@@ -42,7 +42,7 @@ def pair(desired: Sequence[JsonValue], live: Sequence[JsonValue]) -> list[int | 
     return [partner.get(i) for i in range(len(desired))]
 
 
-def key_of(binding: JsonValue) -> str | None:
+def binding_key(binding: JsonValue) -> str | None:
     """Return the canonical text of a binding's `binding_key`, None where it has none."""
     key = binding.get("binding_key") if isinstance(binding, Mapping) else None
     return None if key is None else canonical_json(key)
@@ -166,7 +166,7 @@ def preset_of(policy: JsonValue) -> str | None:
     return next((name for name, preset in PRESETS.items() if json_equal(preset, expanded)), None)
 
 
-def known_part(policy: JsonObject) -> JsonObject:
+def known_policy(policy: JsonObject) -> JsonObject:
     """Return what the contract knows of a policy, without keys that only the control plane knows, at both levels."""
     known = {key: policy[key] for key in _KNOWN if key in policy}
     if isinstance(fallback := known.get("fallback"), Mapping):
@@ -174,7 +174,7 @@ def known_part(policy: JsonObject) -> JsonObject:
     return known
 
 
-def unknown_part(policy: JsonObject) -> JsonObject:
+def unknown_policy(policy: JsonObject) -> JsonObject:
     """Return what `known_part` leaves out, `fallback` only where something of it is left."""
     unknown = {key: value for key, value in policy.items() if key not in _KNOWN}
     fallback = policy.get("fallback")
@@ -218,7 +218,7 @@ def normalise_slot_fields(fields: JsonObject) -> JsonObject:
 def field_equal(name: str, desired: JsonValue, live: JsonValue) -> bool:
     """Say whether a live slot or app field already is what is declared for it; pass the field's default for an absent one."""
     if name == "serving_policy" and isinstance(desired, Mapping) and isinstance(live, Mapping):
-        return json_equal(known_part(desired), known_part(live))
+        return json_equal(known_policy(desired), known_policy(live))
     if name == "bindings" and isinstance(desired, list | tuple) and isinstance(live, list | tuple):
         return bindings_equal(desired, live)
     return json_equal(desired, live)
@@ -228,14 +228,14 @@ def bindings_equal(desired: Sequence[JsonValue], live: Sequence[JsonValue]) -> b
     """Compare two whole lists of bindings without order, each by the fields that are declared of it."""
     return len(desired) == len(live) and all(
         place is not None and contains(live[place], declared)
-        for declared, place in zip(desired, pair(desired, live), strict=True)
+        for declared, place in zip(desired, pair_bindings(desired, live), strict=True)
     )
 
 
 def merge_bindings(desired: Sequence[JsonValue], live: Sequence[JsonValue]) -> list[JsonValue]:
     """Return the declared list, each binding with its live partner's undeclared fields carried over."""
     merged: list[JsonValue] = []
-    for declared, place in zip(desired, pair(desired, live), strict=True):
+    for declared, place in zip(desired, pair_bindings(desired, live), strict=True):
         partner = None if place is None else live[place]
         if isinstance(partner, Mapping) and isinstance(declared, Mapping):
             merged.append({**partner, **declared})
@@ -248,7 +248,7 @@ def merge_policy(desired: JsonValue, live: JsonValue) -> JsonValue:
     """Return the declared policy with the live one's unknown keys carried over; the known ones are one value."""
     if not isinstance(desired, Mapping) or not isinstance(live, Mapping):
         return desired
-    carried = dict(unknown_part(live))
+    carried = dict(unknown_policy(live))
     rest, own = carried.pop("fallback", None), desired.get("fallback")
     merged = {**carried, **desired}
     if isinstance(rest, Mapping) and isinstance(own, Mapping):
@@ -261,4 +261,4 @@ def _without_modelled_nulls(fields: JsonObject, shape: ObjectShape) -> JsonObjec
 
 
 def _binding_order(binding: JsonValue) -> tuple[str, str]:
-    return (key_of(binding) or "", canonical_json(binding))
+    return (binding_key(binding) or "", canonical_json(binding))

@@ -35,7 +35,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probed:
+class ProbedOperation:
     """What came of one operation. `notes` say what differs, or why it was not tried; `found_at` is another path."""
 
     operation: Operation
@@ -45,11 +45,11 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class ProbeResult:
     """A whole probe: the read operations in the table's order, the app that was asked for, and the requests that it took."""
 
     app: str | None
-    operations: tuple[Probed, ...]
+    operations: tuple[ProbedOperation, ...]
     requests: int
 
     @property
@@ -58,7 +58,7 @@ class Probe:
         return all(one.verdict.is_good for one in self.operations)
 
 
-def overrides_of(probe: Probe, contract: Contract) -> tuple[Overrides | None, frozenset[str]]:
+def overrides_of(probe: ProbeResult, contract: Contract) -> tuple[Overrides | None, frozenset[str]]:
     """Return the overrides for what is elsewhere, and the operations of which somebody has to fill in the path.
 
     None where there is nothing to override.
@@ -70,7 +70,7 @@ def overrides_of(probe: Probe, contract: Contract) -> tuple[Overrides | None, fr
     return overrides_in(contract).with_more({**found, **open_}, {}), frozenset(open_)
 
 
-def _is_open(one: Probed) -> bool:
+def _is_open(one: ProbedOperation) -> bool:
     return one.verdict is Verdict.ABSENT and one.found_at is None
 
 

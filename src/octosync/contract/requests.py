@@ -34,13 +34,13 @@ from octosync.contract.responses import (
 )
 
 
-class Sent(BaseModel):
+class RequestBody(BaseModel):
     """Base of all bodies: nothing beyond the fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
 
 
-class SentApp(Sent):
+class AppBody(RequestBody):
     """A new app (assumed)."""
 
     slug: str
@@ -48,52 +48,52 @@ class SentApp(Sent):
     description: str = ""
 
 
-class SentAppChange(Sent):
+class AppChangeBody(RequestBody):
     """The fields of an app that change (assumed); a `null` removes the description."""
 
     name: str = ""
     description: str | None = None
 
 
-class SentTarget(Sent):
+class TargetBody(RequestBody):
     """A new target (assumed)."""
 
     platform: str
     identifier: str
 
 
-class SentFallback(Sent):
+class FallbackBody(RequestBody):
     """Where a request may go when its route fails (public)."""
 
     allow_cloud_fallback: bool
     allow_local_fallback: bool
 
 
-class SentPolicy(Sent):
+class PolicyBody(RequestBody):
     """A serving policy, always expanded (public)."""
 
     routing_mode: str
     routing_preference: str = ""
-    fallback: SentFallback
+    fallback: FallbackBody
 
 
-class SentSlot(Sent):
+class SlotBody(RequestBody):
     """A whole slot (assumed, its policy public): what is live and undeclared is sent as it was answered."""
 
-    serving_policy: SentPolicy
+    serving_policy: PolicyBody
     bindings: list[dict[str, Any]]
     preferred_engines: list[str] = []
     public_client_allowed: bool = False
     model_variant_id: str = ""
 
 
-class SentEnvironment(Sent):
+class EnvironmentBody(RequestBody):
     """Where a capability is previewed, checked, enabled or optimized (assumed)."""
 
     environment: str
 
 
-class SentBootstrap(Sent):
+class BootstrapBody(RequestBody):
     """A new app with its first target and keys (assumed)."""
 
     slug: str
@@ -102,7 +102,7 @@ class SentBootstrap(Sent):
     identifier: str
 
 
-LARGEST_PAGE: Final = 100  # public: the most that a page can have, and what octosync asks for
+MAX_PAGE_SIZE: Final = 100  # public: the most that a page can have, and what octosync asks for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class Exchange:
     """
 
     by: tuple[str, ...] = ()
-    body: type[Sent] | None = None
+    body: type[RequestBody] | None = None
     any_body: bool = False
     answer: type[Wire] | None = None
     any_answer: bool = False
@@ -140,23 +140,23 @@ EXCHANGES: Final[Mapping[str, Exchange]] = MappingProxyType(
     {
         "apps.activity": Exchange(by=(*_LOOK, "activity"), answer=WireEvent, plural=EVENTS),
         "apps.archive": Exchange(by=_TURN),
-        "apps.bootstrap": Exchange(by=("bootstrap",), body=SentBootstrap, answer=WireBootstrapped),
-        "apps.capabilities.check_optimization": Exchange(by=_PLAN, body=SentEnvironment, answer=WireOptimizationCheck),
-        "apps.capabilities.enable": Exchange(by=_TURN, body=SentEnvironment),
-        "apps.capabilities.optimize": Exchange(by=_TURN, body=SentEnvironment),
-        "apps.capabilities.preview": Exchange(by=_PLAN, body=SentEnvironment, answer=WirePreview),
-        "apps.create": Exchange(by=_TURN, body=SentApp),
+        "apps.bootstrap": Exchange(by=("bootstrap",), body=BootstrapBody, answer=WireBootstrapped),
+        "apps.capabilities.check_optimization": Exchange(by=_PLAN, body=EnvironmentBody, answer=WireOptimizationCheck),
+        "apps.capabilities.enable": Exchange(by=_TURN, body=EnvironmentBody),
+        "apps.capabilities.optimize": Exchange(by=_TURN, body=EnvironmentBody),
+        "apps.capabilities.preview": Exchange(by=_PLAN, body=EnvironmentBody, answer=WirePreview),
+        "apps.create": Exchange(by=_TURN, body=AppBody),
         "apps.list": Exchange(by=(*_LOOK, *_KEEP), answer=WireApp, plural=APP.plural, options=("include_archived",)),
-        "apps.create_target": Exchange(by=_TURN, body=SentTarget),
+        "apps.create_target": Exchange(by=_TURN, body=TargetBody),
         "apps.list_targets": Exchange(by=(*_PLAN, *_KEEP, "bootstrap"), answer=WireTarget, plural=TARGET.plural),
         "apps.delete_slot": Exchange(by=_TURN),
         "apps.get_slot": Exchange(by=(*_PLAN, *_KEEP), answer=WireSlot),
-        "apps.put_slot": Exchange(by=_TURN, body=SentSlot),
+        "apps.put_slot": Exchange(by=_TURN, body=SlotBody),
         "apps.delete_target": Exchange(by=_TURN),
         "apps.deployments": Exchange(by=(*_LOOK, "export"), answer=WireDeployment, plural=DEPLOYMENTS, also=_PLACED),
         "apps.first_request": Exchange(by=_STATUS, answer=WireFirstRequest),
         "apps.get": Exchange(by=(*_LOOK, *_KEEP, "bootstrap"), answer=WireApp),
-        "apps.update": Exchange(by=_TURN, body=SentAppChange),
+        "apps.update": Exchange(by=_TURN, body=AppChangeBody),
         "apps.health": Exchange(by=("apply", *_STATUS), answer=WireHealth),
         "apps.delete_inference_config": Exchange(by=_TURN),
         "apps.get_inference_config": Exchange(by=(*_PLAN, *_KEEP), any_answer=True),

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
-from octosync.contract.requests import LARGEST_PAGE
+from octosync.contract.requests import MAX_PAGE_SIZE
 from octosync.contract.responses import Wire
 from octosync.errors import RemoteError
 from octosync.model import JsonObject, JsonValue
@@ -96,7 +96,7 @@ def parse_time(text: str | None) -> datetime | None:
         return None
 
 
-PAGE = LARGEST_PAGE
+PAGE = MAX_PAGE_SIZE
 _LONGEST_LIST = 100_000
 _MOST_PAGES = 1_000  # of a list, whatever page size the control plane uses
 _PASSES = 3

@@ -15,7 +15,7 @@ import httpx
 
 from octosync.contract import OPERATIONS, Access, Contract, ErrorCode, Operation
 from octosync.contract.encoding import BodyTooLarge
-from octosync.contract.probe import Probe, Probed, Verdict, differences_in, items_in
+from octosync.contract.probe import ProbedOperation, ProbeResult, Verdict, differences_in, items_in
 from octosync.contract.requests import EXCHANGES
 from octosync.errors import (
     ConfigError,
@@ -99,7 +99,7 @@ async def probe(
     only: Collection[str] = (),
     *,
     progress: Callable[[int, int], None] = lambda *_: None,
-) -> Probe:
+) -> ProbeResult:
     """Try the read operations, or `only` some and those that they need; without an app, with the first app of the list.
 
     The client must not retry. Raises `CredentialRefused` if the key is rejected from the beginning, `OctosyncError` for an
@@ -110,7 +110,7 @@ async def probe(
     prober = _Prober(client, app, frozenset(only) or frozenset(_READS), progress)
     for id_ in _ORDER:
         await prober.take(id_)
-    return Probe(
+    return ProbeResult(
         app=prober.app,
         operations=tuple(prober.results.get(id_) or prober.not_tried(id_) for id_ in _READS if prober.is_selected(id_)),
         requests=prober.gets,
@@ -124,7 +124,7 @@ class _Prober:
     only: frozenset[str]
     progress: Callable[[int, int], None]
     is_named: bool = False  # whether the caller named the app
-    results: dict[str, Probed] = field(default_factory=dict)
+    results: dict[str, ProbedOperation] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     bodies: dict[str, JsonValue] = field(default_factory=dict)
     gets: int = 0
@@ -142,7 +142,7 @@ class _Prober:
             needed.add("apps.list")
         return id_ in self.only | needed
 
-    def not_tried(self, id_: str) -> Probed:
+    def not_tried(self, id_: str) -> ProbedOperation:
         """Return the result of an operation that is not tried, with the reason."""
         operation = self.client.contract.operations[id_]
         why = self.stopped
@@ -152,7 +152,7 @@ class _Prober:
             why = self.skipped[id_]
         elif self.gets >= MAX_GETS:
             why = f"a probe sends at most {MAX_GETS} requests; --operation {id_} tries it"
-        return Probed(operation=operation, verdict=Verdict.NOT_TRIED, notes=(why,))
+        return ProbedOperation(operation=operation, verdict=Verdict.NOT_TRIED, notes=(why,))
 
     async def take(self, id_: str) -> None:
         """Try an operation, if it is selected, its parameters are known, and a request is left."""
@@ -188,7 +188,7 @@ class _Prober:
         names = (path_segment(item, key) for item in items if isinstance(item, Mapping))
         return min((name for name in names if name is not None), default=None)
 
-    async def _try(self, operation: Operation, parameters: Mapping[str, str]) -> Probed:
+    async def _try(self, operation: Operation, parameters: Mapping[str, str]) -> ProbedOperation:
         """Send an operation's request once, and return its result."""
         exchange = EXCHANGES[operation.id]
         query: Mapping[str, str | int] = {"limit": PAGE, "offset": 0} if exchange.query else {}
@@ -203,13 +203,13 @@ class _Prober:
         if not notes and operation.id in {"apps.get", "apps.get_slot"}:
             notes = tuple(_other_object(operation, parameters, body))
         if notes:
-            return Probed(operation=operation, verdict=Verdict.DIFFERS, notes=notes)
+            return ProbedOperation(operation=operation, verdict=Verdict.DIFFERS, notes=notes)
         self.bodies[operation.id] = body
         empty = exchange.plural is not None and not items_in(exchange, body)
         note = ("the list is empty, so its fields are not checked",) if empty else ()
-        return Probed(operation=operation, verdict=Verdict.CONFIRMED, notes=note)
+        return ProbedOperation(operation=operation, verdict=Verdict.CONFIRMED, notes=note)
 
-    def _judge_error(self, operation: Operation, error: RemoteError) -> Probed:
+    def _judge_error(self, operation: Operation, error: RemoteError) -> ProbedOperation:
         notes: tuple[str, ...] = (error.message,)
         verdict = Verdict.FAILED
         if isinstance(error, CredentialRefused | Forbidden):
@@ -230,7 +230,7 @@ class _Prober:
             self.stopped = "nothing more was sent after a request that was " + (
                 "throttled" if error.status == 429 else "not answered"
             )
-        return Probed(operation=operation, verdict=verdict, notes=notes)
+        return ProbedOperation(operation=operation, verdict=verdict, notes=notes)
 
     def _judge_missing(self, operation: Operation, error: Missing) -> tuple[Verdict, tuple[str, ...]] | None:
         """Return the verdict on a 404 that names an object; None if the operation itself may be absent."""
@@ -258,7 +258,7 @@ class _Prober:
         items = items_in(EXCHANGES["apps.list"], self.bodies.get("apps.list")) or ()
         return [path_segment(item, "slug") for item in items if isinstance(item, Mapping)]
 
-    async def _try_other_paths(self, absent: Probed, parameters: Mapping[str, str]) -> Probed:
+    async def _try_other_paths(self, absent: ProbedOperation, parameters: Mapping[str, str]) -> ProbedOperation:
         """Try an absent operation at other likely paths, while requests are left."""
         plain = self.client.contract
         for path in other_paths(plain, absent.operation.id):
@@ -271,7 +271,7 @@ class _Prober:
                 self.client.contract = plain
             if tried.verdict is Verdict.CONFIRMED:
                 notes = (f"it is at {path}", *tried.notes)
-                return Probed(operation=absent.operation, verdict=Verdict.DIFFERS, notes=notes, found_at=path)
+                return ProbedOperation(operation=absent.operation, verdict=Verdict.DIFFERS, notes=notes, found_at=path)
         return absent
 
 

@@ -15,7 +15,7 @@ from octosync.cli.console import from_stdin, out, out_json, wants_colour
 from octosync.cli.options import colour_option, config_option, option, output_option
 from octosync.cli.run_options import RemoteFlags
 from octosync.cli.session import check_app_names, configuration_in, control_plane_options, open_session, query
-from octosync.contract.openapi import LARGEST_DOCUMENT, compare_with, read_document
+from octosync.contract.openapi import MAX_DOCUMENT_BYTES, compare_with, read_document
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.octomil import API_PATH, PROBED_BY_GET, document_source, fetch_document, is_url, proxy_from_environment
 from octosync.octomil import probe as probe_reads
@@ -122,15 +122,15 @@ def _document(spec: str) -> tuple[str, bytes]:
         source = replace(source, proxy=proxy_from_environment(source.url, os.environ))
 
         async def fetched(_: signals.Stopping) -> bytes:
-            return await fetch_document(spec, source, largest=LARGEST_DOCUMENT)
+            return await fetch_document(spec, source, largest=MAX_DOCUMENT_BYTES)
 
         return source.url, signals.run(fetched)
-    most = LARGEST_DOCUMENT + 1
+    most = MAX_DOCUMENT_BYTES + 1
     name, data = ("standard input", from_stdin(most)) if spec == "-" else (spec, _file(Path(spec), most))
-    if len(data) > LARGEST_DOCUMENT:
+    if len(data) > MAX_DOCUMENT_BYTES:
         raise OctosyncError(
             "spec-too-large",
-            f"{name} has more than {LARGEST_DOCUMENT // 2**20} MiB",
+            f"{name} has more than {MAX_DOCUMENT_BYTES // 2**20} MiB",
             hints=("Check that it is an OpenAPI document.",),
         )
     return name, data

@@ -4,8 +4,16 @@
 the operations and returns all findings, with the overrides that would resolve them.
 """
 
-from octosync.contract.openapi.compare import Compared, Conformance, compare_with
-from octosync.contract.openapi.document import LARGEST_DOCUMENT, read_document
-from octosync.contract.openapi.messages import Finding, Level
+from octosync.contract.openapi.compare import Conformance, OperationComparison, compare_with
+from octosync.contract.openapi.document import MAX_DOCUMENT_BYTES, read_document
+from octosync.contract.openapi.messages import ConformanceFinding, FindingLevel
 
-__all__ = ["LARGEST_DOCUMENT", "Compared", "Conformance", "Finding", "Level", "compare_with", "read_document"]
+__all__ = [
+    "MAX_DOCUMENT_BYTES",
+    "Conformance",
+    "ConformanceFinding",
+    "FindingLevel",
+    "OperationComparison",
+    "compare_with",
+    "read_document",
+]

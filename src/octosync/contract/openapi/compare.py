@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from octosync.contract.openapi.document import Described, Document
+from octosync.contract.openapi.document import DocumentOperation, OpenApiDocument
 from octosync.contract.openapi.messages import (
-    Finding,
-    Kind,
-    Level,
-    findings_of_answer,
-    findings_of_query,
-    findings_of_request,
+    ConformanceFinding,
+    FindingKind,
+    FindingLevel,
+    compare_query,
+    compare_request,
+    compare_response,
 )
 from octosync.contract.openapi.schemas import Schemas
 from octosync.contract.operations import OPERATIONS, Contract, Operation, Overrides, overrides_in
@@ -27,51 +27,51 @@ from octosync.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class OperationMatch:
     """One of ours: what the document has for it, if anything, and else what it has at its path by other methods."""
 
-    described: Described | None = None
+    described: DocumentOperation | None = None
     by_id: bool = False
-    other_methods: tuple[Described, ...] = ()
+    other_methods: tuple[DocumentOperation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Matches:
+class OperationMatches:
     """All of ours by id. `base` is what stands before the paths of the API; `others` are operations that are none of ours."""
 
     base: str
-    by_operation: Mapping[str, Match]
+    by_operation: Mapping[str, OperationMatch]
     others: int
 
-    def path_of(self, described: Described) -> str:
+    def path_of(self, described: DocumentOperation) -> str:
         """Return an operation's path below the base; as it is where it doesn't stand there."""
         return _below(described.path, self.base)
 
 
-def match_operations(contract: Contract, described: Iterable[Described], base: str) -> Matches:
+def match_operations(contract: Contract, described: Iterable[DocumentOperation], base: str) -> OperationMatches:
     """Match by operation id first, else by method and path, whatever the parameters in it are called.
 
     `base` is where the API is expected to begin; what most of its operations say themselves goes before that.
     """
     every = tuple(described)
     base = _base_of(every, contract.operations.values(), base)
-    by_id, by_place, by_path = _by_id(every), _by_place(every, base), defaultdict[str, list[Described]](list)
+    by_id, by_place, by_path = _by_id(every), _by_place(every, base), defaultdict[str, list[DocumentOperation]](list)
     for one in every:
         by_path[anonymous(_below(one.path, base))].append(one)
-    matches: dict[str, Match] = {}
+    matches: dict[str, OperationMatch] = {}
     for ours in contract.operations.values():
         if (found := by_id.get(_plain(ours.id))) is not None:
-            matches[ours.id] = Match(found, by_id=True)
+            matches[ours.id] = OperationMatch(found, by_id=True)
         elif (found := by_place.get((ours.method, anonymous(ours.path)))) is not None:
-            matches[ours.id] = Match(found)
+            matches[ours.id] = OperationMatch(found)
         else:
-            matches[ours.id] = Match()
+            matches[ours.id] = OperationMatch()
     taken = {id(match.described) for match in matches.values()}
     for ours in contract.operations.values():
         if matches[ours.id].described is None:
             there = tuple(one for one in by_path[anonymous(ours.path)] if id(one) not in taken)
-            matches[ours.id] = Match(other_methods=there)
-    return Matches(base, matches, sum(id(one) not in taken for one in every))
+            matches[ours.id] = OperationMatch(other_methods=there)
+    return OperationMatches(base, matches, sum(id(one) not in taken for one in every))
 
 
 def anonymous(path: str) -> str:
@@ -84,7 +84,7 @@ def parameters_in(path: str) -> tuple[str, ...]:
     return tuple(re.findall(r"{([^{}]*)}", path))
 
 
-def _base_of(described: Iterable[Described], ours: Iterable[Operation], expected: str) -> str:
+def _base_of(described: Iterable[DocumentOperation], ours: Iterable[Operation], expected: str) -> str:
     """Find what stands before our paths: the longest part that most of the operations have in common."""
     bases: Counter[str] = Counter()
     known = [(one.method, anonymous(one.path)) for one in ours]
@@ -101,16 +101,16 @@ def _below(path: str, base: str) -> str:
     return path.removeprefix(base) if path.startswith(f"{base}/") else path
 
 
-def _by_id(described: Iterable[Described]) -> dict[str, Described]:
+def _by_id(described: Iterable[DocumentOperation]) -> dict[str, DocumentOperation]:
     """Index by id, however its words are parted: `apps.list`, `apps_list`, `appsList`. What is there twice is not told."""
-    found: defaultdict[str, list[Described]] = defaultdict(list)
+    found: defaultdict[str, list[DocumentOperation]] = defaultdict(list)
     for one in described:
         if one.id is not None:
             found[_plain(one.id)].append(one)
     return {id_: ones[0] for id_, ones in found.items() if len(ones) == 1}
 
 
-def _by_place(described: Iterable[Described], base: str) -> dict[tuple[str, str], Described]:
+def _by_place(described: Iterable[DocumentOperation], base: str) -> dict[tuple[str, str], DocumentOperation]:
     return {(one.method, anonymous(_below(one.path, base))): one for one in described}
 
 
@@ -119,7 +119,7 @@ def _plain(id_: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class OperationComparison:
     """One operation of ours, as it is in force, and what came of comparing it.
 
     `found` is `METHOD path` in the document, below its base; None where it isn't there. `by_id`: by its operation id.
@@ -128,17 +128,17 @@ class Compared:
     operation: Operation
     found: str | None
     by_id: bool = False
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[ConformanceFinding, ...] = ()
 
     @property
     def agrees(self) -> bool:
         """Whether nothing is a mismatch."""
-        return all(one.level is not Level.MISMATCH for one in self.findings)
+        return all(one.level is not FindingLevel.MISMATCH for one in self.findings)
 
     @property
     def is_whole(self) -> bool:
         """Whether the document says enough to compare all of it."""
-        return all(one.kind is not Kind.CANT_TELL for one in self.findings)
+        return all(one.kind is not FindingKind.CANT_TELL for one in self.findings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +148,8 @@ class Conformance:
     `base` is what stands before the document's paths, `expected_base` before ours.
     """
 
-    document: Document
-    operations: tuple[Compared, ...]
+    document: OpenApiDocument
+    operations: tuple[OperationComparison, ...]
     mending: Overrides | None = None
     base: str = ""
     expected_base: str = ""
@@ -166,17 +166,17 @@ class Conformance:
         return self.base not in {"", self.expected_base}
 
 
-def compare_with(document: Document, contract: Contract, base: str) -> Conformance:
+def compare_with(document: OpenApiDocument, contract: Contract, base: str) -> Conformance:
     """Compare the contract in force with a document; `base` is the path before ours, as in `/api/v1`."""
     return _Comparison(document, contract, base).result()
 
 
 class _Comparison:
-    def __init__(self, document: Document, contract: Contract, base: str) -> None:
+    def __init__(self, document: OpenApiDocument, contract: Contract, base: str) -> None:
         self._document = document
         self._contract = contract
         self._base = base
-        self._matches: Matches = match_operations(contract, document.operations, base)
+        self._matches: OperationMatches = match_operations(contract, document.operations, base)
         self._sent, self._answered = Schemas(document, sent=True), Schemas(document, sent=False)
         self._moves: dict[str, dict[str, str]] = {}
         self._unsent: dict[str, list[str]] = {}
@@ -195,22 +195,22 @@ class _Comparison:
             others=self._matches.others,
         )
 
-    def _compared(self, ours: Operation) -> Compared:
+    def _compared(self, ours: Operation) -> OperationComparison:
         match = self._matches.by_operation[ours.id]
         described = match.described
         if described is None:
-            return Compared(operation=ours, found=None, findings=(_missing(match),))
+            return OperationComparison(operation=ours, found=None, findings=(_missing(match),))
         path = self._matches.path_of(described)
-        return Compared(
+        return OperationComparison(
             operation=ours,
             found=f"{described.method} {path}",
             by_id=match.by_id,
             findings=(*self._place(ours, described, path), *self._exchange(ours, described)),
         )
 
-    def _place(self, ours: Operation, described: Described, path: str) -> Iterator[Finding]:
+    def _place(self, ours: Operation, described: DocumentOperation, path: str) -> Iterator[ConformanceFinding]:
         if described.raw.get("deprecated") is True:
-            yield Finding(Level.WARNING, Kind.DEPRECATED, "the document calls it deprecated")
+            yield ConformanceFinding(FindingLevel.WARNING, FindingKind.DEPRECATED, "the document calls it deprecated")
         differs: dict[str, str] = {}
         if anonymous(path) != anonymous(ours.path):
             differs["path"] = _with_our_names(path, ours)
@@ -220,13 +220,18 @@ class _Comparison:
             return
         why_not = self._try(ours.id, differs)
         if "path" in differs:
-            yield Finding(Level.MISMATCH, Kind.OTHER_PATH, f"the document has it at {path}", mends=why_not is None)
+            yield ConformanceFinding(
+                FindingLevel.MISMATCH, FindingKind.OTHER_PATH, f"the document has it at {path}", mends=why_not is None
+            )
         if "method" in differs:
-            yield Finding(
-                Level.MISMATCH, Kind.OTHER_METHOD, f"the document has it as {described.method}", mends=why_not is None
+            yield ConformanceFinding(
+                FindingLevel.MISMATCH,
+                FindingKind.OTHER_METHOD,
+                f"the document has it as {described.method}",
+                mends=why_not is None,
             )
         if why_not is not None:
-            yield Finding(Level.NOTE, Kind.NO_OVERRIDE, f"no override says so: {why_not}")
+            yield ConformanceFinding(FindingLevel.NOTE, FindingKind.NO_OVERRIDE, f"no override says so: {why_not}")
 
     def _try(self, id_: str, differs: Mapping[str, str]) -> str | None:
         """Keep an override if it can be one, else say why it can't."""
@@ -238,17 +243,17 @@ class _Comparison:
         self._moves[id_] = dict(differs)
         return None
 
-    def _exchange(self, ours: Operation, described: Described) -> Iterator[Finding]:
+    def _exchange(self, ours: Operation, described: DocumentOperation) -> Iterator[ConformanceFinding]:
         exchange = EXCHANGES[ours.id]
-        yield from findings_of_query(exchange, described)
-        for one in findings_of_request(exchange, described, self._document, self._sent, self._read_only(ours)):
+        yield from compare_query(exchange, described)
+        for one in compare_request(exchange, described, self._document, self._sent, self._read_only(ours)):
             name = one.field.partition(".")[0]
-            if one.kind is Kind.UNKNOWN_REQUEST_FIELD and ours.id in _DROPPABLE and name in _DROPPABLE[ours.id]:
+            if one.kind is FindingKind.UNKNOWN_REQUEST_FIELD and ours.id in _DROPPABLE and name in _DROPPABLE[ours.id]:
                 self._unsent.setdefault("slot", []).append(name)
-                yield Finding(one.level, one.kind, one.message, one.field, mends=True)
+                yield ConformanceFinding(one.level, one.kind, one.message, one.field, mends=True)
             else:
                 yield one
-        yield from findings_of_answer(exchange, described, self._document, self._answered)
+        yield from compare_response(exchange, described, self._document, self._answered)
 
     def _read_only(self, ours: Operation) -> frozenset[str]:
         """Return the fields of the body that are not sent, since octosync.yaml says so."""
@@ -272,9 +277,9 @@ def _with_our_names(path: str, ours: Operation) -> str:
     return path
 
 
-def _missing(match: Match) -> Finding:
+def _missing(match: OperationMatch) -> ConformanceFinding:
     there = ", ".join(one.method for one in match.other_methods)
     message = "the document doesn't have it"
     if there:
         message += f"; at its path it has {there}"
-    return Finding(Level.MISMATCH, Kind.MISSING, message)
+    return ConformanceFinding(FindingLevel.MISMATCH, FindingKind.MISSING, message)

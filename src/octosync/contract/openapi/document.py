@@ -16,7 +16,7 @@ import yaml
 
 from octosync.errors import OctosyncError
 
-LARGEST_DOCUMENT: Final = 32 * 1024 * 1024  # bytes
+MAX_DOCUMENT_BYTES: Final = 32 * 1024 * 1024  # bytes
 
 _DEEPEST: Final = 200  # levels of YAML; no document has them
 _LONGEST_CHAIN: Final = 100  # references that lead to references
@@ -25,7 +25,7 @@ _WHERE: Final = ("FastAPI serves it at /openapi.json; so does `octosync server`.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
+class DocumentOperation:
     """One operation of the document: `path` with the path of its server before it, `parameters` resolved."""
 
     id: str | None
@@ -35,7 +35,7 @@ class Described:
     parameters: tuple[Mapping[str, Any], ...]
 
 
-class Document:
+class OpenApiDocument:
     """An OpenAPI document. `version` is the API's own, `openapi` that of the format."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
@@ -46,7 +46,7 @@ class Document:
         self.openapi = str(root["openapi"])
 
     @property
-    def operations(self) -> Iterator[Described]:
+    def operations(self) -> Iterator[DocumentOperation]:
         """Yield the operations, in the order of the document."""
         for template, at in mapping_of(self._root.get("paths")).items():
             item = self.resolved(at)
@@ -63,10 +63,10 @@ class Document:
                 return None
             if not isinstance(reference := node.get("$ref"), str):
                 return node
-            node = self.at(reference)
+            node = self.resolve_pointer(reference)
         return None
 
-    def at(self, reference: str) -> object:
+    def resolve_pointer(self, reference: str) -> object:
         """Return what a reference names; None for one that leads nowhere, or out of the document."""
         if reference == "#":
             return self._root
@@ -89,13 +89,15 @@ class Document:
                 return mapping_of(media).get("schema", {}), False
         return None, bool(types)
 
-    def _described(self, template: str, method: str, item: Mapping[str, Any], raw: Mapping[str, Any]) -> Described:
+    def _described(
+        self, template: str, method: str, item: Mapping[str, Any], raw: Mapping[str, Any]
+    ) -> DocumentOperation:
         # An operation's parameter replaces the path's of the same name and place.
         given = [self.resolved(one) for at in (item, raw) for one in list_of(at.get("parameters"))]
         parameters = {(str(one.get("in")), str(one.get("name"))): one for one in given if one is not None}
         id_ = raw.get("operationId")
         server = next((_server(at) for at in (raw, item, self._root) if at.get("servers")), "")
-        return Described(
+        return DocumentOperation(
             id=id_ if isinstance(id_, str) else None,
             method=method.upper(),
             path=server + template,
@@ -104,7 +106,7 @@ class Document:
         )
 
 
-def read_document(data: bytes, name: str) -> Document:
+def read_document(data: bytes, name: str) -> OpenApiDocument:
     """Parse a document. Raises `OctosyncError` for what is none, or none of a form that octosync reads."""
     try:
         text = data.decode("utf-8-sig")
@@ -135,7 +137,7 @@ def read_document(data: bytes, name: str) -> Document:
         )
     if not mapping_of(root.get("paths")):
         raise _unreadable(name, "it describes no paths")
-    return Document(root)
+    return OpenApiDocument(root)
 
 
 def _parse(text: str, name: str) -> object:

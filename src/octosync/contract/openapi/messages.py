@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
 
-from octosync.contract.openapi.document import Described, Document, mapping_of
-from octosync.contract.openapi.schemas import Part, Schemas, Shape, listed, parts_of
-from octosync.contract.requests import LARGEST_PAGE, Exchange
+from octosync.contract.openapi.document import DocumentOperation, OpenApiDocument, mapping_of
+from octosync.contract.openapi.schemas import ModelField, Schemas, SchemaShape, fields_of_model, join_types
+from octosync.contract.requests import MAX_PAGE_SIZE, Exchange
 
 
-class Level(Enum):
+class FindingLevel(Enum):
     """How much a finding matters: it won't work, it may not, or it can't be told or is just worth knowing."""
 
     MISMATCH = "mismatch"
@@ -26,7 +26,7 @@ class Level(Enum):
     NOTE = "note"
 
 
-class Kind(Enum):
+class FindingKind(Enum):
     """What a finding is about. The value is stable: it is in the JSON output."""
 
     MISSING = "missing"
@@ -48,19 +48,19 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ConformanceFinding:
     """Something that a comparison found. `field` is its dotted path, "" for none; `mends`: an override mends it."""
 
-    level: Level
-    kind: Kind
+    level: FindingLevel
+    kind: FindingKind
     message: str
     field: str = ""
     mends: bool = False
 
 
-def cant_tell(what: str, why: str) -> Finding:
+def not_comparable(what: str, why: str) -> ConformanceFinding:
     """Note that something can't be compared."""
-    return Finding(Level.NOTE, Kind.CANT_TELL, f"{what} can't be compared: {why}")
+    return ConformanceFinding(FindingLevel.NOTE, FindingKind.CANT_TELL, f"{what} can't be compared: {why}")
 
 
 # Parameters by which lists are paged elsewhere.
@@ -71,7 +71,7 @@ _PAGING: Final = re.compile(
 _OF_EVERY_REQUEST: Final = frozenset({"authorization", "accept", "content-type", "user-agent", "host", "org_id"})
 
 
-def findings_of_query(exchange: Exchange, described: Described) -> Iterator[Finding]:
+def compare_query(exchange: Exchange, described: DocumentOperation) -> Iterator[ConformanceFinding]:
     """Compare what goes beside the body: parameters that the document needs, and those by which octosync pages."""
     query = {str(one["name"]): one for one in described.parameters if one.get("in") == "query" and "name" in one}
     for one in described.parameters:
@@ -79,91 +79,99 @@ def findings_of_query(exchange: Exchange, described: Described) -> Iterator[Find
         known = name in exchange.query or name.lower() in _OF_EVERY_REQUEST
         if one.get("required") is True and place != "path" and not known:
             message = f"it needs the {place} parameter {name}, which octosync doesn't send"
-            yield Finding(Level.MISMATCH, Kind.NEEDED_PARAMETER, message, name)
+            yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.NEEDED_PARAMETER, message, name)
     for name in exchange.options:
         if name not in query:
             message = f"it doesn't know the query parameter {name}, which octosync sends where that is asked for"
-            yield Finding(Level.WARNING, Kind.UNKNOWN_PARAMETER, message, name)
+            yield ConformanceFinding(FindingLevel.WARNING, FindingKind.UNKNOWN_PARAMETER, message, name)
     if not exchange.query:
         return
     if exchange.query[0] in query and exchange.query[1] in query:
         most = mapping_of(query["limit"].get("schema")).get("maximum")
-        if isinstance(most, int | float) and most < LARGEST_PAGE:
-            message = f"a page has at most {most:g} entries, and octosync asks for {LARGEST_PAGE}"
-            yield Finding(Level.MISMATCH, Kind.OTHER_PAGING, message, "limit")
+        if isinstance(most, int | float) and most < MAX_PAGE_SIZE:
+            message = f"a page has at most {most:g} entries, and octosync asks for {MAX_PAGE_SIZE}"
+            yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_PAGING, message, "limit")
         return
     others = sorted(name for name in query if _PAGING.fullmatch(name) and name not in exchange.query)
     unknown = " and ".join(name for name in exchange.query if name not in query)
     message = f"it doesn't know {unknown}, by which octosync reads {exchange.plural} page by page"
     if others:
         message += f"; it has {', '.join(others)}, so octosync might see the first page only"
-        yield Finding(Level.MISMATCH, Kind.OTHER_PAGING, message, unknown)
+        yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_PAGING, message, unknown)
     else:
         message += ": fine if the list always comes whole"
-        yield Finding(Level.WARNING, Kind.OTHER_PAGING, message, unknown)
+        yield ConformanceFinding(FindingLevel.WARNING, FindingKind.OTHER_PAGING, message, unknown)
 
 
-def findings_of_request(
-    exchange: Exchange, described: Described, document: Document, schemas: Schemas, unsent: frozenset[str]
-) -> Iterator[Finding]:
+def compare_request(
+    exchange: Exchange,
+    described: DocumentOperation,
+    document: OpenApiDocument,
+    schemas: Schemas,
+    unsent: frozenset[str],
+) -> Iterator[ConformanceFinding]:
     """Compare the body; `unsent` are fields of it that are never sent."""
     given = described.raw.get("requestBody")
     schema, is_other_media = document.content(given)
     sends = exchange.body is not None or exchange.any_body
     if given is not None and document.resolved(given) is None:
         if sends:
-            yield cant_tell("the body", "it leads out of the document")
+            yield not_comparable("the body", "it leads out of the document")
         return
     if is_other_media:
         if sends or _is_required(document, given):
-            yield Finding(Level.MISMATCH, Kind.OTHER_BODY, "the body is not JSON there")
+            yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_BODY, "the body is not JSON there")
     elif not sends:
         if _is_required(document, given):
             fields = ", ".join(sorted(schemas.shape(schema).required))
             message = f"it needs a body{fields and f' with {fields}'}, and octosync sends none"
-            yield Finding(Level.MISMATCH, Kind.OTHER_BODY, message)
+            yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_BODY, message)
     elif schema is None:
-        yield Finding(Level.MISMATCH, Kind.OTHER_BODY, "it takes no body, and octosync sends one")
+        yield ConformanceFinding(
+            FindingLevel.MISMATCH, FindingKind.OTHER_BODY, "it takes no body, and octosync sends one"
+        )
     else:
         shape = schemas.shape(schema)
         if exchange.body is None:
             yield from _of_any_body(shape)
         else:
-            parts = {name: part for name, part in parts_of(exchange.body).items() if name not in unsent}
+            parts = {name: part for name, part in fields_of_model(exchange.body).items() if name not in unsent}
             yield from _sent(parts, shape, schemas, "")
 
 
-def _is_required(document: Document, given: object) -> bool:
+def _is_required(document: OpenApiDocument, given: object) -> bool:
     return (document.resolved(given) or {}).get("required") is True
 
 
-def _of_any_body(shape: Shape) -> Iterator[Finding]:
+def _of_any_body(shape: SchemaShape) -> Iterator[ConformanceFinding]:
     if not shape.may_be("object"):
-        yield Finding(
-            Level.MISMATCH,
-            Kind.OTHER_REQUEST_TYPE,
-            f"the body is {listed(shape.types or ())}, and octosync sends an object",
+        yield ConformanceFinding(
+            FindingLevel.MISMATCH,
+            FindingKind.OTHER_REQUEST_TYPE,
+            f"the body is {join_types(shape.types or ())}, and octosync sends an object",
         )
     elif shape.required:
         fields = ", ".join(sorted(shape.required))
         message = f"it needs {fields}; octosync sends the object that manifests declare, and nothing around it"
-        yield Finding(Level.WARNING, Kind.NEEDED_REQUEST_FIELD, message)
+        yield ConformanceFinding(FindingLevel.WARNING, FindingKind.NEEDED_REQUEST_FIELD, message)
 
 
-def _sent(parts: Mapping[str, Part], shape: Shape, schemas: Schemas, at: str) -> Iterator[Finding]:
+def _sent(
+    parts: Mapping[str, ModelField], shape: SchemaShape, schemas: Schemas, at: str
+) -> Iterator[ConformanceFinding]:
     """Compare the fields of an object that is sent."""
     for name, part in parts.items():
         path = f"{at}{name}"
         if name in shape.barred:
             message = f"{path} is read-only there, and octosync sends it"
-            yield Finding(Level.MISMATCH, Kind.UNKNOWN_REQUEST_FIELD, message, path)
+            yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.UNKNOWN_REQUEST_FIELD, message, path)
         elif name in shape.fields:
             yield from _sent_value(part, schemas.shape(shape.fields[name]), schemas, path)
         elif shape.unclear is None and not shape.takes_anything:
             message = f"it doesn't know {path}, which octosync sends{'' if part.needed else _WHERE_DECLARED}"
-            yield Finding(Level.MISMATCH, Kind.UNKNOWN_REQUEST_FIELD, message, path)
+            yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.UNKNOWN_REQUEST_FIELD, message, path)
     if shape.unclear is not None:
-        yield cant_tell(f"what is in {at.rstrip('.') or 'the body'}", shape.unclear)
+        yield not_comparable(f"what is in {at.rstrip('.') or 'the body'}", shape.unclear)
     for name in sorted(shape.required):
         path = f"{at}{name}"
         if name not in parts:
@@ -172,22 +180,22 @@ def _sent(parts: Mapping[str, Part], shape: Shape, schemas: Schemas, at: str) ->
             message = f"it needs {path}, which octosync sends only where it is declared or live"
         else:
             continue
-        yield Finding(Level.MISMATCH, Kind.NEEDED_REQUEST_FIELD, message, path)
+        yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.NEEDED_REQUEST_FIELD, message, path)
 
 
 _WHERE_DECLARED: Final = " where it is declared"
 
 
-def _sent_value(part: Part, shape: Shape, schemas: Schemas, path: str) -> Iterator[Finding]:
+def _sent_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path: str) -> Iterator[ConformanceFinding]:
     types = part.types - {"null"}
     accepted = types if shape.types is None else shape.types | ({"integer"} if "number" in shape.types else set())
     if types and not types & accepted:
-        message = f"{path} is {listed(shape.types or ())} there, and octosync sends {listed(types)}"
-        yield Finding(Level.MISMATCH, Kind.OTHER_REQUEST_TYPE, message, path)
+        message = f"{path} is {join_types(shape.types or ())} there, and octosync sends {join_types(types)}"
+        yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_REQUEST_TYPE, message, path)
         return
     if "null" in part.types and not shape.may_be("null"):
         message = f"{path} is never null there, which octosync sends to remove it"
-        yield Finding(Level.WARNING, Kind.OTHER_REQUEST_TYPE, message, path)
+        yield ConformanceFinding(FindingLevel.WARNING, FindingKind.OTHER_REQUEST_TYPE, message, path)
     if part.inside:
         yield from _sent(part.inside, shape, schemas, f"{path}.")
 
@@ -199,40 +207,44 @@ _READ_FROM: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
-def findings_of_answer(
-    exchange: Exchange, described: Described, document: Document, schemas: Schemas
-) -> Iterator[Finding]:
+def compare_response(
+    exchange: Exchange, described: DocumentOperation, document: OpenApiDocument, schemas: Schemas
+) -> Iterator[ConformanceFinding]:
     """Compare the answer with what octosync reads of it. What it needs not, it may lack."""
     if exchange.answer is None and not exchange.any_answer:
         return
     given = _success(document, described)
     if given is None:
-        yield cant_tell("the answer", "it describes none that is a success")
+        yield not_comparable("the answer", "it describes none that is a success")
         return
     schema, is_other_media = document.content(given)
     if schema is None:
         what = "the answer is not JSON there" if is_other_media else "it answers nothing"
-        yield Finding(Level.MISMATCH, Kind.OTHER_ENVELOPE, f"{what}, and octosync reads {_wanted(exchange)}")
+        yield ConformanceFinding(
+            FindingLevel.MISMATCH, FindingKind.OTHER_ENVELOPE, f"{what}, and octosync reads {_wanted(exchange)}"
+        )
         return
     shape = schemas.shape(schema)
     if exchange.answer is None:
         if not shape.may_be("object"):
-            message = f"the answer is {listed(shape.types or ())}, and octosync reads an object"
-            yield Finding(Level.MISMATCH, Kind.OTHER_ENVELOPE, message)
+            message = f"the answer is {join_types(shape.types or ())}, and octosync reads an object"
+            yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_ENVELOPE, message)
         return
-    parts = _with(parts_of(exchange.answer), exchange.also)
+    parts = _with(fields_of_model(exchange.answer), exchange.also)
     if exchange.plural is None:
-        yield from _answered_value(Part(names=("",), types=frozenset({"object"}), inside=parts), shape, schemas, "")
+        yield from _answered_value(
+            ModelField(names=("",), types=frozenset({"object"}), inside=parts), shape, schemas, ""
+        )
         return
     items, problem = _items(exchange.plural, shape, schemas)
     if problem is not None:
         yield problem
     elif items is not None:
-        list_ = Part(names=(exchange.plural,), types=frozenset({"array"}), inside=parts)
+        list_ = ModelField(names=(exchange.plural,), types=frozenset({"array"}), inside=parts)
         yield from _answered_value(list_, items, schemas, exchange.plural)
 
 
-def _success(document: Document, described: Described) -> Mapping[str, Any] | None:
+def _success(document: OpenApiDocument, described: DocumentOperation) -> Mapping[str, Any] | None:
     """Return the first success with content, else the first success; None for none that can be read."""
     responses = {str(status).upper(): one for status, one in mapping_of(described.raw.get("responses")).items()}
     statuses = sorted(status for status in responses if re.fullmatch(r"2(\d\d|XX)", status)) or ["DEFAULT"]
@@ -240,42 +252,44 @@ def _success(document: Document, described: Described) -> Mapping[str, Any] | No
     return next((one for one in resolved if one.get("content")), next(iter(resolved), None))
 
 
-def _items(plural: str, shape: Shape, schemas: Schemas) -> tuple[Shape | None, Finding | None]:
+def _items(plural: str, shape: SchemaShape, schemas: Schemas) -> tuple[SchemaShape | None, ConformanceFinding | None]:
     """Find the list in its envelope; a bare one is read, too."""
     if plural in shape.fields:
         return schemas.shape(shape.fields[plural]), None
     if shape.types is not None and "array" in shape.types:
         return shape, None
     if shape.unclear is not None:
-        return None, cant_tell("the answer", shape.unclear)
+        return None, not_comparable("the answer", shape.unclear)
     if shape.takes_anything and not shape.fields:
-        return None, cant_tell("the answer", "the document doesn't say what is in it")
+        return None, not_comparable("the answer", "the document doesn't say what is in it")
     lists = sorted(name for name, one in shape.fields.items() if "array" in (schemas.shape(one).types or ()))
     there = f"the list is in {', '.join(lists)}" if lists else "the answer has no list"
     message = f"{there}, and octosync reads {plural}, or a bare list"
-    return None, Finding(Level.MISMATCH, Kind.OTHER_ENVELOPE, message, plural)
+    return None, ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_ENVELOPE, message, plural)
 
 
-def _answered_value(part: Part, shape: Shape, schemas: Schemas, path: str) -> Iterator[Finding]:
+def _answered_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path: str) -> Iterator[ConformanceFinding]:
     readable = frozenset().union(*(_READ_FROM.get(one, frozenset({one})) for one in part.types))
     given = shape.types if shape.types is None else shape.types - {"null"}
     if part.types and given and not given & readable:
-        message = f"{path or 'the answer'} is {listed(given)} there, and octosync reads {listed(part.types - {'null'})}"
-        yield Finding(Level.MISMATCH, Kind.OTHER_ANSWER_TYPE, message, path)
+        message = f"{path or 'the answer'} is {join_types(given)} there, and octosync reads {join_types(part.types - {'null'})}"
+        yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_ANSWER_TYPE, message, path)
     elif part.inside and "array" in part.types and (given is None or "array" in given):
         if shape.items is None:
-            yield cant_tell(f"what is in {path}", "the document doesn't say")
+            yield not_comparable(f"what is in {path}", "the document doesn't say")
         else:
             yield from _answered(part.inside, schemas.shape(shape.items), schemas, f"{path}[].")
     elif part.inside:
         yield from _answered(part.inside, shape, schemas, f"{path}." if path else "")
 
 
-def _answered(parts: Mapping[str, Part], shape: Shape, schemas: Schemas, at: str) -> Iterator[Finding]:
+def _answered(
+    parts: Mapping[str, ModelField], shape: SchemaShape, schemas: Schemas, at: str
+) -> Iterator[ConformanceFinding]:
     """Compare the fields of an object that is answered."""
     if shape.unclear is not None or (shape.takes_anything and not shape.fields):
         why = shape.unclear or "the document doesn't say"
-        yield cant_tell(f"what is in {at.rstrip('.') or 'the answer'}", why)
+        yield not_comparable(f"what is in {at.rstrip('.') or 'the answer'}", why)
     for part in parts.values():
         path = f"{at}{part.names[-1]}"
         found = next((name for name in part.names if name in shape.fields), None)
@@ -283,21 +297,24 @@ def _answered(parts: Mapping[str, Part], shape: Shape, schemas: Schemas, at: str
             yield from _answered_value(part, schemas.shape(shape.fields[found]), schemas, path)
             if part.needed and found not in shape.everywhere:
                 message = f"only some forms of the answer have {path}, which octosync needs"
-                yield Finding(Level.WARNING, Kind.LACKING_ANSWER_FIELD, message, path)
+                yield ConformanceFinding(FindingLevel.WARNING, FindingKind.LACKING_ANSWER_FIELD, message, path)
         elif shape.unclear is None and shape.fields and (part.needed or not shape.is_open):
             yield _lacking(part, path)
 
 
-def _lacking(part: Part, path: str) -> Finding:
+def _lacking(part: ModelField, path: str) -> ConformanceFinding:
     if part.needed:
-        return Finding(
-            Level.MISMATCH, Kind.LACKING_ANSWER_FIELD, f"the answer lacks {path}, which octosync needs", path
+        return ConformanceFinding(
+            FindingLevel.MISMATCH,
+            FindingKind.LACKING_ANSWER_FIELD,
+            f"the answer lacks {path}, which octosync needs",
+            path,
         )
     message = f"the answer lacks {path}, which octosync reads where it is there"
-    return Finding(Level.NOTE, Kind.LACKING_ANSWER_FIELD, message, path)
+    return ConformanceFinding(FindingLevel.NOTE, FindingKind.LACKING_ANSWER_FIELD, message, path)
 
 
-def _with(parts: Mapping[str, Part], also: frozenset[str]) -> Mapping[str, Part]:
+def _with(parts: Mapping[str, ModelField], also: frozenset[str]) -> Mapping[str, ModelField]:
     return {name: replace(part, needed=part.needed or name in also) for name, part in parts.items()}
 
 

@@ -17,14 +17,14 @@ from typing import Any, Final, Union, get_args, get_origin
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
-from octosync.contract.openapi.document import Document, list_of
+from octosync.contract.openapi.document import OpenApiDocument, list_of
 
 _DEEPEST: Final = 120  # schemas that are made of schemas
 _OBJECT, _ARRAY, _NULL = "object", "array", "null"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class SchemaShape:
     """What a schema says. `types` None is any.
 
     `fields` are by name, each with its schema; `everywhere` those that every alternative has; `required` those that must
@@ -55,38 +55,38 @@ class Shape:
 class Schemas:
     """Reads a document's schemas, for what is sent (`sent` True) or for what is answered; each once."""
 
-    def __init__(self, document: Document, *, sent: bool) -> None:
+    def __init__(self, document: OpenApiDocument, *, sent: bool) -> None:
         self._document = document
         self._bar = "readOnly" if sent else "writeOnly"
         # With each shape its schema, whose id stands for it only as long as it exists.
-        self._known: dict[int, tuple[object, Shape]] = {}
+        self._known: dict[int, tuple[object, SchemaShape]] = {}
         self._under_way: set[int] = set()
 
-    def shape(self, schema: object) -> Shape:
+    def shape(self, schema: object) -> SchemaShape:
         """Return what a schema says; one that is no object says nothing."""
-        return self._shape(schema) or Shape()
+        return self._shape(schema) or SchemaShape()
 
-    def _shape(self, schema: object) -> Shape | None:
+    def _shape(self, schema: object) -> SchemaShape | None:
         """Return what a schema says, None for one that is being read already: a circle adds nothing."""
         if not isinstance(schema, Mapping):
-            return Shape()
+            return SchemaShape()
         if (known := self._known.get(id(schema))) is not None:
             return known[1]
         if id(schema) in self._under_way:
             return None
         if len(self._under_way) > _DEEPEST:
-            return Shape(unclear="it is nested too deep")
+            return SchemaShape(unclear="it is nested too deep")
         self._under_way.add(id(schema))
         shape = self._read(schema)
         self._under_way.discard(id(schema))
         self._known[id(schema)] = (schema, shape)
         return shape
 
-    def _read(self, schema: Mapping[str, Any]) -> Shape:
-        parts: list[Shape | None] = [self._own(schema)]
+    def _read(self, schema: Mapping[str, Any]) -> SchemaShape:
+        parts: list[SchemaShape | None] = [self._own(schema)]
         if isinstance(reference := schema.get("$ref"), str):
-            target = self._document.at(reference)
-            unknown = Shape(unclear=f"{reference} leads out of the document")
+            target = self._document.resolve_pointer(reference)
+            unknown = SchemaShape(unclear=f"{reference} leads out of the document")
             parts.append(self._shape(target) if isinstance(target, Mapping | bool) else unknown)
         parts += [self._shape(one) for one in list_of(schema.get("allOf"))]
         for key in ("anyOf", "oneOf"):
@@ -98,13 +98,13 @@ class Schemas:
             return replace(shape, types=shape.types | {_NULL})
         return shape
 
-    def _own(self, schema: Mapping[str, Any]) -> Shape:
+    def _own(self, schema: Mapping[str, Any]) -> SchemaShape:
         properties = schema.get("properties")
         given = {str(name): one for name, one in properties.items()} if isinstance(properties, Mapping) else {}
         barred = frozenset(name for name, one in given.items() if self._is_barred(one))
         fields = {name: one for name, one in given.items() if name not in barred}
         more = schema.get("additionalProperties")
-        return Shape(
+        return SchemaShape(
             types=_types(schema),
             fields=fields,
             everywhere=frozenset(fields),
@@ -120,9 +120,9 @@ class Schemas:
         return any(isinstance(one, Mapping) and one.get(self._bar) is True for one in (schema, resolved))
 
 
-def _all(parts: Sequence[Shape]) -> Shape:
+def _all(parts: Sequence[SchemaShape]) -> SchemaShape:
     types = [part.types for part in parts if part.types is not None]
-    return Shape(
+    return SchemaShape(
         types=frozenset.intersection(*map(_widened, types)) if types else None,
         fields=_combined("allOf", parts),
         everywhere=frozenset().union(*(part.everywhere for part in parts)),
@@ -135,10 +135,10 @@ def _all(parts: Sequence[Shape]) -> Shape:
     )
 
 
-def _any(parts: Sequence[Shape]) -> Shape:
+def _any(parts: Sequence[SchemaShape]) -> SchemaShape:
     """Return what some alternative says. Only those that can be an object say something of its fields."""
     objects = [part for part in parts if part.may_be(_OBJECT)]
-    shape = Shape(
+    shape = SchemaShape(
         types=None if any(part.types is None for part in parts) else frozenset().union(*(p.types or () for p in parts)),
         fields=_combined("anyOf", objects),
         is_open=any(part.takes_anything for part in objects),
@@ -156,7 +156,7 @@ def _any(parts: Sequence[Shape]) -> Shape:
     )
 
 
-def _combined(key: str, parts: Iterable[Shape]) -> dict[str, object]:
+def _combined(key: str, parts: Iterable[SchemaShape]) -> dict[str, object]:
     """Put the schemas of each field together; one that is there once, or the same everywhere, stays as it is."""
     schemas: dict[str, list[object]] = {}
     for part in parts:
@@ -167,12 +167,12 @@ def _combined(key: str, parts: Iterable[Shape]) -> dict[str, object]:
     return {name: found[0] if len(found) == 1 else {key: found} for name, found in schemas.items()}
 
 
-def _items(key: str, parts: Iterable[Shape]) -> object:
+def _items(key: str, parts: Iterable[SchemaShape]) -> object:
     found = [part.items for part in parts if part.items is not None]
     return found[0] if len(found) == 1 else {key: found} if found else None
 
 
-def _unclear(parts: Iterable[Shape]) -> str | None:
+def _unclear(parts: Iterable[SchemaShape]) -> str | None:
     return next((part.unclear for part in parts if part.unclear is not None), None)
 
 
@@ -210,13 +210,13 @@ def _widened(types: frozenset[str]) -> frozenset[str]:
     return types | {"integer"} if "number" in types else types
 
 
-def listed(types: Iterable[str]) -> str:
+def join_types(types: Iterable[str]) -> str:
     """List JSON types as people read them."""
     return " or ".join(sorted(types))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class ModelField:
     """One field: the names that it may have, first its own, and the JSON types of its values, none for any.
 
     `needed`: it is always there. `inside` are the fields of the object, or of each object in the list, that it holds.
@@ -225,7 +225,7 @@ class Part:
     names: tuple[str, ...]
     types: frozenset[str] = frozenset()
     needed: bool = True
-    inside: Mapping[str, Part] = field(default_factory=dict)
+    inside: Mapping[str, ModelField] = field(default_factory=dict)
 
 
 _TYPES: Final[Mapping[Any, str]] = {
@@ -240,16 +240,16 @@ _TYPES: Final[Mapping[Any, str]] = {
 
 
 @cache
-def parts_of(model: type[BaseModel]) -> Mapping[str, Part]:
+def fields_of_model(model: type[BaseModel]) -> Mapping[str, ModelField]:
     """Return a model's fields by name. None of ours holds itself."""
     return {name: _part(name, info) for name, info in model.model_fields.items()}
 
 
-def _part(name: str, info: FieldInfo) -> Part:
+def _part(name: str, info: FieldInfo) -> ModelField:
     choices = tuple(_choices(info.annotation))
     known = all(one in _TYPES or _is_model(one) for one, _ in choices)
-    inside = next((parts_of(model) for one, item in choices for model in (one, item) if _is_model(model)), {})
-    return Part(
+    inside = next((fields_of_model(model) for one, item in choices for model in (one, item) if _is_model(model)), {})
+    return ModelField(
         names=tuple(dict.fromkeys((*_aliases(info), name))),
         types=frozenset(_TYPES.get(one, "object") for one, _ in choices) if known else frozenset(),
         needed=info.is_required(),

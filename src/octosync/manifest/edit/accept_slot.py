@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from octosync.contract import Contract, contradiction_in, field_equal, normalise_slot_fields, preset_of
-from octosync.contract.normalize import known_part
+from octosync.contract.normalize import known_policy
 from octosync.errors import OctosyncError
 from octosync.manifest.edit.editor import (
     Change,
@@ -168,7 +168,7 @@ class SlotAcceptor(ObjectAcceptor):
         if wire == "serving_policy":
             if not isinstance(value, Mapping):
                 raise refusal(self.address, "its serving policy is none that octosync knows")
-            policy = known_part(value)
+            policy = known_policy(value)
             if (contradiction := contradiction_in(policy)) is not None:
                 raise refusal(self.address, contradiction)
             preset = preset_of(policy) if slot.preset is not None else None

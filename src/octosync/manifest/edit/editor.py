@@ -17,7 +17,7 @@ from difflib import SequenceMatcher, unified_diff
 from itertools import takewhile
 from typing import TypeAlias, cast
 
-from octosync.contract.normalize import pair
+from octosync.contract.normalize import pair_bindings
 from octosync.errors import OctosyncError
 from octosync.manifest.edit import styles
 from octosync.manifest.edit.layout import (
@@ -350,7 +350,7 @@ def accepted_bindings(declared: JsonValue, live: JsonValue) -> list[JsonValue]:
     """Return the bindings to declare: each declared one with its live partner's values, then what is live beside them."""
     old = list(declared) if isinstance(declared, list | tuple) else []
     there = list(live) if isinstance(live, list | tuple) else []
-    partners = pair(old, there)
+    partners = pair_bindings(old, there)
     kept = [_restricted(there[place], one) for one, place in zip(old, partners, strict=True) if place is not None]
     return [*kept, *(one for place, one in enumerate(there) if place not in partners)]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from octosync.contract import ENVIRONMENTS, Contract, contradiction_in
-from octosync.contract.normalize import known_part
+from octosync.contract.normalize import known_policy
 from octosync.manifest.export.expressible import (
     WHY_SENSITIVE,
     fits,
@@ -229,7 +229,7 @@ class _Export:
             if why:
                 self._leave_out(live.address, name, why)
             else:
-                fields[wire] = known_part(value) if isinstance(value, Mapping) else _in_order(value)
+                fields[wire] = known_policy(value) if isinstance(value, Mapping) else _in_order(value)
         deploy = self._deploy(live)
         self._note_variant(live)
         return Slot(app=live.app, capability=live.capability, fields=fields, deploy=deploy)

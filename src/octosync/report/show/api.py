@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from octosync.contract import OPERATIONS, Contract, Operation
-from octosync.contract.openapi import Compared, Conformance, Finding, Level
+from octosync.contract.openapi import Conformance, ConformanceFinding, FindingLevel, OperationComparison
 from octosync.contract.operations import Overrides
-from octosync.contract.probe import Probe, Probed, Verdict, overrides_of
+from octosync.contract.probe import ProbedOperation, ProbeResult, Verdict, overrides_of
 from octosync.contract.requests import EXCHANGES
 from octosync.model import JsonObject, counted
 from octosync.plan import FORMAT_VERSION
@@ -164,13 +164,13 @@ def overrides_yaml(overrides: Overrides, *, notes: Mapping[str, str] | None = No
         yield f"  platforms: [{', '.join(map(json.dumps, overrides.platforms))}]"
 
 
-def _compared_lines(one: Compared, ink: Ink) -> Iterator[str]:
+def _compared_lines(one: OperationComparison, ink: Ink) -> Iterator[str]:
     operation = one.operation
     levels = {finding.level for finding in one.findings}
     mark = ink.green("✓")
-    if Level.MISMATCH in levels:
+    if FindingLevel.MISMATCH in levels:
         mark = ink.red("✗")
-    elif Level.WARNING in levels:
+    elif FindingLevel.WARNING in levels:
         mark = ink.yellow("!")
     where = ink.dim("   octosync.yaml") if path_source(operation) == _OURS else ""
     yield f"{mark} {padded(operation.id, _IDS)}  {padded(operation.method, _METHODS)} {operation.path}{where}"
@@ -178,18 +178,18 @@ def _compared_lines(one: Compared, ink: Ink) -> Iterator[str]:
         yield f"    {_finding_words(finding, ink)}"
 
 
-def _finding_words(finding: Finding, ink: Ink) -> str:
+def _finding_words(finding: ConformanceFinding, ink: Ink) -> str:
     words = visible(finding.message)
     match finding.level:
-        case Level.MISMATCH:
+        case FindingLevel.MISMATCH:
             return words
-        case Level.WARNING:
+        case FindingLevel.WARNING:
             return f"{ink.yellow('warning')}: {words}"
-        case Level.NOTE:
+        case FindingLevel.NOTE:
             return ink.dim(f"note: {words}")
 
 
-def _verdict(conformance: Conformance, differ: Sequence[Compared], ink: Ink) -> Iterator[str]:
+def _verdict(conformance: Conformance, differ: Sequence[OperationComparison], ink: Ink) -> Iterator[str]:
     total = len(conformance.operations)
     if differ:
         words = f"{counted(len(differ), 'operation')} {'differs' if len(differ) == 1 else 'differ'}"
@@ -202,8 +202,8 @@ def _verdict(conformance: Conformance, differ: Sequence[Compared], ink: Ink) -> 
         yield f"Of the document's other operations, {conformance.others:,}, octosync needs none."
 
 
-def _mending_lines(mending: Overrides | None, differ: Iterable[Compared], ink: Ink) -> Iterator[str]:
-    left = [one for one in differ if any(f.level is Level.MISMATCH and not f.mends for f in one.findings)]
+def _mending_lines(mending: Overrides | None, differ: Iterable[OperationComparison], ink: Ink) -> Iterator[str]:
+    left = [one for one in differ if any(f.level is FindingLevel.MISMATCH and not f.mends for f in one.findings)]
     if mending is not None:
         if mending:
             yield from ("", "In octosync.yaml, as all of its `api`:", "", *map(visible, overrides_yaml(mending)))
@@ -216,7 +216,7 @@ def _mending_lines(mending: Overrides | None, differ: Iterable[Compared], ink: I
         yield from ("", ink.yellow(f"No override mends {which}: look for a newer octosync."))
 
 
-def _finding_document(finding: Finding) -> JsonObject:
+def _finding_document(finding: ConformanceFinding) -> JsonObject:
     return {
         "level": finding.level.value,
         "kind": finding.kind.value,
@@ -230,7 +230,7 @@ _WORDS = {verdict: verdict.value.replace("-", " ") for verdict in Verdict}
 _OPEN = "what your control plane calls it"
 
 
-def render_probe(probe: Probe, contract: Contract, *, url: str, colour: bool) -> str:
+def render_probe(probe: ProbeResult, contract: Contract, *, url: str, colour: bool) -> str:
     """Render what came of each operation, the counts, and the lines for octosync.yaml; `url` is the control plane's."""
     ink = Ink(colour)
     app = f" · app {visible(probe.app)}" if probe.app is not None else ""
@@ -246,7 +246,7 @@ def render_probe(probe: Probe, contract: Contract, *, url: str, colour: bool) ->
     return text_of(lines)
 
 
-def probe_document(probe: Probe, contract: Contract, *, url: str) -> JsonObject:
+def probe_document(probe: ProbeResult, contract: Contract, *, url: str) -> JsonObject:
     """Return the same as JSON; `api` is what octosync.yaml has to have, and `incomplete` where a path has a gap to fill."""
     overrides, incomplete = overrides_of(probe, contract)
     return {
@@ -271,11 +271,11 @@ def probe_document(probe: Probe, contract: Contract, *, url: str) -> JsonObject:
     }
 
 
-def _sends(one: Probed) -> str:
+def _sends(one: ProbedOperation) -> str:
     return f"{one.operation.method} {one.operation.path}"
 
 
-def _lines(one: Probed, width: int, ink: Ink) -> Iterator[str]:
+def _lines(one: ProbedOperation, width: int, ink: Ink) -> Iterator[str]:
     mark, paint = {
         Verdict.CONFIRMED: ("✓", ink.green),
         Verdict.NOT_TRIED: ("–", ink.dim),
@@ -288,13 +288,13 @@ def _lines(one: Probed, width: int, ink: Ink) -> Iterator[str]:
         yield from (f"    {note}" for note in notes)
 
 
-def _counts(probe: Probe, ink: Ink) -> str:
+def _counts(probe: ProbeResult, ink: Ink) -> str:
     counts = Counter(one.verdict for one in probe.operations)
     said = ", ".join(f"{counts[verdict]} {_WORDS[verdict]}" for verdict in Verdict if counts[verdict])
     return f"{counted(probe.requests, 'GET')}: {ink.green(said) if probe.is_good else ink.red(said)}."
 
 
-def _overrides(probe: Probe, contract: Contract) -> Iterator[str]:
+def _overrides(probe: ProbeResult, contract: Contract) -> Iterator[str]:
     overrides, incomplete = overrides_of(probe, contract)
     if overrides is None:
         return

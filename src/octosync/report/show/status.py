@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from octosync.contract import ENVIRONMENTS, preset_of
-from octosync.contract.normalize import known_part
+from octosync.contract.normalize import known_policy
 from octosync.errors import RemoteError
 from octosync.model import AppStatus, Deployment, JsonValue, Kind, PendingApproval, Section, counted
 from octosync.plan import ControlPlane
@@ -55,7 +55,7 @@ def policy_name(policy: JsonValue) -> str | None:
     """Name a slot's serving policy: its preset, else `custom`; None where none is set."""
     if policy is None:
         return None
-    known = known_part(policy) if isinstance(policy, Mapping) else policy
+    known = known_policy(policy) if isinstance(policy, Mapping) else policy
     return preset_of(known) or "custom"
 
 

@@ -14,8 +14,8 @@ from tests.support.site import Site, open_site
 from octosync.apply import FirstApp
 from octosync.cli.root import octosync
 from octosync.contract import OPERATIONS
-from octosync.contract.openapi.schemas import parts_of
-from octosync.contract.requests import EXCHANGES, Sent, SentBootstrap
+from octosync.contract.openapi.schemas import fields_of_model
+from octosync.contract.requests import EXCHANGES, BootstrapBody, RequestBody
 from octosync.octomil import Octomil
 from octosync.server.middleware import find_operation
 
@@ -79,7 +79,7 @@ def test_every_operation_has_an_exchange() -> None:
 def test_a_bootstrap_sends_what_the_table_says() -> None:
     """The one write that no plan has is held to its body, too."""
     first = FirstApp(slug="a", name="A", platform="ios", identifier="com.a")
-    SentBootstrap.model_validate(first.body)
+    BootstrapBody.model_validate(first.body)
 
 
 async def test_what_is_sent_is_what_the_table_says(site: _Recorded) -> None:
@@ -108,10 +108,10 @@ async def test_each_kind_of_action_sends_what_the_table_says(site: _Recorded, ki
     assert case.operation in _held_to_the_table(site.kept)
 
 
-@pytest.mark.parametrize("body", Sent.__subclasses__())
-def test_a_body_has_what_is_always_sent_and_what_may_be(body: type[Sent]) -> None:
+@pytest.mark.parametrize("body", RequestBody.__subclasses__())
+def test_a_body_has_what_is_always_sent_and_what_may_be(body: type[RequestBody]) -> None:
     """The fields of a body are its model's, the needed ones those without a default."""
-    parts = parts_of(body)
+    parts = fields_of_model(body)
     assert parts.keys() == body.model_fields.keys()
     assert {name for name, part in parts.items() if part.needed} == {
         name for name, one in body.model_fields.items() if one.is_required()
