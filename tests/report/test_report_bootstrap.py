@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from octosync.errors import ExitCode
-from octosync.report import bootstrap_document, keys_text, render_bootstrap_end, render_bootstrapped
+from octosync.report import bootstrap_document, keys_text, render_bootstrap, render_bootstrap_end
 
 
 @pytest.mark.parametrize("key", ["oct_app_1", "a'b", "$(reboot)", "#", "a=b", '"', "\\"])
@@ -30,7 +30,7 @@ def test_the_document_names_every_key_and_has_each_in_one_place() -> None:
 def test_what_is_shown_is_safe_to_show() -> None:
     """Texts of the control plane's and of the command line reach no terminal as orders."""
     wild = "\x1b[31m"
-    shown = render_bootstrapped(app=wild, target=wild, where=wild, key_file=wild, plan=wild)
+    shown = render_bootstrap(app=wild, target=wild, where=wild, key_file=wild, plan=wild)
     shown += render_bootstrap_end(run_id=wild, history=wild, exit_code=ExitCode.DONE)
     assert "\x1b" not in shown
     assert shown.count("\\x1b[31m") == 8

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.golden import assert_golden
 
 from octosync.model import Event, RoutingDecision
-from octosync.report.show.activity import ACTIVITY, DECISIONS, Presentation, Table, feed_document, feed_lines
+from octosync.report.show.activity import ACTIVITY, DECISIONS, FeedFormat, Table, feed_document, feed_lines
 from octosync.report.text import cells
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -48,7 +48,7 @@ DECIDED = (
 )
 
 
-def text_of(shown: Presentation[Any], entries: Any, **more: Any) -> str:
+def text_of(shown: FeedFormat[Any], entries: Any, **more: Any) -> str:
     table = Table(shown, entries, **more)
     return table.head() + table.rows(entries) + "".join(f"{line}\n" for line in shown.summary(entries))
 
@@ -70,7 +70,7 @@ def test_decisions_read_as_people_expect() -> None:
 
 
 @pytest.mark.parametrize(("shown", "entries"), [(ACTIVITY, EVENTS), (DECISIONS, DECIDED)])
-def test_a_narrow_screen_gets_lines_that_fit(shown: Presentation[Any], entries: Any) -> None:
+def test_a_narrow_screen_gets_lines_that_fit(shown: FeedFormat[Any], entries: Any) -> None:
     """Lines are cut to the width that is given, by columns and not by characters; what comes first is kept."""
     for width in (80, 40):
         table = Table(shown, entries, width=width)

@@ -41,7 +41,7 @@ from octosync.model import (
 from octosync.plan import Plan, judge, overrides_of
 from octosync.report import MAX_BYTES, PlanReport, render_outcomes_markdown, render_plan, render_plan_markdown
 from octosync.report.markdown import code, escaped, fence
-from octosync.report.size_limit import Part, fitted
+from octosync.report.size_limit import Part, fit_parts
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
@@ -397,7 +397,7 @@ def test_parts_are_whole_or_not_there(parts: list[Part], most: int) -> None:
         seen.append(tuple(forms))
         return "note"
 
-    text = fitted(parts, most, note)
+    text = fit_parts(parts, most, note)
     assert len(text.encode()) <= most
     every = "\n\n".join(part.forms[0] for part in parts if part.forms[0])
     if not seen:

@@ -30,7 +30,7 @@ from octosync.model import (
 )
 from octosync.report import (
     VALIDATE,
-    Extent,
+    ManifestCoverage,
     RunReport,
     StatusFacts,
     json_text,
@@ -84,7 +84,7 @@ def everything(text: str, *, colour: bool) -> list[str]:
     plan, error, finding, shown = run.plan, run.error, run.finding, run.shown
     plane = shown["about"].control_plane
     slug = f"app{text}"
-    covered = Extent(
+    covered = ManifestCoverage(
         control_plane=plane,
         paths=(f"p{text}",),
         files=1,

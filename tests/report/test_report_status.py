@@ -33,7 +33,7 @@ from octosync.model import (
 )
 from octosync.plan import ControlPlane
 from octosync.report import (
-    Extent,
+    ManifestCoverage,
     StatusFacts,
     declared_document,
     json_text,
@@ -213,7 +213,7 @@ def test_a_bar_is_as_wide_as_any_other_and_never_exaggerates(blocks: bool, share
         assert (drawn == empty) == (percent_words(share) == "  0 %") == (share <= 0)
 
 
-def extent(**more: Any) -> Extent:
+def extent(**more: Any) -> ManifestCoverage:
     """Make an extent of an org of 301 apps, a few of them declared."""
     apps = [
         DeclaredApp(slug=f"app-{number:03}", presence=Presence.LIVE, in_part=number < 2, group="assistants")
@@ -234,7 +234,7 @@ def extent(**more: Any) -> Extent:
         "requests": 7,
         "by": "label:team",
     }
-    return Extent(**{**facts_of_it, **more})
+    return ManifestCoverage(**{**facts_of_it, **more})
 
 
 def test_how_much_is_declared_as_people_see_it() -> None:

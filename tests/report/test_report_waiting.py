@@ -12,7 +12,7 @@ from tests.support.scenes import apply_report, steady_plan
 
 from octosync.errors import ExitCode, Forbidden
 from octosync.model import Address, Canary, RolloutResult, RolloutStatus
-from octosync.report import exit_code_of_standings, render_waited, standing_share, standing_words
+from octosync.report import exit_code_of_rollouts, render_rollouts, rollout_share, rollout_words
 
 GOLDEN = Path(__file__).parent / "golden"
 ANSI = re.compile(r"\x1b\[\d+m")
@@ -63,7 +63,7 @@ def text_of(*rollouts: RolloutStatus, **more: Any) -> str:
         "exit_code": ExitCode.UNCOVERED,
         "write_code": ExitCode.DONE,
     }
-    return render_waited(apply_report(steady_plan(), waited=rollouts, **{**facts, **more}), colour=colour)
+    return render_rollouts(apply_report(steady_plan(), waited=rollouts, **{**facts, **more}), colour=colour)
 
 
 def test_a_wait_reads_as_people_expect() -> None:
@@ -131,8 +131,8 @@ def test_a_share_is_one_only_where_it_is_known(
 ) -> None:
     """A bar is never guessed, and never longer than it is wide; the words say what was read."""
     one = rollout("a", **facts)
-    assert standing_share(one) == share
-    assert standing_words(one) == f"{words}, active"
+    assert rollout_share(one) == share
+    assert rollout_words(one) == f"{words}, active"
 
 
 @pytest.mark.parametrize("result", [*RolloutResult, None])
@@ -144,5 +144,5 @@ def test_the_exit_code_of_a_wait(result: RolloutResult | None) -> None:
         RolloutResult.TIMED_OUT,
         RolloutResult.UNREADABLE,
     }
-    code = exit_code_of_standings([EVERY[0], rollout("a", result=result)])
+    code = exit_code_of_rollouts([EVERY[0], rollout("a", result=result)])
     assert code is (ExitCode.UNCOVERED if fails else ExitCode.DONE)

@@ -35,7 +35,7 @@ from octosync.report import (
     MAX_BYTES,
     NOTHING_WRITTEN,
     ApplyReport,
-    Places,
+    PathResolver,
     PlanReport,
     RuleHelp,
     RunReport,
@@ -57,7 +57,7 @@ class Frame:
     `places` knows where the repository is, `max_bytes` bounds Markdown, `full` makes JSON whole, `lines` are the stream's.
     """
 
-    places: Places
+    places: PathResolver
     max_bytes: int = MAX_BYTES
     full: bool = False
     lines: Sequence[str] = ()
@@ -132,7 +132,7 @@ class Stream:
     def look(self, rollouts: Sequence[RolloutStatus]) -> None:
         """Write which of the rollouts that the run waits for have moved."""
         for one in rollouts:
-            event = events.standing_event(one)
+            event = events.rollout_event(one)
             if self._stood.get(str(one.address)) != event:
                 self._stood[str(one.address)] = event
                 self._write([event])

@@ -7,18 +7,18 @@ What may not live here: printing, the clock, the environment, the width of a ter
 """
 
 from octosync.report import events
-from octosync.report.accept import Kept, render_accepted
-from octosync.report.annotations import Places, output_lines, render_annotations, render_notice
+from octosync.report.accept import AcceptedChange, render_accepted
+from octosync.report.annotations import PathResolver, output_lines, render_annotations, render_notice
 from octosync.report.errors import render_diagnostics, render_error
 from octosync.report.markdown import MAX_BYTES, render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import (
     exit_code_of_outcomes,
-    exit_code_of_standings,
+    exit_code_of_rollouts,
     render_outcomes,
-    render_waited,
-    standing_name,
-    standing_share,
-    standing_words,
+    render_rollouts,
+    rollout_name,
+    rollout_share,
+    rollout_words,
 )
 from octosync.report.plan import exit_code_of_plan, render_plan
 from octosync.report.run import (
@@ -45,7 +45,7 @@ from octosync.report.run_report import (
     strict_error,
 )
 from octosync.report.sarif import RuleHelp, sarif_document
-from octosync.report.show.coverage import Extent, declared_document, render_declared
+from octosync.report.show.coverage import ManifestCoverage, declared_document, render_declared
 from octosync.report.show.explain import (
     explained_document,
     render_explained_field,
@@ -56,10 +56,10 @@ from octosync.report.show.history import history_document, render_history, rende
 from octosync.report.show.setup import (
     bootstrap_document,
     keys_text,
+    render_bootstrap,
     render_bootstrap_end,
-    render_bootstrapped,
     render_export,
-    render_founded,
+    render_init,
 )
 from octosync.report.show.status import StatusFacts, render_status
 from octosync.report.show.status_json import status_document
@@ -69,11 +69,11 @@ __all__ = [
     "MAX_BYTES",
     "NOTHING_WRITTEN",
     "VALIDATE",
+    "AcceptedChange",
     "ApplyReport",
-    "Extent",
-    "Kept",
+    "ManifestCoverage",
     "OutcomeDocument",
-    "Places",
+    "PathResolver",
     "PlanReport",
     "RuleHelp",
     "RunReport",
@@ -84,7 +84,7 @@ __all__ = [
     "events",
     "exit_code_of_outcomes",
     "exit_code_of_plan",
-    "exit_code_of_standings",
+    "exit_code_of_rollouts",
     "explained_document",
     "history_document",
     "idle_line",
@@ -96,8 +96,8 @@ __all__ = [
     "output_lines",
     "render_accepted",
     "render_annotations",
+    "render_bootstrap",
     "render_bootstrap_end",
-    "render_bootstrapped",
     "render_declared",
     "render_diagnostics",
     "render_error",
@@ -105,26 +105,26 @@ __all__ = [
     "render_explained_names",
     "render_explained_roots",
     "render_export",
-    "render_founded",
     "render_history",
+    "render_init",
     "render_notice",
     "render_outcomes",
     "render_outcomes_markdown",
     "render_plan",
     "render_plan_markdown",
+    "render_rollouts",
     "render_run",
     "render_status",
     "render_validation",
-    "render_waited",
     "report_document",
     "report_markdown",
     "report_text",
     "report_values",
+    "rollout_name",
+    "rollout_share",
+    "rollout_words",
     "run_document",
     "sarif_document",
-    "standing_name",
-    "standing_share",
-    "standing_words",
     "status_document",
     "strict_error",
     "validate_document",

@@ -13,11 +13,11 @@ from octosync.plan import (
 )
 from octosync.report.errors import error_lines
 from octosync.report.run_report import NOTHING_WRITTEN
-from octosync.report.text import LIMIT, Ink, change_words, key_words, text_of, visible
+from octosync.report.text import LIMIT, Style, change_words, key_words, text_of, visible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class AcceptedChange:
     """One object whose live value is in a manifest now: where it is declared, and the fields that changed there, or `what`."""
 
     address: Address
@@ -27,7 +27,7 @@ class Kept:
 
 
 def render_accepted(
-    kept: Sequence[Kept],
+    kept: Sequence[AcceptedChange],
     same: Iterable[Address],
     nowhere: Iterable[Address],
     refused: Sequence[OctosyncError],
@@ -37,9 +37,9 @@ def render_accepted(
     colour: bool = False,
 ) -> str:
     """Render what accepting came to; of anything refused, only that. `patch`: the edits were printed, and not made."""
-    ink = Ink(colour)
+    style = Style(colour)
     if refused:
-        return text_of([*(line for error in refused for line in error_lines(error, ink)), f"  {NOTHING_WRITTEN}"])
+        return text_of([*(line for error in refused for line in error_lines(error, style)), f"  {NOTHING_WRITTEN}"])
     lines = [f"{visible(str(address))}: as declared already" for address in same]
     lines += [f"{visible(str(address))}: neither declared nor live" for address in nowhere]
     for one in kept:
@@ -50,7 +50,7 @@ def render_accepted(
     if not kept:
         return text_of([*lines, "Nothing to accept."])
     files = counted(len({one.origin.file for one in kept}), "file")
-    done = "Would accept" if patch else ink.green("Accepted")
+    done = "Would accept" if patch else style.green("Accepted")
     rest = (
         "Nothing was written."
         if patch
@@ -59,7 +59,7 @@ def render_accepted(
     return text_of([*lines, "", f"{done} {counted(len(kept), 'object')} in {files}. {rest}"])
 
 
-def _place(one: Kept) -> str:
+def _place(one: AcceptedChange) -> str:
     return f"{one.origin.file}:{one.origin.line}"
 
 

@@ -22,7 +22,7 @@ from octosync.model import Address, Diagnostic, Origin, Outcome, RolloutStatus, 
 from octosync.plan import Action, Refusal, RunInfo, declared_of, refused_actions, way_out_of
 from octosync.report.changes import RowOptions, group_of
 from octosync.report.errors import request_ids, with_requests
-from octosync.report.outcomes import STATUS_WORDS, standing_name, standing_words
+from octosync.report.outcomes import STATUS_WORDS, rollout_name, rollout_words
 from octosync.report.run_report import ApplyReport, PlanReport, RunReport
 from octosync.report.text import visible
 
@@ -32,7 +32,7 @@ GUARD: Final = "guard-"  # what the rule of a refusal begins with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remark:
+class Annotation:
     """One thing that is said.
 
     `rule` is its stable id. `origin` is None where it has no place. `about` is what it concerns, in words that stay the
@@ -55,14 +55,14 @@ class Remark:
         return (_RANK[self.severity], self.origin is None, self.origin or Origin(""), self.rule, self.lines)
 
 
-def remarks_of(report: RunReport) -> tuple[Remark, ...]:
+def annotations_of(report: RunReport) -> tuple[Annotation, ...]:
     """Return all that a run says, gravest first."""
     changes = _changes(report) if isinstance(report, PlanReport) else ()
     found = [*problems_of(report), *changes]
     return tuple(sorted(found, key=lambda remark: remark.sort_key))
 
 
-def problems_of(report: RunReport) -> Iterator[Remark]:
+def problems_of(report: RunReport) -> Iterator[Annotation]:
     """Yield what is wrong, or worth knowing: diagnostics, what a guard refuses, and what ended the run or kept it from apps."""
     yield from map(_diagnostic, report.all_diagnostics())
     has_plan = isinstance(report, PlanReport)
@@ -78,9 +78,9 @@ def problems_of(report: RunReport) -> Iterator[Remark]:
 _KNOWN: Final = frozenset({"guard-refused", "plan-errored"})
 
 
-def _diagnostic(one: Diagnostic) -> Remark:
+def _diagnostic(one: Diagnostic) -> Annotation:
     advice = [] if one.suggestion is None else [f"did you mean `{one.suggestion}`?"]
-    return Remark(
+    return Annotation(
         severity=one.severity,
         rule=one.rule,
         title=one.rule,
@@ -91,10 +91,10 @@ def _diagnostic(one: Diagnostic) -> Remark:
     )
 
 
-def _error(error: OctosyncError, slug: str, origin: Origin | None) -> Remark:
+def _error(error: OctosyncError, slug: str, origin: Origin | None) -> Annotation:
     where = f"{visible(slug)}: " if slug else ""
     said = f"{where}{with_requests(error.message, request_ids(error))}"
-    return Remark(
+    return Annotation(
         severity=Severity.ERROR,
         rule=error.reference,
         title=error.reference,
@@ -105,11 +105,11 @@ def _error(error: OctosyncError, slug: str, origin: Origin | None) -> Remark:
     )
 
 
-def _refusals(report: PlanReport) -> Iterator[Remark]:
+def _refusals(report: PlanReport) -> Iterator[Annotation]:
     """Yield each refused change at its own place."""
     for one in report.blocked:
         for address in one.addresses:
-            yield Remark(
+            yield Annotation(
                 severity=Severity.ERROR,
                 rule=f"{GUARD}{one.guard}",
                 title=f"blocked by guard {one.guard}",
@@ -137,7 +137,7 @@ def origin_of(report: PlanReport, address: Address) -> Origin | None:
     return None if app is None else declared_of(address, app)[1] or app.origin
 
 
-def _changes(report: PlanReport) -> Iterator[Remark]:
+def _changes(report: PlanReport) -> Iterator[Annotation]:
     """Yield each planned change, or what became of it, at its place; without those that a guard's refusal is about."""
     refused = refused_actions(report.plan.actions, report.blocked)
     applied = report if isinstance(report, ApplyReport) else None
@@ -148,7 +148,7 @@ def _changes(report: PlanReport) -> Iterator[Remark]:
     yield from _waited(report, applied.waited or () if applied is not None else ())
 
 
-def _change(report: PlanReport, action: Action, outcome: Outcome | None) -> Remark:
+def _change(report: PlanReport, action: Action, outcome: Outcome | None) -> Annotation:
     app = report.plan.desired.apps[action.address.app]
     options = RowOptions(sensitivity=report.sensitivity, full=report.full, last_changes=report.plan.last_changes)
     group = group_of(action.address.app, [action], app, options)
@@ -160,7 +160,7 @@ def _change(report: PlanReport, action: Action, outcome: Outcome | None) -> Rema
     if outcome is not None:
         severity, lines = _STATUS_SEVERITIES.get(outcome.status, Severity.WARNING), (said, *_outcome_lines(outcome))
         title = f"{title} {STATUS_WORDS[outcome.status]}"
-    return Remark(
+    return Annotation(
         severity=severity,
         rule=f"planned-{action.verb.value}",
         title=title,
@@ -185,20 +185,20 @@ def _outcome_lines(outcome: Outcome) -> Iterator[str]:
     yield from map(visible, outcome.hints)
 
 
-def _waited(report: PlanReport, rollouts: Sequence[RolloutStatus]) -> Iterator[Remark]:
+def _waited(report: PlanReport, rollouts: Sequence[RolloutStatus]) -> Iterator[Annotation]:
     for one in rollouts:
         if one.result is not None and one.result.is_failure:
-            yield Remark(
+            yield Annotation(
                 severity=Severity.ERROR,
                 rule=f"waited-{one.result.value.replace('_', '-')}",
                 title=f"{one.result.value.replace('_', ' ')} while it was waited for",
-                lines=(f"{standing_name(one)}: {standing_words(one)}",),
+                lines=(f"{rollout_name(one)}: {rollout_words(one)}",),
                 origin=origin_of(report, one.address),
                 about=str(one.address),
             )
 
 
-Places = Callable[[Origin], str | None]
+PathResolver = Callable[[Origin], str | None]
 """Returns a place's file as it is called from the repository's root, with `/`; None where it is not in there."""
 
 AT_MOST: Final = 10  # GitHub shows so many of a kind and step
@@ -206,9 +206,9 @@ _LONGEST: Final = 2_000  # characters of a message
 _LINES: Final = 12
 
 
-def render_annotations(report: RunReport, places: Places) -> str:
+def render_annotations(report: RunReport, resolve_path: PathResolver) -> str:
     """Render all that a run says as annotations, gravest first: at most ten of a kind, and how many were left out."""
-    remarks = remarks_of(report)
+    remarks = annotations_of(report)
     kinds = [[one for one in remarks if one.severity is severity] for severity in Severity]
     if any(len(kind) > AT_MOST for kind in kinds):
         # What is left out is said by a notice, which is one of the ten.
@@ -216,8 +216,8 @@ def render_annotations(report: RunReport, places: Places) -> str:
             kind[: AT_MOST - (severity is Severity.NOTICE)] for severity, kind in zip(Severity, kinds, strict=True)
         ]
     shown = [one for kind in kinds for one in kind]
-    lines = [_command(one, places) for one in shown]
-    if left := left_out_words(remarks, shown):
+    lines = [_command(one, resolve_path) for one in shown]
+    if left := omitted_words(remarks, shown):
         lines.append(f"::notice title=octosync {_property(report.command)}::{_data(left)}")
     return "".join(f"{line}\n" for line in lines)
 
@@ -227,15 +227,15 @@ def render_notice(text: str) -> str:
     return f"::notice title=octosync::{_data(visible(text))}\n"
 
 
-def left_out_words(remarks: Sequence[Remark], shown: Sequence[Remark]) -> str:
+def omitted_words(remarks: Sequence[Annotation], shown: Sequence[Annotation]) -> str:
     """Say how many of each kind are not shown; "" where all are."""
     every, mine = (Counter(one.severity for one in some) for some in (remarks, shown))
     left = [counted(every[one] - mine[one], f"more {one.value}") for one in Severity if every[one] > mine[one]]
     return f"Left out here: {', '.join(left)}." if left else ""
 
 
-def _command(remark: Remark, places: Places) -> str:
-    file = None if remark.origin is None else places(remark.origin)
+def _command(remark: Annotation, resolve_path: PathResolver) -> str:
+    file = None if remark.origin is None else resolve_path(remark.origin)
     properties = {"title": f"octosync: {visible(remark.title)}"}
     lines = list(remark.lines)
     if file is not None and remark.origin is not None:

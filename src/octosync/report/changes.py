@@ -37,7 +37,7 @@ from octosync.plan import (
 )
 from octosync.report.text import (
     LIMIT,
-    Ink,
+    Style,
     brief,
     brief_opaque,
     cells,
@@ -185,7 +185,7 @@ def group_of(
     return Group(slug, file, tuple(row for _, row in sorted(rows, key=lambda pair: pair[0])))
 
 
-def group_lines(groups: Sequence[Group], ink: Ink) -> Iterator[str]:
+def group_lines(groups: Sequence[Group], style: Style) -> Iterator[str]:
     """Yield all groups' lines, their columns aligned over the whole plan."""
     rows = [row for group in groups for row in group.rows]
     left = column(row.left for row in rows)
@@ -194,24 +194,24 @@ def group_lines(groups: Sequence[Group], ink: Ink) -> Iterator[str]:
         # Right-aligned to the end of the rows' places, so that files and lines stand in one column.
         name, file = visible(group.slug), visible(group.file)
         gap = max(2, left + 2 + place - cells(name) - cells(file))
-        yield f"{ink.bold(name)}{' ' * gap}{ink.dim(file)}"
+        yield f"{style.bold(name)}{' ' * gap}{style.dim(file)}"
         for row in group.rows:
             line = f"{padded(row.left, left)}  {' ' * (place - cells(row.place))}{row.place}   {row.remark}".rstrip()
-            yield _painted(line, row, ink)
-            yield from (ink.red(detail) if row.destructive else detail for detail in row.details)
+            yield _painted(line, row, style)
+            yield from (style.red(detail) if row.destructive else detail for detail in row.details)
 
 
-def _painted(line: str, row: Row, ink: Ink) -> str:
+def _painted(line: str, row: Row, style: Style) -> str:
     if row.destructive:
-        return ink.red(line)
+        return style.red(line)
     head, rest = line[:3], line[3:]
     match row.verb:
         case Verb.CREATE:
-            return f"{ink.green(head)}{rest}"
+            return f"{style.green(head)}{rest}"
         case None:
-            return ink.dim(line)
+            return style.dim(line)
         case _:
-            return f"{ink.yellow(head)}{rest}"
+            return f"{style.yellow(head)}{rest}"
 
 
 def column(texts: Iterable[str], *, widest: int = _WIDEST) -> int:

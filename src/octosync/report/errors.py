@@ -14,19 +14,19 @@ from octosync.errors import OctosyncError, RemoteError
 from octosync.model import ELLIPSIS, Diagnostic, Severity, counted
 from octosync.plan import Override, Refusal, trailer_of, way_out_of
 from octosync.report.run_report import NOTHING_WRITTEN, PlanReport
-from octosync.report.text import Ink, cells, listed, text_of, visible
+from octosync.report.text import Style, cells, listed, text_of, visible
 
 
 def render_error(error: OctosyncError, *, written: str = NOTHING_WRITTEN, colour: bool = False) -> str:
     """Render one error; `written` says what the run had done by then ("": not said)."""
-    lines = list(error_lines(error, Ink(colour)))
+    lines = list(error_lines(error, Style(colour)))
     return text_of((*lines, f"  {visible(written)}") if written else lines)
 
 
-def error_lines(error: OctosyncError, ink: Ink, *, about: str = "") -> Iterator[str]:
+def error_lines(error: OctosyncError, style: Style, *, about: str = "") -> Iterator[str]:
     """Yield the lines of one error; `about` names the app that it concerns, where it concerns one."""
     where = f"{visible(about)}: " if about else ""
-    yield f"{ink.red('error')}: {visible(error.reference)}: {where}{with_requests(error.message, request_ids(error))}"
+    yield f"{style.red('error')}: {visible(error.reference)}: {where}{with_requests(error.message, request_ids(error))}"
     yield from (f"  {visible(hint)}" for hint in error.hints)
 
 
@@ -50,8 +50,8 @@ _LEAD: Final = 40  # of them before the caret, where the line is cut
 def render_diagnostics(diagnostics: Iterable[Diagnostic], *, files: int, colour: bool) -> str:
     """Render diagnostics by place, and close with their count over so many manifests that were read, where any were."""
     found = sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key)
-    ink = Ink(colour)
-    lines = [line for diagnostic in found for line in (*diagnostic_lines(diagnostic, ink), "")]
+    style = Style(colour)
+    lines = [line for diagnostic in found for line in (*diagnostic_lines(diagnostic, style), "")]
     where = f" in {counted(files, 'file')}" if files else ""
     return text_of((*lines, f"{severities(found)}{where}. Nothing was sent."))
 
@@ -63,25 +63,27 @@ def severities(diagnostics: Iterable[Diagnostic]) -> str:
     return ", ".join(counts) or "No problems"
 
 
-def diagnostic_lines(diagnostic: Diagnostic, ink: Ink) -> Iterator[str]:
+def diagnostic_lines(diagnostic: Diagnostic, style: Style) -> Iterator[str]:
     """Yield the lines of one diagnostic."""
-    paint = {Severity.ERROR: ink.red, Severity.WARNING: ink.yellow, Severity.NOTICE: ink.cyan}[diagnostic.severity]
+    paint = {Severity.ERROR: style.red, Severity.WARNING: style.yellow, Severity.NOTICE: style.cyan}[
+        diagnostic.severity
+    ]
     yield f"{paint(diagnostic.severity.value)}: {visible(diagnostic.rule)}: {visible(diagnostic.summary)}"
     origin, advice = diagnostic.origin, _advice(diagnostic.suggestion)
     gutter = " " * (len(str(origin.line)) if origin else 1)
     if origin is not None:
         path = f"   {visible(diagnostic.path)}" if diagnostic.path else ""
-        yield f"{gutter}{ink.cyan('-->')} {visible(str(origin))}{path}"
+        yield f"{gutter}{style.cyan('-->')} {visible(str(origin))}{path}"
     elif diagnostic.path:
-        yield f"{gutter}{ink.cyan('-->')} {visible(diagnostic.path)}"
+        yield f"{gutter}{style.cyan('-->')} {visible(diagnostic.path)}"
     if origin is not None and diagnostic.excerpt is not None:
         source, caret = _excerpt(diagnostic.excerpt, origin.column, diagnostic.width)
-        yield f"{gutter} {ink.cyan('|')}"
-        yield f"{ink.cyan(str(origin.line))} {ink.cyan('|')} {source}"
-        yield f"{gutter} {ink.cyan('|')} {paint(caret)}{advice and f' {advice}'}"
+        yield f"{gutter} {style.cyan('|')}"
+        yield f"{style.cyan(str(origin.line))} {style.cyan('|')} {source}"
+        yield f"{gutter} {style.cyan('|')} {paint(caret)}{advice and f' {advice}'}"
         advice = ""
     for note in filter(None, (advice, *map(visible, diagnostic.notes))):
-        yield f"{gutter} {ink.cyan('=')} {note}"
+        yield f"{gutter} {style.cyan('=')} {note}"
 
 
 def _advice(suggestion: str | None) -> str:
@@ -123,14 +125,14 @@ def override_words(override: Override) -> str:
     return visible(f"{override.guard}{value} ({override.source})")
 
 
-def blocked_lines(report: PlanReport, ink: Ink, *, mark: str = "!") -> Iterator[str]:
+def blocked_lines(report: PlanReport, style: Style, *, mark: str = "!") -> Iterator[str]:
     """Yield each refusal, then one command line that allows all of them: flags that already are in force stay in it.
 
     `mark` is what the refused changes are marked with below.
     """
     blocked, overrides, about = report.blocked, report.overrides, report.about
     for one in blocked:
-        yield f"{ink.red('Blocked')}: {visible(one.message)} (guard {one.guard})"
+        yield f"{style.red('Blocked')}: {visible(one.message)} (guard {one.guard})"
         if one.override is not None and one.addresses:
             yield f"  {listed((visible(str(address)) for address in one.addresses), at_most=1)}, marked {mark} below"
         if (way_out := way_out_of(one, about)) is not None:

@@ -12,7 +12,7 @@ from typing import Final
 from octosync.errors import ExitCode, OctosyncError
 from octosync.model import Diagnostic, JsonObject, JsonValue, Outcome, RolloutStatus, Severity, Status
 from octosync.plan import FORMAT_VERSION, Action, diagnostic_row, error_row
-from octosync.report.outcomes import STATUS_WORDS, standing_name, standing_words, waited_rows
+from octosync.report.outcomes import STATUS_WORDS, rollout_name, rollout_rows, rollout_words
 from octosync.report.plan import nothing_words, totals_words
 from octosync.report.run import outcome_row
 from octosync.report.run_report import ApplyReport, PlanReport
@@ -93,10 +93,10 @@ def waiting_event(*, reason: str, requests: int, seconds: float) -> JsonObject:
     )
 
 
-def standing_event(rollout: RolloutStatus) -> JsonObject:
+def rollout_event(rollout: RolloutStatus) -> JsonObject:
     """Tell how far something is that is waited for after the writes."""
-    message = f"waiting for {standing_name(rollout)}: {standing_words(rollout)}"
-    return _event("apply_progress", message, standing=waited_rows([rollout])[0])
+    message = f"waiting for {rollout_name(rollout)}: {rollout_words(rollout)}"
+    return _event("apply_progress", message, standing=rollout_rows([rollout])[0])
 
 
 def applied_event(report: ApplyReport) -> JsonObject:
@@ -111,6 +111,6 @@ def applied_event(report: ApplyReport) -> JsonObject:
         operation="apply",
         changes=counts,
         run=report.run_id,
-        waited=None if report.waited is None else waited_rows(report.waited),
+        waited=None if report.waited is None else rollout_rows(report.waited),
         exit_code=int(report.exit_code),
     )

@@ -25,7 +25,7 @@ from octosync.model import Outcome, Severity, clipped, counted
 from octosync.plan import Action, Plan, Verb
 from octosync.report.changes import Group, Row, column, recommendation_lines
 from octosync.report.errors import blocked_lines, diagnostic_lines, error_lines, override_words, severities
-from octosync.report.outcomes import AGAIN, attention, done_lines, render_waited, run_words, status_counts
+from octosync.report.outcomes import AGAIN, attention, done_lines, render_rollouts, run_words, status_counts
 from octosync.report.plan import (
     blocking_words,
     devices_words,
@@ -41,8 +41,8 @@ from octosync.report.plan import (
     totals_words,
 )
 from octosync.report.run_report import NOTHING_WRITTEN, ApplyReport, PlanReport, RunReport
-from octosync.report.size_limit import Part, fitted
-from octosync.report.text import Ink, cells, listed, padded, plane_words, visible
+from octosync.report.size_limit import Part, fit_parts
+from octosync.report.text import Style, cells, listed, padded, plane_words, visible
 
 _BREAK: Final = "\u200b"
 # Within @name, #1 and GH-1, which forges find in any text; `chat@production` and `a#b` are none.
@@ -88,7 +88,7 @@ def alert(kind: str, *lines: str) -> str:
 
 MAX_BYTES: Final = 60_000  # a comment on GitHub takes 65,536 characters
 
-_PLAIN: Final = Ink(colour=False)
+_PLAIN: Final = Style(colour=False)
 _SIGNS: Final = {
     Verb.CREATE: "+",
     Verb.UPDATE: "!",
@@ -130,7 +130,7 @@ def render_outcomes_markdown(report: ApplyReport, *, max_bytes: int = MAX_BYTES)
     """Render what an apply did, and under it the plan that it carried out, in at most so many bytes of UTF-8."""
     plan, outcomes = report.plan, report.outcomes
     counts = status_counts([outcome.status for outcome in outcomes], _PLAIN).replace("   ", ", ")
-    waited = render_waited(report, colour=False, closes=False)
+    waited = render_rollouts(report, colour=False, closes=False)
     parts = [
         _title(report, escaped(counts), [f"exit {int(report.exit_code)}"]),
         *_overrides(report),
@@ -156,7 +156,7 @@ def _document(parts: Sequence[Part], max_bytes: int, shows_all: str) -> str:
         )
         return alert("NOTE", f"Here: {', '.join(filter(None, facts))}.")
 
-    return fitted(parts, max_bytes, note)
+    return fit_parts(parts, max_bytes, note)
 
 
 def _title(report: PlanReport, totals: str, facts: Sequence[str]) -> Part:
@@ -342,4 +342,4 @@ def render_failure_markdown(report: RunReport, *, verdict: str, max_bytes: int) 
         parts.append(Part(_WHY, (fence("text", error_lines(error, _PLAIN)), headline, "")))
     found = sorted(diagnostics, key=lambda one: (_RANK[one.severity], one.sort_key))
     parts += [Part(_FOUND + _RANK[one.severity], (fence("text", diagnostic_lines(one, _PLAIN)), "")) for one in found]
-    return fitted(parts, max_bytes, lambda _: alert("NOTE", f"Here: shortened to {max_bytes:,} bytes."))
+    return fit_parts(parts, max_bytes, lambda _: alert("NOTE", f"Here: shortened to {max_bytes:,} bytes."))

@@ -16,7 +16,7 @@ from octosync.model import Address, Canary, JsonObject, Origin, Outcome, Rollout
 from octosync.plan import Plan
 from octosync.report.errors import with_requests
 from octosync.report.run_report import ApplyReport
-from octosync.report.text import Ink, cells, padded, text_of, visible
+from octosync.report.text import Style, cells, padded, text_of, visible
 
 _SYMBOLS: Final = {
     Status.DONE: "✓",
@@ -48,11 +48,11 @@ def render_outcomes(report: ApplyReport, *, colour: bool, closes: bool = True) -
     """
     if report.run_id is None:
         return ""
-    ink, code = Ink(colour), report.write_code
+    style, code = Style(colour), report.write_code
     lines = [
-        status_counts([outcome.status for outcome in report.outcomes], ink),
-        *done_lines(report.outcomes, code, ink),
-        *(line for notable in attention(report.plan, report.outcomes, ink) for line in notable),
+        status_counts([outcome.status for outcome in report.outcomes], style),
+        *done_lines(report.outcomes, code, style),
+        *(line for notable in attention(report.plan, report.outcomes, style) for line in notable),
     ]
     if closes:
         goes_on = report.go_on if code is not ExitCode.DONE else None
@@ -77,27 +77,27 @@ def run_words(run_id: str, history: str | None) -> str:
     return f"Run {visible(run_id)}{f': {visible(history)}' if history else ''}"
 
 
-def status_counts(statuses: Sequence[Status], ink: Ink) -> str:
+def status_counts(statuses: Sequence[Status], style: Style) -> str:
     """Count outcomes: `✓ 3 applied   ✗ 1 failed`; what was applied always, the others where there are any."""
     return "   ".join(
-        f"{status_symbol(status, ink)} {statuses.count(status):,} {words}"
+        f"{status_symbol(status, style)} {statuses.count(status):,} {words}"
         for status, words in STATUS_WORDS.items()
         if status in statuses or status is Status.DONE
     )
 
 
-def done_lines(outcomes: Sequence[Outcome], exit_code: ExitCode, ink: Ink) -> Iterator[str]:
+def done_lines(outcomes: Sequence[Outcome], exit_code: ExitCode, style: Style) -> Iterator[str]:
     """Yield what an interrupted run had done by its end; nothing for any other run."""
     if exit_code not in INTERRUPTED:
         return
     yield "Stopped: requests in flight were finished, nothing else was sent. Done:"
     done = [outcome for outcome in outcomes if outcome.status is Status.DONE]
-    yield from (f"{status_symbol(outcome.status, ink)} {_named(outcome)}" for outcome in done)
+    yield from (f"{status_symbol(outcome.status, style)} {_named(outcome)}" for outcome in done)
     if not done:
         yield "  nothing"
 
 
-def attention(plan: Plan, outcomes: Sequence[Outcome], ink: Ink) -> Iterator[tuple[str, ...]]:
+def attention(plan: Plan, outcomes: Sequence[Outcome], style: Style) -> Iterator[tuple[str, ...]]:
     """Yield the lines about each outcome that needs attention, in the plan's order.
 
     What is said of several in a row is said once.
@@ -105,12 +105,14 @@ def attention(plan: Plan, outcomes: Sequence[Outcome], ink: Ink) -> Iterator[tup
     origins = {(key.address, key.verb.value): action.origin for key, action in plan.by_key().items()}
     notable = [outcome for outcome in outcomes if outcome.status is not Status.DONE or outcome.message]
     for _, alike in groupby(notable, key=_said):
-        yield tuple(_told(tuple(alike), origins, ink))
+        yield tuple(_told(tuple(alike), origins, style))
 
 
-def _told(alike: tuple[Outcome, ...], origins: Mapping[tuple[Address, str], Origin | None], ink: Ink) -> Iterator[str]:
+def _told(
+    alike: tuple[Outcome, ...], origins: Mapping[tuple[Address, str], Origin | None], style: Style
+) -> Iterator[str]:
     first, *others = alike
-    symbol, said = status_symbol(first.status, ink), _message(first)
+    symbol, said = status_symbol(first.status, style), _message(first)
     if others:
         yield f"{symbol} {said or STATUS_WORDS[first.status]}:"
         yield from (f"    {_named(outcome)}" for outcome in (first, *others)[:_ALIKE])
@@ -142,9 +144,9 @@ def _named(outcome: Outcome) -> str:
     return f"{outcome.verb} {visible(str(outcome.address))}"
 
 
-def status_symbol(status: Status, ink: Ink) -> str:
+def status_symbol(status: Status, style: Style) -> str:
     """Return the sign of an outcome, painted."""
-    paint = {Status.DONE: ink.green, Status.FAILED: ink.red, Status.NOT_KEPT: ink.red}.get(status, ink.yellow)
+    paint = {Status.DONE: style.green, Status.FAILED: style.red, Status.NOT_KEPT: style.red}.get(status, style.yellow)
     return paint(_SYMBOLS[status])
 
 
@@ -158,15 +160,15 @@ _BAR: Final = 10  # columns
 PENDING: Final = "pending"  # in documents: a signal ended the wait
 
 
-def render_waited(report: ApplyReport, *, colour: bool, closes: bool = True) -> str:
+def render_rollouts(report: ApplyReport, *, colour: bool, closes: bool = True) -> str:
     """Render what became of what a run waited for; "" if it did not wait. `closes`: the end of the run's report follows."""
     if report.waited is None:
         return ""
     rollouts, run_id = report.waited, report.run_id if closes else None
     is_partial = report.write_code is not ExitCode.DONE
-    ink = Ink(colour)
-    width = max((cells(standing_name(rollout)) for rollout in rollouts), default=0)
-    lines = [_line(rollout, report.timeout, width, ink) for rollout in rollouts]
+    style = Style(colour)
+    width = max((cells(rollout_name(rollout)) for rollout in rollouts), default=0)
+    lines = [_line(rollout, report.timeout, width, style) for rollout in rollouts]
     if not rollouts:
         lines.append("Nothing to wait for: no deployment was touched, and none is under way.")
     lines += _what_to_do(rollouts, report.look)
@@ -180,7 +182,7 @@ def render_waited(report: ApplyReport, *, colour: bool, closes: bool = True) -> 
     return text_of(lines)
 
 
-def waited_rows(rollouts: Sequence[RolloutStatus]) -> list[JsonObject]:
+def rollout_rows(rollouts: Sequence[RolloutStatus]) -> list[JsonObject]:
     """Return what became of each as JSON."""
     return [
         {
@@ -199,19 +201,19 @@ def waited_rows(rollouts: Sequence[RolloutStatus]) -> list[JsonObject]:
     ]
 
 
-def standing_name(rollout: RolloutStatus) -> str:
+def rollout_name(rollout: RolloutStatus) -> str:
     """Name it in short: `search/chat@production`."""
     return f"{visible(rollout.address.app)}/{visible(rollout.address.name)}"
 
 
-def standing_words(rollout: RolloutStatus) -> str:
+def rollout_words(rollout: RolloutStatus) -> str:
     """Say how far it is with what it waits for now: `canary to chat-next at 30 %, active`."""
     how_far = _how_far(rollout) if rollout.canary is None else (_canary_words(rollout.canary),)
     status = (visible(rollout.status),) if rollout.status is not None else ()
     return ", ".join((*how_far, *status))
 
 
-def standing_share(rollout: RolloutStatus) -> tuple[float, float] | None:
+def rollout_share(rollout: RolloutStatus) -> tuple[float, float] | None:
     """Return how much is done and how much there is: percent of a canary, else devices; None where neither is known."""
     canary = rollout.canary or rollout.ended
     if canary is not None:
@@ -235,20 +237,20 @@ def _how_far(rollout: RolloutStatus) -> Iterator[str]:
         yield "no deployment is shown"
 
 
-def _line(one: RolloutStatus, timeout: str, width: int, ink: Ink) -> str:
+def _line(one: RolloutStatus, timeout: str, width: int, style: Style) -> str:
     paint = (
-        ink.red
+        style.red
         if one.result and one.result.is_failure
-        else ink.green
+        else style.green
         if one.result is RolloutResult.COVERED
-        else ink.yellow
+        else style.yellow
     )
     symbol = paint(_ROLLOUT_SYMBOLS.get(one.result, "✗"))
-    return f"{symbol} {padded(standing_name(one), width)}  {_bar(one)}{_ended_words(one, timeout)}"
+    return f"{symbol} {padded(rollout_name(one), width)}  {_bar(one)}{_ended_words(one, timeout)}"
 
 
 def _bar(one: RolloutStatus) -> str:
-    share = standing_share(one)
+    share = rollout_share(one)
     if share is None:
         return ""
     full = int(share[0] / share[1] * _BAR)
@@ -319,7 +321,7 @@ def exit_code_of_outcomes(outcomes: Iterable[Outcome]) -> ExitCode:
     return ExitCode.DONE if all(outcome.status is Status.DONE for outcome in outcomes) else ExitCode.PARTIAL
 
 
-def exit_code_of_standings(rollouts: Iterable[RolloutStatus]) -> ExitCode:
+def exit_code_of_rollouts(rollouts: Iterable[RolloutStatus]) -> ExitCode:
     """Return the exit code of a wait: done, or something is not covered."""
     failed = any(one.result is not None and one.result.is_failure for one in rollouts)
     return ExitCode.UNCOVERED if failed else ExitCode.DONE

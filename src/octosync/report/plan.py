@@ -32,7 +32,7 @@ from octosync.plan import (
 from octosync.report.changes import Group, RowOptions, group_lines, group_of, recommendation_lines
 from octosync.report.errors import blocked_lines, diagnostic_lines, error_lines, override_words
 from octosync.report.run_report import PlanReport
-from octosync.report.text import Ink, listed, plane_words, text_of, visible
+from octosync.report.text import Style, listed, plane_words, text_of, visible
 
 _COUNTED_VERBS: Final = (Verb.CREATE, Verb.UPDATE, Verb.DELETE, Verb.ENABLE, Verb.OPTIMIZE, Verb.ARCHIVE)
 
@@ -149,16 +149,16 @@ def _apps_left(plan: Plan) -> tuple[int, list[str]]:
 
 def render_plan(report: PlanReport, *, colour: bool) -> str:
     """Render a plan, and what the guards refuse of it, for people."""
-    plan, about, ink = report.plan, report.about, Ink(colour)
+    plan, about, style = report.plan, report.about, Style(colour)
     blocks: list[Iterable[str]] = [
-        _head(report, ink),
-        _errors(plan, ink) if plan.errors else (),
-        blocked_lines(report, ink) if report.blocked else (),
-        group_lines(groups_of(plan, report.blocked, report.sensitivity, full=report.full), ink),
-        *(diagnostic_lines(diagnostic, ink) for diagnostic in report.all_diagnostics()),
+        _head(report, style),
+        _errors(plan, style) if plan.errors else (),
+        blocked_lines(report, style) if report.blocked else (),
+        group_lines(groups_of(plan, report.blocked, report.sensitivity, full=report.full), style),
+        *(diagnostic_lines(diagnostic, style) for diagnostic in report.all_diagnostics()),
         recommendation_lines(plan.recommendations) if plan.recommendations else (),
         left_alone_lines(plan, about),
-        _closing(report, ink),
+        _closing(report, style),
     ]
     return text_of(_apart(blocks))
 
@@ -178,11 +178,11 @@ def _apart(blocks: Iterable[Iterable[str]]) -> Iterator[str]:
         first = first and not block
 
 
-def _head(report: PlanReport, ink: Ink) -> Iterator[str]:
+def _head(report: PlanReport, style: Style) -> Iterator[str]:
     plan, about, overrides = report.plan, report.about, report.overrides
     base, git = about.invocation.base, about.manifests.git
     parts = [
-        ink.bold(f"octosync {report.command}"),
+        style.bold(f"octosync {report.command}"),
         plane_words(about.control_plane),
         manifests_words(about),
         *(["uncommitted changes"] if git is not None and git.dirty else []),
@@ -193,9 +193,9 @@ def _head(report: PlanReport, ink: Ink) -> Iterator[str]:
         yield f"Allowed in this run: {', '.join(map(override_words, overrides))}"
 
 
-def _errors(plan: Plan, ink: Ink) -> Iterator[str]:
+def _errors(plan: Plan, style: Style) -> Iterator[str]:
     for slug, error in sorted(plan.errors.items()):
-        yield from error_lines(error, ink, about=slug)
+        yield from error_lines(error, style, about=slug)
     if plan.errors:
         yield f"The rest of the plan is shown, and can't be applied while {incomplete_words(plan)}."
 
@@ -224,15 +224,15 @@ def groups_of(plan: Plan, blocked: Sequence[Refusal], sensitivity: Sensitivity, 
     )
 
 
-def _closing(report: PlanReport, ink: Ink) -> Iterator[str]:
+def _closing(report: PlanReport, style: Style) -> Iterator[str]:
     plan, about, blocked = report.plan, report.about, report.blocked
     counts, rest = totals_words(plan.actions, plan.held), rest_words(plan)
-    line = f"{ink.bold('Plan:')} {counts}." if counts else ink.bold(nothing_words(plan))
+    line = f"{style.bold('Plan:')} {counts}." if counts else style.bold(nothing_words(plan))
     line += f" {rest}." if rest else ""
     if plan.errors:
-        line += f" {ink.red('Incomplete')}: {incomplete_words(plan)}."
+        line += f" {style.red('Incomplete')}: {incomplete_words(plan)}."
     if blocked:
-        line += f" {ink.red('Blocked')} {blocking_words(blocked)}."
+        line += f" {style.red('Blocked')} {blocking_words(blocked)}."
     yield line
     yield _cost(plan, about)
     if report.command == "plan" and (keep := keep_command(plan.shown, about)) is not None:

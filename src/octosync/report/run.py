@@ -24,10 +24,10 @@ from octosync.report.errors import (
     severities,
 )
 from octosync.report.markdown import render_failure_markdown, render_outcomes_markdown, render_plan_markdown
-from octosync.report.outcomes import render_outcomes, render_waited, waited_rows
+from octosync.report.outcomes import render_outcomes, render_rollouts, rollout_rows
 from octosync.report.plan import render_plan
 from octosync.report.run_report import ApplyReport, PlanReport, RunReport, is_valid, strict_error
-from octosync.report.text import Ink, text_of, visible
+from octosync.report.text import Style, text_of, visible
 
 
 class OutcomeDocument(Document):
@@ -80,7 +80,7 @@ def apply_document(report: PlanReport, *, full: bool) -> JsonObject:
         "run": run_id,
         "plan": report.document(full=full),
         "outcomes": [outcome_row(outcome).as_json() for outcome in outcomes],
-        "waited": None if waited is None else waited_rows(waited),
+        "waited": None if waited is None else rollout_rows(waited),
         "error": None if report.error is None else error_row(report.error).as_json(),
         "summary": {status.value: sum(outcome.status is status for outcome in outcomes) for status in Status},
         "exit_code": int(report.exit_code),
@@ -96,11 +96,11 @@ def with_error(plan_document: JsonObject, error: OctosyncError) -> JsonObject:
 
 def render_validation(report: RunReport, *, colour: bool) -> str:
     """Render the diagnostics by place, and last whether the manifests are valid."""
-    ink, found = Ink(colour), report.all_diagnostics()
-    lines = [line for diagnostic in found for line in (*diagnostic_lines(diagnostic, ink), "")]
-    verdict = ink.green("Valid") if is_valid(found, strict=report.strict) else ink.red("Not valid")
+    style, found = Style(colour), report.all_diagnostics()
+    lines = [line for diagnostic in found for line in (*diagnostic_lines(diagnostic, style), "")]
+    verdict = style.green("Valid") if is_valid(found, strict=report.strict) else style.red("Not valid")
     error = strict_error(found) if report.strict else None
-    why = () if error is None else error_lines(error, ink)
+    why = () if error is None else error_lines(error, style)
     closing = f"{verdict}: {counted(report.apps, 'app')} in {counted(report.files, 'file')}. {severities(found)}."
     return text_of((*lines, *why, closing))
 
@@ -130,7 +130,7 @@ def report_text(report: RunReport) -> str:
         texts.append(render_diagnostics(report.diagnostics, files=report.files, colour=False))
     if isinstance(report, ApplyReport):
         texts.append(render_outcomes(report, colour=False, closes=report.waited is None))
-        texts.append(render_waited(report, colour=False, closes=True))
+        texts.append(render_rollouts(report, colour=False, closes=True))
     if report.error is not None:
         texts.append(_error_text(report, report.error))
     return "\n".join(filter(None, texts))

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from octosync.errors import GuardRefused
 from octosync.model import JsonObject, Severity
 from octosync.plan import FINDINGS, GUARDS
-from octosync.report.annotations import GUARD, Places, Remark, problems_of
+from octosync.report.annotations import GUARD, Annotation, PathResolver, problems_of
 from octosync.report.run_report import PlanReport, RunReport
 from octosync.report.text import visible
 
@@ -37,7 +37,7 @@ class RuleHelp:
     meaning: str
 
 
-def sarif_document(report: RunReport, places: Places, rules: Mapping[str, RuleHelp]) -> JsonObject:
+def sarif_document(report: RunReport, resolve_path: PathResolver, rules: Mapping[str, RuleHelp]) -> JsonObject:
     """Return a run as SARIF. `rules` are those of manifests; plans' findings and guards are known here."""
     known = {
         **rules,
@@ -46,7 +46,9 @@ def sarif_document(report: RunReport, places: Places, rules: Mapping[str, RuleHe
     }
     remarks = sorted(problems_of(report), key=lambda one: one.sort_key)
     ids = sorted({remark.rule for remark in remarks if not remark.is_failure})
-    marked = [(remark, place) for remark in remarks if not remark.is_failure and (place := _place(remark, places))]
+    marked = [
+        (remark, place) for remark in remarks if not remark.is_failure and (place := _place(remark, resolve_path))
+    ]
     placed = {id(remark) for remark, _ in marked}
     notified = [remark for remark in remarks if id(remark) not in placed]
     run: JsonObject = {
@@ -57,18 +59,18 @@ def sarif_document(report: RunReport, places: Places, rules: Mapping[str, RuleHe
                 "rules": [_rule(id_, known.get(id_)) for id_ in ids],
             }
         },
-        "invocations": [_invocation(report, [_notification(one, places, ids) for one in notified])],
+        "invocations": [_invocation(report, [_notification(one, resolve_path, ids) for one in notified])],
         "originalUriBaseIds": {_ROOT: {"description": {"text": "The root of the repository."}}},
         "columnKind": "unicodeCodePoints",
-        "results": list(_results(marked, places, ids)),
+        "results": list(_results(marked, resolve_path, ids)),
     }
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _place(remark: Remark, places: Places) -> JsonObject | None:
+def _place(remark: Annotation, resolve_path: PathResolver) -> JsonObject | None:
     """Return where a remark stands; None for what has no place in the repository."""
     origin = remark.origin
-    file = None if origin is None else places(origin)
+    file = None if origin is None else resolve_path(origin)
     if origin is None or file is None:
         return None
     # A colon in its first segment would make a scheme of it.
@@ -103,8 +105,8 @@ def _invocation(report: RunReport, notifications: Sequence[JsonObject]) -> JsonO
     }
 
 
-def _notification(remark: Remark, places: Places, ids: Sequence[str]) -> JsonObject:
-    place = _place(remark, places)
+def _notification(remark: Annotation, resolve_path: PathResolver, ids: Sequence[str]) -> JsonObject:
+    place = _place(remark, resolve_path)
     lines = remark.lines
     if place is None and remark.origin is not None:
         lines = (*lines, f"declared at {visible(str(remark.origin))}")
@@ -118,10 +120,12 @@ def _notification(remark: Remark, places: Places, ids: Sequence[str]) -> JsonObj
     }
 
 
-def _results(marked: Iterable[tuple[Remark, JsonObject]], places: Places, ids: Sequence[str]) -> Iterator[JsonObject]:
+def _results(
+    marked: Iterable[tuple[Annotation, JsonObject]], resolve_path: PathResolver, ids: Sequence[str]
+) -> Iterator[JsonObject]:
     seen: Counter[str] = Counter()
     for remark, place in marked:
-        file = None if remark.origin is None else places(remark.origin)
+        file = None if remark.origin is None else resolve_path(remark.origin)
         same = f"{remark.rule}\n{file}\n{remark.about}"
         fingerprint = sha256(f"{same}\n{seen[same]}".encode("utf-8", "surrogatepass")).hexdigest()
         seen[same] += 1

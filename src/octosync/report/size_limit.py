@@ -26,7 +26,7 @@ class Part:
 Note = Callable[[Sequence[int | None]], str]
 
 
-def fitted(parts: Sequence[Part], most: int, note: Note) -> str:
+def fit_parts(parts: Sequence[Part], most: int, note: Note) -> str:
     """Join parts with an empty line between two, in at most so many bytes of UTF-8.
 
     `note` says what was shortened: it gets the index of each part's form, None for one that was left out, and its answer
@@ -35,7 +35,7 @@ def fitted(parts: Sequence[Part], most: int, note: Note) -> str:
     whole = _joined(part.forms[0] for part in parts)
     if len(whole.encode()) <= most:
         return whole
-    chosen = _Chosen(parts, most)
+    chosen = _FormSelection(parts, most)
     chosen.take_shortest()
     chosen.lengthen()
     chosen.fill()
@@ -44,7 +44,7 @@ def fitted(parts: Sequence[Part], most: int, note: Note) -> str:
     return noted if shown and len(noted.encode()) <= most else _joined(shown)
 
 
-class _Chosen:
+class _FormSelection:
     """Which form of each part is shown, and how many bytes are left."""
 
     def __init__(self, parts: Sequence[Part], most: int) -> None:

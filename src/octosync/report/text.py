@@ -78,10 +78,11 @@ def text_of(lines: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Ink:
-    """Paints text with the terminal's own sixteen colours, or leaves it as it is."""
+class Style:
+    """How text for a terminal is drawn: with the sixteen ANSI colours or without, bars with block characters or in ASCII."""
 
     colour: bool
+    blocks: bool = True
 
     def red(self, text: str) -> str:
         """Paint what stops, fails or destroys."""
@@ -106,6 +107,10 @@ class Ink:
     def dim(self, text: str) -> str:
         """Step back: places and reasons."""
         return self._paint("2", text)
+
+    def gauge(self, share: float | None) -> str:
+        """Return a bar of a share, and its percentage."""
+        return f"{bar(share, blocks=self.blocks)} {percent_words(share)}"
 
     def _paint(self, code: str, text: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text else text

@@ -32,7 +32,7 @@ from octosync.errors import ExitCode, OctosyncError
 from octosync.manifest import STDIN, EditContext, LoadOptions, load, patch_of, variables_for
 from octosync.model import Address
 from octosync.octomil import Octomil
-from octosync.report import Kept, render_accepted
+from octosync.report import AcceptedChange, render_accepted
 
 
 @click.command(cls=Command, epilog="Example:  octosync accept app/canary-demo/slot/chat -f apps/ --patch")
@@ -140,7 +140,10 @@ def _report(made: Made, inputs: LoadedInputs, *, patch: str | None) -> ExitCode:
     stream = sys.stdout if patch is None else sys.stderr
     say(
         render_accepted(
-            [Kept(address=one.address, origin=one.origin, fields=one.fields, what=one.what) for one in made.accepted],
+            [
+                AcceptedChange(address=one.address, origin=one.origin, fields=one.fields, what=one.what)
+                for one in made.accepted
+            ],
             made.same,
             made.nowhere,
             made.refused,

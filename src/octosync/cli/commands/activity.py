@@ -25,7 +25,7 @@ from octosync.errors import ExitCode, Interrupted, RemoteError, UsageError
 from octosync.octomil import Octomil
 from octosync.octomil.activity import Feed, FeedEntry, FeedTail, NewEntries, activity_feed, follow_feed
 from octosync.report import visible
-from octosync.report.show.activity import ACTIVITY, Presentation, Table, feed_document, feed_lines
+from octosync.report.show.activity import ACTIVITY, FeedFormat, Table, feed_document, feed_lines
 
 E = TypeVar("E", bound=FeedEntry)
 
@@ -75,7 +75,7 @@ def show_feed(
     remote: RemoteFlags,
     config: Path | None,
     open_feed: Callable[[Octomil, str], Feed[E]],
-    shown: Presentation[E],
+    shown: FeedFormat[E],
 ) -> ExitCode:
     """Show the feed that `open_feed` opens, in the way that it is `shown`. Raises `RemoteError` and `UsageError`."""
     _check(request)
@@ -119,7 +119,7 @@ def _check(request: FeedRequest) -> None:
 class _Screen(Generic[E]):
     """Writes entries in the format of the request; notes go to standard error."""
 
-    def __init__(self, request: FeedRequest, shown: Presentation[E]) -> None:
+    def __init__(self, request: FeedRequest, shown: FeedFormat[E]) -> None:
         self._request = request
         self._shown = shown
         self._table: Table[E] | None = None

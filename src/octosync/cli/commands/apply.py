@@ -25,7 +25,7 @@ from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, 
 from octosync.octomil import Octomil, WaitNotice
 from octosync.plan import Approval, RunInfo, check_plan_key, what_moved
 from octosync.reconcile import ReviewedPlan, apply_reviewed, refuse_unsafe
-from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_standings
+from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_rollouts
 from octosync.state import Journal
 
 
@@ -148,7 +148,7 @@ class _Application:
             stopping=stopping,
             on_read=self.outputs.stream.look,
         )
-        code = stopping.code or worst(report.exit_code, exit_code_of_standings(rollouts))
+        code = stopping.code or worst(report.exit_code, exit_code_of_rollouts(rollouts))
         timeout = waiting.text if waiting.seconds else ""
         self.output.show_wait(replace(report, exit_code=code, waited=rollouts, timeout=timeout))
         return code

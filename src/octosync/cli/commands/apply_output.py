@@ -32,10 +32,10 @@ from octosync.report import (
     idle_line,
     render_outcomes,
     render_plan,
-    render_waited,
-    standing_name,
-    standing_share,
-    standing_words,
+    render_rollouts,
+    rollout_name,
+    rollout_share,
+    rollout_words,
 )
 
 
@@ -86,7 +86,7 @@ class ApplyOutput:
         with self._as_far_as_it_goes(report.exit_code):
             if self._is_text:
                 apart = "\n" if report.run_id is None else ""
-                out_text(f"{apart}{render_waited(report, colour=self._colour)}")
+                out_text(f"{apart}{render_rollouts(report, colour=self._colour)}")
         self._close(report)
 
     def _close(self, report: ApplyReport) -> None:
@@ -165,20 +165,20 @@ class Rows(ProgressBar):
             self._say(pending)
             return
         self._bar.update(self._task, completed=len(rollouts) - len(pending), total=len(rollouts))
-        shown = {standing_name(one): one for one in pending[:_MOST_ROWS]}
+        shown = {rollout_name(one): one for one in pending[:_MOST_ROWS]}
         for name in self._rows.keys() - shown.keys():
             self._bar.remove_task(self._rows.pop(name))
         for name, one in shown.items():
-            done, total = standing_share(one) or (0.0, None)
+            done, total = rollout_share(one) or (0.0, None)
             if name not in self._rows:
                 self._rows[name] = self._bar.add_task(name, total=None, wait=None)
             self._bar.update(
-                self._rows[name], description=f"{name}  {standing_words(one)}", completed=int(done), total=total
+                self._rows[name], description=f"{name}  {rollout_words(one)}", completed=int(done), total=total
             )
 
     def _say(self, pending: Sequence[RolloutStatus]) -> None:
         for one in pending:
-            name, words = standing_name(one), standing_words(one)
+            name, words = rollout_name(one), rollout_words(one)
             if self._said.get(name) != words:
                 self._said[name] = words
                 self._line(f"waiting for {name}: {words}")

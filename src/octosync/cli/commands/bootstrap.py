@@ -35,8 +35,8 @@ from octosync.report import (
     bootstrap_document,
     json_text,
     keys_text,
+    render_bootstrap,
     render_bootstrap_end,
-    render_bootstrapped,
 )
 from octosync.state import Journal
 
@@ -193,9 +193,7 @@ class _Bootstrapping:
         if unwritable and path is None:
             return self._lost(unwritable)
         where = self._plane.context or self._plane.host
-        err(
-            render_bootstrapped(app=made.slug, target=made.target, where=where, key_file=path, plan=self._typed("plan"))
-        )
+        err(render_bootstrap(app=made.slug, target=made.target, where=where, key_file=path, plan=self._typed("plan")))
         if unwritable or (path is None and self.output == "text"):
             err(f"\n{manifest}\n")
         return None

@@ -20,7 +20,7 @@ from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest.load.files import STDIN_NAME
 from octosync.model import App, DeclaredApp, Presence, Sensitivity
 from octosync.octomil import read_presence
-from octosync.report import Extent, declared_document, json_line, render_declared
+from octosync.report import ManifestCoverage, declared_document, json_line, render_declared
 
 FOLDER: Final = "folder"
 _LABEL: Final = "label:"
@@ -37,7 +37,7 @@ _NEVER_DECLARED: Final = {"watch": "--watch", "archived": "--archived", "journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Presentation:
+class FeedFormat:
     """How coverage is shown: grouped `by`, `full` with every app, in a format and with or without colour."""
 
     by: str | None
@@ -65,7 +65,7 @@ def read_by(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 
 
 def show_declared(
-    patterns: Sequence[str], manifests: ManifestFlags, remote: RemoteFlags, shown: Presentation
+    patterns: Sequence[str], manifests: ManifestFlags, remote: RemoteFlags, shown: FeedFormat
 ) -> ExitCode:
     """Load the manifests as plan does, read the org's list, and show how the two meet.
 
@@ -92,7 +92,7 @@ def _extent(
     patterns: Sequence[str],
     by: str | None,
     group_of: Callable[[App], str | None],
-) -> Extent:
+) -> ManifestCoverage:
     """Ask which of the declared apps are there; of both sides, keep what is meant."""
     desired = [app for app in inputs.manifests.state if _is_meant(app.slug, patterns)]
     slugs = [app.slug for app in desired]
@@ -105,7 +105,7 @@ def _extent(
                 f"{pattern} is no app of the org, and none that is declared",
                 hints=("`octosync status --declared` without names shows how the two meet.",),
             )
-    return Extent(
+    return ManifestCoverage(
         control_plane=control_plane(session.connection, session.context, seen.org_id),
         paths=inputs.paths,
         files=inputs.manifests.files,

@@ -32,7 +32,7 @@ from octosync.errors import ConfigError, ExitCode, Interrupted, OctosyncError
 from octosync.manifest.config.config import FILE_NAME
 from octosync.model import JsonValue
 from octosync.octomil import API_PATH
-from octosync.report.text import Ink
+from octosync.report.text import Style
 from octosync.server import DEMO_TOKENS, ServerSettings, running_server
 
 _OURS: Final = ("OCTOSYNC_", "OCTOMIL_")
@@ -54,7 +54,7 @@ class DemoRunner:
     def __init__(self, url: str, signals: DeferredSignals) -> None:
         self.url = url
         self._signals = signals
-        self._ink = Ink(wants_colour(sys.stdout, "auto"))
+        self._style = Style(wants_colour(sys.stdout, "auto"))
         self._chapter = 0
 
     def say(self, *lines: str) -> None:
@@ -65,7 +65,7 @@ class DemoRunner:
     def chapter(self, title: str, *lines: str) -> None:
         """Begin the next chapter."""
         self._chapter += 1
-        self.say("", self._ink.bold(f"{self._chapter}. {title}"), *lines)
+        self.say("", self._style.bold(f"{self._chapter}. {title}"), *lines)
 
     def show(self, file: str) -> None:
         """Show a file."""
@@ -89,10 +89,10 @@ class DemoRunner:
                 hints=("The demo depends on nothing but this installation: install octosync again.",),
             )
         if code is not ExitCode.DONE:
-            self.say(self._ink.dim(f"(exit code {int(code)}: there are changes)"))
+            self.say(self._style.dim(f"(exit code {int(code)}: there are changes)"))
 
     def _typed(self, *words: str) -> None:
-        self.say("", self._ink.bold(f"$ {shlex.join(words)}"))
+        self.say("", self._style.bold(f"$ {shlex.join(words)}"))
 
 
 @contextmanager

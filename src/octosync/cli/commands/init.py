@@ -27,7 +27,7 @@ from octosync.manifest import (
     starter_app,
     starter_configuration,
 )
-from octosync.report import json_text, render_founded, visible
+from octosync.report import json_text, render_init, visible
 from octosync.state import DEFAULT_PATH
 
 _APP: Final = "my-app"
@@ -81,7 +81,7 @@ def command(
     secrets = {context: secret_name(context, named) for context in named}
     lacking = UNKNOWN_COMMIT if commit is None and named else None
     out_text(
-        render_founded(str(directory), tuple(texts), secrets, to_ignore=_IGNORED if lacks else None, to_replace=lacking)
+        render_init(str(directory), tuple(texts), secrets, to_ignore=_IGNORED if lacks else None, to_replace=lacking)
     )
 
 

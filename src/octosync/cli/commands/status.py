@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.text import Text
 
 from octosync.cli.commands.approvals import Approvals
-from octosync.cli.commands.coverage import Presentation, check_flags, read_by, show_declared
+from octosync.cli.commands.coverage import FeedFormat, check_flags, read_by, show_declared
 from octosync.cli.console import err, out, out_json, shows_blocks, wants_colour
 from octosync.cli.options import (
     BareOption,
@@ -192,7 +192,7 @@ class _Canvas:
 @remote_options
 @output_option("text", "json", "jsonl")
 @colour_option
-@bundled("shown", Presentation)
+@bundled("shown", FeedFormat)
 def command(
     *,
     apps: tuple[str, ...],
@@ -202,7 +202,7 @@ def command(
     journal: Path,
     manifests: ManifestFlags,
     remote: RemoteFlags,
-    shown: Presentation,
+    shown: FeedFormat,
 ) -> ExitCode:
     """Show live state: coverage, deployments and canaries, traffic, the last change, and the model reference of each slot.
 

@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 from octosync.model import Event, JsonObject, JsonValue, RoutingDecision
 from octosync.plan import FORMAT_VERSION, utc_text
 from octosync.report.run import json_line
-from octosync.report.text import Ink, cells, cut, padded, text_of, visible
+from octosync.report.text import Style, cells, cut, padded, text_of, visible
 
 E = TypeVar("E")
 
@@ -32,7 +32,7 @@ class Column(Generic[E]):
 
 
 @dataclass(frozen=True, slots=True)
-class Presentation(Generic[E]):
+class FeedFormat(Generic[E]):
     """How a kind of feed is shown: `plural` is its name in documents, `nothing` what is said of an empty one."""
 
     plural: str
@@ -49,17 +49,17 @@ class Table(Generic[E]):
     """
 
     def __init__(
-        self, shown: Presentation[E], entries: Iterable[E], *, colour: bool = False, width: int | None = None
+        self, shown: FeedFormat[E], entries: Iterable[E], *, colour: bool = False, width: int | None = None
     ) -> None:
         first = tuple(entries)
         self._columns = shown.columns
         self._widths = [_width(column, first) for column in shown.columns]
-        self._ink = Ink(colour)
+        self._style = Style(colour)
         self._width = width
 
     def head(self) -> str:
         """Return the line with the titles."""
-        return text_of([self._ink.bold(self._line([column.title for column in self._columns]))])
+        return text_of([self._style.bold(self._line([column.title for column in self._columns]))])
 
     def rows(self, entries: Iterable[E]) -> str:
         """Return a line for each entry."""
@@ -68,7 +68,7 @@ class Table(Generic[E]):
     def _row(self, entry: E) -> str:
         line = self._line([column.cell(entry) for column in self._columns])
         time = self._widths[0]  # the first column has it
-        return f"{self._ink.dim(line[:time])}{line[time:]}"
+        return f"{self._style.dim(line[:time])}{line[time:]}"
 
     def _line(self, texts: Sequence[str]) -> str:
         shown = []
@@ -78,7 +78,7 @@ class Table(Generic[E]):
         return cut("  ".join(shown).rstrip(), self._width)
 
 
-def feed_document(shown: Presentation[E], slug: str, entries: Sequence[E], *, complete: bool) -> JsonObject:
+def feed_document(shown: FeedFormat[E], slug: str, entries: Sequence[E], *, complete: bool) -> JsonObject:
     """Return the newest entries of an app's feed as JSON, newest last; `complete`: there are no older ones."""
     return {
         "format_version": FORMAT_VERSION,
@@ -88,7 +88,7 @@ def feed_document(shown: Presentation[E], slug: str, entries: Sequence[E], *, co
     }
 
 
-def feed_lines(shown: Presentation[E], entries: Iterable[E]) -> str:
+def feed_lines(shown: FeedFormat[E], entries: Iterable[E]) -> str:
     """Return each entry as a line of JSON, in ASCII, with the keys that the document has."""
     return "".join(json_line(shown.document(entry)) for entry in entries)
 
@@ -130,7 +130,7 @@ def _event_document(event: Event) -> JsonObject:
     }
 
 
-ACTIVITY: Final[Presentation[Event]] = Presentation(
+ACTIVITY: Final[FeedFormat[Event]] = FeedFormat(
     plural="events",
     nothing="Nothing has happened to it yet, as far as its activity feed goes.",
     columns=(
@@ -185,7 +185,7 @@ def _bar(share: float) -> str:
     return padded("█" * (eighths // 8) + _BLOCKS[eighths % 8], _BAR)
 
 
-DECISIONS: Final[Presentation[RoutingDecision]] = Presentation(
+DECISIONS: Final[FeedFormat[RoutingDecision]] = FeedFormat(
     plural="decisions",
     nothing="No request of it has been routed yet.",
     columns=(

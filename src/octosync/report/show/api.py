@@ -17,7 +17,7 @@ from octosync.contract.probe import ProbedOperation, ProbeResult, Verdict, overr
 from octosync.contract.requests import EXCHANGES
 from octosync.model import JsonObject, counted
 from octosync.plan import FORMAT_VERSION
-from octosync.report.text import Ink, padded, text_of, visible
+from octosync.report.text import Style, padded, text_of, visible
 
 _IDS: Final = max(map(len, OPERATIONS))
 _METHODS: Final = len("DELETE")
@@ -25,18 +25,18 @@ _METHODS: Final = len("DELETE")
 
 def render_operations(contract: Contract, *, colour: bool) -> str:
     """Render the table in force: what is sent where, by which commands, and how that is known."""
-    ink = Ink(colour)
+    style = Style(colour)
     every = tuple(contract.operations.values())
     paths = max(len(one.path) for one in every)
     head = f"{padded('operation', _IDS)}  {padded('sends', _METHODS + 1 + paths)}  {padded('path from', _SOURCES)}  used by"
-    lines = [ink.bold(head)]
+    lines = [style.bold(head)]
     moved = 0
     for one in every:
         source = path_source(one)
         moved += source == _OURS
         sends = padded(f"{padded(one.method, _METHODS)} {one.path}", _METHODS + 1 + paths)
         shown = padded(source, _SOURCES)
-        shown = ink.yellow(shown) if source == _OURS else ink.dim(shown)
+        shown = style.yellow(shown) if source == _OURS else style.dim(shown)
         lines.append(f"{padded(one.id, _IDS)}  {sends}  {shown}  {', '.join(EXCHANGES[one.id].by)}")
     stated = sum(one.number is not None for one in every)
     lines += [
@@ -82,23 +82,23 @@ def path_source(operation: Operation) -> str:
 
 def render_conformance(conformance: Conformance, name: str, *, colour: bool) -> str:
     """Render what a document has of each operation, and last the overrides that mend it."""
-    ink = Ink(colour)
+    style = Style(colour)
     document = conformance.document
     title = " ".join(filter(None, (document.title, document.version)))
     parts = (name, title, f"OpenAPI {document.openapi}")
     lines = [f"octosync api check · {' · '.join(visible(part) for part in parts if part)}", ""]
     for compared in conformance.operations:
-        lines += _compared_lines(compared, ink)
+        lines += _compared_lines(compared, style)
     if conformance.is_elsewhere:
         base, ours = visible(conformance.base), conformance.expected_base
         lines += [
             "",
-            ink.yellow(f"The document has all of it below {base}, and octosync's URLs end in {ours}."),
+            style.yellow(f"The document has all of it below {base}, and octosync's URLs end in {ours}."),
             f"If that is so, name the URL with its path: --url https://HOST{base}",
         ]
     differ = [one for one in conformance.operations if not one.agrees]
-    lines += ["", *_verdict(conformance, differ, ink)]
-    lines += _mending_lines(conformance.mending, differ, ink)
+    lines += ["", *_verdict(conformance, differ, style)]
+    lines += _mending_lines(conformance.mending, differ, style)
     return text_of(lines)
 
 
@@ -164,45 +164,45 @@ def overrides_yaml(overrides: Overrides, *, notes: Mapping[str, str] | None = No
         yield f"  platforms: [{', '.join(map(json.dumps, overrides.platforms))}]"
 
 
-def _compared_lines(one: OperationComparison, ink: Ink) -> Iterator[str]:
+def _compared_lines(one: OperationComparison, style: Style) -> Iterator[str]:
     operation = one.operation
     levels = {finding.level for finding in one.findings}
-    mark = ink.green("✓")
+    mark = style.green("✓")
     if FindingLevel.MISMATCH in levels:
-        mark = ink.red("✗")
+        mark = style.red("✗")
     elif FindingLevel.WARNING in levels:
-        mark = ink.yellow("!")
-    where = ink.dim("   octosync.yaml") if path_source(operation) == _OURS else ""
+        mark = style.yellow("!")
+    where = style.dim("   octosync.yaml") if path_source(operation) == _OURS else ""
     yield f"{mark} {padded(operation.id, _IDS)}  {padded(operation.method, _METHODS)} {operation.path}{where}"
     for finding in one.findings:
-        yield f"    {_finding_words(finding, ink)}"
+        yield f"    {_finding_words(finding, style)}"
 
 
-def _finding_words(finding: ConformanceFinding, ink: Ink) -> str:
+def _finding_words(finding: ConformanceFinding, style: Style) -> str:
     words = visible(finding.message)
     match finding.level:
         case FindingLevel.MISMATCH:
             return words
         case FindingLevel.WARNING:
-            return f"{ink.yellow('warning')}: {words}"
+            return f"{style.yellow('warning')}: {words}"
         case FindingLevel.NOTE:
-            return ink.dim(f"note: {words}")
+            return style.dim(f"note: {words}")
 
 
-def _verdict(conformance: Conformance, differ: Sequence[OperationComparison], ink: Ink) -> Iterator[str]:
+def _verdict(conformance: Conformance, differ: Sequence[OperationComparison], style: Style) -> Iterator[str]:
     total = len(conformance.operations)
     if differ:
         words = f"{counted(len(differ), 'operation')} {'differs' if len(differ) == 1 else 'differ'}"
-        yield f"{ink.red(words)}, {total - len(differ)} agree."
+        yield f"{style.red(words)}, {total - len(differ)} agree."
     else:
-        yield f"{ink.green('All agree')}: {counted(total, 'operation')}."
+        yield f"{style.green('All agree')}: {counted(total, 'operation')}."
     if vague := sum(one.agrees and not one.is_whole for one in conformance.operations):
-        yield ink.yellow(f"{counted(vague, 'operation')} could not be compared in full: see the notes.")
+        yield style.yellow(f"{counted(vague, 'operation')} could not be compared in full: see the notes.")
     if conformance.others:
         yield f"Of the document's other operations, {conformance.others:,}, octosync needs none."
 
 
-def _mending_lines(mending: Overrides | None, differ: Iterable[OperationComparison], ink: Ink) -> Iterator[str]:
+def _mending_lines(mending: Overrides | None, differ: Iterable[OperationComparison], style: Style) -> Iterator[str]:
     left = [one for one in differ if any(f.level is FindingLevel.MISMATCH and not f.mends for f in one.findings)]
     if mending is not None:
         if mending:
@@ -213,7 +213,7 @@ def _mending_lines(mending: Overrides | None, differ: Iterable[OperationComparis
             yield from ("", "A field under readOnly is never sent: take it out of the manifests, too.")
     if left:
         which = ", ".join(one.operation.id for one in left)
-        yield from ("", ink.yellow(f"No override mends {which}: look for a newer octosync."))
+        yield from ("", style.yellow(f"No override mends {which}: look for a newer octosync."))
 
 
 def _finding_document(finding: ConformanceFinding) -> JsonObject:
@@ -232,13 +232,13 @@ _OPEN = "what your control plane calls it"
 
 def render_probe(probe: ProbeResult, contract: Contract, *, url: str, colour: bool) -> str:
     """Render what came of each operation, the counts, and the lines for octosync.yaml; `url` is the control plane's."""
-    ink = Ink(colour)
+    style = Style(colour)
     app = f" · app {visible(probe.app)}" if probe.app is not None else ""
     lines = [f"octosync api probe · {url.partition('://')[2]}{app}", ""]
     width = max((len(_sends(one)) for one in probe.operations), default=0)
     for one in probe.operations:
-        lines += _lines(one, width, ink)
-    lines += ["", _counts(probe, ink)]
+        lines += _lines(one, width, style)
+    lines += ["", _counts(probe, style)]
     if {one.verdict for one in probe.operations} <= {Verdict.ABSENT, Verdict.NOT_TRIED}:
         lines += ["", f"Nothing is where octosync expects it: check that {url} is the API's URL."]
     else:
@@ -275,23 +275,23 @@ def _sends(one: ProbedOperation) -> str:
     return f"{one.operation.method} {one.operation.path}"
 
 
-def _lines(one: ProbedOperation, width: int, ink: Ink) -> Iterator[str]:
+def _lines(one: ProbedOperation, width: int, style: Style) -> Iterator[str]:
     mark, paint = {
-        Verdict.CONFIRMED: ("✓", ink.green),
-        Verdict.NOT_TRIED: ("–", ink.dim),
-    }.get(one.verdict, ("✗", ink.red))
+        Verdict.CONFIRMED: ("✓", style.green),
+        Verdict.NOT_TRIED: ("–", style.dim),
+    }.get(one.verdict, ("✗", style.red))
     notes = tuple(map(visible, one.notes))
     beside = f": {'; '.join(notes)}" if one.verdict.is_good and notes else ""
     head = f"{paint(mark)} {padded(one.operation.id, _IDS)}  {padded(_sends(one), width)}"
-    yield f"{head}  {paint(_WORDS[one.verdict])}{ink.dim(beside)}"
+    yield f"{head}  {paint(_WORDS[one.verdict])}{style.dim(beside)}"
     if not one.verdict.is_good:
         yield from (f"    {note}" for note in notes)
 
 
-def _counts(probe: ProbeResult, ink: Ink) -> str:
+def _counts(probe: ProbeResult, style: Style) -> str:
     counts = Counter(one.verdict for one in probe.operations)
     said = ", ".join(f"{counts[verdict]} {_WORDS[verdict]}" for verdict in Verdict if counts[verdict])
-    return f"{counted(probe.requests, 'GET')}: {ink.green(said) if probe.is_good else ink.red(said)}."
+    return f"{counted(probe.requests, 'GET')}: {style.green(said) if probe.is_good else style.red(said)}."
 
 
 def _overrides(probe: ProbeResult, contract: Contract) -> Iterator[str]:

@@ -12,9 +12,8 @@ from octosync.errors import RemoteError
 from octosync.model import DeclaredApp, JsonObject, JsonValue, Presence, counted
 from octosync.plan import FORMAT_VERSION, ControlPlane, control_plane_part, utc_text
 from octosync.report.errors import error_lines
-from octosync.report.show.status import Pen
 from octosync.report.show.status_json import error_document
-from octosync.report.text import Ink, cells, listed, padded, plane_words, share_of, text_of, visible
+from octosync.report.text import Style, cells, listed, padded, plane_words, share_of, text_of, visible
 
 _SHOWN: Final = 5  # apps of a kind, unless all are asked for
 _LINES: Final = {
@@ -26,7 +25,7 @@ _LINES: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extent:
+class ManifestCoverage:
     """What manifests declare of an org. `live` are the slugs of its apps, archived ones aside, declared or not.
 
     `by` is what the declared apps are grouped by, None for nothing; `paths`, `files` and `documented` (apps) are the
@@ -64,33 +63,33 @@ class Extent:
         return {name: tuple(one for one in self.declared if one.group == name) for name in names}
 
 
-def render_declared(extent: Extent, *, colour: bool, blocks: bool = True, full: bool = False) -> str:
+def render_declared(extent: ManifestCoverage, *, colour: bool, blocks: bool = True, full: bool = False) -> str:
     """Render how much is declared. `full` names every app; `blocks` False draws bars in ASCII."""
-    pen = Pen(Ink(colour), blocks)
+    style = Style(colour, blocks)
     loaded = f"{counted(len(extent.declared), 'app')} in {counted(extent.files, 'file')}"
     head = (
-        pen.ink.bold("octosync status --declared"),
+        style.bold("octosync status --declared"),
         plane_words(extent.control_plane),
         f"{visible(listed(extent.paths, at_most=3))} {loaded}".lstrip(),
     )
     blocks_of_lines = [
         [" · ".join(head)],
-        *(list(error_lines(error, pen.ink, about=slug)) for slug, error in extent.errors.items()),
-        [_covered(extent, pen)],
+        *(list(error_lines(error, style, about=slug)) for slug, error in extent.errors.items()),
+        [_covered(extent, style)],
         list(_counts(extent, full=full)),
-        list(_groups(extent, pen)),
+        list(_groups(extent, style)),
         [f"Read with {counted(extent.requests, 'request')}."],
     ]
     return text_of(line for block in blocks_of_lines if block for line in ("", *block))[1:]
 
 
-def _covered(extent: Extent, pen: Pen) -> str:
+def _covered(extent: ManifestCoverage, style: Style) -> str:
     share, every = share_of(extent.declared_live, len(extent.live)), counted(len(extent.live), "live app")
-    gauge = f"{pen.gauge(share)}  " if share is not None else ""
-    return f"{gauge}{pen.ink.bold(f'{extent.declared_live:,} of {every}')} declared"
+    gauge = f"{style.gauge(share)}  " if share is not None else ""
+    return f"{gauge}{style.bold(f'{extent.declared_live:,} of {every}')} declared"
 
 
-def _counts(extent: Extent, *, full: bool) -> Iterator[str]:
+def _counts(extent: ManifestCoverage, *, full: bool) -> Iterator[str]:
     """Yield how many apps are there and how, and which, where somebody may want to know."""
     rows = [(extent.count(presence), words, _named(extent, presence)) for presence, words in _LINES.items()]
     rows.append((len(extent.undeclared), "not declared", extent.undeclared))
@@ -105,27 +104,27 @@ def _counts(extent: Extent, *, full: bool) -> Iterator[str]:
         yield f"  {len(in_part):>{width},} of the declared only in part, without an App document: {cut}"
 
 
-def _named(extent: Extent, presence: Presence) -> tuple[str, ...]:
+def _named(extent: ManifestCoverage, presence: Presence) -> tuple[str, ...]:
     if presence is Presence.LIVE:
         return ()
     return tuple(one.slug for one in extent.declared if one.presence is presence)
 
 
-def _groups(extent: Extent, pen: Pen) -> Iterator[str]:
+def _groups(extent: ManifestCoverage, style: Style) -> Iterator[str]:
     """Yield the declared apps by label or folder, and how much of the org each group is."""
     if extent.by is None or not extent.declared:
         return
     title = visible(extent.by).upper() if extent.by == "folder" else f"LABEL {visible(extent.by.partition(':')[2])}"
     names = {name: "(none)" if name is None else visible(name) for name in extent.groups}
     width = max(cells(title), *map(cells, names.values()))
-    yield pen.ink.dim(f"  {padded(title, width)}  DECLARED   LIVE  OF THE ORG")
+    yield style.dim(f"  {padded(title, width)}  DECLARED   LIVE  OF THE ORG")
     for name, apps in extent.groups.items():
         live = sum(one.presence is Presence.LIVE for one in apps)
-        gauge = pen.gauge(share_of(live, len(extent.live)))
+        gauge = style.gauge(share_of(live, len(extent.live)))
         yield f"  {padded(names[name], width)}  {len(apps):>8,}  {live:>5,}  {gauge}"
 
 
-def declared_document(extent: Extent, *, timestamp: datetime) -> JsonObject:
+def declared_document(extent: ManifestCoverage, *, timestamp: datetime) -> JsonObject:
     """Return the same as JSON; what could not be read is `unknown`, and `errors` says why."""
     return {
         "format_version": FORMAT_VERSION,
@@ -158,7 +157,7 @@ def _by_presence(apps: Sequence[DeclaredApp]) -> JsonObject:
     return {f"declared_{presence.value}": counts[presence] for presence in Presence}
 
 
-def _group_documents(extent: Extent) -> list[JsonValue]:
+def _group_documents(extent: ManifestCoverage) -> list[JsonValue]:
     live = len(extent.live)
     return [
         {

@@ -9,14 +9,14 @@ from typing import Final
 
 from octosync.model import FieldExplanation, JsonObject, JsonValue, NameExplanation
 from octosync.plan import FORMAT_VERSION
-from octosync.report.text import Ink, padded, text_of
+from octosync.report.text import Style, padded, text_of
 
 _WIDTH: Final = 100
 
 
 def render_explained_field(field: FieldExplanation, *, colour: bool) -> str:
     """Render one field: what it means, what may stand there, and the fields below it."""
-    ink = Ink(colour)
+    style = Style(colour)
     facts = [
         ("type", field.type),
         ("needed", "yes" if field.required else ""),
@@ -26,7 +26,7 @@ def render_explained_field(field: FieldExplanation, *, colour: bool) -> str:
         ("wanted", field.meaning if not field.choices else ""),
         ("owns", field.owns),
     ]
-    lines = [ink.bold(field.path), *_wrapped(field.about, "  "), ""]
+    lines = [style.bold(field.path), *_wrapped(field.about, "  "), ""]
     for name, words in facts:
         lines.extend(_wrapped(words, f"  {padded(name, 9)}", "           ") if words else ())
     if field.example is not None and (field.choices or not field.fields):
@@ -38,11 +38,11 @@ def render_explained_field(field: FieldExplanation, *, colour: bool) -> str:
 
 def render_explained_names(names: Iterable[NameExplanation], *, colour: bool) -> str:
     """Render what a name from a message means, each of its meanings."""
-    ink = Ink(colour)
+    style = Style(colour)
     lines: list[str] = []
     for one in names:
         of = f"{one.category}, {one.severity}" if one.severity else one.category
-        lines.extend(("", f"{ink.bold(one.name)} ({of})", *_wrapped(one.meaning, "  ")))
+        lines.extend(("", f"{style.bold(one.name)} ({of})", *_wrapped(one.meaning, "  ")))
         if one.ways_out:
             lines.extend(("", "What to do:", *(f"  - {way}" for way in one.ways_out)))
         if one.situation:
@@ -56,14 +56,14 @@ def render_explained_roots(
     roots: Sequence[FieldExplanation], names: Mapping[str, Sequence[str]], *, colour: bool
 ) -> str:
     """Render where paths begin, and which names there are, by what they are names of."""
-    ink = Ink(colour)
+    style = Style(colour)
     lines = [
         "Fields, as `octosync explain app.spec.slots.servingPolicy`:",
         "",
         *_rows((f.path, f.about) for f in roots),
     ]
     for of, those in names.items():
-        lines.extend(("", ink.bold(of), *_wrapped(", ".join(those), "  ")))
+        lines.extend(("", style.bold(of), *_wrapped(", ".join(those), "  ")))
     return text_of(lines)
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from octosync.model import JournalledAction, JournalledRun, JsonObject, Status, counted
 from octosync.plan import FORMAT_VERSION, ControlPlane
 from octosync.report.outcomes import STATUS_WORDS, status_counts, status_symbol
-from octosync.report.text import Ink, cells, padded, seconds_words, text_of, time_words, visible
+from octosync.report.text import Style, cells, padded, seconds_words, text_of, time_words, visible
 
 UNKNOWN = "unknown"
 _TITLES = ("RUN", "STARTED", "TOOK", "EXIT", "CONTROL PLANE", "CHANGES", "OUTCOMES")
@@ -19,17 +19,17 @@ Recorded = tuple[JournalledRun, Sequence[JournalledAction]]
 
 def render_history(recorded: Sequence[Recorded], *, every: int, colour: bool) -> str:
     """Render runs, one row each; `every` is how many there are in all, shown or not."""
-    ink = Ink(colour)
-    rows = [_TITLES, *(_row(run, actions, ink) for run, actions in recorded)]
+    style = Style(colour)
+    rows = [_TITLES, *(_row(run, actions, style) for run, actions in recorded)]
     # Only the last column is painted, so that the widths of the others are what is seen.
     widths = [max(cells(row[column]) for row in rows) for column in range(len(_TITLES) - 1)]
     lines = ["  ".join((*map(padded, row[:-1], widths), row[-1])) for row in rows]
     if every > len(recorded):
         lines.append(f"The newest {len(recorded):,} of {counted(every, 'run')}: --limit N shows more.")
-    return text_of((ink.bold(lines[0]), *lines[1:]))
+    return text_of((style.bold(lines[0]), *lines[1:]))
 
 
-def _row(run: JournalledRun, actions: Sequence[JournalledAction], ink: Ink) -> tuple[str, ...]:
+def _row(run: JournalledRun, actions: Sequence[JournalledAction], style: Style) -> tuple[str, ...]:
     return (
         visible(run.id),
         time_words(run.started_at),
@@ -37,7 +37,7 @@ def _row(run: JournalledRun, actions: Sequence[JournalledAction], ink: Ink) -> t
         "-" if run.exit_code is None else str(run.exit_code),
         _host(run),
         _changes(actions),
-        _outcomes(run, actions, ink),
+        _outcomes(run, actions, style),
     )
 
 
@@ -50,31 +50,31 @@ def _changes(actions: Sequence[JournalledAction]) -> str:
     return ", ".join(f"{count:,} {visible(verb)}" for verb, count in verbs.items()) or "none"
 
 
-def _outcomes(run: JournalledRun, actions: Sequence[JournalledAction], ink: Ink) -> str:
-    parts = [status_counts([action.status for action in actions if action.status is not None], ink)]
+def _outcomes(run: JournalledRun, actions: Sequence[JournalledAction], style: Style) -> str:
+    parts = [status_counts([action.status for action in actions if action.status is not None], style)]
     unknown = sum(action.status is None for action in actions)
     if unknown:
-        parts.append(f"{ink.yellow('…')} {unknown:,} {UNKNOWN}")
+        parts.append(f"{style.yellow('…')} {unknown:,} {UNKNOWN}")
     if run.ended_at is None:
-        parts.append(ink.yellow("not ended"))
+        parts.append(style.yellow("not ended"))
     return "   ".join(parts)
 
 
 def render_run(run: JournalledRun, actions: Sequence[JournalledAction], *, colour: bool) -> str:
     """Render one run: what it was, then its actions in the order in which they were begun, then what is not known."""
-    ink = Ink(colour)
+    style = Style(colour)
     org = f", org {visible(run.org_id)}" if run.org_id is not None else ""
     if run.ended_at is None:
-        end = ink.yellow("never ended: it is still under way, or was interrupted or killed")
+        end = style.yellow("never ended: it is still under way, or was interrupted or killed")
     else:
         end = f"took {seconds_words(run.seconds)}, exit {run.exit_code}"
     lines = [
-        f"{ink.bold(f'Run {visible(run.id)}')} · {_host(run)}{org}",
+        f"{style.bold(f'Run {visible(run.id)}')} · {_host(run)}{org}",
         f"Started {time_words(run.started_at)}, {end}",
         f"Manifests {visible(run.digest)}",
-        *(["", *_action_lines(actions, ink)] if actions else []),
+        *(["", *_action_lines(actions, style)] if actions else []),
         "",
-        _outcomes(run, actions, ink),
+        _outcomes(run, actions, style),
     ]
     if any(action.status is None for action in actions):
         lines.append(
@@ -83,11 +83,11 @@ def render_run(run: JournalledRun, actions: Sequence[JournalledAction], *, colou
     return text_of(lines)
 
 
-def _action_lines(actions: Sequence[JournalledAction], ink: Ink) -> Iterator[str]:
+def _action_lines(actions: Sequence[JournalledAction], style: Style) -> Iterator[str]:
     named = [visible(f"{action.verb} {action.address}") for action in actions]
     width = max(map(cells, named))
     for action, name in zip(actions, named, strict=True):
-        symbol = ink.yellow("…") if action.status is None else status_symbol(action.status, ink)
+        symbol = style.yellow("…") if action.status is None else status_symbol(action.status, style)
         facts = [f"{seconds_words(action.seconds):>6}", *map(visible, action.request_ids)]
         if action.status is not Status.DONE:
             facts.append(UNKNOWN if action.status is None else STATUS_WORDS[action.status])

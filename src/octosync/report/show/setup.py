@@ -15,10 +15,10 @@ from octosync.model import ExportOmission, JsonObject, counted
 from octosync.plan import FORMAT_VERSION
 from octosync.report.errors import error_lines
 from octosync.report.outcomes import run_line
-from octosync.report.text import Ink, text_of, visible
+from octosync.report.text import Style, text_of, visible
 
 
-def render_founded(
+def render_init(
     directory: str,
     files: Sequence[str],
     secrets: Mapping[str, str],
@@ -77,14 +77,14 @@ def render_export(
     `written` are those that were written and `same` those that were there already, `directory` where, None for standard
     output.
     """
-    ink = Ink(colour)
+    style = Style(colour)
     missing = tuple(left_out)
-    lines = [line for slug, error in sorted(errors.items()) for line in error_lines(error, ink, about=slug)]
+    lines = [line for slug, error in sorted(errors.items()) for line in error_lines(error, style, about=slug)]
     lines += [f"left out: {visible(str(one.address))}: {visible(one.name)}: {visible(one.why)}" for one in missing]
     if not lines and directory is None:
         return ""
     where = f" to {visible(directory)}" if directory is not None else ""
-    parts = [f"{ink.green('Wrote')} {counted(written, 'manifest')}{where}"]
+    parts = [f"{style.green('Wrote')} {counted(written, 'manifest')}{where}"]
     parts += [f"{same} as they should be already"] if same else []
     parts += [f"{counted(len(missing), 'thing')} left out"] if missing else []
     parts += [f"{counted(len(errors), 'app')} not exported"] if errors else []
@@ -113,7 +113,7 @@ def bootstrap_document(
     }
 
 
-def render_bootstrapped(*, app: str, target: str, where: str, key_file: str | None, plan: str) -> str:
+def render_bootstrap(*, app: str, target: str, where: str, key_file: str | None, plan: str) -> str:
     """Say what was made, where its keys are, and what comes next: `plan` begins the command line of a plan."""
     keys = f"in {visible(key_file)}, readable by you alone" if key_file else "on standard output: keep them out of Git"
     return text_of(

@@ -17,11 +17,9 @@ from octosync.model import AppStatus, Deployment, JsonValue, Kind, PendingApprov
 from octosync.plan import ControlPlane
 from octosync.report.errors import error_lines
 from octosync.report.text import (
-    Ink,
-    bar,
+    Style,
     cells,
     padded,
-    percent_words,
     plane_words,
     share_of,
     text_of,
@@ -32,18 +30,6 @@ from octosync.report.text import (
 NOTHING: Final = "—"  # there is none: a read said so
 UNREAD: Final = "?"  # a read failed, or did not go that far
 _HEADINGS: Final = ("MODEL REFERENCE", "VARIANT", "POLICY")
-
-
-@dataclass(frozen=True, slots=True)
-class Pen:
-    """How a report is drawn: in colour or not, with block characters or in ASCII."""
-
-    ink: Ink
-    blocks: bool = True
-
-    def gauge(self, share: float | None) -> str:
-        """Draw a share, and write it beside."""
-        return f"{bar(share, blocks=self.blocks)} {percent_words(share)}"
 
 
 def model_reference(slug: str, capability: str) -> str:
@@ -64,13 +50,13 @@ def failed_words(error: RemoteError) -> str:
     return f"{UNREAD} not read: {visible(error.reference)}"
 
 
-def coverage_word(status: str, ink: Ink) -> str:
+def coverage_word(status: str, style: Style) -> str:
     """Write a coverage's status; one that is not known is shown as it is."""
-    paint = {"covered": ink.green, "partial": ink.yellow, "uncovered": ink.red}.get(status, ink.cyan)
+    paint = {"covered": style.green, "partial": style.yellow, "uncovered": style.red}.get(status, style.cyan)
     return paint(visible(status))
 
 
-def slot_lines(status: AppStatus, label: int, pen: Pen) -> Iterator[str]:
+def slot_lines(status: AppStatus, label: int, style: Style) -> Iterator[str]:
     """Yield an app's capabilities; `label` is how wide the names are that stand before what is said of each."""
     rows = [_row(status, capability) for capability in status.capabilities]
     if isinstance(status.slots, RemoteError):
@@ -79,10 +65,10 @@ def slot_lines(status: AppStatus, label: int, pen: Pen) -> Iterator[str]:
         yield f"  {padded('slots', label)}  {UNREAD if Section.SLOTS in status.cut else NOTHING}"
     if rows:
         widths = [max(map(cells, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-        yield from ("", pen.ink.dim(f"  {_columns(_HEADINGS, widths)}"))
+        yield from ("", style.dim(f"  {_columns(_HEADINGS, widths)}"))
         for capability, row in zip(status.capabilities, rows, strict=True):
             yield f"  {_columns(row, widths)}"
-            said = (*_devices(status, capability, pen), *_deployments(status, capability, pen))
+            said = (*_devices(status, capability, style), *_deployments(status, capability, style))
             yield from (f"    {padded(name, label - 2)}  {words}" for name, words in said)
 
 
@@ -105,30 +91,33 @@ def _variant(variant: JsonValue) -> str:
     return NOTHING if variant is None else visible(str(variant))
 
 
-def _devices(status: AppStatus, capability: str, pen: Pen) -> Iterator[tuple[str, str]]:
+def _devices(status: AppStatus, capability: str, style: Style) -> Iterator[tuple[str, str]]:
     """Yield how many of the app's devices have a capability."""
     one = status.coverage(capability)
     if isinstance(status.health, RemoteError):
         yield "devices", failed_words(status.health)
     elif one is not None:
-        word, covered, total = coverage_word(one.status, pen.ink), one.covered_devices, one.total_devices
+        word, covered, total = coverage_word(one.status, style), one.covered_devices, one.total_devices
         if covered is None or total is None:
             yield "devices", word
         elif total == 0:
             yield "devices", f"{word}: no devices seen"
         else:
-            yield "devices", f"{pen.gauge(share_of(covered, total))}  {word}: {covered:,} of {counted(total, 'device')}"
+            yield (
+                "devices",
+                f"{style.gauge(share_of(covered, total))}  {word}: {covered:,} of {counted(total, 'device')}",
+            )
     elif status.slot(capability) is not None:
         yield "devices", f"{UNREAD} the coverage does not name it"
 
 
-def _deployments(status: AppStatus, capability: str, pen: Pen) -> Iterator[tuple[str, str]]:
+def _deployments(status: AppStatus, capability: str, style: Style) -> Iterator[tuple[str, str]]:
     """Yield by environment what is deployed."""
     if isinstance(status.deployments, RemoteError):
         yield "deployments", failed_words(status.deployments)
         return
     found = sorted(status.deployments_of(capability), key=_by_environment)
-    yield from ((visible(one.environment), _deployment(one, pen)) for one in found)
+    yield from ((visible(one.environment), _deployment(one, style)) for one in found)
     if not found:
         cut = Section.DEPLOYMENTS in status.cut
         yield "deployments", f"{UNREAD} none on the page that was read" if cut else "not deployed"
@@ -139,13 +128,13 @@ def _by_environment(one: Deployment) -> tuple[int, str]:
     return known, one.environment
 
 
-def _deployment(one: Deployment, pen: Pen) -> str:
+def _deployment(one: Deployment, style: Style) -> str:
     status, variant = visible(one.status), _variant(one.variant)
     if one.canary is not None:
         percentage, candidate = one.canary.percentage, _variant(one.canary.candidate)
-        word = pen.ink.cyan("canary") if status == "active" else f"{pen.ink.cyan('canary')}, {status}"
-        return f"{pen.gauge(None if percentage is None else percentage / 100)}  {word}: {variant} → {candidate}"
-    return f"{status if one.live else pen.ink.red(status)}: {variant}"
+        word = style.cyan("canary") if status == "active" else f"{style.cyan('canary')}, {status}"
+        return f"{style.gauge(None if percentage is None else percentage / 100)}  {word}: {variant} → {candidate}"
+    return f"{status if one.live else style.red(status)}: {variant}"
 
 
 _LISTS: Final = {Section.SLOTS: "slots", Section.DEPLOYMENTS: "deployments"}
@@ -166,12 +155,12 @@ class StatusFacts:
 
 def render_status(statuses: Sequence[AppStatus], facts: StatusFacts, *, colour: bool, blocks: bool = True) -> str:
     """Render the statuses of apps, in their order. `blocks` False draws bars in ASCII."""
-    pen = Pen(Ink(colour), blocks)
-    head = f"{pen.ink.bold('octosync status')} · {plane_words(facts.control_plane)} · {counted(len(statuses), 'app')}"
-    lines = [head, *_errors(statuses, pen.ink)]
+    style = Style(colour, blocks)
+    head = f"{style.bold('octosync status')} · {plane_words(facts.control_plane)} · {counted(len(statuses), 'app')}"
+    lines = [head, *_errors(statuses, style)]
     for status in statuses:
-        lines += ["", *_app(status, [one for one in facts.awaiting or () if one.address.app == status.slug], pen)]
-    return text_of((*lines, *_not_there_yet(statuses, facts), "", _closing(statuses, facts, pen.ink)))
+        lines += ["", *_app(status, [one for one in facts.awaiting or () if one.address.app == status.slug], style)]
+    return text_of((*lines, *_not_there_yet(statuses, facts), "", _closing(statuses, facts, style)))
 
 
 def _not_there_yet(statuses: Iterable[AppStatus], facts: StatusFacts) -> Iterator[str]:
@@ -182,43 +171,43 @@ def _not_there_yet(statuses: Iterable[AppStatus], facts: StatusFacts) -> Iterato
             yield from ("", f"{visible(one.address.app)}   not there yet", f"  awaiting  {_awaiting(one)}")
 
 
-def _errors(statuses: Iterable[AppStatus], ink: Ink) -> Iterator[str]:
+def _errors(statuses: Iterable[AppStatus], style: Style) -> Iterator[str]:
     """Yield the first error of each kind in full, and how many more there are of it."""
     every = [(f"{one.slug}, {part}", error) for one in statuses for part, error in one.errors.items()]
     kinds = Counter(error.reference for _, error in every)
     for where, error in every:
         if count := kinds.pop(error.reference, 0):
-            yield from ("", *error_lines(error, ink, about=where.replace("_", " ")))
+            yield from ("", *error_lines(error, style, about=where.replace("_", " ")))
             if count > 1:
                 yield f"  The same of {counted(count - 1, 'more part')}."
 
 
-def _app(status: AppStatus, awaiting: Iterable[PendingApproval], pen: Pen) -> Iterator[str]:
+def _app(status: AppStatus, awaiting: Iterable[PendingApproval], style: Style) -> Iterator[str]:
     environments = (visible(one.environment) for name in status.capabilities for one in status.deployments_of(name))
     label = max(map(cells, (*_NAMES, *environments)))
-    yield f"{pen.ink.bold(visible(status.slug))}   {' · '.join(_state(status, pen.ink))}"
+    yield f"{style.bold(visible(status.slug))}   {' · '.join(_state(status, style))}"
     for name, words in (
         ("first request", _first_request(status)),
-        ("routing", _routing(status, pen)),
+        ("routing", _routing(status, style)),
         ("last change", _last_change(status)),
         *(("awaiting", _awaiting(one)) for one in awaiting),
     ):
         yield f"  {padded(name, label)}  {words}"
-    yield from slot_lines(status, label, pen)
+    yield from slot_lines(status, label, style)
     for section in sorted(status.cut, key=lambda one: one.value):
         yield f"  Only the first page of its {_LISTS[section]} was read: what is not shown may be there all the same."
 
 
-def _state(status: AppStatus, ink: Ink) -> Iterator[str]:
+def _state(status: AppStatus, style: Style) -> Iterator[str]:
     """Yield what an app is called, and in a word or two how it is."""
     if isinstance(status.app, RemoteError):
         yield failed_words(status.app)
     else:
         name = status.app.fields.get("name")
         yield from [visible(name)] if isinstance(name, str) and name not in {"", status.slug} else []
-        yield from [ink.yellow("archived")] if status.app.archived else []
+        yield from [style.yellow("archived")] if status.app.archived else []
     health = status.health
-    yield f"coverage {failed_words(health)}" if isinstance(health, RemoteError) else coverage_word(health.status, ink)
+    yield f"coverage {failed_words(health)}" if isinstance(health, RemoteError) else coverage_word(health.status, style)
 
 
 def _first_request(status: AppStatus) -> str:
@@ -230,7 +219,7 @@ def _first_request(status: AppStatus) -> str:
     return "seen" if first.at is None else f"seen {time_words(first.at)}"
 
 
-def _routing(status: AppStatus, pen: Pen) -> str:
+def _routing(status: AppStatus, style: Style) -> str:
     stats = status.routing
     if isinstance(stats, RemoteError):
         return failed_words(stats)
@@ -239,7 +228,7 @@ def _routing(status: AppStatus, pen: Pen) -> str:
     sides = ((stats.local, "local"), (stats.cloud, "cloud"))
     split = ", ".join(f"{count:,} {word}" for count, word in sides if count is not None)
     share = share_of(stats.local, stats.total)
-    drawn = f"{pen.gauge(share)} local, " if share is not None else ""
+    drawn = f"{style.gauge(share)} local, " if share is not None else ""
     return f"{drawn}{counted(stats.total, 'request')}{f' ({split})' if split else ''}"
 
 
@@ -261,7 +250,7 @@ def _awaiting(one: PendingApproval) -> str:
     return f"approval to {visible(what)}, since {time_words(one.at)}"
 
 
-def _closing(statuses: Sequence[AppStatus], facts: StatusFacts, ink: Ink) -> str:
+def _closing(statuses: Sequence[AppStatus], facts: StatusFacts, style: Style) -> str:
     """Say how the apps are in one line, and what it cost to know."""
     words = Counter(one.health.status for one in statuses if not isinstance(one.health, RemoteError))
     running = [
@@ -275,6 +264,6 @@ def _closing(statuses: Sequence[AppStatus], facts: StatusFacts, ink: Ink) -> str
     parts = [f"{count:,} {visible(word)}" for word, count in sorted(words.items())]
     parts += [f"{counted(len(running), 'canary', 'canaries')} running"] if running else []
     parts += [f"{len(facts.awaiting):,} awaiting approval"] if facts.awaiting else []
-    parts += [ink.red(f"{unread:,} not read in full")] if unread else []
+    parts += [style.red(f"{unread:,} not read in full")] if unread else []
     said = f": {', '.join(parts)}" if parts else ""
     return f"{counted(len(statuses), 'app')}{said}. Read with {counted(facts.requests, 'request')}."

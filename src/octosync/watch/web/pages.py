@@ -24,7 +24,7 @@ from octosync.plan import utc_text
 from octosync.report import visible
 from octosync.report.errors import diagnostic_lines
 from octosync.report.outcomes import STATUS_WORDS
-from octosync.report.text import Ink, listed, plane_words, seconds_words, time_words
+from octosync.report.text import Style, listed, plane_words, seconds_words, time_words
 from octosync.watch.approvals import TOKEN_VARIABLE, post_line
 from octosync.watch.status import AppState, ControllerStatus
 from octosync.watch.web.attention import attention_cards
@@ -87,7 +87,7 @@ def asset_at(path: str) -> Asset | None:
 
 
 _LISTED: Final = 100  # apps that the main page lists one by one
-_PLAIN: Final = Ink(colour=False)
+_PLAIN: Final = Style(colour=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,15 +13,15 @@ from typing import Final
 from octosync.model import Diagnostic, Outcome, counted
 from octosync.model import RolloutStatus as Waited
 from octosync.plan import Plan, Recommendation, Verb
-from octosync.report import standing_name, standing_share, standing_words
+from octosync.report import rollout_name, rollout_share, rollout_words
 from octosync.report.changes import SYMBOLS, Row, recommendation_lines
 from octosync.report.outcomes import STATUS_WORDS, status_counts, status_symbol
 from octosync.report.plan import groups_of, totals_words
-from octosync.report.text import Ink, time_words
+from octosync.report.text import Style, time_words
 from octosync.watch.coverage import coverage_words
 from octosync.watch.status import AppReconcileStatus, AppState, ControllerStatus, RunStatus
 
-_PLAIN: Final = Ink(colour=False)
+_PLAIN: Final = Style(colour=False)
 _RUNS: Final = 10
 _OUTCOMES: Final = 100  # of a run; `octosync history` has all
 _CANARIES: Final = 50
@@ -119,13 +119,13 @@ def canary_views(apps: Iterable[AppReconcileStatus]) -> tuple[CanaryView, ...]:
         waited = Waited(
             address=deployment.address, status=deployment.status, canary=deployment.canary, deployment=deployment.id
         )
-        share = standing_share(waited)
+        share = rollout_share(waited)
         views.append(
             CanaryView(
                 key=f"{deployment.address} {deployment.id}",
                 slug=deployment.app,
-                name=standing_name(waited),
-                words=standing_words(waited),
+                name=rollout_name(waited),
+                words=rollout_words(waited),
                 percent=None if share is None else share[0],
             )
         )
