@@ -82,4 +82,4 @@ def test_an_archive_says_which_identifiers_are_taken_for_good(
     found = [one.summary for one in plan.diagnostics if one.rule == "archive-strands-identifiers"]
     assert len(found) == (stranded is not None)
     for summary in found:
-        assert summary.endswith(f": {stranded}" if stranded else "once it is archived")
+        assert summary.endswith(f": {stranded}" if stranded else "taken permanently")

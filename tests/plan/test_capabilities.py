@@ -159,7 +159,7 @@ def test_a_preview_that_fails_is_a_warning_on_its_action() -> None:
     error = Unavailable("unavailable", "no answer", response=ErrorResponse(request_id="req_1"), hints=("Try again.",))
     plan = plan_of(WANTED, observation(there(), previews={PRODUCTION: error, STAGING: Preview(variant="v1")}))
     assert not plan.errored
-    assert enables(plan)["chat@production"].no_preview == "it could not be had, the warning preview-failed says why"
+    assert enables(plan)["chat@production"].no_preview == "not available: see the warning preview-failed"
     (warning,) = plan.diagnostics
     assert (warning.rule, warning.severity) == ("preview-failed", Severity.WARNING)
     assert "chat@production" in warning.summary

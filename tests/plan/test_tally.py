@@ -84,7 +84,7 @@ def test_archives_count_together() -> None:
     (blocked,) = judge(archiving("a"), GuardPolicy(), Tally.of(archiving("b")))
     assert blocked.guard == "archives"
     assert blocked.message == (
-        f"2 apps would be archived ({PARTS.format(1, 1)}), at most 1 is allowed together: there is no way back"
+        f"2 apps would be archived ({PARTS.format(1, 1)}), at most 1 is allowed together: archiving can't be undone"
     )
 
 

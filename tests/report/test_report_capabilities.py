@@ -141,7 +141,7 @@ def test_a_plan_of_deployments_reads_as_people_expect() -> None:
         ),
         (
             Unavailable("unavailable", "503 from the orchestrator"),
-            "no preview: it could not be had, the warning preview-failed says why\n",
+            "no preview: not available: see the warning preview-failed\n",
         ),
     ],
 )

@@ -423,7 +423,7 @@ def fingerprint_of_capability(slot: Slot | None, deployments: Iterable[Deploymen
 
 
 def _deployed(deployments: Iterable[Deployment]) -> list[JsonValue]:
-    """Return what is known of deployments, without what moves by itself: how far a rollout is, and its devices."""
+    """Return the fields of deployments, without those that change during a rollout: its progress and devices."""
     return [
         {
             "id": deployment.id,

@@ -1,8 +1,6 @@
-"""What a reviewer should know of a plan beyond its changes: what stays open, stays taken, or goes on without an API.
+"""The findings of a plan: what a reviewer should know beyond the changes, such as deployments that no API can stop.
 
-The table of a plan's findings: every id that a diagnostic of this package can have.
-
-The reference is made from this table.
+`FINDINGS` lists every finding with its severity and meaning; the reference page is generated from it.
 """
 
 from __future__ import annotations
@@ -144,15 +142,15 @@ def renames(actions: Iterable[Action], tree: State, base: Base) -> Iterator[Diag
                 yield finding(
                     "renamed-app",
                     action.address,
-                    f"it goes on as `{app.slug}`, by its targets"
-                    + (f"; these end: {references}" if references else ""),
+                    f"it continues as `{app.slug}`, which has its targets"
+                    + (f"; these become invalid: {references}" if references else ""),
                     origin=app.origin,
-                    notes=("Whatever names these model references has to name the new app's.",) if references else (),
+                    notes=("Change these model references to the new app.",) if references else (),
                 )
 
 
 def _public_clients(actions: Collection[Action], desired: State, live: State) -> Iterable[Diagnostic]:
-    # Where a base declared it, the plan ends it by itself.
+    # If a base declared it, the plan contains its removal.
     ended = {
         action.address
         for action in actions
@@ -168,7 +166,7 @@ def _public_clients(actions: Collection[Action], desired: State, live: State) ->
                 yield finding(
                     "undeclared-public-client",
                     slot.address,
-                    "public clients are allowed live, and the manifest does not declare it",
+                    "public clients are allowed live, but the manifest does not declare it",
                     origin=slot.origin,
                     notes=("Declare `publicClientAllowed: true` to keep it, or `false` to end it.",),
                 )
@@ -187,14 +185,14 @@ def _stranded(actions: Collection[Action], desired: State, live: State) -> Itera
         yield finding(
             "archive-strands-identifiers",
             action.address,
-            f"its targets stay taken for good once it is archived{names}",
+            f"once it is archived, its targets stay taken permanently{names}",
             origin=action.origin,
             notes=("Declare `targets: []` beside `archived: true` to free them.",),
         )
 
 
 def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic]:
-    """Yield what no API does: assign a target to what is deployed, deploy a pin to it, and undeploy a deleted slot."""
+    """Yield what no API can do: assign a target to existing deployments, change their variant, undeploy a deleted slot."""
     for action in actions:
         there = live.apps.get(action.address.app)
         running = [deployment for deployment in (there.deployments if there else ()) if deployment.live]
@@ -203,11 +201,11 @@ def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic
                 yield finding(
                     "target-without-assignment",
                     action.address,
-                    f"not assigned to what is deployed already: {_placements(running)}",
+                    f"not assigned to existing deployments: {_placements(running)}",
                     origin=action.origin,
                     notes=(
-                        "Enabling assigns devices, to the targets that are registered then; nothing assigns a later one.",
-                        "To get it assigned: roll the deployment back in Octomil, then apply with --retry-rolled-back.",
+                        "Enabling assigns the devices of targets that are registered at that time; no API assigns later ones.",
+                        "To assign it, roll the deployment back in Octomil, then apply with --retry-rolled-back.",
                     ),
                 )
             case PutSlot(address=address, declared={"model_variant_id": str(pin)}):
@@ -220,11 +218,9 @@ def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic
                     yield finding(
                         "deployment-keeps-its-variant",
                         address,
-                        f"{pin} is pinned, and what is deployed stays as it is: {_variants(others)}",
+                        f"{pin} is pinned, but existing deployments keep their variant: {_variants(others)}",
                         origin=action.origin,
-                        notes=(
-                            "What is enabled from now on gets the pin. What runs moves on only where Octomil moves it.",
-                        ),
+                        notes=("New deployments use the pin. Only Octomil can change a running one.",),
                     )
             case DeleteSlot(address=address):
                 left = [deployment for deployment in running if deployment.capability == address.name]
@@ -232,9 +228,9 @@ def _beyond_reach(actions: Iterable[Action], live: State) -> Iterable[Diagnostic
                     yield finding(
                         "deployment-goes-on",
                         address,
-                        f"its deployment goes on without it: {_placements(left)}",
+                        f"its deployment continues: {_placements(left)}",
                         origin=action.origin,
-                        notes=("There is no API to undeploy; roll it back in Octomil if it is to end.",),
+                        notes=("There is no API to undeploy; to stop it, roll it back in Octomil.",),
                     )
 
 

@@ -201,7 +201,7 @@ def _latest(ends: Sequence[datetime | None]) -> datetime | None:
 
 
 class _Ages:
-    """When each object was changed, as far as is known."""
+    """When each object was changed, if known."""
 
     def __init__(self, seen: Observation, hold: Holding, now: datetime) -> None:
         self._first_seen, self._now = hold.first_seen, now
@@ -231,7 +231,7 @@ def unheld(
     if not found:
         return ()
     first, *others = sorted(found)
-    words = f"when it was changed can't be told, so it is not held: {seen.org_feed.message}"
+    words = f"the age of the change is unknown, so it is not held: {seen.org_feed.message}"
     also = (f"Not held either: {', '.join(map(str, others))}",) if others else ()
     return (finding("drift-not-held", first, words, origin=found[first], notes=(*also, *seen.org_feed.hints)),)
 

@@ -41,7 +41,7 @@ def _linked(
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """The `actions` that go on, the addresses of those that wait, a note on each, and the suspended apps waited for."""
+    """The actions that can run, the addresses of those that wait with a note on each, and the suspended apps they wait for."""
 
     actions: tuple[Action, ...]
     waiting: tuple[Address, ...] = ()

@@ -97,7 +97,7 @@ def _not_read(app: App, sections: frozenset[Section]) -> OctosyncError:
     names = ", ".join(sorted(section.value for section in sections))
     return OctosyncError(
         "not-read",
-        f"{app.address}: {names} declared, and what is live of it was not read, so nothing can be said of it",
+        f"{app.address}: {names} declared, but their live state was not read",
         hints=("Plan again.",),
     )
 

@@ -193,7 +193,7 @@ class _Comparison:
             self.found.diagnostics.append(
                 _failed(address, "preview-failed", "no preview of enabling it", answer, deploy)
             )
-            return None, "it could not be had, the warning preview-failed says why"
+            return None, "not available: see the warning preview-failed"
         if answer is None:
             self.found.previews.append(address)
         return answer, ""
@@ -263,7 +263,7 @@ def _rolled_back(address: Address, there: tuple[Deployment, ...], deploy: Deploy
         address,
         f"the deployment{variant} was rolled back ({last.id}), so it is not enabled again",
         origin=deploy.origin,
-        notes=("If it is to be deployed again: --retry-rolled-back",),
+        notes=("To deploy it again: --retry-rolled-back",),
     )
 
 

@@ -279,9 +279,9 @@ def _remark(action: Action) -> str:
         case RegisterTarget(moves_from=Address(app=app)):
             return f"moves from {visible(app)}"
         case ArchiveApp(reason=Reason.DIFFERS):
-            return "declared as archived: there is no way back"
+            return "declared as archived: archiving can't be undone"
         case ArchiveApp():
-            return f"{reason_words(action.reason)}: there is no way back"
+            return f"{reason_words(action.reason)}: archiving can't be undone"
         case RemoveTarget(reason=Reason.DIFFERS):
             return f"not in the manifest, {_LOST_DEVICES}"
         case RemoveTarget():

@@ -161,7 +161,7 @@ class AppSpec(ObjectModel, title="an app"):
         None, description="what the app is; absent: not owned", examples=["Voice notes that answer back"]
     )
     archived: Annotated[bool, Owns("that the app is live")] = Field(
-        False, description="true archives the app: there is no way back"
+        False, description="true archives the app: archiving can't be undone"
     )
     targets: Annotated[
         Maybe[list[TargetSpec]],

@@ -34,7 +34,7 @@ _NEEDED: Final = {
     "manifests": "manifests.digest",
     "fingerprinting": "fingerprinting.key_check",
 }
-_NO_INVOCATION: Final = "its `invocation` does not say what it was made from"
+_NO_INVOCATION: Final = "its `invocation` is incomplete"
 _OPTIMIZE: Final = frozenset({None, *(level.value for level in Optimize)})
 _MOST_LEVELS: Final = 100  # live values may be nested, too
 _CLIP: Final = 80

@@ -83,7 +83,7 @@ def plan_document(
 
 
 def way_out_of(blocked: Refusal, about: RunInfo) -> str | None:
-    """Say what helps against a refusal beside its flag, with the command that tells when, exactly as to be typed."""
+    """Return what resolves a refusal besides its flag, with the command that shows when, exactly as to be typed."""
     if blocked.way_out is None or blocked.look_at is None:
         return blocked.way_out
     return f"{blocked.way_out}: {about.status_command(blocked.look_at)}"
@@ -129,7 +129,7 @@ def _manifests(manifests: ManifestSet) -> schema.ManifestsDocument:
 
 
 def uncovered(plan: Plan, made: Fingerprinting) -> tuple[Address, ...]:
-    """Return the objects with sensitive values, live or declared, of which a document can't tell another value."""
+    """Return the objects with sensitive values. The document can't show whether such a value changed."""
     live = {address for address, found in plan.fingerprints.items() if made.leaves_out(content_of(found))}
     return tuple(sorted(live | {action.address for action in plan.shown if made.leaves_out(action.after)}))
 

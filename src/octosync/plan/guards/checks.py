@@ -137,8 +137,8 @@ def archives(plan: Plan, terms: Terms) -> Iterator[Objection]:
     if archived and count > limit:
         yield Objection(
             message=f"{counted(count, 'app')} would be archived{_made_up(len(archived), terms.also.archives)}, "
-            f"{_at_most(limit, terms.also.archives)}: there is no way back",
-            total=f"{counted(count, 'app')} would be archived, {_at_most(limit, terms.also.archives)}: there is no way back",
+            f"{_at_most(limit, terms.also.archives)}: archiving can't be undone",
+            total=f"{counted(count, 'app')} would be archived, {_at_most(limit, terms.also.archives)}: archiving can't be undone",
             count=count,
             addresses=archived,
         )
@@ -235,7 +235,7 @@ def frozen(plan: Plan, terms: Terms) -> Iterator[Objection]:
 
 
 def _instead(freeze: Freeze, others: Sequence[str]) -> str | None:
-    """Return what else helps: to wait, or to go on with the apps that are not frozen."""
+    """Return the alternatives: wait, or continue with the apps that are not frozen."""
     wait = "Wait until then" if freeze.ends else ""
     if not others:
         return wait or None

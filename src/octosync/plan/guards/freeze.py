@@ -103,7 +103,7 @@ def check_timezone(name: str) -> None:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         # A folder of the database, such as America, is an error of the operating system.
-        raise ValueError("there is no such time zone") from None
+        raise ValueError("unknown time zone") from None
 
 
 @lru_cache(maxsize=256)

@@ -78,9 +78,9 @@ def _read(term: str, commit: Commit, listed: Collection[str]) -> Override | Diag
         return _nothing(where, "", f"its {KEY} line names no guard", f"write it like {KEY}: deletes=14")
     if guard not in TRAILERS:
         known = ", ".join(sorted(listed)) or "none"
-        return _nothing(where, term, "there is no such guard", f"guards that a commit may lift here: {known}")
+        return _nothing(where, term, "unknown guard", f"guards that a commit can override here: {known}")
     if guard not in listed:
-        return _nothing(where, term, "a commit may not lift this guard", "octosync.yaml: guards.trailers")
+        return _nothing(where, term, "a commit can't override this guard", "octosync.yaml: guards.trailers")
     counts = GUARDS[guard].counts
     if counts and not _NUMBER.fullmatch(value):
         return _nothing(where, term, "it needs a number", f"write it like {guard}=14")

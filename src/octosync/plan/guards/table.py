@@ -36,7 +36,7 @@ class Takes(Enum):
 class Reach(Enum):
     """Which actions a refusal leaves out of a plan."""
 
-    NAMED = "named"  # those that it names, as far as they concern the guard
+    NAMED = "named"  # the apps that it names, if the guard concerns them
     COUNTED = "counted"  # all that the guard counts, in every plan of the same change
     APPS = "apps"  # everything of the apps that it names
 

@@ -276,7 +276,7 @@ def _pruned(app: App) -> App:
 
 
 def _given_up(live: App | None, claimed: Collection[tuple[str, str]]) -> Iterator[Address]:
-    """Yield the targets of an app that another one wants: once the app is archived, they are lost for good."""
+    """Yield the targets of an app that another app declares: archiving the app would lose them permanently."""
     for target in live.targets if live is not None and not live.archived else ():
         if target.unique_key in claimed:
             yield target.address
