@@ -227,7 +227,7 @@ async def test_a_long_retry_after_is_told_and_bounded(tmp_path: Path) -> None:
         async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             fail(plane, FEED, times=1, action="status", status=429, retry_after=100_000)
-            await watch.until(lambda: watch.status.closed is CircuitReason.THROTTLED)
+            await watch.until(lambda: watch.status.circuit_open is CircuitReason.THROTTLED)
             until = watch.status.budget.throttled_until
             assert until is not None
             assert timedelta(hours=27) < until - clock.now() < timedelta(hours=28)
@@ -239,11 +239,11 @@ async def test_a_long_retry_after_is_told_and_bounded(tmp_path: Path) -> None:
             await passes(watch, timedelta(minutes=13))
             assert watch.requests() == []
             assert 700 < watch.status.budget.throttled_seconds <= 900
-            await watch.until(lambda: watch.status.closed is None)
+            await watch.until(lambda: watch.status.circuit_open is None)
             assert watch.status.budget.throttled_until is None
             assert watch.status.budget.throttled_seconds < 1000
             fail(plane, FEED, times=1, action="status", status=429, retry_after=100_000)
-            await watch.until(lambda: watch.status.closed is CircuitReason.THROTTLED)
+            await watch.until(lambda: watch.status.circuit_open is CircuitReason.THROTTLED)
             watch.controller.api.reconcile(None)
             await watch.until_in_sync()
             assert watch.status.budget.throttled_seconds < 1000

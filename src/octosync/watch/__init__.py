@@ -1,4 +1,4 @@
-"""The controller: triggers say when, queues say in which order, a turn reads what is; and one page shows how all of it stands.
+"""The controller: triggers decide when an app is reconciled, the queue in which order; a page shows the status of all of it.
 
 What may not live here: another way from manifests to writes than `reconcile`, or anything that reads the environment or the
 command line (that is `cli`). Whatever needs the time gets it from a `Clock`.

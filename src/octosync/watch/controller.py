@@ -363,7 +363,7 @@ class Controller:
             unreadable=self._problem(CircuitReason.UNREADABLE),
             throttled=self._problem(CircuitReason.THROTTLED),
             state_locked=self._problem(CircuitReason.STATE_LOCKED),
-            closed=breaker.reason or (CircuitReason.CREDENTIAL if credential else None),
+            circuit_open=breaker.reason or (CircuitReason.CREDENTIAL if credential else None),
             feed_off=self.feed.off.message if self.feed.off is not None else "",
             key_unusable=breaker.key_unusable,
             state_damaged=options.state_damaged,

@@ -1,4 +1,4 @@
-"""The memory: what the controller last applied or found equal, and what people told it, kept in the state file.
+"""The memory: what the controller last applied or found equal, and what people asked of it, kept in the state file.
 
 Each fact is written before it counts, so that a controller that is killed knows afterwards what it knew.
 """
@@ -18,7 +18,7 @@ from octosync.state import KEPT_FOR, ControlPlaneState, SealedValue, StoredRefus
 from octosync.watch.manifests.desired import ManifestScope, within
 from octosync.watch.settings import Clock
 
-# An object that was healed so often in so long, and is changed back again, is contested.
+# An object that was reverted this often in this time, and is changed again, is contested.
 REVERTS_TO_CONTEST: Final = 3
 _HEALS_WITHIN: Final = timedelta(hours=24)
 
@@ -66,7 +66,7 @@ class Memory:
         self._first_seen = {slug: dict(drift) for slug, drift in self._plane_state.drift().items()}
 
     def belongs_to(self, org: str | None) -> bool:
-        """Say whether all of this is about the org that answers name; where no org is known yet, it is from now on."""
+        """Return whether all of this is about the org that responses name; if no org is known yet, that one is from now on."""
         if org is None or org == self.plane.org_id:
             return True
         if self.plane.org_id is not None:
@@ -81,7 +81,7 @@ class Memory:
         self._plane_state = self.state.for_control_plane(self.plane)
 
     def record_scope(self, tree: State, others: State, scope: ManifestScope) -> None:
-        """Take note of the scope. Of what it showed before and doesn't now, nothing is remembered any more.
+        """Record the scope, and forget what is out of it and was not before.
 
         Of apps that it didn't show before nothing is known: they are not newly declared.
         """
@@ -99,7 +99,7 @@ class Memory:
         self._plane_state.set_scope(scope.text)
 
     def visible_part(self, app: App) -> App | None:
-        """Return what of an app the manifests that are watched declare."""
+        """Return the part of an app that the watched manifests declare."""
         return within(app, (self._tree, self._others))
 
     def _scope_of(self, text: str) -> ManifestScope:
@@ -109,7 +109,7 @@ class Memory:
             return ManifestScope(context="unreadable")  # shows nothing, and is shown by nothing
 
     def prune(self) -> None:
-        """Forget what is too old to be asked for, once a day."""
+        """Delete what is too old, once a day."""
         now = self.clock.now()
         if self._pruned_at is None or now - self._pruned_at >= timedelta(days=1):
             self._pruned_at = now
@@ -119,11 +119,11 @@ class Memory:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every declared app was taken up once, so that one that is unknown is newly declared."""
+        """Whether every declared app was reconciled once, so that an unknown app is newly declared."""
         return self._plane_state.is_complete()
 
     def mark_whole(self) -> None:
-        """Note that every declared app was taken up."""
+        """Record that every declared app was reconciled once."""
         if not self.is_whole:
             self._plane_state.set_complete()
 
@@ -133,7 +133,7 @@ class Memory:
         return self._base
 
     def base_of(self, slugs: Collection[str], tree: State) -> Base:
-        """Return what apps are compared with. Of one that nothing is known of, the tree itself is presumed."""
+        """Return the base of apps. For an app without one, the tree itself is presumed."""
         known = {slug: self._base[slug] for slug in slugs if slug in self._base}
         unknown = frozenset(slugs) - known.keys()
         presumed = frozenset() if not unknown or self.is_whole else unknown
@@ -141,7 +141,7 @@ class Memory:
         return Base(state=State.from_apps(*known.values(), *there), presumed=presumed)
 
     def remember(self, slug: str, app: App | None) -> None:
-        """Take note of what an app now is to be compared with."""
+        """Record the base of an app."""
         if app is None:
             if self._base.pop(slug, None) is not None:
                 self._plane_state.forget(slug)
@@ -152,16 +152,16 @@ class Memory:
     # -- drift
 
     def first_seen(self, slugs: Iterable[str]) -> dict[Address, datetime]:
-        """Return when the drift of apps that is known was first seen."""
+        """Return when the known drift of apps was first seen."""
         return {at: seen for slug in slugs for at, (_, seen) in self._first_seen.get(slug, {}).items()}
 
     def changed_since(self, drift: Mapping[Address, str]) -> frozenset[Address]:
-        """Return the drifted objects that were seen otherwise before, by their fingerprints: somebody changed them again."""
+        """Return the drifted objects that had another fingerprint before: they were changed again."""
         known = {at: print_ for drift_of_app in self._first_seen.values() for at, (print_, _) in drift_of_app.items()}
         return frozenset(at for at, print_ in drift.items() if known.get(at, print_) != print_)
 
     def record_drift(self, slug: str, drift: Mapping[Address, str], at: datetime) -> Mapping[Address, datetime]:
-        """Take note of what of an app drifts at a time, by fingerprints; return when each was first seen that way."""
+        """Record the drift of an app at a time, by fingerprints; return when each was first seen that way."""
         if not drift and slug not in self._first_seen:
             return {}
         seen = self._plane_state.record_drift(slug, drift, at)
@@ -171,17 +171,17 @@ class Memory:
         return seen
 
     def record_revert(self, address: Address) -> None:
-        """Take note that an object was changed back."""
+        """Record that an object was reverted."""
         now = self.clock.now()
         self._plane_state.record_revert(address, now)
         self._reverts[address] = (*self._recent(address), now)
 
     def reverts(self, address: Address) -> int:
-        """How often an object was changed back lately."""
+        """Return how often an object was reverted in the last day."""
         return len(self._recent(address))
 
     def contest(self, drifted: Iterable[Address]) -> frozenset[Address]:
-        """Take note of drift of what was healed too often: it is contested; return what is news of it."""
+        """Record drift of objects that were reverted too often as contested; return those that were not before."""
         found = {at for at in drifted if at not in self._contested and self.reverts(at) >= REVERTS_TO_CONTEST}
         for address in sorted(found):
             self._plane_state.record_contested(address, self.clock.now())
@@ -189,11 +189,11 @@ class Memory:
         return frozenset(found)
 
     def contested(self, slugs: Collection[str]) -> frozenset[Address]:
-        """Return the objects of apps that are changed back no more."""
+        """Return the objects of apps that are not reverted any more."""
         return frozenset(at for at in self._contested if at.app in slugs)
 
     def forget_reverts(self, slug: str) -> None:
-        """Begin to count anew: an app's manifest changed, or somebody asked for a turn of it."""
+        """Count the reverts of an app anew: its manifest changed, or a person asked for a reconcile."""
         mine = {at for at in (*self._reverts, *self._contested) if at.app == slug}
         if mine:
             self._plane_state.forget_reverts(slug)
@@ -210,7 +210,7 @@ class Memory:
     def removed_lately(
         self, counted: Collection[str], *, planned: Collection[Address] = (), under_way: Collection[Address] = ()
     ) -> Tally:
-        """Count what was removed in the last minutes, and what there was where that was.
+        """Count what was removed in the last minutes, and how much there was in the apps that it was removed from.
 
         The objects that are left of `counted` apps are counted elsewhere already, and so are `planned` ones, though they may
         be gone by now. What is `under_way` is not told of by the journal until it is done.
@@ -226,10 +226,10 @@ class Memory:
         archives = removals.pop(Kind.APP, 0)
         return Tally(removals=dict(removals), archives=archives, there=dict(there))
 
-    # -- what people say
+    # -- what people ask for
 
     def holds(self) -> Mapping[str, Hold]:
-        """Return the holds that are in force, by app."""
+        """Return the active holds, by app."""
         now = self.clock.now()
         return {hold.app: hold for hold in self.state.holds() if hold.until > now}
 
@@ -246,7 +246,7 @@ class Memory:
         return self._plane_state.digest_of_set(guard, [_approvable(action) for action in actions])
 
     def basis_of(self, policy: str, manifest: str) -> str:
-        """Return what a refusal rests on, as a keyed digest: the guards' limits, and what the manifest declares."""
+        """Return the basis of a refusal as a keyed digest: the guards' limits, and what the manifest declares."""
         return self._plane_state.basis_of(policy, manifest)
 
     def refusals(self, slug: str) -> tuple[StoredRefusal, ...]:
@@ -254,7 +254,7 @@ class Memory:
         return self._refused.get(slug, ())
 
     def record_refusals(self, slug: str, rejections: tuple[StoredRefusal, ...]) -> None:
-        """Take note of what counting guards refuse of an app, in place of what they refused before."""
+        """Record what counting guards refuse of an app, in place of what they refused before."""
         self._plane_state.store_refusals(slug, rejections)
         self._refused[slug] = rejections
 
@@ -270,27 +270,27 @@ class Memory:
         return frozenset(about[substance] for substance in self._plane_state.approved(guard, list(about)))
 
     def expire_approvals(self, apps: Collection[str], planned: Iterable[Action]) -> None:
-        """Take back what was allowed of apps and is not planned any more: when it is again, it is asked for again."""
+        """Withdraw approvals of apps for actions that are not planned any more."""
         if any(approval.address.app in apps for approval in self._plane_state.approvals()):
             self._plane_state.withdraw_approvals(apps, [_approvable(action) for action in planned])
 
     def use_approvals(self, actions: Iterable[Action]) -> None:
-        """Take approvals back: what they allowed is done."""
+        """Use up the approvals of actions that are done."""
         done = [_approvable(action) for action in actions]
         if done and self._plane_state.approvals():
             self._plane_state.use_approvals(done)
 
     @property
     def suspended(self) -> ControllerSuspension | None:
-        """Whether nothing is to be written, since when and why."""
+        """Since when everything is suspended and why; None if it isn't."""
         return self.state.suspension()
 
     def suspend(self, reason: str) -> None:
-        """Have nothing written."""
+        """Suspend all writes."""
         self.state.suspend(self.clock.now(), reason)
 
     def resume(self) -> None:
-        """Have everything written again."""
+        """End the suspension."""
         self.state.resume()
 
 

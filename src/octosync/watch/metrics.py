@@ -377,7 +377,7 @@ class _AtScrape(Collector):
         guards = Tally(guard for app in now.apps.values() for guard in {refusal.guard for refusal in app.blocked})
         yield _gauge("octosync_drift_objects", {(kind.value,): kinds[kind] for kind in Kind})
         yield _gauge("octosync_apps", {(state.value,): states[state] for state in AppState})
-        yield _gauge("octosync_circuit_open", {(reason.value,): now.closed is reason for reason in CircuitReason})
+        yield _gauge("octosync_circuit_open", {(reason.value,): now.circuit_open is reason for reason in CircuitReason})
         yield _gauge("octosync_feed_followed", {(): not now.feed_off})
         yield _throttled(now.budget.throttled_seconds)
         yield _gauge("octosync_api_budget_remaining", {(): now.budget.remaining})

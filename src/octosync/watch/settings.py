@@ -1,4 +1,4 @@
-"""How the controller runs: what the command line fixed for its whole life.
+"""The settings of a controller, which the command line fixes for its whole life.
 
 The time, as everything in this room gets it: injected, so that months can pass in a test.
 
@@ -16,7 +16,7 @@ from typing import Protocol
 
 
 class WriteMode(Enum):
-    """What is written by itself: manifest changes and drift, manifest changes alone, or nothing."""
+    """What the controller writes: manifest changes and reverts of drift, manifest changes alone, or nothing."""
 
     ALL = "all"
     MANIFEST = "manifest"
@@ -25,7 +25,7 @@ class WriteMode(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`interval` is the time between looks at the feed, `resync` between full reads. `drift_hold` None: octosync.yaml's.
+    """`interval` is the time between polls of the feed, `resync` between resyncs. `drift_hold` None: octosync.yaml's.
 
     `apps` (patterns) and `selector` choose what it is about.
     """
@@ -39,7 +39,7 @@ class Settings:
 
 
 class Clock(Protocol):
-    """What tells the time and waits."""
+    """The time of day, a monotonic time, and a sleep."""
 
     def now(self) -> datetime:
         """Return the time of day, in UTC."""
@@ -52,7 +52,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own."""
+    """The machine's clock."""
 
     def now(self) -> datetime:
         """Return the time of day, in UTC."""
@@ -68,7 +68,7 @@ class SystemClock:
 
 
 async def wait_for(event: asyncio.Event, seconds: float, clock: Clock) -> bool:
-    """Wait until an event is set, and at most so many seconds; say whether it is set."""
+    """Wait until an event is set, and at most this many seconds; return whether it is set."""
     waiting = {asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(max(0.0, seconds)))}
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -1,7 +1,4 @@
-"""How everything stands: the frozen values that the status page, its JSON and the metrics are made from.
-
-How a turn ends: what came of it, and what comes after it.
-"""
+"""Status: the frozen values that the status page, its JSON and the metrics are made from, and the result of a reconcile."""
 
 from __future__ import annotations
 
@@ -42,14 +39,14 @@ __all__ = [
 
 
 class AppState(Enum):
-    """How one app stands, the gravest first.
+    """The state of one app, the gravest first.
 
-    `FAILING` it can't be read or written, tried again by itself · `REFUSED` the control plane refuses it, which waits for a
-    change · `BLOCKED` a guard refuses · `CONTESTED` healed three times and changed back · `HELD` drift that waits for its
-    time · `DRIFTED` drift that this mode does not heal · `WAITING` planned, and not written for now: frozen, everything
-    suspended, or plan only · `PENDING` known to have changed, its turn is to come · `SUSPENDED` left alone by its own
-    annotation · `UNCOVERED` as declared, but an enabled capability doesn't reach all devices · `ORPHANED` no manifest has it
-    any more · `UNREAD` not read yet · `IN_SYNC` as declared.
+    `FAILING` it can't be read or written, and is retried · `REFUSED` the control plane rejects it until something changes ·
+    `BLOCKED` a guard refuses · `CONTESTED` reverted three times and changed back · `HELD` drift that is held for a time ·
+    `DRIFTED` drift that this mode does not revert · `WAITING` planned, and not written for now: frozen, suspended, or plan
+    only · `PENDING` changed, and in the queue · `SUSPENDED` by its own annotation · `UNCOVERED` as declared, but an enabled
+    capability doesn't reach all devices · `ORPHANED` no manifest declares it any more · `UNREAD` not read yet · `IN_SYNC` as
+    declared.
     """
 
     FAILING = "failing"
@@ -70,7 +67,7 @@ class AppState(Enum):
 class CircuitReason(Enum):
     """Why no request is sent: the reasons for which the circuit breaker opens.
 
-    `OUTAGE` no answer, or 5xx · `UNREADABLE` answers that are not the control plane's · `THROTTLED` 429 ·
+    `OUTAGE` no response, or 5xx · `UNREADABLE` responses that are not the control plane's · `THROTTLED` 429 ·
     `CREDENTIAL` the key is refused, or may not write · `WRONG_ORG` the key is of another org ·
     `STATE_LOCKED` another process locks the state file.
     """
@@ -85,7 +82,7 @@ class CircuitReason(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftStatus:
-    """One object that somebody changed: who did it and when, as far as is known, and until when that stays (None: not healed)."""
+    """Drift of one object: who changed it and when, if known, and until when it is held (None: it is not reverted)."""
 
     address: Address
     first_seen: datetime
@@ -98,11 +95,11 @@ class DriftStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppReconcileStatus:
-    """One app: its state, what its latest turn planned, and what keeps it from being done.
+    """One app: its state, the plan of its latest reconcile, and why the plan is not written.
 
-    `plan` is the latest turn's, None before the first; `error` (a sentence) and `hints` say why it fails or is refused,
-    `next_try` when it is tried again. `hold` is what a person asked for with POST /hold: until when, and why.
-    `why_waiting` says what `WAITING` waits for, `frozen_until` until when. `run` is the last run that wrote to it.
+    `plan` is None before the first reconcile; `error` (a sentence) and `hints` are why it fails or is refused, `next_try` is
+    when it is retried. `hold` is what a person asked for with POST /hold: until when, and why. `why_waiting` is what
+    `WAITING` waits for, `frozen_until` until when. `run` is the last run that wrote to it.
     `uncovered` are the enabled capabilities whose deployments don't reach all devices, as last read.
     """
 
@@ -128,7 +125,7 @@ class AppReconcileStatus:
 
     @property
     def waits_for_canaries(self) -> bool:
-        """Whether a canary is to be started as soon as there are fewer."""
+        """Whether a canary is started as soon as fewer are running."""
         started = self.plan.actions if self.plan is not None else ()
         is_recommended = any(recommendation.waiting for recommendation in self.recommendations)
         return is_recommended or any(action.verb is Verb.OPTIMIZE for action in started)
@@ -136,7 +133,7 @@ class AppReconcileStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockedSet:
-    """What one guard blocks of one change, in all of its apps: what is approved as a whole.
+    """What one guard blocks of one changeset, in all of its apps: it is approved as a whole.
 
     `override`, `way_out` and `look_at` are those of the refusal. `actions` is how many can be approved, `seen` their digest,
     keyed, by which a caller names the set; "" where nothing can be approved.
@@ -167,7 +164,7 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetStatus:
-    """The request budget of the current window; `limit` 0: none. `throttled_until`: the control plane said to wait."""
+    """The request budget of the current window; `limit` 0: none. `throttled_until`: the control plane asked to wait."""
 
     limit: int
     used: int = 0
@@ -178,7 +175,7 @@ class BudgetStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerStatus:
-    """How everything stands at `now`.
+    """The status of the controller and of every app at `now`.
 
     `clone` says what files are called in their repository. `loading` is whether the first load is under way, `valid` whether
     the manifests could be loaded; where not, `diagnostics` are why, or `load_error`, which kept them from being read at all,
@@ -224,7 +221,7 @@ class ControllerStatus:
     unreadable: str = ""
     throttled: str = ""
     state_locked: str = ""
-    closed: CircuitReason | None = None
+    circuit_open: CircuitReason | None = None
     feed_off: str = ""
     key_unusable: str = ""
     state_damaged: str = ""
@@ -245,17 +242,17 @@ class ControllerStatus:
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
 
     def count(self, state: AppState) -> int:
-        """How many apps are in a state."""
+        """Return the number of apps in a state."""
         return self.counts()[state]
 
     def counts(self) -> Mapping[AppState, int]:
-        """How many apps are in each state, 0 included."""
+        """Return the number of apps in each state, 0 included."""
         counted = Counter(app.state for app in self.apps.values())
         return {state: counted[state] for state in AppState}
 
 
 class NextStep(Enum):
-    """What comes after a turn: nothing, another one by itself, or one once something has changed."""
+    """What follows a reconcile: nothing, another one by itself, or another one once something has changed."""
 
     DONE = "done"
     REQUEUE = "requeue"
@@ -264,14 +261,14 @@ class NextStep(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileResult:
-    """What a turn came to; `id` names it, in the log and, where it wrote (`run`), in the journal.
+    """The result of a reconcile; `id` names it in the log and, if it wrote (`run`), in the journal.
 
-    `remaining` is the plan without what is done, None where nothing could be read; `errors` are why, by app. `refused` are
-    outcomes that trying again won't mend. `waits_for` says what writing waits for, "" for nothing; `due_at` is when the next
-    turn is due by itself. `freed` are apps whose removals waited for these to be read, `unsettled` those whose
-    removals wait for a second look at their files. `replaced` are the objects that somebody had changed and that were written
-    over, with who that was, None where it isn't known, `reverted` those of them that no commit had changed. `uncovered` are
-    the enabled capabilities that lack devices, by app, as last read.
+    `remaining` is the plan without what is done, None if nothing could be read; `errors` are why, by app. `refused` are
+    outcomes that a retry can't change. `waits_for` is what the rest of the plan waits for, "" for nothing; `due_at` is when
+    the next reconcile is due by itself. `freed` are apps whose removals waited for these apps to be read, `unsettled` apps
+    whose removals wait for a second look at their files. `replaced` are the objects with drift that were written over, with
+    the actor of that drift (None: unknown), `reverted` those of them that no commit had changed. `uncovered` are the enabled
+    capabilities that lack devices, by app, as last read.
     """
 
     id: str
@@ -296,7 +293,7 @@ class ReconcileResult:
 
     @property
     def has_moved(self) -> bool:
-        """Whether all that it is tried again for is that somebody changed an object after it was read."""
+        """Whether the only reason to reconcile again is that an object was changed after it was read."""
         return any(outcome.status is Status.STALE for outcome in self.outcomes) and not any(
             outcome.retryable or outcome.status is Status.NOT_ATTEMPTED for outcome in self.outcomes
         )

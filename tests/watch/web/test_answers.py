@@ -361,7 +361,7 @@ async def test_many_clients_are_answered_by_one_rendering(path: str) -> None:
         assert {answer.text for answer in answers} == {first.text}
         known = {"If-None-Match": first.headers["etag"]}
         assert (await ask.get(path, headers=known)).status_code == 304
-        control.said = replace(control.said, outage="no connection", closed=CircuitReason.OUTAGE)
+        control.said = replace(control.said, outage="no connection", circuit_open=CircuitReason.OUTAGE)
         assert (await ask.get(path, headers=known)).status_code == 200
         assert once < apps.walks <= 2 * once
 

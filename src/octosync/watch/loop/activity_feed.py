@@ -1,4 +1,4 @@
-"""The org's activity feed: one request a tick tells which apps somebody changed, and who did.
+"""The org's activity feed: one request per interval shows which apps were changed, and by whom.
 
 The newest event seen is the cursor, taken before a full read begins, so that whatever happens during one is news after it.
 The feed only says when to look; what is there is always read.
@@ -19,24 +19,24 @@ from octosync.octomil.activity import Feed
 from octosync.watch.log import Log
 from octosync.watch.settings import Clock
 
-# One page, and as many further ones where the cursor is not on it; then it is a gap.
+# The most pages that are read to find the cursor; if it is on none of them, there is a gap.
 _MOST_PAGES = 4
 _PAGES_BACK = 5
-# An event is that of one of our own writes only where their times are that near.
+# An event belongs to one of our own writes only if their times are this near.
 _OWN_WITHIN = timedelta(seconds=5)
 _OWN_REMEMBERED = timedelta(minutes=10)
 _BACKOFF = Backoff(first=60.0, longest=3600.0)  # of a feed that is off
 _REMEMBERED = timedelta(hours=24)
 _MOST_EVENTS = 2_000
-# In a row. A single bad page is none: nothing is lost by asking again.
+# In a row. A single bad page is no reason: nothing is lost by another poll.
 _FAILURES_TO_TURN_OFF = 3
-# Without an answer it is more: that is more likely an outage, which the circuit breaker is for.
+# Without a response it takes more: that is more likely an outage, which the circuit breaker is for.
 _UNANSWERED_TO_TURN_OFF = 8
 
 
 @dataclass(frozen=True, slots=True)
 class FeedUpdate:
-    """What one look at the feed came to: events that are news, oldest first, and whether some were missed.
+    """The result of a poll: new events, oldest first, and whether some were missed.
 
     `failed`: it came to nothing, so that the next look brings what this one did not.
     """
@@ -47,7 +47,7 @@ class FeedUpdate:
 
     @property
     def may_concern_all(self) -> bool:
-        """Whether it failed in a way in which every other request may fail, too."""
+        """Whether other requests may fail in the same way."""
         return isinstance(self.failed, Unavailable | Unreadable) and self.failed.reference != "unknown-route"
 
 
@@ -59,7 +59,7 @@ class _OwnWrite:
 
 
 class ActivityFeed:
-    """The feed of one org. While it can't be followed, `off` says why, and full reads alone tell what changed."""
+    """The feed of one org. While it can't be followed, `off` is why, and only resyncs find changes."""
 
     def __init__(self, remote: Octomil, *, clock: Clock, log: Log) -> None:
         self._clock = clock
@@ -71,14 +71,14 @@ class ActivityFeed:
         self._own: list[_OwnWrite] = []
         self._reaches_back: datetime | None = None
         self._try_again: datetime | None = None
-        self._failures: Counter[bool] = Counter()  # since the feed was last read, by whether they are an outage's
+        self._failures: Counter[bool] = Counter()  # since the last successful poll, by whether they mean an outage
         self._deferred: dict[str, list[Event]] = {}
         self._is_reported_off = False
         self._one_look_at_a_time = asyncio.Lock()
         self.off: RemoteError | None = None
 
     async def begin(self, reach: timedelta) -> None:
-        """Take the newest event as the cursor, and read back so far, for who changed what; or turn the feed off.
+        """Take the newest event as the cursor, and read back this far, for who changed what; or turn the feed off.
 
         Raises `RemoteError` for an outage, and for a refused credential.
         """
@@ -113,16 +113,16 @@ class ActivityFeed:
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is a cursor, or was a try to have one."""
+        """Whether there is a cursor, or the feed was turned off for want of one."""
         return self._feed is not None or self.off is not None
 
     @property
     def is_due(self) -> bool:
-        """Whether the feed is on, or is to be tried again."""
+        """Whether the feed is on, or is due for a retry."""
         return self.off is None or self._try_again is None or self._clock.now() >= self._try_again
 
     async def poll(self) -> FeedUpdate:
-        """Read what is new since the cursor, also where the feed was off meanwhile. Raises `CredentialRefused`."""
+        """Return what is new since the cursor, also if the feed was off meanwhile. Raises `CredentialRefused`."""
         async with self._one_look_at_a_time:
             try:
                 if self._feed is None:
@@ -139,11 +139,11 @@ class ActivityFeed:
         return FeedUpdate(found.entries, found.gap)
 
     def retry_now(self) -> None:
-        """Have the next tick try a feed that is off, whatever its backoff."""
+        """Let the next poll try a feed that is off, whatever its backoff."""
         self._try_again = None
 
     def events_since(self, since: datetime) -> tuple[tuple[Event, ...] | RemoteError | None, bool]:
-        """Return the known events, newest first, and whether they don't reach back that far; the error where it is off."""
+        """Return the known events, newest first, and whether they don't reach back that far; the error if the feed is off."""
         if self.off is not None:
             return self.off, False
         if self._feed is None:
@@ -151,20 +151,20 @@ class ActivityFeed:
         return tuple(self._events), self._reaches_back is not None and self._reaches_back > since
 
     def learn_slugs(self, slugs: Iterable[tuple[str, str]]) -> None:
-        """Learn which app ids are whose: (id, slug). A feed may name apps by their id alone."""
+        """Record the slugs of app ids, as (id, slug). A feed may name apps by their id alone."""
         self._slugs.update(slugs)
 
     def app_of(self, event: Event) -> str | None:
-        """Return the slug of the app that an event is about, where that is known."""
+        """Return the slug of the app that an event is about; None if it isn't known."""
         return event.app or self._slugs.get(event.app_id or "")
 
     def record_write(self, address: Address, begun: datetime, ended: datetime) -> None:
-        """Note one of our own writes, which comes back through the feed as an event."""
+        """Record one of our own writes, which comes back through the feed as an event."""
         horizon = ended - _OWN_REMEMBERED
         self._own = [*(write for write in self._own if write.ended >= horizon), _OwnWrite(address, begun, ended)]
 
     def take_own_write(self, event: Event) -> bool:
-        """Say whether an event is that of one of our own writes, and take that write off the list: it has one event.
+        """Return whether an event belongs to one of our own writes, and forget that write: it has one event.
 
         Such an event tells of nobody's change any more.
         """
@@ -222,7 +222,7 @@ class ActivityFeed:
         self.off, self._try_again = None, None
 
     def _note_failure(self, error: RemoteError) -> None:
-        """Do without a feed that isn't there, can't be read or is not for this key, once that is sure.
+        """Turn off a feed that is missing, unreadable or forbidden for this key, once that is certain.
 
         Raises `CredentialRefused`.
         """

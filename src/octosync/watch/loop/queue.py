@@ -50,7 +50,7 @@ class _Later:
 
 
 class Queue:
-    """The apps that wait, and those that are being reconciled. `group` names the apps that are reconciled with one."""
+    """The apps that wait, and those that are being reconciled. `group` returns the apps that are reconciled with an app."""
 
     def __init__(self, clock: Clock, group: Group = lambda slug: (slug,)) -> None:
         self._clock = clock
@@ -64,9 +64,9 @@ class Queue:
         self._stirred = asyncio.Event()
 
     def add(self, slug: str, priority: Priority) -> bool:
-        """Add an app, to be taken as soon as its turn comes; say whether it will be.
+        """Add an app; return whether it was added.
 
-        A re-read leaves one alone that backs off.
+        A re-read does not add an app that backs off.
         """
         is_resync = priority is Priority.RESYNC
         if is_resync and slug in self._ready[Priority.CHANGED]:
@@ -81,11 +81,11 @@ class Queue:
         return True
 
     def add_later(self, slug: str, seconds: float) -> None:
-        """Add an app as changed, in so many seconds at the latest; nothing where it is ready by now."""
+        """Add an app as changed after this many seconds, unless it is in the queue by now."""
         self._put_later(slug, seconds, backs_off=False)
 
     def back_off(self, slug: str, seconds: float) -> None:
-        """Have an app back off: no re-read takes it before that. What has changed meanwhile is not put off."""
+        """Let an app back off: no re-read takes it before that. A change meanwhile is not delayed."""
         self._ready[Priority.RESYNC].pop(slug, None)
         self._later.pop(slug, None)
         self._put_later(slug, seconds, backs_off=True)
@@ -101,14 +101,14 @@ class Queue:
         self._stirred.set()
 
     def drop(self, slugs: Iterable[str]) -> None:
-        """Forget apps that nothing is to be done about any more."""
+        """Remove apps that this controller has nothing to do with any more."""
         for slug in slugs:
             for ready in self._ready.values():
                 ready.pop(slug, None)
             self._later.pop(slug, None)
 
     async def take(self, priority: Priority) -> Work:
-        """Wait for the next turn of a priority, and take it; end it with `done`."""
+        """Wait for the next work of a priority, and take it; end it with `done`."""
         while True:
             self._wake_due()
             work = self._next(priority)
@@ -118,7 +118,7 @@ class Queue:
             await self._stir_or_alarm()
 
     def done(self, work: Work) -> None:
-        """End a turn: its apps may have another one."""
+        """End a work: its apps may be reconciled again."""
         self._running.remove(work)
         self._busy -= work.apps
         self._changing -= work.apps
@@ -130,7 +130,7 @@ class Queue:
         return tuple(self._running)
 
     def start_writing(self, apps: frozenset[str]) -> None:
-        """Note that the reconcile of these apps has begun to write."""
+        """Record that the reconcile of these apps has begun to write."""
         for work in self._running:
             if work.apps & apps:
                 work.is_writing = True
@@ -143,16 +143,16 @@ class Queue:
                 work.task.cancel()
 
     def is_busy(self, slug: str) -> bool:
-        """Say whether an app has its turn right now."""
+        """Return whether an app is being reconciled."""
         return slug in self._busy
 
     def has(self, slug: str) -> bool:
-        """Say whether an app is to have a turn as soon as there is one."""
+        """Return whether an app waits to be taken."""
         return any(slug in ready for ready in self._ready.values())
 
     @property
     def is_changing(self) -> bool:
-        """Whether apps that have changed have their turn, or are to have it as soon as there is one."""
+        """Whether changed apps are being reconciled, or wait to be taken."""
         return bool(self._changing or self._ready[Priority.CHANGED])
 
     @property

@@ -74,7 +74,7 @@ class AppAssignment:
         self._policy = policy
         self._deploy = deploy
         self._about = about
-        self._unsettled: dict[str, datetime] = {}  # since when an app is declared as it is, while that is not long
+        self._unsettled: dict[str, datetime] = {}  # since when apps are declared as they are, for less than an interval
         self._withheld: set[str] = set()  # apps whose removals wait until their files are settled
         self._before: ManifestLoad | None = None
         self._owners: dict[tuple[str, str], str] = {}
@@ -84,7 +84,7 @@ class AppAssignment:
         self.active = ActiveConfig(write_mode=settings.write_mode, apply_again=apply_again)
 
     def record(self, difference: LoadDifference, *, is_first: bool) -> None:
-        """Write down what a good load changes of what is remembered, before it is taken up. May be done again where it raises.
+        """Save what a good load changes in the memory, before it is applied. May be repeated after an error.
 
         Raises `OctosyncError` (`journal-unusable`) where the state file can't be used.
         """
@@ -102,13 +102,13 @@ class AppAssignment:
         self._memory.record_scope(manifests.state, manifests.others, ManifestScope.from_load(declared, self._settings))
 
     def _begin(self, declared: ManifestLoad) -> None:
-        """Begin with the first good load: remember, and have what left the manifests meanwhile be gone since now."""
+        """Begin with the first good load: read the memory; what has left the manifests since the last run is removed now."""
         self._memory.sensitivity = declared.configuration.sensitivity
         manifests = declared.manifests
         self._memory.load(manifests.state, manifests.others, ManifestScope.from_load(declared, self._settings))
 
     def apply(self, difference: LoadDifference) -> AppliedLoad:
-        """Put a good load into force that is noted."""
+        """Make a good load that was saved the active one."""
         declared, before = difference.declared, self.active
         configuration, settings, manifests = declared.configuration, self._settings, declared.manifests
         self._note_change(declared)
@@ -155,11 +155,11 @@ class AppAssignment:
         return bool(self._withheld)
 
     def unsettle(self, now: datetime) -> None:
-        """Note that the files have changed and can't be loaded: what is not settled has to wait anew."""
+        """Record that the files have changed and can't be loaded: what is not settled waits anew."""
         self._unsettled = dict.fromkeys(self._unsettled, now)
 
     def settles_in(self, now: datetime) -> float | None:
-        """Return in how many seconds the next app may count as settled; None where all do."""
+        """Return the seconds until the next app may be settled; None if all are."""
         first = min(self._unsettled.values(), default=None)
         return None if first is None else max(0.0, (first + self._settings.interval - now).total_seconds())
 
@@ -176,12 +176,12 @@ class AppAssignment:
 
     @property
     def slugs(self) -> tuple[str, ...]:
-        """Every app that may have to be written: declared ones, and those that only children were declared of before."""
+        """Every app that may have to be written: the declared ones, and those of which only children were declared before."""
         return tuple(sorted({*self.active.tree.apps, *self.leftovers}))
 
     @property
     def leftovers(self) -> frozenset[str]:
-        """Apps that no manifest names any more and that never were declared themselves: their children are to go."""
+        """Apps that no manifest names any more and that were never declared themselves: their children are removed."""
         return frozenset(app.slug for app in self._no_longer_named() if not app.declared)
 
     @property
@@ -191,16 +191,16 @@ class AppAssignment:
 
     @property
     def changed_since_last_run(self) -> frozenset[str]:
-        """Apps that are declared otherwise than is remembered of them."""
+        """Apps that are declared differently than in the memory."""
         remembered = Base(state=State(self._memory.apps))
         return changed_apps(self.active.tree, remembered) & frozenset(self.slugs)
 
     def group_of(self, slug: str) -> Collection[str]:
-        """Return the apps that have their turn together with one, since a target moves between them; itself included."""
+        """Return the apps that are reconciled together with an app, since a target moves between them; itself included."""
         return self._groups.get(slug, (slug,))
 
     def record_holders(self, seen: Observation) -> frozenset[str]:
-        """Learn which app holds which target; return the apps that from now on have their turns together for that."""
+        """Record which app holds which target; return the apps that are reconciled together from now on because of that."""
         has_moved = False
         for app in seen.state:
             for target in app.targets:
@@ -229,7 +229,7 @@ class AppAssignment:
             yield from matching(State.from_apps(*left), apps=self._settings.apps, selector=self._settings.selector)
 
     def _note_change(self, declared: ManifestLoad) -> None:
-        """Note which apps a load declares otherwise than the one before; of the first one, all may be half-written."""
+        """Record which apps a load declares differently than the one before; in the first one, all may be half-written."""
         before, self._before, now = self._before, declared, declared.loaded_at
         manifests = declared.manifests
         if now is None:

@@ -50,13 +50,13 @@ class _Start:
 
 
 class CanaryLimit:
-    """The canaries that turns have just started, or are about to."""
+    """The canaries that reconciles have just started, or are about to."""
 
     def __init__(self) -> None:
         self._starts: list[_Start] = []
 
     def reserve(self, plan: Plan, running: int, most: int, began: datetime) -> frozenset[ActionKey]:
-        """Take places for the canaries that a plan starts; return the keys of those that there is no place for.
+        """Reserve places for the canaries that a plan starts; return the keys of those for which there is none.
 
         `running` is how many the turn has counted, which began then: what was started since is not among them, or may not be.
         """
@@ -70,7 +70,7 @@ class CanaryLimit:
         return frozenset(wanted[places:])
 
     def release(self, plan: Plan, done: Collection[ActionKey], now: datetime) -> None:
-        """Note which of the canaries that a plan had places for were started; the other places are free again."""
+        """Record which of the canaries with a reserved place were started, and release the other places."""
         mine = {action.key for action in plan.actions}
         for start in [reserved for reserved in self._starts if reserved.ended is None and reserved.key in mine]:
             if start.key in done:
@@ -159,11 +159,11 @@ class Admission:
         return freed, rejected
 
     def _blocked(self, plan: Plan, apps: frozenset[str], active: ActiveConfig) -> tuple[tuple[Refusal, ...], Plan]:
-        """Judge a plan together with what the same change removes elsewhere, and with what was removed lately.
+        """Judge a plan together with what its changeset removes in other apps, and with what was removed lately.
 
         Return what guards block that nobody approved, and the plan without that.
         """
-        # What may be due to a half-written file waits anyway, and is no refusal that anyone should hear of.
+        # What may be due to a half-written file waits anyway, so it is no refusal.
         settled = exclude(plan, _unsettled(plan, active))
         also = self._together_with(apps) if any(action.destructive for action in settled.actions) else Tally()
         found = self._with_earlier_refusals(plan, apps, active, judge(settled, active.policy, also, in_watch=True))
@@ -277,7 +277,7 @@ def _alone(active: ActiveConfig, slug: str) -> State:
 
 
 def _refusals_of(rows: Iterable[StoredRefusal]) -> Iterator[Refusal]:
-    """Yield the refusals that were noted, as they were said."""
+    """Yield the refusals that are stored, in their own words."""
     found: dict[tuple[str, str, str | None, str | None], list[Address]] = {}
     for row in rows:
         found.setdefault((row.guard, row.message, row.total, row.override), []).append(row.address)
@@ -286,7 +286,7 @@ def _refusals_of(rows: Iterable[StoredRefusal]) -> Iterator[Refusal]:
 
 
 def _unsettled(plan: Plan, active: ActiveConfig) -> frozenset[ActionKey]:
-    """Return the actions that take something away because of files which may be half-written."""
+    """Return the actions that remove something because of files that may be half-written."""
     return keys_of(plan, lambda action: action.address.app in active.unsettled and takes_away(action))
 
 
@@ -310,7 +310,7 @@ def _loses(before: JsonValue, after: JsonValue) -> bool:
 
 
 def keys_of(plan: Plan, which: Callable[[Action], bool] = lambda _: True) -> frozenset[ActionKey]:
-    """Return the keys of a plan's actions, of those that are meant."""
+    """Return the keys of a plan's actions, of all or of some."""
     return frozenset(action.key for action in plan.actions if which(action))
 
 

@@ -1,4 +1,4 @@
-"""Changes: all apps that one commit touched, judged as one by the guards that count, though they are applied one by one.
+"""Changesets: all apps that one commit changed, judged as one by the guards that count, though they are applied one by one.
 
 A change lives until each of its apps was looked at and nothing that it removes is left to be done: so a refusal stays one,
 however often its apps are read again.
@@ -18,7 +18,7 @@ _NOT_WAITED_FOR: Final = frozenset({Verb.ARCHIVE, Verb.OPTIMIZE})
 
 @dataclass(slots=True)
 class Changeset:
-    """One change: the apps that it touched, which of them are still to be read, or not done, and what each would remove.
+    """One changeset: its apps, which of them are not read yet, or not done, and what each would remove.
 
     An app is `undone` until a turn leaves nothing of it to do. Archives don't count, since they wait for that, nor do
     canaries, which may wait for their place for long.
@@ -37,32 +37,32 @@ class Changeset:
 
     @property
     def is_read(self) -> bool:
-        """Whether all of its apps were looked at, so that its removals can be judged."""
+        """Whether all of its apps were read, so that its removals can be judged."""
         return not self.unread
 
     def tally_but(self, apps: Collection[str]) -> Tally:
-        """Add up what the other apps of this change come to."""
+        """Return the sum of the tallies of the other apps."""
         return sum((tally for slug, tally in self.tallies.items() if slug not in apps), Tally())
 
     def tally_of(self, apps: Collection[str]) -> Tally:
-        """Return what apps that have their turn together come to."""
+        """Return the sum of the tallies of apps that are reconciled together."""
         return sum((self.tallies.get(slug, Tally()) for slug in apps), Tally())
 
     def record_tally(self, apps: Collection[str], tally: Tally) -> None:
-        """Note what apps that have their turn together come to: it is counted once, with one of them."""
+        """Record the tally of apps that are reconciled together: it is counted once, with one of them."""
         mine = sorted(self.apps & set(apps))
         self.tallies.update(dict.fromkeys(mine, Tally()))
         self.tallies[mine[0]] = tally
 
     def discard(self, slug: str) -> None:
-        """Take an app out of it."""
+        """Remove an app."""
         for apps in (self.apps, self.unread, self.undone, self.mover, self.waiting_to_move):
             apps.discard(slug)
         self.tallies.pop(slug, None)
         self.nowhere = {target for target in self.nowhere if target.app != slug}
 
     def record_moves(self, apps: Collection[str], left: Plan) -> None:
-        """Note the half moves among what is left after a turn of apps; without one, others may move targets."""
+        """Record the half moves in what is left of a plan; without one, other apps may move targets."""
         removals = {action.address for action in left.actions if isinstance(action, RemoveTarget)}
         registrations = {action.address: action for action in left.actions if isinstance(action, RegisterTarget)}
         known = {target for target in self.nowhere if target.app not in apps or target in registrations}
@@ -73,18 +73,18 @@ class Changeset:
 
 
 class Changesets:
-    """The changes that are not done yet. An app is in one at most: where a later one touches it, both are one from then on."""
+    """The changesets that are not done yet. An app is in one at most: a later one that has the app, too, is merged with it."""
 
     def __init__(self) -> None:
         self._of: dict[str, Changeset] = {}
 
     def begin(self, apps: Iterable[str]) -> None:
-        """Begin a change that touches apps. It goes on with those that are not done yet: they still remove what they did."""
+        """Begin a changeset of apps. Those of the same apps that are not done yet are merged into it."""
         slugs = set(apps)
         self._join([*self._containing(slugs), Changeset(slugs, set(slugs), set(slugs))])
 
     def remove(self, apps: Iterable[str]) -> frozenset[str]:
-        """Take apps out of their changes, since they are gone; return those that waited for these."""
+        """Remove apps from their changesets; return the apps that waited for them."""
         freed: set[str] = set()
         for slug in apps:
             change = self._of.pop(slug, None)
@@ -96,26 +96,26 @@ class Changesets:
         return frozenset(freed)
 
     def find(self, apps: Collection[str]) -> Changeset | None:
-        """Return the change that apps which have their turn together are in, all of theirs as one."""
+        """Return the changeset of apps that are reconciled together, all of theirs merged into one."""
         found = self._containing(apps)
         if len(found) > 1:
             return self._join(found)
         return found[0] if found else None
 
     def is_read(self, apps: Collection[str]) -> bool:
-        """Say whether all of the change that apps are in was looked at, so that its removals can be judged."""
+        """Return whether all apps of the changeset were read, so that its removals can be judged."""
         change = self.find(apps)
         return change is None or change.is_read
 
     def are_others_done(self, apps: Collection[str]) -> bool:
-        """Return whether nothing is left to do of the other apps of a change, so that these may be archived."""
+        """Return whether the other apps of the changeset are done, so that these may be archived."""
         change = self.find(apps)
         return change is None or change.undone <= set(apps)
 
     def may_move(self, apps: Collection[str]) -> bool:
-        """Return whether apps may move targets now, and have other apps of their change wait until they have.
+        """Return whether apps may move targets now; if so, the other apps of the changeset wait until they have.
 
-        So a control plane that refuses registrations leaves one turn's target registered nowhere, and not one of each app.
+        So a control plane that rejects registrations leaves the target of one app registered nowhere, not one of each app.
         """
         change = self.find(apps)
         if change is None or not change.mover.isdisjoint(apps):
@@ -127,7 +127,7 @@ class Changesets:
         return True
 
     def record_plan(self, apps: Collection[str], plan: Plan) -> frozenset[str]:
-        """Note what a turn of apps plans; return the apps that waited for these to be read, since now all are."""
+        """Record the plan of apps; return the apps that waited for these to be read, if now all are."""
         change = self.find(apps)
         if change is None:
             return frozenset()
@@ -138,7 +138,7 @@ class Changesets:
         return _freed(change, was_read=was_read) - frozenset(apps)
 
     def record_rest(self, apps: Collection[str], left: Plan) -> frozenset[str]:
-        """Note what is left to be done after a turn of apps, and let a change go that is done.
+        """Record what is left of the plan of apps after the write, and forget a changeset that is done.
 
         Return the apps whose archives, or next move, waited for that.
         """
@@ -189,7 +189,7 @@ def _freed_archives(change: Changeset, *, was_undone: bool) -> frozenset[str]:
 
 
 def _freed_move(change: Changeset) -> frozenset[str]:
-    """Return the next app that is to move a target: one at a time, since each turn reads its apps again."""
+    """Return the next app that may move a target: one at a time, since each reconcile reads its apps again."""
     return frozenset() if change.mover or change.nowhere else frozenset(sorted(change.waiting_to_move)[:1])
 
 

@@ -40,13 +40,13 @@ class _Known:
 
 
 class ObjectHistory:
-    """What was seen of each object at the last look at it."""
+    """The fingerprint of each object when it was last read, and since when it can have had it."""
 
     def __init__(self) -> None:
         self._known: dict[str, dict[Address, _Known]] = {}
 
     def record(self, apps: Collection[str], fingerprints: Mapping[Address, str], at: datetime) -> None:
-        """Take note of a look at apps that began at a time."""
+        """Record the fingerprints of apps that were read at a time."""
         for slug in apps:
             before = self._known.get(slug, {})
             self._known[slug] = {
@@ -56,17 +56,17 @@ class ObjectHistory:
             }
 
     def record_write(self, address: Address, at: datetime) -> None:
-        """Take note that an object was written, at that time: however it is seen next, it has changed since."""
+        """Record that an object was written at a time: whatever is read next, it has changed since."""
         known = self._known.setdefault(address.app, {})
         known[address] = _Known(_WRITTEN, at, None)
 
     def forget(self, apps: Iterable[str]) -> None:
-        """Forget apps that nothing is to be done about any more."""
+        """Forget apps that this controller has nothing to do with any more."""
         for slug in apps:
             self._known.pop(slug, None)
 
     def without_stale_events(self, seen: Observation, changed: Collection[Address]) -> Observation:
-        """Leave out the events that can't be what changed these objects. What comes back is the same where that is none."""
+        """Return the observation without the events that can't have changed these objects; the same one if there are none."""
         since = {at: known.since for at in changed if (known := self._known.get(at.app, {}).get(at)) and known.since}
         if not since:
             return seen
@@ -104,13 +104,13 @@ class _Answer:
 
 
 class OptimizationChecks:
-    """The answers of the last day."""
+    """The results of the last day's checks."""
 
     def __init__(self) -> None:
         self._answers: dict[Address, _Answer] = {}
 
     def add_known(self, seen: Observation, now: datetime) -> Observation:
-        """Add the answers that still hold to what was seen, so that they are not asked for again."""
+        """Add the results that are still valid to an observation, so that they are not read again."""
         held = {
             deployment.address: answer.check
             for app in seen.state
@@ -123,7 +123,7 @@ class OptimizationChecks:
         return replace(seen, checks={**held, **seen.checks})
 
     def record(self, seen: Observation, now: datetime) -> None:
-        """Keep the answers that are new."""
+        """Record the results that are new."""
         live: Mapping[Address, tuple[App, Deployment]] = {
             deployment.address: (app, deployment)
             for app in seen.state
@@ -138,13 +138,13 @@ class OptimizationChecks:
                     self._answers[address] = _Answer(now, fleet, check)
 
     def forget(self, slug: str) -> None:
-        """Ask again: somebody wants an app to be looked at anew, or it is gone."""
+        """Forget the results of an app: a person wants it reconciled, or it is gone."""
         for address in [known for known in self._answers if known.app == slug]:
             del self._answers[address]
 
 
 def _fleet(app: App, deployment: Deployment) -> str:
-    """Tell a deployment's fleet from another: its targets, what is registered, and what runs there."""
+    """Return a digest of a deployment's fleet: its targets, what is registered, and what runs there."""
     return digest_of(
         [
             deployment.id,
@@ -157,7 +157,7 @@ def _fleet(app: App, deployment: Deployment) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReconcileContext:
-    """What a turn is about.
+    """What a reconcile is about.
 
     Its id, when it began, its apps, as they are declared, what they are compared with, and of which org that is; `narrowed`
     is how often manifests had gone out of sight when it began.
@@ -174,7 +174,7 @@ class ReconcileContext:
 
 @dataclass(slots=True)
 class Observer:
-    """Reads and plans. The feed tells who changed what, and when."""
+    """Reads and plans. The feed knows who changed what, and when."""
 
     memory: Memory
     feed: ActivityFeed
@@ -189,7 +189,7 @@ class Observer:
         remote: Octomil,
         listed: ReadResult[dict[str, App]] | None,
     ) -> ReviewedPlan:
-        """Look at the apps of a turn, as far as they are not `listed`. Raises `RemoteError` as `reconcile.look` does."""
+        """Observe the apps of a reconcile, except what is `listed`, and plan. Raises `RemoteError` if no app can be read."""
         holding = self._holding(context.apps, active)
 
         def known(seen: Observation) -> Observation:
@@ -244,7 +244,7 @@ class Observer:
 
 
 def drift_fingerprints(plan: Plan) -> Mapping[Address, str]:
-    """Return what drifts, with what tells whether it is still the same: the fingerprint of what is live."""
+    """Return the fingerprints of the live objects that drift."""
     return {at: plan.fingerprints.get(at, "") for at in plan.drifted}
 
 
@@ -253,6 +253,6 @@ def _diverged(plan: Plan) -> Collection[Address]:
 
 
 def _has_events(seen: Observation, changed: Collection[Address]) -> bool:
-    """Say whether events are known of all of these changes."""
+    """Return whether there is an event for each of these changes."""
     feeds = (newest_in_org_feed(seen), newest_in_app_feeds(seen))
     return all(any(newest(at) is not None for newest in feeds) for at in changed)

@@ -46,7 +46,7 @@ from octosync.watch.status import DriftStatus, NextStep, ReconcileResult
 def record_drift(
     memory: Memory, context: ReconcileContext, plan: Plan, done: Collection[ActionKey], active: ActiveConfig
 ) -> tuple[DriftStatus, ...]:
-    """Take note of what drifts and stays so for now, and say who did it and until when. `done` was carried out."""
+    """Record the drift that is not reverted now; return who caused it and until when it is held. `done` was written."""
     healed = {key.address for key in done}
     held = {change.action.address: change.until for change in plan.held}
     drifted = {at: print_ for at, print_ in drift_fingerprints(plan).items() if at in held or at not in healed}
@@ -73,14 +73,14 @@ def record_drift(
 def _left_until(
     address: Address, held: Mapping[Address, datetime | None], active: ActiveConfig, now: datetime
 ) -> datetime | None:
-    """Say until when drift stays: that of its hold, and of a freeze window that is in force by then. None: it isn't healed."""
+    """Return until when drift is held: the end of its hold, or of a freeze window at that time. None: it isn't reverted."""
     until = held.get(address, now)
     if active.write_mode is WriteMode.NONE or until is None:
         return None
     return frozen_until(active.configuration.freeze, address.app, until) or held.get(address)
 
 
-# After so long a canary that was started is looked at, once, and how many run is counted anew, where others that had just
+# After this time a canary that was started is read once, and the running canaries are counted anew, since some that had just
 # begun may have been counted twice.
 _A_WHILE = timedelta(minutes=1)
 
@@ -156,7 +156,7 @@ class Reconciler:
     clock: Clock
 
     async def reconcile(self, work: Work) -> ReconcileResult:
-        """Reconcile the apps of a work. Never raises for what the control plane returns."""
+        """Reconcile the apps of one work item. Never raises for what the control plane returns."""
         listed = self.resync.listed_apps(work.apps) if work.priority is Priority.RESYNC else None
         try:
             return await self._reconcile(work, self.assignment.active, listed)
@@ -169,7 +169,7 @@ class Reconciler:
     ) -> ReconcileResult:
         apps = work.apps
         context = self._context(apps, active)
-        # A re-read lets everything else go first, and so do the writes that it finds to be due.
+        # A re-read lets everything else go first, and so do its writes.
         is_urgent = work.priority is Priority.CHANGED
         reader, writer = (self.remote, self.remote) if is_urgent else (self.remote.background, self.remote.patient)
         try:
@@ -262,14 +262,14 @@ class Reconciler:
             declared, known = context.tree.apps.get(slug), context.base.state.apps.get(slug)
             is_gone = known is not None and known.declared and (declared is None or not declared.declared)
             if is_gone and slug in active.unsettled:
-                continue  # its document may come back, or its children's go, too: then it is an orphan with all it had
+                continue  # its document may come back, or those of its children go, too: then it is an orphan with all of it
             before = None if slug in context.base.presumed else context.base.state.apps.get(slug)
             app = next_baseline(before, context.tree.apps.get(slug), plan, done.keys())
             if app is not None and self.memory.narrowed != context.narrowed:
                 app = self.memory.visible_part(app)
             self.memory.remember(slug, app)
         for action in done.values():
-            # By the plan's own word: a move by hand that is taken back has the reason of a move.
+            # By `drifted`, not by its reason: a move by hand that is reverted has the reason of a move.
             if action.address in plan.drifted and action.verb is not Verb.ARCHIVE:
                 self.memory.record_revert(action.address)
         self.memory.use_approvals(done.values())
@@ -318,8 +318,8 @@ def _next_step(left: Plan, applied: ApplyResult, refused: tuple[Outcome, ...]) -
 
 
 def _due_at(context: ReconcileContext, left: Plan, *others: datetime | None) -> datetime | None:
-    """Return when something ends that keeps the apps waiting: a hold, a freeze, or their own suspension."""
+    """Return when the first of what the apps wait for ends: a hold, a freeze, or their own suspension."""
     suspensions = (app.suspension.until for app in context.tree if app.suspension is not None)
     ends = (*(change.until for change in left.held), *suspensions, *others)
-    # What has ended since the turn began kept it waiting all the same: then the next one is due at once.
+    # What has ended since the reconcile began kept the apps waiting all the same: then the next one is due at once.
     return min((end for end in ends if end is not None and end > context.began), default=None)

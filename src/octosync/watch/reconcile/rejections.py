@@ -1,4 +1,4 @@
-"""Refusals: what the control plane would not have is not sent again, until something about it has changed."""
+"""Rejected actions: what the control plane rejects is not sent again until something about it has changed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from octosync.plan import Action, Plan
 
 _HELD_ELSEWHERE: Final = "target-held-elsewhere"
 
-# What of live state a refusal may have been for: fingerprints by address.
+# The live state that a rejection may be due to: fingerprints by address.
 View = Mapping[Address, str]
 
 
 @dataclass(slots=True)
 class _Rejection:
-    """`view` is what was live when it was refused; None where the same turn wrote other things: then the next look says."""
+    """`view` is what was live when it was rejected; None if the same reconcile wrote other things: the next one fills it in."""
 
     action: Action
     outcome: Outcome
@@ -27,23 +27,23 @@ class _Rejection:
 
     @property
     def may_pass(self) -> bool:
-        """Whether a change of something else may help. What awaits approval, or isn't kept, is not asked for again."""
+        """Whether a change of something else may help. What awaits approval, or isn't kept, is not sent again."""
         return self.outcome.status is Status.FAILED
 
 
 @dataclass(slots=True)
 class RejectedActions:
-    """By app, what was refused. The substance of an action has the live state of its own object in it."""
+    """The rejected actions of each app. The substance of an action contains the live state of its own object."""
 
     _rejected: dict[str, dict[str, _Rejection]] = field(default_factory=dict)
-    _versions: Counter[str] = field(default_factory=Counter)  # by app, how often it was to be tried again
+    _versions: Counter[str] = field(default_factory=Counter)  # by app, how often it was to be retried
 
     def versions(self, apps: Collection[str]) -> Mapping[str, int]:
-        """Return what `record` has to be told at the end of a turn that begins to write now."""
+        """Return the versions that `record` needs at the end of a reconcile that begins to write now."""
         return {slug: self._versions[slug] for slug in apps}
 
     def rejected(self, apps: Collection[str], plan: Plan) -> frozenset[str]:
-        """Return the substances that apps' plan is to do without, since all is as it was when they were refused."""
+        """Return the substances that are left out of a plan, since nothing has changed since they were rejected."""
         view = _view(apps, plan)
         found = set()
         for slug in apps:
@@ -64,7 +64,7 @@ class RejectedActions:
         stopped_by: OctosyncError | None,
         state: Mapping[str, int],
     ) -> tuple[Outcome, ...]:
-        """Take note of what is refused of apps, and return all that is. `left` is what is left to be done of the plan.
+        """Record what is rejected, and return the outcomes of everything that is. `left` is what is left of the plan.
 
         What ended the run, such as a refused key, is no refusal of the action that met it. Nor is one noted where something
         changed since `versions`: that is tried again.
@@ -89,12 +89,12 @@ class RejectedActions:
         return tuple(rejection.outcome for slug in sorted(apps) for rejection in self._rejected.get(slug, {}).values())
 
     def forget(self, slug: str) -> None:
-        """Try everything again of an app: its manifest changed, or somebody asked for it."""
+        """Retry everything of an app: its manifest changed, or a person asked for it."""
         self._versions[slug] += 1
         self._rejected.pop(slug, None)
 
     def retry(self, slug: str) -> None:
-        """Try again what of an app may pass now that somebody changed something about it."""
+        """Retry what may be accepted now that something about an app has changed."""
         self._versions[slug] += 1
         kept = {
             substance: rejection
@@ -105,7 +105,7 @@ class RejectedActions:
             self._rejected[slug] = kept
 
     def waiting_for(self, event: Event) -> frozenset[str]:
-        """Return the apps that may not have a target which an event, of whatever app, is about."""
+        """Return the apps that were refused a target that an event, of whatever app, is about."""
         return frozenset(
             slug
             for slug, rejections in self._rejected.items()
@@ -117,7 +117,7 @@ class RejectedActions:
         )
 
     def held_elsewhere(self) -> frozenset[str]:
-        """Return the apps that may not have a target which another app holds."""
+        """Return the apps that were refused a target because another app holds it."""
         return frozenset(slug for slug, known in self._rejected.items() if any(map(_is_held_elsewhere, known.values())))
 
 
@@ -127,7 +127,7 @@ def _is_held_elsewhere(rejection: _Rejection) -> bool:
 
 def _is_about(event: Event, address: Address) -> bool:
     if event.resource is None:
-        # It says only what happened, if that: rather once too often.
+        # It names at most what happened: better one retry too many.
         return event.type is None or event.type.startswith(Kind.TARGET.value)
     return event.is_about(address)
 

@@ -1,4 +1,4 @@
-"""The board: how each app stands, put together from what its turns come to."""
+"""The status tracker: the status of each app, made from the results of its reconciles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RUNS: Final = 20
 
 
 class StatusTracker:
-    """How each declared app stands, and the last runs that wrote."""
+    """The status of each app, and the last runs that wrote."""
 
     def __init__(self) -> None:
         self._apps: dict[str, AppReconcileStatus] = {}
@@ -29,7 +29,7 @@ class StatusTracker:
         orphans: Iterable[str],
         shown: Callable[[str], str] = str,
     ) -> tuple[tuple[str, AppState], ...]:
-        """Have exactly these apps on the board: declared ones, others that something is to be done about, and orphans.
+        """Track exactly these apps: the declared ones, others that have something to be removed, and orphans.
 
         `shown` returns the place of a manifest, `FILE:LINE`, as people know it.
         Return the apps that were on it and are orphans from now on, with how they stood.
@@ -45,19 +45,19 @@ class StatusTracker:
         return tuple((slug, was) for slug, was in known if was is not AppState.ORPHANED)
 
     def mark_pending(self, slug: str, now: datetime) -> None:
-        """Say that an app's turn is to come, since something changed."""
+        """Mark an app as changed, and not reconciled yet."""
         known = self._apps.get(slug)
         if known is not None and known.state in {AppState.IN_SYNC, AppState.WAITING}:
             self._apps[slug] = replace(known, state=AppState.PENDING, since=now)
 
     def begin_run(self, run: str, apps: frozenset[str], actions: int, now: datetime) -> None:
-        """Say that a turn has begun to write."""
+        """Record that a reconcile has begun to write."""
         self._runs.appendleft(RunStatus(run=run, apps=tuple(sorted(apps)), started=now, actions=actions))
 
     def record(
         self, result: ReconcileResult, now: datetime, next_try: datetime | None
     ) -> Mapping[str, tuple[AppState, AppState]]:
-        """Take down what a turn came to; return the apps that stand otherwise now: from what, to what."""
+        """Record the result of a reconcile; return the apps whose state it has changed: from what, to what."""
         self._end_run(result.run, result.outcomes, now)
         moved = {}
         for slug in sorted(result.apps & self._apps.keys()):
@@ -70,18 +70,18 @@ class StatusTracker:
         return moved
 
     def apps(self, holds: Mapping[str, Hold]) -> dict[str, AppReconcileStatus]:
-        """Return how every app stands, by slug, with the holds that are in force."""
+        """Return the status of every app, by slug, with the holds that are active."""
         for slug, app in self._apps.items():
             if app.hold != holds.get(slug):  # what did not change stays the same object
                 self._apps[slug] = replace(app, hold=holds.get(slug))
         return dict(self._apps)
 
     def in_state(self, *states: AppState) -> Iterator[AppReconcileStatus]:
-        """Yield the apps that are in one of some states."""
+        """Yield the apps in one of these states."""
         return (app for app in self._apps.values() if app.state in states)
 
     def find(self, slug: str) -> AppReconcileStatus | None:
-        """Return how one app stands; None for one that isn't declared."""
+        """Return the status of an app; None if it isn't declared."""
         return self._apps.get(slug)
 
     @property
@@ -118,9 +118,7 @@ def _after(
     drift = tuple(item for item in result.drift if item.address.app == slug)
     blocked = tuple(refusal for refusal in result.blocked if any(at.app == slug for at in refusal.addresses))
     why = result.waits_for
-    if (
-        result.blocked and not blocked
-    ):  # it is tied to what a guard blocks in another app: no half of a move is made alone
+    if result.blocked and not blocked:  # a guard blocks the other half of its move, in another app
         others = sorted({at.app for refusal in result.blocked for at in refusal.addresses if at.app})
         why = why or f"what the guard {result.blocked[0].guard} blocks in {', '.join(others)}"
     if not plan.actions:
@@ -150,7 +148,7 @@ def _after(
 
 
 def _state(app: AppReconcileStatus, result: ReconcileResult, *, refused: bool, failed: bool) -> AppState:
-    """Return the gravest state that holds."""
+    """Return the gravest state that applies."""
     plan = app.plan or Plan(desired=State())
     drift: tuple[DriftStatus, ...] = app.drift
     held = {change.action.address for change in plan.held}
@@ -170,7 +168,7 @@ def _state(app: AppReconcileStatus, result: ReconcileResult, *, refused: bool, f
 
 
 def _part(plan: Plan, slug: str) -> Plan:
-    """Return what of a plan is about one app."""
+    """Return the part of a plan that is about one app."""
     app: App | None = plan.desired.apps.get(slug)
     return replace(
         plan,

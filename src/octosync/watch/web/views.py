@@ -321,7 +321,7 @@ def warnings(status: ControllerStatus) -> Iterator[Alarm]:
 def counts_words(status: ControllerStatus) -> str:
     """Count the apps by state: `41 apps in sync, 1 held, 1 blocked`; while nothing can be read, as of the last answer."""
     words = _counts(status)
-    if status.closed is None or not status.apps or status.last_success is None:
+    if status.circuit_open is None or not status.apps or status.last_success is None:
         return words
     return f"As last read at {time_words(status.last_success)}: {words[:1].lower()}{words[1:]}"
 
