@@ -31,12 +31,12 @@ COUNTING: Final = frozenset(guard.id for guard in GUARDS.values() if guard.count
 _NAMED: Final = 5  # apps that a command names beside the digest, and addresses that a message names
 _SETS_KEPT: Final = 500
 
-# Returns what the keyed digest of a guard's blocked actions is.
+# Returns the keyed digest of a guard's blocked actions.
 Seal: TypeAlias = Callable[[str, Collection[Action]], str]
 
 
 def approve_path(blocked: BlockedSet) -> str | None:
-    """Return the path and query of the POST that approves exactly this set; None where nothing can."""
+    """Return the path and query of the POST that approves exactly this set; None if nothing can be approved."""
     if not blocked.seen:
         return None
     apps = blocked.apps if len(blocked.apps) <= _NAMED else ()  # the digest alone names the set, too
@@ -52,7 +52,7 @@ def blocked_sets(
     for app in sorted(apps, key=lambda app: app.slug):
         for blocked in app.blocked:
             change = change_of(app.slug) if blocked.guard in COUNTING else None
-            # A guard that names objects has one message for apps that have their turn together.
+            # A guard that names objects has one message for apps that are reconciled together.
             together: object = id(change) if change is not None else _own(blocked, app)
             found.setdefault((blocked.guard, together), []).append((app, blocked))
     sets = (_set_of(guard, members, seal) for (guard, _), members in found.items())
@@ -95,7 +95,7 @@ def blocked_actions(members: Iterable[tuple[AppReconcileStatus, Refusal]]) -> tu
 
 @dataclass(slots=True)
 class Approvals:
-    """Finds the set that a caller has seen. It remembers the sets that were shown, to tell what has moved since."""
+    """Finds the set that a caller has seen. It remembers the sets that were shown, to explain what has changed since."""
 
     seal: Seal
     tracker: StatusTracker
@@ -103,7 +103,7 @@ class Approvals:
     _shown: OrderedDict[str, frozenset[str]] = field(default_factory=OrderedDict)
 
     def current(self) -> tuple[BlockedSet, ...]:
-        """Return what is blocked now, as it is shown from now on."""
+        """Return the sets that are blocked now, and remember them as shown."""
         apps = (app for app in self.tracker.in_state(*AppState) if app.blocked)
         sets = blocked_sets(apps, lambda slug: self.changes.find((slug,)), self.seal)
         for blocked in sets:

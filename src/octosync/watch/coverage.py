@@ -47,7 +47,7 @@ class CoverageMonitor:
     async def add_gaps(
         self, result: ReconcileResult, tree: Mapping[str, App], remote: Octomil, *, is_full_read: bool
     ) -> ReconcileResult:
-        """Return the result with the coverage gaps of its apps, read now where they are due, else as last read."""
+        """Return the result with the coverage gaps of its apps, read now if they are due, else as last read."""
         if result.remaining is None or result.observed is None:
             return result
         moved = {
@@ -77,7 +77,7 @@ class CoverageMonitor:
         try:
             found = await read_health(remote, app.slug)
         except RemoteError as error:
-            # What was known stays: a failed read is no coverage.
+            # The known gaps stay: a failed read proves no coverage.
             if isinstance(error, Unavailable):
                 self.breaker.record_failure(error, app.slug)
             if self.error is None:

@@ -31,7 +31,7 @@ _FRAMES: Final = 8
 _NEWS_FROM: Final = {
     # Retries that octosync asks for itself: what comes of them is in its own lines and metrics, and in an outage they are many.
     "stamina": logging.CRITICAL + 1,
-    # Below an error it tells of requests that are none. Whoever may reach the status page could fill the log with them.
+    # Below errors it logs malformed requests. Anyone who reaches the status page could fill the log with them.
     "uvicorn.error": logging.ERROR,
 }
 _BARE: Final = re.compile(r"[\w./:@+%…-]+")
@@ -73,7 +73,7 @@ class Log:
         self._write("info", event, message, fields)
 
     def warning(self, event: str, /, *, message: str, **fields: Value) -> None:
-        """Write what somebody may have to look at."""
+        """Write what a person may have to check."""
         self._write("warn", event, message, fields)
 
     def error(self, event: str, /, *, message: str, **fields: Value) -> None:
@@ -150,7 +150,7 @@ class _Libraries(logging.Handler):
 
 
 def _shown(value: object) -> JsonValue:
-    """Return a value as it may be written; of what has no business in a log only the type is."""
+    """Return a value as it may be logged; for values that may not, only the type."""
     match value:
         case None | bool() | int():
             return value

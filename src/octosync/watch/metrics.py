@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, each controller's in a registry of its own: counters that are told, gauges read at the scrape.
+"""Metrics for Prometheus, in a registry of each controller: counters, and gauges that are read at each scrape.
 
 The table of metrics: what each counts, its labels and all their values.
 
@@ -37,7 +37,7 @@ PRIORITIES: Final = ("changed", "resync")
 
 
 class ReconcileOutcome(Enum):
-    """What came of a turn, the gravest first where several hold.
+    """The outcome of a reconcile: the gravest, if several apply.
 
     `FAILED` something can't be read or written, tried again by itself · `REFUSED` the control plane refuses something, which
     waits for a change · `BLOCKED` a guard refuses something · `LEFT` something planned is left for now: held, contested, frozen,
@@ -329,7 +329,7 @@ class Metrics:
         ProcessCollector(registry=self._registry)
 
     def count_reconcile(self, result: ReconcileOutcome, seconds: float) -> None:
-        """Count a turn that has ended."""
+        """Count a reconcile that has ended."""
         self._turns.labels(result.value).inc()
         self._turn_seconds.observe(seconds)
 
@@ -346,7 +346,7 @@ class Metrics:
         self._request_seconds.observe(seconds)
 
     def observe_wait(self, seconds: float) -> None:
-        """Note how long an app waited for its turn."""
+        """Record how long an app waited for its reconcile."""
         self._wait_seconds.observe(seconds)
 
     def render(self) -> bytes:
@@ -363,7 +363,7 @@ class Metrics:
 
 
 class _AtScrape(Collector):
-    """The metrics that say how everything stands now, made anew at each scrape, so that none of them can be stale."""
+    """The metrics of the current status, made anew at each scrape, so that none of them can be stale."""
 
     def __init__(self, status: Callable[[], ControllerStatus]) -> None:
         self._status = status

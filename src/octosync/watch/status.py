@@ -177,21 +177,24 @@ class BudgetStatus:
 class ControllerStatus:
     """The status of the controller and of every app at `now`.
 
-    `clone` says what files are called in their repository. `loading` is whether the first load is under way, `valid` whether
-    the manifests could be loaded; where not, `diagnostics` are why, or `load_error`, which kept them from being read at all,
-    and the last good ones are in force.
-    `credential` is an error's sentence where the control plane refuses the key, `outage` one where it is not there (the
-    circuit is open), `unreadable` one where something else answers in its place, `throttled` one where it has said to wait,
-    `state_locked` one where another process locks the state file, `feed_off` one where its activity feed can't be followed,
-    `coverage_unread` one where coverage can't be read, `key_unusable` one where the key's file was read again and holds no
-    key, so that the one before stays in force, `state_damaged` one where the state file was set aside at the start; ""
-    otherwise. `closed` names the one of them for which nothing is sent. `changed_at` is when the manifests in force came to be
-    so. `full_read_due` is when the next full read has to have ended, at the latest. `full_read_at` is when the
-    last full read ended, `next_full_read` when the next one is to begin, `full_read_done` of `full_read_total` apps how far
-    one that is under way has come. `resync` is the wish, `resync_in_fact` what a full read takes at this rate where that is
-    longer. `queue` is how many apps wait, by priority ("changed", "resync"). `healthy`: the loop turns, which it last did at
-    `turned_at`; `ready`: a first full turn is done, and the credential works. `can_post`: an admin token is set. `about` is
-    what the plans were made from, for the commands that are ways out; None before anything was loaded.
+    Manifests: `clone` maps files to their names in the repository. `loading` is whether the first load is running, `valid`
+    whether the manifests could be loaded; if not, `diagnostics` are why, or `load_error`, and the last good load is active.
+    `changed_at` is when the active manifests last changed. `about` is what the plans were made from, for commands; None
+    before the first load.
+
+    Problems, each an error's sentence, "" if there is none: `credential` the API key is rejected, `outage` there is no
+    response, `unreadable` something else responds in place of the control plane, `throttled` it asked to wait, `state_locked`
+    another process locks the state file, `feed_off` the activity feed can't be followed, `coverage_unread` coverage can't be
+    read, `key_unusable` the key's file was read again and holds no key, so the one before stays in use, `state_damaged` the
+    state file was set aside at the start. `circuit_open` is the reason for which nothing is sent, None while the circuit is
+    closed.
+
+    Resync: `full_read_at` is when the last one ended, `next_full_read` when the next one begins, `full_read_due` when it has
+    to have ended, at the latest; of a running one, `full_read_done` of `full_read_total` apps are read. `resync` is the
+    wished interval, `resync_in_fact` how long a resync takes at this rate, if that is longer.
+
+    `queue` is how many apps wait, by priority ("changed", "resync"). `healthy`: the loop is not stuck; `turned_at` is when it
+    last did something. `ready`: a first resync is done, and the API key works. `can_post`: an admin token is set.
     """
 
     now: datetime

@@ -68,7 +68,7 @@ class ManifestLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadDifference:
-    """What a load brought. Everything is empty and False where it failed: then what was in force stays in force.
+    """What a load has changed. Everything is empty and False if it failed: then the active configuration stays active.
 
     `changed` are the apps that are declared otherwise than in the good load before, in the first all of them. `reconfigured`:
     octosync.yaml or the context says something else than before.
@@ -80,7 +80,7 @@ class LoadDifference:
 
 
 def problems_of(diagnostics: Iterable[Diagnostic]) -> tuple[str, ...]:
-    """Return a line for each error, with its place; where there is none, for each warning: then it is that they count.
+    """Return a line for each error, with its place; if there is none, for each warning.
 
     Of many, the first are listed and the rest is counted.
     """
@@ -134,14 +134,14 @@ class DesiredState:
         self.changed_at: datetime | None = None  # when a load last brought another commit, or other manifests
 
     async def is_unchanged(self) -> bool:
-        """Return whether the files are as they were when they were last loaded well."""
+        """Return whether the files are as they were at the last good load."""
         good = self.good
         if good is None or good is not self.latest:
             return False
         return await asyncio.to_thread(snapshot, self.watched) == good.snapshot
 
     async def load(self) -> LoadDifference:
-        """Load what is there now, and say what changed. Never raises for what files say or are."""
+        """Load the files, and return what changed. Never raises because of files."""
         async with self._one_at_a_time:
             with load_deadline(self.load_timeout) as self._patience:
                 if self._is_stopped:
@@ -301,7 +301,7 @@ class ManifestScope:
         return json.dumps(asdict(self), sort_keys=True)
 
     def shows(self, other: ManifestScope) -> bool:
-        """Say whether every manifest of another scope is seen in this one, whichever apps are selected."""
+        """Return whether this scope contains every manifest of another one, whichever apps are selected."""
         return (
             self.context == other.context
             and all(any(PurePath(path).is_relative_to(mine) for mine in self.paths) for path in other.paths)
@@ -309,12 +309,12 @@ class ManifestScope:
         )
 
     def selects(self, other: ManifestScope) -> bool:
-        """Say whether every app that another scope selects is selected in this one."""
+        """Return whether this scope selects every app that another one selects."""
         return (self.apps, self.selector) in {((), ""), (other.apps, other.selector)}
 
 
 def within(app: App, states: Iterable[State]) -> App | None:
-    """Return what of an app is declared in any of some states; None for nothing."""
+    """Return the part of an app that is declared in any of some states; None if nothing is."""
     there = [found for state in states if (found := state.apps.get(app.slug)) is not None]
     targets = {target.unique_key for part in there for target in part.targets}
     slots = {slot.capability for part in there for slot in part.slots}
@@ -357,7 +357,7 @@ class RestartSettings:
     _reported: tuple[str, ...] = ()
 
     def changed_settings(self, declared: ManifestLoad) -> tuple[str, ...]:
-        """Name what a load says otherwise than the first, and that needs a restart; empty where that was said already."""
+        """Return the changed settings that need a restart; empty if they were returned already."""
         now = _fixed(declared)
         self._first = self._first or now
         needing = tuple(name for name, value in now.items() if value != self._first[name])

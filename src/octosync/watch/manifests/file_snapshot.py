@@ -1,4 +1,4 @@
-"""Fingerprints: what a stat of each file says of manifests and key, and in which directories news of them would show.
+"""Snapshots: a stat of each file of manifests and key, and the directories in which changes of them would show.
 
 Two equal fingerprints mean that nothing was written in between. Nothing is opened but kustomizations, for what they refer to.
 """
@@ -52,26 +52,26 @@ class FileSnapshot:
     tokens: Mapping[str, Stamp] = field(default_factory=dict)
 
     def changes_since(self, other: FileSnapshot) -> frozenset[FileChange]:
-        """Say what is not as it was in another."""
+        """Return what has changed since another snapshot."""
         manifests = {FileChange.MANIFESTS} if self.manifests != other.manifests else set()
         return frozenset(manifests | ({FileChange.TOKEN} if self.tokens != other.tokens else set()))
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedDirectory:
-    """A directory in which news would show: under these names, and, where `all_visible`, under every one that may count."""
+    """A directory in which changes would show: of these names, and with `all_visible` of every name that may matter."""
 
     names: frozenset[str] = frozenset()
     all_visible: bool = False
 
     def is_relevant(self, name: str) -> bool:
-        """Say whether something of this name may be news."""
+        """Return whether a change of this name may matter."""
         return name in self.names or (self.all_visible and _is_visible(name))
 
 
 @dataclass(frozen=True, slots=True)
 class FileScan:
-    """A fingerprint, and the places where news would show, by the real paths of their directories."""
+    """A snapshot, and the directories in which changes would show, by their real paths."""
 
     snapshot: FileSnapshot
     places: Mapping[str, WatchedDirectory]
@@ -83,7 +83,7 @@ def snapshot(watched: WatchedPaths) -> FileSnapshot:
 
 
 def scan(watched: WatchedPaths) -> FileScan:
-    """Take the fingerprint, and say where news would show; as `snapshot` does."""
+    """Return the snapshot, and where changes would show; as `snapshot` does."""
     manifests, tokens = _Scanner(), _Scanner()
     for path in watched.paths:
         manifests.take(path, _is_manifest)
@@ -109,7 +109,7 @@ _Counts: TypeAlias = Callable[[str], bool]
 
 
 class _Scanner:
-    """One look at some paths: what it found, and which directories and names it came by."""
+    """One scan of some paths: what it found, and which directories and names it passed."""
 
     def __init__(self) -> None:
         self.stamps: dict[str, Stamp] = {}
@@ -183,7 +183,7 @@ class _Scanner:
         self.stamps[path] = ((error.errno or 0) if isinstance(error, OSError) else -1,)
 
     def _pass(self, here: str, *names: str) -> None:
-        """Note where it would show that a path from a real directory leads elsewhere: beside each link on it, and at its end."""
+        """Record where a change of a path would show: beside each link on it, and at its end."""
         waiting, links = deque(names), 0
         while waiting:
             name = waiting.popleft()
@@ -230,7 +230,7 @@ def _stamp(found: os.stat_result) -> Stamp:
 
 
 def _is_visible(name: str) -> bool:
-    """Say whether a name may be of something that counts: hidden files don't, nor what editors leave beside theirs."""
+    """Return whether a name may matter: hidden files don't, nor the files that editors leave beside theirs."""
     return not name.startswith((".", "#")) and not name.endswith("~")
 
 

@@ -1,4 +1,4 @@
-"""Files: hears that manifests, octosync.yaml or the key changed. Events say when to look; a fingerprint says whether.
+"""File changes: of manifests, octosync.yaml and the key. Events trigger a scan; its snapshot shows whether anything changed.
 
 Checkouts: whether git is writing the files of a commit: while it is, some of them are of another one still.
 """
@@ -28,7 +28,7 @@ _LONGEST_LINK = 4096
 
 
 def is_checking_out(watched: WatchedPaths) -> bool:
-    """Say whether git holds the lock of a tree in which manifests stand. One that was left by a crash is held for ever."""
+    """Return whether Git holds the lock of a work tree with manifests. A lock that was left by a crash is held for ever."""
     return any((git / "index.lock").exists() for git in set(_repositories(watched)))
 
 
@@ -62,7 +62,7 @@ _LONGEST_BATCH: Final = 200
 # What changes is left to settle for this long, and never for longer than that in all.
 _QUIET: Final = 0.1
 _LONGEST_UNREST: Final = 1.2
-# Between looks without any event: links and mounts can change unheard of. Looking takes this share of the time at most.
+# Seconds between scans without an event: links and mounts can change without one. Scans take this share of the time at most.
 EVERY: Final = 2.0
 _POLLING: Final = 0.5
 _SHARE: Final = 0.1
@@ -97,7 +97,7 @@ async def file_changes(
             scanned = await asyncio.to_thread(scan, watched())
             took = clock.monotonic() - started
             if await listener.listens_to(scanned.places):
-                continue  # what happened up to now no event tells of
+                continue  # there is no event for what happened up to now
             if seen is None:
                 seen = scanned.snapshot
             if scanned.snapshot != seen:
@@ -131,7 +131,7 @@ async def _settled(
 
 
 class _DirectoryListener:
-    """Listens in directories by what the system offers; goes deaf, and says so, where it offers nothing."""
+    """Listens for events of directories; warns once if the system offers none."""
 
     def __init__(self, warn: Callable[[str], None], events: DirectoryEvents) -> None:
         self.changed = asyncio.Event()
@@ -148,7 +148,7 @@ class _DirectoryListener:
         return self._listening is not None and not self._listening.done()
 
     async def listens_to(self, places: Mapping[str, WatchedDirectory]) -> bool:
-        """Listen in these places from now on; say whether that was begun anew."""
+        """Listen in these directories from now on; return whether listening began anew."""
         if self.hears and places == self._places:
             return False
         await self.close()
@@ -161,7 +161,7 @@ class _DirectoryListener:
         return self.hears
 
     async def close(self) -> None:
-        """Listen no more. Threads and descriptors are gone when this returns."""
+        """Stop. Threads and descriptors are gone when this returns."""
         if self._listening is None:
             return
         self._stop.set()
@@ -191,7 +191,7 @@ class _DirectoryListener:
                         # A directory may have been made anew under its old name, and would not be listened to.
                         return
         except (FileNotFoundError, PermissionError):
-            return  # a place is gone already, or closed: the next look has others
+            return  # a directory is gone, or closed: the next scan has others
         except (OSError, RuntimeError) as error:
             self._go_deaf(error)
 

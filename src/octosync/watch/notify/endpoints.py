@@ -1,4 +1,4 @@
-"""Endpoints: receivers with what the environment says of them, and one attempt at telling one of them."""
+"""Endpoints: receivers with their secrets from the environment, and one attempt to deliver a notification."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TRANSIENT: Final = frozenset({408, 425, 429})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where to tell of which events: `url` is shown nowhere, `name` (scheme, host and port of it) is. `proxy` is a URL."""
+    """A receiver and its events: `url` is shown nowhere, `name` (its scheme, host and port) is. `proxy` is a URL."""
 
     url: Secret
     name: str
@@ -131,7 +131,7 @@ class DeliveryResult(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of one attempt: `why` says what went wrong, `after` in how many seconds the receiver wants the next one."""
+    """The result of one attempt: `why` it failed, and `after` how many seconds the receiver wants the next one."""
 
     verdict: DeliveryResult
     why: str = ""

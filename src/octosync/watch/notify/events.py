@@ -1,4 +1,4 @@
-"""Telling: what of a turn is worth a notification, and how it is said."""
+"""Notifications of reconciles: which results are worth one, and its text."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from octosync.watch.status import BlockedSet, DriftStatus, ReconcileResult
 CONTROL_PLANE: Final = "the control plane"
 MANIFESTS: Final = "the manifests"
 
-# What has been gathered is told after so many seconds, whatever else there is still to do; what belongs to a change of which
-# more is to come after so many.
+# What was collected is sent after this many seconds, whatever else is still to do; what belongs to a changeset that is not done
+# yet, after this many.
 _LONGEST_WAIT: Final = 60.0
 _LONGEST_CHANGE: Final = 600.0
-# An app that can't be read is tried again by itself; so many times in a row are worth a word.
+# An app that can't be read is retried by itself; this many failures in a row are worth a notification.
 _FAILURES_TO_TELL = 3
 
 
@@ -34,26 +34,26 @@ class NotificationSink(Protocol):
     """What notices are given to: the notifier."""
 
     def notify(self, notice: Notice) -> None:
-        """Tell something, unless it was told already."""
+        """Send a notice, unless it was sent already."""
 
     def notify_all(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
-        """Tell what is news of what came together: all that is so of some apps now, and what has happened."""
+        """Send what is new: all facts about some apps, and what has happened."""
 
     def resolve(self, matter: str) -> None:
-        """Say that something about no single app is over."""
+        """Notify that something about no single app is over."""
 
 
 class NullNotifier:
-    """Tells nobody anything."""
+    """Sends nothing."""
 
     def notify(self, notice: Notice) -> None:
-        """Keep quiet."""
+        """Send nothing."""
 
     def notify_all(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
-        """Keep quiet."""
+        """Send nothing."""
 
     def resolve(self, matter: str) -> None:
-        """Keep quiet."""
+        """Send nothing."""
 
 
 class NotificationCollector:
@@ -79,7 +79,7 @@ class NotificationCollector:
         self._since = 0.0
 
     def add_result(self, result: ReconcileResult, now: datetime, failures: Mapping[str, int]) -> None:
-        """Take in a turn; `failures` says how many in a row failed, by app."""
+        """Collect the notices of a result; `failures` is the number of failures in a row, by app."""
         for slug in sorted(result.apps):
             if (error := result.errors.get(slug)) is not None:
                 if failures.get(slug, 0) >= _FAILURES_TO_TELL:
@@ -88,7 +88,7 @@ class NotificationCollector:
                 self._facts[slug] = tuple(self._notices(result, slug, now))
         for address, actor in result.replaced.items():
             self._happened.append(self._replaced(result, address, actor, now))
-        # A revert is told as that, and not as a change of the manifests, too.
+        # A revert is notified as such, and not as a change of the manifests, too.
         outcomes = tuple(outcome for outcome in result.outcomes if outcome.address not in result.reverted)
         applied = tuple(outcome for outcome in outcomes if outcome.status is Status.DONE)
         if applied:
@@ -98,7 +98,7 @@ class NotificationCollector:
             self._gathered.set()
 
     def flush(self, *, all_of_it: bool = True) -> None:
-        """Tell what has been gathered; not `all_of_it`: without what belongs to a change of which more is to come."""
+        """Send what was collected; not `all_of_it`: without what belongs to changesets that are not done yet."""
         later = set() if all_of_it else {slug for slug in self._slugs() if self._changesets.find((slug,)) is not None}
         facts = {slug: notices for slug, notices in self._facts.items() if slug not in later}
         happened = [notice for notice in self._happened if later.isdisjoint(notice.slugs)]
@@ -112,14 +112,14 @@ class NotificationCollector:
             self._notifier.notify_all(whole, happened)
 
     async def run(self) -> None:
-        """Tell in time what is gathered, whatever else there is still to do; for ever."""
+        """Send what was collected in time, whatever else is still to do; for ever."""
         while True:
             await self._gathered.wait()
             await self._clock.sleep(_LONGEST_WAIT)
             self.flush(all_of_it=self._clock.monotonic() - self._since >= _LONGEST_CHANGE)
 
     def add_failure(self, now: datetime, error: OctosyncError, matter: str = CONTROL_PLANE) -> None:
-        """Tell that something fails which is about no single app: the manifests, or the control plane and its key."""
+        """Notify a failure that is about no single app: of the manifests, or of the control plane and its key."""
         self._notifier.notify(self._failed(now, error, None, matter))
 
     def forget(self, apps: Iterable[str]) -> None:
@@ -136,7 +136,7 @@ class NotificationCollector:
         return frozenset({*self._facts, *(slug for notice in self._happened for slug in notice.slugs)})
 
     def _with_ways(self, notice: Notice, sets: Mapping[tuple[str, str], BlockedSet]) -> Notice:
-        """Return a refusal as that of its whole change, with the request that approves exactly that."""
+        """Return a refusal as that of its whole changeset, with the request that approves exactly that."""
         blocked = sets.get((notice.guard or "", notice.app or ""))
         if notice.event is not NotifyEvent.BLOCKED or blocked is None:
             return notice

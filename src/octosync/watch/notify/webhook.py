@@ -1,4 +1,4 @@
-"""The notifier: tells receivers what happened, each fact once, without ever keeping the controller waiting.
+"""The notifier: it sends each fact to the receivers once, without ever keeping the controller waiting.
 
 Each receiver has a queue, a connection and a task of its own, so that one that hangs keeps nobody else from hearing.
 """
@@ -148,7 +148,7 @@ class Notifier:
         await self.aclose()
 
     def notify(self, notice: Notice) -> None:
-        """Tell something, unless it was told already; returns at once, and never raises.
+        """Send a notice, unless it was sent already; returns at once, and never raises.
 
         What was applied is always news. Everything else is so until `record_facts` says that it isn't any more.
         """
@@ -156,14 +156,14 @@ class Notifier:
             self._send(notice, (notice,))
 
     def record_facts(self, app: str, notices: Iterable[Notice]) -> None:
-        """Say all that is so of an app now: what is new is told, what isn't so any more is forgotten, and news next time.
+        """Record all facts about an app: new ones are sent, and those that are over are forgotten.
 
         For a turn that could read the app; one that could not knows nothing of drift, and only tells that it failed.
         """
         self.notify_all({app: tuple(notices)}, ())
 
     def notify_all(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
-        """Tell what is news of all that came together, in one notification for each event.
+        """Send what is new among facts and events of the same time, in one notification for each event.
 
         `facts` are all that is so of each app now, as for `record_facts`; what `happened` is told as by `notify`.
         """
@@ -173,7 +173,7 @@ class Notifier:
             reverted = [
                 past for past in ended if notice.event is NotifyEvent.DRIFT and past.addresses == notice.addresses
             ]
-            if reverted:  # it was told that this would come: that it has is one notification, not two
+            if reverted:  # a hold that has ended with its revert: one notification, not two
                 ended = [notice for notice in ended if notice not in reverted]
                 ended.append(replace(reverted[0], message=notice.message, run=notice.run, actor=notice.actor))
             elif self._is_news(notice):
@@ -183,7 +183,7 @@ class Notifier:
             self._send(notice, parts)
 
     def resolve(self, matter: str) -> None:
-        """Say that something about no single app is over."""
+        """Notify that something about no single app is over."""
         others = [notice for thing, notice in self._notices.items() if not thing[0] and notice.matter != matter]
         self.notify_all({"": tuple(others)}, ())
 
@@ -347,7 +347,7 @@ class Notifier:
 
     @contextmanager
     def _storing(self) -> Iterator[None]:
-        """Log that something can't be remembered, which is no reason not to tell: at worst it is told twice."""
+        """Log that a notification can't be recorded, which is no reason not to send it: at worst it is sent twice."""
         try:
             yield
         except OctosyncError as error:
@@ -357,14 +357,14 @@ class Notifier:
 
 
 def _goes_on(before: Notice, now: Notice) -> bool:
-    """Return whether something that was told is still so, as what is told of the same objects now."""
+    """Return whether a fact continues as another one about the same objects."""
     same_kind = before.event is now.event or {before.event, now.event} <= _OF_DRIFT
     shared = set(before.addresses) & set(now.addresses)
     return same_kind and before.guard == now.guard and bool(shared or before.addresses == now.addresses)
 
 
 def _of_key(thing: tuple[str, str], at: datetime) -> Notice:
-    """Return what is known after a restart of something that was told before it."""
+    """Return a notice with what is known of a fact that was sent before a restart."""
     app, about = thing
     event, kind, _ = about.split(" ", 2)
     found = NotifyEvent(event)

@@ -1,4 +1,4 @@
-"""POSTs: what a person with the token may tell the controller. Parameters stand in the query; there is no body.
+"""The POST endpoints, for people with the admin token. Parameters are in the query; there is no body.
 
 The token comes in the `Authorization` header only. A browser adds that by itself to nothing, and another site's script may
 not add it, so no page can make somebody's browser send one of these.
@@ -175,7 +175,7 @@ class Gatekeeper:
 
 
 def answer_post(request: Request, post: Post, control: ControllerApi, gatekeeper: Gatekeeper) -> Response:
-    """Do what is asked for, or say why not; nothing is done in part."""
+    """Call the operation of a POST, or return the error; nothing is done in part."""
     refused = gatekeeper.refused(request)
     if refused is not None:
         return refused
@@ -210,7 +210,7 @@ def _too_many(request: Request, seconds: int) -> Response:
 
 def _has(request: Request, token: Secret) -> bool:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    # Compared even where the scheme is wrong, and in a time that tells nothing of the token.
+    # Compared even if the scheme is wrong, and in constant time.
     matches = hmac.compare_digest(given.strip().encode("utf-8"), token.reveal().encode("utf-8"))
     return scheme.lower() == _SCHEME and matches
 

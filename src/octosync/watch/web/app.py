@@ -87,7 +87,7 @@ class Snapshots:
         self._one_at_a_time = asyncio.Lock()
 
     async def rendered(self, key: Hashable, render: Callable[[ControllerStatus], T]) -> tuple[T, datetime]:
-        """Return what `render` makes of the present status, and the time: of the same status it is made once a key."""
+        """Return the current status as `render` renders it, and the time. The same status is rendered once per key."""
         async with self._one_at_a_time:
             status = self._status()
             kept = self._kept.pop(key, None)
@@ -100,7 +100,7 @@ class Snapshots:
 
 
 def is_same(before: ControllerStatus, after: ControllerStatus) -> bool:
-    """Return whether two statuses are shown alike. Parts that did not change are the same objects, which is quick to see."""
+    """Return whether two statuses are rendered alike. Parts that did not change are the same objects, so this is quick."""
     same_day = before.now.date() == after.now.date()
     return same_day and all(getattr(before, name) == getattr(after, name) for name in _COMPARED)
 
@@ -114,7 +114,7 @@ class _Pages:
         self._gatekeeper = Gatekeeper(source.admin_token, source.log)
 
     async def status(self, request: Request) -> Response:
-        """Show how everything stands."""
+        """Return the status page."""
         asked = self._asked(request)
         page, now = await self._snapshots.rendered(("/", asked), lambda status: status_page(status, asked))
         return page_answer(request, page, now)
@@ -149,17 +149,17 @@ class _Pages:
         return page_answer(request, page, now)
 
     async def document(self, request: Request) -> Response:
-        """Say how everything stands, as JSON."""
+        """Return the status as JSON."""
         return text_answer(request, *await self._snapshots.rendered("/api/status", _status_text))
 
     async def health(self, request: Request) -> Response:
-        """Say whether the loop turns."""
+        """Return whether the loop is healthy."""
         del request
         status = self._source.control.status()
         return _probe("" if status.healthy else stuck_words(status))
 
     async def readiness(self, request: Request) -> Response:
-        """Say whether a first full turn is done and the credential works."""
+        """Return whether a first resync is done and the API key works."""
         del request
         status = self._source.control.status()
         return _probe("" if status.ready else unready_words(status), but=waiting_words(status))

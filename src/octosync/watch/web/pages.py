@@ -107,7 +107,7 @@ class Page:
 
 
 def status_page(status: ControllerStatus, asked: PageRequest) -> Page:
-    """Render how everything stands."""
+    """Render the status page."""
     rest = [app for app in status.apps.values() if app.state is not AppState.IN_SYNC]
     few = list(status.apps.values()) if len(status.apps) <= _LISTED else rest
     return _page(
@@ -170,7 +170,7 @@ def _page(template: str, status: ControllerStatus, asked: PageRequest, heading: 
         **more,
     }
     main = _environment().get_template(template).render(shared)
-    # An open page of an older version is told of the newer one, whatever else is the same.
+    # The version is part of it, so that an open page of an older version is replaced.
     tag = sha256("\n".join((status.version, heading, asset_url("page.js"), main)).encode()).hexdigest()[:32]
     page = _environment().get_template("page.html")
     html = page.render(shared, heading=heading, main=Markup(main), template=template, etag=f'"{tag}"')  # noqa: S704 — escaped above

@@ -56,14 +56,14 @@ class TaggedText:
 
 
 def text_answer(request: Request, text: TaggedText, now: datetime) -> Response:
-    """Answer with a JSON text, or with 304 where the client has that very one."""
+    """Return a JSON response, or 304 if the client has the same one."""
     if known := _known(request, text.etag, now, "application/json"):
         return known
     return Response(text.text, media_type="application/json", headers=_validators(text.etag, now))
 
 
 def page_answer(request: Request, page: Page, now: datetime) -> Response:
-    """Answer with a page, or with 304 where the browser shows that very one."""
+    """Return a page, or 304 if the browser shows the same one."""
     if known := _known(request, page.etag, now, "text/html"):
         return known
     return HTMLResponse(page.html, headers=_validators(page.etag, now))
@@ -172,7 +172,7 @@ class HostGuard:
 
 
 def bare_host(name: str) -> str:
-    """Return a host as it is compared: in small letters, an address without brackets, an IPv4 one as such."""
+    """Return a host in its normal form: lower case, an address without brackets, an IPv4 address as such."""
     host = name.strip("[]").rstrip(".").lower()
     with suppress(ValueError):
         address = ip_address(host)

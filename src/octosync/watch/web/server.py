@@ -35,7 +35,7 @@ class Limits:
 
 
 class LimitedConnection(H11Protocol):
-    """HTTP/1.1, within limits. Where there are too many, the one that has done nothing for longest goes: probes get in."""
+    """HTTP/1.1, within limits. If there are too many connections, the one that is idle for longest is closed."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class LimitedConnection(H11Protocol):
         self._active_at = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take it, and let another one go where it is one too many."""
+        """Accept the connection, and close an idle one if it is one too many."""
         super().connection_made(transport)
         self._expect_an_end()
         others = [
@@ -98,7 +98,7 @@ _LIMITS: Final = Limits()
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where it answers: `url` is the bare origin, without a trailing slash."""
+    """The address that is served: `url` is the bare origin, without a trailing slash."""
 
     url: str
 
@@ -120,7 +120,7 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether only this machine reaches a host."""
+    """Return whether only this machine reaches a host."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -130,7 +130,7 @@ def is_loopback(host: str) -> bool:
 @contextmanager
 def bind(host: str, port: int) -> Iterator[socket.socket]:
     """Listen, before anything else is begun. Raises `ConfigError` for an address that can't be listened on."""
-    # IPPROTO_TCP in so many words: only then asyncio sets TCP_NODELAY, without which answers wait for an ACK.
+    # IPPROTO_TCP is explicit, since only then asyncio sets TCP_NODELAY, without which responses wait for an ACK.
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         try:
@@ -167,7 +167,7 @@ async def serve(app: ASGIApp, listener: socket.socket, limits: Limits = _LIMITS)
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to the controller, says when it answers, and stops at once when it is told to."""
+    """A server that leaves signals to the controller, sets an event when it is ready, and stops at once."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -186,7 +186,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close idle connections, let answers under way end, and wait for nothing else."""
-        del sockets  # whoever opened them closes them
+        del sockets  # `bind` closes them
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):

@@ -1,6 +1,6 @@
 """Views: what the templates loop over, in the words that the reports have for it.
 
-How everything stands in one sentence, and in the few words of a title.
+The status in one sentence, and in the few words of a title.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def canary_views(apps: Iterable[AppReconcileStatus]) -> tuple[CanaryView, ...]:
 
 
 def queued_lines(apps: Iterable[AppReconcileStatus]) -> tuple[str, ...]:
-    """Return the better variants that are to be rolled out by themselves, and what each waits for."""
+    """Return the better variants that will be rolled out, and what each waits for."""
     waiting = [recommendation for app in apps for recommendation in app.recommendations if recommendation.waiting]
     lines = _recommended(sorted(waiting, key=lambda recommendation: recommendation.address)[:_CANARIES])
     more = len(waiting) - len(lines)
@@ -188,7 +188,7 @@ def _recommended(recommendations: Sequence[Recommendation]) -> tuple[str, ...]:
 
 
 def remark_lines(status: ControllerStatus) -> tuple[str, ...]:
-    """Return what is worth knowing of how this controller runs, and holds up nothing."""
+    """Return remarks about how this controller runs that need no action."""
     lines = []
     if status.mode == "manifest":
         lines.append("Drift is reported and not changed back (--heal manifest).")
@@ -213,7 +213,7 @@ def row_mark(row: Row) -> str:
 
 
 def row_verb(row: Row) -> str:
-    """Say what is done, for those who don't see the symbol; what the name says itself is left out."""
+    """Return the verb of a row, for readers who don't see the symbol; "" if the name contains it."""
     return "" if row.verb is None or row.verb in {Verb.ENABLE, Verb.OPTIMIZE} else row.verb.value
 
 
@@ -340,7 +340,7 @@ def _counts(status: ControllerStatus) -> str:
 
 
 def read_parts(status: ControllerStatus) -> tuple[str, datetime | None]:
-    """Say when everything was last read: words, and the time that follows them, where there is one."""
+    """Return when the last resync ended: words, and the time that follows them, if there is one."""
     if status.full_read_at is not None:
         return "last full read", status.full_read_at
     if status.full_read_total:
@@ -349,7 +349,7 @@ def read_parts(status: ControllerStatus) -> tuple[str, datetime | None]:
 
 
 def sentence(status: ControllerStatus) -> str:
-    """Say how everything stands: `41 apps in sync, 1 held, 1 blocked; last full read 2026-03-01 14:01 UTC.`."""
+    """Return the status in a sentence: `41 apps in sync, 1 held, 1 blocked; last full read 2026-03-01 14:01 UTC.`."""
     words, at = read_parts(status)
     read = words if at is None else f"{words} {time_words(at)}"
     troubles = [alarm.sentence for alarm in (*alarms(status), *warnings(status))]
@@ -357,7 +357,7 @@ def sentence(status: ControllerStatus) -> str:
 
 
 def title(status: ControllerStatus) -> str:
-    """Say what matters in the few words that a tab has room for: `1 blocked, 1 held`."""
+    """Return the title of a page: what needs attention, in few words: `1 blocked, 1 held`."""
     counts = status.counts()
     grave = [alarm.brief for alarm in (*alarms(status), *warnings(status))]
     troubled = [f"{count:,} {STATE_WORDS[state]}" for state in NEEDS_A_PERSON if (count := counts[state])]
@@ -374,7 +374,7 @@ def mood(status: ControllerStatus) -> str:
 
 
 def stuck_words(status: ControllerStatus) -> str:
-    """Say why the loop is not healthy."""
+    """Return why the loop is not healthy."""
     since = f" since {time_words(status.turned_at)}" if status.turned_at is not None else ""
     return f"the loop has not turned within its bound{since}"
 
@@ -385,7 +385,7 @@ def waiting_words(status: ControllerStatus) -> str:
 
 
 def unready_words(status: ControllerStatus) -> str:
-    """Say what a controller that is not ready waits for."""
+    """Return what a controller that is not ready waits for."""
     if status.credential:
         return status.credential
     if why := status.unreadable or status.state_locked or waiting_words(status):
