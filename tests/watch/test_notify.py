@@ -579,5 +579,5 @@ def test_proxies_are_honoured() -> None:
     )
     assert outer.proxy == Secret("http://proxy.example.com:3128")
     assert inner.proxy is None
-    with pytest.raises(ConfigError, match="none of an HTTP proxy"):
+    with pytest.raises(ConfigError, match="not the URL of an HTTP proxy"):
         endpoints([_receiver("https://a.com/x")], {"HTTPS_PROXY": "socks5://proxy.example.com"})
