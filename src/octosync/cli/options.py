@@ -91,9 +91,9 @@ class CommandWithBareOptions(Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give bare options their value, as far as `--`, after which everything is an argument."""
-        bare = {name: one.bare for one in self.params if isinstance(one, BareOption) for name in one.opts}
+        bare = {name: param.bare for param in self.params if isinstance(param, BareOption) for name in param.opts}
         end = args.index("--") if "--" in args else len(args)
-        given = [f"{one}={bare[one]}" if one in bare else one for one in args[:end]]
+        given = [f"{arg}={bare[arg]}" if arg in bare else arg for arg in args[:end]]
         return super().parse_args(ctx, [*given, *args[end:]])
 
 

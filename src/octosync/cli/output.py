@@ -131,10 +131,10 @@ class Stream:
 
     def look(self, rollouts: Sequence[RolloutStatus]) -> None:
         """Write which of the rollouts that the run waits for have moved."""
-        for one in rollouts:
-            event = events.rollout_event(one)
-            if self._stood.get(str(one.address)) != event:
-                self._stood[str(one.address)] = event
+        for rollout in rollouts:
+            event = events.rollout_event(rollout)
+            if self._stood.get(str(rollout.address)) != event:
+                self._stood[str(rollout.address)] = event
                 self._write([event])
 
     def end(self, report: RunReport) -> None:

@@ -107,13 +107,13 @@ def _error(error: OctosyncError, slug: str, origin: Origin | None) -> Annotation
 
 def _refusals(report: PlanReport) -> Iterator[Annotation]:
     """Yield each refused change at its own place."""
-    for one in report.blocked:
-        for address in one.addresses:
+    for refusal in report.blocked:
+        for address in refusal.addresses:
             yield Annotation(
                 severity=Severity.ERROR,
-                rule=f"{GUARD}{one.guard}",
-                title=f"blocked by guard {one.guard}",
-                lines=(visible(str(address)), *refusal_lines(one, report.about)),
+                rule=f"{GUARD}{refusal.guard}",
+                title=f"blocked by guard {refusal.guard}",
+                lines=(visible(str(address)), *refusal_lines(refusal, report.about)),
                 origin=origin_of(report, address),
                 about=str(address),
             )
@@ -186,15 +186,15 @@ def _outcome_lines(outcome: Outcome) -> Iterator[str]:
 
 
 def _waited(report: PlanReport, rollouts: Sequence[RolloutStatus]) -> Iterator[Annotation]:
-    for one in rollouts:
-        if one.result is not None and one.result.is_failure:
+    for rollout in rollouts:
+        if rollout.result is not None and rollout.result.is_failure:
             yield Annotation(
                 severity=Severity.ERROR,
-                rule=f"waited-{one.result.value.replace('_', '-')}",
-                title=f"{one.result.value.replace('_', ' ')} while it was waited for",
-                lines=(f"{rollout_name(one)}: {rollout_words(one)}",),
-                origin=origin_of(report, one.address),
-                about=str(one.address),
+                rule=f"waited-{rollout.result.value.replace('_', '-')}",
+                title=f"{rollout.result.value.replace('_', ' ')} while it was waited for",
+                lines=(f"{rollout_name(rollout)}: {rollout_words(rollout)}",),
+                origin=origin_of(report, rollout.address),
+                about=str(rollout.address),
             )
 
 
@@ -209,7 +209,7 @@ _LINES: Final = 12
 def render_annotations(report: RunReport, resolve_path: PathResolver) -> str:
     """Render all that a run says as annotations, gravest first: at most ten of a kind, and how many were left out."""
     remarks = annotations_of(report)
-    kinds = [[one for one in remarks if one.severity is severity] for severity in Severity]
+    kinds = [[remark for remark in remarks if remark.severity is severity] for severity in Severity]
     if any(len(kind) > AT_MOST for kind in kinds):
         # What is left out is said by a notice, which is one of the ten.
         kinds = [
@@ -230,7 +230,11 @@ def render_notice(text: str) -> str:
 def omitted_words(remarks: Sequence[Annotation], shown: Sequence[Annotation]) -> str:
     """Say how many of each kind are not shown; "" where all are."""
     every, mine = (Counter(one.severity for one in some) for some in (remarks, shown))
-    left = [counted(every[one] - mine[one], f"more {one.value}") for one in Severity if every[one] > mine[one]]
+    left = [
+        counted(every[severity] - mine[severity], f"more {severity.value}")
+        for severity in Severity
+        if every[severity] > mine[severity]
+    ]
     return f"Left out here: {', '.join(left)}." if left else ""
 
 

@@ -111,8 +111,8 @@ def _percent(value: JsonValue) -> str:
 def _platforms(assignments: Iterable[Assignment]) -> str:
     """Sum devices by platform: `ios 900 · android 340`, most first."""
     counts: Counter[str] = Counter()
-    for one in assignments:
-        counts[one.platform or "unknown platform"] += one.devices
+    for assignment in assignments:
+        counts[assignment.platform or "unknown platform"] += assignment.devices
     return _SEPARATOR.join(
         f"{visible(name)} {count:,}" for name, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     )

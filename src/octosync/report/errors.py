@@ -137,12 +137,12 @@ def blocked_lines(report: PlanReport, style: Style, *, mark: str = "!") -> Itera
             yield f"  {listed((visible(str(address)) for address in one.addresses), at_most=1)}, marked {mark} below"
         if (way_out := way_out_of(one, about)) is not None:
             yield f"  Way out: {visible(way_out)}"
-    flags = tuple(dict.fromkeys(one.override for one in blocked if one.override is not None))
+    flags = tuple(dict.fromkeys(refusal.override for refusal in blocked if refusal.override is not None))
     if flags:
-        still = any(one.override is None for one in blocked)
+        still = any(refusal.override is None for refusal in blocked)
         label = "If the rest is meant, after that:" if still else "If this is meant:"
         yield f"  {label}   {visible(' '.join((about.apply_command, *_in_force(blocked, overrides), *flags)))}"
-    trailers = {one.guard: trailer_of(one, about) for one in blocked}
+    trailers = {refusal.guard: trailer_of(refusal, about) for refusal in blocked}
     if lines := [line for line in trailers.values() if line is not None]:
         allows = " ".join(line.removeprefix("Octosync-Allow: ") for line in lines)
         others = [guard for guard, line in trailers.items() if line is None]
@@ -152,7 +152,7 @@ def blocked_lines(report: PlanReport, style: Style, *, mark: str = "!") -> Itera
 
 def _in_force(blocked: Sequence[Refusal], overrides: Sequence[Override]) -> Iterator[str]:
     # A guard that still refuses gets a new value; repeating its old one would contradict that.
-    refusing = {one.guard for one in blocked}
+    refusing = {refusal.guard for refusal in blocked}
     for override in overrides:
         if override.guard not in refusing and override.source.startswith("--"):
             yield override_words(override)

@@ -196,7 +196,7 @@ def _refusal(refused: OctosyncError | None) -> Iterator[Part]:
 
 def _overrides(report: PlanReport) -> Iterator[Part]:
     if report.overrides:
-        allowed = ", ".join(code(override_words(one)) for one in report.overrides)
+        allowed = ", ".join(code(override_words(override)) for override in report.overrides)
         yield Part(_STOPS, (f"Allowed in this run: {allowed}",))
 
 
@@ -205,7 +205,10 @@ def _blocking(report: PlanReport) -> Iterator[Part]:
         return
     headline = alert("CAUTION", f"**Blocked** {blocking_words(report.blocked)}.")
     lines = blocked_lines(report, _PLAIN, mark=_BLOCKED)
-    first = {one.guard: replace(one, message=clipped(one.message, _LONGEST)) for one in reversed(report.blocked)}
+    first = {
+        refusal.guard: replace(refusal, message=clipped(refusal.message, _LONGEST))
+        for refusal in reversed(report.blocked)
+    }
     few = blocked_lines(replace(report, blocked=[*reversed(first.values())]), _PLAIN, mark=_BLOCKED)
     more = len(report.blocked) - len(first)
     rest = [f"and {counted(more, 'more refusal')} by the same guards"] if more else []
@@ -242,7 +245,7 @@ def _apps(report: PlanReport) -> Iterator[Part]:
     actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
     for group in groups:
         mine = actions.get(group.slug, ())
-        held = [one for one in plan.held if one.action.address.app == group.slug]
+        held = [change for change in plan.held if change.action.address.app == group.slug]
         planned = totals_words(mine, held) or "as declared"
         losing = [f"{marks} {code(clipped(_name(row), _NAME))}" for row in group.rows if (marks := _marks(row))]
         lost = f": {listed(losing, at_most=_NAMED)}" if losing else ""

@@ -186,18 +186,20 @@ def rollout_rows(rollouts: Sequence[RolloutStatus]) -> list[JsonObject]:
     """Return what became of each as JSON."""
     return [
         {
-            "address": str(one.address),
-            "result": one.result.value if one.result is not None else PENDING,
-            "deployment": one.deployment,
-            "status": one.status,
-            "variant": one.variant,
-            "canary": _canary_row(one.canary or one.ended),
-            "coverage": one.coverage,
-            "covered": one.covered,
-            "devices": one.devices,
-            "error": {"reference": one.error.reference, "message": one.error.message} if one.error else None,
+            "address": str(rollout.address),
+            "result": rollout.result.value if rollout.result is not None else PENDING,
+            "deployment": rollout.deployment,
+            "status": rollout.status,
+            "variant": rollout.variant,
+            "canary": _canary_row(rollout.canary or rollout.ended),
+            "coverage": rollout.coverage,
+            "covered": rollout.covered,
+            "devices": rollout.devices,
+            "error": {"reference": rollout.error.reference, "message": rollout.error.message}
+            if rollout.error
+            else None,
         }
-        for one in rollouts
+        for rollout in rollouts
     ]
 
 
@@ -296,13 +298,15 @@ def _taken_back_words(one: RolloutStatus) -> str:
 
 
 def _what_to_do(rollouts: Sequence[RolloutStatus], look: str) -> Iterator[str]:
-    unsettled = [one for one in rollouts if one.result is None or one.result.is_failure]
+    unsettled = [rollout for rollout in rollouts if rollout.result is None or rollout.result.is_failure]
     if not unsettled:
         return
-    yield from dict.fromkeys(visible(hint) for one in unsettled if one.error is not None for hint in one.error.hints)
-    if any(one.result is RolloutResult.ROLLED_BACK and one.ended is None for one in unsettled):
+    yield from dict.fromkeys(
+        visible(hint) for rollout in unsettled if rollout.error is not None for hint in rollout.error.hints
+    )
+    if any(rollout.result is RolloutResult.ROLLED_BACK and rollout.ended is None for rollout in unsettled):
         yield "What was rolled back is enabled again only with --retry-rolled-back."
-    slugs = dict.fromkeys(visible(one.address.app) for one in unsettled)
+    slugs = dict.fromkeys(visible(rollout.address.app) for rollout in unsettled)
     yield f"To look at it: {visible(look)} {' '.join(slugs)}"
 
 
@@ -323,5 +327,5 @@ def exit_code_of_outcomes(outcomes: Iterable[Outcome]) -> ExitCode:
 
 def exit_code_of_rollouts(rollouts: Iterable[RolloutStatus]) -> ExitCode:
     """Return the exit code of a wait: done, or something is not covered."""
-    failed = any(one.result is not None and one.result.is_failure for one in rollouts)
+    failed = any(rollout.result is not None and rollout.result.is_failure for rollout in rollouts)
     return ExitCode.UNCOVERED if failed else ExitCode.DONE

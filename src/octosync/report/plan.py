@@ -70,7 +70,7 @@ def incomplete_words(plan: Plan) -> str:
 
 def blocking_words(blocked: Sequence[Refusal]) -> str:
     """Name the guards that refuse something, and say what that means."""
-    return f"({', '.join(dict.fromkeys(one.guard for one in blocked))}): apply writes nothing"
+    return f"({', '.join(dict.fromkeys(refusal.guard for refusal in blocked))}): apply writes nothing"
 
 
 def devices_words(actions: Iterable[Action]) -> str:
@@ -205,8 +205,8 @@ def groups_of(plan: Plan, blocked: Sequence[Refusal], sensitivity: Sensitivity, 
     marked = refused_actions(plan.actions, blocked) if blocked else frozenset[ActionKey]()
     actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
     held: dict[str, list[Held]] = {}
-    for one in plan.held:
-        held.setdefault(one.action.address.app, []).append(one)
+    for change in plan.held:
+        held.setdefault(change.action.address.app, []).append(change)
     unchanged: dict[str, list[Address]] = {}
     for address in plan.unchanged if full else ():
         unchanged.setdefault(address.app, []).append(address)

@@ -123,7 +123,7 @@ class _Acceptance:
                 f"the manifests can't be edited so that they say what is live: {why}",
                 hints=("Edit them by hand, and compare with octosync plan.",),
             )
-        made.accepted = [replace(one, origin=origin_in(after.state, one)) for one in made.accepted]
+        made.accepted = [replace(kept, origin=origin_in(after.state, kept)) for kept in made.accepted]
 
     def patch(self, made: Made) -> str:
         """Return the edits as a patch. Raises `OctosyncError` where it would show a sensitive value."""
@@ -141,8 +141,8 @@ def _report(made: Made, inputs: LoadedInputs, *, patch: str | None) -> ExitCode:
     say(
         render_accepted(
             [
-                AcceptedChange(address=one.address, origin=one.origin, fields=one.fields, what=one.what)
-                for one in made.accepted
+                AcceptedChange(address=kept.address, origin=kept.origin, fields=kept.fields, what=kept.what)
+                for kept in made.accepted
             ],
             made.same,
             made.nowhere,

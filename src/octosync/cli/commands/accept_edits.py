@@ -138,7 +138,7 @@ def _part(app: App, sections: set[Section]) -> App:
         app,
         complete_sections=app.complete_sections & sections,
         targets=app.targets if Section.TARGETS in sections else (),
-        slots=tuple(replace(one, deploy=None) for one in app.slots) if Section.SLOTS in sections else (),
+        slots=tuple(replace(slot, deploy=None) for slot in app.slots) if Section.SLOTS in sections else (),
         inference_config=app.inference_config if Section.INFERENCE_CONFIG in sections else None,
         suspension=None,
     )
@@ -240,14 +240,14 @@ def _sort(address: Address, looked: Looked, made: Made, found: list[Action], arc
 def _is_live(address: Address, live: App) -> bool:
     """Say whether an object exists; an app does, whose own fields may be declared nowhere."""
     config = live.inference_config
-    targets, slots = (one.address for one in live.targets), (one.address for one in live.slots)
+    targets, slots = (target.address for target in live.targets), (slot.address for slot in live.slots)
     return address in {live.address, *targets, *slots} or (
         config is not None and config.config is not None and address == config.address
     )
 
 
 def _declared_in(address: Address, app: App) -> bool:
-    objects = (*(one.address for one in app.targets), *(one.address for one in app.slots))
+    objects = (*(target.address for target in app.targets), *(slot.address for slot in app.slots))
     config = app.inference_config
     return address in objects or (config is not None and address == config.address)
 
@@ -287,16 +287,18 @@ def disproof(
 
     They must declare what was declared with the accepted values in it and nothing else, and plan to nothing where accepted.
     """
-    new = next((one for one in after.diagnostics if one.severity is Severity.ERROR), None)
+    new = next((diagnostic for diagnostic in after.diagnostics if diagnostic.severity is Severity.ERROR), None)
     if new is not None:
         return f"they would not be valid: {new.summary}"
     expected = State.from_apps(*(app for app in made.state if _declares(app)))
     if digest(after.state) != digest(expected) or digest(after.others) != digest(before.others):
         return "they would declare something else, too"
-    addresses = {one.address for one in made.accepted}
-    narrow = _narrowed(after.state, (one for one in addresses if one.app in after.state.apps))
+    addresses = {kept.address for kept in made.accepted}
+    narrow = _narrowed(after.state, (address for address in addresses if address.app in after.state.apps))
     plan = _plan(narrow, looked.seen, looked.base, addresses, contract=contract, now=now)
-    left = [one.address for one in plan.actions if one.address in addresses and one.verb is not Verb.ARCHIVE]
+    left = [
+        action.address for action in plan.actions if action.address in addresses and action.verb is not Verb.ARCHIVE
+    ]
     return f"{left[0]} would still differ" if left else ""
 
 

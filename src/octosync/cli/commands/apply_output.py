@@ -160,12 +160,12 @@ class Rows(ProgressBar):
 
     def show(self, rollouts: Sequence[RolloutStatus]) -> None:
         """Show how each stands."""
-        pending = [one for one in rollouts if one.result is None]
+        pending = [rollout for rollout in rollouts if rollout.result is None]
         if self._bar is None:
             self._say(pending)
             return
         self._bar.update(self._task, completed=len(rollouts) - len(pending), total=len(rollouts))
-        shown = {rollout_name(one): one for one in pending[:_MOST_ROWS]}
+        shown = {rollout_name(rollout): rollout for rollout in pending[:_MOST_ROWS]}
         for name in self._rows.keys() - shown.keys():
             self._bar.remove_task(self._rows.pop(name))
         for name, one in shown.items():
@@ -177,8 +177,8 @@ class Rows(ProgressBar):
             )
 
     def _say(self, pending: Sequence[RolloutStatus]) -> None:
-        for one in pending:
-            name, words = rollout_name(one), rollout_words(one)
+        for rollout in pending:
+            name, words = rollout_name(rollout), rollout_words(rollout)
             if self._said.get(name) != words:
                 self._said[name] = words
                 self._line(f"waiting for {name}: {words}")

@@ -82,7 +82,9 @@ def _is_over(awaited: PendingApproval, status: AppStatus) -> bool:
     match awaited.address.kind, awaited.verb:
         case Kind.CAPABILITY, verb:
             deployments = () if isinstance(status.deployments, RemoteError) else status.deployments
-            mine = [one for one in deployments if one.live and one.address == awaited.address]
+            mine = [
+                deployment for deployment in deployments if deployment.live and deployment.address == awaited.address
+            ]
             return bool(mine) and (verb == "enable" or any(one.canary is not None for one in mine))
         case Kind.APP, "create":
             return True  # it is shown

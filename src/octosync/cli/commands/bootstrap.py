@@ -264,7 +264,9 @@ def _checked(asked: FirstApp, session: Session) -> str:
         stdin=_manifest(asked).encode(),
     )
     if manifests.has_errors:
-        problems = [_problem(one) for one in manifests.diagnostics if one.severity is Severity.ERROR]
+        problems = [
+            _problem(diagnostic) for diagnostic in manifests.diagnostics if diagnostic.severity is Severity.ERROR
+        ]
         raise UsageError("bad-argument", "no such app can be made", hints=tuple(problems))
     for one in manifests.diagnostics:
         if one.severity is Severity.WARNING:

@@ -169,7 +169,7 @@ def _is_wanted(slug: str, wanted: Wanted, sections: frozenset[Section]) -> bool:
 
 def _refuse_absent(wanted: Wanted, asked: State, seen: Observation, listed: ReadResult[dict[str, App]] | None) -> None:
     absent = [
-        one for one in wanted.slugs if one in asked.apps and one not in seen.state.apps and one not in seen.errors
+        slug for slug in wanted.slugs if slug in asked.apps and slug not in seen.state.apps and slug not in seen.errors
     ]
     if absent:
         raise _no_such_app(absent, listed.value if listed is not None else {})
@@ -178,7 +178,10 @@ def _refuse_absent(wanted: Wanted, asked: State, seen: Observation, listed: Read
 def _raise_if_alike(seen: Observation, asked: State) -> None:
     """Raise the error that all apps met alike: the control plane is not what it should be, and once is enough to say so."""
     errors = list(seen.errors.values())
-    if len(errors) == len(asked.apps) > 1 and len({(type(one), one.reference, one.hints) for one in errors}) == 1:
+    if (
+        len(errors) == len(asked.apps) > 1
+        and len({(type(error), error.reference, error.hints) for error in errors}) == 1
+    ):
         raise errors[0]
 
 
@@ -199,7 +202,9 @@ def _disproof(exported: ExportedApp, live: App, configuration: Configuration, no
         return None
     alone = replace(configuration, owners=())
     manifests = load([STDIN], configuration=alone, now=now, stdin=exported.text.encode())
-    refused = next((one.summary for one in manifests.diagnostics if one.severity is Severity.ERROR), None)
+    refused = next(
+        (diagnostic.summary for diagnostic in manifests.diagnostics if diagnostic.severity is Severity.ERROR), None
+    )
     if refused is not None:
         return _not_exportable(f"the manifest would be refused: {refused}")
     options = PlanOptions(now=now, contract=configuration.contract)

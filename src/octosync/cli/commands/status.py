@@ -308,5 +308,5 @@ def _no_such_app(found: FoundApps) -> OctosyncError:
 
 def _org_of(statuses: Sequence[AppStatus]) -> str | None:
     """Return the org that the answers name."""
-    named = (one.app.server_fields.get("org_id") for one in statuses if isinstance(one.app, App))
+    named = (status.app.server_fields.get("org_id") for status in statuses if isinstance(status.app, App))
     return next((str(org) for org in named if org), None)

@@ -128,7 +128,7 @@ _READ_TIMEOUT: Final = 15.0
 )
 @option(
     "--log-format",
-    type=click.Choice([one.value for one in LogFormat]),
+    type=click.Choice([log_format.value for log_format in LogFormat]),
     default=LogFormat.TEXT.value,
     show_default=True,
     help="The format of the log on standard error.",

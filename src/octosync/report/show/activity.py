@@ -165,11 +165,11 @@ def _decision_document(decision: RoutingDecision) -> JsonObject:
 
 def _split(decisions: Sequence[RoutingDecision]) -> Iterator[str]:
     """Yield a bar for each route: the share of the decisions that went there, and how long they took on average."""
-    routes = sorted({one.route or "" for one in decisions}, key=_rank)
+    routes = sorted({decision.route or "" for decision in decisions}, key=_rank)
     names = {route: cut(_or_not(route), _ROUTE) for route in routes}
     width = max(map(cells, names.values()), default=0)
     for route in routes:
-        mine = [one for one in decisions if (one.route or "") == route]
+        mine = [decision for decision in decisions if (decision.route or "") == route]
         times = [one.latency_ms for one in mine if one.latency_ms is not None]
         share = len(mine) / len(decisions)
         average = f"   {_milliseconds(sum(times) / len(times)):>8} on average" if times else ""

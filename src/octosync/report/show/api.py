@@ -54,19 +54,19 @@ def operations_document(contract: Contract) -> JsonObject:
         "format_version": FORMAT_VERSION,
         "operations": [
             {
-                "id": one.id,
-                "number": one.number,
-                "method": one.method,
-                "path": one.path,
-                "overridden": path_source(one) == _OURS,
-                "access": one.access.value,
-                "idempotent": one.idempotent,
-                "known": one.provenance.value,
-                "path_known": path_source(one),
-                "used_by": list(EXCHANGES[one.id].by),
-                "summary": one.summary,
+                "id": operation.id,
+                "number": operation.number,
+                "method": operation.method,
+                "path": operation.path,
+                "overridden": path_source(operation) == _OURS,
+                "access": operation.access.value,
+                "idempotent": operation.idempotent,
+                "known": operation.provenance.value,
+                "path_known": path_source(operation),
+                "used_by": list(EXCHANGES[operation.id].by),
+                "summary": operation.summary,
             }
-            for one in contract.operations.values()
+            for operation in contract.operations.values()
         ],
     }
 
@@ -96,7 +96,7 @@ def render_conformance(conformance: Conformance, name: str, *, colour: bool) -> 
             style.yellow(f"The document has all of it below {base}, and octosync's URLs end in {ours}."),
             f"If that is so, name the URL with its path: --url https://HOST{base}",
         ]
-    differ = [one for one in conformance.operations if not one.agrees]
+    differ = [operation for operation in conformance.operations if not operation.agrees]
     lines += ["", *_verdict(conformance, differ, style)]
     lines += _mending_lines(conformance.mending, differ, style)
     return text_of(lines)
@@ -117,16 +117,16 @@ def conformance_document(conformance: Conformance, name: str) -> JsonObject:
         "agrees": conformance.agrees,
         "operations": [
             {
-                "id": one.operation.id,
-                "method": one.operation.method,
-                "path": one.operation.path,
-                "overridden": path_source(one.operation) == _OURS,
-                "agrees": one.agrees,
-                "found": one.found,
-                "found_by": None if one.found is None else "id" if one.by_id else "path",
-                "findings": [_finding_document(finding) for finding in one.findings],
+                "id": operation.operation.id,
+                "method": operation.operation.method,
+                "path": operation.operation.path,
+                "overridden": path_source(operation.operation) == _OURS,
+                "agrees": operation.agrees,
+                "found": operation.found,
+                "found_by": None if operation.found is None else "id" if operation.by_id else "path",
+                "findings": [_finding_document(finding) for finding in operation.findings],
             }
-            for one in conformance.operations
+            for operation in conformance.operations
         ],
         "others": conformance.others,
         "api": None if conformance.mending is None else overrides_document(conformance.mending),
@@ -196,7 +196,7 @@ def _verdict(conformance: Conformance, differ: Sequence[OperationComparison], st
         yield f"{style.red(words)}, {total - len(differ)} agree."
     else:
         yield f"{style.green('All agree')}: {counted(total, 'operation')}."
-    if vague := sum(one.agrees and not one.is_whole for one in conformance.operations):
+    if vague := sum(operation.agrees and not operation.is_whole for operation in conformance.operations):
         yield style.yellow(f"{counted(vague, 'operation')} could not be compared in full: see the notes.")
     if conformance.others:
         yield f"Of the document's other operations, {conformance.others:,}, octosync needs none."
@@ -235,11 +235,11 @@ def render_probe(probe: ProbeResult, contract: Contract, *, url: str, colour: bo
     style = Style(colour)
     app = f" · app {visible(probe.app)}" if probe.app is not None else ""
     lines = [f"octosync api probe · {url.partition('://')[2]}{app}", ""]
-    width = max((len(_sends(one)) for one in probe.operations), default=0)
+    width = max((len(_sends(operation)) for operation in probe.operations), default=0)
     for one in probe.operations:
         lines += _lines(one, width, style)
     lines += ["", _counts(probe, style)]
-    if {one.verdict for one in probe.operations} <= {Verdict.ABSENT, Verdict.NOT_TRIED}:
+    if {operation.verdict for operation in probe.operations} <= {Verdict.ABSENT, Verdict.NOT_TRIED}:
         lines += ["", f"Nothing is where octosync expects it: check that {url} is the API's URL."]
     else:
         lines += _overrides(probe, contract)
@@ -257,14 +257,14 @@ def probe_document(probe: ProbeResult, contract: Contract, *, url: str) -> JsonO
         "good": probe.is_good,
         "operations": [
             {
-                "id": one.operation.id,
-                "method": one.operation.method,
-                "path": one.operation.path,
-                "verdict": one.verdict.value,
-                "notes": list(one.notes),
-                "found_at": one.found_at,
+                "id": operation.operation.id,
+                "method": operation.operation.method,
+                "path": operation.operation.path,
+                "verdict": operation.verdict.value,
+                "notes": list(operation.notes),
+                "found_at": operation.found_at,
             }
-            for one in probe.operations
+            for operation in probe.operations
         ],
         "api": None if overrides is None else overrides_document(overrides),
         "incomplete": sorted(incomplete),
@@ -289,7 +289,7 @@ def _lines(one: ProbedOperation, width: int, style: Style) -> Iterator[str]:
 
 
 def _counts(probe: ProbeResult, style: Style) -> str:
-    counts = Counter(one.verdict for one in probe.operations)
+    counts = Counter(operation.verdict for operation in probe.operations)
     said = ", ".join(f"{counts[verdict]} {_WORDS[verdict]}" for verdict in Verdict if counts[verdict])
     return f"{counted(probe.requests, 'GET')}: {style.green(said) if probe.is_good else style.red(said)}."
 

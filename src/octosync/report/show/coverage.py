@@ -119,7 +119,7 @@ def _groups(extent: ManifestCoverage, style: Style) -> Iterator[str]:
     width = max(cells(title), *map(cells, names.values()))
     yield style.dim(f"  {padded(title, width)}  DECLARED   LIVE  OF THE ORG")
     for name, apps in extent.groups.items():
-        live = sum(one.presence is Presence.LIVE for one in apps)
+        live = sum(app.presence is Presence.LIVE for app in apps)
         gauge = style.gauge(share_of(live, len(extent.live)))
         yield f"  {padded(names[name], width)}  {len(apps):>8,}  {live:>5,}  {gauge}"
 
@@ -153,7 +153,7 @@ def declared_document(extent: ManifestCoverage, *, timestamp: datetime) -> JsonO
 
 
 def _by_presence(apps: Sequence[DeclaredApp]) -> JsonObject:
-    counts = Counter(one.presence for one in apps)
+    counts = Counter(app.presence for app in apps)
     return {f"declared_{presence.value}": counts[presence] for presence in Presence}
 
 
@@ -164,7 +164,7 @@ def _group_documents(extent: ManifestCoverage) -> list[JsonValue]:
             "group": name,
             "declared": len(apps),
             **_by_presence(apps),
-            "share_of_org": share_of(sum(one.presence is Presence.LIVE for one in apps), live),
+            "share_of_org": share_of(sum(app.presence is Presence.LIVE for app in apps), live),
         }
         for name, apps in extent.groups.items()
     ]

@@ -40,14 +40,14 @@ def render_explained_names(names: Iterable[NameExplanation], *, colour: bool) ->
     """Render what a name from a message means, each of its meanings."""
     style = Style(colour)
     lines: list[str] = []
-    for one in names:
-        of = f"{one.category}, {one.severity}" if one.severity else one.category
-        lines.extend(("", f"{style.bold(one.name)} ({of})", *_wrapped(one.meaning, "  ")))
-        if one.ways_out:
-            lines.extend(("", "What to do:", *(f"  - {way}" for way in one.ways_out)))
-        if one.situation:
-            lines.extend(("", f"For example: {one.situation}"))
-        for title, text in (("In octosync.yaml:", one.configuration), ("For example:", one.example)):
+    for name in names:
+        of = f"{name.category}, {name.severity}" if name.severity else name.category
+        lines.extend(("", f"{style.bold(name.name)} ({of})", *_wrapped(name.meaning, "  ")))
+        if name.ways_out:
+            lines.extend(("", "What to do:", *(f"  - {way}" for way in name.ways_out)))
+        if name.situation:
+            lines.extend(("", f"For example: {name.situation}"))
+        for title, text in (("In octosync.yaml:", name.configuration), ("For example:", name.example)):
             lines.extend(("", title, "", *(f"  {line}" for line in text.splitlines())) if text else ())
     return text_of(lines[1:])
 
@@ -88,7 +88,7 @@ def _field(field: FieldExplanation) -> JsonObject:
         "wanted": field.meaning or None,
         "owns": field.owns or None,
         "example": field.example,
-        "fields": [_field(one) for one in field.fields],
+        "fields": [_field(inner) for inner in field.fields],
     }
 
 

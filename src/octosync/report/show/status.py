@@ -173,7 +173,7 @@ def _not_there_yet(statuses: Iterable[AppStatus], facts: StatusFacts) -> Iterato
 
 def _errors(statuses: Iterable[AppStatus], style: Style) -> Iterator[str]:
     """Yield the first error of each kind in full, and how many more there are of it."""
-    every = [(f"{one.slug}, {part}", error) for one in statuses for part, error in one.errors.items()]
+    every = [(f"{status.slug}, {part}", error) for status in statuses for part, error in status.errors.items()]
     kinds = Counter(error.reference for _, error in every)
     for where, error in every:
         if count := kinds.pop(error.reference, 0):
@@ -252,7 +252,7 @@ def _awaiting(one: PendingApproval) -> str:
 
 def _closing(statuses: Sequence[AppStatus], facts: StatusFacts, style: Style) -> str:
     """Say how the apps are in one line, and what it cost to know."""
-    words = Counter(one.health.status for one in statuses if not isinstance(one.health, RemoteError))
+    words = Counter(status.health.status for status in statuses if not isinstance(status.health, RemoteError))
     running = [
         one
         for app in statuses
@@ -260,7 +260,7 @@ def _closing(statuses: Sequence[AppStatus], facts: StatusFacts, style: Style) ->
         for one in app.deployments_of(name)
         if one.canary is not None
     ]
-    unread = sum(bool(one.errors) for one in statuses)
+    unread = sum(bool(status.errors) for status in statuses)
     parts = [f"{count:,} {visible(word)}" for word, count in sorted(words.items())]
     parts += [f"{counted(len(running), 'canary', 'canaries')} running"] if running else []
     parts += [f"{len(facts.awaiting):,} awaiting approval"] if facts.awaiting else []
