@@ -2,9 +2,9 @@
 
 One table of operations serves the client, the embedded control plane and the reference page. Its provenance words:
 *stated* by the only text that describes the apps operations, *public* in Octomil's documentation, SDKs or generated
-types, *assumed* by us, grounded but unconfirmed.
+types, *assumed* by us, for a reason but unconfirmed.
 
-What may not live here: requests (that is `octomil`), routes (`server`), decisions (`plan`).
+Requests (`octomil`), routes (`server`) and decisions (`plan`) don't belong here.
 """
 
 from octosync.contract.normalize import (

@@ -1,36 +1,36 @@
-"""HTTP bodies, decoded piece by piece: what is read is bounded, whatever an encoding expands it to."""
+"""Decoding of HTTP bodies, piece by piece and with a size limit that also holds for the decoded body."""
 
 from __future__ import annotations
 
 import zlib
 from typing import Final
 
-# The only encoding that octosync asks for. A response that uses another one, or several, is refused.
+# The only encoding that octosync accepts. A response that uses another one, or several, is rejected.
 ACCEPT_ENCODING: Final = "gzip"
-_GZIP: Final = frozenset({"gzip", "x-gzip"})  # RFC 9110 wants both read alike
+_GZIP: Final = frozenset({"gzip", "x-gzip"})  # the same encoding according to RFC 9110
 _GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
 
 
 class BodyError(Exception):
-    """A body that is not read to its end."""
+    """A body that can't be read completely."""
 
 
 class BodyTooLarge(BodyError):
-    """The body has more bytes than the limit, as it was sent or decoded."""
+    """The body is larger than the limit, encoded or decoded."""
 
 
 class EncodingRefused(BodyError):
-    """The body has a Content-Encoding that was not asked for."""
+    """The body has a Content-Encoding that was not requested."""
 
 
 class BodyCorrupt(BodyError):
-    """The body is not what its Content-Encoding says."""
+    """The body does not match its Content-Encoding."""
 
 
 class BodyDecoder:
-    """Collects one body. `encoding` is the response's Content-Encoding, `largest` the limit in bytes.
+    """Collects a body. `encoding` is the response's Content-Encoding, `largest` the limit in bytes.
 
-    Never holds more than the limit and one piece. Raises `EncodingRefused`.
+    It never holds more than the limit and one piece. Raises `EncodingRefused`.
     """
 
     def __init__(self, encoding: str | None, largest: int) -> None:
@@ -43,7 +43,7 @@ class BodyDecoder:
         self._body = bytearray()
 
     def feed(self, piece: bytes) -> None:
-        """Take the next piece as it was sent. Raises `BodyTooLarge`, `BodyCorrupt`."""
+        """Add the next piece, encoded as received. Raises `BodyTooLarge`, `BodyCorrupt`."""
         self._received += len(piece)
         if self._received > self._largest:
             raise BodyTooLarge
@@ -52,7 +52,7 @@ class BodyDecoder:
             raise BodyTooLarge
 
     def finish(self) -> bytes:
-        """Return the whole body. Raises `BodyCorrupt` for an encoded body that is cut off."""
+        """Return the complete body. Raises `BodyCorrupt` for an encoded body that is truncated."""
         if self._inflater is not None and self._received and not self._inflater.eof:
             raise BodyCorrupt
         return bytes(self._body)

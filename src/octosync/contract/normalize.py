@@ -1,13 +1,9 @@
-"""The one normaliser that live and desired state both pass through, and the comparison of what came out of it.
+"""Normalization of live and desired state, and the comparison of normalized values.
 
-It makes equal what means the same on the wire: a preset and its expanded policy, a `null` and an absent modelled field,
-bindings in any order. It never invents a value.
-
-Which live binding a declared one is about: bindings have no order, and may be declared in part.
-
-Serving policies: the presets, their expansion, and what contradicts itself.
-
-A policy is one value. It is compared and sent expanded, and may be declared or answered as a preset's name.
+Values with the same meaning on the wire become equal: a preset and its expanded policy, a `null` and an absent modelled
+field, bindings in any order. No value is invented. A serving policy is one value: it is compared and sent expanded, and may
+be declared or returned as a preset's name. Bindings have no order, and may be declared in part: each declared binding is
+paired with a live one.
 """
 
 from __future__ import annotations
@@ -22,17 +18,19 @@ from octosync.model import JsonObject, JsonValue, canonical_json, json_equal
 
 
 def pair_bindings(desired: Sequence[JsonValue], live: Sequence[JsonValue]) -> list[int | None]:
-    """Return for each declared binding the index of its live partner, None where it has none.
+    """Return for each declared binding the index of the paired live one, None if there is none.
 
-    A binding with a `binding_key` is about the live one with that key. The others are about one that has all they declare:
-    an equal one first, and otherwise so that as many as can be find one, whatever the order of either list.
+    A binding with a `binding_key` is paired with the live one that has this key. Any other binding is paired with a live one
+    that has all declared fields: an equal one if possible, and otherwise so that the number of pairs is maximal, whatever
+    the order of both lists.
     """
     partner: dict[int, int] = {}
     holder: dict[int, int] = {}
     keys = [binding_key(binding) for binding in live]
     texts = [canonical_json(binding) for binding in live]
-    _match({i: key for i, one in enumerate(desired) if (key := binding_key(one)) is not None}, keys, partner, holder)
-    rest = [i for i, one in enumerate(desired) if binding_key(one) is None]
+    wanted = {i: key for i, binding in enumerate(desired) if (key := binding_key(binding)) is not None}
+    _match(wanted, keys, partner, holder)
+    rest = [i for i, binding in enumerate(desired) if binding_key(binding) is None]
     _match({i: canonical_json(desired[i]) for i in rest}, texts, partner, holder)
     open_ = [j for j in range(len(live)) if j not in holder]
     rest = [i for i in rest if i not in partner]
@@ -43,13 +41,13 @@ def pair_bindings(desired: Sequence[JsonValue], live: Sequence[JsonValue]) -> li
 
 
 def binding_key(binding: JsonValue) -> str | None:
-    """Return the canonical text of a binding's `binding_key`, None where it has none."""
+    """Return the canonical text of a binding's `binding_key`, None if it has none."""
     key = binding.get("binding_key") if isinstance(binding, Mapping) else None
     return None if key is None else canonical_json(key)
 
 
 def contains(live: JsonValue, declared: JsonValue) -> bool:
-    """Say whether a live binding has every field that is declared, each with its declared value."""
+    """Return whether a live binding has every declared field with its declared value."""
     if isinstance(live, Mapping) and isinstance(declared, Mapping):
         return all(key in live and json_equal(value, live[key]) for key, value in declared.items())
     return json_equal(live, declared)
@@ -58,7 +56,7 @@ def contains(live: JsonValue, declared: JsonValue) -> bool:
 def _match(
     wanted: Mapping[int, str], offered: Sequence[str | None], partner: dict[int, int], holder: dict[int, int]
 ) -> None:
-    """Pair what has the same text, in order."""
+    """Pair bindings with equal texts, in order."""
     places: defaultdict[str | None, deque[int]] = defaultdict(deque)
     for j, text in enumerate(offered):
         if j not in holder:
@@ -70,9 +68,9 @@ def _match(
 
 
 def _candidates(wanted: Mapping[int, JsonValue], offered: Mapping[int, JsonValue]) -> dict[int, list[int]]:
-    """Return for each declared binding the live ones that have all it declares, in order.
+    """Return for each declared binding the live ones that have all its fields, in order.
 
-    By an index of the live ones' fields: comparing each with each took half a minute for 3,000 of both.
+    It uses an index of the live bindings' fields: pairwise comparison took half a minute for 3,000 of both.
     """
     objects = {j: binding for j, binding in offered.items() if isinstance(binding, Mapping)}
     having: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
@@ -91,7 +89,7 @@ def _candidates(wanted: Mapping[int, JsonValue], offered: Mapping[int, JsonValue
 def _find_place(
     start: int, candidates: Mapping[int, Sequence[int]], partner: dict[int, int], holder: dict[int, int]
 ) -> None:
-    """Give `start` a partner, moving others to another of theirs where that makes room (an augmenting path)."""
+    """Pair `start` with a live binding, re-pairing other bindings if that frees one (an augmenting path)."""
     reached_from: dict[int, int] = {}
     queue = deque([start])
     while queue:
@@ -112,7 +110,7 @@ def _find_place(
             return
 
 
-# Public: the SDKs' preset table. Only `auto` has a preference: elsewhere it is neither sent nor compared.
+# Public: the SDKs' preset table. Only `auto` has a preference: with other modes it is neither sent nor compared.
 _TABLE: Final = (
     # preset            routing_mode   preference     cloud  local fallback
     ("local_only", "local_only", None, False, True),
@@ -143,10 +141,10 @@ PRESETS: Final[Mapping[str, JsonObject]] = MappingProxyType(
 
 
 def expand_policy(policy: JsonValue) -> JsonValue:
-    """Return the expanded policy of a preset's name or an object; anything else is returned as it is.
+    """Return the expanded policy of a preset's name or an object; any other value is returned unchanged.
 
-    A preference outside `auto` is dropped: it has no meaning there, and servers may answer one all the same. A `null` is
-    dropped where the contract knows the key.
+    A preference outside `auto` is dropped: it has no meaning, although servers may return one. A `null` is dropped if the
+    contract knows the key.
     """
     if isinstance(policy, str):
         return PRESETS.get(policy, policy)
@@ -161,13 +159,13 @@ def expand_policy(policy: JsonValue) -> JsonValue:
 
 
 def preset_of(policy: JsonValue) -> str | None:
-    """Name the preset that expands to this policy, `local_only` rather than its synonym `private`; None for a custom one."""
+    """Return the preset that expands to this policy, `local_only` rather than its synonym `private`; None for a custom one."""
     expanded = expand_policy(policy)
     return next((name for name, preset in PRESETS.items() if json_equal(preset, expanded)), None)
 
 
 def known_policy(policy: JsonObject) -> JsonObject:
-    """Return what the contract knows of a policy, without keys that only the control plane knows, at both levels."""
+    """Return the fields of a policy that the contract knows, at both levels."""
     known = {key: policy[key] for key in _KNOWN if key in policy}
     if isinstance(fallback := known.get("fallback"), Mapping):
         known["fallback"] = {key: fallback[key] for key in _KNOWN_FALLBACK if key in fallback}
@@ -175,7 +173,7 @@ def known_policy(policy: JsonObject) -> JsonObject:
 
 
 def unknown_policy(policy: JsonObject) -> JsonObject:
-    """Return what `known_part` leaves out, `fallback` only where something of it is left."""
+    """Return the fields that `known_policy` leaves out, `fallback` only if it has such fields."""
     unknown = {key: value for key, value in policy.items() if key not in _KNOWN}
     fallback = policy.get("fallback")
     rest = {k: v for k, v in fallback.items() if k not in _KNOWN_FALLBACK} if isinstance(fallback, Mapping) else {}
@@ -183,9 +181,9 @@ def unknown_policy(policy: JsonObject) -> JsonObject:
 
 
 def contradiction_in(policy: JsonValue) -> str | None:
-    """Say what contradicts itself in an expanded policy, None where nothing does.
+    """Return the contradiction in an expanded policy, None if there is none.
 
-    Exactly two do: `local_only` with cloud fallback and `cloud_only` with local fallback (public).
+    There are exactly two: `local_only` with cloud fallback and `cloud_only` with local fallback (public).
     """
     if not isinstance(policy, Mapping) or not isinstance(fallback := policy.get("fallback"), Mapping):
         return None
@@ -197,14 +195,14 @@ def contradiction_in(policy: JsonValue) -> str | None:
 
 
 def normalise_app_fields(fields: JsonObject) -> JsonObject:
-    """Normalise an app's own fields: a modelled `null` and an absent field are the same."""
+    """Return an app's fields, normalized: without modelled nulls."""
     return _without_modelled_nulls(fields, APP)
 
 
 def normalise_slot_fields(fields: JsonObject) -> JsonObject:
-    """Normalise a slot's fields: the policy expanded, modelled nulls dropped, bindings in canonical order.
+    """Return a slot's fields, normalized: the policy expanded, modelled nulls dropped, bindings in canonical order.
 
-    Inside a binding a `null` is kept: it is opaque.
+    A `null` inside a binding is kept: bindings are opaque.
     """
     normal = dict(_without_modelled_nulls(fields, SLOT))
     if "serving_policy" in normal:
@@ -216,7 +214,7 @@ def normalise_slot_fields(fields: JsonObject) -> JsonObject:
 
 
 def field_equal(name: str, desired: JsonValue, live: JsonValue) -> bool:
-    """Say whether a live slot or app field already is what is declared for it; pass the field's default for an absent one."""
+    """Return whether a live field of a slot or app equals the declared one; for an absent field, pass its default."""
     if name == "serving_policy" and isinstance(desired, Mapping) and isinstance(live, Mapping):
         return json_equal(known_policy(desired), known_policy(live))
     if name == "bindings" and isinstance(desired, list | tuple) and isinstance(live, list | tuple):
@@ -225,7 +223,7 @@ def field_equal(name: str, desired: JsonValue, live: JsonValue) -> bool:
 
 
 def bindings_equal(desired: Sequence[JsonValue], live: Sequence[JsonValue]) -> bool:
-    """Compare two whole lists of bindings without order, each by the fields that are declared of it."""
+    """Return whether two complete lists of bindings are equal in any order, comparing the declared fields of each."""
     return len(desired) == len(live) and all(
         place is not None and contains(live[place], declared)
         for declared, place in zip(desired, pair_bindings(desired, live), strict=True)

@@ -1,12 +1,7 @@
-"""The table of operations: the one place that says what is sent where.
+"""The table of the control plane's operations, and the contract: the table with overrides from octosync.yaml.
 
-Ids in dotted form are the documentation's style (public for `apps.capabilities.enable` and `deployments.list`); every
-path and method is assumed. A user who learns better before a release does overrides one in octosync.yaml
-(`api.operations.<id>: {method, path}`).
-
-The contract in force: the table, with a user's overrides from octosync.yaml.
-
-The overrides that make a contract what it is, as `api` in octosync.yaml says them.
+Dotted ids are the documentation's style (public for `apps.capabilities.enable` and `deployments.list`); every path and
+method is assumed. Users can correct one in octosync.yaml (`api.operations.<id>: {method, path}`) without a new release.
 """
 
 from __future__ import annotations
@@ -28,7 +23,7 @@ _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
 class Provenance(Enum):
-    """Where the knowledge that an operation exists, and what it does, comes from."""
+    """The source of the knowledge that an operation exists, and what it does."""
 
     STATED = "stated"
     PUBLIC = "public"
@@ -46,9 +41,9 @@ class Access(Enum):
 class Operation:
     """One operation of the control plane.
 
-    `path` is a template below the API's base, with `{slug}`, `{capability}` and `{target_id}`. `number` is the
-    operation's place in the apps API's own list, None for the two org-level ones. `idempotent` says that sending it twice
-    does what sending it once does. `summary` is what it is stated to do.
+    `path` is a template relative to the API's base, with `{slug}`, `{capability}` and `{target_id}`. `number` is the
+    operation's position in the apps API's own list, None for the two org-level ones. `idempotent`: sending it twice has the
+    same effect as sending it once. `summary` is its stated effect.
     """
 
     id: str
@@ -62,11 +57,11 @@ class Operation:
     path_provenance: Provenance = Provenance.ASSUMED
 
     def url(self, parameters: Mapping[str, str]) -> str:
-        """Fill the template, each value percent-encoded. Raises `KeyError` for a parameter that is missing."""
+        """Return the path with percent-encoded values. Raises `KeyError` for a missing parameter."""
         return self.path.format_map({key: quote(value, safe="") for key, value in parameters.items()})
 
     def shown_url(self, parameters: Mapping[str, str]) -> str:
-        """Fill the template as a plan shows it: a parameter that is not known yet stays, such as `{target_id}`."""
+        """Return the path as a plan shows it: an unknown parameter is kept, such as `{target_id}`."""
         shown = {name: f"{{{name}}}" for name in _PARAMETER.findall(self.path)}
         return self.path.format_map({**shown, **{key: quote(value, safe="") for key, value in parameters.items()}})
 
@@ -76,7 +71,7 @@ _APP, _SLOT = "/apps/{slug}", "/apps/{slug}/slots/{capability}"
 _CAPABILITY = "/apps/{slug}/capabilities/{capability}"
 _CONFIG = "/apps/{slug}/inference-config"
 
-# number, id, method, path, access, idempotent, what is stated
+# number, id, method, path, access, idempotent, summary
 _ROWS: Final = (
     (1, "apps.activity", "GET", f"{_APP}/activity", _READ, True, "An app's activity feed, newest first."),
     (2, "apps.archive", "POST", f"{_APP}/archive", _WRITE, True, "Soft-delete an app: targets and slots are preserved, lists hide it."),
@@ -139,8 +134,8 @@ class Contract:
     ) -> Contract:
         """Return the contract with `api.operations`, `api.readOnly` and `api.platforms` applied.
 
-        Raises `ConfigError` for an unknown operation or object, a method that does not exist, a path that lacks or adds a
-        parameter, and for anything that would turn a read into a write.
+        Raises `ConfigError` for an unknown operation, object or method, for a path with a missing or additional parameter, and
+        for an override that would turn a read into a write.
         """
         changed = {id_: _override(self._operation(id_), override) for id_, override in (operations or {}).items()}
         shapes = dict(self.shapes)
@@ -183,8 +178,12 @@ def _override(operation: Operation, override: Mapping[str, str]) -> Operation:
 
 
 def _keep_reads_apart(table: Iterable[Operation], known: Iterable[Operation]) -> None:
-    """Refuse a read by POST that would be sent to where a write is, or was before it was moved."""
-    writes = {(one.method, one.path.rstrip("/")): one for one in known if one.access is Access.WRITE}
+    """Raise `ConfigError` if a read would have the method and path of a write, moved or not."""
+    writes = {
+        (operation.method, operation.path.rstrip("/")): operation
+        for operation in known
+        if operation.access is Access.WRITE
+    }
     for operation in table:
         place = (operation.method, operation.path.rstrip("/"))
         if operation.access is Access.READ and place in writes:
@@ -207,45 +206,48 @@ def _parameters(path: str) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """`api` of octosync.yaml; empty where nothing is overridden."""
+    """`api` of octosync.yaml; empty if nothing is overridden."""
 
     operations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     read_only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     platforms: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether there is anything."""
+        """Return whether anything is overridden."""
         return bool(self.operations or self.read_only or self.platforms)
 
     def with_more(
         self, operations: Mapping[str, Mapping[str, str]], read_only: Mapping[str, Iterable[str]]
     ) -> Overrides:
-        """Return these with others over them, in the order of the table."""
+        """Return these overrides updated with the given ones, in the order of the table."""
         moved = {id_: {**self.operations.get(id_, {}), **operations.get(id_, {})} for id_ in OPERATIONS}
         fields = {
             name: tuple(sorted({*self.read_only.get(name, ()), *read_only.get(name, ())})) for name in Contract().shapes
         }
         return Overrides(
-            operations={id_: said for id_, one in moved.items() if (said := _differing(id_, one))},
-            read_only={name: said for name, said in fields.items() if said},
+            operations={id_: changed for id_, place in moved.items() if (changed := _differing(id_, place))},
+            read_only={name: names for name, names in fields.items() if names},
             platforms=self.platforms,
         )
 
 
 def overrides_in(contract: Contract) -> Overrides:
-    """Return what a contract differs by from the plain one."""
+    """Return the overrides that lead from the default contract to this one."""
     plain = Contract()
-    moved = {id_: _differing(id_, {"method": one.method, "path": one.path}) for id_, one in contract.operations.items()}
+    moved = {
+        id_: _differing(id_, {"method": operation.method, "path": operation.path})
+        for id_, operation in contract.operations.items()
+    }
     fields = {
         name: tuple(sorted(shape.read_only - plain.shapes[name].read_only)) for name, shape in contract.shapes.items()
     }
     return Overrides(
-        operations={id_: said for id_, said in moved.items() if said},
-        read_only={name: said for name, said in fields.items() if said},
-        platforms=tuple(one for one in contract.platforms if one not in plain.platforms),
+        operations={id_: changed for id_, changed in moved.items() if changed},
+        read_only={name: names for name, names in fields.items() if names},
+        platforms=tuple(platform for platform in contract.platforms if platform not in plain.platforms),
     )
 
 
-def _differing(id_: str, said: Mapping[str, str]) -> dict[str, str]:
+def _differing(id_: str, place: Mapping[str, str]) -> dict[str, str]:
     plain = {"method": OPERATIONS[id_].method, "path": OPERATIONS[id_].path}
-    return {key: value for key, value in said.items() if value != plain[key]}
+    return {key: value for key, value in place.items() if value != plain[key]}

@@ -1,6 +1,6 @@
-"""What a probe of the read operations came to, and the overrides that follow from it.
+"""The result of a probe of the read operations, and the overrides that follow from it.
 
-A real answer against what octosync needs of it. Fields are named, values never are.
+A real response is compared with what octosync needs of it. Notes name fields, never values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from octosync.model import JsonObject, JsonValue
 
 
 class Verdict(Enum):
-    """What a probe came to."""
+    """The result of probing an operation."""
 
     CONFIRMED = "confirmed"
     DIFFERS = "differs"
@@ -30,13 +30,13 @@ class Verdict(Enum):
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing speaks against the operation."""
+        """Whether the probe found no problem."""
         return self in {Verdict.CONFIRMED, Verdict.NOT_TRIED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbedOperation:
-    """What came of one operation. `notes` say what differs, or why it was not tried; `found_at` is another path."""
+    """The result of one operation. `notes` are the differences, or why it was not tried; `found_at` is another path."""
 
     operation: Operation
     verdict: Verdict
@@ -46,7 +46,7 @@ class ProbedOperation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """A whole probe: the read operations in the table's order, the app that was asked for, and the requests that it took."""
+    """The result of a probe: the app, the read operations in the table's order, and the number of requests."""
 
     app: str | None
     operations: tuple[ProbedOperation, ...]
@@ -55,42 +55,46 @@ class ProbeResult:
     @property
     def is_good(self) -> bool:
         """Whether every operation that was tried is as octosync expects."""
-        return all(one.verdict.is_good for one in self.operations)
+        return all(operation.verdict.is_good for operation in self.operations)
 
 
 def overrides_of(probe: ProbeResult, contract: Contract) -> tuple[Overrides | None, frozenset[str]]:
-    """Return the overrides for what is elsewhere, and the operations of which somebody has to fill in the path.
+    """Return the overrides for operations at other paths, and the ids of those whose path the user has to fill in.
 
-    None where there is nothing to override.
+    The overrides are None if nothing has to be overridden.
     """
-    found = {one.operation.id: {"path": one.found_at} for one in probe.operations if one.found_at is not None}
-    open_ = {one.operation.id: {"path": _open_path(one.operation)} for one in probe.operations if _is_open(one)}
+    found = {
+        probed.operation.id: {"path": probed.found_at} for probed in probe.operations if probed.found_at is not None
+    }
+    open_ = {
+        probed.operation.id: {"path": _open_path(probed.operation)} for probed in probe.operations if _is_open(probed)
+    }
     if not found and not open_:
         return None, frozenset()
     return overrides_in(contract).with_more({**found, **open_}, {}), frozenset(open_)
 
 
-def _is_open(one: ProbedOperation) -> bool:
-    return one.verdict is Verdict.ABSENT and one.found_at is None
+def _is_open(probed: ProbedOperation) -> bool:
+    return probed.verdict is Verdict.ABSENT and probed.found_at is None
 
 
 def _open_path(operation: Operation) -> str:
-    """Return the operation's path with a gap where its name is."""
+    """Return the operation's path with `…` in place of its name."""
     head, *names = operation.path.split("/")
     last = max(index for index, name in enumerate(names) if "{" not in name)
     return "/".join([head, *names[:last], "…", *names[last + 1 :]])
 
 
-_MOST = 5  # differences that are told of one answer, and fields that are named
+_MOST = 5  # differences that are reported per response, and fields that are named
 
 
 def differences_in(exchange: Exchange, body: JsonValue) -> tuple[str, ...]:
-    """Say what of an answer octosync can't read; nothing for one that it can."""
+    """Return the differences that prevent octosync from reading a response."""
     return tuple(islice(dict.fromkeys(_differences(exchange, body)), _MOST))
 
 
 def items_in(exchange: Exchange, body: JsonValue) -> Sequence[JsonValue] | None:
-    """Return the entries of a list, in its envelope or bare; None where there is none."""
+    """Return the entries of a list, in its envelope or bare; None if there is no list."""
     inner = body.get(exchange.plural or "") if isinstance(body, Mapping) else body
     return inner if isinstance(inner, list) else None
 
@@ -111,7 +115,7 @@ def _differences(exchange: Exchange, body: JsonValue) -> Iterator[str]:
         yield from _of_object(exchange, item, f"{exchange.plural}[].")
     objects = [item for item in items if isinstance(item, Mapping)]
     for name in sorted(exchange.also):
-        # Not every item has to have it: some may be of another kind, which octosync leaves alone.
+        # Not every item must have it: some may be of another kind, which octosync ignores.
         if objects and all(item.get(name) is None for item in objects):
             yield _missing(exchange, objects[0], f"{exchange.plural}[].", name)
 
@@ -141,7 +145,7 @@ def _of_object(exchange: Exchange, value: JsonValue, at: str) -> Iterator[str]:
 
 
 def _missing(exchange: Exchange, item: JsonObject, at: str, name: str) -> str:
-    """Say that a field is missing, and which fields that octosync doesn't know may be meant: the nearest first."""
+    """Return the note about a missing field, with unknown fields that may be meant, the closest first."""
     known = exchange.answer.model_fields if exchange.answer is not None else {}
     unknown = [key for key in sorted(item) if key not in known]
     close = get_close_matches(name, unknown, n=_MOST, cutoff=0.5) or unknown[:_MOST]

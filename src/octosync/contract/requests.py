@@ -1,10 +1,7 @@
-"""What octosync sends: the bodies of its requests as models. A field without a default is in every request.
+"""The request body, query and response of each operation, as models: the second half of the operation table.
 
-The bodies themselves are made where they are decided (`plan`); tests hold every one that is sent to its model here.
-
-What octosync sends with each operation, and what it needs of the answer: the second half of the operation table.
-
-Bodies and answers are models, so that what is compared with a document, or with a real answer, is what is sent and read.
+A body's field without a default is in every request. `plan` builds the bodies; tests check each one that is sent against its
+model. The models are also what is compared with an OpenAPI document, or with a real response.
 """
 
 from __future__ import annotations
@@ -35,7 +32,7 @@ from octosync.contract.responses import (
 
 
 class RequestBody(BaseModel):
-    """Base of all bodies: nothing beyond the fields."""
+    """The base of all bodies, without additional fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
 
@@ -63,7 +60,7 @@ class TargetBody(RequestBody):
 
 
 class FallbackBody(RequestBody):
-    """Where a request may go when its route fails (public)."""
+    """Where a request may be routed if its first route fails (public)."""
 
     allow_cloud_fallback: bool
     allow_local_fallback: bool
@@ -78,7 +75,7 @@ class PolicyBody(RequestBody):
 
 
 class SlotBody(RequestBody):
-    """A whole slot (assumed, its policy public): what is live and undeclared is sent as it was answered."""
+    """A complete slot (assumed, its policy public): undeclared live fields are sent as they were returned."""
 
     serving_policy: PolicyBody
     bindings: list[dict[str, Any]]
@@ -88,7 +85,7 @@ class SlotBody(RequestBody):
 
 
 class EnvironmentBody(RequestBody):
-    """Where a capability is previewed, checked, enabled or optimized (assumed)."""
+    """The environment in which a capability is previewed, checked, enabled or optimized (assumed)."""
 
     environment: str
 
@@ -102,17 +99,16 @@ class BootstrapBody(RequestBody):
     identifier: str
 
 
-MAX_PAGE_SIZE: Final = 100  # public: the most that a page can have, and what octosync asks for
+MAX_PAGE_SIZE: Final = 100  # public: the largest page, which octosync requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One operation's request and answer.
+    """The request and response of an operation.
 
-    `body` is None where none is sent; `any_body`: an object that manifests declare, sent as it is. `answer` is the model of
-    the answer, or of each item of the list that is named `plural`; `also` are fields that octosync can't do without though
-    the model can. `options` are parameters that are sent where somebody asks for what they do. `by` are the commands that send
-    it.
+    `body` is None if none is sent; with `any_body`, it is an object that manifests declare, sent unchanged. `answer` is the
+    model of the response, or of each item of the list named `plural`; `also` are fields that are optional in the model, but
+    that octosync needs. `options` are query parameters that are sent on request only. `by` are the commands that send it.
     """
 
     by: tuple[str, ...] = ()
@@ -126,14 +122,14 @@ class Exchange:
 
     @property
     def query(self) -> tuple[str, ...]:
-        """The parameters by which it is paged. Beside those there is `org_id`, wherever an org is configured."""
+        """The parameters of pagination. In addition, `org_id` is sent if an org is configured."""
         return ("limit", "offset") if self.plural is not None else ()
 
 
 _PLAN, _TURN, _STATUS = ("plan", "apply"), ("apply",), ("status",)
 _LOOK = (*_PLAN, *_STATUS)
 _KEEP = ("export", "accept")
-# A deployment without them is none of a capability's, or can't be told from another environment's.
+# Without them, a deployment can't be assigned to a capability and an environment.
 _PLACED = frozenset({"capability", "environment"})
 
 EXCHANGES: Final[Mapping[str, Exchange]] = MappingProxyType(

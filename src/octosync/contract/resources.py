@@ -1,6 +1,6 @@
-"""The shapes of the objects: which fields octosync writes, which only the control plane does, and what absence means.
+"""The objects on the wire: writable fields, read-only fields and defaults, and the names that Octomil uses.
 
-The closed and open sets of names on the wire. All public; the open ones grow on Octomil's side.
+The sets of names are public; the open ones grow on Octomil's side.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from octosync.model import JsonObject, JsonValue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectShape:
-    """One kind of object on the wire. All fields are assumed, but for the serving policy's shape, which is public.
+    """A kind of object on the wire. All fields are assumed, except for the shape of the serving policy, which is public.
 
-    `writable` are the fields that octosync may declare, in the order in which they are shown; `read_only` are never sent,
-    and a dotted one (`serving_policy.revision`, `bindings.id`) is inside a field, or inside each item of a list;
-    `defaults` is what a writable field is when a body, or an answer, leaves it out.
+    `writable` are the fields that manifests may declare, in display order; `read_only` fields are never sent, and a dotted one
+    (`serving_policy.revision`, `bindings.id`) is inside a field, or inside each item of a list; `defaults` are the values of
+    writable fields that a body or response omits.
     """
 
     name: str
@@ -28,7 +28,7 @@ class ObjectShape:
     defaults: Mapping[str, JsonValue] = field(default_factory=dict)
 
     def split(self, raw: JsonObject) -> tuple[JsonObject, JsonObject]:
-        """Part an answer into its fields and its read-only identity; what is read-only inside a field is left out."""
+        """Return a response's fields, without read-only parts, and its read-only fields."""
         fields = {key: value for key, value in raw.items() if key not in self.read_only}
         for path in self.read_only:
             first, *rest = path.split(".")
@@ -71,7 +71,7 @@ SLOT = ObjectShape(
     defaults={"bindings": [], "preferred_engines": [], "public_client_allowed": False, "model_variant_id": None},
 )
 
-# What the envelopes of the lists hold that octosync only reads (assumed).
+# The list fields of responses that octosync only reads (assumed).
 DEPLOYMENTS = "deployments"
 EVENTS = "events"
 DECISIONS = "decisions"
@@ -117,18 +117,18 @@ ENGINES = (
 
 # No status enum is public. Every status but these is a live deployment; `completed` is fully rolled out and serving.
 DEPLOYED_STATUSES_NOT_LIVE = frozenset({"rolled_back"})
-# Assumed. For whoever waits for a deployment; a plan takes both for live.
+# Assumed. Only a rollout wait distinguishes them; for a plan, both are live.
 DEPLOYED_STATUSES_STARTING = frozenset({"started"})
 DEPLOYED_STATUSES_FAILED = frozenset({"failed"})
 
-# Assumed: a slot's coverage when all, some or none of its devices have it.
+# Assumed: a slot's coverage if all, some or none of its devices have it.
 COVERED = "covered"
 PARTIAL = "partial"
 UNCOVERED = "uncovered"
 
 
 class ErrorCode(StrEnum):
-    """Codes in error bodies. Public, but for `approval_required`, `inference_config_not_found` and those of tokens."""
+    """Codes in error bodies. Public, except for `approval_required`, `inference_config_not_found` and those of tokens."""
 
     APP_NOT_FOUND = "app_not_found"
     CAPABILITY_NOT_CONFIGURED = "capability_not_configured"

@@ -1,7 +1,7 @@
-"""Wire models: what answers are read into. Tolerant: unknown fields are kept, missing optional ones are never an error.
+"""The wire models of responses. They are tolerant: unknown fields are kept, missing optional ones are never an error.
 
-All shapes are assumed, but for what a line says otherwise. Two models have a `live` sense that plans depend on; it is here,
-beside the shape, so that client, plan and embedded control plane agree on it.
+All shapes are assumed unless noted otherwise. Plans depend on which deployments count as live; that is defined here, next to
+the shape, so that the client, plans and the embedded control plane agree.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from octosync.contract.resources import DEPLOYED_STATUSES_FAILED, DEPLOYED_STATU
 
 
 class Wire(BaseModel):
-    """Base of all wire models: frozen, unknown fields kept, a `null` for an optional field the same as its absence."""
+    """The base of all wire models: frozen, unknown fields kept, a `null` in an optional field equal to its absence."""
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
@@ -31,8 +31,8 @@ class Wire(BaseModel):
 class WireApp(Wire):
     """An app.
 
-    `id` is a string of at most 36 characters (public), which octosync only keeps. Of `archived_at` it needs to know
-    whether it is set: absent, `null`, `false` and "" are not.
+    `id` is a string of at most 36 characters (public), which octosync only keeps. `archived_at` matters only as set or not:
+    absent, `null`, `false` and "" are not set.
     """
 
     slug: str
@@ -44,7 +44,7 @@ class WireApp(Wire):
 
 
 class WireTarget(Wire):
-    """A registered (platform, identifier). `id` goes into the path that removes it: a string (assumed), or a number."""
+    """A registered (platform, identifier). `id` is a part of the path that removes it: a string (assumed), or a number."""
 
     id: str | int
     platform: str = Field(min_length=1)
@@ -53,7 +53,7 @@ class WireTarget(Wire):
 
 
 class WireBootstrapped(Wire):
-    """What a bootstrap answers (assumed): the only time that the keys can be seen. Of the rest nothing is needed for that."""
+    """The response to a bootstrap (assumed), the only one that contains the keys; the other fields are optional."""
 
     app_key: str = Field(pattern=r"^[\x21-\x7e]+$")
     publishable_key: str | None = Field(default=None, pattern=r"^[\x21-\x7e]*$")
@@ -62,7 +62,7 @@ class WireBootstrapped(Wire):
 
 
 class WireSlot(Wire):
-    """A capability slot. The policy's shape is public, and a preset's name or the expanded object may be answered."""
+    """A capability slot. The policy's shape is public: a preset's name or the expanded object."""
 
     capability: str
     model_variant_id: str | None = None
@@ -89,7 +89,7 @@ class WireAssignment(Wire):
 
 
 class WirePreview(Wire):
-    """What enable would do."""
+    """The effect that enable would have."""
 
     recommended_variant: WireVariant | None = None
     assignments: list[WireAssignment] = Field(default_factory=list)
@@ -98,7 +98,7 @@ class WirePreview(Wire):
 
 
 class WireOptimizationCheck(Wire):
-    """Whether a better variant is available; improvements are relative (0.18 is 18 %), lower latency counts as positive."""
+    """Whether a better variant is available; improvements are relative (0.18 is 18%), lower latency counts as positive."""
 
     available: bool
     current_variant_id: str | None = None
@@ -132,34 +132,34 @@ class WireDeployment(Wire):
 
     @property
     def is_live(self) -> bool:
-        """Every status but `rolled_back`; an unknown one is neither success nor failure, and live."""
+        """Whether it is live: every status but `rolled_back`; an unknown one is neither success nor failure, and live."""
         return self.status not in DEPLOYED_STATUSES_NOT_LIVE
 
     @property
     def has_running_canary(self) -> bool:
-        """A canary is present and the deployment neither completed nor rolled back."""
+        """Whether a canary is present and the deployment is neither completed nor rolled back."""
         return self.canary is not None and self.status not in {"completed", "rolled_back"}
 
     @property
     def is_starting(self) -> bool:
-        """It was just started, so its coverage is still to come."""
+        """Whether it was just started and its coverage is not complete yet."""
         return self.status in DEPLOYED_STATUSES_STARTING
 
     @property
     def has_failed(self) -> bool:
-        """It came to nothing, and nothing more is to be expected of it."""
+        """Whether it has failed for good."""
         return self.status in DEPLOYED_STATUSES_FAILED
 
 
 class WireResource(Wire):
-    """What an event is about."""
+    """The object of an event."""
 
     type: str | None = None
     key: str | None = None
 
 
 class WireActor(Wire):
-    """Who did something."""
+    """The originator of an event."""
 
     type: str | None = None
     id: str | None = None
@@ -197,7 +197,7 @@ class WireHealth(Wire):
 
 
 class WireRoutingStats(Wire):
-    """How many requests went where. Latency is in milliseconds."""
+    """The number of requests by route. Latency is in milliseconds."""
 
     total_requests: int
     local_requests: int | None = None
@@ -206,7 +206,7 @@ class WireRoutingStats(Wire):
 
 
 class WireRoutingDecision(Wire):
-    """Where one request went: `local` or `cloud`."""
+    """The route of a request: `local` or `cloud`."""
 
     id: str
     route: str | None = None

@@ -1,6 +1,6 @@
-"""An OpenAPI document against the contract in force: what of ours it doesn't know, and which override mends it.
+"""The comparison of an OpenAPI document with the contract: its differences, and the overrides that resolve them.
 
-Which operation of an OpenAPI document is which of ours, and where the document has it.
+Operations are matched by id, or by method and path.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from octosync.contract.openapi.document import DocumentOperation, OpenApiDocument
@@ -28,7 +28,7 @@ from octosync.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class OperationMatch:
-    """One of ours: what the document has for it, if anything, and else what it has at its path by other methods."""
+    """The document's operation for one of the contract's, or the operations at its path with other methods."""
 
     described: DocumentOperation | None = None
     by_id: bool = False
@@ -37,27 +37,27 @@ class OperationMatch:
 
 @dataclass(frozen=True, slots=True)
 class OperationMatches:
-    """All of ours by id. `base` is what stands before the paths of the API; `others` are operations that are none of ours."""
+    """The matches by id. `base` is the prefix of the API's paths; `others` is the number of unmatched operations."""
 
     base: str
     by_operation: Mapping[str, OperationMatch]
     others: int
 
     def path_of(self, described: DocumentOperation) -> str:
-        """Return an operation's path below the base; as it is where it doesn't stand there."""
+        """Return an operation's path relative to the base; unchanged if it is not below it."""
         return _below(described.path, self.base)
 
 
 def match_operations(contract: Contract, described: Iterable[DocumentOperation], base: str) -> OperationMatches:
-    """Match by operation id first, else by method and path, whatever the parameters in it are called.
+    """Match operations by id, otherwise by method and path, regardless of the names of parameters.
 
-    `base` is where the API is expected to begin; what most of its operations say themselves goes before that.
+    `base` is the expected prefix of paths; the prefix that most operations of the document have takes precedence.
     """
     every = tuple(described)
     base = _base_of(every, contract.operations.values(), base)
     by_id, by_place, by_path = _by_id(every), _by_place(every, base), defaultdict[str, list[DocumentOperation]](list)
-    for one in every:
-        by_path[anonymous(_below(one.path, base))].append(one)
+    for operation in every:
+        by_path[anonymous(_below(operation.path, base))].append(operation)
     matches: dict[str, OperationMatch] = {}
     for ours in contract.operations.values():
         if (found := by_id.get(_plain(ours.id))) is not None:
@@ -69,29 +69,30 @@ def match_operations(contract: Contract, described: Iterable[DocumentOperation],
     taken = {id(match.described) for match in matches.values()}
     for ours in contract.operations.values():
         if matches[ours.id].described is None:
-            there = tuple(one for one in by_path[anonymous(ours.path)] if id(one) not in taken)
-            matches[ours.id] = OperationMatch(other_methods=there)
-    return OperationMatches(base, matches, sum(id(one) not in taken for one in every))
+            same_path = by_path[anonymous(ours.path)]
+            unmatched = tuple(operation for operation in same_path if id(operation) not in taken)
+            matches[ours.id] = OperationMatch(other_methods=unmatched)
+    return OperationMatches(base, matches, sum(id(operation) not in taken for operation in every))
 
 
 def anonymous(path: str) -> str:
-    """Return a path without the names of its parameters, and without a slash at its end."""
+    """Return a path without the names of its parameters and without a trailing slash."""
     return re.sub(r"{[^{}]*}", "{}", path).rstrip("/")
 
 
 def parameters_in(path: str) -> tuple[str, ...]:
-    """Return the names of a path's parameters, in their order."""
+    """Return the names of a path's parameters, in order."""
     return tuple(re.findall(r"{([^{}]*)}", path))
 
 
 def _base_of(described: Iterable[DocumentOperation], ours: Iterable[Operation], expected: str) -> str:
-    """Find what stands before our paths: the longest part that most of the operations have in common."""
+    """Return the prefix of paths: the longest one that most of the matching operations have in common."""
     bases: Counter[str] = Counter()
-    known = [(one.method, anonymous(one.path)) for one in ours]
-    for one in described:
-        full = anonymous(one.path)
+    known = [(operation.method, anonymous(operation.path)) for operation in ours]
+    for operation in described:
+        full = anonymous(operation.path)
         bases.update(
-            {full.removesuffix(path) for method, path in known if method == one.method and full.endswith(path)}
+            {full.removesuffix(path) for method, path in known if method == operation.method and full.endswith(path)}
         )
         bases[expected] += full.startswith(f"{expected}/")
     return max(bases, key=lambda base: (bases[base], -len(base)), default="") if +bases else ""
@@ -102,16 +103,16 @@ def _below(path: str, base: str) -> str:
 
 
 def _by_id(described: Iterable[DocumentOperation]) -> dict[str, DocumentOperation]:
-    """Index by id, however its words are parted: `apps.list`, `apps_list`, `appsList`. What is there twice is not told."""
+    """Return the operations by id, regardless of separators: `apps.list`, `apps_list`, `appsList`; without ambiguous ids."""
     found: defaultdict[str, list[DocumentOperation]] = defaultdict(list)
-    for one in described:
-        if one.id is not None:
-            found[_plain(one.id)].append(one)
-    return {id_: ones[0] for id_, ones in found.items() if len(ones) == 1}
+    for operation in described:
+        if operation.id is not None:
+            found[_plain(operation.id)].append(operation)
+    return {id_: operations[0] for id_, operations in found.items() if len(operations) == 1}
 
 
 def _by_place(described: Iterable[DocumentOperation], base: str) -> dict[tuple[str, str], DocumentOperation]:
-    return {(one.method, anonymous(_below(one.path, base))): one for one in described}
+    return {(operation.method, anonymous(_below(operation.path, base))): operation for operation in described}
 
 
 def _plain(id_: str) -> str:
@@ -120,9 +121,9 @@ def _plain(id_: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationComparison:
-    """One operation of ours, as it is in force, and what came of comparing it.
+    """The comparison of one operation of the contract.
 
-    `found` is `METHOD path` in the document, below its base; None where it isn't there. `by_id`: by its operation id.
+    `found` is `METHOD path` in the document, relative to its base; None if it is missing. `by_id`: matched by operation id.
     """
 
     operation: Operation
@@ -132,20 +133,20 @@ class OperationComparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing is a mismatch."""
-        return all(one.level is not FindingLevel.MISMATCH for one in self.findings)
+        """Whether there is no mismatch."""
+        return all(finding.level is not FindingLevel.MISMATCH for finding in self.findings)
 
     @property
     def is_whole(self) -> bool:
-        """Whether the document says enough to compare all of it."""
-        return all(one.kind is not FindingKind.CANT_TELL for one in self.findings)
+        """Whether the document is complete enough to compare everything."""
+        return all(finding.kind is not FindingKind.CANT_TELL for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conformance:
-    """A whole comparison. `mending` is what `api` in octosync.yaml has to be, None where it needs no other than it is.
+    """The comparison of all operations. `mending` is the `api` that octosync.yaml needs, None if it needs no change.
 
-    `base` is what stands before the document's paths, `expected_base` before ours.
+    `base` is the prefix of the document's paths, `expected_base` that of the contract's.
     """
 
     document: OpenApiDocument
@@ -158,16 +159,16 @@ class Conformance:
     @property
     def agrees(self) -> bool:
         """Whether no operation has a mismatch."""
-        return all(one.agrees for one in self.operations)
+        return all(operation.agrees for operation in self.operations)
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether the document has the whole API below another path. One without a base doesn't say where it is."""
+        """Whether the document has the whole API at another base; a document without a base is not counted."""
         return self.base not in {"", self.expected_base}
 
 
 def compare_with(document: OpenApiDocument, contract: Contract, base: str) -> Conformance:
-    """Compare the contract in force with a document; `base` is the path before ours, as in `/api/v1`."""
+    """Compare a contract with a document; `base` is the prefix of the contract's paths, such as `/api/v1`."""
     return _Comparison(document, contract, base).result()
 
 
@@ -182,7 +183,7 @@ class _Comparison:
         self._unsent: dict[str, list[str]] = {}
 
     def result(self) -> Conformance:
-        compared = tuple(self._compared(one) for one in self._contract.operations.values())
+        compared = tuple(self._compared(operation) for operation in self._contract.operations.values())
         mending = None
         if self._moves or self._unsent:
             mending = overrides_in(self._contract).with_more(self._moves, self._unsent)
@@ -234,7 +235,7 @@ class _Comparison:
             yield ConformanceFinding(FindingLevel.NOTE, FindingKind.NO_OVERRIDE, f"no override says so: {why_not}")
 
     def _try(self, id_: str, differs: Mapping[str, str]) -> str | None:
-        """Keep an override if it can be one, else say why it can't."""
+        """Record an override if it is valid, otherwise return why it isn't."""
         moves = overrides_in(self._contract).with_more({**self._moves, id_: dict(differs)}, {})
         try:
             Contract().overridden(operations=moves.operations)
@@ -246,40 +247,41 @@ class _Comparison:
     def _exchange(self, ours: Operation, described: DocumentOperation) -> Iterator[ConformanceFinding]:
         exchange = EXCHANGES[ours.id]
         yield from compare_query(exchange, described)
-        for one in compare_request(exchange, described, self._document, self._sent, self._read_only(ours)):
-            name = one.field.partition(".")[0]
-            if one.kind is FindingKind.UNKNOWN_REQUEST_FIELD and ours.id in _DROPPABLE and name in _DROPPABLE[ours.id]:
+        droppable = _DROPPABLE.get(ours.id, frozenset())
+        for finding in compare_request(exchange, described, self._document, self._sent, self._read_only(ours)):
+            name = finding.field.partition(".")[0]
+            if finding.kind is FindingKind.UNKNOWN_REQUEST_FIELD and name in droppable:
                 self._unsent.setdefault("slot", []).append(name)
-                yield ConformanceFinding(one.level, one.kind, one.message, one.field, mends=True)
+                yield replace(finding, mends=True)
             else:
-                yield one
+                yield finding
         yield from compare_response(exchange, described, self._document, self._answered)
 
     def _read_only(self, ours: Operation) -> frozenset[str]:
-        """Return the fields of the body that are not sent, since octosync.yaml says so."""
+        """Return the fields of the body that octosync.yaml marks as read-only, so that they are not sent."""
         shape = self._contract.shapes["slot"]
         return shape.read_only & _DROPPABLE.get(ours.id, frozenset())
 
 
-# What `api.readOnly` keeps out of a body. A slot's bindings are sent in any case, and its policy is what it is about.
+# The fields that `api.readOnly` can remove from a body. A slot's bindings and policy are always sent.
 _DROPPABLE: Final[Mapping[str, frozenset[str]]] = {
     "apps.put_slot": frozenset({"preferred_engines", "public_client_allowed", "model_variant_id"})
 }
 
 
 def _with_our_names(path: str, ours: Operation) -> str:
-    """Return the document's path with our parameters' names, as an override has to have it; as it is where they don't fit."""
+    """Return the document's path with the contract's parameter names, as overrides need it; unchanged if they don't match."""
     names, theirs = parameters_in(OPERATIONS[ours.id].path), parameters_in(path)
     if len(names) != len(theirs) or set(names) == set(theirs):
         return path
-    for own, other in zip(names, theirs, strict=True):
-        path = path.replace(f"{{{other}}}", f"{{{own}}}", 1)
+    for own, their in zip(names, theirs, strict=True):
+        path = path.replace(f"{{{their}}}", f"{{{own}}}", 1)
     return path
 
 
 def _missing(match: OperationMatch) -> ConformanceFinding:
-    there = ", ".join(one.method for one in match.other_methods)
+    methods = ", ".join(operation.method for operation in match.other_methods)
     message = "the document doesn't have it"
-    if there:
-        message += f"; at its path it has {there}"
+    if methods:
+        message += f"; at its path it has {methods}"
     return ConformanceFinding(FindingLevel.MISMATCH, FindingKind.MISSING, message)

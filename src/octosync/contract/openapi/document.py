@@ -1,6 +1,6 @@
-"""An OpenAPI document, read: JSON or YAML, 3.0 or 3.1, its references within itself followed.
+"""The parser of OpenAPI documents: JSON or YAML, 3.0 or 3.1, with references inside the document.
 
-It comes from somewhere else, so nothing in it is trusted: not its size, its depth, its aliases, nor its types.
+A document comes from elsewhere, so nothing in it is trusted: not its size, depth, aliases or types.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from octosync.errors import OctosyncError
 
 MAX_DOCUMENT_BYTES: Final = 32 * 1024 * 1024  # bytes
 
-_DEEPEST: Final = 200  # levels of YAML; no document has them
-_LONGEST_CHAIN: Final = 100  # references that lead to references
+_DEEPEST: Final = 200  # levels of YAML, more than any real document has
+_LONGEST_CHAIN: Final = 100  # references to references
 _METHODS: Final = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 _WHERE: Final = ("FastAPI serves it at /openapi.json; so does `octosync server`.",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentOperation:
-    """One operation of the document: `path` with the path of its server before it, `parameters` resolved."""
+    """An operation of the document: `path` includes the path of its server, `parameters` are resolved."""
 
     id: str | None
     method: str
@@ -36,7 +36,7 @@ class DocumentOperation:
 
 
 class OpenApiDocument:
-    """An OpenAPI document. `version` is the API's own, `openapi` that of the format."""
+    """An OpenAPI document. `version` is that of the API, `openapi` that of the format."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
@@ -57,7 +57,7 @@ class OpenApiDocument:
                     yield self._described(str(template), method, item, raw)
 
     def resolved(self, node: object) -> Mapping[str, Any] | None:
-        """Follow a reference, or references to references, to the object; None where it leads out of the document."""
+        """Return the object that a node is or refers to, over several references; None if one leads out of the document."""
         for _ in range(_LONGEST_CHAIN):
             if not isinstance(node, Mapping):
                 return None
@@ -67,7 +67,7 @@ class OpenApiDocument:
         return None
 
     def resolve_pointer(self, reference: str) -> object:
-        """Return what a reference names; None for one that leads nowhere, or out of the document."""
+        """Return the node that a reference names; None if it doesn't exist or is outside the document."""
         if reference == "#":
             return self._root
         if not reference.startswith("#/"):
@@ -82,7 +82,7 @@ class OpenApiDocument:
         return node
 
     def content(self, node: object) -> tuple[object, bool]:
-        """Return the schema of a body's JSON, None where it has none, and whether it has another media type instead."""
+        """Return the schema of a body's JSON, None if it has none, and whether it has another media type instead."""
         types = mapping_of(mapping_of(self.resolved(node)).get("content"))
         for name, media in types.items():
             if re.match(r"application/(?:[\w.+-]+\+)?json\b|\*/\*|application/\*", str(name), re.IGNORECASE):
@@ -92,9 +92,13 @@ class OpenApiDocument:
     def _described(
         self, template: str, method: str, item: Mapping[str, Any], raw: Mapping[str, Any]
     ) -> DocumentOperation:
-        # An operation's parameter replaces the path's of the same name and place.
-        given = [self.resolved(one) for at in (item, raw) for one in list_of(at.get("parameters"))]
-        parameters = {(str(one.get("in")), str(one.get("name"))): one for one in given if one is not None}
+        # An operation's parameter replaces that of the path with the same name and place.
+        given = [self.resolved(node) for at in (item, raw) for node in list_of(at.get("parameters"))]
+        parameters = {
+            (str(parameter.get("in")), str(parameter.get("name"))): parameter
+            for parameter in given
+            if parameter is not None
+        }
         id_ = raw.get("operationId")
         server = next((_server(at) for at in (raw, item, self._root) if at.get("servers")), "")
         return DocumentOperation(
@@ -107,7 +111,7 @@ class OpenApiDocument:
 
 
 def read_document(data: bytes, name: str) -> OpenApiDocument:
-    """Parse a document. Raises `OctosyncError` for what is none, or none of a form that octosync reads."""
+    """Parse a document. Raises `OctosyncError` if it is not an OpenAPI document, or not of a supported version."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -161,7 +165,7 @@ def _parse(text: str, name: str) -> object:
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as JSON has it: no dates, no merge keys, which can grow without bound."""
+    """YAML with JSON's types only: no dates, and no merge keys, which can grow without bound."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 — PyYAML's own name for it
         first: [(tag, pattern) for tag, pattern in known if tag.rpartition(":")[2] in {"bool", "int", "float", "null"}]
@@ -170,7 +174,7 @@ class _Loader(yaml.CSafeLoader):
 
 
 def _check_depth(text: str, name: str) -> None:
-    """Refuse what is too deep before it is composed: that recurses in C, with nothing to stop it."""
+    """Raise `OctosyncError` for deep nesting before the document is composed, which recurses in C without a limit."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -186,7 +190,7 @@ def _unreadable(name: str, why: str) -> OctosyncError:
 
 
 def _server(at: Mapping[str, Any]) -> str:
-    """Return the path of the first server, without a slash at its end; "" where there is none."""
+    """Return the path of the first server, without a trailing slash; "" if there is none."""
     server = mapping_of(next(iter(list_of(at.get("servers"))), None))
     url = str(server.get("url") or "")
     for variable, meaning in mapping_of(server.get("variables")).items():
@@ -199,17 +203,17 @@ def _server(at: Mapping[str, Any]) -> str:
 
 
 def _entry(node: object, key: str) -> object:
-    """Return an entry; in YAML a status code is a number."""
+    """Return an entry; its key may be a number, such as a status code in YAML."""
     if not isinstance(node, Mapping):
         return None
     return node[key] if key in node else next((value for name, value in node.items() if str(name) == key), None)
 
 
 def mapping_of(node: object) -> Mapping[str, Any]:
-    """Return an object as it is, and anything else as an empty one."""
+    """Return an object unchanged, and an empty one for anything else."""
     return node if isinstance(node, Mapping) else {}
 
 
 def list_of(node: object) -> list[Any]:
-    """Return a list as it is, and anything else as an empty one."""
+    """Return a list unchanged, and an empty one for anything else."""
     return node if isinstance(node, list) else []

@@ -1,9 +1,4 @@
-"""What octosync sends with an operation, against what an OpenAPI document says of the request.
-
-What octosync needs of an operation's answer, against what an OpenAPI document says of it.
-
-What a comparison finds: how much it matters, what it is about, and what it says.
-"""
+"""The comparison of an operation's query, request body and response with an OpenAPI document, and its findings."""
 
 from __future__ import annotations
 
@@ -19,7 +14,7 @@ from octosync.contract.requests import MAX_PAGE_SIZE, Exchange
 
 
 class FindingLevel(Enum):
-    """How much a finding matters: it won't work, it may not, or it can't be told or is just worth knowing."""
+    """The severity of a finding: it won't work, it may not work, or it is unknown or only worth knowing."""
 
     MISMATCH = "mismatch"
     WARNING = "warning"
@@ -27,7 +22,7 @@ class FindingLevel(Enum):
 
 
 class FindingKind(Enum):
-    """What a finding is about. The value is stable: it is in the JSON output."""
+    """The kind of a finding. Its value is stable: it is in the JSON output."""
 
     MISSING = "missing"
     OTHER_PATH = "other-path"
@@ -49,7 +44,7 @@ class FindingKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ConformanceFinding:
-    """Something that a comparison found. `field` is its dotted path, "" for none; `mends`: an override mends it."""
+    """A difference that a comparison found. `field` is its dotted path, "" for none; `mends`: an override resolves it."""
 
     level: FindingLevel
     kind: FindingKind
@@ -59,25 +54,29 @@ class ConformanceFinding:
 
 
 def not_comparable(what: str, why: str) -> ConformanceFinding:
-    """Note that something can't be compared."""
+    """Return the finding that something can't be compared."""
     return ConformanceFinding(FindingLevel.NOTE, FindingKind.CANT_TELL, f"{what} can't be compared: {why}")
 
 
-# Parameters by which lists are paged elsewhere.
+# Parameters for pagination in other APIs.
 _PAGING: Final = re.compile(
     r"(?i)page.*|per_?page|cursor|.*_?token|(starting_|ending_)?(after|before)|skip|take|size|count|start|next|first|last|limit|offset"
 )
-# What every HTTP client sends, or octosync does with every request where it is configured.
+# What every HTTP client sends, or octosync sends with every request if it is configured.
 _OF_EVERY_REQUEST: Final = frozenset({"authorization", "accept", "content-type", "user-agent", "host", "org_id"})
 
 
 def compare_query(exchange: Exchange, described: DocumentOperation) -> Iterator[ConformanceFinding]:
-    """Compare what goes beside the body: parameters that the document needs, and those by which octosync pages."""
-    query = {str(one["name"]): one for one in described.parameters if one.get("in") == "query" and "name" in one}
-    for one in described.parameters:
-        name, place = str(one.get("name")), str(one.get("in"))
+    """Yield findings about parameters: those that the document requires, and those of octosync's pagination."""
+    query = {
+        str(parameter["name"]): parameter
+        for parameter in described.parameters
+        if parameter.get("in") == "query" and "name" in parameter
+    }
+    for parameter in described.parameters:
+        name, place = str(parameter.get("name")), str(parameter.get("in"))
         known = name in exchange.query or name.lower() in _OF_EVERY_REQUEST
-        if one.get("required") is True and place != "path" and not known:
+        if parameter.get("required") is True and place != "path" and not known:
             message = f"it needs the {place} parameter {name}, which octosync doesn't send"
             yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.NEEDED_PARAMETER, message, name)
     for name in exchange.options:
@@ -110,7 +109,7 @@ def compare_request(
     schemas: Schemas,
     unsent: frozenset[str],
 ) -> Iterator[ConformanceFinding]:
-    """Compare the body; `unsent` are fields of it that are never sent."""
+    """Yield findings about the body; `unsent` are its fields that are never sent."""
     given = described.raw.get("requestBody")
     schema, is_other_media = document.content(given)
     sends = exchange.body is not None or exchange.any_body
@@ -159,7 +158,7 @@ def _of_any_body(shape: SchemaShape) -> Iterator[ConformanceFinding]:
 def _sent(
     parts: Mapping[str, ModelField], shape: SchemaShape, schemas: Schemas, at: str
 ) -> Iterator[ConformanceFinding]:
-    """Compare the fields of an object that is sent."""
+    """Yield findings about the fields of an object that is sent."""
     for name, part in parts.items():
         path = f"{at}{name}"
         if name in shape.barred:
@@ -200,7 +199,7 @@ def _sent_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path: st
         yield from _sent(part.inside, shape, schemas, f"{path}.")
 
 
-# What a value of a type of ours is read from: pydantic takes a number from a text.
+# The JSON types that are accepted for a type of the model: pydantic parses numbers in strings.
 _READ_FROM: Final[Mapping[str, frozenset[str]]] = {
     "integer": frozenset({"integer", "number", "string"}),
     "number": frozenset({"integer", "number", "string"}),
@@ -210,7 +209,7 @@ _READ_FROM: Final[Mapping[str, frozenset[str]]] = {
 def compare_response(
     exchange: Exchange, described: DocumentOperation, document: OpenApiDocument, schemas: Schemas
 ) -> Iterator[ConformanceFinding]:
-    """Compare the answer with what octosync reads of it. What it needs not, it may lack."""
+    """Yield findings about the response; fields that octosync doesn't need may be missing."""
     if exchange.answer is None and not exchange.any_answer:
         return
     given = _success(document, described)
@@ -245,15 +244,15 @@ def compare_response(
 
 
 def _success(document: OpenApiDocument, described: DocumentOperation) -> Mapping[str, Any] | None:
-    """Return the first success with content, else the first success; None for none that can be read."""
-    responses = {str(status).upper(): one for status, one in mapping_of(described.raw.get("responses")).items()}
+    """Return the first success with content, otherwise the first success; None if there is none."""
+    responses = {str(status).upper(): node for status, node in mapping_of(described.raw.get("responses")).items()}
     statuses = sorted(status for status in responses if re.fullmatch(r"2(\d\d|XX)", status)) or ["DEFAULT"]
-    resolved = [one for status in statuses if (one := document.resolved(responses.get(status))) is not None]
-    return next((one for one in resolved if one.get("content")), next(iter(resolved), None))
+    resolved = [node for status in statuses if (node := document.resolved(responses.get(status))) is not None]
+    return next((response for response in resolved if response.get("content")), next(iter(resolved), None))
 
 
 def _items(plural: str, shape: SchemaShape, schemas: Schemas) -> tuple[SchemaShape | None, ConformanceFinding | None]:
-    """Find the list in its envelope; a bare one is read, too."""
+    """Return the list in its envelope or a bare one, and the finding if there is none."""
     if plural in shape.fields:
         return schemas.shape(shape.fields[plural]), None
     if shape.types is not None and "array" in shape.types:
@@ -262,14 +261,14 @@ def _items(plural: str, shape: SchemaShape, schemas: Schemas) -> tuple[SchemaSha
         return None, not_comparable("the answer", shape.unclear)
     if shape.takes_anything and not shape.fields:
         return None, not_comparable("the answer", "the document doesn't say what is in it")
-    lists = sorted(name for name, one in shape.fields.items() if "array" in (schemas.shape(one).types or ()))
+    lists = sorted(name for name, schema in shape.fields.items() if "array" in (schemas.shape(schema).types or ()))
     there = f"the list is in {', '.join(lists)}" if lists else "the answer has no list"
     message = f"{there}, and octosync reads {plural}, or a bare list"
     return None, ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_ENVELOPE, message, plural)
 
 
 def _answered_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path: str) -> Iterator[ConformanceFinding]:
-    readable = frozenset().union(*(_READ_FROM.get(one, frozenset({one})) for one in part.types))
+    readable = frozenset().union(*(_READ_FROM.get(type_, frozenset({type_})) for type_ in part.types))
     given = shape.types if shape.types is None else shape.types - {"null"}
     if part.types and given and not given & readable:
         message = f"{path or 'the answer'} is {join_types(given)} there, and octosync reads {join_types(part.types - {'null'})}"
@@ -286,7 +285,7 @@ def _answered_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path
 def _answered(
     parts: Mapping[str, ModelField], shape: SchemaShape, schemas: Schemas, at: str
 ) -> Iterator[ConformanceFinding]:
-    """Compare the fields of an object that is answered."""
+    """Yield findings about the fields of an object that is returned."""
     if shape.unclear is not None or (shape.takes_anything and not shape.fields):
         why = shape.unclear or "the document doesn't say"
         yield not_comparable(f"what is in {at.rstrip('.') or 'the answer'}", why)

@@ -1,9 +1,7 @@
-"""The schemas of an OpenAPI document as what is asked of them: which fields an object has, of which types, and which must be.
+"""The schemas of an OpenAPI document and the fields of octosync's models, in comparable form.
 
-`allOf` adds up, of `anyOf` and `oneOf` every alternative counts, references within the document are followed, one that
-leads out of it makes its part unclear. What a schema says about values (patterns, limits) is not looked at.
-
-The fields of our own models, for comparing them with somebody else's description of the same objects.
+`allOf` combines schemas, `anyOf` and `oneOf` are alternatives, references within the document are followed; one that leads
+out of it makes its part unclear. Constraints of values (patterns, limits) are ignored.
 """
 
 from __future__ import annotations
@@ -19,17 +17,17 @@ from pydantic.fields import FieldInfo
 
 from octosync.contract.openapi.document import OpenApiDocument, list_of
 
-_DEEPEST: Final = 120  # schemas that are made of schemas
+_DEEPEST: Final = 120  # levels of nested schemas
 _OBJECT, _ARRAY, _NULL = "object", "array", "null"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaShape:
-    """What a schema says. `types` None is any.
+    """The content of a schema. `types` None means any.
 
-    `fields` are by name, each with its schema; `everywhere` those that every alternative has; `required` those that must
-    be there; `barred` those that this direction doesn't have. `is_open`: other fields are welcome. `items` is the schema of
-    a list's items. `unclear` says why a part of it can't be told.
+    `fields` are the fields' schemas by name; `everywhere` the fields of every alternative; `required` the required ones;
+    `barred` those that don't exist in this direction. `is_open`: other fields are allowed. `items` is the schema of a list's
+    items. `unclear` is why a part of it is unknown.
     """
 
     types: frozenset[str] | None = None
@@ -44,30 +42,30 @@ class SchemaShape:
 
     @property
     def takes_anything(self) -> bool:
-        """Whether it says nothing about its fields, or that there may be others."""
+        """Whether it doesn't define its fields, or allows others."""
         return self.is_open or (not self.fields and not self.is_closed and self.may_be(_OBJECT))
 
     def may_be(self, type_: str) -> bool:
-        """Say whether a value of this JSON type can be one."""
+        """Return whether a value may be of this JSON type."""
         return self.types is None or type_ in self.types
 
 
 class Schemas:
-    """Reads a document's schemas, for what is sent (`sent` True) or for what is answered; each once."""
+    """Reads a document's schemas, of requests (`sent` True) or of responses; each once."""
 
     def __init__(self, document: OpenApiDocument, *, sent: bool) -> None:
         self._document = document
         self._bar = "readOnly" if sent else "writeOnly"
-        # With each shape its schema, whose id stands for it only as long as it exists.
+        # The schema is kept with its shape, since its id is valid only as long as it exists.
         self._known: dict[int, tuple[object, SchemaShape]] = {}
         self._under_way: set[int] = set()
 
     def shape(self, schema: object) -> SchemaShape:
-        """Return what a schema says; one that is no object says nothing."""
+        """Return the shape of a schema; it is empty for anything but an object."""
         return self._shape(schema) or SchemaShape()
 
     def _shape(self, schema: object) -> SchemaShape | None:
-        """Return what a schema says, None for one that is being read already: a circle adds nothing."""
+        """Return the shape of a schema, None if it is being read already: a cycle adds nothing."""
         if not isinstance(schema, Mapping):
             return SchemaShape()
         if (known := self._known.get(id(schema))) is not None:
@@ -88,27 +86,27 @@ class Schemas:
             target = self._document.resolve_pointer(reference)
             unknown = SchemaShape(unclear=f"{reference} leads out of the document")
             parts.append(self._shape(target) if isinstance(target, Mapping | bool) else unknown)
-        parts += [self._shape(one) for one in list_of(schema.get("allOf"))]
+        parts += [self._shape(part) for part in list_of(schema.get("allOf"))]
         for key in ("anyOf", "oneOf"):
-            alternatives = [self._shape(one) for one in list_of(schema.get(key))]
+            alternatives = [self._shape(alternative) for alternative in list_of(schema.get(key))]
             if alternatives:
-                parts.append(_any([one for one in alternatives if one is not None]))
-        shape = _all([one for one in parts if one is not None])
+                parts.append(_any([alternative for alternative in alternatives if alternative is not None]))
+        shape = _all([part for part in parts if part is not None])
         if schema.get("nullable") is True and shape.types is not None:
             return replace(shape, types=shape.types | {_NULL})
         return shape
 
     def _own(self, schema: Mapping[str, Any]) -> SchemaShape:
         properties = schema.get("properties")
-        given = {str(name): one for name, one in properties.items()} if isinstance(properties, Mapping) else {}
-        barred = frozenset(name for name, one in given.items() if self._is_barred(one))
-        fields = {name: one for name, one in given.items() if name not in barred}
+        given = {str(name): value for name, value in properties.items()} if isinstance(properties, Mapping) else {}
+        barred = frozenset(name for name, value in given.items() if self._is_barred(value))
+        fields = {name: value for name, value in given.items() if name not in barred}
         more = schema.get("additionalProperties")
         return SchemaShape(
             types=_types(schema),
             fields=fields,
             everywhere=frozenset(fields),
-            required=frozenset(one for one in list_of(schema.get("required")) if isinstance(one, str)) - barred,
+            required=frozenset(name for name in list_of(schema.get("required")) if isinstance(name, str)) - barred,
             barred=barred,
             is_open=bool(more) or isinstance(more, Mapping) or bool(schema.get("patternProperties")),
             is_closed=more is False,
@@ -117,7 +115,7 @@ class Schemas:
 
     def _is_barred(self, schema: object) -> bool:
         resolved = self._document.resolved(schema)
-        return any(isinstance(one, Mapping) and one.get(self._bar) is True for one in (schema, resolved))
+        return any(isinstance(node, Mapping) and node.get(self._bar) is True for node in (schema, resolved))
 
 
 def _all(parts: Sequence[SchemaShape]) -> SchemaShape:
@@ -136,7 +134,7 @@ def _all(parts: Sequence[SchemaShape]) -> SchemaShape:
 
 
 def _any(parts: Sequence[SchemaShape]) -> SchemaShape:
-    """Return what some alternative says. Only those that can be an object say something of its fields."""
+    """Return the union of alternatives. Only those that may be an object contribute fields."""
     objects = [part for part in parts if part.may_be(_OBJECT)]
     shape = SchemaShape(
         types=None if any(part.types is None for part in parts) else frozenset().union(*(p.types or () for p in parts)),
@@ -157,12 +155,12 @@ def _any(parts: Sequence[SchemaShape]) -> SchemaShape:
 
 
 def _combined(key: str, parts: Iterable[SchemaShape]) -> dict[str, object]:
-    """Put the schemas of each field together; one that is there once, or the same everywhere, stays as it is."""
+    """Return the combined schema of each field; a schema that occurs once, or is the same everywhere, is unchanged."""
     schemas: dict[str, list[object]] = {}
     for part in parts:
         for name, schema in part.fields.items():
             known = schemas.setdefault(name, [])
-            if all(one is not schema for one in known):
+            if all(known_schema is not schema for known_schema in known):
                 known.append(schema)
     return {name: found[0] if len(found) == 1 else {key: found} for name, found in schemas.items()}
 
@@ -179,7 +177,7 @@ def _unclear(parts: Iterable[SchemaShape]) -> str | None:
 def _types(schema: Mapping[str, Any]) -> frozenset[str] | None:
     """Return the JSON types of a schema's values: `type` as text (3.0, with `nullable`) or as a list (3.1)."""
     given = schema.get("type")
-    named = frozenset(one for one in (given if isinstance(given, list) else [given]) if isinstance(one, str))
+    named = frozenset(name for name in (given if isinstance(given, list) else [given]) if isinstance(name, str))
     if not named:
         values = (
             schema["enum"] if isinstance(schema.get("enum"), list) else [schema["const"]] if "const" in schema else []
@@ -206,20 +204,20 @@ def _type_of(value: object) -> str:
 
 
 def _widened(types: frozenset[str]) -> frozenset[str]:
-    """Add that a number may be a whole one."""
+    """Return the types, with integer if number is one of them."""
     return types | {"integer"} if "number" in types else types
 
 
 def join_types(types: Iterable[str]) -> str:
-    """List JSON types as people read them."""
+    """Return JSON types as text, such as "array or null"."""
     return " or ".join(sorted(types))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelField:
-    """One field: the names that it may have, first its own, and the JSON types of its values, none for any.
+    """A field of a model: its possible names, aliases first, and the JSON types of its values, none for any.
 
-    `needed`: it is always there. `inside` are the fields of the object, or of each object in the list, that it holds.
+    `needed`: it is always present. `inside` are the fields of its object, or of each object in its list.
     """
 
     names: tuple[str, ...]
@@ -241,28 +239,29 @@ _TYPES: Final[Mapping[Any, str]] = {
 
 @cache
 def fields_of_model(model: type[BaseModel]) -> Mapping[str, ModelField]:
-    """Return a model's fields by name. None of ours holds itself."""
+    """Return a model's fields by name. No model is recursive."""
     return {name: _part(name, info) for name, info in model.model_fields.items()}
 
 
 def _part(name: str, info: FieldInfo) -> ModelField:
     choices = tuple(_choices(info.annotation))
-    known = all(one in _TYPES or _is_model(one) for one, _ in choices)
-    inside = next((fields_of_model(model) for one, item in choices for model in (one, item) if _is_model(model)), {})
+    known = all(choice in _TYPES or _is_model(choice) for choice, _ in choices)
+    models = (model for choice in choices for model in choice if _is_model(model))
+    inside = next(map(fields_of_model, models), {})
     return ModelField(
         names=tuple(dict.fromkeys((*_aliases(info), name))),
-        types=frozenset(_TYPES.get(one, "object") for one, _ in choices) if known else frozenset(),
+        types=frozenset(_TYPES.get(choice, "object") for choice, _ in choices) if known else frozenset(),
         needed=info.is_required(),
         inside=inside,
     )
 
 
 def _choices(annotation: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 — an annotation is anything
-    """Yield each alternative of a type, and what it is a list of."""
+    """Yield each alternative of a type, and its item type if it is a list."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in {Union, types.UnionType}:
-        for one in inner:
-            yield from _choices(one)
+        for alternative in inner:
+            yield from _choices(alternative)
     else:
         yield origin or annotation, inner[0] if origin is list else None
 
@@ -273,6 +272,6 @@ def _is_model(annotation: Any) -> bool:  # noqa: ANN401 — see above
 
 def _aliases(info: FieldInfo) -> Iterator[str]:
     alias = info.validation_alias
-    for one in alias.choices if isinstance(alias, AliasChoices) else (alias,):
-        if isinstance(one, str):
-            yield one
+    for choice in alias.choices if isinstance(alias, AliasChoices) else (alias,):
+        if isinstance(choice, str):
+            yield choice
