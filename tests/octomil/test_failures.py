@@ -20,7 +20,8 @@ from tests.support.sockets import Reply, Then, answers, http, scripted
 from octosync.errors import RemoteError, Unavailable, Unreadable
 from octosync.octomil import Connection, Octomil, document_source, fetch_document
 from octosync.octomil import transport as wire
-from octosync.octomil.failures import RetryPolicy, failure_of
+from octosync.octomil.failures import failure_of
+from octosync.octomil.retry import RetryPolicy
 
 READ: dict[str, Any] = {"operation_id": "apps.get", "parameters": {"slug": "a"}}
 WRITES: list[dict[str, Any]] = [

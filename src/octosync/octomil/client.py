@@ -22,7 +22,7 @@ import stamina
 from octosync.contract import Access, Contract, Operation
 from octosync.errors import CredentialRefused, Missing, RemoteError, Unreadable
 from octosync.model import Backoff, JsonValue, Redactor, Secret, Sensitivity
-from octosync.octomil.failures import TIMED_OUT, FailedAttempt, RetryPolicy, failure_of
+from octosync.octomil.failures import TIMED_OUT, FailedAttempt, failure_of
 from octosync.octomil.rate_limit import (
     Budget,
     OnRequest,
@@ -37,7 +37,7 @@ from octosync.octomil.rate_limit import (
     WaitReason,
 )
 from octosync.octomil.response import Translator
-from octosync.octomil.retry import MAX_BACKOFF, MAX_RETRY_AFTER, RetryableFailure
+from octosync.octomil.retry import MAX_BACKOFF, MAX_RETRY_AFTER, RetryableFailure, RetryPolicy
 from octosync.octomil.transport import Connection, RawResponse, exchange, open_http
 
 # The number of keys that are masked: the current one, and previous ones, which responses in flight may still echo.
@@ -434,7 +434,7 @@ Read: TypeAlias = Callable[[], Awaitable[None]]
 
 
 async def run_concurrently(reads: Iterable[Read], workers: int) -> None:
-    """Run all reads, at most `workers` of them at a time. The first that raises stops the others."""
+    """Run all reads, at most `workers` at a time. The first one that raises cancels the others."""
     waiting = list(reads)
     queue = iter(waiting)
 

@@ -10,7 +10,6 @@ import errno
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 
 import aiohttp
 import httpx
@@ -18,15 +17,8 @@ import httpx
 from octosync.contract.encoding import BodyCorrupt, BodyError, BodyTooLarge, EncodingRefused
 from octosync.errors import RemoteError, Unavailable, Unreadable
 from octosync.model import JsonValue
+from octosync.octomil.retry import RetryPolicy
 from octosync.octomil.transport import MAX_RESPONSE_BYTES, Connection
-
-
-class RetryPolicy(Enum):
-    """Whether the same request may be retried."""
-
-    NEVER = "never"
-    READS = "reads"  # it may have been carried out, which is harmless for a read
-    ALWAYS = "always"  # it certainly was not carried out
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from octosync.errors import (
     Unreadable,
 )
 from octosync.model import JsonValue, Redactor
-from octosync.octomil.failures import UNREGISTERED_ROUTE, ErrorBody, FailedAttempt, RetryPolicy, parse_error_body
-from octosync.octomil.retry import retry_after
+from octosync.octomil.failures import UNREGISTERED_ROUTE, ErrorBody, FailedAttempt, parse_error_body
+from octosync.octomil.retry import RetryPolicy, retry_after
 from octosync.octomil.transport import Connection, RawResponse
 
 # Manifests have at most 32 levels; recursion over a value has to stay far below Python's limit.

@@ -1,10 +1,11 @@
-"""The limits of retries, and the `Retry-After` header."""
+"""When a failed request is retried: the policies, the limits of the waits, and the `Retry-After` header."""
 
 from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from enum import Enum
 
 from octosync.errors import RemoteError
 
@@ -14,6 +15,14 @@ MAX_RETRY_AFTER = 120.0
 
 # stamina logs each retry as a warning. octosync reports waits itself; with logging configured, both appear.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
+
+
+class RetryPolicy(Enum):
+    """Whether the same request may be retried."""
+
+    NEVER = "never"
+    READS = "reads"  # it may have been carried out, which is harmless for a read
+    ALWAYS = "always"  # it certainly was not carried out
 
 
 class RetryableFailure(Exception):
