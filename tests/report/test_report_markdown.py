@@ -87,7 +87,7 @@ def outcomes(plan: Plan, **statuses: dict[str, Any]) -> list[Outcome]:
 def applied(plan: Plan, made: list[Outcome], *, max_bytes: int = MAX_BYTES, **more: Any) -> str:
     facts = {
         "run_id": "01JD",
-        "go_on": "octosync apply -f apps/",
+        "resume_command": "octosync apply -f apps/",
         "exit_code": ExitCode.PARTIAL,
         "history": "octosync history 01JD",
     }
@@ -196,7 +196,7 @@ def test_outcomes_read_as_people_expect() -> None:
 def test_a_full_success_asks_for_nothing() -> None:
     """Where everything was applied there is no word of going on; an interrupted run says what it had done."""
     plan = mixed_plan()
-    done = applied(plan, outcomes(plan), go_on=None, exit_code=ExitCode.DONE)
+    done = applied(plan, outcomes(plan), resume_command=None, exit_code=ExitCode.DONE)
     assert "**✓ 12 applied** · exit 0" in done
     assert "To go on" not in done
     stopped = applied(plan, outcomes(plan), exit_code=ExitCode.INTERRUPTED)
@@ -257,7 +257,7 @@ def test_no_sensitive_value_is_in_markdown() -> None:
 def test_hostile_texts_do_nothing(text: str, max_bytes: int) -> None:
     """Whatever anything is called: no tag, attribute, link, mention, reference or open fence comes of it."""
     run = hostile_run(text)
-    ended = {"run_id": f"i{text}", "go_on": text, "exit_code": ExitCode.INTERRUPTED, "history": f"j{text}"}
+    ended = {"run_id": f"i{text}", "resume_command": text, "exit_code": ExitCode.INTERRUPTED, "history": f"j{text}"}
     for report in (
         render_plan_markdown(plan_report(run.plan, error=run.error, **run.shown), max_bytes=max_bytes),
         render_outcomes_markdown(apply_report(run.plan, run.outcomes, **ended, **run.shown), max_bytes=max_bytes),

@@ -55,7 +55,7 @@ PARTIAL = outcomes(
 
 def text_of(made: list[Outcome], **more: Any) -> str:
     colour = more.pop("colour", False)
-    facts = {"run_id": "01JD", "go_on": "octosync apply -f apps/", "exit_code": ExitCode.PARTIAL}
+    facts = {"run_id": "01JD", "resume_command": "octosync apply -f apps/", "exit_code": ExitCode.PARTIAL}
     return render_outcomes(apply_report(PLAN, made, **{**facts, **more}), colour=colour)
 
 

@@ -96,7 +96,7 @@ def everything(text: str, *, colour: bool) -> list[str]:
         requests=1,
         by=f"label:l{text}",
     )
-    ended = {"run_id": f"i{text}", "go_on": text, "exit_code": ExitCode.INTERRUPTED, "history": f"j{text}"}
+    ended = {"run_id": f"i{text}", "resume_command": text, "exit_code": ExitCode.INTERRUPTED, "history": f"j{text}"}
     return [
         render_declared(covered, colour=colour, full=True),
         render_status(hostile_statuses(text, error), StatusFacts(control_plane=plane, requests=1), colour=colour),

@@ -56,8 +56,8 @@ def text_of(*rollouts: RolloutStatus, **more: Any) -> str:
     colour = more.pop("colour", False)
     facts = {
         "timeout": "10m",
-        "go_on": "octosync apply -f apps/ --wait=10m",
-        "look": "octosync status --context production",
+        "resume_command": "octosync apply -f apps/ --wait=10m",
+        "status_command": "octosync status --context production",
         "run_id": "01JD",
         "history": "octosync history 01JD",
         "exit_code": ExitCode.UNCOVERED,

@@ -1,9 +1,8 @@
 """Reports: plans, outcomes, diagnostics and errors as strings for people, and as documents for machines.
 
-Every text ends in a line break, holds no raw control character but its line breaks and its own colours, and reads in full
-without colour.
-
-What may not live here: printing, the clock, the environment, the width of a terminal. The same input gives the same bytes.
+Every text ends in a line break, contains no control characters except its line breaks and colours, and is complete
+without colour. The same input gives the same bytes: nothing here prints, or reads the clock, the environment or the width of
+a terminal.
 """
 
 from octosync.report import events

@@ -1,4 +1,4 @@
-"""What `octosync accept` says: each object with what its manifest says now and where, and what could not be accepted."""
+"""The report of `octosync accept`: each accepted object with its new fields and position, and what could not be accepted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from octosync.report.text import LIMIT, Style, change_words, key_words, text_of,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedChange:
-    """One object whose live value is in a manifest now: where it is declared, and the fields that changed there, or `what`."""
+    """An object whose live value was written into a manifest: its position and changed fields, or `what` was changed."""
 
     address: Address
     origin: Origin
@@ -27,7 +27,7 @@ class AcceptedChange:
 
 
 def render_accepted(
-    kept: Sequence[AcceptedChange],
+    accepted: Sequence[AcceptedChange],
     same: Iterable[Address],
     nowhere: Iterable[Address],
     refused: Sequence[OctosyncError],
@@ -36,31 +36,26 @@ def render_accepted(
     sensitivity: Sensitivity,
     colour: bool = False,
 ) -> str:
-    """Render what accepting came to; of anything refused, only that. `patch`: the edits were printed, and not made."""
+    """Render the accepted changes, or only the errors if anything was refused. `patch`: the edits were printed, not made."""
     style = Style(colour)
     if refused:
         return text_of([*(line for error in refused for line in error_lines(error, style)), f"  {NOTHING_WRITTEN}"])
     lines = [f"{visible(str(address))}: as declared already" for address in same]
     lines += [f"{visible(str(address))}: neither declared nor live" for address in nowhere]
-    for one in kept:
-        lines.append(f"{visible(str(one.address))}   {visible(_place(one))}")
-        lines += [f"  {_field(change, sensitivity)}" for change in shown_changes(one.fields, sensitivity)] or [
-            f"  {one.what}"
-        ]
-    if not kept:
+    for change in accepted:
+        lines.append(f"{visible(str(change.address))}   {visible(f'{change.origin.file}:{change.origin.line}')}")
+        shown = shown_changes(change.fields, sensitivity)
+        lines += [f"  {_field(field, sensitivity)}" for field in shown] or [f"  {change.what}"]
+    if not accepted:
         return text_of([*lines, "Nothing to accept."])
-    files = counted(len({one.origin.file for one in kept}), "file")
+    files = counted(len({change.origin.file for change in accepted}), "file")
     done = "Would accept" if patch else style.green("Accepted")
     rest = (
         "Nothing was written."
         if patch
-        else "The next plan leaves " + ("it" if len(kept) == 1 else "them") + " as live."
+        else "The next plan leaves " + ("it" if len(accepted) == 1 else "them") + " as live."
     )
-    return text_of([*lines, "", f"{done} {counted(len(kept), 'object')} in {files}. {rest}"])
-
-
-def _place(one: AcceptedChange) -> str:
-    return f"{one.origin.file}:{one.origin.line}"
+    return text_of([*lines, "", f"{done} {counted(len(accepted), 'object')} in {files}. {rest}"])
 
 
 def _field(change: FieldChange, sensitivity: Sensitivity) -> str:

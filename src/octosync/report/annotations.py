@@ -1,12 +1,10 @@
-"""Remarks: all that a run says about places in the manifests, for whatever marks them there.
+"""Annotations: the messages of a run about positions in the manifests, as GitHub workflow commands; and step outputs.
 
-What stands in a remark is visible text already, each of its lines on one line.
+The text of an annotation is already visible (see `text.visible`), each line on one line.
 
-What GitHub Actions reads: annotations as workflow commands, and a step's outputs.
-
-Commands and their escapes are GitHub's, public: `::error file=…,line=…::message`, in which `%`, carriage returns and line
-breaks are written as `%25`, `%0D` and `%0A`, in properties also `:` and `,`. A line that begins with a command is read as
-nothing else, so that no text in it can give one.
+The commands and their escapes are GitHub's (public): `::error file=…,line=…::message`, in which `%`, carriage returns and
+line breaks are written as `%25`, `%0D` and `%0A`, in properties also `:` and `,`. GitHub reads a command only at the start of
+a line, so that no text within one can contain another.
 """
 
 from __future__ import annotations
@@ -28,16 +26,16 @@ from octosync.report.text import visible
 
 _RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
 _LINE_NUMBERS: Final = re.compile(r"(?<=[^\s:]):\d+(?::\d+)?")
-GUARD: Final = "guard-"  # what the rule of a refusal begins with
+GUARD: Final = "guard-"  # prefix of the rule of a refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """One thing that is said.
+    """A message of a run.
 
-    `rule` is its stable id. `origin` is None where it has no place. `about` is what it concerns, in words that stay the
-    same when lines move; `width` how many characters from its column are meant. `is_failure`: it is no fault of what is
-    declared, and another run may do without it.
+    `rule` is its stable ID. `origin` is None if it has no position. `about` identifies its subject independently of line
+    numbers; `width` is the number of characters from its column. `is_failure`: it is not a problem of the manifests, and
+    may not occur in another run.
     """
 
     severity: Severity
@@ -51,19 +49,19 @@ class Annotation:
 
     @property
     def sort_key(self) -> tuple[int, bool, Origin, str, tuple[str, ...]]:
-        """Gravest first, then by place, those without one last."""
+        """Most severe first, then by position, those without one last."""
         return (_RANK[self.severity], self.origin is None, self.origin or Origin(""), self.rule, self.lines)
 
 
 def annotations_of(report: RunReport) -> tuple[Annotation, ...]:
-    """Return all that a run says, gravest first."""
+    """Return the annotations of a run, most severe first."""
     changes = _changes(report) if isinstance(report, PlanReport) else ()
     found = [*problems_of(report), *changes]
-    return tuple(sorted(found, key=lambda remark: remark.sort_key))
+    return tuple(sorted(found, key=lambda annotation: annotation.sort_key))
 
 
 def problems_of(report: RunReport) -> Iterator[Annotation]:
-    """Yield what is wrong, or worth knowing: diagnostics, what a guard refuses, and what ended the run or kept it from apps."""
+    """Yield the diagnostics, the refusals of guards, and the errors that ended the run or kept it from planning an app."""
     yield from map(_diagnostic, report.all_diagnostics())
     has_plan = isinstance(report, PlanReport)
     if isinstance(report, PlanReport):
@@ -74,31 +72,31 @@ def problems_of(report: RunReport) -> Iterator[Annotation]:
         yield _error(report.error, "", None)
 
 
-# What the plan says better, app by app or guard by guard.
+# The plan reports these in more detail, by app or by guard.
 _KNOWN: Final = frozenset({"guard-refused", "plan-errored"})
 
 
-def _diagnostic(one: Diagnostic) -> Annotation:
-    advice = [] if one.suggestion is None else [f"did you mean `{one.suggestion}`?"]
+def _diagnostic(diagnostic: Diagnostic) -> Annotation:
+    advice = [] if diagnostic.suggestion is None else [f"did you mean `{diagnostic.suggestion}`?"]
     return Annotation(
-        severity=one.severity,
-        rule=one.rule,
-        title=one.rule,
-        lines=tuple(map(visible, (one.summary, *advice, *one.notes))),
-        origin=one.origin,
-        about=f"{one.path} {_LINE_NUMBERS.sub('', one.summary)}",
-        width=one.width,
+        severity=diagnostic.severity,
+        rule=diagnostic.rule,
+        title=diagnostic.rule,
+        lines=tuple(map(visible, (diagnostic.summary, *advice, *diagnostic.notes))),
+        origin=diagnostic.origin,
+        about=f"{diagnostic.path} {_LINE_NUMBERS.sub('', diagnostic.summary)}",
+        width=diagnostic.width,
     )
 
 
 def _error(error: OctosyncError, slug: str, origin: Origin | None) -> Annotation:
     where = f"{visible(slug)}: " if slug else ""
-    said = f"{where}{with_requests(error.message, request_ids(error))}"
+    message = f"{where}{with_requests(error.message, request_ids(error))}"
     return Annotation(
         severity=Severity.ERROR,
         rule=error.reference,
         title=error.reference,
-        lines=(said, *map(visible, error.hints)),
+        lines=(message, *map(visible, error.hints)),
         origin=origin,
         about=slug,
         is_failure=True,
@@ -106,7 +104,7 @@ def _error(error: OctosyncError, slug: str, origin: Origin | None) -> Annotation
 
 
 def _refusals(report: PlanReport) -> Iterator[Annotation]:
-    """Yield each refused change at its own place."""
+    """Yield each refused change at its position."""
     for refusal in report.blocked:
         for address in refusal.addresses:
             yield Annotation(
@@ -119,17 +117,17 @@ def _refusals(report: PlanReport) -> Iterator[Annotation]:
             )
 
 
-def refusal_lines(one: Refusal, about: RunInfo) -> Iterator[str]:
-    """Yield why a guard refuses, and the ways out."""
-    yield visible(one.message)
-    if one.override is not None:
-        yield visible(f"If this is meant: {about.apply_command} {one.override}")
-    if (way_out := way_out_of(one, about)) is not None:
+def refusal_lines(refusal: Refusal, about: RunInfo) -> Iterator[str]:
+    """Yield the message of a refusal, and the ways out."""
+    yield visible(refusal.message)
+    if refusal.override is not None:
+        yield visible(f"If this is meant: {about.apply_command} {refusal.override}")
+    if (way_out := way_out_of(refusal, about)) is not None:
         yield visible(f"Way out: {way_out}")
 
 
 def origin_of(report: PlanReport, address: Address) -> Origin | None:
-    """Return where an object is declared, or, where it no longer is, its app."""
+    """Return the position of an object in the manifests, or of its app if the object is not declared any more."""
     for action in report.plan.actions:
         if action.address == address and action.origin is not None:
             return action.origin
@@ -138,7 +136,7 @@ def origin_of(report: PlanReport, address: Address) -> Origin | None:
 
 
 def _changes(report: PlanReport) -> Iterator[Annotation]:
-    """Yield each planned change, or what became of it, at its place; without those that a guard's refusal is about."""
+    """Yield each planned change, or its outcome, at its position, except those that a guard refuses."""
     refused = refused_actions(report.plan.actions, report.blocked)
     applied = report if isinstance(report, ApplyReport) else None
     outcomes = {(outcome.address, outcome.verb): outcome for outcome in applied.outcomes} if applied is not None else {}
@@ -153,12 +151,12 @@ def _change(report: PlanReport, action: Action, outcome: Outcome | None) -> Anno
     options = RowOptions(sensitivity=report.sensitivity, full=report.full, last_changes=report.plan.last_changes)
     group = group_of(action.address.app, [action], app, options)
     row = group.rows[0]
-    said = visible(str(action.address))
+    address = visible(str(action.address))
     severity = Severity.WARNING if action.destructive else Severity.NOTICE
-    lines = (f"{said}{f': {row.remark}' if row.remark else ''}", *(line.strip() for line in row.details))
+    lines = (f"{address}{f': {row.remark}' if row.remark else ''}", *(line.strip() for line in row.details))
     title = f"{'destructive: ' if action.destructive else ''}{action.verb.value} {action.address.kind.value.replace('_', ' ')}"
     if outcome is not None:
-        severity, lines = _STATUS_SEVERITIES.get(outcome.status, Severity.WARNING), (said, *_outcome_lines(outcome))
+        severity, lines = _STATUS_SEVERITIES.get(outcome.status, Severity.WARNING), (address, *_outcome_lines(outcome))
         title = f"{title} {STATUS_WORDS[outcome.status]}"
     return Annotation(
         severity=severity,
@@ -180,8 +178,8 @@ _STATUS_SEVERITIES: Final = {
 
 def _outcome_lines(outcome: Outcome) -> Iterator[str]:
     if outcome.message:
-        said = with_requests(outcome.message, outcome.request_ids)
-        yield f"{visible(outcome.reference)}: {said}" if outcome.reference else said
+        message = with_requests(outcome.message, outcome.request_ids)
+        yield f"{visible(outcome.reference)}: {message}" if outcome.reference else message
     yield from map(visible, outcome.hints)
 
 
@@ -199,56 +197,54 @@ def _waited(report: PlanReport, rollouts: Sequence[RolloutStatus]) -> Iterator[A
 
 
 PathResolver = Callable[[Origin], str | None]
-"""Returns a place's file as it is called from the repository's root, with `/`; None where it is not in there."""
+"""Returns the file of a position relative to the root of the repository, with `/`; None if it is outside."""
 
-AT_MOST: Final = 10  # GitHub shows so many of a kind and step
+MAX_PER_SEVERITY: Final = 10  # GitHub shows this many annotations per severity and step
 _LONGEST: Final = 2_000  # characters of a message
 _LINES: Final = 12
 
 
 def render_annotations(report: RunReport, resolve_path: PathResolver) -> str:
-    """Render all that a run says as annotations, gravest first: at most ten of a kind, and how many were left out."""
-    remarks = annotations_of(report)
-    kinds = [[remark for remark in remarks if remark.severity is severity] for severity in Severity]
-    if any(len(kind) > AT_MOST for kind in kinds):
-        # What is left out is said by a notice, which is one of the ten.
+    """Render the annotations of a run, most severe first: at most ten per severity, and the number of those omitted."""
+    annotations = annotations_of(report)
+    kinds = [[found for found in annotations if found.severity is severity] for severity in Severity]
+    if any(len(kind) > MAX_PER_SEVERITY for kind in kinds):
+        # The notice with the number of omitted annotations is one of the ten.
         kinds = [
-            kind[: AT_MOST - (severity is Severity.NOTICE)] for severity, kind in zip(Severity, kinds, strict=True)
+            kind[: MAX_PER_SEVERITY - (severity is Severity.NOTICE)]
+            for severity, kind in zip(Severity, kinds, strict=True)
         ]
-    shown = [one for kind in kinds for one in kind]
-    lines = [_command(one, resolve_path) for one in shown]
-    if left := omitted_words(remarks, shown):
+    shown = [annotation for kind in kinds for annotation in kind]
+    lines = [_command(annotation, resolve_path) for annotation in shown]
+    if left := omitted_words(annotations, shown):
         lines.append(f"::notice title=octosync {_property(report.command)}::{_data(left)}")
     return "".join(f"{line}\n" for line in lines)
 
 
 def render_notice(text: str) -> str:
-    """Render a notice of no place, which the page of a run shows."""
+    """Render a notice without a position; GitHub shows it on the page of the workflow run."""
     return f"::notice title=octosync::{_data(visible(text))}\n"
 
 
-def omitted_words(remarks: Sequence[Annotation], shown: Sequence[Annotation]) -> str:
-    """Say how many of each kind are not shown; "" where all are."""
-    every, mine = (Counter(one.severity for one in some) for some in (remarks, shown))
-    left = [
-        counted(every[severity] - mine[severity], f"more {severity.value}")
-        for severity in Severity
-        if every[severity] > mine[severity]
-    ]
+def omitted_words(annotations: Sequence[Annotation], shown: Sequence[Annotation]) -> str:
+    """Return how many annotations of each severity are not shown; "" if all are."""
+    omitted = Counter(annotation.severity for annotation in annotations)
+    omitted.subtract(annotation.severity for annotation in shown)
+    left = [counted(omitted[severity], f"more {severity.value}") for severity in Severity if omitted[severity]]
     return f"Left out here: {', '.join(left)}." if left else ""
 
 
-def _command(remark: Annotation, resolve_path: PathResolver) -> str:
-    file = None if remark.origin is None else resolve_path(remark.origin)
-    properties = {"title": f"octosync: {visible(remark.title)}"}
-    lines = list(remark.lines)
-    if file is not None and remark.origin is not None:
-        at = {"file": visible(file), "line": str(remark.origin.line or 1), "col": str(remark.origin.column)}
+def _command(annotation: Annotation, resolve_path: PathResolver) -> str:
+    file = None if annotation.origin is None else resolve_path(annotation.origin)
+    properties = {"title": f"octosync: {visible(annotation.title)}"}
+    lines = list(annotation.lines)
+    if file is not None and annotation.origin is not None:
+        at = {"file": visible(file), "line": str(annotation.origin.line or 1), "col": str(annotation.origin.column)}
         properties = {**at, **properties}
-    elif remark.origin is not None:
-        lines.append(f"declared at {visible(str(remark.origin))}")
-    told = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::{remark.severity.value} {told}::{_data(_message(lines))}"
+    elif annotation.origin is not None:
+        lines.append(f"declared at {visible(str(annotation.origin))}")
+    words = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    return f"::{annotation.severity.value} {words}::{_data(_message(lines))}"
 
 
 def _message(lines: Sequence[str]) -> str:
@@ -265,7 +261,7 @@ def _property(text: str) -> str:
 
 
 def output_lines(values: Mapping[str, str]) -> str:
-    """Write a step's outputs: `name=value`, and what has a line break between delimiters that do not occur in it."""
+    """Return the lines of step outputs: `name=value`; a value with line breaks is written between delimiters."""
     return "".join(line for name, value in values.items() for line in _output(name, value))
 
 

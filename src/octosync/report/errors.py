@@ -1,8 +1,7 @@
-"""An error as text: what and where in its first line, why and what to do next in the lines under it.
+"""Errors, diagnostics and the refusals of guards as text.
 
-Diagnostics as text: what is wrong, where, the source line with a caret, and what to write instead.
-
-What the guards refuse as text, and the ways out, exactly as to be typed.
+An error has its message in the first line and hints below. A diagnostic shows the source line with a caret. A refusal is
+followed by the exact flag or commit line that allows it.
 """
 
 from __future__ import annotations
@@ -18,25 +17,25 @@ from octosync.report.text import Style, cells, listed, text_of, visible
 
 
 def render_error(error: OctosyncError, *, written: str = NOTHING_WRITTEN, colour: bool = False) -> str:
-    """Render one error; `written` says what the run had done by then ("": not said)."""
+    """Render one error; `written` describes what the run had written by then ("" if unknown)."""
     lines = list(error_lines(error, Style(colour)))
     return text_of((*lines, f"  {visible(written)}") if written else lines)
 
 
 def error_lines(error: OctosyncError, style: Style, *, about: str = "") -> Iterator[str]:
-    """Yield the lines of one error; `about` names the app that it concerns, where it concerns one."""
+    """Yield the lines of one error; `about` is the app that it concerns, if any."""
     where = f"{visible(about)}: " if about else ""
     yield f"{style.red('error')}: {visible(error.reference)}: {where}{with_requests(error.message, request_ids(error))}"
     yield from (f"  {visible(hint)}" for hint in error.hints)
 
 
 def request_ids(error: OctosyncError) -> tuple[str, ...]:
-    """Return the control plane's id of the request that failed, where there is one."""
+    """Return the request ID of a failed request, if there is one."""
     return (error.request_id,) if isinstance(error, RemoteError) and error.request_id else ()
 
 
 def with_requests(message: str, ids: tuple[str, ...]) -> str:
-    """Return a message with the ids of its requests, those left out that it names itself."""
+    """Return a message with those of the request IDs that it does not contain."""
     missing = [visible(id_) for id_ in ids if id_ not in message]
     noun = "request" if len(missing) == 1 else "requests"
     return f"{visible(message)} ({noun} {', '.join(missing)})" if missing else visible(message)
@@ -44,11 +43,11 @@ def with_requests(message: str, ids: tuple[str, ...]) -> str:
 
 _TAB: Final = " " * 4
 _LONGEST: Final = 120  # columns of a source line
-_LEAD: Final = 40  # of them before the caret, where the line is cut
+_LEAD: Final = 40  # columns before the caret in a line that is cut
 
 
 def render_diagnostics(diagnostics: Iterable[Diagnostic], *, files: int, colour: bool) -> str:
-    """Render diagnostics by place, and close with their count over so many manifests that were read, where any were."""
+    """Render diagnostics by position, and their counts; `files` is the number of files that were read."""
     found = sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key)
     style = Style(colour)
     lines = [line for diagnostic in found for line in (*diagnostic_lines(diagnostic, style), "")]
@@ -57,7 +56,7 @@ def render_diagnostics(diagnostics: Iterable[Diagnostic], *, files: int, colour:
 
 
 def severities(diagnostics: Iterable[Diagnostic]) -> str:
-    """Count by severity, gravest first: `2 errors, 1 warning`."""
+    """Return the counts by severity, most severe first: `2 errors, 1 warning`."""
     found = [diagnostic.severity for diagnostic in diagnostics]
     counts = [counted(found.count(severity), severity.value) for severity in Severity if severity in found]
     return ", ".join(counts) or "No problems"
@@ -91,7 +90,7 @@ def _advice(suggestion: str | None) -> str:
 
 
 def _excerpt(line: str, column: int, width: int) -> tuple[str, str]:
-    """Return a source line as it is shown, cut around the caret where it is long, and the line with the caret below it."""
+    """Return a source line as it is shown, cut around the caret if it is long, and the line with the caret below it."""
     pieces = [_TAB if character == "\t" else visible(character) for character in line.rstrip("\r\n")]
     at = min(column - 1, len(pieces))
     until = min(at + max(width, 1), len(pieces))
@@ -118,7 +117,7 @@ def _window(pieces: list[str], at: int) -> tuple[int, int]:
 
 
 def override_words(override: Override) -> str:
-    """Name an override as it was given: a flag with its value, or the guard and where it was loosened."""
+    """Return an override as it was given: a flag with its value, or the guard and the source of the override."""
     if override.source.startswith("--"):
         return visible(f"{override.source} {override.value}".rstrip())
     value = f"={override.value}" if override.value else ""
@@ -126,21 +125,21 @@ def override_words(override: Override) -> str:
 
 
 def blocked_lines(report: PlanReport, style: Style, *, mark: str = "!") -> Iterator[str]:
-    """Yield each refusal, then one command line that allows all of them: flags that already are in force stay in it.
+    """Yield each refusal, then one command line that allows all of them and keeps the flags already given.
 
-    `mark` is what the refused changes are marked with below.
+    `mark` is the mark of the refused changes in the plan below.
     """
     blocked, overrides, about = report.blocked, report.overrides, report.about
-    for one in blocked:
-        yield f"{style.red('Blocked')}: {visible(one.message)} (guard {one.guard})"
-        if one.override is not None and one.addresses:
-            yield f"  {listed((visible(str(address)) for address in one.addresses), at_most=1)}, marked {mark} below"
-        if (way_out := way_out_of(one, about)) is not None:
+    for refusal in blocked:
+        yield f"{style.red('Blocked')}: {visible(refusal.message)} (guard {refusal.guard})"
+        if refusal.override is not None and refusal.addresses:
+            yield f"  {listed((visible(str(address)) for address in refusal.addresses), at_most=1)}, marked {mark} below"
+        if (way_out := way_out_of(refusal, about)) is not None:
             yield f"  Way out: {visible(way_out)}"
     flags = tuple(dict.fromkeys(refusal.override for refusal in blocked if refusal.override is not None))
     if flags:
-        still = any(refusal.override is None for refusal in blocked)
-        label = "If the rest is meant, after that:" if still else "If this is meant:"
+        remaining = any(refusal.override is None for refusal in blocked)
+        label = "If the rest is meant, after that:" if remaining else "If this is meant:"
         yield f"  {label}   {visible(' '.join((about.apply_command, *_in_force(blocked, overrides), *flags)))}"
     trailers = {refusal.guard: trailer_of(refusal, about) for refusal in blocked}
     if lines := [line for line in trailers.values() if line is not None]:

@@ -1,7 +1,7 @@
-"""A run as a stream of events, Terraform's where the meaning is the same; their time is whoever's that tells them.
+"""The JSON Lines events of a run, named as in Terraform if they mean the same. The writer of the stream adds the time.
 
 `type` is `version`, `diagnostic`, `planned_change`, `change_summary`, `apply_start`, `apply_progress`, `apply_complete` or
-`apply_errored`; `@message` is for people, and everything else is named as in the plan's document.
+`apply_errored`; `@message` is for people, and all other keys are named as in the plan document.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from octosync.report.text import visible
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warn", Severity.NOTICE: "info"}
 
 
-def _event(type_: str, said: str, level: str = "info", **more: JsonValue) -> JsonObject:
-    return {"@level": level, "@message": visible(said), "type": type_, **more}
+def _event(type_: str, text: str, level: str = "info", **more: JsonValue) -> JsonObject:
+    return {"@level": level, "@message": visible(text), "type": type_, **more}
 
 
 def version_event(version: str) -> JsonObject:
-    """Begin a stream."""
+    """Return the first event of a stream."""
     return _event("version", f"octosync {version}", octosync_version=version, format_version=FORMAT_VERSION)
 
 
-def diagnostic_event(one: Diagnostic) -> JsonObject:
-    """Tell a diagnostic."""
-    message = f"{one.rule}: {one.summary}"
-    return _event("diagnostic", message, _LEVELS[one.severity], diagnostic=diagnostic_row(one).as_json())
+def diagnostic_event(diagnostic: Diagnostic) -> JsonObject:
+    """Return the event of a diagnostic."""
+    message, row = f"{diagnostic.rule}: {diagnostic.summary}", diagnostic_row(diagnostic)
+    return _event("diagnostic", message, _LEVELS[diagnostic.severity], diagnostic=row.as_json())
 
 
 def error_event(error: OctosyncError, *, app: str | None = None) -> JsonObject:
-    """Tell what ended the run, or kept it from an app."""
+    """Return the event of an error that ended the run, or kept it from planning `app`."""
     row = error_row(error, app=app)
     return _event("diagnostic", f"{error.reference}: {error.message}", "error", error=row.as_json())
 
 
 def plan_events(report: PlanReport) -> Iterator[JsonObject]:
-    """Tell a plan: its diagnostics and errors, each change, and their summary with what blocks them."""
+    """Yield the events of a plan: its diagnostics and errors, each change and refusal, and the summary."""
     yield from map(diagnostic_event, report.all_diagnostics())
     yield from (error_event(error, app=slug) for slug, error in sorted(report.plan.errors.items()))
     document = report.document()
@@ -66,18 +66,18 @@ def _verb(row: Mapping[str, JsonValue]) -> str:
 
 
 def start_event(action: Action) -> JsonObject:
-    """Tell that an action is being sent."""
+    """Return the event of an action that is being sent."""
     about = {"address": str(action.address), "action": action.verb.value}
     return _event("apply_start", f"{action.verb.value} {action.address}", **about)
 
 
 def outcome_event(outcome: Outcome, *, done: int, total: int) -> JsonObject:
-    """Tell what became of an action: the so many-th of all that has an outcome."""
+    """Return the event of an outcome: the `done`-th of `total`."""
     is_done = outcome.status is Status.DONE
-    said = f": {outcome.message}" if outcome.message else ""
+    details = f": {outcome.message}" if outcome.message else ""
     return _event(
         "apply_complete" if is_done else "apply_errored",
-        f"{outcome.verb} {outcome.address} {STATUS_WORDS[outcome.status]}{said}",
+        f"{outcome.verb} {outcome.address} {STATUS_WORDS[outcome.status]}{details}",
         "info" if is_done else "error" if outcome.status in {Status.FAILED, Status.NOT_KEPT} else "warn",
         **outcome_row(outcome).as_json(),
         done=done,
@@ -86,7 +86,7 @@ def outcome_event(outcome: Outcome, *, done: int, total: int) -> JsonObject:
 
 
 def waiting_event(*, reason: str, requests: int, seconds: float) -> JsonObject:
-    """Tell what a run waits for, and how long."""
+    """Return the event of a run that waits before its next request: why, and for how many seconds."""
     message = f"{requests} waiting ({reason}), next in {seconds:.0f} s"
     return _event(
         "apply_progress", message, waiting={"reason": reason, "requests": requests, "seconds": round(seconds)}
@@ -94,16 +94,16 @@ def waiting_event(*, reason: str, requests: int, seconds: float) -> JsonObject:
 
 
 def rollout_event(rollout: RolloutStatus) -> JsonObject:
-    """Tell how far something is that is waited for after the writes."""
+    """Return the progress event of a rollout that the run waits for after its writes."""
     message = f"waiting for {rollout_name(rollout)}: {rollout_words(rollout)}"
     return _event("apply_progress", message, standing=rollout_rows([rollout])[0])
 
 
 def applied_event(report: ApplyReport) -> JsonObject:
-    """End the stream of an apply that wrote."""
+    """Return the last event of an apply that wrote."""
     statuses = [outcome.status for outcome in report.outcomes]
     counts = {status.value: statuses.count(status) for status in Status}
-    words = ", ".join(f"{statuses.count(one)} {STATUS_WORDS[one]}" for one in Status if one in statuses)
+    words = ", ".join(f"{statuses.count(status)} {STATUS_WORDS[status]}" for status in Status if status in statuses)
     return _event(
         "change_summary",
         f"Apply: {words}.",

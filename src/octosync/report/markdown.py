@@ -136,7 +136,7 @@ def render_outcomes_markdown(report: ApplyReport, *, max_bytes: int = MAX_BYTES)
         *_overrides(report),
         *_needs_attention(plan, outcomes, report.exit_code),
         *([Part(_LOST, (fence("text", waited.splitlines()), ""))] if waited else []),
-        *_going_on(report.go_on if report.write_code is not ExitCode.DONE else None),
+        *_going_on(report.resume_command if report.write_code is not ExitCode.DONE else None),
         *_apps(report),
         _end(report, *([] if report.run_id is None else [run_words(report.run_id, report.history)])),
     ]

@@ -55,8 +55,8 @@ def render_outcomes(report: ApplyReport, *, colour: bool, closes: bool = True) -
         *(line for notable in attention(report.plan, report.outcomes, style) for line in notable),
     ]
     if closes:
-        goes_on = report.go_on if code is not ExitCode.DONE else None
-        lines += closing_lines(report.run_id, command=goes_on, history=report.history, exit_code=code)
+        resume = report.resume_command if code is not ExitCode.DONE else None
+        lines += closing_lines(report.run_id, command=resume, history=report.history, exit_code=code)
     return text_of(lines)
 
 
@@ -171,14 +171,16 @@ def render_rollouts(report: ApplyReport, *, colour: bool, closes: bool = True) -
     lines = [_line(rollout, report.timeout, width, style) for rollout in rollouts]
     if not rollouts:
         lines.append("Nothing to wait for: no deployment was touched, and none is under way.")
-    lines += _what_to_do(rollouts, report.look)
+    lines += _what_to_do(rollouts, report.status_command)
     if report.exit_code in INTERRUPTED and run_id is not None:
         lines.append("Stopped waiting: the writes were done before.")
     if not is_partial and any(map(_moves, rollouts)):
-        lines.append(f"To follow it again: {visible(report.go_on)} (plans again: what is applied is not sent twice)")
+        lines.append(
+            f"To follow it again: {visible(report.resume_command)} (plans again: what is applied is not sent twice)"
+        )
     if run_id is not None:
-        goes_on = report.go_on if is_partial else None
-        lines += closing_lines(run_id, command=goes_on, history=report.history, exit_code=report.exit_code)
+        resume = report.resume_command if is_partial else None
+        lines += closing_lines(run_id, command=resume, history=report.history, exit_code=report.exit_code)
     return text_of(lines)
 
 

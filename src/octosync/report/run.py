@@ -1,11 +1,4 @@
-"""The report of a run as text, JSON and Markdown, and the values that a workflow's later steps use.
-
-Reports for machines: the text of a JSON document, and what an apply did.
-
-A run in which no app changed: one line.
-
-What `octosync validate` says: the diagnostics, and whether the manifests are good.
-"""
+"""The report of a run as text, JSON and Markdown, and as output values for the later steps of a workflow."""
 
 from __future__ import annotations
 
@@ -31,7 +24,7 @@ from octosync.report.text import Style, text_of, visible
 
 
 class OutcomeDocument(Document):
-    """What became of one action."""
+    """The outcome of one action."""
 
     address: AddressText
     action: str
@@ -43,17 +36,17 @@ class OutcomeDocument(Document):
 
 
 def json_text(document: JsonObject) -> str:
-    """Return a document as text: its keys in their own order, and ASCII, so that no terminal or locale changes it."""
+    """Return a document as indented text. Keys keep their order; the text is ASCII, so that no terminal or locale changes it."""
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def json_line(document: JsonObject) -> str:
-    """Return a document as one line of text, for streams of them; likewise ASCII."""
+    """Return a document as one line of ASCII text, for JSON Lines."""
     return json.dumps(document, allow_nan=False) + "\n"
 
 
 def outcome_row(outcome: Outcome) -> OutcomeDocument:
-    """Return what became of one action."""
+    """Return the row of an outcome."""
     return OutcomeDocument(
         address=str(outcome.address),
         action=outcome.verb,
@@ -66,10 +59,10 @@ def outcome_row(outcome: Outcome) -> OutcomeDocument:
 
 
 def apply_document(report: PlanReport, *, full: bool) -> JsonObject:
-    """Return what an apply did: the document of the plan that it executed, and one outcome per action, in order.
+    """Return the document of an apply: its plan, and one outcome per action, in order.
 
-    `run` is None, and there are no outcomes, if the plan was not applied. `waited` is None if it did not wait. `error` is
-    what refused the plan or ended the run.
+    `run` is None and `outcomes` is empty if the plan was not applied. `waited` is None if the run did not wait. `error`
+    refused the plan or ended the run.
     """
     outcomes: Sequence[Outcome] = ()
     run_id, waited = None, None
@@ -88,14 +81,14 @@ def apply_document(report: PlanReport, *, full: bool) -> JsonObject:
 
 
 def with_error(plan_document: JsonObject, error: OctosyncError) -> JsonObject:
-    """Return a plan's document with an error that is no app's own: the plan is shown, and the run failed."""
+    """Return a plan document with an additional error that ended the run and does not belong to an app."""
     errors = plan_document["errors"]
     known = errors if isinstance(errors, list) else []
     return {**plan_document, "errored": True, "errors": [*known, error_row(error).as_json()]}
 
 
 def render_validation(report: RunReport, *, colour: bool) -> str:
-    """Render the diagnostics by place, and last whether the manifests are valid."""
+    """Render the diagnostics by position, and whether the manifests are valid."""
     style, found = Style(colour), report.all_diagnostics()
     lines = [line for diagnostic in found for line in (*diagnostic_lines(diagnostic, style), "")]
     verdict = style.green("Valid") if is_valid(found, strict=report.strict) else style.red("Not valid")
@@ -106,7 +99,7 @@ def render_validation(report: RunReport, *, colour: bool) -> str:
 
 
 def validate_document(report: RunReport) -> JsonObject:
-    """Return the same as JSON; the diagnostics have the plan document's shape."""
+    """Return the result of `octosync validate`; the diagnostics have the shape of those in the plan document."""
     found = report.all_diagnostics()
     error = strict_error(found) if report.strict else None
     return {
@@ -120,8 +113,8 @@ def validate_document(report: RunReport) -> JsonObject:
 
 
 def report_text(report: RunReport) -> str:
-    """Return all that a person is shown of a run, without colour."""
-    if report.checked:
+    """Return the whole text report of a run, without colour."""
+    if report.is_validation:
         return render_validation(report, colour=False)
     texts = []
     if isinstance(report, PlanReport):
@@ -143,8 +136,8 @@ def _error_text(report: RunReport, error: OctosyncError) -> str:
 
 
 def report_document(report: RunReport, *, full: bool) -> JsonObject:
-    """Return a run as JSON: a plan's document, an apply's around it, or, where there is neither, why."""
-    if report.checked:
+    """Return the JSON document of a run: of a plan, an apply, a validation or a failure."""
+    if report.is_validation:
         return validate_document(report)
     if not isinstance(report, PlanReport):
         return failure_document(report)
@@ -155,7 +148,7 @@ def report_document(report: RunReport, *, full: bool) -> JsonObject:
 
 
 def failure_document(report: RunReport) -> JsonObject:
-    """Return a run without a plan; what is in it has the plan document's names and shapes."""
+    """Return the document of a run without a plan; its keys have the names and shapes of the plan document."""
     error = report.error or (strict_error(report.diagnostics) if report.strict else None)
     return {
         "format_version": FORMAT_VERSION,
@@ -168,7 +161,7 @@ def failure_document(report: RunReport) -> JsonObject:
 
 
 def report_markdown(report: RunReport, *, max_bytes: int) -> str:
-    """Return a run as Markdown, in at most so many bytes of UTF-8."""
+    """Return a run as Markdown, in at most `max_bytes` of UTF-8."""
     if not isinstance(report, PlanReport) or not report.written:
         return render_failure_markdown(report, verdict=_verdict(report), max_bytes=max_bytes)
     if isinstance(report, ApplyReport) and (report.run_id is not None or report.waited is not None):
@@ -177,7 +170,7 @@ def report_markdown(report: RunReport, *, max_bytes: int) -> str:
 
 
 def _verdict(report: RunReport) -> str:
-    if report.checked:
+    if report.is_validation:
         return "Valid." if report.exit_code is ExitCode.DONE else "Not valid."
     if report.error is None and is_valid(report.diagnostics):
         return f"{report.written[:-1]}: --strict makes warnings errors."
@@ -185,7 +178,7 @@ def _verdict(report: RunReport) -> str:
 
 
 def report_values(report: RunReport) -> Mapping[str, str]:
-    """Return the outputs for a workflow's later steps: the exit code, and counts as far as they are known."""
+    """Return the outputs for the later steps of a workflow: the exit code, and the known counts."""
     return {name: str(value) for name, value in _values(report)}
 
 
@@ -212,7 +205,7 @@ def _values(report: RunReport) -> Iterator[tuple[str, object]]:
 
 
 def idle_line(about: RunInfo) -> str:
-    """Say that no app's manifests differ from the base's, and that nothing was asked."""
+    """Return the line of a run in which no app differs from the base, and no request was sent."""
     git = about.manifests.git
     at = f" ({git.base[:12]})" if git is not None and git.base is not None else ""
     base = f" {about.invocation.base}{at}" if about.invocation.base is not None else ""

@@ -1,6 +1,6 @@
-"""The report of a run: the one value that every text and document of it is made from, filled as far as the run came.
+"""The report of a run: the value from which every text and document about the run is made.
 
-A run that ends before its plan has a `RunReport`, one with a plan a `PlanReport`, an apply that came to writing an
+A run that ends before its plan has a `RunReport`, one with a plan a `PlanReport`, an apply that started to write an
 `ApplyReport`.
 """
 
@@ -24,9 +24,9 @@ NOTHING_WRITTEN: Final = "Nothing was written."
 class RunReport:
     """A run without a plan.
 
-    `diagnostics` are those of the manifests, of which so many `files` and `apps` were read; `strict` makes warnings errors.
-    `error` is what ended the run, None if only diagnostics did. `written` is what that means for the control plane, "" if
-    that can't be known.
+    `diagnostics` are those of the manifests; `files` and `apps` count what was read. `strict` makes warnings errors. `error`
+    ended the run; it is None if only diagnostics did. `written` describes the effect on the control plane; it is "" if the
+    effect is unknown.
     """
 
     command: str
@@ -40,20 +40,20 @@ class RunReport:
     written: str = NOTHING_WRITTEN
 
     @property
-    def checked(self) -> bool:
-        """Whether the run was to check the manifests and nothing else, and did."""
+    def is_validation(self) -> bool:
+        """Whether the run was a completed `octosync validate`."""
         return self.command == VALIDATE and self.error is None
 
     def all_diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Return the diagnostics of the manifests and of planning, by place."""
+        """Return the diagnostics of the manifests and of planning, by position."""
         return tuple(sorted(self.diagnostics, key=lambda diagnostic: diagnostic.sort_key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanReport(RunReport):
-    """A run with a plan, and all that its reports need beside it.
+    """A run with a plan, and the context that its reports need.
 
-    `full` shows what is as declared, too, and every value in its whole length.
+    `full` includes unchanged objects, and shows values unclipped.
     """
 
     command: str = "plan"
@@ -79,42 +79,42 @@ class PlanReport(RunReport):
         )
 
     def all_diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Return the manifests' diagnostics and the plan's own, by place."""
+        """Return the diagnostics of the manifests and of the plan, by position."""
         return all_diagnostics(self.plan, self.diagnostics)
 
     def applied(self, **facts: Any) -> ApplyReport:  # noqa: ANN401 — fields of the report
-        """Return the report of the apply of this plan, with the fields that it adds."""
+        """Return the report of an apply of this plan, with the additional fields."""
         return ApplyReport(**{field.name: getattr(self, field.name) for field in fields(PlanReport)}, **facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyReport(PlanReport):
-    """An apply, as far as it came to writing and waiting.
+    """An apply: the outcomes of its writes, and the rollouts that it waited for.
 
-    `run_id` is None if there was nothing to write. `write_code` is the exit code of the writes alone; `go_on` the command
-    line that goes on where the run leaves off, `history` the one that shows every request of it, `look` the one that shows
-    apps. `waited` is None if it did not wait, `timeout` how long it was to wait at most.
+    `run_id` is None if there was nothing to write. `write_code` is the exit code of the writes alone. The commands for the
+    next steps: `resume_command` continues the apply, `history` shows every request of the run, `status_command` shows
+    apps. `waited` is None if it did not wait; `timeout` is the limit of the wait.
     """
 
     command: str = "apply"
     outcomes: Sequence[Outcome] = ()
     run_id: str | None = None
     write_code: ExitCode = ExitCode.DONE
-    go_on: str = ""
+    resume_command: str = ""
     history: str | None = None
-    look: str = ""
+    status_command: str = ""
     waited: Sequence[RolloutStatus] | None = None
     timeout: str = ""
 
 
 def is_valid(diagnostics: Iterable[Diagnostic], *, strict: bool = False) -> bool:
-    """Say whether manifests with these diagnostics are good; under `strict` a warning is as bad as an error."""
-    bad = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
-    return all(diagnostic.severity not in bad for diagnostic in diagnostics)
+    """Return whether manifests with these diagnostics are valid; `strict` rejects warnings."""
+    rejected = {Severity.ERROR, Severity.WARNING} if strict else {Severity.ERROR}
+    return all(diagnostic.severity not in rejected for diagnostic in diagnostics)
 
 
 def strict_error(diagnostics: Iterable[Diagnostic]) -> OctosyncError | None:
-    """Return the error of a run that only `--strict` fails; None if the diagnostics fail it anyway, or not at all."""
+    """Return the error of a run that fails only because of `--strict`; None otherwise."""
     found = tuple(diagnostics)
     if not is_valid(found) or is_valid(found, strict=True):
         return None

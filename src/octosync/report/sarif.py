@@ -1,7 +1,7 @@
-"""SARIF 2.1.0 (OASIS): what is wrong with manifests, and what guards refuse, for code scanning and editors.
+"""A run as SARIF 2.1.0 (OASIS), for code scanning and editors: problems of manifests, and refusals of guards.
 
-What has a place in the repository is a result. What has none, such as an error that ended the run, is a notification of the
-run. Nothing in the document depends on the clock, and its fingerprints stay when lines move.
+An annotation with a position in the repository is a result; one without, such as an error that ended the run, is a
+notification of the run. Nothing in the document depends on the clock, and fingerprints do not change when lines move.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _ROOT: Final = "%SRCROOT%"
 _FINGERPRINT: Final = "octosync/v1"
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTICE: "note"}
-# What a viewer would make a link or an argument of.
+# A viewer would read these as the start of a link or a placeholder.
 _SIGNS: Final = re.compile(r"\](?=\()|\{(?=\d)")
 
 
 @dataclass(frozen=True, slots=True)
 class RuleHelp:
-    """What a rule means, and how grave it is."""
+    """The severity and the meaning of a rule."""
 
     severity: Severity
     meaning: str
 
 
 def sarif_document(report: RunReport, resolve_path: PathResolver, rules: Mapping[str, RuleHelp]) -> JsonObject:
-    """Return a run as SARIF. `rules` are those of manifests; plans' findings and guards are known here."""
+    """Return a run as SARIF. `rules` are the rules of manifests; findings of plans and guards are added here."""
     known = {
         **rules,
-        **{one.id: RuleHelp(one.severity, one.meaning) for one in FINDINGS.values()},
+        **{finding.id: RuleHelp(finding.severity, finding.meaning) for finding in FINDINGS.values()},
         **{f"{GUARD}{name}": RuleHelp(Severity.ERROR, guard.refuses) for name, guard in GUARDS.items()},
     }
-    remarks = sorted(problems_of(report), key=lambda one: one.sort_key)
-    ids = sorted({remark.rule for remark in remarks if not remark.is_failure})
+    problems = sorted(problems_of(report), key=lambda problem: problem.sort_key)
+    ids = sorted({problem.rule for problem in problems if not problem.is_failure})
     marked = [
-        (remark, place) for remark in remarks if not remark.is_failure and (place := _place(remark, resolve_path))
+        (problem, place) for problem in problems if not problem.is_failure and (place := _place(problem, resolve_path))
     ]
-    placed = {id(remark) for remark, _ in marked}
-    notified = [remark for remark in remarks if id(remark) not in placed]
+    placed = {id(problem) for problem, _ in marked}
+    notified = [problem for problem in problems if id(problem) not in placed]
     run: JsonObject = {
         "tool": {
             "driver": {
@@ -59,7 +59,7 @@ def sarif_document(report: RunReport, resolve_path: PathResolver, rules: Mapping
                 "rules": [_rule(id_, known.get(id_)) for id_ in ids],
             }
         },
-        "invocations": [_invocation(report, [_notification(one, resolve_path, ids) for one in notified])],
+        "invocations": [_invocation(report, [_notification(problem, resolve_path, ids) for problem in notified])],
         "originalUriBaseIds": {_ROOT: {"description": {"text": "The root of the repository."}}},
         "columnKind": "unicodeCodePoints",
         "results": list(_results(marked, resolve_path, ids)),
@@ -67,18 +67,18 @@ def sarif_document(report: RunReport, resolve_path: PathResolver, rules: Mapping
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _place(remark: Annotation, resolve_path: PathResolver) -> JsonObject | None:
-    """Return where a remark stands; None for what has no place in the repository."""
-    origin = remark.origin
+def _place(problem: Annotation, resolve_path: PathResolver) -> JsonObject | None:
+    """Return the physical location of an annotation; None if it has none in the repository."""
+    origin = problem.origin
     file = None if origin is None else resolve_path(origin)
     if origin is None or file is None:
         return None
-    # A colon in its first segment would make a scheme of it.
+    # A colon in the first segment would read as a scheme.
     uri = quote(file, safe="/", errors="surrogatepass")
     artifact: JsonObject = {"artifactLocation": {"uri": uri, "uriBaseId": _ROOT}}
     if not origin.line:
         return artifact
-    end = {"endColumn": origin.column + remark.width} if remark.width > 1 else {}
+    end = {"endColumn": origin.column + problem.width} if problem.width > 1 else {}
     return {**artifact, "region": {"startLine": origin.line, "startColumn": origin.column, **end}}
 
 
@@ -105,17 +105,17 @@ def _invocation(report: RunReport, notifications: Sequence[JsonObject]) -> JsonO
     }
 
 
-def _notification(remark: Annotation, resolve_path: PathResolver, ids: Sequence[str]) -> JsonObject:
-    place = _place(remark, resolve_path)
-    lines = remark.lines
-    if place is None and remark.origin is not None:
-        lines = (*lines, f"declared at {visible(str(remark.origin))}")
-    rule = "descriptor" if remark.is_failure else "associatedRule"
-    index = {} if remark.is_failure else {"index": ids.index(remark.rule)}
+def _notification(problem: Annotation, resolve_path: PathResolver, ids: Sequence[str]) -> JsonObject:
+    place = _place(problem, resolve_path)
+    lines = problem.lines
+    if place is None and problem.origin is not None:
+        lines = (*lines, f"declared at {visible(str(problem.origin))}")
+    rule = "descriptor" if problem.is_failure else "associatedRule"
+    index = {} if problem.is_failure else {"index": ids.index(problem.rule)}
     return {
-        "level": _LEVELS[remark.severity],
+        "level": _LEVELS[problem.severity],
         "message": {"text": _text(lines)},
-        rule: {"id": visible(remark.rule), **index},
+        rule: {"id": visible(problem.rule), **index},
         **({} if place is None else {"locations": [{"physicalLocation": place}]}),
     }
 
@@ -124,16 +124,16 @@ def _results(
     marked: Iterable[tuple[Annotation, JsonObject]], resolve_path: PathResolver, ids: Sequence[str]
 ) -> Iterator[JsonObject]:
     seen: Counter[str] = Counter()
-    for remark, place in marked:
-        file = None if remark.origin is None else resolve_path(remark.origin)
-        same = f"{remark.rule}\n{file}\n{remark.about}"
+    for problem, place in marked:
+        file = None if problem.origin is None else resolve_path(problem.origin)
+        same = f"{problem.rule}\n{file}\n{problem.about}"
         fingerprint = sha256(f"{same}\n{seen[same]}".encode("utf-8", "surrogatepass")).hexdigest()
         seen[same] += 1
         yield {
-            "ruleId": visible(remark.rule),
-            "ruleIndex": ids.index(remark.rule),
-            "level": _LEVELS[remark.severity],
-            "message": {"text": _text(remark.lines)},
+            "ruleId": visible(problem.rule),
+            "ruleIndex": ids.index(problem.rule),
+            "level": _LEVELS[problem.severity],
+            "message": {"text": _text(problem.lines)},
             "locations": [{"physicalLocation": place}],
             "partialFingerprints": {_FINGERPRINT: fingerprint[:32]},
         }

@@ -1,4 +1,4 @@
-"""Fitting: a document of whole parts within a number of bytes. What does not fit gets shorter, or is left out; nothing is cut."""
+"""The size limit of a document: parts that do not fit are shown in a shorter form or omitted, and never cut."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _NOTE_ROOM: Final = 240  # bytes that are kept free for the note
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a document: its forms, the fullest first. The lower the rank, the later it gives way.
+    """A part of a document: its forms, the longest first. Parts of a lower rank have precedence.
 
-    Where not all parts of a rank find room, those of higher ranks are left out, and of its own only the first are there, in
-    the shortest form: what comes before them is told in full first.
+    If not all parts of a rank fit, those of higher ranks are omitted, and of this rank only the first are shown, in their
+    shortest form, after the parts of lower ranks got their longest.
     """
 
     rank: int
@@ -27,10 +27,10 @@ Note = Callable[[Sequence[int | None]], str]
 
 
 def fit_parts(parts: Sequence[Part], most: int, note: Note) -> str:
-    """Join parts with an empty line between two, in at most so many bytes of UTF-8.
+    """Return the parts, separated by empty lines, in at most `most` bytes of UTF-8.
 
-    `note` says what was shortened: it gets the index of each part's form, None for one that was left out, and its answer
-    comes after all parts, where there is room. Where not even the shortest form of the first rank fits, the text is empty.
+    `note` gets the index of each part's form, None for an omitted one, and returns a note about what was shortened; it is
+    added after the parts if there is room. If not even the shortest forms of the first rank fit, the text is empty.
     """
     whole = _joined(part.forms[0] for part in parts)
     if len(whole.encode()) <= most:
@@ -45,20 +45,19 @@ def fit_parts(parts: Sequence[Part], most: int, note: Note) -> str:
 
 
 class _FormSelection:
-    """Which form of each part is shown, and how many bytes are left."""
+    """The form in which each part is shown, and the bytes that are left."""
 
     def __init__(self, parts: Sequence[Part], most: int) -> None:
         self._parts = parts
-        self._left = (
-            most + len(_BETWEEN) - 1
-        )  # each part counts with what stands after it; after the last, a line break
+        # Each part counts with the separator after it; the last has a line break instead.
+        self._left = most + len(_BETWEEN) - 1
         self._order = sorted(range(len(parts)), key=lambda at: parts[at].rank)
         self.forms: list[int | None] = [None] * len(parts)
 
     def take_shortest(self) -> None:
-        """Take all parts of a rank in their shortest form, one rank after the other, while they fit.
+        """Take all parts in their shortest form, rank by rank, while they fit.
 
-        Once the first rank has its place, room is kept for the note, where that leaves any.
+        After the first rank, room is reserved for the note, if there is enough.
         """
         for number, (_, group) in enumerate(groupby(self._order, key=lambda at: self._parts[at].rank)):
             if number == 1 and self._left > 2 * _NOTE_ROOM:
@@ -72,7 +71,7 @@ class _FormSelection:
                 self.forms[at] = len(self._parts[at].forms) - 1
 
     def lengthen(self) -> None:
-        """Give each part that is there the fullest form that still fits, the first ranks first."""
+        """Give each chosen part its longest form that fits, the first ranks first."""
         for at in self._order:
             shortest = self.forms[at]
             for form in range(shortest or 0):
@@ -83,9 +82,9 @@ class _FormSelection:
                     break
 
     def fill(self) -> None:
-        """Take of what was left out as much as there is room for now, in its order."""
+        """Take omitted parts in their order while there is room."""
         if self._order and self.forms[self._order[0]] is None:
-            return  # not even the first rank has its place
+            return  # not even the first rank fits
         for at in self._order:
             if self.forms[at] is None:
                 shortest = len(self._parts[at].forms) - 1

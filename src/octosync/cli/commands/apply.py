@@ -178,8 +178,8 @@ class _Application:
         """Return the report of this apply before its first write. A plan file can't be applied again: it is half done."""
         again = ("octosync", "apply", *self._typed_again, *(self.wait.typed if self.wait else ()))
         request = self.run.request
-        look = shlex.join(("octosync", "status", *request.remote.typed(request.manifests.config)))
-        return planned.applied(go_on=shlex.join(again), look=look)
+        status = shlex.join(("octosync", "status", *request.remote.typed(request.manifests.config)))
+        return planned.applied(resume_command=shlex.join(again), status_command=status)
 
     @property
     def _typed_again(self) -> tuple[str, ...]:
@@ -233,13 +233,13 @@ class _Application:
                         reviewed,
                         remote,
                         record=record,
-                        resume=report.go_on,
+                        resume=report.resume_command,
                         sensitivity=report.sensitivity,
                         stop=stopping.requested,
                         listener=Listener(started=stream.start, progressed=progressed),
                     )
                 except asyncio.CancelledError:
-                    raise self._cut_short(record.run, report.go_on, stopping) from None
+                    raise self._cut_short(record.run, report.resume_command, stopping) from None
             code = _code(applied, stopping)
             self._close(record, code)
         return replace(
@@ -251,12 +251,12 @@ class _Application:
             history=typed_history(record.run, self.journal),
         )
 
-    def _cut_short(self, run: str, go_on: str, stopping: signals.Stopping) -> _CutShort:
+    def _cut_short(self, run: str, resume: str, stopping: signals.Stopping) -> _CutShort:
         return _CutShort(
             "interrupted",
             "the run was ended at once: what was in flight may have taken effect, or not",
             hints=(
-                f"To go on: {go_on} (reads first: what is applied is not sent twice)",
+                f"To go on: {resume} (reads first: what is applied is not sent twice)",
                 f"Run {run}, journal {self.journal}",
             ),
             exit_code=stopping.code,
