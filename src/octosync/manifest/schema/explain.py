@@ -1,4 +1,4 @@
-"""Fields by their paths: what they mean, may hold and own, from the shapes that the loader checks by."""
+"""The explanation of a field by its path: its meaning, its values and what it owns, from the models of documents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROOTS: Final = {**{kind.lower(): model for kind, model in KINDS.items()}, "conf
 
 
 class UnknownPathError(LookupError):
-    """No such field. `near` is the path that was probably meant, None where none comes to mind; `parent` what there is."""
+    """There is no such field. `near` is the path that was probably meant, if any; `parent` is the object that lacks the field."""
 
     def __init__(self, near: str | None, parent: FieldExplanation | None) -> None:
         super().__init__(near)
@@ -33,15 +33,15 @@ class UnknownPathError(LookupError):
 
 
 def explained_roots() -> tuple[FieldExplanation, ...]:
-    """Return the documents that paths begin with."""
+    """Return the kinds of documents, with which paths begin."""
     return tuple(_explained(name, _root_field(name), deep=False) for name in _ROOTS)
 
 
 def explain_path(path: str) -> FieldExplanation:
-    """Return what a path means. Raises `UnknownPathError`.
+    """Return the explanation of a path. Raises `UnknownPathError`.
 
-    Positions in lists may be given or left out (`slots[0]`), so may the names in a map (`config.contexts.local.url`), and a
-    path as a diagnostic writes it, from `spec` or `metadata` on, is an app's.
+    Indices of lists (`slots[0]`) and names in a map (`config.contexts.local.url`) are optional. A path that begins with `spec`
+    or `metadata`, as in a diagnostic, is an app's.
     """
     words = _words(path)
     if words and words[0] in ("spec", "metadata"):
@@ -59,7 +59,7 @@ def explain_path(path: str) -> FieldExplanation:
             field, at = fields[word], f"{at}.{word}"
             in_map = field.shape.type is dict and not field.shape.is_opaque
         elif in_map:
-            in_map = False  # a name that somebody has chosen
+            in_map = False  # a name in the map
         else:
             meant = closest(word, fields)
             near = ".".join((at, meant, *words[index + 1 :])) if meant else None
@@ -68,7 +68,7 @@ def explain_path(path: str) -> FieldExplanation:
 
 
 def closest_root(word: str) -> str | None:
-    """Return the document that a word stands for, or probably does."""
+    """Return the kind of document that a word names, or probably means."""
     return word if word in _ROOTS else closest(word, _ROOTS)
 
 
@@ -118,7 +118,7 @@ def _text(shape: Shape) -> Text | None:
 
 
 def type_words(shape: Shape) -> str:
-    """Say what a value of a shape is: `text`, `a list of objects`, `a whole number of at least 1 and at most 256`."""
+    """Return a shape in words: `text`, `a list of objects`, `a whole number of at least 1 and at most 256`."""
     if shape.type in (int, float):
         most = "" if shape.most is None else f" and at most {shape.most:g}"
         return f"a {'whole ' if shape.type is int else ''}number of at least {shape.least:g}{most}"

@@ -1,7 +1,6 @@
-"""JSON Schema (2020-12) of manifests and octosync.yaml, made from the same models that the loader checks by.
+"""JSON Schema (2020-12) of manifests and octosync.yaml, from the models that the loader validates by.
 
-A schema says less than the loader: not what two values must agree in, nor what a set of documents must. What it refuses, the
-loader refuses, too.
+A schema checks less than the loader: no relations between values or documents. What it rejects, the loader rejects too.
 
 OpenAPI definitions for kustomize: by which keys lists are merged, so that a patch of one slot or target keeps the others.
 
@@ -26,7 +25,7 @@ from octosync.manifest.schema.shapes import Field, ObjectModel, Shape, Text, fie
 from octosync.model import JsonObject, JsonValue
 from octosync.plan.file.schema import DIALECT, SchemaGenerator
 
-# A manifest's text may hold variables, and what they stand for only the loader knows.
+# Text in a manifest may contain variables, whose values only the loader knows.
 _WITH_VARIABLE: Final[JsonSchemaValue] = {"type": "string", "pattern": r"\$\{"}
 
 
@@ -71,7 +70,7 @@ def configuration_schema() -> JsonObject:
 
 
 def field_example(field: Field) -> JsonValue:
-    """Return a value of a field that is taken as it is: its example or default, or what its shape gives."""
+    """Return a valid value of a field: its example, its default, or one made from its shape."""
     stated = field.default if field.example is None else field.example
     return _example(field.shape) if stated is None else stated
 
@@ -82,12 +81,12 @@ class _Generator(SchemaGenerator):
     variables: list[JsonSchemaValue] = []  # noqa: RUF012 - replaced as a whole
 
     class ValidationsMapping(SchemaGenerator.ValidationsMapping):
-        """The names of bounds, in the order in which they are written."""
+        """The names of bounds, in the order of the output."""
 
         numeric = {"ge": "minimum", "le": "maximum"}  # noqa: RUF012 - as pydantic has it
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        """Write an object: its title stands for its docstring, and a field says what declaring it owns."""
+        """Return the schema of an object, with its title instead of its docstring, and what each field owns."""
         model: type[ObjectModel] = schema["cls"]
         made = super().model_schema(schema)
         del made["description"]
@@ -97,21 +96,21 @@ class _Generator(SchemaGenerator):
         return {"title": title_of(model), "type": "object", **made}
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Write the default, if there is one."""
+        """Return the schema with the default, if there is one."""
         made = self.generate_inner(schema["schema"])
         return made if schema.get("default") is None else {**made, "default": schema["default"]}
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
-        """Write an object with free keys."""
+        """Return the schema of an object with free keys."""
         values = self.generate_inner(schema["values_schema"])
         return {"type": "object", **({"additionalProperties": values} if values else {})}
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        """Write a name or the object that it stands for."""
+        """Return the schema of a name or the object that it stands for."""
         return {"anyOf": [self.generate_inner(choice) for choice in schema["choices"].values()]}
 
     def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:
-        """Write text, with the names that an editor can offer beside whatever else may stand there."""
+        """Return the schema of text. An editor can offer known names, though other text is valid too."""
         text: Text = schema["metadata"]["text"]
         known: list[JsonSchemaValue] = [{"enum": list(text.known)}] if text.known else []
         if text.pattern is None:
@@ -120,7 +119,7 @@ class _Generator(SchemaGenerator):
         return _any_of([*known, {"type": "string", "pattern": f"^(?:{text.pattern.pattern})$"}, *self.variables])
 
     def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
-        """Write a choice. A kind and its version are what a document is found by, before any variable is replaced."""
+        """Return the schema of a choice. The kind and the version of a document can't be variables."""
         choices = schema["expected"]
         if len(choices) == 1:
             return {"const": choices[0]}
@@ -128,7 +127,7 @@ class _Generator(SchemaGenerator):
 
 
 class _GeneratorWithVariables(_Generator):
-    """Writes that text may hold `${NAME}`."""
+    """Schemas of manifests, whose text may contain `${NAME}`."""
 
     variables = [_WITH_VARIABLE]  # noqa: RUF012
 
@@ -144,7 +143,7 @@ def _schema_of(model: type[ObjectModel], generator: type[_Generator]) -> JsonSch
 
 
 def _inlined(schema: Any, parts: JsonSchemaValue) -> Any:  # noqa: ANN401 - JSON
-    """Put every part where it is referred to, and descriptions first: not every editor reads what is beside a reference."""
+    """Replace references by what they refer to, and put descriptions first: some editors ignore the keys beside a reference."""
     if isinstance(schema, list):
         return [_inlined(item, parts) for item in schema]
     if not isinstance(schema, dict):
