@@ -12,7 +12,7 @@ from typing import Protocol
 
 from octosync.errors import OctosyncError
 from octosync.model import Hold, counted
-from octosync.watch.approvals import Approvals, blocked_actions
+from octosync.watch.approvals import ApprovalSets, blocked_actions
 from octosync.watch.log import Log
 from octosync.watch.loop.feed_follower import FeedFollower
 from octosync.watch.loop.scheduler import Scheduler
@@ -32,7 +32,7 @@ class ControllerOperations:
     scheduler: Scheduler
     memory: Memory
     tracker: StatusTracker
-    approvals: Approvals
+    approvals: ApprovalSets
     results: ResultRecorder
     checks: OptimizationChecks
     follower: FeedFollower

@@ -24,7 +24,7 @@ from octosync.octomil import PERCENT_FOR_WRITES, Octomil
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, RunInfo
 from octosync.state import Journal, WatchState
 from octosync.watch.api import ControllerOperations
-from octosync.watch.approvals import Approvals
+from octosync.watch.approvals import ApprovalSets
 from octosync.watch.clones import Clone
 from octosync.watch.coverage import CoverageMonitor
 from octosync.watch.log import Log
@@ -126,7 +126,7 @@ class Controller:
         self.tracker = StatusTracker()
         self.changesets = Changesets()
         self.rejections = RejectedActions()
-        self.approvals = Approvals(self.memory.digest_of_blocked, self.tracker, self.changesets)
+        self.approvals = ApprovalSets(self.memory.digest_of_blocked, self.tracker, self.changesets)
         self.notifications = NotificationCollector(
             options.notifier,
             assignment=self.assignment,

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, NotifyEvent, Outcome, Status, counted
-from octosync.watch.approvals import Approvals, accept_line, approve_path
+from octosync.watch.approvals import ApprovalSets, accept_line, approve_path
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
 from octosync.watch.manifests.assignment import AppAssignment
 from octosync.watch.notify.messages import Notice
@@ -64,7 +64,7 @@ class NotificationCollector:
         notifier: NotificationSink,
         *,
         assignment: AppAssignment,
-        approvals: Approvals,
+        approvals: ApprovalSets,
         changesets: Changesets,
         clock: Clock,
     ) -> None:

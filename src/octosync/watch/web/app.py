@@ -24,7 +24,7 @@ from octosync.watch.status import AppState, ControllerStatus
 from octosync.watch.web.actions import POSTS, Gatekeeper, Post, answer_post
 from octosync.watch.web.document import watch_document
 from octosync.watch.web.pages import CACHED, PageRequest, app_page, apps_page, asset_at, status_page
-from octosync.watch.web.responses import HostGuard, TaggedText, page_answer, refusal, text_answer
+from octosync.watch.web.responses import PageGuard, TaggedText, page_answer, refusal, text_answer
 from octosync.watch.web.views import stuck_words, unready_words, waiting_words
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ def create_app(source: WebOptions) -> ASGIApp:
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
     app.router.redirect_slashes = False
-    return HostGuard(app, hosts=source.hosts)  # outermost, so that a failure's answer has the headers, too
+    return PageGuard(app, hosts=source.hosts)  # outermost, so that a failure's answer has the headers, too
 
 
 class Snapshots:

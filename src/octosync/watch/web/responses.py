@@ -126,7 +126,7 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 
 
-class HostGuard:
+class PageGuard:
     """Puts the headers on every answer, and refuses hosts that are neither this machine's nor among `hosts`."""
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
