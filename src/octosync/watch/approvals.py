@@ -1,4 +1,4 @@
-"""ApprovalSets: what guards block now, in the sets that are approved as a whole, and the digest by which a caller names one.
+"""Approvals: what guards block now, in the sets that are approved as a whole, and the digest by which a caller names one.
 
 A set is what one guard blocks of one change, or of one app where no change counts together. A caller approves a set that it
 has seen: where the set is another one by now, nothing is approved, and the caller learns what moved.
