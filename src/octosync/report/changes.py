@@ -1,7 +1,4 @@
-"""One app's planned changes as lines: a row per action, and under it what changes, is created or is lost.
-
-Capabilities as lines: what enabling and optimizing would do, and the better variants that are only shown.
-"""
+"""The planned changes of an app as rows: one per action, with its field changes, created fields or lost fields below it."""
 
 from __future__ import annotations
 
@@ -54,7 +51,7 @@ _SEPARATOR = " · "
 
 
 def enable_words(action: EnableCapability) -> Iterator[str]:
-    """Yield what the orchestrator says that enabling would do, and why it chooses so."""
+    """Yield the preview of enabling a capability: variant, devices, reason and warnings."""
     preview = action.preview
     if preview is None:
         variant = f"deploys {visible(action.pin)}; " if action.pin is not None else ""
@@ -74,7 +71,7 @@ def enable_words(action: EnableCapability) -> Iterator[str]:
 
 
 def optimize_words(action: OptimizeCapability) -> Iterator[str]:
-    """Yield which variant a canary brings, and how much better it is."""
+    """Yield the canary of an optimization: current and suggested variant, and the improvement."""
     before = (action.before or {}).get("model_variant_id")
     current = visible(str(before)) if before is not None else "what runs"
     yield f"canary {current} → {visible(action.suggested)}{improvement_words(action.check.improvement)}"
@@ -83,19 +80,19 @@ def optimize_words(action: OptimizeCapability) -> Iterator[str]:
 
 
 def recommendation_lines(recommendations: Iterable[Recommendation]) -> Iterator[str]:
-    """Yield the better variants that a plan does not roll out, and what an automatic rollout waits for."""
-    for number, one in enumerate(recommendations):
+    """Yield the recommendation variants that a plan does not roll out, and the reason why an automatic rollout waits."""
+    for number, recommendation in enumerate(recommendations):
         if not number:
             yield "Better variants, not rolled out by this plan:"
-        current = visible(one.current) if one.current is not None else "what runs"
-        suggested = visible(one.suggested) if one.suggested is not None else "another one"
-        waiting = f"; waiting: {visible(one.waiting)}" if one.waiting else ""
-        where = f"{visible(one.address.app)}/{visible(one.address.name)}"
-        yield f"  {where}  {current} → {suggested}{improvement_words(one.improvement)}{waiting}"
+        current = visible(recommendation.current) if recommendation.current is not None else "what runs"
+        suggested = visible(recommendation.suggested) if recommendation.suggested is not None else "another one"
+        waiting = f"; waiting: {visible(recommendation.waiting)}" if recommendation.waiting else ""
+        where = f"{visible(recommendation.address.app)}/{visible(recommendation.address.name)}"
+        yield f"  {where}  {current} → {suggested}{improvement_words(recommendation.improvement)}{waiting}"
 
 
 def improvement_words(improvement: Mapping[str, JsonValue]) -> str:
-    """Write how much better a variant is, each metric by its name: ` (latency 18 % better, quality 2 % worse)`."""
+    """Return the improvement of a variant by metric: ` (latency 18 % better, quality 2 % worse)`."""
     parts = [f"{visible(metric)} {_percent(improvement[metric])}" for metric in sorted(improvement)]
     return f" ({', '.join(parts)})" if parts else ""
 
@@ -109,7 +106,7 @@ def _percent(value: JsonValue) -> str:
 
 
 def _platforms(assignments: Iterable[Assignment]) -> str:
-    """Sum devices by platform: `ios 900 · android 340`, most first."""
+    """Return the devices by platform, most first: `ios 900 · android 340`."""
     counts: Counter[str] = Counter()
     for assignment in assignments:
         counts[assignment.platform or "unknown platform"] += assignment.devices
@@ -126,14 +123,14 @@ SYMBOLS: Final = {
     Verb.ENABLE: "»",
     Verb.OPTIMIZE: "»",
 }
-_WIDEST: Final = 72  # columns for the left side; what is longer pushes its own line only
-_NAME_WIDEST: Final = 48  # as wide as the longest path that the contract knows, within a policy's fallback
+_WIDEST: Final = 72  # columns of the left side; a longer one widens only its own line
+_NAME_WIDEST: Final = 48  # the longest field path of the contract, in the fallback of a policy
 _LOST_DEVICES: Final = "loses its device assignments"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a group: what, where it is declared, and a remark; `details` are the lines under it."""
+    """A line of a group: the action, the position in the manifests, and a remark; `details` are the lines below it."""
 
     left: str
     place: str
@@ -145,7 +142,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """An app's rows under its name and the file that declares it."""
+    """The rows of an app, under its slug and the file that declares it."""
 
     slug: str
     file: str
@@ -154,7 +151,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOptions:
-    """How actions are shown as rows: `blocked` ones with a mark, long values whole if `full`, and who made `last_changes`."""
+    """How actions are shown: `blocked` ones get a mark, `full` shows values unclipped, `last_changes` names authors."""
 
     sensitivity: Sensitivity
     full: bool = False
@@ -171,8 +168,8 @@ def group_of(
     unchanged: Sequence[Address] = (),
     held: Sequence[Held] = (),
 ) -> Group:
-    """Return an app's group: a row for each of its actions, and of its `unchanged` and `held` objects."""
-    every = (*actions, *(one.action for one in held))
+    """Return the group of an app: a row for each action, and for each `unchanged` or `held` object."""
+    every = (*actions, *(change.action for change in held))
     origins = [origin for origin in (app.origin, *(action.origin for action in every)) if origin is not None]
     file = origins[0].file if origins else ""
     rows = [((action.verb is Verb.ARCHIVE, action.address.sort_key), _row(action, file, options)) for action in actions]
@@ -186,12 +183,12 @@ def group_of(
 
 
 def group_lines(groups: Sequence[Group], style: Style) -> Iterator[str]:
-    """Yield all groups' lines, their columns aligned over the whole plan."""
+    """Yield the lines of all groups, with columns aligned over the whole plan."""
     rows = [row for group in groups for row in group.rows]
     left = column(row.left for row in rows)
     place = column(row.place for row in rows)
     for group in groups:
-        # Right-aligned to the end of the rows' places, so that files and lines stand in one column.
+        # Right-aligned, so that files and line numbers are in one column.
         name, file = visible(group.slug), visible(group.file)
         gap = max(2, left + 2 + place - cells(name) - cells(file))
         yield f"{style.bold(name)}{' ' * gap}{style.dim(file)}"
@@ -215,7 +212,7 @@ def _painted(line: str, row: Row, style: Style) -> str:
 
 
 def column(texts: Iterable[str], *, widest: int = _WIDEST) -> int:
-    """Return how wide a column of texts is; those that are far too long for one do not count, and stand out of it."""
+    """Return the width of a column of texts; texts wider than `widest` do not count, and exceed it."""
     return max((width for width in map(cells, texts) if width <= widest), default=0)
 
 
@@ -235,9 +232,9 @@ def _row(action: Action, file: str, options: RowOptions) -> Row:
     )
 
 
-def _held(one: Held, row: Row) -> Row:
-    """Say until when a change waits; nothing is lost until then."""
-    end = "held, and not changed back by itself" if one.until is None else f"held until {time_words(one.until)}"
+def _held(change: Held, row: Row) -> Row:
+    """Return the row of a held change, with the end of the hold; it destroys nothing until then."""
+    end = "held, and not changed back by itself" if change.until is None else f"held until {time_words(change.until)}"
     remark = f"{row.remark}, {end}".removeprefix(", ")
     return replace(row, remark=remark, destructive=False)
 
@@ -328,7 +325,7 @@ def _field_lines(action: Action, sensitivity: Sensitivity, limit: int | None) ->
 
 
 def _with_presets(action: PutSlot) -> tuple[FieldChange, ...]:
-    """Replace the changes within a serving policy by one, where a preset's name says all of it on both sides."""
+    """Return the fields with the changes of a serving policy as one change, if both sides are presets."""
     policies = [_policy(side) for side in (action.before, action.after)]
     before, after = (preset_of(policy) for policy in policies)
     after = action.preset or after

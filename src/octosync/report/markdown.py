@@ -1,16 +1,11 @@
-"""Plans and outcomes as Markdown, for a pull request's comment or a job's summary: what stops you first, then app by app.
+"""Plans, outcomes and failures as Markdown, for the comment of a pull request or the summary of a job.
 
-It says what the text report says, in the same words: those are lines in fences, folded away by app. However small
-`max_bytes` is, the document is whole Markdown: apps get shorter first, down to their counts, then only totals are left.
+The lines are those of the text report, in fences that are folded by app. For any `max_bytes` the document is complete
+Markdown: apps are shortened first, down to their counts, and at last only the totals are left.
 
-A run that came to no plan as Markdown: why, for a comment or a job's summary.
-
-Markdown text: what comes from manifests and the control plane as data, which no renderer acts on.
-
-Two ways to write it, and there is no third. Between a report's own words every sign with a meaning is an entity; in a
-fence, where entities are not read, `<` becomes `‹`, and the fence is longer than any that stands in it. In both, what a
-forge would turn into a mention or a reference is broken up by a space without width; between words links are, too. In
-fences they stay: nobody links them there, and commands are to be copied.
+Text from manifests and the control plane is written in one of two ways, so that no renderer acts on it. `escaped` writes
+every character with a meaning as an entity. `fence` replaces `<` by `‹`, since entities have no effect there, and is longer
+than any fence in its text. Both break mentions and references with zero-width spaces; `escaped` also breaks links.
 """
 
 from __future__ import annotations
@@ -45,30 +40,30 @@ from octosync.report.size_limit import Part, fit_parts
 from octosync.report.text import Style, cells, listed, padded, plane_words, visible
 
 _BREAK: Final = "\u200b"
-# Within @name, #1 and GH-1, which forges find in any text; `chat@production` and `a#b` are none.
+# Positions in @name, #1 and GH-1, which forges link in any text; `chat@production` and `a#b` are not linked.
 _REFERENCES: Final = re.compile(r"(?<=(?<!\w)@)(?=\w)|(?<=#)(?=\d)|(?<=\bGH)(?=-\d)", re.IGNORECASE)
-# Within name@host, https:// and www.
+# Positions in name@host, https:// and www.
 _LINKS: Final = re.compile(r"(?<=\w@)(?=\w)|(?<=:)(?=//)|(?<=\bwww)(?=\.)", re.IGNORECASE)
-# What Markdown, HTML, tables, mathematics or a forge's short references begin or end with.
+# Delimiters of Markdown, HTML, tables, mathematics and the short references of forges.
 _SPECIAL: Final = re.compile(r"""[&<>"'`*_\[\]\\|~!$^{}]|\u200b""")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 _TICKS: Final = re.compile("`+")
 
 
 def escaped(text: str) -> str:
-    """Write a text between a report's own words, also within HTML and in a table."""
+    """Return a text for use outside of fences, also in HTML and in a table."""
     broken = _LINKS.sub(_BREAK, _REFERENCES.sub(_BREAK, visible(text)))
-    # In hexadecimal: `&#35;1` would itself have a reference in it.
+    # Hexadecimal, since `&#35;1` itself contains a reference.
     return _SPECIAL.sub(lambda sign: _ENTITIES.get(sign[0]) or f"&#x{ord(sign[0]):x};", broken)
 
 
 def code(text: str) -> str:
-    """Write a name or a value."""
+    """Return a name or a value as HTML code."""
     return f"<code>{escaped(text)}</code>"
 
 
 def fence(language: str, lines: Iterable[str]) -> str:
-    """Write lines of a text report, which are visible already, as they are."""
+    """Return the lines of a text report, which are visible already, as a fenced block."""
     body = [_REFERENCES.sub(_BREAK, line.rstrip().replace("<", "‹")) for line in lines]
     longest = max((len(run) for line in body for run in _TICKS.findall(line)), default=0)
     marks = "`" * max(3, longest + 1)
@@ -76,13 +71,13 @@ def fence(language: str, lines: Iterable[str]) -> str:
 
 
 def folded(summary: str, *blocks: str, is_open: bool = False) -> str:
-    """Fold blocks away under a summary, which is HTML."""
+    """Return blocks folded under a summary, which is HTML."""
     start = "<details open>" if is_open else "<details>"
     return "\n\n".join((f"{start}<summary>{summary}</summary>", *blocks, "</details>"))
 
 
 def alert(kind: str, *lines: str) -> str:
-    """Write lines as a forge's alert: `CAUTION`, `WARNING` or `NOTE`; where there are none, it is a quotation."""
+    """Return lines as an alert (`CAUTION`, `WARNING` or `NOTE`); a renderer without alerts shows a quotation."""
     return "\n".join((f"> [!{kind}]", *(f"> {line}".rstrip() for line in lines)))
 
 
@@ -98,18 +93,18 @@ _SIGNS: Final = {
     Verb.OPTIMIZE: "!",
 }
 _BLOCKED: Final = "BLOCKED"
-_LISTED: Final = 10  # of destructive changes and of errors, before the rest is counted
-_OPEN: Final = 3  # so many apps are shown unfolded
-_NAME: Final = 100  # characters of a name and a file, outside of an app's rows
-_NAMED: Final = 3  # of what an app loses, where it has no rows
-_LONGEST: Final = 300  # characters of why a guard refuses, where there is little room
+_LISTED: Final = 10  # destructive changes and errors that are listed; the rest is counted
+_OPEN: Final = 3  # at most this many apps are shown unfolded
+_NAME: Final = 100  # characters of a name and a file, outside of the rows of an app
+_NAMED: Final = 3  # destructive changes that the short form of an app lists
+_LONGEST: Final = 300  # characters of the message of a refusal in its short form
 
-# What gives way last to what gives way first.
+# Ranks of the parts: the last ones are shortened or omitted first.
 _SUMMARY, _STOPS, _END, _LOST, _LOSING, _APPS, _ASIDE = range(7)
 
 
 def render_plan_markdown(report: PlanReport, *, max_bytes: int = MAX_BYTES) -> str:
-    """Render a plan in at most so many bytes of UTF-8, with the error that ended the run before its first write."""
+    """Render a plan, and the error that ended the run before its first write, in at most `max_bytes` of UTF-8."""
     plan = report.plan
     parts = [
         _title(report, _totals(plan), _facts(report)),
@@ -127,7 +122,7 @@ def render_plan_markdown(report: PlanReport, *, max_bytes: int = MAX_BYTES) -> s
 
 
 def render_outcomes_markdown(report: ApplyReport, *, max_bytes: int = MAX_BYTES) -> str:
-    """Render what an apply did, and under it the plan that it carried out, in at most so many bytes of UTF-8."""
+    """Render the outcomes of an apply, and below them its plan, in at most `max_bytes` of UTF-8."""
     plan, outcomes = report.plan, report.outcomes
     counts = status_counts([outcome.status for outcome in outcomes], _PLAIN).replace("   ", ", ")
     waited = render_rollouts(report, colour=False, closes=False)
@@ -187,7 +182,7 @@ def _refusal(refused: OctosyncError | None) -> Iterator[Part]:
     if refused is None:
         return
     headline = f"**{NOTHING_WRITTEN}**"
-    # What a guard refuses stands below, with the ways out.
+    # The refusals of guards are shown below, with the ways out.
     known = isinstance(refused, GuardRefused)
     yield Part(
         _STOPS, (headline if known else f"{headline}\n\n{fence('text', error_lines(refused, _PLAIN))}", headline)
@@ -229,14 +224,14 @@ def _errors(plan: Plan) -> Iterator[Part]:
 
 
 def _lost(plan: Plan) -> Iterator[Part]:
-    """Name what destroys something: in a diff of many colours, red alone is not enough."""
-    actions = [action for _, mine in plan.by_app() for action in mine if action.destructive]
+    """Yield the list of destructive changes: in a diff with many colours, red is not conspicuous enough."""
+    actions = [action for _, of_app in plan.by_app() for action in of_app if action.destructive]
     if not actions:
         return
     headline = f"**{counted(len(actions), 'change')} can't be undone**"
     shown = [f"{action.verb.value} {code(clipped(str(action.address), _NAME))}" for action in actions[:_LISTED]]
     more = [f"and {len(actions) - _LISTED:,} more"] if len(actions) > _LISTED else []
-    items = (f"- {one}" for one in (*shown, *more))
+    items = (f"- {item}" for item in (*shown, *more))
     yield Part(_LOST, (alert("WARNING", headline, "", *items), alert("WARNING", headline)))
 
 
@@ -244,9 +239,9 @@ def _apps(report: PlanReport) -> Iterator[Part]:
     plan, groups = report.plan, plan_groups(report)
     actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
     for group in groups:
-        mine = actions.get(group.slug, ())
+        of_app = actions.get(group.slug, ())
         held = [change for change in plan.held if change.action.address.app == group.slug]
-        planned = totals_words(mine, held) or "as declared"
+        planned = totals_words(of_app, held) or "as declared"
         losing = [f"{marks} {code(clipped(_name(row), _NAME))}" for row in group.rows if (marks := _marks(row))]
         lost = f": {listed(losing, at_most=_NAMED)}" if losing else ""
         name = f"<b>{escaped(clipped(group.slug, _NAME))}</b> · {planned}"
@@ -266,13 +261,13 @@ def _diff(group: Group) -> Iterator[str]:
 
 
 def _marks(row: Row) -> str:
-    """Say of a row what needs a second look, "" where nothing does."""
+    """Return the marks of a row that needs attention; "" if it does not."""
     blocked = [_BLOCKED] if row.left.startswith("!") else []
     return ", ".join((*blocked, *(["DESTRUCTIVE"] if row.destructive else [])))
 
 
 def _name(row: Row) -> str:
-    name = row.left[4:]  # after the text's mark and symbol
+    name = row.left[4:]  # after the mark and the symbol of the text report
     return f"archive {name}" if row.verb is Verb.ARCHIVE else name
 
 
@@ -283,18 +278,20 @@ def _asides(report: PlanReport) -> Iterator[Part]:
         summary = f"{escaped(head.rstrip(':'))}: {len(plan.recommendations):,}"
         yield Part(_ASIDE, (folded(summary, fence("text", lines)), summary))
     if found := report.all_diagnostics():
-        lines = [line for one in found for line in diagnostic_lines(one, _PLAIN)]
+        lines = [line for diagnostic in found for line in diagnostic_lines(diagnostic, _PLAIN)]
         yield Part(_ASIDE, (folded(severities(found), fence("text", lines)), severities(found)))
     if aside := list(left_alone_lines(plan, report.about)):
         yield Part(_ASIDE, (folded("Left alone", fence("text", aside)), ""))
 
 
 def _needs_attention(plan: Plan, outcomes: Sequence[Outcome], exit_code: ExitCode) -> Iterator[Part]:
-    told = list(attention(plan, outcomes, _PLAIN))
-    if told:
-        few = [line for lines in told[:_LISTED] for line in lines]
-        more = [f"and {len(told) - _LISTED:,} more"] if len(told) > _LISTED else []
-        yield Part(_LOST, (fence("text", (line for lines in told for line in lines)), fence("text", (*few, *more)), ""))
+    notable = list(attention(plan, outcomes, _PLAIN))
+    if notable:
+        few = [line for lines in notable[:_LISTED] for line in lines]
+        more = [f"and {len(notable) - _LISTED:,} more"] if len(notable) > _LISTED else []
+        yield Part(
+            _LOST, (fence("text", (line for lines in notable for line in lines)), fence("text", (*few, *more)), "")
+        )
     if done := list(done_lines(outcomes, exit_code, _PLAIN)):
         yield Part(_LOST, (fence("text", done), f"{escaped(done[0].partition(' Done:')[0])}"))
 
@@ -311,29 +308,29 @@ def _keeping(report: PlanReport) -> Iterator[Part]:
 
 
 def _end(report: PlanReport, *facts: str) -> Part:
-    """Say what made this, from which manifests and which revision: nothing that differs from run to run without a cause."""
+    """Return the last line: the version, the manifests and the revision. It is the same for the same input."""
     about = report.about
     git = about.manifests.git
-    said = [*map(escaped, facts), f"octosync {escaped(about.octosync_version)}", escaped(manifests_words(about))]
+    words = [*map(escaped, facts), f"octosync {escaped(about.octosync_version)}", escaped(manifests_words(about))]
     if selected := selected_words(report.plan, about):
-        said.append(selected)
+        words.append(selected)
     if git is not None:
-        said.append(f"revision {code(git.revision)}{' with uncommitted changes' if git.dirty else ''}")
+        words.append(f"revision {code(git.revision)}{' with uncommitted changes' if git.dirty else ''}")
         if git.base is not None:
-            said.append(f"base {code(git.base)}")
-    return Part(_END, (f"<sub>{' · '.join(said)}</sub>", ""))
+            words.append(f"base {code(git.base)}")
+    return Part(_END, (f"<sub>{' · '.join(words)}</sub>", ""))
 
 
 _RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
 
-# What gives way last to what gives way first; the gravest of what was found comes before the rest of it.
+# Ranks of the parts of a failure; diagnostics follow by severity.
 _TITLE, _WHY, _FOUND = range(3)
 
 
 def render_failure_markdown(report: RunReport, *, verdict: str, max_bytes: int) -> str:
-    """Render what ended a run, or what was found in the manifests alone, in at most so many bytes of UTF-8.
+    """Render the error that ended a run and its diagnostics, in at most `max_bytes` of UTF-8.
 
-    `verdict` is a sentence: what that means.
+    `verdict` is a sentence about the result.
     """
     diagnostics, error = report.all_diagnostics(), report.error
     total = " · ".join(
@@ -343,6 +340,9 @@ def render_failure_markdown(report: RunReport, *, verdict: str, max_bytes: int) 
     if error is not None:
         headline = alert("CAUTION", escaped(error.reference))
         parts.append(Part(_WHY, (fence("text", error_lines(error, _PLAIN)), headline, "")))
-    found = sorted(diagnostics, key=lambda one: (_RANK[one.severity], one.sort_key))
-    parts += [Part(_FOUND + _RANK[one.severity], (fence("text", diagnostic_lines(one, _PLAIN)), "")) for one in found]
+    found = sorted(diagnostics, key=lambda diagnostic: (_RANK[diagnostic.severity], diagnostic.sort_key))
+    parts += [
+        Part(_FOUND + _RANK[diagnostic.severity], (fence("text", diagnostic_lines(diagnostic, _PLAIN)), ""))
+        for diagnostic in found
+    ]
     return fit_parts(parts, max_bytes, lambda _: alert("NOTE", f"Here: shortened to {max_bytes:,} bytes."))

@@ -1,8 +1,6 @@
-"""What became of a plan as text: the counts, then only what needs a person.
+"""The outcomes of an apply and of the rollouts that it waited for, as text, and the exit codes derived from them.
 
-What became of what a run waited for: one line each with a bar, then what to do about what is not covered.
-
-Exit codes, derived from what a report shows, so that the two can't disagree.
+The text has the counts, then only the outcomes that need attention. A rollout has one line with a progress bar.
 """
 
 from __future__ import annotations
@@ -38,13 +36,14 @@ STATUS_WORDS: Final = {
 }
 INTERRUPTED: Final = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 AGAIN: Final = "plans again: what is applied is not sent twice"
-_ALIKE: Final = 10  # of outcomes that say the same, this many are named
+_ALIKE: Final = 10  # at most this many outcomes with the same message are listed
 
 
 def render_outcomes(report: ApplyReport, *, colour: bool, closes: bool = True) -> str:
-    """Render what an apply wrote; "" if there was nothing to write.
+    """Render the outcomes of an apply; "" if there was nothing to write.
 
-    An interrupted run lists what was done. `closes` False leaves the last lines to the report of a wait.
+    The report of an interrupted run lists the completed actions. Without `closes`, the last lines are left to
+    `render_rollouts`.
     """
     if report.run_id is None:
         return ""
@@ -61,24 +60,24 @@ def render_outcomes(report: ApplyReport, *, colour: bool, closes: bool = True) -
 
 
 def closing_lines(run_id: str, *, command: str | None, history: str | None, exit_code: ExitCode) -> Iterator[str]:
-    """Yield the last lines of a run's report: the command to go on with, where there is one, its id, and its exit code."""
+    """Yield the last lines of a report: the command that continues the run, if any, its ID and its exit code."""
     if command is not None:
         yield f"To go on: {visible(command)} ({AGAIN})"
     yield run_line(run_id, history=history, exit_code=exit_code)
 
 
 def run_line(run_id: str, *, history: str | None, exit_code: ExitCode) -> str:
-    """Say which run it was, what shows every request of it, and how it ended."""
+    """Return the ID of a run, the command that shows its requests, and its exit code."""
     return f"{run_words(run_id, history)}        exit {int(exit_code)}"
 
 
 def run_words(run_id: str, history: str | None) -> str:
-    """Name a run, and the command that shows all of it."""
+    """Return the ID of a run, and the command that shows it."""
     return f"Run {visible(run_id)}{f': {visible(history)}' if history else ''}"
 
 
 def status_counts(statuses: Sequence[Status], style: Style) -> str:
-    """Count outcomes: `✓ 3 applied   ✗ 1 failed`; what was applied always, the others where there are any."""
+    """Return the counts of outcomes: `✓ 3 applied   ✗ 1 failed`. Applied ones are always counted, others if there are any."""
     return "   ".join(
         f"{status_symbol(status, style)} {statuses.count(status):,} {words}"
         for status, words in STATUS_WORDS.items()
@@ -87,7 +86,7 @@ def status_counts(statuses: Sequence[Status], style: Style) -> str:
 
 
 def done_lines(outcomes: Sequence[Outcome], exit_code: ExitCode, style: Style) -> Iterator[str]:
-    """Yield what an interrupted run had done by its end; nothing for any other run."""
+    """Yield the completed actions of an interrupted run; nothing for other runs."""
     if exit_code not in INTERRUPTED:
         return
     yield "Stopped: requests in flight were finished, nothing else was sent. Done:"
@@ -98,41 +97,41 @@ def done_lines(outcomes: Sequence[Outcome], exit_code: ExitCode, style: Style) -
 
 
 def attention(plan: Plan, outcomes: Sequence[Outcome], style: Style) -> Iterator[tuple[str, ...]]:
-    """Yield the lines about each outcome that needs attention, in the plan's order.
+    """Yield the lines about each outcome that needs attention, in the order of the plan.
 
-    What is said of several in a row is said once.
+    Consecutive outcomes with the same message are grouped.
     """
     origins = {(key.address, key.verb.value): action.origin for key, action in plan.by_key().items()}
     notable = [outcome for outcome in outcomes if outcome.status is not Status.DONE or outcome.message]
-    for _, alike in groupby(notable, key=_said):
-        yield tuple(_told(tuple(alike), origins, style))
+    for _, alike in groupby(notable, key=_grouping):
+        yield tuple(_group_lines(tuple(alike), origins, style))
 
 
-def _told(
+def _group_lines(
     alike: tuple[Outcome, ...], origins: Mapping[tuple[Address, str], Origin | None], style: Style
 ) -> Iterator[str]:
-    first, *others = alike
-    symbol, said = status_symbol(first.status, style), _message(first)
-    if others:
-        yield f"{symbol} {said or STATUS_WORDS[first.status]}:"
-        yield from (f"    {_named(outcome)}" for outcome in (first, *others)[:_ALIKE])
-        if len(others) >= _ALIKE:
-            yield f"    and {len(others) + 1 - _ALIKE:,} more"
+    first, *more = alike
+    symbol, message = status_symbol(first.status, style), _message(first)
+    if more:
+        yield f"{symbol} {message or STATUS_WORDS[first.status]}:"
+        yield from (f"    {_named(outcome)}" for outcome in (first, *more)[:_ALIKE])
+        if len(more) >= _ALIKE:
+            yield f"    and {len(more) + 1 - _ALIKE:,} more"
     else:
-        yield f"{symbol} {_named(first)}: {said or STATUS_WORDS[first.status]}"
+        yield f"{symbol} {_named(first)}: {message or STATUS_WORDS[first.status]}"
         yield from _where(origins.get((first.address, first.verb)))
     yield from (f"    {visible(hint)}" for hint in first.hints)
 
 
-def _said(outcome: Outcome) -> tuple[object, ...]:
-    # What is done needs no looking up, so it is told together whatever its requests were.
+def _grouping(outcome: Outcome) -> tuple[object, ...]:
+    # No one looks up the requests of an applied change, so that its request IDs do not matter.
     ids = () if outcome.status is Status.DONE else outcome.request_ids
     return (outcome.status, outcome.reference, outcome.message, outcome.hints, ids)
 
 
 def _message(outcome: Outcome) -> str:
-    said = with_requests(outcome.message, outcome.request_ids)
-    return f"{visible(outcome.reference)}: {said}" if outcome.reference else said
+    message = with_requests(outcome.message, outcome.request_ids)
+    return f"{visible(outcome.reference)}: {message}" if outcome.reference else message
 
 
 def _where(origin: Origin | None) -> Iterator[str]:
@@ -145,7 +144,7 @@ def _named(outcome: Outcome) -> str:
 
 
 def status_symbol(status: Status, style: Style) -> str:
-    """Return the sign of an outcome, painted."""
+    """Return the symbol of an outcome, in its colour."""
     paint = {Status.DONE: style.green, Status.FAILED: style.red, Status.NOT_KEPT: style.red}.get(status, style.yellow)
     return paint(_SYMBOLS[status])
 
@@ -157,11 +156,11 @@ _ROLLOUT_SYMBOLS: Final = {
     None: "·",
 }
 _BAR: Final = 10  # columns
-PENDING: Final = "pending"  # in documents: a signal ended the wait
+PENDING: Final = "pending"  # in documents, if a signal ended the wait
 
 
 def render_rollouts(report: ApplyReport, *, colour: bool, closes: bool = True) -> str:
-    """Render what became of what a run waited for; "" if it did not wait. `closes`: the end of the run's report follows."""
+    """Render the rollouts that a run waited for; "" if it did not wait. `closes` adds the last lines of the report."""
     if report.waited is None:
         return ""
     rollouts, run_id = report.waited, report.run_id if closes else None
@@ -174,7 +173,7 @@ def render_rollouts(report: ApplyReport, *, colour: bool, closes: bool = True) -
     lines += _what_to_do(rollouts, report.status_command)
     if report.exit_code in INTERRUPTED and run_id is not None:
         lines.append("Stopped waiting: the writes were done before.")
-    if not is_partial and any(map(_moves, rollouts)):
+    if not is_partial and any(map(_can_be_followed, rollouts)):
         lines.append(
             f"To follow it again: {visible(report.resume_command)} (plans again: what is applied is not sent twice)"
         )
@@ -185,7 +184,7 @@ def render_rollouts(report: ApplyReport, *, colour: bool, closes: bool = True) -
 
 
 def rollout_rows(rollouts: Sequence[RolloutStatus]) -> list[JsonObject]:
-    """Return what became of each as JSON."""
+    """Return the rollouts as JSON."""
     return [
         {
             "address": str(rollout.address),
@@ -206,19 +205,19 @@ def rollout_rows(rollouts: Sequence[RolloutStatus]) -> list[JsonObject]:
 
 
 def rollout_name(rollout: RolloutStatus) -> str:
-    """Name it in short: `search/chat@production`."""
+    """Return the short name of a rollout: `search/chat@production`."""
     return f"{visible(rollout.address.app)}/{visible(rollout.address.name)}"
 
 
 def rollout_words(rollout: RolloutStatus) -> str:
-    """Say how far it is with what it waits for now: `canary to chat-next at 30 %, active`."""
-    how_far = _how_far(rollout) if rollout.canary is None else (_canary_words(rollout.canary),)
+    """Return the progress of a rollout: `canary to chat-next at 30 %, active`."""
+    progress = _progress(rollout) if rollout.canary is None else (_canary_words(rollout.canary),)
     status = (visible(rollout.status),) if rollout.status is not None else ()
-    return ", ".join((*how_far, *status))
+    return ", ".join((*progress, *status))
 
 
 def rollout_share(rollout: RolloutStatus) -> tuple[float, float] | None:
-    """Return how much is done and how much there is: percent of a canary, else devices; None where neither is known."""
+    """Return the completed part and the whole: percent of a canary, else devices; None if neither is known."""
     canary = rollout.canary or rollout.ended
     if canary is not None:
         return None if canary.percentage is None else (min(100.0, max(0.0, canary.percentage)), 100.0)
@@ -227,7 +226,7 @@ def rollout_share(rollout: RolloutStatus) -> tuple[float, float] | None:
     return float(min(rollout.covered, rollout.devices)), float(rollout.devices)
 
 
-def _how_far(rollout: RolloutStatus) -> Iterator[str]:
+def _progress(rollout: RolloutStatus) -> Iterator[str]:
     if rollout.deployment is None and rollout.coverage is None and rollout.canary is None:
         yield "nothing was read of it yet"
         return
@@ -241,47 +240,51 @@ def _how_far(rollout: RolloutStatus) -> Iterator[str]:
         yield "no deployment is shown"
 
 
-def _line(one: RolloutStatus, timeout: str, width: int, style: Style) -> str:
+def _line(rollout: RolloutStatus, timeout: str, width: int, style: Style) -> str:
     paint = (
         style.red
-        if one.result and one.result.is_failure
+        if rollout.result and rollout.result.is_failure
         else style.green
-        if one.result is RolloutResult.COVERED
+        if rollout.result is RolloutResult.COVERED
         else style.yellow
     )
-    symbol = paint(_ROLLOUT_SYMBOLS.get(one.result, "✗"))
-    return f"{symbol} {padded(rollout_name(one), width)}  {_bar(one)}{_ended_words(one, timeout)}"
+    symbol = paint(_ROLLOUT_SYMBOLS.get(rollout.result, "✗"))
+    return f"{symbol} {padded(rollout_name(rollout), width)}  {_bar(rollout)}{_result_words(rollout, timeout)}"
 
 
-def _bar(one: RolloutStatus) -> str:
-    share = rollout_share(one)
+def _bar(rollout: RolloutStatus) -> str:
+    share = rollout_share(rollout)
     if share is None:
         return ""
     full = int(share[0] / share[1] * _BAR)
     return f"{'█' * full}{'░' * (_BAR - full)}  "
 
 
-def _ended_words(one: RolloutStatus, timeout: str) -> str:
-    stands = ", ".join((*_how_far(one), *_deployment_words(one)))
-    match one.result:
+def _result_words(rollout: RolloutStatus, timeout: str) -> str:
+    state = ", ".join((*_progress(rollout), *_deployment_words(rollout)))
+    match rollout.result:
         case RolloutResult.COVERED:
-            return ", ".join(_how_far(one))
+            return ", ".join(_progress(rollout))
         case RolloutResult.NO_DEVICES:
             return "no devices; not waited for"
         case RolloutResult.AWAITING_APPROVAL:
             return "awaits approval in Octomil; not waited for"
         case RolloutResult.FAILED:
-            return f"failed: {stands}"
+            return f"failed: {state}"
         case RolloutResult.ROLLED_BACK:
-            return f"rolled back: {_taken_back_words(one) if one.ended is not None else stands}"
+            return f"rolled back: {_rollback_words(rollout) if rollout.ended is not None else state}"
         case RolloutResult.UNREADABLE:
-            why = f"{visible(one.error.reference)}: {visible(one.error.message)}" if one.error is not None else stands
+            why = (
+                f"{visible(rollout.error.reference)}: {visible(rollout.error.message)}"
+                if rollout.error is not None
+                else state
+            )
             return f"could not be read: {why}"
         case RolloutResult.TIMED_OUT:
-            wanted = "through" if one.canary is not None else "covered"
-            return f"not {wanted}{' within ' if timeout else ''}{timeout}: {stands}"
+            wanted = "through" if rollout.canary is not None else "covered"
+            return f"not {wanted}{' within ' if timeout else ''}{timeout}: {state}"
         case None:
-            return f"not waited for any longer: {stands}"
+            return f"not waited for any longer: {state}"
 
 
 def _canary_words(canary: Canary) -> str:
@@ -290,16 +293,18 @@ def _canary_words(canary: Canary) -> str:
     return f"canary{candidate}{at}"
 
 
-def _deployment_words(one: RolloutStatus) -> Iterator[str]:
-    if one.deployment is not None and one.status is not None:
-        yield f"deployment {visible(one.deployment)} is {visible(one.status)}"
+def _deployment_words(rollout: RolloutStatus) -> Iterator[str]:
+    if rollout.deployment is not None and rollout.status is not None:
+        yield f"deployment {visible(rollout.deployment)} is {visible(rollout.status)}"
 
 
-def _taken_back_words(one: RolloutStatus) -> str:
-    return f"{_canary_words(one.ended or Canary())} ended, {visible(one.variant or 'what was there')} is deployed"
+def _rollback_words(rollout: RolloutStatus) -> str:
+    return (
+        f"{_canary_words(rollout.ended or Canary())} ended, {visible(rollout.variant or 'what was there')} is deployed"
+    )
 
 
-def _what_to_do(rollouts: Sequence[RolloutStatus], look: str) -> Iterator[str]:
+def _what_to_do(rollouts: Sequence[RolloutStatus], status_command: str) -> Iterator[str]:
     unsettled = [rollout for rollout in rollouts if rollout.result is None or rollout.result.is_failure]
     if not unsettled:
         return
@@ -309,13 +314,13 @@ def _what_to_do(rollouts: Sequence[RolloutStatus], look: str) -> Iterator[str]:
     if any(rollout.result is RolloutResult.ROLLED_BACK and rollout.ended is None for rollout in unsettled):
         yield "What was rolled back is enabled again only with --retry-rolled-back."
     slugs = dict.fromkeys(visible(rollout.address.app) for rollout in unsettled)
-    yield f"To look at it: {visible(look)} {' '.join(slugs)}"
+    yield f"To look at it: {visible(status_command)} {' '.join(slugs)}"
 
 
-def _moves(one: RolloutStatus) -> bool:
-    """Whether another apply may wait for it, although it has nothing to write there."""
-    unsettled = one.result in {None, RolloutResult.TIMED_OUT, RolloutResult.UNREADABLE}
-    return unsettled and (one.canary is not None or one.starting or one.deployment is None)
+def _can_be_followed(rollout: RolloutStatus) -> bool:
+    """Return whether another apply can wait for the rollout without writing anything."""
+    unsettled = rollout.result in {None, RolloutResult.TIMED_OUT, RolloutResult.UNREADABLE}
+    return unsettled and (rollout.canary is not None or rollout.starting or rollout.deployment is None)
 
 
 def _canary_row(canary: Canary | None) -> JsonObject | None:
@@ -323,11 +328,11 @@ def _canary_row(canary: Canary | None) -> JsonObject | None:
 
 
 def exit_code_of_outcomes(outcomes: Iterable[Outcome]) -> ExitCode:
-    """Return an apply's exit code, interruptions aside: done, or applied in part."""
+    """Return the exit code of an apply that was not interrupted: done, or applied in part."""
     return ExitCode.DONE if all(outcome.status is Status.DONE for outcome in outcomes) else ExitCode.PARTIAL
 
 
 def exit_code_of_rollouts(rollouts: Iterable[RolloutStatus]) -> ExitCode:
-    """Return the exit code of a wait: done, or something is not covered."""
+    """Return the exit code of a wait: done, or not covered."""
     failed = any(rollout.result is not None and rollout.result.is_failure for rollout in rollouts)
     return ExitCode.UNCOVERED if failed else ExitCode.DONE

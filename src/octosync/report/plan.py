@@ -1,6 +1,6 @@
-"""A plan as text: first what stops you, then the changes by app, last the one line that matters.
+"""A plan as text: errors and refusals first, then the changes by app, last the summary line.
 
-What a plan comes to, in the words that text and Markdown share: its counts, its apps, its cost, where and from what.
+The functions named `…_words` return the counts, apps and costs that the text and the Markdown report share.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ _COUNTED_VERBS: Final = (Verb.CREATE, Verb.UPDATE, Verb.DELETE, Verb.ENABLE, Ver
 
 
 def planned_words(actions: Iterable[Action]) -> str:
-    """Count actions by what they do: `2 to create, 1 to update`; "" for none."""
+    """Return the counts of actions by verb: `2 to create, 1 to update`; "" for none."""
     verbs = [action.verb for action in actions]
     return ", ".join(f"{verbs.count(verb):,} to {verb.value}" for verb in _COUNTED_VERBS if verb in verbs)
 
 
 def totals_words(planned: Iterable[Action], held: Sized) -> str:
-    """Count what is planned, and apart from it what is held: `2 to create; 1 held`; "" for none."""
+    """Return the counts of planned and of held actions: `2 to create; 1 held`; "" for none."""
     return "; ".join(filter(None, (planned_words(planned), f"{len(held):,} held" if held else "")))
 
 
 def nothing_words(plan: Plan) -> str:
-    """Say that there is nothing to do, as far as that is known."""
+    """Return the words for a plan without changes."""
     return "Nothing planned." if plan.errors else "No changes."
 
 
 def rest_words(plan: Plan) -> str:
-    """Say what becomes of the other apps: `38 apps unchanged, 260 unmanaged`; "" where there are none."""
+    """Return the counts of the other apps: `38 apps unchanged, 260 unmanaged`; "" if there are none."""
     as_declared, others = _apps_left(plan)
     if plan.actions:
         rest = [f"{counted(as_declared, 'app')} unchanged"] if as_declared else []
@@ -64,17 +64,17 @@ def rest_words(plan: Plan) -> str:
 
 
 def incomplete_words(plan: Plan) -> str:
-    """Say how many apps could not be planned."""
+    """Return how many apps could not be planned."""
     return f"{len(plan.errors):,} of {counted(len(plan.apps), 'app')} could not be planned"
 
 
 def blocking_words(blocked: Sequence[Refusal]) -> str:
-    """Name the guards that refuse something, and say what that means."""
+    """Return the guards that refuse something, and the consequence."""
     return f"({', '.join(dict.fromkeys(refusal.guard for refusal in blocked))}): apply writes nothing"
 
 
 def devices_words(actions: Iterable[Action]) -> str:
-    """Count the devices that enabling would reach, as far as the orchestrator said; "" where it said of none."""
+    """Return the number of devices that enabling would reach, by the previews; "" if there are none."""
     previews = [action.preview for action in actions if isinstance(action, EnableCapability)]
     known = [preview.devices for preview in previews if preview is not None]
     more = "at least " if len(known) < len(previews) else ""
@@ -82,22 +82,22 @@ def devices_words(actions: Iterable[Action]) -> str:
 
 
 def selected_words(plan: Plan, about: RunInfo) -> str:
-    """Say how many of the manifests' apps are planned, where that is not all: `2 apps selected`."""
+    """Return how many apps of the manifests are selected, if not all: `2 apps selected`."""
     return f"{counted(len(plan.apps), 'app')} selected" if len(plan.apps) < about.manifests.apps else ""
 
 
 def read_words(plan: Plan, about: RunInfo) -> str:
-    """Say how many apps were read, and what that took: `read 2 of 41 apps with 9 requests`.
+    """Return the cost of reading: `read 2 of 41 apps with 9 requests`.
 
-    Those that no manifest has any more are read, too.
+    Apps that no manifest declares any more are read, too.
     """
-    every, mine = about.manifests.apps, len(plan.apps)
-    apps = counted(mine, "app") if mine >= every else f"{mine:,} of {counted(every, 'app')}"
+    declared, planned = about.manifests.apps, len(plan.apps)
+    apps = counted(planned, "app") if planned >= declared else f"{planned:,} of {counted(declared, 'app')}"
     return f"read {apps} with {counted(plan.requests_used, 'request')}"
 
 
 def manifests_words(about: RunInfo) -> str:
-    """Say what was loaded: `apps/ 41 apps in 14 files`."""
+    """Return what was loaded: `apps/ 41 apps in 14 files`."""
     asked, manifests = about.invocation, about.manifests
     places = list(asked.paths) + ([f"{asked.kustomize} (kustomize)"] if asked.kustomize is not None else [])
     loaded = f"{counted(manifests.apps, 'app')} in {counted(manifests.files, 'file')}"
@@ -105,7 +105,7 @@ def manifests_words(about: RunInfo) -> str:
 
 
 def left_alone_lines(plan: Plan, about: RunInfo) -> Iterator[str]:
-    """Yield what the plan saw and does not touch."""
+    """Yield the live objects that the plan leaves alone, with the reason."""
     if plan.left_alone.suspended:
         yield f"Suspended, left alone: {', '.join(map(visible, plan.left_alone.suspended))}"
     if plan.left_alone.unknown_targets:
@@ -127,13 +127,13 @@ def left_alone_lines(plan: Plan, about: RunInfo) -> Iterator[str]:
 
 
 def _pruning(about: RunInfo) -> str:
-    """Return the flags that archive what the base declared. It is named: once this is applied, the next base has it no more."""
+    """Return the flags that archive what the base declared. They name the base, since later bases do not declare it any more."""
     git = about.manifests.git
     return f"--base {git.base[:12]} --prune" if git is not None and git.base is not None else "--prune"
 
 
 def _apps_left(plan: Plan) -> tuple[int, list[str]]:
-    """Count the apps that are as declared, and say what else there is."""
+    """Return the number of apps that are as declared, and the counts of the others."""
     touched = {action.address.app for action in plan.shown}
     left = (*plan.archived_undeclared, *plan.left_alone.stale, *plan.left_alone.waiting)
     aside = touched | {*plan.errors, *plan.left_alone.suspended} | {address.app for address in left}
@@ -148,7 +148,7 @@ def _apps_left(plan: Plan) -> tuple[int, list[str]]:
 
 
 def render_plan(report: PlanReport, *, colour: bool) -> str:
-    """Render a plan, and what the guards refuse of it, for people."""
+    """Render a plan, and the refusals of guards."""
     plan, about, style = report.plan, report.about, Style(colour)
     blocks: list[Iterable[str]] = [
         _head(report, style),
@@ -164,12 +164,12 @@ def render_plan(report: PlanReport, *, colour: bool) -> str:
 
 
 def plan_groups(report: PlanReport) -> tuple[Group, ...]:
-    """Return the plan's rows by app."""
+    """Return the rows of the plan by app."""
     return groups_of(report.plan, report.blocked, report.sensitivity, full=report.full)
 
 
 def _apart(blocks: Iterable[Iterable[str]]) -> Iterator[str]:
-    """Yield blocks with an empty line between two that have any."""
+    """Yield the lines of blocks, with an empty line between blocks that are not empty."""
     first = True
     for block in map(tuple, blocks):
         if block and not first:
@@ -201,7 +201,7 @@ def _errors(plan: Plan, style: Style) -> Iterator[str]:
 
 
 def groups_of(plan: Plan, blocked: Sequence[Refusal], sensitivity: Sensitivity, *, full: bool) -> tuple[Group, ...]:
-    """Make the groups of all apps that have rows: of those that change, and with `full` of those that don't."""
+    """Return the groups of the apps that have rows: those with changes, and with `full` the unchanged ones, too."""
     marked = refused_actions(plan.actions, blocked) if blocked else frozenset[ActionKey]()
     actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
     held: dict[str, list[Held]] = {}
@@ -249,7 +249,7 @@ def _cost(plan: Plan, about: RunInfo) -> str:
 
 
 def exit_code_of_plan(plan: Plan, blocked: Sequence[Refusal], *, detailed: bool) -> ExitCode:
-    """Return a plan's exit code; `detailed` tells a plan with changes from one without."""
+    """Return the exit code of a plan; `detailed` distinguishes a plan with changes from one without."""
     return worst(
         *([ExitCode.ERROR] if plan.errored else []),
         *([ExitCode.GUARDED] if blocked else []),
@@ -257,7 +257,7 @@ def exit_code_of_plan(plan: Plan, blocked: Sequence[Refusal], *, detailed: bool)
     )
 
 
-_ADDRESSES: Final = 3  # in the command line, before the rest is an ellipsis
+_ADDRESSES: Final = 3  # at most this many in the command line, then an ellipsis
 _STDIN: Final = "-"
 _CHANGED_BACK: Final = frozenset({Reason.DIFFERS, Reason.DRIFT, Reason.DIVERGED})
 _ACCEPTED = (
@@ -272,7 +272,7 @@ _ACCEPTED = (
 
 
 def keep_command(actions: Sequence[Action], about: RunInfo) -> str | None:
-    """Return the command line that accepts what a plan would change back; None where nothing is, or no file says it."""
+    """Return the command line that accepts what a plan would revert; None if there is nothing, or no file to edit."""
     invocation = about.invocation
     found = [action.address for action in actions if isinstance(action, _ACCEPTED) and action.reason in _CHANGED_BACK]
     if not found or _STDIN in invocation.paths or invocation.kustomize is not None:
@@ -281,7 +281,7 @@ def keep_command(actions: Sequence[Action], about: RunInfo) -> str | None:
     if invocation.base is None and any(
         action.reason is not Reason.DIFFERS for action in actions if action.address in accepted
     ):
-        return None  # the base is a file, which accept doesn't take
+        return None  # the base is a file, which `accept` does not support
     named = shlex.join(map(str, found[:_ADDRESSES]))
     more = [ELLIPSIS] if len(found) > _ADDRESSES else []
     paths = [part for path in invocation.paths for part in ("-f", path)]

@@ -1,13 +1,7 @@
-"""Plain text: what comes from manifests and the control plane, made safe to show, and how wide it is on a screen.
+"""Text of reports: safe characters, column widths, colour, bars, and the words for values, times and reasons.
 
-Whatever a report shows passes through `visible` first: an escape sequence in an app's description must not reach the
-terminal as one. Widths are rich's tables, not what a terminal answers, so that the same input gives the same bytes everywhere.
-
-Ink: colour for those who see it. It never carries a meaning that the words don't.
-
-Bars and shares: how much of a whole, to look at. The words beside a bar say the same, for those who can't see it.
-
-Words: counts, values and reasons as people read them.
+All text from manifests and the control plane passes through `visible`, so that no escape sequence reaches a terminal. Widths
+come from rich's tables, so that the same input gives the same bytes everywhere. Colours and bars repeat what the words say.
 """
 
 from __future__ import annotations
@@ -27,14 +21,14 @@ from octosync.contract import SLOT, preset_of
 from octosync.model import ELLIPSIS, SENSITIVE, SENSITIVE_CHANGED, JsonObject, JsonValue, Reason, Sensitivity, clipped
 from octosync.plan import Absent, ControlPlane, FieldChange, LastChange
 
-# Joiners are parts of words and emoji, not orders to the terminal.
+# Joiners are parts of words and emoji, not control characters.
 _JOINERS: Final = frozenset("\u200c\u200d")
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def visible(text: str) -> str:
-    """Return the text with everything that a terminal would act on, or hide, written as an escape; on one line."""
+    """Return the text on one line, with control and invisible characters written as escapes."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(map(_visible, text))
@@ -50,17 +44,17 @@ def _visible(character: str) -> str:
 
 
 def cells(text: str) -> int:
-    """Return how many columns of a screen a visible text takes: wide characters two, combining ones none."""
+    """Return the width of a visible text in columns: wide characters count two, combining ones none."""
     return len(text) if text.isascii() else cell_len(text)
 
 
 def padded(text: str, width: int) -> str:
-    """Fill a text with spaces up to a width in columns; a wider one is left as it is."""
+    """Return a text padded with spaces to a width in columns; a wider one is unchanged."""
     return text + " " * (width - cells(text))
 
 
 def cut(text: str, width: int | None) -> str:
-    """Cut a visible text to so many columns, with an ellipsis for what is gone; None: no limit."""
+    """Return a visible text cut to `width` columns, with an ellipsis if it was longer; None is no limit."""
     if width is None or cells(text) <= width:
         return text
     kept, room = "", max(0, width - 1)
@@ -73,7 +67,7 @@ def cut(text: str, width: int | None) -> str:
 
 
 def text_of(lines: Iterable[str]) -> str:
-    """Join lines into a report: none of them ends in spaces, the last ends in a line break."""
+    """Return lines as one text without trailing spaces, which ends in a line break."""
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
@@ -85,27 +79,27 @@ class Style:
     blocks: bool = True
 
     def red(self, text: str) -> str:
-        """Paint what stops, fails or destroys."""
+        """Return the text in the colour of errors and destructive changes."""
         return self._paint("31", text)
 
     def green(self, text: str) -> str:
-        """Paint what is new or went well."""
+        """Return the text in the colour of creation and success."""
         return self._paint("32", text)
 
     def yellow(self, text: str) -> str:
-        """Paint what changes or warns."""
+        """Return the text in the colour of updates and warnings."""
         return self._paint("33", text)
 
     def cyan(self, text: str) -> str:
-        """Paint what is just worth knowing."""
+        """Return the text in the colour of information."""
         return self._paint("36", text)
 
     def bold(self, text: str) -> str:
-        """Stress the name of a group."""
+        """Return the text in bold, for headings."""
         return self._paint("1", text)
 
     def dim(self, text: str) -> str:
-        """Step back: places and reasons."""
+        """Return the text dimmed, for positions and reasons."""
         return self._paint("2", text)
 
     def gauge(self, share: float | None) -> str:
@@ -121,9 +115,9 @@ _EIGHTHS: Final = "▏▎▍▌▋▊▉"
 
 
 def bar(share: float | None, *, blocks: bool, width: int = _WIDTH) -> str:
-    """Draw a share (0 to 1) so many columns wide; blank for an unknown one. `blocks` False: in ASCII.
+    """Return the bar of a share (0 to 1), blank for an unknown one; in ASCII without `blocks`.
 
-    Nothing looks full that isn't, and nothing empty that isn't.
+    Only a share of 1 looks full, and only a share of 0 looks empty.
     """
     if share is None or not math.isfinite(share):
         return " " * width
@@ -137,7 +131,7 @@ def bar(share: float | None, *, blocks: bool, width: int = _WIDTH) -> str:
 
 
 def percent_words(share: float | None) -> str:
-    """Write a share as a whole percentage, right-aligned, that is 0 or 100 for just that: `  0 %`, ` 78 %`, `100 %`."""
+    """Return a share as a right-aligned whole percentage, 0 or 100 only if exact: `  0 %`, ` 78 %`, `100 %`."""
     if share is None or not math.isfinite(share):
         return "  ? %"
     percent = 100 if share >= 1 else 0 if share <= 0 else min(max(round(share * 100), 1), 99)
@@ -145,14 +139,14 @@ def percent_words(share: float | None) -> str:
 
 
 def share_of(part: int | None, whole: int | None) -> float | None:
-    """Return a part of a whole as a share; None where either is unknown, or the whole is nothing."""
+    """Return a part of a whole as a share; None if either is unknown, or the whole is 0."""
     return part / whole if part is not None and whole else None
 
 
 NONE: Final = "(none)"
-LIMIT: Final = 60  # characters of a value, unless all of it is asked for
+LIMIT: Final = 60  # characters of a value, unless the report is full
 
-# A text that reads as itself: no space, nothing that could be taken for another type, a list or an object.
+# A string that needs no quotes: it contains no space, and is not mistaken for another type, a list or an object.
 _BARE: Final = re.compile(r"(?!(?:true|false|null)$)[^\W\d][\w./:@+-]*|[@/.][\w./:@+-]+")
 
 _REASONS: Final[Mapping[Reason, str]] = {
@@ -169,12 +163,12 @@ _REASONS: Final[Mapping[Reason, str]] = {
 
 
 def reason_words(reason: Reason) -> str:
-    """Say why an action is planned; "" where its symbol says it all."""
+    """Return the words for the reason of an action; "" for a new object."""
     return _REASONS[reason]
 
 
 def last_change_words(last: LastChange) -> str:
-    """Say who made the last change, when, and by which event; of the app, where the feed does not say more."""
+    """Return the author, time and event of the last change, of the app if the feed does not name the object."""
     event = last.event
     what = "last change of the app by" if last.of_app else "last changed by"
     facts = ", ".join(visible(part) for part in (event.type, event.id) if part)
@@ -182,12 +176,12 @@ def last_change_words(last: LastChange) -> str:
 
 
 def time_words(at: datetime | None) -> str:
-    """Write a time to the minute, in UTC: `2026-03-01 14:02 UTC`."""
+    """Return a time to the minute, in UTC: `2026-03-01 14:02 UTC`."""
     return "at an unknown time" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def seconds_words(seconds: float | None) -> str:
-    """Write how long something took: `34 ms`, `1.2 s`, `48 s`, `3 min 20 s`, `2 h 5 min`; a dash where it isn't known."""
+    """Return a duration: `34 ms`, `1.2 s`, `48 s`, `3 min 20 s`, `2 h 5 min`; a dash if it is unknown."""
     if seconds is None:
         return "-"
     if seconds < 0.9995:
@@ -201,20 +195,20 @@ def seconds_words(seconds: float | None) -> str:
 
 
 def plane_words(plane: ControlPlane) -> str:
-    """Name a control plane: `production (api.octomil.com, org 8f1c)`."""
+    """Return the name of a control plane: `production (api.octomil.com, org 8f1c)`."""
     where = f"{plane.host}, org {plane.org_id}" if plane.org_id is not None else plane.host
     return visible(f"{plane.context} ({where})" if plane.context is not None else where)
 
 
 def listed(items: Iterable[str], *, at_most: int) -> str:
-    """List a few items, and say how many more there are."""
-    every = tuple(items)
-    more = len(every) - at_most
-    return ", ".join(every) if more <= 0 else f"{', '.join(every[:at_most])} and {more:,} more"
+    """Return at most `at_most` items, and the number of the rest."""
+    words = tuple(items)
+    more = len(words) - at_most
+    return ", ".join(words) if more <= 0 else f"{', '.join(words[:at_most])} and {more:,} more"
 
 
 def value_words(value: JsonValue | Absent) -> str:
-    """Write a value in as few signs as leave no doubt: `auto`, `[coreml, mlx]`, `{max_tokens: 512}`, `"two words"`."""
+    """Return a value in an unambiguous short form: `auto`, `[coreml, mlx]`, `{max_tokens: 512}`, `"two words"`."""
     if isinstance(value, Absent):
         return NONE
     if isinstance(value, str):
@@ -227,7 +221,7 @@ def value_words(value: JsonValue | Absent) -> str:
 
 
 def key_words(name: str) -> str:
-    """Write a key as it is, quoted where it would not read as one: `""`, `"two words"`."""
+    """Return a key, quoted if necessary: `""`, `"two words"`."""
     return visible(_text(name))
 
 
@@ -238,7 +232,7 @@ def _text(value: str) -> str:
 
 
 def change_words(change: FieldChange, sensitivity: Sensitivity, *, limit: int | None) -> str:
-    """Write one field's change: `auto → local_only`, both sides clipped around their first difference."""
+    """Return the change of a field: `auto → local_only`, both sides clipped around their first difference."""
     before, after = change.before, change.after
     hidden = [not isinstance(side, Absent) and sensitivity.hides_at(change.path, side) for side in (before, after)]
     if all(hidden):
@@ -251,9 +245,9 @@ def change_words(change: FieldChange, sensitivity: Sensitivity, *, limit: int | 
 
 
 def brief(fields: JsonObject, sensitivity: Sensitivity, *, limit: int | None, preset: str | None = None) -> str:
-    """Write an object in one line, without what is default anyway: `serving_policy local_first · bindings [{…}]`.
+    """Return an object on one line, without defaults: `serving_policy local_first · bindings [{…}]`.
 
-    `preset` is what its serving policy is called, where somebody said so.
+    `preset` is the name of its serving policy, if the manifest has one.
     """
     shown = []
     for name, value in fields.items():
@@ -266,7 +260,7 @@ def brief(fields: JsonObject, sensitivity: Sensitivity, *, limit: int | None, pr
 
 
 def brief_opaque(value: JsonObject, sensitivity: Sensitivity, *, limit: int | None) -> str:
-    """Write an object whose keys are not ours in one line: every key of it, since none has a meaning or a default."""
+    """Return an object with keys of the user on one line: every key, since none has a default."""
     shown = ((sensitivity.shown_key(name), _safe_words(name, value[name], sensitivity)) for name in sorted(value))
     return _in_one_line(shown, limit)
 
@@ -289,7 +283,7 @@ def _hidden(value: JsonValue | Absent, sensitivity: Sensitivity, replacement: st
 def _both(before: str, after: str, limit: int | None) -> str:
     if limit is None or max(len(before), len(after)) <= limit:
         return f"{before} → {after}"
-    # Cutting both at the same length could leave two equal heads: start a little before they part.
+    # Cut at the same length, both could look equal: start shortly before the first difference.
     shorter = min(len(before), len(after))
     common = next((at for at in range(shorter) if before[at] != after[at]), shorter)
     start = max(0, common - limit // 3) if common > limit // 2 else 0
