@@ -14,7 +14,7 @@ from tests.support.commands import octosync as run_octosync
 from tests.support.commands import started, stopped
 
 from octosync.cli import main
-from octosync.cli.commands.demo import as_typed, demo_runner, shipped_manifests
+from octosync.cli.commands.demo import demo_runner, shell_path, shipped_manifests
 from octosync.errors import ExitCode, Interrupted, OctosyncError
 from octosync.server import ServerSettings, running_server
 
@@ -211,5 +211,5 @@ def test_in_a_checkout_the_demo_advises_the_manifests_there(
 def test_paths_are_shown_as_they_are_to_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short below the working directory, whole elsewhere, quoted where a shell would split them."""
     monkeypatch.chdir(tmp_path)
-    assert as_typed(tmp_path / "a" / "b c") == "'a/b c'"
-    assert as_typed(Path("/elsewhere")) == "/elsewhere"
+    assert shell_path(tmp_path / "a" / "b c") == "'a/b c'"
+    assert shell_path(Path("/elsewhere")) == "/elsewhere"

@@ -1,1 +1,1 @@
-"""Commands: one file for each command, and files for what two of them share."""
+"""The commands, one module per command, and modules with the parts that two commands share."""

@@ -1,7 +1,4 @@
-"""`octosync activity`.
-
-What the commands share that show a feed of one app: its newest entries, and with --follow what comes after them.
-"""
+"""`octosync activity`, and the parts that all commands share that show a feed of one app."""
 
 from __future__ import annotations
 
@@ -77,28 +74,31 @@ def show_feed(
     open_feed: Callable[[Octomil, str], Feed[E]],
     shown: FeedFormat[E],
 ) -> ExitCode:
-    """Show the feed that `open_feed` opens, in the way that it is `shown`. Raises `RemoteError` and `UsageError`."""
+    """Show the newest entries of the feed that `open_feed` returns, and with --follow the new ones as they arrive.
+
+    Raises `RemoteError` and `UsageError`.
+    """
     _check(request)
     session = open_session(remote, config)
-    screen = _Screen(request, shown)
+    writer = _FeedWriter(request, shown)
 
-    async def shown_until_the_end(remote: Octomil, waits: Waits, _: Stopping) -> None:
+    async def show_entries(remote: Octomil, waits: Waits, _: Stopping) -> None:
         feed = open_feed(remote, request.app)
         with ProgressBar("reading", session.connection.requests_per_minute) as bar:
             waits.show = bar.waiting
             newest = await feed.read_newest(request.limit, to_follow=request.follow)
             waits.show = None
-        screen.begin(newest)
+        writer.write_newest(newest)
         if request.follow:
-            async for news in follow_feed(feed, every=request.interval, failed=screen.complain):
-                screen.go_on(news)
+            async for news in follow_feed(feed, every=request.interval, failed=writer.show_failure):
+                writer.write_new(news)
 
     try:
-        converse(session, shown_until_the_end)
+        converse(session, show_entries)
     except Interrupted as end:
         if not request.follow:
             raise
-        return end.exit_code  # how following ends: nothing that was to be done is left undone
+        return end.exit_code  # the normal end of --follow
     return ExitCode.DONE
 
 
@@ -116,7 +116,7 @@ def _check(request: FeedRequest) -> None:
         )
 
 
-class _Screen(Generic[E]):
+class _FeedWriter(Generic[E]):
     """Writes entries in the format of the request; notes go to standard error."""
 
     def __init__(self, request: FeedRequest, shown: FeedFormat[E]) -> None:
@@ -124,7 +124,7 @@ class _Screen(Generic[E]):
         self._shown = shown
         self._table: Table[E] | None = None
 
-    def begin(self, newest: FeedTail[E]) -> None:
+    def write_newest(self, newest: FeedTail[E]) -> None:
         """Write the newest entries."""
         request, entries = self._request, newest.entries
         match request.output:
@@ -135,8 +135,8 @@ class _Screen(Generic[E]):
             case _:
                 self._begin_table(newest)
 
-    def go_on(self, news: NewEntries[E]) -> None:
-        """Write what has come since."""
+    def write_new(self, news: NewEntries[E]) -> None:
+        """Write the new entries."""
         if news.gap:
             err("More came at once than is read in one look: older entries than these are left out.\n")
         if self._request.output == "jsonl":
@@ -145,8 +145,8 @@ class _Screen(Generic[E]):
             self._table = self._table or self._with_head(news.entries)
             out(self._table.rows(news.entries))
 
-    def complain(self, error: RemoteError, seconds: float) -> None:
-        """Say that a look failed, and when the next one is."""
+    def show_failure(self, error: RemoteError, seconds: float) -> None:
+        """Report a failed request, and when the next one is sent."""
         err(f"{visible(error.reference)}: {visible(error.message)}; trying again in {seconds:g} s\n")
 
     def _begin_table(self, newest: FeedTail[E]) -> None:

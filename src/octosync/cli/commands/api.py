@@ -1,4 +1,4 @@
-"""`octosync api`: the operations that octosync sends, and whether Octomil's API is what they expect."""
+"""`octosync api`: list the operations that octosync sends, and compare them with Octomil's API."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def probe(
 
 
 def _document(spec: str) -> tuple[str, bytes]:
-    """Return what to call a document, and its bytes."""
+    """Return the name and the bytes of a document. Raise `OctosyncError` if it can't be read."""
     if not spec.strip():
         raise UsageError("empty-value", "SPEC is empty", hints=("Is a variable not set?",))
     if is_url(spec):

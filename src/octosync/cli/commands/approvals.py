@@ -1,4 +1,4 @@
-"""What awaits a person's approval in Octomil, as far as the journal of this place tells: the control plane has no list of it."""
+"""Pending approvals in Octomil, read from the local journal: the control plane has no list of them."""
 
 from __future__ import annotations
 
@@ -23,38 +23,44 @@ from octosync.octomil import Connection
 from octosync.report import render_error
 from octosync.state import JournalReader
 
-# What nobody has tried again for so long is not waited for any more.
+# An action that was not retried in this number of runs is no longer pending.
 _NEWEST_RUNS: Final = 200
 
 
-class Approvals:
-    """Looks into a journal for actions that were last told to wait. One that is not there has none; what's wrong is said once."""
+class ApprovalReader:
+    """Reads the pending approvals from a journal. A missing journal has none; an unreadable one is reported once."""
 
     def __init__(self, journal: Path, connection: Connection) -> None:
         self._journal = journal
         self._connection = connection
-        self._has_complained = False
+        self._reported_failure = False
 
-    def of(self, statuses: Iterable[AppStatus], org: str | None, *, every: bool) -> tuple[PendingApproval, ...] | None:
-        """Return what still awaits approval of the apps that are shown, by address; None where the journal can't be read.
+    def pending(
+        self, statuses: Iterable[AppStatus], org: str | None, *, every: bool
+    ) -> tuple[PendingApproval, ...] | None:
+        """Return the pending approvals of the shown apps, sorted by address; None if the journal can't be read.
 
-        `every`: all of the org's apps are shown, so one that is not there is to be made once it is approved.
+        `every`: all apps of the org are shown, so an app that is not among them may be one whose creation is pending.
         """
         shown = {status.slug: status for status in statuses}
         try:
             last = self._last_actions(org)
         except OctosyncError as error:
-            if not self._has_complained:
-                self._has_complained = True
+            if not self._reported_failure:
+                self._reported_failure = True
                 err(render_error(error, written="What awaits approval is not known."))
             return None
-        waiting = (awaited for run, action in last for awaited in _awaited(run, action))
+        approvals = (approval for run, action in last for approval in _awaited(run, action))
         open_ = (
-            one
-            for one in waiting
-            if (not _is_over(one, shown[one.address.app]) if one.address.app in shown else every and _makes_app(one))
+            approval
+            for approval in approvals
+            if (
+                not _is_over(approval, shown[approval.address.app])
+                if approval.address.app in shown
+                else every and _makes_app(approval)
+            )
         )
-        return tuple(sorted(open_, key=lambda one: one.address.sort_key))
+        return tuple(sorted(open_, key=lambda approval: approval.address.sort_key))
 
     def _last_actions(self, org: str | None) -> list[tuple[JournalledRun, JournalledAction]]:
         """Return the last action at each address of this control plane and org."""
@@ -77,21 +83,21 @@ def _makes_app(awaited: PendingApproval) -> bool:
 
 
 def _is_over(awaited: PendingApproval, status: AppStatus) -> bool:
-    """Say whether what was asked for has come to pass since, as far as a status shows that."""
-    there = any(slot.address == awaited.address for slot in status.slots) if isinstance(status.slots, tuple) else None
+    """Return whether the status shows that the action has taken effect since."""
+    exists = any(slot.address == awaited.address for slot in status.slots) if isinstance(status.slots, tuple) else None
     match awaited.address.kind, awaited.verb:
         case Kind.CAPABILITY, verb:
             deployments = () if isinstance(status.deployments, RemoteError) else status.deployments
-            mine = [
+            own = [
                 deployment for deployment in deployments if deployment.live and deployment.address == awaited.address
             ]
-            return bool(mine) and (verb == "enable" or any(one.canary is not None for one in mine))
+            return bool(own) and (verb == "enable" or any(deployment.canary is not None for deployment in own))
         case Kind.APP, "create":
-            return True  # it is shown
+            return True  # the status shows the app
         case Kind.APP, "archive":
             return isinstance(status.app, App) and status.app.archived
         case Kind.SLOT, "create":
-            return there is True
+            return exists is True
         case Kind.SLOT, "delete":
-            return there is False and Section.SLOTS not in status.cut
+            return exists is False and Section.SLOTS not in status.cut
     return False

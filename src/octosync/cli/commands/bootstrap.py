@@ -1,4 +1,4 @@
-"""`octosync bootstrap`."""
+"""`octosync bootstrap`: create an app with its target and keys, and print its manifest."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ def command(  # noqa: PLR0913 — the parameters of a command are its flags
     The keys are shown only once. With --key-file, standard output is the manifest, for `> apps/APP.yaml`; without it, standard
     output is the keys, and standard error the manifest.
     """
-    asked = FirstApp(slug=slug, name=slug if name is None else name, platform=platform, identifier=identifier)
+    app = FirstApp(slug=slug, name=slug if name is None else name, platform=platform, identifier=identifier)
     session = open_session(remote, config)
-    digest = _checked(asked, session)
-    if key_file is None and _leads_nowhere():
+    digest = _validate(app, session)
+    if key_file is None and _discards_output():
         raise UsageError(
             "keys-nowhere",
             "standard output leads nowhere, and the keys would be lost there",
@@ -93,11 +93,9 @@ def command(  # noqa: PLR0913 — the parameters of a command are its flags
         )
     with ExitStack() as stack:
         file = stack.enter_context(KeyFile(key_file)) if key_file is not None else None
-        bootstrapping = _Bootstrapping(
-            session=session, asked=asked, digest=digest, journal=journal, file=file, output=output
-        )
+        bootstrap = _BootstrapRun(session=session, app=app, digest=digest, journal=journal, file=file, output=output)
         try:
-            return signals.run(bootstrapping.run)
+            return signals.run(bootstrap.run)
         except _CutShort as error:
             return report_failure(error, written="")
 
@@ -107,35 +105,35 @@ class _CutShort(Interrupted):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Bootstrapping:
+class _BootstrapRun:
     """One bootstrap, from its first request to its report."""
 
     session: Session
-    asked: FirstApp
+    app: FirstApp
     digest: str
     journal: Path
     file: KeyFile | None
     output: str
 
     async def run(self, stopping: signals.Stopping) -> ExitCode:
-        """Look, send, and hand over the keys before anything else can go wrong."""
+        """Check that the slug is free, create the app, and write out the keys before anything else can fail."""
         waits = Waits()
         async with open_client(self.session, waits) as remote:
             with self._progress(waits):
-                await check_slug_is_free(self.asked, remote, export=self._typed("export"))
+                await check_slug_is_free(self.app, remote, export=self._typed("export"))
             with Journal(self.journal) as journal:
                 plane = self._plane
                 record = Record.begin(journal, control_plane=plane.url, org_id=plane.org_id, digest=self.digest)
                 with self._progress(waits):
                     result = await self._send(remote, record, stopping)
-                lost = self._hand_over(result, record.run)
+                lost = self._write_keys(result, record.run)
                 code = _code(result, lost, stopping)
                 self._report(result, lost, result.unrecorded or _end(record, code))
         err(render_bootstrap_end(run_id=record.run, history=typed_history(record.run, self.journal), exit_code=code))
         return code
 
     def _typed(self, command: str) -> str:
-        """Begin a command line that reaches the same control plane."""
+        """Return the start of a command line that reaches the same control plane."""
         return shlex.join(("octosync", command, *self.session.typed))
 
     @property
@@ -150,21 +148,19 @@ class _Bootstrapping:
 
     async def _send(self, remote: Octomil, record: Record, stopping: signals.Stopping) -> BootstrapResult:
         def may_send() -> bool:
-            """From here on a signal waits for the answer: the keys are in it."""
+            """Return whether to send. From here on, a signal waits for the response, which contains the keys."""
             stopping.graceful = True
             return not stopping.requested.is_set()
 
         try:
-            return await bootstrap_app(
-                self.asked, remote, record=record, may_send=may_send, export=self._typed("export")
-            )
+            return await bootstrap_app(self.app, remote, record=record, may_send=may_send, export=self._typed("export"))
         except asyncio.CancelledError:
             if not stopping.graceful:  # nothing was sent
                 _end(record, stopping.code or ExitCode.INTERRUPTED)
                 raise
         raise _CutShort(
             "interrupted",
-            f"the run was ended at once: app `{self.asked.slug}` may have been made, and then its keys are lost",
+            f"the run was ended at once: app `{self.app.slug}` may have been made, and then its keys are lost",
             hints=(
                 "Run this again: it looks first, makes the app if it isn't there, and says so if it is.",
                 f"What was sent:  {typed_history(record.run, self.journal)}",
@@ -172,8 +168,8 @@ class _Bootstrapping:
             exit_code=stopping.code,
         )
 
-    def _hand_over(self, result: BootstrapResult, run: str) -> OctosyncError | None:
-        """Write keys and manifest to where they belong; return what went wrong, where the keys are lost by it."""
+    def _write_keys(self, result: BootstrapResult, run: str) -> OctosyncError | None:
+        """Write the keys and the manifest to their destinations. Return the error if the keys are lost."""
         if result.keys is None or result.made is None:
             return None
         keys, made, manifest = _revealed(result.keys), result.made, _manifest(result.made)
@@ -201,10 +197,10 @@ class _Bootstrapping:
     def _lost(self, why: str) -> OctosyncError:
         return OctosyncError(
             "keys-lost",
-            f"the keys of app `{self.asked.slug}` were made and are lost: {why}",
+            f"the keys of app `{self.app.slug}` were made and are lost: {why}",
             hints=(
-                f"Keys are answered once. {key_hint(self.asked.slug)}",
-                f"The manifest to commit:  {self._typed('export')} {self.asked.slug}",
+                f"Keys are answered once. {key_hint(self.app.slug)}",
+                f"The manifest to commit:  {self._typed('export')} {self.app.slug}",
             ),
             exit_code=ExitCode.PARTIAL,
         )
@@ -223,7 +219,7 @@ def _code(result: BootstrapResult, lost: OctosyncError | None, stopping: signals
 
 
 def _end(record: Record, code: ExitCode) -> OctosyncError | None:
-    """End the run in the journal; return what kept it from that."""
+    """End the run in the journal; return the error if that fails."""
     try:
         record.end(int(code))
     except OctosyncError as error:
@@ -232,7 +228,7 @@ def _end(record: Record, code: ExitCode) -> OctosyncError | None:
 
 
 def _written(text: str) -> str:
-    """Write to standard output; return why that can't be, "" where it could."""
+    """Write to standard output; return why that failed, "" if it did not."""
     try:
         out(text)
     except click.exceptions.Exit:
@@ -251,26 +247,26 @@ def _manifest(app: FirstApp) -> str:
     return starter_manifest(app.slug, name=app.name, platform=app.platform, identifier=app.identifier)
 
 
-def _checked(asked: FirstApp, session: Session) -> str:
-    """Hold what was asked for against the rules of manifests, and return the digest of what it declares.
+def _validate(app: FirstApp, session: Session) -> str:
+    """Check the app with the rules for manifests, and return the digest of its manifest. Shows warnings.
 
-    Raises `UsageError` with every problem at once; warnings are shown.
+    Raises `UsageError` with all problems.
     """
     manifests = load(
         [STDIN],
         configuration=session.configuration,
         context=session.context,
         now=datetime.now(UTC),
-        stdin=_manifest(asked).encode(),
+        stdin=_manifest(app).encode(),
     )
     if manifests.has_errors:
         problems = [
             _problem(diagnostic) for diagnostic in manifests.diagnostics if diagnostic.severity is Severity.ERROR
         ]
         raise UsageError("bad-argument", "no such app can be made", hints=tuple(problems))
-    for one in manifests.diagnostics:
-        if one.severity is Severity.WARNING:
-            err(f"warning: {one.rule}: {_problem(one)}\n")
+    for diagnostic in manifests.diagnostics:
+        if diagnostic.severity is Severity.WARNING:
+            err(f"warning: {diagnostic.rule}: {_problem(diagnostic)}\n")
     return manifests.digest
 
 
@@ -279,9 +275,9 @@ def _problem(diagnostic: Diagnostic) -> str:
     return f"{_ARGUMENTS.get(diagnostic.path, diagnostic.path)}: {diagnostic.summary}{suggestion}"
 
 
-def _leads_nowhere() -> bool:
-    """Say whether standard output is closed, or goes to /dev/null."""
+def _discards_output() -> bool:
+    """Return whether standard output is closed or /dev/null."""
     try:
-        return os.path.samestat(os.fstat(sys.stdout.fileno()), os.stat(os.devnull))  # noqa: PTH116 — two of a kind
+        return os.path.samestat(os.fstat(sys.stdout.fileno()), os.stat(os.devnull))  # noqa: PTH116 — as the line has `os.fstat`
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""`octosync completion`: click's own scripts, printed by a command that can be found."""
+"""`octosync completion`: print click's completion scripts."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ _SHELLS: Final[dict[str, type[ShellComplete]]] = {"bash": BashComplete, "zsh": Z
 def command(shell: str) -> None:
     """Print the script that completes commands, options, contexts and formats in a shell. It needs bash 4.4 or newer."""
     root = click.get_current_context().find_root().command
-    made = _SHELLS[shell](root, {}, "octosync", "_OCTOSYNC_COMPLETE")
-    # Not the shell's own `source`, which would look for a bash and its version: the script may be for another machine.
-    out(ShellComplete.source(made).strip() + "\n")
+    completion = _SHELLS[shell](root, {}, "octosync", "_OCTOSYNC_COMPLETE")
+    # Not the subclass's `source`, which checks the local bash version: the script may be for another machine.
+    out(ShellComplete.source(completion).strip() + "\n")

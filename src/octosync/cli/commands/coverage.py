@@ -1,4 +1,4 @@
-"""`octosync status --declared`: how much of the org the manifests cover."""
+"""`octosync status --declared`: the coverage of the org by the manifests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from octosync.report import ManifestCoverage, declared_document, json_line, rend
 
 FOLDER: Final = "folder"
 _LABEL: Final = "label:"
-# Options by their parameters, in the order in which the command lists them.
+# Flags by parameter name, in the order of the help.
 _ONLY_DECLARED: Final = {
     "by": "--by",
     "full": "--full",
@@ -37,7 +37,7 @@ _NEVER_DECLARED: Final = {"watch": "--watch", "archived": "--archived", "journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedFormat:
+class CoverageOptions:
     """How coverage is shown: grouped `by`, `full` with every app, in a format and with or without colour."""
 
     by: str | None
@@ -47,7 +47,7 @@ class FeedFormat:
 
 
 def check_flags(typed: Collection[str], *, declared: bool) -> None:
-    """Refuse options that were typed and mean nothing with, or without, `--declared`. Raises `UsageError`."""
+    """Raise `UsageError` for options on the command line that don't apply with, or without, `--declared`."""
     useless = _NEVER_DECLARED if declared else _ONLY_DECLARED
     for name, flag in useless.items():
         if name in typed:
@@ -58,19 +58,19 @@ def check_flags(typed: Collection[str], *, declared: bool) -> None:
 
 
 def read_by(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Read `--by`, or fail as click does."""
+    """Return the value of `--by`. Raise `click.BadParameter` for an invalid one."""
     if value is None or value == FOLDER or (value.startswith(_LABEL) and value != _LABEL):
         return value
     raise click.BadParameter(f"{value!r} is neither `{FOLDER}` nor `{_LABEL}KEY`", ctx, parameter)
 
 
 def show_declared(
-    patterns: Sequence[str], manifests: ManifestFlags, remote: RemoteFlags, shown: FeedFormat
+    patterns: Sequence[str], manifests: ManifestFlags, remote: RemoteFlags, shown: CoverageOptions
 ) -> ExitCode:
-    """Load the manifests as plan does, read the org's list, and show how the two meet.
+    """Load the manifests as plan does, read the list of apps of the org, and show which apps are in which.
 
-    Raises `UsageError` for a label that holds secrets, `OctosyncError` for a pattern that means no app, and what keeps the
-    list from being read.
+    Raises `UsageError` for a label that holds secrets, and `OctosyncError` for a pattern that matches no app or if the list
+    can't be read.
     """
     inputs = load_valid_inputs(manifests, remote, colour=shown.colour)
     session = session_of(remote, manifests.config, inputs.configuration, inputs.context)
@@ -93,11 +93,11 @@ def _extent(
     by: str | None,
     group_of: Callable[[App], str | None],
 ) -> ManifestCoverage:
-    """Ask which of the declared apps are there; of both sides, keep what is meant."""
-    desired = [app for app in inputs.manifests.state if _is_meant(app.slug, patterns)]
+    """Return the declared and the live apps that match the patterns."""
+    desired = [app for app in inputs.manifests.state if _matches(app.slug, patterns)]
     slugs = [app.slug for app in desired]
     seen = query(session, "reading", lambda client, bar: read_presence(client, slugs, progress=bar.advance))
-    live = tuple(slug for slug in seen.live if _is_meant(slug, patterns))
+    live = tuple(slug for slug in seen.live if _matches(slug, patterns))
     for pattern in patterns:
         if not any(fnmatchcase(slug, pattern) for slug in (*live, *slugs)):
             raise OctosyncError(
@@ -125,12 +125,12 @@ def _extent(
     )
 
 
-def _is_meant(slug: str, patterns: Sequence[str]) -> bool:
+def _matches(slug: str, patterns: Sequence[str]) -> bool:
     return not patterns or any(fnmatchcase(slug, pattern) for pattern in patterns)
 
 
 def _grouping(by: str | None, sensitivity: Sensitivity) -> Callable[[App], str | None]:
-    """Return what names an app's group. Raises `UsageError` for a label whose values are never shown."""
+    """Return a function that returns an app's group. Raise `UsageError` for a label whose values are never shown."""
     if by is None:
         return lambda _: None
     if by == FOLDER:
@@ -146,9 +146,9 @@ def _grouping(by: str | None, sensitivity: Sensitivity) -> Callable[[App], str |
 
 
 def _folder(app: App) -> str | None:
-    """Name the folder of an app's first document, as it was named on the command line."""
+    """Return the folder of an app's first document, as written on the command line."""
     children = (*app.targets, *app.slots, *((app.inference_config,) if app.inference_config else ()))
-    origin = app.origin or next((one.origin for one in children if one.origin is not None), None)
+    origin = app.origin or next((child.origin for child in children if child.origin is not None), None)
     if origin is None or origin.file == STDIN_NAME:
         return None
     return PurePath(origin.file).parent.as_posix()

@@ -1,4 +1,4 @@
-"""`octosync decisions`."""
+"""`octosync decisions`: show the newest routing decisions of an app."""
 
 from __future__ import annotations
 

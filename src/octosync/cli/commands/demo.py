@@ -1,8 +1,7 @@
-"""`octosync demo`: the whole story, told by the real commands against an embedded control plane of its own.
+"""`octosync demo`: run a complete example with the real commands.
 
-The demo's stage: a temporary folder with an embedded control plane, where commands run and must end as they are told.
-
-Where the shipped examples are.
+The commands run in a temporary folder with the shipped example manifests, against an embedded control plane. The demo fails
+if a command does not exit with the expected exit code.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from octosync.octomil import API_PATH
 from octosync.report.text import Style
 from octosync.server import DEMO_TOKENS, ServerSettings, running_server
 
-_OURS: Final = ("OCTOSYNC_", "OCTOMIL_")
+_PREFIXES: Final = ("OCTOSYNC_", "OCTOMIL_")
 _SIGNALLED: Final = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 _MANIFESTS: Final = "manifests"
 
@@ -49,7 +48,7 @@ rate: {{requestsPerMinute: 0}}  # no limit on this machine
 
 
 class DemoRunner:
-    """Narrates, and runs commands of octosync in the current directory. `url` is the control plane's origin."""
+    """Prints the text of the demo, and runs octosync in the current directory. `url` is the origin of the control plane."""
 
     def __init__(self, url: str, signals: DeferredSignals) -> None:
         self.url = url
@@ -57,30 +56,30 @@ class DemoRunner:
         self._style = Style(wants_colour(sys.stdout, "auto"))
         self._chapter = 0
 
-    def say(self, *lines: str) -> None:
-        """Narrate. Raises `Interrupted` where a signal has come meanwhile."""
+    def narrate(self, *lines: str) -> None:
+        """Print lines of text. Raise `Interrupted` if a signal has arrived."""
         self._signals.check()
         out("".join(f"{line}\n" for line in lines))
 
     def chapter(self, title: str, *lines: str) -> None:
-        """Begin the next chapter."""
+        """Print the heading of the next chapter, and its first lines."""
         self._chapter += 1
-        self.say("", self._style.bold(f"{self._chapter}. {title}"), *lines)
+        self.narrate("", self._style.bold(f"{self._chapter}. {title}"), *lines)
 
-    def show(self, file: str) -> None:
-        """Show a file."""
-        self._typed("cat", file)
+    def show_file(self, file: str) -> None:
+        """Print a file."""
+        self._show_command_line("cat", file)
         out(Path(file).read_text(encoding="utf-8"))
 
     def run(self, *arguments: str, ends: ExitCode) -> None:
-        """Run a command as if it had been typed.
+        """Run octosync with these arguments, which must exit with the code `ends`.
 
-        Raises `OctosyncError` where it ends with another exit code than `ends`; `Interrupted`, or click's `Exit`, where a
-        signal or the end of a pipe ended it.
+        Raises `OctosyncError` for another exit code, and `Interrupted` or click's `Exit` if a signal or a closed pipe
+        ended the command.
         """
-        self._typed("octosync", *arguments)
+        self._show_command_line("octosync", *arguments)
         code = _run(arguments)
-        if code in _SIGNALLED:  # it has said so itself, or nobody listens any more
+        if code in _SIGNALLED:  # the command has reported it, or standard output is closed
             raise click.exceptions.Exit(code)
         if code != ends:
             raise OctosyncError(
@@ -89,21 +88,21 @@ class DemoRunner:
                 hints=("The demo depends on nothing but this installation: install octosync again.",),
             )
         if code is not ExitCode.DONE:
-            self.say(self._style.dim(f"(exit code {int(code)}: there are changes)"))
+            self.narrate(self._style.dim(f"(exit code {int(code)}: there are changes)"))
 
-    def _typed(self, *words: str) -> None:
-        self.say("", self._style.bold(f"$ {shlex.join(words)}"))
+    def _show_command_line(self, *words: str) -> None:
+        self.narrate("", self._style.bold(f"$ {shlex.join(words)}"))
 
 
 @contextmanager
 def demo_runner(manifests: Path) -> Iterator[DemoRunner]:
-    """Start a control plane, and go to a temporary folder that holds a copy of the manifests, until the block ends.
+    """Start a control plane, and change to a temporary folder with a copy of the manifests, until the block ends.
 
-    Raises `ConfigError` where there is no place for the folder.
+    Raises `ConfigError` if the folder can't be created.
     """
     with (
         deferred_signals() as signals,
-        _without_our_variables(),
+        _without_octosync_variables(),
         _folder() as folder,
         running_server(ServerSettings(seed="demo")) as plane,
         chdir(folder),
@@ -129,9 +128,9 @@ def _folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _without_our_variables() -> Iterator[None]:
-    """Hide what would turn the demo's commands elsewhere, the user's API key above all."""
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_OURS)}
+def _without_octosync_variables() -> Iterator[None]:
+    """Remove the variables that would change what the commands of the demo do, above all the user's API key."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_PREFIXES)}
     try:
         yield
     finally:
@@ -152,7 +151,7 @@ def _run(arguments: tuple[str, ...]) -> ExitCode:
 
 @contextmanager
 def shipped_manifests() -> Iterator[Path]:
-    """Give the folder of the example manifests: the installed package's, else the checkout's. Raises `OctosyncError`."""
+    """Yield the folder of the example manifests, in the installed package or else the checkout. Raise `OctosyncError`."""
     packaged = files(octosync) / "examples" / "manifests"
     checkout = Path(octosync.__file__).parents[2] / "examples" / "manifests"
     if packaged.is_dir():
@@ -168,15 +167,15 @@ def shipped_manifests() -> Iterator[Path]:
         )
 
 
-def as_typed(path: Path) -> str:
-    """Return a path as it is to be typed here: short where it is below the working directory, quoted where needed."""
+def shell_path(path: Path) -> str:
+    """Return a path for the command line: relative if it is below the working directory, quoted if needed."""
     here = Path.cwd()
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 _APP, _DEPLOYED = "canary-demo", "field-notes"
 _SLOT: Final = OPERATIONS["apps.put_slot"].url({"slug": _APP, "capability": "chat"})
-# What Ben sets by hand: the manifest declares the first and not the second.
+# The values that Ben sets by hand: the manifest declares the policy, and not the variant.
 _POLICY, _VARIANT = "cloud_first", "chat-steady-3b-q4"
 
 
@@ -198,12 +197,12 @@ def command() -> ExitCode:
 
 
 def _run_story(runner: DemoRunner) -> None:
-    """Tell the story; each command must end as it is told. Raises `OctosyncError` where one does not."""
-    runner.say(
+    """Run the chapters. Raise `OctosyncError` if a command does not exit with the expected code."""
+    runner.narrate(
         "This folder has manifests of a few apps, and an octosync.yaml that says where they live:",
         "a control plane on this machine, started for this demo and still empty.",
     )
-    runner.show("octosync.yaml")
+    runner.show_file("octosync.yaml")
 
     runner.chapter("Check the manifests, offline")
     runner.run("validate", "--strict", ends=ExitCode.DONE)
@@ -235,50 +234,50 @@ def _run_story(runner: DemoRunner) -> None:
 
     runner.chapter("Apply heals it", "What Git declares comes back. What it doesn't declare, Ben's variant, stays.")
     runner.run("apply", "--yes", ends=ExitCode.DONE)
-    _check_healed(_slot(runner), before)
+    _check_reverted(_slot(runner), before)
 
     runner.chapter("And the plan is empty again")
     runner.run("plan", "--detailed-exitcode", ends=ExitCode.DONE)
 
 
 def _slot(runner: DemoRunner) -> Mapping[str, JsonValue]:
-    """Return the slot as it is live."""
-    return _ask(runner, "GET", None)
+    """Return the live slot."""
+    return _send_as_ben(runner, "GET", None)
 
 
 def _edit_as_ben(runner: DemoRunner, slot: Mapping[str, JsonValue]) -> None:
-    """Change the slot as a person with an HTTP client or a dashboard does."""
-    runner.say("", f'  PUT {_SLOT}  {{"serving_policy": "{_POLICY}", "model_variant_id": "{_VARIANT}", …}}')
+    """Change the slot as a person does with an HTTP client or a dashboard."""
+    runner.narrate("", f'  PUT {_SLOT}  {{"serving_policy": "{_POLICY}", "model_variant_id": "{_VARIANT}", …}}')
     kept = {key: slot[key] for key in ("bindings", "preferred_engines") if key in slot}
-    _ask(runner, "PUT", {**kept, "serving_policy": _POLICY, "model_variant_id": _VARIANT})
+    _send_as_ben(runner, "PUT", {**kept, "serving_policy": _POLICY, "model_variant_id": _VARIANT})
 
 
-def _check_healed(now: Mapping[str, JsonValue], before: Mapping[str, JsonValue]) -> None:
+def _check_reverted(now: Mapping[str, JsonValue], before: Mapping[str, JsonValue]) -> None:
     if now["serving_policy"] != before["serving_policy"]:
         raise OctosyncError("demo-failed", "apply did not bring the declared serving policy back")
     if now["model_variant_id"] != _VARIANT:
         raise OctosyncError("demo-failed", "apply lost the variant that no manifest declares")
 
 
-def _ask(runner: DemoRunner, method: str, body: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue]:
-    """Send one request about the slot with Ben's key. Raises `OctosyncError` where it fails."""
+def _send_as_ben(runner: DemoRunner, method: str, body: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue]:
+    """Send a request for the slot with Ben's key. Raise `OctosyncError` if it fails."""
     ben = next(token for token in DEMO_TOKENS if token.name == "ben")
     try:
         with httpx.Client(headers={"Authorization": f"Bearer {ben.secret}"}, trust_env=False) as client:
-            answer = client.request(method, f"{runner.url}{API_PATH}{_SLOT}", json=body).raise_for_status()
+            response = client.request(method, f"{runner.url}{API_PATH}{_SLOT}", json=body).raise_for_status()
     except httpx.HTTPError as error:
         raise OctosyncError("demo-failed", f"Ben's {method} of the slot failed: {error}") from error
-    slot: Mapping[str, JsonValue] = answer.json()
+    slot: Mapping[str, JsonValue] = response.json()
     return slot
 
 
 def _next_steps(manifests: Path) -> str:
-    shown, copied = as_typed(manifests), ""
+    shown, copy_command = shell_path(manifests), ""
     if not manifests.is_relative_to(Path.cwd()):
-        shown, copied = manifests.name, f"\n  cp -r {shown} .                a copy of the manifests, to change"
+        shown, copy_command = manifests.name, f"\n  cp -r {shown} .                a copy of the manifests, to change"
     return f"""
 That was all of it, and nothing is left behind. To go on:
-{copied}
+{copy_command}
   octosync server --seed demo          a control plane that stays, on http://127.0.0.1:8787
   octosync plan -f {shown} --url http://127.0.0.1:8787
   octosync apply -f {shown} --url http://127.0.0.1:8787

@@ -1,4 +1,4 @@
-"""`octosync explain`: what a field means, or a name that octosync uses in its messages."""
+"""`octosync explain`: explain a field, rule, finding, guard or outcome."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAMES: Final = {"Rules": RULES, "Findings": FINDINGS, "Guards": GUARDS, "Outcom
 
 
 def _completions(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Offer what goes on from what was typed: names, and paths one field at a time."""
+    """Return the completions of the argument: names, and paths one field at a time."""
     del ctx, parameter
     parent = incomplete.rpartition(".")[0]
     try:
@@ -35,7 +35,7 @@ def _completions(ctx: click.Context, parameter: click.Parameter, incomplete: str
     except UnknownPathError:
         paths = []
     names = [] if parent else [name for table in _NAMES.values() for name in table]
-    return [one for one in (*paths, *names) if one.startswith(incomplete)]
+    return [topic for topic in (*paths, *names) if topic.startswith(incomplete)]
 
 
 @click.command(cls=Command, epilog="Example:  octosync explain app.spec.slots.servingPolicy")
@@ -48,24 +48,26 @@ def command(path: str | None, output: str, colour: str) -> None:
     Without PATH, list the available topics.
     """
     paint = wants_colour(sys.stdout, colour)
-    explained = explained_roots() if path is None else _explained(path)
+    explained = explained_roots() if path is None else _explanations(path)
     if output == "json":
         out_json(explained_document(explained))
     elif path is None:
         out_text(
-            render_explained_roots(explained_roots(), {of: list(those) for of, those in _NAMES.items()}, colour=paint)
+            render_explained_roots(
+                explained_roots(), {title: list(table) for title, table in _NAMES.items()}, colour=paint
+            )
         )
     else:
-        for one in explained:
-            if isinstance(one, FieldExplanation):
-                out_text(render_explained_field(one, colour=paint))
-        names = [one for one in explained if isinstance(one, NameExplanation)]
+        for explanation in explained:
+            if isinstance(explanation, FieldExplanation):
+                out_text(render_explained_field(explanation, colour=paint))
+        names = [explanation for explanation in explained if isinstance(explanation, NameExplanation)]
         out_text(render_explained_names(names, colour=paint))
 
 
-def _explained(path: str) -> Sequence[FieldExplanation | NameExplanation]:
-    """Return every meaning of what was typed. Raises `UsageError` where it has none."""
-    names = tuple(_named(path.strip().lower()))
+def _explanations(path: str) -> Sequence[FieldExplanation | NameExplanation]:
+    """Return all explanations of a path or name. Raise `UsageError` if there is none."""
+    names = tuple(_named_explanations(path.strip().lower()))
     if names:
         return names
     try:
@@ -74,7 +76,7 @@ def _explained(path: str) -> Sequence[FieldExplanation | NameExplanation]:
         raise UsageError("nothing-to-explain", f"there is nothing called {path!r}", hints=_hints(path, error)) from None
 
 
-def _named(name: str) -> Iterator[NameExplanation]:
+def _named_explanations(name: str) -> Iterator[NameExplanation]:
     if rule := RULES.get(name):
         yield NameExplanation(
             name=rule.id,

@@ -1,6 +1,6 @@
-"""`octosync export`.
+"""`octosync export`: write manifests of live apps.
 
-From live apps to manifests that plan to nothing: which are meant, what is read of them, and the proof.
+Each manifest is loaded and planned against the live app, and exported only if the plan is empty.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ from octosync.report import render_diagnostics, render_export
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What is to be exported.
+class ExportRequest:
+    """The apps and sections to export.
 
-    `names` are slugs and patterns, none for all apps; `archived` apps only where that is said. `declared` is what manifests
-    declare already and is left out, None where nothing is.
+    `names` are slugs and patterns, empty for all apps. `archived` includes archived apps. `declared` is the state that
+    manifests already declare, which is left out; None to leave out nothing.
     """
 
     names: tuple[str, ...] = ()
@@ -58,34 +58,34 @@ class Wanted:
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """Those of the names that may mean several apps."""
+        """The names that are patterns."""
         return tuple(name for name in self.names if is_pattern(name))
 
     @property
     def slugs(self) -> tuple[str, ...]:
-        """Those of the names that mean one app."""
+        """The names that are slugs."""
         return tuple(name for name in self.names if not is_pattern(name))
 
     def declared_of(self, slug: str) -> App | None:
-        """Return what manifests declare of an app."""
+        """Return the declared state of an app, None if no manifest declares it."""
         return self.declared.apps.get(slug) if self.declared is not None else None
 
 
 @dataclass(slots=True)
-class Made:
-    """The manifests by slug, and the apps that have none, with the reason."""
+class ExportResult:
+    """The manifests by slug, and the errors of the apps that were not exported."""
 
     exported: dict[str, ExportedApp] = field(default_factory=dict)
     errors: dict[str, OctosyncError] = field(default_factory=dict)
 
 
 def is_pattern(name: str) -> bool:
-    """Say whether a name may mean several apps."""
-    return any(one in name for one in "*?[")
+    """Return whether a name is a pattern."""
+    return any(character in name for character in "*?[")
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Refuse a slug that no app can have. Raises `UsageError`."""
+    """Raise `UsageError` for a name that is neither a slug nor a pattern."""
     for name in names:
         if not is_pattern(name) and not SLUG.fullmatch(name):
             raise UsageError(
@@ -95,42 +95,42 @@ def check_names(names: Iterable[str]) -> None:
             )
 
 
-async def make(
+async def export_apps(
     remote: Octomil,
-    wanted: Wanted,
+    request: ExportRequest,
     configuration: Configuration,
     *,
     now: datetime,
     progress: Callable[[int, int], None] | None = None,
-) -> Made:
-    """Read the wanted apps and make their manifests; each is loaded and planned again, and kept if that comes to nothing.
+) -> ExportResult:
+    """Read the requested apps, and return their manifests. Each manifest is verified: its plan must be empty.
 
-    Raises `OctosyncError` for a name that no app has, and `RemoteError` for what is in the way of all.
+    Raises `OctosyncError` for a name that no app has, and `RemoteError` for a failure that concerns all apps.
     """
-    made = Made()
+    result = ExportResult()
     listed = None
-    if wanted.patterns or not wanted.names:
-        listed = await read_apps(remote, archived=wanted.archived)
-    slugs = _slugs(wanted, listed, made)
-    parts = {slug: sections_undeclared(wanted.declared_of(slug), wanted.sections) for slug in slugs}
-    asked = State.from_apps(
+    if request.patterns or not request.names:
+        listed = await read_apps(remote, archived=request.archived)
+    slugs = _slugs(request, listed, result)
+    parts = {slug: sections_undeclared(request.declared_of(slug), request.sections) for slug in slugs}
+    scope = State.from_apps(
         *(
             App(slug=slug, complete_sections=sections)
             for slug, sections in parts.items()
-            if _is_wanted(slug, wanted, sections)
+            if _has_requested(slug, request, sections)
         )
     )
-    seen = await observe(remote, asked, now=now, listed=listed, progress=progress)
-    _raise_if_alike(seen, asked)
-    made.errors |= seen.errors
-    _refuse_absent(wanted, asked, seen, listed)
-    claims = claims_of(wanted.declared or ())
-    for live in seen.state:
-        if live.archived and not wanted.archived:
-            if live.slug in wanted.slugs:
-                made.errors[live.slug] = _archived()
+    observation = await observe(remote, scope, now=now, listed=listed, progress=progress)
+    _raise_common_error(observation, scope)
+    result.errors |= observation.errors
+    _refuse_absent(request, scope, observation, listed)
+    claims = claims_of(request.declared or ())
+    for live in observation.state:
+        if live.archived and not request.archived:
+            if live.slug in request.slugs:
+                result.errors[live.slug] = _archived()
             continue
-        if live.archived and wanted.declared_of(live.slug) is not None:
+        if live.archived and request.declared_of(live.slug) is not None:
             continue
         exported = export_app(
             live,
@@ -138,55 +138,62 @@ async def make(
             contract=configuration.contract,
             sensitivity=configuration.sensitivity,
             claims=claims,
-            declared=wanted.declared_of(live.slug),
+            declared=request.declared_of(live.slug),
         )
         if not exported.declares and not exported.left_out:
             continue
-        if (why := _disproof(exported, live, configuration, now)) is None:
-            made.exported[live.slug] = exported
+        if (why := _verification_error(exported, live, configuration, now)) is None:
+            result.exported[live.slug] = exported
         else:
-            made.errors[live.slug] = why
-    return made
+            result.errors[live.slug] = why
+    return result
 
 
-def _slugs(wanted: Wanted, listed: ReadResult[dict[str, App]] | None, made: Made) -> tuple[str, ...]:
-    """Return the slugs that are meant, in order. One that no manifest can name goes to the errors."""
-    there = listed.value if listed is not None else {}
-    for pattern in wanted.patterns:
-        if not any(fnmatchcase(slug, pattern) for slug in there):
-            raise _no_such_app([pattern], there)
-    meant = {slug for slug in there if not wanted.names or any(fnmatchcase(slug, one) for one in wanted.patterns)}
-    for slug in sorted(meant):
+def _slugs(request: ExportRequest, listed: ReadResult[dict[str, App]] | None, result: ExportResult) -> tuple[str, ...]:
+    """Return the requested slugs, sorted. A slug that is not valid in a manifest goes to the errors."""
+    live = listed.value if listed is not None else {}
+    for pattern in request.patterns:
+        if not any(fnmatchcase(slug, pattern) for slug in live):
+            raise _no_such_app([pattern], live)
+    slugs = {
+        slug for slug in live if not request.names or any(fnmatchcase(slug, pattern) for pattern in request.patterns)
+    }
+    for slug in sorted(slugs):
         if not SLUG.fullmatch(slug):
-            meant.remove(slug)
-            made.errors[slug] = OctosyncError("no-slug", "a manifest can't name an app with such a slug")
-    return tuple(sorted({*meant, *wanted.slugs}))
+            slugs.remove(slug)
+            result.errors[slug] = OctosyncError("no-slug", "a manifest can't name an app with such a slug")
+    return tuple(sorted({*slugs, *request.slugs}))
 
 
-def _is_wanted(slug: str, wanted: Wanted, sections: frozenset[Section]) -> bool:
-    return bool(sections) or wanted.declared_of(slug) is None
+def _has_requested(slug: str, request: ExportRequest, sections: frozenset[Section]) -> bool:
+    return bool(sections) or request.declared_of(slug) is None
 
 
-def _refuse_absent(wanted: Wanted, asked: State, seen: Observation, listed: ReadResult[dict[str, App]] | None) -> None:
+def _refuse_absent(
+    request: ExportRequest, scope: State, observation: Observation, listed: ReadResult[dict[str, App]] | None
+) -> None:
+    """Raise `OctosyncError` if a requested slug has neither an app nor an error."""
     absent = [
-        slug for slug in wanted.slugs if slug in asked.apps and slug not in seen.state.apps and slug not in seen.errors
+        slug
+        for slug in request.slugs
+        if slug in scope.apps and slug not in observation.state.apps and slug not in observation.errors
     ]
     if absent:
         raise _no_such_app(absent, listed.value if listed is not None else {})
 
 
-def _raise_if_alike(seen: Observation, asked: State) -> None:
-    """Raise the error that all apps met alike: the control plane is not what it should be, and once is enough to say so."""
-    errors = list(seen.errors.values())
+def _raise_common_error(observation: Observation, scope: State) -> None:
+    """Raise the error if it is the same for all apps: then the cause is not in an app, and one report is enough."""
+    errors = list(observation.errors.values())
     if (
-        len(errors) == len(asked.apps) > 1
+        len(errors) == len(scope.apps) > 1
         and len({(type(error), error.reference, error.hints) for error in errors}) == 1
     ):
         raise errors[0]
 
 
-def _no_such_app(names: list[str], there: Mapping[str, App]) -> OctosyncError:
-    close = closest(names[0], there)
+def _no_such_app(names: list[str], live: Mapping[str, App]) -> OctosyncError:
+    close = closest(names[0], live)
     hints = (f"Did you mean {close}?",) if close else ("Without a name, all apps of the org are exported.",)
     verb = "is no app" if len(names) == 1 else "are no apps"
     return OctosyncError("no-such-app", f"{', '.join(names)} {verb} of this org", hints=hints)
@@ -196,8 +203,10 @@ def _archived() -> OctosyncError:
     return OctosyncError("archived-app", "the app is archived", hints=("--archived exports it all the same.",))
 
 
-def _disproof(exported: ExportedApp, live: App, configuration: Configuration, now: datetime) -> OctosyncError | None:
-    """Load the manifest and plan it against what was read; return why it is not to be trusted, None where it is."""
+def _verification_error(
+    exported: ExportedApp, live: App, configuration: Configuration, now: datetime
+) -> OctosyncError | None:
+    """Load the manifest and plan it against the live app. Return the error, None if the plan is empty."""
     if not exported.declares:
         return None
     alone = replace(configuration, owners=())
@@ -224,7 +233,7 @@ def _not_exportable(why: str) -> OctosyncError:
     )
 
 
-# As manifests and the plan's JSON name them.
+# By their names in manifests and in the JSON of plans.
 _SECTIONS: Final = {
     "targets": Section.TARGETS,
     "slots": Section.SLOTS,
@@ -237,14 +246,14 @@ _STDOUT: Final = "-"
 
 
 def _directory(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
-    """Read `-o`, None for standard output. An empty one is refused: `-o "$DIR"` without DIR must not mean this folder."""
+    """Return the value of `-o`, None for standard output. Refuse an empty one: `-o "$DIR"` without DIR must not mean `.`."""
     if value == "":
         raise click.BadParameter("it is empty; is a variable not set?", ctx, parameter)
     return None if value is None or value == _STDOUT else Path(value)
 
 
 def _sections(ctx: click.Context, parameter: click.Parameter, value: str) -> frozenset[Section]:
-    """Read `--sections`, or fail as click does."""
+    """Return the value of `--sections`. Raise `click.BadParameter` for an invalid one."""
     names = [name.strip() for name in value.split(",")]
     for name in names:
         if name not in _SECTIONS:
@@ -293,30 +302,30 @@ def command(  # noqa: PLR0913 — the parameters of a command are its flags
     session = open_session(remote, config)
     manifests = ManifestFlags(paths=paths, config=config, env_allowed=env_allowed, allow_empty=True)
     declared = _declared(manifests, remote) if unmanaged else None
-    wanted = Wanted(names=names, sections=sections, archived=archived, declared=declared)
-    made = _ask(session, wanted)
+    request = ExportRequest(names=names, sections=sections, archived=archived, declared=declared)
+    result = _query(session, request)
     texts = {
-        file_name(slug, rest=not one.app.declared): one.text
-        for slug, one in sorted(made.exported.items())
-        if one.declares
+        file_name(slug, rest=not exported.app.declared): exported.text
+        for slug, exported in sorted(result.exported.items())
+        if exported.declares
     }
     if out_dir is None:
         out_manifest("---\n".join(texts.values()))
-        placed = WrittenFiles(len(texts), 0)
+        written = WrittenFiles(len(texts), 0)
     else:
-        placed = write_each(out_dir, texts, force=force)
-    return _report(made, placed, out_dir, unmanaged=unmanaged)
+        written = write_each(out_dir, texts, force=force)
+    return _report(result, written, out_dir, unmanaged=unmanaged)
 
 
-def _ask(session: Session, wanted: Wanted) -> Made:
-    async def question(remote: Octomil, bar: ProgressBar) -> Made:
-        return await make(remote, wanted, session.configuration, now=datetime.now(UTC), progress=bar.advance)
+def _query(session: Session, request: ExportRequest) -> ExportResult:
+    async def export(remote: Octomil, bar: ProgressBar) -> ExportResult:
+        return await export_apps(remote, request, session.configuration, now=datetime.now(UTC), progress=bar.advance)
 
-    return query(session, "reading", question)
+    return query(session, "reading", export)
 
 
 def _declared(flags: ManifestFlags, remote: RemoteFlags) -> State:
-    """Load what is declared already. Raises `ManifestError`, after reporting it, where that can't be told."""
+    """Return the state that the manifests declare. Report errors in them, and raise `ManifestError`."""
     inputs = load_inputs(flags, remote)
     if inputs.fails:
         colour = wants_colour(sys.stderr, "auto")
@@ -329,41 +338,41 @@ def _declared(flags: ManifestFlags, remote: RemoteFlags) -> State:
     manifests = inputs.manifests
     return State.from_apps(
         *(
-            _both(app, manifests.others.apps.get(slug))
+            _union(app, manifests.others.apps.get(slug))
             for slug, app in {**manifests.others.apps, **manifests.state.apps}.items()
         )
     )
 
 
-def _both(app: App, other: App | None) -> App:
-    """Return what is declared of an app in two sets of manifests."""
-    if other is None or other is app:
+def _union(app: App, others: App | None) -> App:
+    """Return the union of what two sets of manifests declare of an app."""
+    if others is None or others is app:
         return app
     return replace(
         app,
-        archived=app.archived or other.archived,
-        complete_sections=app.complete_sections | other.complete_sections,
-        targets=(*app.targets, *other.targets),
-        slots=(*app.slots, *other.slots),
-        inference_config=app.inference_config or other.inference_config,
+        archived=app.archived or others.archived,
+        complete_sections=app.complete_sections | others.complete_sections,
+        targets=(*app.targets, *others.targets),
+        slots=(*app.slots, *others.slots),
+        inference_config=app.inference_config or others.inference_config,
     )
 
 
-def _report(made: Made, placed: WrittenFiles, directory: Path | None, *, unmanaged: bool) -> ExitCode:
-    if not made.exported and not made.errors:
+def _report(result: ExportResult, written: WrittenFiles, directory: Path | None, *, unmanaged: bool) -> ExitCode:
+    if not result.exported and not result.errors:
         err("Nothing to export: " + ("everything is declared.\n" if unmanaged else "the org has no apps.\n"))
         return ExitCode.DONE
-    left_out = [one for _, exported in sorted(made.exported.items()) for one in exported.left_out]
+    left_out = [field for _, exported in sorted(result.exported.items()) for field in exported.left_out]
     err(
         render_export(
             left_out,
-            made.errors,
-            written=placed.written,
-            same=placed.same,
+            result.errors,
+            written=written.written,
+            same=written.same,
             directory=str(directory) if directory is not None else None,
             colour=wants_colour(sys.stderr, "auto"),
         )
     )
-    if placed.failed is not None:
-        return report_failure(placed.failed, written="")
-    return ExitCode.ERROR if made.errors else ExitCode.DONE
+    if written.failed is not None:
+        return report_failure(written.failed, written="")
+    return ExitCode.ERROR if result.errors else ExitCode.DONE

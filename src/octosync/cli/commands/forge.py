@@ -1,4 +1,4 @@
-"""`octosync forge`: the comment of a pull request, the issue of a drift, and what was applied in full last."""
+"""`octosync forge`: the comment on a pull request, the tracking issue, and the last applied revision."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def comment(
     _refuse_empty(marker=marker, merged=merged, since=since, head=head, author=author)
     text = _text(file) if file is not None else ""
     revisions = () if since is None or merged is None else _merges(since, merged)
-    refused: list[str] = []
+    rejections: list[str] = []
     try:
         with _github() as github:
             if merged is None:
@@ -101,16 +101,18 @@ def comment(
                     pull=number, marker=marker, text=text, head=head, author=author, follows=merged is None
                 )
                 try:
-                    _say(mark_outdated(github, wanted) if outdated else post_comment(github, wanted), "comment", text)
+                    _print_result(
+                        mark_outdated(github, wanted) if outdated else post_comment(github, wanted), "comment", text
+                    )
                 except (Forbidden, Rejected) as problem:
-                    refused.append(problem.message)
+                    rejections.append(problem.message)
     except (Forbidden, Rejected) as problem:
-        refused.append(problem.message)
+        rejections.append(problem.message)
         pulls = ()
-    if refused:
-        _degrade(text, f"the forge takes no comment: {refused[0]}")
+    if rejections:
+        _write_to_summary(text, f"the forge takes no comment: {rejections[0]}")
     elif not pulls:
-        _degrade(text, f"no pull request was merged as {merged}: what would be its comment is in the summary")
+        _write_to_summary(text, f"no pull request was merged as {merged}: what would be its comment is in the summary")
     return ExitCode.DONE
 
 
@@ -142,7 +144,7 @@ def issue(
             posted = close_issue(github, marker, author)
         else:
             posted = keep_issue_open(github, Issue(marker=marker, title=title, text=text, head=head, author=author))
-    _say(posted, "issue", text)
+    _print_result(posted, "issue", text)
     return ExitCode.DONE
 
 
@@ -187,7 +189,7 @@ def applied_(environment: str | None, context: str | None, config: Path | None, 
 
 
 def _exists() -> Callable[[str], bool]:
-    """Return whether a revision is in the clone that the working directory is in. All are, as far as a clone can't tell."""
+    """Return a function that returns whether the clone has a revision. Without a full clone, it always returns True."""
     try:
         repository = Repository.around(Path())
     except ConfigError:
@@ -196,7 +198,7 @@ def _exists() -> Callable[[str], bool]:
 
 
 def _check_gone(found: AppliedRevision, environment: str) -> None:
-    """Warn about revisions that a force push has taken away. Raises `OctosyncError` if no base is left because of it."""
+    """Warn about revisions that a force push has removed. Raise `OctosyncError` if the base is one of them."""
     if found.base is None and found.gone_base is not None:
         raise OctosyncError(
             "base-gone",
@@ -214,15 +216,15 @@ def _check_gone(found: AppliedRevision, environment: str) -> None:
 
 
 def _flags(found: AppliedRevision) -> str:
-    """Write the flags for apply; without a base there are none, since attempts count against one only."""
+    """Return the flags for apply: none without a base, because --attempted needs one."""
     if found.base is None:
         return ""
-    words = ["--base", found.base, *(word for one in found.attempted for word in ("--attempted", one))]
+    words = ["--base", found.base, *(word for revision in found.attempted for word in ("--attempted", revision))]
     return shlex.join(words) + "\n"
 
 
 def _pull(pull: int | None, head: str | None) -> tuple[tuple[int, ...], str | None]:
-    """Return the number of the pull request that is meant, and its head as far as that is known."""
+    """Return the number of the pull request, and its head if it is known."""
     path = os.environ.get("GITHUB_EVENT_PATH")
     event = read_job_event(
         Path(path) if path and (pull is None or head is None) else None, os.environ.get("GITHUB_REF", "")
@@ -268,7 +270,7 @@ def _default_context(config: Path | None) -> str:
 
 
 def _text(file: str) -> str:
-    """Read what is to be said; refuse what says nothing."""
+    """Return the text of a file or of standard input. Raise `OctosyncError` if it is unreadable or empty."""
     try:
         data = from_stdin() if file == "-" else Path(file).read_bytes()
         text = data.decode()
@@ -290,8 +292,8 @@ def _refuse_empty(**values: str | None) -> None:
             )
 
 
-def _say(posted: PostResult, noun: str, text: str) -> None:
-    """Print where it is, and what was done to it."""
+def _print_result(posted: PostResult, noun: str, text: str) -> None:
+    """Print the status and the URL of a comment or issue."""
     words = {
         PostStatus.CREATED: f"Created the {noun}.",
         PostStatus.UPDATED: f"Updated the {noun}.",
@@ -302,13 +304,15 @@ def _say(posted: PostResult, noun: str, text: str) -> None:
     }
     err(f"{words[posted.status]}\n")
     if posted.shortened:
-        _degrade(text, f"the text is too long for a {noun}, so it was shortened: all of it is in the job's summary")
+        _write_to_summary(
+            text, f"the text is too long for a {noun}, so it was shortened: all of it is in the job's summary"
+        )
     if posted.url:
         out(f"{posted.url}\n")
 
 
-def _degrade(text: str, why: str) -> None:
-    """Put a text into the job's summary, or where there is none onto standard output, and say why."""
+def _write_to_summary(text: str, why: str) -> None:
+    """Append a text to the job summary, or print it if there is none, with a notice that gives the reason."""
     _notice(why)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if not text:
@@ -328,7 +332,7 @@ def _degrade(text: str, why: str) -> None:
 
 
 def _notice(text: str) -> None:
-    """Tell people; in a job of GitHub, as a notice that its page shows."""
+    """Print a notice; in a GitHub job, as a workflow command, so that the page of the job shows it."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
         err_command(render_notice(text))
     else:

@@ -1,4 +1,4 @@
-"""`octosync history`."""
+"""`octosync history`: show the runs in the journal."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def command(*, run: str | None, limit: int, journal: Path, output: str, colour: 
     """
     with JournalReader(journal) as recorded:
         runs = recorded.runs()
-        empty = "" if runs else _empty(recorded)
+        empty = "" if runs else _emptiness(recorded)
         if run is not None:
-            one = _named(run, runs, empty or f"{journal} has none that begins so")
-            actions = recorded.actions(one.id)
+            selected = _find_run(run, runs, empty or f"{journal} has none that begins so")
+            actions = recorded.actions(selected.id)
             if output == "json":
-                out_json(run_document(one, actions, journal=str(journal)))
+                out_json(run_document(selected, actions, journal=str(journal)))
             else:
-                out(render_run(one, actions, colour=wants_colour(sys.stdout, colour)))
+                out(render_run(selected, actions, colour=wants_colour(sys.stdout, colour)))
             return
-        shown = [(one, recorded.actions(one.id)) for one in runs[:limit]]
+        shown = [(listed_run, recorded.actions(listed_run.id)) for listed_run in runs[:limit]]
     if output == "json":
         out_json(history_document(shown, journal=str(journal)))
     elif shown:
@@ -54,25 +54,25 @@ def command(*, run: str | None, limit: int, journal: Path, output: str, colour: 
         err(f"No runs: {empty}. Another one is named with --state FILE.\n")
 
 
-def _empty(recorded: JournalReader) -> str:
+def _emptiness(recorded: JournalReader) -> str:
     return f"{recorded.path} is empty" if recorded.exists else f"there is no journal at {recorded.path.absolute()}"
 
 
-def _named(name: str, runs: Sequence[JournalledRun], why_not: str) -> JournalledRun:
-    """Return the run that a name means. Raises `UsageError` for none, and for several."""
+def _find_run(name: str, runs: Sequence[JournalledRun], why_not: str) -> JournalledRun:
+    """Return the run with this ID prefix, or the last one. Raise `UsageError` if no run or several have it."""
     if name == _NEWEST and runs:
         return runs[0]
-    meant = [run for run in runs if name and run.id.startswith(name)]
-    if not meant:
+    matches = [run for run in runs if name and run.id.startswith(name)]
+    if not matches:
         raise UsageError(
             "no-such-run",
             f"there is no run `{name}`: {why_not}",
             hints=("octosync history lists the runs." if runs else "Another journal is named with --state FILE.",),
         )
-    if len(meant) > 1:
+    if len(matches) > 1:
         raise UsageError(
             "ambiguous-run",
-            f"`{name}` is the beginning of {len(meant):,} runs",
-            hints=(f"Say which: {listed((run.id for run in meant), at_most=_NAMED_AT_MOST)}",),
+            f"`{name}` is the beginning of {len(matches):,} runs",
+            hints=(f"Say which: {listed((run.id for run in matches), at_most=_NAMED_AT_MOST)}",),
         )
-    return meant[0]
+    return matches[0]

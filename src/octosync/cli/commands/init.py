@@ -1,4 +1,4 @@
-"""`octosync init`: the files that a repository of manifests starts with."""
+"""`octosync init`: create the files of a starter repository."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from octosync.state import DEFAULT_PATH
 
 _APP: Final = "my-app"
 _CONTEXTS: Final = "production"
-# What Git refuses in a name, and what GitHub would take for a pattern.
+# Excludes what Git refuses in a branch name and what GitHub reads as a pattern.
 _BRANCH: Final = re.compile(r"(?![-/!])(?!.*(?:\.\.|//|@\{))[^\x00-\x20\x7f~^:?*+\[\]\\]+(?<![/.])")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _IGNORED: Final = f"{DEFAULT_PATH.parent}/"
@@ -68,24 +68,26 @@ def command(
             hints=("Give --yes, and --app and --contexts for other ones than the default.",),
         )
     commit = _commit(action_ref) if action_ref is not None else _installed_from()
-    slug = _slug(slug if slug is not None else _APP if yes else _asked("Slug of the first app", _APP))
+    slug = _slug(slug if slug is not None else _APP if yes else _prompt("Slug of the first app", _APP))
     named = _names(
-        contexts if contexts is not None else _CONTEXTS if yes else _asked(f"Contexts beside {LOCAL}", _CONTEXTS)
+        contexts if contexts is not None else _CONTEXTS if yes else _prompt(f"Contexts beside {LOCAL}", _CONTEXTS)
     )
     texts = dict(_starter(slug, named, _branch(branch), commit))
     ignored = (directory / ".gitignore").exists()
     if ignored:
         del texts[".gitignore"]
     create_all(directory, texts)
-    lacks = ignored and not _is_ignored(directory / ".gitignore")
+    unignored = ignored and not _is_ignored(directory / ".gitignore")
     secrets = {context: secret_name(context, named) for context in named}
-    lacking = UNKNOWN_COMMIT if commit is None and named else None
+    placeholder = UNKNOWN_COMMIT if commit is None and named else None
     out_text(
-        render_init(str(directory), tuple(texts), secrets, to_ignore=_IGNORED if lacks else None, to_replace=lacking)
+        render_init(
+            str(directory), tuple(texts), secrets, to_ignore=_IGNORED if unignored else None, to_replace=placeholder
+        )
     )
 
 
-def _asked(question: str, default: str) -> str:
+def _prompt(question: str, default: str) -> str:
     return asyncio.run(ask(f"{question} [{default}]: ")) or default
 
 
@@ -100,7 +102,7 @@ def _slug(text: str) -> str:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Read the names of contexts. Raises `UsageError` for what can't be one, is there twice, or is there anyway."""
+    """Return the names of the contexts. Raise `UsageError` for an invalid, repeated or built-in one."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
         if not SLUG.fullmatch(name) or name.isdigit():
@@ -115,7 +117,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _branch(text: str) -> str:
-    """Raise `UsageError` for what Git would not take for a branch's name, and for a pattern of several."""
+    """Return the name of a branch. Raise `UsageError` for an invalid name and for a pattern."""
     if not _BRANCH.fullmatch(text):
         raise UsageError(
             "invalid-branch",
@@ -126,7 +128,7 @@ def _branch(text: str) -> str:
 
 
 def _commit(text: str) -> str:
-    """Raise `UsageError` unless the text is a full commit id: a tag or a branch can be moved to other code."""
+    """Return a full commit ID. Raise `UsageError` for anything else: a tag or branch can be moved to other code."""
     if not _COMMIT.fullmatch(text):
         raise UsageError(
             "invalid-action-ref",
@@ -137,7 +139,7 @@ def _commit(text: str) -> str:
 
 
 def _installed_from() -> str | None:
-    """Return the commit that pip installed octosync from (PEP 610), None where it was installed from something else."""
+    """Return the commit that pip installed octosync from (PEP 610), None if it was not installed from Git."""
     with suppress(PackageNotFoundError, ValueError, KeyError, TypeError):
         commit = json.loads(distribution("octosync").read_text("direct_url.json") or "{}")["vcs_info"]["commit_id"]
         return commit if _COMMIT.fullmatch(commit) else None
@@ -145,7 +147,7 @@ def _installed_from() -> str | None:
 
 
 def _starter(slug: str, contexts: Sequence[str], branch: str, commit: str | None) -> Mapping[str, str]:
-    """Return the files by their paths. Without a context of Octomil there is nothing that a workflow could reach."""
+    """Return the texts of the files by path. Without a context for Octomil there are no workflows."""
     texts = {
         "octosync.yaml": starter_configuration(contexts, schema="schemas/config.json"),
         f"apps/{file_name(slug)}": starter_app(slug, schema="../schemas/manifest.json"),

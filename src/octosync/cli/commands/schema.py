@@ -1,4 +1,4 @@
-"""`octosync schema`: schemas for editors, for tools that read plans, and for kustomize."""
+"""`octosync schema`: print the schemas for editors, for tools that read plans, and for kustomize."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _SCHEMAS: Final = {"manifest": manifest_schema, "config": configuration_schema, 
     epilog="Example:  octosync schema manifest > schemas/manifest.json\n\n"
     "\b\nIn a manifest, as its first line:\n  # yaml-language-server: $schema=../schemas/manifest.json",
 )
-@click.argument("of", type=click.Choice(list(_SCHEMAS)), required=False)
+@click.argument("name", type=click.Choice(list(_SCHEMAS)), required=False)
 @option("--kustomize", "kustomize", env=False, is_flag=True, help="Print OpenAPI definitions with merge keys instead.")
-def command(of: str | None, *, kustomize: bool) -> None:
+def command(name: str | None, *, kustomize: bool) -> None:
     """Print the JSON Schema of a manifest (the default), of octosync.yaml (config) or of a plan's JSON."""
-    if kustomize and of is not None:
+    if kustomize and name is not None:
         raise UsageError(
             "two-schemas",
-            f"--kustomize prints another document than the schema of a {of}",
+            f"--kustomize prints another document than the schema of a {name}",
             hints=("Give one of them.",),
         )
-    made = kustomize_definitions() if kustomize else _SCHEMAS[of or "manifest"]()
-    out_json(made)
+    schema = kustomize_definitions() if kustomize else _SCHEMAS[name or "manifest"]()
+    out_json(schema)

@@ -1,4 +1,4 @@
-"""`octosync server`."""
+"""`octosync server`: run the embedded control plane."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from octosync.cli.command import Command
-from octosync.cli.commands.demo import as_typed, shipped_manifests
+from octosync.cli.commands.demo import shell_path, shipped_manifests
 from octosync.cli.console import err
 from octosync.cli.keys import text_of
 from octosync.cli.options import option
@@ -77,12 +77,12 @@ def command(
         rate_window_seconds=window,
         seed=seed,
     )
-    manifests = _manifests(settings)  # before it serves: what fails, fails here
+    manifests = _manifests(settings)  # before it listens, so that a failure is reported first
     serve(settings, host, port, on_ready=lambda url: err(_welcome(url, settings, manifests)))
 
 
 def _tokens_in(path: Path | None) -> tuple[str, ...]:
-    """Return the lines of a token file. Raises `ConfigError` for one that can't be read, and for one without a key."""
+    """Return the keys in a token file. Raise `ConfigError` for an unreadable file and for one without a key."""
     if path is None:
         return ()
     try:
@@ -101,11 +101,11 @@ def _tokens_in(path: Path | None) -> tuple[str, ...]:
 
 
 def _manifests(settings: ServerSettings) -> str:
-    """Return the manifests to plan against it, as they are to be typed."""
+    """Return the path of the manifests to plan, for the command line."""
     if settings.seed is None:
         return "PATH"
     with shipped_manifests() as examples:
-        return as_typed(examples)
+        return shell_path(examples)
 
 
 def _welcome(url: str, settings: ServerSettings, manifests: str) -> str:

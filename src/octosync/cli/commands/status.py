@@ -1,6 +1,6 @@
-"""`octosync status`.
+"""`octosync status`: show live state, once or repeatedly.
 
-Looking again and again: a picture that is redrawn in place on a terminal, and written anew elsewhere, until a signal.
+With --watch, a terminal shows each new status in place of the last one; elsewhere each one is printed after the last.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from octosync.cli.commands.approvals import Approvals
-from octosync.cli.commands.coverage import FeedFormat, check_flags, read_by, show_declared
+from octosync.cli.commands.approvals import ApprovalReader
+from octosync.cli.commands.coverage import CoverageOptions, check_flags, read_by, show_declared
 from octosync.cli.console import err, out, out_json, shows_blocks, wants_colour
 from octosync.cli.options import (
     BareOption,
@@ -48,28 +48,28 @@ WATCH_SECONDS: Final = 10
 Progress = Callable[[int, int], None]
 
 
-class Picture(Protocol):
-    """What a look comes to."""
+class View(Protocol):
+    """The result of one refresh."""
 
     def text(self, *, colour: bool, blocks: bool) -> str:
-        """Return it for people."""
+        """Return the text output."""
 
     def document(self) -> JsonObject:
-        """Return it for tools."""
+        """Return the JSON output."""
 
 
-def look_again(
+def show_repeatedly(
     session: Session,
-    look: Callable[[Octomil, Progress | None], Awaitable[Picture]],
+    read: Callable[[Octomil, Progress | None], Awaitable[View]],
     *,
     every: float,
     output: str,
     colour: str,
 ) -> ExitCode:
-    """Look, show, and look again after so many seconds, until a signal; return its exit code.
+    """Read and show the status every `every` seconds, until a signal; return its exit code.
 
-    A look that fails is told, and the next one tried. Raises what the first one can't do without, a refused credential, and
-    `UsageError` for a format that has an end.
+    A failed refresh is reported, and the next one is tried. Raises a permanent error of the first refresh, a rejected
+    credential, and `UsageError` for the format json.
     """
     if output == "json":
         raise UsageError(
@@ -78,48 +78,48 @@ def look_again(
             hints=("Use -o jsonl: each look is a line of its own.",),
         )
 
-    async def led(remote: Octomil, waits: Waits, _: Stopping) -> None:
+    async def refresh(remote: Octomil, waits: Waits, _: Stopping) -> None:
         with ExitStack() as stack:
             canvas = _Canvas(stack, session.connection.requests_per_minute, every, output, colour)
-            picture: Picture | None = None
+            view: View | None = None
             while True:
                 try:
-                    picture = await _look(session, look, remote, waits, None if picture is None else canvas)
+                    view = await _read_view(session, read, remote, waits, None if view is None else canvas)
                 except OctosyncError as error:
-                    if isinstance(error, CredentialRefused) or (picture is None and not error.retryable):
+                    if isinstance(error, CredentialRefused) or (view is None and not error.retryable):
                         raise
-                    canvas.complain(error)
+                    canvas.show_error(error)
                 else:
-                    canvas.draw(picture)
+                    canvas.draw(view)
                 await asyncio.sleep(every)
 
     try:
-        converse(session, led)
+        converse(session, refresh)
     except Interrupted as end:
-        return end.exit_code  # how watching ends: nothing that was to be done is left undone
-    raise AssertionError("watching ended by itself")
+        return end.exit_code  # the normal end of --watch
+    raise AssertionError("--watch ended without a signal")
 
 
-async def _look(
+async def _read_view(
     session: Session,
-    look: Callable[[Octomil, Progress | None], Awaitable[Picture]],
+    read: Callable[[Octomil, Progress | None], Awaitable[View]],
     remote: Octomil,
     waits: Waits,
     canvas: _Canvas | None,
-) -> Picture:
-    """Look once: with a bar the first time, when there is nothing to see yet."""
+) -> View:
+    """Read once: with a progress bar the first time, when no canvas is given."""
     if canvas is not None:
         waits.show = canvas.waiting
-        return await look(remote, None)
+        return await read(remote, None)
     with ProgressBar("reading", session.connection.requests_per_minute) as bar:
         waits.show = bar.waiting
-        return await look(remote, bar.advance)
+        return await read(remote, bar.advance)
 
 
 class _Canvas:
-    """Where pictures are drawn. On a terminal it is one place, with a line above it that says what goes on.
+    """The output of --watch. On a terminal it is redrawn in place, with a status line above it.
 
-    Above, since what is too long for the screen is cut off below until watching ends.
+    The line is above because a view that is longer than the screen is cut off at the bottom.
     """
 
     def __init__(self, stack: ExitStack, pace: int, every: float, output: str, colour: str) -> None:
@@ -135,29 +135,29 @@ class _Canvas:
         self._text = ""
         self._note = ""
 
-    def draw(self, picture: Picture) -> None:
-        """Show a picture in place of the one before."""
+    def draw(self, view: View) -> None:
+        """Show a view in place of the previous one."""
         if self._as_lines:
-            out(json_line(picture.document()))
+            out(json_line(view.document()))
             return
         separator = "\n" if self._text and not self._in_place else ""
-        self._text = picture.text(colour=self._colour, blocks=self._blocks)
+        self._text = view.text(colour=self._colour, blocks=self._blocks)
         self._note = f"as of {datetime.now(UTC):%H:%M:%S} UTC, {self._rhythm}"
         if self._in_place:
             self._redraw(self._note)
         else:
             out(f"{separator}{self._text}")
 
-    def complain(self, error: OctosyncError) -> None:
-        """Say that a look failed, and that what is shown is older."""
-        told = render_error(error, written="")
+    def show_error(self, error: OctosyncError) -> None:
+        """Report a failed refresh, and the time of the view that is still shown."""
+        message = render_error(error, written="")
         if self._in_place:
-            self._redraw(f"{told}{self._note or self._rhythm}")
+            self._redraw(f"{message}{self._note or self._rhythm}")
         else:
-            err(f"{told}  Trying again: {self._rhythm}.\n")
+            err(f"{message}  Trying again: {self._rhythm}.\n")
 
     def waiting(self, waiting: WaitNotice) -> None:
-        """Say that a look is under way, and what it waits for."""
+        """Show that a refresh is in progress, and the reason for its wait."""
         if self._in_place:
             wait = f"; {wait_words(waiting, self._pace)} in {waiting.seconds:.0f} s" if waiting.requests else ""
             self._redraw(f"{self._note}{wait}")
@@ -192,7 +192,7 @@ class _Canvas:
 @remote_options
 @output_option("text", "json", "jsonl")
 @colour_option
-@bundled("shown", FeedFormat)
+@bundled("shown", CoverageOptions)
 def command(
     *,
     apps: tuple[str, ...],
@@ -202,7 +202,7 @@ def command(
     journal: Path,
     manifests: ManifestFlags,
     remote: RemoteFlags,
-    shown: FeedFormat,
+    shown: CoverageOptions,
 ) -> ExitCode:
     """Show live state: coverage, deployments and canaries, traffic, the last change, and the model reference of each slot.
 
@@ -216,26 +216,28 @@ def command(
     if declared:
         return show_declared(apps, manifests, remote, shown)
     session = open_session(remote, manifests.config)
-    approvals = Approvals(journal, session.connection)
+    approvals = ApprovalReader(journal, session.connection)
 
-    async def look(client: Octomil, progress: Progress | None = None) -> Seen:
-        return await look_at(session, client, apps, approvals, archived=archived, progress=progress)
+    async def read(client: Octomil, progress: Progress | None = None) -> StatusView:
+        return await read_status(session, client, apps, approvals, archived=archived, progress=progress)
 
     if watch is not None:
-        return look_again(session, look, every=watch, output=shown.output, colour=shown.colour)
-    seen = query(session, "reading", lambda client, bar: look(client, foretelling(bar.advance, session.connection)))
+        return show_repeatedly(session, read, every=watch, output=shown.output, colour=shown.colour)
+    view = query(
+        session, "reading", lambda client, bar: read(client, announcing_duration(bar.advance, session.connection))
+    )
     if shown.output == "json":
-        out_json(seen.document())
+        out_json(view.document())
     elif shown.output == "jsonl":
-        out(json_line(seen.document()))
+        out(json_line(view.document()))
     else:
-        out(seen.text(colour=wants_colour(sys.stdout, shown.colour), blocks=shows_blocks(sys.stdout)))
-    return seen.exit_code
+        out(view.text(colour=wants_colour(sys.stdout, shown.colour), blocks=shows_blocks(sys.stdout)))
+    return view.exit_code
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What one look at the control plane came to."""
+class StatusView:
+    """The status of the selected apps at one time."""
 
     session: Session
     statuses: tuple[AppStatus, ...]
@@ -244,23 +246,23 @@ class Seen:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What could not be read makes an error of the whole, though all else is shown."""
+        """ERROR if part of a status could not be read, though the rest is shown."""
         return ExitCode.ERROR if any(status.errors for status in self.statuses) else ExitCode.DONE
 
     def document(self) -> JsonObject:
-        """Return it for tools."""
+        """Return the JSON output."""
         sensitivity = self.session.configuration.sensitivity
         return status_document(self.statuses, self.facts, timestamp=self.timestamp, sensitivity=sensitivity)
 
     def text(self, *, colour: bool, blocks: bool) -> str:
-        """Return it for people."""
+        """Return the text output."""
         return render_status(self.statuses, self.facts, colour=colour, blocks=blocks)
 
 
-def foretelling(progress: Progress, connection: Connection) -> Progress:
-    """Say, before it begins, what will take minutes at the pace in force; pass everything on."""
+def announcing_duration(progress: Progress, connection: Connection) -> Progress:
+    """Wrap a progress callback: before the first request, print the duration if it is more than a minute."""
 
-    def foretold(done: int, expected: int) -> None:
+    def announced(done: int, expected: int) -> None:
         pace = connection.requests_per_minute
         if not done and pace and expected > pace:
             err(
@@ -269,19 +271,19 @@ def foretelling(progress: Progress, connection: Connection) -> Progress:
             )
         progress(done, expected)
 
-    return foretold
+    return announced
 
 
-async def look_at(
+async def read_status(
     session: Session,
     remote: Octomil,
     patterns: Sequence[str],
-    approvals: Approvals,
+    approvals: ApprovalReader,
     *,
     archived: bool,
     progress: Progress | None = None,
-) -> Seen:
-    """Read the apps that are meant. Raises `OctosyncError` for a pattern that means none."""
+) -> StatusView:
+    """Read the statuses of the selected apps. Raise `OctosyncError` for a pattern that matches none."""
     before, now = remote.requests, datetime.now(UTC)
     found = await find_apps(remote, patterns, archived=archived)
     if found.unmatched:
@@ -291,13 +293,13 @@ async def look_at(
     facts = StatusFacts(
         control_plane=plane,
         requests=remote.requests - before,
-        awaiting=approvals.of(statuses, plane.org_id, every=not patterns),
+        awaiting=approvals.pending(statuses, plane.org_id, every=not patterns),
     )
-    return Seen(session, statuses, facts, now)
+    return StatusView(session, statuses, facts, now)
 
 
 def _no_such_app(found: FoundApps) -> OctosyncError:
-    """Say which app is not there, and what was probably meant, as far as apps were listed."""
+    """Return the error for the apps that don't exist, with the nearest listed slug as a hint."""
     first, *others = found.unmatched
     what = "matches no app" if is_glob(first) else "is no app of the org"
     more = f", nor {', '.join(others)}" if others else ""
@@ -307,6 +309,6 @@ def _no_such_app(found: FoundApps) -> OctosyncError:
 
 
 def _org_of(statuses: Sequence[AppStatus]) -> str | None:
-    """Return the org that the answers name."""
+    """Return the ID of the org that the apps name."""
     named = (status.app.server_fields.get("org_id") for status in statuses if isinstance(status.app, App))
     return next((str(org) for org in named if org), None)

@@ -1,4 +1,4 @@
-"""`octosync watch`."""
+"""`octosync watch`: run the controller and its HTTP server."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ from octosync.watch.settings import Clock, Settings, SystemClock, WriteMode
 from octosync.watch.web import WebOptions, bind, create_app, parse_listen, serve
 from octosync.watch.web.actions import admin_token
 
-# Seconds. A control plane that hangs is known after two of them and an interval.
+# Seconds. A control plane that hangs is detected after two of them and an interval.
 _READ_TIMEOUT: Final = 15.0
 
 
@@ -147,49 +147,48 @@ def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — the options' values, 
     need the token in OCTOSYNC_ADMIN_TOKEN. SIGHUP reloads everything. The first SIGTERM or SIGINT finishes the writes in
     progress, the second one exits at once.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again, it must not end the process
-    asked = _Asked.of(flags)
-    if asked.log_format is LogFormat.TEXT:
-        return _watch(asked)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # before there is anything to reload, SIGHUP must not end the process
+    options = _WatchOptions.from_flags(flags)
+    if options.log_format is LogFormat.TEXT:
+        return _watch(options)
     try:
-        return _watch(asked)
-    except OctosyncError as error:  # whoever collects lines of JSON gets this as one, too
+        return _watch(options)
+    except OctosyncError as error:  # a JSON log contains this error, too
         message, hints = error.message, list(error.hints)
-        asked.log(SystemClock()).error("ended", message=message, reference=error.reference, hints=hints)
+        options.log(SystemClock()).error("ended", message=message, reference=error.reference, hints=hints)
         return error.exit_code
 
 
-def _watch(asked: _Asked) -> ExitCode:
-    gather_again = InputsReloader(flags=asked.manifests, remote=asked.remote)
-    matching(
-        State(), selector=asked.settings.selector
-    )  # one that matches nothing may come to match; a malformed one can't
-    host, port = parse_listen(asked.listen)
-    first = _first_load(asked)
+def _watch(options: _WatchOptions) -> ExitCode:
+    reloader = InputsReloader(flags=options.manifests, remote=options.remote)
+    # A malformed selector is an error at the start; one that matches nothing yet may match later.
+    matching(State(), selector=options.settings.selector)
+    host, port = parse_listen(options.listen)
+    first = _first_load(options)
     if not first.configuration_is_usable:
-        _report(asked, first)
+        _report(options, first)
         return ExitCode.ERROR
-    if first.fails:  # the controller runs all the same: it shows what is wrong, and takes up what is mended
-        _report(asked, first)
-    _refuse_tracked(asked.state)
+    if first.fails:  # the controller starts anyway: it reports the errors, and loads corrected manifests
+        _report(options, first)
+    _refuse_tracked(options.state)
     token = admin_token(os.environ.get(TOKEN_VARIABLE))
-    key = state_key(os.environ, asked.state_key_file)
-    journal, aside = open_or_replace_journal(asked.state, SystemClock().now(), seal_key=key)
-    with journal, state_lock(asked.state), bind(host, port) as listener:
-        watching = _Watching(
-            asked=asked,
+    key = state_key(os.environ, options.state_key_file)
+    journal, damaged = open_or_replace_journal(options.state, SystemClock().now(), seal_key=key)
+    with journal, state_lock(options.state), bind(host, port) as listener:
+        process = _WatchProcess(
+            options=options,
             first=first,
-            gather=gather_again,
+            reloader=reloader,
             journal=journal,
-            state_damaged="" if aside is None else _damage(aside),
+            state_damaged="" if damaged is None else _damage(damaged),
             listener=listener,
             admin_token=token,
         )
-        return signals.run(watching.run)
+        return signals.run(process.run)
 
 
 def _refuse_tracked(state: Path) -> None:
-    """Raise `ConfigError` for a state file that is committed: whoever wrote it would say what was applied last."""
+    """Raise `ConfigError` for a state file in Git: its author could set the baseline."""
     if state.exists() and is_tracked(state):
         raise ConfigError(
             "state-is-tracked",
@@ -202,8 +201,8 @@ def _refuse_tracked(state: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """The options' values, sorted into what they are about."""
+class _WatchOptions:
+    """The values of the options, grouped by subject."""
 
     manifests: ManifestFlags
     remote: RemoteFlags
@@ -219,8 +218,8 @@ class _Asked:
     load_timeout: timedelta
 
     @classmethod
-    def of(cls, flags: Mapping[str, Any]) -> _Asked:
-        """Sort them. Raises `UsageError` for times that make no sense."""
+    def from_flags(cls, flags: Mapping[str, Any]) -> _WatchOptions:
+        """Return the options from the values of the flags. Raise `UsageError` for durations that are too short."""
         hold = flags["drift_hold"]
         write_mode = WriteMode(flags["heal"])
         return cls(
@@ -237,7 +236,7 @@ class _Asked:
             ),
             deploy=DeployPolicy(
                 optimize=Optimize(flags["optimize"] or Optimize.AUTO),
-                # What is done at once nobody looks at before.
+                # Previews are for review, so only if watch writes nothing.
                 previews=write_mode is WriteMode.NONE and flags["previews"],
                 retry_rolled_back=flags["retry_rolled_back"],
             ),
@@ -251,12 +250,12 @@ class _Asked:
         )
 
     def log(self, clock: Clock) -> Log:
-        """Return the log, which is on standard error."""
+        """Return a log that writes to standard error."""
         return Log(sys.stderr, clock, format_=self.log_format)
 
     @property
     def invocation(self) -> Invocation:
-        """What was asked for, as plan and apply would be."""
+        """The equivalent invocation of plan and apply."""
         return Invocation(
             paths=self.manifests.paths,
             kustomize=self.manifests.kustomize,
@@ -265,34 +264,34 @@ class _Asked:
         )
 
     def invocation_in(self, clone: Clone) -> Invocation:
-        """Return what was asked for as a reader asks for it in a clone; paths that only this machine has are left out."""
-        asked, kustomize = self.invocation, self.invocation.kustomize
+        """Return the equivalent invocation in a clone of the repository, without the paths that are only on this machine."""
+        invocation, kustomize = self.invocation, self.invocation.kustomize
         return replace(
-            asked,
-            paths=tuple(clone.path(path) for path in asked.paths if clone.has(path)),
+            invocation,
+            paths=tuple(clone.path(path) for path in invocation.paths if clone.has(path)),
             kustomize=None if kustomize is None else clone.path(kustomize),
         )
 
     def typed_in(self, clone: Clone) -> tuple[str, ...]:
-        """Return what a reader types in a clone to ask the same control plane, with a key of the reader's own."""
+        """Return the flags that select the same control plane in a clone, without the API key."""
         config = None if self.manifests.config is None else str(self.manifests.config)
-        named = clone.path(config) if config is not None and clone.has(config) else None
-        elsewhere = None if named in {None, FILE_NAME} else Path(str(named))
-        return replace(self.remote, token_file=None).typed(elsewhere)
+        in_clone = clone.path(config) if config is not None and clone.has(config) else None
+        config_path = None if in_clone in {None, FILE_NAME} else Path(str(in_clone))
+        return replace(self.remote, token_file=None).typed(config_path)
 
     def apply_again(self, clone: Clone) -> tuple[str, ...]:
-        """Return the words of the command that applies the same by hand, in a clone."""
+        """Return the words of the equivalent apply command, in a clone."""
         remote_bases = ("--allow-remote-bases",) if self.manifests.allow_remote_bases else ()
         return ("octosync", "apply", *self.invocation_in(clone).arguments(), *remote_bases, *self.typed_in(clone))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Watching:
-    """One controller with its HTTP side, from its first request to its last."""
+class _WatchProcess:
+    """One controller with its HTTP server."""
 
-    asked: _Asked
+    options: _WatchOptions
     first: LoadedInputs
-    gather: InputsReloader
+    reloader: InputsReloader
     journal: Journal
     state_damaged: str
     listener: socket.socket
@@ -300,17 +299,17 @@ class _Watching:
 
     async def run(self, stopping: signals.Stopping) -> ExitCode:
         """Run until a signal says to stop."""
-        asked, first = self.asked, self.first
+        options, first = self.options, self.first
         clock = SystemClock()
-        log = asked.log(clock)
+        log = options.log(clock)
         if self.state_damaged:
             log.error("state_damaged", message=self.state_damaged, reference="journal-unusable")
         if WatchState(self.journal).take_key():
             log.warning(
                 "state_key_changed",
-                message=f"what {asked.state} has sealed with another key is forgotten: apps with sensitive values are taken up "
+                message=f"what {options.state} has sealed with another key is forgotten: apps with sensitive values are taken up "
                 "anew, and until then nothing counts as removed",
-                file=str(asked.state),
+                file=str(options.state),
             )
         connection = self._connect()
         metrics = Metrics()
@@ -320,23 +319,25 @@ class _Watching:
             connection,
             first.configuration.contract,
             sensitivity=first.configuration.sensitivity,
-            on_request=lambda one: metrics.count_request(one.operation, one.code, one.seconds),
+            on_request=lambda request: metrics.count_request(request.operation, request.code, request.seconds),
             rate=RateOptions(percent_for_writes=PERCENT_FOR_WRITES),
         )
-        options = replace(self._options(remote, plane, clock, log), notifier=notifier, metrics=metrics)
-        controller = Controller(options)
+        controller_options = replace(
+            self._controller_options(remote, plane, clock, log), notifier=notifier, metrics=metrics
+        )
+        controller = Controller(controller_options)
         source = WebOptions(
             control=controller.api,
             metrics=metrics.render,
             metrics_type=CONTENT_TYPE,
             admin_token=self.admin_token,
-            hosts=asked.allowed_hosts,
+            hosts=options.allowed_hosts,
             log=log,
         )
         stopping.graceful = True
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, controller.reload)
-        following = asyncio.ensure_future(_stop_with(stopping, controller, log))
+        stop_task = asyncio.ensure_future(_stop_on_signal(stopping, controller, log))
         try:
             with libraries_in(log):
                 async with remote, notifier, serve(create_app(source), self.listener) as served:
@@ -348,39 +349,39 @@ class _Watching:
                     )
                     await controller.run()
         finally:
-            following.cancel()
+            stop_task.cancel()
             loop.remove_signal_handler(signal.SIGHUP)
         log.info("stopped", message="octosync watch has stopped")
         return ExitCode.DONE
 
     def _notifier(self, plane: ControlPlane, clock: Clock, log: Log) -> Notifier:
         return Notifier(
-            endpoints(self.first.configuration.notify, os.environ, insecure=self.asked.remote.insecure),
-            Sender(control_plane=plane, version=__version__, external_url=self.asked.external_url),
+            endpoints(self.first.configuration.notify, os.environ, insecure=self.options.remote.insecure),
+            Sender(control_plane=plane, version=__version__, external_url=self.options.external_url),
             clock=clock,
             log=log,
             record=WatchState(self.journal).for_control_plane(plane),
         )
 
-    def _options(self, remote: Octomil, plane: ControlPlane, clock: Clock, log: Log) -> ControllerOptions:
-        asked, connection = self.asked, remote.connection
+    def _controller_options(self, remote: Octomil, plane: ControlPlane, clock: Clock, log: Log) -> ControllerOptions:
+        options, connection = self.options, remote.connection
         return ControllerOptions(
             remote=remote,
             desired=DesiredState(
-                self.gather,
-                self.gather.watched,
+                self.reloader,
+                self.reloader.watched,
                 clock,
-                apps=asked.settings.apps,
-                selector=asked.settings.selector,
-                load_timeout=asked.load_timeout,
+                apps=options.settings.apps,
+                selector=options.settings.selector,
+                load_timeout=options.load_timeout,
             ),
             journal=self.journal,
             control_plane=plane,
-            settings=asked.settings,
-            policy=lambda loaded: GuardPolicy(limits=loaded.configuration.guards.limits, allowed=asked.guards),
-            deploy=asked.deploy,
+            settings=options.settings,
+            policy=lambda loaded: GuardPolicy(limits=loaded.configuration.guards.limits, allowed=options.guards),
+            deploy=options.deploy,
             read_token=self._read_token if connection.token is not None else None,
-            apply_again=shlex.join(asked.apply_again(self._clone())),
+            apply_again=shlex.join(options.apply_again(self._clone())),
             about=partial(self._about, connection),
             log=log,
             clock=clock,
@@ -389,21 +390,21 @@ class _Watching:
         )
 
     def _clone(self) -> Clone:
-        watched = self.gather.watched
+        watched = self.reloader.watched
         return clone_of((*watched.paths, *watched.kustomizations, *watched.configuration))
 
     def _connect(self) -> Connection:
-        connection = connect(self.asked.remote, self.first.configuration, self.first.context, os.environ)
+        connection = connect(self.options.remote, self.first.configuration, self.first.context, os.environ)
         return replace(connection, read_timeout=_READ_TIMEOUT)
 
     def _about(self, connection: Connection, declared: ManifestLoad) -> RunInfo:
-        """Say what the plans of a load are made from."""
-        asked, manifests = self.asked, declared.manifests
+        """Return the run info for the plans of a load of the manifests."""
+        options, manifests = self.options, declared.manifests
         return RunInfo(
             octosync_version=__version__,
             timestamp=declared.loaded_at or datetime.now(UTC),
             control_plane=control_plane(connection, declared.context, None),
-            invocation=asked.invocation_in(declared.clone),
+            invocation=options.invocation_in(declared.clone),
             manifests=ManifestSet(
                 digest=manifests.digest,
                 files=manifests.files,
@@ -411,57 +412,57 @@ class _Watching:
                 git=GitRevision(revision=declared.revision, dirty=False) if declared.revision else None,
             ),
             requests_per_minute=connection.requests_per_minute,
-            typed=asked.apply_again(declared.clone),
-            typed_to_look=asked.typed_in(declared.clone),
+            typed=options.apply_again(declared.clone),
+            typed_to_look=options.typed_in(declared.clone),
         )
 
     def _read_token(self) -> tuple[Secret, str]:
-        """Read the key again. Raises `ConfigError` where that is not possible, or there is none."""
+        """Return the current API key and its source. Raise `ConfigError` if it can't be read or is missing."""
         connection = self._connect()
         if connection.token is None:
             raise ConfigError("no-credential", f"there is no API key for {connection.url}")
         return connection.token, connection.token_source
 
 
-def _damage(aside: DamagedFile) -> str:
+def _damage(damaged: DamagedFile) -> str:
     return (
-        f"{aside.why}. It is kept as {aside.path}. Holds, approvals, a suspension of everything and what was applied last are "
-        "lost: nothing counts as removed from the manifests"
+        f"{damaged.why}. It is kept as {damaged.path}. Holds, approvals, a suspension of everything and what was applied last "
+        "are lost: nothing counts as removed from the manifests"
     )
 
 
-async def _stop_with(stopping: signals.Stopping, controller: Controller, log: Log) -> None:
+async def _stop_on_signal(stopping: signals.Stopping, controller: Controller, log: Log) -> None:
     await stopping.requested.wait()
     log.info("stopping", message="what is being written is finished first; a second signal ends it at once")
     controller.stop.set()
 
 
-def _first_load(asked: _Asked) -> LoadedInputs:
-    """Load everything once, so that errors are reported at once; only octosync.yaml, if that takes longer than the bound."""
+def _first_load(options: _WatchOptions) -> LoadedInputs:
+    """Load all inputs, so that errors are reported at the start; after the time limit, load only octosync.yaml."""
     try:
-        with load_deadline(asked.load_timeout):
-            return load_inputs(asked.manifests, asked.remote)
+        with load_deadline(options.load_timeout):
+            return load_inputs(options.manifests, options.remote)
     except OctosyncError as error:
         if error.reference != LOAD_GIVEN_UP:
             raise
-        given_up = error
-    log = asked.log(SystemClock())
-    log.error("invalid", message=given_up.message, reference=given_up.reference, hints=list(given_up.hints))
-    return load_settings(asked.manifests, asked.remote)
+        timeout = error
+    log = options.log(SystemClock())
+    log.error("invalid", message=timeout.message, reference=timeout.reference, hints=list(timeout.hints))
+    return load_settings(options.manifests, options.remote)
 
 
-def _report(asked: _Asked, inputs: LoadedInputs) -> None:
-    """Say what is wrong with octosync.yaml or the manifests."""
-    if asked.log_format is LogFormat.JSON:
+def _report(options: _WatchOptions, inputs: LoadedInputs) -> None:
+    """Report the errors in octosync.yaml and the manifests."""
+    if options.log_format is LogFormat.JSON:
         errors = problems_of(inputs.diagnostics)
-        asked.log(SystemClock()).error("invalid", message="octosync.yaml or the manifests have errors", errors=errors)
+        options.log(SystemClock()).error("invalid", message="octosync.yaml or the manifests have errors", errors=errors)
         return
     colour = wants_colour(sys.stderr, "auto")
     err(render_diagnostics(inputs.diagnostics, files=inputs.manifests.files, colour=colour))
 
 
 def _allowed_hosts(names: Sequence[str], external_url: str | None) -> Iterator[str]:
-    """Yield the host names by which the page may be asked for. Raises `UsageError` for what is no such name."""
+    """Yield the accepted host names. Raise `UsageError` for an invalid one."""
     for name in names:
         if HOST.fullmatch(name) is None or HOST.fullmatch(f"{name}:1") is None:
             raise UsageError(
