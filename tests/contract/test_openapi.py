@@ -65,7 +65,7 @@ MENDABLE: dict[str, tuple[Damage, str, str, str]] = {
             schema_in(it, "PutSlotRequest").update(additionalProperties=False),
         ),
         "apps.put_slot",
-        "mismatch: it doesn't know preferred_engines, which octosync sends where it is declared",
+        "mismatch: it has no preferred_engines, which octosync sends if it is declared",
         "slot: [preferred_engines]",
     ),
 }
@@ -95,13 +95,13 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
             schema_in(it, "CreateTargetRequest")["properties"].update(environment={"type": "string"}),
             schema_in(it, "CreateTargetRequest")["required"].append("environment"),
         ),
-        {"apps.create_target": ["mismatch: it needs environment, which octosync doesn't send"]},
+        {"apps.create_target": ["mismatch: it requires environment, which octosync doesn't send"]},
     ),
     "a field that is needed is sent now and then": (
         lambda it: schema_in(it, "PutSlotRequest").update(required=["model_variant_id"]),
         {
             "apps.put_slot": [
-                "mismatch: it needs model_variant_id, which octosync sends only where it is declared or live"
+                "mismatch: it requires model_variant_id, which octosync sends only if it is declared or live"
             ]
         },
     ),
@@ -109,20 +109,20 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
         lambda it: schema_in(it, "Target")["properties"].update(
             bundle_id=schema_in(it, "Target")["properties"].pop("identifier")
         ),
-        {"apps.list_targets": ["mismatch: the answer lacks targets[].identifier, which octosync needs"]},
+        {"apps.list_targets": ["mismatch: the response lacks targets[].identifier, which octosync needs"]},
     ),
     "another envelope": (
         lambda it: schema_in(it, "Apps")["properties"].update(items=schema_in(it, "Apps")["properties"].pop("apps")),
-        {"apps.list": ["mismatch: the list is in items, and octosync reads apps, or a bare list"]},
+        {"apps.list": ["mismatch: the list is in items, but octosync reads apps, or a bare list"]},
     ),
     "an inner field is needed": (
         lambda it: schema_in(it, "Coverage")["properties"].pop("capability"),
-        {"apps.health": ["mismatch: the answer lacks slots[].capability, which octosync needs"]},
+        {"apps.health": ["mismatch: the response lacks slots[].capability, which octosync needs"]},
     ),
     "an environment is needed though the model can do without": (
         lambda it: schema_in(it, "Deployment")["properties"].pop("environment"),
         {
-            id_: ["mismatch: the answer lacks deployments[].environment, which octosync needs"]
+            id_: ["mismatch: the response lacks deployments[].environment, which octosync needs"]
             for id_ in ("apps.deployments", "deployments.list")
         },
     ),
@@ -130,36 +130,36 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
         lambda it: schema_in(it, "RoutingSums" if "RoutingSums" in it["components"]["schemas"] else "RoutingStats")[
             "properties"
         ].pop("local_requests"),
-        {"apps.routing_stats": ["note: the answer lacks local_requests, which octosync reads where it is there"]},
+        {"apps.routing_stats": ["note: the response lacks local_requests, which octosync reads if it is present"]},
     ),
     "a type that can't be read": (
         lambda it: schema_in(it, "App")["properties"].update(slug={"type": "integer"}),
         {
-            "apps.list": ["mismatch: apps[].slug is integer there, and octosync reads string"],
-            "apps.get": ["mismatch: slug is integer there, and octosync reads string"],
+            "apps.list": ["mismatch: apps[].slug is integer in the document, but octosync reads string"],
+            "apps.get": ["mismatch: slug is integer in the document, but octosync reads string"],
         },
     ),
     "a type that isn't sent": (
         lambda it: schema_in(it, "PutSlotRequest")["properties"].update(
             serving_policy={"type": "string", "enum": ["auto"]}
         ),
-        {"apps.put_slot": ["mismatch: serving_policy is string there, and octosync sends object"]},
+        {"apps.put_slot": ["mismatch: serving_policy is string in the document, but octosync sends object"]},
     ),
     "an inner field is not known": (
         lambda it: schema_in(it, "FallbackRequest")["properties"].pop("allow_local_fallback"),
         {
             "apps.put_slot": [
-                "mismatch: it doesn't know serving_policy.fallback.allow_local_fallback, which octosync sends",
+                "mismatch: it has no serving_policy.fallback.allow_local_fallback, which octosync sends",
             ]
         },
     ),
     "a field is read-only": (
         lambda it: schema_in(it, "UpdateAppRequest")["properties"]["description"].update(readOnly=True),
-        {"apps.update": ["mismatch: description is read-only there, and octosync sends it"]},
+        {"apps.update": ["mismatch: description is read-only in the document, but octosync sends it"]},
     ),
     "a null is not taken": (
         lambda it: schema_in(it, "UpdateAppRequest")["properties"].update(description={"type": "string"}),
-        {"apps.update": ["warning: description is never null there, which octosync sends to remove it"]},
+        {"apps.update": ["warning: description is never null in the document, but octosync sends null to remove it"]},
     ),
     "a body is needed": (
         lambda it: operation_in(it, "apps.archive").update(
@@ -168,29 +168,29 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
                 "content": {"application/json": {"schema": {"type": "object", "required": ["reason"]}}},
             }
         ),
-        {"apps.archive": ["mismatch: it needs a body with reason, and octosync sends none"]},
+        {"apps.archive": ["mismatch: it requires a body with reason, but octosync sends none"]},
     ),
     "no body is taken": (
         lambda it: operation_in(it, "apps.capabilities.enable").pop("requestBody"),
-        {"apps.capabilities.enable": ["mismatch: it takes no body, and octosync sends one"]},
+        {"apps.capabilities.enable": ["mismatch: it takes no body, but octosync sends one"]},
     ),
     "a body that is not JSON": (
         lambda it: operation_in(it, "apps.create")["requestBody"].update(content={"multipart/form-data": {}}),
-        {"apps.create": ["mismatch: the body is not JSON there"]},
+        {"apps.create": ["mismatch: the body is not JSON in the document"]},
     ),
     "an answer without content": (
         lambda it: operation_in(it, "apps.get")["responses"].update({"200": {"description": "Nothing"}}),
-        {"apps.get": ["mismatch: it answers nothing, and octosync reads an object"]},
+        {"apps.get": ["mismatch: it returns nothing, but octosync reads an object"]},
     ),
     "the config is a list": (
         lambda it: schema_in(it, "InferenceConfigRequest").update(type="array"),
-        {"apps.put_inference_config": ["mismatch: the body is array, and octosync sends an object"]},
+        {"apps.put_inference_config": ["mismatch: the body is array, but octosync sends an object"]},
     ),
     "the config has an envelope": (
         lambda it: schema_in(it, "InferenceConfigRequest").update(required=["config"]),
         {
             "apps.put_inference_config": [
-                "warning: it needs config; octosync sends the object that manifests declare, and nothing around it"
+                "warning: it requires config; octosync sends only the object that manifests declare"
             ]
         },
     ),
@@ -198,28 +198,24 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
         lambda it: operation_in(it, "apps.get")["parameters"].append(
             {"name": "X-Tenant", "in": "header", "required": True}
         ),
-        {"apps.get": ["mismatch: it needs the header parameter X-Tenant, which octosync doesn't send"]},
+        {"apps.get": ["mismatch: it requires the header parameter X-Tenant, which octosync doesn't send"]},
     ),
     "a parameter that is sent now and then": (
         lambda it: operation_in(it, "apps.list").update(
             parameters=[one for one in operation_in(it, "apps.list")["parameters"] if one["name"] != "include_archived"]
         ),
-        {
-            "apps.list": [
-                "warning: it doesn't know the query parameter include_archived, which octosync sends where that is asked for"
-            ]
-        },
+        {"apps.list": ["warning: it has no query parameter include_archived, which octosync sends on request"]},
     ),
     "it is deprecated": (
         lambda it: operation_in(it, "apps.get").update(deprecated=True),
-        {"apps.get": ["warning: the document calls it deprecated"]},
+        {"apps.get": ["warning: the document marks it as deprecated"]},
     ),
     "a read is a write": (
         lambda it: move(it, "apps.health", method="post"),
         {
             "apps.health": [
                 "mismatch: the document has it as POST",
-                "note: no override says so: a read can't become POST",
+                "note: no override is possible: a read can't become POST",
             ]
         },
     ),
@@ -228,7 +224,7 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
         {
             "apps.health": [
                 "mismatch: the document has it at /orgs/{org}/apps/{slug}/health",
-                "note: no override says so: /orgs/{org}/apps/{slug}/health must have the parameters: {slug}",
+                "note: no override is possible: /orgs/{org}/apps/{slug}/health must have the parameters: {slug}",
             ]
         },
     ),
@@ -245,26 +241,26 @@ def test_what_no_override_mends_is_named(name: str) -> None:
     assert conformance.agrees is not any(one.startswith("mismatch") for lines in expected.values() for one in lines)
 
 
-_BY_PAGE = "by which octosync reads apps page by page"
+_BY_PAGE = "which octosync uses to read apps page by page"
 _IN_PART = "so octosync might see the first page only"
 
 # How lists are paged elsewhere, and what that means.
 PAGING: dict[str, tuple[list[dict[str, Any]], str]] = {
     "by cursor": (
         [{"name": "cursor", "in": "query"}, {"name": "limit", "in": "query"}],
-        f"mismatch: it doesn't know offset, {_BY_PAGE}; it has cursor, {_IN_PART}",
+        f"mismatch: it has no offset, {_BY_PAGE}; it has cursor, {_IN_PART}",
     ),
     "by number": (
         [{"name": "page", "in": "query"}, {"name": "per_page", "in": "query"}],
-        f"mismatch: it doesn't know limit and offset, {_BY_PAGE}; it has page, per_page, {_IN_PART}",
+        f"mismatch: it has no limit and offset, {_BY_PAGE}; it has page, per_page, {_IN_PART}",
     ),
     "not at all": (
         [],
-        f"warning: it doesn't know limit and offset, {_BY_PAGE}: fine if the list always comes whole",
+        f"warning: it has no limit and offset, {_BY_PAGE}: fine if the list is never split into pages",
     ),
     "by smaller pages": (
         [{"name": "limit", "in": "query", "schema": {"maximum": 50}}, {"name": "offset", "in": "query"}],
-        "mismatch: a page has at most 50 entries, and octosync asks for 100",
+        "mismatch: a page has at most 50 entries, but octosync requests 100",
     ),
 }
 
@@ -399,18 +395,18 @@ def test_a_schema_says_the_same_in_every_way(way: str) -> None:
     found = said(compared(document))
     assert found in (
         {},
-        {"apps.list_targets": ["note: the answer lacks targets[].app_id, which octosync reads where it is there"]},
+        {"apps.list_targets": ["note: the response lacks targets[].app_id, which octosync reads if it is present"]},
     )
 
 
 def test_only_some_alternatives_with_a_needed_field_is_a_warning() -> None:
-    """A field that one form of the answer has and another lacks may be missed."""
+    """A field that one form of the response has and another lacks may be missed."""
     document = own_document()
     document["components"]["schemas"]["Target"] = {
         "anyOf": [{"properties": {"id": {}, "platform": {}, "identifier": {}, "app_id": {}}}, TARGET]
     }
     assert said(compared(document)) == {
-        "apps.list_targets": ["warning: only some forms of the answer have targets[].id, which octosync needs"]
+        "apps.list_targets": ["warning: only some forms of the response have targets[].id, which octosync needs"]
     }
 
 
@@ -487,8 +483,8 @@ BOMB = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" if n else "a0:
 UNREADABLE: dict[str, tuple[bytes, str, str]] = {
     "a web page": (b"\n<!doctype html><html>", "spec-is-html", "is a web page"),
     "not UTF-8": (b"\xff\xfe{", "spec-unreadable", "not UTF-8"),
-    "nothing": (b"", "spec-unreadable", "holds no object"),
-    "a list": (b"[]", "spec-unreadable", "holds no object"),
+    "nothing": (b"", "spec-unreadable", "contains no object"),
+    "a list": (b"[]", "spec-unreadable", "contains no object"),
     "JSON of something else": (b'{"a": 1}', "spec-unreadable", "no field `openapi`"),
     "cut JSON": (b'{"openapi": "3.1.0", "paths": {', "spec-unreadable", "not JSON: expecting property name"),
     "bad YAML": (b"openapi: 3.1.0\npaths: [\n", "spec-unreadable", "neither JSON nor YAML"),

@@ -133,7 +133,7 @@ async def test_five_renames_are_told_apart() -> None:
         "targets[].identifier is missing; it has bundle_id, created_at, target_id",
     )
     assert notes(result, "apps.deployments") == (
-        "the list is in items, and octosync reads deployments, or a bare list",
+        "the list is in items, but octosync reads deployments, or a bare list",
     )
     assert len(there.requests) == result.requests == MAX_GETS
     assert {line.split()[0] for line in there.requests} == {"GET"}
@@ -233,7 +233,7 @@ async def test_nothing_is_sent_after_a_throttled_request() -> None:
 
 @pytest.mark.parametrize("id_", [id_ for id_ in PROBED_BY_GET if EXCHANGES[id_].answer is not None])
 async def test_every_needed_field_is_missed(id_: str) -> None:
-    """Of each operation, each field that octosync needs is missed where the answer lacks it."""
+    """Of each operation, each field that octosync needs is missed where the response lacks it."""
     exchange = EXCHANGES[id_]
     assert exchange.answer is not None
     needed = {name for name, one in exchange.answer.model_fields.items() if one.is_required()} | exchange.also

@@ -167,10 +167,10 @@ def _override(operation: Operation, override: Mapping[str, str]) -> Operation:
         raise ConfigError(
             "override-turns-read-into-write",
             f"{where}: a read can't become {method}",
-            hints=("An override may move a read to another path, never make it change something.",),
+            hints=("An override may move a read to another path, but not turn it into a write.",),
         )
     if not path.startswith("/"):
-        raise ConfigError("path-not-absolute", f"{where}: the path must start with /, below the API's base")
+        raise ConfigError("path-not-absolute", f"{where}: the path must start with /, relative to the API's base")
     if _parameters(path) != _parameters(operation.path):
         needed = ", ".join(f"{{{name}}}" for name in sorted(_parameters(operation.path))) or "none"
         raise ConfigError("path-parameters", f"{where}: {path} must have the parameters: {needed}")
@@ -190,7 +190,7 @@ def _keep_reads_apart(table: Iterable[Operation], known: Iterable[Operation]) ->
             raise ConfigError(
                 "override-turns-read-into-write",
                 f"api.operations.{operation.id}: {' '.join(place)} is {writes[place].id}, which is a write",
-                hints=("An override may move a read to another path, never make it change something.",),
+                hints=("An override may move a read to another path, but not turn it into a write.",),
             )
 
 

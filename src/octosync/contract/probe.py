@@ -102,7 +102,7 @@ def items_in(exchange: Exchange, body: JsonValue) -> Sequence[JsonValue] | None:
 def _differences(exchange: Exchange, body: JsonValue) -> Iterator[str]:
     if exchange.answer is None:
         if body is not None and not isinstance(body, Mapping):
-            yield "the answer is not an object"
+            yield "the response is not an object"
         return
     if exchange.plural is None:
         yield from _of_object(exchange, body, "")
@@ -122,16 +122,16 @@ def _differences(exchange: Exchange, body: JsonValue) -> Iterator[str]:
 
 def _of_envelope(plural: str, body: JsonValue) -> str:
     if not isinstance(body, Mapping):
-        return f"the answer is neither a list nor an object with {plural}"
+        return f"the response is neither a list nor an object with {plural}"
     lists = sorted(name for name, value in body.items() if isinstance(value, list))
-    there = f"the list is in {', '.join(lists[:_MOST])}" if lists else "the answer has no list"
-    return f"{there}, and octosync reads {plural}, or a bare list"
+    there = f"the list is in {', '.join(lists[:_MOST])}" if lists else "the response has no list"
+    return f"{there}, but octosync reads {plural}, or a bare list"
 
 
 def _of_object(exchange: Exchange, value: JsonValue, at: str) -> Iterator[str]:
     assert exchange.answer is not None  # noqa: S101 — see the caller
     if not isinstance(value, Mapping):
-        yield f"{at.rstrip('.') or 'the answer'} is not an object"
+        yield f"{at.rstrip('.') or 'the response'} is not an object"
         return
     try:
         exchange.answer.model_validate(value)

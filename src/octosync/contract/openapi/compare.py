@@ -211,7 +211,9 @@ class _Comparison:
 
     def _place(self, ours: Operation, described: DocumentOperation, path: str) -> Iterator[ConformanceFinding]:
         if described.raw.get("deprecated") is True:
-            yield ConformanceFinding(FindingLevel.WARNING, FindingKind.DEPRECATED, "the document calls it deprecated")
+            yield ConformanceFinding(
+                FindingLevel.WARNING, FindingKind.DEPRECATED, "the document marks it as deprecated"
+            )
         differs: dict[str, str] = {}
         if anonymous(path) != anonymous(ours.path):
             differs["path"] = _with_our_names(path, ours)
@@ -232,7 +234,7 @@ class _Comparison:
                 mends=why_not is None,
             )
         if why_not is not None:
-            yield ConformanceFinding(FindingLevel.NOTE, FindingKind.NO_OVERRIDE, f"no override says so: {why_not}")
+            yield ConformanceFinding(FindingLevel.NOTE, FindingKind.NO_OVERRIDE, f"no override is possible: {why_not}")
 
     def _try(self, id_: str, differs: Mapping[str, str]) -> str | None:
         """Record an override if it is valid, otherwise return why it isn't."""

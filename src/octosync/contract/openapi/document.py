@@ -120,15 +120,15 @@ def read_document(data: bytes, name: str) -> OpenApiDocument:
         raise OctosyncError(
             "spec-is-html",
             f"{name} is a web page, not an OpenAPI document",
-            hints=("A page that shows the API loads its document from elsewhere: look for a link to it.", *_WHERE),
+            hints=("A page that shows the API loads its document from another URL: look for a link to it.", *_WHERE),
         )
     root = _parse(text, name)
     if not isinstance(root, Mapping):
-        raise _unreadable(name, "it holds no object")
+        raise _unreadable(name, "it contains no object")
     if "swagger" in root:
         raise OctosyncError(
             "spec-version",
-            f"{name} is a Swagger {root['swagger']} document, and octosync reads OpenAPI 3.0 and 3.1",
+            f"{name} is a Swagger {root['swagger']} document, but octosync reads OpenAPI 3.0 and 3.1",
             hints=("Convert it, for example with swagger2openapi.",),
         )
     if "openapi" not in root:
@@ -136,8 +136,8 @@ def read_document(data: bytes, name: str) -> OpenApiDocument:
     if not re.match(r"3\.\d", version := str(root["openapi"])):
         raise OctosyncError(
             "spec-version",
-            f"{name} is an OpenAPI {version} document, and octosync reads 3.0 and 3.1",
-            hints=("Look for a newer octosync.",),
+            f"{name} is an OpenAPI {version} document, but octosync reads 3.0 and 3.1",
+            hints=("Check for a newer version of octosync.",),
         )
     if not mapping_of(root.get("paths")):
         raise _unreadable(name, "it describes no paths")

@@ -77,28 +77,28 @@ def compare_query(exchange: Exchange, described: DocumentOperation) -> Iterator[
         name, place = str(parameter.get("name")), str(parameter.get("in"))
         known = name in exchange.query or name.lower() in _OF_EVERY_REQUEST
         if parameter.get("required") is True and place != "path" and not known:
-            message = f"it needs the {place} parameter {name}, which octosync doesn't send"
+            message = f"it requires the {place} parameter {name}, which octosync doesn't send"
             yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.NEEDED_PARAMETER, message, name)
     for name in exchange.options:
         if name not in query:
-            message = f"it doesn't know the query parameter {name}, which octosync sends where that is asked for"
+            message = f"it has no query parameter {name}, which octosync sends on request"
             yield ConformanceFinding(FindingLevel.WARNING, FindingKind.UNKNOWN_PARAMETER, message, name)
     if not exchange.query:
         return
     if exchange.query[0] in query and exchange.query[1] in query:
         most = mapping_of(query["limit"].get("schema")).get("maximum")
         if isinstance(most, int | float) and most < MAX_PAGE_SIZE:
-            message = f"a page has at most {most:g} entries, and octosync asks for {MAX_PAGE_SIZE}"
+            message = f"a page has at most {most:g} entries, but octosync requests {MAX_PAGE_SIZE}"
             yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_PAGING, message, "limit")
         return
     others = sorted(name for name in query if _PAGING.fullmatch(name) and name not in exchange.query)
     unknown = " and ".join(name for name in exchange.query if name not in query)
-    message = f"it doesn't know {unknown}, by which octosync reads {exchange.plural} page by page"
+    message = f"it has no {unknown}, which octosync uses to read {exchange.plural} page by page"
     if others:
         message += f"; it has {', '.join(others)}, so octosync might see the first page only"
         yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_PAGING, message, unknown)
     else:
-        message += ": fine if the list always comes whole"
+        message += ": fine if the list is never split into pages"
         yield ConformanceFinding(FindingLevel.WARNING, FindingKind.OTHER_PAGING, message, unknown)
 
 
@@ -115,19 +115,21 @@ def compare_request(
     sends = exchange.body is not None or exchange.any_body
     if given is not None and document.resolved(given) is None:
         if sends:
-            yield not_comparable("the body", "it leads out of the document")
+            yield not_comparable("the body", "its reference leads out of the document")
         return
     if is_other_media:
         if sends or _is_required(document, given):
-            yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_BODY, "the body is not JSON there")
+            yield ConformanceFinding(
+                FindingLevel.MISMATCH, FindingKind.OTHER_BODY, "the body is not JSON in the document"
+            )
     elif not sends:
         if _is_required(document, given):
             fields = ", ".join(sorted(schemas.shape(schema).required))
-            message = f"it needs a body{fields and f' with {fields}'}, and octosync sends none"
+            message = f"it requires a body{fields and f' with {fields}'}, but octosync sends none"
             yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_BODY, message)
     elif schema is None:
         yield ConformanceFinding(
-            FindingLevel.MISMATCH, FindingKind.OTHER_BODY, "it takes no body, and octosync sends one"
+            FindingLevel.MISMATCH, FindingKind.OTHER_BODY, "it takes no body, but octosync sends one"
         )
     else:
         shape = schemas.shape(schema)
@@ -147,11 +149,11 @@ def _of_any_body(shape: SchemaShape) -> Iterator[ConformanceFinding]:
         yield ConformanceFinding(
             FindingLevel.MISMATCH,
             FindingKind.OTHER_REQUEST_TYPE,
-            f"the body is {join_types(shape.types or ())}, and octosync sends an object",
+            f"the body is {join_types(shape.types or ())}, but octosync sends an object",
         )
     elif shape.required:
         fields = ", ".join(sorted(shape.required))
-        message = f"it needs {fields}; octosync sends the object that manifests declare, and nothing around it"
+        message = f"it requires {fields}; octosync sends only the object that manifests declare"
         yield ConformanceFinding(FindingLevel.WARNING, FindingKind.NEEDED_REQUEST_FIELD, message)
 
 
@@ -162,38 +164,38 @@ def _sent(
     for name, part in parts.items():
         path = f"{at}{name}"
         if name in shape.barred:
-            message = f"{path} is read-only there, and octosync sends it"
+            message = f"{path} is read-only in the document, but octosync sends it"
             yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.UNKNOWN_REQUEST_FIELD, message, path)
         elif name in shape.fields:
             yield from _sent_value(part, schemas.shape(shape.fields[name]), schemas, path)
         elif shape.unclear is None and not shape.takes_anything:
-            message = f"it doesn't know {path}, which octosync sends{'' if part.needed else _WHERE_DECLARED}"
+            message = f"it has no {path}, which octosync sends{'' if part.needed else _IF_DECLARED}"
             yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.UNKNOWN_REQUEST_FIELD, message, path)
     if shape.unclear is not None:
         yield not_comparable(f"what is in {at.rstrip('.') or 'the body'}", shape.unclear)
     for name in sorted(shape.required):
         path = f"{at}{name}"
         if name not in parts:
-            message = f"it needs {path}, which octosync doesn't send"
+            message = f"it requires {path}, which octosync doesn't send"
         elif not parts[name].needed:
-            message = f"it needs {path}, which octosync sends only where it is declared or live"
+            message = f"it requires {path}, which octosync sends only if it is declared or live"
         else:
             continue
         yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.NEEDED_REQUEST_FIELD, message, path)
 
 
-_WHERE_DECLARED: Final = " where it is declared"
+_IF_DECLARED: Final = " if it is declared"
 
 
 def _sent_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path: str) -> Iterator[ConformanceFinding]:
     types = part.types - {"null"}
     accepted = types if shape.types is None else shape.types | ({"integer"} if "number" in shape.types else set())
     if types and not types & accepted:
-        message = f"{path} is {join_types(shape.types or ())} there, and octosync sends {join_types(types)}"
+        message = f"{path} is {join_types(shape.types or ())} in the document, but octosync sends {join_types(types)}"
         yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_REQUEST_TYPE, message, path)
         return
     if "null" in part.types and not shape.may_be("null"):
-        message = f"{path} is never null there, which octosync sends to remove it"
+        message = f"{path} is never null in the document, but octosync sends null to remove it"
         yield ConformanceFinding(FindingLevel.WARNING, FindingKind.OTHER_REQUEST_TYPE, message, path)
     if part.inside:
         yield from _sent(part.inside, shape, schemas, f"{path}.")
@@ -214,19 +216,19 @@ def compare_response(
         return
     given = _success(document, described)
     if given is None:
-        yield not_comparable("the answer", "it describes none that is a success")
+        yield not_comparable("the response", "the document describes no success")
         return
     schema, is_other_media = document.content(given)
     if schema is None:
-        what = "the answer is not JSON there" if is_other_media else "it answers nothing"
+        what = "the response is not JSON in the document" if is_other_media else "it returns nothing"
         yield ConformanceFinding(
-            FindingLevel.MISMATCH, FindingKind.OTHER_ENVELOPE, f"{what}, and octosync reads {_wanted(exchange)}"
+            FindingLevel.MISMATCH, FindingKind.OTHER_ENVELOPE, f"{what}, but octosync reads {_wanted(exchange)}"
         )
         return
     shape = schemas.shape(schema)
     if exchange.answer is None:
         if not shape.may_be("object"):
-            message = f"the answer is {join_types(shape.types or ())}, and octosync reads an object"
+            message = f"the response is {join_types(shape.types or ())}, but octosync reads an object"
             yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_ENVELOPE, message)
         return
     parts = _with(fields_of_model(exchange.answer), exchange.also)
@@ -258,12 +260,12 @@ def _items(plural: str, shape: SchemaShape, schemas: Schemas) -> tuple[SchemaSha
     if shape.types is not None and "array" in shape.types:
         return shape, None
     if shape.unclear is not None:
-        return None, not_comparable("the answer", shape.unclear)
+        return None, not_comparable("the response", shape.unclear)
     if shape.takes_anything and not shape.fields:
-        return None, not_comparable("the answer", "the document doesn't say what is in it")
+        return None, not_comparable("the response", "the document doesn't describe its content")
     lists = sorted(name for name, schema in shape.fields.items() if "array" in (schemas.shape(schema).types or ()))
-    there = f"the list is in {', '.join(lists)}" if lists else "the answer has no list"
-    message = f"{there}, and octosync reads {plural}, or a bare list"
+    there = f"the list is in {', '.join(lists)}" if lists else "the response has no list"
+    message = f"{there}, but octosync reads {plural}, or a bare list"
     return None, ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_ENVELOPE, message, plural)
 
 
@@ -271,7 +273,8 @@ def _answered_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path
     readable = frozenset().union(*(_READ_FROM.get(type_, frozenset({type_})) for type_ in part.types))
     given = shape.types if shape.types is None else shape.types - {"null"}
     if part.types and given and not given & readable:
-        message = f"{path or 'the answer'} is {join_types(given)} there, and octosync reads {join_types(part.types - {'null'})}"
+        read, sent = join_types(part.types - {"null"}), join_types(given)
+        message = f"{path or 'the response'} is {sent} in the document, but octosync reads {read}"
         yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_ANSWER_TYPE, message, path)
     elif part.inside and "array" in part.types and (given is None or "array" in given):
         if shape.items is None:
@@ -288,14 +291,14 @@ def _answered(
     """Yield findings about the fields of an object that is returned."""
     if shape.unclear is not None or (shape.takes_anything and not shape.fields):
         why = shape.unclear or "the document doesn't say"
-        yield not_comparable(f"what is in {at.rstrip('.') or 'the answer'}", why)
+        yield not_comparable(f"what is in {at.rstrip('.') or 'the response'}", why)
     for part in parts.values():
         path = f"{at}{part.names[-1]}"
         found = next((name for name in part.names if name in shape.fields), None)
         if found is not None:
             yield from _answered_value(part, schemas.shape(shape.fields[found]), schemas, path)
             if part.needed and found not in shape.everywhere:
-                message = f"only some forms of the answer have {path}, which octosync needs"
+                message = f"only some forms of the response have {path}, which octosync needs"
                 yield ConformanceFinding(FindingLevel.WARNING, FindingKind.LACKING_ANSWER_FIELD, message, path)
         elif shape.unclear is None and shape.fields and (part.needed or not shape.is_open):
             yield _lacking(part, path)
@@ -306,10 +309,10 @@ def _lacking(part: ModelField, path: str) -> ConformanceFinding:
         return ConformanceFinding(
             FindingLevel.MISMATCH,
             FindingKind.LACKING_ANSWER_FIELD,
-            f"the answer lacks {path}, which octosync needs",
+            f"the response lacks {path}, which octosync needs",
             path,
         )
-    message = f"the answer lacks {path}, which octosync reads where it is there"
+    message = f"the response lacks {path}, which octosync reads if it is present"
     return ConformanceFinding(FindingLevel.NOTE, FindingKind.LACKING_ANSWER_FIELD, message, path)
 
 
