@@ -42,7 +42,7 @@ DEAD = run("20300102T030406Z-00bb22", ended_at=None, exit_code=None, org_id=None
 
 def test_runs_are_a_table() -> None:
     """A row a run: when, how long, how it ended, where, what was begun and what became of it; columns line up."""
-    text = render_history([(DEAD, [DONE, BEGUN]), (run(), [DONE, FAILED]), (run(), [])], every=7, colour=False)
+    text = render_history([(DEAD, [DONE, BEGUN]), (run(), [DONE, FAILED]), (run(), [])], total=7, colour=False)
     assert text == (
         "RUN                      STARTED               TOOK        EXIT  CONTROL PLANE    CHANGES             OUTCOMES\n"
         "20300102T030406Z-00bb22  2030-01-02 03:04 UTC  -           -     api.octomil.com  1 create, 1 delete  "
@@ -99,7 +99,7 @@ def test_no_escape_and_no_credential_of_a_journal_is_shown() -> None:
     wild = JournalledAction(1, "app/\x1b[31m", "\x1b]0;x", "o", AT, AT, Status.FAILED, "\x1b[2J", ("\x1b[1m",))
     texts = [
         render_run(run("\x1b[5m", org_id="\x1b[6m", digest="\x1b[7m"), [wild], colour=False),
-        render_history([(run("\x1b[5m", control_plane="http://\x1b[8m"), [wild])], every=1, colour=False),
+        render_history([(run("\x1b[5m", control_plane="http://\x1b[8m"), [wild])], total=1, colour=False),
     ]
     assert all("\x1b" not in text for text in texts)
     shown = "".join((*texts, str(history_document([(run(), [])], journal="j")), render_run(run(), [], colour=False)))
@@ -109,8 +109,8 @@ def test_no_escape_and_no_credential_of_a_journal_is_shown() -> None:
 def test_colour_changes_no_word() -> None:
     """Painted, it is the same text."""
     recorded = [(DEAD, [DONE, FAILED, BEGUN])]
-    painted = render_history(recorded, every=1, colour=True) + render_run(*recorded[0], colour=True)
-    plain = render_history(recorded, every=1, colour=False) + render_run(*recorded[0], colour=False)
+    painted = render_history(recorded, total=1, colour=True) + render_run(*recorded[0], colour=True)
+    plain = render_history(recorded, total=1, colour=False) + render_run(*recorded[0], colour=False)
     assert painted != plain
     for code in ("0", "1", "31", "32", "33"):
         painted = painted.replace(f"\x1b[{code}m", "")

@@ -49,7 +49,7 @@ def command(*, run: str | None, limit: int, journal: Path, output: str, colour: 
     if output == "json":
         out_json(history_document(shown, journal=str(journal)))
     elif shown:
-        out(render_history(shown, every=len(runs), colour=wants_colour(sys.stdout, colour)))
+        out(render_history(shown, total=len(runs), colour=wants_colour(sys.stdout, colour)))
     if empty:
         err(f"No runs: {empty}. Another one is named with --state FILE.\n")
 

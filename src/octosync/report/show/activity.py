@@ -1,4 +1,4 @@
-"""Feeds as lines and as documents: what happened to an app, and where its requests went."""
+"""Feeds of an app as tables and as documents: its activity, and its routing decisions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from octosync.report.text import Style, cells, cut, padded, text_of, visible
 
 E = TypeVar("E")
 
-_NOT_SAID: Final = "-"
+_UNKNOWN: Final = "-"
 _BAR: Final = 30  # columns of a whole bar
 _ROUTE: Final = 24  # columns of a route's name at most
 _BLOCKS: Final = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")  # eighths of a column
@@ -22,18 +22,18 @@ _BLOCKS: Final = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")  # eighth
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[E]):
-    """A column: its title, what an entry has in it, and how wide it is at least and at most; numbers stand to the right."""
+    """A column of a feed: its title, the text of an entry, and its minimum and maximum width; numbers are right-aligned."""
 
     title: str
     cell: Callable[[E], str]
     least: int = 0
     most: int = 24
-    to_the_right: bool = False
+    right_aligned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FeedFormat(Generic[E]):
-    """How a kind of feed is shown: `plural` is its name in documents, `nothing` what is said of an empty one."""
+    """The format of a feed: `plural` is its key in documents, `nothing` the message for an empty one."""
 
     plural: str
     nothing: str
@@ -43,9 +43,9 @@ class FeedFormat(Generic[E]):
 
 
 class Table(Generic[E]):
-    """A table that goes on: its columns are as wide as the first entries need, and stay so.
+    """A table that grows: its columns have the widths that the first entries need.
 
-    Lines are cut to `width` columns, where there is one.
+    Lines are cut to `width` columns, if it is given.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Table(Generic[E]):
         shown = []
         for column, width, text in zip(self._columns, self._widths, texts, strict=True):
             clipped = cut(text, column.most)
-            shown.append(" " * (width - cells(clipped)) + clipped if column.to_the_right else padded(clipped, width))
+            shown.append(" " * (width - cells(clipped)) + clipped if column.right_aligned else padded(clipped, width))
         return cut("  ".join(shown).rstrip(), self._width)
 
 
 def feed_document(shown: FeedFormat[E], slug: str, entries: Sequence[E], *, complete: bool) -> JsonObject:
-    """Return the newest entries of an app's feed as JSON, newest last; `complete`: there are no older ones."""
+    """Return the newest entries of a feed as JSON, newest last; `complete`: there are no older ones."""
     return {
         "format_version": FORMAT_VERSION,
         "app": slug,
@@ -89,7 +89,7 @@ def feed_document(shown: FeedFormat[E], slug: str, entries: Sequence[E], *, comp
 
 
 def feed_lines(shown: FeedFormat[E], entries: Iterable[E]) -> str:
-    """Return each entry as a line of JSON, in ASCII, with the keys that the document has."""
+    """Return each entry as a line of ASCII JSON, with the keys of the document."""
     return "".join(json_line(shown.document(entry)) for entry in entries)
 
 
@@ -99,22 +99,22 @@ def _width(column: Column[E], entries: Sequence[E]) -> int:
 
 
 def _time(at: datetime | None) -> str:
-    return _NOT_SAID if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return _UNKNOWN if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _utc(at: datetime | None) -> JsonValue:
     return None if at is None else utc_text(at)
 
 
-def _or_not(text: str | None) -> str:
-    return visible(text) if text else _NOT_SAID
+def _or_unknown(text: str | None) -> str:
+    return visible(text) if text else _UNKNOWN
 
 
 def _what(event: Event) -> str:
-    """Name what an event is about, by its kind too where the event's own name does not say it."""
+    """Return the object of an event, with its kind if the type of the event does not start with it."""
     kind, name = event.resource or ("", "")
-    told = name and (event.type or "").partition(".")[0] == kind
-    return _or_not(name if told else f"{kind} {name}".strip())
+    names_kind = name and (event.type or "").partition(".")[0] == kind
+    return _or_unknown(name if names_kind else f"{kind} {name}".strip())
 
 
 def _event_document(event: Event) -> JsonObject:
@@ -135,8 +135,8 @@ ACTIVITY: Final[FeedFormat[Event]] = FeedFormat(
     nothing="Nothing has happened to it yet, as far as its activity feed goes.",
     columns=(
         Column("TIME (UTC)", lambda event: _time(event.at), least=19),
-        Column("ACTOR", lambda event: _or_not(event.actor), least=9),
-        Column("EVENT", lambda event: _or_not(event.type), least=12),
+        Column("ACTOR", lambda event: _or_unknown(event.actor), least=9),
+        Column("EVENT", lambda event: _or_unknown(event.type), least=12),
         Column("WHAT", _what, most=60),
         Column("MESSAGE", lambda event: visible(event.message or ""), most=1000),
     ),
@@ -145,7 +145,7 @@ ACTIVITY: Final[FeedFormat[Event]] = FeedFormat(
 
 
 def _latency(decision: RoutingDecision) -> str:
-    return _NOT_SAID if decision.latency_ms is None else _milliseconds(decision.latency_ms)
+    return _UNKNOWN if decision.latency_ms is None else _milliseconds(decision.latency_ms)
 
 
 def _milliseconds(value: float) -> str:
@@ -164,16 +164,16 @@ def _decision_document(decision: RoutingDecision) -> JsonObject:
 
 
 def _split(decisions: Sequence[RoutingDecision]) -> Iterator[str]:
-    """Yield a bar for each route: the share of the decisions that went there, and how long they took on average."""
+    """Yield a bar for each route: its share of the decisions, and their average latency."""
     routes = sorted({decision.route or "" for decision in decisions}, key=_rank)
-    names = {route: cut(_or_not(route), _ROUTE) for route in routes}
+    names = {route: cut(_or_unknown(route), _ROUTE) for route in routes}
     width = max(map(cells, names.values()), default=0)
     for route in routes:
-        mine = [decision for decision in decisions if (decision.route or "") == route]
-        times = [one.latency_ms for one in mine if one.latency_ms is not None]
-        share = len(mine) / len(decisions)
+        of_route = [decision for decision in decisions if (decision.route or "") == route]
+        times = [decision.latency_ms for decision in of_route if decision.latency_ms is not None]
+        share = len(of_route) / len(decisions)
         average = f"   {_milliseconds(sum(times) / len(times)):>8} on average" if times else ""
-        yield f"{padded(names[route], width)}  {_bar(share)}  {share * 100:>3.0f} %  {len(mine):>6,}{average}"
+        yield f"{padded(names[route], width)}  {_bar(share)}  {share * 100:>3.0f} %  {len(of_route):>6,}{average}"
 
 
 def _rank(route: str) -> tuple[int, str]:
@@ -189,11 +189,11 @@ DECISIONS: Final[FeedFormat[RoutingDecision]] = FeedFormat(
     plural="decisions",
     nothing="No request of it has been routed yet.",
     columns=(
-        Column("TIME (UTC)", lambda one: _time(one.at), least=19),
-        Column("WHERE", lambda one: _or_not(one.route), least=5),
-        Column("CAPABILITY", lambda one: _or_not(one.capability), least=10),
-        Column("LATENCY", _latency, least=9, to_the_right=True),
-        Column("VARIANT", lambda one: _or_not(one.variant), most=1000),
+        Column("TIME (UTC)", lambda decision: _time(decision.at), least=19),
+        Column("WHERE", lambda decision: _or_unknown(decision.route), least=5),
+        Column("CAPABILITY", lambda decision: _or_unknown(decision.capability), least=10),
+        Column("LATENCY", _latency, least=9, right_aligned=True),
+        Column("VARIANT", lambda decision: _or_unknown(decision.variant), most=1000),
     ),
     document=_decision_document,
     summary=_split,

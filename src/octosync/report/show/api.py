@@ -1,7 +1,4 @@
-"""What `octosync api` says: the table of operations, and what came of comparing it.
-
-What `octosync api probe` says: what came of each read operation, and the overrides that follow.
-"""
+"""The reports of `octosync api`: the table of operations, its comparison with an OpenAPI document, and a probe of the API."""
 
 from __future__ import annotations
 
@@ -24,24 +21,24 @@ _METHODS: Final = len("DELETE")
 
 
 def render_operations(contract: Contract, *, colour: bool) -> str:
-    """Render the table in force: what is sent where, by which commands, and how that is known."""
+    """Render the active table: the request of each operation, the commands that send it, and the source of its path."""
     style = Style(colour)
-    every = tuple(contract.operations.values())
-    paths = max(len(one.path) for one in every)
+    operations = tuple(contract.operations.values())
+    paths = max(len(operation.path) for operation in operations)
     head = f"{padded('operation', _IDS)}  {padded('sends', _METHODS + 1 + paths)}  {padded('path from', _SOURCES)}  used by"
     lines = [style.bold(head)]
     moved = 0
-    for one in every:
-        source = path_source(one)
+    for operation in operations:
+        source = path_source(operation)
         moved += source == _OURS
-        sends = padded(f"{padded(one.method, _METHODS)} {one.path}", _METHODS + 1 + paths)
+        sends = padded(f"{padded(operation.method, _METHODS)} {operation.path}", _METHODS + 1 + paths)
         shown = padded(source, _SOURCES)
         shown = style.yellow(shown) if source == _OURS else style.dim(shown)
-        lines.append(f"{padded(one.id, _IDS)}  {sends}  {shown}  {', '.join(EXCHANGES[one.id].by)}")
-    stated = sum(one.number is not None for one in every)
+        lines.append(f"{padded(operation.id, _IDS)}  {sends}  {shown}  {', '.join(EXCHANGES[operation.id].by)}")
+    of_apps_api = sum(operation.number is not None for operation in operations)
     lines += [
         "",
-        f"{counted(len(every), 'operation')}, {stated} of them of the apps API. Paths are below the URL's own.",
+        f"{counted(len(operations), 'operation')}, {of_apps_api} of them of the apps API. Paths are below the URL's own.",
     ]
     if moved:
         lines.append(f"{counted(moved, 'operation')} as octosync.yaml has it (api.operations).")
@@ -49,7 +46,7 @@ def render_operations(contract: Contract, *, colour: bool) -> str:
 
 
 def operations_document(contract: Contract) -> JsonObject:
-    """Return the same as JSON."""
+    """Return the table as JSON."""
     return {
         "format_version": FORMAT_VERSION,
         "operations": [
@@ -76,19 +73,19 @@ _SOURCES: Final = len(_OURS)
 
 
 def path_source(operation: Operation) -> str:
-    """Say where an operation's method and path come from: `assumed`, or octosync.yaml."""
+    """Return the source of an operation's method and path: its provenance, such as `assumed`, or octosync.yaml."""
     return operation.path_provenance.value if operation == OPERATIONS[operation.id] else _OURS
 
 
 def render_conformance(conformance: Conformance, name: str, *, colour: bool) -> str:
-    """Render what a document has of each operation, and last the overrides that mend it."""
+    """Render the comparison of each operation with a document, and the overrides that correct the differences."""
     style = Style(colour)
     document = conformance.document
     title = " ".join(filter(None, (document.title, document.version)))
     parts = (name, title, f"OpenAPI {document.openapi}")
     lines = [f"octosync api check · {' · '.join(visible(part) for part in parts if part)}", ""]
     for compared in conformance.operations:
-        lines += _compared_lines(compared, style)
+        lines += _comparison_lines(compared, style)
     if conformance.is_elsewhere:
         base, ours = visible(conformance.base), conformance.expected_base
         lines += [
@@ -103,7 +100,7 @@ def render_conformance(conformance: Conformance, name: str, *, colour: bool) -> 
 
 
 def conformance_document(conformance: Conformance, name: str) -> JsonObject:
-    """Return the same as JSON."""
+    """Return the comparison as JSON."""
     document = conformance.document
     return {
         "format_version": FORMAT_VERSION,
@@ -134,9 +131,9 @@ def conformance_document(conformance: Conformance, name: str) -> JsonObject:
 
 
 def overrides_document(overrides: Overrides) -> JsonObject:
-    """Return overrides as `api` of octosync.yaml has them, without what is empty."""
+    """Return overrides in the form of `api` in octosync.yaml, without empty parts."""
     whole: JsonObject = {
-        "operations": {id_: dict(one) for id_, one in overrides.operations.items()},
+        "operations": {id_: dict(override) for id_, override in overrides.operations.items()},
         "readOnly": {name: list(fields) for name, fields in overrides.read_only.items()},
         "platforms": list(overrides.platforms),
     }
@@ -144,17 +141,18 @@ def overrides_document(overrides: Overrides) -> JsonObject:
 
 
 def overrides_yaml(overrides: Overrides, *, notes: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Yield the lines of `api` for octosync.yaml; `notes` are comments beside an operation's line."""
+    """Yield the lines of `api` for octosync.yaml; `notes` are comments on the lines of operations."""
     yield "api:"
     if overrides.operations:
         yield "  operations:"
-        for id_, one in overrides.operations.items():
+        for id_, override in overrides.operations.items():
             note = (notes or {}).get(id_)
-            # Braces and colons mean something in YAML, so paths are quoted; a JSON text is YAML.
-            said = {
-                key: json.dumps(value, ensure_ascii=False) if key == "path" else value for key, value in one.items()
+            # Braces and colons have a meaning in YAML, so that paths are quoted, as JSON.
+            values = {
+                key: json.dumps(value, ensure_ascii=False) if key == "path" else value
+                for key, value in override.items()
             }
-            fields = ", ".join(f"{key}: {said[key]}" for key in sorted(said))
+            fields = ", ".join(f"{key}: {values[key]}" for key in sorted(values))
             yield f"    {id_}: {{{fields}}}{f'   # {note}' if note else ''}"
     if overrides.read_only:
         yield "  readOnly:"
@@ -164,9 +162,9 @@ def overrides_yaml(overrides: Overrides, *, notes: Mapping[str, str] | None = No
         yield f"  platforms: [{', '.join(map(json.dumps, overrides.platforms))}]"
 
 
-def _compared_lines(one: OperationComparison, style: Style) -> Iterator[str]:
-    operation = one.operation
-    levels = {finding.level for finding in one.findings}
+def _comparison_lines(comparison: OperationComparison, style: Style) -> Iterator[str]:
+    operation = comparison.operation
+    levels = {finding.level for finding in comparison.findings}
     mark = style.green("✓")
     if FindingLevel.MISMATCH in levels:
         mark = style.red("✗")
@@ -174,7 +172,7 @@ def _compared_lines(one: OperationComparison, style: Style) -> Iterator[str]:
         mark = style.yellow("!")
     where = style.dim("   octosync.yaml") if path_source(operation) == _OURS else ""
     yield f"{mark} {padded(operation.id, _IDS)}  {padded(operation.method, _METHODS)} {operation.path}{where}"
-    for finding in one.findings:
+    for finding in comparison.findings:
         yield f"    {_finding_words(finding, style)}"
 
 
@@ -203,7 +201,11 @@ def _verdict(conformance: Conformance, differ: Sequence[OperationComparison], st
 
 
 def _mending_lines(mending: Overrides | None, differ: Iterable[OperationComparison], style: Style) -> Iterator[str]:
-    left = [one for one in differ if any(f.level is FindingLevel.MISMATCH and not f.mends for f in one.findings)]
+    unmended = [
+        comparison
+        for comparison in differ
+        if any(f.level is FindingLevel.MISMATCH and not f.mends for f in comparison.findings)
+    ]
     if mending is not None:
         if mending:
             yield from ("", "In octosync.yaml, as all of its `api`:", "", *map(visible, overrides_yaml(mending)))
@@ -211,8 +213,8 @@ def _mending_lines(mending: Overrides | None, differ: Iterable[OperationComparis
             yield from ("", "Leave `api` out of octosync.yaml: it is what differs.")
         if mending.read_only:
             yield from ("", "A field under readOnly is never sent: take it out of the manifests, too.")
-    if left:
-        which = ", ".join(one.operation.id for one in left)
+    if unmended:
+        which = ", ".join(comparison.operation.id for comparison in unmended)
         yield from ("", style.yellow(f"No override mends {which}: look for a newer octosync."))
 
 
@@ -231,13 +233,13 @@ _OPEN = "what your control plane calls it"
 
 
 def render_probe(probe: ProbeResult, contract: Contract, *, url: str, colour: bool) -> str:
-    """Render what came of each operation, the counts, and the lines for octosync.yaml; `url` is the control plane's."""
+    """Render the verdict on each operation, the counts, and the lines for octosync.yaml; `url` is the control plane's."""
     style = Style(colour)
     app = f" · app {visible(probe.app)}" if probe.app is not None else ""
     lines = [f"octosync api probe · {url.partition('://')[2]}{app}", ""]
     width = max((len(_sends(operation)) for operation in probe.operations), default=0)
-    for one in probe.operations:
-        lines += _lines(one, width, style)
+    for probed in probe.operations:
+        lines += _lines(probed, width, style)
     lines += ["", _counts(probe, style)]
     if {operation.verdict for operation in probe.operations} <= {Verdict.ABSENT, Verdict.NOT_TRIED}:
         lines += ["", f"Nothing is where octosync expects it: check that {url} is the API's URL."]
@@ -247,7 +249,7 @@ def render_probe(probe: ProbeResult, contract: Contract, *, url: str, colour: bo
 
 
 def probe_document(probe: ProbeResult, contract: Contract, *, url: str) -> JsonObject:
-    """Return the same as JSON; `api` is what octosync.yaml has to have, and `incomplete` where a path has a gap to fill."""
+    """Return the probe as JSON; `api` is the value for octosync.yaml, `incomplete` lists operations whose path has a gap."""
     overrides, incomplete = overrides_of(probe, contract)
     return {
         "format_version": FORMAT_VERSION,
@@ -271,27 +273,27 @@ def probe_document(probe: ProbeResult, contract: Contract, *, url: str) -> JsonO
     }
 
 
-def _sends(one: ProbedOperation) -> str:
-    return f"{one.operation.method} {one.operation.path}"
+def _sends(probed: ProbedOperation) -> str:
+    return f"{probed.operation.method} {probed.operation.path}"
 
 
-def _lines(one: ProbedOperation, width: int, style: Style) -> Iterator[str]:
+def _lines(probed: ProbedOperation, width: int, style: Style) -> Iterator[str]:
     mark, paint = {
         Verdict.CONFIRMED: ("✓", style.green),
         Verdict.NOT_TRIED: ("–", style.dim),
-    }.get(one.verdict, ("✗", style.red))
-    notes = tuple(map(visible, one.notes))
-    beside = f": {'; '.join(notes)}" if one.verdict.is_good and notes else ""
-    head = f"{paint(mark)} {padded(one.operation.id, _IDS)}  {padded(_sends(one), width)}"
-    yield f"{head}  {paint(_WORDS[one.verdict])}{style.dim(beside)}"
-    if not one.verdict.is_good:
+    }.get(probed.verdict, ("✗", style.red))
+    notes = tuple(map(visible, probed.notes))
+    beside = f": {'; '.join(notes)}" if probed.verdict.is_good and notes else ""
+    head = f"{paint(mark)} {padded(probed.operation.id, _IDS)}  {padded(_sends(probed), width)}"
+    yield f"{head}  {paint(_WORDS[probed.verdict])}{style.dim(beside)}"
+    if not probed.verdict.is_good:
         yield from (f"    {note}" for note in notes)
 
 
 def _counts(probe: ProbeResult, style: Style) -> str:
     counts = Counter(operation.verdict for operation in probe.operations)
-    said = ", ".join(f"{counts[verdict]} {_WORDS[verdict]}" for verdict in Verdict if counts[verdict])
-    return f"{counted(probe.requests, 'GET')}: {style.green(said) if probe.is_good else style.red(said)}."
+    words = ", ".join(f"{counts[verdict]} {_WORDS[verdict]}" for verdict in Verdict if counts[verdict])
+    return f"{counted(probe.requests, 'GET')}: {style.green(words) if probe.is_good else style.red(words)}."
 
 
 def _overrides(probe: ProbeResult, contract: Contract) -> Iterator[str]:

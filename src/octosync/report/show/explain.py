@@ -1,4 +1,4 @@
-"""What `octosync explain` says: of a field, of a name from a message, and of where to begin."""
+"""The reports of `octosync explain`: a field, a name from a message, or the list of all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDTH: Final = 100
 
 
 def render_explained_field(field: FieldExplanation, *, colour: bool) -> str:
-    """Render one field: what it means, what may stand there, and the fields below it."""
+    """Render a field: its meaning, its allowed values, and the fields below it."""
     style = Style(colour)
     facts = [
         ("type", field.type),
@@ -37,7 +37,7 @@ def render_explained_field(field: FieldExplanation, *, colour: bool) -> str:
 
 
 def render_explained_names(names: Iterable[NameExplanation], *, colour: bool) -> str:
-    """Render what a name from a message means, each of its meanings."""
+    """Render each meaning of a name from a message."""
     style = Style(colour)
     lines: list[str] = []
     for name in names:
@@ -55,7 +55,7 @@ def render_explained_names(names: Iterable[NameExplanation], *, colour: bool) ->
 def render_explained_roots(
     roots: Sequence[FieldExplanation], names: Mapping[str, Sequence[str]], *, colour: bool
 ) -> str:
-    """Render where paths begin, and which names there are, by what they are names of."""
+    """Render the roots of field paths, and the other names by category."""
     style = Style(colour)
     lines = [
         "Fields, as `octosync explain app.spec.slots.servingPolicy`:",
@@ -68,11 +68,11 @@ def render_explained_roots(
 
 
 def explained_document(explained: Sequence[FieldExplanation | NameExplanation]) -> JsonObject:
-    """Return explanations as JSON: `fields` and `names`, each maybe empty."""
+    """Return explanations as JSON: `fields` and `names`, each possibly empty."""
     return {
         "format_version": FORMAT_VERSION,
-        "fields": [_field(one) for one in explained if isinstance(one, FieldExplanation)],
-        "names": [_name(one) for one in explained if isinstance(one, NameExplanation)],
+        "fields": [_field(field) for field in explained if isinstance(field, FieldExplanation)],
+        "names": [_name(name) for name in explained if isinstance(name, NameExplanation)],
     }
 
 
@@ -127,7 +127,7 @@ def _example(field: FieldExplanation) -> Iterator[str]:
 
 
 def _written(value: JsonValue) -> str:
-    """Write a value as YAML's flow style takes it, which JSON is; a plain word without quotes."""
+    """Return a value in the flow style of YAML, as JSON; a plain word has no quotes."""
     if value is None:
         return ""
     return (

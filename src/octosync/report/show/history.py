@@ -1,4 +1,4 @@
-"""What the journal tells, as text and as JSON: the newest runs, or all of one."""
+"""The runs of the journal as text and as JSON: the newest ones, or one with its actions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _TITLES = ("RUN", "STARTED", "TOOK", "EXIT", "CONTROL PLANE", "CHANGES", "OUTCOM
 Recorded = tuple[JournalledRun, Sequence[JournalledAction]]
 
 
-def render_history(recorded: Sequence[Recorded], *, every: int, colour: bool) -> str:
-    """Render runs, one row each; `every` is how many there are in all, shown or not."""
+def render_history(recorded: Sequence[Recorded], *, total: int, colour: bool) -> str:
+    """Render runs, one row each; `total` is the number of all runs in the journal."""
     style = Style(colour)
     rows = [_TITLES, *(_row(run, actions, style) for run, actions in recorded)]
-    # Only the last column is painted, so that the widths of the others are what is seen.
+    # Only the last column has colour, so that the widths of the others are correct.
     widths = [max(cells(row[column]) for row in rows) for column in range(len(_TITLES) - 1)]
     lines = ["  ".join((*map(padded, row[:-1], widths), row[-1])) for row in rows]
-    if every > len(recorded):
-        lines.append(f"The newest {len(recorded):,} of {counted(every, 'run')}: --limit N shows more.")
+    if total > len(recorded):
+        lines.append(f"The newest {len(recorded):,} of {counted(total, 'run')}: --limit N shows more.")
     return text_of((style.bold(lines[0]), *lines[1:]))
 
 
@@ -61,7 +61,7 @@ def _outcomes(run: JournalledRun, actions: Sequence[JournalledAction], style: St
 
 
 def render_run(run: JournalledRun, actions: Sequence[JournalledAction], *, colour: bool) -> str:
-    """Render one run: what it was, then its actions in the order in which they were begun, then what is not known."""
+    """Render one run: its data, its actions in the order of their start, and the counts of outcomes."""
     style = Style(colour)
     org = f", org {visible(run.org_id)}" if run.org_id is not None else ""
     if run.ended_at is None:
@@ -97,7 +97,7 @@ def _action_lines(actions: Sequence[JournalledAction], style: Style) -> Iterator
 
 
 def history_document(recorded: Sequence[Recorded], *, journal: str) -> JsonObject:
-    """Return runs as JSON, newest first; `journal` is the file that they are in."""
+    """Return runs as JSON, newest first; `journal` is the file that contains them."""
     return {
         "format_version": FORMAT_VERSION,
         "journal": journal,
@@ -106,7 +106,7 @@ def history_document(recorded: Sequence[Recorded], *, journal: str) -> JsonObjec
 
 
 def run_document(run: JournalledRun, actions: Sequence[JournalledAction], *, journal: str) -> JsonObject:
-    """Return one run as JSON, with its actions in the order in which they were begun."""
+    """Return one run as JSON, with its actions in the order of their start."""
     return {
         "format_version": FORMAT_VERSION,
         "journal": journal,

@@ -1,9 +1,4 @@
-"""What `octosync init` says: what it wrote, and what to do next.
-
-What `octosync export` says beside the manifests: what it wrote where, what it left out and why, what it could not read.
-
-What a bootstrap made, for its one moment: the keys, the manifest, and what to do with them.
-"""
+"""The reports of `octosync init`, `octosync export` and `octosync bootstrap`: what they wrote or created, and the next steps."""
 
 from __future__ import annotations
 
@@ -28,9 +23,9 @@ def render_init(
 ) -> str:
     """Render the files that were written and the next steps.
 
-    `directory` is where, "." for the working directory; `secrets` has by context the name of the secret that its workflow
-    wants; `to_ignore` is the line that an existing .gitignore lacks, None where it lacks none. `to_replace` is
-    the word in the workflows that stands for the commit of octosync, None if they have the commit.
+    `directory` is "." for the working directory. `secrets` has, by context, the name of the secret that its workflow needs.
+    `to_ignore` is a line that an existing .gitignore lacks, if any. `to_replace` is the placeholder for the commit of
+    octosync in the workflows; None if they contain the commit.
     """
     here = directory == "."
     lines = [f"Wrote {counted(len(files), 'file')} to {'this folder' if here else visible(directory)}:"]
@@ -72,15 +67,15 @@ def render_export(
     directory: str | None,
     colour: bool = False,
 ) -> str:
-    """Render what an export came to: each app that failed, each thing left out, and last how many manifests there are.
+    """Render the result of an export: the apps that failed, the objects that were left out, and the number of manifests.
 
-    `written` are those that were written and `same` those that were there already, `directory` where, None for standard
-    output.
+    `written` counts the files that were written, `same` those that were already up to date. `directory` is None for
+    standard output.
     """
     style = Style(colour)
     missing = tuple(left_out)
     lines = [line for slug, error in sorted(errors.items()) for line in error_lines(error, style, about=slug)]
-    lines += [f"left out: {visible(str(one.address))}: {visible(one.name)}: {visible(one.why)}" for one in missing]
+    lines += [f"left out: {visible(str(item.address))}: {visible(item.name)}: {visible(item.why)}" for item in missing]
     if not lines and directory is None:
         return ""
     where = f" to {visible(directory)}" if directory is not None else ""
@@ -92,14 +87,14 @@ def render_export(
 
 
 def keys_text(keys: Mapping[str, str]) -> str:
-    """Write keys as lines that a shell, and whatever else reads a file of variables, takes: `OCTOMIL_APP_KEY=…`."""
+    """Return keys as the lines of a file with environment variables: `OCTOMIL_APP_KEY=…`."""
     return "".join(f"OCTOMIL_{name.upper()}={shlex.quote(key)}\n" for name, key in keys.items())
 
 
 def bootstrap_document(
     *, run_id: str, app: str, target: str, keys: Mapping[str, str], key_file: str | None, manifest: str
 ) -> JsonObject:
-    """Return the one document that says it all; keys are null where they are in a file, or where there is none."""
+    """Return the result of a bootstrap as JSON; a key is null if it was written to a file, or if there is none."""
     shown = keys if key_file is None else {}
     return {
         "format_version": FORMAT_VERSION,
@@ -114,7 +109,7 @@ def bootstrap_document(
 
 
 def render_bootstrap(*, app: str, target: str, where: str, key_file: str | None, plan: str) -> str:
-    """Say what was made, where its keys are, and what comes next: `plan` begins the command line of a plan."""
+    """Render what was created, where its keys are, and the next step; `plan` is the start of the command line of a plan."""
     keys = f"in {visible(key_file)}, readable by you alone" if key_file else "on standard output: keep them out of Git"
     return text_of(
         (
@@ -126,5 +121,5 @@ def render_bootstrap(*, app: str, target: str, where: str, key_file: str | None,
 
 
 def render_bootstrap_end(*, run_id: str, history: str, exit_code: ExitCode) -> str:
-    """Say what shows the run, and how it ended."""
+    """Render the last line of a bootstrap: its run and its exit code."""
     return text_of((run_line(run_id, history=history, exit_code=exit_code),))

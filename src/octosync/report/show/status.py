@@ -1,7 +1,4 @@
-"""What is live, as text: by app its coverage, traffic and last change, then its slots; last what reading it has cost.
-
-An app's slots as text: each with the reference that its developer uses, its devices, and what is deployed where.
-"""
+"""The live state of apps as text: coverage, traffic and last change, then the slots with their devices and deployments."""
 
 from __future__ import annotations
 
@@ -27,18 +24,18 @@ from octosync.report.text import (
     visible,
 )
 
-NOTHING: Final = "—"  # there is none: a read said so
-UNREAD: Final = "?"  # a read failed, or did not go that far
+NOTHING: Final = "—"  # was read, and there is none
+UNREAD: Final = "?"  # was not read, or the read failed
 _HEADINGS: Final = ("MODEL REFERENCE", "VARIANT", "POLICY")
 
 
 def model_reference(slug: str, capability: str) -> str:
-    """Return what an app's developer passes to the SDK for a slot (public)."""
+    """Return the reference that the developer of an app passes to the SDK for a slot (public)."""
     return f"@app/{slug}/{capability}"
 
 
 def policy_name(policy: JsonValue) -> str | None:
-    """Name a slot's serving policy: its preset, else `custom`; None where none is set."""
+    """Return the name of a serving policy: its preset, else `custom`; None if none is set."""
     if policy is None:
         return None
     known = known_policy(policy) if isinstance(policy, Mapping) else policy
@@ -46,18 +43,18 @@ def policy_name(policy: JsonValue) -> str | None:
 
 
 def failed_words(error: RemoteError) -> str:
-    """Say in a part's place that it could not be read."""
+    """Return the words for a part that could not be read."""
     return f"{UNREAD} not read: {visible(error.reference)}"
 
 
 def coverage_word(status: str, style: Style) -> str:
-    """Write a coverage's status; one that is not known is shown as it is."""
+    """Return a coverage status in its colour; an unknown one is shown as it is."""
     paint = {"covered": style.green, "partial": style.yellow, "uncovered": style.red}.get(status, style.cyan)
     return paint(visible(status))
 
 
 def slot_lines(status: AppStatus, label: int, style: Style) -> Iterator[str]:
-    """Yield an app's capabilities; `label` is how wide the names are that stand before what is said of each."""
+    """Yield the lines of the capabilities of an app; `label` is the width of the labels."""
     rows = [_row(status, capability) for capability in status.capabilities]
     if isinstance(status.slots, RemoteError):
         yield f"  {padded('slots', label)}  {failed_words(status.slots)}"
@@ -68,8 +65,8 @@ def slot_lines(status: AppStatus, label: int, style: Style) -> Iterator[str]:
         yield from ("", style.dim(f"  {_columns(_HEADINGS, widths)}"))
         for capability, row in zip(status.capabilities, rows, strict=True):
             yield f"  {_columns(row, widths)}"
-            said = (*_devices(status, capability, style), *_deployments(status, capability, style))
-            yield from (f"    {padded(name, label - 2)}  {words}" for name, words in said)
+            details = (*_devices(status, capability, style), *_deployments(status, capability, style))
+            yield from (f"    {padded(name, label - 2)}  {words}" for name, words in details)
 
 
 def _columns(row: Sequence[str], widths: Sequence[int]) -> str:
@@ -77,7 +74,7 @@ def _columns(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _row(status: AppStatus, capability: str) -> tuple[str, str, str]:
-    """Return a slot's reference, variant and policy."""
+    """Return the reference, variant and policy of a slot."""
     reference, slot = visible(model_reference(status.slug, capability)), status.slot(capability)
     if slot is not None:
         policy = policy_name(slot.fields.get("serving_policy"))
@@ -92,12 +89,12 @@ def _variant(variant: JsonValue) -> str:
 
 
 def _devices(status: AppStatus, capability: str, style: Style) -> Iterator[tuple[str, str]]:
-    """Yield how many of the app's devices have a capability."""
-    one = status.coverage(capability)
+    """Yield the coverage of a capability, with its label."""
+    coverage = status.coverage(capability)
     if isinstance(status.health, RemoteError):
         yield "devices", failed_words(status.health)
-    elif one is not None:
-        word, covered, total = coverage_word(one.status, style), one.covered_devices, one.total_devices
+    elif coverage is not None:
+        word, covered, total = coverage_word(coverage.status, style), coverage.covered_devices, coverage.total_devices
         if covered is None or total is None:
             yield "devices", word
         elif total == 0:
@@ -112,29 +109,29 @@ def _devices(status: AppStatus, capability: str, style: Style) -> Iterator[tuple
 
 
 def _deployments(status: AppStatus, capability: str, style: Style) -> Iterator[tuple[str, str]]:
-    """Yield by environment what is deployed."""
+    """Yield the deployments of a capability, by environment."""
     if isinstance(status.deployments, RemoteError):
         yield "deployments", failed_words(status.deployments)
         return
     found = sorted(status.deployments_of(capability), key=_by_environment)
-    yield from ((visible(one.environment), _deployment(one, style)) for one in found)
+    yield from ((visible(deployment.environment), _deployment(deployment, style)) for deployment in found)
     if not found:
         cut = Section.DEPLOYMENTS in status.cut
         yield "deployments", f"{UNREAD} none on the page that was read" if cut else "not deployed"
 
 
-def _by_environment(one: Deployment) -> tuple[int, str]:
-    known = ENVIRONMENTS.index(one.environment) if one.environment in ENVIRONMENTS else len(ENVIRONMENTS)
-    return known, one.environment
+def _by_environment(deployment: Deployment) -> tuple[int, str]:
+    known = ENVIRONMENTS.index(deployment.environment) if deployment.environment in ENVIRONMENTS else len(ENVIRONMENTS)
+    return known, deployment.environment
 
 
-def _deployment(one: Deployment, style: Style) -> str:
-    status, variant = visible(one.status), _variant(one.variant)
-    if one.canary is not None:
-        percentage, candidate = one.canary.percentage, _variant(one.canary.candidate)
+def _deployment(deployment: Deployment, style: Style) -> str:
+    status, variant = visible(deployment.status), _variant(deployment.variant)
+    if deployment.canary is not None:
+        percentage, candidate = deployment.canary.percentage, _variant(deployment.canary.candidate)
         word = style.cyan("canary") if status == "active" else f"{style.cyan('canary')}, {status}"
         return f"{style.gauge(None if percentage is None else percentage / 100)}  {word}: {variant} → {candidate}"
-    return f"{status if one.live else style.red(status)}: {variant}"
+    return f"{status if deployment.live else style.red(status)}: {variant}"
 
 
 _LISTS: Final = {Section.SLOTS: "slots", Section.DEPLOYMENTS: "deployments"}
@@ -143,9 +140,9 @@ _NAMES: Final = ("first request", "routing", "last change", "awaiting")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusFacts:
-    """What a report of statuses needs beside them: where they were read, at what cost, and what awaits a person.
+    """The context of a status report: the control plane, the number of requests, and the pending approvals.
 
-    `awaiting` None: not known.
+    `awaiting` is None if that is unknown.
     """
 
     control_plane: ControlPlane
@@ -154,28 +151,29 @@ class StatusFacts:
 
 
 def render_status(statuses: Sequence[AppStatus], facts: StatusFacts, *, colour: bool, blocks: bool = True) -> str:
-    """Render the statuses of apps, in their order. `blocks` False draws bars in ASCII."""
+    """Render the statuses of apps, in their order. Without `blocks`, bars are in ASCII."""
     style = Style(colour, blocks)
     head = f"{style.bold('octosync status')} · {plane_words(facts.control_plane)} · {counted(len(statuses), 'app')}"
     lines = [head, *_errors(statuses, style)]
     for status in statuses:
-        lines += ["", *_app(status, [one for one in facts.awaiting or () if one.address.app == status.slug], style)]
-    return text_of((*lines, *_not_there_yet(statuses, facts), "", _closing(statuses, facts, style)))
+        awaiting = [approval for approval in facts.awaiting or () if approval.address.app == status.slug]
+        lines += ["", *_app(status, awaiting, style)]
+    return text_of((*lines, *_missing_apps(statuses, facts), "", _closing(statuses, facts, style)))
 
 
-def _not_there_yet(statuses: Iterable[AppStatus], facts: StatusFacts) -> Iterator[str]:
-    """Yield what awaits approval of apps that do not exist yet."""
+def _missing_apps(statuses: Iterable[AppStatus], facts: StatusFacts) -> Iterator[str]:
+    """Yield the pending approvals of apps that do not exist yet."""
     shown = {status.slug for status in statuses}
-    for one in facts.awaiting or ():
-        if one.address.app not in shown:
-            yield from ("", f"{visible(one.address.app)}   not there yet", f"  awaiting  {_awaiting(one)}")
+    for approval in facts.awaiting or ():
+        if approval.address.app not in shown:
+            yield from ("", f"{visible(approval.address.app)}   not there yet", f"  awaiting  {_awaiting(approval)}")
 
 
 def _errors(statuses: Iterable[AppStatus], style: Style) -> Iterator[str]:
-    """Yield the first error of each kind in full, and how many more there are of it."""
-    every = [(f"{status.slug}, {part}", error) for status in statuses for part, error in status.errors.items()]
-    kinds = Counter(error.reference for _, error in every)
-    for where, error in every:
+    """Yield the first error of each reference in full, and the number of further ones."""
+    errors = [(f"{status.slug}, {part}", error) for status in statuses for part, error in status.errors.items()]
+    kinds = Counter(error.reference for _, error in errors)
+    for where, error in errors:
         if count := kinds.pop(error.reference, 0):
             yield from ("", *error_lines(error, style, about=where.replace("_", " ")))
             if count > 1:
@@ -183,23 +181,25 @@ def _errors(statuses: Iterable[AppStatus], style: Style) -> Iterator[str]:
 
 
 def _app(status: AppStatus, awaiting: Iterable[PendingApproval], style: Style) -> Iterator[str]:
-    environments = (visible(one.environment) for name in status.capabilities for one in status.deployments_of(name))
+    environments = (
+        visible(deployment.environment) for name in status.capabilities for deployment in status.deployments_of(name)
+    )
     label = max(map(cells, (*_NAMES, *environments)))
     yield f"{style.bold(visible(status.slug))}   {' · '.join(_state(status, style))}"
     for name, words in (
         ("first request", _first_request(status)),
         ("routing", _routing(status, style)),
         ("last change", _last_change(status)),
-        *(("awaiting", _awaiting(one)) for one in awaiting),
+        *(("awaiting", _awaiting(approval)) for approval in awaiting),
     ):
         yield f"  {padded(name, label)}  {words}"
     yield from slot_lines(status, label, style)
-    for section in sorted(status.cut, key=lambda one: one.value):
+    for section in sorted(status.cut, key=lambda section: section.value):
         yield f"  Only the first page of its {_LISTS[section]} was read: what is not shown may be there all the same."
 
 
 def _state(status: AppStatus, style: Style) -> Iterator[str]:
-    """Yield what an app is called, and in a word or two how it is."""
+    """Yield the name of an app, and its state in a few words."""
     if isinstance(status.app, RemoteError):
         yield failed_words(status.app)
     else:
@@ -243,27 +243,27 @@ def _last_change(status: AppStatus) -> str:
     return f"{visible(event.actor or UNREAD)}, {time_words(event.at)}{f' ({what})' if what else ''}"
 
 
-def _awaiting(one: PendingApproval) -> str:
-    what = f"{one.verb} {one.address.kind.value} {one.address.name}"
-    if one.address.kind is Kind.CAPABILITY:
-        what = f"{one.verb} {' in '.join(one.address.placement)}"
-    return f"approval to {visible(what)}, since {time_words(one.at)}"
+def _awaiting(approval: PendingApproval) -> str:
+    what = f"{approval.verb} {approval.address.kind.value} {approval.address.name}"
+    if approval.address.kind is Kind.CAPABILITY:
+        what = f"{approval.verb} {' in '.join(approval.address.placement)}"
+    return f"approval to {visible(what)}, since {time_words(approval.at)}"
 
 
 def _closing(statuses: Sequence[AppStatus], facts: StatusFacts, style: Style) -> str:
-    """Say how the apps are in one line, and what it cost to know."""
+    """Return the last line: the counts of the apps by state, and the cost of reading."""
     words = Counter(status.health.status for status in statuses if not isinstance(status.health, RemoteError))
     running = [
-        one
+        deployment
         for app in statuses
         for name in app.capabilities
-        for one in app.deployments_of(name)
-        if one.canary is not None
+        for deployment in app.deployments_of(name)
+        if deployment.canary is not None
     ]
     unread = sum(bool(status.errors) for status in statuses)
     parts = [f"{count:,} {visible(word)}" for word, count in sorted(words.items())]
     parts += [f"{counted(len(running), 'canary', 'canaries')} running"] if running else []
     parts += [f"{len(facts.awaiting):,} awaiting approval"] if facts.awaiting else []
     parts += [style.red(f"{unread:,} not read in full")] if unread else []
-    said = f": {', '.join(parts)}" if parts else ""
-    return f"{counted(len(statuses), 'app')}{said}. Read with {counted(facts.requests, 'request')}."
+    counts = f": {', '.join(parts)}" if parts else ""
+    return f"{counted(len(statuses), 'app')}{counts}. Read with {counted(facts.requests, 'request')}."
