@@ -1,4 +1,4 @@
-"""The vocabulary every room shares: frozen values, no I/O, no policy.
+"""The values that all packages share: state, addresses, diagnostics, outcomes. They are frozen and do no I/O.
 
 What may not live here: anything that knows the wire (that is `contract`), reads a file (`manifest`), sends a request
 (`octomil`) or decides (`plan`).

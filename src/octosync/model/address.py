@@ -1,7 +1,4 @@
-"""Addresses: how a plan, an outcome and a person name one object of the control plane.
-
-Where in the manifests a thing was said.
-"""
+"""Addresses name one object of the control plane; origins name a place in a manifest or another file."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Self
 
 
 class Kind(Enum):
-    """What an address can name, in the order in which an app's objects are shown; the value is the JSON `type`."""
+    """The kinds of objects, in the order in which an app's objects are shown; the value is the JSON `type`."""
 
     APP = "app"
     TARGET = "target"
@@ -28,7 +25,7 @@ _INFERENCE_CONFIG = "inference-config"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One object.
+    """The address of one object, in plans, outcomes and messages.
 
     `app/<slug>` · `app/<slug>/target/<platform>:<identifier>` · `app/<slug>/slot/<capability>` ·
     `app/<slug>/inference-config` · `app/<slug>/capability/<capability>@<environment>`.
@@ -40,32 +37,32 @@ class Address:
 
     @classmethod
     def of_app(cls, slug: str) -> Self:
-        """Address an app itself."""
+        """Return the address of an app itself."""
         return cls(slug, Kind.APP, slug)
 
     @classmethod
     def of_target(cls, slug: str, platform: str, identifier: str) -> Self:
-        """Address a target by what makes it unique in the org."""
+        """Return the address of a target: platform and identifier are unique in the org."""
         return cls(slug, Kind.TARGET, f"{platform}:{identifier}")
 
     @classmethod
     def of_slot(cls, slug: str, capability: str) -> Self:
-        """Address a capability slot."""
+        """Return the address of a capability slot."""
         return cls(slug, Kind.SLOT, capability)
 
     @classmethod
     def of_inference_config(cls, slug: str) -> Self:
-        """Address the app's one inference config."""
+        """Return the address of an app's inference config."""
         return cls(slug, Kind.INFERENCE_CONFIG, _INFERENCE_CONFIG)
 
     @classmethod
     def of_capability(cls, slug: str, capability: str, environment: str) -> Self:
-        """Address a capability's deployment to one environment."""
+        """Return the address of a capability's deployment to one environment."""
         return cls(slug, Kind.CAPABILITY, f"{capability}@{environment}")
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what `str()` wrote. Raises `ValueError` for anything else."""
+        """Return the address of a text that `str()` returned. Raises `ValueError` for any other text."""
         match text.split("/", 3):
             case ["app", slug] if slug:
                 return cls.of_app(slug)
@@ -83,7 +80,7 @@ class Address:
 
     @property
     def sort_key(self) -> tuple[str, int, str]:
-        """App first, then the kinds in the order of `Kind`, then the name."""
+        """The app, then the kind in the order of `Kind`, then the name."""
         return (self.app, _RANK[self.kind], self.name)
 
     def __lt__(self, other: Address) -> bool:
@@ -103,7 +100,7 @@ class Address:
 class Origin:
     """A place in a file: `file` as the user named it, `line` and `column` from 1, columns in characters.
 
-    Without a line, where it is 0, the file itself is meant, which may not even exist.
+    Line 0 means the file as a whole; the file may not exist.
     """
 
     file: str

@@ -1,9 +1,4 @@
-"""Deployments: a slot's capability on the devices of an environment, and what the orchestrator says of it.
-
-Standings: how far a deployment is that a run waits for, and what became of it.
-
-Routing: where an app's inference requests went, the device or the cloud.
-"""
+"""Deployments of capabilities to environments: their rollout, their coverage, and the routing of inference requests."""
 
 from __future__ import annotations
 
@@ -19,7 +14,7 @@ from octosync.model.values import JsonValue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """A rollout under way to another variant. `percentage` of the devices have it (0 to 100), None where that is not said."""
+    """A running canary to another variant. `percentage` of the devices have it (0 to 100); None if Octomil doesn't report it."""
 
     candidate: str | None = None
     percentage: float | None = None
@@ -27,10 +22,10 @@ class Canary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One deployment as it was read. What its `status` means is the contract's to say: `live`, and whether a canary runs.
+    """One deployment as it was read. `live`, `starting`, `failed` and `canary` follow from its `status`, by the contract.
 
     `canary` is None unless one runs; `targets` are the ids of the targets that it is assigned to. `starting`: it was just
-    started; `failed`: it came to nothing.
+    started; `failed`: it did not become active.
     """
 
     id: str
@@ -48,13 +43,13 @@ class Deployment:
 
     @property
     def address(self) -> Address:
-        """`app/<slug>/capability/<capability>@<environment>`, which an old and a new deployment share."""
+        """`app/<slug>/capability/<capability>@<environment>`; an old and a new deployment share it."""
         return Address.of_capability(self.app, self.capability, self.environment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """So many devices on a platform would get it."""
+    """The number of devices on a platform that would get a variant."""
 
     platform: str | None
     devices: int
@@ -62,7 +57,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What enabling would do: which variant, why, for how many devices. `variant` None: the orchestrator finds none."""
+    """What enabling would do: which variant, why, for how many devices. `variant` is None if the orchestrator finds none."""
 
     variant: str | None
     reason: str | None = None
@@ -73,7 +68,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizationCheck:
-    """Whether there is a better variant than the deployed one. `improvement` is relative by metric: 0.18 is 18 %."""
+    """Whether there is a better variant than the deployed one. `improvement` is relative, by metric: 0.18 is 18%."""
 
     available: bool
     current: str | None = None
@@ -83,7 +78,7 @@ class OptimizationCheck:
 
     @property
     def largest(self) -> float | None:
-        """The largest metric's improvement, None where none is a number."""
+        """The largest improvement of a metric; None if no improvement is a number."""
         return max(
             (
                 float(value)
@@ -96,7 +91,7 @@ class OptimizationCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """Whether a slot's devices have its capability: `covered`, `partial`, `uncovered`, or a word of the control plane's own."""
+    """Whether a slot's devices have its capability: `covered`, `partial`, `uncovered`, or another word of the control plane."""
 
     capability: str
     status: str
@@ -107,18 +102,18 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """An app's coverage, and that of each of its slots, by capability."""
+    """An app's coverage, and the coverage of each of its slots, by capability."""
 
     status: str
     slots: tuple[Coverage, ...] = ()
 
 
 class RolloutResult(Enum):
-    """What became of a deployment that was waited for.
+    """The result of a rollout that a run waited for.
 
-    `COVERED` its devices have it, and no canary runs · `FAILED` its status says so · `ROLLED_BACK` it, or its canary, was
-    taken back · `TIMED_OUT` neither in time · `UNREADABLE` how it stands could not be read. Two were not waited for:
-    `NO_DEVICES` nothing can be covered · `AWAITING_APPROVAL` a person must approve it in Octomil.
+    `COVERED` its devices have it, and no canary runs · `FAILED` its status is a failure · `ROLLED_BACK` it, or its canary,
+    was rolled back · `TIMED_OUT` none of these before the timeout · `UNREADABLE` its status could not be read. A run doesn't
+    wait for two more: `NO_DEVICES` there is no device to cover · `AWAITING_APPROVAL` a person must approve it in Octomil.
     """
 
     COVERED = "covered"
@@ -131,7 +126,7 @@ class RolloutResult(Enum):
 
     @property
     def is_failure(self) -> bool:
-        """Whether it was waited for in vain."""
+        """Whether the rollout did not succeed although the run waited for it."""
         return self in {
             RolloutResult.FAILED,
             RolloutResult.ROLLED_BACK,
@@ -142,11 +137,11 @@ class RolloutResult(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutStatus:
-    """How one capability stands in one environment, as it was last read; None is what was not read, or is not said.
+    """The rollout of one capability in one environment, as it was last read; None is what is not known.
 
-    `result` is None as long as it is waited for. `deployment`, `status` and `variant` are the deployment's, `canary` the one
-    that runs, `ended` the last one that ran and ended otherwise. `covered` of `devices` have it, over all environments of
-    the slot. `error` is why the latest read failed.
+    `result` is None while the run waits for it. `deployment`, `status` and `variant` are those of the deployment, `canary` is
+    the running canary, `ended` the last canary that ended without completing. `covered` of `devices` have the capability,
+    counted over all environments of the slot. `error` is why the latest read failed.
     """
 
     address: Address
@@ -165,7 +160,7 @@ class RolloutStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingStats:
-    """How many requests an app had, and where they went; None where that is not said. Latency is in milliseconds."""
+    """An app's inference requests by route; None is what Octomil doesn't report. Latency is in milliseconds."""
 
     total: int
     local: int | None = None
@@ -175,7 +170,7 @@ class RoutingStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingDecision:
-    """Where one request went (`route` is `local`, `cloud` or a word of the control plane's own). Latency is in milliseconds."""
+    """The route of one request: `local`, `cloud` or another word of the control plane. Latency is in milliseconds."""
 
     id: str
     route: str | None = None
@@ -187,7 +182,7 @@ class RoutingDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstRequest:
-    """Whether any request of the app was seen, by either route, and when the first one was (with a zone, if it is said)."""
+    """Whether the app has received a request, by either route, and when the first one was (None if not reported)."""
 
     received: bool
     at: datetime | None = None

@@ -1,9 +1,4 @@
-"""Diagnostics: what is wrong, or worth knowing, about what was declared or planned.
-
-Explanations: what a field of a document, or a name that octosync uses in its messages, means.
-
-What an export leaves out of a manifest.
-"""
+"""Diagnostics of manifests and plans, explanations of fields and names for `octosync explain`, and omissions of an export."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ from octosync.model.values import JsonValue
 
 
 class Severity(Enum):
-    """Errors stop the run, warnings stop it only under `--strict`, notices never do."""
+    """How serious a diagnostic is: errors stop the run, warnings stop it only with `--strict`, notices never do."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -28,11 +23,11 @@ _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostic:
-    """One finding.
+    """A problem of a manifest or a plan, or a note about it.
 
-    `rule` is stable and kebab-case. `path` is where in the document (`spec.slots[1].servingPolicy`), "" where none applies.
-    `excerpt` is the source line, None where there is none or where it holds something sensitive; `width` how many of its
-    characters from the origin's column are meant. `suggestion` is what to write instead, `notes` further places and facts.
+    `rule` is a stable kebab-case name. `path` is the field in the document (`spec.slots[1].servingPolicy`), "" if none applies.
+    `excerpt` is the source line, None if there is none or if it holds a sensitive value; `width` is how many of its characters
+    are marked, from the origin's column. `suggestion` is what to write instead, `notes` are further places and facts.
     """
 
     severity: Severity
@@ -46,7 +41,7 @@ class Diagnostic:
     notes: tuple[str, ...] = ()
 
     def masked(self, keys: Redactor) -> Diagnostic:
-        """Return the diagnostic with every key masked."""
+        """Return the diagnostic with all API keys masked."""
 
         def masked(text: str) -> str:
             return str(keys.masked(text))
@@ -62,18 +57,18 @@ class Diagnostic:
 
     @property
     def sort_key(self) -> tuple[bool, str, int, int, int, str, str]:
-        """By place, those without one last; then gravest first."""
-        at = self.origin
-        place = (False, at.file, at.line, at.column) if at else (True, "", 0, 0)
+        """The origin, diagnostics without one last; then the severity, most serious first."""
+        origin = self.origin
+        place = (False, origin.file, origin.line, origin.column) if origin else (True, "", 0, 0)
         return (*place, _RANK[self.severity], self.rule, self.summary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldExplanation:
-    """A field, or a whole document, by its `path` as it is typed: `app.spec.slots.servingPolicy`.
+    """The explanation of a field or a document, by the `path` that `explain` takes: `app.spec.slots.servingPolicy`.
 
-    `type` is in words; `choices` closes the set of values, `known` are names of an open one. `default` and `example` are None
-    where there is none. `fields` are those below it, each without its own.
+    `type` is in words. `choices` are all allowed values, `known` are known values of an open set. `default` and `example` are
+    None if there is none. `fields` are the fields below it, without their own `fields`.
     """
 
     path: str
@@ -91,10 +86,10 @@ class FieldExplanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameExplanation:
-    """A name from a message, and what it is a name of: a rule, a finding, a guard or an outcome.
+    """The explanation of a name in a message; its `category` is rule, finding, guard or outcome.
 
-    `severity` is that of a rule or finding, "" otherwise; `situation`, `example` and `configuration` (an octosync.yaml) show
-    when it happens; `ways_out` are what to do.
+    `severity` is set for rules and findings, "" otherwise. `situation`, `example` and `configuration` (an octosync.yaml) show
+    when it happens; `ways_out` are the ways to resolve it.
     """
 
     name: str
@@ -109,7 +104,7 @@ class NameExplanation:
 
 @dataclass(frozen=True, slots=True)
 class ExportOmission:
-    """Something live that a manifest doesn't declare: of which object, its name in manifests, and why."""
+    """A live value that an exported manifest doesn't declare: its object, its name in manifests, and why."""
 
     address: Address
     name: str

@@ -1,11 +1,4 @@
-"""An observation: live state as it was read, what could not be read, what else was asked, and what all of it cost.
-
-Questions: what a plan still has to know of the control plane, beyond the live state of what is declared.
-
-Presence: which apps of an org manifests declare, and which of those are live.
-
-Activity: who did what to an app, as the control plane's feed tells it.
-"""
+"""What was read from the control plane: live state, read errors, events of the activity feed, and which apps exist."""
 
 from __future__ import annotations
 
@@ -22,9 +15,10 @@ from octosync.model.state import Section, State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event. `resource` is what it is about, None where the feed does not say; `at` has a zone, None where unreadable.
+    """An event of the activity feed. `resource` is (kind, key) of its object, None if the feed doesn't name it.
 
-    `actor` is who did it, by name where there is one; `app` the slug, None where the feed only has an id.
+    `at` has a time zone, and is None if it is unreadable. `actor` is the name of the actor, or else its id; `app` is the slug,
+    None if the feed only has an id.
     """
 
     id: str
@@ -37,28 +31,27 @@ class Event:
     at: datetime | None = None
 
     def is_about(self, address: Address) -> bool:
-        """Say whether this names an object of the event's app; the kind is compared as the plan JSON calls it."""
+        """Return whether the event is about this object of its app; kinds are compared by their plan JSON names."""
         if self.resource is None:
             return False
         kind, key = self.resource
-        # An app has one inference config and is one app, so whatever such an event has as its key names it.
+        # An app has one inference config and is one app, so any key of such an event names it.
         alone = address.kind in {Kind.APP, Kind.INFERENCE_CONFIG}
         return kind.replace("-", "_") == address.kind.value and (alone or key == address.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What the control plane holds of the declared apps, and what it answered to further questions.
+    """The live state of the declared apps, and the results of follow-up reads.
 
-    An app in neither `state` nor `errors` is absent: its own read said so. `unmanaged` are the slugs that were listed and
-    never declared, None where no list was read. `org_id` is the org that the answers name, None where none does.
-    `read_at` says, for an app's own fields (section None) and for each of its sections, when that was read, in seconds of
-    the clock that paces the client; `requests` counts what was sent.
+    An app in neither `state` nor `errors` is absent: reading it returned 404. `unmanaged` are listed slugs that are not
+    declared, None if the list was not read. `org_id` is the org that the responses name, None if no response does.
+    `read_at` is when an app's own fields (section None) and each of its sections were read, in seconds of the rate limiter's
+    clock; `requests` is the number of requests sent.
 
-    `previews` and `checks` hold an answer, or why there is none. `canaries` is how many run in the org, None where nobody
-    asked. `org_feed` are the org's events, newest first, as far back as was asked, or (`org_feed_is_cut`)
-    as far as the most pages go that are read, None where they were not;
-    `app_feeds` those of single apps, of an app whose feed could not be read none.
+    `previews` and `checks` hold a response, or the error. `canaries` is how many run in the org, None if not counted.
+    `org_feed` are the org's events, newest first, back to the requested time or (`org_feed_is_cut`) as far as the page limit
+    allows, None if not read; `app_feeds` are the events of single apps, without the apps whose feed could not be read.
     """
 
     state: State = field(default_factory=State)
@@ -78,10 +71,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUpReads:
-    """What is to be asked, each a request or a few; nothing in it: the plan is whole.
+    """What a plan needs to read beyond the live state, one or a few requests each; if it is empty, the plan is complete.
 
-    `deployments`, `routing` and `app_feeds` name apps, `previews` and `checks` capabilities' deployments. `canaries`: how
-    many run in the org. `org_feed_since`: what happened in the org since then (with a zone).
+    `deployments`, `routing` and `app_feeds` name apps, `previews` and `checks` capabilities' deployments. `canaries`: count
+    the running canaries of the org. `org_feed_since`: read the org's feed back to this time (with a zone).
     """
 
     deployments: tuple[str, ...] = ()
@@ -93,7 +86,7 @@ class FollowUpReads:
     app_feeds: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Say whether anything is to be asked."""
+        """Return whether anything needs to be read."""
         return bool(
             self.deployments
             or self.routing
@@ -106,7 +99,7 @@ class FollowUpReads:
 
 
 class Presence(Enum):
-    """How a declared app is there: `ABSENT` only where its own read said so, `UNKNOWN` where that failed."""
+    """Whether a declared app exists: `ABSENT` only if reading it returned 404, `UNKNOWN` if that read failed."""
 
     LIVE = "live"
     ARCHIVED = "archived"
@@ -116,9 +109,9 @@ class Presence(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrgPresence:
-    """The org's apps that are not archived, by slug in slug order, and what is known of each declared app.
+    """The slugs of the org's apps that are not archived, in slug order, and the presence of each declared app.
 
-    `errors` say why a presence is unknown. `org_id` is the org that the answers name, None where none does.
+    `errors` are why a presence is unknown. `org_id` is the org that the responses name, None if no response does.
     """
 
     live: tuple[str, ...]
@@ -130,7 +123,7 @@ class OrgPresence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredApp:
-    """One declared app. `in_part`: no App document declares it; `group` None: it has no value for what is grouped by."""
+    """A declared app. `in_part`: no App document declares it. `group` is the value that apps are grouped by, None if unset."""
 
     slug: str
     presence: Presence

@@ -1,9 +1,4 @@
-"""Outcomes: what became of each planned action.
-
-Why an action is planned: for people and for policy tools, never for apply to branch on.
-
-What a journal tells of runs: what was begun, what ended, when, and how.
-"""
+"""The reason and the outcome of a planned action, and the runs and actions of a journal."""
 
 from __future__ import annotations
 
@@ -15,11 +10,11 @@ from octosync.model.address import Address
 
 
 class Status(Enum):
-    """What became of an action.
+    """The status of an action after a run.
 
-    `DONE` sent and answered, or found already done when an answer was lost · `FAILED` refused or beyond the retries ·
-    `STALE` the object moved since it was read, nothing was sent · `SKIPPED` something it needs did not happen ·
-    `NOT_KEPT` the control plane said yes and kept something else · `AWAITING_APPROVAL` a person must approve it in Octomil ·
+    `DONE` accepted, or found done after the response was lost · `FAILED` rejected, or retries exhausted · `STALE` the object
+    changed since it was read, nothing was sent · `SKIPPED` an action that it depends on was not done · `NOT_KEPT` the control
+    plane accepted the write and stored something else · `AWAITING_APPROVAL` a person must approve it in Octomil ·
     `NOT_ATTEMPTED` the run stopped before it.
     """
 
@@ -34,11 +29,11 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one action, named by its address and verb.
+    """The outcome of one action, identified by its address and verb.
 
-    `message` is one sentence, "" for a plain success; `hints` say what to do next; `reference` is the error's stable name.
-    `request_ids` are the control plane's, in order of the requests that were sent for it. `retryable`: the failure may go by
-    itself, so that trying again makes sense.
+    `message` is one sentence, "" for a plain success; `hints` are next steps; `reference` is the error's stable name.
+    `request_ids` are assigned by the control plane, in the order of the action's requests. `retryable`: the failure may be
+    temporary.
     """
 
     address: Address
@@ -52,7 +47,7 @@ class Outcome:
 
 
 class Reason(Enum):
-    """The `action_reason` of a planned change."""
+    """Why a change is planned: the `action_reason` of the plan JSON. For people and policy tools; apply never branches on it."""
 
     NEW = "new"
     MANIFEST_CHANGED = "manifest_changed"
@@ -67,10 +62,10 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class JournalledAction:
-    """One action of a run, by the number in which it was begun; times are in UTC.
+    """One action in the journal; `number` counts the run's actions in the order in which they began. Times are in UTC.
 
-    `ended_at` and `status` are None where the run died during it, or still is at it: whether it took effect is not known.
-    `reference` is the stable name of what went wrong, "" for nothing; `request_ids` are the control plane's.
+    `ended_at` and `status` are None if the run died during the action, or is still at it: then whether it took effect is not
+    known. `reference` is the stable name of the error, "" without one; `request_ids` are assigned by the control plane.
     """
 
     number: int
@@ -85,13 +80,13 @@ class JournalledAction:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took; None where it has no end."""
+        """The duration in seconds; None without an end."""
         return _between(self.begun_at, self.ended_at)
 
 
 @dataclass(frozen=True, slots=True)
 class JournalledRun:
-    """One run; times are in UTC. `ended_at` and `exit_code` are None where it died, or is still under way."""
+    """One run in the journal; times are in UTC. `ended_at` and `exit_code` are None if it died or is still running."""
 
     id: str
     started_at: datetime
@@ -103,10 +98,10 @@ class JournalledRun:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took; None where it has no end."""
+        """The duration in seconds; None without an end."""
         return _between(self.started_at, self.ended_at)
 
 
 def _between(begin: datetime, end: datetime | None) -> float | None:
-    # A clock that was set back meanwhile makes no time negative.
+    # Never negative, even if the clock was set back in between.
     return None if end is None else max(0.0, (end - begin).total_seconds())

@@ -1,9 +1,4 @@
-"""What of a foreign text may be shown: no secret, no control characters, not too much.
-
-A secret string that shows itself to nobody by accident.
-
-What counts as sensitive, and what is shown in its place.
-"""
+"""Redaction: which values are sensitive, what is shown in their place, and how text from outside is made safe to show."""
 
 from __future__ import annotations
 
@@ -25,7 +20,7 @@ _SHOWN_FROM = 16
 
 
 class Secret:
-    """Wraps a string so that no repr, format, log record or traceback carries it; `reveal` is the one way to it."""
+    """A string that no repr, format, log record or traceback contains; only `reveal` returns it."""
 
     __slots__ = ("_value",)
 
@@ -33,11 +28,11 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the string itself, for the header that needs it."""
+        """Return the string itself."""
         return self._value
 
     def ending(self) -> str:
-        """Return `…a91f`, by which a person tells keys apart; "" for a secret so short that this would give it away."""
+        """Return `…a91f`, by which a person recognises a key; "" if the secret is too short to show any of it."""
         return f"…{self._value[-_SHOWN:]}" if len(self._value) >= _SHOWN_FROM else ""
 
     def __bool__(self) -> bool:
@@ -63,16 +58,16 @@ SENSITIVE_CHANGED = "(sensitive, changed)"
 
 DEFAULT_SENSITIVE_KEYS = ("*key*", "*token*", "*secret*", "*password*", "authorization")
 
-# Keys of the contract, which has no secrets under them. No pattern makes them sensitive.
+# Keys of the contract whose values are never secrets. No pattern makes them sensitive.
 _CONTRACT_KEYS = frozenset({"binding_key", "deployment_key", "bindingkey", "deploymentkey", "maxtokens"})
 
-# Words of models and media that contain the letters of a default pattern. The rest of the name is still matched.
+# Words about models and media that contain "key" or "token". The rest of the name is still matched.
 _HARMLESS_WORDS: Final = re.compile(r"key_?(?:boards?|frames?|points?|words?)|tokeni[sz](?:ers?|ation|e[ds]?|ing)")
 # Parameters of language models: `stop_tokens`, `eos_token_id`, `bos_token`.
 _MODEL_TOKENS: Final = re.compile(
     r"(?:^|_)token_ids?$|_tokens$|(?:^|_)(?:audio|bos|cls|eos|image|mask|pad|sep|stop|unk)_token$"
 )
-# With one of these words, a name that ends like such a parameter holds credentials after all: `access_tokens`.
+# With one of these words, a name that ends like such a parameter is a credential: `access_tokens`.
 _CREDENTIALS: Final = re.compile(
     r"(?:^|_)(?:access|admin|api|apns|app|auth|aws|azure|bearer|bot|ci|client|cloud|csrf|deploy|deployment|device|fcm|gcp"
     r"|gh|git|github|gitlab|hf|http|huggingface|id|identity|jwt|login|oauth|octomil|openai|personal|private|provider|proxy"
@@ -85,41 +80,41 @@ _COLON: Final = re.compile(r"\s*:")
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """Which keys hold values that are never shown: shell patterns, matched without regard to case.
+    """Which keys have sensitive values, which are never shown: shell patterns, matched case-insensitively.
 
-    Numbers, booleans and null are shown under any key. An object or a list with a text in it is covered as a whole, with
-    its keys and its numbers.
+    Numbers, booleans and null are shown under any key. An object or a list that contains a text is hidden as a whole,
+    including its keys and numbers.
     """
 
     patterns: tuple[str, ...] = DEFAULT_SENSITIVE_KEYS
 
     def covers(self, key: str) -> bool:
-        """Return whether a text, list or object under this key is never shown."""
+        """Return whether a text, list or object under this key is sensitive."""
         return _covers(self.patterns, key)
 
     def hides(self, key: str, value: JsonValue) -> bool:
-        """Return whether this value is never shown under this key."""
+        """Return whether this value is sensitive under this key."""
         return may_be_secret(value) and self.covers(key)
 
     def cut(self, path: tuple[str, ...]) -> tuple[str, ...]:
-        """Return a path no deeper than its first sensitive key: the names below it are as sensitive as the values."""
-        end = next((place for place, key in enumerate(path) if self.covers(key)), len(path))
+        """Return a path no deeper than its first sensitive key: the names below it are sensitive too."""
+        end = next((index for index, key in enumerate(path) if self.covers(key)), len(path))
         return tuple(map(self.shown_key, path[: end + 1]))
 
     def shown_key(self, key: str) -> str:
-        """Return a key as it may be shown: `api_key:abc` is probably a key and its value, typed without a space."""
+        """Return a key without a value in it: `api_key:abc` is probably a key and its value, typed without a space."""
         colon = _COLON.search(key)
         if colon is None or colon.end() == len(key) or not self.covers(key[: colon.start()]):
             return key
         return f"{key[: colon.end()]}{SENSITIVE}"
 
     def hides_at(self, path: tuple[str, ...], value: JsonValue) -> bool:
-        """Return whether a value is never shown at the end of a path."""
-        place = next((place for place, key in enumerate(path) if self.covers(key)), None)
-        return place is not None and (place + 1 < len(path) or may_be_secret(value))
+        """Return whether a value is sensitive at the end of a path."""
+        index = next((index for index, key in enumerate(path) if self.covers(key)), None)
+        return index is not None and (index + 1 < len(path) or may_be_secret(value))
 
     def occurs_in(self, value: JsonValue) -> bool:
-        """Return whether a value or a key that is never shown occurs at any depth."""
+        """Return whether there is a sensitive value or key at any depth."""
         if isinstance(value, Mapping):
             return any(
                 self.hides(key, item) or self.shown_key(key) != key or self.occurs_in(item)
@@ -130,7 +125,7 @@ class Sensitivity:
         return False
 
     def redact(self, value: JsonValue, replacement: JsonValue = None) -> JsonValue:
-        """Return the value with what is never shown replaced, at any depth."""
+        """Return the value with its sensitive parts replaced, at any depth."""
         if type(value) is str:  # most values, and the check for a mapping is slow
             return value
         if isinstance(value, Mapping):
@@ -144,7 +139,7 @@ class Sensitivity:
 
 
 def may_be_secret(value: JsonValue) -> bool:
-    """Return whether a value holds any text: numbers, booleans and null are no secrets. The keys of an object are texts."""
+    """Return whether a value contains any text, keys of objects included: numbers, booleans and null are not secrets."""
     if isinstance(value, list | tuple):
         return any(map(may_be_secret, value))
     return isinstance(value, str | UndisclosedValue) or (isinstance(value, Mapping) and bool(value))
@@ -161,28 +156,28 @@ def _covers(patterns: tuple[str, ...], key: str) -> bool:
     chosen = {pattern.lower() for pattern in patterns}
     if any(fnmatchcase(lowered, pattern) for pattern in chosen.difference(DEFAULT_SENSITIVE_KEYS)):
         return True
-    telling = _telling_part(key)
-    return any(fnmatchcase(telling, pattern) for pattern in chosen.intersection(DEFAULT_SENSITIVE_KEYS))
+    remainder = _without_harmless_words(key)
+    return any(fnmatchcase(remainder, pattern) for pattern in chosen.intersection(DEFAULT_SENSITIVE_KEYS))
 
 
-def _telling_part(key: str) -> str:
-    """Return a key in snake case, without the words that only look like a default pattern."""
+def _without_harmless_words(key: str) -> str:
+    """Return a key in snake case, without the words that match a default pattern but are not secrets."""
     words = _HARMLESS_WORDS.sub("", _CAPITAL.sub("_", key).lower().replace("-", "_"))
     return words if _CREDENTIALS.search(words) else _MODEL_TOKENS.sub("", words)
 
 
 LONGEST_SHOWN = 300  # characters
 
-# Shorter ones would blot out half of every message, and are no secrets.
+# Masking shorter values would mask half of every message; they are not secrets.
 _SHORTEST_CONCEALED = 4
-# Shorter ones are looked for only as they are: what encodes them could stand for anything.
+# Shorter keys are only found as they are: an encoding of them is too short to be distinctive.
 _SHORTEST_DECODED = 8
 _URL_SAFE = str.maketrans("+/", "-_")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)(\s+)[^\s\"',;]+")
 
 
 class Redactor:
-    """Mask keys, and the values that a request carried under sensitive keys, wherever a response echoes them."""
+    """Masks API keys, and the values that a request has under sensitive keys, wherever a response echoes them."""
 
     def __init__(
         self, keys: Iterable[Secret] = (), sensitivity: Sensitivity | None = None, body: JsonValue = None
@@ -199,7 +194,7 @@ class Redactor:
         self._patterns = tuple(patterns)
 
     def masked(self, value: JsonValue) -> JsonValue:
-        """Return a JSON value without what is masked, and otherwise as it came."""
+        """Return a JSON value with API keys and sensitive values masked, and otherwise unchanged."""
         if not self._patterns:
             return value
         if isinstance(value, str):
@@ -217,7 +212,7 @@ class Redactor:
         return truncated(text, longest)
 
     def value(self, value: JsonValue) -> JsonValue:
-        """Return a JSON value with every string in it made safe to show, keys included."""
+        """Return a JSON value whose strings, keys included, are safe to show."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
@@ -233,34 +228,34 @@ class Redactor:
 
 
 def show(text: str, longest: int = LONGEST_SHOWN) -> str:
-    """Return one line of what an answer says, safe to show where nothing in it has to be masked."""
+    """Return one line of a response's text, safe to show if nothing in it needs to be masked."""
     return Redactor().text(text, longest)
 
 
 @lru_cache(maxsize=64)
 def _encoded(key: str) -> re.Pattern[str]:
-    """Return what finds a key in any case, percent-encoded in any part, reversed, in hexadecimal, and within base64."""
+    """Return a pattern for a key in any case, percent-encoded in any part, reversed, in hexadecimal, and within base64."""
     data = key.encode("utf-8", "surrogatepass")
     texts = {key, key[::-1], data.hex()}
     for before in range(3):  # how many bytes precede the key in its group of three
         text = b64encode(b"\0" * before + data).decode().rstrip("=")
-        # A character at either end that also has bits of what stands beside the key is not the key's own.
+        # A character at either end that also has bits of the text beside the key doesn't belong to the key.
         text = text[-(-before * 8 // 6) : len(text) - ((before + len(data)) % 3 != 0)]
         texts |= {text, text.translate(_URL_SAFE)}
     return re.compile("|".join(map(_maybe_percent_encoded, sorted(texts))), re.IGNORECASE)
 
 
 def _maybe_percent_encoded(text: str) -> str:
-    return "".join(f"(?:{re.escape(one)}|{_percent_encoded(one)})" for one in text)
+    return "".join(f"(?:{re.escape(character)}|{_percent_encoded(character)})" for character in text)
 
 
 def _percent_encoded(text: str) -> str:
-    """Percent-encode every byte of a text."""
+    """Return a text with every byte percent-encoded."""
     return "".join(f"%{byte:02x}" for byte in text.encode("utf-8", "surrogatepass"))
 
 
 def _spellings(value: str) -> Iterable[str]:
-    """How a value may come back: as it is, inside JSON, inside a URL."""
+    """Return the forms in which a response may echo a value: unchanged, in JSON, in a URL."""
     return (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], quote(value, safe=""))
 
 

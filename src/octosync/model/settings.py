@@ -1,9 +1,4 @@
-"""Freeze windows: when nothing is to be applied.
-
-Receivers: whom the controller tells of what happens, as octosync.yaml says it.
-
-What people asked a running controller to leave alone.
-"""
+"""Freeze windows and notification receivers of octosync.yaml, and the holds and suspension of a running controller."""
 
 from __future__ import annotations
 
@@ -17,9 +12,9 @@ from octosync.model.redaction import Secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreezeWindow:
-    """From each time that `cron` (five fields) names in `timezone`, nothing is applied for `duration`, which is elapsed time.
+    """A window in which nothing is applied: it starts when `cron` (five fields, in `timezone`) matches and lasts `duration`.
 
-    `exempt` are patterns of the apps that it doesn't hold. `origin` is where it was said, which makes no other window of it.
+    `duration` is elapsed time. `exempt` are patterns of the apps that are not frozen. `origin` is not compared.
     """
 
     cron: str
@@ -30,13 +25,13 @@ class FreezeWindow:
 
 
 class NotifyEvent(Enum):
-    """What a receiver can be told of.
+    """The events that a receiver can subscribe to.
 
-    `APPLIED` a run has written · `FAILED` an app can't be read or written, or the control plane refuses it · `DRIFT` somebody
-    changed something on the control plane, and it is changed back now, or never in this mode · `HELD` the same, and it is left
-    alone until a time · `BLOCKED` a guard refuses something · `CONTESTED` an object was changed back three times in 24 hours,
-    changed again each time, and is left alone · `UNCOVERED` an enabled capability doesn't reach all devices of its app ·
-    `RESOLVED` something of that is over.
+    `APPLIED` changes were applied · `FAILED` an app can't be read or written, or the control plane rejects a change · `DRIFT` an
+    object drifted and is reverted now, or never in this mode · `HELD` an object drifted and its drift is held until a time ·
+    `BLOCKED` a guard refuses a change · `CONTESTED` an object was reverted three times in 24 hours, drifted again each time, and
+    is no longer reverted · `UNCOVERED` an enabled capability doesn't reach all devices of its app · `RESOLVED` one of these is
+    over.
     """
 
     APPLIED = "applied"
@@ -51,10 +46,10 @@ class NotifyEvent(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receiver:
-    """A URL that gets a POST for each of some events, signed with the secret in the variable `secret_env`, if any.
+    """A URL that receives a POST for each of the `events`, signed with the secret in the variable `secret_env`, if any.
 
-    The URL is a secret like one, since many receivers know the sender by nothing else: it stands in the file (`url`), or in
-    the environment variable `url_env`. `origin` is where it was said, which makes no other receiver of it.
+    The URL is a secret, since many receivers authenticate the sender only by it. It is written in the file (`url`) or in the
+    environment variable `url_env`. `origin` is not compared.
     """
 
     url: Secret | None = None
@@ -66,7 +61,7 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """That a person holds an app's drift: until when, why, and since when."""
+    """A hold of an app's drift by a person: until when, why, and since when (`at`)."""
 
     app: str
     until: datetime
@@ -76,7 +71,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerSuspension:
-    """That everything is suspended: since when, and why."""
+    """A suspension of the whole controller: since when (`at`), and why."""
 
     at: datetime
     reason: str = ""

@@ -1,8 +1,8 @@
-"""State: apps and what they hold. Desired and live are the same type, so one diff serves all.
+"""State: apps with their targets, slots, inference config and deployments. Desired and live state have the same types.
 
-`fields` hold wire names and normalised wire values. In desired state, what is absent from `fields` is not declared and
-so not owned; in live state, it is not there. `complete_sections` names the sections whose entire list is known: in desired state
-the lists that the manifests own, in live state the lists that were read.
+`fields` are wire names with normalised wire values. In desired state, a field that is absent from `fields` is not declared,
+and so not owned; in live state, it doesn't exist. `complete_sections` names the sections whose entire list is known: in
+desired state the lists that the manifests own, in live state the lists that were read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Section(Enum):
 
 
 class Optimize(Enum):
-    """How far octosync goes when Octomil has a better variant, in rising order."""
+    """What octosync does when Octomil has a better variant, from least to most."""
 
     NEVER = "never"
     SUGGEST = "suggest"
@@ -36,7 +36,7 @@ class Optimize(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deploy:
-    """Where a slot's capability is to be enabled. `min_improvement` is relative: 0.05 is five percent."""
+    """The environments in which a slot's capability is enabled. `min_improvement` is relative: 0.05 is 5%."""
 
     environments: tuple[str, ...]
     optimize: Optimize = Optimize.SUGGEST
@@ -46,7 +46,7 @@ class Deploy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A (platform, identifier) tuple, unique in the org. `server_fields` holds the wire's read-only fields, `id` above all."""
+    """A (platform, identifier) tuple, unique in the org. `server_fields` are the wire's read-only fields, such as `id`."""
 
     app: str
     platform: str
@@ -56,7 +56,7 @@ class Target:
 
     @property
     def unique_key(self) -> tuple[str, str]:
-        """What no two targets of an org may share."""
+        """The (platform, identifier) tuple, which is unique in an org."""
         return (self.platform, self.identifier)
 
     @property
@@ -70,8 +70,8 @@ class Slot:
     """A capability slot.
 
     `fields`: `serving_policy` (always expanded), `bindings`, `preferred_engines`,
-    `public_client_allowed`, `model_variant_id`, and in live state whatever else the control plane answers. `preset` is the
-    name by which the manifest declares the policy, where it does: shown to people, never compared or sent.
+    `public_client_allowed`, `model_variant_id`, and in live state any other field that the control plane returns. `preset` is
+    the preset name that the manifest declares as the policy, if any: shown to people, never compared or sent.
     """
 
     app: str
@@ -90,7 +90,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceConfig:
-    """The app's one inference config, opaque; `config` None means that there is, or shall be, none."""
+    """The app's inference config, opaque; `config` None: there is none (live), or it is deleted (desired)."""
 
     app: str
     config: JsonObject | None
@@ -104,12 +104,12 @@ class InferenceConfig:
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """Leave this app alone, until a time or (None) until the annotation goes."""
+    """The suspension of an app, until a time or (None) until its annotation is removed."""
 
     until: datetime | None = None
 
     def holds(self, now: datetime) -> bool:
-        """Say whether the suspension is in force at a time (both with a zone)."""
+        """Return whether the suspension is in force at a time (both with a zone)."""
         return self.until is None or now < self.until
 
 
@@ -117,10 +117,9 @@ class Suspension:
 class App:
     """An app and the sections that are declared or were read.
 
-    `fields`: `name`, `description`, in live state whatever else. `declared` is False in desired state where only child
+    `fields`: `name`, `description`, in live state any other field. `declared` is False in desired state if only child
     documents name the app: then it must exist, and only those children are owned. `inference_config` None: not declared,
-    or not read. `deployments` are live state only: what is declared of them stands in the slots' `deploy`. `labels` never
-    reach the wire.
+    or not read. `deployments` are set in live state only; the slots' `deploy` declares them. `labels` are never sent.
     """
 
     slug: str
@@ -145,7 +144,7 @@ class App:
 
     @property
     def sections(self) -> frozenset[Section]:
-        """The sections of which anything is declared: what has to be read."""
+        """The sections that declare anything, and therefore have to be read."""
         found = set(self.complete_sections)
         if self.targets:
             found.add(Section.TARGETS)
@@ -168,16 +167,16 @@ class App:
         )
 
     def slot(self, capability: str) -> Slot | None:
-        """Find a slot by its capability."""
+        """Return the slot of a capability, None if there is none."""
         return next((slot for slot in self.slots if slot.capability == capability), None)
 
     def deployments_at(self, address: Address) -> tuple[Deployment, ...]:
-        """Find what is, or was, deployed of a capability to an environment."""
-        return tuple(one for one in self.deployments if one.address == address)
+        """Return all deployments, past ones included, of a capability to an environment."""
+        return tuple(deployment for deployment in self.deployments if deployment.address == address)
 
     def live_deployment(self, address: Address) -> Deployment | None:
-        """Find the live deployment of a capability to an environment."""
-        return next((one for one in self.deployments_at(address) if one.live), None)
+        """Return the live deployment of a capability to an environment, None if there is none."""
+        return next((deployment for deployment in self.deployments_at(address) if deployment.live), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +187,7 @@ class State:
 
     @classmethod
     def from_apps(cls, *apps: App) -> State:
-        """Build a state, sorted at the source so that everything after it is."""
+        """Return the state of these apps; it is sorted here, so that everything made from it is sorted too."""
         return cls({app.slug: app for app in sorted(apps, key=lambda app: app.slug)})
 
     def __iter__(self) -> Iterator[App]:

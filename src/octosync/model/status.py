@@ -1,4 +1,4 @@
-"""Status: what is live of an app, as far as it could be read, for people to look at; nothing is planned from it."""
+"""The live status of an app, for `octosync status`. It is only shown: nothing is planned from it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from octosync.model.state import App, Section, Slot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppStatus:
-    """One app. Each part is what was answered, or why it could not be read; `last_change` None: the feed is empty.
+    """The status of one app. Each part is what was read, or the error; `last_change` None: the feed is empty.
 
-    `cut` names the lists that go on after what was read of them: what isn't in such a list may be there all the same.
+    `cut` names the lists of which only the first page was read: an object that is missing from such a list may exist.
     """
 
     slug: str
@@ -32,7 +32,7 @@ class AppStatus:
 
     @property
     def errors(self) -> Mapping[str, RemoteError]:
-        """What could not be read, by the name of the part."""
+        """The errors of the parts that could not be read, by the name of the part."""
         parts = {
             "app": self.app,
             "slots": self.slots,
@@ -46,41 +46,44 @@ class AppStatus:
 
     @property
     def is_unread(self) -> bool:
-        """Whether not a single part could be read."""
+        """Whether no part could be read."""
         return len(self.errors) == 7
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        """The app's capabilities: those with a slot, and those that run, or are covered, without one."""
+        """The app's capabilities: those with a slot, a live deployment or coverage."""
         slots = () if isinstance(self.slots, RemoteError) else self.slots
         deployments = () if isinstance(self.deployments, RemoteError) else self.deployments
         covered = () if isinstance(self.health, RemoteError) else self.health.slots
-        named = {slot.capability for slot in slots} | {one.capability for one in covered}
-        return tuple(sorted(named | {one.capability for one in deployments if one.live}))
+        named = {slot.capability for slot in slots} | {coverage.capability for coverage in covered}
+        return tuple(sorted(named | {deployment.capability for deployment in deployments if deployment.live}))
 
     def slot(self, capability: str) -> Slot | None:
-        """Find a slot; None where none was read."""
+        """Return the slot of a capability, None if none was read."""
         slots = () if isinstance(self.slots, RemoteError) else self.slots
-        return next((one for one in slots if one.capability == capability), None)
+        return next((slot for slot in slots if slot.capability == capability), None)
 
     def coverage(self, capability: str) -> Coverage | None:
-        """Find a slot's coverage; None where none was read."""
+        """Return the coverage of a slot, None if none was read."""
         covered = () if isinstance(self.health, RemoteError) else self.health.slots
-        return next((one for one in covered if one.capability == capability), None)
+        return next((coverage for coverage in covered if coverage.capability == capability), None)
 
     def deployments_of(self, capability: str) -> tuple[Deployment, ...]:
-        """Find what is live of a capability, by environment; where nothing is, what was rolled back last."""
-        every = () if isinstance(self.deployments, RemoteError) else self.deployments
-        mine = [one for one in every if one.capability == capability]
-        live = [one for one in mine if one.live]
-        ended = {one.environment: one for one in sorted(mine, key=lambda one: one.created_at or "") if not one.live}
-        over = [one for where, one in ended.items() if where not in {other.environment for other in live}]
-        return tuple(sorted((*live, *over), key=lambda one: (one.environment, one.created_at or "", one.id)))
+        """Return a capability's deployments by environment: the live ones, else the one that was rolled back last."""
+        deployments = () if isinstance(self.deployments, RemoteError) else self.deployments
+        by_age = sorted(
+            (deployment for deployment in deployments if deployment.capability == capability),
+            key=lambda deployment: deployment.created_at or "",
+        )
+        live = [deployment for deployment in by_age if deployment.live]
+        last_ended = {deployment.environment: deployment for deployment in by_age if not deployment.live}
+        ended = [last_ended[name] for name in last_ended.keys() - {deployment.environment for deployment in live}]
+        return tuple(sorted((*live, *ended), key=lambda found: (found.environment, found.created_at or "", found.id)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingApproval:
-    """An action that was sent to wait for a person's approval in Octomil, when, and by which run of a journal."""
+    """An action that waits for a person's approval in Octomil, with the journal's run that sent it and when."""
 
     address: Address
     verb: str

@@ -8,12 +8,12 @@ ELLIPSIS: Final = "…"
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """Return a count of things: `1 app`, `1,240 devices`. `plural` is for a noun that takes more than an "s"."""
+    """Return a count with its noun: `1 app`, `1,240 devices`. `plural` is for nouns with an irregular plural."""
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def clipped(text: str, limit: int | None) -> str:
-    """Return the first `limit` characters of a longer text, with how long all of it is; None: no limit."""
+    """Return the first `limit` characters of a longer text, with its full length; None: no limit."""
     if limit is None or len(text) <= limit:
         return text
     return f"{text[:limit]}{ELLIPSIS} ({len(text):,} characters)"

@@ -1,6 +1,6 @@
-"""JSON values: their types, their one canonical text, and when two are the same.
+"""JSON values: their types, their canonical text, and their equality.
 
-A `JsonObject` is never mutated once it is inside a model value; code that needs another makes another.
+A `JsonObject` inside a model value is never mutated; code that needs a different one makes a copy.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
-SENSITIVE: Final = "(sensitive)"  # what is shown in the place of a value that never is
+SENSITIVE: Final = "(sensitive)"  # shown in place of a sensitive value
 
 
 class UndisclosedValue:
-    """A value whose content is not known here. It is written as `SENSITIVE`, and is as sensitive as any text."""
+    """A value whose content is not known here. Its text is `SENSITIVE`, and it is treated as a sensitive text."""
 
     __slots__ = ()
 
@@ -29,7 +29,7 @@ JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 
 def json_equal(left: JsonValue, right: JsonValue) -> bool:
-    """Compare as JSON does: `1` equals `1.0` (servers may answer either), but `True` is not `1`; key order is free."""
+    """Return whether two JSON values are equal: `1` equals `1.0`, `True` is not `1`, and the order of keys doesn't matter."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, Mapping) and isinstance(right, Mapping):
@@ -40,7 +40,7 @@ def json_equal(left: JsonValue, right: JsonValue) -> bool:
 
 
 def canonical_json(value: JsonValue) -> str:
-    """Return the one text of a value: sorted keys, no spaces, integral floats as integers, so equal values give equal bytes."""
+    """Return the canonical text of a value: sorted keys, no spaces, integral floats as integers; equal values, equal texts."""
     return json.dumps(
         _canonical(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_written
     )
@@ -53,7 +53,7 @@ def canonical_object(texts: Mapping[str, str]) -> str:
 
 
 def digest_of(value: JsonValue) -> str:
-    """Return `sha256:…` over the canonical text of a value, lone surrogates (JSON can hold them escaped) included."""
+    """Return `sha256:…` of the canonical text of a value. Lone surrogates, which JSON can hold escaped, are hashed too."""
     return "sha256:" + hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
