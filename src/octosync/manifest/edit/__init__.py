@@ -1,1 +1,1 @@
-"""Edits of manifest files: `accept` writes live values in place and leaves every other byte alone."""
+"""Edits of manifest files: `accept` writes live values in place and leaves every other byte alone. No file is written here."""

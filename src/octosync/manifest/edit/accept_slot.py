@@ -1,7 +1,4 @@
-"""Accepting slots: the fields that are declared and differ, and slots that are declared or live alone.
-
-Accepted: what accepting one object comes to, and what all kinds of objects have in common on the way there.
-"""
+"""Accepting the live state of one object, and in particular of a slot: the new declaration and the edit of the manifest."""
 
 from __future__ import annotations
 
@@ -34,10 +31,10 @@ ClaimingApps: TypeAlias = Mapping[tuple[str, str], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedObject:
-    """What accepting one object comes to.
+    """The result of accepting one object.
 
-    `app` is what is declared of its app then, `edit` what makes it so in the file of `origin`. `fields` are what changes in
-    the manifest; where they are none, `what` says it in words. `lines` are the YAML, for whoever has to write it themselves.
+    `app` is the new declaration of its app, `edit` the edit of the file of `origin`. `fields` are the changes of the
+    manifest; without any, `what` describes the change. `lines` are YAML, for users who have to make the edit themselves.
     """
 
     address: Address
@@ -50,12 +47,12 @@ class AcceptedObject:
 
 
 def refusal(address: Address, why: str, *hints: str) -> OctosyncError:
-    """Return the error that says why an object can't be accepted."""
+    """Return the error for an object that can't be accepted; `why` is a clause."""
     return OctosyncError("not-acceptable", f"{address} can't be accepted: {why}", hints=hints)
 
 
 class ObjectAcceptor:
-    """One object on its way into the manifests."""
+    """Accepts one object; the base of the acceptors by kind."""
 
     def __init__(
         self,
@@ -72,47 +69,47 @@ class ObjectAcceptor:
         self.contract = contract
         self.sensitivity = sensitivity
         self.claims = claims
-        # What the action would change, the other way round.
-        self.fields = tuple(FieldChange(one.path, one.after, one.before) for one in action.fields)
+        # The action's changes, reversed.
+        self.fields = tuple(FieldChange(change.path, change.after, change.before) for change in action.fields)
 
-    def accepted(
+    def result(
         self,
         app: App,
-        *places: EditTarget,
+        *targets: EditTarget,
         origin: Origin | None,
         fields: tuple[FieldChange, ...] = (),
         what: str = "",
         lines: tuple[str, ...] = (),
     ) -> AcceptedObject:
-        """Put together what is accepted. Raises `OctosyncError` where nothing says where it is declared."""
+        """Return the accepted object. Raises `OctosyncError` if the position of its declaration is unknown."""
         if origin is None:
             raise refusal(self.address, "nothing says where it is declared")
         return AcceptedObject(
             address=self.address,
             app=app,
-            edit=Edit(app=self.desired.slug, places=places),
+            edit=Edit(app=self.desired.slug, targets=targets),
             origin=origin,
             fields=fields,
             what=what if not fields else "",
             lines=lines,
         )
 
-    def exported(self, live: App, *sections: Section) -> ExportedApp:
-        """Return how export would declare what is live, with what it would leave out and why."""
+    def export(self, live: App, *sections: Section) -> ExportedApp:
+        """Return the export of a live app, with what it leaves out and why."""
         return export_app(
             live, sections, contract=self.contract, sensitivity=self.sensitivity, claims=dict(self.claims)
         )
 
     def refuse_left_out(self, exported: ExportedApp, address: Address, names: Iterable[str]) -> None:
-        """Refuse what an export would leave out of these fields. Raises `OctosyncError`."""
+        """Raise `OctosyncError` if the export leaves out one of the fields."""
         wanted = set(names)
-        for one in exported.left_out:
-            if one.address == address and one.name in wanted:
-                raise refusal(self.address, f"{one.name}: {one.why}")
+        for left_out in exported.left_out:
+            if left_out.address == address and left_out.name in wanted:
+                raise refusal(self.address, f"{left_out.name}: {left_out.why}")
 
 
 def removals(section: str, kind: str, known_by: JsonObject) -> tuple[EditTarget, EditTarget]:
-    """Return where a thing is taken away: out of its app's list, or with its own document."""
+    """Return the targets of an edit that removes an object: from its app's list, or its own document."""
     return (
         EditTarget(kind="App", path=("spec", section), item=known_by, change=without_item(known_by)),
         EditTarget(kind=kind, known_by=known_by),
@@ -120,7 +117,7 @@ def removals(section: str, kind: str, known_by: JsonObject) -> tuple[EditTarget,
 
 
 def lines_of(values: JsonObject, *, of_list: bool = False) -> tuple[str, ...]:
-    """Return fields as lines of YAML, for whoever has to write them themselves; `of_list`: as an item."""
+    """Return fields as lines of YAML; with `of_list`, as a list item."""
     lines = [line for name, value in values.items() for line in entry(name, value, 2 if of_list else 0)]
     return tuple([f"- {lines[0].lstrip()}", *lines[1:]] if of_list and lines else lines)
 
@@ -129,19 +126,19 @@ _NAMES: Final = {wire: name for name, wire in SLOT_WIRE_NAMES.items()}
 
 
 class SlotAcceptor(ObjectAcceptor):
-    """One slot on its way into the manifests."""
+    """Accepts one slot."""
 
-    def slot(self, action: PutSlot) -> AcceptedObject:
+    def accept_slot(self, action: PutSlot) -> AcceptedObject:
         """Accept the declared fields of a slot that differ."""
         slot, live = self._slot(self.desired), self._slot(self.live)
         shape = self.contract.shapes["slot"]
         changed: dict[str, JsonValue] = {
             wire: live.fields.get(wire, shape.defaults.get(wire))
-            for wire in dict.fromkeys(one.path[0] for one in action.fields)
+            for wire in dict.fromkeys(change.path[0] for change in action.fields)
             if wire in slot.fields
             and not field_equal(wire, slot.fields[wire], live.fields.get(wire, shape.defaults.get(wire)))
         }
-        exported = self.exported(replace(self.live, slots=(live,)), Section.SLOTS)
+        exported = self.export(replace(self.live, slots=(live,)), Section.SLOTS)
         self.refuse_left_out(exported, self.address, {_NAMES[wire] for wire in changed})
         if any(self.sensitivity.hides(name, value) for wire, value in changed.items() for name in (wire, _NAMES[wire])):
             raise refusal(self.address, WHY_SENSITIVE)
@@ -150,9 +147,9 @@ class SlotAcceptor(ObjectAcceptor):
         for wire, value in changed.items():
             written[_NAMES[wire]], declared[wire] = self._field(slot, wire, value)
         fields = {name: value for name, value in declared.items() if value is not None}
-        change = self._written(written, live.fields.get("bindings"))
+        change = self._field_writer(written, live.fields.get("bindings"))
         known_by: JsonObject = {"capability": slot.capability}
-        return self.accepted(
+        return self.result(
             self._with_slots(replace(slot, fields=normalise_slot_fields(fields), preset=None)),
             EditTarget(kind="App", path=("spec", "slots", known_by), change=change),
             EditTarget(kind="CapabilitySlot", known_by=known_by, path=("spec",), change=change),
@@ -164,7 +161,7 @@ class SlotAcceptor(ObjectAcceptor):
         )
 
     def _field(self, slot: Slot, wire: str, value: JsonValue) -> tuple[JsonValue, JsonValue]:
-        """Return how a field is written, and what is declared by it (None: nothing)."""
+        """Return a field's value in the manifest, and its declared value (None: not declared)."""
         if wire == "serving_policy":
             if not isinstance(value, Mapping):
                 raise refusal(self.address, "its serving policy is none that octosync knows")
@@ -184,8 +181,8 @@ class SlotAcceptor(ObjectAcceptor):
             return bindings, bindings
         return value, value
 
-    def _written(self, written: JsonObject, bindings: JsonValue) -> Change:
-        """Return what writes the fields. Bindings stay in the order in which they are declared."""
+    def _field_writer(self, written: JsonObject, bindings: JsonValue) -> Change:
+        """Return the change that writes the fields. Bindings keep their declared order."""
         put = with_fields(written)
 
         def change(old: JsonValue) -> JsonValue:
@@ -201,8 +198,8 @@ class SlotAcceptor(ObjectAcceptor):
         slot = self._slot(self.desired)
         known_by: JsonObject = {"capability": slot.capability}
         del action
-        slots = tuple(one for one in self.desired.slots if one.address != self.address)
-        return self.accepted(
+        slots = tuple(slot for slot in self.desired.slots if slot.address != self.address)
+        return self.result(
             replace(self.desired, slots=slots),
             *removals("slots", "CapabilitySlot", known_by),
             origin=slot.origin,
@@ -213,12 +210,12 @@ class SlotAcceptor(ObjectAcceptor):
         """Accept a live slot that is not in the manifest's list."""
         del action
         live = self._slot(self.live)
-        exported = self.exported(replace(self.live, slots=(live,)), Section.SLOTS)
+        exported = self.export(replace(self.live, slots=(live,)), Section.SLOTS)
         if exported.left_out:
             raise refusal(self.address, f"{exported.left_out[0].name}: {exported.left_out[0].why}")
         (slot,) = exported.app.slots
         value = slot_entry(slot)
-        return self.accepted(
+        return self.result(
             replace(self.desired, slots=_sorted_slots((*self.desired.slots, slot))),
             EditTarget(kind="App", path=("spec", "slots"), change=with_item(value)),
             origin=self.desired.origin,
@@ -227,15 +224,15 @@ class SlotAcceptor(ObjectAcceptor):
         )
 
     def _slot(self, app: App) -> Slot:
-        return next(one for one in app.slots if one.address == self.address)
+        return next(slot for slot in app.slots if slot.address == self.address)
 
     def _with_slots(self, slot: Slot) -> App:
-        others = (one for one in self.desired.slots if one.address != slot.address)
-        return replace(self.desired, slots=_sorted_slots((*others, slot)))
+        unchanged = (sibling for sibling in self.desired.slots if sibling.address != slot.address)
+        return replace(self.desired, slots=_sorted_slots((*unchanged, slot)))
 
 
 def _declared(slot: Slot, wire: str) -> JsonValue:
-    """Return a field as its manifest has it."""
+    """Return a field's value as it is written in the manifest."""
     value = slot.fields[wire]
     if wire == "serving_policy" and isinstance(value, Mapping):
         return slot.preset or policy_object(value)
@@ -243,4 +240,4 @@ def _declared(slot: Slot, wire: str) -> JsonValue:
 
 
 def _sorted_slots(slots: Iterable[Slot]) -> tuple[Slot, ...]:
-    return tuple(sorted(slots, key=lambda one: one.capability))
+    return tuple(sorted(slots, key=lambda slot: slot.capability))

@@ -1,10 +1,6 @@
-"""Put: a value into a document, by the fewest edits: one difference at a time, each read anew before the next.
+"""Edits of manifest files: find the document and the value, change it with the fewest splices, and show it as a patch.
 
-Edits: which document of a file, which place in it, and what stands there then.
-
-Changes: what becomes of a value that stands in a manifest.
-
-A patch: what an edit changes in a file, as `git apply` and `patch` read it.
+An edit removes one difference at a time. The document is read again after every splice.
 """
 
 from __future__ import annotations
@@ -31,7 +27,7 @@ from octosync.manifest.edit.layout import (
     SequenceSpan,
     Splice,
     apply_splices,
-    document_places,
+    document_spans,
     next_line,
     read_layout,
 )
@@ -42,7 +38,7 @@ from octosync.manifest.yaml.loader import parse
 from octosync.manifest.yaml.nodes import plain
 from octosync.model import JsonObject, JsonValue, Sensitivity, canonical_json, json_equal
 
-# A key; an index; or what the item of a list is known by, such as {capability: chat}.
+# A key, or the fields that identify a list item, such as {capability: chat}.
 PathStep: TypeAlias = "str | JsonObject"
 NodePath: TypeAlias = tuple[PathStep, ...]
 
@@ -53,37 +49,37 @@ def put(
     text: str,
     path: NodePath,
     change: Callable[[JsonValue], JsonValue],
-    reading: EditContext,
+    context: EditContext,
     *,
     as_json: bool = False,
     compact: bool = False,
 ) -> str:
-    """Make the value at a path of a document what `change` makes of it, and return the document's text.
+    """Return a document's text with the value at a path replaced by the result of `change`.
 
-    Objects change key by key, lists item by item; a new object of a list is written on one line where it is `compact`.
-    Raises `EditError` where that would touch anything else.
+    Objects change key by key, lists item by item. With `compact`, new objects in a list are written on one line.
+    Raises `EditError` if that is not possible without changing anything else.
     """
-    layout = read_layout(text, reading)
+    layout = read_layout(text, context)
     at = _Cursor(layout, path, as_json=as_json, compact=compact)
     wanted = change(plain(at.value.node))
     for _ in range(_MOST_EDITS):
         splices = at.next_edit(wanted)
         if not splices:
             return layout.text
-        layout = read_layout(apply_splices(layout.text, splices), reading)
+        layout = read_layout(apply_splices(layout.text, splices), context)
         at = _Cursor(layout, path, as_json=as_json, compact=compact)
     raise EditError("it differs in too many places")
 
 
 class _Cursor:
-    """A value, with what holds it."""
+    """A value in a layout, and its parent."""
 
     def __init__(self, layout: Layout, path: NodePath, *, as_json: bool, compact: bool) -> None:
         self._layout = layout
         self._text = layout.text
         self._as_json = as_json
         self._compact = compact
-        self._refuse_repeated(layout.root)
+        self._refuse_aliased(layout.root)
         self._holder: MappingSpan | SequenceSpan | None = None
         self._at: str | int = 0
         self.value: NodeSpan = layout.root
@@ -95,7 +91,7 @@ class _Cursor:
         if isinstance(step, str) and isinstance(holder, MappingSpan) and step in holder.entries:
             self._enter(holder, step)
         elif isinstance(step, dict) and isinstance(holder, SequenceSpan):
-            found = [index for index, one in enumerate(holder.items) if is_known_by(plain(one.node), step)]
+            found = [index for index, item in enumerate(holder.items) if has_fields(plain(item.node), step)]
             if len(found) != 1:
                 raise EditError("it can't be found in its list")
             self._enter(holder, found[0])
@@ -105,13 +101,13 @@ class _Cursor:
     def _enter(self, holder: MappingSpan | SequenceSpan, at: str | int) -> None:
         self._holder, self._at = holder, at
         self.value = holder.entries[str(at)][1] if isinstance(holder, MappingSpan) else holder.items[cast("int", at)]
-        self._refuse_repeated(self.value)
+        self._refuse_aliased(self.value)
 
     @property
     def _is_in_flow(self) -> bool:
         return self._holder is not None and self._holder.flow
 
-    def _refuse_repeated(self, value: NodeSpan) -> None:
+    def _refuse_aliased(self, value: NodeSpan) -> None:
         if isinstance(value, AliasSpan):
             raise EditError("it stands in an alias, and what that repeats is written elsewhere, for several places")
         lines = self._layout.aliases.get(value.anchor or "")
@@ -120,7 +116,7 @@ class _Cursor:
             raise EditError(why, lines=tuple(lines))
 
     def next_edit(self, wanted: JsonValue) -> list[Splice]:
-        """Return the first edit on the way to the wanted value; none where it is there."""
+        """Return the splices of the first edit towards the wanted value; none if the value equals it."""
         old = self.value
         if json_equal(plain(old.node), wanted):
             return []
@@ -148,11 +144,11 @@ class _Cursor:
         return styles.insert_entry(self._text, old, before, name, value)
 
     def _in_sequence(self, old: SequenceSpan, wanted: list[JsonValue]) -> list[Splice]:
-        there, then = [canonical_json(plain(one.node)) for one in old.items], [canonical_json(one) for one in wanted]
-        if (move := _first_move(there, then)) is not None:
+        before, after = [canonical_json(plain(item.node)) for item in old.items], list(map(canonical_json, wanted))
+        if (move := _first_move(before, after)) is not None:
             return self._move(old, *move)
-        codes = SequenceMatcher(None, there, then, autojunk=False).get_opcodes()
-        code, first, last, new, new_last = next(one for one in codes if one[0] != "equal")
+        codes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+        code, first, last, new, new_last = next(opcode for opcode in codes if opcode[0] != "equal")
         if code == "replace":
             fewer = (last - first) - (new_last - new)
             code = "replace" if not fewer or _alike(plain(old.items[first].node), wanted[new]) else "delete"
@@ -171,7 +167,7 @@ class _Cursor:
             return styles.move_item(self._text, old, index, before)
         if not self._as_json and "#" in self._text[old.start : old.end] and "\n" in self._text[old.start : old.end]:
             raise EditError("comments stand in it, and its values change places")
-        return styles.remove_flow(self._text, old, index)  # and the next edit inserts it
+        return styles.remove_flow(self._text, old, index)  # the next edit inserts it
 
     def _insert(self, old: SequenceSpan, index: int, value: JsonValue) -> list[Splice]:
         if old.flow:
@@ -193,32 +189,32 @@ class _Cursor:
         return styles.set_item(self._text, old, value, compact=self._compact)
 
 
-def _first_move(there: Sequence[str], then: Sequence[str]) -> tuple[int, int] | None:
-    """Return the first item of a list that moves up, and the one that it goes before; None if the order stays.
+def _first_move(before: Sequence[str], after: Sequence[str]) -> tuple[int, int] | None:
+    """Return the index of the first item that moves up, and its new index; None if the order stays.
 
-    So that what is said beside a value in a comment stays with the value.
+    Moving keeps the comments beside a value with the value.
     """
-    both = Counter(there) & Counter(then)
-    stay, order = _first_of(there, both), _first_of(then, both)
+    both = Counter(before) & Counter(after)
+    stay, order = _first_indexes(before, both), _first_indexes(after, both)
     for now, later in zip(stay, order, strict=True):
-        if there[now] != then[later]:
-            return next(index for index in stay if index > now and there[index] == then[later]), now
+        if before[now] != after[later]:
+            return next(index for index in stay if index > now and before[index] == after[later]), now
     return None
 
 
-def _first_of(values: Sequence[str], counts: Counter[str]) -> list[int]:
-    """Return where the first so many of each value are."""
+def _first_indexes(values: Sequence[str], counts: Counter[str]) -> list[int]:
+    """Return the indexes of the first `counts[value]` occurrences of every value."""
     left = Counter(counts)
     return [index for index, value in enumerate(values) if left[value] > 0 and not left.subtract((value,))]
 
 
-def is_known_by(value: JsonValue, known_by: JsonObject) -> bool:
-    """Say whether an item is the one that these of its fields name."""
-    return isinstance(value, dict) and all(value.get(key) == one for key, one in known_by.items())
+def has_fields(value: JsonValue, known_by: JsonObject) -> bool:
+    """Return whether an item is an object with these fields."""
+    return isinstance(value, dict) and all(value.get(key) == wanted for key, wanted in known_by.items())
 
 
 def _alike(old: JsonValue, new: JsonValue) -> bool:
-    """Say whether two objects of a list may be one that changed: they have something in common."""
+    """Return whether two objects have a field in common, so one may be a changed version of the other."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         return False
     return any(key in new and json_equal(value, new[key]) for key, value in old.items())
@@ -229,10 +225,10 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditTarget:
-    """Where a thing may be declared: at a path of a document of this kind whose spec has these fields.
+    """A position that may declare an object: a path in a document of a kind whose spec has the fields `known_by`.
 
-    Where `item` is given, the path is a list, and this place is meant only if the list has such an item. `change` makes the
-    value there another one; None takes the whole document away. `compact`: objects of the list stand on one line each.
+    If `item` is given, the path is a list, and the target exists only if the list has such an item. `change` returns the new
+    value; None removes the whole document. With `compact`, new objects in the list are written on one line.
     """
 
     kind: str
@@ -245,41 +241,41 @@ class EditTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """One edit of one file: at the first of the places that there is, in a document that speaks of the app."""
+    """One edit of one file: at the first of the targets that exists, in a document of the app."""
 
     app: str
-    places: tuple[EditTarget, ...]
+    targets: tuple[EditTarget, ...]
 
 
-def apply_edits(data: bytes, edits: Iterable[Edit], reading: EditContext) -> bytes:
-    """Make the edits of a file, and return its bytes: byte order mark, line breaks and end as they were.
+def apply_edits(data: bytes, edits: Iterable[Edit], context: EditContext) -> bytes:
+    """Return a file's bytes with the edits applied; byte order mark, line breaks and the end of the file stay.
 
-    Raises `EditError` for the first that can't be made.
+    Raises `EditError` for the first edit that is not possible.
     """
     text = data.decode()
     mark = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
     text = text.removeprefix(mark)
     as_json = _is_json(text)
     for edit in edits:
-        text = _apply_edit(text, edit, reading, as_json=as_json)
+        text = _apply_edit(text, edit, context, as_json=as_json)
         if as_json and not _is_json(text):
             raise EditError("it would no longer be JSON")
     return (mark + text).encode()
 
 
-def _apply_edit(text: str, edit: Edit, reading: EditContext, *, as_json: bool) -> str:
-    documents = document_places(text)
+def _apply_edit(text: str, edit: Edit, context: EditContext, *, as_json: bool) -> str:
+    documents = document_spans(text)
     for start, end in documents:
         document = text[start:end]
-        place = _matching_target(document, edit, reading)
-        if place is None:
+        target = _matching_target(document, edit, context)
+        if target is None:
             continue
-        if place.change is None:
+        if target.change is None:
             if len(documents) == 1:
                 raise EditError("it is all that the file holds: remove the file")
-            return text[: start + _head(document)] + text[end:]
+            return text[: start + _header_end(document)] + text[end:]
         try:
-            new = put(document, place.path, place.change, reading, as_json=as_json, compact=place.compact)
+            new = put(document, target.path, target.change, context, as_json=as_json, compact=target.compact)
         except EditError as error:
             above = text.count("\n", 0, start)
             raise EditError(error.why, lines=tuple(line + above for line in error.lines)) from None
@@ -287,34 +283,34 @@ def _apply_edit(text: str, edit: Edit, reading: EditContext, *, as_json: bool) -
     raise EditError("it can't be found there")
 
 
-def _matching_target(document: str, edit: Edit, reading: EditContext) -> EditTarget | None:
+def _matching_target(document: str, edit: Edit, context: EditContext) -> EditTarget | None:
     try:
-        root = plain(read_layout(document, reading).root.node)
+        root = plain(read_layout(document, context).root.node)
     except EditError:
-        return None  # a document of somebody else's
+        return None  # another program's document
     if not isinstance(root, dict) or root.get("apiVersion") != API_VERSION:
         return None
-    return next((place for place in edit.places if _is_there(root, place, edit.app)), None)
+    return next((target for target in edit.targets if _exists(root, target, edit.app)), None)
 
 
-def _is_there(root: JsonObject, place: EditTarget, app: str) -> bool:
+def _exists(root: JsonObject, target: EditTarget, app: str) -> bool:
     spec = _object(root.get("spec"))
-    slug = _object(root.get("metadata")).get("name") if place.kind == "App" else spec.get("app")
-    if root.get("kind") != place.kind or slug != app:
+    slug = _object(root.get("metadata")).get("name") if target.kind == "App" else spec.get("app")
+    if root.get("kind") != target.kind or slug != app:
         return False
-    if any(spec.get(key) != value for key, value in place.known_by.items()):
+    if any(spec.get(key) != value for key, value in target.known_by.items()):
         return False
-    path = place.path if place.item is None else (*place.path, place.item)
+    path = target.path if target.item is None else (*target.path, target.item)
     return bool(_values_at([root], path))
 
 
 def _values_at(values: list[JsonValue], path: NodePath) -> list[JsonValue]:
-    """Return what stands at a path, below any of the values."""
+    """Return the values at a path below any of the values."""
     for step in path:
         if isinstance(step, str):
-            values = [one[step] for one in values if isinstance(one, dict) and step in one]
+            values = [value[step] for value in values if isinstance(value, dict) and step in value]
         else:
-            values = [item for one in values if isinstance(one, list) for item in one if is_known_by(item, step)]
+            values = [item for items in values if isinstance(items, list) for item in items if has_fields(item, step)]
     return values
 
 
@@ -322,15 +318,15 @@ def _object(value: JsonValue) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
-def _head(document: str) -> int:
-    """Return how far the comments and blank lines reach with which a file begins: they are about all of it."""
-    place = 0
-    while place < len(document):
-        line = document[place : next_line(document, place)].strip()
+def _header_end(document: str) -> int:
+    """Return the end of the comments and blank lines at the start of a file: they describe the whole file."""
+    end = 0
+    while end < len(document):
+        line = document[end : next_line(document, end)].strip()
         if line and not line.startswith("#"):
             break
-        place = next_line(document, place)
-    return place if not document.startswith("---") else 0
+        end = next_line(document, end)
+    return end if not document.startswith("---") else 0
 
 
 def _is_json(text: str) -> bool:
@@ -347,12 +343,12 @@ Change: TypeAlias = Callable[[JsonValue], JsonValue]
 
 
 def accepted_bindings(declared: JsonValue, live: JsonValue) -> list[JsonValue]:
-    """Return the bindings to declare: each declared one with its live partner's values, then what is live beside them."""
+    """Return the bindings to declare: the declared ones with their live counterparts' values, then the other live ones."""
     old = list(declared) if isinstance(declared, list | tuple) else []
-    there = list(live) if isinstance(live, list | tuple) else []
-    partners = pair_bindings(old, there)
-    kept = [_restricted(there[place], one) for one, place in zip(old, partners, strict=True) if place is not None]
-    return [*kept, *(one for place, one in enumerate(there) if place not in partners)]
+    new = list(live) if isinstance(live, list | tuple) else []
+    pairs = pair_bindings(old, new)
+    kept = [_restricted(new[index], binding) for binding, index in zip(old, pairs, strict=True) if index is not None]
+    return [*kept, *(binding for index, binding in enumerate(new) if index not in pairs)]
 
 
 def _restricted(live: JsonValue, declared: JsonValue) -> JsonValue:
@@ -362,7 +358,7 @@ def _restricted(live: JsonValue, declared: JsonValue) -> JsonValue:
 
 
 def with_fields(values: JsonObject, *, without: Iterable[str] = ()) -> Change:
-    """Give an object these fields, and take others out."""
+    """Return a change that sets some fields of an object and removes others."""
     gone = set(without)
 
     def change(old: JsonValue) -> JsonValue:
@@ -373,16 +369,16 @@ def with_fields(values: JsonObject, *, without: Iterable[str] = ()) -> Change:
 
 
 def with_item(value: JsonValue) -> Change:
-    """Add an item to a list."""
+    """Return a change that adds an item to a list."""
     return lambda old: [*(old if isinstance(old, list) else []), value]
 
 
 def without_item(known_by: JsonObject) -> Change:
-    """Take the item out of a list that has these fields."""
+    """Return a change that removes the items with these fields from a list."""
 
     def change(old: JsonValue) -> JsonValue:
         items = old if isinstance(old, list) else []
-        return [one for one in items if not is_known_by(one, known_by)]
+        return [item for item in items if not has_fields(item, known_by)]
 
     return change
 
@@ -391,9 +387,9 @@ _NO_LINE_BREAK = "\\ No newline at end of file\n"
 
 
 def patch_of(name: str, before: bytes, after: bytes, *, sensitivity: Sensitivity) -> str:
-    """Return the patch of a file, with as much of its lines around as there is, up to three.
+    """Return the unified diff of a file, with up to three lines of context.
 
-    Raises `OctosyncError` where it would show a sensitive value: a line of the edit has one, or one right beside.
+    Raises `OctosyncError` if it would show a sensitive value: one on a changed line, or on a line next to it.
     """
     hidden = _hidden_lines(before, sensitivity) | _hidden_lines(after, sensitivity)
     old, new = _lines(before), _lines(after)
@@ -409,14 +405,14 @@ def patch_of(name: str, before: bytes, after: bytes, *, sensitivity: Sensitivity
 
 
 def _lines(data: bytes) -> list[str]:
-    """Return the lines of a file; one without a line break says so, as patches do."""
+    """Return the lines of a file; a missing line break at the end is marked as in patches."""
     lines = [f"{line}\n" for line in data.decode().split("\n")]
     *ended, last = lines
     return ended if last == "\n" else [*ended, last + _NO_LINE_BREAK]
 
 
 def _hidden_lines(data: bytes, sensitivity: Sensitivity) -> set[str]:
-    """Return the lines on which something sensitive stands."""
+    """Return the lines that hold a sensitive value."""
     source, _ = parse("", data, sensitivity, Findings())
     numbered = enumerate(data.decode().split("\n"), 1)
     return {line + "\n" for number, line in numbered if source.hides_on(number)}

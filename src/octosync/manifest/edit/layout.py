@@ -1,13 +1,7 @@
-"""Layout: where in its text each value of a document stands, so that one can be replaced and all else left as it is.
+"""The layout of a document: the span of every value in the text, so that one value can be replaced and nothing else.
 
-The values are those of the strict loader, variables replaced; the places are libyaml's, put right where its own end of a
-block is the beginning of whatever comes next. Places count characters from 0, and an end is the first one behind.
-
-Lines of a text: where they begin and end, and which comments around an entry are its own.
-
-Splices: what goes where into a text. They are made from one reading of it, and applied at once.
-
-What an edit that can't be made without touching anything else says of itself.
+The values come from the strict loader, with variables replaced. The spans come from libyaml, corrected where its end of a
+block is the start of the next value. They count characters from 0; an end is exclusive.
 """
 
 from __future__ import annotations
@@ -28,7 +22,7 @@ from octosync.model import Sensitivity
 
 
 class EditError(Exception):
-    """A value can't be put where it belongs. `why` is half a sentence, `lines` are others that it is about, from 1."""
+    """An edit is not possible without changing anything else. `why` is a clause; `lines` are related lines, from 1."""
 
     def __init__(self, why: str, *, lines: tuple[int, ...] = ()) -> None:
         super().__init__(why)
@@ -38,7 +32,7 @@ class EditError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class ScalarSpan:
-    """A scalar. `style` is "" for a plain one, else the character that begins it; `variables` are those it is made of."""
+    """A scalar. `style` is "" for a plain one, else its first character; `variables` are the variables that it refers to."""
 
     start: int
     end: int
@@ -50,7 +44,7 @@ class ScalarSpan:
 
 @dataclass(slots=True, kw_only=True)
 class MappingSpan:
-    """An object; `flow` for one in braces."""
+    """An object; `flow` is true if it is in braces."""
 
     start: int
     end: int
@@ -62,7 +56,7 @@ class MappingSpan:
 
 @dataclass(slots=True, kw_only=True)
 class SequenceSpan:
-    """A list; `flow` for one in brackets."""
+    """A list; `flow` is true if it is in brackets."""
 
     start: int
     end: int
@@ -74,7 +68,7 @@ class SequenceSpan:
 
 @dataclass(slots=True, kw_only=True)
 class AliasSpan:
-    """An alias: its value stands elsewhere."""
+    """An alias: its value is written elsewhere."""
 
     start: int
     end: int
@@ -87,7 +81,7 @@ NodeSpan: TypeAlias = ScalarSpan | MappingSpan | SequenceSpan | AliasSpan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """One document's text and all that stands in it. `aliases` are the lines, from 1, on which an anchor is repeated."""
+    """A document's text and the spans of its values. `aliases` maps an anchor to the lines of its aliases, from 1."""
 
     text: str
     root: NodeSpan
@@ -96,30 +90,30 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditContext:
-    """With what a document is read: which keys are sensitive, and what variables stand for."""
+    """How edited documents are read: the sensitive keys and the values of variables."""
 
     sensitivity: Sensitivity
     variables: Variables
 
 
-def read_layout(text: str, reading: EditContext) -> Layout:
-    """Read one document. Raises `EditError` where there is none, or more than one, or one that can't be read."""
+def read_layout(text: str, context: EditContext) -> Layout:
+    """Return the layout of a text's only document. Raises `EditError` if there is not exactly one, or it can't be read."""
     findings = Findings()
-    source, documents = parse("", text.encode(), reading.sensitivity, findings)
+    source, documents = parse("", text.encode(), context.sensitivity, findings)
     if findings.has_errors or len(documents) != 1:
         raise EditError("the document can't be read once more")
     (document,) = documents
-    written = {id(one): str(one.value) for one in document.templates}
+    written = {id(scalar): str(scalar.value) for scalar in document.templates}
     if document.templates:
-        reading.variables.replace(document, Reporter(findings, source))
+        context.variables.replace(document, Reporter(findings, source))
     if findings.has_errors:
         raise EditError("the document can't be read once more")
     return _LayoutReader(text, document, written).layout()
 
 
-def document_places(text: str) -> list[tuple[int, int]]:
-    """Return where each document of a file stands, comments before and after it included; the first begins the file."""
-    starts = [event.start_mark.index for event in _events(text) if _begins_document(event)]
+def document_spans(text: str) -> list[tuple[int, int]]:
+    """Return the span of every document of a file, with the comments around it; the first one starts at 0."""
+    starts = [event.start_mark.index for event in _events(text) if _is_document_start(event)]
     starts[:1] = [0]
     return list(zip(starts, [*starts[1:], len(text)], strict=True))
 
@@ -135,12 +129,12 @@ def _events(text: str) -> Iterator[YamlEvent]:
         parser.dispose()
 
 
-def _begins_document(event: object) -> bool:
+def _is_document_start(event: object) -> bool:
     return isinstance(event, yaml.DocumentStartEvent)
 
 
 class _LayoutReader:
-    """Goes through the events of a document beside its values."""
+    """Pairs the events of a document with its values."""
 
     def __init__(self, text: str, document: YamlDocument, written: dict[int, str]) -> None:
         self._text = text
@@ -150,10 +144,10 @@ class _LayoutReader:
         self._stream = _events(text)
 
     def layout(self) -> Layout:
-        _, _, first = islice(self._stream, 3)  # behind the beginnings of stream and document
-        return Layout(text=self._text, root=self._laid(first, self._document.root), aliases=self._aliases)
+        _, _, first = islice(self._stream, 3)  # after the starts of stream and document
+        return Layout(text=self._text, root=self._node_span(first, self._document.root), aliases=self._aliases)
 
-    def _laid(self, event: YamlEvent, node: Node) -> NodeSpan:
+    def _node_span(self, event: YamlEvent, node: Node) -> NodeSpan:
         start, end = event.start_mark.index, event.end_mark.index
         if isinstance(event, yaml.AliasEvent):
             self._aliases.setdefault(str(event.anchor), []).append(event.start_mark.line + 1)
@@ -172,10 +166,10 @@ class _LayoutReader:
     def _mapping(self, laid: MappingSpan, node: Mapping) -> MappingSpan:
         for key, (key_node, value) in node.entries.items():
             event = next(self._stream)
-            name = self._laid(event, key_node)
+            name = self._node_span(event, key_node)
             if not isinstance(name, ScalarSpan):
                 raise EditError("a key of it is an alias")
-            below = self._laid(next(self._stream), value)
+            below = self._node_span(next(self._stream), value)
             laid.entries[key] = (name, below)
             laid.end = max(laid.end, below.end, name.end)
         last = next(self._stream)
@@ -185,7 +179,7 @@ class _LayoutReader:
 
     def _sequence(self, laid: SequenceSpan, node: Sequence) -> SequenceSpan:
         for item in node.items:
-            laid.items.append(self._laid(next(self._stream), item))
+            laid.items.append(self._node_span(next(self._stream), item))
             laid.end = max(laid.end, laid.items[-1].end)
         last = next(self._stream)
         if laid.flow:
@@ -193,7 +187,7 @@ class _LayoutReader:
         return laid
 
     def _scalar_end(self, event: YamlEvent, start: int, end: int) -> int:
-        """Return where a scalar ends: one of several lines without the line breaks behind it that aren't part of it."""
+        """Return the end of a scalar; a block scalar ends before the line breaks that are not part of its value."""
         if event.style not in ("|", ">"):
             return end
         header = self._text[start:end].partition("\n")[0].partition("#")[0]
@@ -202,33 +196,33 @@ class _LayoutReader:
         return start + len(self._text[start:end].rstrip())
 
 
-def line_start(text: str, place: int) -> int:
-    """Return where the line of a place begins."""
-    return text.rfind("\n", 0, place) + 1
+def line_start(text: str, position: int) -> int:
+    """Return the start of the line of a position."""
+    return text.rfind("\n", 0, position) + 1
 
 
-def line_end(text: str, place: int) -> int:
-    """Return where the line of a place ends: at its line break, or at the end of the text."""
-    end = text.find("\n", place)
+def line_end(text: str, position: int) -> int:
+    """Return the end of the line of a position: its line break, or the end of the text."""
+    end = text.find("\n", position)
     if end < 0:
         return len(text)
-    return end - 1 if end > place and text[end - 1] == "\r" else end
+    return end - 1 if end > position and text[end - 1] == "\r" else end
 
 
-def next_line(text: str, place: int) -> int:
-    """Return where the line after that of a place begins; the end of the text where there is none."""
-    end = text.find("\n", place)
+def next_line(text: str, position: int) -> int:
+    """Return the start of the next line; the end of the text if there is none."""
+    end = text.find("\n", position)
     return len(text) if end < 0 else end + 1
 
 
-def column(text: str, place: int) -> int:
-    """Return in which column a place is, from 0."""
-    return place - line_start(text, place)
+def column(text: str, position: int) -> int:
+    """Return the column of a position, from 0."""
+    return position - line_start(text, position)
 
 
-def begins_line(text: str, place: int) -> bool:
-    """Say whether nothing but spaces stands before a place on its line."""
-    return not text[line_start(text, place) : place].strip()
+def begins_line(text: str, position: int) -> bool:
+    """Return whether only spaces precede a position on its line."""
+    return not text[line_start(text, position) : position].strip()
 
 
 def line_break(text: str) -> str:
@@ -237,27 +231,27 @@ def line_break(text: str) -> str:
 
 
 def past_entry(text: str, end: int, indent: int) -> int:
-    """Return where the line begins that comes after an entry which ends at a place and begins in a column.
+    """Return the start of the line after an entry, which ends at `end` and starts in column `indent`.
 
-    Comments right after it that are indented deeper are about what is in it, and are still its own.
+    Comments right after it that are indented deeper belong to the entry.
     """
-    past = place = next_line(text, end)
-    while place < len(text):
-        line = text[place : line_end(text, place)]
+    past = position = next_line(text, end)
+    while position < len(text):
+        line = text[position : line_end(text, position)]
         content = line.lstrip(" ")
-        place = next_line(text, place)
+        position = next_line(text, position)
         if content.startswith("#") and len(line) - len(content) > indent:
-            past = place
+            past = position
         elif content.strip():
             break
     return past
 
 
 def with_comments_above(text: str, start: int, past: int, indent: int) -> int:
-    """Return where an entry begins whose first line begins at `start`, with the comments right above it that are its own.
+    """Return the start of an entry whose first line starts at `start`, including the comments above that belong to it.
 
-    They are where what follows the entry is set apart from it: by a blank line, a comment of its own, or by ending the list.
-    Otherwise they may be about all of what follows.
+    They belong to it if the next entry is separated from it: by a blank line, a comment of its own, or the end of the list.
+    Otherwise they may describe all entries that follow.
     """
     following = text[past : line_end(text, past)]
     content = following.strip()
@@ -276,7 +270,7 @@ def with_comments_above(text: str, start: int, past: int, indent: int) -> int:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Splice:
-    """`text` instead of what stands from `start` to `end`."""
+    """A replacement of the text from `start` to `end` by `text`."""
 
     start: int
     end: int
@@ -284,7 +278,7 @@ class Splice:
 
 
 def apply_splices(text: str, splices: Iterable[Splice]) -> str:
-    """Return the text with all splices made; they don't overlap."""
-    for one in sorted(splices, reverse=True):
-        text = text[: one.start] + one.text + text[one.end :]
+    """Return the text with all splices applied. They must not overlap."""
+    for splice in sorted(splices, reverse=True):
+        text = text[: splice.start] + splice.text + text[splice.end :]
     return text

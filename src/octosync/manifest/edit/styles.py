@@ -1,8 +1,7 @@
-"""Edits of what stands in lines of its own, one entry below the other: the lines of other entries stay as they are.
+"""Edits in block style and flow style (braces and brackets, JSON included), and values as text.
 
-Edits of what stands in braces and brackets, JSON included. An element is an item, or an entry with its key.
-
-Values as text: in the spelling of what they replace, and in JSON where the manifest is JSON.
+A value is written in the style of the value that it replaces, and as JSON if the manifest is JSON. The lines of other entries
+stay unchanged. An element is a list item, or an entry with its key.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from octosync.model import JsonValue
 
 
 def inline(value: JsonValue, style: str = "", *, as_json: bool = False) -> str:
-    """Return a value on one line; a text in the quotes that `style` says, where it can stand in them."""
+    """Return a value on one line; a string in the quotes of `style` if it can be written in them."""
     if as_json:
         return _json(value)
     if isinstance(value, str) and style == '"':
@@ -44,9 +43,9 @@ def inline(value: JsonValue, style: str = "", *, as_json: bool = False) -> str:
 
 
 def block(value: JsonValue, indent: int, *, of_list: bool, style: str = "", body: str = "") -> list[str]:
-    """Return a value as lines: the first goes behind its colon or, `of_list`, hyphen, which stand at so many spaces.
+    """Return a value as lines. The first follows its colon or, with `of_list`, its hyphen, which are indented by `indent`.
 
-    A text in several lines stays one where `style` says so; `body` is then the indentation of its lines.
+    If `style` is that of a block scalar, a string is written as one; `body` is the indentation of its lines.
     """
     if isinstance(value, str) and style in ("|", ">") and value and (header := literal_style(value, of_one_line=True)):
         lines = escaped(value).removesuffix("\n").split("\n")
@@ -58,7 +57,7 @@ def block(value: JsonValue, indent: int, *, of_list: bool, style: str = "", body
 
 def _json(value: JsonValue) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_json(name)}: {_json(one)}" for name, one in value.items()) + "}"
+        return "{" + ", ".join(f"{_json(name)}: {_json(member)}" for name, member in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_json, value)) + "]"
     if isinstance(value, str):
@@ -67,25 +66,25 @@ def _json(value: JsonValue) -> str:
 
 
 def set_value(text: str, key: ScalarSpan, old: NodeSpan, value: JsonValue, *, compact: bool) -> list[Splice]:
-    """Put another value behind a key."""
+    """Replace the value of a key."""
     return _set(text, _colon(text, key), column(text, key.start), old, value, of_list=False, compact=compact)
 
 
 def set_item(text: str, old: NodeSpan, value: JsonValue, *, compact: bool) -> list[Splice]:
-    """Put another value behind a list's hyphen."""
+    """Replace the value of a list item."""
     dash = _dash(text, old)
     return _set(text, dash + 1, column(text, dash), old, value, of_list=True, compact=compact)
 
 
 def insert_entry(text: str, mapping: MappingSpan, after: str, name: str, value: JsonValue) -> list[Splice]:
-    """Add an entry to an object, below another one."""
+    """Add an entry to an object, below the entry `after`."""
     indent = column(text, mapping.start)
     key, last = mapping.entries[after]
     return _insert(text, max(key.end, last.end), indent, entry(name, value, indent))
 
 
 def insert_item(text: str, sequence: SequenceSpan, index: int, value: JsonValue, *, compact: bool) -> list[Splice]:
-    """Add an item to a list, so that it has an index."""
+    """Add an item to a list at an index."""
     dash = _dash(text, sequence.items[max(0, index - 1)])
     indent = column(text, dash)
     lines = _item_lines(value, indent, compact=compact)
@@ -93,12 +92,12 @@ def insert_item(text: str, sequence: SequenceSpan, index: int, value: JsonValue,
         return _insert(text, sequence.items[index - 1].end, indent, lines)
     if not begins_line(text, dash):
         raise EditError("the list begins on the line of something else")
-    place = line_start(text, dash)
-    return [Splice(place, place, "".join(line + line_break(text) for line in lines))]
+    position = line_start(text, dash)
+    return [Splice(position, position, "".join(line + line_break(text) for line in lines))]
 
 
 def remove_entry(text: str, mapping: MappingSpan, name: str) -> list[Splice]:
-    """Take an entry out of an object that has others, and the comments that are its own."""
+    """Remove an entry and the comments that belong to it from an object that has other entries."""
     key, value = mapping.entries[name]
     if begins_line(text, key.start):
         return _remove(text, key.start, max(key.end, value.end), column(text, key.start))
@@ -111,7 +110,7 @@ def remove_entry(text: str, mapping: MappingSpan, name: str) -> list[Splice]:
 
 
 def remove_item(text: str, sequence: SequenceSpan, index: int) -> list[Splice]:
-    """Take an item out of a list that has others, and the comments that are its own."""
+    """Remove an item and the comments that belong to it from a list that has other items."""
     old = sequence.items[index]
     dash = _dash(text, old)
     if not begins_line(text, dash):
@@ -120,17 +119,17 @@ def remove_item(text: str, sequence: SequenceSpan, index: int) -> list[Splice]:
 
 
 def move_item(text: str, sequence: SequenceSpan, index: int, before: int) -> list[Splice]:
-    """Move an item up, before another one of its list, with the comments that are its own."""
-    place, _ = _extent(text, sequence.items[before])
+    """Move an item up to the index `before`, with the comments that belong to it."""
+    position, _ = _extent(text, sequence.items[before])
     start, end = _extent(text, sequence.items[index])
     lines, newline = text[start:end], line_break(text)
     if not lines.endswith("\n"):
         lines, start = lines + newline, start - len(newline)
-    return [Splice(place, place, lines), Splice(start, end, "")]
+    return [Splice(position, position, lines), Splice(start, end, "")]
 
 
 def _extent(text: str, item: NodeSpan) -> tuple[int, int]:
-    """Return where the lines of an item begin and end, its own comments included."""
+    """Return the start and end of the lines of an item, including the comments that belong to it."""
     dash = _dash(text, item)
     if not begins_line(text, dash):
         raise EditError("it stands on the line of something else")
@@ -142,41 +141,41 @@ def _extent(text: str, item: NodeSpan) -> tuple[int, int]:
 def _set(
     text: str, head: int, indent: int, old: NodeSpan, value: JsonValue, *, of_list: bool, compact: bool
 ) -> list[Splice]:
-    """Put a value behind a colon or hyphen that ends at `head`. What is said on that line in a comment stays there."""
+    """Replace the value after a colon or hyphen that ends at `head`. A comment on that line stays on it."""
     style = old.style if isinstance(old, ScalarSpan) else ""
     if compact and isinstance(value, list):
-        lines = ["", *(line for one in value for line in _item_lines(one, indent + 2, compact=True))]
+        lines = ["", *(line for element in value for line in _item_lines(element, indent + 2, compact=True))]
     else:
         lines = block(value, indent, of_list=of_list, style=style, body=_body(text, old))
     if of_list and "\n" in text[head : old.start]:
         raise EditError("it doesn't begin on the line of its hyphen")
     between, end = text[head : old.start], old.end
-    space, remark = between, ""
+    space, trailing = between, ""
     if style in ("|", ">"):
         header = text[old.start : line_end(text, old.start)]
-        remark = header[len(header.partition("#")[0].rstrip()) :] if "#" in header else ""
+        trailing = header[len(header.partition("#")[0].rstrip()) :] if "#" in header else ""
     elif "\n" in between:
-        space, remark = " ", between.partition("\n")[0].rstrip()
+        space, trailing = " ", between.partition("\n")[0].rstrip()
         end = max(old.end, line_end(text, old.end))
     elif len(lines) > 1:
         end = line_end(text, old.end)
-        remark = text[old.end : end].rstrip()
+        trailing = text[old.end : end].rstrip()
     first = f"{space or ' '}{lines[0]}" if lines[0] else ""
-    return [Splice(head, end, line_break(text).join([first + remark, *lines[1:]]))]
+    return [Splice(head, end, line_break(text).join([first + trailing, *lines[1:]]))]
 
 
 def _insert(text: str, end: int, indent: int, lines: Sequence[str]) -> list[Splice]:
-    place, newline = past_entry(text, end, indent), line_break(text)
-    if place == len(text) and not text.endswith("\n"):
-        return [Splice(place, place, "".join(newline + line for line in lines))]
-    return [Splice(place, place, "".join(line + newline for line in lines))]
+    position, newline = past_entry(text, end, indent), line_break(text)
+    if position == len(text) and not text.endswith("\n"):
+        return [Splice(position, position, "".join(newline + line for line in lines))]
+    return [Splice(position, position, "".join(line + newline for line in lines))]
 
 
 def _remove(text: str, start: int, end: int, indent: int) -> list[Splice]:
     past = past_entry(text, end, indent)
     first = with_comments_above(text, line_start(text, start), past, indent)
     if past == len(text) and not text.endswith("\n") and first:
-        first -= len(line_break(text))  # the text ends without a line break, and shall go on to
+        first -= len(line_break(text))  # the text ends without a line break, and stays so
     return [Splice(first, past, "")]
 
 
@@ -186,12 +185,12 @@ def _item_lines(value: JsonValue, indent: int, *, compact: bool) -> list[str]:
 
 
 def _colon(text: str, key: ScalarSpan) -> int:
-    place = key.end
-    while text[place : place + 1] == " ":
-        place += 1
-    if text[place : place + 1] != ":":
+    position = key.end
+    while text[position : position + 1] == " ":
+        position += 1
+    if text[position : position + 1] != ":":
         raise EditError("its key is written with a question mark")
-    return place + 1
+    return position + 1
 
 
 def _dash(text: str, old: NodeSpan) -> int:
@@ -204,7 +203,7 @@ def _dash(text: str, old: NodeSpan) -> int:
 
 
 def _body(text: str, old: NodeSpan) -> str:
-    """Return the indentation of a text in several lines."""
+    """Return the indentation of a block scalar's lines, "" for other values."""
     if not isinstance(old, ScalarSpan) or old.style not in ("|", ">"):
         return ""
     lines = text[old.start : old.end].split("\n")[1:]
@@ -214,7 +213,7 @@ def _body(text: str, old: NodeSpan) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """Where an element stands, its key included."""
+    """The span of an element, its key included."""
 
     start: int
     end: int
@@ -223,12 +222,12 @@ class Element:
 def elements_of(container: MappingSpan | SequenceSpan) -> list[Element]:
     """Return the elements of an object or a list."""
     if isinstance(container, SequenceSpan):
-        return [Element(one.start, one.end) for one in container.items]
-    return [Element(key.start, max(key.end, one.end)) for key, one in container.entries.values()]
+        return [Element(item.start, item.end) for item in container.items]
+    return [Element(key.start, max(key.end, value.end)) for key, value in container.entries.values()]
 
 
 def set_flow(text: str, old: NodeSpan, value: str) -> list[Splice]:
-    """Put another value in the place of one."""
+    """Replace a value."""
     if old.start == old.end and not text[: old.start].rstrip(" ").endswith(":"):
         raise EditError("its key stands without a value")
     space = " " if text[: old.start].endswith(":") else ""
@@ -236,7 +235,7 @@ def set_flow(text: str, old: NodeSpan, value: str) -> list[Splice]:
 
 
 def insert_flow(text: str, container: MappingSpan | SequenceSpan, index: int, element: str) -> list[Splice]:
-    """Add an element, so that it has an index."""
+    """Add an element at an index."""
     elements = elements_of(container)
     if not elements:
         inside = text[container.start + 1 : container.end - 1]
@@ -261,7 +260,7 @@ def insert_flow(text: str, container: MappingSpan | SequenceSpan, index: int, el
 
 
 def remove_flow(text: str, container: MappingSpan | SequenceSpan, index: int) -> list[Splice]:
-    """Take an element out of several."""
+    """Remove one of several elements."""
     elements = elements_of(container)
     old, comma = elements[index], _comma(text, elements[index].end)
     behind = comma + 1 if comma is not None else old.end
@@ -283,11 +282,11 @@ def remove_flow(text: str, container: MappingSpan | SequenceSpan, index: int) ->
     return [splice]
 
 
-def _comma(text: str, place: int) -> int | None:
-    """Return where the comma behind an element is, None where there is none."""
-    found = re.compile(r"(?:\s|(?<=\s)#[^\n]*+)*+,").match(text, place)
+def _comma(text: str, position: int) -> int | None:
+    """Return the position of the comma after an element; None if there is none."""
+    found = re.compile(r"(?:\s|(?<=\s)#[^\n]*+)*+,").match(text, position)
     return found.end() - 1 if found else None
 
 
-def _indentation(text: str, place: int) -> str:
-    return text[line_start(text, place) : place]
+def _indentation(text: str, position: int) -> str:
+    return text[line_start(text, position) : position]
