@@ -31,7 +31,7 @@ def test_a_wait_is_shown_while_others_go_on(terminal: Screen) -> None:
         bar.waiting(WaitNotice(12, 900.0))
         bar.advance(30, 47)
     assert "30/47" in last_frame(terminal)
-    assert re.search(r"paced: 40 requests a minute, 12 waiting, next in (900|8\d\d) s", last_frame(terminal))
+    assert re.search(r"rate limit of 40 requests per minute, 12 waiting, next in (900|8\d\d) s", last_frame(terminal))
 
 
 def test_a_wait_that_is_over_is_shown_no_more(terminal: Screen) -> None:

@@ -195,7 +195,7 @@ def test_a_long_wait_is_said_in_plain_lines(office: Office) -> None:
     office.break_with(fault)
     ran = office.plan()
     assert ran.code == 0
-    assert ran.stderr == "reading: the control plane throttles, 1 waiting, next in 2 s\n"
+    assert ran.stderr == "reading: throttled by the control plane, 1 waiting, next in 2 s\n"
 
 
 def test_any_locale_shows_everything(office: Office) -> None:

@@ -196,7 +196,7 @@ def test_a_running_canary_names_the_command_that_shows_it() -> None:
     """The way out is exactly as to be typed: with the flags that reach the same control plane."""
     live = live_app("a", slots={"chat": {}}, deployments=[deployed("a", canary=Canary(candidate="v2", percentage=40))])
     plan = plan_of(desired_app("a", slots={}), live)
-    text = blocked_text(plan, run_info(typed_to_look=("--url", "http://127.0.0.1:8787")))
+    text = blocked_text(plan, run_info(connection_arguments=("--url", "http://127.0.0.1:8787")))
     assert "Way out: Wait until it is complete: octosync status --url http://127.0.0.1:8787 a\n" in text
     assert "Way out: Wait until it is complete: octosync status a\n" in blocked_text(plan)
 

@@ -76,14 +76,14 @@ class BaseRevisions:
         )
 
     @cached_property
-    def of_tip(self) -> Configured:
+    def tip_configured(self) -> Configured:
         """The octosync.yaml of the tip."""
         return configuration_of(self.tip, self.config)
 
     @cached_property
-    def of_base(self) -> Configured:
+    def base_configured(self) -> Configured:
         """The octosync.yaml of the base."""
-        return self.of_tip if self.base.commit == self.tip.commit else configuration_of(self.base, self.config)
+        return self.tip_configured if self.base.commit == self.tip.commit else configuration_of(self.base, self.config)
 
     def check_kustomize(self, kustomize: str, context: Context | None, tree: Configuration) -> None:
         """Raise `ConfigError` if the change adds or replaces the kustomization that is rendered: it needs a review first.
@@ -92,7 +92,7 @@ class BaseRevisions:
         """
         if tree.file is not None and self.tip.repository.path_of(tree.file) is None:
             return
-        before = _usable(self.of_tip).contexts.get(context.name) if context is not None else None
+        before = _usable(self.tip_configured).contexts.get(context.name) if context is not None else None
         known = before.kustomize if before is not None else None
         if known is not None and os.path.normpath(known) == os.path.normpath(kustomize):
             if holds_kustomization(self.tip, kustomize):
@@ -112,11 +112,11 @@ class BaseRevisions:
         An octosync.yaml outside of the repository is not part of the change.
         """
         outside = tree.file is not None and self.tip.repository.path_of(tree.file) is None
-        tip, base = _usable(self.of_tip), _usable(self.of_base)
+        tip, base = _usable(self.tip_configured), _usable(self.base_configured)
         if outside and tip.file is None:
             return tree, ()
         found = notices_of_review(tree, tip, base, name=self.named, changed_only=changed_only)
-        return as_reviewed(tree, tip), (*_warnings(self.of_tip), *found)
+        return as_reviewed(tree, tip), (*_warnings(self.tip_configured), *found)
 
 
 def _usable(configured: Configured) -> Configuration:
@@ -150,7 +150,7 @@ class BaseLoader:
         if self.flags.prune and base.diagnostics:
             self._refuse_prune(base)
         if revisions is not None and not self.flags.reviews:
-            diagnostics = (*_warnings(revisions.of_base), *diagnostics)
+            diagnostics = (*_warnings(revisions.base_configured), *diagnostics)
         loaded = Base(
             state=without(base.state, manifests.others),
             tip=None if tip is None else without(_filled(tip, base), manifests.others),
@@ -169,17 +169,17 @@ class BaseLoader:
                     f"--base-file: {findings.sorted[0].summary}",
                     hints=("It holds the manifests as they were rendered at the base.",),
                 )
-            own = _usable(self.revisions.of_base) if self.revisions is not None else self.configuration
-            return self._recalled(files, findings, self._context_in(own))
+            own = _usable(self.revisions.base_configured) if self.revisions is not None else self.configuration
+            return self._load_files(files, findings, self._context_in(own))
         assert self.revisions is not None  # noqa: S101 — there is no base without either
-        return self._load_at(self.revisions.base, _usable(self.revisions.of_base))
+        return self._load_at(self.revisions.base, _usable(self.revisions.base_configured))
 
     def _tip(self) -> BaseManifests | None:
         """Load the tip where the base is not the same. Of a file that stands for the base, no other state is known."""
         revisions = self.revisions
         if revisions is None or self.flags.base_file is not None or revisions.tip.commit == revisions.base.commit:
             return None
-        return self._load_at(revisions.tip, _usable(revisions.of_tip))
+        return self._load_at(revisions.tip, _usable(revisions.tip_configured))
 
     def _attempted(self, revision: str) -> BaseManifests:
         repository = self.revisions.tip.repository if self.revisions is not None else Repository.around(Path())
@@ -193,15 +193,15 @@ class BaseLoader:
         kustomize = self.manifests.kustomize or (context.kustomize if context and not self.manifests.paths else None)
         if kustomize is not None:
             rendered = render_at(revision, kustomize, self.environment, remote=self.manifests.allow_remote_bases)
-            return self._recalled([rendered] if rendered is not None else [], findings, context)
+            return self._load_files([rendered] if rendered is not None else [], findings, context)
         paths = self.manifests.paths or own.paths_of(context) or self.configuration.paths_of(self.context)
-        return self._recalled(revision.read(paths, findings), findings, context)
+        return self._load_files(revision.read(paths, findings), findings, context)
 
     def _context_in(self, own: Configuration) -> Context | None:
         """Return the context as that side's own octosync.yaml has it; where it has none, the tree's."""
         return own.contexts.get(self.context.name, self.context) if self.context is not None else None
 
-    def _recalled(self, files: Sequence[File], findings: Findings, context: Context | None) -> BaseManifests:
+    def _load_files(self, files: Sequence[File], findings: Findings, context: Context | None) -> BaseManifests:
         return load_base(
             files,
             findings,

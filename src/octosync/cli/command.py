@@ -24,7 +24,7 @@ class Group(Command, click.Group):
     command_class = Command
 
 
-class InOrder(Group):
+class OrderedGroup(Group):
     """A group that lists its commands in the order of their definition."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

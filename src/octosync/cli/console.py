@@ -25,7 +25,7 @@ def wants_colour(stream: TextIO, choice: str) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def shows_blocks(stream: TextIO) -> bool:
+def supports_blocks(stream: TextIO) -> bool:
     """Say whether what goes to a stream can hold the characters that bars are drawn with."""
     try:
         "█▏░".encode(stream.encoding or "utf-8")
@@ -34,12 +34,12 @@ def shows_blocks(stream: TextIO) -> bool:
     return True
 
 
-def may_prompt() -> bool:
+def can_prompt() -> bool:
     """Say whether there is a person to ask: a terminal on both sides, and no CI."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
 
 
-def settle_streams() -> None:
+def configure_streams() -> None:
     """Make both streams take every character, whatever the locale: what it lacks is written as an escape.
 
     One that is closed leads nowhere from here on; otherwise the next file or connection to be opened would take its place.
@@ -61,10 +61,10 @@ def out(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        _give_up(sys.stdout)
+        _discard(sys.stdout)
         raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
     except OSError as error:
-        _give_up(sys.stdout)
+        _discard(sys.stdout)
         raise OctosyncError(
             "output-unwritable",
             f"standard output can't be written: {error.strerror}",
@@ -74,7 +74,7 @@ def out(text: str) -> None:
 
 def out_text(text: str) -> None:
     """Write a report for people to standard output. Raises as `out` does."""
-    out(_disarmed(text))
+    out(_without_runner_commands(text))
 
 
 def out_manifest(text: str) -> None:
@@ -84,14 +84,14 @@ def out_manifest(text: str) -> None:
     out(text)
 
 
-def from_stdin(most: int = -1) -> bytes:
+def read_stdin(most: int = -1) -> bytes:
     """Return what comes on standard input, at most so many bytes; nothing where it is closed."""
     return b"" if sys.stdin is None else sys.stdin.buffer.read(most)
 
 
 def err(text: str) -> None:
     """Write to standard error, as far as that goes: a run doesn't end for want of somebody who listens there."""
-    err_command(_disarmed(text))
+    err_command(_without_runner_commands(text))
 
 
 def err_command(text: str) -> None:
@@ -100,17 +100,17 @@ def err_command(text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
     except OSError:
-        _give_up(sys.stderr)
+        _discard(sys.stderr)
 
 
-def _disarmed(text: str) -> str:
+def _without_runner_commands(text: str) -> str:
     """Break up, on GitHub's runners, what these would take for a command in their log: it can only come from data."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return text
     return _COMMANDS.sub(lambda found: f"{found[1]}\u200b{found[2]}", text)
 
 
-def _give_up(stream: TextIO) -> None:
+def _discard(stream: TextIO) -> None:
     """Send what is still in the stream's buffer nowhere, so that the interpreter's own flush at its end is quiet."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)

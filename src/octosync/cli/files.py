@@ -24,7 +24,7 @@ from octosync.report import visible
 
 _PRIVATE: Final = 0o600
 _READABLE: Final = 0o666  # less the umask
-_NAMED: Final = 10  # files in an error
+_MAX_LISTED: Final = 10  # files in an error
 
 
 def write_whole(path: Path, text: str, *, private: bool) -> None:
@@ -62,11 +62,11 @@ def write_each(directory: Path, texts: Mapping[str, str], *, force: bool) -> Wri
     changed = {name: text for name, text in texts.items() if _read(directory / name) != text.encode()}
     taken = [name for name in changed if os.path.lexists(directory / name)]
     if taken and not force:
-        shown = ", ".join(visible(str(directory / name)) for name in taken[:_NAMED])
-        more = f" and {len(taken) - _NAMED} more" if len(taken) > _NAMED else ""
+        shown = ", ".join(visible(str(directory / name)) for name in taken[:_MAX_LISTED])
+        more = f" and {len(taken) - _MAX_LISTED} more" if len(taken) > _MAX_LISTED else ""
         raise OctosyncError(
             "would-overwrite",
-            f"{shown}{more} {_are(taken)} there already, with another text",
+            f"{shown}{more} {_is_or_are(taken)} there already, with another text",
             hints=("--force replaces what is there; or name another folder with -o.",),
         )
     same = len(texts) - len(changed)
@@ -254,7 +254,7 @@ def _refuse_taken(directory: Path, texts: Mapping[str, str]) -> None:
     if taken:
         raise OctosyncError(
             "would-overwrite",
-            f"{', '.join(visible(str(directory / name)) for name in taken)} {_are(taken)} there already",
+            f"{', '.join(visible(str(directory / name)) for name in taken)} {_is_or_are(taken)} there already",
             hints=("Name another folder, or move away what is there: init never replaces a file.",),
         )
 
@@ -301,5 +301,5 @@ def _unwritable(where: Path | str, why: str | None, *, hints: tuple[str, ...] = 
     return OctosyncError("unwritable", f"{where} can't be written: {why}", hints=hints)
 
 
-def _are(names: list[str]) -> str:
+def _is_or_are(names: list[str]) -> str:
     return "is" if len(names) == 1 else "are"

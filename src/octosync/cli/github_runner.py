@@ -21,14 +21,14 @@ OUTPUT: Final = "GITHUB_OUTPUT"
 _SUMMARY_BYTES: Final = 1024 * 1024 - 1  # GitHub drops a summary of more than 1 MiB
 
 
-def check_runner(environment: Mapping[str, str]) -> None:
+def check_runner_files(environment: Mapping[str, str]) -> None:
     """Raise `OctosyncError` where one of the files that are named can't be written."""
     for name in (SUMMARY, OUTPUT):
         if file := environment.get(name):
             _append(name, Path(file), "")
 
 
-def tell_runner(report: RunReport, files: Mapping[str, str], environment: Mapping[str, str]) -> None:
+def write_runner_files(report: RunReport, files: Mapping[str, str], environment: Mapping[str, str]) -> None:
     """Append the report and the counts, as far as there is where to. Raises `OctosyncError`.
 
     `files` are the paths of what else was written, by the names of their outputs. The plan itself is not told.
@@ -55,7 +55,7 @@ def _append(name: str, path: Path, text: str) -> None:
         ) from error
 
 
-def places_in(environment: Mapping[str, str]) -> Callable[[Origin], str | None]:
+def repository_paths(environment: Mapping[str, str]) -> Callable[[Origin], str | None]:
     """Return what names a place's file from the repository's root: GITHUB_WORKSPACE, else Git's, else this folder.
 
     It answers None for what is not in there, such as standard input.

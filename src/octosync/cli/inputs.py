@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from octosync.cli.base import BaseLoader, BaseRevisions
-from octosync.cli.console import err, from_stdin, wants_colour
+from octosync.cli.console import err, read_stdin, wants_colour
 from octosync.cli.root import AlreadyReported
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags
 from octosync.cli.session import chosen_context, known_keys, read_or_find
@@ -146,7 +146,7 @@ def _load(
         configuration=configuration,
         context=context,
         now=datetime.now(UTC),
-        stdin=from_stdin() if STDIN in flags.paths else None,
+        stdin=read_stdin() if STDIN in flags.paths else None,
         rendered=_rendered(kustomize, flags, configuration, environment) if kustomize is not None else None,
         cache=cache,
         options=LoadOptions(environment=environment, env_allowed=flags.env_allowed, allow_empty=flags.allow_empty),

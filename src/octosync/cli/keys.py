@@ -25,13 +25,13 @@ def state_key(environment: Mapping[str, str], file: Path | None) -> Secret | Non
     """
     given = environment.get(STATE_KEY, "").strip()
     if file is None:
-        return checked(given, STATE_KEY) if given else None
+        return check_key(given, STATE_KEY) if given else None
     if given:
         raise UsageError(
             "two-state-keys", f"{STATE_KEY} and --state-key-file are both given", hints=("Leave one of them out.",)
         )
     try:
-        return checked(text_of(file), str(file))
+        return check_key(read_key(file), str(file))
     except OSError as error:
         raise ConfigError(
             "state-key-unreadable",
@@ -40,7 +40,7 @@ def state_key(environment: Mapping[str, str], file: Path | None) -> Secret | Non
         ) from None
 
 
-def text_of(file: Path) -> str:
+def read_key(file: Path) -> str:
     """Return the text of a file with keys. Raises `OSError`, also for a file that is not text, not regular or too large."""
     try:
         return read_regular(file, _LONGEST).decode().strip()
@@ -48,7 +48,7 @@ def text_of(file: Path) -> str:
         raise OSError(EILSEQ, "it is not text") from None
 
 
-def checked(key: str, source: str) -> Secret:
+def check_key(key: str, source: str) -> Secret:
     """Return a key that is hard to guess. Raises `ConfigError` for a short or repetitive one."""
     if len(key) >= _SHORTEST and len(set(key)) >= _FEWEST:
         return Secret(key)

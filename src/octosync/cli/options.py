@@ -108,7 +108,7 @@ def typed_options() -> frozenset[str]:
     )
 
 
-def bundled(name: str, kind: type[Any], **constants: object) -> Callable[[F], F]:
+def bundle_options(name: str, kind: type[Any], **constants: object) -> Callable[[F], F]:
     """Pass the values of the options that are fields of the dataclass `kind` to the command as one argument `name`.
 
     A field `from_command_line` gets the names of those that were typed; `constants` are further fields.
@@ -128,7 +128,7 @@ def bundled(name: str, kind: type[Any], **constants: object) -> Callable[[F], F]
     return decorate
 
 
-def stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+def combine_options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     """Apply decorators so that they are listed in the order in which they are given."""
 
     def decorate(function: F) -> F:
@@ -192,7 +192,7 @@ state_option: Callable[[F], F] = option(
 )
 
 
-def typed_history(run: str, journal: Path) -> str:
+def history_command(run: str, journal: Path) -> str:
     """Return the command line that shows a run from the journal it is in."""
     return shlex.join(("octosync", "history", run, *(() if journal == DEFAULT_PATH else ("--state", str(journal)))))
 
@@ -216,8 +216,8 @@ env_option: Callable[[F], F] = option(
     help="Allow ${VAR} in manifests to read this environment variable. Repeatable.",
 )
 
-manifest_options = stacked(
-    bundled("manifests", ManifestFlags),
+manifest_options = combine_options(
+    bundle_options("manifests", ManifestFlags),
     file_option,
     option(
         "-k",
@@ -242,8 +242,8 @@ context_option = option(
     "--context", metavar="NAME", shell_complete=contexts, help="The context of octosync.yaml to use."
 )
 
-remote_options = stacked(
-    bundled("remote", RemoteFlags),
+remote_options = combine_options(
+    bundle_options("remote", RemoteFlags),
     context_option,
     option("--url", metavar="URL", help="The URL of the control plane, instead of a context."),
     option("--org", metavar="ID", help="The ID of the org."),
@@ -257,7 +257,7 @@ remote_options = stacked(
     option("--insecure", env=False, is_flag=True, help="Allow sending the API key over http:// to other machines."),
 )
 
-selection_options = stacked(
+selection_options = combine_options(
     option("--app", "apps", multiple=True, metavar="SLUG", help="Select apps by slug or pattern with *. Repeatable."),
     option("-l", "--selector", metavar="LABELS", help="Select apps by labels, for example team=search,tier!=gold."),
 )
@@ -305,7 +305,7 @@ def guard_options(*, in_watch: bool = False) -> Callable[[F], F]:
 
         return cast(F, command)
 
-    return stacked(bundled_guards, *map(_guard_option, flags.values()))
+    return combine_options(bundled_guards, *map(_guard_option, flags.values()))
 
 
 class Duration(click.ParamType[str]):
@@ -334,7 +334,7 @@ drift_hold_option: Callable[[F], F] = option(
     help="Hold drift for this long before it is reverted; 0 reverts at once.  [default: drift.hold of octosync.yaml, 30m]",
 )
 
-base_options = stacked(
+base_options = combine_options(
     base_option,
     option("--base-file", metavar="PATH", help="Read the base manifests from PATH, as any generator rendered them."),
     option("--changed-only", is_flag=True, help="Select the apps whose manifests differ from the base."),
@@ -342,7 +342,7 @@ base_options = stacked(
     drift_hold_option,
 )
 
-deploy_options = stacked(
+deploy_options = combine_options(
     option(
         "--optimize",
         type=click.Choice([level.value for level in Optimize]),
@@ -363,8 +363,8 @@ deploy_options = stacked(
 
 def run_options(*, reviews: bool) -> Callable[[F], F]:
     """Pass the options of plan and apply to the command as one `request`. `reviews`: the base's octosync.yaml judges."""
-    return stacked(
-        bundled("base", BaseFlags, reviews=reviews),
+    return combine_options(
+        bundle_options("base", BaseFlags, reviews=reviews),
         manifest_options,
         selection_options,
         remote_options,
@@ -374,5 +374,5 @@ def run_options(*, reviews: bool) -> Callable[[F], F]:
         option("--full", is_flag=True, help="Show everything: unchanged objects, long values, all addresses."),
         colour_option,
         max_bytes_option,
-        bundled("request", RunRequest),
+        bundle_options("request", RunRequest),
     )

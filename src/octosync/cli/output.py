@@ -1,8 +1,6 @@
-"""The outputs of a run: one format on standard output, others into files, all at its end and from one report.
+"""The outputs of a run, all rendered from its one report: a format on standard output (`-o`) and files (`--write`).
 
-The table of formats: what `-o` prints and `--write` writes, each made from the one value of a run that is over.
-
-The stream of events that `jsonl` is: told as they happen, each with its time; kept, where a file is to have them.
+`jsonl` is the exception: its events are printed as they happen, each with its time, and kept if a file needs them.
 """
 
 from __future__ import annotations
@@ -22,9 +20,9 @@ from octosync import __version__
 from octosync.apply import Progress
 from octosync.cli.console import out
 from octosync.cli.files import is_stream, why_unwritable, write_whole
-from octosync.cli.github_runner import check_runner, places_in, tell_runner
+from octosync.cli.github_runner import check_runner_files, repository_paths, write_runner_files
 from octosync.cli.inputs import LoadedInputs
-from octosync.cli.options import F, option, output_option, stacked, starting_with
+from octosync.cli.options import F, combine_options, option, output_option, starting_with
 from octosync.cli.root import AlreadyReported, report_failure
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest import RULES
@@ -51,13 +49,14 @@ from octosync.report import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """What beside the run a format depends on.
+class RenderContext:
+    """What a format depends on besides the report.
 
-    `places` knows where the repository is, `max_bytes` bounds Markdown, `full` makes JSON whole, `lines` are the stream's.
+    `resolve_path` returns paths relative to the repository root, `max_bytes` limits Markdown, `full` makes JSON complete,
+    `lines` are the lines of the event stream.
     """
 
-    places: PathResolver
+    resolve_path: PathResolver
     max_bytes: int = MAX_BYTES
     full: bool = False
     lines: Sequence[str] = ()
@@ -65,30 +64,32 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format.
+    """An output format.
 
-    `tells_failures`: on standard output, too, it says what kept a run from its plan. `streams`: there it is printed as the
-    run goes, not at its end.
+    `prints_failures`: it is also printed for a run that failed before it had a plan. `streams`: on standard output, it is
+    printed during the run, not at its end.
     """
 
-    render: Callable[[RunReport, Frame], str]
-    tells_failures: bool = False
+    render: Callable[[RunReport, RenderContext], str]
+    prints_failures: bool = False
     streams: bool = False
 
 
-def _sarif(report: RunReport, frame: Frame) -> str:
+def _sarif(report: RunReport, context: RenderContext) -> str:
     rules = {rule.id: RuleHelp(rule.severity, rule.meaning) for rule in RULES.values()}
-    return json_text(sarif_document(report, frame.places, rules))
+    return json_text(sarif_document(report, context.resolve_path, rules))
 
 
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
         "text": Format(lambda report, _: report_text(report), streams=True),
-        "markdown": Format(lambda report, frame: report_markdown(report, max_bytes=frame.max_bytes)),
-        "json": Format(lambda report, frame: json_text(report_document(report, full=frame.full))),
-        "jsonl": Format(lambda _, frame: "".join(frame.lines), streams=True),
-        "github": Format(lambda report, frame: render_annotations(report, frame.places), tells_failures=True),
-        "sarif": Format(_sarif, tells_failures=True),
+        "markdown": Format(lambda report, context: report_markdown(report, max_bytes=context.max_bytes)),
+        "json": Format(lambda report, context: json_text(report_document(report, full=context.full))),
+        "jsonl": Format(lambda _, context: "".join(context.lines), streams=True),
+        "github": Format(
+            lambda report, context: render_annotations(report, context.resolve_path), prints_failures=True
+        ),
+        "sarif": Format(_sarif, prints_failures=True),
     }
 )
 
@@ -97,17 +98,17 @@ _WAIT_EVERY_SECONDS: Final = 10.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Stream:
-    """Writes a run's events: `prints` on standard output at once, `keeps` for a file at its end. `is_read`: either."""
+class EventStream:
+    """Writes the events of a run: `prints` to standard output at once, `keeps` for a file at the end. `is_read`: either."""
 
     prints: bool
     keeps: bool
     is_read: bool
     lines: list[str] = field(default_factory=list)
-    _begun: bool = False
+    _started: bool = False
     _planned: bool = False
     _last_wait: float = float("-inf")
-    _stood: dict[str, JsonObject] = field(default_factory=dict)
+    _last_events: dict[str, JsonObject] = field(default_factory=dict)
 
     def plan(self, report: PlanReport) -> None:
         """Write the events of a plan."""
@@ -115,7 +116,7 @@ class Stream:
         self._write(events.plan_events(report))
 
     def start(self, action: Action) -> None:
-        """Write that an action is being sent."""
+        """Write the event of an action that is about to be sent."""
         self._write([events.start_event(action)])
 
     def progress(self, progress: Progress) -> None:
@@ -123,18 +124,18 @@ class Stream:
         self._write([events.outcome_event(progress.outcome, done=progress.done, total=progress.total)])
 
     def waiting(self, waiting: WaitNotice) -> None:
-        """Write now and then what writes wait for."""
+        """Write why requests wait, at most every 10 seconds."""
         if waiting.requests and waiting.seconds >= 1 and time.monotonic() - self._last_wait >= _WAIT_EVERY_SECONDS:
             self._last_wait = time.monotonic()
             reason = waiting.reason.name.lower()
             self._write([events.waiting_event(reason=reason, requests=waiting.requests, seconds=waiting.seconds)])
 
-    def look(self, rollouts: Sequence[RolloutStatus]) -> None:
-        """Write which of the rollouts that the run waits for have moved."""
+    def rollouts(self, rollouts: Sequence[RolloutStatus]) -> None:
+        """Write the rollouts that changed, of those that the run waits for."""
         for rollout in rollouts:
             event = events.rollout_event(rollout)
-            if self._stood.get(str(rollout.address)) != event:
-                self._stood[str(rollout.address)] = event
+            if self._last_events.get(str(rollout.address)) != event:
+                self._last_events[str(rollout.address)] = event
                 self._write([event])
 
     def end(self, report: RunReport) -> None:
@@ -149,8 +150,8 @@ class Stream:
     def _write(self, new: Iterable[JsonObject]) -> None:
         if not self.is_read:
             return
-        if not self._begun:
-            self._begun = True
+        if not self._started:
+            self._started = True
             self._write([events.version_event(__version__)])
         for event in new:
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -161,14 +162,14 @@ class Stream:
                 self._print(line)
 
     def _print(self, line: str) -> None:
-        """Print a line. That nobody reads it, or that it can't be written, must not end a run that writes."""
+        """Print a line. If standard output is closed or fails, the run continues without it."""
         try:
             out(line)
         except click.exceptions.Exit:
             self.prints = False
         except OctosyncError as error:
             self.prints = False
-            report_failure(error, written="The run goes on.")
+            report_failure(error, written="The run continues.")
 
 
 _STREAM: Final = "jsonl"
@@ -177,7 +178,7 @@ _FOR_RUNNER: Final = "github"
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A file, and the format that it is to have."""
+    """A file and the format to write to it."""
 
     format: str
     path: Path
@@ -199,7 +200,7 @@ class DestinationType(click.ParamType[Destination]):
         if name not in self._formats:
             self.fail(f"{name!r} in {value!r} is not one of {', '.join(self._formats)}", param, ctx)
         if file in {"", "-"}:
-            self.fail(f"{value!r} names no file: what goes to standard output is chosen with -o", param, ctx)
+            self.fail(f"{value!r} does not name a file: use -o to choose the format on standard output", param, ctx)
         return Destination(name, Path(file))
 
 
@@ -214,14 +215,14 @@ def output_options(*formats: str) -> Callable[[F], F]:
         shell_complete=starting_with(f"{name}=" for name in formats),
         help=f"Also write this format to a file: {', '.join(formats)}. Repeatable.",
     )
-    return stacked(output_option(*formats), write)
+    return combine_options(output_option(*formats), write)
 
 
 @dataclass(kw_only=True)
 class Outputs:
-    """The outputs of one run. As a context manager, it serves them however the run ends, with the latest report.
+    """The outputs of one run. As a context manager, it writes all of them from the latest report, however the run ends.
 
-    `report` is filled as the run goes; commands replace it by one that knows more.
+    Commands replace `report` during the run, each time with a more complete one.
     """
 
     report: RunReport
@@ -231,18 +232,18 @@ class Outputs:
     max_bytes: int = MAX_BYTES
     full: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    stream: Stream = field(init=False)
-    _tells_runner: bool = field(init=False)
+    stream: EventStream = field(init=False)
+    _writes_runner_files: bool = field(init=False)
     _closed: bool = False
 
     def __post_init__(self) -> None:
         written = {destination.format for destination in self.destinations}
         prints, keeps = self.output == _STREAM, _STREAM in written
-        self.stream = Stream(prints=prints, keeps=keeps, is_read=prints or keeps)
-        self._tells_runner = _FOR_RUNNER in {self.output, *written}
+        self.stream = EventStream(prints=prints, keeps=keeps, is_read=prints or keeps)
+        self._writes_runner_files = _FOR_RUNNER in {self.output, *written}
 
     def loaded(self, inputs: LoadedInputs) -> None:
-        """Report the manifests and their diagnostics."""
+        """Add the manifests and their diagnostics to the report."""
         manifests = inputs.manifests
         self.report = replace(
             self.report,
@@ -253,13 +254,13 @@ class Outputs:
         )
 
     def planned(self, report: PlanReport) -> None:
-        """Report the plan."""
+        """Replace the report by that of the plan, and write its events."""
         self.report = report
         if self.stream.is_read:
             self.stream.plan(report)
 
     def __enter__(self) -> Self:
-        """Check that everything can be written, before anything is done. Raises `UsageError` and `OctosyncError`."""
+        """Check that every output can be written before the run starts. Raises `UsageError` and `OctosyncError`."""
         if self.destinations:
             _refuse_same(self.destinations, self.plan_out)
         for destination in self.destinations:
@@ -269,8 +270,8 @@ class Outputs:
                     f"--write {destination.format}={destination.path}: {why}",
                     hints=("Name another file.",),
                 )
-        if self._tells_runner:
-            check_runner(self.environment)
+        if self._writes_runner_files:
+            check_runner_files(self.environment)
         return self
 
     def __exit__(
@@ -284,45 +285,49 @@ class Outputs:
             self.fail(None)
 
     def fail(self, error: OctosyncError | None, *, written: str = NOTHING_WRITTEN) -> None:
-        """Serve a run that ended without a report; `error` is None if diagnostics of the manifests ended it.
+        """Write the outputs of a run that failed; `error` is None if diagnostics of the manifests ended it.
 
-        `written` is what that means for the control plane.
+        `written` is the error's last line: what was written to the control plane.
         """
         if self._closed:
             return
         code = ExitCode.ERROR if error is None else error.exit_code
         report = replace(self.report, exit_code=code, error=error, written=written)
         try:
-            self.close(report, prints=FORMATS[self.output].tells_failures)
+            self.close(report, prints=FORMATS[self.output].prints_failures)
         except OctosyncError as unwritable:
-            report_failure(unwritable)  # what ended the run is still to be reported, and is its exit code
+            report_failure(unwritable)  # the error that ended the run is still reported and sets the exit code
 
     def close(self, report: RunReport, *, prints: bool = True) -> None:
-        """Serve every output, files first: nothing that happens to standard output keeps them from being written.
+        """Write every output, files first, so that a failing standard output doesn't affect them.
 
-        `prints` False leaves standard output alone; so do the formats that are printed as the run goes.
-        Raises `OctosyncError` where something can't be written, after all that can be was.
+        Nothing is printed if `prints` is False or if the format was printed during the run.
+        Raises `OctosyncError` for an output that can't be written, after all others were written.
         """
         self._closed = True
         if self.stream.is_read:
             self.stream.end(report)
         prints = prints and not FORMATS[self.output].streams
-        frame = self._frame() if prints or self.destinations else None
-        written = (_written(destination, report, frame) for destination in self.destinations if frame is not None)
+        context = self._render_context() if prints or self.destinations else None
+        written = (_written(destination, report, context) for destination in self.destinations if context is not None)
         errors = [error for error in written if error is not None]
-        if self._tells_runner:
+        if self._writes_runner_files:
             try:
-                tell_runner(report, self._files(report), self.environment)
+                write_runner_files(report, self._files(report), self.environment)
             except OctosyncError as error:
                 errors.append(error)
-        if prints and frame is not None:
-            out(FORMATS[self.output].render(report, frame))
+        if prints and context is not None:
+            out(FORMATS[self.output].render(report, context))
         if errors:
             raise errors[0]
 
-    def _frame(self) -> Frame:
-        places = places_in(self.environment)
-        return Frame(places=places, max_bytes=self.max_bytes, full=self.full, lines=self.stream.lines)
+    def _render_context(self) -> RenderContext:
+        return RenderContext(
+            resolve_path=repository_paths(self.environment),
+            max_bytes=self.max_bytes,
+            full=self.full,
+            lines=self.stream.lines,
+        )
 
     def _files(self, report: RunReport) -> dict[str, str]:
         files = {f"{destination.format}-file": str(destination.path) for destination in self.destinations}
@@ -337,23 +342,23 @@ def _refuse_same(destinations: Sequence[Destination], plan_out: Path | None) -> 
     seen: dict[Path, str] = {}
     for flag, path in named:
         if is_stream(path):
-            continue  # a device, such as /dev/stderr, takes more than one
+            continue  # a device such as /dev/stderr can receive several outputs
         earlier = seen.setdefault(path.resolve(), flag)
         if earlier is not flag:
             raise UsageError(
                 "same-file-twice",
                 f"{earlier.rstrip('=')} and {flag.rstrip('=')} name the same file, {path}",
-                hints=("Name a file for each.",),
+                hints=("Name different files.",),
             )
 
 
-def _written(destination: Destination, report: RunReport, frame: Frame) -> OctosyncError | None:
+def _written(destination: Destination, report: RunReport, context: RenderContext) -> OctosyncError | None:
     try:
-        write_whole(destination.path, FORMATS[destination.format].render(report, frame), private=False)
+        write_whole(destination.path, FORMATS[destination.format].render(report, context), private=False)
     except OSError as error:
         return OctosyncError(
             "output-unwritable",
             f"{destination.path} can't be written: {error.strerror}",
-            hints=(f"It was to have the run as {destination.format}: name another file.",),
+            hints=(f"--write {destination.format}= needs another file.",),
         )
     return None

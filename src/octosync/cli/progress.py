@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, a plain line now and then elsewhere, nothing for what is quick."""
+"""Progress on standard error: a bar on a terminal, otherwise a line every 10 seconds, so quick stages print nothing."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from rich.text import Text
 from octosync.octomil import WaitNotice, WaitReason
 
 _LINE_EVERY_SECONDS: Final = 10.0
-# Seconds of a wait that are worth a line. Retries that soon end in an error, which says more, are not.
+# The shortest waits that get a line, in seconds. A short retry gets none: if it fails, its error has the details.
 _WORTH_A_LINE: Final = {WaitReason.RATE_LIMIT: 1.5, WaitReason.THROTTLED: 1.5, WaitReason.RETRY: 5.0}
 
 
 class _WaitColumn(ProgressColumn):
-    """What waits, counted down: the task's `wait` is None, or the words before the seconds and when they end."""
+    """A countdown of the current wait. The task's `wait` is None, or a description and the time at which the wait ends."""
 
     def render(self, task: Task) -> Text:
-        """Return the words for now."""
+        """Return the description with the seconds left."""
         wait: tuple[str, float] | None = task.fields["wait"]
-        return Text(_until(*wait) if wait and wait[1] > time.monotonic() else "")
+        return Text(_with_countdown(*wait) if wait and wait[1] > time.monotonic() else "")
 
 
-def _until(words: str, end: float) -> str:
+def _with_countdown(words: str, end: float) -> str:
     return f"{words} in {end - time.monotonic():.0f} s"
 
 
-def wait_words(waiting: WaitNotice, pace: int) -> str:
-    """Say what waits, up to the words `next` after which the seconds come; `pace` is in requests a minute, 0 for no limit."""
+def wait_description(waiting: WaitNotice, pace: int) -> str:
+    """Return why requests wait; the seconds follow it. `pace` is in requests per minute, 0 for no limit."""
     match waiting.reason:
         case WaitReason.RETRY:
-            return "no answer, trying again"
+            return "no response, retrying"
         case WaitReason.THROTTLED:
-            return f"the control plane throttles, {waiting.requests} waiting, next"
+            return f"throttled by the control plane, {waiting.requests} waiting, next"
         case WaitReason.RATE_LIMIT:
-            paced = f"paced: {pace} requests a minute" if pace else "paced"
-            return f"{paced}, {waiting.requests} waiting, next"
+            limit = f"rate limit of {pace} requests per minute" if pace else "rate limit"
+            return f"{limit}, {waiting.requests} waiting, next"
 
 
 class ProgressBar:
-    """Shows how far a stage is, and what waits for the rate limit and how long. Used as a context manager."""
+    """Shows the progress of a stage, and why and how long its requests wait. Used as a context manager."""
 
     def __init__(self, stage: str, pace: int) -> None:
         self._stage = stage
@@ -77,28 +77,28 @@ class ProgressBar:
             self._bar.stop()
 
     def advance(self, done: int, total: int) -> None:
-        """Show that `done` of `total` are done."""
+        """Show that `done` of `total` items are done."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total)
         elif time.monotonic() - self._last_line >= _LINE_EVERY_SECONDS:
             self._line(f"{self._stage}: {done} of {total}")
 
     def waiting(self, waiting: WaitNotice) -> None:
-        """Show what waits, and how long."""
+        """Show why requests wait, and for how long."""
         if not waiting.requests:
             if self._bar is not None:
                 self._bar.update(self._task, wait=None)
             return
-        wait = (wait_words(waiting, self._pace), time.monotonic() + waiting.seconds)
+        wait = (wait_description(waiting, self._pace), time.monotonic() + waiting.seconds)
         if self._bar is not None:
             self._bar.update(self._task, wait=wait)
         elif (
             waiting.seconds >= _WORTH_A_LINE[waiting.reason]
             and time.monotonic() - self._last_wait >= _LINE_EVERY_SECONDS
         ):
-            # The first of several waits at once: whoever reads a log wants to know at its beginning why nothing moves.
+            # The first of several waits is shown at once: a log should explain a pause when it begins.
             self._last_wait = time.monotonic()
-            self._line(f"{self._stage}: {_until(*wait)}")
+            self._line(f"{self._stage}: {_with_countdown(*wait)}")
 
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()
@@ -107,12 +107,12 @@ class ProgressBar:
 
 
 @dataclass(slots=True)
-class Waits:
-    """Passes on what waits for the rate limit, to whichever stage shows it at the moment."""
+class WaitDisplay:
+    """Passes wait notices of the client to the stage that is being displayed: `show`, None if there is none."""
 
     show: Callable[[WaitNotice], None] | None = None
 
     def __call__(self, waiting: WaitNotice) -> None:
-        """Pass it on."""
+        """Show a wait."""
         if self.show is not None:
             self.show(waiting)

@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 import click
 
 from octosync.cli.command import Group
-from octosync.cli.console import err, settle_streams
+from octosync.cli.console import configure_streams, err
 from octosync.cli.signals import interrupted, interruptible
 from octosync.errors import ExitCode, OctosyncError, UsageError
 
@@ -103,7 +103,7 @@ def octosync() -> None:
 
 def main() -> NoReturn:
     """Run the command and exit: with its code, or with that of the error that ended it, reported on stderr."""
-    settle_streams()
+    configure_streams()
     name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     if name in _COMMANDS:  # imported while a signal still ends the process at once
         import_module(f"octosync.cli.commands.{name}")

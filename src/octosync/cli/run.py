@@ -11,8 +11,8 @@ from typing import Final
 
 from octosync import __version__
 from octosync.cli.inputs import LoadedInputs, load_valid_inputs
-from octosync.cli.keys import checked
-from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.keys import check_key
+from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RunRequest
 from octosync.cli.session import Session, control_plane, place_of, session_of
 from octosync.errors import Missing, OctosyncError, RemoteError
@@ -127,7 +127,7 @@ class Run:
             manifests=ManifestSet(digest=digest, files=manifests.files, apps=len(manifests.state.apps), git=git),
             requests_per_minute=self.requests_per_minute,
             typed=typed,
-            typed_to_look=request.remote.typed(request.manifests.config),
+            connection_arguments=request.remote.typed(request.manifests.config),
             trailers=configuration.guards.trailers if revisions is not None else (),
             plan_key=self.plan_key,
         )
@@ -189,7 +189,7 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> R
         allowed=overrides_of(policy) if request.guards else (),
         lines=lines,
         rollback=rollback,
-        plan_key=checked(key, PLAN_KEY) if key else None,
+        plan_key=check_key(key, PLAN_KEY) if key else None,
     )
 
 
@@ -218,10 +218,10 @@ _OFFLINE: Final = Diagnostic(
 )
 
 
-async def plan_online(run: Run, remote: Octomil, waits: Waits) -> ReviewedPlan:
+async def plan_online(run: Run, remote: Octomil, wait_display: WaitDisplay) -> ReviewedPlan:
     """Read, plan and judge, with progress. Raises `RemoteError` for what kept every app from being read."""
     with ProgressBar("reading", run.requests_per_minute) as bar:
-        waits.show = bar.waiting
+        wait_display.show = bar.waiting
         now = datetime.now(UTC)
         reviewed = await observe_and_review(
             run.desired,
@@ -231,7 +231,7 @@ async def plan_online(run: Run, remote: Octomil, waits: Waits) -> ReviewedPlan:
             authors_since=now - (run.hold or run.inputs.configuration.drift_hold),
             progress=bar.advance,
         )
-        waits.show = None
+        wait_display.show = None
     if reviewed.plan.errors and (error := _common_error(reviewed.plan)) is not None:
         raise error
     return replace(reviewed, refusals=(*reviewed.refusals, *run.rollback))

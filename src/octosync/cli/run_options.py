@@ -52,10 +52,10 @@ class RemoteFlags:
 
     def typed(self, config: Path | None) -> tuple[str, ...]:
         """Return what has to be typed again of a command that only asks the same control plane."""
-        return (*typed(("--config", config), *self.typed_values), *(("--insecure",) if self.insecure else ()))
+        return (*typed(("--config", config), *self.connection_flags), *(("--insecure",) if self.insecure else ()))
 
     @property
-    def typed_values(self) -> tuple[tuple[str, object], ...]:
+    def connection_flags(self) -> tuple[tuple[str, object], ...]:
         """The flags that name the control plane and who asks it, None for what was not given."""
         return (
             ("--context", self.context),
@@ -181,7 +181,7 @@ class RunRequest:
             *typed(
                 ("--config", manifests.config),
                 *(("--env", name) for name in manifests.env_allowed),
-                *remote.typed_values,
+                *remote.connection_flags,
                 ("--base-file", base.base_file),
                 *(("--attempted", revision) for revision in base.attempted),
                 ("--drift-hold", base.drift_hold),

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 from octosync.cli import signals
 from octosync.cli.console import err, wants_colour
-from octosync.cli.keys import text_of
-from octosync.cli.options import config_option, remote_options, stacked
-from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.keys import read_key
+from octosync.cli.options import combine_options, config_option, remote_options
+from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RemoteFlags
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration, Configured, Context, find_configuration, read_configuration
@@ -245,7 +245,7 @@ def _check_source(context: Context, configuration: Configuration, where: str) ->
 
 def _read_token(path: Path) -> Secret:
     try:
-        return Secret(text_of(path))
+        return Secret(read_key(path))
     except OSError as error:
         raise ConfigError(
             "token-file-unreadable",
@@ -256,7 +256,7 @@ def _read_token(path: Path) -> Secret:
 
 T = TypeVar("T")
 
-control_plane_options = stacked(config_option, remote_options)
+control_plane_options = combine_options(config_option, remote_options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,10 +312,10 @@ def configuration_in(path: Path | None) -> Configuration:
     return configured.configuration
 
 
-def open_client(session: Session, waits: Waits) -> Octomil:
+def open_client(session: Session, wait_display: WaitDisplay) -> Octomil:
     """Make a client, not yet entered."""
     sensitivity = session.configuration.sensitivity
-    return Octomil(session.connection, session.configuration.contract, sensitivity=sensitivity, on_wait=waits)
+    return Octomil(session.connection, session.configuration.contract, sensitivity=sensitivity, on_wait=wait_display)
 
 
 def query(session: Session, stage: str, question: Callable[[Octomil, ProgressBar], Awaitable[T]]) -> T:
@@ -324,23 +324,25 @@ def query(session: Session, stage: str, question: Callable[[Octomil, ProgressBar
     Raises what the question raises, and `Interrupted` where a signal ended it.
     """
 
-    async def asked(remote: Octomil, waits: Waits, _: signals.Stopping) -> T:
+    async def asked(remote: Octomil, wait_display: WaitDisplay, _: signals.StopSignal) -> T:
         with ProgressBar(stage, session.connection.requests_per_minute) as bar:
-            waits.show = bar.waiting
+            wait_display.show = bar.waiting
             return await question(remote, bar)
 
-    return converse(session, asked)
+    return run_with_client(session, asked)
 
 
-def converse(session: Session, conversation: Callable[[Octomil, Waits, signals.Stopping], Awaitable[T]]) -> T:
+def run_with_client(
+    session: Session, conversation: Callable[[Octomil, WaitDisplay, signals.StopSignal], Awaitable[T]]
+) -> T:
     """Open a client, hold a conversation through it that shows its own progress, and close it.
 
     Raises what the conversation raises, and `Interrupted` where a signal ended it.
     """
 
-    async def held(stopping: signals.Stopping) -> T:
-        waits = Waits()
-        async with open_client(session, waits) as remote:
-            return await conversation(remote, waits, stopping)
+    async def held(stop_signal: signals.StopSignal) -> T:
+        wait_display = WaitDisplay()
+        async with open_client(session, wait_display) as remote:
+            return await conversation(remote, wait_display, stop_signal)
 
     return signals.run(held)

@@ -22,7 +22,7 @@ SIGNAL_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: Exit
 
 
 @dataclass(slots=True)
-class Stopping:
+class StopSignal:
     """What a run learns of signals: `requested` is set by the first one, `code` is its exit code.
 
     While `graceful` is False (nothing that must be finished is under way), the first signal ends the run, too. Once
@@ -76,24 +76,24 @@ def interrupted(code: ExitCode = ExitCode.INTERRUPTED) -> Interrupted:
     return Interrupted("interrupted", "the run was interrupted", exit_code=code)
 
 
-def run(main: Callable[[Stopping], Awaitable[T]]) -> T:
+def run(main: Callable[[StopSignal], Awaitable[T]]) -> T:
     """Run a coroutine until it ends. Raises `Interrupted` where a signal ended it."""
     return asyncio.run(_run(main))
 
 
-async def _run(main: Callable[[Stopping], Awaitable[T]]) -> T:
-    stopping = Stopping()
-    task = asyncio.ensure_future(main(stopping))
+async def _run(main: Callable[[StopSignal], Awaitable[T]]) -> T:
+    stop_signal = StopSignal()
+    task = asyncio.ensure_future(main(stop_signal))
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in SIGNAL_CODES}
     for number in SIGNAL_CODES:
-        loop.add_signal_handler(number, stopping.receive, number, task)
+        loop.add_signal_handler(number, stop_signal.receive, number, task)
     try:
         return await task
     except asyncio.CancelledError:
-        if stopping.code is None:
+        if stop_signal.code is None:
             raise
-        raise interrupted(stopping.code) from None
+        raise interrupted(stop_signal.code) from None
     finally:
         for number, handler in before.items():
             loop.remove_signal_handler(number)

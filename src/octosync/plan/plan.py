@@ -212,7 +212,7 @@ class RunInfo:
 
     `timestamp` has a zone (`ValueError` without). `requests_per_minute` is the client's rate limit, 0 for none.
     `typed` is the apply's command line up to the flags of guards, such as `("octosync", "apply", "plan.json")`; empty:
-    it follows from the invocation. `typed_to_look` are the flags of a command that only asks the same control plane.
+    it follows from the invocation. `connection_arguments` are the flags of a command that only asks the same control plane.
     `trailers` are the guards that a line of a commit lifts. `plan_key` makes the document's fingerprints, None for none.
     """
 
@@ -223,7 +223,7 @@ class RunInfo:
     manifests: ManifestSet
     requests_per_minute: int = 100
     typed: tuple[str, ...] = ()
-    typed_to_look: tuple[str, ...] = ()
+    connection_arguments: tuple[str, ...] = ()
     trailers: tuple[str, ...] = ()
     plan_key: Secret | None = None
 
@@ -238,7 +238,7 @@ class RunInfo:
 
     def status_command(self, slug: str) -> str:
         """Return the command line that shows the status of an app, quoted for a shell."""
-        return shlex.join(("octosync", "status", *self.typed_to_look, slug))
+        return shlex.join(("octosync", "status", *self.connection_arguments, slug))
 
     def seconds_for(self, requests: int) -> int:
         """Return how long requests take at the rate limit, in whole seconds, rounded up; 0 if there is no limit."""

@@ -286,5 +286,5 @@ def keep_command(actions: Sequence[Action], about: RunInfo) -> str | None:
     more = [ELLIPSIS] if len(found) > _ADDRESSES else []
     paths = [part for path in invocation.paths for part in ("-f", path)]
     paths += ["--base", invocation.base] if invocation.base is not None else []
-    rest = [shlex.join((*paths, *about.typed_to_look))] if paths or about.typed_to_look else []
+    rest = [shlex.join((*paths, *about.connection_arguments))] if paths or about.connection_arguments else []
     return visible(" ".join(("octosync accept", named, *more, *rest)))

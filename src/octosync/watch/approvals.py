@@ -203,5 +203,5 @@ def accept_line(addresses: Sequence[Address], about: RunInfo | None) -> str | No
     more = [ELLIPSIS] if len(addresses) > _ADDRESSES else []
     # An absolute path is this machine's; whoever takes it into Git does so in a clone.
     here = [part for path in paths if not path.startswith("/") for part in ("-f", path)]
-    rest = [*here, *(() if about is None else about.typed_to_look)]
+    rest = [*here, *(() if about is None else about.connection_arguments)]
     return " ".join(("octosync accept", named, *more, *([shlex.join(rest)] if rest else [])))

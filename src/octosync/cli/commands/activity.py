@@ -13,11 +13,11 @@ import click
 
 from octosync.cli.command import Command
 from octosync.cli.console import err, out, out_json, wants_colour
-from octosync.cli.options import bundled, colour_option, option, output_option, stacked
-from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.options import bundle_options, colour_option, combine_options, option, output_option
+from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RemoteFlags
-from octosync.cli.session import check_app_names, control_plane_options, converse, open_session
-from octosync.cli.signals import Stopping
+from octosync.cli.session import check_app_names, control_plane_options, open_session, run_with_client
+from octosync.cli.signals import StopSignal
 from octosync.errors import ExitCode, Interrupted, RemoteError, UsageError
 from octosync.octomil import Octomil
 from octosync.octomil.activity import Feed, FeedEntry, FeedTail, NewEntries, activity_feed, follow_feed
@@ -41,7 +41,7 @@ class FeedRequest:
     colour: str
 
 
-feed_options = stacked(
+feed_options = combine_options(
     click.argument("app"),
     option(
         "--limit",
@@ -60,7 +60,7 @@ feed_options = stacked(
         metavar="SECONDS",
         help="The interval of --follow.",
     ),
-    bundled("request", FeedRequest),
+    bundle_options("request", FeedRequest),
     control_plane_options,
     output_option("text", "json", "jsonl"),
     colour_option,
@@ -82,19 +82,19 @@ def show_feed(
     session = open_session(remote, config)
     writer = _FeedWriter(request, shown)
 
-    async def show_entries(remote: Octomil, waits: Waits, _: Stopping) -> None:
+    async def show_entries(remote: Octomil, wait_display: WaitDisplay, _: StopSignal) -> None:
         feed = open_feed(remote, request.app)
         with ProgressBar("reading", session.connection.requests_per_minute) as bar:
-            waits.show = bar.waiting
+            wait_display.show = bar.waiting
             newest = await feed.read_newest(request.limit, to_follow=request.follow)
-            waits.show = None
+            wait_display.show = None
         writer.write_newest(newest)
         if request.follow:
             async for news in follow_feed(feed, every=request.interval, failed=writer.show_failure):
                 writer.write_new(news)
 
     try:
-        converse(session, show_entries)
+        run_with_client(session, show_entries)
     except Interrupted as end:
         if not request.follow:
             raise

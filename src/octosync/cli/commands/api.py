@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from octosync.cli import signals
-from octosync.cli.command import InOrder
-from octosync.cli.console import from_stdin, out, out_json, wants_colour
+from octosync.cli.command import OrderedGroup
+from octosync.cli.console import out, out_json, read_stdin, wants_colour
 from octosync.cli.options import colour_option, config_option, option, output_option
 from octosync.cli.run_options import RemoteFlags
 from octosync.cli.session import check_app_names, configuration_in, control_plane_options, open_session, query
@@ -29,7 +29,7 @@ from octosync.report.show.api import (
 )
 
 
-@click.group(cls=InOrder, epilog="Example:  octosync api check openapi.json")
+@click.group(cls=OrderedGroup, epilog="Example:  octosync api check openapi.json")
 def command() -> None:
     """Compare octosync's requests with Octomil's API, whose paths and fields are assumed."""
 
@@ -121,12 +121,12 @@ def _document(spec: str) -> tuple[str, bytes]:
         source = document_source(spec)
         source = replace(source, proxy=proxy_from_environment(source.url, os.environ))
 
-        async def fetched(_: signals.Stopping) -> bytes:
+        async def fetched(_: signals.StopSignal) -> bytes:
             return await fetch_document(spec, source, largest=MAX_DOCUMENT_BYTES)
 
         return source.url, signals.run(fetched)
     most = MAX_DOCUMENT_BYTES + 1
-    name, data = ("standard input", from_stdin(most)) if spec == "-" else (spec, _file(Path(spec), most))
+    name, data = ("standard input", read_stdin(most)) if spec == "-" else (spec, _file(Path(spec), most))
     if len(data) > MAX_DOCUMENT_BYTES:
         raise OctosyncError(
             "spec-too-large",

@@ -13,14 +13,14 @@ from octosync.apply import ApplyResult, Listener, Progress, Record, rollouts_to_
 from octosync.cli import signals
 from octosync.cli.commands.apply_output import ApplyOutput, Timeout, follow, wait_option
 from octosync.cli.commands.plan import check_base, check_request, read_plan_file
-from octosync.cli.console import ask, err, may_prompt
-from octosync.cli.options import CommandWithBareOptions, option, run_options, state_option, typed_history
+from octosync.cli.console import ask, can_prompt, err
+from octosync.cli.options import CommandWithBareOptions, history_command, option, run_options, state_option
 from octosync.cli.output import FORMATS, Destination, Outputs, output_options
-from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.root import report_failure
 from octosync.cli.run import Run, plan_offline, plan_online, prepare
 from octosync.cli.run_options import RunRequest
-from octosync.cli.session import converse
+from octosync.cli.session import run_with_client
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
 from octosync.octomil import Octomil, WaitNotice
 from octosync.plan import Approval, RunInfo, check_plan_key, what_moved
@@ -67,7 +67,7 @@ def command(
         try:
             application = _application(request, outputs, planfile, yes=yes, wait=wait, journal=journal)
             session = application.run.session
-            return application.apply_nothing() if session is None else converse(session, application.apply)
+            return application.apply_nothing() if session is None else run_with_client(session, application.apply)
         except _CutShort as error:
             outputs.fail(error, written="")
             return report_failure(error, written="")
@@ -80,7 +80,7 @@ def _application(
     approval = read_plan_file(planfile) if planfile is not None else None
     if approval is not None:
         check_request(request, approval, str(planfile))
-    elif not yes and not may_prompt():
+    elif not yes and not can_prompt():
         raise UsageError(
             "nobody-to-ask",
             "apply asks before it writes, and there is nobody to ask: no terminal, or CI is set",
@@ -122,9 +122,9 @@ class _Application:
     planfile: Path | None
     approval: Approval | None
 
-    async def apply(self, remote: Octomil, waits: Waits, stopping: signals.Stopping) -> ExitCode:
+    async def apply(self, remote: Octomil, wait_display: WaitDisplay, stop_signal: signals.StopSignal) -> ExitCode:
         """Plan, guard, confirm, apply, wait, report."""
-        reviewed = await plan_online(self.run, remote, waits)
+        reviewed = await plan_online(self.run, remote, wait_display)
         planned = self._report(reviewed)
         self.output.show_plan(planned)
         if (refusal := self._refusal(reviewed, planned)) is not None:
@@ -134,7 +134,7 @@ class _Application:
             return ExitCode.ERROR
         report = self._applied(planned)
         if reviewed.plan.actions:
-            report = await self._write(reviewed, report, remote, waits, stopping)
+            report = await self._write(reviewed, report, remote, wait_display, stop_signal)
         waiting = self.wait if report.exit_code in {ExitCode.DONE, ExitCode.PARTIAL} else None
         self.output.show_outcomes(report, closes=waiting is None)
         if waiting is None:
@@ -144,11 +144,11 @@ class _Application:
             rollouts_to_watch(reviewed.plan, reviewed.observation.state, tuple(report.outcomes)),
             reviewed.observation.state,
             within=waiting,
-            waits=waits,
-            stopping=stopping,
-            on_read=self.outputs.stream.look,
+            wait_display=wait_display,
+            stop_signal=stop_signal,
+            on_read=self.outputs.stream.rollouts,
         )
-        code = stopping.code or worst(report.exit_code, exit_code_of_rollouts(rollouts))
+        code = stop_signal.code or worst(report.exit_code, exit_code_of_rollouts(rollouts))
         timeout = waiting.text if waiting.seconds else ""
         self.output.show_wait(replace(report, exit_code=code, waited=rollouts, timeout=timeout))
         return code
@@ -207,7 +207,12 @@ class _Application:
         )
 
     async def _write(
-        self, reviewed: ReviewedPlan, report: ApplyReport, remote: Octomil, waits: Waits, stopping: signals.Stopping
+        self,
+        reviewed: ReviewedPlan,
+        report: ApplyReport,
+        remote: Octomil,
+        wait_display: WaitDisplay,
+        stop_signal: signals.StopSignal,
     ) -> ApplyReport:
         """Carry the plan out. The run is over, and closed in the journal, when this returns."""
         plane = report.about.control_plane
@@ -215,7 +220,7 @@ class _Application:
             record = Record.begin(
                 journal, control_plane=plane.url, org_id=plane.org_id, digest=self.run.inputs.manifests.digest
             )
-            stopping.graceful = True
+            stop_signal.graceful = True
             with ProgressBar("applying", report.about.requests_per_minute) as bar:
                 stream = self.outputs.stream
 
@@ -227,7 +232,7 @@ class _Application:
                     bar.advance(progress.done, progress.total)
                     stream.progress(progress)
 
-                waits.show = waiting
+                wait_display.show = waiting
                 try:
                     applied = await apply_reviewed(
                         reviewed,
@@ -235,12 +240,12 @@ class _Application:
                         record=record,
                         resume=report.resume_command,
                         sensitivity=report.sensitivity,
-                        stop=stopping.requested,
+                        stop=stop_signal.requested,
                         listener=Listener(started=stream.start, progressed=progressed),
                     )
                 except asyncio.CancelledError:
-                    raise self._cut_short(record.run, report.resume_command, stopping) from None
-            code = _code(applied, stopping)
+                    raise self._cut_short(record.run, report.resume_command, stop_signal) from None
+            code = _code(applied, stop_signal)
             self._close(record, code)
         return replace(
             report,
@@ -248,10 +253,10 @@ class _Application:
             write_code=code,
             outcomes=applied.outcomes,
             run_id=record.run,
-            history=typed_history(record.run, self.journal),
+            history=history_command(record.run, self.journal),
         )
 
-    def _cut_short(self, run: str, resume: str, stopping: signals.Stopping) -> _CutShort:
+    def _cut_short(self, run: str, resume: str, stop_signal: signals.StopSignal) -> _CutShort:
         return _CutShort(
             "interrupted",
             "the run was ended at once: what was in flight may have taken effect, or not",
@@ -259,7 +264,7 @@ class _Application:
                 f"To go on: {resume} (reads first: what is applied is not sent twice)",
                 f"Run {run}, journal {self.journal}",
             ),
-            exit_code=stopping.code,
+            exit_code=stop_signal.code,
         )
 
     def _close(self, record: Record, code: ExitCode) -> None:
@@ -277,9 +282,9 @@ async def _confirmed(reviewed: ReviewedPlan, info: RunInfo) -> bool:
     return await ask(question) == "yes"
 
 
-def _code(applied: ApplyResult, stopping: signals.Stopping) -> ExitCode:
-    if stopping.code is not None:
-        return stopping.code
+def _code(applied: ApplyResult, stop_signal: signals.StopSignal) -> ExitCode:
+    if stop_signal.code is not None:
+        return stop_signal.code
     if applied.stopped_by is not None and not applied.wrote:
         return applied.stopped_by.exit_code
     return exit_code_of_outcomes(applied.outcomes)

@@ -19,9 +19,9 @@ from octosync.apply import RolloutWaiter, RolloutWatch
 from octosync.cli.console import err, out_text, wants_colour
 from octosync.cli.options import BareOption, F, option
 from octosync.cli.output import Outputs
-from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.root import report_failure
-from octosync.cli.signals import Stopping
+from octosync.cli.signals import StopSignal
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.manifest import parse_duration
 from octosync.model import RolloutStatus, State
@@ -190,16 +190,16 @@ async def follow(
     live: State,
     *,
     within: Timeout,
-    waits: Waits,
-    stopping: Stopping,
+    wait_display: WaitDisplay,
+    stop_signal: StopSignal,
     on_read: Callable[[Sequence[RolloutStatus]], None],
 ) -> tuple[RolloutStatus, ...]:
     """Wait, and show how each deployment stands; a signal ends the wait at once, since nothing is being written."""
     if not any(one.is_pending for one in followed):
         return tuple(one.rollout for one in followed)
-    stopping.graceful = False
+    stop_signal.graceful = False
     with Rows(remote.connection.requests_per_minute) as rows:
-        waits.show = rows.waiting
+        wait_display.show = rows.waiting
 
         def looked(rollouts: Sequence[RolloutStatus]) -> None:
             rows.show(rollouts)
@@ -209,9 +209,9 @@ async def follow(
         try:
             return await following.wait_until_settled(within.seconds)
         except asyncio.CancelledError:
-            if stopping.code is None:
+            if stop_signal.code is None:
                 raise
             return following.rollouts
         finally:
-            waits.show = None
-            stopping.is_over = True
+            wait_display.show = None
+            stop_signal.is_over = True

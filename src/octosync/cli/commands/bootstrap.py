@@ -20,8 +20,8 @@ from octosync.cli import signals
 from octosync.cli.command import Command
 from octosync.cli.console import err, out
 from octosync.cli.files import KeyFile
-from octosync.cli.options import option, output_option, state_option, typed_history
-from octosync.cli.progress import ProgressBar, Waits
+from octosync.cli.options import history_command, option, output_option, state_option
+from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.root import report_failure
 from octosync.cli.run_options import RemoteFlags
 from octosync.cli.session import Session, control_plane, control_plane_options, open_client, open_session
@@ -115,21 +115,21 @@ class _BootstrapRun:
     file: KeyFile | None
     output: str
 
-    async def run(self, stopping: signals.Stopping) -> ExitCode:
+    async def run(self, stop_signal: signals.StopSignal) -> ExitCode:
         """Check that the slug is free, create the app, and write out the keys before anything else can fail."""
-        waits = Waits()
-        async with open_client(self.session, waits) as remote:
-            with self._progress(waits):
+        wait_display = WaitDisplay()
+        async with open_client(self.session, wait_display) as remote:
+            with self._progress(wait_display):
                 await check_slug_is_free(self.app, remote, export=self._typed("export"))
             with Journal(self.journal) as journal:
                 plane = self._plane
                 record = Record.begin(journal, control_plane=plane.url, org_id=plane.org_id, digest=self.digest)
-                with self._progress(waits):
-                    result = await self._send(remote, record, stopping)
+                with self._progress(wait_display):
+                    result = await self._send(remote, record, stop_signal)
                 lost = self._write_keys(result, record.run)
-                code = _code(result, lost, stopping)
+                code = _code(result, lost, stop_signal)
                 self._report(result, lost, result.unrecorded or _end(record, code))
-        err(render_bootstrap_end(run_id=record.run, history=typed_history(record.run, self.journal), exit_code=code))
+        err(render_bootstrap_end(run_id=record.run, history=history_command(record.run, self.journal), exit_code=code))
         return code
 
     def _typed(self, command: str) -> str:
@@ -141,31 +141,31 @@ class _BootstrapRun:
         return control_plane(self.session.connection, self.session.context, None)
 
     @contextmanager
-    def _progress(self, waits: Waits) -> Iterator[None]:
+    def _progress(self, wait_display: WaitDisplay) -> Iterator[None]:
         with ProgressBar("bootstrapping", self.session.connection.requests_per_minute) as bar:
-            waits.show = bar.waiting
+            wait_display.show = bar.waiting
             yield
 
-    async def _send(self, remote: Octomil, record: Record, stopping: signals.Stopping) -> BootstrapResult:
+    async def _send(self, remote: Octomil, record: Record, stop_signal: signals.StopSignal) -> BootstrapResult:
         def may_send() -> bool:
             """Return whether to send. From here on, a signal waits for the response, which contains the keys."""
-            stopping.graceful = True
-            return not stopping.requested.is_set()
+            stop_signal.graceful = True
+            return not stop_signal.requested.is_set()
 
         try:
             return await bootstrap_app(self.app, remote, record=record, may_send=may_send, export=self._typed("export"))
         except asyncio.CancelledError:
-            if not stopping.graceful:  # nothing was sent
-                _end(record, stopping.code or ExitCode.INTERRUPTED)
+            if not stop_signal.graceful:  # nothing was sent
+                _end(record, stop_signal.code or ExitCode.INTERRUPTED)
                 raise
         raise _CutShort(
             "interrupted",
             f"the run was ended at once: app `{self.app.slug}` may have been made, and then its keys are lost",
             hints=(
                 "Run this again: it looks first, makes the app if it isn't there, and says so if it is.",
-                f"What was sent:  {typed_history(record.run, self.journal)}",
+                f"What was sent:  {history_command(record.run, self.journal)}",
             ),
-            exit_code=stopping.code,
+            exit_code=stop_signal.code,
         )
 
     def _write_keys(self, result: BootstrapResult, run: str) -> OctosyncError | None:
@@ -213,9 +213,9 @@ class _BootstrapRun:
             report_failure(unrecorded, written="The run is over; only its end is missing in the journal.")
 
 
-def _code(result: BootstrapResult, lost: OctosyncError | None, stopping: signals.Stopping) -> ExitCode:
+def _code(result: BootstrapResult, lost: OctosyncError | None, stop_signal: signals.StopSignal) -> ExitCode:
     error = lost or result.error
-    return stopping.code or (error.exit_code if error is not None else ExitCode.DONE)
+    return stop_signal.code or (error.exit_code if error is not None else ExitCode.DONE)
 
 
 def _end(record: Record, code: ExitCode) -> OctosyncError | None:

@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from octosync.cli.console import out, out_json, shows_blocks, wants_colour
+from octosync.cli.console import out, out_json, supports_blocks, wants_colour
 from octosync.cli.inputs import LoadedInputs, load_valid_inputs
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.cli.session import Session, control_plane, query, session_of
@@ -81,7 +81,7 @@ def show_declared(
     elif shown.output == "jsonl":
         out(json_line(declared_document(extent, timestamp=datetime.now(UTC))))
     else:
-        colour, blocks = wants_colour(sys.stdout, shown.colour), shows_blocks(sys.stdout)
+        colour, blocks = wants_colour(sys.stdout, shown.colour), supports_blocks(sys.stdout)
         out(render_declared(extent, colour=colour, blocks=blocks, full=shown.full))
     return ExitCode.ERROR if extent.errors else ExitCode.DONE
 

@@ -10,8 +10,8 @@ from typing import Final
 
 import click
 
-from octosync.cli.command import InOrder
-from octosync.cli.console import err, err_command, from_stdin, out, out_json
+from octosync.cli.command import OrderedGroup
+from octosync.cli.console import err, err_command, out, out_json, read_stdin
 from octosync.cli.options import config_option, context_option, option, output_option
 from octosync.cli.session import configuration_in
 from octosync.errors import ConfigError, ExitCode, Forbidden, OctosyncError, Rejected, UsageError
@@ -47,7 +47,7 @@ author_option = option(
 head_option = option("--head", metavar="SHA", help="The revision that the text describes.")
 
 
-@click.group(cls=InOrder, epilog="Example:  octosync forge comment --marker plan comment.md")
+@click.group(cls=OrderedGroup, epilog="Example:  octosync forge comment --marker plan comment.md")
 def command() -> None:
     """Integrate with GitHub or GitHub Enterprise. Uses GITHUB_API_URL, GITHUB_REPOSITORY, and the token in GITHUB_TOKEN."""
 
@@ -272,7 +272,7 @@ def _default_context(config: Path | None) -> str:
 def _text(file: str) -> str:
     """Return the text of a file or of standard input. Raise `OctosyncError` if it is unreadable or empty."""
     try:
-        data = from_stdin() if file == "-" else Path(file).read_bytes()
+        data = read_stdin() if file == "-" else Path(file).read_bytes()
         text = data.decode()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"

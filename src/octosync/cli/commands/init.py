@@ -14,7 +14,7 @@ from typing import Final
 import click
 
 from octosync.cli.command import Command
-from octosync.cli.console import ask, may_prompt, out_text
+from octosync.cli.console import ask, can_prompt, out_text
 from octosync.cli.files import create_all, file_name
 from octosync.cli.options import option
 from octosync.errors import UsageError
@@ -61,7 +61,7 @@ def command(
     Its default context is `local`, the embedded control plane. If one of the files exists, the command writes nothing. It creates
     no commit.
     """
-    if not yes and not may_prompt():
+    if not yes and not can_prompt():
         raise UsageError(
             "nobody-to-ask",
             "init asks for an app and contexts, and there is nobody to ask: no terminal, or CI is set",

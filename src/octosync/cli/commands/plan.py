@@ -22,7 +22,7 @@ from octosync.cli.output import FORMATS, Destination, Outputs, output_options
 from octosync.cli.root import report_failure
 from octosync.cli.run import Run, plan_offline, plan_online, prepare
 from octosync.cli.run_options import RunRequest
-from octosync.cli.session import chosen_context, converse
+from octosync.cli.session import chosen_context, run_with_client
 from octosync.errors import ExitCode, PlanFileError, StalePlan, UsageError
 from octosync.manifest import STDIN, find_configuration, parse_duration, read_configuration
 from octosync.model import JsonObject
@@ -184,7 +184,9 @@ def command(
         if run.session is None:
             reviewed = plan_offline(run)
         else:
-            reviewed = converse(run.session, lambda remote, waits, _: plan_online(run, remote, waits))
+            reviewed = run_with_client(
+                run.session, lambda remote, wait_display, _: plan_online(run, remote, wait_display)
+            )
         report = run.report(reviewed, command="plan", typed=("octosync", "apply", *run.typed_again))
         strict = run.inputs.strict_error(report.all_diagnostics())
         code = exit_code_of_plan(reviewed.plan, reviewed.refusals, detailed=detailed_exitcode)

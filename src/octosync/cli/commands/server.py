@@ -10,7 +10,7 @@ import click
 from octosync.cli.command import Command
 from octosync.cli.commands.demo import shell_path, shipped_manifests
 from octosync.cli.console import err
-from octosync.cli.keys import text_of
+from octosync.cli.keys import read_key
 from octosync.cli.options import option
 from octosync.errors import ConfigError, UsageError
 from octosync.server import DEMO_TOKENS, ServerSettings, Token, serve
@@ -86,7 +86,7 @@ def _tokens_in(path: Path | None) -> tuple[str, ...]:
     if path is None:
         return ()
     try:
-        lines = [line.strip() for line in text_of(path).splitlines()]
+        lines = [line.strip() for line in read_key(path).splitlines()]
         why = "it has no key"
     except OSError as error:
         lines, why = [], str(error.strerror)

@@ -21,11 +21,11 @@ from rich.text import Text
 
 from octosync.cli.commands.approvals import ApprovalReader
 from octosync.cli.commands.coverage import CoverageOptions, check_flags, read_by, show_declared
-from octosync.cli.console import err, out, out_json, shows_blocks, wants_colour
+from octosync.cli.console import err, out, out_json, supports_blocks, wants_colour
 from octosync.cli.options import (
     BareOption,
     CommandWithBareOptions,
-    bundled,
+    bundle_options,
     colour_option,
     manifest_options,
     option,
@@ -34,10 +34,10 @@ from octosync.cli.options import (
     state_option,
     typed_options,
 )
-from octosync.cli.progress import ProgressBar, Waits, wait_words
+from octosync.cli.progress import ProgressBar, WaitDisplay, wait_description
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
-from octosync.cli.session import Session, check_app_names, control_plane, converse, open_session, query
-from octosync.cli.signals import Stopping
+from octosync.cli.session import Session, check_app_names, control_plane, open_session, query, run_with_client
+from octosync.cli.signals import StopSignal
 from octosync.errors import CredentialRefused, ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.manifest import closest
 from octosync.model import App, AppStatus, JsonObject
@@ -78,13 +78,13 @@ def show_repeatedly(
             hints=("Use -o jsonl: each look is a line of its own.",),
         )
 
-    async def refresh(remote: Octomil, waits: Waits, _: Stopping) -> None:
+    async def refresh(remote: Octomil, wait_display: WaitDisplay, _: StopSignal) -> None:
         with ExitStack() as stack:
             canvas = _Canvas(stack, session.connection.requests_per_minute, every, output, colour)
             view: View | None = None
             while True:
                 try:
-                    view = await _read_view(session, read, remote, waits, None if view is None else canvas)
+                    view = await _read_view(session, read, remote, wait_display, None if view is None else canvas)
                 except OctosyncError as error:
                     if isinstance(error, CredentialRefused) or (view is None and not error.retryable):
                         raise
@@ -94,7 +94,7 @@ def show_repeatedly(
                 await asyncio.sleep(every)
 
     try:
-        converse(session, refresh)
+        run_with_client(session, refresh)
     except Interrupted as end:
         return end.exit_code  # the normal end of --watch
     raise AssertionError("--watch ended without a signal")
@@ -104,15 +104,15 @@ async def _read_view(
     session: Session,
     read: Callable[[Octomil, Progress | None], Awaitable[View]],
     remote: Octomil,
-    waits: Waits,
+    wait_display: WaitDisplay,
     canvas: _Canvas | None,
 ) -> View:
     """Read once: with a progress bar the first time, when no canvas is given."""
     if canvas is not None:
-        waits.show = canvas.waiting
+        wait_display.show = canvas.waiting
         return await read(remote, None)
     with ProgressBar("reading", session.connection.requests_per_minute) as bar:
-        waits.show = bar.waiting
+        wait_display.show = bar.waiting
         return await read(remote, bar.advance)
 
 
@@ -127,7 +127,7 @@ class _Canvas:
         self._pace = pace
         self._as_lines = output == "jsonl"
         self._colour = wants_colour(sys.stdout, colour)
-        self._blocks = shows_blocks(sys.stdout)
+        self._blocks = supports_blocks(sys.stdout)
         self._console = Console(file=sys.stdout)
         self._in_place = sys.stdout.isatty() and not self._console.is_dumb_terminal and not self._as_lines
         self._live: Live | None = None
@@ -159,7 +159,7 @@ class _Canvas:
     def waiting(self, waiting: WaitNotice) -> None:
         """Show that a refresh is in progress, and the reason for its wait."""
         if self._in_place:
-            wait = f"; {wait_words(waiting, self._pace)} in {waiting.seconds:.0f} s" if waiting.requests else ""
+            wait = f"; {wait_description(waiting, self._pace)} in {waiting.seconds:.0f} s" if waiting.requests else ""
             self._redraw(f"{self._note}{wait}")
 
     def _redraw(self, note: str) -> None:
@@ -192,7 +192,7 @@ class _Canvas:
 @remote_options
 @output_option("text", "json", "jsonl")
 @colour_option
-@bundled("shown", CoverageOptions)
+@bundle_options("shown", CoverageOptions)
 def command(
     *,
     apps: tuple[str, ...],
@@ -231,7 +231,7 @@ def command(
     elif shown.output == "jsonl":
         out(json_line(view.document()))
     else:
-        out(view.text(colour=wants_colour(sys.stdout, shown.colour), blocks=shows_blocks(sys.stdout)))
+        out(view.text(colour=wants_colour(sys.stdout, shown.colour), blocks=supports_blocks(sys.stdout)))
     return view.exit_code
 
 

@@ -297,7 +297,7 @@ class _WatchProcess:
     listener: socket.socket
     admin_token: Secret | None
 
-    async def run(self, stopping: signals.Stopping) -> ExitCode:
+    async def run(self, stop_signal: signals.StopSignal) -> ExitCode:
         """Run until a signal says to stop."""
         options, first = self.options, self.first
         clock = SystemClock()
@@ -334,10 +334,10 @@ class _WatchProcess:
             hosts=options.allowed_hosts,
             log=log,
         )
-        stopping.graceful = True
+        stop_signal.graceful = True
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, controller.reload)
-        stop_task = asyncio.ensure_future(_stop_on_signal(stopping, controller, log))
+        stop_task = asyncio.ensure_future(_stop_on_signal(stop_signal, controller, log))
         try:
             with libraries_in(log):
                 async with remote, notifier, serve(create_app(source), self.listener) as served:
@@ -413,7 +413,7 @@ class _WatchProcess:
             ),
             requests_per_minute=connection.requests_per_minute,
             typed=options.apply_again(declared.clone),
-            typed_to_look=options.typed_in(declared.clone),
+            connection_arguments=options.typed_in(declared.clone),
         )
 
     def _read_token(self) -> tuple[Secret, str]:
@@ -431,8 +431,8 @@ def _damage(damaged: DamagedFile) -> str:
     )
 
 
-async def _stop_on_signal(stopping: signals.Stopping, controller: Controller, log: Log) -> None:
-    await stopping.requested.wait()
+async def _stop_on_signal(stop_signal: signals.StopSignal, controller: Controller, log: Log) -> None:
+    await stop_signal.requested.wait()
     log.info("stopping", message="what is being written is finished first; a second signal ends it at once")
     controller.stop.set()
 

@@ -1,4 +1,4 @@
-"""Requests are the currency: as few reads as can be, and no write that is not needed."""
+"""Request counts: plan and apply send as few reads as possible, and no unnecessary write."""
 
 from __future__ import annotations
 

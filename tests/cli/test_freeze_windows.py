@@ -1,4 +1,4 @@
-"""Freeze windows at plan and apply: shown, refused, lifted, and waited for."""
+"""Freeze windows in plan and apply: shown, refused, overridden, waited for."""
 
 from __future__ import annotations
 

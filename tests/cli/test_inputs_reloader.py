@@ -1,4 +1,4 @@
-"""Gathering again and again: what flags, octosync.yaml and context name by now, and from where that was read."""
+"""InputsReloader: what is watched, and what each load returns, for flags, octosync.yaml and contexts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here
 
 
-def _regathering(
+def _reloader(
     *paths: str, config: Path | None = None, kustomize: str | None = None, token: Path | None = None
 ) -> InputsReloader:
     flags = ManifestFlags(paths=paths, config=config, kustomize=kustomize)
@@ -44,7 +44,7 @@ def _regathering(
 
 def test_before_anything_is_read_flags_say_what_is_watched() -> None:
     """Given paths, the key file, and every place where octosync.yaml might come to stand."""
-    watched = _regathering("live", token=Path("key")).watched
+    watched = _reloader("live", token=Path("key")).watched
     assert (watched.paths, watched.tokens, watched.kustomizations) == (("live",), ("key",), ())
     assert watched.configuration[:2] == ("octosync.yaml", "../octosync.yaml")
 
@@ -52,18 +52,18 @@ def test_before_anything_is_read_flags_say_what_is_watched() -> None:
 def test_octosync_yaml_says_what_is_watched(folder: Path) -> None:
     """Without paths those of the context are watched, with its key file; octosync.yaml itself no higher than where it is."""
     (folder / "octosync.yaml").write_text(f"{_CONTEXT}defaultContext: local\n")
-    declared = _regathering()(Cache())
+    declared = _reloader()(Cache())
     assert declared.watched == WatchedPaths(paths=("live",), configuration=("octosync.yaml",), tokens=("/run/key",))
     assert list(declared.manifests.state.apps) == ["live"]
     assert declared.context is not None
     (folder / "octosync.yaml").write_text("paths: [more]\n")
-    assert _regathering()(Cache()).watched == WatchedPaths(paths=("more",), configuration=("octosync.yaml",))
+    assert _reloader()(Cache()).watched == WatchedPaths(paths=("more",), configuration=("octosync.yaml",))
 
 
 def test_beside_given_paths_the_configured_ones_are_watched(folder: Path) -> None:
     """What octosync.yaml names beyond -f is read, and so watched: what moves there must not be removed."""
     (folder / "octosync.yaml").write_text("paths: [live, more]\n")
-    declared = _regathering("live")(Cache())
+    declared = _reloader("live")(Cache())
     assert declared.watched.paths == ("live", "more")
     assert list(declared.manifests.others.apps) == ["more"]
 
@@ -71,7 +71,7 @@ def test_beside_given_paths_the_configured_ones_are_watched(folder: Path) -> Non
 def test_a_configuration_that_is_broken_is_watched(folder: Path) -> None:
     """While octosync.yaml can't be used the load fails, and the file is what is watched."""
     (folder / "own.yaml").write_text("pahts: [live]\n")
-    declared = _regathering("live", config=Path("own.yaml"))(Cache())
+    declared = _reloader("live", config=Path("own.yaml"))(Cache())
     assert declared.fails
     assert declared.diagnostics
     assert declared.watched == WatchedPaths(paths=("live",), configuration=("own.yaml",))
@@ -80,35 +80,35 @@ def test_a_configuration_that_is_broken_is_watched(folder: Path) -> None:
 @needs_kustomize
 def test_a_kustomization_is_rendered_and_watched() -> None:
     """With -k the folder is watched, and what it renders is what is declared."""
-    regathering = replace(_regathering(kustomize="k"), environment=os.environ)
-    declared = regathering(Cache())
+    reloader = replace(_reloader(kustomize="k"), environment=os.environ)
+    declared = reloader(Cache())
     assert list(declared.manifests.state.apps) == ["k"]
-    assert declared.watched == regathering.watched
+    assert declared.watched == reloader.watched
     assert declared.watched.kustomizations == ("k",)
 
 
 def test_what_can_not_be_rendered_is_raised(tmp_path: Path) -> None:
     """A kustomization without a tool to render it is the error that it is anywhere."""
     with pytest.raises(ConfigError) as error:
-        replace(_regathering(kustomize="k"), environment={"PATH": str(tmp_path)})(Cache())
+        replace(_reloader(kustomize="k"), environment={"PATH": str(tmp_path)})(Cache())
     assert error.value.reference == "kustomize-missing"
 
 
 def test_the_revision_is_that_of_the_manifests_own_work_tree(tmp_path: Path) -> None:
     """The commit of the tree in which the manifests are, also through a link from elsewhere; "" outside of any."""
-    assert _regathering("live")(Cache()).revision == ""
+    assert _reloader("live")(Cache()).revision == ""
     repo = Repo.init(tmp_path / "other")
     repo.write("apps/a.yaml", app(name="a"))
     commit = repo.commit()
     (tmp_path / "repo/current").symlink_to(repo.root)
-    assert _regathering("current/apps")(Cache()).revision == commit
-    assert _regathering("current/apps/a.yaml")(Cache()).revision == commit
+    assert _reloader("current/apps")(Cache()).revision == commit
+    assert _reloader("current/apps/a.yaml")(Cache()).revision == commit
 
 
 def test_standard_input_is_refused() -> None:
     """-f - can be read only once."""
     with pytest.raises(UsageError) as error:
-        _regathering("-")
+        _reloader("-")
     assert error.value.reference == "stdin-watched"
 
 
@@ -120,9 +120,9 @@ def test_flags_mean_the_same_in_any_thread(folder: Path) -> None:
     @click.command()
     @remote_options
     def watch(remote: RemoteFlags) -> None:
-        regathering = InputsReloader(flags=ManifestFlags(), remote=remote, environment={})
+        reloader = InputsReloader(flags=ManifestFlags(), remote=remote, environment={})
         with ThreadPoolExecutor() as elsewhere:
-            found = elsewhere.submit(regathering, Cache()).result().context
+            found = elsewhere.submit(reloader, Cache()).result().context
         contexts.append(found.name if found is not None else "")
 
     both = {"OCTOSYNC_CONTEXT": "local", "OCTOSYNC_URL": "http://127.0.0.1:9"}
@@ -141,5 +141,5 @@ def test_without_git_a_folder_named_by_its_commit_says_the_revision(
     (worktree / "apps").mkdir(parents=True)
     (worktree / "apps/a.yaml").write_text(app(name="a"))
     (tmp_path / "current").symlink_to(worktree)
-    assert _regathering(f"{tmp_path}/current/apps")(Cache()).revision == commit[:digits]
-    assert _regathering("live")(Cache()).revision == ""
+    assert _reloader(f"{tmp_path}/current/apps")(Cache()).revision == commit[:digits]
+    assert _reloader("live")(Cache()).revision == ""

@@ -1,4 +1,4 @@
-"""The question before the first write, at a real terminal."""
+"""Confirmation before the first write, at a real terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals: the first one lets what is in flight finish and says what was done, the second one ends the run at once."""
+"""Signals: the first one lets requests in flight finish and reports what was done, the second one ends the run at once."""
 
 from __future__ import annotations
 

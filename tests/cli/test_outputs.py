@@ -1,4 +1,4 @@
-"""`-o` and `--write`: screen, comment and artifact of one run, whatever it comes to."""
+"""`-o` and `--write`: standard output, files and the GitHub runner get the same run, however it ends."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_summary_stays_below_its_limit(office: Office, runner: dict[str, Any])
     [
         (["nope=x"], 64, "not one of text"),
         (["json"], 64, "FORMAT=FILE"),
-        (["json="], 64, "names no file"),
+        (["json="], 64, "does not name a file"),
         (["json=-"], 64, "-o"),
         (["json=x", "markdown=./x"], 64, "the same file"),
         (["json=no/such/folder/x"], 1, "no folder no/such/folder"),

@@ -1,4 +1,4 @@
-"""Three ways, from end to end: commits and a control plane that others change too, and what is live afterwards."""
+"""The three-way merge end to end: commits, a control plane that others change too, and the live state afterwards."""
 
 from __future__ import annotations
 
