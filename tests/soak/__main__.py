@@ -46,17 +46,20 @@ class Length:
     """How long a soak takes, in the clock's seconds: until it is warm, until its end; and how long drift is held.
 
     It is warm once most apps have had an event: until then each first event adds to what the controller remembers of its app.
+    `growth` is the factor by which memory and objects may grow afterwards. A short soak ends before the last runs, the rendered
+    pages and the feed's events have reached their limits, so it finds only leaks of whole plans or loads.
     """
 
     apps: int
     warm: float
     whole: float
     hold: float
+    growth: float
 
 
 _LENGTHS: Final = {
-    "full": Length(apps=200, warm=75 * 60, whole=6 * 3600, hold=30 * 60),
-    "short": Length(apps=100, warm=35 * 60, whole=60 * 60, hold=8 * 60),
+    "full": Length(apps=200, warm=75 * 60, whole=6 * 3600, hold=30 * 60, growth=1.10),
+    "short": Length(apps=100, warm=35 * 60, whole=60 * 60, hold=8 * 60, growth=1.5),
 }
 
 
@@ -155,7 +158,7 @@ async def _run(run: Soak, fleet: Fleet, plane: httpx.AsyncClient, log: Path) -> 
     warm = [one for one in run.samples if one.at >= run.length.warm]
     writes = await verdicts.all_writes(plane, run.clock)
     for found in (
-        verdicts.sizes(warm),
+        verdicts.sizes(warm, run.length.growth),
         verdicts.writes_done(fleet, writes, began),
         verdicts.drifts_ended(run.story.drifts, writes),
         await verdicts.live(fleet, plane),
