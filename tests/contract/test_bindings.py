@@ -31,7 +31,7 @@ keyed: st.SearchStrategy[list[Binding]] = st.lists(
 def _fits(desired: list[Binding], live: list[Binding]) -> bool:
     """Whether some way of pairing gives every declared binding one that has all it declares; tries them all."""
     return len(desired) == len(live) and any(
-        all(contains(one, declared) for one, declared in zip(order, desired, strict=True))
+        all(contains(binding, declared) for binding, declared in zip(order, desired, strict=True))
         for order in itertools.permutations(live)
     )
 
@@ -89,10 +89,10 @@ def test_a_key_identifies_its_binding_whatever_else_changed() -> None:
 @pytest.mark.parametrize("key", [1, True, "1", 1.5])
 def test_keys_are_compared_as_json(key: JsonValue) -> None:
     """A key of another type is another key."""
-    others = [other for other in (1, True, "1", 1.5) if not json_equal(other, key)]
-    assert pair_bindings([{"binding_key": key}], [{"binding_key": other} for other in others]) == [None]
+    others = [value for value in (1, True, "1", 1.5) if not json_equal(value, key)]
+    assert pair_bindings([{"binding_key": key}], [{"binding_key": value} for value in others]) == [None]
     assert pair_bindings(
-        [{"binding_key": key}], [*({"binding_key": other} for other in others), {"binding_key": key}]
+        [{"binding_key": key}], [*({"binding_key": value} for value in others), {"binding_key": key}]
     ) == [3]
 
 
@@ -120,7 +120,7 @@ def test_duplicates_partial_and_odd_bindings(desired: list[JsonValue], live: lis
     """Duplicates count, a null is a value, an undeclared field is no difference, and what is no object is compared whole."""
     assert bindings_equal(desired, live) is same
     if same:
-        assert all(any(json_equal(one, other) for other in live) for one in merge_bindings(desired, live))
+        assert all(any(json_equal(merged, binding) for binding in live) for merged in merge_bindings(desired, live))
 
 
 def test_unkeyed_bindings_keep_their_undeclared_fields_when_a_list_changes() -> None:

@@ -36,7 +36,7 @@ def test_normalising_twice_is_normalising_once(fields: dict[str, JsonValue]) -> 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_presets_name_and_its_object_are_one(name: str) -> None:
-    """Desired and live agree whether either says the name or the object."""
+    """Desired and live policies are equal in both forms, the name and the object."""
     assert normalise_slot_fields({"serving_policy": name}) == normalise_slot_fields({"serving_policy": PRESETS[name]})
 
 

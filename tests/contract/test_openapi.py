@@ -21,7 +21,7 @@ Damage = Callable[[Any], object]
 
 
 def mended(conformance: Conformance) -> Contract:
-    """Read what is to be pasted as octosync.yaml is read, and return the contract that it makes."""
+    """Parse the suggested text like octosync.yaml, and return the resulting contract."""
     assert conformance.mending is not None
     text = "\n".join(overrides_yaml(conformance.mending)) + "\n"
     configured = read_configuration_text("octosync.yaml", text.encode(), Path())
@@ -42,7 +42,7 @@ def test_our_own_servers_document_is_all_green() -> None:
     assert conformance.agrees
     assert said(conformance) == {}
     assert (conformance.base, conformance.others, conformance.mending) == ("/api/v1", 0, None)
-    assert {one.by_id for one in conformance.operations} == {True}
+    assert {operation.by_id for operation in conformance.operations} == {True}
 
 
 # Damage that an override mends, what is said of it, and the override.
@@ -202,7 +202,11 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
     ),
     "a parameter that is sent now and then": (
         lambda it: operation_in(it, "apps.list").update(
-            parameters=[one for one in operation_in(it, "apps.list")["parameters"] if one["name"] != "include_archived"]
+            parameters=[
+                parameter
+                for parameter in operation_in(it, "apps.list")["parameters"]
+                if parameter["name"] != "include_archived"
+            ]
         ),
         {"apps.list": ["warning: it has no query parameter include_archived, which octosync sends on request"]},
     ),
@@ -238,7 +242,7 @@ def test_what_no_override_mends_is_named(name: str) -> None:
     conformance = compared(damaged(damage))
     assert said(conformance) == expected
     assert conformance.mending is None
-    assert conformance.agrees is not any(one.startswith("mismatch") for lines in expected.values() for one in lines)
+    assert conformance.agrees is not any(line.startswith("mismatch") for lines in expected.values() for line in lines)
 
 
 _BY_PAGE = "which octosync uses to read apps page by page"
@@ -281,14 +285,14 @@ def _without_ids(document: Any) -> None:
 
 
 def test_without_ids_operations_are_found_by_method_and_path() -> None:
-    """A document without operation ids is compared all the same, whatever it calls the parameters of its paths."""
+    """A document without operation ids is compared by method and path, with any names of parameters."""
     document = damaged(_without_ids)
     document["paths"] = {
-        path.replace("{slug}", "{app}").replace("{target_id}", "{id}"): one for path, one in document["paths"].items()
+        path.replace("{slug}", "{app}").replace("{target_id}", "{id}"): item for path, item in document["paths"].items()
     }
     conformance = compared(document)
     assert conformance.agrees
-    assert {one.by_id for one in conformance.operations} == {False}
+    assert {operation.by_id for operation in conformance.operations} == {False}
 
 
 def test_without_ids_another_method_at_the_same_path_is_said() -> None:
@@ -327,17 +331,17 @@ def test_an_id_is_the_same_however_its_words_are_parted(style: str) -> None:
     ],
 )
 def test_the_base_is_taken_into_account(servers: list[Any], prefix: str, base: str, elsewhere: bool) -> None:
-    """Wherever the document has the base (servers, paths, both), the paths below it are compared; another base is said."""
+    """Paths below the base are compared, whether it is in servers, paths or both; another base is reported."""
     document = own_document()
     document["servers"] = servers
-    document["paths"] = {prefix + path.removeprefix("/api/v1"): one for path, one in document["paths"].items()}
+    document["paths"] = {prefix + path.removeprefix("/api/v1"): item for path, item in document["paths"].items()}
     conformance = compared(document)
     assert said(conformance) == {}
     assert (conformance.base, conformance.is_elsewhere) == (base, elsewhere)
 
 
 def test_overrides_in_force_are_compared_and_kept() -> None:
-    """What octosync.yaml says already counts, and stands in what is to be pasted as well."""
+    """Existing overrides in octosync.yaml are applied, and are a part of the suggested text."""
     document = damaged(lambda it: move(it, "apps.health", path="/api/v1/apps/{slug}/coverage"))
     contract = Contract().overridden(
         operations={"apps.health": {"path": "/apps/{slug}/coverage"}, "apps.update": {"method": "PUT"}},
@@ -415,12 +419,12 @@ def test_only_some_alternatives_with_a_needed_field_is_a_warning() -> None:
     [
         ({"$ref": "common.yaml#/Target"}, "common.yaml#/Target leads out of the document"),
         ({"$ref": "#/components/schemas/Nowhere"}, "#/components/schemas/Nowhere leads out of the document"),
-        ({"type": "object"}, "the document doesn't say"),
-        (True, "the document doesn't say"),
+        ({"type": "object"}, "the document doesn't describe it"),
+        (True, "the document doesn't describe it"),
     ],
 )
 def test_what_is_not_described_cant_be_told(schema: Any, why: str) -> None:
-    """A reference to elsewhere isn't followed, and no schema is no difference: both are said, neither fails the check."""
+    """An external reference and a missing schema are notes, and don't fail the check."""
     document = own_document()
     document["components"]["schemas"]["Target"] = schema
     conformance = compared(document)
@@ -429,14 +433,16 @@ def test_what_is_not_described_cant_be_told(schema: Any, why: str) -> None:
 
 
 def test_references_to_whole_components_are_followed() -> None:
-    """Path items, parameters, bodies and responses may each stand elsewhere in the document."""
+    """Path items, parameters, bodies and responses may be references within the document."""
     document = own_document()
     path = "/api/v1/apps/{slug}/slots/{capability}"
     components, put = document["components"], document["paths"][path]["put"]
     components["requestBodies"] = {"slot": put["requestBody"]}
     components["responses"] = {"slot": put["responses"]["200"]}
     components["pathItems"] = {"slot": document["paths"][path]}
-    components["parameters"] = {one["name"]: one for one in operation_in(document, "apps.list")["parameters"]}
+    components["parameters"] = {
+        parameter["name"]: parameter for parameter in operation_in(document, "apps.list")["parameters"]
+    }
     operation_in(document, "apps.list")["parameters"] = [
         {"$ref": f"#/components/parameters/{name}"} for name in components["parameters"]
     ]
@@ -464,12 +470,12 @@ def test_a_tangle_of_references_takes_no_time() -> None:
 
 
 def test_a_document_may_be_yaml() -> None:
-    """YAML says the same as JSON: status codes as numbers, aliases, and dates that are texts."""
+    """YAML is equivalent to JSON: status codes as numbers, aliases, and dates as strings."""
     document = own_document()
     for methods in document["paths"].values():
         for operation in methods.values():
             operation["responses"] = {
-                int(key) if key.isdigit() else key: one for key, one in operation["responses"].items()
+                int(key) if key.isdigit() else key: response for key, response in operation["responses"].items()
             }
     document["info"]["x-date"] = "DATE"
     text = yaml.safe_dump(document).replace("DATE", "2026-13-45")
@@ -510,7 +516,7 @@ UNREADABLE: dict[str, tuple[bytes, str, str]] = {
 
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_what_is_no_openapi_document_is_said_at_once(name: str) -> None:
-    """Whatever comes instead of a document is one error that says what it is; nothing crashes, hangs or runs."""
+    """Anything but an OpenAPI document is an error that names the problem; nothing crashes, hangs or runs."""
     data, reference, words = UNREADABLE[name]
     with pytest.raises(OctosyncError, match=words) as caught:
         read_document(data, "spec.yaml")
@@ -522,15 +528,15 @@ def test_what_is_no_openapi_document_is_said_at_once(name: str) -> None:
 def _replaced(value: Any, key: str, junk: Any) -> Any:
     """Return a value with something else under every such key."""
     if isinstance(value, list):
-        return [_replaced(one, key, junk) for one in value]
+        return [_replaced(child, key, junk) for child in value]
     if isinstance(value, dict):
-        return {name: junk if name == key else _replaced(one, key, junk) for name, one in value.items()}
+        return {name: junk if name == key else _replaced(child, key, junk) for name, child in value.items()}
     return value
 
 
 @pytest.mark.parametrize("junk", [None, [], {}, "text", 7, True, {"$ref": 1}, {"$ref": "#/"}, [None], {"a": None}])
 def test_nonsense_anywhere_is_no_crash(junk: Any) -> None:
-    """Whatever stands where something else should, the comparison comes to its end."""
+    """The comparison finishes with values of any type in any place."""
     text = json.dumps(own_document())
     for key in (
         "parameters",

@@ -58,10 +58,11 @@ SAFE_WITHIN_A_SEGMENT = frozenset(string.ascii_letters + string.digits + "-._~%"
 def test_the_table_is_the_apis_own_list() -> None:
     """All 26 operations are there once, and the two of the org, each with its number, id, method and path."""
     numbered = [
-        ("-" if one.number is None else str(one.number), one.id, one.method, one.path) for one in OPERATIONS.values()
+        ("-" if operation.number is None else str(operation.number), operation.id, operation.method, operation.path)
+        for operation in OPERATIONS.values()
     ]
     assert numbered == ROWS
-    assert [one.number for one in OPERATIONS.values() if one.number is not None] == list(range(1, 27))
+    assert [operation.number for operation in OPERATIONS.values() if operation.number is not None] == list(range(1, 27))
     assert all(id_ == operation.id for id_, operation in OPERATIONS.items())
 
 
@@ -76,7 +77,7 @@ def test_what_an_operation_may_do_follows_from_its_method(id_: str) -> None:
 
 @pytest.mark.parametrize("id_", OPERATIONS)
 def test_an_operation_says_what_it_does_and_how_that_is_known(id_: str) -> None:
-    """What exists is stated, where it is reached is assumed, and each row says in a sentence what it is for."""
+    """Operations are stated, their paths are assumed, and each has a summary of one sentence."""
     operation = OPERATIONS[id_]
     assert operation.provenance is Provenance.STATED
     assert operation.path_provenance is Provenance.ASSUMED

@@ -22,13 +22,13 @@ def test_a_path_and_a_method_can_be_replaced_and_nothing_else_moves() -> None:
         "PUT",
         "/v2/apps/{slug}",
     )
-    assert {id_: one for id_, one in changed.operations.items() if id_ != "apps.update"} == {
-        id_: one for id_, one in OPERATIONS.items() if id_ != "apps.update"
+    assert {id_: operation for id_, operation in changed.operations.items() if id_ != "apps.update"} == {
+        id_: operation for id_, operation in OPERATIONS.items() if id_ != "apps.update"
     }
     assert plain == Contract()
 
 
-@pytest.mark.parametrize("id_", [id_ for id_, one in OPERATIONS.items() if one.access is Access.READ])
+@pytest.mark.parametrize("id_", [id_ for id_, operation in OPERATIONS.items() if operation.access is Access.READ])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_no_read_becomes_a_write_by_its_method(id_: str, method: str) -> None:
     """A read keeps its method or becomes a GET: a plan never changes anything."""

@@ -67,7 +67,7 @@ def test_presets_differ_but_for_private_and_local_only(one: str, other: str) -> 
 
 @given(policies)
 def test_expansion_is_done_once(given_policy: JsonValue) -> None:
-    """Expanding an expanded policy changes nothing, whatever it was, and what is no policy is left as it is."""
+    """Expanding an expanded policy changes nothing, and other values are returned unchanged."""
     once = expand_policy(given_policy)
     assert expand_policy(once) == once
 

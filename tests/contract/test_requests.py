@@ -1,4 +1,4 @@
-"""What operations send and need is said once, and is what is really sent and needed."""
+"""The models of requests and responses match what is really sent and needed."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def _held_to_the_table(requests: list[httpx.Request]) -> set[str]:
 
 
 def test_every_operation_has_an_exchange() -> None:
-    """The two halves of the table have the same rows, and each says which commands there are for it."""
+    """Both halves of the operation table have the same rows, each with its commands."""
     assert EXCHANGES.keys() == OPERATIONS.keys()
     with click.Context(octosync) as context:
         commands = set(octosync.list_commands(context))
-    assert all(one.by and commands.issuperset(one.by) for one in EXCHANGES.values())
+    assert all(exchange.by and commands.issuperset(exchange.by) for exchange in EXCHANGES.values())
 
 
 def test_a_bootstrap_sends_what_the_table_says() -> None:
@@ -95,13 +95,13 @@ async def test_what_is_sent_is_what_the_table_says(site: _Recorded) -> None:
     applied = _held_to_the_table(site.kept)
     assert {id_ for id_ in planned if "plan" not in EXCHANGES[id_].by} == set()
     assert {id_ for id_ in applied if "apply" not in EXCHANGES[id_].by} == set()
-    writes = {id_ for id_, one in EXCHANGES.items() if one.by == ("apply",)}
+    writes = {id_ for id_, exchange in EXCHANGES.items() if exchange.by == ("apply",)}
     assert writes - {"apps.delete_inference_config"} <= applied
 
 
 @pytest.mark.parametrize("kind", CASES)
 async def test_each_kind_of_action_sends_what_the_table_says(site: _Recorded, kind: str) -> None:
-    """Each kind of action by itself, too: a first slot and a further one, a first config and a changed one."""
+    """Each kind of action by itself, too: a first slot and a further exchange, a first config and a changed exchange."""
     case = CASES[kind]
     case.prepare(site.plane)
     await site.turn(case.desired)
@@ -114,6 +114,6 @@ def test_a_body_has_what_is_always_sent_and_what_may_be(body: type[RequestBody])
     parts = fields_of_model(body)
     assert parts.keys() == body.model_fields.keys()
     assert {name for name, part in parts.items() if part.needed} == {
-        name for name, one in body.model_fields.items() if one.is_required()
+        name for name, field in body.model_fields.items() if field.is_required()
     }
     assert all(part.types for part in parts.values())

@@ -87,7 +87,7 @@ def test_what_is_not_about_the_head_says_so(github: GitHub, forge: Forge) -> Non
 
 
 def test_it_is_marked_as_outdated_once(github: GitHub, forge: Forge) -> None:
-    """Where the head has moved on, the comment says so above its text; said once, it is not said again."""
+    """If the head has changed, the comment gets a warning above its text, once."""
     assert mark_outdated(github, PLAN).status is PostStatus.ABSENT
     post_comment(github, PLAN)
     assert mark_outdated(github, PLAN).status is PostStatus.UNCHANGED
@@ -99,7 +99,7 @@ def test_it_is_marked_as_outdated_once(github: GitHub, forge: Forge) -> None:
 
 
 def test_a_text_that_is_too_long_is_shortened_by_whole_blocks(github: GitHub, forge: Forge) -> None:
-    """Beyond what a comment takes, blocks are left out: no fence and no fold is cut, and it says that there is more."""
+    """Blocks beyond the limit of a comment are left out, with a note: no fence and no folded section is cut."""
     block = "<details><summary>app</summary>\n\n```diff\n+ a\n\n+ b\n```\n\n</details>"
     text = "\n\n".join(["### 2,000 to create", *[block] * 2_000])
     posted = post_comment(github, replace(PLAN, text=text))
@@ -136,7 +136,7 @@ def test_a_lost_post_is_sent_again(github: GitHub, forge: Forge) -> None:
 
 
 def test_a_comment_that_is_deleted_meanwhile_is_made_again(github: GitHub, forge: Forge) -> None:
-    """Between finding and changing it somebody may delete it."""
+    """A comment that is deleted between reading and changing it is created again."""
     post_comment(github, PLAN)
     forge.first("PATCH", refused(404, "Not Found"))
     assert post_comment(github, replace(PLAN, text="new")).status is PostStatus.CREATED
@@ -144,7 +144,7 @@ def test_a_comment_that_is_deleted_meanwhile_is_made_again(github: GitHub, forge
 
 @pytest.mark.parametrize(("answer", "error"), [(FORBIDDEN, Forbidden), (refused(404, "Not Found"), Missing)])
 def test_a_refusal_is_said(github: GitHub, forge: Forge, answer: Answer, error: type[Exception]) -> None:
-    """What may not be commented on, and what isn't there, is an error with what GitHub says."""
+    """A forbidden or missing pull request is an error with GitHub's message."""
     forge.first("POST", answer)
     with pytest.raises(error, match=answer.body["message"]):
         post_comment(github, PLAN)

@@ -40,7 +40,7 @@ def test_a_limit_that_passes_is_waited_for(github: GitHub, forge: Forge) -> None
 
 
 def test_a_limit_that_lasts_ends_the_run(github: GitHub, forge: Forge) -> None:
-    """What takes an hour is not waited for: the error says for how long, and that it may be tried again."""
+    """A wait of an hour is not accepted: the error names the wait, and is retryable."""
     forge.first("GET", refused(403, "API rate limit exceeded", Retry_After="3600"))
     with pytest.raises(Unavailable, match="rate limit exceeded") as caught:
         github.read("pulls/7")
@@ -82,7 +82,7 @@ def test_a_limit_that_lasts_ends_the_run(github: GitHub, forge: Forge) -> None:
 def test_limits_are_told_from_refusals(
     status: int, headers: dict[str, str], message: str, seconds: float | None
 ) -> None:
-    """A 403 is a limit or a lack of permission, by its headers and by what it says."""
+    """A 403 is a rate limit or a missing permission, by its headers and message."""
     assert rate_limit_wait(httpx.Response(status, headers=headers, json={"message": message})) == seconds
 
 
@@ -94,7 +94,7 @@ def test_a_failure_is_tried_again(github: GitHub, forge: Forge) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'"text"', b"{", b"\xff", b"[" * 100_000])
 def test_garbage_is_an_error_and_no_absence(github: GitHub, forge: Forge, body: bytes) -> None:
-    """What is no answer of GitHub's is said to be unreadable."""
+    """A response that is not GitHub's is unreadable."""
     forge.first("GET", Answer(200, body), Answer(200, body))
     with pytest.raises(Unreadable):
         github.read("pulls/7")
@@ -104,7 +104,7 @@ def test_garbage_is_an_error_and_no_absence(github: GitHub, forge: Forge, body: 
 
 @pytest.mark.parametrize("encoding", REFUSED_ENCODINGS)
 def test_an_encoding_that_was_not_asked_for_is_refused(github: GitHub, forge: Forge, encoding: str) -> None:
-    """A forge's response is decoded once, and only from gzip, whatever its status."""
+    """A forge's response of any status is decoded once, and only from gzip."""
     headers = {"Content-Encoding": encoding}
     forge.first("GET", Answer(200, body_in(encoding), headers), Answer(403, body_in(encoding), headers))
     with little_memory():
@@ -147,7 +147,7 @@ def test_the_token_goes_to_no_other_host(github: GitHub, forge: Forge) -> None:
 
 
 def test_errors_name_the_request_and_never_the_token(github: GitHub, forge: Forge) -> None:
-    """A refused token and a missing permission are told apart, with GitHub's id of the request."""
+    """A rejected token and a missing permission are different errors, with GitHub's request id."""
     for answer, kind in ((refused(401, "Bad credentials"), CredentialRefused), (refused(403, "no"), Forbidden)):
         forge.first("GET", answer)
         with pytest.raises(kind) as caught:
@@ -176,7 +176,7 @@ def test_a_token_that_the_forge_echoes_is_masked(github: GitHub, forge: Forge) -
 
 
 def test_a_forge_that_is_not_there_is_unavailable() -> None:
-    """No connection is an error that says to try again."""
+    """No connection is an error with the hint to try again."""
     environment = {"GITHUB_API_URL": "http://127.0.0.1:1", "GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": TOKEN}
     with (
         GitHub(repository_from_environment(environment), backoff=0) as github,

@@ -12,7 +12,7 @@ DRIFT = Issue(marker="drift-production", title="Drift in production", text="slot
 
 
 def test_it_is_opened_kept_up_to_date_and_closed(github: GitHub, forge: Forge) -> None:
-    """One issue goes from drift to none, and is not sent what it says already."""
+    """One issue is opened, updated and closed, and not sent if it is unchanged."""
     assert close_issue(github, DRIFT.marker, None).status is PostStatus.ABSENT
     assert keep_issue_open(github, DRIFT).status is PostStatus.CREATED
     assert keep_issue_open(github, DRIFT).status is PostStatus.UNCHANGED
@@ -23,7 +23,7 @@ def test_it_is_opened_kept_up_to_date_and_closed(github: GitHub, forge: Forge) -
 
 
 def test_nobody_elses_issue_and_no_pull_request_is_touched(github: GitHub, forge: Forge) -> None:
-    """GitHub lists pull requests among issues; somebody may have copied the text of one."""
+    """A pull request with the same text is not taken for the issue, although GitHub lists it."""
     keep_issue_open(github, DRIFT)
     ours = dict(forge.issues[0])
     forge.issues[0] = {**ours, "user": {"login": "mallory"}}
@@ -34,7 +34,7 @@ def test_nobody_elses_issue_and_no_pull_request_is_touched(github: GitHub, forge
 
 
 def test_another_context_has_another_issue(github: GitHub, forge: Forge) -> None:
-    """The marker tells them apart, as long as the text may be."""
+    """The marker identifies an issue, even if its text is shortened."""
     keep_issue_open(github, DRIFT)
     long = replace(DRIFT, marker="drift-staging", text="### Much\n\n" + "\n\n".join(["x" * 100] * 1_000))
     assert keep_issue_open(github, long).shortened

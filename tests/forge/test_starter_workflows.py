@@ -34,7 +34,7 @@ def test_they_call_the_workflows_of_one_commit(name: str) -> None:
 
 @pytest.mark.parametrize("name", _ONE)
 def test_nothing_is_permitted_that_is_not_needed(name: str) -> None:
-    """The workflow permits nothing, its job what it says, and of contents no more than reading."""
+    """The workflow grants no permissions, its job only the documented ones, and only read access to contents."""
     assert yaml.safe_load(_ONE[name])["permissions"] == {}
     for job in _jobs(_ONE[name]).values():
         assert job["permissions"]["contents"] == "read"
@@ -61,7 +61,7 @@ def test_each_context_has_a_job_and_a_key_of_its_own() -> None:
 
 
 def test_another_branch_may_be_the_one_that_is_applied() -> None:
-    """Pushes to the branch that is named are applied, whatever it is called."""
+    """Pushes to the given branch are applied, whatever its name."""
     for branch in ("release/#1", "on", "null"):
         text = starter_workflows(branch=branch)[".github/workflows/octosync-apply.yml"]
         assert yaml.safe_load(text)[True]["push"] == {"branches": [branch]}  # YAML 1.1 reads `on` as true

@@ -105,7 +105,7 @@ def team(tmp_path: Path, command_folder: Path) -> Iterator[Team]:
 
 
 def test_a_pull_request_lives(team: Team) -> None:
-    """A branch, a bad manifest marked on its line, mended, planned, merged, applied, told, and then nothing is left to do."""
+    """A bad manifest on a branch is annotated, fixed, planned, merged, applied and reported; then nothing is left to do."""
     repository, forge = team.repository, team.forge
     assert team.apply().succeeded
     assert team.live_name("search") == "Search"
@@ -148,7 +148,7 @@ def test_a_pull_request_lives(team: Team) -> None:
 
 
 def test_a_pull_request_that_changes_no_app_asks_nothing(team: Team) -> None:
-    """It is a success without a request, and says so in a line."""
+    """It is a success without a request, with a line of output."""
     team.repository.branch("docs")
     team.repository.write("README.md", "# Apps\n")
     team.repository.commit("Docs")

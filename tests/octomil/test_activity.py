@@ -35,18 +35,18 @@ class Pages:
         return [Event(id=str(id_)) for id_ in page], offset + limit >= len(self.ids)
 
     def grow(self, count: int = 1) -> None:
-        """Let so many entries come."""
+        """Add `count` entries."""
         newest = max(self.ids, default=0)
         self.ids[:0] = range(newest + count, newest, -1)
 
 
 def ids_of(entries: Sequence[Event]) -> list[int]:
-    return [int(one.id) for one in entries]
+    return [int(entry.id) for entry in entries]
 
 
 @given(st.integers(0, 350), st.integers(0, 350))
 async def test_the_newest_entries_come_newest_last_in_no_more_pages_than_they_take(there: int, wanted: int) -> None:
-    """N entries take ⌈N / 100⌉ requests, and it is said whether there are older ones."""
+    """N entries take ⌈N / 100⌉ requests, and the result shows whether there are older ones."""
     pages = Pages()
     pages.grow(there)
     newest = await Feed(pages.read).read_newest(wanted)
@@ -56,7 +56,7 @@ async def test_the_newest_entries_come_newest_last_in_no_more_pages_than_they_ta
 
 
 async def test_a_feed_that_grows_while_it_is_read_tells_nothing_twice() -> None:
-    """What comes between two pages moves them on; the overlap is told once, and the rest is read."""
+    """An entry that arrives between two pages shifts them; overlapping entries are returned once, and the rest is read."""
     pages = Pages()
     pages.grow(300)
     pages.before = lambda: pages.grow(3)
@@ -65,7 +65,7 @@ async def test_a_feed_that_grows_while_it_is_read_tells_nothing_twice() -> None:
 
 
 async def test_a_feed_without_pages_is_read_once() -> None:
-    """A control plane that answers the whole feed whatever it is asked for is not asked for ever."""
+    """A control plane that always returns the whole feed is not requested without end."""
     every = [Event(id=str(n)) for n in range(150)]
     asked = []
 
@@ -80,7 +80,7 @@ async def test_a_feed_without_pages_is_read_once() -> None:
 
 
 async def test_a_feed_that_knows_no_offsets_is_not_read_for_ever() -> None:
-    """A control plane that answers the first page again and again has no more to say, and nobody claims that this is all."""
+    """A control plane that always returns the first page is requested twice, and the feed is not claimed to be complete."""
     asked = []
 
     async def read(offset: int, limit: int) -> tuple[Sequence[Event], bool]:
@@ -93,7 +93,7 @@ async def test_a_feed_that_knows_no_offsets_is_not_read_for_ever() -> None:
 
 @given(st.integers(0, 150), st.lists(st.integers(0, 320), max_size=6), st.integers(0, 120))
 async def test_following_loses_nothing_and_tells_nothing_twice(before: int, growth: list[int], limit: int) -> None:
-    """However much comes between two looks, all of it is told once, in order; a look at nothing new is one request."""
+    """All entries between two polls are returned once, in order; a poll without new entries is one request."""
     pages = Pages()
     pages.grow(before)
     feed = Feed(pages.read)
@@ -110,7 +110,7 @@ async def test_following_loses_nothing_and_tells_nothing_twice(before: int, grow
 
 
 async def test_entries_of_the_same_time_may_change_places() -> None:
-    """An entry that appears below one that is known already is told all the same; those that only move are not."""
+    """An entry that appears below a known one is returned; entries that only move are not."""
     pages = Pages([9, 8, 7, 5])
     feed = Feed(pages.read)
     assert ids_of((await feed.read_newest(2, to_follow=True)).entries) == [8, 9]
@@ -120,7 +120,7 @@ async def test_entries_of_the_same_time_may_change_places() -> None:
 
 
 async def test_more_than_a_look_reads_is_a_gap() -> None:
-    """Where too much came at once, the newest of it is told, and that there is a gap before it."""
+    """If too many entries arrive at once, the newest are returned, with a gap before them."""
     pages = Pages([1])
     feed = Feed(pages.read)
     await feed.read_newest(1, to_follow=True)
@@ -153,7 +153,7 @@ async def test_a_look_that_fails_half_way_loses_nothing() -> None:
 
 
 async def test_failed_looks_are_told_and_come_less_often() -> None:
-    """Each failure is told with the wait before the next look, which doubles up to a minute, and is short again after."""
+    """Each failure is reported with the wait before the next poll, which doubles up to a minute; a success resets it."""
     pages = Pages([1])
     feed = Feed(pages.read)
     await feed.read_newest(1)
@@ -202,14 +202,14 @@ async def test_an_apps_activity_is_read_over_http(plane: Plane) -> None:
     async with client_of(plane.url) as client:
         feed = activity_feed(client, "shop")
         newest = await feed.read_newest(2, to_follow=True)
-        assert [(one.type, one.resource) for one in newest.entries] == [
+        assert [(entry.type, entry.resource) for entry in newest.entries] == [
             ("slot.created", ("slot", "chat")),
             ("target.created", ("target", "ios:com.shop")),
         ]
         assert not newest.complete
-        assert all(one.actor == "anonymous" and one.at is not None for one in newest.entries)
+        assert all(entry.actor == "anonymous" and entry.at is not None for entry in newest.entries)
         plane.send("PATCH", "/apps/shop", {"name": "New"})
-        assert [one.type for one in (await feed.read_new()).entries] == ["app.updated"]
+        assert [entry.type for entry in (await feed.read_new()).entries] == ["app.updated"]
         assert (await feed.read_new()).entries == ()
     assert [line for line in plane.log() if line.startswith("GET ")] == [ACTIVITY] * 3
 
@@ -222,7 +222,7 @@ async def test_an_apps_decisions_are_read_over_http(plane: Plane) -> None:
         plane.local("POST", "/requests", body)
     async with client_of(plane.url) as client:
         newest = await decisions_feed(client, "shop").read_newest(50)
-    assert [(one.route, one.capability, one.latency_ms) for one in newest.entries] == [
+    assert [(entry.route, entry.capability, entry.latency_ms) for entry in newest.entries] == [
         ("local", "chat", 40),
         ("cloud", "chat", 230.5),
     ]
@@ -244,7 +244,7 @@ async def test_an_app_that_is_not_there_is_an_error(plane: Plane) -> None:
 async def test_a_control_plane_without_the_feed_is_told_from_one_without_the_app(
     plane: Plane, fault: dict[str, object]
 ) -> None:
-    """Where the feed is a 404, whoever's, and the app is there, the feed is what is missing."""
+    """If the feed is a 404 of any kind and the app exists, the error is that the feed is missing."""
     plane.app("shop")
     plane.break_with({"operation": "apps.activity", "times": None, **fault})
     async with client_of(plane.url) as client:

@@ -25,7 +25,7 @@ def _sent(
     percent_for_writes: int = PERCENT_FOR_WRITES,
     **settings: Any,
 ) -> list[tuple[str, float]]:
-    """Run `use` against answers of these statuses, 200 thereafter, each after so many seconds; return what was sent when."""
+    """Run `use` against responses with these statuses, then 200, each after a delay in seconds; return what was sent when."""
     log: list[tuple[str, float]] = []
     script = list(statuses)
 
@@ -81,7 +81,7 @@ def test_a_read_tried_again_stays_in_the_background() -> None:
 
 
 def test_a_write_through_the_background_view_is_like_any_other() -> None:
-    """What a re-read heals is written at once, whatever is used up by reads."""
+    """Reverts that follow from a resync are written at once, however much of the limit reads have used."""
 
     async def use(client: Octomil) -> None:
         await asyncio.gather(*(_read(client.background, f"{number}") for number in range(6)))
@@ -114,7 +114,7 @@ def test_a_client_that_keeps_nothing_for_writes_reads_with_all_of_its_limit() ->
 
 
 async def test_views_share_one_way_onto_the_wire_and_count_for_themselves() -> None:
-    """One pool of connections, one key, one contract; `requests` says what a turn itself has sent."""
+    """There is one pool of connections, one key and one contract; `requests` counts the requests of a view."""
     async with scripted(answers({})) as server:
         async with client_of(server.url, org="org") as client:
             background = client.background
@@ -152,7 +152,7 @@ async def test_a_page_of_the_feed_is_one_request(events: int) -> None:
 
 
 async def test_a_control_plane_counts_what_both_views_send_as_one() -> None:
-    """Foreground and background together stay within the limit, as the server counts: it never has to say 429."""
+    """Foreground and background together stay within the limit, as the server counts: it never returns 429."""
     with running_server(ServerSettings(rate_limit=6, rate_window_seconds=0.2)) as server:
         connection = connection_to(server.url, attempts=1)
         async with Octomil(connection, limiter=RateLimiter(6, window=0.2)) as client:
@@ -164,7 +164,7 @@ async def test_a_control_plane_counts_what_both_views_send_as_one() -> None:
 
 
 def test_patient_writes_leave_room_for_all_others_and_go_after_them() -> None:
-    """Ten writes that nobody waits for, and then a change: eight go, the change is read and written, the rest a window later."""
+    """Of ten patient writes before a change, eight are sent; the change is read and written, and the rest follows later."""
 
     async def use(client: Octomil) -> None:
         filling = asyncio.gather(*(_write(client.patient, f"old-{number}") for number in range(10)))
@@ -179,7 +179,7 @@ def test_patient_writes_leave_room_for_all_others_and_go_after_them() -> None:
 
 
 def test_what_is_reserved_patiently_is_of_the_same_share() -> None:
-    """A write that was got together with its look waits like any other that nobody waits for, and is sent all the same."""
+    """A patient write that was reserved together with its read waits like any other patient write, and is sent."""
 
     async def use(client: Octomil) -> None:
         for number in range(5):

@@ -1,4 +1,4 @@
-"""Counting: what is told of every request, and how the budget stands."""
+"""What is reported about every request, and the request budget."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _telling(url: str, told: list[SentRequest], **settings: Any) -> Octomil:
 
 
 async def test_every_attempt_is_told_with_its_operation_and_status() -> None:
-    """A retry is a request, too; the background is told apart for reads, not for writes."""
+    """A retry is a request, too; reads are marked as background, writes are not."""
     told: list[SentRequest] = []
     async with (
         scripted(http(503), answers({}), answers({}, 404), answers({})) as server,
@@ -53,7 +53,7 @@ async def test_every_attempt_is_told_with_its_operation_and_status() -> None:
     ],
 )
 async def test_a_lost_answer_is_told_by_a_word(reply: Reply, code: str) -> None:
-    """Where there is no status, the error's reference says what became of it: few words, always the same."""
+    """Without a status, the code is the error's reference, from a small fixed set."""
     told: list[SentRequest] = []
     async with (
         scripted(reply) as server,
@@ -65,7 +65,7 @@ async def test_a_lost_answer_is_told_by_a_word(reply: Reply, code: str) -> None:
 
 
 async def test_an_unreachable_host_and_a_cancelled_request_are_told() -> None:
-    """What never left is told as what kept it, what nobody waited for any more as cancelled."""
+    """A request that was never sent is counted with the reason, a cancelled one as cancelled."""
     told: list[SentRequest] = []
     async with _telling("http://127.0.0.1:1", told, attempts=1) as client:
         with pytest.raises(OctosyncError):
@@ -120,17 +120,19 @@ def test_the_budget_counts_what_is_under_way_and_what_is_still_in_the_window() -
         return [*seen, limiter.budget]
 
     seen = _in_virtual_time(use)
-    assert [(one.used, one.remaining, one.background_used) for one in seen] == [
+    assert [(budget.used, budget.remaining, budget.background_used) for budget in seen] == [
         (0, 10, 0),
         (3, 7, 2),
         (2, 8, 1),
         (0, 10, 0),
     ]
-    assert {(one.limit, one.background_limit, one.free_in, one.throttled_for) for one in seen} == {(10, 6, 0.0, 0.0)}
+    assert {(budget.limit, budget.background_limit, budget.free_in, budget.throttled_for) for budget in seen} == {
+        (10, 6, 0.0, 0.0)
+    }
 
 
 def test_the_budget_says_when_the_next_place_is_free() -> None:
-    """At once, in so many seconds, or nobody knows, since it depends on an answer."""
+    """The next place is free at once, in some seconds, or at an unknown time that depends on a response."""
 
     async def use(limiter: RateLimiter) -> list[Budget]:
         held = [await limiter.acquire(), await limiter.acquire()]
@@ -163,12 +165,12 @@ def test_throttled_time_is_counted_once_and_only_grows() -> None:
         return [*seen, limiter.budget]
 
     seen = _in_virtual_time(use)
-    assert [one.throttled_seconds_total for one in seen] == [0.0, 10.0, 50.0, 57.0]
-    assert [one.throttled_for for one in seen] == [0.0, 40.0, 0.0, 0.0]
+    assert [budget.throttled_seconds_total for budget in seen] == [0.0, 10.0, 50.0, 57.0]
+    assert [budget.throttled_for for budget in seen] == [0.0, 40.0, 0.0, 0.0]
 
 
 def test_without_a_limit_nothing_is_counted() -> None:
-    """No limit: nothing left or used up, whatever was sent; the time of pauses is told all the same."""
+    """Without a limit nothing is used; the time of pauses is counted nevertheless."""
 
     async def use(limiter: RateLimiter) -> list[Budget]:
         for _ in range(3):
@@ -197,5 +199,5 @@ def test_a_client_tells_its_budget_and_a_429_counts_in_it() -> None:
             seen.append(client.background.budget)
 
     run_in_virtual_time(main())
-    assert [(one.used, one.background_used) for one in seen] == [(1, 1), (3, 2)]
-    assert [one.throttled_seconds_total for one in seen] == [0.0, 17.0]
+    assert [(budget.used, budget.background_used) for budget in seen] == [(1, 1), (3, 2)]
+    assert [budget.throttled_seconds_total for budget in seen] == [0.0, 17.0]

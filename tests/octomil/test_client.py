@@ -189,7 +189,7 @@ def test_a_429_is_sent_again_when_the_control_plane_says(use: Callable[[Octomil]
 
 
 def test_a_429_holds_every_other_request_too() -> None:
-    """Somebody else used the key: nobody's request goes before the time that was named."""
+    """If another client used up the limit, no request is sent before the named time."""
 
     async def use(client: Octomil) -> None:
         await asyncio.gather(_get(client), _get(client), _put(client))
@@ -209,7 +209,7 @@ def test_a_429_without_a_time_backs_off() -> None:
 
 
 def test_a_control_plane_that_asks_for_too_long_ends_the_run() -> None:
-    """Nobody's CI job waits an hour: the error says how long was asked for."""
+    """A CI job doesn't wait for an hour: the error names the requested wait."""
 
     async def use(client: Octomil) -> None:
         with pytest.raises(Unavailable) as throttled:
@@ -301,7 +301,7 @@ def test_a_date_without_another_to_hold_it_against_uses_our_clock() -> None:
 
 
 def test_the_error_after_all_attempts_is_the_last_one() -> None:
-    """What is raised in the end says what happened last."""
+    """The final error is that of the last attempt."""
 
     async def use(client: Octomil) -> None:
         with pytest.raises(RemoteError) as last:

@@ -58,7 +58,7 @@ def test_what_is_no_url_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("tail", ["?api_key=hunter2", "/#hunter2", "/api/v1?a=b#hunter2"])
 def test_what_follows_a_url_is_not_shown(tail: str) -> None:
-    """A key that somebody put into the URL is refused with it, and shown nowhere; where it is, is said."""
+    """A URL that contains a key is rejected, without showing the key; the error names its place."""
     with pytest.raises(ConfigError) as refused:
         normalise_url(f"https://octomil.example{tail}")
     assert "hunter2" not in f"{refused.value} {refused.value.hints}"
@@ -101,7 +101,7 @@ def test_a_key_does_not_travel_unencrypted() -> None:
 
 @pytest.mark.parametrize("key", ["", f"{KEY}\n", f"{KEY}é", f" {KEY}", "a\x00b", "two words"])
 def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
-    """A key with a line break or beyond ASCII is one clear error that says where it came from and doesn't show it."""
+    """A key with a line break or beyond ASCII is a clear error that names its source and doesn't show it."""
     with pytest.raises(ConfigError) as refused:
         Connection(url="https://api.octomil.com", token=Secret(key), token_source="OCTOMIL_API_KEY")
     shown = str(refused.value) + " ".join(refused.value.hints)
@@ -144,7 +144,7 @@ def test_a_secret_is_told_apart_by_its_ending() -> None:
 async def test_certificates_that_cannot_be_loaded_are_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, reason: str
 ) -> None:
-    """An `SSL_CERT_FILE` that isn't there or isn't one is said, and which variables may name it."""
+    """An `SSL_CERT_FILE` that is missing or invalid is an error that names the variables."""
     file = tmp_path / "authorities.pem"
     if content is not None:
         file.write_text(content)

@@ -56,7 +56,7 @@ async def answered(site: Site, seen: Observation, **questions: Any) -> tuple[Obs
 
 def deployments(seen: Observation, slug: str) -> list[str]:
     """Return what is deployed of an app."""
-    return [one.address.name for one in seen.state.apps[slug].deployments]
+    return [deployment.address.name for deployment in seen.state.apps[slug].deployments]
 
 
 async def test_one_apps_deployments_are_one_request(site: Site) -> None:
@@ -72,7 +72,7 @@ async def test_one_apps_deployments_are_one_request(site: Site) -> None:
 
 
 async def test_many_apps_deployments_are_the_orgs_list(site: Site) -> None:
-    """One list instead of a request each; it also tells how many canaries run, whoever's they are."""
+    """There is one list instead of one request per app; it also contains the number of running canaries of the org."""
     for slug in ("a", "b", "c", "d"):
         site.plane.app(slug, "chat", target=f"com.{slug}")
         site.plane.catalog(good=1)
@@ -87,7 +87,7 @@ async def test_many_apps_deployments_are_the_orgs_list(site: Site) -> None:
 
 
 async def test_a_long_org_list_is_not_read_for_a_few_apps(site: Site) -> None:
-    """Its first page says that the rest costs more than asking each app: then each is asked."""
+    """If the first page shows that the rest takes more requests than one per app, each app is read."""
     site.plane.app("a", "chat", target="com.a")
     site.plane.app("b", "chat", target="com.b")
     site.plane.deploy("b")
@@ -119,7 +119,7 @@ async def test_where_the_orgs_list_can_not_be_read_each_app_is_asked(site: Site)
 
 
 async def test_an_orgs_list_that_can_not_be_read_is_not_asked_twice(site: Site) -> None:
-    """It would tell how many canaries run, too, and that it doesn't is known by then."""
+    """A list that can't be read is not requested again for the canaries."""
     for slug in ("a", "b"):
         site.plane.app(slug, "chat", target=f"com.{slug}")
     seen = await seen_of(site, "a", "b")
@@ -149,7 +149,7 @@ async def test_what_a_guard_has_to_know_and_can_not_be_read_is_an_error(site: Si
 
 
 async def test_requests_of_an_app_are_counted(site: Site) -> None:
-    """By where they went, as the routing statistics say."""
+    """The traffic of an app comes from its routing statistics."""
     site.plane.app("a", "chat")
     site.plane.local("POST", "/requests", {"app_slug": "a", "capability": "chat", "route": "local", "count": 3})
     site.plane.local("POST", "/requests", {"app_slug": "a", "capability": "chat", "route": "cloud", "count": 1})
@@ -160,7 +160,7 @@ async def test_requests_of_an_app_are_counted(site: Site) -> None:
 
 
 async def test_previews_and_checks_are_answers_or_errors(site: Site) -> None:
-    """Each capability's own; one that fails says so in its place."""
+    """There is a preview per capability; the error of one that fails is in its place."""
     site.plane.app("a", "chat", target="com.a")
     site.plane.app("b", "chat", target="com.b")
     site.plane.deploy("b")
@@ -200,7 +200,7 @@ async def test_the_feed_is_read_back_as_far_as_asked(site: Site) -> None:
 
 
 async def test_a_feed_that_can_not_be_read_is_no_failure(site: Site) -> None:
-    """The org's says why, an app's is empty: no claim is made, and nothing else suffers."""
+    """The org's feed is the error, an app's is empty: nothing is claimed, and everything else is read."""
     site.plane.app("a", "chat")
     seen = await seen_of(site, "a")
     broken = {"action": "status", "status": 403, "code": "forbidden", "times": None}
@@ -292,7 +292,7 @@ async def test_a_missing_capability_makes_nothing_absent(
 
 
 async def test_a_named_deployment_settles_what_an_unnamed_one_leaves_open(site: Site) -> None:
-    """The capability is deployed, whatever else is: the app is read, from its own list or the org's."""
+    """A nameless deployment is no error if the capability is deployed: the app is read, from its own list or the org's."""
     ids = {}
     for slug in ("a", "b"):
         site.plane.app(slug, "chat", target=f"com.{slug}")
@@ -350,6 +350,6 @@ async def test_progress_is_told(site: Site) -> None:
 
 
 def test_a_deployment_has_its_address() -> None:
-    """What was deployed before has the same one."""
-    one = Deployment(id="d", app="a", capability="chat", environment="staging", status="paused", live=True)
-    assert str(one.address) == "app/a/capability/chat@staging"
+    """What was deployed before has the same deployment."""
+    deployment = Deployment(id="d", app="a", capability="chat", environment="staging", status="paused", live=True)
+    assert str(deployment.address) == "app/a/capability/chat@staging"

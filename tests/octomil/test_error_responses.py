@@ -1,4 +1,4 @@
-"""Refusals: every status and every shape of error body becomes one error that says what to do."""
+"""Error responses: every status and every shape of error body becomes an error with a hint."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ async def test_a_forbidden_call_says_which_scope_or_org(code: str, org: str | No
     ],
 )
 async def test_guard_rails_of_the_org_are_no_crash(status: int, body: Any) -> None:
-    """An approval that is wanted first is told as that, whichever way the control plane says it."""
+    """A required approval is reported as such, in every form in which the control plane may return it."""
     error = await _refusal(answers(body, status))
     assert isinstance(error, AwaitingApproval)
     assert "pprove" in error.hints[0]
@@ -130,7 +130,7 @@ async def test_guard_rails_of_the_org_are_no_crash(status: int, body: Any) -> No
     "reply", [http(202), answers({"status": "accepted"}, 202), answers(["approval_required"], 202)]
 )
 async def test_a_bare_202_is_a_success(reply: Reply) -> None:
-    """Only a body that says so makes a 202 wait for a person."""
+    """A 202 awaits approval only if its body says that approval is pending."""
     async with scripted(reply) as server, client_of(server.url) as client:
         assert (await client.call("apps.archive", {"slug": "a"})).status == 202
 
@@ -169,7 +169,7 @@ async def test_a_rejected_body_names_its_fields_and_not_their_values() -> None:
 
 @pytest.mark.parametrize(("status", "reference"), [(402, "plan-limit-exceeded"), (400, "rejected"), (413, "rejected")])
 async def test_other_refusals_are_final(status: int, reference: str) -> None:
-    """What sending again won't help is said at once, and wasn't carried out."""
+    """An error that a retry won't help is raised at once, with `sent` False."""
     error = await _refusal(answers({"error": "x", "message": "no"}, status))
     assert isinstance(error, Rejected)
     assert error.reference == reference
@@ -213,7 +213,7 @@ async def test_the_bare_404_of_a_route_is_tried_again_and_never_an_absence(opera
 
 @pytest.mark.parametrize("reply", [http(404, "<html>gone</html>"), http(404), answers([], 404)])
 async def test_a_404_of_something_else_is_never_an_absence(reply: Reply) -> None:
-    """A proxy's 404 page says nothing about the object."""
+    """A proxy's 404 page doesn't mean that the object is absent."""
     error = await _refusal(reply, "apps.get")
     assert isinstance(error, Unreadable)
     assert error.reference == "foreign-answer"
@@ -221,7 +221,7 @@ async def test_a_404_of_something_else_is_never_an_absence(reply: Reply) -> None
 
 
 async def test_a_page_of_a_proxy_is_suspected() -> None:
-    """A refusal as an HTML page says that it may not be Octomil's."""
+    """The error of an HTML page has the hint that it may not come from Octomil."""
     error = await _refusal(http(403, "<html>blocked</html>", headers={"Content-Type": "text/html"}))
     assert isinstance(error, Forbidden)
     assert any("proxy" in hint for hint in error.hints)
@@ -272,7 +272,7 @@ async def test_a_request_that_arrived_too_slowly_is_read_again() -> None:
 
 
 async def test_hostile_texts_are_tamed() -> None:
-    """What an answer says is one clipped line without control characters, its request id and code included."""
+    """Text from a response is one clipped line without control characters, including its request id and code."""
     body = {"error": {"code": "c" * 500, "message": "a\x1b[2Jb\nerror: fake " + "x" * 5000}}
     error = await _refusal(answers(body, 400, request_id="r" * 500))
     assert "\x1b" not in error.message

@@ -1,4 +1,4 @@
-"""Answers that don't come: what is sent again, what is not, and what the error says. All over real sockets."""
+"""Lost responses: which requests are retried, and the errors of the others, over real sockets."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def test_reads_give_up_in_the_end() -> None:
 
 @pytest.mark.parametrize("call", [READ, WRITES[0]], ids=["read", "write"])
 async def test_a_refused_connection_is_tried_again_and_counts_as_no_request(call: dict[str, Any]) -> None:
-    """Where nothing listens, nothing was sent: safe to try again for a write too, and the error says what to start."""
+    """If the connection is refused, nothing was sent: a write is retried too, and the error has the hint what to start."""
     async with scripted(Reply()) as server:
         url = server.url
     async with client_of(url) as client:
@@ -115,7 +115,7 @@ async def test_a_refused_connection_is_tried_again_and_counts_as_no_request(call
 
 
 async def test_tls_to_a_server_without_it_is_one_error() -> None:
-    """https:// to a plain HTTP port is not retried, was not sent, and says which part of the URL to look at."""
+    """https:// to a plain HTTP port is not retried, was not sent, and the hint names the scheme of the URL."""
     async with scripted(greeting=http(400).data) as server:
         async with client_of(server.url.replace("http://", "https://")) as client:
             with pytest.raises(RemoteError) as refused:
@@ -127,7 +127,7 @@ async def test_tls_to_a_server_without_it_is_one_error() -> None:
 
 
 async def test_an_unknown_host_is_one_error() -> None:
-    """A name without an address is told as that."""
+    """A host name without an address has an error of its own."""
     async with client_of("https://octomil.invalid", attempts=2) as client:
         with pytest.raises(Unavailable) as unknown:
             await client.call(**READ)
@@ -295,7 +295,7 @@ async def test_cookies_are_neither_kept_nor_sent() -> None:
 
 
 async def test_no_traceback_carries_the_key_or_a_foreign_exception() -> None:
-    """Errors stand alone: what httpx and aiohttp raised, which holds the request and its key, isn't chained to them."""
+    """The exceptions of httpx and aiohttp, which hold the request and its key, are not chained to errors."""
     async with scripted(Reply(b"", Then.CLOSE)) as server, client_of(server.url, attempts=2) as client:
         for call in (READ, WRITES[0]):
             with pytest.raises(Unavailable) as lost:
@@ -335,7 +335,7 @@ def test_only_a_failure_to_connect_proves_that_nothing_was_sent(
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told_as_that() -> None:
-    """What is wrong with the certificate is said, and how to trust an authority of one's own."""
+    """The error names the problem of the certificate, and how to trust a private authority."""
     reason = ssl.SSLCertVerificationError(1, "certificate verify failed")
     reason.verify_message = "self-signed certificate"
     key = ConnectionKey("api.octomil.com", 443, True, True, None, None, None)
@@ -349,7 +349,7 @@ def test_a_certificate_that_nobody_vouches_for_is_told_as_that() -> None:
 
 
 def test_a_library_error_is_read_by_its_cause() -> None:
-    """The transport calls a connection that broke after sending a connect timeout; its cause says otherwise."""
+    """A connect timeout of the transport whose cause is a connection lost after sending counts as sent."""
     problem = httpx.ConnectTimeout("Server disconnected")
     problem.__cause__ = aiohttp.ServerDisconnectedError()
     outcome = failure_of(problem, Connection(url="https://api.octomil.com"), "apps.create")
@@ -371,6 +371,6 @@ async def test_a_mistake_of_our_own_is_not_dressed_up_as_the_networks() -> None:
 
 
 async def test_a_client_that_is_not_open_says_so() -> None:
-    """Forgetting `async with` is a programming error, told as one."""
+    """Forgetting `async with` is reported as a programming error."""
     with pytest.raises(RuntimeError, match="async with"):
         await client_of("http://127.0.0.1:1").call(**READ)

@@ -73,7 +73,7 @@ async def test_a_section_declared_empty_is_read_too(plane: Plane) -> None:
 
 
 async def test_forty_apps_cost_forty_times_three_and_one(plane: Plane) -> None:
-    """With targets, slots and config declared everywhere: one list and three reads an app, whatever else the org has."""
+    """With targets, slots and config declared everywhere, there are one list and three reads per app."""
     for number in range(40):
         plane.app(f"app-{number:02}", "chat", target=f"com.{number}", config={})
     plane.app("other")
@@ -162,7 +162,7 @@ async def test_a_failed_read_is_an_error_of_its_app_alone(plane: Plane) -> None:
 
 
 async def test_an_app_that_goes_while_it_is_read_is_an_error(plane: Plane) -> None:
-    """Between the app and its slots it vanished: that is told, not planned around."""
+    """An app that vanishes between the reads of the app and its slots is an error."""
     plane.app("shop", "chat")
     plane.app("other")
     plane.break_with(
@@ -246,7 +246,7 @@ async def test_another_org_than_the_configured_one_stops_everything() -> None:
 
 
 async def test_answers_that_disagree_on_the_org_stop_everything() -> None:
-    """Two orgs in one observation are never one plan; an answer that names none says nothing."""
+    """Two orgs in one observation are an error; a response that names no org is accepted."""
     slot = {"capability": "chat", "serving_policy": "local_first", "bindings": []}
     app, slots = answers({"slug": "a", "name": "A", "org_id": "org-1"}), answers([{**slot, "org_id": "org-2"}])
     async with scripted(app, slots) as server, client_of(server.url) as client:
@@ -257,7 +257,7 @@ async def test_answers_that_disagree_on_the_org_stop_everything() -> None:
 
 
 async def test_an_app_that_a_list_only_sums_up_is_read_by_slug(plane: Plane) -> None:
-    """A list that leaves out names, or declared descriptions, says nothing of them: what isn't known is asked for."""
+    """If a list omits names or declared descriptions, the apps are read by slug."""
     for number in range(6):
         plane.app(f"app-{number}")
         plane.send("PATCH", f"/apps/app-{number}", {"description": "d"})

@@ -1,4 +1,4 @@
-"""A probe: what the read operations answer, by at most ten GETs, told as confirmed, differs, refused or absent."""
+"""The probe of the read operations: at most ten GETs, each with the verdict confirmed, differs, refused or absent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOT_FOUND = {"error": {"code": "app_not_found", "message": "No such app"}}
 
 @contextmanager
 def renamed(**changes: Any) -> Iterator[tuple[Plane, Renamed]]:
-    """Run a control plane with an app in it, and whatever is called otherwise in front of it."""
+    """Run a control plane with an app, behind a proxy that renames paths."""
     with running_server(ServerSettings()) as server, httpx.Client(base_url=server.url) as http:
         plane = Plane(server.url, http)
         plane.app("a", "chat", target="com.a", config={"model": "m"})
@@ -43,16 +43,16 @@ async def probed(plane: Plane, app: str | None = None, *only: str, **settings: A
 
 def verdicts(probe: ProbeResult) -> dict[str, str]:
     """Return what came of each operation, where it is neither confirmed nor not tried."""
-    return {one.operation.id: one.verdict.value for one in probe.operations if not one.verdict.is_good}
+    return {probed.operation.id: probed.verdict.value for probed in probe.operations if not probed.verdict.is_good}
 
 
 def notes(probe: ProbeResult, id_: str) -> tuple[str, ...]:
-    """Return what is said of an operation."""
-    return next(one.notes for one in probe.operations if one.operation.id == id_)
+    """Return the notes of an operation."""
+    return next(probed.notes for probed in probe.operations if probed.operation.id == id_)
 
 
 async def test_our_own_server_is_confirmed(plane: Plane) -> None:
-    """Everything that ten GETs reach is confirmed, on the first app of the list; the rest says why it was not tried."""
+    """All operations that ten GETs reach are confirmed, with the first app of the list; the others have the reason why not."""
     plane.app("b", "chat", target="com.b")
     plane.app("a", "chat", target="com.a", config={"model": "m"})
     plane.log()
@@ -62,7 +62,8 @@ async def test_our_own_server_is_confirmed(plane: Plane) -> None:
     assert len(log) == MAX_GETS
     assert all(line.startswith("GET ") for line in log)
     by_verdict = {
-        verdict: {one.operation.id for one in result.operations if one.verdict is verdict} for verdict in Verdict
+        verdict: {probed.operation.id for probed in result.operations if probed.verdict is verdict}
+        for verdict in Verdict
     }
     assert len(by_verdict[Verdict.CONFIRMED]) == MAX_GETS
     assert {"apps.capabilities.preview", "apps.capabilities.check_optimization"} < by_verdict[Verdict.NOT_TRIED]
@@ -75,13 +76,13 @@ async def test_each_operation_can_be_asked_for(id_: str) -> None:
     """One operation alone costs itself and what it takes to ask for it, and is confirmed."""
     with renamed() as (plane, there):
         result = await probed(plane, None, id_)
-    assert next(one.verdict for one in result.operations if one.operation.id == id_) is Verdict.CONFIRMED
+    assert next(probed.verdict for probed in result.operations if probed.operation.id == id_) is Verdict.CONFIRMED
     assert result.requests == len(there.requests) <= 3
     assert result.is_good
 
 
 async def test_an_empty_control_plane_leaves_most_untried(plane: Plane) -> None:
-    """Without an app there is little to ask for; that is said, and is no failure."""
+    """Without an app, the operations on apps are not tried, with the reason; that is not a failure."""
     result = await probed(plane)
     assert result.is_good
     assert result.requests == 3
@@ -90,7 +91,7 @@ async def test_an_empty_control_plane_leaves_most_untried(plane: Plane) -> None:
 
 
 async def test_an_app_without_slots_has_none_to_fetch(plane: Plane) -> None:
-    """An operation on a slot is not tried where the app has none; an app without a config says so in its way."""
+    """An operation on a slot is not tried if the app has none; the response for an app without a config is noted."""
     plane.app("a")
     result = await probed(plane, "a")
     assert result.is_good
@@ -205,7 +206,7 @@ async def test_a_slot_that_is_listed_and_not_there_differs() -> None:
 
 
 async def test_an_app_that_is_not_there_is_an_error(plane: Plane) -> None:
-    """A wrong slug says nothing of the operations: it is an error of its own."""
+    """A wrong slug is an error, not a verdict on the operations."""
     with pytest.raises(OctosyncError, match="the org has no app nope") as caught:
         await probed(plane, "nope")
     assert caught.value.reference == "no-such-app"
@@ -214,7 +215,7 @@ async def test_an_app_that_is_not_there_is_an_error(plane: Plane) -> None:
 
 
 async def test_a_refused_key_ends_it_at_once() -> None:
-    """Where the key is refused from the beginning, one request says so."""
+    """If the key is rejected from the beginning, there is only one request."""
     refused = (401, {"error": {"code": "invalid_api_key", "message": "no"}})
     with renamed(statuses={"": refused}) as (plane, there), pytest.raises(CredentialRefused):
         await probed(plane)
@@ -222,7 +223,7 @@ async def test_a_refused_key_ends_it_at_once() -> None:
 
 
 async def test_nothing_is_sent_after_a_throttled_request() -> None:
-    """A control plane that throttles is left alone; what was not tried says why."""
+    """A control plane that throttles gets no further requests; the operations that were not tried have the reason."""
     with renamed(statuses={"/slots": (429, {})}) as (plane, there):
         result = await probed(plane, "a")
     assert result.requests == len(there.requests) == 4
@@ -236,7 +237,7 @@ async def test_every_needed_field_is_missed(id_: str) -> None:
     """Of each operation, each field that octosync needs is missed where the response lacks it."""
     exchange = EXCHANGES[id_]
     assert exchange.answer is not None
-    needed = {name for name, one in exchange.answer.model_fields.items() if one.is_required()} | exchange.also
+    needed = {name for name, field in exchange.answer.model_fields.items() if field.is_required()} | exchange.also
     for name in needed:
 
         def without(body: Any, name: str = name) -> Any:

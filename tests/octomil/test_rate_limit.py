@@ -268,7 +268,7 @@ class _Cancelled:
 
 
 def test_a_cancelled_waiter_leaves_no_trace() -> None:
-    """Who stops waiting in the queue, or in the very moment of being let in, takes nobody's turn and no place."""
+    """A request that is cancelled in the queue, or in the moment of its admission, occupies no place."""
 
     async def main() -> list[str]:
         limiter, order = _limiter(0, concurrency=1), list[str]()

@@ -1,4 +1,4 @@
-"""Shares: what reads in the background may take, and what is kept for writes, in every window and of the lanes."""
+"""The shares of background reads and writes, in every window and of the requests in flight."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _limiter(limit: int, concurrency: int = 1000, percent_for_writes: int = PERC
 
 
 async def _at(limiter: RateLimiter, priority: RequestPriority) -> float:
-    """Send one request, and say when it went."""
+    """Send one request, and return when it was sent."""
     (await limiter.acquire(priority)).release()
     return virtual_clock()
 
@@ -92,7 +92,7 @@ def test_a_small_limit_leaves_everybody_one(limit: int) -> None:
 
 @pytest.mark.parametrize("priority", [READ, WRITE, RequestPriority.URGENT])
 def test_a_background_read_that_waits_for_its_share_holds_up_nobody(priority: RequestPriority) -> None:
-    """It was first in the queue; whoever comes later and may go, goes."""
+    """A request whose share is used up is first in the queue; later requests of another share are admitted."""
 
     async def main() -> tuple[float, float]:
         limiter = _limiter(10)
@@ -156,14 +156,14 @@ def test_other_reads_go_before_background_reads_that_have_waited_longer() -> Non
     async def main() -> list[str]:
         limiter, order = _limiter(0, concurrency=1), list[str]()
 
-        async def one(name: str, priority: RequestPriority) -> None:
+        async def send(name: str, priority: RequestPriority) -> None:
             permit = await limiter.acquire(priority)
             order.append(name)
             permit.release()
 
         held = await limiter.acquire()
-        asked = [("background 1", BACKGROUND), ("background 2", BACKGROUND), ("read", READ), ("write", WRITE)]
-        tasks = [asyncio.create_task(one(*each)) for each in asked]
+        requests = [("background 1", BACKGROUND), ("background 2", BACKGROUND), ("read", READ), ("write", WRITE)]
+        tasks = [asyncio.create_task(send(*request)) for request in requests]
         await let_run()
         held.release()
         await asyncio.gather(*tasks)

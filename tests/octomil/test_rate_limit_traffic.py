@@ -46,7 +46,7 @@ class _Server:
             self.arrived.popleft()
         groups = (("all", RequestPriority.URGENT), ("reads", READ), ("background", BACKGROUND))
         for group, lowest in groups:
-            self.most[group] = max(self.most[group], sum(one >= lowest for _, one in self.arrived))
+            self.most[group] = max(self.most[group], sum(priority >= lowest for _, priority in self.arrived))
 
 
 @dataclass(slots=True)
@@ -115,7 +115,7 @@ def _memory() -> int:
         tracemalloc.Filter(inclusive=True, filename_pattern=module.__file__ or "")
         for module in (rate_limit, rate_limit)
     ]
-    return sum(one.size for one in tracemalloc.take_snapshot().filter_traces(files).statistics("filename"))
+    return sum(statistic.size for statistic in tracemalloc.take_snapshot().filter_traces(files).statistics("filename"))
 
 
 class _Day:

@@ -1,4 +1,4 @@
-"""Reads: answers into live values; absence only where it was said, an error for everything else."""
+"""Reads of live values: an object is absent only if the control plane reports it; anything else is an error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_a_live_app_is_read_whole(plane: Plane) -> None:
 
 
 async def test_what_is_absent_is_none(plane: Plane) -> None:
-    """No such app, no such slot, no config: said by the control plane, once, without a retry."""
+    """A missing app, slot or config is reported by the control plane, and is not retried."""
     plane.app("shop")
     async with client_of(plane.url) as client:
         assert await read_app(client, "nobody") is None
@@ -172,7 +172,7 @@ async def test_a_slot_that_a_list_only_sums_up_is_read_by_itself(shown: dict[str
 
 @pytest.mark.parametrize("archived_at", [None, False, "", "2030-01-01T00:00:00Z", 1893456000])
 async def test_an_app_is_archived_where_the_time_is_set(archived_at: object) -> None:
-    """However a control plane says that it isn't, and in whatever form it gives times and ids."""
+    """An app is live for every form of "not archived", of times and of ids."""
     reply = answers({"slug": "a", "name": "A", "id": 7, "archived_at": archived_at})
     async with scripted(reply) as server, client_of(server.url) as client:
         app = await read_app(client, "a")
@@ -223,14 +223,14 @@ def _pages(total: int, *, bare: bool = False, cap: int = 100, named_total: bool 
 async def test_lists_are_read_whole_in_as_few_requests_as_they_take(
     total: int, shape: dict[str, Any], requests: int
 ) -> None:
-    """Envelope or bare array, with a total or without, whatever the page's size: every app once."""
+    """Every app is read once, from an envelope or a bare array, with or without a total, at any page size."""
     async with scripted(_pages(total, **shape)) as server, client_of(server.url) as client:
         assert list(await list_apps(client)) == [f"app-{number:04}" for number in range(total)]
         assert len(server.received) == requests
 
 
 async def test_a_bare_array_longer_than_asked_for_is_the_whole_list() -> None:
-    """A server that doesn't page has said everything at once."""
+    """A server that doesn't paginate returns everything at once."""
     async with scripted(answers([{"slug": f"app-{number}"} for number in range(150)])) as server:
         async with client_of(server.url) as client:
             assert len(await list_apps(client)) == 150

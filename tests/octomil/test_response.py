@@ -31,7 +31,7 @@ def test_what_could_not_be_written_again_is_refused(body: str) -> None:
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 def test_the_deepest_value_is_read(opening: str) -> None:
-    """The limit holds for levels, whatever they are made of, and not for how many objects an answer has."""
+    """The limit applies to levels of objects and lists, not to the number of objects."""
     closing = "]" if opening == "[" else "}"
     inner = "1" if opening != "[" else ""
     assert parse((opening * MAX_DEPTH + inner + closing * MAX_DEPTH).encode())

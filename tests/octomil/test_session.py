@@ -32,7 +32,7 @@ def _client(answering: _Answering, **settings: Any) -> Octomil:
 
 
 class _Plane:
-    """Keeps the key of each request, in the order of their sending; holds the answers while it is told to."""
+    """Records the key of each request in the order of sending; delays responses on request."""
 
     def __init__(self, *statuses: int) -> None:
         self.keys: list[str | None] = []
@@ -56,7 +56,7 @@ async def _get(client: Octomil) -> None:
 
 
 async def test_later_requests_go_with_the_new_key_in_every_view() -> None:
-    """From the moment that it is told, whatever is sent carries it."""
+    """Every request after the change carries the new key."""
     plane = _Plane()
     async with _client(plane.answer) as client:
         background = client.background
@@ -83,7 +83,7 @@ async def test_what_is_under_way_ends_with_the_old_key_and_what_waits_goes_with_
 
 @pytest.mark.parametrize("status", [503, 429, 401])
 async def test_a_retry_goes_with_the_new_key(status: int) -> None:
-    """Also that of a request whose old key was refused after it had been replaced: that says nothing about the new one."""
+    """A request whose old key was rejected after the change is retried with the new one."""
     plane = _Plane(status)
     plane.may_answer.clear()
     async with _client(plane.answer) as client:
@@ -96,7 +96,7 @@ async def test_a_retry_goes_with_the_new_key(status: int) -> None:
 
 
 async def test_a_refused_key_is_named_by_where_it_came_from() -> None:
-    """The error tells which key was refused, and the refusal of the one in force is not tried again."""
+    """The error names the rejected key, and the rejection of the current key is not retried."""
     plane = _Plane(401, 401)
     async with _client(plane.answer) as client:
         with pytest.raises(CredentialRefused) as old:

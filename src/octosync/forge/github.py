@@ -175,7 +175,7 @@ class GitHubRepository:
 def repository_from_environment(environment: Mapping[str, str]) -> GitHubRepository:
     """Return the repository that `GITHUB_API_URL`, `GITHUB_REPOSITORY` and `GITHUB_TOKEN` name.
 
-    Raises `ConfigError` where there is no token or no repository.
+    Raises `ConfigError` if there is no token or no repository.
     """
     token, name = environment.get("GITHUB_TOKEN", "").strip(), environment.get("GITHUB_REPOSITORY", "").strip()
     if not name:

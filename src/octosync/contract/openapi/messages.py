@@ -278,7 +278,7 @@ def _answered_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path
         yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_ANSWER_TYPE, message, path)
     elif part.inside and "array" in part.types and (given is None or "array" in given):
         if shape.items is None:
-            yield not_comparable(f"what is in {path}", "the document doesn't say")
+            yield not_comparable(f"what is in {path}", "the document doesn't describe it")
         else:
             yield from _answered(part.inside, schemas.shape(shape.items), schemas, f"{path}[].")
     elif part.inside:
@@ -290,7 +290,7 @@ def _answered(
 ) -> Iterator[ConformanceFinding]:
     """Yield findings about the fields of an object that is returned."""
     if shape.unclear is not None or (shape.takes_anything and not shape.fields):
-        why = shape.unclear or "the document doesn't say"
+        why = shape.unclear or "the document doesn't describe it"
         yield not_comparable(f"what is in {at.rstrip('.') or 'the response'}", why)
     for part in parts.values():
         path = f"{at}{part.names[-1]}"
