@@ -1,4 +1,4 @@
-"""The `octosync` command and `python -m octosync`. Imports next to nothing, so that signals have their meaning from the start."""
+"""The entry point of `octosync` and `python -m octosync`. It imports almost nothing, so signals are handled from the start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ENDED: Final = b"error: interrupted: the run was interrupted\n  Nothing was wri
 
 
 def main() -> NoReturn:
-    """Run the command and exit. A signal that arrives while octosync is being loaded ends the run: 130 or 143."""
+    """Run the command and exit. A signal that arrives during the imports ends the process with exit code 130 or 143."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
@@ -22,7 +22,7 @@ def main() -> NoReturn:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    """End the process at once: an exception raised here would be swallowed or disguised by the import that it hits."""
+    """Exit at once: an exception raised here could be swallowed or replaced by the import that it interrupts."""
     del frame
     with suppress(OSError):
         os.write(2, _ENDED)

@@ -1,4 +1,4 @@
-"""Reconcile, readable top to bottom: desired × live → plan → guard → apply. Pull request, merge and cluster run this code."""
+"""The reconcile pipeline: observe, plan, check the guards, apply. Pull requests, merges and the controller all run this code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ReviewedPlan:
 def review(
     desired: State, observation: Observation, options: PlanOptions, policy: GuardPolicy | None = None
 ) -> ReviewedPlan:
-    """Plan and judge an observation, without a request: the one place where a plan is made."""
+    """Return the plan of an observation with the guards' refusals; it sends no request. Every plan is made here."""
     plan = make_plan(desired, observation, options)
     return ReviewedPlan(observation, plan, judge(plan, policy or GuardPolicy()))
 
@@ -43,11 +43,11 @@ async def observe_and_review(
     remembered: Callable[[Observation], Observation] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReviewedPlan:
-    """Observe and plan, then read what the plan still needs to know until it is complete; change nothing.
+    """Return the plan of the live state, after all reads that it needs; it writes nothing.
 
-    The contract of `options` is the remote's, and their read_needs that of the guards. `authors_since` is how far back the
-    org's activity is read for who changed what the plan would change back (None: not at all), `listed` as for `observe`.
-    `remembered` adds what is known already, so that it isn't asked again. Raises `RemoteError` if no app at all can be read.
+    `options.contract` and `options.read_needs` are replaced by those of the remote and the guards. `authors_since` limits how
+    far back the activity feed is read for the authors of drift (None: it is not read), `listed` is as for `observe`.
+    `remembered` adds known facts to the observation, so that they aren't read again. Raises `RemoteError` if no app can be read.
     """
     options = replace(options, contract=remote.contract, read_needs=read_needs_of(policy, authors_since))
     wanted = desired if options.base is None else to_read(desired, options.base, prune=options.prune)
@@ -62,9 +62,9 @@ async def observe_and_review(
 
 
 def refuse_unsafe(reviewed: ReviewedPlan) -> None:
-    """Raise if a plan may not be applied, not even in part.
+    """Raise if no part of a plan may be applied.
 
-    Raises `OctosyncError` for a plan with an app that could not be read or planned, `GuardRefused` for a guard's refusal.
+    Raises `OctosyncError` if an app could not be read or planned, `GuardRefused` if a guard refuses the plan.
     """
     if reviewed.plan.errors:
         slug, error = next(iter(reviewed.plan.errors.items()))
@@ -90,7 +90,7 @@ async def apply_reviewed(
     stop: asyncio.Event,
     listener: Listener | None = None,
 ) -> ApplyResult:
-    """Execute exactly the plan's actions. Raises before the first write, or returns an outcome for every action."""
+    """Execute the plan's actions. Either raise before the first write, or return an outcome for every action."""
     refuse_unsafe(reviewed)
     return await apply_plan(
         reviewed.plan,

@@ -1,4 +1,4 @@
-"""The command line: one command a file; the only room that prints, exits, prompts or reads the environment."""
+"""The command line. Each command has a file in `commands`. Only this package prints, exits, prompts or reads the environment."""
 
 from octosync.cli.root import main
 

@@ -1,4 +1,4 @@
-"""What a change is compared with: the revisions that flags name, the octosync.yaml that judges it, and the base itself."""
+"""The base of a run: the Git revisions that flags name, the manifests they declare, and which octosync.yaml applies."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ from octosync.plan.three_way.verdict import Base
 
 @dataclass(frozen=True)
 class BaseRevisions:
-    """The revisions of one run: the tip, the base, and of those that were named the ones that what is checked out lacks.
+    """The Git revisions of a run: the tip that `--base` names, and the base itself.
 
-    The base is where the two went apart; with `--allow-rollback` it is the tip, since going back from there is what is meant.
-    `lacking` are the tip and what was attempted, as they were named, as far as they are not in the history of `head`.
+    The base is the merge base of the tip and `head`, the checked-out commit; with `--allow-rollback` it is the tip, because the
+    rollback starts there. `lacking` are those of the tip and the `--attempted` revisions, with the names that were given, that
+    are missing from the history of `head`.
     """
 
     named: str
@@ -49,7 +50,7 @@ class BaseRevisions:
 
     @classmethod
     def find(cls, named: str, flags: BaseFlags, config: Path | None) -> BaseRevisions:
-        """Find the revisions of `--base`. Raises `UsageError` and `ConfigError` for what can't be found."""
+        """Return the revisions of `--base`. Raises `UsageError` and `ConfigError` for a revision that can't be found."""
         repository = Repository.around(Path(), config)
         tip, head = repository.resolve(named), repository.resolve("HEAD")
         attempted = {revision: repository.resolve(revision, flag="--attempted") for revision in flags.attempted}
@@ -63,12 +64,12 @@ class BaseRevisions:
         return cls(named, Revision(repository, tip), Revision(repository, base), head, lacking, config)
 
     def commits(self) -> tuple[Commit, ...]:
-        """Return the commits between the base and what is checked out."""
+        """Return the commits between the base and the checked-out commit."""
         return self.base.repository.commits(self.base.commit, self.head)
 
     @property
     def rollback_message(self) -> str:
-        """The refusal of the guard `rollback`: the first revision that what is checked out lacks."""
+        """The message of the guard `rollback`: the first revision that is missing from the history."""
         name, revision = self.lacking[0]
         return (
             f"{self.head[:SHOWN]} does not have {name} ({revision.name}) in its history: "
@@ -86,7 +87,7 @@ class BaseRevisions:
         return self.tip_configured if self.base.commit == self.tip.commit else configuration_of(self.base, self.config)
 
     def check_kustomize(self, kustomize: str, context: Context | None, tree: Configuration) -> None:
-        """Raise `ConfigError` if the change adds or replaces the kustomization that is rendered: it needs a review first.
+        """Raise `ConfigError` if the change adds or replaces the kustomization to render: it needs a review first.
 
         An octosync.yaml outside of the repository is not part of the change.
         """
@@ -107,7 +108,7 @@ class BaseRevisions:
         )
 
     def reviewed(self, tree: Configuration, *, changed_only: bool) -> tuple[Configuration, tuple[Diagnostic, ...]]:
-        """Return the tree's configuration as far as it may judge itself, and what is to be said of it.
+        """Return the configuration to use, with the tip's values of settings that need a review, and its diagnostics.
 
         An octosync.yaml outside of the repository is not part of the change.
         """
@@ -120,7 +121,7 @@ class BaseRevisions:
 
 
 def _usable(configured: Configured) -> Configuration:
-    """Return what can be read of an octosync.yaml: with errors it is as good as none."""
+    """Return the configuration of an octosync.yaml; the default if the file has errors."""
     return Configuration() if configured.has_errors else configured.configuration
 
 
@@ -130,7 +131,7 @@ def _warnings(configured: Configured) -> tuple[Diagnostic, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class BaseLoader:
-    """Loads what other revisions declared, with the paths and variables of their own octosync.yaml."""
+    """Loads the manifests of other revisions, with the paths and variables of their own octosync.yaml."""
 
     flags: BaseFlags
     revisions: BaseRevisions | None
@@ -140,20 +141,22 @@ class BaseLoader:
     environment: Mapping[str, str]
 
     def load(self, manifests: Manifests) -> tuple[Base, tuple[Diagnostic, ...]]:
-        """Return the whole base, not narrowed by `--app` and `-l`, and its problems. Raises `ConfigError` if there is none."""
+        """Return the base, regardless of `--app` and `-l`, and its diagnostics. Raises `ConfigError` if it can't be loaded."""
         revisions = self.revisions
         base = self._base()
         tip = self._tip()
         attempted = tuple(map(self._attempted, self.flags.attempted))
-        every = (base, *((tip,) if tip is not None else ()), *attempted)
-        diagnostics = tuple(dict.fromkeys(diagnostic for recalled in every for diagnostic in recalled.diagnostics))
+        loaded_manifests = (base, *((tip,) if tip is not None else ()), *attempted)
+        diagnostics = tuple(
+            dict.fromkeys(diagnostic for revision in loaded_manifests for diagnostic in revision.diagnostics)
+        )
         if self.flags.prune and base.diagnostics:
             self._refuse_prune(base)
         if revisions is not None and not self.flags.reviews:
             diagnostics = (*_warnings(revisions.base_configured), *diagnostics)
         loaded = Base(
             state=without(base.state, manifests.others),
-            tip=None if tip is None else without(_filled(tip, base), manifests.others),
+            tip=None if tip is None else without(_complete_tip(tip, base), manifests.others),
             attempted=tuple(without(revision.state, manifests.others) for revision in attempted),
             unknown=base.unknown,
         )
@@ -175,7 +178,7 @@ class BaseLoader:
         return self._load_at(self.revisions.base, _usable(self.revisions.base_configured))
 
     def _tip(self) -> BaseManifests | None:
-        """Load the tip where the base is not the same. Of a file that stands for the base, no other state is known."""
+        """Return the manifests of the tip; None if it is the base, or if the base comes from `--base-file`."""
         revisions = self.revisions
         if revisions is None or self.flags.base_file is not None or revisions.tip.commit == revisions.base.commit:
             return None
@@ -198,7 +201,7 @@ class BaseLoader:
         return self._load_files(revision.read(paths, findings), findings, context)
 
     def _context_in(self, own: Configuration) -> Context | None:
-        """Return the context as that side's own octosync.yaml has it; where it has none, the tree's."""
+        """Return the context as the octosync.yaml of the revision declares it; if it doesn't, that of the work tree."""
         return own.contexts.get(self.context.name, self.context) if self.context is not None else None
 
     def _load_files(self, files: Sequence[File], findings: Findings, context: Context | None) -> BaseManifests:
@@ -222,8 +225,8 @@ class BaseLoader:
         )
 
 
-def _filled(tip: BaseManifests, base: BaseManifests) -> State:
-    """Return the tip's state; what it may have lost to errors is taken not to have moved on."""
+def _complete_tip(tip: BaseManifests, base: BaseManifests) -> State:
+    """Return the tip's state; if it has errors, apps that are missing from it are taken from the base."""
     if not tip.diagnostics:
         return tip.state
     return State({**dict(base.state.apps), **dict(tip.state.apps)})

@@ -1,4 +1,4 @@
-"""Commands, and commands of commands such as `octosync api`: all of octosync's are of these classes."""
+"""The base classes of all commands and command groups."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from octosync.cli.console import out
 
 
 class Command(click.Command):
-    """A command whose help is written as all output is: that nobody reads it, or that it can't be written, is no crash."""
+    """A command whose help is printed by `out`, which handles a standard output that is closed or fails."""
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """Return the option that shows the help."""

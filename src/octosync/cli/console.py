@@ -1,4 +1,4 @@
-"""Standard output and standard error: data on the one, everything else on the other, colour where it is wanted."""
+"""Standard output and standard error: data goes to the first, everything else to the second. Also colour and prompts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _COMMANDS: Final = re.compile(r"((?:^|(?<=\r))[^\S\n]*:|##)(:(?=\w)|\[)", re.MUL
 
 
 def wants_colour(stream: TextIO, choice: str) -> bool:
-    """Say whether to colour what goes to a stream: as asked for, else on a terminal where NO_COLOR is not set."""
+    """Return whether to colour output to a stream: as `choice` says; if it is auto, on a terminal unless NO_COLOR is set."""
     if choice != "auto":
         return choice == "always"
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def supports_blocks(stream: TextIO) -> bool:
-    """Say whether what goes to a stream can hold the characters that bars are drawn with."""
+    """Return whether the encoding of a stream has the characters that bars are drawn with."""
     try:
         "█▏░".encode(stream.encoding or "utf-8")
     except (LookupError, UnicodeEncodeError):
@@ -35,14 +35,14 @@ def supports_blocks(stream: TextIO) -> bool:
 
 
 def can_prompt() -> bool:
-    """Say whether there is a person to ask: a terminal on both sides, and no CI."""
+    """Return whether a person can be prompted: stdin and stderr are terminals, and CI is not set."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
 
 
 def configure_streams() -> None:
-    """Make both streams take every character, whatever the locale: what it lacks is written as an escape.
+    """Make both streams accept every character: those that the locale's encoding lacks are escaped.
 
-    One that is closed leads nowhere from here on; otherwise the next file or connection to be opened would take its place.
+    A closed stream is replaced by the null device; otherwise the next opened file or connection would get its descriptor.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -55,7 +55,7 @@ def configure_streams() -> None:
 def out(text: str) -> None:
     """Write to standard output.
 
-    Raises click's `Exit` where nobody reads it any more, as after `| head`, and `OctosyncError` where it can't be written.
+    Raises click's `Exit` if the reader has closed the pipe, as `| head` does, and `OctosyncError` if writing fails.
     """
     try:
         sys.stdout.write(text)
@@ -78,24 +78,24 @@ def out_text(text: str) -> None:
 
 
 def out_manifest(text: str) -> None:
-    """Write manifests to standard output: UTF-8 in a file or pipe, whatever the locale, since a manifest is nothing else."""
+    """Write manifests to standard output. In a file or pipe they are UTF-8 regardless of the locale."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8")
     out(text)
 
 
 def read_stdin(most: int = -1) -> bytes:
-    """Return what comes on standard input, at most so many bytes; nothing where it is closed."""
+    """Return standard input, at most `most` bytes; nothing if it is closed."""
     return b"" if sys.stdin is None else sys.stdin.buffer.read(most)
 
 
 def err(text: str) -> None:
-    """Write to standard error, as far as that goes: a run doesn't end for want of somebody who listens there."""
+    """Write to standard error. If that fails, the run continues without it."""
     err_command(_without_runner_commands(text))
 
 
 def err_command(text: str) -> None:
-    """Write to standard error what GitHub's runners are to take for a command in their log."""
+    """Write a workflow command of GitHub's runners to standard error."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -104,14 +104,14 @@ def err_command(text: str) -> None:
 
 
 def _without_runner_commands(text: str) -> str:
-    """Break up, on GitHub's runners, what these would take for a command in their log: it can only come from data."""
+    """Return the text; on a GitHub runner, without workflow commands, which can only come from data."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return text
     return _COMMANDS.sub(lambda found: f"{found[1]}\u200b{found[2]}", text)
 
 
 def _discard(stream: TextIO) -> None:
-    """Send what is still in the stream's buffer nowhere, so that the interpreter's own flush at its end is quiet."""
+    """Redirect a stream to the null device, so that the interpreter's flush at exit doesn't fail."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -121,9 +121,9 @@ def _discard(stream: TextIO) -> None:
 
 
 async def ask(question: str) -> str:
-    """Ask the person at the terminal, and return the line that is answered, "" at the end of the input.
+    """Prompt at the terminal and return the answer, "" at the end of the input.
 
-    It is the loop that waits, so that a signal ends the wait at once: a read that blocks would take note of it too late.
+    The event loop does the waiting, so that a signal ends it at once; a blocking read would delay the signal.
     """
     err(question)
     loop, answered = asyncio.get_running_loop(), asyncio.Event()
@@ -142,7 +142,7 @@ async def ask(question: str) -> str:
 
 
 def out_json(document: JsonObject) -> None:
-    """Write a document to standard output."""
+    """Write a JSON document to standard output."""
     from octosync.report import json_text
 
     out(json_text(document))

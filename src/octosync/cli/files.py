@@ -1,7 +1,7 @@
-"""Files that a command writes: each whole or not at all, never through a link that leads elsewhere, never half a set.
+"""Files that a command writes: complete or not at all, a set of files all or none, and never through an untrusted link.
 
-Every file goes through one of two functions: `_put` replaces what is there with a complete file, `_open_new` makes a file
-only if there is none.
+Each is written by one of two functions: `_replace` replaces an existing file atomically, `_open_new` creates a file only if
+there is none.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _MAX_LISTED: Final = 10  # files in an error
 
 
 def write_whole(path: Path, text: str, *, private: bool) -> None:
-    """Write a text, whole or not at all; a `private` one readable by its owner only. Raises `OSError`.
+    """Write a file completely or not at all; a `private` one is readable by its owner only. Raises `OSError`.
 
-    A link stays a link: what it points to is replaced, if the link can be trusted. A pipe or a device is written to, and
-    never replaced by a file; so is what a stream of this process leads to, such as /dev/stdout.
+    A trusted link stays a link, and its target is replaced. A pipe, a device, and a stream of this process such as
+    /dev/stdout are written to and never replaced by a file.
     """
     if is_stream(path):
         with path.open("a", encoding="utf-8", newline="") as stream:
@@ -40,12 +40,12 @@ def write_whole(path: Path, text: str, *, private: bool) -> None:
     if (why := why_untrusted(path)) is not None:
         raise OSError(errno.ELOOP, why)
     target = path.resolve()
-    _put(target, text.encode(), _PRIVATE if private else _mode_of(target))
+    _replace(target, text.encode(), _PRIVATE if private else _mode_of(target))
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenFiles:
-    """How many files were written, how many had the same text already, and the error that stopped the rest."""
+    """The number of files that were written, of those that were unchanged, and the error that stopped the rest."""
 
     written: int
     same: int
@@ -53,10 +53,10 @@ class WrittenFiles:
 
 
 def write_each(directory: Path, texts: Mapping[str, str], *, force: bool) -> WrittenFiles:
-    """Write texts by file name into a folder, each file whole or not at all. A file with the same text is left as it is.
+    """Write texts by file name into a folder, each file completely or not at all. Unchanged files are not written.
 
-    A link in the place of a file is replaced, not followed. Raises `OctosyncError` before anything is written: for files
-    that would be replaced without `force`, and for a folder that can't be made.
+    A link with the name of a file is replaced, not followed. Raises `OctosyncError` before anything is written: for existing
+    files without `force`, and for a folder that can't be created.
     """
     check_directory(directory)
     changed = {name: text for name, text in texts.items() if _read(directory / name) != text.encode()}
@@ -75,7 +75,7 @@ def write_each(directory: Path, texts: Mapping[str, str], *, force: bool) -> Wri
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in changed.items():
             path = directory / name
-            _put(path, text.encode(), _mode_of_new())
+            _replace(path, text.encode(), _mode_of_new())
             written += 1
     except OSError as error:
         where = error.filename or directory if path is directory else path
@@ -84,31 +84,31 @@ def write_each(directory: Path, texts: Mapping[str, str], *, force: bool) -> Wri
 
 
 def create_all(directory: Path, texts: Mapping[str, str]) -> None:
-    """Make new files by their paths below a folder: all of them or none. Folders that are missing are made.
+    """Create new files by their paths below a folder: all of them or none. Missing folders are created.
 
     Raises `OctosyncError` with nothing written if one of the files exists or can't be written.
     """
     _refuse_taken(directory, texts)
-    made: list[Path] = []
+    created: list[Path] = []
     try:
         for name, text in texts.items():
-            _make_folders((directory / name).parent, made)
-            _create(directory / name, text, made)
+            _make_folders((directory / name).parent, created)
+            _create(directory / name, text, created)
     except OSError as error:
-        _undo(made)
+        _undo(created)
         if isinstance(error, FileExistsError):
-            _refuse_taken(directory, texts)  # another process was quicker
+            _refuse_taken(directory, texts)  # created by another process in the meantime
         raise _unwritable(visible(str(error.filename or directory)), error.strerror) from error
     except BaseException:
-        _undo(made)
+        _undo(created)
         raise
 
 
 def replace_all(files: Mapping[Path, tuple[bytes, bytes]]) -> None:
-    """Replace the content of files, given before and after, as UTF-8. Links are followed, modes kept.
+    """Replace the content of files, given as (before, after) in UTF-8. Links are followed and modes kept.
 
-    Raises `OctosyncError` before the first is written if one can't be written or was changed since it was read. If the file
-    system refuses one all the same, the error names those that are written.
+    Raises `OctosyncError` before the first write if a file is not writable or was changed since it was read. If a later write
+    fails, the error names the files that are written.
     """
     for path, (before, _) in files.items():
         why = why_unwritable(path) or (None if os.access(path, os.W_OK) else "it may not be written to")
@@ -127,10 +127,10 @@ def replace_all(files: Mapping[Path, tuple[bytes, bytes]]) -> None:
 
 
 class KeyFile:
-    """A new file that only its owner can read, for keys, used as a context manager. It is removed unless keys were written.
+    """A new file for keys that only its owner can read. As a context manager, it is removed unless keys were written.
 
-    It is made before any request is sent, so that no key is created that can't be stored. Raises `OctosyncError` if a file of
-    that name exists, or if it can't be made.
+    It is created before any request is sent, so that no key is created that can't be stored. Raises `OctosyncError` if a file
+    of that name exists, or if it can't be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -163,7 +163,7 @@ class KeyFile:
                 self.path.unlink()
 
     def write(self, text: str) -> None:
-        """Write the keys through to the disk. Raises `OSError`; the file is then removed."""
+        """Write the keys and flush them to the disk. Raises `OSError`; the file is then removed."""
         data = text.encode()
         while data:
             data = data[os.write(self._handle, data) :]
@@ -172,31 +172,33 @@ class KeyFile:
 
 
 def file_name(slug: str, *, rest: bool = False) -> str:
-    """Return the name of an app's file; `rest` is for what manifests elsewhere leave undeclared of the app.
+    """Return the name of an app's manifest; `rest` is for the objects of the app that other manifests don't declare.
 
-    A slug has no dots, so no two names are the same, and none is a name that is left out of folders, as octosync.yaml is.
+    A slug has no dots, so names are unique, and none is a name that folders ignore, such as octosync.yaml.
     """
     name = f"{slug}.unmanaged.yaml" if rest else f"{slug}.yaml"
     return name if name not in LEFT_OUT_OF_FOLDERS else f"{slug}.app.yaml"
 
 
 def check_directory(directory: Path) -> None:
-    """Raise `OctosyncError` for what can't be a folder, and for one behind a link that a checkout brought along."""
+    """Raise `OctosyncError` if a path is not a folder, or if it is behind an untrusted link."""
     if (why := why_untrusted(directory)) is not None:
         raise _unwritable(directory, why, hints=("Name another folder with -o.",))
     if directory.exists() and not directory.is_dir():
         raise OctosyncError(
-            "not-a-folder", f"{directory} is not a folder", hints=("Name a folder with -o; it is made where it lacks.",)
+            "not-a-folder",
+            f"{directory} is not a folder",
+            hints=("Name a folder with -o; it is created if it is missing.",),
         )
 
 
 def is_stream(path: Path) -> bool:
-    """Return whether a path is to be written to, and not replaced."""
+    """Return whether a path is a pipe, a device or a stream, which is written to and not replaced."""
     return path.exists() and (not path.is_file() or path.is_relative_to("/dev") or path.is_relative_to("/proc"))
 
 
 def why_untrusted(path: Path) -> str | None:
-    """Return why a path may lead to another place than its user means, None if no such link is on it."""
+    """Return why a link on a path is not trusted to lead where its user expects; None if all are."""
     full = Path.cwd() / path
     try:
         Bounds.around(str(full))
@@ -209,7 +211,7 @@ def why_untrusted(path: Path) -> str | None:
 
 
 def why_unwritable(path: Path) -> str | None:
-    """Return why a file can't be written, as far as is known without writing; None if nothing is in the way."""
+    """Return why a file can't be written, as far as that is known without writing; None if it can."""
     if path.is_dir():
         return "it is a folder"
     if is_stream(path):
@@ -222,8 +224,8 @@ def why_unwritable(path: Path) -> str | None:
     return None if os.access(folder, os.W_OK | os.X_OK) else f"the folder {path.parent} may not be written to"
 
 
-def _put(target: Path, data: bytes, mode: int) -> None:
-    """Write a file beside its place, then put it there: at any time the place has all of the old file or all of the new one."""
+def _replace(target: Path, data: bytes, mode: int) -> None:
+    """Replace a file atomically: write a temporary file beside it, then rename that."""
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # 0600 by itself
     try:
         with os.fdopen(handle, "wb") as file:
@@ -236,13 +238,13 @@ def _put(target: Path, data: bytes, mode: int) -> None:
 
 
 def _open_new(path: Path, mode: int) -> int:
-    """Make a file and return its descriptor. Raises `FileExistsError` for anything that is there, a link included."""
+    """Create a file and return its descriptor. Raises `FileExistsError` if the path exists, even as a link."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
 
 
-def _create(path: Path, text: str, made: list[Path]) -> None:
+def _create(path: Path, text: str, created: list[Path]) -> None:
     with os.fdopen(_open_new(path, _READABLE), "w", encoding="utf-8", newline="") as file:
-        made.append(path)
+        created.append(path)
         file.write(text)
 
 
@@ -259,16 +261,16 @@ def _refuse_taken(directory: Path, texts: Mapping[str, str]) -> None:
         )
 
 
-def _make_folders(folder: Path, made: list[Path]) -> None:
+def _make_folders(folder: Path, created: list[Path]) -> None:
     if folder.is_dir():
         return
-    _make_folders(folder.parent, made)
+    _make_folders(folder.parent, created)
     folder.mkdir()
-    made.append(folder)
+    created.append(folder)
 
 
-def _undo(made: list[Path]) -> None:
-    for path in reversed(made):
+def _undo(created: list[Path]) -> None:
+    for path in reversed(created):
         with suppress(OSError):
             if path.is_dir() and not path.is_symlink():
                 path.rmdir()
@@ -284,7 +286,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _mode_of(target: Path) -> int:
-    """Return the mode of the file that is there, else that of a new one."""
+    """Return the mode of the existing file, else that of a new one."""
     try:
         return stat.S_IMODE(target.stat().st_mode)
     except FileNotFoundError:

@@ -1,7 +1,4 @@
-"""What GitHub Actions is told beside the log: the job's summary and the step's outputs, in files that it names.
-
-Places in the repository: what a file that was named from here is called from its root.
-"""
+"""The GitHub Actions runner: the job summary, the step outputs, and paths relative to the repository root for annotations."""
 
 from __future__ import annotations
 
@@ -22,23 +19,23 @@ _SUMMARY_BYTES: Final = 1024 * 1024 - 1  # GitHub drops a summary of more than 1
 
 
 def check_runner_files(environment: Mapping[str, str]) -> None:
-    """Raise `OctosyncError` where one of the files that are named can't be written."""
+    """Raise `OctosyncError` if one of the runner's files can't be written."""
     for name in (SUMMARY, OUTPUT):
         if file := environment.get(name):
             _append(name, Path(file), "")
 
 
 def write_runner_files(report: RunReport, files: Mapping[str, str], environment: Mapping[str, str]) -> None:
-    """Append the report and the counts, as far as there is where to. Raises `OctosyncError`.
+    """Append the report to the job summary, and its counts and file paths to the step outputs. Raises `OctosyncError`.
 
-    `files` are the paths of what else was written, by the names of their outputs. The plan itself is not told.
+    A file that the environment doesn't name is skipped. `files` are the paths of other files of the run by output name.
     """
     if file := environment.get(SUMMARY):
         path = Path(file)
-        there = path.stat().st_size if path.exists() else 0
-        apart = "\n" if there else ""
-        if (room := _SUMMARY_BYTES - there - len(apart)) > 0:
-            _append(SUMMARY, path, apart + report_markdown(report, max_bytes=room))
+        size = path.stat().st_size if path.exists() else 0
+        separator = "\n" if size else ""
+        if (room := _SUMMARY_BYTES - size - len(separator)) > 0:
+            _append(SUMMARY, path, separator + report_markdown(report, max_bytes=room))
     if file := environment.get(OUTPUT):
         _append(OUTPUT, Path(file), output_lines({**report_values(report), **files}))
 
@@ -56,20 +53,21 @@ def _append(name: str, path: Path, text: str) -> None:
 
 
 def repository_paths(environment: Mapping[str, str]) -> Callable[[Origin], str | None]:
-    """Return what names a place's file from the repository's root: GITHUB_WORKSPACE, else Git's, else this folder.
+    """Return a function that returns the path of an origin's file relative to the repository root.
 
-    It answers None for what is not in there, such as standard input.
+    The root is GITHUB_WORKSPACE, else that of the Git work tree, else the current folder. The path of a file outside of it, and
+    of standard input, is None.
     """
     here = Path.cwd()
 
-    @cache  # Git is asked where a place is named, and once
+    @cache  # Git runs once, and only if a path is needed
     def root() -> Path:
         return Path(os.path.realpath(environment.get("GITHUB_WORKSPACE") or git_root(here) or here))
 
     def name(origin: Origin) -> str | None:
         if origin.file.startswith("<"):
             return None
-        # The folder's links are followed, the file's own is not: it stands in the repository under its own name.
+        # Links of the folder are resolved, a link that is the file itself is not: the repository has it under its own name.
         file = here / origin.file
         found = Path(os.path.realpath(file.parent)) / file.name
         return found.relative_to(root()).as_posix() if found.is_relative_to(root()) else None

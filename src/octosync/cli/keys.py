@@ -1,4 +1,4 @@
-"""Files that hold keys, and octosync's own keys: for plan documents and for the state file."""
+"""Key files, and the keys of octosync itself: for plan documents and for the state file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from octosync.model import Secret
 
 STATE_KEY: Final = "OCTOSYNC_STATE_KEY"
 
-_LONGEST: Final = 64 * 1024  # bytes of a file with keys
-_SHORTEST: Final = 32  # characters
-_FEWEST: Final = 8  # different ones
+_MAX_BYTES: Final = 64 * 1024  # of a key file
+_MIN_LENGTH: Final = 32  # characters
+_MIN_DISTINCT: Final = 8  # different characters
 
 
 def state_key(environment: Mapping[str, str], file: Path | None) -> Secret | None:
-    """Return the key that a state file's values are sealed with; None if none is given.
+    """Return the key that seals the values of a state file; None if none is given.
 
-    Raises `UsageError` for two, `ConfigError` for a file that can't be read and for a weak key.
+    Raises `UsageError` if two are given, `ConfigError` for an unreadable file and for a weak key.
     """
     given = environment.get(STATE_KEY, "").strip()
     if file is None:
@@ -41,19 +41,19 @@ def state_key(environment: Mapping[str, str], file: Path | None) -> Secret | Non
 
 
 def read_key(file: Path) -> str:
-    """Return the text of a file with keys. Raises `OSError`, also for a file that is not text, not regular or too large."""
+    """Return the content of a key file. Raises `OSError`, also for a file that is not text, not regular or too large."""
     try:
-        return read_regular(file, _LONGEST).decode().strip()
+        return read_regular(file, _MAX_BYTES).decode().strip()
     except UnicodeDecodeError:
         raise OSError(EILSEQ, "it is not text") from None
 
 
 def check_key(key: str, source: str) -> Secret:
-    """Return a key that is hard to guess. Raises `ConfigError` for a short or repetitive one."""
-    if len(key) >= _SHORTEST and len(set(key)) >= _FEWEST:
+    """Return the key if it is strong enough. Raises `ConfigError` for a short or repetitive one."""
+    if len(key) >= _MIN_LENGTH and len(set(key)) >= _MIN_DISTINCT:
         return Secret(key)
     raise ConfigError(
         "weak-key",
-        f"{source} can be guessed: a key needs at least {_SHORTEST} characters, {_FEWEST} of them different",
+        f"{source} can be guessed: a key needs at least {_MIN_LENGTH} characters, {_MIN_DISTINCT} of them different",
         hints=("Make one: openssl rand -hex 32",),
     )
