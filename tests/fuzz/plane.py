@@ -181,7 +181,7 @@ class World:
 @contextmanager
 def opened_world() -> Iterator[World]:
     """Run a control plane, and have clients in this process wait for nothing between their attempts."""
-    waits = {"backoff": 0.0, "answer_timeout": 30.0}
+    waits = {"backoff": 0.0, "response_timeout": 30.0}
     with (
         tempfile.TemporaryDirectory(prefix="octosync-fuzz-") as folder,
         served() as plane,

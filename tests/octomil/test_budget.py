@@ -57,7 +57,7 @@ async def test_a_lost_answer_is_told_by_a_word(reply: Reply, code: str) -> None:
     told: list[SentRequest] = []
     async with (
         scripted(reply) as server,
-        _telling(server.url, told, attempts=1, answer_timeout=0.1, connect_timeout=0.1) as client,
+        _telling(server.url, told, attempts=1, response_timeout=0.1, connect_timeout=0.1) as client,
     ):
         with pytest.raises(OctosyncError):
             await client.call("apps.get", {"slug": "a"})

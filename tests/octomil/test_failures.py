@@ -56,7 +56,7 @@ def _patience(case: str, seconds: float) -> float:
 async def test_a_read_is_tried_again_whatever_was_lost(case: str) -> None:
     """A lost answer to a read costs another request and nothing else."""
     async with scripted(LOST[case][0], answers({"slug": "a"}, request_id="req_2")) as server:
-        async with client_of(server.url, answer_timeout=_patience(case, 0.5)) as client:
+        async with client_of(server.url, response_timeout=_patience(case, 0.5)) as client:
             answer = await client.call(**READ)
         assert answer.body == {"slug": "a"}
         assert answer.request_ids[-1] == answer.request_id == "req_2"
@@ -68,7 +68,7 @@ async def test_a_read_is_tried_again_whatever_was_lost(case: str) -> None:
 async def test_a_lost_write_is_sent_once_and_says_that_it_may_have_happened(case: str, write: dict[str, Any]) -> None:
     """Neither the client nor the library under it sends a write twice: one attempt is one request at the socket."""
     async with scripted(LOST[case][0]) as server:
-        async with client_of(server.url, answer_timeout=_patience(case, 0.1)) as client:
+        async with client_of(server.url, response_timeout=_patience(case, 0.1)) as client:
             with pytest.raises(Unavailable) as lost:
                 await client.call(**write)
         assert lost.value.reference == LOST[case][1]

@@ -232,12 +232,12 @@ async def test_nothing_is_sent_after_a_throttled_request() -> None:
         await probed(plane)
 
 
-@pytest.mark.parametrize("id_", [id_ for id_ in PROBED_BY_GET if EXCHANGES[id_].answer is not None])
+@pytest.mark.parametrize("id_", [id_ for id_ in PROBED_BY_GET if EXCHANGES[id_].response is not None])
 async def test_every_needed_field_is_missed(id_: str) -> None:
     """Of each operation, each field that octosync needs is missed where the response lacks it."""
     exchange = EXCHANGES[id_]
-    assert exchange.answer is not None
-    needed = {name for name, field in exchange.answer.model_fields.items() if field.is_required()} | exchange.also
+    assert exchange.response is not None
+    needed = {name for name, field in exchange.response.model_fields.items() if field.is_required()} | exchange.needed
     for name in needed:
 
         def without(body: Any, name: str = name) -> Any:

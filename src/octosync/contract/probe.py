@@ -100,27 +100,27 @@ def items_in(exchange: Exchange, body: JsonValue) -> Sequence[JsonValue] | None:
 
 
 def _differences(exchange: Exchange, body: JsonValue) -> Iterator[str]:
-    if exchange.answer is None:
+    if exchange.response is None:
         if body is not None and not isinstance(body, Mapping):
             yield "the response is not an object"
         return
     if exchange.plural is None:
-        yield from _of_object(exchange, body, "")
+        yield from _object_differences(exchange, body, "")
         return
     items = items_in(exchange, body)
     if items is None:
-        yield _of_envelope(exchange.plural, body)
+        yield _envelope_difference(exchange.plural, body)
         return
     for item in items:
-        yield from _of_object(exchange, item, f"{exchange.plural}[].")
+        yield from _object_differences(exchange, item, f"{exchange.plural}[].")
     objects = [item for item in items if isinstance(item, Mapping)]
-    for name in sorted(exchange.also):
+    for name in sorted(exchange.needed):
         # Not every item must have it: some may be of another kind, which octosync ignores.
         if objects and all(item.get(name) is None for item in objects):
             yield _missing(exchange, objects[0], f"{exchange.plural}[].", name)
 
 
-def _of_envelope(plural: str, body: JsonValue) -> str:
+def _envelope_difference(plural: str, body: JsonValue) -> str:
     if not isinstance(body, Mapping):
         return f"the response is neither a list nor an object with {plural}"
     lists = sorted(name for name, value in body.items() if isinstance(value, list))
@@ -128,13 +128,13 @@ def _of_envelope(plural: str, body: JsonValue) -> str:
     return f"{there}, but octosync reads {plural}, or a bare list"
 
 
-def _of_object(exchange: Exchange, value: JsonValue, at: str) -> Iterator[str]:
-    assert exchange.answer is not None  # noqa: S101 — see the caller
+def _object_differences(exchange: Exchange, value: JsonValue, at: str) -> Iterator[str]:
+    assert exchange.response is not None  # noqa: S101 — see the caller
     if not isinstance(value, Mapping):
         yield f"{at.rstrip('.') or 'the response'} is not an object"
         return
     try:
-        exchange.answer.model_validate(value)
+        exchange.response.model_validate(value)
     except ValidationError as invalid:
         for error in invalid.errors(include_input=False, include_url=False, include_context=False):
             path = ".".join(str(part) for part in error["loc"] if not isinstance(part, int))
@@ -146,7 +146,7 @@ def _of_object(exchange: Exchange, value: JsonValue, at: str) -> Iterator[str]:
 
 def _missing(exchange: Exchange, item: JsonObject, at: str, name: str) -> str:
     """Return the note about a missing field, with unknown fields that may be meant, the closest first."""
-    known = exchange.answer.model_fields if exchange.answer is not None else {}
+    known = exchange.response.model_fields if exchange.response is not None else {}
     unknown = [key for key in sorted(item) if key not in known]
     close = get_close_matches(name, unknown, n=_MOST, cutoff=0.5) or unknown[:_MOST]
     return f"{at}{name} is missing" + (f"; it has {', '.join(close)}" if close else "")

@@ -106,19 +106,19 @@ MAX_PAGE_SIZE: Final = 100  # public: the largest page, which octosync requests
 class Exchange:
     """The request and response of an operation.
 
-    `body` is None if none is sent; with `any_body`, it is an object that manifests declare, sent unchanged. `answer` is the
-    model of the response, or of each item of the list named `plural`; `also` are fields that are optional in the model, but
+    `body` is None if none is sent; with `any_body`, it is an object that manifests declare, sent unchanged. `response` is the
+    model of the response, or of each item of the list named `plural`; `needed` are fields that are optional in the model, but
     that octosync needs. `options` are query parameters that are sent on request only. `by` are the commands that send it.
     """
 
     by: tuple[str, ...] = ()
     body: type[RequestBody] | None = None
     any_body: bool = False
-    answer: type[Wire] | None = None
-    any_answer: bool = False
+    response: type[Wire] | None = None
+    any_response: bool = False
     plural: str | None = None
     options: tuple[str, ...] = ()
-    also: frozenset[str] = frozenset()
+    needed: frozenset[str] = frozenset()
 
     @property
     def query(self) -> tuple[str, ...]:
@@ -134,33 +134,39 @@ _PLACED = frozenset({"capability", "environment"})
 
 EXCHANGES: Final[Mapping[str, Exchange]] = MappingProxyType(
     {
-        "apps.activity": Exchange(by=(*_LOOK, "activity"), answer=WireEvent, plural=EVENTS),
+        "apps.activity": Exchange(by=(*_LOOK, "activity"), response=WireEvent, plural=EVENTS),
         "apps.archive": Exchange(by=_TURN),
-        "apps.bootstrap": Exchange(by=("bootstrap",), body=BootstrapBody, answer=WireBootstrapped),
-        "apps.capabilities.check_optimization": Exchange(by=_PLAN, body=EnvironmentBody, answer=WireOptimizationCheck),
+        "apps.bootstrap": Exchange(by=("bootstrap",), body=BootstrapBody, response=WireBootstrapped),
+        "apps.capabilities.check_optimization": Exchange(
+            by=_PLAN, body=EnvironmentBody, response=WireOptimizationCheck
+        ),
         "apps.capabilities.enable": Exchange(by=_TURN, body=EnvironmentBody),
         "apps.capabilities.optimize": Exchange(by=_TURN, body=EnvironmentBody),
-        "apps.capabilities.preview": Exchange(by=_PLAN, body=EnvironmentBody, answer=WirePreview),
+        "apps.capabilities.preview": Exchange(by=_PLAN, body=EnvironmentBody, response=WirePreview),
         "apps.create": Exchange(by=_TURN, body=AppBody),
-        "apps.list": Exchange(by=(*_LOOK, *_KEEP), answer=WireApp, plural=APP.plural, options=("include_archived",)),
+        "apps.list": Exchange(by=(*_LOOK, *_KEEP), response=WireApp, plural=APP.plural, options=("include_archived",)),
         "apps.create_target": Exchange(by=_TURN, body=TargetBody),
-        "apps.list_targets": Exchange(by=(*_PLAN, *_KEEP, "bootstrap"), answer=WireTarget, plural=TARGET.plural),
+        "apps.list_targets": Exchange(by=(*_PLAN, *_KEEP, "bootstrap"), response=WireTarget, plural=TARGET.plural),
         "apps.delete_slot": Exchange(by=_TURN),
-        "apps.get_slot": Exchange(by=(*_PLAN, *_KEEP), answer=WireSlot),
+        "apps.get_slot": Exchange(by=(*_PLAN, *_KEEP), response=WireSlot),
         "apps.put_slot": Exchange(by=_TURN, body=SlotBody),
         "apps.delete_target": Exchange(by=_TURN),
-        "apps.deployments": Exchange(by=(*_LOOK, "export"), answer=WireDeployment, plural=DEPLOYMENTS, also=_PLACED),
-        "apps.first_request": Exchange(by=_STATUS, answer=WireFirstRequest),
-        "apps.get": Exchange(by=(*_LOOK, *_KEEP, "bootstrap"), answer=WireApp),
+        "apps.deployments": Exchange(
+            by=(*_LOOK, "export"), response=WireDeployment, plural=DEPLOYMENTS, needed=_PLACED
+        ),
+        "apps.first_request": Exchange(by=_STATUS, response=WireFirstRequest),
+        "apps.get": Exchange(by=(*_LOOK, *_KEEP, "bootstrap"), response=WireApp),
         "apps.update": Exchange(by=_TURN, body=AppChangeBody),
-        "apps.health": Exchange(by=("apply", *_STATUS), answer=WireHealth),
+        "apps.health": Exchange(by=("apply", *_STATUS), response=WireHealth),
         "apps.delete_inference_config": Exchange(by=_TURN),
-        "apps.get_inference_config": Exchange(by=(*_PLAN, *_KEEP), any_answer=True),
+        "apps.get_inference_config": Exchange(by=(*_PLAN, *_KEEP), any_response=True),
         "apps.put_inference_config": Exchange(by=_TURN, any_body=True),
-        "apps.list_slots": Exchange(by=(*_LOOK, *_KEEP), answer=WireSlot, plural=SLOT.plural),
-        "apps.routing_decisions": Exchange(by=("decisions",), answer=WireRoutingDecision, plural=DECISIONS),
-        "apps.routing_stats": Exchange(by=(*_LOOK, "decisions"), answer=WireRoutingStats),
-        "activity.list": Exchange(by=_LOOK, answer=WireEvent, plural=EVENTS),
-        "deployments.list": Exchange(by=(*_LOOK, "export"), answer=WireDeployment, plural=DEPLOYMENTS, also=_PLACED),
+        "apps.list_slots": Exchange(by=(*_LOOK, *_KEEP), response=WireSlot, plural=SLOT.plural),
+        "apps.routing_decisions": Exchange(by=("decisions",), response=WireRoutingDecision, plural=DECISIONS),
+        "apps.routing_stats": Exchange(by=(*_LOOK, "decisions"), response=WireRoutingStats),
+        "activity.list": Exchange(by=_LOOK, response=WireEvent, plural=EVENTS),
+        "deployments.list": Exchange(
+            by=(*_LOOK, "export"), response=WireDeployment, plural=DEPLOYMENTS, needed=_PLACED
+        ),
     }
 )

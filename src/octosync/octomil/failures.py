@@ -172,7 +172,7 @@ def _response_failure(problem: Exception, cause: Exception, connection: Connecti
     if isinstance(cause, TimeoutError | httpx.TimeoutException):
         return _Description(
             reference="answer-timed-out",
-            message=f"{connection.host} returned no complete response within {connection.answer_timeout:g} s",
+            message=f"{connection.host} returned no complete response within {connection.response_timeout:g} s",
             hints=("The control plane may be overloaded: try again.",),
             retry=RetryPolicy.READS,
         )

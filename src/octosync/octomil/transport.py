@@ -34,8 +34,8 @@ class Connection:
 
     `token_source` is where the key came from, for messages: `OCTOMIL_API_KEY (context production, octosync.yaml:3)`.
     `requests_per_minute` 0 means no limit; `concurrency` is how many requests are in flight at once, reads and writes
-    together. `connect_timeout` and `answer_timeout` are seconds: to connect, and from then to the complete response.
-    `read_timeout` replaces `answer_timeout` for reads: a lost write has to be resolved, a lost read is only sent again.
+    together. `connect_timeout` and `response_timeout` are seconds: to connect, and from then to the complete response.
+    `read_timeout` replaces `response_timeout` for reads: a lost write has to be resolved, a lost read is only sent again.
     A request is sent up to `attempts` times; before the nth retry it waits up to `backoff` × 2ⁿ⁻¹ seconds.
     `proxy` is the URL of an HTTP proxy, `http://[USER:PASSWORD@]HOST:PORT`. Raises `ConfigError`.
     """
@@ -48,7 +48,7 @@ class Connection:
     requests_per_minute: int = REQUESTS_PER_MINUTE
     concurrency: int = 16
     connect_timeout: float = 10.0
-    answer_timeout: float = 60.0
+    response_timeout: float = 60.0
     read_timeout: float | None = None
     attempts: int = 5
     backoff: float = 0.5
@@ -76,7 +76,9 @@ class Connection:
     @cached_property
     def for_reads(self) -> Connection:
         """The connection with the response timeout of reads."""
-        return self if self.read_timeout is None else replace(self, answer_timeout=self.read_timeout, read_timeout=None)
+        return (
+            self if self.read_timeout is None else replace(self, response_timeout=self.read_timeout, read_timeout=None)
+        )
 
     @property
     def host(self) -> str:
@@ -261,9 +263,9 @@ async def exchange(http: httpx.AsyncClient, request: httpx.Request, connection: 
 
     Raises `BodyError`, `TimeoutError`, and the exceptions of httpx and aiohttp; `failures.failure_of` translates them.
     """
-    connect, answer = connection.connect_timeout, connection.answer_timeout
-    request.extensions["timeout"] = httpx.Timeout(answer, connect=connect, pool=connect).as_dict()
-    async with asyncio.timeout(connect + answer):
+    connect = connection.connect_timeout
+    request.extensions["timeout"] = httpx.Timeout(connection.response_timeout, connect=connect, pool=connect).as_dict()
+    async with asyncio.timeout(connect + connection.response_timeout):
         response = await http.send(request, stream=True)
         try:
             body = await _body(response)

@@ -178,7 +178,7 @@ class _Comparison:
         self._contract = contract
         self._base = base
         self._matches: OperationMatches = match_operations(contract, document.operations, base)
-        self._sent, self._answered = Schemas(document, sent=True), Schemas(document, sent=False)
+        self._request_schemas, self._response_schemas = Schemas(document, sent=True), Schemas(document, sent=False)
         self._moves: dict[str, dict[str, str]] = {}
         self._unsent: dict[str, list[str]] = {}
 
@@ -250,14 +250,16 @@ class _Comparison:
         exchange = EXCHANGES[ours.id]
         yield from compare_query(exchange, described)
         droppable = _DROPPABLE.get(ours.id, frozenset())
-        for finding in compare_request(exchange, described, self._document, self._sent, self._read_only(ours)):
+        for finding in compare_request(
+            exchange, described, self._document, self._request_schemas, self._read_only(ours)
+        ):
             name = finding.field.partition(".")[0]
             if finding.kind is FindingKind.UNKNOWN_REQUEST_FIELD and name in droppable:
                 self._unsent.setdefault("slot", []).append(name)
                 yield replace(finding, mends=True)
             else:
                 yield finding
-        yield from compare_response(exchange, described, self._document, self._answered)
+        yield from compare_response(exchange, described, self._document, self._response_schemas)
 
     def _read_only(self, ours: Operation) -> frozenset[str]:
         """Return the fields of the body that octosync.yaml marks as read-only, so that they are not sent."""

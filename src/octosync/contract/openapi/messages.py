@@ -134,17 +134,17 @@ def compare_request(
     else:
         shape = schemas.shape(schema)
         if exchange.body is None:
-            yield from _of_any_body(shape)
+            yield from _compare_any_body(shape)
         else:
             parts = {name: part for name, part in fields_of_model(exchange.body).items() if name not in unsent}
-            yield from _sent(parts, shape, schemas, "")
+            yield from _request_fields(parts, shape, schemas, "")
 
 
 def _is_required(document: OpenApiDocument, given: object) -> bool:
     return (document.resolved(given) or {}).get("required") is True
 
 
-def _of_any_body(shape: SchemaShape) -> Iterator[ConformanceFinding]:
+def _compare_any_body(shape: SchemaShape) -> Iterator[ConformanceFinding]:
     if not shape.may_be("object"):
         yield ConformanceFinding(
             FindingLevel.MISMATCH,
@@ -157,7 +157,7 @@ def _of_any_body(shape: SchemaShape) -> Iterator[ConformanceFinding]:
         yield ConformanceFinding(FindingLevel.WARNING, FindingKind.NEEDED_REQUEST_FIELD, message)
 
 
-def _sent(
+def _request_fields(
     parts: Mapping[str, ModelField], shape: SchemaShape, schemas: Schemas, at: str
 ) -> Iterator[ConformanceFinding]:
     """Yield findings about the fields of an object that is sent."""
@@ -167,7 +167,7 @@ def _sent(
             message = f"{path} is read-only in the document, but octosync sends it"
             yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.UNKNOWN_REQUEST_FIELD, message, path)
         elif name in shape.fields:
-            yield from _sent_value(part, schemas.shape(shape.fields[name]), schemas, path)
+            yield from _request_value(part, schemas.shape(shape.fields[name]), schemas, path)
         elif shape.unclear is None and not shape.takes_anything:
             message = f"it has no {path}, which octosync sends{'' if part.needed else _IF_DECLARED}"
             yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.UNKNOWN_REQUEST_FIELD, message, path)
@@ -187,7 +187,7 @@ def _sent(
 _IF_DECLARED: Final = " if it is declared"
 
 
-def _sent_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path: str) -> Iterator[ConformanceFinding]:
+def _request_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path: str) -> Iterator[ConformanceFinding]:
     types = part.types - {"null"}
     accepted = types if shape.types is None else shape.types | ({"integer"} if "number" in shape.types else set())
     if types and not types & accepted:
@@ -198,7 +198,7 @@ def _sent_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path: st
         message = f"{path} is never null in the document, but octosync sends null to remove it"
         yield ConformanceFinding(FindingLevel.WARNING, FindingKind.OTHER_REQUEST_TYPE, message, path)
     if part.inside:
-        yield from _sent(part.inside, shape, schemas, f"{path}.")
+        yield from _request_fields(part.inside, shape, schemas, f"{path}.")
 
 
 # The JSON types that are accepted for a type of the model: pydantic parses numbers in strings.
@@ -212,7 +212,7 @@ def compare_response(
     exchange: Exchange, described: DocumentOperation, document: OpenApiDocument, schemas: Schemas
 ) -> Iterator[ConformanceFinding]:
     """Yield findings about the response; fields that octosync doesn't need may be missing."""
-    if exchange.answer is None and not exchange.any_answer:
+    if exchange.response is None and not exchange.any_response:
         return
     given = _success(document, described)
     if given is None:
@@ -226,14 +226,14 @@ def compare_response(
         )
         return
     shape = schemas.shape(schema)
-    if exchange.answer is None:
+    if exchange.response is None:
         if not shape.may_be("object"):
             message = f"the response is {join_types(shape.types or ())}, but octosync reads an object"
             yield ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_ENVELOPE, message)
         return
-    parts = _with(fields_of_model(exchange.answer), exchange.also)
+    parts = _with(fields_of_model(exchange.response), exchange.needed)
     if exchange.plural is None:
-        yield from _answered_value(
+        yield from _response_value(
             ModelField(names=("",), types=frozenset({"object"}), inside=parts), shape, schemas, ""
         )
         return
@@ -242,7 +242,7 @@ def compare_response(
         yield problem
     elif items is not None:
         list_ = ModelField(names=(exchange.plural,), types=frozenset({"array"}), inside=parts)
-        yield from _answered_value(list_, items, schemas, exchange.plural)
+        yield from _response_value(list_, items, schemas, exchange.plural)
 
 
 def _success(document: OpenApiDocument, described: DocumentOperation) -> Mapping[str, Any] | None:
@@ -269,7 +269,7 @@ def _items(plural: str, shape: SchemaShape, schemas: Schemas) -> tuple[SchemaSha
     return None, ConformanceFinding(FindingLevel.MISMATCH, FindingKind.OTHER_ENVELOPE, message, plural)
 
 
-def _answered_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path: str) -> Iterator[ConformanceFinding]:
+def _response_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path: str) -> Iterator[ConformanceFinding]:
     readable = frozenset().union(*(_READ_FROM.get(type_, frozenset({type_})) for type_ in part.types))
     given = shape.types if shape.types is None else shape.types - {"null"}
     if part.types and given and not given & readable:
@@ -280,12 +280,12 @@ def _answered_value(part: ModelField, shape: SchemaShape, schemas: Schemas, path
         if shape.items is None:
             yield not_comparable(f"what is in {path}", "the document doesn't describe it")
         else:
-            yield from _answered(part.inside, schemas.shape(shape.items), schemas, f"{path}[].")
+            yield from _response_fields(part.inside, schemas.shape(shape.items), schemas, f"{path}[].")
     elif part.inside:
-        yield from _answered(part.inside, shape, schemas, f"{path}." if path else "")
+        yield from _response_fields(part.inside, shape, schemas, f"{path}." if path else "")
 
 
-def _answered(
+def _response_fields(
     parts: Mapping[str, ModelField], shape: SchemaShape, schemas: Schemas, at: str
 ) -> Iterator[ConformanceFinding]:
     """Yield findings about the fields of an object that is returned."""
@@ -296,7 +296,7 @@ def _answered(
         path = f"{at}{part.names[-1]}"
         found = next((name for name in part.names if name in shape.fields), None)
         if found is not None:
-            yield from _answered_value(part, schemas.shape(shape.fields[found]), schemas, path)
+            yield from _response_value(part, schemas.shape(shape.fields[found]), schemas, path)
             if part.needed and found not in shape.everywhere:
                 message = f"only some forms of the response have {path}, which octosync needs"
                 yield ConformanceFinding(FindingLevel.WARNING, FindingKind.LACKING_ANSWER_FIELD, message, path)
