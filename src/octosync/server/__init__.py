@@ -1,7 +1,7 @@
-"""The embedded control plane: a faithful, persistent stand-in for Octomil's apps API, on FastAPI and SQLite.
+"""The embedded control plane: a persistent simulation of Octomil's apps API, on FastAPI and SQLite.
 
-For the demo, for tests, for writing manifests offline and for measuring. It is never chosen silently. The server meets
-the client only in `contract`; its routes are built from that table.
+It serves the demo, tests, offline work and benchmarks; octosync never uses it unless asked to. Server and client share only
+`contract`, from whose table the routes are built: nothing here may import the client (`octomil`).
 """
 
 from octosync.server.app import DEMO_TOKENS, create_app

@@ -1,11 +1,9 @@
-"""The application: FastAPI, with a route for each operation of the contract table and the local controls.
+"""The FastAPI application: a route for each operation of the contract table, the local controls, and the demo's seed.
 
-Handlers run on the event loop, one after the other: SQLite answers in microseconds, a thread pool would cost more than
-it gave (measured over loopback with one connection: 2,700 requests/s inline), and no operation ever sees half of another.
-
-`--seed demo`: devices for the shipped examples, and two people's keys. It creates no app, and nothing acts by itself.
-
-Devices belong to a target by platform and identifier, so they wait for the targets that the examples declare.
+Handlers run on the event loop, one after the other: SQLite answers in microseconds, so a thread pool would cost more than
+it saves (measured over loopback with one connection: 2,700 requests/s inline), and no operation sees half of another.
+`--seed demo` adds devices for the shipped examples and two API keys. It creates no app: devices belong to a target by
+platform and identifier, and count once the examples' targets exist.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ from octosync.server.settings import ServerSettings, Token
 from octosync.server.store import Store, to_json
 from octosync.server.validation import parse_json, read_body, validate_body
 
-# Not secrets: they open nothing but a control plane that was started with the demo's seed.
+# Not secrets: only a control plane with the demo's seed accepts them.
 DEMO_TOKENS: Final = (Token("ana", "demo-key-ana"), Token("ben", "demo-key-ben"))
 
 _FLEET: Final = (
@@ -65,7 +63,7 @@ _CLASSES: Final = ("flagship", "high", "mid", "low")
 
 
 def seed_demo(store: Store) -> None:
-    """Let the demo's devices be seen, once in a database's life."""
+    """Add the demo's devices, once per database."""
     if store.meta("seed") is not None:
         return
     for platform, identifier, counts in _FLEET:
@@ -84,7 +82,7 @@ HANDLERS: Mapping[str, Handler[Any]] = MappingProxyType(
 
 
 def create_app(settings: ServerSettings) -> FastAPI:
-    """Build a control plane. Raises `ConfigError` where its database can't be used, `UsageError` for an unknown seed.
+    """Return a control plane. Raises `ConfigError` if its database can't be used, `UsageError` for an unknown seed.
 
     The database is closed when the application is collected, or by `app.state.plane.store.close()`.
     """
@@ -106,7 +104,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
 
 
 async def _method_not_allowed(request: Request, _: Exception) -> Response:
-    """Answer as Starlette does, with the methods of all routes of the path: by itself it names those of the first one."""
+    """Return a 405 that allows the methods of all routes of the path; Starlette only names those of the first route."""
     routes = (route for route in request.app.routes if isinstance(route, Route))
     methods = {
         method
@@ -117,7 +115,7 @@ async def _method_not_allowed(request: Request, _: Exception) -> Response:
     return JSONResponse({"detail": "Method Not Allowed"}, 405, {"Allow": ", ".join(sorted(methods))})
 
 
-@cache  # they are the same for every control plane, and FastAPI takes longer to make them than a test to use them
+@cache  # the same for every control plane, and slow to build
 def _routes() -> tuple[APIRoute, ...]:
     operations = ((operation, HANDLERS[operation.id]) for operation in OPERATIONS.values())
     return (
@@ -155,7 +153,7 @@ def _plane(settings: ServerSettings) -> Plane:
 
 
 def _operation(handler: Handler[Any]) -> Endpoint:
-    """Serve an operation: key, rate limit, scope and org first, then the body, then the transaction."""
+    """Return an operation's endpoint. It checks key, rate limit, scope, org and body, then runs the handler."""
 
     async def endpoint(request: Request) -> Response:
         plane: Plane = request.app.state.plane

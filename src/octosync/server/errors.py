@@ -1,8 +1,8 @@
-"""Error answers: Octomil's nested shape, `{"error": {code, message, details?, request_id}}`.
+"""Error responses in Octomil's nested shape: `{"error": {code, message, details?, request_id}}`.
 
-Codes and shape are public, statuses too. A 422 is nested as well (`validation_error`), its `details` a list of
-`{"field": "bindings[0].binding_key", "message": …}`; FastAPI's own shape remains where no operation is reached: the bare
-`{"detail": "Not Found"}` of an unknown route and the 405.
+Codes, shape and statuses are public. A 422 (`validation_error`) has a list of `{"field": "bindings[0].binding_key",
+"message": …}` as `details`. FastAPI's own shape remains if no operation is reached: the bare `{"detail": "Not Found"}` of an
+unknown route, and the 405.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from octosync.model import JsonValue
 
 
 class ApiError(Exception):
-    """An error answer on its way to the client; whatever the transaction did is undone."""
+    """An error response, raised by a handler; the transaction is rolled back."""
 
     def __init__(
         self,
@@ -33,18 +33,18 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def body(self, request_id: str) -> JsonValue:
-        """Return the answer's body."""
+        """Return the response body."""
         details: dict[str, JsonValue] = {} if self.details is None else {"details": self.details}
         return {"error": {"code": self.code, "message": self.message, **details, "request_id": request_id}}
 
 
 def app_not_found(slug: str) -> ApiError:
-    """404: no app of the org has this slug."""
+    """Return a 404: no app of the org has this slug."""
     return ApiError(404, ErrorCode.APP_NOT_FOUND, f"No app has the slug {_quoted(slug)}", details={"app_slug": slug})
 
 
 def archived(slug: str, archived_at: str) -> ApiError:
-    """409: an archived app takes no write, not even another archive."""
+    """Return a 409: an archived app accepts no write, not even another archive."""
     return ApiError(
         409,
         ErrorCode.CONFLICT,
@@ -54,12 +54,12 @@ def archived(slug: str, archived_at: str) -> ApiError:
 
 
 def conflict(message: str, **details: JsonValue) -> ApiError:
-    """409: the object exists, or is held by another; `details` say by which."""
+    """Return a 409: the object exists, or belongs to another app, which `details` name."""
     return ApiError(409, ErrorCode.CONFLICT, message, details=details)
 
 
 def not_configured(slug: str, capability: str) -> ApiError:
-    """404: the app exists and has no slot for the capability."""
+    """Return a 404: the app has no slot for the capability."""
     return ApiError(
         404,
         ErrorCode.CAPABILITY_NOT_CONFIGURED,
@@ -69,7 +69,7 @@ def not_configured(slug: str, capability: str) -> ApiError:
 
 
 def invalid(*problems: tuple[str, str]) -> ApiError:
-    """422: (field path, message) pairs; the path of the body as a whole is `body`."""
+    """Return a 422 for (field path, message) pairs; the path of the body as a whole is `body`."""
     details: Sequence[JsonValue] = [{"field": field, "message": message} for field, message in problems]
     field, message = problems[0]
     return ApiError(422, ErrorCode.VALIDATION_ERROR, f"{field}: {message}", details=details)

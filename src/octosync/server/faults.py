@@ -1,33 +1,33 @@
-"""Injected faults, for testing clients: what networks, proxies and newer or broken control planes do.
+"""Fault injection, for testing clients: faults of networks, proxies, and newer or broken control planes.
 
-`PUT /_local/faults` replaces the rules, `GET` shows them with how often each has `acted`, `DELETE` removes them:
+`PUT /_local/faults` replaces the rules, `GET` returns them with how often each has `acted`, `DELETE` removes them:
 
     {"rules": [{"operation": "apps.put_slot", "action": "drop_field", "field": "bindings", "times": 1}]}
 
-The first rule that matches a request acts on it, and only that one. A rule matches by `operation` (an operation id, or
-`"*"`) and, where given, by `slug`; it lets the first `skip` matches (default 0) pass, acts on the next `times` (default
-1; null: on all), then is spent. `when` is `"before"` (the request is not carried out) or `"after"` (it is, and then its
-answer is lost or replaced); the actions marked * leave the choice. Each with its default `when`:
+Only the first rule that matches a request acts on it. A rule matches by `operation` (an operation id, or `"*"`) and, if it
+is set, by `slug`. It ignores the first `skip` matches (default 0) and acts on the next `times` (default 1; null: all).
+`when` is `"before"` (the request is not executed) or `"after"` (it is executed, then its response is lost or replaced); only
+the actions marked * allow both. The actions, with their default `when`:
 
-    delay              before  wait `seconds` (default 1), then go on as if nothing had been
-    status*            before  answer `status` (default 503), with `code`, `message`, `details`, in the `shape` nested
+    delay              before  wait `seconds` (default 1), then serve the request normally
+    status*            before  return `status` (default 503), with `code`, `message`, `details`, in the `shape` nested
                                {"error": {…}} (default), flat {code, message}, legacy {error, message, status_code},
                                detail {"detail": message} or text; `retry_after`: seconds, as a number or, with
                                `retry_after_date: true`, as an HTTP date
-    cut*               before  close the connection without an answer (`cut_before` and `cut_after` say it in one word)
+    cut*               before  close the connection without a response (`cut_before` and `cut_after` include the `when`)
     answer*            before  `status` (default 200) with the JSON `value`, null by default
     html*              before  a proxy's HTML page, `status` (default 502)
-    not_found*         before  the bare 404 {"detail": "Not Found"} of a route that is not there
+    not_found*         before  the bare 404 {"detail": "Not Found"} of an unknown route
     redirect*          before  `status` (default 307) to `location`
     empty*             after   no body, `status` (default 200)
-    garbage*           after   `status` (default 200), JSON by its Content-Type and none by its body
-    truncated          after   the true answer, half of its body, and the connection closed
+    garbage*           after   `status` (default 200), a JSON Content-Type with a body that is not JSON
+    truncated          after   the real response with half of its body, then the connection is closed
     bare_list          after   the list of a page without its envelope
-    drop_field         before  take `field` out of the request, and carry that out: accepted but not kept
-    drop_answer_field  after   take `field` out of the answer
-    set_answer_field   after   put `value` at `field` into the answer
+    drop_field         before  execute the request without `field`: accepted, but not persisted
+    drop_answer_field  after   remove `field` from the response
+    set_answer_field   after   set `field` of the response to `value`
 
-`field` is a dotted path (`serving_policy.fallback`); in a list it means every item's (`slots.bindings`).
+`field` is a dotted path (`serving_policy.fallback`); in a list it applies to every item (`slots.bindings`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from octosync.model import JsonObject, JsonValue
 from octosync.server.store import Store, from_json, to_json
 from octosync.server.validation import MAX_BODY_BYTES, Body
 
-# What `when` is by default, for the actions that leave a choice; every other one has only one sense.
+# The default `when` of the actions that allow both.
 _WHEN = {
     "status": "before", "cut": "before", "html": "before", "not_found": "before", "redirect": "before", "answer": "before",
     "empty": "after", "garbage": "after",
@@ -59,7 +59,7 @@ _READ_AT_MOST = 8 * MAX_BODY_BYTES
 
 
 class FaultRule(Body):
-    """One rule; the module's docstring has the format."""
+    """A fault rule; the module's docstring describes the fields."""
 
     operation: str
     action: Literal[
@@ -91,14 +91,14 @@ class FaultRule(Body):
 
     @property
     def is_before(self) -> bool:
-        """Whether the request is kept from being carried out."""
+        """Whether the fault acts instead of executing the request."""
         return self.action == "cut_before" or (
             (self.when or _WHEN.get(self.action)) == "before" and self.action in _WHEN
         )
 
 
 class ConnectionCut(Exception):
-    """An injected cut where there is no connection to close: a client that calls the application in process sees this."""
+    """A cut of a request without a connection: raised to a client that calls the application in process."""
 
 
 @dataclass(slots=True)
@@ -110,13 +110,13 @@ class _RuleState:
 
 @dataclass(slots=True)
 class Faults:
-    """The rules in force, in order, and the open connections by their peer's address, so that one can be cut."""
+    """The active fault rules, in order, and the open connections by their peer's address, for cutting them."""
 
     connections: dict[tuple[str, int], asyncio.Transport] = field(default_factory=dict)
     _states: list[_RuleState] = field(default_factory=list)
 
     async def cut(self, scope: Scope, receive: Receive) -> bool:
-        """Close the connection of a request without an answer; return False if it has none."""
+        """Close the connection of a request without a response. Return whether it has a connection."""
         connection = self.connections.get(tuple(scope.get("client") or ("", 0)))
         if connection is None:
             return False
@@ -125,15 +125,15 @@ class Faults:
         return True
 
     def replace(self, rules: list[FaultRule]) -> None:
-        """Put other rules in force, none of them used yet."""
+        """Replace all rules; the counters start at 0."""
         self._states = [_RuleState(rule) for rule in rules]
 
     def to_json(self) -> list[JsonValue]:
-        """Return the rules as they were given, with how often each has `acted`."""
+        """Return the rules as they were set, with how often each has `acted`."""
         return [{**state.rule.model_dump(exclude_unset=True), "acted": state.acted} for state in self._states]
 
     def take(self, operation: str, slug: str | None) -> FaultRule | None:
-        """Find the rule that acts on this request, and count it."""
+        """Return the rule that acts on this request, and count the use; None if there is none."""
         for state in self._states:
             rule = state.rule
             if rule.operation not in {"*", operation} or (rule.slug is not None and rule.slug != slug):
@@ -150,7 +150,7 @@ class Faults:
 
 @dataclass(slots=True)
 class _CapturedResponse:
-    """An answer that was caught on its way out."""
+    """The application's response, held back so that a fault can change it."""
 
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -168,7 +168,7 @@ class _CapturedResponse:
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """One rule at work on one request."""
+    """A rule that acts on a request, as an ASGI application that wraps the real one."""
 
     rule: FaultRule
     faults: Faults
@@ -176,7 +176,7 @@ class Injection:
     request_id: str
 
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request as the rule has it. Raises `ConnectionCut` for a cut without a connection."""
+        """Serve the request with the rule's fault. Raises `ConnectionCut` for a cut without a connection."""
         rule = self.rule
         if rule.action == "delay":
             await asyncio.sleep(rule.seconds)
@@ -205,7 +205,7 @@ class Injection:
 
     async def _cut(self, scope: Scope, receive: Receive) -> None:
         if not await self.faults.cut(scope, receive):
-            raise ConnectionCut("the answer is lost: a fault that was asked for")
+            raise ConnectionCut("the response was cut by a fault rule")
 
     async def _truncate(self, true: _CapturedResponse, scope: Scope, receive: Receive, send: Send) -> None:
         connection = self.faults.connections.get(tuple(scope.get("client") or ("", 0)))
@@ -213,7 +213,7 @@ class Injection:
         half = true.body[: len(true.body) // 2]
         await send({"type": "http.response.body", "body": half, "more_body": connection is not None})
         if connection is not None:
-            connection.close()  # what was written goes out first
+            connection.close()  # after sending what was written
             await _until_closed(receive)
 
     def _edited(self, true: _CapturedResponse) -> Response:
@@ -272,7 +272,7 @@ class Injection:
 
 
 def _sendable(response: Response) -> Response:
-    """Return the response, without a body where HTTP allows none."""
+    """Return the response, without a body if its status allows none."""
     return Response(status_code=response.status_code) if response.status_code in {204, 205, 304} else response
 
 
@@ -282,7 +282,7 @@ async def _until_closed(receive: Receive) -> None:
 
 
 async def _without(path: str, receive: Receive) -> Receive:
-    """Return a `receive` that gives the same body without the field; one that is not JSON stays as it is."""
+    """Return a `receive` whose body lacks the field; a body that is not JSON is unchanged."""
     body = b""
     while len(body) <= _READ_AT_MOST:
         message = await receive()
@@ -308,7 +308,7 @@ def _drop(holder: dict[str, JsonValue], key: str) -> None:
 
 
 def _edit(value: JsonValue, path: list[str], change: Callable[[dict[str, JsonValue], str], None]) -> None:
-    """Change what is at the path, in every item of the lists on the way; what isn't there is left alone."""
+    """Apply a change at the path, in every item of the lists on it; nothing changes if the path doesn't exist."""
     if isinstance(value, list):
         for item in value:
             _edit(item, path, change)

@@ -1,15 +1,9 @@
-"""The fleet: the devices that were seen, and which of an app's targets they belong to, by platform and identifier.
+"""The simulated orchestrator: the catalog of model variants, the fleet of devices, and the best variant for a fleet.
 
-Which variant is best for a fleet: pure, deterministic, with its reasons.
-
-A variant's worth for a fleet is the share of devices that can run it, times its quality squared, over the square root of
-its latency: quality counts most, and a variant that leaves devices out must be that much better for the others. Ties go
-to the smaller download, then to the lower id.
-
-The catalog: which model variants exist. A default one is always there, `PUT /_local/catalog` replaces it.
-
-Latency and quality are relative to 1.0: lower latency and higher quality are better. The default's names and numbers are
-made up, and chosen so that platform, device class, latency and quality all matter for which variant is best.
+A variant's score is the share of devices that can run it, times its quality squared, divided by the square root of its
+latency: quality counts most, and a variant that excludes devices must be that much better for the others. Ties go to the
+smaller download, then to the lower id. Latency and quality are relative to 1.0. `PUT /_local/catalog` replaces the default
+catalog, whose names and numbers are invented so that platform, device class, latency and quality all matter.
 """
 
 from __future__ import annotations
@@ -32,7 +26,7 @@ _ALL = (*_NATIVE, "browser")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """A model variant: `platforms` it runs on, from `min_device_class` upwards; `size_bytes` is its download."""
+    """A model variant: it runs on `platforms` from `min_device_class` upwards; `size_bytes` is its download size."""
 
     id: str
     name: str
@@ -88,42 +82,42 @@ DEFAULT_CATALOG: Final = tuple(
 
 
 def catalog_of(store: Store) -> tuple[Variant, ...]:
-    """Return the catalog in force."""
+    """Return the current catalog."""
     stored = store.meta(_KEY)
     if stored is None:
         return DEFAULT_CATALOG
-    return tuple(Variant(**{**one, "platforms": tuple(one["platforms"])}) for one in from_json(stored))
+    return tuple(Variant(**{**variant, "platforms": tuple(variant["platforms"])}) for variant in from_json(stored))
 
 
 def replace_catalog(store: Store, variants: tuple[Variant, ...]) -> None:
-    """Put another catalog in force; what is deployed stays deployed."""
+    """Replace the catalog; deployments don't change."""
     store.put_meta(_KEY, to_json([asdict(variant) for variant in variants]))
 
 
 def catalog_json(variants: tuple[Variant, ...]) -> JsonValue:
-    """Return a catalog in the form in which it is replaced."""
+    """Return a catalog as the body of `PUT /_local/catalog`."""
     return {"variants": [asdict(variant) for variant in variants]}
 
 
-ASSUMED_CLASS = "mid"  # where no device has been seen yet
+ASSUMED_CLASS = "mid"  # until a device has been seen
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Devices by platform and class. `assumed`: none was seen, each target's platform stands in with one `mid` device."""
+    """Devices by platform and class. `assumed`: no device was seen, so each target's platform counts as one `mid` device."""
 
     devices: Mapping[tuple[str, str], int]
     assumed: bool = False
 
     @property
     def total(self) -> int:
-        """How many devices count in a choice."""
+        """The number of devices."""
         return sum(self.devices.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A variant, how many of the fleet's devices can run it, what it is worth to them, and why it was chosen."""
+    """A variant with the number of the fleet's devices that can run it, its score (`worth`), and why it was chosen."""
 
     variant: Variant
     runs_on: int
@@ -132,14 +126,14 @@ class Choice:
 
 
 def can_run(variant: Variant, platform: str, device_class: str) -> bool:
-    """Say whether a device of this platform and class can run the variant."""
+    """Return whether a device of this platform and class can run the variant."""
     return platform in variant.platforms and DEVICE_CLASSES.index(device_class) <= DEVICE_CLASSES.index(
         variant.min_device_class
     )
 
 
 def choose(catalog: Iterable[Variant], capability: str, fleet: Fleet) -> Choice | None:
-    """Choose the best variant of a capability; None where no device of the fleet can run any."""
+    """Return the best variant of a capability, None if no device of the fleet can run any."""
     rated = [rate(variant, fleet) for variant in catalog if variant.capability == capability]
     runnable = [choice for choice in rated if choice.runs_on]
     best = min(runnable, key=lambda choice: (-choice.worth, choice.variant.size_bytes, choice.variant.id), default=None)
@@ -149,14 +143,14 @@ def choose(catalog: Iterable[Variant], capability: str, fleet: Fleet) -> Choice 
 
 
 def rate(variant: Variant, fleet: Fleet) -> Choice:
-    """Rate a variant for a fleet, without comparing it."""
+    """Return a variant with its score for a fleet, without a reason."""
     runs_on = sum(count for (platform, class_), count in fleet.devices.items() if can_run(variant, platform, class_))
     share = runs_on / fleet.total if fleet.total else 0.0
     return Choice(variant, runs_on, share * variant.quality**2 / sqrt(variant.latency), "")
 
 
 def improvement(current: Variant, candidate: Variant) -> JsonValue:
-    """Return how much better the candidate is, relatively (0.18 is 18 %); lower latency counts as positive."""
+    """Return the candidate's relative improvement by metric (0.18 is 18%); lower latency counts as positive."""
     return {
         "latency": round((current.latency - candidate.latency) / current.latency, 4),
         "quality": round((candidate.quality - current.quality) / current.quality, 4),
@@ -164,7 +158,7 @@ def improvement(current: Variant, candidate: Variant) -> JsonValue:
 
 
 def warnings_for(variant: Variant, fleet: Fleet, platforms: Sequence[str]) -> list[str]:
-    """Say what a person should know before this variant is deployed to this fleet."""
+    """Return warnings about deploying this variant to this fleet."""
     warnings = []
     if not platforms:
         warnings.append("the app has no targets: nothing would be assigned")
@@ -207,7 +201,7 @@ def targets_of(store: Store, app: Row) -> list[Row]:
 
 
 def fleet_of(store: Store, app: Row) -> Fleet:
-    """Return the devices of an app's targets; where there are none, one `mid` device a platform (all, without targets)."""
+    """Return the devices of an app's targets; without any, one `mid` device per platform (all platforms, without targets)."""
     rows = store.rows(
         f"SELECT targets.platform, device_class, sum(count) AS devices{_JOIN} GROUP BY 1, 2 ORDER BY 1, 2",
         app["id"],
@@ -226,7 +220,7 @@ def device_counts(store: Store, app: Row) -> dict[str, int]:
 
 
 def add_devices(store: Store, platform: str, identifier: str, device_class: str, count: int) -> JsonObject:
-    """Let devices be seen; return all of that platform, identifier and class."""
+    """Add devices; return the number of devices of that platform, identifier and class."""
     store.run(
         "INSERT INTO devices VALUES (?, ?, ?, ?)"
         " ON CONFLICT (platform, identifier, device_class) DO UPDATE SET count = count + excluded.count",

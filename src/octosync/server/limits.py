@@ -1,7 +1,4 @@
-"""The rate limit: a true sliding window a key. Never more than `limit` admitted requests in any `seconds`.
-
-The requests log: what was received below `/api/v1`, in order of arrival, for tests to assert on.
-"""
+"""The rate limit, a sliding window per API key, and the log of received requests, for tests to assert on."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from octosync.server.errors import ApiError
 
 
 class SlidingWindows:
-    """The admitted requests of each key, as times in seconds of server time; a `limit` of 0 admits everything."""
+    """Admits at most `limit` requests of a key in any `seconds` of server time; a `limit` of 0 admits everything."""
 
     def __init__(self, limit: int, seconds: float) -> None:
         self._limit = limit
@@ -23,7 +20,7 @@ class SlidingWindows:
         self._admitted: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def admit(self, key: str, now: float) -> None:
-        """Count a request. Raises 429 with `Retry-After` in whole seconds, rounded up; a refused request doesn't count."""
+        """Count a request. Raises 429 with `Retry-After` in whole seconds, rounded up; a rejected request doesn't count."""
         if not self._limit:
             return
         times = self._admitted[key]
@@ -41,12 +38,12 @@ class SlidingWindows:
         times.append(now)
 
 
-_KEPT = 100_000  # the oldest go first
+_KEPT = 100_000  # requests; the oldest are dropped first
 
 
 @dataclass(slots=True)
 class LoggedRequest:
-    """One request. `status` is None until it is answered, and stays None where no answer was sent."""
+    """One request of the log. `status` is None until a response starts."""
 
     method: str
     path: str
@@ -56,7 +53,7 @@ class LoggedRequest:
     status: int | None = None
 
     def to_json(self) -> JsonValue:
-        """`path` includes the query; `key` is the key's name, None without one; `operation` None for an unknown route."""
+        """Return the entry: `path` with the query, the `key`'s name (None without one), `operation` None for unknown routes."""
         return {
             "method": self.method,
             "path": self.path,
@@ -68,7 +65,7 @@ class LoggedRequest:
 
 
 class RequestsLog:
-    """The last 100,000 requests."""
+    """The log of the last 100,000 requests below `/api/v1`, in the order of arrival."""
 
     def __init__(self) -> None:
         self._received: deque[LoggedRequest] = deque(maxlen=_KEPT)
@@ -78,7 +75,7 @@ class RequestsLog:
         self._received.append(logged)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Empty the log."""
         self._received.clear()
 
     def to_json(self) -> list[JsonValue]:

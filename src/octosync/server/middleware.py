@@ -1,18 +1,10 @@
-"""What wraps every request: its id, its line in the requests log, injected faults, and the last resort against a crash.
+"""The middleware around every request: request id, requests log, host check, injected faults, crash handling, API keys.
 
-Who calls, and what the key may do: Bearer keys with scopes, and the org that is asked for.
-
-Without configured tokens everybody may do everything, which is why `serve` then stays on loopback; the demo's keys
-are known all the same, so that the feed has names. Previews and checks
-are reads: `apps:read` is enough for them.
-
-Which operation a request is for, by the contract table alone: for the requests log and for injected faults.
-
-Requests that web pages of other sites make a browser send are refused, before anything is looked at.
-
-Without tokens the server trusts whoever reaches it, and any page in a browser on this machine reaches it. A page's request
-names the page as its `Origin`, or says `Sec-Fetch-Site: cross-site`; one that has its own name resolve to this machine (DNS
-rebinding) has that name as its `Host`. Clients that are no browsers send neither `Origin` nor `Sec-Fetch-Site`.
+Without configured tokens every caller has all rights, so `serve` only listens on loopback then. But any web page in a browser
+on this machine can reach loopback, so requests of other sites are rejected before anything else: they have an `Origin` of
+another site or `Sec-Fetch-Site: cross-site`; with DNS rebinding, a page's own name is the `Host`. Clients other than browsers
+send neither `Origin` nor `Sec-Fetch-Site`. The demo's keys are accepted without configured tokens too, so that the activity
+feed has names. Previews and checks are reads: the scope `apps:read` is enough.
 """
 
 from __future__ import annotations
@@ -44,7 +36,7 @@ PREFIX = "/api/v1"
 
 def _by_shape() -> Mapping[tuple[str, int], list[tuple[str, list[str]]]]:
     table: defaultdict[tuple[str, int], list[tuple[str, list[str]]]] = defaultdict(list)
-    # Paths with fewer parameters first, so that /apps/bootstrap is not an app's slug.
+    # Paths with fewer parameters first, so that "bootstrap" in /apps/bootstrap is not taken for a slug.
     for operation in sorted(OPERATIONS.values(), key=lambda operation: operation.path.count("{")):
         segments = operation.path.split("/")
         table[operation.method, len(segments)].append((operation.id, segments))
@@ -55,7 +47,7 @@ _TABLE = _by_shape()
 
 
 def find_operation(method: str, path: str) -> tuple[str | None, Mapping[str, str]]:
-    """Find the operation and its path parameters; (None, {}) for a path that is no operation's."""
+    """Return the operation id and path parameters of a request, by the contract table; (None, {}) if there is no operation."""
     if not path.startswith(f"{PREFIX}/"):
         return None, {}
     segments = path.removeprefix(PREFIX).split("/")
@@ -75,9 +67,9 @@ _EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104  recognised, not bou
 
 
 class HostGuard:
-    """Knows by which names the server is addressed: this machine's own, and `hosts`.
+    """Rejects requests for another host or from another site. The server's names are this machine's own, and `hosts`.
 
-    Where `hosts` has an address that stands for all of them, any IP address is one: only a name can be rebound.
+    If `hosts` has a wildcard address (0.0.0.0 or ::), any IP address is accepted: only a name can be rebound.
     """
 
     def __init__(self, hosts: Iterable[str]) -> None:
@@ -85,7 +77,7 @@ class HostGuard:
         self._any_address = not _EVERY_ADDRESS.isdisjoint(self._hosts)
 
     def check(self, headers: Headers) -> None:
-        """Raise 421 for a request that names another host, 403 for one that comes from another site."""
+        """Raise 421 for a request to another host, 403 for a request from another site."""
         host = headers.get("host")
         if host is not None and not self._is_host(_name_in(f"//{host}")):
             raise ApiError(421, "host_unknown", "The request names a host that this server is not known by")
@@ -102,7 +94,7 @@ class HostGuard:
 
 
 def is_loopback(name: str) -> bool:
-    """Return whether a host is this machine, and can't be another's."""
+    """Return whether a host is always this machine."""
     try:
         return name == "localhost" or ip_address(name).is_loopback
     except ValueError:
@@ -122,10 +114,10 @@ def _is_cross_site(headers: Headers) -> bool:
 
 
 def _name_in(url: str) -> str:
-    """Return the host of a URL as names are compared, "" for what has none."""
+    """Return the host of a URL in lower case, "" if it has none."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises for a port that is none
+        _ = parts.port  # raises for an invalid port
         return "" if "@" in parts.netloc else (parts.hostname or "").rstrip(".")
     except ValueError:
         return ""
@@ -136,14 +128,14 @@ _logger = logging.getLogger("octosync.server")
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request and its line in the log; found in the scope under `octosync`."""
+    """The id of a request and its entry in the log; in the ASGI scope under `octosync`."""
 
     request_id: str
     logged: LoggedRequest
 
 
 def error_response(error: ApiError, request_id: str) -> Response:
-    """Render an error answer."""
+    """Return the HTTP response of an error."""
     return Response(
         to_json(error.body(request_id)).encode(), error.status, error.headers, media_type="application/json"
     )
@@ -159,7 +151,7 @@ class ServerMiddleware:
         self._count = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; nothing but HTTP is touched."""
+        """Serve one request; protocols other than HTTP pass through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -183,7 +175,7 @@ class ServerMiddleware:
         except ConnectionCut:
             raise
         except ClientDisconnect:
-            return  # in the midst of its body: nothing was carried out, and nobody waits for an answer
+            return  # while sending its body: nothing was executed
         except Exception:
             _logger.exception("%s: %s %s failed", context.request_id, scope["method"], scope["path"])
             if context.logged.status is not None:
@@ -211,17 +203,17 @@ class ServerMiddleware:
 
 
 def _raw_path(scope: Scope) -> str:
-    """Return the path as it was sent, still percent-encoded."""
+    """Return the path as it was sent, percent-encoded."""
     path: bytes = scope.get("raw_path", scope["path"].encode())
     return path.decode("latin-1")
 
 
 def find_key(plane: Plane, authorization: str | None) -> Token | None:
-    """Find the caller's key; None where the server has no tokens and the caller none that it knows. Raises 401."""
+    """Return the caller's key, None if it is unknown and the server has no tokens. Raises 401 if the server has tokens."""
     scheme, _, secret = (authorization or "").partition(" ")
     offered = secret.strip().encode("utf-8", "surrogateescape")
     found: Token | None = None
-    for token in plane.keys:  # all of them, so that the time taken tells nothing
+    for token in plane.keys:  # always all of them: the time taken must not depend on the key
         if hmac.compare_digest(token.secret.encode(), offered):
             found = token
     if scheme.lower() == "bearer" and found is not None:
@@ -233,7 +225,7 @@ def find_key(plane: Plane, authorization: str | None) -> Token | None:
 
 
 def authorise(settings: ServerSettings, key: Token | None, operation: str, query: Mapping[str, str]) -> Caller:
-    """Check the key's scopes and the org. Raises 403 `insufficient_scope` or `missing_org_context`."""
+    """Check the key's scopes and the org, and return the caller. Raises 403 `insufficient_scope`, `missing_org_context`."""
     if key is not None:
         needed = READ_SCOPE if OPERATIONS[operation].access is Access.READ else WRITE_SCOPE
         if needed not in key.scopes:

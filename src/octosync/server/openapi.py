@@ -1,4 +1,4 @@
-"""`/openapi.json`: what FastAPI can't see in handlers that read their own bodies, from the same models that they read by."""
+"""The document `/openapi.json`: request bodies, parameters and errors are added, since FastAPI can't derive them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from octosync.server.handlers.handler import Handler, NoBody
 from octosync.server.handlers.slots import CAPABILITY_PATTERN
 from octosync.server.plane import OrgPolicy, org_policy
 
-# What the server refuses everywhere: control characters other than tab and line breaks, half a surrogate pair.
+# The server rejects control characters other than tab and line breaks, and lone surrogates, in every text.
 _CLEAN = {"pattern": "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$"}
 _JSON_BODY = "UTF-8 JSON of at most 1 MiB and 64 levels, without duplicate keys."
 _REF = "#/components/schemas/{model}"
@@ -30,7 +30,7 @@ _PATH: Mapping[str, Mapping[str, Any]] = {"capability": {"type": "string", "patt
 
 
 def openapi_extra(handler: Handler[Any]) -> dict[str, Any]:
-    """Return an operation's parameters, request body and error answer, for FastAPI's `openapi_extra`."""
+    """Return an operation's parameters, request body and error response, for FastAPI's `openapi_extra`."""
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": _PATH.get(name, {"type": "string"})}
         for name in re.findall(r"{(\w+)}", handler.path)
@@ -52,7 +52,7 @@ def openapi_extra(handler: Handler[Any]) -> dict[str, Any]:
 
 
 def document(app: FastAPI, handlers: Iterable[Handler[Any]]) -> dict[str, Any]:
-    """Return FastAPI's document with the schemas of the request bodies and of errors added, as the org's rules are now."""
+    """Return FastAPI's document with the schemas of request bodies and errors, under the org's current policy."""
     policy = org_policy(app.state.plane.store)
     spec = FastAPI.openapi(app)
     components = spec.setdefault("components", {})
@@ -82,8 +82,8 @@ _ANY_JSON: Mapping[str, Any] = {
 }
 
 
-def _with_server_rules(schema: Any, policy: OrgPolicy) -> Any:  # noqa: ANN401  whatever stands in a JSON Schema
-    """Return a request's schema with what no model says: control characters, platforms, fields that a test may allow."""
+def _with_server_rules(schema: Any, policy: OrgPolicy) -> Any:  # noqa: ANN401  any part of a JSON Schema
+    """Return a request's schema with the rules that no model has: control characters, platforms, the org's slot fields."""
     if isinstance(schema, list):
         return [_with_server_rules(item, policy) for item in schema]
     if not isinstance(schema, dict):
@@ -92,7 +92,7 @@ def _with_server_rules(schema: Any, policy: OrgPolicy) -> Any:  # noqa: ANN401  
     if found.get("type") == "string" and not found.keys() & {"enum", "pattern", "const"}:
         found |= _CLEAN
     if found.get("type") == "object" and found.get("additionalProperties"):
-        # In a slot or its policy further fields are refused, unless the org's rules allow some.
+        # A slot and its policy allow no further fields, unless the org's policy has some.
         is_closed = found.get("properties") and not policy.slot_fields
         anything = {"propertyNames": _CLEAN, "additionalProperties": {"$ref": _REF.format(model="JsonValue")}}
         found |= {"additionalProperties": False} if is_closed else anything

@@ -1,7 +1,4 @@
-"""The control plane's own state: its store, and what it keeps in memory only.
-
-The org's rules, set by `PUT /_local/policy`: what needs an approval, and names known here beyond the contract.
-"""
+"""The control plane's state, and the org's policy: which environments need an approval, and names beyond the contract."""
 
 from __future__ import annotations
 
@@ -16,15 +13,15 @@ from octosync.server.store import Store, from_json, to_json
 
 @dataclass(slots=True)
 class Plane:
-    """Everything that outlives a request. `log`, `faults` and `windows` are in memory: a restart empties them."""
+    """The state that all requests share. `log`, `faults` and `windows` are in memory: a restart empties them."""
 
     settings: ServerSettings
     store: Store
-    keys: tuple[Token, ...] = ()  # every key that is known: the configured ones, and the demo's where it is seeded
+    keys: tuple[Token, ...] = ()  # the configured tokens, and the demo's keys with its seed
     log: RequestsLog = field(default_factory=RequestsLog)
     faults: Faults = field(default_factory=Faults)
     windows: SlidingWindows = field(init=False)
-    next_change_at: float | None = 0.0  # when a deployment next moves on by itself, in POSIX seconds; None: never
+    next_change_at: float | None = 0.0  # when a deployment next advances, in POSIX seconds; None: never
 
     def __post_init__(self) -> None:
         self.windows = SlidingWindows(self.settings.rate_limit, self.settings.rate_window_seconds)
@@ -35,9 +32,9 @@ _KEY = "policy"
 
 @dataclass(frozen=True, slots=True)
 class OrgPolicy:
-    """`require_approval`: the environments where enable and optimize need a person.
+    """The org's rules: `require_approval` are the environments in which enable and optimize need a person's approval.
 
-    `platforms` and `slot_fields` (`x`, or `serving_policy.x`): names that the contract doesn't have and a newer Octomil might.
+    `platforms` and `slot_fields` (`x`, or `serving_policy.x`) are further valid names, as a newer Octomil might have them.
     """
 
     require_approval: tuple[str, ...] = ()
@@ -45,16 +42,16 @@ class OrgPolicy:
     slot_fields: tuple[str, ...] = ()
 
     def to_json(self) -> JsonValue:
-        """Return the rules in the form in which they are replaced."""
+        """Return the rules as the body of `PUT /_local/policy`."""
         return {name: list(names) for name, names in asdict(self).items()}
 
 
 def org_policy(store: Store) -> OrgPolicy:
-    """Return the rules in force."""
+    """Return the org's current rules."""
     stored = store.meta(_KEY)
     return OrgPolicy() if stored is None else OrgPolicy(**{key: tuple(v) for key, v in from_json(stored).items()})
 
 
 def replace_policy(store: Store, policy: OrgPolicy) -> None:
-    """Put other rules in force."""
+    """Replace the org's rules."""
     store.put_meta(_KEY, to_json(policy.to_json()))
