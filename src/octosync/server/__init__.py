@@ -1,7 +1,7 @@
 """The embedded control plane: a persistent simulation of Octomil's apps API, on FastAPI and SQLite.
 
-It serves the demo, tests, offline work and benchmarks; octosync never uses it unless asked to. Server and client share only
-`contract`, from whose table the routes are built: nothing here may import the client (`octomil`).
+It serves the demo, tests, offline work and benchmarks; octosync never uses it unless asked to. Its routes are built from the
+table of `contract`, which it shares with the client; nothing here may import the client (`octomil`).
 """
 
 from octosync.server.app import DEMO_TOKENS, create_app

@@ -1,6 +1,6 @@
-"""The response of each operation, for `/openapi.json`. Shapes are assumed, except for the serving policy, which is public.
+"""The responses of the operations, for `/openapi.json`. Shapes are assumed, except for the serving policy, which is public.
 
-A shape that the client reads is the client's wire model made strict: a field that the client can do without is always there.
+A shape that the client reads derives from the client's wire model, with all its optional fields required.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from octosync.contract import responses
 
 
 class ResponseModel(BaseModel):
-    """Base of all answers. A field that a class inherits, as from a wire model, is always there and never null."""
+    """Base of all responses. Fields that a class inherits, for example from a wire model, are required and never null."""
 
     # Deferred: a schema is built from the fields as they are required below.
     model_config = ConfigDict(extra="ignore", defer_build=True, protected_namespaces=())
@@ -57,7 +57,7 @@ class Apps(ListPage):
 
 
 class Target(responses.WireTarget, ResponseModel):
-    """A registered (platform, identifier)."""
+    """A registered (platform, identifier) tuple."""
 
     id: str
     app_id: str
@@ -71,7 +71,7 @@ class Targets(ListPage):
 
 
 class Fallback(ResponseModel):
-    """Where a request may go when its route fails."""
+    """Where a request may go if its route fails."""
 
     allow_cloud_fallback: bool
     allow_local_fallback: bool
@@ -91,7 +91,7 @@ class Slot(responses.WireSlot, ResponseModel):
     id: str
     app_id: str
     model_variant_id: str | None
-    serving_policy: ServingPolicy  # type: ignore[assignment]  # a client takes a preset's name, too
+    serving_policy: ServingPolicy  # type: ignore[assignment]  # a client accepts a preset's name, too
     bindings: list[dict[str, Any]]
     created_at: str
     updated_at: str
@@ -110,11 +110,11 @@ class InferenceConfig(ResponseModel):
 
 
 class Resource(responses.WireResource, ResponseModel):
-    """The object that an event is about, named as in an address."""
+    """The object of an event, named as in an address."""
 
 
 class Actor(responses.WireActor, ResponseModel):
-    """Who did something."""
+    """The actor of an event."""
 
     name: str | None = None
 
@@ -133,7 +133,7 @@ class Activity(ListPage):
 
 
 class Canary(responses.WireCanary, ResponseModel):
-    """A canary that runs: percent of the devices, and the variant they get."""
+    """A running canary: the percentage of devices, and the variant they get."""
 
     percentage: int
 
@@ -152,13 +152,13 @@ class Deployments(ListPage):
 
 
 class Variant(responses.WireVariant, ResponseModel):
-    """A model variant, and why it is named."""
+    """A model variant, and why it was chosen."""
 
     size_bytes: int | None = None
 
 
 class Assignment(responses.WireAssignment, ResponseModel):
-    """How many devices of a target would be assigned."""
+    """The number of a target's devices that would be assigned."""
 
 
 class Preview(responses.WirePreview, ResponseModel):
@@ -172,7 +172,7 @@ class Preview(responses.WirePreview, ResponseModel):
 
 
 class OptimizationCheck(responses.WireOptimizationCheck, ResponseModel):
-    """Whether a better variant is available; improvements are relative, 0.18 is 18 %."""
+    """Whether a better variant is available; improvements are relative: 0.18 is 18%."""
 
     current_variant_id: str | None
     suggested_variant: Variant | None
@@ -190,7 +190,7 @@ class SlotCoverage(responses.WireHealth, ResponseModel):
 
 
 class RoutingDecision(responses.WireRoutingDecision, ResponseModel):
-    """Where one request went: local or cloud."""
+    """The route of one request: local or cloud."""
 
     app_id: str
     model_variant_id: str | None
@@ -203,25 +203,25 @@ class RoutingDecisions(ListPage):
 
 
 class RoutingSums(responses.WireRoutingStats, ResponseModel):
-    """How many requests went where."""
+    """The number of requests by route."""
 
     average_latency_ms: float | None
 
 
 class CapabilityRouting(RoutingSums):
-    """The sums of one capability."""
+    """The requests of one capability."""
 
     capability: str
 
 
 class RoutingStats(RoutingSums):
-    """The sums of an app, and of each of its capabilities."""
+    """The requests of an app, and of each of its capabilities."""
 
     by_capability: list[CapabilityRouting]
 
 
 class FirstRequest(responses.WireFirstRequest, ResponseModel):
-    """Whether any inference request was received."""
+    """Whether the app has received an inference request."""
 
     first_request_at: str | None
     cloud_requests: int
@@ -229,7 +229,7 @@ class FirstRequest(responses.WireFirstRequest, ResponseModel):
 
 
 class BootstrapResult(responses.WireBootstrapped, ResponseModel):
-    """What a bootstrap made; the keys are shown this once."""
+    """The app, the target and the keys of a bootstrap; the keys are returned only once."""
 
     app: App
     target: Target
@@ -237,7 +237,7 @@ class BootstrapResult(responses.WireBootstrapped, ResponseModel):
 
 
 class ErrorDetail(ResponseModel):
-    """What went wrong."""
+    """The code, message and details of an error."""
 
     code: str
     message: str
@@ -246,6 +246,6 @@ class ErrorDetail(ResponseModel):
 
 
 class Error(ResponseModel):
-    """Every error that an operation answers."""
+    """The error response of every operation."""
 
     error: ErrorDetail

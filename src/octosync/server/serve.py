@@ -1,4 +1,4 @@
-"""Running a control plane: in a thread for tests and the demo, or in the foreground for `octosync server`."""
+"""Serving a control plane: in a thread for tests and the demo, or in the foreground for `octosync server`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from octosync.server.app import create_app
 from octosync.server.middleware import is_loopback
 from octosync.server.settings import ServerSettings
 
-_GRACE_SECONDS = 1  # how long requests in flight may take to end on shutdown
+_GRACE_SECONDS = 1  # for requests in flight on shutdown
 
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A control plane that answers. `url` is its bare origin, without a trailing slash."""
+    """A control plane that is being served. `url` is its origin, without a trailing slash."""
 
     url: str
     app: FastAPI = field(repr=False)
@@ -33,7 +33,7 @@ class RunningServer:
 
 @contextmanager
 def running_server(settings: ServerSettings, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[RunningServer]:
-    """Serve in a thread, on a free port for 0, until the block ends. Raises as `serve` does."""
+    """Serve in a thread, on a free port if `port` is 0, until the block ends. Raises the errors of `serve`."""
     app = create_app(replace(settings, hosts=(*settings.hosts, host)))
     try:
         with _listening(settings, host, port) as listener:
@@ -44,7 +44,7 @@ def running_server(settings: ServerSettings, *, host: str = "127.0.0.1", port: i
                 try:
                     server.run([listener])
                 finally:
-                    ready.set()  # whoever waits gets to see that it failed, instead of nothing
+                    ready.set()  # so that a failed start doesn't leave the caller waiting
 
             thread = threading.Thread(target=run, name="octosync-server", daemon=True)
             thread.start()
@@ -59,10 +59,10 @@ def running_server(settings: ServerSettings, *, host: str = "127.0.0.1", port: i
 
 
 def serve(settings: ServerSettings, host: str, port: int, *, on_ready: Callable[[str], None] = lambda _: None) -> None:
-    """Serve in the foreground until SIGINT or SIGTERM; `on_ready` is given the origin once it answers.
+    """Serve in the foreground until SIGINT or SIGTERM; `on_ready` is called with the origin once the server accepts requests.
 
-    Raises `UsageError` for a host beyond loopback without tokens, `ConfigError` for an address that can't be listened on
-    and for a database that can't be used.
+    Raises `UsageError` for a host other than loopback without tokens, `ConfigError` if it can't listen on the address or
+    can't use the database.
     """
     app = create_app(replace(settings, hosts=(*settings.hosts, host)))
     try:
@@ -73,7 +73,7 @@ def serve(settings: ServerSettings, host: str, port: int, *, on_ready: Callable[
 
 
 class _Server(uvicorn.Server):
-    """A server that stops at once instead of at its next tick: by `stop` from another thread, or by a signal."""
+    """A uvicorn server that stops at once instead of at its next tick: by `stop` from another thread, or by a signal."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], signals: Sequence[Signals] = ()) -> None:
         super().__init__(config)
@@ -83,13 +83,13 @@ class _Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def stop(self) -> None:
-        """Stop serving; to be called once it is ready."""
+        """Stop serving. It must be ready."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the loop; uvicorn would raise them again after its shutdown, and SIGTERM would kill."""
+        """Leave signals to the event loop: uvicorn would raise them again after its shutdown, and SIGTERM would kill."""
         yield
 
     async def main_loop(self) -> None:
@@ -101,8 +101,8 @@ class _Server(uvicorn.Server):
         await self._stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close idle connections, let requests in flight end, and wait for nothing else."""
-        del sockets  # whoever opened them closes them
+        """Close idle connections, and wait only for requests in flight."""
+        del sockets  # the caller closes them
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
@@ -113,11 +113,11 @@ class _Server(uvicorn.Server):
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=_GRACE_SECONDS)
-        await asyncio.sleep(0)  # the loop's next round closes what shutdown let go
+        await asyncio.sleep(0)  # the loop's next iteration closes the connections
 
 
 def _protocol(connections: dict[tuple[str, int], asyncio.Transport]) -> type[H11Protocol]:
-    """Return uvicorn's protocol, with the open connections kept where injected faults can cut one."""
+    """Return uvicorn's protocol, which records open connections so that injected faults can cut them."""
 
     class Protocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -134,7 +134,7 @@ def _protocol(connections: dict[tuple[str, int], asyncio.Transport]) -> type[H11
 
 
 def _cut_at_stop(app: FastAPI) -> ASGIApp:
-    """Return the app; a request that the stopping server no longer waits for loses its connection."""
+    """Return the app; when the server stops, requests that exceed the grace period lose their connection."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -174,7 +174,7 @@ def _listening(settings: ServerSettings, host: str, port: int) -> socket.socket:
             f"without keys, anyone who can reach {host} could change everything",
             hints=("Give at least one key, with --token-file or --token, or stay on 127.0.0.1.",),
         )
-    # IPPROTO_TCP in so many words: only then asyncio sets TCP_NODELAY, without which each answer waits 40 ms for an ACK.
+    # asyncio only sets TCP_NODELAY if IPPROTO_TCP is explicit; without it each response waits 40 ms for an ACK.
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""What an embedded control plane is started with: its keys, its file, its limits and its clock."""
+"""The settings of an embedded control plane: keys, database, rate limit and clock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_ORG_ID = "8f1c5b0e-6d1a-4c5e-9b57-0c70a11ce001"
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An API key: `name` is the actor that the activity feed shows, `secret` what `Authorization: Bearer` carries."""
+    """An API key: `name` is the actor in the activity feed, `secret` is sent as `Authorization: Bearer`."""
 
     name: str
     secret: str = field(repr=False)
@@ -27,7 +27,7 @@ class Token:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `[NAME:]T[=SCOPES]`, SCOPES separated by commas; without a name the key is called `key`.
+        """Return the token of `[NAME:]T[=SCOPES]`, SCOPES separated by commas; the default name is `key`.
 
         Raises `UsageError` for an empty name or secret and for an unknown scope. The message never shows the secret.
         """
@@ -44,25 +44,25 @@ class Token:
             raise UsageError(
                 "unknown-scope",
                 f"token {name or 'key'}: what follows = is not a list of scopes",
-                # It isn't shown: where the secret itself has a =, it is half of that.
+                # The value isn't shown: if the secret contains a =, it is part of the secret.
                 hints=(f"Scopes: {', '.join(sorted(SCOPES))}; and a secret has no = in it.",),
             )
         return cls(name or "key", secret, scopes)
 
 
 def utc_now() -> datetime:
-    """Return the wall clock's time, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """How a control plane behaves.
+    """The settings of a control plane.
 
-    `hosts` are the names by which requests may address it, besides this machine's own. `db` is the SQLite file, None keeps
-    everything in memory. Without `tokens` every caller may do everything.
-    `rate_limit` is how many requests a key may make in any `rate_window_seconds`, 0 for no limit. `seed` is None or
-    `"demo"`. `clock` gives the time that server time starts from; `/_local/tick` adds to it.
+    `hosts` are the host names that requests may use, besides this machine's own. `db` is the SQLite file; None keeps
+    everything in memory. Without `tokens` every caller has all rights. `rate_limit` is the number of requests of a key in any
+    `rate_window_seconds`, 0 for no limit. `seed` is None or `"demo"`. `clock` is the base of server time; `/_local/tick` adds
+    to it.
     """
 
     db: Path | None = None

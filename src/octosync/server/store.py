@@ -1,9 +1,7 @@
-"""The store: one SQLite connection, one transaction an operation, ids and server time.
+"""The store: the SQLite database, transactions, ids and server time.
 
-The database: its tables, and opening a file that holds them.
-
-One connection serves everything: operations run one after the other on the server's event loop, so each is alone. The
-file is locked for as long as it is served.
+Operations run one after the other on the server's event loop, so one connection serves them all, each in its own
+transaction. The database file is locked while it is served.
 """
 
 from __future__ import annotations
@@ -81,8 +79,8 @@ CREATE INDEX inference_requests_by_app ON inference_requests (app_id, seq);
 def open_database(path: Path | None) -> sqlite3.Connection:
     """Open the file, or memory for None, and create the tables in a new one.
 
-    Raises `ConfigError` for a file that can't be opened, is no octosync database, is of another schema version, or is
-    served already.
+    Raises `ConfigError` for a file that can't be opened, is not an octosync database, has another schema version, or is
+    already being served.
     """
     where = "memory" if path is None else str(path)
     try:
@@ -135,7 +133,7 @@ def _prepare(connection: sqlite3.Connection, where: str) -> None:
 
 
 def _keep_private(path: Path) -> None:
-    """Take the files of a database away from everybody but their owner: inference configs may hold secrets."""
+    """Make the files of a database accessible to their owner only: inference configs may contain secrets."""
     for file in (path, *(path.with_name(f"{path.name}-{suffix}") for suffix in ("wal", "shm"))):
         if file.exists() and stat.S_IMODE(file.stat().st_mode) & _GROUP_AND_OTHERS:
             file.chmod(stat.S_IMODE(file.stat().st_mode) & ~_GROUP_AND_OTHERS)
@@ -173,7 +171,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what happens inside, or undo all of it."""
+        """Commit the changes of the block, or roll all of them back if it raises."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -187,12 +185,12 @@ class Store:
         return self.connection.execute(sql, values).fetchall()
 
     def row(self, sql: str, *values: object) -> Row | None:
-        """Return the first row of a query, None where there is none."""
+        """Return the first row of a query, None if there is none."""
         found: Row | None = self.connection.execute(sql, values).fetchone()
         return found
 
     def number(self, sql: str, *values: object) -> int:
-        """Return the one number that a query gives, 0 for NULL."""
+        """Return the single number of a query, 0 for NULL."""
         return int(self.connection.execute(sql, values).fetchone()[0] or 0)
 
     def run(self, sql: str, *values: object) -> None:
@@ -200,12 +198,12 @@ class Store:
         self.connection.execute(sql, values)
 
     def insert(self, table: str, **columns: object) -> None:
-        """Insert one row; table and column names are the code's own, never a client's."""
+        """Insert one row. Table and column names come from the code, never from a client."""
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         self.connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(columns.values()))  # noqa: S608  likewise
 
     def update(self, table: str, id_: str, **columns: object) -> None:
-        """Update the row with this id; table and column names are the code's own."""
+        """Update the row with this id. Table and column names come from the code, never from a client."""
         settings = ", ".join(f"{name} = ?" for name in columns)
         self.connection.execute(f"UPDATE {table} SET {settings} WHERE id = ?", (*columns.values(), id_))  # noqa: S608  likewise
 
@@ -223,44 +221,44 @@ class Store:
         self.run("INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, value)
 
     def new_id(self, prefix: str) -> str:
-        """Return a new id of at most 36 characters; the same history gives the same ids, so that answers are repeatable."""
+        """Return a new id of at most 36 characters; the same history gives the same ids, so that responses are repeatable."""
         number = int(self.meta("ids") or 0) + 1
         self.put_meta("ids", str(number))
         return f"{prefix}_{hashlib.sha256(f'{self._org_id}/{number}'.encode()).hexdigest()[:24]}"
 
     def now(self) -> datetime:
-        """Return server time: the clock's, plus all ticks."""
+        """Return server time: the clock plus all ticks."""
         return self._clock().astimezone(UTC) + timedelta(seconds=self._offset)
 
     def stamp(self) -> str:
-        """Return server time as the wire shows it: RFC 3339, UTC, microseconds."""
+        """Return server time in the wire's format: RFC 3339, UTC, microseconds."""
         return stamp_of(self.now())
 
     def can_tick(self, seconds: float) -> bool:
-        """Say whether server time stays in the calendar, with a century to spare."""
+        """Return whether server time stays before the year 9900 after a tick."""
         return self.now() < _LAST - timedelta(seconds=seconds)
 
     def tick(self, seconds: float) -> None:
-        """Add to server time; kept over a restart."""
+        """Add to server time; a restart keeps it."""
         self.put_meta("time_offset", repr(self._offset + seconds))
         self._offset += seconds
 
     @property
     def close(self) -> Callable[[], None]:
-        """Close the connection; the store is of no use afterwards. Bound to the connection alone, for finalizers."""
+        """A function that closes the connection. It doesn't reference the store, so that finalizers can use it."""
         return self.connection.close
 
 
 def stamp_of(moment: datetime) -> str:
-    """Write a time as the wire shows it."""
+    """Return a time in the wire's format."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def to_json(value: JsonValue) -> str:
-    """Write JSON for a column or an answer: deterministic, Unicode as it is, NaN refused."""
+    """Return JSON for a column or a response: deterministic, Unicode unescaped. Raises `ValueError` for NaN."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def from_json(text: str) -> Any:  # noqa: ANN401  JSON of a column is whatever was stored
-    """Read what `to_json` wrote."""
+def from_json(text: str) -> Any:  # noqa: ANN401  any JSON
+    """Return the value of a text that `to_json` returned."""
     return json.loads(text)

@@ -1,7 +1,7 @@
-"""What a client sent, read strictly: nothing in a body, a query or a path reaches a handler unchecked.
+"""Strict validation of request bodies and query parameters, before a handler gets them.
 
-A body is UTF-8 JSON of at most 1 MiB, at most 64 levels deep, without duplicate keys, NaN, infinities, lone surrogates
-or control characters other than tab and line breaks. Unknown fields are errors, known read-only ones are ignored.
+A body is UTF-8 JSON of at most 1 MiB and 64 levels, without duplicate keys, NaN, infinities, lone surrogates or control
+characters other than tab and line breaks. Unknown fields are errors; read-only fields are ignored.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from octosync.server.errors import ApiError, invalid
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 64
 MAX_OFFSET = 2**31
-MAX_PROBLEMS = 100  # named in one answer
+MAX_PROBLEMS = 100  # in one response
 DEFAULT_LIMIT, MAX_LIMIT = 50, 100
 
-_DRAINED_BYTES = 32 * MAX_BODY_BYTES  # read on beyond the limit, so that a client sees the 413 and not a reset
+_DRAINED_BYTES = 32 * MAX_BODY_BYTES  # read beyond the limit, so that a client gets the 413 and not a reset connection
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUMBER = re.compile("[0-9]{1,12}")
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 
 
 class Body(BaseModel):
-    """Base of request bodies: strict types, unknown fields refused, `read_only` ones ignored."""
+    """Base of request bodies: types are strict, unknown fields are errors, `read_only` fields are ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
     read_only: ClassVar[frozenset[str]] = frozenset()
 
 
 def one_of(names: Sequence[str]) -> tuple[AfterValidator, WithJsonSchema]:
-    """Return what makes a `str` field a choice of these names: `Annotated[str, *one_of(NAMES)]`."""
+    """Return annotations that limit a `str` field to these names: `Annotated[str, *one_of(NAMES)]`."""
 
     def check(value: str) -> str:
         if value not in names:
@@ -53,14 +53,14 @@ B = TypeVar("B", bound=Body)
 
 
 class PageQuery(NamedTuple):
-    """The part of a list that was asked for."""
+    """The page of a list that a request asks for."""
 
     limit: int
     offset: int
 
 
 async def read_body(request: Request) -> bytes:
-    """Read the whole body. Raises 413 for one over 1 MiB."""
+    """Read the whole body. Raises 413 if it is larger than 1 MiB."""
     size, chunks = 0, []
     async for chunk in request.stream():
         size += len(chunk)
@@ -79,9 +79,9 @@ async def read_body(request: Request) -> bytes:
 
 
 def parse_json(raw: bytes, content_type: str | None) -> JsonValue:
-    """Parse a body; raises 422 for everything that the module's docstring rules out.
+    """Parse a body. Raises 422 if it breaks a rule of the module's docstring.
 
-    A page of another site can't have a browser send this content type without asking first.
+    The content type must be JSON: a browser doesn't send that to another site without a preflight request.
     """
     if not _JSON_TYPE.match(content_type or ""):
         raise invalid(("header.content-type", "must be application/json"))
@@ -100,25 +100,26 @@ def parse_json(raw: bytes, content_type: str | None) -> JsonValue:
 
 
 def validate_body(model: type[B], value: JsonValue) -> B:
-    """Check a parsed body against its model; raises 422 with every problem's field path."""
+    """Validate a parsed body with its model. Raises 422 with the field path of every problem."""
     if isinstance(value, Mapping) and model.read_only:
         value = {key: item for key, item in value.items() if key not in model.read_only}
     try:
         return model.model_validate(value)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_PROBLEMS]
-        raise invalid(*((_field_path(one["loc"]), _message(one["msg"], one["type"])) for one in problems)) from error
+        details = ((_field_path(problem["loc"]), _message(problem["msg"], problem["type"])) for problem in problems)
+        raise invalid(*details) from error
 
 
 def page_of(query: Mapping[str, str]) -> PageQuery:
-    """Read `limit` (1 to 100, default 50) and `offset` (0 to 2³¹); raises 422 for anything else."""
+    """Read `limit` (1 to 100, default 50) and `offset` (0 to 2³¹). Raises 422 for any other value."""
     return PageQuery(
         _whole_number(query, "limit", 1, MAX_LIMIT, DEFAULT_LIMIT), _whole_number(query, "offset", 0, MAX_OFFSET, 0)
     )
 
 
 def flag_of(query: Mapping[str, str], name: str) -> bool:
-    """Read a boolean query parameter, false where absent; raises 422 for anything but true, false, 1 and 0."""
+    """Read a boolean query parameter, false if absent. Raises 422 for anything but true, false, 1 and 0."""
     value = query.get(name, "false").lower()
     if value not in {"true", "false", "1", "0"}:
         raise invalid((f"query.{name}", "must be true or false"))
@@ -138,8 +139,8 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     value = dict(pairs)
     if len(value) != len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add returns None on purpose
-        raise invalid(("body", f"has the key {_quoted(twice)} twice"))
+        duplicate = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add returns None on purpose
+        raise invalid(("body", f"has the key {_quoted(duplicate)} twice"))
     return value
 
 
@@ -148,10 +149,10 @@ def _no_constant(name: str) -> JsonValue:
 
 
 def _check(value: JsonValue) -> None:
-    """Walk the whole value, without recursion: depth, text and numbers."""
-    waiting: list[tuple[tuple[str | int, ...], JsonValue]] = [((), value)]
-    while waiting:
-        path, item = waiting.pop()
+    """Check depth, texts and numbers of the whole value, without recursion. Raises 422."""
+    unchecked: list[tuple[tuple[str | int, ...], JsonValue]] = [((), value)]
+    while unchecked:
+        path, item = unchecked.pop()
         if len(path) > MAX_DEPTH:
             raise invalid(("body", f"is nested deeper than {MAX_DEPTH} levels"))
         if isinstance(item, str) and _FORBIDDEN.search(item):
@@ -162,9 +163,9 @@ def _check(value: JsonValue) -> None:
             for key in item:
                 if _FORBIDDEN.search(key):
                     raise invalid((_field_path(path), "has a key with a control character or half a surrogate pair"))
-            waiting.extend(((*path, key), inner) for key, inner in item.items())
+            unchecked.extend(((*path, key), inner) for key, inner in item.items())
         elif isinstance(item, list):
-            waiting.extend(((*path, index), inner) for index, inner in enumerate(item))
+            unchecked.extend(((*path, index), inner) for index, inner in enumerate(item))
 
 
 def _field_path(steps: tuple[str | int, ...]) -> str:
@@ -178,5 +179,5 @@ def _message(message: str, kind: str) -> str:
     return "unknown field" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
-def _quoted(key: Any) -> str:  # noqa: ANN401  whatever a client sent as a key
+def _quoted(key: Any) -> str:  # noqa: ANN401  any key that a client sent
     return repr(str(key)[:80])

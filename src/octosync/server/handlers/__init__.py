@@ -1,1 +1,1 @@
-"""Handlers of the embedded control plane, one module for each resource."""
+"""The handlers of the embedded control plane's operations, one module per resource."""

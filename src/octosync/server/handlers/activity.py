@@ -1,4 +1,4 @@
-"""The activity feed: every write appends an event; app feed and org feed are one table, newest first."""
+"""The activity feeds of an app and of the org, newest event first. Every write appends an event to their one table."""
 
 from __future__ import annotations
 

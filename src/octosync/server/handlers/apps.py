@@ -1,4 +1,4 @@
-"""Apps: create, list, read, update, archive. A slug is unique in the org for good; there is no unarchive."""
+"""Apps: create, list, get, update, archive. A slug is unique in the org forever; an archived app can't be restored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CreateAppRequest(Body):
 
 
 class UpdateAppRequest(Body):
-    """The body of `apps.update`: what is absent stays as it is, a null `description` is removed."""
+    """The body of `apps.update`: absent fields don't change, a null `description` is removed."""
 
     read_only: ClassVar[frozenset[str]] = APP.read_only
     name: str = Field(default="", min_length=1, max_length=MAX_NAME)
@@ -36,7 +36,7 @@ class UpdateAppRequest(Body):
 
 
 def app_by_slug(store: Store, slug: str) -> Row:
-    """Find an app, archived or not. Raises 404."""
+    """Return an app, archived or not. Raises 404."""
     app = store.row("SELECT * FROM apps WHERE slug = ?", slug)
     if app is None:
         raise app_not_found(slug)
@@ -44,7 +44,7 @@ def app_by_slug(store: Store, slug: str) -> Row:
 
 
 def writable_app(store: Store, slug: str) -> Row:
-    """Find an app that takes writes. Raises 404, or 409 for an archived one."""
+    """Return an app that is not archived. Raises 404, or 409 if it is archived."""
     app = app_by_slug(store, slug)
     if app["archived_at"] is not None:
         raise archived(slug, app["archived_at"])
@@ -52,7 +52,7 @@ def writable_app(store: Store, slug: str) -> Row:
 
 
 def insert_app(call: Call, slug: str, name: str, description: str | None) -> Row:
-    """Create an app, or raise 409: the slug is taken, perhaps by an archived app."""
+    """Create an app. Raises 409 if an app, archived or not, has the slug."""
     store = call.store
     held = store.row("SELECT archived_at FROM apps WHERE slug = ?", slug)
     if held is not None:
@@ -74,7 +74,7 @@ def insert_app(call: Call, slug: str, name: str, description: str | None) -> Row
 
 
 def app_json(call: Call, row: Row) -> JsonValue:
-    """Return an app as the wire shows it."""
+    """Return the JSON of an app."""
     return {
         "id": row["id"],
         "org_id": call.plane.settings.org_id,
@@ -102,13 +102,13 @@ def list_apps(call: Call) -> JsonValue:
 
 @handles("apps.get", response=response_models.App)
 def get(call: Call) -> JsonValue:
-    """Read an app, archived or not."""
+    """Return an app, archived or not."""
     return app_json(call, app_by_slug(call.store, call.parameters["slug"]))
 
 
 @handles_body("apps.update", UpdateAppRequest, response=response_models.App)
 def update(call: Call, body: UpdateAppRequest) -> JsonValue:
-    """Change what the body has; a body that changes nothing leaves no event and no new `updated_at`."""
+    """Update the fields of the body; without a change there is no event and no new `updated_at`."""
     store, slug = call.store, call.parameters["slug"]
     app = writable_app(store, slug)
     changes = {name: getattr(body, name) for name in APP.writable if name in body.model_fields_set}
@@ -126,7 +126,7 @@ def update(call: Call, body: UpdateAppRequest) -> JsonValue:
 
 @handles("apps.archive", response=response_models.App)
 def archive(call: Call) -> JsonValue:
-    """Archive an app for good: targets and slots stay, and so does the claim on its slug and on its targets' identifiers."""
+    """Archive an app permanently. Its targets and slots stay, and no other app can use its slug or its targets' identifiers."""
     store, slug = call.store, call.parameters["slug"]
     app = writable_app(store, slug)
     now = store.stamp()

@@ -1,4 +1,4 @@
-"""Bootstrap: the first run. App, target and keys in one transaction; keys are answered once and stored hashed."""
+"""Bootstrap: an app, a target and API keys in one transaction. Keys are returned only once, and stored hashed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BootstrapRequest(Body):
 
 @handles_body("apps.bootstrap", BootstrapRequest, response=response_models.BootstrapResult, status=201)
 def bootstrap(call: Call, body: BootstrapRequest) -> JsonValue:
-    """Create app, target and app key, and a publishable key for ios, android and browser: all of it, or nothing."""
+    """Create an app, a target, an app key, and for ios, android and browser a publishable key, or nothing at all."""
     app = insert_app(call, body.slug, body.name, None)
     target = insert_target(call, app, body.platform, body.identifier)
     response: dict[str, JsonValue] = {

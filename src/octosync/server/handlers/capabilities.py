@@ -1,7 +1,7 @@
-"""Capabilities: preview, enable, check, optimize, and the deployments that come of it.
+"""Capabilities: preview, enable, check, optimize, and the lists of deployments.
 
-Assumed: a preview needs no slot (it is used before there is one), the other three answer 404 `capability_not_configured`
-without one; check and optimize compare with what is deployed to the environment.
+Assumed: a preview needs no slot, since it is used before one exists; the other three return 404 `capability_not_configured`
+without a slot; check and optimize compare with the deployment to the environment.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from octosync.server.validation import Body, one_of
 
 
 class EnvironmentRequest(Body):
-    """The body of the four capability operations; none at all means production."""
+    """The body of the four capability operations; the default is production."""
 
     environment: Annotated[str, *one_of(ENVIRONMENTS)] = "production"
 
 
 @handles_body("apps.capabilities.preview", EnvironmentRequest, response=response_models.Preview, body_optional=True)
 def preview(call: Call, body: EnvironmentRequest) -> JsonValue:
-    """Say what enable would do: the slot's variant where it has one, else the best for the fleet, with the reasons."""
+    """Return what enable would do: the slot's variant if it has one, else the best variant for the fleet, with the reasons."""
     store, capability = call.store, capability_of(call)
     app = app_by_slug(store, call.parameters["slug"])
     fleet = fleet_of(store, app)
@@ -67,7 +67,7 @@ def preview(call: Call, body: EnvironmentRequest) -> JsonValue:
     "apps.capabilities.enable", EnvironmentRequest, response=response_models.Deployment, status=201, body_optional=True
 )
 def enable(call: Call, body: EnvironmentRequest) -> JsonValue:
-    """Deploy a capability to the app's registered targets and start it. Raises 409 while a live deployment exists."""
+    """Start a deployment of a capability to the app's registered targets. Raises 409 while a live deployment exists."""
     store, capability = call.store, capability_of(call)
     app = writable_app(store, call.parameters["slug"])
     slot = slot_of(store, app, capability)
@@ -97,7 +97,7 @@ def enable(call: Call, body: EnvironmentRequest) -> JsonValue:
     body_optional=True,
 )
 def check(call: Call, body: EnvironmentRequest) -> JsonValue:
-    """Say whether a better variant is available than the deployed one, and by how much; changes nothing."""
+    """Return whether a better variant than the deployed one is available, and its improvement; changes nothing."""
     store, capability = call.store, capability_of(call)
     app = app_by_slug(store, call.parameters["slug"])
     slot_of(store, app, capability)
@@ -122,7 +122,7 @@ def check(call: Call, body: EnvironmentRequest) -> JsonValue:
 
 @handles_body("apps.capabilities.optimize", EnvironmentRequest, response=response_models.Deployment, body_optional=True)
 def optimize(call: Call, body: EnvironmentRequest) -> JsonValue:
-    """Start a canary to the better variant, on the same deployment. Raises 409 while one runs and where none is better."""
+    """Start a canary to the better variant, on the same deployment. Raises 409 while one runs or if no variant is better."""
     store, capability = call.store, capability_of(call)
     app = writable_app(store, call.parameters["slug"])
     slot_of(store, app, capability)
@@ -186,7 +186,7 @@ def _best(store: Store, app: Row, capability: str) -> Choice:
 
 
 def _better(store: Store, app: Row, capability: str, current: str) -> tuple[Choice | None, str]:
-    """Find a variant that is worth more to the fleet than the current one; and why, or why not."""
+    """Return a variant with a higher score for the fleet than the current one (None if there is none), and the reason."""
     fleet = fleet_of(store, app)
     best, known = choose(catalog_of(store), capability, fleet), _by_id(store, current)
     if best is None:

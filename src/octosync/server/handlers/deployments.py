@@ -1,10 +1,8 @@
-"""Deployments: their rows, who is assigned to them, and how they move on with server time.
+"""Deployments: their rows, the devices assigned to them, their progress with server time, and the coverage of slots.
 
-`started` becomes `active` after 60 s, `active` becomes `completed` after another 60 s. A canary starts at 10 % and gains
-10 every 60 s; at 100 % the deployment is `completed`, its canary gone, and deployment and slot have the candidate. `paused`
-stops the clock of both, `rolled_back` ends it.
-
-Health: has each slot enough coverage, by its deployments that serve and the devices assigned to them.
+`started` becomes `active` after 60 s, `active` becomes `completed` after another 60 s. A canary starts at 10% and gains 10
+percentage points every 60 s; at 100% the deployment is `completed` without a canary, and deployment and slot have the
+candidate. `paused` stops the clock of both, `rolled_back` ends them.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ SERVING = ("started", "active", "completed")
 
 
 def deployment_json(row: Row) -> JsonValue:
-    """Return a deployment as the wire shows it; `canary` is null unless one runs."""
+    """Return the JSON of a deployment; `canary` is null unless one runs."""
     canary: JsonValue = None
     if row["candidate_variant_id"] is not None:
         canary = {"percentage": row["percentage"], "candidate_variant_id": row["candidate_variant_id"]}
@@ -45,7 +43,7 @@ def deployment_json(row: Row) -> JsonValue:
 
 
 def live_deployment(store: Store, app: Row, capability: str, environment: str) -> Row | None:
-    """Find the deployment of a capability to an environment that is not rolled back; there is at most one."""
+    """Return the deployment of a capability to an environment that is not rolled back; there is at most one."""
     return store.row(
         "SELECT * FROM deployments WHERE app_id = ? AND capability = ? AND environment = ? AND status <> 'rolled_back'",
         *(app["id"], capability, environment),
@@ -77,19 +75,19 @@ def insert_deployment(
 
 
 def release_target(store: Store, app_id: str, target_id: str) -> None:
-    """First pass of a target's removal: take it out of `app_target_ids` of every deployment of the app."""
+    """Remove a target from `app_target_ids` of all deployments of the app, before the target is deleted."""
     now = store.stamp()
     for row in store.rows("SELECT id, app_target_ids FROM deployments WHERE app_id = ?", app_id):
         targets = from_json(row["app_target_ids"])
         if target_id in targets:
-            left = to_json([one for one in targets if one != target_id])
-            store.update("deployments", row["id"], app_target_ids=left, updated_at=now)
+            remaining = to_json([id_ for id_ in targets if id_ != target_id])
+            store.update("deployments", row["id"], app_target_ids=remaining, updated_at=now)
 
 
 def assign_devices(store: Store, app_id: str) -> None:
-    """Second pass: assign the devices of each deployment's targets anew, for all deployments of the app.
+    """Recompute the devices that are assigned to each deployment of the app, by the deployment's targets.
 
-    A device belongs to a target by platform and identifier (bundle id). A rolled-back deployment has none.
+    A device belongs to a target by platform and identifier (bundle id). A rolled-back deployment has no devices.
     """
     store.run(
         "DELETE FROM assignments WHERE deployment_id IN (SELECT id FROM deployments WHERE app_id = ?)",
@@ -106,20 +104,21 @@ def assign_devices(store: Store, app_id: str) -> None:
 
 
 def advance(plane: Plane) -> None:
-    """Move on what server time has moved on, in a transaction of its own; cheap when nothing has."""
+    """Advance deployments to the current server time, in a transaction of its own; cheap if none is due."""
     now = plane.store.now().timestamp()
     if plane.next_change_at is None or now < plane.next_change_at:
         return
     with plane.store.transaction():
         rows = plane.store.rows("SELECT * FROM deployments WHERE status IN ('started', 'active') ORDER BY seq")
-        moves = [_advance_deployment(plane.store, row, now) for row in rows]
-    plane.next_change_at = min((due for due in moves if due is not None), default=None)
+        due_times = [_advance_deployment(plane.store, row, now) for row in rows]
+    plane.next_change_at = min((due for due in due_times if due is not None), default=None)
 
 
 def set_status(plane: Plane, row: Row, status: str) -> None:
-    """Pause, resume (`active`), complete or roll back a deployment by hand.
+    """Pause, resume (`active`), complete or roll back a deployment.
 
-    Completing it completes its canary; a roll-back ends its canary and its assignments. What it is already, it stays.
+    Completing it completes its canary; a rollback ends its canary and its assignments. Setting its current status does
+    nothing.
     """
     store = plane.store
     if status == row["status"]:
@@ -142,7 +141,7 @@ def set_status(plane: Plane, row: Row, status: str) -> None:
 
 
 def _advance_deployment(store: Store, row: Row, now: float) -> float | None:
-    """Bring one deployment up to date; return when it next moves, None for never."""
+    """Advance one deployment; return when it advances next, None for never."""
     stages = int((now - row["since"]) // STAGE_SECONDS)
     if stages < 1:
         return float(row["since"] + STAGE_SECONDS)
@@ -188,9 +187,9 @@ def _record(store: Store, row: Row, status: str) -> None:
 
 @handles("apps.health", response=response_models.SlotCoverage)
 def health(call: Call) -> JsonValue:
-    """Answer `covered` where every device of the app's targets is assigned, `uncovered` where none is, else `partial`.
+    """Return `covered` if every device of the app's targets is assigned, `uncovered` if none is, else `partial`.
 
-    A device counts once, in however many environments it is assigned. An app without slots is uncovered.
+    A device counts once, even if it is assigned in several environments. An app without slots is uncovered.
     """
     store = call.store
     app = app_by_slug(store, call.parameters["slug"])

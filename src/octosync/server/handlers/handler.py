@@ -1,8 +1,7 @@
-"""What a handler is: an operation's function, with what it reads and answers, and the call that it is given.
+"""The base of all handlers: the handler of an operation, the call that it gets, pages of lists, and events.
 
-Lists: `{"<plural>": [...], "total", "limit", "offset"}`.
-
-Events: how a write is recorded. `resource` names the object as an octosync address does: its kind and its name.
+A page is `{"<plural>": [...], "total", "limit", "offset"}`. An event's `resource` names an object as an octosync address does,
+by kind and name.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from octosync.server.validation import B, Body, PageQuery, flag_of, page_of
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who does something, as events show it."""
+    """The caller of an operation, as events show it."""
 
     type: str
     id: str
@@ -35,7 +34,7 @@ SYSTEM = Caller("system", "system")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request on its way through its operation, checked and authorised."""
+    """One authorised request of an operation."""
 
     plane: Plane
     actor: Caller
@@ -44,12 +43,12 @@ class Call:
 
     @property
     def store(self) -> Store:
-        """The plane's store; the operation's transaction is open."""
+        """The plane's store, in the operation's transaction."""
         return self.plane.store
 
     @property
     def page(self) -> PageQuery:
-        """The part of a list that is asked for. Raises 422."""
+        """The page that the request asks for. Raises 422."""
         return page_of(self.query)
 
     def flag(self, name: str) -> bool:
@@ -58,15 +57,15 @@ class Call:
 
 
 class NoBody(Body):
-    """The body of an operation that takes none: whatever is sent is not read."""
+    """The body of an operation without one: a body that is sent is not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler(Generic[B]):
-    """How one operation is served.
+    """The handler of one operation.
 
-    `run` returns the answer's JSON; it is given the validated body. `response` documents it, `status` goes with it (204:
-    nothing). `body_optional`: no body at all counts as `{}`.
+    `run` gets the validated body and returns the JSON of the response, which `response` documents and `status` accompanies
+    (204: no body). `body_optional`: a missing body counts as `{}`.
     """
 
     operation: str
@@ -83,7 +82,7 @@ class Handler(Generic[B]):
 def handles(
     operation: str, *, response: type[BaseModel] | None, status: int = 200, query: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Call], JsonValue]], Handler[NoBody]]:
-    """Serve a contract operation that takes no body."""
+    """Make a function the handler of a contract operation without a body."""
 
     def decorate(function: Callable[[Call], JsonValue]) -> Handler[NoBody]:
         at = OPERATIONS[operation]
@@ -104,7 +103,7 @@ def handles(
 def handles_body(
     operation: str, body: type[B], *, response: type[BaseModel] | None, status: int = 200, body_optional: bool = False
 ) -> Callable[[Callable[[Call, B], JsonValue]], Handler[B]]:
-    """Serve a contract operation that takes a body."""
+    """Make a function the handler of a contract operation with a body."""
 
     def decorate(function: Callable[[Call, B], JsonValue]) -> Handler[B]:
         at = OPERATIONS[operation]
@@ -125,7 +124,7 @@ def handles_body(
 def control(
     method: str, path: str, body: type[B], *, status: int = 200, body_optional: bool = False
 ) -> Callable[[Callable[[Call, B], JsonValue]], Handler[B]]:
-    """Serve a local control, below `/_local`."""
+    """Make a function the handler of a local control, below `/_local`."""
 
     def decorate(function: Callable[[Call, B], JsonValue]) -> Handler[B]:
         return Handler(
@@ -145,7 +144,7 @@ def control(
 def list_page(
     call: Call, plural: str, source: str, values: Sequence[object], order: str, render: Callable[[Row], JsonValue]
 ) -> JsonValue:
-    """Answer the asked-for page of `source`, the code's own SQL after FROM, with `values` for its marks."""
+    """Return the requested page of `source`: constant SQL that follows FROM, with `values` for its placeholders."""
     page, store = call.page, call.store
     total = store.number(f"SELECT count(*) FROM {source}", *values)  # noqa: S608  no client text in it
     rows = store.rows(f"SELECT * FROM {source} ORDER BY {order} LIMIT ? OFFSET ?", *values, page.limit, page.offset)  # noqa: S608  likewise
@@ -153,7 +152,7 @@ def list_page(
 
 
 def record_event(store: Store, actor: Caller, app: Row, type_: str, resource: Address, message: str) -> None:
-    """Append an event, in the transaction of the write that it tells of."""
+    """Append an event, in the transaction of its write."""
     store.insert(
         "events",
         id=store.new_id("evt"),
@@ -171,7 +170,7 @@ def record_event(store: Store, actor: Caller, app: Row, type_: str, resource: Ad
 
 
 def event_json(row: Row) -> JsonValue:
-    """Return an event as the wire shows it."""
+    """Return the JSON of an event."""
     actor: dict[str, JsonValue] = {"type": row["actor_type"], "id": row["actor_id"]}
     if row["actor_name"] is not None:
         actor["name"] = row["actor_name"]

@@ -1,4 +1,4 @@
-"""The app's one inference config: an opaque object of at most 64 KiB, sent and answered as it is, without an envelope."""
+"""The inference config of an app: an opaque object of at most 64 KiB, sent and returned unchanged, without an envelope."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def _config_of(store: Store, app: Row) -> str:
 
 @handles("apps.get_inference_config", response=response_models.InferenceConfig)
 def get(call: Call) -> JsonValue:
-    """Read the config, its keys in the order in which they were sent."""
+    """Return the config, its keys in the order in which they were sent."""
     value: JsonValue = from_json(_config_of(call.store, app_by_slug(call.store, call.parameters["slug"])))
     return value
 
 
 @handles_body("apps.put_inference_config", InferenceConfigRequest, response=response_models.InferenceConfig)
 def put(call: Call, body: InferenceConfigRequest) -> JsonValue:
-    """Create or replace the config. Raises 413 for one over 64 KiB, measured as compact UTF-8 JSON."""
+    """Create or replace the config. Raises 413 if it is larger than 64 KiB as compact UTF-8 JSON."""
     store = call.store
     app = writable_app(store, call.parameters["slug"])
     config: JsonObject = body.model_extra or {}
@@ -68,7 +68,7 @@ def put(call: Call, body: InferenceConfigRequest) -> JsonValue:
 
 @handles("apps.delete_inference_config", response=None, status=204)
 def delete(call: Call) -> JsonValue:
-    """Delete the config. Raises 404 where there is none."""
+    """Delete the config. Raises 404 if there is none."""
     store = call.store
     app = writable_app(store, call.parameters["slug"])
     _config_of(store, app)

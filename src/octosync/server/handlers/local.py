@@ -1,10 +1,10 @@
-"""The local controls below `/_local`: what only a test or a person on this machine may do. No key; loopback only.
+"""The local controls below `/_local`, for tests and people on this machine. They need no API key and accept loopback only.
 
 GET    /_local/requests-log           {"requests": [{method, path, status, key, operation, request_id}]}, oldest first
                                       (`?clear=true` empties the log afterwards); DELETE empties it
-POST   /_local/devices                {platform, identifier, device_class, count, app_slug?}: devices are seen
-POST   /_local/requests               {app_slug, capability, route: local|cloud, latency_ms, count}: requests happened
-POST   /_local/tick                   {seconds?}: server time goes on, 60 s by default
+POST   /_local/devices                {platform, identifier, device_class, count, app_slug?}: add devices
+POST   /_local/requests               {app_slug, capability, route: local|cloud, latency_ms, count}: add inference requests
+POST   /_local/tick                   {seconds?}: advance server time, 60 s by default
 POST   /_local/deployments/{id}       {status: active|paused|completed|rolled_back}
 GET    /_local/catalog, PUT           {variants: [{id, name, capability, platforms, min_device_class, size_bytes, latency,
                                           quality}]}
@@ -41,7 +41,7 @@ _DeviceClass = Annotated[str, *one_of(DEVICE_CLASSES)]
 
 
 class Devices(Body):
-    """The body of `POST /_local/devices`; with `app_slug`, the target must not be another app's."""
+    """The body of `POST /_local/devices`; with `app_slug`, the target must not belong to another app."""
 
     app_slug: str | None = None
     platform: _Name
@@ -106,7 +106,7 @@ class Faults(Body):
 
 
 def check_caller(request: Request) -> None:
-    """Refuse callers from other machines. Raises 403."""
+    """Raise 403 for callers from other machines."""
     client = request.scope.get("client")
     if client is None or not is_loopback(client[0]):
         raise ApiError(403, "loopback_only", "The local controls answer callers on this machine only")
@@ -114,7 +114,7 @@ def check_caller(request: Request) -> None:
 
 @control("GET", "/requests-log", NoBody)
 def requests_log(call: Call, _: NoBody) -> JsonValue:
-    """Return what was received, oldest first; `?clear=true` empties the log afterwards."""
+    """Return the received requests, oldest first; `?clear=true` empties the log afterwards."""
     clear = call.flag("clear")
     entries = call.plane.log.to_json()
     if clear:
@@ -131,7 +131,7 @@ def clear_requests_log(call: Call, _: NoBody) -> JsonValue:
 
 @control("POST", "/devices", Devices)
 def devices(call: Call, body: Devices) -> JsonValue:
-    """Let devices be seen; deployments that reach their target take them up at once."""
+    """Add devices; they are assigned to deployments of their target at once."""
     store = call.store
     holder = store.row(
         "SELECT apps.id, slug FROM targets JOIN apps ON apps.id = app_id WHERE platform = ? AND identifier = ?",
@@ -147,7 +147,7 @@ def devices(call: Call, body: Devices) -> JsonValue:
 
 @control("POST", "/requests", Requests)
 def requests(call: Call, body: Requests) -> JsonValue:
-    """Record inference requests that an app's devices made."""
+    """Add inference requests of an app's devices."""
     app = app_by_slug(call.store, body.app_slug)
     record_requests(call.store, app, body.capability, body.route, latency_ms=body.latency_ms, count=body.count)
     return {"recorded": body.count}
@@ -155,7 +155,7 @@ def requests(call: Call, body: Requests) -> JsonValue:
 
 @control("POST", "/tick", Tick, body_optional=True)
 def tick(call: Call, body: Tick) -> JsonValue:
-    """Add to server time; deployments and canaries move on accordingly."""
+    """Advance server time; deployments and canaries advance accordingly."""
     if not call.store.can_tick(body.seconds):
         raise invalid(("seconds", "server time would leave the calendar"))
     call.store.tick(body.seconds)
@@ -164,7 +164,7 @@ def tick(call: Call, body: Tick) -> JsonValue:
 
 @control("POST", "/deployments/{id}", DeploymentStatus)
 def deployment(call: Call, body: DeploymentStatus) -> JsonValue:
-    """Pause, resume, complete or roll back a deployment. A rolled-back one stays so: 409."""
+    """Pause, resume, complete or roll back a deployment. Raises 409 to change a rolled-back one."""
     store, id_ = call.store, call.parameters["id"]
     row = store.row("SELECT * FROM deployments WHERE id = ?", id_)
     if row is None:
@@ -177,30 +177,32 @@ def deployment(call: Call, body: DeploymentStatus) -> JsonValue:
 
 @control("GET", "/catalog", NoBody)
 def get_catalog(call: Call, _: NoBody) -> JsonValue:
-    """Return the catalog in force."""
+    """Return the current catalog."""
     return catalog_json(catalog_of(call.store))
 
 
 @control("PUT", "/catalog", Catalog)
 def put_catalog(call: Call, body: Catalog) -> JsonValue:
-    """Replace the catalog; what is deployed stays deployed."""
-    twice = [id_ for id_, count in Counter(variant.id for variant in body.variants).items() if count > 1]
-    if twice:
-        raise invalid(("variants", f"has the id {twice[0]!r} twice"))
-    variants = tuple(Variant(**{**one.model_dump(), "platforms": tuple(one.platforms)}) for one in body.variants)
+    """Replace the catalog; deployments don't change."""
+    duplicates = [id_ for id_, count in Counter(variant.id for variant in body.variants).items() if count > 1]
+    if duplicates:
+        raise invalid(("variants", f"has the id {duplicates[0]!r} twice"))
+    variants = tuple(
+        Variant(**{**variant.model_dump(), "platforms": tuple(variant.platforms)}) for variant in body.variants
+    )
     replace_catalog(call.store, variants)
     return catalog_json(variants)
 
 
 @control("GET", "/policy", NoBody)
 def get_policy(call: Call, _: NoBody) -> JsonValue:
-    """Return the org's rules in force."""
+    """Return the org's current rules."""
     return org_policy(call.store).to_json()
 
 
 @control("PUT", "/policy", Policy)
 def put_policy(call: Call, body: Policy) -> JsonValue:
-    """Replace the org's rules; what the body leaves out is empty."""
+    """Replace the org's rules; a rule that the body omits becomes empty."""
     policy = OrgPolicy(tuple(body.require_approval), tuple(body.platforms), tuple(body.slot_fields))
     replace_policy(call.store, policy)
     return policy.to_json()
@@ -215,7 +217,7 @@ def put_faults(call: Call, body: Faults) -> JsonValue:
 
 @control("GET", "/faults", NoBody)
 def get_faults(call: Call, _: NoBody) -> JsonValue:
-    """Show the rules, each with how often it `acted`."""
+    """Return the rules, each with how often it `acted`."""
     return {"rules": call.plane.faults.to_json()}
 
 

@@ -1,6 +1,6 @@
-"""Routing: inference requests that were recorded, what was decided for each, and their sums.
+"""Routing: the recorded inference requests and their totals.
 
-A request is served `local`, on the device, or by the `cloud`; tests record some by `POST /_local/requests`.
+A request is served `local`, on the device, or by the `cloud`; `POST /_local/requests` adds some.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def decisions(call: Call) -> JsonValue:
 
 @handles("apps.routing_stats", response=response_models.RoutingStats)
 def stats(call: Call) -> JsonValue:
-    """Sum an app's requests up: how many went where, and their mean latency in milliseconds (null without any)."""
+    """Return the number of an app's requests by route, and their mean latency in milliseconds (null without requests)."""
     store = call.store
     app = app_by_slug(store, call.parameters["slug"])
     capabilities = store.rows(
@@ -39,7 +39,7 @@ def stats(call: Call) -> JsonValue:
 
 @handles("apps.first_request", response=response_models.FirstRequest)
 def first_request(call: Call) -> JsonValue:
-    """Say whether any request was received, by either route, and when the first one was."""
+    """Return whether the app has received a request, by either route, and the time of the first one."""
     store = call.store
     app = app_by_slug(store, call.parameters["slug"])
     first = store.row("SELECT * FROM inference_requests WHERE app_id = ? ORDER BY seq LIMIT 1", app["id"])
@@ -53,7 +53,7 @@ def first_request(call: Call) -> JsonValue:
 
 
 def record_requests(store: Store, app: Row, capability: str, route: str, *, latency_ms: float, count: int) -> None:
-    """Record so many requests of an app, all alike, served by the slot's variant."""
+    """Add `count` identical requests of an app, served by the slot's variant."""
     slot = find_slot(store, app, capability)
     variant = None if slot is None else slot["model_variant_id"]
     now, first = store.stamp(), store.new_id("rte")

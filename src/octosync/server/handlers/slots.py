@@ -1,4 +1,4 @@
-"""Capability slots: one a capability and app. A PUT replaces wholesale: what the body leaves out returns to its default."""
+"""Capability slots, one per app and capability. A PUT replaces the slot: fields that the body omits get their defaults."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from octosync.server.plane import org_policy
 from octosync.server.store import Row, Store, from_json, to_json
 from octosync.server.validation import Body, one_of
 
-DEFAULT_POLICY = "local_first"  # assumed: what a slot is served by when a body has no policy
-CAPABILITY_PATTERN = "[a-z0-9][a-z0-9_-]{0,63}"  # an open set: any name of this form
+DEFAULT_POLICY = "local_first"  # assumed: the policy of a slot whose body has none
+CAPABILITY_PATTERN = "[a-z0-9][a-z0-9_-]{0,63}"  # an open set: any such name is valid
 _CAPABILITY = re.compile(CAPABILITY_PATTERN)
 
 
 class FallbackRequest(Body):
-    """Where a request may go when its route fails."""
+    """Where a request may go if its route fails."""
 
     allow_cloud_fallback: bool
     allow_local_fallback: bool
@@ -51,7 +51,7 @@ def _expanded(value: object) -> object:
 class PutSlotRequest(Body):
     """The body of `apps.put_slot`; null is the same as absent."""
 
-    model_config = ConfigDict(extra="allow")  # further fields are judged by the handler: a test may have allowed some
+    model_config = ConfigDict(extra="allow")  # the handler rejects further fields, unless the org's rules allow them
     read_only: ClassVar[frozenset[str]] = SLOT.read_only
     serving_policy: Annotated[ServingPolicyRequest | None, BeforeValidator(_expanded)] = None
     bindings: list[dict[str, AnyJson]] | None = None
@@ -61,7 +61,7 @@ class PutSlotRequest(Body):
 
 
 def capability_of(call: Call) -> str:
-    """Return the path's capability. Raises 422 for what can't be the name of one."""
+    """Return the path's capability. Raises 422 for an invalid name."""
     capability = call.parameters["capability"]
     if not _CAPABILITY.fullmatch(capability):
         raise invalid(("path.capability", "must be lowercase letters, digits, _ and -, at most 64"))
@@ -69,12 +69,12 @@ def capability_of(call: Call) -> str:
 
 
 def find_slot(store: Store, app: Row, capability: str) -> Row | None:
-    """Find an app's slot for a capability."""
+    """Return an app's slot for a capability, None if there is none."""
     return store.row("SELECT * FROM slots WHERE app_id = ? AND capability = ?", app["id"], capability)
 
 
 def slot_of(store: Store, app: Row, capability: str) -> Row:
-    """Find an app's slot for a capability. Raises 404 `capability_not_configured`."""
+    """Return an app's slot for a capability. Raises 404 `capability_not_configured`."""
     slot = find_slot(store, app, capability)
     if slot is None:
         raise not_configured(app["slug"], capability)
@@ -82,7 +82,7 @@ def slot_of(store: Store, app: Row, capability: str) -> Row:
 
 
 def slot_json(row: Row) -> JsonValue:
-    """Return a slot as the wire shows it, its policy expanded."""
+    """Return the JSON of a slot, its policy expanded."""
     return {
         **from_json(row["extra"]),
         "id": row["id"],
@@ -124,7 +124,7 @@ def put(call: Call, body: PutSlotRequest) -> JsonValue:
 
 @handles("apps.get_slot", response=response_models.Slot)
 def get(call: Call) -> JsonValue:
-    """Read one slot."""
+    """Return a slot."""
     app = app_by_slug(call.store, call.parameters["slug"])
     return slot_json(slot_of(call.store, app, capability_of(call)))
 
@@ -138,7 +138,7 @@ def list_slots(call: Call) -> JsonValue:
 
 @handles("apps.delete_slot", response=None, status=204)
 def delete(call: Call) -> JsonValue:
-    """Remove a slot; its deployments stay as history."""
+    """Delete a slot; its deployments stay as history."""
     store, capability = call.store, capability_of(call)
     app = writable_app(store, call.parameters["slug"])
     slot = slot_of(store, app, capability)

@@ -1,4 +1,4 @@
-"""Targets: (platform, identifier) tuples, unique in the org, archived apps' included. No update: delete and create."""
+"""Targets: (platform, identifier) tuples, unique in the org, including archived apps. They can't be updated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CreateTargetRequest(Body):
 
 
 def insert_target(call: Call, app: Row, platform: str, identifier: str) -> Row:
-    """Register a target. Raises 422 for an unknown platform, 409 with the holder's slug where the tuple is taken."""
+    """Register a target. Raises 422 for an unknown platform, 409 with the owner's slug if the tuple is registered."""
     store = call.store
     if platform not in PLATFORMS and platform not in org_policy(store).platforms:
         raise invalid(("platform", f"must be one of {', '.join(PLATFORMS)}"))
@@ -56,13 +56,13 @@ def insert_target(call: Call, app: Row, platform: str, identifier: str) -> Row:
 
 
 def target_json(row: Row) -> JsonValue:
-    """Return a target as the wire shows it."""
+    """Return the JSON of a target."""
     return {key: row[key] for key in ("id", "app_id", "platform", "identifier", "created_at")}
 
 
 @handles_body("apps.create_target", CreateTargetRequest, response=response_models.Target, status=201)
 def create(call: Call, body: CreateTargetRequest) -> JsonValue:
-    """Register a target; deployments that run already don't reach it until the capability is enabled anew."""
+    """Register a target; existing deployments don't reach it until the capability is enabled again."""
     app = writable_app(call.store, call.parameters["slug"])
     return target_json(insert_target(call, app, body.platform, body.identifier))
 
@@ -76,7 +76,7 @@ def list_targets(call: Call) -> JsonValue:
 
 @handles("apps.delete_target", response=None, status=204)
 def delete(call: Call) -> JsonValue:
-    """Delete a target: out of its deployments, assignments materialised anew, then gone, all in one transaction."""
+    """Delete a target, remove it from deployments and recompute their devices, in one transaction."""
     store, id_ = call.store, call.parameters["target_id"]
     app = writable_app(store, call.parameters["slug"])
     target = store.row("SELECT * FROM targets WHERE id = ? AND app_id = ?", id_, app["id"])
