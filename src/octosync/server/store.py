@@ -23,7 +23,7 @@ from octosync.server.settings import ServerSettings
 
 SCHEMA_VERSION = 1
 _GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_APPLICATION_ID = 0x0C705CB1  # tells our files from other SQLite files
+_APPLICATION_ID = 0x0C705CB1  # marks the SQLite files of octosync
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
