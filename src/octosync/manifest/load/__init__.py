@@ -1,1 +1,1 @@
-"""Loading: from files, folders, kustomizations and standard input to desired state."""
+"""Load desired state from files, folders, kustomizations and standard input."""

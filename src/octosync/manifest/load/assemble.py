@@ -1,4 +1,4 @@
-"""From documents to one desired state: what the whole set has to agree on."""
+"""Assemble desired state from documents, with the checks that concern several documents."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from octosync.manifest.schema.checked_object import CheckedObject
 from octosync.manifest.yaml.nodes import Node
 from octosync.model import App, InferenceConfig, Origin, Section, Slot, State, Suspension, Target
 
-# Which target claims which (platform, identifier) first; filled as states are assembled.
+# The first target that declares a (platform, identifier); filled as states are assembled.
 Claims: TypeAlias = dict[tuple[str, str], Target]
 
 
-# By the identity of an app's first document: all of its documents, and the app. Nothing was found wrong with it.
+# By the identity of an app's first document: its documents, and the app. Only apps without findings are kept.
 Assembled: TypeAlias = Memo[int, tuple[tuple[CheckedObject, ...], App]]
 
 
 def assemble(
     resources: Iterable[Resource], contract: Contract, claims: Claims, known: Assembled | None = None
 ) -> State:
-    """Build the state that documents declare; reports what they contradict each other in. Their order means nothing.
+    """Return the state that documents declare, in any order, and report their contradictions.
 
-    A document whose app could not be read is checked alone, declares nothing, and still claims its targets. Apps that are
-    `known` by the very same documents, under this contract, are not put together again.
+    A document whose app could not be read is checked alone and declares nothing, but its targets count as claimed. `known`
+    apps with identical documents, under the same contract, are not assembled again.
     """
     by_app: dict[str, list[Resource]] = {}
     apart: list[Resource] = []
-    for resource in sorted(resources, key=lambda one: one.origin):
+    for resource in sorted(resources, key=lambda resource: resource.origin):
         if resource.app is None:
             apart.append(resource)
         else:
@@ -53,10 +53,10 @@ def _app(slug: str, resources: list[Resource], contract: Contract, claims: Claim
     found = known.find(id(documents[0]))
     if (
         found is not None
-        and _are(found[0], documents)
-        and not any(one.unique_key in claims for one in found[1].targets)
+        and _are_identical(found[0], documents)
+        and not any(target.unique_key in claims for target in found[1].targets)
     ):
-        claims.update({one.unique_key: one for one in found[1].targets})
+        claims.update({target.unique_key: target for target in found[1].targets})
         known.keep(id(documents[0]), found)
         return found[1]
     findings = resources[0].reporter.findings
@@ -67,13 +67,13 @@ def _app(slug: str, resources: list[Resource], contract: Contract, claims: Claim
     return app
 
 
-def _are(those: tuple[CheckedObject, ...], these: tuple[CheckedObject, ...]) -> bool:
+def _are_identical(those: tuple[CheckedObject, ...], these: tuple[CheckedObject, ...]) -> bool:
     return len(those) == len(these) and all(map(is_, those, these))
 
 
 @dataclass(slots=True)
 class _Assembly:
-    """One app, from all documents that speak of it. Its slug is "" where that could not be read."""
+    """One app, from all of its documents. The slug is "" if it could not be read."""
 
     _slug: str
     _resources: list[Resource]
@@ -84,10 +84,11 @@ class _Assembly:
     _config: InferenceConfig | None = None
 
     def app(self) -> App:
-        """Put the app together, its own document first, then the children's in order of their places."""
+        """Return the app, assembled from its own document and then from its children's in the order of their positions."""
         own = self._own_document()
         archived = bool(own and own.spec and own.spec.flag("archived"))
-        ordered = [one for one in self._resources if one is own] + [one for one in self._resources if one.kind != "App"]
+        ordered = [own] if own else []
+        ordered += [resource for resource in self._resources if resource.kind != "App"]
         for resource in ordered:
             if resource.spec is not None:
                 self._declare(resource, resource.spec, archived=archived)
@@ -104,11 +105,11 @@ class _Assembly:
             archived=archived,
             declared=own is not None,
             complete_sections=_whole(own),
-            targets=tuple(sorted(self._targets.values(), key=lambda one: one.unique_key)),
-            slots=tuple(sorted(self._slots.values(), key=lambda one: one.capability)),
+            targets=tuple(sorted(self._targets.values(), key=lambda target: target.unique_key)),
+            slots=tuple(sorted(self._slots.values(), key=lambda slot: slot.capability)),
             inference_config=self._config,
             labels=dict(sorted(labels.items())),
-            protected=any(one.protected for one in self._resources),
+            protected=any(resource.protected for resource in self._resources),
             suspension=_longest(suspensions) if suspensions else None,
             origin=(own or self._resources[0]).origin,
         )
@@ -122,7 +123,7 @@ class _Assembly:
             again.reporter.report(
                 "duplicate-app", at, summary, path="metadata.name", notes=(f"the other: {own[0].origin}",)
             )
-            # What it says is checked alone: it may be a copy, and then everything in it would be declared twice.
+            # It is checked alone: it may be a copy, and then everything in it would be declared twice.
             _Assembly(self._slug, [again], self._contract, {}).app()
         return own[0] if own else None
 
@@ -154,7 +155,7 @@ class _Assembly:
             self._twice(resource, at, path, f"target {name} is declared twice", other.origin)
             return
         if held is not target and not (held.app and target.app):
-            # Whichever app it is, a tuple that stands in two documents is declared once too often.
+            # The app is unknown, but two documents declare the same target.
             self._twice(resource, at, path, f"target {name} is declared twice", held.origin)
         elif held.app != target.app:
             resource.reporter.report(
@@ -216,6 +217,6 @@ def _whole(own: Resource | None) -> frozenset[Section]:
 
 
 def _longest(suspensions: Collection[Suspension]) -> Suspension:
-    """Several documents of an app may suspend it: without an end wins, else the latest."""
+    """Return the longest suspension of an app: one without an end, else the one that ends last."""
     ends = [suspension.until for suspension in suspensions if suspension.until is not None]
     return Suspension(max(ends)) if len(ends) == len(suspensions) else Suspension()

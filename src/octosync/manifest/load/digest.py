@@ -1,6 +1,6 @@
-"""The digest of what is declared: equal for equal declarations, however they are spread over files.
+"""The digest of desired state: equal for equal declarations, in whatever files they are.
 
-A digest of a secret can be guessed, so one that is written anywhere leaves sensitive values out, or is made with a key.
+A secret can be guessed from its digest, so a digest that is stored or shown excludes sensitive values or uses a key.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ def digest(
     *,
     sensitivity: Sensitivity | None = None,
 ) -> str:
-    """Return `sha256:…` over what is declared, without sensitive values if it is known which these are.
+    """Return `sha256:…` over the desired state; with `sensitivity`, without sensitive values.
 
-    `texts` are known already of apps that are the very same values. What kustomize notes down in annotations is no
-    declaration: it names files.
+    `texts` caches the canonical text of apps, by identity. kustomize's own annotations are ignored: they name files.
     """
     annotations: dict[str, _Annotations] = {}
     for resource in resources:
@@ -53,7 +52,7 @@ def digest(
 
 
 def keyed_digest(state: State, digest: str, key: Secret) -> str:
-    """Return `hmac-sha256:…` over what is declared, sensitive values included, and over the digest without them."""
+    """Return `hmac-sha256:…` over the desired state, sensitive values included, and over the digest without them."""
     text = canonical_json([digest, {app.slug: _declared(app) for app in state}]).encode("utf-8", "surrogatepass")
     return f"hmac-sha256:{hmac.digest(key.reveal().encode('utf-8', 'surrogateescape'), text, 'sha256').hex()}"
 

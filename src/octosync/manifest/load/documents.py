@@ -1,4 +1,4 @@
-"""Documents: which are octosync's, and what each of them says, checked against the schema of its kind."""
+"""Documents of octosync's kinds: recognize them, check them against the schema of their kind, read their annotations."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from octosync.manifest.yaml.source import quoted
 from octosync.model import Origin, Suspension
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-_ANNOTATIONS = {one.partition("/")[2]: one for one in (PROTECT, SUSPEND)}
+_ANNOTATIONS = {annotation.partition("/")[2]: annotation for annotation in (PROTECT, SUSPEND)}
 _KINDS = f"the kinds: {', '.join(KINDS)}"
 _REFERENCE_ONLY = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """One document of ours: its kind, the app that it speaks of (None: that could not be read), and its checked spec.
+    """One document of octosync's: its kind, its app (None if that could not be read) and its checked spec.
 
-    `spec` is None where there is none, or none that could be read.
+    `spec` is None if it is missing or could not be read.
     """
 
     kind: str
@@ -51,16 +51,16 @@ class Resource:
 
     @property
     def origin(self) -> Origin:
-        """Where the document begins."""
+        """The origin of the document."""
         return self.reporter.source.origin_of(self.root.node)
 
     def origin_of(self, node: Node) -> Origin:
-        """Name the place of a node of this document."""
+        """Return the origin of a node of this document."""
         return self.reporter.source.origin_of(node)
 
 
 def read_document(document: YamlDocument, reporter: Reporter, variables: Variables, now: datetime) -> Resource | None:
-    """Read one document; None where it isn't ours, or what it is can't be told. Reports what is wrong with it."""
+    """Return the resource of a document and report its problems; None if it is not octosync's or its kind is unknown."""
     root = document.root
     if isinstance(root, Scalar) and isinstance(root.value, UnreadText):
         return None
@@ -72,7 +72,7 @@ def read_document(document: YamlDocument, reporter: Reporter, variables: Variabl
     if kind is None:
         return None
     if document.has_sensitive:
-        _warn_of_secrets(root, reporter, "", inside=False)
+        _report_secrets(root, reporter, "", inside=False)
     if document.templates:
         variables.replace(document, reporter)
     fields = check(root, KINDS[kind], reporter, kind.lower())
@@ -100,9 +100,9 @@ def _resource(kind: str, root: CheckedObject, reporter: Reporter, now: datetime)
 
 
 def _kind(root: Mapping, reporter: Reporter) -> str | None:
-    """Say which of our kinds a document is; None for a foreign one, and where it can't be told.
+    """Return the kind of a document; None if it is another program's, or can't be determined.
 
-    A document that lacks only its apiVersion is held against the schema of its kind, which reports the lack.
+    A document that lacks only its apiVersion is checked against the schema of its kind, too.
     """
     version, kind = root.get("apiVersion"), root.get("kind")
     if version is None and kind is None:
@@ -114,7 +114,7 @@ def _kind(root: Mapping, reporter: Reporter) -> str | None:
         if node is not None and not (isinstance(node, Scalar) and isinstance(node.value, str)):
             reporter.report("wrong-type", node, f"`{name}` is text, not {type_name(node)}", path=name)
     if kind is None:
-        _report_lack(root, "kind", "a document needs `kind`", reporter, notes=(_KINDS,))
+        _report_missing(root, "kind", "a document needs `kind`", reporter, notes=(_KINDS,))
     if not isinstance(kind, Scalar) or not isinstance(kind.value, str) or isinstance(kind.value, UnreadText):
         return None
     if version is None:
@@ -134,12 +134,12 @@ def _first_of(root: Mapping) -> Scalar:
 def _kind_without_version(kind: Scalar, root: Mapping, reporter: Reporter) -> str | None:
     if kind.value in KINDS:
         return str(kind.value)
-    _report_lack(root, "apiVersion", f"a document needs `apiVersion`: {API_VERSION}", reporter)
+    _report_missing(root, "apiVersion", f"a document needs `apiVersion`: {API_VERSION}", reporter)
     return None
 
 
-def _report_lack(root: Mapping, name: str, summary: str, reporter: Reporter, notes: tuple[str, ...] = ()) -> None:
-    """Report that a document lacks a field, or that it has it in another spelling."""
+def _report_missing(root: Mapping, name: str, summary: str, reporter: Reporter, notes: tuple[str, ...] = ()) -> None:
+    """Report that a document lacks a field, or that the field is misspelled."""
     for key, (key_node, _) in root.entries.items():
         if closest(key, (name,)) and not isinstance(key_node.value, UnreadText):
             written = f"{reporter.quote(key, key_node)} is not a field of a document"
@@ -150,7 +150,7 @@ def _report_lack(root: Mapping, name: str, summary: str, reporter: Reporter, not
 
 
 def _report_kind(version: Scalar, kind: Scalar, reporter: Reporter) -> None:
-    """Report a document that is not of this octosync's version and kinds."""
+    """Report a document whose apiVersion or kind is not supported."""
     name, group = str(kind.value), str(version.value).partition("/")[0]
     quoted_version, quoted_kind = reporter.quote(version.value, version), reporter.quote(name, kind)
     if group != GROUP and not (name in KINDS and closest(group, (GROUP,))):
@@ -171,7 +171,7 @@ def _report_kind(version: Scalar, kind: Scalar, reporter: Reporter) -> None:
 
 
 def _annotations(metadata: CheckedObject, reporter: Reporter, now: datetime) -> tuple[bool, Suspension | None]:
-    """Read our own annotations; others are ignored, but for those that look like ours."""
+    """Return whether the app is protected, and its suspension; report unknown annotations that look like octosync's."""
     node = metadata.node.get("annotations")
     entries = node.entries if isinstance(node, Mapping) else {}
     path, sound = metadata.path_to("annotations"), metadata.text_map("annotations")
@@ -191,7 +191,7 @@ def _annotations(metadata: CheckedObject, reporter: Reporter, now: datetime) -> 
 
 
 def _check_unknown(key: str, at: Scalar, path: str, reporter: Reporter) -> None:
-    """Warn of an annotation of our group that we don't know, and of one of ours in a group that is probably meant so."""
+    """Report an unknown annotation of octosync's group, and a known one whose group is misspelled."""
     group, slash, name = key.partition("/")
     meant = closest(name, _ANNOTATIONS)
     if slash and (group == GROUP or (meant is not None and closest(group, (GROUP,)))):
@@ -220,8 +220,8 @@ def _suspension(text: str, at: Node, path: str, reporter: Reporter, now: datetim
     return suspension
 
 
-def _warn_of_secrets(node: Node, reporter: Reporter, path: str, *, inside: bool) -> None:
-    """Warn of every literal under a sensitive key, at any depth."""
+def _report_secrets(node: Node, reporter: Reporter, path: str, *, inside: bool) -> None:
+    """Report every literal value under a sensitive key, at any depth."""
     if isinstance(node, Mapping):
         for key, (key_node, value) in node.entries.items():
             sensitive = reporter.source.sensitivity.covers(key) and may_be_secret(value)
@@ -232,10 +232,10 @@ def _warn_of_secrets(node: Node, reporter: Reporter, path: str, *, inside: bool)
                 summary = f"a literal under {name}: secrets don't belong in manifests"
                 notes = ("it is never shown, but whoever reads the repository reads it",)
                 reporter.report("secret-in-manifest", key_node, summary, path=below, notes=notes)
-            _warn_of_secrets(value, reporter, below, inside=inside or sensitive)
+            _report_secrets(value, reporter, below, inside=inside or sensitive)
     elif isinstance(node, Sequence):
         for index, item in enumerate(node.items):
-            _warn_of_secrets(item, reporter, join(path, index), inside=inside)
+            _report_secrets(item, reporter, join(path, index), inside=inside)
 
 
 def _holds_literal(node: Node) -> bool:

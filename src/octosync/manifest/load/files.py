@@ -1,4 +1,4 @@
-"""Sources: which files the given paths mean, and their bytes. Nothing here waits: a FIFO or device is refused unopened."""
+"""Find and read the files that paths refer to. Nothing here blocks: a FIFO or device is refused without opening it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ LEFT_OUT_OF_FOLDERS = frozenset({"kustomization.yaml", "kustomization.yml", *CON
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file that was read: the name to show, its bytes, and where it really is (None for stdin).
+    """A file that was read: its display name, its bytes and its real path (None for stdin).
 
-    Of what kustomize rendered, `open_` returns the files that it was made from, by paths from the kustomization's `folder`.
+    For kustomize's output, `open_` returns a file that it was rendered from, by its path from the kustomization's `folder`.
     """
 
     name: str
@@ -40,7 +40,7 @@ class File:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _FoundFile:
-    """A file that a path leads to. The order says which of several names for one file is shown: the real one first."""
+    """A file that a path refers to. Sorted so that of several names of a file, the one without links comes first."""
 
     through_link: bool
     name: str
@@ -57,9 +57,9 @@ def read_files(
     stdin: bytes | None = None,
     within: Bounds | None = None,
 ) -> list[File]:
-    """Read the files that paths, relative to a directory, mean; each file once, in order of the names.
+    """Return the files that paths, relative to a directory, refer to: every file once, sorted by name.
 
-    What can't be read is reported to `findings`, one error each, and so is a path that leads out of `within`.
+    Every path that can't be read, or leads out of `within`, is an error in `findings`.
     """
     found: dict[str, _FoundFile] = {}
     files: list[File] = []
@@ -67,24 +67,26 @@ def read_files(
         if path == STDIN:
             files.append(File(STDIN_NAME, stdin or b""))
             continue
-        for one in _find(path, directory, findings, within):
-            found[one.real] = min(found.get(one.real, one), one)
+        for candidate in _find(path, directory, findings, within):
+            found[candidate.real] = min(found.get(candidate.real, candidate), candidate)
     left = MOST_BYTES_OF_A_SET
-    for real, one in found.items():
+    for real, candidate in found.items():
         check_deadline()
-        data = _read(one, findings)
+        data = _read(candidate, findings)
         left -= len(data or b"")
         if left < 0:
             summary = f"the manifests are larger than {MOST_BYTES_OF_A_SET // 2**20} MiB in all"
-            findings.add("set-too-large", summary, origin=Origin(one.name), notes=("load a part of them at a time",))
+            findings.add(
+                "set-too-large", summary, origin=Origin(candidate.name), notes=("load a part of them at a time",)
+            )
             return []
         if data is not None:
-            files.append(File(one.name, data, real))
+            files.append(File(candidate.name, data, real))
     return sorted(files, key=lambda file: file.name)
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """Return the content of a file of at most `most` bytes. Raises `OSError`, also for a FIFO or a device: it never waits."""
+    """Return the content of a file of at most `most` bytes. Raises `OSError`, also for a FIFO or device; never blocks."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -96,7 +98,7 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def display_name(path: str) -> str:
-    """Return a path as messages show it: normalised, and readable whatever bytes the file system gave."""
+    """Return a path as messages show it: normalised and printable."""
     readable = os.path.normpath(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return NOT_PRINTABLE.sub("\ufffd", readable.replace("\n", "\ufffd").replace("\r", "\ufffd").replace("\t", "\ufffd"))
 
@@ -129,10 +131,10 @@ def _find(path: str, directory: Path, findings: Findings, within: Bounds | None)
         yield _FoundFile(Path(full).is_symlink(), display_name(shown), full, real, bounds)
         return
     count = 0
-    # Through a link that is set to another tree meanwhile, some files would be that one's.
-    for one in _walk(real, shown, findings, bounds, through_link=Path(full).is_symlink()):
+    # The real path is walked, since a link may be switched to another tree meanwhile.
+    for file in _walk(real, shown, findings, bounds, through_link=Path(full).is_symlink()):
         count += 1
-        yield one
+        yield file
     if not count:
         findings.add(
             "empty-directory",
@@ -143,7 +145,7 @@ def _find(path: str, directory: Path, findings: Findings, within: Bounds | None)
 
 
 def _walk(full: str, shown: str, findings: Findings, bounds: Bounds, *, through_link: bool) -> Iterator[_FoundFile]:
-    """Yield a directory's manifests. Real directories come before those behind links, and each is entered once: no loops."""
+    """Yield a directory's manifests. Real directories come before linked ones; every directory is entered once."""
     seen: set[str] = set()
     waiting: deque[tuple[str, str, bool]] = deque([(full, shown, through_link)])
     behind_links: deque[tuple[str, str, bool]] = deque()
@@ -190,7 +192,7 @@ def _read(found: _FoundFile, findings: Findings) -> bytes | None:
         if not stat.S_ISREG(Path(found.real).stat().st_mode):
             _report_no_file(found.name, findings)
             return None
-        # The file may have become something else since: opening must neither wait for a writer nor follow a link.
+        # The file may have been replaced since: opening must neither block nor follow a link.
         descriptor = found.bounds.open(found.real)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -234,7 +236,7 @@ def _report_failure(error: OSError | ValueError, path: str, name: str, findings:
 
 
 def _relative(path: str, directory: Path) -> str:
-    """Return a path as the user gave it, relative to the working directory where it is below it."""
+    """Return a path as the user gave it, or relative to the working directory if it is below."""
     if not Path(path).is_absolute():
         return path
     below = os.path.relpath(path, directory)

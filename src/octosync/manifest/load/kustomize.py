@@ -1,6 +1,6 @@
-"""Kustomizations: rendered by the `kustomize` that is installed, in the work tree or in a revision's files.
+"""Render kustomizations with the installed `kustomize`, in the work tree or at a Git revision.
 
-What a kustomization refers to: whichever paths stand in it, whether or not there is anything at them.
+The paths in a kustomization, existing or not, tell which files to watch and whether it leaves its Git work tree.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _MOST_BYTES: Final = 1024 * 1024
 
 
 def referred(kustomization: str, stamp: object) -> frozenset[str]:
-    """Return the paths, from the file's folder, that a kustomization names; none where it can't be read.
+    """Return the paths that a kustomization names, joined to its folder; none if it can't be read.
 
-    It is read again when `stamp` is another: whatever tells its contents apart. Every text in it counts that might be a
-    path: which fields hold paths differs from one kustomize to the next.
+    It is read again when `stamp` changes. Every string that may be a path counts: the fields that hold paths differ between
+    versions of kustomize.
     """
     return _referred(kustomization, stamp)
 
@@ -52,13 +52,13 @@ def _referred(kustomization: str, _stamp: object) -> frozenset[str]:
 
 
 def texts_in(kustomization: str) -> tuple[str, ...]:
-    """Return the texts in a kustomization, keys left out; none where it can't be read."""
+    """Return the strings in a kustomization, without keys; none if it can't be read."""
     content = _content(kustomization)
     return tuple(islice(_texts(content), _MOST_TEXTS)) if content is not None else ()
 
 
 def is_read_whole(kustomization: str) -> bool:
-    """Return whether `referred` returns everything that a kustomization refers to: it is neither malformed nor huge."""
+    """Return whether `referred` is complete for a kustomization: it is neither malformed nor too large."""
     content = _content(kustomization)
     return content is not None and sum(1 for _ in islice(_texts(content), _MOST_TEXTS + 1)) <= _MOST_TEXTS
 
@@ -68,23 +68,23 @@ def _content(kustomization: str) -> list[object] | None:
     try:
         with Path(kustomization).open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
-        # Only lists, objects and texts: whatever else YAML can say costs time, and names no path.
+        # Only lists, objects and strings: other values cost time and are no paths.
         return list(yaml.load_all(data, yaml.CBaseLoader)) if len(data) <= _MOST_BYTES else None
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return None
 
 
 def _may_be_path(text: str) -> bool:
-    # kustomize refuses absolute ones; as the value of a label, / would be everything there is.
+    # kustomize refuses absolute paths; a label with the value / would otherwise mean the whole file system.
     if not 0 < len(text) <= _LONGEST_PATH or text.startswith("/") or "://" in text:
         return False
     return text.isprintable() and all(len(name) <= _LONGEST_NAME for name in text.split("/"))
 
 
 def _texts(content: object) -> Iterator[str]:
-    """Yield every text in a value, and what stands behind the = of `name=path`. Deeper than fields of paths are, none.
+    """Yield every string in a value, and the path of `name=path`, down to the depth at which fields hold paths.
 
-    What aliases repeat is visited once.
+    Aliased values are visited once.
     """
     waiting: deque[tuple[object, int]] = deque([(content, 0)])
     seen: set[int] = set()
@@ -100,12 +100,12 @@ def _texts(content: object) -> Iterator[str]:
             waiting.extend((item, depth + 1) for item in below)
 
 
-_PATIENCE: Final = timedelta(minutes=5)
-# Nothing else of the environment is handed on: a generator copies any variable that it is told to into what it renders.
-_HANDED_ON: Final = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"})
+_TIMEOUT: Final = timedelta(minutes=5)
+# No other variables are passed on: a generator can copy any variable into its output.
+_PASSED_ON: Final = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"})
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"})
-_HANDED_ON_ONLINE: Final = _PROXIES | {"SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "no_proxy", "NO_PROXY"}
-# Git runs no protocol, and what goes through a proxy ends at a port where nothing listens.
+_PASSED_ON_ONLINE: Final = _PROXIES | {"SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "no_proxy", "NO_PROXY"}
+# Git uses no protocol, and the proxy is a port on which nothing listens.
 _OFFLINE: Final = dict.fromkeys(_PROXIES, "http://127.0.0.1:1") | {"GIT_ALLOW_PROTOCOL": "none", "no_proxy": ""}
 _MOST_SAID: Final = 64 * 1024
 
@@ -113,10 +113,10 @@ _MOST_SAID: Final = 64 * 1024
 def render(
     kustomization: str, environment: Mapping[str, str], *, within: Bounds | None = None, remote: bool = False
 ) -> File:
-    """Render a kustomization's folder; with `remote`, kustomize may fetch what it names elsewhere.
+    """Return the rendered output of a kustomization's folder; with `remote`, kustomize may fetch remote bases.
 
-    Raises `ConfigError` where no tool is installed, or the folder is not `within` bounds, `ManifestError` for what kustomize
-    refuses, and for a link or path that leads out of the Git work tree.
+    Raises `ConfigError` if no tool is installed or the folder is not `within` bounds, and `ManifestError` if kustomize fails,
+    or a link or path leads out of the Git work tree.
     """
     folder = Path(kustomization)
     if not any((folder / name).is_file() for name in KUSTOMIZATION_NAMES):
@@ -147,9 +147,9 @@ def render(
 def render_at(
     revision: Revision, kustomization: str, environment: Mapping[str, str], *, remote: bool = False
 ) -> File | None:
-    """Render a folder as it was in a revision; None where it was no kustomization then. Raises as `render` does.
+    """Return the rendered output of a folder at a revision; None if it was not a kustomization. Raises as `render` does.
 
-    All of the revision's files are there while it renders, since a kustomization may reach for any.
+    All files of the revision are exported for it, since a kustomization may refer to any of them.
     """
     path = revision.path_of(kustomization)
     if not holds_kustomization(revision, kustomization):
@@ -205,10 +205,10 @@ def _check_reach(folder: str, shown: str) -> str | None:
 
 
 def opened(folder: Path, path: str) -> File | None:
-    """Read a file that a kustomization in a folder took; it is named as from the working directory. None where it can't be."""
+    """Return a file that a kustomization was rendered from, named relative to the working directory; None if unreadable."""
     if not path.endswith(SUFFIXES):
         return None
-    tree = work_tree(str(folder))  # anybody can write an annotation
+    tree = work_tree(str(folder))  # the annotation may name any file
     within = Bounds(tree) if tree is not None else None
     files = read_files([os.path.relpath(folder / path, Path.cwd())], Path(), Findings(), within=within)
     return files[0] if len(files) == 1 else None
@@ -221,8 +221,8 @@ def _opened_at(revision: Revision, folder: Path, path: str) -> File | None:
 
 
 def _rendered(folder: Path, shown: str, root: Path, environment: Mapping[str, str], *, remote: bool) -> bytes:
-    handed_on = _HANDED_ON | _HANDED_ON_ONLINE if remote else _HANDED_ON
-    own = {name: value for name, value in environment.items() if name in handed_on}
+    passed_on = _PASSED_ON | _PASSED_ON_ONLINE if remote else _PASSED_ON
+    own = {name: value for name, value in environment.items() if name in passed_on}
     command = (
         sys.executable,
         "-I",
@@ -246,7 +246,7 @@ def _rendered(folder: Path, shown: str, root: Path, environment: Mapping[str, st
 
 
 def _run(command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
-    """Run a command as `subprocess.run` does, and stop it when it has written more than any manifest may hold."""
+    """Run a command as `subprocess.run` does, and stop it when its output is larger than a manifest may be."""
     with (
         TemporaryFile() as errors,
         subprocess.Popen(  # noqa: S603 — fixed words and absolute paths
@@ -254,8 +254,8 @@ def _run(command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess
         ) as process,
     ):
         assert process.stdout is not None  # noqa: S101 — as asked for
-        done, patience = Event(), current_deadline() or LoadDeadline(_PATIENCE)
-        Thread(target=_stop_late, args=(process, patience, done), daemon=True).start()
+        done, deadline = Event(), current_deadline() or LoadDeadline(_TIMEOUT)
+        Thread(target=_stop_late, args=(process, deadline, done), daemon=True).start()
         try:
             written = process.stdout.read(MOST_BYTES + 1)
             if is_too_much := len(written) > MOST_BYTES:
@@ -266,21 +266,21 @@ def _run(command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess
             raise
         finally:
             done.set()
-        if patience.is_over:
-            raise TimeoutError(f"it took longer than {_PATIENCE}") if current_deadline() is None else patience.error
+        if deadline.is_over:
+            raise TimeoutError(f"it took longer than {_TIMEOUT}") if current_deadline() is None else deadline.error
         errors.seek(0)
         return subprocess.CompletedProcess((), 0 if is_too_much else code, written, errors.read(_MOST_SAID))
 
 
-def _stop_late(process: subprocess.Popen[bytes], patience: LoadDeadline, done: Event) -> None:
+def _stop_late(process: subprocess.Popen[bytes], deadline: LoadDeadline, done: Event) -> None:
     while not done.wait(0.1):
-        if patience.is_over:
+        if deadline.is_over:
             process.kill()
             return
 
 
 def _about_remote(folder: Path) -> tuple[str, ...]:
-    """Say what allows a kustomization to fetch what it names elsewhere, if it names anything there."""
+    """Return the hint about the flag that allows remote bases, if a kustomization names any."""
     names = (path for name in KUSTOMIZATION_NAMES if (path := folder / name).is_file())
     if not any("://" in text or "git@" in text or "?ref=" in text for path in names for text in texts_in(str(path))):
         return ()

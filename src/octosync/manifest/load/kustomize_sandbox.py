@@ -1,7 +1,7 @@
-"""Isolation: a program that runs another one without a network. It is run by its path, and imports nothing of octosync.
+"""A program that runs another one without network access. It is run by its path and imports nothing of octosync.
 
-On Linux the kernel refuses all sockets but local ones, so that not even this machine's own ports can be reached; elsewhere
-the environment has to do. The program ends with the process that started it.
+On Linux, a seccomp filter refuses all sockets except local ones, so not even ports of this machine can be reached; on other
+systems only the environment variables restrict it. The program ends with its parent process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FILTER = 2
 _LOAD, _EQUALS, _RETURN = 0x20, 0x15, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | 13  # EACCES
 _LOCAL = 1  # AF_UNIX
-# By machine: how the kernel calls it, and the number of the system call `socket`.
+# By machine: its audit architecture, and the number of the system call `socket`.
 _MACHINES = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 
 
@@ -35,7 +35,7 @@ class _Program(ctypes.Structure):
 
 
 def refuse_sockets() -> None:
-    """Refuse this process, and what it becomes, all sockets but local ones. Does nothing if the system can't."""
+    """Refuse non-local sockets to this process and the program that replaces it. Does nothing on other systems."""
     if sys.platform != "linux" or platform.machine() not in _MACHINES:
         return
     machine, socket = _MACHINES[platform.machine()]
@@ -57,7 +57,7 @@ def refuse_sockets() -> None:
 
 
 def main() -> None:
-    """Become the program that the arguments name: `online` or `offline`, its path, and its own arguments."""
+    """Replace this process by a program; the arguments are `online` or `offline`, the program and its arguments."""
     network, *program = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)

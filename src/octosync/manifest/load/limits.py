@@ -1,11 +1,8 @@
-"""Bounds: what the links below a named path may lead to. A committed link must not give its author other files to read.
+"""Limits of loading: which files links may lead to, and how long reading may take.
 
-A link inside of a Git work tree leads to something in that work tree. Otherwise it leads to something below the named path.
-Git's own folder is never meant: it may hold credentials.
-
-Patience: after how long reading manifests is given up. What may take long asks now and then whether it may go on.
-
-A thread can't be stopped from outside, so this is how a controller is rid of files that it should not have been given.
+A committed link must not give its author access to other files: a link in a Git work tree must lead to a file in that work
+tree, any other link to a file below the named path. `.git` is always out of bounds: it may hold credentials. A thread can't
+be stopped from outside, so long operations check the deadline regularly.
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFO
 
 
 class OutOfBoundsError(Exception):
-    """A path leads out of `root`, which it may not leave."""
+    """A path leads out of `root`."""
 
     def __init__(self, root: str) -> None:
         super().__init__(root)
@@ -38,7 +35,7 @@ class OutOfBoundsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """A real path; it and what is below it are inside."""
+    """A real path; the path itself and everything below it is inside."""
 
     root: str
 
@@ -110,24 +107,24 @@ LOAD_GIVEN_UP: Final = "load-given-up"
 
 
 class LoadDeadline:
-    """A bound on time; `end` ends it early."""
+    """A time limit for loading; `end` ends it early."""
 
     def __init__(self, span: timedelta) -> None:
         self._span = span
         self._until = time.monotonic() + span.total_seconds()
 
     def end(self) -> None:
-        """Give up what is being read."""
+        """Give up loading now."""
         self._until = 0.0
 
     @property
     def is_over(self) -> bool:
-        """Whether what is being read is to be given up."""
+        """Whether loading must be given up."""
         return time.monotonic() >= self._until
 
     @property
     def error(self) -> OctosyncError:
-        """Return what giving up is reported as."""
+        """The error that reports giving up."""
         return OctosyncError(
             LOAD_GIVEN_UP,
             f"reading the manifests was given up after {self._span.total_seconds():g} s",
@@ -138,27 +135,27 @@ class LoadDeadline:
         )
 
 
-_IN_FORCE: Final[ContextVar[LoadDeadline | None]] = ContextVar("patience", default=None)
+_CURRENT: Final[ContextVar[LoadDeadline | None]] = ContextVar("deadline", default=None)
 
 
 @contextmanager
 def load_deadline(span: timedelta) -> Iterator[LoadDeadline]:
-    """Bound what is read in this context, and in the threads that it is carried over to."""
-    patience = LoadDeadline(span)
-    before = _IN_FORCE.set(patience)
+    """Limit the time of loading in this context, and in threads that copy it."""
+    deadline = LoadDeadline(span)
+    before = _CURRENT.set(deadline)
     try:
-        yield patience
+        yield deadline
     finally:
-        _IN_FORCE.reset(before)
+        _CURRENT.reset(before)
 
 
 def current_deadline() -> LoadDeadline | None:
-    """Return the bound of this context; None if there is none."""
-    return _IN_FORCE.get()
+    """Return the deadline of this context; None if there is none."""
+    return _CURRENT.get()
 
 
 def check_deadline() -> None:
-    """Raise `OctosyncError` if what is being read is to be given up."""
-    patience = _IN_FORCE.get()
-    if patience is not None and patience.is_over:
-        raise patience.error
+    """Raise `OctosyncError` if the deadline of loading is over."""
+    deadline = _CURRENT.get()
+    if deadline is not None and deadline.is_over:
+        raise deadline.error

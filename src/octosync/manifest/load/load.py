@@ -1,6 +1,6 @@
-"""Loading: from paths to desired state, with every problem of every file in one go.
+"""Load desired state from paths, with all problems of all files at once.
 
-What files were found to hold, kept from one load to the next, so that only what changed is parsed again.
+A cache keeps the contents of files from one load to the next, so that only changed files are parsed again.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ _Key: TypeAlias = tuple[str, bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileContents:
-    """What one file's bytes were found to hold, at a time: its documents, counted, those of ours, and what is wrong.
+    """The parsed contents of a file: the count of its documents, octosync's resources, and diagnostics.
 
-    `opened` are the files that a rendered one was traced to: by path what they held, None where there was none.
+    `at` is the time of parsing. `opened` maps the files that a rendered file was traced to, by path, to their bytes (None: no
+    such file).
     """
 
     data: bytes
@@ -48,19 +49,19 @@ class FileContents:
     opened: Mapping[str, bytes | None] = field(default_factory=dict)
 
     def holds(self, file: File, now: datetime) -> bool:
-        """Say whether reading a file now would find the same: it has the same bytes, and no suspension has ended since."""
+        """Return whether parsing a file now has the same result: its bytes are the same, and no suspension has ended since."""
         if file.data != self.data:
             return False
-        suspensions = (one.suspension for one in self.resources if one.suspension is not None)
-        if any(one.holds(now) != one.holds(self.at) for one in suspensions):
+        suspensions = (resource.suspension for resource in self.resources if resource.suspension is not None)
+        if any(suspension.holds(now) != suspension.holds(self.at) for suspension in suspensions):
             return False
         return all(_data_of(file, path) == data for path, data in self.opened.items())
 
 
 class Cache:
-    """What the latest load made of files, documents and apps. One load at a time uses it.
+    """The parsed files, assembled apps and canonical texts of the latest load. One load at a time uses it.
 
-    What was made under another configuration counts for nothing. `assembled` and `texts` are of `assemble` and `digest`.
+    It is cleared when the configuration changes. `assembled` and `texts` are for `assemble` and `digest`.
     """
 
     def __init__(self) -> None:
@@ -77,20 +78,20 @@ class Cache:
 
     @contextmanager
     def loading(self, sensitivity: Sensitivity, variables: Variables, contract: Contract) -> Iterator[None]:
-        """Serve one load under these; whatever it didn't use is forgotten in the end."""
-        # The environment and a context's values may be changed in place: copies tell.
+        """Serve one load with these settings; unused entries are dropped at its end."""
+        # Copies, since the environment and a context's values may be changed in place.
         own = replace(variables, values=dict(variables.values), environment=dict(variables.environment))
         if self._under != (sensitivity, own, contract):
-            self._each(Memo.clear)
+            self._for_all(Memo.clear)
         self._under = (sensitivity, own, contract)
         self._parsed = []
         try:
             yield
         finally:
-            self._each(Memo.turn)
+            self._for_all(Memo.end_round)
 
     def find(self, file: File, now: datetime) -> FileContents | None:
-        """Return what a file was found to hold, where that is still so."""
+        """Return the contents of a file; None if they are unknown or no longer valid."""
         found = self._files.find(_key(file))
         if found is None or not found.holds(file, now):
             return None
@@ -98,11 +99,11 @@ class Cache:
         return found
 
     def keep(self, file: File, parsed: FileContents) -> None:
-        """Keep what a file was found to hold."""
+        """Keep the contents of a file."""
         self._parsed.append(file.name)
         self._files.keep(_key(file), parsed)
 
-    def _each(self, act: Callable[[Memo[Any, Any]], None]) -> None:
+    def _for_all(self, act: Callable[[Memo[Any, Any]], None]) -> None:
         for memo in (self._files, self.assembled, self.texts):
             act(memo)
 
@@ -118,11 +119,11 @@ def _data_of(file: File, path: str) -> bytes | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifests:
-    """What manifests declare, and what is wrong with them.
+    """The desired state of manifests, and their diagnostics.
 
-    `state` is to be planned, and means nothing while `has_errors`. `others` is what the documents under octosync.yaml's
-    paths declare that the given paths leave out: it is not planned, and nothing in it may be removed. `digest` covers
-    what is declared, variables, labels and annotations included, file names and comments not.
+    `state` is planned; it is not usable while `has_errors`. `others` is declared by documents under octosync.yaml's paths that
+    are not among the given paths: it is not planned, and nothing in it may be removed. `digest` covers the declarations with
+    variables, labels and annotations, but without file names and comments.
     """
 
     state: State = field(default_factory=State)
@@ -134,16 +135,16 @@ class Manifests:
 
     @property
     def has_errors(self) -> bool:
-        """Say whether any diagnostic is an error."""
-        return any(one.severity is Severity.ERROR for one in self.diagnostics)
+        """Return whether any diagnostic is an error."""
+        return any(diagnostic.severity is Severity.ERROR for diagnostic in self.diagnostics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """What else a load depends on.
+    """Further options of a load.
 
-    Paths are relative to `directory`. `environment` is what `--env` and `env` may be looked up in; the contract is that of
-    the configuration unless another is given. `edited` is what files, by their real paths, are taken to hold instead.
+    Paths are relative to `directory`. `--env` and `env` are looked up in `environment`. The contract defaults to the
+    configuration's. `edited` replaces the contents of files, by their real paths.
     """
 
     contract: Contract | None = None
@@ -168,13 +169,12 @@ def load(
     cache: Cache | None = None,
     options: LoadOptions = _USUAL,
 ) -> Manifests:
-    """Load the manifests that paths mean; without any, those of the context or octosync.yaml.
+    """Load the manifests at paths; without any, those of the context or octosync.yaml.
 
-    `rendered` files stand for all paths. `stdin` are the bytes that `-` stands for, `now` (with a zone) is what suspensions
-    are held against. With a `cache`, only the files that changed since its latest load are parsed; what comes out is the
-    same.
-    Never raises for what manifests say. Raises `UsageError` for no paths at all, `-` twice, and a name in `env_allowed`
-    that no variable can have or that names a secret.
+    `rendered` files replace all paths. `stdin` are the bytes of `-`; suspensions are compared with `now` (with a time zone).
+    With a `cache`, only files that changed since its latest load are parsed; the result is the same.
+    Never raises for the contents of manifests. Raises `UsageError` without any paths, for `-` twice, and for a name in
+    `env_allowed` that is not a variable's name or names a secret.
     """
     variables = variables_for(configuration, context, options.environment, options.env_allowed)
     own_paths = configuration.paths_of(context)
@@ -219,7 +219,7 @@ def load(
 def variables_for(
     configuration: Configuration, context: Context | None, environment: Mapping[str, str], env_allowed: Iterable[str]
 ) -> Variables:
-    """Put together what manifests may refer to. Raises `UsageError` as `load` does."""
+    """Return the variables that manifests may refer to. Raises `UsageError` as `load` does."""
     return Variables(
         values=context.vars if context else {},
         allowed=frozenset((*map(_allowed_name, env_allowed), *configuration.env)),
@@ -229,7 +229,7 @@ def variables_for(
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Pause the garbage collector. Loading makes millions of values and no cycles; its passes took half of the time."""
+    """Pause the garbage collector: loading creates millions of values and no cycles, and collection took half of the time."""
     if not gc.isenabled():
         yield
         return
@@ -242,7 +242,7 @@ def _collector_paused() -> Iterator[None]:
 
 @dataclass(slots=True)
 class LoadedFiles:
-    """What was read: the files, their documents, counted, those of ours with their files, files without one; what all declare."""
+    """The files that were read, octosync's resources with their files, the count of documents, and files without any."""
 
     files: list[File]
     resources: list[tuple[Resource, File]] = field(default_factory=list)
@@ -282,18 +282,18 @@ class Loader:
         but: Collection[File] = (),
         within: Bounds | None = None,
     ) -> LoadedFiles:
-        """Read all documents of the files that paths mean, but for those that were read already.
+        """Read all documents of the files at paths, except for the files in `but`.
 
         A path that leads out of `within` is an error.
         """
         loaded = {file.real for file in but}
         found = read_files(paths, self._directory, findings, stdin=stdin, within=within)
         files = [file for file in found if file.real not in loaded]
-        edited = [replace(one, data=self._edited.get(one.real or "", one.data)) for one in files]
+        edited = [replace(file, data=self._edited.get(file.real or "", file.data)) for file in files]
         return self.read_all(edited, findings)
 
     def read_all(self, files: Sequence[File], findings: Findings) -> LoadedFiles:
-        """Read all documents of files, wherever these come from."""
+        """Read all documents of files."""
         read = LoadedFiles(list(files))
         for file in read.files:
             parsed = self._parse(file) if self._cache is None else self._parse_if_changed(file, self._cache)
@@ -339,22 +339,22 @@ class Loader:
         )
 
     def assemble(self, read: LoadedFiles) -> State:
-        """Build the state of what was read. What is assembled first holds its claims against what comes later."""
+        """Return the state of the files. Targets of earlier calls stay claimed in later ones."""
         resources = (resource for resource, _ in read.resources)
         known = self._cache.assembled if self._cache is not None else None
         return assemble(resources, self.contract, self._claims, known)
 
     def others(self, paths: Iterable[str], read: LoadedFiles, findings: Findings) -> State:
-        """Load what the configured paths hold beyond what was read. Its errors count: what stands there is not known."""
+        """Return the state of the files at the configured paths that were not read. Their errors count, too."""
         own = Findings()
         state = self.assemble(self.read(paths, own, but=read.files, within=self._configuration.bounds(self._directory)))
-        errors = (one for one in own.sorted if one.severity is Severity.ERROR and one.rule != "missing-path")
+        errors = (found for found in own.sorted if found.severity is Severity.ERROR and found.rule != "missing-path")
         findings.extend(tuple(errors))
         return state
 
 
 def _allowed_name(name: str) -> str:
-    """Return a name that `--env` allows. Raises `UsageError` if no variable can have it, and if it names a secret."""
+    """Return a name that `--env` allows. Raises `UsageError` if it is not a variable's name, or names a secret."""
     if not NAME.fullmatch(name):
         raise UsageError("malformed-variable", f"--env {name} is no variable's name")
     if may_hold_a_secret(name):

@@ -1,4 +1,4 @@
-"""Memory of one round for the next: what a round neither found nor kept is forgotten at its end."""
+"""A cache from one round to the next: entries that a round neither finds nor keeps are dropped at its end."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ V = TypeVar("V")
 
 
 class Memo(Generic[K, V]):
-    """Values by key. Whether one still holds is the asker's to say."""
+    """Values by key. The caller checks whether a value is still valid."""
 
     def __init__(self) -> None:
         self._before: dict[K, V] = {}
         self._now: dict[K, V] = {}
 
     def find(self, key: K) -> V | None:
-        """Return what an earlier round kept under a key, else what this one did."""
+        """Return the value that the last round kept, else the one of this round, else None."""
         found = self._before.get(key)
         return found if found is not None else self._now.get(key)
 
     def keep(self, key: K, value: V) -> None:
-        """Keep a value for this round and the next; also one that was found and still holds."""
+        """Keep a value for this round and the next, also a found one that is still valid."""
         self._now[key] = value
 
-    def turn(self) -> None:
+    def end_round(self) -> None:
         """End a round."""
         self._before, self._now = self._now, {}
 

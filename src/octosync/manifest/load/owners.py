@@ -1,4 +1,4 @@
-"""Owners: which folder may declare which apps, since CODEOWNERS sees folders and not slugs."""
+"""Owners: the folders that may declare an app, since CODEOWNERS covers folders and not slugs."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class Owner:
     apps: tuple[str, ...]
 
     def holds(self, app: str) -> bool:
-        """Say whether an app is this owner's."""
+        """Return whether this owner owns an app."""
         return any(fnmatchcase(app, pattern) for pattern in self.apps)
 
     def covers(self, path: str) -> bool:
-        """Say whether a file, named relative to octosync.yaml's directory, is in this owner's folder."""
+        """Return whether a file, relative to octosync.yaml's directory, is in this owner's folder."""
         return _matches(_parts(self.paths), path)
 
 
 def check_owners(
     resources: Iterable[tuple[Resource, File]], owners: tuple[Owner, ...], directory: Path, findings: Findings
 ) -> None:
-    """Report every document that stands outside the folders of its app, or declares another's app in an owned folder.
+    """Report every document outside of its app's folders, and every app declared in another owner's folder.
 
-    A rendered document belongs to the file that it comes from, as far as that is known, and its kustomization may be in no
-    other owner's folder. What is not known of documents, and whose documents come from stdin, is noted.
+    A rendered document belongs to the file that it was rendered from, if that is known, and its kustomization must not be in
+    another owner's folder. Documents from stdin or unknown files are reported as not checked.
     """
     unjudged: str | None = None
     base = os.path.realpath(directory)
@@ -75,7 +75,7 @@ def _origin(resource: Resource, file: File) -> str | None:
 
 
 def _is_wrong(app: str, path: str, base: str, owners: tuple[Owner, ...], *, unowned: bool) -> bool:
-    """Return whether a file may not declare an app. `unowned`: what is in nobody's folder may declare any."""
+    """Return whether a file may not declare an app. With `unowned`, a file in no owner's folder may declare any app."""
     by_app = [owner for owner in owners if owner.holds(app)]
     by_path = [owner for owner in owners if owner.covers(_below(path, base))]
     if unowned and not by_path:
@@ -113,10 +113,10 @@ def _parts(glob: str) -> tuple[str, ...]:
 
 
 def _matches(parts: Sequence[str], path: str) -> bool:
-    """Return whether a pattern matches a whole path, in time that grows with both and no faster.
+    """Return whether a pattern matches a whole path, in time proportional to their lengths.
 
-    It follows all possible matches at once, as the numbers of the parts that come next. Inside of `**/` a match is at
-    `~number`: folders are skipped, and only a slash ends that.
+    All possible matches are followed at once, as the indexes of the next parts. A match inside of `**/` is at `~index`: it
+    skips folders until a slash.
     """
     places = _reached({0}, parts)
     for character in path:
@@ -136,7 +136,7 @@ def _matches(parts: Sequence[str], path: str) -> bool:
 
 
 def _reached(places: set[int], parts: Sequence[str]) -> set[int]:
-    """Add the places that are reached by parts that match nothing."""
+    """Return the indexes and those that are reached by parts that match nothing."""
     waiting = list(places)
     while waiting:
         place = waiting.pop()

@@ -1,8 +1,7 @@
-"""Origins: which places of the files that kustomize read the places of what it rendered are, by its own annotations.
+"""Trace rendered documents to the files that kustomize rendered them from, by its annotations.
 
-`buildMetadata: [originAnnotations]` in a kustomization has it write into each document the file that this came from, relative
-to the kustomization's folder (seen with 5.5). What a patch put there stands nowhere in that file: of that, the document is all
-that is known.
+With `buildMetadata: [originAnnotations]` in a kustomization, kustomize adds to every document the path of its file, relative
+to the kustomization's folder (observed with 5.5). Values that a patch added are not in that file: only their document is known.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from octosync.manifest.yaml.source import HasPosition, Source
 from octosync.model import JsonValue, Sensitivity, canonical_json
 
 _ORIGIN: Final = "config.kubernetes.io/origin"
-_GROUP: Final = "config.kubernetes.io"  # and whatever ends so: what kustomize and its like note down for themselves
+_GROUP: Final = "config.kubernetes.io"  # and groups that end with it: bookkeeping of kustomize and similar renderers
 
 
 def is_bookkeeping(annotation: str) -> bool:
-    """Say whether an annotation is what a renderer says of its own work: it declares nothing."""
+    """Return whether an annotation is a renderer's bookkeeping, which declares nothing."""
     group = annotation.partition("/")[0]
     return group == _GROUP or group.endswith(f".{_GROUP}")
 
 
 @dataclass(slots=True)
 class RenderedOrigins:
-    """Finds the places of one rendered file's documents. `open_` is None where nobody knows the kustomization's folder.
+    """Finds the origins of one rendered file's documents. `open_` is None if the kustomization's folder is unknown.
 
-    `opened` is what the files held that were opened so far, by path; None where there was none.
+    `opened` maps the path of every file opened so far to its content; None if there was none.
     """
 
     source: Source
@@ -45,7 +44,7 @@ class RenderedOrigins:
     _read: dict[str, tuple[Source, list[YamlDocument]] | None] = field(default_factory=dict)
 
     def trace(self, document: YamlDocument) -> None:
-        """Tell the source where a document's values come from, as far as it is annotated."""
+        """Record in the source the origins of a document's values, if the document is annotated."""
         path = self._path_of(document.root)
         if path is None:
             self.source.set_own(document.root.line)
@@ -61,7 +60,7 @@ class RenderedOrigins:
         self.source.set_origin(document.root.line, opened[0], found.root, _pairs(document.root, found.root, shape))
 
     def _path_of(self, root: Node) -> str | None:
-        """Read the annotation; None where there is none, or the file is another repository's."""
+        """Return the path in the annotation; None if there is none, or the file is in another repository."""
         text = _at(root, "metadata", "annotations", _ORIGIN)
         if not isinstance(text, Scalar) or not isinstance(text.value, str):
             return None
@@ -87,10 +86,10 @@ def _at(node: Node | None, *keys: str) -> Node | None:
 
 
 def _same_document(root: Node, documents: Iterable[YamlDocument]) -> YamlDocument | None:
-    """Find a document by kind and name; by kind alone where only one is of it, since names may have been given a prefix."""
-    of_kind = [one for one in documents if _text(one.root, "kind") == _text(root, "kind")]
+    """Return the document with the same kind and name, else the only one of the kind, since kustomize may prefix names."""
+    of_kind = [document for document in documents if _text(document.root, "kind") == _text(root, "kind")]
     name = _text(root, "metadata", "name")
-    named = [one for one in of_kind if _text(one.root, "metadata", "name") == name]
+    named = [document for document in of_kind if _text(document.root, "metadata", "name") == name]
     found = named or of_kind
     return found[0] if len(found) == 1 else None
 
@@ -101,7 +100,7 @@ def _text(root: Node, *keys: str) -> object:
 
 
 def _pairs(rendered: Node, written: Node, shape: Shape | None) -> Iterator[tuple[HasPosition, HasPosition]]:
-    """Yield what is the same in both: equal scalars, lists and objects wherever both have one, and the keys of these."""
+    """Yield the nodes at the same path of both that match: equal scalars, and lists and objects with their keys."""
     match rendered, written:
         case Mapping(), Mapping():
             yield rendered, written
@@ -119,16 +118,16 @@ def _pairs(rendered: Node, written: Node, shape: Shape | None) -> Iterator[tuple
             item_shape, key_names = (
                 (shape.parts[0], shape.key) if shape is not None and shape.type is list else (None, ())
             )
-            others = {canonical_json(_identity(one, key_names)): one for one in reversed(written.items)}
+            written_items = {canonical_json(_identity(item, key_names)): item for item in reversed(written.items)}
             for item in rendered.items:
-                if (same := others.get(canonical_json(_identity(item, key_names)))) is not None:
+                if (same := written_items.get(canonical_json(_identity(item, key_names)))) is not None:
                     yield from _pairs(item, same, item_shape)
         case Scalar(), Scalar() if rendered.value == written.value and type(rendered.value) is type(written.value):
             yield rendered, written
 
 
 def _identity(item: Node, keys: tuple[str, ...]) -> JsonValue:
-    """Return what an item of a list is known by: the keys that lists of its kind are merged by, else all that it says."""
+    """Return the identity of a list item: the merge keys of such lists, else its whole value."""
     value = plain(item)
     if keys and isinstance(value, AnyMapping):
         return [value.get(key) for key in keys]

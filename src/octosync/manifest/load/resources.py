@@ -1,4 +1,4 @@
-"""What one document declares, in the model's words: targets, slots, inference configs, checked as far as one can tell."""
+"""The targets, slots and inference configs of one document, with the checks that need no other document."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def app_fields(resource: Resource) -> JsonObject:
 
 
 def target_of(fields: CheckedObject, resource: Resource, contract: Contract) -> Target | None:
-    """Return the target that a record declares; None where what identifies it could not be read."""
+    """Return the target that a record declares; None if its platform or identifier could not be read."""
     platform, identifier = fields.text("platform"), fields.text("identifier")
     report, quote = resource.reporter.report, resource.reporter.quote
     if platform is not None and platform not in contract.platforms:
@@ -62,7 +62,7 @@ def target_of(fields: CheckedObject, resource: Resource, contract: Contract) -> 
 
 
 def slot_of(fields: CheckedObject, resource: Resource, contract: Contract) -> Slot | None:
-    """Return the slot that a record declares; None where its capability could not be read. Checks the rest all the same."""
+    """Return the slot that a record declares; None if its capability could not be read. The rest is checked in any case."""
     capability = fields.text("capability")
     if capability is not None and capability not in CAPABILITIES:
         _report_unknown_capability(capability, fields, resource)
@@ -92,7 +92,7 @@ def slot_of(fields: CheckedObject, resource: Resource, contract: Contract) -> Sl
 
 
 def inference_config_of(fields: CheckedObject, key: str, resource: Resource) -> InferenceConfig | None:
-    """Return the inference config that a record declares under a key; None where it declares none."""
+    """Return the inference config that a record declares under a key; None if it declares none."""
     if key not in fields:
         return None
     return InferenceConfig(
@@ -129,7 +129,7 @@ def _check_engines(fields: CheckedObject, resource: Resource) -> None:
 
 
 def _check_writable(fields: CheckedObject, resource: Resource, contract: Contract) -> None:
-    """Refuse what octosync.yaml says is the control plane's own: it would never be sent, and differ for ever."""
+    """Report fields that octosync.yaml makes read-only: they would never be sent, and always differ."""
     for key, name in SLOT_WIRE_NAMES.items():
         if key in fields and name in contract.shapes["slot"].read_only:
             resource.reporter.report(
@@ -160,7 +160,7 @@ def _check_policy(fields: CheckedObject, policy: JsonValue, resource: Resource) 
         path = declared.path_to("routingPreference")
         summary = "a serving policy with routingMode auto needs `routingPreference`: local, performance or cloud"
         report("missing-field", declared.key_node("routingMode"), summary, path=path)
-    elif mode not in ("auto", None) and _says_something(declared.node.get("routingPreference")):
+    elif mode not in ("auto", None) and _has_value(declared.node.get("routingPreference")):
         at = declared.key_node("routingPreference")
         summary = f"routingPreference means nothing with routingMode {mode}: leave it out"
         report("preference-without-auto", at, summary, path=declared.path_to("routingPreference"))
@@ -172,8 +172,8 @@ def _json(value: Any) -> JsonValue:  # noqa: ANN401 - an attribute
     return list(value) if isinstance(value, tuple) else value
 
 
-def _says_something(node: Node | None) -> bool:
-    """Say whether a value is there, right or wrong; null and what could not be read are none."""
+def _has_value(node: Node | None) -> bool:
+    """Return whether a value is present, valid or not; null and unreadable values do not count."""
     return node is not None and not (isinstance(node, Scalar) and isinstance(node.value, UnreadText | None))
 
 

@@ -1,4 +1,4 @@
-"""Selection: which apps of a state `--app` and `-l` mean. Never a part of what an app declares."""
+"""Select apps of a state by `--app` and `-l`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._/-]*)\s*(!=|==|=)\s*([A-Z
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One term of a selector: a label that must, or must not, have a value. An absent label has no value."""
+    """One term of a selector: a label that must or must not have a value. A missing label has no value."""
 
     key: str
     value: str
     equal: bool
 
     def accepts(self, labels: Mapping[str, str]) -> bool:
-        """Say whether labels meet the term."""
+        """Return whether labels match the term."""
         return (labels.get(self.key) == self.value) is self.equal
 
 
 def parse_selector(text: str) -> tuple[Requirement, ...]:
-    """Read `team=x,tier!=y`. Raises `UsageError` for anything else."""
+    """Return the terms of a selector such as `team=x,tier!=y`. Raises `UsageError` if it is malformed."""
     terms = [_REQUIREMENT.fullmatch(term) for term in text.split(",")]
     found = [Requirement(term[1], term[3], term[2] != "!=") for term in terms if term is not None]
     if len(found) != len(terms):
@@ -43,7 +43,7 @@ def select(
 ) -> State:
     """Return the apps that match any of the slug patterns and all terms of the selector.
 
-    `before` are apps that were declared: what is asked for may be among them alone. Raises `UsageError` for a malformed
+    `before` is the earlier state: a pattern or selector may match only apps of it. Raises `UsageError` for a malformed
     selector, a pattern that matches no declared app, or an empty selection.
     """
     patterns = tuple(apps)
@@ -62,7 +62,7 @@ def select(
 
 
 def matching(state: State, *, apps: Iterable[str] = (), selector: str | None = None) -> State:
-    """Return the apps that are meant, which may be none. Raises `UsageError` for a malformed selector."""
+    """Return the matching apps, possibly none. Raises `UsageError` for a malformed selector."""
     patterns = tuple(apps)
     requirements = parse_selector(selector) if selector is not None else ()
     return State.from_apps(

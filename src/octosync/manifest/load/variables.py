@@ -1,6 +1,6 @@
 """Variables: `${NAME}` and `${NAME:=default}` in scalar values, replaced after parsing and never parsed again.
 
-The environment is an argument: this room does not read the process's own.
+The environment is an argument; the process's environment is not read here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
-# Of the environment, which holds much that no manifest's author chose: parts of a name between underscores.
+# Parts of names of environment variables, between underscores. The environment holds much that manifests never meant.
 _SECRET_PARTS = frozenset(
     {"PASS", "PASSWD", "PASSPHRASE", "PWD", "PAT", "CRED", "CREDS", "CREDENTIAL", "CREDENTIALS"}
     | {"AUTH", "PRIVATE", "DSN", "COOKIE", "JWT"}
@@ -52,25 +52,25 @@ def variables_in(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """What manifests may refer to: the context's own `values`, and the `allowed` names of the `environment`."""
+    """The variables of manifests: the context's own `values`, and the `allowed` names of the `environment`."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     allowed: frozenset[str] = frozenset()
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def lookup(self, name: str) -> str | None:
-        """Return a variable's value, None where it is not allowed or not set."""
+        """Return a variable's value; None if it is not allowed or not set."""
         if name in self.values:
             return self.values[name]
         return self.environment.get(name) if name in self.allowed else None
 
     def replace(self, document: YamlDocument, reporter: Reporter) -> None:
-        """Replace all references in the values of a document that has some."""
+        """Replace all references in the values of a document that has any."""
         _Replacement(self, document, reporter).run()
 
 
 class _Replacement:
-    """Replaces the references in the scalars of a document, and reports those that can't be."""
+    """Replaces the references in a document's scalars, and reports those that can't be replaced."""
 
     def __init__(self, variables: Variables, document: YamlDocument, reporter: Reporter) -> None:
         self._variables = variables
