@@ -1,6 +1,6 @@
-"""What commands read before their first request: octosync.yaml, the manifests and the base, every problem in one go.
+"""The inputs of a command: octosync.yaml, the manifests and the base, with all of their problems at once.
 
-Inputs loaded again and again with the same flags, and the files that they are read from.
+Commands load them once before the first request; `InputsReloader` loads them repeatedly for the controller.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from octosync.watch.manifests.file_snapshot import WatchedPaths
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedInputs:
-    """Configuration, the context in force, the manifests with what they came from, and the problems of all of them.
+    """The configuration, the active context, the manifests, and the diagnostics of all of them.
 
-    `revisions` are those that `--base` means, `base` is what they declared, not narrowed to a selection; `allowances` what
-    commits since then allow. `paths` and `kustomize` are what the manifests were read from.
+    `revisions` and `base` are those of `--base`, the latter without a selection; `allowances` are the overrides in messages of
+    commits since the base. The manifests were read from `paths` or `kustomize`.
     """
 
     configuration: Configuration
@@ -56,11 +56,11 @@ class LoadedInputs:
 
     @property
     def fails(self) -> bool:
-        """Whether these diagnostics end the run. Problems of the base never do: a change that mends it must pass."""
+        """Whether these diagnostics end the run. Those of the base never do, so that a change can fix it."""
         return not is_valid((found for found in self.diagnostics if found.rule != INVALID), strict=self.strict)
 
     def strict_error(self, diagnostics: Iterable[Diagnostic]) -> OctosyncError | None:
-        """Return the error of a run that only `--strict` fails for diagnostics; None if it doesn't."""
+        """Return the error of a run that fails only because of `--strict`; None if it doesn't."""
         return strict_error(found for found in diagnostics if found.rule != INVALID) if self.strict else None
 
 
@@ -71,11 +71,10 @@ def load_inputs(
     base: BaseFlags | None = None,
     cache: Cache | None = None,
 ) -> LoadedInputs:
-    """Read octosync.yaml, choose the context, load the manifests, and the base where one is asked for.
+    """Read octosync.yaml, choose the context, and load the manifests and, if there is one, the base.
 
-    With a `cache`, files that did not change since the latest time are not parsed again. Problems of files are in the
-    result's diagnostics. Raises `UsageError` and `ConfigError` for what flags and contexts can't mean, and for a base that
-    can't be had.
+    With a `cache`, unchanged files are not parsed again. Problems of files are in the result's diagnostics. Raises `UsageError`
+    and `ConfigError` for invalid flags and contexts, and for a base that can't be loaded.
     """
     inputs = _load(flags, remote, environment, base or BaseFlags(), cache)
     if not inputs.diagnostics:
@@ -92,9 +91,9 @@ def load_valid_inputs(
     base: BaseFlags | None = None,
     on_loaded: Callable[[LoadedInputs], None] | None = None,
 ) -> LoadedInputs:
-    """Return inputs that may be planned. Raises `AlreadyReported` after reporting problems that end the run on stderr.
+    """Return inputs that can be planned. Raises `AlreadyReported` after it reported problems that end the run on stderr.
 
-    `on_loaded` is called in both cases. Raises otherwise as `load_inputs` does.
+    `on_loaded` is called with the inputs in both cases. Otherwise, raises as `load_inputs` does.
     """
     inputs = load_inputs(flags, remote, base=base)
     if on_loaded is not None:
@@ -109,7 +108,7 @@ def load_valid_inputs(
 
 
 def load_settings(flags: ManifestFlags, remote: RemoteFlags) -> LoadedInputs:
-    """Read octosync.yaml and choose the context, without any manifest. Raises `UsageError` and `ConfigError`."""
+    """Read octosync.yaml and choose the context, but read no manifests. Raises `UsageError` and `ConfigError`."""
     configured = read_or_find(flags.config)
     return LoadedInputs(
         configuration=configured.configuration,
@@ -194,9 +193,9 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputsReloader:
-    """What `DesiredState` loads by: call it in any thread, one at a time. Prints nothing.
+    """Loads the inputs again and again for the controller: called from any thread, one call at a time. Prints nothing.
 
-    Raises `UsageError` when made for `-f -`, which can be read only once; when called, what `load_inputs` raises.
+    The constructor raises `UsageError` for `-f -`, which can be read only once. A call raises as `load_inputs` does.
     """
 
     flags: ManifestFlags
@@ -212,7 +211,7 @@ class InputsReloader:
             )
 
     def __call__(self, cache: Cache) -> ManifestLoad:
-        """Load once."""
+        """Load the inputs."""
         inputs = load_inputs(self.flags, self.remote, self.environment, cache=cache)
         watched = self._watched(inputs)
         return ManifestLoad(
@@ -228,12 +227,12 @@ class InputsReloader:
 
     @property
     def watched(self) -> WatchedPaths:
-        """What is to be watched before anything is known but the flags."""
+        """The paths to watch before the first load, which follow from the flags alone."""
         return self._watched(LoadedInputs(configuration=Configuration(), kustomize=self.flags.kustomize))
 
     def _watched(self, inputs: LoadedInputs) -> WatchedPaths:
         config, context = self.flags.config, inputs.context
-        # Beside the paths that were given, octosync.yaml's: what stands there must not be removed.
+        # Also the paths of octosync.yaml, beside those of flags: what their manifests declare must not be removed.
         kustomize = inputs.kustomize or self.flags.kustomize
         own = () if kustomize is not None else inputs.configuration.paths_of(context)
         within = inputs.configuration.bounds()
@@ -248,9 +247,9 @@ class InputsReloader:
 
 
 def _revision(inputs: LoadedInputs) -> str:
-    """Return the commit of the work tree that the manifests stand in; "" where they stand in none.
+    """Return the commit of the manifests' work tree; "" if it is unknown.
 
-    Where git is not here, it is in the name of a folder that is named by its commit, as git-sync does.
+    Without git, it is the name of a folder on the path, because git-sync names folders by their commits.
     """
     place = inputs.kustomize or next(iter(inputs.paths), ".")
     real = Path(os.path.realpath(place))

@@ -1,6 +1,7 @@
-"""Options that commands share. Every option is also an environment variable, except those that loosen something.
+"""The options that commands share, and their shell completion.
 
-What a shell offers where octosync alone knows what may stand there. In place of an error, it offers nothing.
+Every option can also be set by an environment variable, except those that relax a check. Completion never fails: on an error,
+it offers nothing.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ from octosync.state import DEFAULT_PATH
 
 
 def files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """Leave it to the shell, which knows files."""
+    """Complete file names, which the shell does."""
     del ctx, parameter
     return [CompletionItem(incomplete, type="file")]
 
 
 def folders(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """Likewise for folders."""
+    """Complete folder names, which the shell does."""
     del ctx, parameter
     return [CompletionItem(incomplete, type="dir")]
 
 
 def contexts(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """Offer the contexts of the octosync.yaml that was named, else of the one here or above, each with its URL."""
+    """Complete the contexts, each with its URL, of octosync.yaml: `--config`, else the nearest one upwards."""
     del parameter
     named = ctx.params.get("config")
     try:
@@ -48,11 +49,11 @@ def contexts(ctx: click.Context, parameter: click.Parameter, incomplete: str) ->
         found = read_configuration(path).configuration.contexts
     except (OctosyncError, OSError):
         return []
-    return [CompletionItem(name, help=one.url) for name, one in found.items() if name.startswith(incomplete)]
+    return [CompletionItem(name, help=context.url) for name, context in found.items() if name.startswith(incomplete)]
 
 
 def starting_with(words: Iterable[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Offer those of a set of words that go on from what was typed."""
+    """Return a completion function for a set of words."""
     all_words = tuple(words)
 
     def offer(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -66,7 +67,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def option(*names: str, env: bool = True, **attributes: Any) -> Callable[[F], F]:  # noqa: ANN401 — click's own attributes
-    """Make an option that `OCTOSYNC_<NAME>` sets, too. `env` False for what must be said on the command line each time."""
+    """Return an option that `OCTOSYNC_<NAME>` also sets; with `env` False, only the command line does."""
     flag = next(name for name in names if name.startswith("--")).split("/")[0]
     if env:
         attributes.setdefault("envvar", "OCTOSYNC_" + flag.removeprefix("--").replace("-", "_").upper())
@@ -74,23 +75,23 @@ def option(*names: str, env: bool = True, **attributes: Any) -> Callable[[F], F]
 
 
 class BareOption(click.Option):
-    """An option whose value goes after `=` and nowhere else; without one it has its `bare` value."""
+    """An option whose value is optional and can only follow `=`; without one, the value is `bare`."""
 
     def __init__(self, *parameters: Any, bare: str, **attributes: Any) -> None:  # noqa: ANN401 — click's own
         super().__init__(*parameters, **attributes)
         self.bare = bare
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Show that the value is optional, and how it is given."""
+        """Return the help record, which shows that the value is optional."""
         record = super().get_help_record(ctx)
         return None if record is None else (f"{', '.join(self.opts)}[={self.make_metavar(ctx)}]", record[1])
 
 
 class CommandWithBareOptions(Command):
-    """A command with such options: click itself would take the argument after a bare one for its value."""
+    """A command with bare options. Click alone would take the argument after one as its value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Give bare options their value, as far as `--`, after which everything is an argument."""
+        """Add the values of bare options, up to `--`; everything after that is an argument."""
         bare = {name: param.bare for param in self.params if isinstance(param, BareOption) for name in param.opts}
         end = args.index("--") if "--" in args else len(args)
         given = [f"{arg}={bare[arg]}" if arg in bare else arg for arg in args[:end]]
@@ -98,9 +99,9 @@ class CommandWithBareOptions(Command):
 
 
 def typed_options() -> frozenset[str]:
-    """Return the names of the parameters that the command line gives, rather than the environment or a default.
+    """Return the names of the parameters that the command line sets, not the environment or a default.
 
-    Only a command function, or a decorator of one, asks this: below it the answer is part of the flags.
+    Only command functions and their decorators call this; for all other code, it is a field of the flags.
     """
     context = click.get_current_context()
     return frozenset(
@@ -129,7 +130,7 @@ def bundle_options(name: str, kind: type[Any], **constants: object) -> Callable[
 
 
 def combine_options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
-    """Apply decorators so that they are listed in the order in which they are given."""
+    """Return a decorator that applies decorators so that `--help` lists their options in the given order."""
 
     def decorate(function: F) -> F:
         for decorator in reversed(decorators):
@@ -175,7 +176,7 @@ config_option: Callable[[F], F] = option(
 
 
 def _trusted(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
-    """Refuse a state file behind a link that came with a checkout, or that another user made. Raises `ConfigError`."""
+    """Return a path that is not behind an untrusted link. Raises `ConfigError`."""
     if (why := why_untrusted(path)) is not None:
         raise ConfigError("state-not-trusted", f"the state file {path}: {why}", hints=("Name another: --state FILE",))
     return path
@@ -193,7 +194,7 @@ state_option: Callable[[F], F] = option(
 
 
 def history_command(run: str, journal: Path) -> str:
-    """Return the command line that shows a run from the journal it is in."""
+    """Return the command line that shows a run of a journal."""
     return shlex.join(("octosync", "history", run, *(() if journal == DEFAULT_PATH else ("--state", str(journal)))))
 
 
@@ -289,7 +290,7 @@ def _guard_option(flag: Flag) -> Callable[[F], F]:
 
 
 def guard_options(*, in_watch: bool = False) -> Callable[[F], F]:
-    """Pass what the guards' flags allow to the command as one argument `guards`. `in_watch`: those that a controller has."""
+    """Pass the values of the guards' flags to the command as one argument `guards`. `in_watch`: only those of `watch`."""
     flags = {
         guard.id: guard.flag
         for guard in GUARDS.values()
@@ -309,12 +310,12 @@ def guard_options(*, in_watch: bool = False) -> Callable[[F], F]:
 
 
 class Duration(click.ParamType[str]):
-    """A duration such as `90s`, kept as it was written."""
+    """A duration such as `90s`, kept as text."""
 
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text of a duration. Raises `BadParameter`."""
+        """Return the text of a valid duration. Raises `BadParameter`."""
         text = str(value)
         try:
             parse_duration(text)
@@ -362,7 +363,7 @@ deploy_options = combine_options(
 
 
 def run_options(*, reviews: bool) -> Callable[[F], F]:
-    """Pass the options of plan and apply to the command as one `request`. `reviews`: the base's octosync.yaml judges."""
+    """Pass the options of plan and apply to the command as one `request`. `reviews` is as in `BaseFlags`."""
     return combine_options(
         bundle_options("base", BaseFlags, reviews=reviews),
         manifest_options,

@@ -1,7 +1,4 @@
-"""The `octosync` command: its subcommands, loaded when they are called, so that `--help` and completion are quick.
-
-How a command fails: the error as a document on stderr, its exit code returned.
-"""
+"""The `octosync` command: its subcommands, which are imported when they are called, and how their errors are reported."""
 
 from __future__ import annotations
 
@@ -19,11 +16,11 @@ from octosync.errors import ExitCode, OctosyncError, UsageError
 
 
 class AlreadyReported(click.exceptions.Exit):
-    """Ends a command with an exit code, after its problems were reported on stderr."""
+    """Ends a command with an exit code. Its problems are already reported on stderr."""
 
 
 def report_failure(error: OctosyncError, *, written: str = "Nothing was written.") -> ExitCode:
-    """Print an error to stderr and return its exit code. `written` is the last line: what it means for the control plane."""
+    """Print an error to stderr and return its exit code. `written` is its last line: what was written to the control plane."""
     from octosync.report import render_error
 
     err(render_error(error, written=written))
@@ -31,10 +28,10 @@ def report_failure(error: OctosyncError, *, written: str = "Nothing was written.
 
 
 def usage_error(error: click.ClickException) -> UsageError:
-    """Say in our own form what click found wrong with the command line."""
+    """Return click's error as an error of octosync."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context is not None else "octosync"
-    message = " ".join(error.format_message().split()).rstrip(".")  # click lists choices in lines of their own
+    message = " ".join(error.format_message().split()).rstrip(".")  # click puts choices on separate lines
     hints = [f"{path} --help lists what there is."]
     if "extra argument" in message and context is not None and _takes_manifests(context.command):
         hints.insert(0, f"Manifests are named with -f: {path} -f PATH")
@@ -70,7 +67,7 @@ _COMMANDS: Final = {
 
 
 class _Commands(Group):
-    """A group whose commands are imported by name when one is needed; the list of them needs none."""
+    """A group that imports a command only when it is called, not to list it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -102,7 +99,7 @@ def octosync() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command and exit: with its code, or with that of the error that ended it, reported on stderr."""
+    """Run the command and exit with its code, or with that of the error that ended it, after reporting it on stderr."""
     configure_streams()
     name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     if name in _COMMANDS:  # imported while a signal still ends the process at once
@@ -111,7 +108,7 @@ def main() -> NoReturn:
         try:
             code = _run(received)
         except BaseException:
-            # An import or a class definition may have put another exception in the place of the signal's.
+            # An import or a class definition may have replaced the signal's exception.
             if not received:
                 raise
             code = report_failure(interrupted(received[0]))
@@ -119,7 +116,7 @@ def main() -> NoReturn:
 
 
 def _run(received: Sequence[ExitCode]) -> int | None:
-    """Run the command and return its exit code, or that of the error that ended it, reported on stderr."""
+    """Run the command and return its exit code, or that of the error that ended it, after reporting it on stderr."""
     try:
         code: int | None = octosync.main(prog_name="octosync", standalone_mode=False)
     except OctosyncError as error:

@@ -1,4 +1,4 @@
-"""One run of plan or apply: what was typed, the inputs that it names, and the plan that is made of them."""
+"""A run of plan or apply: its request, the inputs that it loads, and the plan."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ from octosync.report import PlanReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run of plan or apply, with everything that is known before the first request.
+    """A run of plan or apply, with everything that is known before the first request.
 
-    `desired` and `base` are narrowed to the selected apps; `idle`: the change concerns none. `session` is None if no request
-    is needed: the run is idle, or the plan is made offline. `allowed` are the guards that flags loosen, `lines` those that
-    commits do; `policy` has both, and `rollback` is what the guard of that name refuses. `hold` is how long drift is held,
-    None without a base, which alone can tell drift.
+    `desired` and `base` contain only selected apps; `idle`: the change affects none. `session` is None if no request is needed:
+    the run is idle or offline. `flag_overrides` are the guard overrides of flags, `commit_overrides` those of commit messages;
+    `policy` has both, and `rollback` are the refusals of the guard of that name. `hold` is how long drift is held, None without
+    a base, because drift is unknown then.
     """
 
     request: RunRequest
@@ -65,29 +65,29 @@ class Run:
     idle: bool
     session: Session | None
     policy: GuardPolicy
-    allowed: tuple[Override, ...]
-    lines: tuple[Override, ...]
+    flag_overrides: tuple[Override, ...]
+    commit_overrides: tuple[Override, ...]
     rollback: tuple[Refusal, ...]
     plan_key: Secret | None
 
     @property
-    def typed_again(self) -> tuple[str, ...]:
-        """The arguments that ask for the same again; no guard's flag."""
-        return (*self.invocation.arguments(), *self.request.typed_again)
+    def repeat_arguments(self) -> tuple[str, ...]:
+        """The arguments that repeat this run; without flags of guards."""
+        return (*self.invocation.arguments(), *self.request.repeat_arguments)
 
     @property
-    def typed_overrides(self) -> tuple[str, ...]:
-        """The guards' flags of this run, as they have to be typed again."""
-        return tuple(part for override in self.allowed for part in (override.source, override.value) if part)
+    def override_arguments(self) -> tuple[str, ...]:
+        """The flags of guards that repeat the overrides of this run."""
+        return tuple(part for override in self.flag_overrides for part in (override.source, override.value) if part)
 
     @property
     def requests_per_minute(self) -> int:
-        """The pace of the client."""
+        """The client's rate limit, 0 for none."""
         rate = self.request.remote.rate
         return self.inputs.configuration.rate.requests_per_minute if rate is None else rate
 
     def plan_options(self, now: datetime) -> PlanOptions:
-        """Return how this run is planned; drift is not held."""
+        """Return the options of the plan, without a hold of drift."""
         configuration, request = self.inputs.configuration, self.request
         return PlanOptions(
             now=now,
@@ -109,7 +109,7 @@ class Run:
         return Fingerprinting(self.inputs.configuration.sensitivity, self.plan_key)
 
     def report(self, reviewed: ReviewedPlan, *, command: str, typed: tuple[str, ...]) -> PlanReport:
-        """Return the plan with all that its reports need beside it. `typed` is the command line of apply."""
+        """Return the report of a plan. `typed` is the command line of the apply that it suggests."""
         inputs, request = self.inputs, self.request
         manifests, configuration, revisions = inputs.manifests, inputs.configuration, inputs.revisions
         digest, git = manifests.digest, git_revision(Path())
@@ -138,7 +138,7 @@ class Run:
             contract=configuration.contract,
             sensitivity=configuration.sensitivity,
             blocked=reviewed.refusals,
-            overrides=(*self.allowed, *self.lines),
+            overrides=(*self.flag_overrides, *self.commit_overrides),
             diagnostics=(*inputs.diagnostics, *((_OFFLINE,) if request.base.offline else ())),
             files=manifests.files,
             apps=len(manifests.state.apps),
@@ -147,14 +147,14 @@ class Run:
         )
 
     def _offline_control_plane(self) -> ControlPlane:
-        """Return where live state would have been read."""
+        """Return the control plane that an online run would read."""
         context = self.inputs.context
         url, org = place_of(self.request.remote, context, os.environ)
         return ControlPlane(url=url, org_id=org, context=context.name if context is not None else None)
 
 
 def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> Run:
-    """Load and check everything that needs no request; `on_loaded` is called with the inputs, valid or not.
+    """Load and check everything that needs no request. `on_loaded` is called with the inputs, even invalid ones.
 
     Raises `AlreadyReported` for manifests with errors, and `ConfigError` and `UsageError`.
     """
@@ -165,11 +165,11 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> R
     configuration, context, revisions = inputs.configuration, inputs.context, inputs.revisions
     desired, base = _selected(request, inputs)
     policy = GuardPolicy(limits=configuration.guards.limits, allowed=request.guards)
-    lines = in_force(inputs.allowances, policy) if inputs.allowances.overrides else ()
-    loose = loosened(policy, lines) if lines else policy
+    commit_overrides = in_force(inputs.allowances, policy) if inputs.allowances.overrides else ()
+    effective = loosened(policy, commit_overrides) if commit_overrides else policy
     rollback: tuple[Refusal, ...] = ()
     if revisions is not None and revisions.lacking and not flags.reviews:
-        rollback = refuse_run("rollback", revisions.rollback_message, loose)
+        rollback = refuse_run("rollback", revisions.rollback_message, effective)
     hold = configuration.drift_hold if flags.drift_hold is None else parse_duration(flags.drift_hold)
     idle = flags.changed_only and not desired.apps and (base is None or not base.before.apps)
     key = os.environ.get(PLAN_KEY, "").strip()
@@ -185,16 +185,16 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> R
         hold=hold if base is not None else None,
         idle=idle and not flags.offline,
         session=session,
-        policy=loose,
-        allowed=overrides_of(policy) if request.guards else (),
-        lines=lines,
+        policy=effective,
+        flag_overrides=overrides_of(policy) if request.guards else (),
+        commit_overrides=commit_overrides,
         rollback=rollback,
         plan_key=check_key(key, PLAN_KEY) if key else None,
     )
 
 
 def _selected(request: RunRequest, inputs: LoadedInputs) -> tuple[State, Base | None]:
-    """Return the apps to plan, and the part of the base about these and about apps that the tree has no more."""
+    """Return the apps to plan, and the part of the base with these and with selected apps that were removed since."""
     tree, base = inputs.manifests.state, inputs.base
     before = base.before if base is not None else None
     desired = tree
@@ -202,8 +202,8 @@ def _selected(request: RunRequest, inputs: LoadedInputs) -> tuple[State, Base | 
         desired = select(tree, apps=request.apps, selector=request.selector, before=before)
     if base is None or before is None:
         return desired, None
-    gone = matching(before, apps=request.apps, selector=request.selector).apps.keys() - tree.apps.keys()
-    base = base.kept(lambda app: app.slug in desired.apps or app.slug in gone)
+    removed = matching(before, apps=request.apps, selector=request.selector).apps.keys() - tree.apps.keys()
+    base = base.kept(lambda app: app.slug in desired.apps or app.slug in removed)
     if request.base.changed_only:
         changed = changed_apps(desired, base)
         desired = State.from_apps(*(app for app in desired if app.slug in changed))
@@ -219,7 +219,7 @@ _OFFLINE: Final = Diagnostic(
 
 
 async def plan_online(run: Run, remote: Octomil, wait_display: WaitDisplay) -> ReviewedPlan:
-    """Read, plan and judge, with progress. Raises `RemoteError` for what kept every app from being read."""
+    """Return the plan of live state; shows progress. Raises `RemoteError` if all apps have the same error."""
     with ProgressBar("reading", run.requests_per_minute) as bar:
         wait_display.show = bar.waiting
         now = datetime.now(UTC)
@@ -238,7 +238,7 @@ async def plan_online(run: Run, remote: Octomil, wait_display: WaitDisplay) -> R
 
 
 def plan_offline(run: Run) -> ReviewedPlan:
-    """Plan and judge without a single request: against the base, or, where nothing changed, nothing."""
+    """Return the plan against the base without any request; an empty one for an idle run."""
     base = run.base
     seen = Observation() if run.idle or base is None else as_live(base.state, run.desired)
     reviewed = review(run.desired, seen, run.plan_options(datetime.now(UTC)), run.policy)
@@ -246,7 +246,7 @@ def plan_offline(run: Run) -> ReviewedPlan:
 
 
 def _common_error(plan: Plan) -> OctosyncError | None:
-    """Return the error that all apps have in common: the control plane is not what it should be, and no plan is shown."""
+    """Return the error that all apps have in common, which is shown instead of a plan; None if there is none."""
     errors = tuple(plan.errors.values())
     alike = {(type(error), error.reference, error.hints) for error in errors}
     if len(errors) < len(plan.apps) or len(alike) != 1:

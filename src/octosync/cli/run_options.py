@@ -1,7 +1,7 @@
-"""What was typed: the values of options that commands share, and how the same is typed again.
+"""The values of options that commands share, and the arguments that repeat them in another command.
 
-A value here knows whether the command line or the environment gave it where that matters. Nothing below a command function
-asks click.
+Whether the command line or the environment set a value is recorded here, if it matters: code below the command functions does
+not use click.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def typed(*named: tuple[str, object]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestFlags:
-    """The manifest options as they were given."""
+    """The values of the manifest options."""
 
     paths: tuple[str, ...] = ()
     kustomize: str | None = None
@@ -36,9 +36,9 @@ class ManifestFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteFlags:
-    """The options that name the control plane, None for what was not given.
+    """The options that name the control plane; None for those that are not set.
 
-    `from_command_line` are the names of those that were typed, which win over what the environment sets.
+    `from_command_line` are the names of those that the command line sets, which take precedence over the environment.
     """
 
     context: str | None = None
@@ -51,12 +51,12 @@ class RemoteFlags:
     from_command_line: frozenset[str] = frozenset()
 
     def typed(self, config: Path | None) -> tuple[str, ...]:
-        """Return what has to be typed again of a command that only asks the same control plane."""
+        """Return the arguments that make a read-only command use the same control plane."""
         return (*typed(("--config", config), *self.connection_flags), *(("--insecure",) if self.insecure else ()))
 
     @property
     def connection_flags(self) -> tuple[tuple[str, object], ...]:
-        """The flags that name the control plane and who asks it, None for what was not given."""
+        """The flags that name the control plane, org and key; None for those that are not set."""
         return (
             ("--context", self.context),
             ("--url", self.url),
@@ -67,10 +67,10 @@ class RemoteFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseFlags:
-    """The options about a base as they were given.
+    """The values of the options about the base.
 
-    `goes_back`: the base is the revision itself, since the checked-out commit is older on purpose. `reviews`: octosync.yaml is
-    the base's where it judges the change.
+    `goes_back`: the base is the revision itself, because the checked-out commit is older on purpose. `reviews`: settings of
+    octosync.yaml that need a review are taken from the base.
     """
 
     base: str | None = None
@@ -89,7 +89,7 @@ class BaseFlags:
         return self.base is not None or self.base_file is not None
 
     def check(self, manifests: ManifestFlags) -> None:
-        """Raise `UsageError` for options that mean nothing without a base, or together, or with those of manifests."""
+        """Raise `UsageError` for options that need a base, or that exclude each other."""
         if manifests.kustomize is not None and manifests.paths:
             raise UsageError(
                 "file-with-kustomize",
@@ -129,7 +129,7 @@ class BaseFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """All that plan and apply have in common on the command line. `guards` are the guards that flags lift, and by what."""
+    """The options that plan and apply share. `guards` has what flags allow, by the guard's ID."""
 
     manifests: ManifestFlags
     remote: RemoteFlags
@@ -145,9 +145,9 @@ class RunRequest:
     retry_rolled_back: bool = False
 
     def invocation(self, paths: tuple[str, ...], kustomize: str | None) -> Invocation:
-        """Return what a plan document says was asked for, with manifests from `paths` or `kustomize`.
+        """Return the invocation that plan documents contain, with manifests from `paths` or `kustomize`.
 
-        The order in which paths and apps were given means nothing, so it makes no difference in what is written either.
+        Paths and apps are sorted: their order has no meaning, so it doesn't change the document.
         """
         return Invocation(
             paths=tuple(sorted(set(paths))),
@@ -161,13 +161,13 @@ class RunRequest:
         )
 
     @property
-    def typed_selection(self) -> tuple[str, ...]:
-        """What has to be typed to name the same manifests and apps again; what octosync.yaml names need not be."""
+    def selection_arguments(self) -> tuple[str, ...]:
+        """The arguments that select the same manifests and apps, without those that octosync.yaml names."""
         return tuple(self.invocation(self.manifests.paths, self.manifests.kustomize).arguments())
 
     @property
-    def typed_again(self) -> tuple[str, ...]:
-        """What has to be typed again beside paths and selection, so that a command means the same; no guard's flag."""
+    def repeat_arguments(self) -> tuple[str, ...]:
+        """The arguments besides paths and selection that repeat this request; without flags of guards."""
         manifests, remote, base = self.manifests, self.remote, self.base
         switches = (
             ("--allow-empty", manifests.allow_empty),

@@ -1,6 +1,7 @@
-"""Which control plane, as whom: flags over OCTOSYNC_* over OCTOMIL_* over octosync.yaml, a chosen context taken whole.
+"""The session of a command: octosync.yaml, the active context, the connection and its credential, and a client.
 
-What commands begin with that only speak with the control plane: octosync.yaml, the context in force, and a client.
+The control plane is named by flags, else OCTOSYNC_*, else OCTOMIL_*, else octosync.yaml. A chosen context is used
+as a whole: no variable OCTOMIL_* replaces its URL or its credential.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ _PUBLIC_URL = f"https://api.octomil.com{API_PATH}"  # public
 
 
 def read_or_find(named: Path | None) -> Configured:
-    """Read the octosync.yaml that was named, else the one that is found. Raises `ConfigError` if that one is not to be trusted.
+    """Read the octosync.yaml that was named, else the nearest one upwards. Raises `ConfigError` if the latter is not trusted.
 
-    It says where the API key goes: whoever may write it may have the key. So one of another user's has to be named.
+    octosync.yaml decides where the API key is sent, so everyone who can write it can get the key. One that another user can
+    write therefore has to be named.
     """
     path = named if named is not None else find_configuration(Path())
     if named is None and path is not None and (why := _why_unsafe(path)) is not None:
@@ -61,12 +63,12 @@ def read_or_find(named: Path | None) -> Configured:
 def _why_unsafe(path: Path) -> str | None:
     """Return why another user may have written a file; None for a file of this user, of root, or of a work tree's owner.
 
-    Git decides which work trees are safe: its `safe.directory` counts here, too.
+    Git decides which work trees are trusted, so its `safe.directory` applies here, too.
     """
     try:
         written = (path.lstat(), path.stat())  # a link is written by its owner
     except OSError:
-        return None  # what can't be read is reported as that
+        return None  # reading it reports the error
     trusted = {os.geteuid(), 0}
     if os.geteuid() == 0 and (by_sudo := os.environ.get("SUDO_UID", "")).isdigit():
         trusted.add(int(by_sudo))
@@ -74,7 +76,7 @@ def _why_unsafe(path: Path) -> str | None:
     is_open = bool(written[1].st_mode & stat.S_IWOTH)
     if (strangers or is_open) and (tree := git_root(path.parent)) is not None:
         strangers -= {tree.stat().st_uid}
-        # GitLab's Docker executor checks out with umask 0. Who may write .git may have git run a program anyway.
+        # GitLab's Docker executor checks out with umask 0. A user who can write .git can make git run a program anyway.
         is_open = is_open and not (tree / ".git").stat().st_mode & stat.S_IWOTH
     if strangers:
         return f"belongs to another user (uid {min(strangers)})"
@@ -82,9 +84,9 @@ def _why_unsafe(path: Path) -> str | None:
 
 
 def chosen_context(flags: RemoteFlags, configuration: Configuration) -> Context | None:
-    """Return the context in force: `--context`, `OCTOSYNC_CONTEXT`, else the default one, and none where a URL is given.
+    """Return the active context: `--context`, `OCTOSYNC_CONTEXT`, else the default one; None if a URL is given.
 
-    Raises `UsageError` for both at once, for one that is empty, and for a context that does not exist.
+    Raises `UsageError` for a context together with a URL, for an empty value, and for a context that does not exist.
     """
     _refuse_empty(flags)
     name, url = flags.context, flags.url
@@ -107,14 +109,14 @@ def chosen_context(flags: RemoteFlags, configuration: Configuration) -> Context 
 def connect(
     flags: RemoteFlags, configuration: Configuration, context: Context | None, environment: Mapping[str, str]
 ) -> Connection:
-    """Put together how to reach the control plane.
+    """Return the connection to the control plane.
 
-    Raises `ConfigError` for a credential that is named and can't be had, or that none is named where one is needed.
+    Raises `ConfigError` if the credential can't be read, or if none is given and one is needed.
     """
     url, org = place_of(flags, context, environment)
     named = context is not None and context.url != ""
     token: Secret | None
-    if flags.token_file is not None:  # and what the context names need not be there
+    if flags.token_file is not None:  # the credential of the context need not exist then
         token, source = _read_token(flags.token_file), f"--token-file {flags.token_file}"
     elif context is not None and named:
         token, source = _context_token(context, configuration, environment)
@@ -146,7 +148,7 @@ def connect(
 
 
 def _check_reviewed(name: str, unreviewed: str, url: str) -> None:
-    """Raise `ConfigError` if a context that is not reviewed names another host than Octomil's, where the key would be sent."""
+    """Raise `ConfigError` if the key would be sent to Octomil, but the unreviewed context names another host."""
     if url == _PUBLIC_URL and urlsplit(unreviewed).netloc != urlsplit(url).netloc:
         raise ConfigError(
             "context-not-reviewed",
@@ -156,7 +158,7 @@ def _check_reviewed(name: str, unreviewed: str, url: str) -> None:
 
 
 def known_keys(flags: RemoteFlags, context: Context | None, environment: Mapping[str, str]) -> tuple[Secret, ...]:
-    """Return the keys that a run may use, as far as they can be had: what is shown before it connects has none of them."""
+    """Return the keys that a run may use, if they can be read: they are masked in output before it connects."""
     found = [Secret(environment.get("OCTOMIL_API_KEY", ""))]
     if context is not None and context.token_env is not None:
         found.append(Secret(environment.get(context.token_env, "")))
@@ -167,7 +169,7 @@ def known_keys(flags: RemoteFlags, context: Context | None, environment: Mapping
 
 
 def place_of(flags: RemoteFlags, context: Context | None, environment: Mapping[str, str]) -> tuple[str, str | None]:
-    """Return the control plane's URL and the org, before anything is known of a credential."""
+    """Return the URL of the control plane and the org."""
     if context is not None and context.url:
         return context.url, flags.org or context.org
     url = flags.url or environment.get("OCTOMIL_API_URL") or environment.get("OCTOMIL_API_BASE") or _PUBLIC_URL
@@ -184,14 +186,14 @@ def _about_unreviewed(context: Context | None) -> tuple[str, ...]:
 
 
 def control_plane(connection: Connection, context: Context | None, seen_org: str | None) -> ControlPlane:
-    """Say where live state was read, for reports."""
+    """Return the control plane that live state was read from, for reports."""
     return ControlPlane(
         url=connection.url, org_id=connection.org or seen_org, context=context.name if context else None
     )
 
 
 def _refuse_empty(flags: RemoteFlags) -> None:
-    """Refuse `--url "$URL"` where URL is not set: falling back would reach another control plane than the one meant."""
+    """Raise `UsageError` for `--url "$URL"` with an unset URL: the default would be another control plane than intended."""
     for flag, value in (("--context", flags.context), ("--url", flags.url), ("--org", flags.org)):
         if value is not None and not value.strip():
             raise UsageError(
@@ -220,9 +222,9 @@ def _context_token(
 
 
 def _check_source(context: Context, configuration: Configuration, where: str) -> None:
-    """Raise `ConfigError` if an octosync.yaml that was only found takes for its key what is none of octosync's.
+    """Raise `ConfigError` if an octosync.yaml that was found, not named, takes its key from a foreign variable or file.
 
-    It may be that of a repository which was just cloned, and its URL anywhere.
+    It may be part of a repository that was just cloned, with a URL of an attacker.
     """
     found = configuration.file or "octosync.yaml"
     hint = f"If you trust the file, name it:  --config {shlex.quote(found)}"
@@ -261,9 +263,9 @@ control_plane_options = combine_options(config_option, remote_options)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """All that is known of a control plane before the first request.
+    """A configured connection to a control plane, before the first request.
 
-    `typed` is what has to be typed again of a command that asks the same one.
+    `typed` are the arguments that make another command use the same one.
     """
 
     configuration: Configuration
@@ -273,7 +275,7 @@ class Session:
 
 
 def check_app_names(names: Iterable[str]) -> None:
-    """Refuse what can be no slug: in a path, it would name something else. Raises `UsageError`."""
+    """Raise `UsageError` for a name that is not a slug: in a request's path, it would name something else."""
     for name in names:
         if name.strip() in {"", ".", ".."} or "/" in name:
             hint = "A slug has no slash." if "/" in name else "Is a variable not set?"
@@ -281,10 +283,10 @@ def check_app_names(names: Iterable[str]) -> None:
 
 
 def open_session(remote: RemoteFlags, config: Path | None) -> Session:
-    """Put together how to reach the control plane that the flags and octosync.yaml name.
+    """Return the session of the control plane that the flags and octosync.yaml name.
 
-    Raises `ConfigError` for an octosync.yaml with errors, after reporting them, and for a credential that can't be had;
-    `UsageError` for flags that contradict each other.
+    Raises `ConfigError` for an octosync.yaml with errors, after reporting them, and for an unreadable credential; `UsageError`
+    for flags that contradict each other.
     """
     configuration = configuration_in(config)
     context = chosen_context(remote, configuration)
@@ -294,7 +296,7 @@ def open_session(remote: RemoteFlags, config: Path | None) -> Session:
 def session_of(
     remote: RemoteFlags, config: Path | None, configuration: Configuration, context: Context | None
 ) -> Session:
-    """Put together how to reach the control plane, after octosync.yaml was read and its context chosen. Raises `ConfigError`."""
+    """Return the session of a configuration and its chosen context. Raises `ConfigError`."""
     return Session(
         configuration=configuration,
         context=context,
@@ -304,7 +306,7 @@ def session_of(
 
 
 def configuration_in(path: Path | None) -> Configuration:
-    """Read the octosync.yaml that was named, else the one here or above. Raises `ConfigError` after reporting its errors."""
+    """Read the octosync.yaml that was named, else the nearest one upwards. Raises `ConfigError` after reporting its errors."""
     configured = read_or_find(path)
     if configured.has_errors:
         err(render_diagnostics(configured.diagnostics, files=0, colour=wants_colour(sys.stderr, "auto")))
@@ -313,36 +315,34 @@ def configuration_in(path: Path | None) -> Configuration:
 
 
 def open_client(session: Session, wait_display: WaitDisplay) -> Octomil:
-    """Make a client, not yet entered."""
+    """Return a client, not yet entered."""
     sensitivity = session.configuration.sensitivity
     return Octomil(session.connection, session.configuration.contract, sensitivity=sensitivity, on_wait=wait_display)
 
 
 def query(session: Session, stage: str, question: Callable[[Octomil, ProgressBar], Awaitable[T]]) -> T:
-    """Open a client, put a question to it with progress shown as `stage`, and close it.
+    """Open a client, call `question` with progress shown as `stage`, close the client and return the result.
 
-    Raises what the question raises, and `Interrupted` where a signal ended it.
+    Raises what the question raises, and `Interrupted` if a signal ended it.
     """
 
-    async def asked(remote: Octomil, wait_display: WaitDisplay, _: signals.StopSignal) -> T:
+    async def ask(remote: Octomil, wait_display: WaitDisplay, _: signals.StopSignal) -> T:
         with ProgressBar(stage, session.connection.requests_per_minute) as bar:
             wait_display.show = bar.waiting
             return await question(remote, bar)
 
-    return run_with_client(session, asked)
+    return run_with_client(session, ask)
 
 
-def run_with_client(
-    session: Session, conversation: Callable[[Octomil, WaitDisplay, signals.StopSignal], Awaitable[T]]
-) -> T:
-    """Open a client, hold a conversation through it that shows its own progress, and close it.
+def run_with_client(session: Session, action: Callable[[Octomil, WaitDisplay, signals.StopSignal], Awaitable[T]]) -> T:
+    """Open a client, call `action`, which shows its own progress, close the client and return the result.
 
-    Raises what the conversation raises, and `Interrupted` where a signal ended it.
+    Raises what the action raises, and `Interrupted` if a signal ended it.
     """
 
-    async def held(stop_signal: signals.StopSignal) -> T:
+    async def main(stop_signal: signals.StopSignal) -> T:
         wait_display = WaitDisplay()
         async with open_client(session, wait_display) as remote:
-            return await conversation(remote, wait_display, stop_signal)
+            return await action(remote, wait_display, stop_signal)
 
-    return signals.run(held)
+    return signals.run(main)

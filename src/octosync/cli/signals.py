@@ -1,6 +1,6 @@
 """Signals: the first one asks a run to stop, the second one ends it at once.
 
-Signals that are deferred until the end of a step, for runs of short steps that must not be interrupted within one.
+`deferred_signals` defers them to the end of a step, for runs of short steps that must not be interrupted.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ SIGNAL_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: Exit
 
 @dataclass(slots=True)
 class StopSignal:
-    """What a run learns of signals: `requested` is set by the first one, `code` is its exit code.
+    """The signals that a run received: the first one sets `requested`, and `code` to its exit code.
 
-    While `graceful` is False (nothing that must be finished is under way), the first signal ends the run, too. Once
-    `is_over` is True, there is nothing left to end: only the report is still written.
+    While `graceful` is False (no write is in flight), the first signal already ends the run. Once `is_over` is True, signals
+    are ignored: only the report is still written.
     """
 
     requested: asyncio.Event = field(default_factory=asyncio.Event)
@@ -35,7 +35,7 @@ class StopSignal:
     is_over: bool = False
 
     def receive(self, number: signal.Signals, task: asyncio.Task[object]) -> None:
-        """Take note of a signal."""
+        """Record a signal, and cancel the task if it must end now."""
         if self.is_over:
             return
         first = self.code is None
@@ -49,7 +49,7 @@ class StopSignal:
 def interruptible() -> Iterator[list[ExitCode]]:
     """Raise `KeyboardInterrupt` at the first SIGINT or SIGTERM, end at the second; yield the exit codes of those received.
 
-    Afterwards both have Python's own meaning again. A signal that is ignored, as in a shell's background job, stays ignored.
+    Afterwards, Python's default handlers are restored. A signal that is ignored, as in a shell's background job, stays ignored.
     """
     received: list[ExitCode] = []
 
@@ -61,13 +61,13 @@ def interruptible() -> Iterator[list[ExitCode]]:
         received.append(code)
         raise KeyboardInterrupt
 
-    heeded = [number for number in SIGNAL_CODES if signal.getsignal(number) is not signal.SIG_IGN]
-    for number in heeded:
+    handled = [number for number in SIGNAL_CODES if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in handled:
         signal.signal(number, receive)
     try:
         yield received
     finally:
-        for number in heeded:
+        for number in handled:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
@@ -77,7 +77,7 @@ def interrupted(code: ExitCode = ExitCode.INTERRUPTED) -> Interrupted:
 
 
 def run(main: Callable[[StopSignal], Awaitable[T]]) -> T:
-    """Run a coroutine until it ends. Raises `Interrupted` where a signal ended it."""
+    """Run a coroutine until it ends. Raises `Interrupted` if a signal ended it."""
     return asyncio.run(_run(main))
 
 
@@ -97,29 +97,29 @@ async def _run(main: Callable[[StopSignal], Awaitable[T]]) -> T:
     finally:
         for number, handler in before.items():
             loop.remove_signal_handler(number)
-            signal.signal(number, handler)  # the loop leaves the default behind, not what was there
+            signal.signal(number, handler)  # the loop restores the default handler, not the previous one
 
 
 class DeferredSignals:
-    """Keeps the first signal until `check` is called; the second one acts at once."""
+    """Defers the first signal until `check` is called; the second one acts at once."""
 
     def __init__(self) -> None:
         self._before = {number: signal.getsignal(number) for number in SIGNAL_CODES}
         self._code: ExitCode | None = None
 
     def defer(self, number: int, frame: FrameType | None) -> None:
-        """Keep a signal."""
+        """Record a signal and restore the previous handlers."""
         del frame
         self._code = SIGNAL_CODES[signal.Signals(number)]
         self.restore()
 
     def restore(self) -> None:
-        """Restore the handlers that were there before."""
+        """Restore the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal has come."""
+        """Raise `Interrupted` if a signal was received."""
         if self._code is not None:
             raise interrupted(self._code)
 
@@ -128,7 +128,7 @@ class DeferredSignals:
 def deferred_signals() -> Iterator[DeferredSignals]:
     """Defer signals until the block ends.
 
-    An exception out of a signal handler would be swallowed or disguised where it hits an import or a destructor.
+    An exception of a signal handler could be swallowed or replaced by an import or a destructor that it interrupts.
     """
     deferred = DeferredSignals()
     for number in SIGNAL_CODES:

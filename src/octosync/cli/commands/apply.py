@@ -166,9 +166,9 @@ class _Application:
 
     def _report(self, reviewed: ReviewedPlan) -> PlanReport:
         run = self.run
-        named = run.typed_again
+        named = run.repeat_arguments
         if self.planfile is not None:
-            named = (str(self.planfile), *run.request.typed_selection, *run.request.typed_again)
+            named = (str(self.planfile), *run.request.selection_arguments, *run.request.repeat_arguments)
         typed = ("octosync", "apply", *named, *(self.wait.typed if self.wait else ()))
         planned = run.report(reviewed, command="apply", typed=typed)
         self.outputs.planned(planned)
@@ -176,14 +176,14 @@ class _Application:
 
     def _applied(self, planned: PlanReport) -> ApplyReport:
         """Return the report of this apply before its first write. A plan file can't be applied again: it is half done."""
-        again = ("octosync", "apply", *self._typed_again, *(self.wait.typed if self.wait else ()))
+        again = ("octosync", "apply", *self._repeat_arguments, *(self.wait.typed if self.wait else ()))
         request = self.run.request
         status = shlex.join(("octosync", "status", *request.remote.typed(request.manifests.config)))
         return planned.applied(resume_command=shlex.join(again), status_command=status)
 
     @property
-    def _typed_again(self) -> tuple[str, ...]:
-        return (*self.run.typed_again, *self.run.typed_overrides)
+    def _repeat_arguments(self) -> tuple[str, ...]:
+        return (*self.run.repeat_arguments, *self.run.override_arguments)
 
     def _refusal(self, reviewed: ReviewedPlan, planned: PlanReport) -> OctosyncError | None:
         """Return what forbids the first write, the gravest first; None where nothing does."""
@@ -199,7 +199,7 @@ class _Application:
         moved = what_moved(self.approval, planned.document()) if self.approval is not None else ()
         if not moved:
             return None
-        plan_again = shlex.join(("octosync", "plan", *self._typed_again, "--plan-out", str(self.planfile)))
+        plan_again = shlex.join(("octosync", "plan", *self._repeat_arguments, "--plan-out", str(self.planfile)))
         return StalePlan(
             "plan-moved",
             "what would be applied now is not what was approved",

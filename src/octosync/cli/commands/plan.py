@@ -187,7 +187,7 @@ def command(
             reviewed = run_with_client(
                 run.session, lambda remote, wait_display, _: plan_online(run, remote, wait_display)
             )
-        report = run.report(reviewed, command="plan", typed=("octosync", "apply", *run.typed_again))
+        report = run.report(reviewed, command="plan", typed=("octosync", "apply", *run.repeat_arguments))
         strict = run.inputs.strict_error(report.all_diagnostics())
         code = exit_code_of_plan(reviewed.plan, reviewed.refusals, detailed=detailed_exitcode)
         report = replace(report, exit_code=code if strict is None else ExitCode.ERROR, error=strict)
@@ -216,7 +216,7 @@ def _written(run: Run, plan: Plan, file: Path) -> str:
         return f"{file} has the plan as far as it goes; it can't be applied.\n"
     if not plan.actions:
         return f"{file} has the plan: nothing to apply.\n"
-    again = (*run.request.typed_selection, *run.request.typed_again, *run.typed_overrides)
+    again = (*run.request.selection_arguments, *run.request.repeat_arguments, *run.override_arguments)
     command = shlex.join(("octosync", "apply", str(file), *again))
     return f"{file} has the plan. To apply just that:  {command}\n{_not_covered(run, plan)}"
 
