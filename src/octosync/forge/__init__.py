@@ -12,7 +12,7 @@ from octosync.forge.comments import (
     mark_outdated,
     post_comment,
 )
-from octosync.forge.github import PUBLIC_API, GitHub, GitHubRepository, repository_from_environment
+from octosync.forge.github import GitHub
 from octosync.forge.issues import (
     MAX_DEPLOYMENTS,
     AppliedRevision,
@@ -21,7 +21,7 @@ from octosync.forge.issues import (
     find_applied_revision,
     keep_issue_open,
 )
-from octosync.forge.job import JobEvent, read_job_event
+from octosync.forge.job import PUBLIC_API, GitHubRepository, JobEvent, read_job_event, repository_from_environment
 from octosync.forge.workflows import UNKNOWN_COMMIT, secret_name, starter_workflows
 
 __all__ = [

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from itertools import count
 from types import TracebackType
 from typing import Final, Self
-from urllib.parse import urlsplit
 
 import httpx
 import stamina
@@ -24,7 +20,6 @@ import stamina
 from octosync import __version__
 from octosync.contract.encoding import ACCEPT_ENCODING, BodyDecoder, BodyError, BodyTooLarge, EncodingRefused
 from octosync.errors import (
-    ConfigError,
     CredentialRefused,
     ErrorResponse,
     Forbidden,
@@ -34,7 +29,8 @@ from octosync.errors import (
     Unavailable,
     Unreadable,
 )
-from octosync.model import Backoff, JsonObject, JsonValue, Redactor, Secret
+from octosync.forge.job import GitHubRepository
+from octosync.model import Backoff, JsonObject, JsonValue, Redactor
 
 # A job doesn't wait longer than this: it ends with an error.
 LONGEST_WAIT: Final = 120.0
@@ -119,94 +115,6 @@ def _classify(response: httpx.Response, what: str) -> tuple[type[RemoteError], s
     if status >= 500:
         return Unavailable, "forge-unavailable", f"the forge failed: {what}", ("Try again later.",)
     return Rejected, "forge-rejected", f"the forge rejected the request: {what}", ()
-
-
-PUBLIC_API: Final = "https://api.github.com"
-_NAME: Final = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class GitHubRepository:
-    """A repository, `name` as `owner/name`, at the forge whose REST API is `api`, with the `token` for it.
-
-    Raises `ConfigError` for an invalid URL or name, and if the token would be sent over a network unencrypted.
-    """
-
-    api: str
-    name: str
-    token: Secret
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "api", self.api.strip().rstrip("/"))
-        parts = _split(self.api)
-        if parts is None:
-            raise ConfigError(
-                "bad-forge-url",
-                "GITHUB_API_URL is not the URL of an API",
-                hints=(f"For example {PUBLIC_API}; for GitHub Enterprise Server: https://HOST/api/v3.",),
-            )
-        if not _NAME.fullmatch(self.name):
-            raise ConfigError(
-                "bad-repository",
-                f"{self.name!r} is not the name of a repository",
-                hints=("GITHUB_REPOSITORY is OWNER/NAME. GitHub Actions sets it.",),
-            )
-        if parts[0] == "http" and not self.is_loopback:
-            raise ConfigError(
-                "insecure-forge-url",
-                f"the token would be sent to {self.api} unencrypted",
-                hints=("GITHUB_API_URL must begin with https://.",),
-            )
-
-    @property
-    def host(self) -> str:
-        """The forge's host, lower case, without the port."""
-        return urlsplit(self.api).hostname or ""
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether requests never leave this machine."""
-        try:
-            return self.host == "localhost" or ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-
-def repository_from_environment(environment: Mapping[str, str]) -> GitHubRepository:
-    """Return the repository that `GITHUB_API_URL`, `GITHUB_REPOSITORY` and `GITHUB_TOKEN` name.
-
-    Raises `ConfigError` if there is no token or no repository.
-    """
-    token, name = environment.get("GITHUB_TOKEN", "").strip(), environment.get("GITHUB_REPOSITORY", "").strip()
-    if not name:
-        raise ConfigError(
-            "no-repository", "GITHUB_REPOSITORY is not set", hints=("It is OWNER/NAME. GitHub Actions sets it.",)
-        )
-    if not token:
-        raise ConfigError(
-            "no-forge-token",
-            f"no token for {name}",
-            hints=("In a GitHub Actions job, add to the step: `env: {GITHUB_TOKEN: ${{ github.token }}}`.",),
-        )
-    if not (token.isascii() and token.isprintable() and " " not in token):
-        raise ConfigError(
-            "bad-forge-token",
-            "GITHUB_TOKEN is not a token: it contains characters that no token has",
-            hints=("Set it again.",),
-        )
-    return GitHubRepository(environment.get("GITHUB_API_URL") or PUBLIC_API, name, Secret(token))
-
-
-def _split(url: str) -> tuple[str, str] | None:
-    """Return scheme and host of a URL that may be an API's, None for any other text."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises for an invalid port
-    except ValueError:
-        return None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or parts.query:
-        return None
-    return parts.scheme, parts.hostname
 
 
 PAGE: Final = 100  # the largest page, public
