@@ -1,8 +1,8 @@
-"""Manifests: from files to desired state, strictly, with every problem in one go; and octosync.yaml.
+"""Manifests and octosync.yaml: load desired state from files and report all problems at once; export and edit manifests.
 
 Reading is strict and keeps positions (`yaml`), validation uses one set of models and one table of rules (`schema`), and the
-results are values of `octosync.model`. Nothing here sends, plans, prints or reads the process's environment;
-the environment's variables and the time are arguments.
+results are values of `octosync.model`. Nothing here sends requests, plans or prints. The environment and the current time are
+arguments.
 """
 
 from octosync.manifest.config.config import (

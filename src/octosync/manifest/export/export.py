@@ -1,8 +1,8 @@
-"""Exporting: a live app as the declaration that changes nothing of it, and what of it no declaration can say.
+"""Export a live app as a declaration that plans no change, with the reasons for everything that is left out.
 
-A list is declared whole, so that it is owned, unless a member can't be declared: then the others stand for themselves.
-What a slot has by default isn't declared, nor is its variant: that is Octomil's choice until a manifest pins it. Secrets
-aren't declared either, and what holds one is left out whole.
+A list is declared completely, so that it is owned, unless an item can't be declared: then the others are documents of their
+own. Default values of a slot are left out, and so is its variant, which Octomil chooses until a manifest pins it. A field
+that holds a secret is left out completely.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from octosync.model import (
     Target,
 )
 
-# Objects and lists around a value: the document, its spec, and the list of slots and the slot.
+# Levels around a value: the document, its spec, the list of slots and the slot.
 _LEVELS_ABOVE_CONFIG: Final = 2
 _LEVELS_ABOVE_BINDINGS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedApp:
-    """What is declared of a live app, with comments by what they are about, and what is left out."""
+    """The declaration of a live app, comments by address, and what is left out."""
 
     app: App
     notes: Mapping[Address, tuple[str, ...]] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class ExportedApp:
 
 
 def sections_undeclared(declared: App | None, sections: Collection[Section]) -> frozenset[Section]:
-    """Return those of the sections of which manifests that declare `declared` leave something to be declared."""
+    """Return the sections that `declared` does not declare completely."""
     if declared is None:
         return frozenset(sections)
     if declared.archived:
@@ -90,17 +90,17 @@ def export_app(
     claims: MutableMapping[tuple[str, str], str],
     declared: App | None = None,
 ) -> ExportedApp:
-    """Make the declaration of a live app, of which at least these sections were read.
+    """Return the declaration of a live app, of which at least these sections were read.
 
-    `claims` says which app's manifest declares a target, by (platform, identifier), and takes up what this one does.
-    `declared` is what other manifests declare of the app already: then what they don't becomes documents of its own.
+    `claims` maps (platform, identifier) of a target to the app that declares it, and is extended by this app's targets.
+    `declared` is the app's existing declaration: everything else is then declared in documents of its own.
     """
     export = _Export(live, frozenset(sections), contract, sensitivity, claims, declared)
-    return export.made()
+    return export.build()
 
 
 class _Export:
-    """One app on its way."""
+    """The export of one app."""
 
     def __init__(
         self,
@@ -121,8 +121,8 @@ class _Export:
         self._notes: defaultdict[Address, list[str]] = defaultdict(list)
         self._left_out: list[ExportOmission] = []
 
-    def made(self) -> ExportedApp:
-        """Put the declaration together."""
+    def build(self) -> ExportedApp:
+        """Return the declaration."""
         live, first = self._live, self._declared is None
         app = App(slug=live.slug, fields=self._app_fields() if first else {}, archived=live.archived, declared=first)
         if live.archived:
@@ -162,20 +162,22 @@ class _Export:
     def _targets(self) -> tuple[Target, ...]:
         if Section.TARGETS not in self._sections:
             return ()
-        known = {one.unique_key for one in self._declared.targets} if self._declared else set()
-        found = {one.unique_key: one for one in self._live.targets if one.unique_key not in known}
-        refused = {key: why for key, one in found.items() if (why := self._refusal_of_target(one)) is not None}
-        unknown = {key for key, one in found.items() if one.platform not in self._contract.platforms}
+        known = {target.unique_key for target in self._declared.targets} if self._declared else set()
+        found = {target.unique_key: target for target in self._live.targets if target.unique_key not in known}
+        refused = {key: why for key, target in found.items() if (why := self._refusal_of_target(target)) is not None}
+        unknown = {key for key, target in found.items() if target.platform not in self._contract.platforms}
         for key, why in refused.items():
             named = "a target" if self._secret("identifier") else f"target {quoted(found[key].address.name)}"
             self._leave_out(self._live.address, named, why)
         if refused.keys() <= unknown:
-            self._whole.add(Section.TARGETS)  # a platform that is not known is left alone, whoever owns the list
+            self._whole.add(
+                Section.TARGETS
+            )  # a target with an unknown platform is left alone, whether the list is owned or not
         for key in found.keys() - refused.keys():
             self._claims[key] = self._live.slug
         return tuple(
-            Target(app=self._live.slug, platform=one.platform, identifier=one.identifier)
-            for key, one in found.items()
+            Target(app=self._live.slug, platform=target.platform, identifier=target.identifier)
+            for key, target in found.items()
             if key not in refused
         )
 
@@ -190,8 +192,8 @@ class _Export:
     def _slots(self) -> tuple[Slot, ...]:
         if Section.SLOTS not in self._sections:
             return ()
-        known = {one.capability for one in self._declared.slots} if self._declared else set()
-        slots = [one for one in self._live.slots if one.capability not in known]
+        known = {slot.capability for slot in self._declared.slots} if self._declared else set()
+        slots = [slot for slot in self._live.slots if slot.capability not in known]
         declarable = []
         for slot in slots:
             why = text_refusal(slot.capability, fields_of(SlotSpec)["capability"].shape)
@@ -201,15 +203,15 @@ class _Export:
                 declarable.append(slot)
         if len(declarable) == len(slots):
             self._whole.add(Section.SLOTS)
-        self._note_deployments_without_slot({*known, *(one.capability for one in slots)})
+        self._note_deployments_without_slot({*known, *(slot.capability for slot in slots)})
         return tuple(map(self._slot, declarable))
 
     def _note_deployments_without_slot(self, capabilities: Collection[str]) -> None:
         if Section.DEPLOYMENTS not in self._sections:
             return
-        for one in self._live.deployments:
-            if one.live and one.capability not in capabilities:
-                name = f"deployment {quoted(one.address.name)}"
+        for deployment in self._live.deployments:
+            if deployment.live and deployment.capability not in capabilities:
+                name = f"deployment {quoted(deployment.address.name)}"
                 self._leave_out(self._live.address, name, "there is no slot to declare it in")
 
     def _slot(self, live: Slot) -> Slot:
@@ -244,24 +246,27 @@ class _Export:
         )
 
     def _refusal_of_bindings(self, bindings: JsonValue) -> str | None:
-        if not isinstance(bindings, list | tuple) or not all(isinstance(one, Mapping) for one in bindings):
+        if not isinstance(bindings, list | tuple) or not all(isinstance(binding, Mapping) for binding in bindings):
             return "a binding is not an object"
         if (why := json_refusal(bindings, above=_LEVELS_ABOVE_BINDINGS)) is not None:
             return why
         if (why := secret_refusal(bindings, self._sensitivity)) is not None:
             return why
-        keys = [one["binding_key"] for one in bindings if isinstance(one, Mapping) and "binding_key" in one]
+        keys = [
+            binding["binding_key"] for binding in bindings if isinstance(binding, Mapping) and "binding_key" in binding
+        ]
         texts = [key for key in keys if isinstance(key, str)]
         return "two have the same binding_key" if len(set(texts)) < len(texts) else None
 
     def _deploy(self, live: Slot) -> Deploy | None:
         if Section.DEPLOYMENTS not in self._sections:
             return None
-        there = {one.environment for one in self._live.deployments if one.live and one.capability == live.capability}
-        for environment in sorted(there.difference(ENVIRONMENTS)):
+        deployments = (deployment for deployment in self._live.deployments if deployment.capability == live.capability)
+        live_environments = {deployment.environment for deployment in deployments if deployment.live}
+        for environment in sorted(live_environments.difference(ENVIRONMENTS)):
             why = f"octosync knows the environments {', '.join(ENVIRONMENTS)}"
             self._leave_out(live.address, f"deploy in {quoted(environment)}", why)
-        environments = tuple(one for one in ENVIRONMENTS if one in there)
+        environments = tuple(environment for environment in ENVIRONMENTS if environment in live_environments)
         if not environments:
             return None
         self._notes[live.address].append("optimize: suggest would show better variants, and auto roll them out")
@@ -282,7 +287,7 @@ class _Export:
 
 
 def _in_order(value: JsonValue) -> JsonValue:
-    """Return the value with the keys of all its objects sorted: their order means nothing, and answers may change it."""
+    """Return a value with the keys of all its objects sorted: their order is arbitrary and may change in responses."""
     if isinstance(value, Mapping):
         return {key: _in_order(value[key]) for key in sorted(value)}
     if isinstance(value, list | tuple):
@@ -295,5 +300,5 @@ def _refusal_of_policy(policy: JsonValue) -> str | None:
 
 
 def claims_of(apps: Iterable[App]) -> dict[tuple[str, str], str]:
-    """Return which app declares a target, by (platform, identifier)."""
+    """Return the declaring app of every target, by (platform, identifier)."""
     return {target.unique_key: app.slug for app in apps for target in app.targets}

@@ -1,4 +1,4 @@
-"""Declarable: why a live value can't stand in a manifest, if it can't. The loader would refuse it, or read something else."""
+"""Reasons why a live value can't be written in a manifest: the loader would refuse it, or read another value."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from octosync.model import JsonValue, Sensitivity
 
 WHY_SENSITIVE: Final = "it holds a sensitive value, and secrets don't belong in manifests"
 
-# What YAML takes for line breaks may stand in double quotes all the same.
+# Allowed in double quotes, though YAML reads them as line breaks.
 _ONLY_ESCAPED: Final = str.maketrans("", "", "\x85\u2028\u2029")
-_LONGEST_KEY: Final = 1000  # characters, as it is written: YAML looks for the end of a key 1,024 characters far
+_LONGEST_KEY: Final = 1000  # written characters: YAML limits a key to 1,024
 _LONGEST_NUMBER: Final = 10**299
-_SPARE_NODES: Final = 10_000  # of a document, for all else that is in it
+_SPARE_NODES: Final = 10_000  # for the rest of the document
 
 _FALLBACK: Final = ("allow_cloud_fallback", "allow_local_fallback")
 
 
 def text_refusal(text: str, shape: Shape) -> str | None:
-    """Say why a text can't be declared where one of this shape is wanted; None where it can."""
+    """Return why a string can't be declared as a value of this shape; None if it can."""
     wanted = shape.text
     if not text and (wanted is None or not wanted.may_be_empty):
         return "it is empty"
@@ -38,26 +38,26 @@ def text_refusal(text: str, shape: Shape) -> str | None:
 
 
 def fits(text: str, shape: Shape) -> bool:
-    """Say whether a text can be declared where one of this shape is wanted."""
+    """Return whether a string can be declared as a value of this shape."""
     return text_refusal(text, shape) is None
 
 
 def flag_refusal(value: JsonValue) -> str | None:
-    """Say why a value can't be declared where true or false is wanted; None where it can."""
+    """Return why a value can't be declared as a boolean; None if it can."""
     return None if isinstance(value, bool) else "it is neither true nor false"
 
 
 def list_refusal(values: JsonValue, field: Field) -> str | None:
-    """Say why a list of texts can't be declared; None where it can."""
+    """Return why a list of strings can't be declared; None if it can."""
     shape = field.shape
     if shape.type is not list or not isinstance(values, list | tuple):
         return "it is not a list"
-    reasons = (text_refusal(one, shape.parts[0]) if isinstance(one, str) else "it is not text" for one in values)
+    reasons = (text_refusal(value, shape.parts[0]) if isinstance(value, str) else "it is not text" for value in values)
     return next((f"one of it can't be declared: {why}" for why in reasons if why is not None), None)
 
 
 def policy_refusal(policy: JsonValue) -> str | None:
-    """Say why an expanded serving policy can't be declared, contradictions aside; None where it can."""
+    """Return why an expanded serving policy can't be declared, contradictions aside; None if it can."""
     if not isinstance(policy, Mapping) or policy.get("routing_mode") not in ROUTING_MODES:
         return "octosync doesn't know its routing mode" if isinstance(policy, Mapping) else "octosync doesn't know it"
     if policy["routing_mode"] == "auto" and policy.get("routing_preference") not in ROUTING_PREFERENCES:
@@ -69,27 +69,27 @@ def policy_refusal(policy: JsonValue) -> str | None:
 
 
 def json_refusal(value: JsonValue, *, above: int) -> str | None:
-    """Say why JSON can't stand in a manifest, inside so many objects and lists; None where it can."""
-    for count, (level, one) in enumerate(_nodes(value, above + 1)):
-        if level > MOST_LEVELS and isinstance(one, Mapping | list | tuple):
+    """Return why a JSON value can't be declared below `above` objects and lists; None if it can."""
+    for count, (level, node) in enumerate(_nodes(value, above + 1)):
+        if level > MOST_LEVELS and isinstance(node, Mapping | list | tuple):
             return f"it is nested deeper than a manifest may be ({MOST_LEVELS} levels)"
         if count > MOST_NODES - _SPARE_NODES:
             return "it has more values than a manifest may have"
-        if isinstance(one, str) and _has_control_character(one):
+        if isinstance(node, str) and _has_control_character(node):
             return "a text in it holds a control character"
-        if isinstance(one, Mapping) and any(map(_has_control_character, one)):
+        if isinstance(node, Mapping) and any(map(_has_control_character, node)):
             return "a key in it holds a control character"
-        if isinstance(one, Mapping) and any(len(value_text(key)) > _LONGEST_KEY for key in one):
+        if isinstance(node, Mapping) and any(len(value_text(key)) > _LONGEST_KEY for key in node):
             return "a key in it is too long"
-        if isinstance(one, float) and not math.isfinite(one):
+        if isinstance(node, float) and not math.isfinite(node):
             return "a number in it is none of JSON's"
-        if isinstance(one, int) and not -_LONGEST_NUMBER < one < _LONGEST_NUMBER:
+        if isinstance(node, int) and not -_LONGEST_NUMBER < node < _LONGEST_NUMBER:
             return "a number in it is too long"
     return None
 
 
 def secret_refusal(value: JsonValue, sensitivity: Sensitivity) -> str | None:
-    """Say that a value holds a secret, and under which key: no deeper than that, since what is below may be one, too."""
+    """Return the reason that a value holds a secret, with the path of its key; None if it holds none."""
     path = _secret_path(value, sensitivity, "")
     return f"{WHY_SENSITIVE} ({quoted(path)})" if path is not None else None
 
@@ -114,14 +114,14 @@ def _has_control_character(text: str) -> bool:
 
 
 def _nodes(value: JsonValue, level: int) -> Iterator[tuple[int, JsonValue]]:
-    """Yield every value with its level, keys left out; nothing below the level that is one too many."""
+    """Yield all values with their levels, down to the first level that is too deep; keys are left out."""
     waiting = [(level, value)]
     while waiting:
-        level, one = waiting.pop()
-        yield level, one
+        level, node = waiting.pop()
+        yield level, node
         if level > MOST_LEVELS:
             continue
-        if isinstance(one, Mapping):
-            waiting += [(level + 1, item) for item in one.values()]
-        elif isinstance(one, list | tuple):
-            waiting += [(level + 1, item) for item in one]
+        if isinstance(node, Mapping):
+            waiting += [(level + 1, item) for item in node.values()]
+        elif isinstance(node, list | tuple):
+            waiting += [(level + 1, item) for item in node]

@@ -1,4 +1,4 @@
-"""What to start from: the first manifest of an app that exists already, and the first files of a new repository."""
+"""Starter files: the first manifest of an existing app, and the files of a new repository."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ paths: [apps/]
 
 
 def starter_manifest(slug: str, *, name: str, platform: str, identifier: str) -> str:
-    """Write the manifest of an app with one target. Any text is written so that it is read back as it is."""
+    """Return the manifest of an app with one target. All strings load as the same strings."""
     target = Target(app=slug, platform=platform, identifier=identifier)
     app = App(slug=slug, fields={"name": name}, targets=(target,), complete_sections=frozenset({Section.TARGETS}))
     return f"{manifest_text(app)}{_SLOTS}"
 
 
 def starter_app(slug: str, *, schema: str) -> str:
-    """Write the manifest of a new app with a target and a slot. `schema` is where an editor finds the schema of manifests."""
+    """Return the manifest of a new app with a target and a slot; `schema` is the location of the manifests' JSON Schema."""
     target = Target(app=slug, platform="ios", identifier=f"com.example.{slug}")
     slot = Slot(app=slug, capability="chat", fields={"serving_policy": PRESETS["local_first"]}, preset="local_first")
     app = App(
@@ -61,7 +61,7 @@ def starter_app(slug: str, *, schema: str) -> str:
 
 
 def starter_configuration(contexts: Sequence[str], *, schema: str) -> str:
-    """Write an octosync.yaml with these contexts, all of Octomil's public API, beside the default one, which is local."""
+    """Return an octosync.yaml with the default context `local` and these contexts, all of Octomil's public API."""
     lines = (
         f'  {value_text(name)}: {{url: "https://api.octomil.com", tokenEnv: OCTOMIL_API_KEY}}\n' for name in contexts
     )

@@ -1,12 +1,9 @@
-"""Emitting: JSON values as YAML lines that read as the same values, here and in every other YAML reader.
+"""Write JSON values as YAML, and apps as manifests in a fixed order.
 
-A text is written plainly only where no version of YAML takes it for anything else, in lines of its own where that is easier
-to read, and in double quotes otherwise; a `${` in it is escaped, since it is no variable. What an editor would hide, or act
-on, is written as an escape.
-
-Writing: what an app declares, as the manifest that declares it, in the one order that all manifests of ours have.
-
-What `load` reads from the text is the app again, but for labels and annotations, which live apps don't have.
+The YAML has the same values in all YAML readers: a string is plain only if every version of YAML reads it as a string, a
+literal block if that is easier to read, and double-quoted otherwise. `${` is escaped, since it is not a variable, and so are
+characters that editors hide or interpret. Loading a manifest returns the app, except for labels and annotations, which live
+apps don't have.
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ from octosync.manifest.schema.models import API_VERSION, SLOT_WIRE_NAMES, Fallba
 from octosync.manifest.schema.shapes import attributes_of
 from octosync.model import Address, App, Deploy, JsonObject, JsonValue, Optimize, Section, Slot, Target
 
-# It begins with a letter, so it is no number or date, and holds nothing that has a meaning inside braces or brackets.
+# Starts with a letter, so it is not a number or date; has no special characters of flow style.
 _PLAIN: Final = re.compile(r"[^\W\d_](?:[\w ./()+'-]*[\w./()+'-])?")
 _OTHER_READERS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _LONGEST_INLINE: Final = 100  # characters of a list on one line
@@ -32,7 +29,7 @@ _JOINERS: Final = frozenset("\u200c\u200d")  # parts of words and emoji
 
 
 def entry(name: str, value: JsonValue, indent: int) -> list[str]:
-    """Return the lines of `name: value` at so many spaces. Objects are written in the order that they have."""
+    """Return the lines of `name: value`, indented by `indent` spaces. Objects keep their order."""
     return _after(f"{' ' * indent}{_text(name)}:", value, indent)
 
 
@@ -42,8 +39,8 @@ def flow(values: Mapping[str, JsonValue]) -> str:
 
 
 def comment(text: str, indent: int) -> str:
-    """Return one line of comment, whatever the text holds."""
-    return f"{' ' * indent}# {''.join(one if _shows(one) else _escape(one) for one in text)}"
+    """Return a text as one line of comment; special characters are escaped."""
+    return f"{' ' * indent}# {''.join(letter if _shows(letter) else _escape(letter) for letter in text)}"
 
 
 def value_text(value: JsonValue) -> str:
@@ -52,13 +49,13 @@ def value_text(value: JsonValue) -> str:
 
 
 def under(value: JsonValue, indent: int) -> list[str]:
-    """Return the lines of a value whose key stands at so many spaces; the first goes behind the colon, and may be ""."""
+    """Return the lines of a value whose key is indented by `indent`. The first follows the colon, and may be ""."""
     first, *rest = _after("", value, indent)
     return [first.lstrip(" "), *rest]
 
 
 def item(value: JsonValue, indent: int) -> list[str]:
-    """Return the lines of an item of a list whose hyphen stands at so many spaces; the first goes behind the hyphen."""
+    """Return the lines of a list item whose hyphen is indented by `indent`. The first follows the hyphen."""
     first, *rest = _item(value, indent)
     return [first[indent + _STEP :], *rest]
 
@@ -67,7 +64,7 @@ def _after(head: str, value: JsonValue, indent: int) -> list[str]:
     if isinstance(value, Mapping) and value:
         return [head, *_entries(value, indent + _STEP)]
     if isinstance(value, list | tuple) and value and not _fits_on_a_line(value):
-        return [head, *(line for one in value for line in _item(one, indent + _STEP))]
+        return [head, *(line for element in value for line in _item(element, indent + _STEP))]
     if isinstance(value, str) and (style := literal_style(value)):
         lines = escaped(value).removesuffix("\n").split("\n")
         return [f"{head} {style}", *(f"{' ' * (indent + _STEP)}{line}" if line else "" for line in lines)]
@@ -79,12 +76,12 @@ def _entries(values: Mapping[str, JsonValue], indent: int) -> Iterable[str]:
 
 
 def _item(value: JsonValue, indent: int) -> list[str]:
-    """Return an item of a list; what is in it begins on the line of its hyphen."""
+    """Return the lines of a list item; its value starts on the line of the hyphen."""
     dash = f"{' ' * indent}-"
     if isinstance(value, Mapping) and value:
         lines = list(_entries(value, indent + _STEP))
     elif isinstance(value, list | tuple) and value and not _fits_on_a_line(value):
-        lines = [line for one in value for line in _item(one, indent + _STEP)]
+        lines = [line for element in value for line in _item(element, indent + _STEP)]
     else:
         return _after(dash, value, indent)
     return [f"{dash} {lines[0].lstrip(' ')}", *lines[1:]]
@@ -92,7 +89,7 @@ def _item(value: JsonValue, indent: int) -> list[str]:
 
 def _fits_on_a_line(items: Iterable[JsonValue]) -> bool:
     values = list(items)
-    if any(isinstance(one, Mapping | list | tuple) and one for one in values):
+    if any(isinstance(value, Mapping | list | tuple) and value for value in values):
         return False
     return len(values) <= _LONGEST_INLINE and len(_inline(values)) <= _LONGEST_INLINE
 
@@ -105,13 +102,13 @@ def _inline(value: JsonValue) -> str:
     if isinstance(value, str):
         return _text(escaped(value))
     if isinstance(value, float):
-        # Older YAML takes an exponent without a point for text.
+        # YAML 1.1 reads an exponent without a decimal point as a string.
         return re.sub(r"^(-?\d+)e", r"\1.0e", repr(value))
     return json.dumps(value)
 
 
 def escaped(text: str) -> str:
-    """Return a text as it is written so that nothing in it is a variable."""
+    """Return a text with `${` escaped."""
     return text.replace("${", "$${")
 
 
@@ -127,7 +124,9 @@ def quoted_text(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return '"' + "".join(_ESCAPES.get(one) or (one if _shows(one) else _escape(one)) for one in text) + '"'
+    return (
+        '"' + "".join(_ESCAPES.get(letter) or (letter if _shows(letter) else _escape(letter)) for letter in text) + '"'
+    )
 
 
 def _shows(character: str) -> bool:
@@ -142,7 +141,7 @@ def _escape(character: str) -> str:
 
 
 def literal_style(text: str, *, of_one_line: bool = False) -> str:
-    """Return `|` or `|-` for a text of several lines (or of one, too) that can stand as it is, else ""."""
+    """Return `|` or `|-` if a text of several lines (with `of_one_line`, also of one) can be a literal block, else ""."""
     lines = text.removesuffix("\n").split("\n")
     plain = (_shows_in_full(line) for line in lines)
     if (
@@ -166,10 +165,10 @@ _SPEC: Final = 2
 
 
 def manifest_text(app: App, notes: Notes | None = None) -> str:
-    """Write an app: the document of kind App where it is declared, and a document for each child outside its complete lists.
+    """Return an app as YAML: an App document if it is declared, and a document for every child outside of its complete lists.
 
-    `notes` are comments, each a line, by what they are about: at the end of a slot, everything else at the end of `spec`;
-    at the beginning where there is no App document.
+    `notes` are one-line comments by address: a slot's are at its end, all others at the end of `spec`, or at the start if there
+    is no App document.
     """
     writer = _Writer(app, notes or {})
     return "---\n".join("".join(f"{line}\n" for line in lines) for lines in writer.documents())
@@ -183,7 +182,7 @@ class _Writer:
         self._notes = notes
 
     def documents(self) -> Iterator[list[str]]:
-        """Yield the documents' lines."""
+        """Yield the lines of every document."""
         children = list(self._children())
         if self._app.declared:
             yield [*_head("App"), "metadata:", *entry("name", self._app.slug, _SPEC), *self._spec()]
@@ -211,7 +210,7 @@ class _Writer:
         if app.archived:
             lines += entry("archived", True, _SPEC)
         if Section.TARGETS in app.complete_sections:
-            lines += _list("targets", [[f"    - {flow(_target(one))}"] for one in app.targets])
+            lines += _list("targets", [[f"    - {flow(_target(target))}"] for target in app.targets])
         if Section.SLOTS in app.complete_sections:
             lines += _list("slots", [_as_item(self._slot(slot, 6)) for slot in app.slots])
         if Section.INFERENCE_CONFIG in app.complete_sections and app.inference_config is not None:
@@ -226,12 +225,12 @@ class _Writer:
         return [*lines, *(comment(note, indent) for note in self._notes.get(slot.address, ()))]
 
     def _remarks(self, indent: int) -> list[str]:
-        """Return the comments that are about nothing that is written with its own."""
-        said = {slot.address for slot in self._app.slots}
+        """Return the comments that are not about a slot."""
+        slots = {slot.address for slot in self._app.slots}
         return [
             comment(note, indent)
             for address in sorted(self._notes)
-            if address not in said
+            if address not in slots
             for note in self._notes[address]
         ]
 
@@ -272,17 +271,17 @@ def _slot_entry(name: str, value: JsonValue, indent: int) -> list[str]:
     if name != "servingPolicy" or not isinstance(value, Mapping):
         return entry(name, value, indent)
     inner = " " * (indent + 2)
-    texts = {key: flow(one) if isinstance(one, Mapping) else value_text(one) for key, one in value.items()}
+    texts = {key: flow(member) if isinstance(member, Mapping) else value_text(member) for key, member in value.items()}
     return [f"{' ' * indent}{name}:", *(f"{inner}{key}: {text}" for key, text in texts.items())]
 
 
 def slot_entry(slot: Slot) -> JsonObject:
-    """Return a slot as it is declared in a list, `deploy` left out."""
+    """Return a slot as a list item, without `deploy`."""
     return dict(_slot_fields(slot))
 
 
 def _policy(policy: JsonValue) -> JsonValue:
-    """Return a policy as manifests declare it: a preset's name where there is one."""
+    """Return a policy as manifests declare it: a preset's name if it equals one, else an object."""
     return preset_of(policy) or policy_object(cast("JsonObject", policy))
 
 

@@ -1,8 +1,7 @@
-"""Recalling: what manifests declared at another time. What of it can't be read any more counts as not declared, and is said.
+"""The base of a plan: manifests and octosync.yaml as they were at a Git revision.
 
-Reviewing: what holds of octosync.yaml while a change to it is reviewed.
-
-Whatever could send a credential elsewhere, or loosen what the change is judged by, is the base's.
+Documents of the base that can't be read count as not declared and are reported. While a change of octosync.yaml is reviewed,
+settings that could redirect a credential or loosen the checks of the change come from the reviewed version.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ INVALID = "invalid-base"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseManifests:
-    """What was declared, as far as it can be told.
+    """The desired state of a base, as far as it could be read.
 
-    `unknown` are apps that are named and could not be given; `diagnostics` say why, as warnings. Where there is any, more
-    may be missing than what is named.
+    `unknown` are apps whose documents have errors; `diagnostics` are these errors, as warnings. If there are any, apps that
+    could not be identified may be missing, too.
     """
 
     state: State
@@ -49,15 +48,15 @@ def load_base(
     environment: Mapping[str, str],
     env_allowed: Iterable[str] = (),
 ) -> BaseManifests:
-    """Load files that were read elsewhere, by the same rules; `findings` has what was wrong with reading them.
+    """Return the desired state of files that were read already; `findings` holds the errors of reading them.
 
-    Which folder an app belongs in is not asked: that was judged when it was merged.
+    Owners are not checked: they were checked before the merge.
     """
     variables = variables_for(configuration, context, environment, env_allowed)
     loader = Loader(configuration, configuration.contract, variables, now)
     read = loader.read_all(files, findings)
     state = loader.assemble(read)
-    errors = [one for one in findings.sorted if one.severity is Severity.ERROR]
+    errors = [found for found in findings.sorted if found.severity is Severity.ERROR]
     unknown = _apps_with(errors, [resource for resource, _ in read.resources])
     return BaseManifests(
         state=State.from_apps(*(app for app in state if app.slug not in unknown)),
@@ -67,30 +66,30 @@ def load_base(
 
 
 def without(state: State, others: State) -> State:
-    """Leave out of a state what others declare: it was not taken out of Git, it only stands elsewhere now."""
+    """Return a state without what `others` declares: it was not removed from Git, only moved to another file."""
     apps = (_without(app, others.apps.get(app.slug)) for app in state)
     return State.from_apps(*(app for app in apps if app is not None))
 
 
-def _without(app: App, other: App | None) -> App | None:
-    if other is None:
+def _without(app: App, moved: App | None) -> App | None:
+    if moved is None:
         return app
-    held = other.sections if other.declared else frozenset[Section]()
-    targets = {one.unique_key for one in other.targets}
-    slots = {one.capability for one in other.slots}
+    held = moved.sections if moved.declared else frozenset[Section]()
+    targets = {target.unique_key for target in moved.targets}
+    slots = {slot.capability for slot in moved.slots}
     rest = replace(
         app,
         targets=() if held & {Section.TARGETS} else tuple(t for t in app.targets if t.unique_key not in targets),
         slots=() if held & {Section.SLOTS} else tuple(s for s in app.slots if s.capability not in slots),
-        inference_config=None if other.inference_config is not None else app.inference_config,
+        inference_config=None if moved.inference_config is not None else app.inference_config,
     )
-    if other.declared:
+    if moved.declared:
         rest = replace(rest, fields={}, archived=False, declared=False, complete_sections=frozenset())
     return rest if rest.declared or rest.sections else None
 
 
 def _apps_with(errors: Iterable[Diagnostic], resources: Iterable[Resource]) -> frozenset[str]:
-    """Say which apps' documents have errors. A document goes as far as to the next one of its file."""
+    """Return the apps whose documents have errors. A document ends where the next one of its file starts."""
     starts: dict[str, list[tuple[int, str]]] = {}
     for resource in resources:
         if resource.app is not None:
@@ -100,15 +99,15 @@ def _apps_with(errors: Iterable[Diagnostic], resources: Iterable[Resource]) -> f
         if error.origin is None:
             continue
         documents = sorted(starts.get(error.origin.file, ()))
-        at = bisect_right(documents, error.origin.line, key=lambda one: one[0])
+        at = bisect_right(documents, error.origin.line, key=lambda document: document[0])
         if at:
-            # One file's document may have been rendered more than once, for several apps.
+            # A document of a file may have been rendered several times, for several apps.
             found.update(app for line, app in documents if line == documents[at - 1][0])
     return frozenset(found)
 
 
 def as_warnings(errors: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Return what is wrong with the base as warnings: mending it is no condition for going on."""
+    """Return the errors of the base as warnings: they need not be fixed to continue."""
     return tuple(
         replace(
             error,
@@ -133,10 +132,10 @@ _OF_A_CONTEXT = {"url": "url", "org": "org", "tokenEnv": "token_env", "tokenFile
 
 
 def configuration_of(revision: Revision, named: Path | None) -> Configured:
-    """Read the octosync.yaml of a revision: the one at a path from the working directory, else the nearest one above it.
+    """Return the octosync.yaml of a revision: the named one, else the nearest one above the working directory.
 
-    Its paths start from the working directory as the tree's do. Which octosync it requires is not asked: the tree's file
-    was. Without one, and of one that is outside of the repository, there are no contexts, and defaults hold.
+    Its paths are relative to the working directory, as in the work tree. `requires` is not checked, since it was checked in the
+    work tree's file. If there is no file, or it is outside of the repository, the defaults apply, without contexts.
     """
     path = revision.repository.path_of(str(named)) if named is not None else revision.configuration_path()
     data = revision.file(path) if path is not None else None
@@ -147,14 +146,14 @@ def configuration_of(revision: Revision, named: Path | None) -> Configured:
 
 
 def as_reviewed(tree: Configuration, tip: Configuration) -> Configuration:
-    """Return the tree's configuration as a plan with a base takes it: what has to be reviewed first is the tip's.
+    """Return the work tree's configuration for a plan with a base: settings that need a review come from the tip.
 
-    A context that the tip doesn't have gives neither URL nor token: its `url` is "".
+    A context that the tip does not have has no URL and no token: its `url` is "".
     """
     return replace(
         tree,
         directory=tip.directory if tip.file is not None else tree.directory,
-        contexts={name: _context(one, tip.contexts.get(name)) for name, one in tree.contexts.items()},
+        contexts={name: _context(context, tip.contexts.get(name)) for name, context in tree.contexts.items()},
         contract=tip.contract,
         guards=tip.guards,
         owners=tip.owners,
@@ -167,9 +166,9 @@ def as_reviewed(tree: Configuration, tip: Configuration) -> Configuration:
 def notices_of_review(
     tree: Configuration, tip: Configuration, base: Configuration, *, name: str, changed_only: bool
 ) -> tuple[Diagnostic, ...]:
-    """Tell what the tree sets that takes effect after the merge: it differs from the tip's, and from what it was before.
+    """Return notices about settings of the tree that take effect after the merge: they differ from the tip and the base.
 
-    `name` is how the tip is called. With `changed_only`, a changed `api` advises a full plan: it may concern every app.
+    `name` is the tip's name. With `changed_only`, a changed `api` recommends a full plan, since it may affect every app.
     """
     keys = [key for key, field in _WHOLE.items() if _sets(tree, tip, base, field)]
     for context in tree.contexts:
@@ -193,7 +192,7 @@ def _notices(keys: list[str], tree: Configuration, name: str, *, changed_only: b
 
 def _sets(tree: object, tip: object, base: object, field: str) -> bool:
     mine = getattr(tree, field)
-    return all(mine != getattr(other, field, None) for other in (tip, base))
+    return all(mine != getattr(reviewed, field, None) for reviewed in (tip, base))
 
 
 def _context(tree: Context, tip: Context | None) -> Context:

@@ -1,9 +1,7 @@
-"""Where the manifests stand in Git, as a fact for reports. Without Git, or outside of it, there is none.
+"""Read-only access to a Git repository: its commits, their ancestry and their files.
 
-A Git repository, asked for facts: commits, how they hang together, and what they hold. Nothing in it is ever changed.
-
-Revisions are resolved to full commit ids first, and only those are handed to git afterwards: what a user or a workflow
-typed never stands where git looks for options.
+Revisions are resolved to full commit ids first, and only these are passed to git: user input is never in a position where git
+parses options.
 """
 
 from __future__ import annotations
@@ -20,47 +18,47 @@ from typing import Final
 from octosync.errors import ConfigError, UsageError
 from octosync.plan import Commit, GitRevision
 
-# A commit can contain a folder that looks like a bare repository. Its configuration could name programs that git runs.
+# A commit can contain a folder that looks like a bare repository, whose configuration could name programs that git runs.
 GIT: Final = ("git", "-c", "safe.bareRepository=explicit")
-_PATIENCE_SECONDS = 10
+_TIMEOUT_SECONDS = 10
 
 
 def git_revision(directory: Path) -> GitRevision | None:
-    """Return the checked-out revision and whether the tree has changes beyond it; None where that can't be told."""
+    """Return the checked-out revision and whether the work tree has changes; None without Git or a repository."""
     revision = git_commit(directory)
     if revision is None:
         return None
-    # Untracked files count: a manifest that was never committed is read all the same.
+    # Untracked files count: uncommitted manifests are loaded, too.
     changes = _git(directory, "--no-optional-locks", "status", "--porcelain")
     return GitRevision(revision=revision, dirty=changes != "")
 
 
 def git_commit(directory: Path) -> str | None:
-    """Return the full id of the checked-out commit; None where that can't be told. Does not look at the tree's files."""
+    """Return the full id of the checked-out commit; None without Git or a repository. The work tree's files are not read."""
     return _git(directory, "rev-parse", "--verify", "HEAD")
 
 
 def git_root(directory: Path) -> Path | None:
-    """Return the top folder of the working tree that a folder is in.
+    """Return the top folder of the work tree that a folder is in.
 
-    None if there is none, or if git refuses it because it belongs to another user and is no `safe.directory`.
+    None if there is none, or git refuses it because it belongs to another user and is not a `safe.directory`.
     """
     root = _git(directory, "rev-parse", "--show-toplevel")
     return Path(root) if root else None
 
 
 def is_tracked(path: Path) -> bool:
-    """Return whether a file is one of those that Git tracks; False if that can't be told."""
+    """Return whether Git tracks a file; False without Git or a repository."""
     return _git(path.parent, "ls-files", "--error-unmatch", "--", path.name) is not None
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
     try:
-        ran = subprocess.run(  # noqa: S603 — fixed words, and paths that are handed over as they are
+        ran = subprocess.run(  # noqa: S603 — fixed words and paths
             (*GIT, "-C", str(directory), *arguments),
             capture_output=True,
             check=False,
-            timeout=_PATIENCE_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -68,7 +66,7 @@ def _git(directory: Path, *arguments: str) -> str | None:
 
 
 SHOWN: Final = 12  # characters of a commit's id: enough for any repository, and what `git log` shows in large ones
-_FETCH_TIMEOUT_SECONDS: Final = 300  # a partial clone fetches what it lacks
+_FETCH_TIMEOUT_SECONDS: Final = 300  # a partial clone fetches missing objects
 _NOT_A_REVISION: Final = re.compile(r"-|\Z|.*[\x00-\x20\x7f:]|.*\.\.", re.DOTALL)
 _FETCH_MORE: Final = (
     "Fetch more of the history:  git fetch --deepen=1000",
@@ -78,7 +76,7 @@ _FETCH_MORE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TreeEntry:
-    """What stands at a path of a commit: its mode as Git writes it, and the id of its object."""
+    """An entry of a commit's tree: its mode as Git writes it, and its object id."""
 
     mode: str
     object: str
@@ -96,7 +94,7 @@ class TreeEntry:
 
 @dataclass(frozen=True)
 class Repository:
-    """The repository that a directory is in. `root` is its work tree's, `prefix` the directory's path in it, or ""."""
+    """The repository of a directory: the `root` of its work tree, and the directory's path in it as `prefix`, or ""."""
 
     root: Path
     prefix: str
@@ -104,9 +102,9 @@ class Repository:
 
     @classmethod
     def around(cls, directory: Path, config: Path | None = None) -> Repository:
-        """Find the repository around a directory. Raises `ConfigError` without git, and outside of a work tree.
+        """Return the repository of a directory. Raises `ConfigError` without git, and outside of a work tree.
 
-        The error names the work tree of `config`, an octosync.yaml, if only that is in one.
+        The error suggests the folder of `config`, an octosync.yaml, if that is given.
         """
         ran = _run(directory, "rev-parse", "--show-toplevel", "--show-prefix")
         root, _, prefix = ran.stdout.decode(errors="surrogateescape").rstrip("\n").partition("\n")
@@ -116,14 +114,14 @@ class Repository:
                 "not-a-repository",
                 "--base compares with a revision of Git in the working directory's repository, "
                 f"and {directory.absolute()} is in no work tree that git can use",
-                hints=(*_said(ran), f"Run this {where}, or give --base-file PATH."),
+                hints=(*_stderr_hints(ran), f"Run this {where}, or give --base-file PATH."),
             )
         return cls(Path(root), prefix.rstrip("/"))
 
     def path_of(self, path: str) -> str | None:
-        """Return the path from the root of one that starts from the directory, "" for the root; None for one outside.
+        """Return a path, relative to the directory, as a path from the root ("" for the root); None if it is outside.
 
-        Links are not followed: what is committed at a path counts, whatever it points to.
+        Links are not followed: the path in the commit counts, not its target.
         """
         if Path(path).is_absolute():
             inside = os.path.relpath(path, self.root)
@@ -136,7 +134,7 @@ class Repository:
         return "" if inside == "." else inside
 
     def resolve(self, revision: str, *, flag: str = "--base") -> str:
-        """Return the full id of the commit that a revision names. Raises `UsageError` for what is none, or not here."""
+        """Return the full id of the commit of a revision. Raises `UsageError` if it is malformed or not in this clone."""
         if _NOT_A_REVISION.match(revision):
             raise UsageError(
                 "malformed-revision",
@@ -156,37 +154,37 @@ class Repository:
 
     @cached_property
     def is_shallow(self) -> bool:
-        """Whether the clone has a part of the history only."""
+        """Whether the clone has only a part of the history."""
         return self._git("rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
 
-    def merge_base(self, one: str, other: str) -> str:
-        """Return the commit from which two commits went apart. Raises `ConfigError` where none is here."""
-        ran = self._git("merge-base", one, other)
+    def merge_base(self, left: str, right: str) -> str:
+        """Return the merge base of two commits. Raises `ConfigError` if the clone has none."""
+        ran = self._git("merge-base", left, right)
         found = ran.stdout.decode().split()
         if ran.returncode == 0 and found:
             return found[0]
         why = ("This is a shallow clone: the commit may be beyond its end.", *_FETCH_MORE)
         raise ConfigError(
             "no-merge-base",
-            f"{one[:SHOWN]} and {other[:SHOWN]} have no commit in common, so there is nothing to compare with",
+            f"{left[:SHOWN]} and {right[:SHOWN]} have no commit in common, so there is nothing to compare with",
             hints=why if self.is_shallow else ("They are of unrelated histories: name another --base.",),
         )
 
     def descends(self, commit: str, *, from_: str) -> bool:
-        """Say whether a commit has another in its history, or is it. Raises `ConfigError` where git can't tell."""
+        """Return whether `from_` is the commit or one of its ancestors. Raises `ConfigError` if git fails."""
         ran = self._git("merge-base", "--is-ancestor", from_, commit)
         if ran.returncode not in {0, 1}:
             raise _failed("how two commits hang together", ran)
         return ran.returncode == 0
 
     def has(self, commit: str) -> bool:
-        """Return whether a commit is here, by its full id."""
+        """Return whether the clone has a commit, by its full id."""
         return self._git("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
 
     def merges(self, since: str, until: str, *, most: int) -> tuple[str, ...]:
-        """Return the commits by which a branch went from `since` to `until`, newest first and at most so many.
+        """Return the first-parent commits of a branch from `since` to `until`, newest first and at most `most`.
 
-        The commits of the branches that were merged are not among them. Raises `ConfigError` if git fails.
+        Commits of merged branches are left out. Raises `ConfigError` if git fails.
         """
         ran = self._git("rev-list", "--first-parent", f"--max-count={most}", f"{since}..{until}", "--")
         if ran.returncode:
@@ -194,7 +192,7 @@ class Repository:
         return tuple(ran.stdout.decode().split())
 
     def commits(self, since: str, until: str) -> tuple[Commit, ...]:
-        """Return the commits of `until` that are not of `since`, newest first. Raises `ConfigError` where git can't tell."""
+        """Return the commits of `until` that are not in `since`, newest first. Raises `ConfigError` if git fails."""
         shown = ("-c", "log.showSignature=false", "-c", "i18n.logOutputEncoding=UTF-8")
         ran = self._git(*shown, "log", "-z", "--no-notes", "--format=%H%x00%B", f"{since}..{until}", "--")
         if ran.returncode:
@@ -203,7 +201,7 @@ class Repository:
         return tuple(Commit(*parts[at : at + 2]) for at in range(0, len(parts) - 1, 2))
 
     def entries(self, commit: str) -> Mapping[str, TreeEntry]:
-        """Return what a commit holds, by path from its root: files, links and submodules. Raises `ConfigError`."""
+        """Return a commit's files, links and submodules by path from the root. Raises `ConfigError` if git fails."""
         if commit not in self._entries:
             ran = self._git("ls-tree", "-r", "-z", "--full-tree", commit)
             if ran.returncode:
@@ -213,26 +211,26 @@ class Repository:
         return self._entries[commit]
 
     def contents(self, objects: Iterable[str]) -> Mapping[str, bytes]:
-        """Return the bytes of objects by their ids. Raises `ConfigError` for one that is not here."""
+        """Return the bytes of objects by their ids. Raises `ConfigError` if one is missing."""
         wanted = tuple(dict.fromkeys(objects))
         if not wanted:
             return {}
-        asked = "".join(f"{one}\n" for one in wanted).encode()
-        ran = self._git("cat-file", "--batch", asked=asked)
+        input_ = "".join(f"{object_id}\n" for object_id in wanted).encode()
+        ran = self._git("cat-file", "--batch", input_=input_)
         found: dict[str, bytes] = {}
         at = 0
-        for one in wanted:
+        for object_id in wanted:
             end = ran.stdout.find(b"\n", at)
             head = ran.stdout[at : max(end, at)].split()
             if len(head) != 3:
-                raise _failed(f"object {one[:SHOWN]}", ran)
+                raise _failed(f"object {object_id[:SHOWN]}", ran)
             size = int(head[2])
-            found[one] = ran.stdout[end + 1 : end + 1 + size]
+            found[object_id] = ran.stdout[end + 1 : end + 1 + size]
             at = end + 1 + size + 1
         return found
 
-    def _git(self, *arguments: str, asked: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-        return _run(self.root, *arguments, asked=asked)
+    def _git(self, *arguments: str, input_: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        return _run(self.root, *arguments, input_=input_)
 
 
 def _entry(line: str) -> tuple[str, TreeEntry]:
@@ -241,15 +239,15 @@ def _entry(line: str) -> tuple[str, TreeEntry]:
     return path, TreeEntry(mode, object_)
 
 
-def _run(directory: Path, *arguments: str, asked: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+def _run(directory: Path, *arguments: str, input_: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(  # noqa: S603 — fixed words, commit ids, and paths that are handed over as they are
+        return subprocess.run(  # noqa: S603 — fixed words, commit ids and paths
             (*GIT, "-C", str(directory), *arguments),
-            input=asked if asked is not None else b"",
+            input=input_ if input_ is not None else b"",
             capture_output=True,
             check=False,
             timeout=_FETCH_TIMEOUT_SECONDS,
-            # Nobody is there to answer; and an object's replacement would not be what was reviewed.
+            # No prompts; and replacement objects are not what was reviewed.
             env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C"},
         )
     except FileNotFoundError:
@@ -265,9 +263,11 @@ def _run(directory: Path, *arguments: str, asked: bytes | None = None) -> subpro
 
 
 def _failed(what: str, ran: subprocess.CompletedProcess[bytes]) -> ConfigError:
-    return ConfigError("git-failed", f"git can't tell {what}", hints=(*_said(ran), "Try `git fsck` and `git fetch`."))
+    return ConfigError(
+        "git-failed", f"git can't tell {what}", hints=(*_stderr_hints(ran), "Try `git fsck` and `git fetch`.")
+    )
 
 
-def _said(ran: subprocess.CompletedProcess[bytes]) -> Sequence[str]:
+def _stderr_hints(ran: subprocess.CompletedProcess[bytes]) -> Sequence[str]:
     lines = ran.stderr.decode(errors="replace").strip().splitlines()
     return tuple(f"git says: {line}" for line in lines[:2])

@@ -1,4 +1,4 @@
-"""The manifests of a Git revision, read from its objects as `sources` reads them from disk; the work tree is not touched."""
+"""The manifests of a Git revision, read from Git objects by the same rules as files on disk; the work tree is not used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_LINKS = 40  # as many as Linux follows
 
 @dataclass(frozen=True)
 class Revision:
-    """One commit, whose files can be read. Paths are from the repository's root, with slashes; "" is the root itself."""
+    """One commit and its files. Paths are relative to the repository's root, with slashes; "" is the root."""
 
     repository: Repository
     commit: str
@@ -30,17 +30,17 @@ class Revision:
 
     @property
     def name(self) -> str:
-        """The commit as messages name it."""
+        """The short commit id, for messages."""
         return self.commit[:SHOWN]
 
     def label(self, path: str) -> str:
-        """Name a file as `git show` takes it."""
+        """Return the name of a file as `git show` accepts it."""
         return f"{self.name}:{display_name(path or '.')}"
 
     def path_of(self, path: str) -> str:
-        """Return the path in the repository of one that starts from the working directory.
+        """Return a path, relative to the working directory, as a path in the repository.
 
-        Raises `UsageError` for one that is outside of the repository.
+        Raises `UsageError` if it is outside of the repository.
         """
         inside = self.repository.path_of(path)
         if inside is None:
@@ -52,9 +52,9 @@ class Revision:
         return inside
 
     def read(self, paths: Iterable[str], findings: Findings) -> list[File]:
-        """Read the manifests that paths, from the working directory, meant then; in order of their names.
+        """Return the manifests at paths, relative to the working directory, sorted by name.
 
-        A path that was not there then held nothing. What can't be read is reported, one error each.
+        A path that does not exist in the commit has no manifests. Every path that can't be read is an error in `findings`.
         """
         found: dict[str, tuple[bool, str]] = {}
         for path in sorted(set(paths)):
@@ -66,7 +66,7 @@ class Revision:
         return sorted(files, key=lambda file: file.name)
 
     def file(self, path: str) -> bytes | None:
-        """Return the bytes of one file, links followed; None where there is none."""
+        """Return the bytes of a file, following links; None if there is none."""
         real = self._resolved(path)
         entry = self._entries.get(real) if real is not None else None
         if entry is None or entry.is_submodule:
@@ -74,18 +74,18 @@ class Revision:
         return self.repository.contents([entry.object])[entry.object]
 
     def holds(self, path: str) -> bool:
-        """Say whether there is a file at a path, links followed."""
+        """Return whether there is a file at a path, following links."""
         real = self._resolved(path)
         return real is not None and real in self._entries and not self._entries[real].is_submodule
 
     def export(self, directory: Path) -> None:
-        """Write all files and links of the commit into an empty directory, as they are: no filter or attribute has a say.
+        """Write all files and links of the commit to an empty directory, without filters or attributes.
 
-        Links come last, so that nothing is written through one. Raises `ConfigError` for a path that would lead elsewhere.
+        Links come last, so that nothing is written through a link. Raises `ConfigError` for a path that leaves the directory.
         """
-        files = {path: one for path, one in self._entries.items() if not one.is_submodule}
-        data = self.repository.contents(one.object for one in files.values())
-        for path, entry in sorted(files.items(), key=lambda one: (one[1].is_link, one[0])):
+        files = {path: entry for path, entry in self._entries.items() if not entry.is_submodule}
+        data = self.repository.contents(entry.object for entry in files.values())
+        for path, entry in sorted(files.items(), key=lambda item: (item[1].is_link, item[0])):
             if {"", ".", "..", ".git"} & set(path.lower().split("/")):
                 raise ConfigError("hostile-path", f"{self.label(path)} is no path that can be written out")
             target = directory / path
@@ -96,7 +96,7 @@ class Revision:
                 target.write_bytes(data[entry.object])
 
     def configuration_path(self) -> str | None:
-        """Return the octosync.yaml of the working directory's path, or of the nearest one above it."""
+        """Return the path of the nearest octosync.yaml in or above the working directory; None if there is none."""
         here = PurePosixPath(self.repository.prefix)
         names = (str(parent / FILE_NAME) for parent in (here, *here.parents))
         return next((name for name in names if name in self._entries), None)
@@ -121,7 +121,7 @@ class Revision:
         return next(self._below(path), None) is not None
 
     def _find(self, path: str, findings: Findings) -> Iterator[tuple[str, str]]:
-        """Yield the names of the manifests that a path leads to, each with what it really is."""
+        """Yield the manifests at a path, as name and resolved path."""
         real = self._resolved(path)
         if real is None:
             self._report(path, "links to something outside of the commit", findings)
@@ -136,7 +136,7 @@ class Revision:
             self._report(module, "is a submodule, and what it held is not known here", findings)
 
     def _walk(self, shown: str, folder: str, findings: Findings) -> Iterator[tuple[str, str]]:
-        """Yield a folder's manifests; folders behind links last, and each once: no loops."""
+        """Yield a folder's manifests. Linked folders come last; every folder is entered once."""
         waiting = deque([(shown, folder)])
         seen: set[str] = set()
         while waiting:
@@ -162,9 +162,9 @@ class Revision:
                     yield from self._find(below, findings)
 
     def _resolved(self, path: str) -> str | None:
-        """Follow the links of a path; None where they lead out of the commit, or round and round."""
+        """Return a path with all links followed; None if they leave the commit or form a loop."""
         for _ in range(_MOST_LINKS):
-            link = next((one for one in self._heads(path) if one in self._entries and self._entries[one].is_link), None)
+            link = next((head for head in self._entries_on(path) if self._entries[head].is_link), None)
             if link is None:
                 return path
             object_ = self._entries[link].object
@@ -177,13 +177,13 @@ class Revision:
         return None
 
     def _submodule_above(self, path: str) -> str | None:
-        heads = (one for one in self._heads(path) if one in self._entries)
-        return next((one for one in heads if self._entries[one].is_submodule), None)
+        return next((head for head in self._entries_on(path) if self._entries[head].is_submodule), None)
 
-    @staticmethod
-    def _heads(path: str) -> Iterator[str]:
+    def _entries_on(self, path: str) -> Iterator[str]:
+        """Yield the prefixes of a path that are entries of the commit, shortest first."""
         parts = path.split("/")
-        return ("/".join(parts[:length]) for length in range(1, len(parts) + 1))
+        heads = ("/".join(parts[:length]) for length in range(1, len(parts) + 1))
+        return (head for head in heads if head in self._entries)
 
     def _report(self, path: str, what: str, findings: Findings) -> None:
         name = self.label(path)
