@@ -142,7 +142,7 @@ def _routes() -> tuple[APIRoute, ...]:
 
 def _plane(settings: ServerSettings) -> Plane:
     if settings.seed not in {None, "demo"}:
-        raise UsageError("unknown-seed", f"there is no seed {settings.seed!r}", hints=("Seeds: demo",))
+        raise UsageError("unknown-seed", f"unknown seed {settings.seed!r}", hints=("Valid seeds: demo",))
     store = Store(settings)
     keys = settings.tokens
     if settings.seed == "demo":

@@ -80,7 +80,7 @@ class HostGuard:
         """Raise 421 for a request to another host, 403 for a request from another site."""
         host = headers.get("host")
         if host is not None and not self._is_host(_name_in(f"//{host}")):
-            raise ApiError(421, "host_unknown", "The request names a host that this server is not known by")
+            raise ApiError(421, "host_unknown", "The request's Host is not a name of this server")
         origin = headers.get("origin")
         foreign = not self._is_site(_name_in(origin)) if origin is not None else _is_cross_site(headers)
         if foreign:
@@ -180,7 +180,7 @@ class ServerMiddleware:
             _logger.exception("%s: %s %s failed", context.request_id, scope["method"], scope["path"])
             if context.logged.status is not None:
                 raise
-            crash = ApiError(500, "internal_error", "The control plane failed; its log has the reason")
+            crash = ApiError(500, "internal_error", "Internal error: see the log of the control plane")
             await error_response(crash, context.request_id)(scope, receive, send_with_id)
 
     def _begin(self, scope: Scope) -> RequestContext:
@@ -219,7 +219,9 @@ def find_key(plane: Plane, authorization: str | None) -> Token | None:
     if scheme.lower() == "bearer" and found is not None:
         return found
     if plane.settings.tokens:
-        message = "The API key is wrong or revoked" if offered else "An API key is needed: Authorization: Bearer <key>"
+        message = (
+            "The API key is invalid or revoked" if offered else "An API key is required: Authorization: Bearer <key>"
+        )
         raise ApiError(401, ErrorCode.INVALID_API_KEY, message, headers={"WWW-Authenticate": "Bearer"})
     return None
 
@@ -236,5 +238,5 @@ def authorise(settings: ServerSettings, key: Token | None, operation: str, query
                 details={"required_scope": needed, "scopes": sorted(key.scopes)},
             )
     if query.get("org_id", settings.org_id) != settings.org_id:
-        raise ApiError(403, ErrorCode.MISSING_ORG_CONTEXT, "The key belongs to another org than org_id names")
+        raise ApiError(403, ErrorCode.MISSING_ORG_CONTEXT, "The API key does not belong to the org of org_id")
     return ANONYMOUS if key is None else Caller("api_key", key.name, key.name)

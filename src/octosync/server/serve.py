@@ -165,14 +165,14 @@ def _listening(settings: ServerSettings, host: str, port: int) -> socket.socket:
     if settings.seed == "demo" and not is_loopback(host):
         raise UsageError(
             "demo-beyond-loopback",
-            f"the demo's keys are public, so it can't be served on {host}",
-            hints=("Stay on 127.0.0.1, or leave the seed out.",),
+            f"can't serve the demo seed on {host}: its API keys are public",
+            hints=("Use 127.0.0.1, or omit the seed.",),
         )
     if not settings.tokens and not is_loopback(host):
         raise UsageError(
             "open-to-the-network",
-            f"without keys, anyone who can reach {host} could change everything",
-            hints=("Give at least one key, with --token-file or --token, or stay on 127.0.0.1.",),
+            f"without API keys, anyone who can reach {host} could change everything",
+            hints=("Set at least one key with --token-file or --token, or use 127.0.0.1.",),
         )
     # asyncio only sets TCP_NODELAY if IPPROTO_TCP is explicit; without it each response waits 40 ms for an ACK.
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -185,7 +185,7 @@ def _listening(settings: ServerSettings, host: str, port: int) -> socket.socket:
         raise ConfigError(
             "address-unavailable",
             f"can't listen on {host} port {port}: {getattr(error, 'strerror', None) or error}",
-            hints=("Another program may hold the port: name a free one with --port, or --port 0 for any free one.",),
+            hints=("Another program may use the port: choose another with --port, or --port 0 for any free port.",),
         ) from error
     return listener
 

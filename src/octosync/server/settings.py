@@ -36,16 +36,16 @@ class Token:
         if not secret or (colon and not name) or any(character.isspace() for character in secret):
             raise UsageError(
                 "token-format",
-                "a token has the form [NAME:]T[=SCOPES], with a name and a secret that are not empty",
+                "invalid token: expected [NAME:]T[=SCOPES], with a non-empty name and secret",
                 hints=("Example: --token ana:s3cret=apps:read,apps:write",),
             )
         scopes = frozenset(scope_list.split(",")) if separator else SCOPES
         if scopes - SCOPES:
             raise UsageError(
                 "unknown-scope",
-                f"token {name or 'key'}: what follows = is not a list of scopes",
+                f"token {name or 'key'}: unknown scopes after =",
                 # The value isn't shown: if the secret contains a =, it is part of the secret.
-                hints=(f"Scopes: {', '.join(sorted(SCOPES))}; and a secret has no = in it.",),
+                hints=(f"Valid scopes: {', '.join(sorted(SCOPES))}. A secret can't contain =.",),
             )
         return cls(name or "key", secret, scopes)
 

@@ -120,14 +120,14 @@ def _prepare(connection: sqlite3.Connection, where: str) -> None:
     elif application != _APPLICATION_ID:
         raise ConfigError(
             "database-foreign",
-            f"{where}: this SQLite file was not made by octosync server",
-            hints=("Name a file that doesn't exist yet: it is created.",),
+            f"{where}: not a database of octosync server",
+            hints=("Use a file that doesn't exist yet; octosync creates it.",),
         )
     elif version != SCHEMA_VERSION:
         raise ConfigError(
             "database-version",
             f"{where}: the database has schema version {version}, this octosync needs {SCHEMA_VERSION}",
-            hints=("Serve it with the octosync that made it, or name a file that doesn't exist yet: it is created.",),
+            hints=("Use the version of octosync that created it, or a file that doesn't exist yet.",),
         )
     connection.execute("COMMIT")
 
@@ -143,13 +143,13 @@ def _unusable(where: str, error: sqlite3.Error | OSError) -> ConfigError:
     if "locked" in str(error):
         return ConfigError(
             "database-in-use",
-            f"{where}: the database is being served by another process",
-            hints=("Stop the other server, or name another file.",),
+            f"{where}: the database is in use by another process",
+            hints=("Stop the other server, or use another file.",),
         )
     return ConfigError(
         "database-unusable",
-        f"{where}: the database can't be opened: {error}",
-        hints=("Name a file in a folder that exists and can be written, or a file that doesn't exist yet.",),
+        f"{where}: can't open the database: {error}",
+        hints=("Use a file in an existing, writable folder.",),
     )
 
 

@@ -94,7 +94,7 @@ def parse_json(raw: bytes, content_type: str | None) -> JsonValue:
     except json.JSONDecodeError as error:
         raise invalid(("body", f"is not JSON: {error.msg} at character {error.pos}")) from error
     except ValueError as error:  # a number with thousands of digits
-        raise invalid(("body", "holds a number that is too long")) from error
+        raise invalid(("body", "contains a number that is too long")) from error
     _check(value)
     return value
 
@@ -140,12 +140,12 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     if len(value) != len(pairs):
         seen: set[str] = set()
         duplicate = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add returns None on purpose
-        raise invalid(("body", f"has the key {_quoted(duplicate)} twice"))
+        raise invalid(("body", f"has a duplicate key {_quoted(duplicate)}"))
     return value
 
 
 def _no_constant(name: str) -> JsonValue:
-    raise invalid(("body", f"holds {name}, which is not JSON"))
+    raise invalid(("body", f"contains {name}, which is not JSON"))
 
 
 def _check(value: JsonValue) -> None:
@@ -156,13 +156,13 @@ def _check(value: JsonValue) -> None:
         if len(path) > MAX_DEPTH:
             raise invalid(("body", f"is nested deeper than {MAX_DEPTH} levels"))
         if isinstance(item, str) and _FORBIDDEN.search(item):
-            raise invalid((_field_path(path), "holds a control character or half a surrogate pair"))
+            raise invalid((_field_path(path), "contains a control character or a lone surrogate"))
         if isinstance(item, float) and not math.isfinite(item):
             raise invalid((_field_path(path), "is a number that is too large"))
         if isinstance(item, Mapping):
             for key in item:
                 if _FORBIDDEN.search(key):
-                    raise invalid((_field_path(path), "has a key with a control character or half a surrogate pair"))
+                    raise invalid((_field_path(path), "has a key with a control character or a lone surrogate"))
             unchecked.extend(((*path, key), inner) for key, inner in item.items())
         elif isinstance(item, list):
             unchecked.extend(((*path, index), inner) for index, inner in enumerate(item))

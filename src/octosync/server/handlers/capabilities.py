@@ -75,7 +75,7 @@ def enable(call: Call, body: EnvironmentRequest) -> JsonValue:
     live = live_deployment(store, app, capability, body.environment)
     if live is not None:
         raise conflict(
-            f"{capability} is deployed to {body.environment} already",
+            f"{capability} is already deployed to {body.environment}",
             app_slug=app["slug"],
             deployment=deployment_json(live),
         )

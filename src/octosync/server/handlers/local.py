@@ -109,7 +109,7 @@ def check_caller(request: Request) -> None:
     """Raise 403 for callers from other machines."""
     client = request.scope.get("client")
     if client is None or not is_loopback(client[0]):
-        raise ApiError(403, "loopback_only", "The local controls answer callers on this machine only")
+        raise ApiError(403, "loopback_only", "The local controls only accept requests from this machine")
 
 
 @control("GET", "/requests-log", NoBody)
@@ -157,7 +157,7 @@ def requests(call: Call, body: Requests) -> JsonValue:
 def tick(call: Call, body: Tick) -> JsonValue:
     """Advance server time; deployments and canaries advance accordingly."""
     if not call.store.can_tick(body.seconds):
-        raise invalid(("seconds", "server time would leave the calendar"))
+        raise invalid(("seconds", "must keep server time before the year 9900"))
     call.store.tick(body.seconds)
     return {"now": call.store.stamp()}
 
@@ -170,7 +170,7 @@ def deployment(call: Call, body: DeploymentStatus) -> JsonValue:
     if row is None:
         raise ApiError(404, ErrorCode.DEPLOYMENT_NOT_FOUND, f"No deployment has the id '{id_[:80]}'")
     if row["status"] == "rolled_back" and body.status != "rolled_back":
-        raise conflict("The deployment was rolled back; enable the capability anew")
+        raise conflict("The deployment was rolled back; enable the capability again")
     set_status(call.plane, row, body.status)
     return deployment_json(store.rows("SELECT * FROM deployments WHERE id = ?", id_)[0])
 
@@ -186,7 +186,7 @@ def put_catalog(call: Call, body: Catalog) -> JsonValue:
     """Replace the catalog; deployments don't change."""
     duplicates = [id_ for id_, count in Counter(variant.id for variant in body.variants).items() if count > 1]
     if duplicates:
-        raise invalid(("variants", f"has the id {duplicates[0]!r} twice"))
+        raise invalid(("variants", f"has a duplicate id {duplicates[0]!r}"))
     variants = tuple(
         Variant(**{**variant.model_dump(), "platforms": tuple(variant.platforms)}) for variant in body.variants
     )
