@@ -17,6 +17,7 @@ from tests.soak.keys import CONTROLLER
 from tests.soak.story import Drift, Trouble
 from tests.support.controllers import FastClock
 
+_MOST_MEMORY: Final = 1.10
 # Each of twelve workers waits with up to three tasks, and connections are kept open for a while. A task or descriptor that each
 # request, reconcile or commit left behind would add up to hundreds.
 _MOST_MORE: Final = {"tasks": 40, "fds": 16}
@@ -63,7 +64,7 @@ def sizes(samples: Sequence[Sample], growth: float) -> Iterator[str]:
     third = max(1, len(samples) // 3)
     first, last = samples[:third], samples[-third:]
     before, after = (median(sample.rss for sample in part) for part in (first, last))
-    if after > before * growth:
+    if after > before * _MOST_MEMORY:
         yield f"resident memory grew from {before:,.0f} to {after:,.0f} MiB"
     fewest_before, fewest_after = (min(part, key=lambda sample: sample.count) for part in (first, last))
     if fewest_after.count > fewest_before.count * growth:
