@@ -46,8 +46,8 @@ class Length:
     """How long a soak takes, in the clock's seconds: until it is warm, until its end; and how long drift is held.
 
     It is warm once most apps have had an event: until then each first event adds to what the controller remembers of its app.
-    `growth` is the factor by which the number of objects may grow afterwards. A short soak ends before the last runs, the rendered
-    pages and the feed's events have reached their limits, so it finds only leaks of whole plans or loads.
+    `growth` is the factor by which the number of objects may grow afterwards. A short soak ends before the last runs, the
+    rendered pages and the feed's events have reached their limits, so it finds only leaks of whole plans or loads.
     """
 
     apps: int
