@@ -1,4 +1,4 @@
-"""Bindings: a whole list without order, each compared, and carried over, by what is declared of it."""
+"""Bindings: a complete list without order, in which the declared fields are compared and the others carried over."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_no_order_matters(desired: list[Binding], live: list[Binding], random: A
 def test_a_merged_list_is_as_declared_and_merging_again_changes_nothing(
     desired: list[Binding], live: list[Binding]
 ) -> None:
-    """What is sent satisfies what was declared, so the next plan is empty; a list that fits already is sent as it is."""
+    """The sent list satisfies the declared one, so the next plan is empty; a list that already does is sent unchanged."""
     merged = merge_bindings(desired, live)
     assert len(merged) == len(desired)
     assert bindings_equal(desired, merged)
@@ -117,14 +117,14 @@ def test_keys_are_compared_as_json(key: JsonValue) -> None:
     ],
 )
 def test_duplicates_partial_and_odd_bindings(desired: list[JsonValue], live: list[JsonValue], same: bool) -> None:
-    """Duplicates count, a null is a value, an undeclared field is no difference, and what is no object is compared whole."""
+    """Duplicates count, a null is a value, an undeclared field is no difference, and non-objects are compared as a whole."""
     assert bindings_equal(desired, live) is same
     if same:
         assert all(any(json_equal(merged, binding) for binding in live) for merged in merge_bindings(desired, live))
 
 
 def test_unkeyed_bindings_keep_their_undeclared_fields_when_a_list_changes() -> None:
-    """A list that gains a binding carries over what the control plane knows of the others."""
+    """A list with an additional binding carries over the undeclared fields of the others."""
     live: list[Binding] = [{"use_case": "x", "id": "b1"}, {"use_case": "y", "id": "b2"}]
     merged = merge_bindings([{"use_case": "z"}, {"use_case": "y"}, {"use_case": "x"}], live)
     assert sorted(merged, key=str) == sorted([*live, {"use_case": "z"}], key=str)

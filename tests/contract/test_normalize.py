@@ -1,4 +1,4 @@
-"""The one normaliser, and what is equal after it."""
+"""Normalization, and the values that it makes equal."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_odd_values_are_compared_as_json(name: str, desired: JsonValue, live: Js
 
 @pytest.mark.parametrize("shape", [APP, TARGET, SLOT], ids=lambda shape: shape.name)
 def test_no_field_is_both_sent_and_read_only(shape: Any) -> None:
-    """What octosync may declare and what only the control plane writes are apart, and every default is of a declared one."""
+    """Writable and read-only fields are disjoint, and every default belongs to a writable field."""
     assert not set(shape.writable) & shape.read_only
     assert set(shape.defaults) <= set(shape.writable)
     assert {"id", "org_id", "created_at", "updated_at"} <= shape.read_only

@@ -296,7 +296,7 @@ def test_without_ids_operations_are_found_by_method_and_path() -> None:
 
 
 def test_without_ids_another_method_at_the_same_path_is_said() -> None:
-    """What can't be found is missing, with what there is at its path: it may be that."""
+    """An operation that can't be matched is missing, with the other methods at its path."""
     document = damaged(lambda it: move(it, "apps.update", method="put"))
     _without_ids(document)
     assert said(compared(document)) == {

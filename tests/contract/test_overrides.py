@@ -1,4 +1,4 @@
-"""What a user may override of the contract, and what never."""
+"""The overrides of the contract that are accepted, and those that are rejected."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_no_read_by_post_is_sent_to_where_a_write_is(operations: Override) -> No
     ],
 )
 def test_a_wrong_override_is_refused_by_name(operations: Override, reference: str) -> None:
-    """An override that can't be meant is an error that names what was written; nothing of it takes effect."""
+    """An invalid override is an error that names it; nothing of it takes effect."""
     with pytest.raises(ConfigError) as caught:
         Contract().overridden(operations=operations)
     assert caught.value.reference == reference
@@ -87,7 +87,7 @@ def test_a_wrong_override_is_refused_by_name(operations: Override, reference: st
 
 
 def test_an_unknown_operation_is_answered_with_the_one_that_was_meant() -> None:
-    """A typing mistake gets its correction, and what resembles nothing the list of what there is."""
+    """A typo gets a suggestion, and any other unknown name the list of names."""
     with pytest.raises(ConfigError) as caught:
         Contract().overridden(operations={"apps.putslot": {}})
     assert caught.value.hints == ("Did you mean apps.put_slot?",)
@@ -97,7 +97,7 @@ def test_an_unknown_operation_is_answered_with_the_one_that_was_meant() -> None:
 
 
 def test_read_only_fields_are_added_to_those_that_are_known() -> None:
-    """`api.readOnly` adds to what is never sent; it takes nothing away."""
+    """`api.readOnly` adds fields that are never sent; it removes none."""
     plain = Contract()
     changed = plain.overridden(read_only={"slot": ["revision", "etag"]})
     assert changed.shapes["slot"].read_only == plain.shapes["slot"].read_only | {"revision", "etag"}

@@ -1,4 +1,4 @@
-"""Serving policies: presets, expansion, what is compared, and what contradicts itself."""
+"""Serving policies: presets, expansion, comparison and contradictions."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_exactly_two_policies_contradict_themselves(
 
 @pytest.mark.parametrize("value", [None, "local_only", {"routing_mode": "local_only"}, {"fallback": True}])
 def test_what_says_nothing_of_fallbacks_contradicts_nothing(value: JsonValue) -> None:
-    """Where there is no fallback to judge there is no contradiction."""
+    """Without a fallback there is no contradiction."""
     assert contradiction_in(value) is None
 
 

@@ -1,4 +1,4 @@
-"""Wire models: what answers are read into, however much or little they hold."""
+"""The wire models of responses, with additional or missing fields."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_what_is_needed_is_needed(model: type[Wire], least: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("policy", ["local_first", {"routing_mode": "auto", "novel": 1}, "turbo", None])
 def test_a_policy_may_be_a_name_or_an_object(policy: object) -> None:
-    """A server answers either, and what octosync does not know is read as it is."""
+    """A server may return either form, and unknown values are kept."""
     assert WireSlot.model_validate({"capability": "chat", "serving_policy": policy}).serving_policy == policy
 
 

@@ -46,7 +46,7 @@ def test_somebody_elses_comment_with_our_marker_is_not_touched(github: GitHub, f
 
 
 def test_the_author_is_the_tokens_account_or_the_one_that_is_named(github: GitHub, forge: Forge) -> None:
-    """A person's token finds what that person wrote; an app's own login may be named."""
+    """The token of a person finds this person's comments; the login of an app can be given."""
     forge.login = "ana"
     post_comment(github, PLAN)
     assert post_comment(github, PLAN).status is PostStatus.UNCHANGED

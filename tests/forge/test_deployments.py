@@ -32,7 +32,7 @@ def test_what_never_began_was_not_attempted(github: GitHub, forge: Forge) -> Non
 
 
 def test_what_a_force_push_took_away_is_neither_base_nor_attempt(github: GitHub, forge: Forge) -> None:
-    """An older success that the clone has is the base then; what was lost is named."""
+    """After a force push, the base is an older success that the clone has, and the lost revisions are returned."""
     forge.deployed("a1", "success")
     forge.deployed("a2", "failure")
     forge.deployed("b1", "success", "inactive")
@@ -48,14 +48,14 @@ def test_what_a_force_push_took_away_is_neither_base_nor_attempt(github: GitHub,
 
 
 def test_another_environment_says_nothing_of_this_one(github: GitHub, forge: Forge) -> None:
-    """Where nothing of this environment succeeded there is no base."""
+    """Without a success in this environment there is no base."""
     forge.deployed("a1", "success", environment="octosync-staging")
     forge.deployed("a2", "failure")
     assert find_applied_revision(github, NAME) == AppliedRevision(None, ("a2",))
 
 
 def test_a_success_is_found_on_later_pages(github: GitHub, forge: Forge) -> None:
-    """Neither many deployments nor many statuses hide it; what lies before it is not asked for."""
+    """The success is found among many deployments and statuses; older deployments are not requested."""
     forge.deployed("old", "success")
     forge.deployed("base", "success", *["inactive"] * 150)
     for _ in range(MAX_DEPLOYMENTS - 1):

@@ -117,7 +117,7 @@ def test_an_encoding_that_was_not_asked_for_is_refused(github: GitHub, forge: Fo
 def test_an_answer_beyond_all_measure_is_cut_short(
     github: GitHub, forge: Forge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a forge answers is bounded, compressed or not; what is within the bound is read either way."""
+    """A response is limited in size, compressed or not; a response within the limit is read."""
     monkeypatch.setattr(client, "_LARGEST_ANSWER", 2**20)
     packed = {"Content-Encoding": "gzip"}
     large = b" " * 2**22

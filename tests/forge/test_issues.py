@@ -1,4 +1,4 @@
-"""The one issue of what goes on."""
+"""The tracking issue."""
 
 from __future__ import annotations
 

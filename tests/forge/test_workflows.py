@@ -40,7 +40,7 @@ class Team:
         self.repository.write(f"apps/{slug}.yaml", APP.format(slug=slug, name=name))
 
     def plan(self, *, secrets: dict[str, str] | None = None) -> Ended:
-        """Run the plan workflow for pull request 7, whose branch is what is checked out."""
+        """Run the plan workflow for pull request 7, with its branch checked out."""
         head = self.repository.head
         self.forge.pulls[7]["head"]["sha"] = head
         event = {"pull_request": {"number": 7, "head": {"sha": head}}}
@@ -84,7 +84,7 @@ class Team:
         ok(self.plane.local.put("/faults", json={"rules": list(rules)}))
 
     def requests(self) -> int:
-        """Count what the control plane was asked since the last call."""
+        """Return the number of requests to the control plane since the last call."""
         return len(ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"])
 
     def live_name(self, slug: str) -> str:
@@ -172,7 +172,7 @@ def test_a_fork_is_planned_offline(team: Team) -> None:
 
 
 def test_neither_key_nor_token_is_in_any_log(team: Team) -> None:
-    """Nor in what is uploaded, commented or summed up, nor left behind in a file."""
+    """No secret is in artifacts, comments, summaries or files."""
     team.repository.branch("change")
     team.declare("search", name="Search it")
     team.repository.commit("Change")
@@ -183,7 +183,7 @@ def test_neither_key_nor_token_is_in_any_log(team: Team) -> None:
 
 
 def test_what_a_failed_run_left_undone_is_picked_up(team: Team) -> None:
-    """A run that failed in part is no base: the next one does what is left of it, and counts its values as our own."""
+    """A partly failed run is not a base: the next one applies the rest, and treats its values as applied."""
     assert team.apply().succeeded
     team.declare("search", name="Search it")
     team.declare("notes", name="Notes")
@@ -215,7 +215,7 @@ def test_a_rerun_of_an_old_job_is_refused(team: Team) -> None:
 
 
 def test_a_run_that_was_cancelled_between_two_is_made_up_for(team: Team) -> None:
-    """Of three merges the middle one's run is cancelled, half done: the last applies both, and what each had is live."""
+    """If the run of the second of three merges is cancelled halfway, the last run applies both, and everything is live."""
     assert team.apply().succeeded
     team.declare("search", name="First")
     team.repository.commit("First")
@@ -243,7 +243,7 @@ def test_a_run_that_was_cancelled_between_two_is_made_up_for(team: Team) -> None
 
 
 def test_a_force_push_does_not_stop_what_comes_after(team: Team) -> None:
-    """A begun revision that is gone is left out, with a notice; if what was applied in full is gone, a base is needed."""
+    """A lost attempted revision is skipped, with a notice; if the applied revision is lost, a base is required."""
     assert team.apply().succeeded
     team.declare("search", name="Search it")
     team.forge.deployed("d" * 40, "in_progress", "failure", environment="octosync-production")
@@ -295,7 +295,7 @@ def test_a_rerun_of_an_old_job_is_refused_after_one_that_failed_in_part(team: Te
     ],
 )
 def test_nothing_narrows_what_is_applied(team: Team, inputs: dict[str, str]) -> None:
-    """A success of the environment means that all was applied; what is allowed once are guards and no other flags."""
+    """A success of the environment means that everything was applied; only guard flags can be given once."""
     assert not team.apply(**inputs).succeeded
     assert team.requests() == 0
 
@@ -307,7 +307,7 @@ def test_another_branch_is_not_applied(team: Team) -> None:
 
 
 def test_drift_is_one_issue_as_long_as_it_lasts(team: Team) -> None:
-    """It is opened with what differs, and closed once that is gone; a plan that fails does neither."""
+    """It is opened for drift, and closed when there is none; a failed plan does neither."""
     assert team.apply().succeeded
     assert team.drift().succeeded
     assert team.forge.issues == []

@@ -1,4 +1,4 @@
-"""Feeds: the newest end, then what comes after it; nothing lost, nothing twice, and no request that isn't needed."""
+"""Feeds: the newest entries, then the new ones; none is lost or returned twice, and no request is unnecessary."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ async def test_more_than_a_look_reads_is_a_gap() -> None:
 
 
 async def test_a_look_that_fails_half_way_loses_nothing() -> None:
-    """Where the second page can't be read, the next look brings all of it."""
+    """If the second page can't be read, the next poll returns all new entries."""
     pages = Pages([1])
     feed = Feed(pages.read)
     await feed.read_newest(1, to_follow=True)
@@ -215,7 +215,7 @@ async def test_an_apps_activity_is_read_over_http(plane: Plane) -> None:
 
 
 async def test_an_apps_decisions_are_read_over_http(plane: Plane) -> None:
-    """Where requests went, newest last, with variant and latency."""
+    """Routing decisions have route, variant and latency, newest last."""
     plane.app("shop", "chat")
     for route, latency in (("local", 40), ("cloud", 230.5)):
         body = {"app_slug": "shop", "capability": "chat", "route": route, "latency_ms": latency, "count": 1}

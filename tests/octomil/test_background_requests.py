@@ -71,7 +71,7 @@ def test_reads_in_the_background_take_six_tenths_and_go_last() -> None:
 
 
 def test_a_read_tried_again_stays_in_the_background() -> None:
-    """A retry takes nothing of what is kept for others: where the share is used up, it waits for it."""
+    """A retry of a background read doesn't use the share of others: if its share is used up, it waits."""
 
     async def use(client: Octomil) -> None:
         await asyncio.gather(*(_read(client.background, f"{number}") for number in range(6)))

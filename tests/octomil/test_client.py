@@ -1,4 +1,4 @@
-"""Calling: what goes over the wire, how a retry waits, and that the pace is kept."""
+"""Calls: the request on the wire, the waits before retries, and the rate limit."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_a_cancelled_call_gives_its_place_back() -> None:
 
 
 async def test_what_is_given_up_is_not_tried_again() -> None:
-    """Where failed requests are to be tried no more, a call's first failure is its last, and its error is that failure's."""
+    """If retries are off, a call's first failure is final, and is its error."""
     async with scripted(http(503), http(200, "{}")) as server, client_of(server.url) as client:
         client.keep_trying_while(lambda: False)
         with pytest.raises(Unavailable) as raised:

@@ -1,4 +1,4 @@
-"""Connections: one normal form of the URL, and refusals that never show what they refuse."""
+"""Connections: the normal form of the URL, and errors that never show a secret."""
 
 from __future__ import annotations
 

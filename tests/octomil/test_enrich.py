@@ -47,7 +47,7 @@ async def seen_of(site: Site, *slugs: str, deploy: bool = False) -> Observation:
 
 
 async def answered(site: Site, seen: Observation, **questions: Any) -> tuple[Observation, list[str]]:
-    """Ask, and return what came of it with the requests that it took."""
+    """Enrich an observation, and return it with the requests that were sent."""
     site.plane.log()
     async with site.client() as client:
         found = await enrich(client, seen, FollowUpReads(**questions))
@@ -55,7 +55,7 @@ async def answered(site: Site, seen: Observation, **questions: Any) -> tuple[Obs
 
 
 def deployments(seen: Observation, slug: str) -> list[str]:
-    """Return what is deployed of an app."""
+    """Return the deployments of an app."""
     return [deployment.address.name for deployment in seen.state.apps[slug].deployments]
 
 
@@ -212,7 +212,7 @@ async def test_a_feed_that_can_not_be_read_is_no_failure(site: Site) -> None:
 
 
 async def test_an_apps_feed_is_one_page(site: Site) -> None:
-    """The app's own events, newest first, with who, when and what about."""
+    """The app's events are read newest first, with actor, time and object."""
     site.plane.app("a", "chat")
     site.plane.app("b")
     found, requests = await answered(site, await seen_of(site, "a"), app_feeds=("a",))
@@ -277,7 +277,7 @@ def listing(*deployments: dict[str, Any]) -> dict[str, Any]:
 async def test_a_missing_capability_makes_nothing_absent(
     site: Site, deployment: dict[str, Any], readable: bool
 ) -> None:
-    """Where a declared deployment may be the one that names no capability, the app can't be read: no enable comes of it."""
+    """If a declared deployment may be the one without a capability, the app can't be read, and nothing is enabled."""
     site.plane.app("a", "chat", target="com.a")
     site.plane.break_with(
         {"operation": "apps.deployments", "action": "answer", "value": listing(deployment), "times": None}

@@ -157,7 +157,7 @@ async def test_what_is_refused_is_said_once() -> None:
 
 
 async def test_a_rejected_body_names_its_fields_and_not_their_values() -> None:
-    """422: where and why, and nothing of what was sent."""
+    """A 422 error has fields and reasons, and no value that was sent."""
     detail = [
         {"loc": ["body", "serving_policy", "routing_mode"], "msg": "unknown", "input": "s3cret-value", "type": "enum"}
     ]

@@ -1,4 +1,4 @@
-"""Observe: exactly what is declared is read, each failure stays with its app, and timing decides nothing."""
+"""Observe: exactly the declared sections are read, a failure affects its app only, and the order of responses doesn't matter."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ async def test_an_app_known_only_by_its_children_is_read_like_any_other(plane: P
 
 
 async def test_only_targets_are_asked_of_a_suspended_app(plane: Plane) -> None:
-    """A suspension in force saves the reads of what can't matter; one that has run out counts for nothing."""
+    """An active suspension saves reads; an expired one has no effect."""
     for slug in ("on", "off"):
         plane.app(slug, "chat")
     on = _declared("on", *Section, suspension=Suspension(NOW + timedelta(hours=1)))
@@ -197,7 +197,7 @@ async def test_a_key_that_may_not_read_is_told_once(code: str, kind: type[Remote
 
 
 async def test_a_control_plane_that_is_down_is_told_once() -> None:
-    """Where nothing listens, or every answer fails, the run ends with exit 75 and one error."""
+    """If the connection is refused, or every response fails, the run ends with exit 75 and one error."""
     async with scripted(answers({"detail": "boom"}, 503)) as server, client_of(server.url, attempts=2) as client:
         with pytest.raises(Unavailable, match="unavailable"):
             await observe(client, State.from_apps(_declared("a"), _declared("b")))
@@ -355,7 +355,7 @@ def test_times_are_of_the_sending_not_of_the_queue() -> None:
 
 
 async def test_the_key_is_in_no_observation(plane: Plane) -> None:
-    """Nothing of what observing gives, errors included, has the key in it."""
+    """Neither an observation nor its errors contain the key."""
     plane.app("a", "chat")
     plane.break_with(
         {"operation": "apps.list_slots", "action": "status", "status": 400, "message": f"no {KEY}", "times": None}

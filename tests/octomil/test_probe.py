@@ -42,7 +42,7 @@ async def probed(plane: Plane, app: str | None = None, *only: str, **settings: A
 
 
 def verdicts(probe: ProbeResult) -> dict[str, str]:
-    """Return what came of each operation, where it is neither confirmed nor not tried."""
+    """Return the verdict of every operation with a problem."""
     return {probed.operation.id: probed.verdict.value for probed in probe.operations if not probed.verdict.is_good}
 
 
@@ -73,7 +73,7 @@ async def test_our_own_server_is_confirmed(plane: Plane) -> None:
 
 @pytest.mark.parametrize("id_", PROBED_BY_GET)
 async def test_each_operation_can_be_asked_for(id_: str) -> None:
-    """One operation alone costs itself and what it takes to ask for it, and is confirmed."""
+    """A single operation takes its own request and those that it needs, and is confirmed."""
     with renamed() as (plane, there):
         result = await probed(plane, None, id_)
     assert next(probed.verdict for probed in result.operations if probed.operation.id == id_) is Verdict.CONFIRMED
@@ -111,7 +111,7 @@ async def test_a_list_that_was_not_read_is_not_said_to_be_empty(status: int) -> 
 
 
 async def test_five_renames_are_told_apart() -> None:
-    """A path, a field, an envelope, an id and an operation that isn't there: each is named as what it is."""
+    """Another path, field, envelope or id and a missing operation are reported with different verdicts and notes."""
     changes = {
         "paths": {"/apps/a/slots": "/apps/a/capability-slots"},
         "answers": {
@@ -148,7 +148,7 @@ async def test_five_renames_are_told_apart() -> None:
 
 
 async def test_the_override_that_is_found_confirms_it() -> None:
-    """With what a probe suggests in force, the same probe confirms the operation."""
+    """With the suggested overrides, the same probe confirms the operation."""
     with renamed(paths={"/inference-config": "/inference_config"}) as (plane, _):
         first = await probed(plane, "a")
         overrides, _ = overrides_of(first, Contract())

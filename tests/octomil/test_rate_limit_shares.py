@@ -66,7 +66,7 @@ def test_reads_leave_writes_their_part_only_where_that_is_asked_for() -> None:
 
 
 def test_background_reads_take_nothing_of_what_is_kept_for_writes() -> None:
-    """Where other reads have used all that reads may have, background reads wait, too, and a write goes."""
+    """If other reads have used the share of reads, background reads wait, too, and a write is sent."""
 
     async def main() -> tuple[float, float]:
         limiter = _limiter(100)
@@ -80,7 +80,7 @@ def test_background_reads_take_nothing_of_what_is_kept_for_writes() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 7, 33])
 def test_a_small_limit_leaves_everybody_one(limit: int) -> None:
-    """However small a share is, what has it alone comes to an end."""
+    """Even with the smallest share, background reads finish."""
 
     async def main() -> float:
         limiter = _limiter(limit, concurrency=1)
@@ -122,7 +122,7 @@ def test_a_reservation_is_not_held_up_by_a_background_read_that_waits() -> None:
 
 
 def test_a_big_reservation_is_not_starved_by_reads_of_either_kind() -> None:
-    """Reads that never end get nothing of what a reservation waits for: it goes as soon as its places are free."""
+    """Endless reads don't starve a reservation: it is admitted as soon as its places are free."""
 
     async def main() -> float:
         limiter = _limiter(10)

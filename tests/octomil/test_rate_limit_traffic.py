@@ -127,7 +127,7 @@ class _Day:
         self._chance = random.Random(7)  # noqa: S311 — the same every time
 
     def work(self) -> Iterator[Callable[[RateLimiter], Coroutine[Any, Any, None]]]:
-        """Yield what goes on side by side, each without an end."""
+        """Yield the concurrent kinds of traffic, each without an end."""
         yield from (*itertools.repeat(self._resync, 8), self._feed, self._changes)
 
     async def _request(self, limiter: RateLimiter, priority: RequestPriority) -> None:

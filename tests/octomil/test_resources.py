@@ -142,7 +142,7 @@ async def test_unknown_fields_are_kept_and_missing_optional_ones_are_not_invente
 
 
 async def test_fields_that_the_user_calls_read_only_are_identity() -> None:
-    """`api.readOnly` takes a field out of what is compared and carried over."""
+    """A field in `api.readOnly` is neither compared nor carried over."""
     contract = Contract().overridden(read_only={"slot": ["etag"]})
     reply = answers([{"capability": "chat", "serving_policy": "private", "bindings": [], "etag": "5"}])
     async with scripted(reply) as server, Octomil(connection_to(server.url), contract) as client:
@@ -316,7 +316,7 @@ async def test_a_name_that_would_name_another_path_is_an_error(slug: str) -> Non
 
 
 async def test_a_failed_page_is_a_failed_list() -> None:
-    """No page, no list: what was read of it isn't returned."""
+    """If a page fails, the list is an error, not a part."""
     broken = answers({"detail": "boom"}, 500)
     async with scripted(_pages(150), broken) as server, client_of(server.url, attempts=2) as client:
         with pytest.raises(Unavailable):

@@ -53,7 +53,7 @@ def test_numbers_and_letters_come_as_they_are() -> None:
     [('{"a": "b', True), ('{"a": ', True), ("[1,", True), ('{"a" 1}', False), ("OK", False), ('{"a": NaN}', False)],
 )
 def test_half_an_answer_is_told_from_none(body: str, cut: bool) -> None:
-    """Only what begins as JSON and ends too early is cut off."""
+    """Only a body that begins as JSON and ends too early counts as truncated."""
     with pytest.raises(ValueError, match=r"\S") as problem:
         parse(body.encode())
     assert is_cut(body.encode(), problem.value) == cut

@@ -1,4 +1,4 @@
-"""A key that changes while the client runs: what goes with which, and that no message shows any of them."""
+"""A key that changes while the client runs: which requests use which key, and no message shows any."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ async def test_no_message_shows_the_old_or_the_new_key() -> None:
 
 @pytest.mark.parametrize("bad", ["", "two words", "line\nbreak", "ключ"])
 async def test_a_key_that_can_not_work_is_refused_and_the_old_one_stays(bad: str) -> None:
-    """A file that is just being written takes nothing away from what works."""
+    """An unusable key is rejected, and the old one is kept."""
     plane = _Plane()
     async with _client(plane.answer) as client:
         with pytest.raises(ConfigError) as refused:
