@@ -57,8 +57,8 @@ def test_an_error_is_a_document() -> None:
     assert str(error) == "no-such-thing: there is no thing"
 
 
-def test_a_remote_error_keeps_what_the_answer_said() -> None:
-    """Status, code, request id and details are there for whoever resolves the failure; a failure is unsent by default."""
+def test_a_remote_error_has_the_fields_of_the_response() -> None:
+    """An error has status, code, request id and details; by default nothing was sent."""
     error = RemoteError(
         "r",
         "m",

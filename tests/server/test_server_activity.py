@@ -43,7 +43,7 @@ def test_every_write_is_an_event_with_its_resource(plane: Served) -> None:
 
 
 def test_a_refused_write_leaves_no_event(plane: Served) -> None:
-    """What didn't happen isn't told."""
+    """Rejected writes leave no event."""
     plane.with_app()
     refused(plane.api.post("/apps", json={"slug": "demo", "name": "x"}), 409, "conflict")
     assert ok(plane.api.get("/activity"))["total"] == 1

@@ -22,7 +22,7 @@ def test_bootstrap_makes_app_target_and_keys(plane: Served, platform: str, publi
 
 
 def test_a_failed_bootstrap_leaves_nothing(plane: Served) -> None:
-    """Where the target is taken, the app isn't created either, and nothing is told."""
+    """If the target is registered, the app is not created either, and there is no event."""
     plane.with_target(plane.with_app("holder"), "ios", "x")
     events = ok(plane.api.get("/activity"))["total"]
     body = {"slug": "demo", "name": "Demo", "platform": "ios", "identifier": "x"}

@@ -10,8 +10,8 @@ def test_preview_says_what_enable_then_does(plane: Served) -> None:
     preview = ok(post(plane, app, "preview", "staging"))
     deployment = ok(post(plane, app, "enable", "staging"), 201)
     assert deployment["model_variant_id"] == preview["recommended_variant"]["id"] == "large"
-    assert deployment["app_target_ids"] == [one["target_id"] for one in preview["assignments"]]
-    assert preview["device_count"] == sum(one["device_count"] for one in preview["assignments"]) == 100
+    assert deployment["app_target_ids"] == [assignment["target_id"] for assignment in preview["assignments"]]
+    assert preview["device_count"] == sum(assignment["device_count"] for assignment in preview["assignments"]) == 100
     assert preview["warnings"] == ["10 of 100 devices are below class high"]
     assert preview["recommended_variant"]["reason"]
 
@@ -38,7 +38,7 @@ def test_without_devices_the_targets_platforms_decide(plane: Served) -> None:
     preview = ok(post(plane, app, "preview"))
     assert preview["recommended_variant"]["id"] == "small"
     assert preview["device_count"] == 0
-    assert [one["device_count"] for one in preview["assignments"]] == [0]
+    assert [assignment["device_count"] for assignment in preview["assignments"]] == [0]
     assert preview["coverage"] == "uncovered"
 
 
@@ -96,13 +96,16 @@ def test_a_second_enable_is_a_conflict_that_shows_the_first(plane: Served) -> No
 
 
 def test_after_a_roll_back_enable_makes_a_new_deployment(plane: Served) -> None:
-    """A rolled-back deployment stays as history and stands in no one's way."""
+    """A rolled-back deployment stays as history, and does not block a new one."""
     app = with_fleet(plane, SMALL)
     first = ok(post(plane, app, "enable"), 201)
     ok(plane.local.post(f"/deployments/{first['id']}", json={"status": "rolled_back"}))
     second = ok(post(plane, app, "enable"), 201)
     listed = ok(plane.api.get(f"{app}/deployments"))["deployments"]
-    assert [(one["id"], one["status"]) for one in listed] == [(first["id"], "rolled_back"), (second["id"], "started")]
+    assert [(deployment["id"], deployment["status"]) for deployment in listed] == [
+        (first["id"], "rolled_back"),
+        (second["id"], "started"),
+    ]
 
 
 def test_an_unconfigured_capability_is_not_enabled(plane: Served) -> None:

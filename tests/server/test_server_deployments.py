@@ -33,7 +33,10 @@ def test_deployments_move_on_with_server_time(plane: Served) -> None:
     assert deployment(plane)["status"] == "active"
     ok(post(plane, app, "enable", "staging"), 201)
     plane.tick(600)
-    assert [one["status"] for one in ok(plane.api.get("/deployments"))["deployments"]] == ["completed", "completed"]
+    assert [deployment["status"] for deployment in ok(plane.api.get("/deployments"))["deployments"]] == [
+        "completed",
+        "completed",
+    ]
     plane.tick(600)
     assert deployment(plane)["status"] == "completed"
 
@@ -161,7 +164,10 @@ def test_removing_a_target_takes_it_out_of_its_deployments(plane: Served) -> Non
     ok(post(plane, app, "enable", "staging"), 201)
     assert ok(plane.api.get(f"{app}/health"))["slots"][0]["covered_devices"] == 42
     assert plane.api.delete(f"{app}/targets/{gone}").status_code == 204
-    assert [one["app_target_ids"] for one in ok(plane.api.get(f"{app}/deployments"))["deployments"]] == [[kept], [kept]]
+    assert [deployment["app_target_ids"] for deployment in ok(plane.api.get(f"{app}/deployments"))["deployments"]] == [
+        [kept],
+        [kept],
+    ]
     slot = ok(plane.api.get(f"{app}/health"))["slots"][0]
     assert (slot["status"], slot["covered_devices"], slot["total_devices"]) == ("covered", 12, 12)
 

@@ -72,7 +72,7 @@ def test_an_error_may_be_text(plane: Served) -> None:
 
 
 def test_retry_after_is_seconds_or_a_date() -> None:
-    """Both forms of `Retry-After` say the same time, by the plane's clock."""
+    """Both forms of `Retry-After` are the same time, by the clock of the plane."""
     clock = Clock()
     with served(clock=clock) as plane:
         plane.inject("*", "status", status=429, retry_after=30)

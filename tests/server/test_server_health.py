@@ -72,7 +72,7 @@ def test_a_paused_deployment_covers_nothing(plane: Served) -> None:
 
 
 def test_devices_of_another_apps_target_are_a_conflict(plane: Served) -> None:
-    """Devices that are said to be one app's, at a target of another, are refused with the holder's name."""
+    """Devices of an app whose target belongs to another app are rejected, with the slug of the owner."""
     plane.with_target(plane.with_app("holder"))
     body = {"app_slug": "other", "platform": "ios", "identifier": "com.example.demo", "count": 1}
     assert refused(plane.local.post("/devices", json=body), 409, "conflict")["details"]["app_slug"] == "holder"

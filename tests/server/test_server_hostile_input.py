@@ -146,12 +146,12 @@ def test_a_web_page_of_another_site_changes_nothing(plane: Served) -> None:
         refused(plane.api.post("/apps", json=body, headers=headers), 403, "cross_site_request")
     typeless = plane.api.post("/apps", content=b'{"slug": "planted", "name": "Planted"}')
     assert invalid_fields(typeless) == ["header.content-type"]
-    assert [(one["slug"], one["archived_at"]) for one in ok(plane.api.get("/apps"))["apps"]] == [("victim", None)]
+    assert [(app["slug"], app["archived_at"]) for app in ok(plane.api.get("/apps"))["apps"]] == [("victim", None)]
     ok(plane.api.post(f"{app}/archive"))
 
 
 def test_a_server_for_others_is_known_by_the_names_that_it_is_given() -> None:
-    """Beyond loopback any address is one of its own, and of names only those it was told; keys stay asked for."""
+    """With a wildcard address any IP address is accepted, host names only if they are allowed; keys are still required."""
     for_others = ServerSettings(tokens=(Token.parse("s"),), hosts=("plane.internal",))
     with running_server(for_others, host="0.0.0.0") as plane, client("") as caller:  # noqa: S104  the point of the test
         url = f"http://127.0.0.1:{httpx.URL(plane.url).port}/api/v1/apps"

@@ -30,7 +30,7 @@ def test_the_document_has_exactly_the_contracts_operations(plane: Served) -> Non
         for path, methods in document_of(plane)["paths"].items()
         for method, operation in methods.items()
     }
-    assert served == {(one.id, one.method, PREFIX + one.path) for one in OPERATIONS.values()}
+    assert served == {(operation.id, operation.method, PREFIX + operation.path) for operation in OPERATIONS.values()}
 
 
 def test_every_reference_of_the_document_leads_somewhere(plane: Served) -> None:

@@ -38,14 +38,16 @@ def test_decisions_are_newest_first_and_stats_sum_them_up(plane: Served) -> None
     record(plane, "cloud", 50, 1, "tts")
     page = ok(plane.api.get(f"{app}/routing/decisions?limit=2"))
     assert page["total"] == 4
-    assert [(one["route"], one["model_variant_id"], one["latency_ms"]) for one in page["decisions"]] == [
+    assert [
+        (decision["route"], decision["model_variant_id"], decision["latency_ms"]) for decision in page["decisions"]
+    ] == [
         ("cloud", None, 50.0),
         ("local", "v1", 10.0),
     ]
     stats = ok(plane.api.get(f"{app}/routing/stats"))
     assert (stats["total_requests"], stats["local_requests"], stats["cloud_requests"]) == (4, 3, 1)
     assert stats["average_latency_ms"] == 20.0
-    assert [one["capability"] for one in stats["by_capability"]] == ["chat", "tts"]
+    assert [entry["capability"] for entry in stats["by_capability"]] == ["chat", "tts"]
 
 
 def test_requests_are_recorded_for_an_app_that_exists(plane: Served) -> None:

@@ -104,7 +104,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_database_is_for_its_owner_only(tmp_path: Path) -> None:
-    """A new file is readable by nobody else from the beginning, and one that was is taken away from others."""
+    """A new file is readable by its owner only; an existing file loses the permissions of group and others."""
     path = tmp_path / "plane.db"
     for slug in ("first", "second"):
         with served(db=path) as plane:

@@ -16,7 +16,7 @@ SECRET = "hunter2"
     ["api_key", "apiKey", "KEY", "my-key-1", "access_token", "Secret", "client_secret", "PASSWORD", "Authorization"],
 )
 def test_keys_that_hold_secrets_are_sensitive(key: str) -> None:
-    """The default patterns hold whatever the case."""
+    """The default patterns match in upper and lower case."""
     assert Sensitivity().covers(key)
 
 
@@ -115,7 +115,7 @@ def test_a_path_ends_at_its_first_sensitive_key(path: tuple[str, ...], cut: tupl
     ],
 )
 def test_nothing_of_a_secret_is_left_at_any_depth(value: JsonObject) -> None:
-    """Redaction replaces everything under a sensitive key, in objects and lists, and can be told by `occurs_in`."""
+    """Redaction replaces all values under a sensitive key, in objects and lists; `occurs_in` finds them."""
     rules = Sensitivity()
     assert rules.occurs_in(value)
     assert SECRET not in canonical_json(rules.redact(value))

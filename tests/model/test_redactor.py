@@ -56,7 +56,7 @@ def test_what_a_body_carries_under_sensitive_keys_is_masked() -> None:
 
 
 def test_other_peoples_authorization_is_masked() -> None:
-    """An authorization header in an error page stays out of messages, whoever's it is."""
+    """Messages never show an authorization header of an error page, of any caller."""
     assert show("sent 'Authorization: Bearer abc.def' twice") == "sent 'Authorization: Bearer (sensitive)' twice"
 
 

@@ -47,7 +47,7 @@ def test_only_sections_of_which_something_is_declared_are_read(given: object, se
 
 
 def test_a_slot_is_found_by_its_capability() -> None:
-    """An app knows its slots by capability, and says None for one that it lacks."""
+    """An app returns its slot for a capability, None if it has none."""
     app = desired_app("a", slots={"chat": {}, "tts": {}})
     assert app.slot("tts") == app.slots[1]
     assert app.slot("vision") is None
@@ -90,4 +90,4 @@ def test_findings_sort_by_place_then_gravity_and_those_without_a_place_last() ->
         finding(Severity.ERROR, Origin("b", 1), "y"),
         finding(Severity.ERROR, None),
     ]
-    assert sorted(wanted[3:] + wanted[:3], key=lambda one: one.sort_key) == wanted
+    assert sorted(wanted[3:] + wanted[:3], key=lambda diagnostic: diagnostic.sort_key) == wanted

@@ -60,7 +60,7 @@ def test_nothing_runs_nowhere() -> None:
 
 
 def test_improvements_are_relative_and_lower_latency_is_positive() -> None:
-    """0.18 is 18 %."""
+    """0.18 is 18%."""
     assert improvement(BASE, replace(BASE, latency=0.82, quality=1.05)) == {"latency": 0.18, "quality": 0.05}
 
 
@@ -78,14 +78,14 @@ def test_a_choice_does_not_depend_on_the_order_of_the_catalog(
 
 
 def test_the_default_catalog_has_a_choice_for_each_capability_and_platform() -> None:
-    """Every capability has variants that differ in what they need and give, and no two are worth the same everywhere."""
+    """Every capability has variants that differ in what they need and give, and no two are equal."""
     for capability in CAPABILITIES:
         variants = [variant for variant in DEFAULT_CATALOG if variant.capability == capability]
         assert len(variants) > 1
         fleets = [Fleet({(platform, class_): 1}) for platform in PLATFORMS for class_ in DEVICE_CLASSES]
         assert len({chosen_id for fleet in fleets if (chosen_id := _id(capability, fleet))}) > 1
-        for one, other in permutations(variants, 2):
-            assert (one.latency, one.quality, one.platforms) != (other.latency, other.quality, other.platforms)
+        for left, right in permutations(variants, 2):
+            assert (left.latency, left.quality, left.platforms) != (right.latency, right.quality, right.platforms)
 
 
 def _id(capability: str, fleet: Fleet) -> str | None:

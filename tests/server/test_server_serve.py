@@ -128,7 +128,7 @@ async def test_it_can_be_mounted_by_any_asgi_server() -> None:
 
 
 async def test_a_failure_while_sending_is_the_servers_to_handle(caplog: pytest.LogCaptureFixture) -> None:
-    """Once an answer has begun there is no second one: the failure goes on to whoever serves."""
+    """After a response has begun, no second one is sent: the failure is raised to the server."""
     scope = {
         "type": "http", "method": "GET", "path": "/api/v1/apps", "raw_path": b"/api/v1/apps", "query_string": b"",
         "headers": [], "client": ("127.0.0.1", 1), "server": ("plane", 80), "scheme": "http", "root_path": "",
