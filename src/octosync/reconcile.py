@@ -72,7 +72,7 @@ def refuse_unsafe(reviewed: ReviewedPlan) -> None:
         raise OctosyncError(
             "plan-errored",
             f"{slug}{rest} could not be planned, so nothing is applied: {error.message}",
-            hints=("Apply the others alone with --app, or mend this first.",),
+            hints=("Fix it, or apply the other apps with --app.",),
         )
     if reviewed.refusals:
         raise GuardRefused(

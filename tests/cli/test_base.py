@@ -106,7 +106,7 @@ def test_offline_needs_neither_credential_nor_request(team: Team) -> None:
     ran = team.type("plan", "--base", "main", "--offline")
     assert ran.code == 0, ran.output
     assert 'Search → "Notes after"' in ran.stdout
-    assert "what is live was not read" in ran.stdout
+    assert "live state was not read" in ran.stdout
     document = team.planned("--offline")
     assert [one["address"] for one in document["resource_changes"]] == ["app/notes"]
     assert "offline" in [one["rule"] for one in document["diagnostics"]]

@@ -233,7 +233,7 @@ def test_nothing_is_replaced_without_force(live: Office) -> None:
     (live.desk.directory / "apps/notes.yaml").unlink()
     ran = export(live, "-o", "apps")
     assert ran.code == 1
-    assert "would-overwrite: apps/search.yaml is there already" in ran.stderr
+    assert "would-overwrite: apps/search.yaml already exists" in ran.stderr
     assert live.desk.files() == {"apps/search.yaml": b"mine\n"}
     assert export(live, "-o", "apps", "--force").code == 0
     assert live.desk.files() == before

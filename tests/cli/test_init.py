@@ -98,7 +98,7 @@ def test_nothing_is_replaced(taken: str, desk: Desk) -> None:
     desk.write(taken, "mine\n")
     ran = desk.octosync("init", "--yes")
     assert ran.code == 1
-    assert f"would-overwrite: {taken} is there already" in ran.stderr
+    assert f"would-overwrite: {taken} already exists" in ran.stderr
     assert desk.files() == {taken: b"mine\n"}
 
 

@@ -163,7 +163,7 @@ def test_a_summary_stays_below_its_limit(office: Office, runner: dict[str, Any])
         (["json="], 64, "does not name a file"),
         (["json=-"], 64, "-o"),
         (["json=x", "markdown=./x"], 64, "the same file"),
-        (["json=no/such/folder/x"], 1, "no folder no/such/folder"),
+        (["json=no/such/folder/x"], 1, "folder no/such/folder does not exist"),
         (["json=apps"], 1, "it is a folder"),
     ],
     ids=str,
@@ -185,7 +185,7 @@ def test_a_runners_file_that_can_not_be_written_is_said_first(office: Office) ->
     outputs: dict[str, Any] = {"GITHUB_OUTPUT": str(office.desk.directory)}
     ran = office.plan("-o", "github", **outputs)
     assert ran.code == 1
-    assert "GITHUB_OUTPUT names it" in ran.stderr
+    assert "value of GITHUB_OUTPUT" in ran.stderr
     assert office.log() == []
 
 

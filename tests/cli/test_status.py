@@ -306,7 +306,7 @@ def test_many_slugs_are_found_in_one_list(org: Office) -> None:
         (("ap-1", "app-2"), "ap-1 is no app of the org", "without names lists"),
         (("ap-1", "app-*"), "ap-1 is no app of the org", "Did you mean app-1?"),
         (("x*",), "x* matches no app", "without names lists"),
-        (("",), "'' is no app's slug", "Is a variable not set?"),
+        (("",), "'' is not a slug", "Is a variable not set?"),
     ],
 )
 def test_an_app_that_is_not_there_is_an_error(org: Office, patterns: tuple[str, ...], message: str, hint: str) -> None:

@@ -96,5 +96,5 @@ async def test_a_state_key_that_changed_removes_nothing(bench: Bench) -> None:
     asked = ("watch", "-f", "apps", "--url", bench.proxy.url, "--listen", "127.0.0.1:0")
     weak = bench.start(*asked, OCTOSYNC_STATE_KEY="short-state-key")
     assert await weak.ended() == 1
-    assert "OCTOSYNC_STATE_KEY can be guessed" in weak.said
+    assert "OCTOSYNC_STATE_KEY is too weak" in weak.said
     assert "short-state-key" not in weak.said

@@ -170,7 +170,7 @@ class BaseLoader:
                 raise OctosyncError(
                     "base-file-unreadable",
                     f"--base-file: {findings.sorted[0].summary}",
-                    hints=("It holds the manifests as they were rendered at the base.",),
+                    hints=("The file must contain the manifests as they were rendered at the base.",),
                 )
             own = _usable(self.revisions.base_configured) if self.revisions is not None else self.configuration
             return self._load_files(files, findings, self._context_in(own))
@@ -219,9 +219,9 @@ class BaseLoader:
         where = self.flags.base_file or self.flags.base
         raise ConfigError(
             "prune-without-a-whole-base",
-            f"--prune archives what {where} declared and the tree doesn't, and {where} does not validate: "
+            f"--prune needs a valid base, and {where} is invalid: "
             f"{base.diagnostics[0].origin}: {base.diagnostics[0].summary}",
-            hints=("Leave --prune out until the base is one that validates.",),
+            hints=("Omit --prune until the base is valid.",),
         )
 
 

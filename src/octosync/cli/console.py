@@ -68,7 +68,7 @@ def out(text: str) -> None:
         raise OctosyncError(
             "output-unwritable",
             f"standard output can't be written: {error.strerror}",
-            hints=("Check where it is redirected to, and that there is room.",),
+            hints=("Check the destination and its free space.",),
         ) from error
 
 

@@ -66,8 +66,8 @@ def write_each(directory: Path, texts: Mapping[str, str], *, force: bool) -> Wri
         more = f" and {len(taken) - _MAX_LISTED} more" if len(taken) > _MAX_LISTED else ""
         raise OctosyncError(
             "would-overwrite",
-            f"{shown}{more} {_is_or_are(taken)} there already, with another text",
-            hints=("--force replaces what is there; or name another folder with -o.",),
+            f"{shown}{more} already {_exist_or_exists(taken)}, with different content",
+            hints=("Replace existing files with --force, or name another folder with -o.",),
         )
     same = len(texts) - len(changed)
     written, path = 0, directory
@@ -111,7 +111,7 @@ def replace_all(files: Mapping[Path, tuple[bytes, bytes]]) -> None:
     fails, the error names the files that are written.
     """
     for path, (before, _) in files.items():
-        why = why_unwritable(path) or (None if os.access(path, os.W_OK) else "it may not be written to")
+        why = why_unwritable(path) or (None if os.access(path, os.W_OK) else "it is not writable")
         if why is not None:
             raise _unwritable(path, why)
         if _read(path) != before:
@@ -121,7 +121,7 @@ def replace_all(files: Mapping[Path, tuple[bytes, bytes]]) -> None:
         try:
             write_whole(path, after.decode(), private=False)
         except OSError as error:
-            done = (f"Written by then: {', '.join(written)}",) if written else ()
+            done = (f"Already written: {', '.join(written)}",) if written else ()
             raise _unwritable(path, error.strerror, hints=done) from error
         written.append(str(path))
 
@@ -141,14 +141,14 @@ class KeyFile:
         except FileExistsError:
             raise OctosyncError(
                 "key-file-exists",
-                f"{path} exists already, and no file is overwritten with keys",
-                hints=("Name another file, or move that one away.",),
+                f"{path} already exists, and keys never overwrite a file",
+                hints=("Name another file, or move that one.",),
             ) from None
         except OSError as error:
             raise OctosyncError(
                 "key-file-unwritable",
                 f"the keys can't be written to {path}: {error.strerror}",
-                hints=("Name a file in a folder that exists and that you may write to.",),
+                hints=("Name a file in an existing, writable folder.",),
             ) from None
 
     def __enter__(self) -> Self:
@@ -215,13 +215,13 @@ def why_unwritable(path: Path) -> str | None:
     if path.is_dir():
         return "it is a folder"
     if is_stream(path):
-        return None if os.access(path, os.W_OK) else "it may not be written to"
+        return None if os.access(path, os.W_OK) else "it is not writable"
     if (why := why_untrusted(path)) is not None:
         return why
     folder = path.resolve().parent
     if not folder.is_dir():
-        return f"there is no folder {path.parent}"
-    return None if os.access(folder, os.W_OK | os.X_OK) else f"the folder {path.parent} may not be written to"
+        return f"the folder {path.parent} does not exist"
+    return None if os.access(folder, os.W_OK | os.X_OK) else f"the folder {path.parent} is not writable"
 
 
 def _replace(target: Path, data: bytes, mode: int) -> None:
@@ -256,8 +256,8 @@ def _refuse_taken(directory: Path, texts: Mapping[str, str]) -> None:
     if taken:
         raise OctosyncError(
             "would-overwrite",
-            f"{', '.join(visible(str(directory / name)) for name in taken)} {_is_or_are(taken)} there already",
-            hints=("Name another folder, or move away what is there: init never replaces a file.",),
+            f"{', '.join(visible(str(directory / name)) for name in taken)} already {_exist_or_exists(taken)}",
+            hints=("Name another folder, or move the existing files: init never replaces a file.",),
         )
 
 
@@ -303,5 +303,5 @@ def _unwritable(where: Path | str, why: str | None, *, hints: tuple[str, ...] = 
     return OctosyncError("unwritable", f"{where} can't be written: {why}", hints=hints)
 
 
-def _is_or_are(names: list[str]) -> str:
-    return "is" if len(names) == 1 else "are"
+def _exist_or_exists(names: list[str]) -> str:
+    return "exists" if len(names) == 1 else "exist"

@@ -48,7 +48,7 @@ def _append(name: str, path: Path, text: str) -> None:
         raise OctosyncError(
             "output-unwritable",
             f"{path} can't be written to: {error.strerror}",
-            hints=(f"{name} names it: it is GitHub's to set.",),
+            hints=(f"The path is the value of {name}, which the GitHub runner sets.",),
         ) from error
 
 

@@ -206,7 +206,7 @@ class InputsReloader:
         if STDIN in self.flags.paths:
             raise UsageError(
                 "stdin-watched",
-                "-f - is standard input, which ends and never changes",
+                "-f - reads standard input, which can't be watched for changes",
                 hints=("Name files or folders with -f, or a kustomization with -k.",),
             )
 

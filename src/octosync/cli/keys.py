@@ -28,7 +28,7 @@ def state_key(environment: Mapping[str, str], file: Path | None) -> Secret | Non
         return check_key(given, STATE_KEY) if given else None
     if given:
         raise UsageError(
-            "two-state-keys", f"{STATE_KEY} and --state-key-file are both given", hints=("Leave one of them out.",)
+            "two-state-keys", f"{STATE_KEY} and --state-key-file are both given", hints=("Remove one of them.",)
         )
     try:
         return check_key(read_key(file), str(file))
@@ -36,7 +36,7 @@ def state_key(environment: Mapping[str, str], file: Path | None) -> Secret | Non
         raise ConfigError(
             "state-key-unreadable",
             f"--state-key-file: the key can't be read from {file}: {error.strerror}",
-            hints=("The file holds the key alone, on one line.",),
+            hints=("The file must contain only the key, on one line.",),
         ) from None
 
 
@@ -54,6 +54,6 @@ def check_key(key: str, source: str) -> Secret:
         return Secret(key)
     raise ConfigError(
         "weak-key",
-        f"{source} can be guessed: a key needs at least {_MIN_LENGTH} characters, {_MIN_DISTINCT} of them different",
-        hints=("Make one: openssl rand -hex 32",),
+        f"{source} is too weak: a key needs at least {_MIN_LENGTH} characters, {_MIN_DISTINCT} of them different",
+        hints=("Generate one: openssl rand -hex 32",),
     )

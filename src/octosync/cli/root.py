@@ -32,7 +32,7 @@ def usage_error(error: click.ClickException) -> UsageError:
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context is not None else "octosync"
     message = " ".join(error.format_message().split()).rstrip(".")  # click puts choices on separate lines
-    hints = [f"{path} --help lists what there is."]
+    hints = [f"Run '{path} --help' for usage."]
     if "extra argument" in message and context is not None and _takes_manifests(context.command):
         hints.insert(0, f"Manifests are named with -f: {path} -f PATH")
     return UsageError("usage", message[:1].lower() + message[1:], hints=tuple(hints))

@@ -214,7 +214,7 @@ def _selected(request: RunRequest, inputs: LoadedInputs) -> tuple[State, Base | 
 _OFFLINE: Final = Diagnostic(
     severity=FINDINGS["offline"].severity,
     rule="offline",
-    summary="planned offline: this is what the change declares against its base; what is live was not read",
+    summary="planned offline: the manifests are compared with the base, and live state was not read",
 )
 
 

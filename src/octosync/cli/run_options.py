@@ -93,14 +93,14 @@ class BaseFlags:
         if manifests.kustomize is not None and manifests.paths:
             raise UsageError(
                 "file-with-kustomize",
-                "-f and -k are both given, and each names all manifests",
-                hints=("Leave one out.",),
+                "-f and -k are both given, and each of them names all manifests",
+                hints=("Remove one of them.",),
             )
         if manifests.allow_remote_bases and self.offline:
             raise UsageError(
                 "offline-with-remote-bases",
                 "--offline and --allow-remote-bases exclude each other: offline, nothing is fetched",
-                hints=("Leave one out.",),
+                hints=("Remove one of them.",),
             )
         if not self.given:
             needs = {"--attempted": self.attempted, "--changed-only": self.changed_only, "--prune": self.prune}
@@ -116,14 +116,16 @@ class BaseFlags:
         if self.base is not None and self.base_file is None and STDIN in manifests.paths:
             raise UsageError(
                 "stdin-with-base",
-                "-f - with --base alone: Git has none of what comes from standard input",
-                hints=("Give what it was at the base as --base-file PATH, or let octosync render it with -k DIR.",),
+                "-f - with --base: Git does not have the base of manifests from standard input",
+                hints=(
+                    "Give the manifests of the base with --base-file PATH, or let octosync render them with -k DIR.",
+                ),
             )
         if self.attempted and STDIN in manifests.paths:
             raise UsageError(
                 "stdin-with-attempted",
-                "-f - with --attempted: Git has none of what comes from standard input",
-                hints=("Let octosync render it with -k DIR.",),
+                "-f - with --attempted: Git does not have earlier manifests from standard input",
+                hints=("Let octosync render them with -k DIR.",),
             )
 
 

@@ -48,7 +48,7 @@ def read_or_find(named: Path | None) -> Configured:
         name = display_name(str(path))
         raise ConfigError(
             "unsafe-configuration",
-            f"{name} {why}, and an octosync.yaml says where the API key is sent",
+            f"{name} {why}, and octosync.yaml decides where the API key is sent",
             hints=(
                 f"If you trust it, name it:  --config {shlex.quote(name)}",
                 "Or for all commands:  export OCTOSYNC_CONFIG=…",
@@ -96,7 +96,7 @@ def chosen_context(flags: RemoteFlags, configuration: Configuration) -> Context 
             raise UsageError(
                 "url-with-context",
                 f"--url and --context {name} are both given, and each names a control plane",
-                hints=("Leave one out: a context has its own URL.",),
+                hints=("Remove one of them: a context has its own URL.",),
             )
         name = name if context_typed else None
         url = url if url_typed else None
@@ -197,7 +197,7 @@ def _refuse_empty(flags: RemoteFlags) -> None:
     for flag, value in (("--context", flags.context), ("--url", flags.url), ("--org", flags.org)):
         if value is not None and not value.strip():
             raise UsageError(
-                "empty-value", f"{flag} is empty", hints=("Is a variable not set? Or leave the flag out.",)
+                "empty-value", f"{flag} is empty", hints=("Is a variable not set? Otherwise, omit the flag.",)
             )
 
 
@@ -252,7 +252,7 @@ def _read_token(path: Path) -> Secret:
         raise ConfigError(
             "token-file-unreadable",
             f"the API key can't be read from {path}: {error.strerror}",
-            hints=("The file holds the key alone, on one line.",),
+            hints=("The file must contain only the key, on one line.",),
         ) from None
 
 
@@ -279,7 +279,7 @@ def check_app_names(names: Iterable[str]) -> None:
     for name in names:
         if name.strip() in {"", ".", ".."} or "/" in name:
             hint = "A slug has no slash." if "/" in name else "Is a variable not set?"
-            raise UsageError("no-slug", f"{name!r} is no app's slug", hints=(hint,))
+            raise UsageError("no-slug", f"{name!r} is not a slug", hints=(hint,))
 
 
 def open_session(remote: RemoteFlags, config: Path | None) -> Session:
@@ -310,7 +310,7 @@ def configuration_in(path: Path | None) -> Configuration:
     configured = read_or_find(path)
     if configured.has_errors:
         err(render_diagnostics(configured.diagnostics, files=0, colour=wants_colour(sys.stderr, "auto")))
-        raise ConfigError("bad-configuration", "octosync.yaml has errors", hints=("Mend what is said above.",))
+        raise ConfigError("bad-configuration", "octosync.yaml has errors", hints=("Fix the errors above.",))
     return configured.configuration
 
 

@@ -90,7 +90,7 @@ def check_names(names: Iterable[str]) -> None:
         if not is_pattern(name) and not SLUG.fullmatch(name):
             raise UsageError(
                 "no-slug",
-                f"{name or 'an empty text'} is no app's slug",
+                f"{name or 'an empty text'} is not a slug",
                 hints=("A slug has 1 to 63 lower-case letters, digits and inner hyphens; * matches several.",),
             )
 
@@ -333,7 +333,7 @@ def _declared(flags: ManifestFlags, remote: RemoteFlags) -> State:
         raise ManifestError(
             "bad-manifests",
             "the manifests have errors, so what they don't declare can't be told",
-            hints=("Mend what is said above.",),
+            hints=("Fix the errors above.",),
         )
     manifests = inputs.manifests
     return State.from_apps(

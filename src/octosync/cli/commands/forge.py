@@ -288,7 +288,7 @@ def _refuse_empty(**values: str | None) -> None:
     for name, value in values.items():
         if value is not None and not value.strip():
             raise UsageError(
-                "empty-value", f"--{name} is empty", hints=("Is a variable not set? Or leave the flag out.",)
+                "empty-value", f"--{name} is empty", hints=("Is a variable not set? Otherwise, omit the flag.",)
             )
 
 

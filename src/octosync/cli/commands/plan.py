@@ -170,7 +170,7 @@ def command(
         raise UsageError(
             "offline-plan-out",
             "--offline with --plan-out: what was never compared with live can't be approved",
-            hints=("Leave one of them out.",),
+            hints=("Remove one of them.",),
         )
     with Outputs(
         report=RunReport(command="plan"),

@@ -127,7 +127,7 @@ def admin_token(text: str | None) -> Secret | None:
     if token and (len(token) < _SHORTEST_TOKEN or len(set(token)) < _FEWEST_DIFFERENT):
         raise ConfigError(
             "admin-token-weak",
-            f"{TOKEN_VARIABLE} can be guessed: it needs at least {_SHORTEST_TOKEN} characters, {_FEWEST_DIFFERENT} of them "
+            f"{TOKEN_VARIABLE} is too weak: it needs at least {_SHORTEST_TOKEN} characters, {_FEWEST_DIFFERENT} of them "
             "different",
             hints=("Generate one: `openssl rand -hex 32`.",),
         )
