@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from octosync.model import SENSITIVE, JsonValue, Redactor, Secret, show
+from octosync.model import SENSITIVE, JsonValue, Redactor, Secret, safe_text
 from octosync.model.redaction import LONGEST_SHOWN
 
 KEY = 'oct_live_0"12/34é56789'
@@ -57,17 +57,17 @@ def test_what_a_body_carries_under_sensitive_keys_is_masked() -> None:
 
 def test_other_peoples_authorization_is_masked() -> None:
     """Messages never show an authorization header of an error page, of any caller."""
-    assert show("sent 'Authorization: Bearer abc.def' twice") == "sent 'Authorization: Bearer (sensitive)' twice"
+    assert safe_text("sent 'Authorization: Bearer abc.def' twice") == "sent 'Authorization: Bearer (sensitive)' twice"
 
 
 def test_control_characters_and_line_breaks_are_neutralised() -> None:
     """A hostile message can't move the cursor, colour the terminal, or forge a line of its own."""
-    assert show("a\x1b[31mred\r\nerror: b\x00\u202ec") == "a [31mred error: b c"
+    assert safe_text("a\x1b[31mred\r\nerror: b\x00\u202ec") == "a [31mred error: b c"
 
 
 def test_long_texts_are_clipped() -> None:
     """A whole HTML page doesn't become a message."""
-    shown = show("x" * 10_000)
+    shown = safe_text("x" * 10_000)
     assert len(shown) == LONGEST_SHOWN
     assert shown.endswith("…")
 

@@ -25,7 +25,7 @@ UNTIL = datetime(2030, 6, 1, 12, tzinfo=UTC)
 )
 def test_a_suspension_holds_until_its_time_and_no_longer(until: datetime | None, now: datetime, holds: bool) -> None:
     """The time itself is past; without one the suspension holds for good; the zone in which it is written is free."""
-    assert Suspension(until).holds(now) is holds
+    assert Suspension(until).is_active(now) is holds
 
 
 @pytest.mark.parametrize(

@@ -46,17 +46,17 @@ def test_better_quality_lower_latency_smaller_size_lower_id_in_this_order() -> N
 
 
 def test_a_variant_that_leaves_devices_out_must_be_better_for_the_rest() -> None:
-    """The share of devices that can run a variant weighs its worth."""
+    """The share of devices that can run a variant weighs its score."""
     demanding = replace(BASE, id="b", min_device_class="flagship", quality=1.2)
     assert chosen(BASE, demanding, fleet=Fleet({("ios", "flagship"): 9, ("ios", "mid"): 1})) == "b"
     assert chosen(BASE, demanding, fleet=Fleet({("ios", "flagship"): 1, ("ios", "mid"): 9})) == "a"
 
 
 def test_nothing_runs_nowhere() -> None:
-    """Without a device that can run any variant of the capability, nothing is chosen; an empty fleet has no worth."""
+    """Without a device that can run any variant of the capability, nothing is chosen; an empty fleet has the score 0."""
     assert chosen(BASE, fleet=Fleet({("linux", "flagship"): 1})) is None
     assert chosen(replace(BASE, capability="tts")) is None
-    assert rate(BASE, Fleet({})).worth == 0
+    assert rate(BASE, Fleet({})).score == 0
 
 
 def test_improvements_are_relative_and_lower_latency_is_positive() -> None:
@@ -73,8 +73,8 @@ def test_a_choice_does_not_depend_on_the_order_of_the_catalog(
     choice = choose(DEFAULT_CATALOG, capability, fleet)
     assert choose(shuffled, capability, fleet) == choice
     if choice is not None:
-        rivals = [rate(variant, fleet).worth for variant in DEFAULT_CATALOG if variant.capability == capability]
-        assert choice.worth == max(rivals)
+        rivals = [rate(variant, fleet).score for variant in DEFAULT_CATALOG if variant.capability == capability]
+        assert choice.score == max(rivals)
 
 
 def test_the_default_catalog_has_a_choice_for_each_capability_and_platform() -> None:

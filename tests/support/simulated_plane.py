@@ -110,7 +110,7 @@ class SimulatedPlane:
         found = []
         for app in desired:
             there = self.apps.get(app.slug)
-            if there is None or (app.suspension is not None and app.suspension.holds(NOW)):
+            if there is None or (app.suspension is not None and app.suspension.is_active(NOW)):
                 continue
             read: Collection[Section] = () if there.archived else app.sections
             live = live_app(

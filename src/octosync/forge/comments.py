@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from octosync.errors import Forbidden, Missing, Rejected, Unavailable
 from octosync.forge.github import GitHub, unreadable_response
-from octosync.model import JsonObject, show
+from octosync.model import JsonObject, safe_text
 
 # GitHub's limit for a comment or issue, in characters (public).
 MAX_BODY_LENGTH: Final = 65_536
@@ -146,7 +146,7 @@ def _author(item: JsonObject) -> str:
 
 def url_of(item: JsonObject) -> str:
     """Return the web address of a comment or issue, as one line that is safe to print, "" if the item has none."""
-    return show(text_field(item, "html_url"), _LONGEST_URL)
+    return safe_text(text_field(item, "html_url"), _LONGEST_URL)
 
 
 def text_field(item: JsonObject, name: str) -> str:

@@ -30,7 +30,7 @@ from octosync.model.redaction import (
     Secret,
     Sensitivity,
     may_be_secret,
-    show,
+    safe_text,
 )
 from octosync.model.settings import ControllerSuspension, FreezeWindow, Hold, NotifyEvent, Receiver
 from octosync.model.state import (
@@ -123,6 +123,6 @@ __all__ = [
     "digest_of",
     "json_equal",
     "may_be_secret",
-    "show",
+    "safe_text",
     "truncated",
 ]

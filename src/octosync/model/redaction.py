@@ -227,7 +227,7 @@ class Redactor:
         return text
 
 
-def show(text: str, longest: int = LONGEST_SHOWN) -> str:
+def safe_text(text: str, longest: int = LONGEST_SHOWN) -> str:
     """Return one line of a response's text, safe to show if nothing in it needs to be masked."""
     return Redactor().text(text, longest)
 

@@ -108,7 +108,7 @@ class Suspension:
 
     until: datetime | None = None
 
-    def holds(self, now: datetime) -> bool:
+    def is_active(self, now: datetime) -> bool:
         """Return whether the suspension is in force at a time (both with a zone)."""
         return self.until is None or now < self.until
 

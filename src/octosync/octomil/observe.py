@@ -9,7 +9,18 @@ from functools import partial
 from typing import TypeAlias, TypeVar
 
 from octosync.errors import CredentialRefused, RemoteError, Unavailable
-from octosync.model import App, Deployment, InferenceConfig, JsonObject, Observation, Section, Slot, State, Target, show
+from octosync.model import (
+    App,
+    Deployment,
+    InferenceConfig,
+    JsonObject,
+    Observation,
+    Section,
+    Slot,
+    State,
+    Target,
+    safe_text,
+)
 from octosync.octomil.client import Octomil, Read, run_concurrently
 from octosync.octomil.deployments import count_running_canaries, read_deployments, read_org_deployments_if_cheaper
 from octosync.octomil.pagination import ReadResult
@@ -212,11 +223,11 @@ class _ObservationReader:
             if configured is not None and named != configured:
                 raise RemoteError(
                     "wrong-org",
-                    f"the control plane returned objects of the org {show(named)}, but {configured} is configured",
+                    f"the control plane returned objects of the org {safe_text(named)}, but {configured} is configured",
                     hints=("Check --org or OCTOMIL_ORG_ID, and that the API key is that org's.",),
                 )
             if self._org is not None:
-                first, second = sorted((show(named), show(self._org)))
+                first, second = sorted((safe_text(named), safe_text(self._org)))
                 raise RemoteError(
                     "mixed-orgs",
                     f"the control plane returned objects of two orgs, {first} and {second}",
@@ -259,7 +270,7 @@ class _ObservationReader:
 
 
 def _sections_to_read(app: App, now: datetime) -> frozenset[Section]:
-    if app.suspension is not None and app.suspension.holds(now):
+    if app.suspension is not None and app.suspension.is_active(now):
         return app.sections & {Section.TARGETS}
     return app.sections
 

@@ -56,7 +56,7 @@ def scope_of(
     scope = Scope(errors={slug: error for slug, error in live.errors.items() if slug in desired.apps})
     for app in desired:
         there = live.state.apps.get(app.slug)
-        if app.suspension is not None and app.suspension.holds(now):
+        if app.suspension is not None and app.suspension.is_active(now):
             scope.suspended[app.slug] = _diff(app, there, contract, removed)
             scope.errors.pop(app.slug, None)  # it is read in part or not at all
             if there is not None and there.archived and not app.archived:

@@ -43,7 +43,7 @@ def app_not_found(slug: str) -> ApiError:
     return ApiError(404, ErrorCode.APP_NOT_FOUND, f"No app has the slug {_quoted(slug)}", details={"app_slug": slug})
 
 
-def archived(slug: str, archived_at: str) -> ApiError:
+def app_archived(slug: str, archived_at: str) -> ApiError:
     """Return a 409: an archived app accepts no write, not even another archive."""
     return ApiError(
         409,
@@ -58,7 +58,7 @@ def conflict(message: str, **details: JsonValue) -> ApiError:
     return ApiError(409, ErrorCode.CONFLICT, message, details=details)
 
 
-def not_configured(slug: str, capability: str) -> ApiError:
+def capability_not_configured(slug: str, capability: str) -> ApiError:
     """Return a 404: the app has no slot for the capability."""
     return ApiError(
         404,

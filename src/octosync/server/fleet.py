@@ -117,11 +117,11 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A variant with the number of the fleet's devices that can run it, its score (`worth`), and why it was chosen."""
+    """A variant with the number of the fleet's devices that can run it, its score, and why it was chosen."""
 
     variant: Variant
     runs_on: int
-    worth: float
+    score: float
     reason: str
 
 
@@ -136,10 +136,10 @@ def choose(catalog: Iterable[Variant], capability: str, fleet: Fleet) -> Choice 
     """Return the best variant of a capability, None if no device of the fleet can run any."""
     rated = [rate(variant, fleet) for variant in catalog if variant.capability == capability]
     runnable = [choice for choice in rated if choice.runs_on]
-    best = min(runnable, key=lambda choice: (-choice.worth, choice.variant.size_bytes, choice.variant.id), default=None)
+    best = min(runnable, key=lambda choice: (-choice.score, choice.variant.size_bytes, choice.variant.id), default=None)
     if best is None:
         return None
-    return Choice(best.variant, best.runs_on, best.worth, _reason(best, fleet, len(rated)))
+    return Choice(best.variant, best.runs_on, best.score, _reason(best, fleet, len(rated)))
 
 
 def rate(variant: Variant, fleet: Fleet) -> Choice:

@@ -170,8 +170,8 @@ class ServerMiddleware:
                 await self._app(scope, receive, send_with_id)
             else:
                 await injection(self._app, scope, receive, send_with_id)
-        except ApiError as refused:
-            await error_response(refused, context.request_id)(scope, receive, send_with_id)
+        except ApiError as error:
+            await error_response(error, context.request_id)(scope, receive, send_with_id)
         except ConnectionCut:
             raise
         except ClientDisconnect:

@@ -214,7 +214,7 @@ def _suspension(text: str, at: Node, path: str, reporter: Reporter, now: datetim
         reporter.report("invalid-annotation", at, summary, path=path, notes=notes)
         return None
     suspension = Suspension(until)
-    if not suspension.holds(now):
+    if not suspension.is_active(now):
         summary = f"the suspension ended at {text} and holds no longer"
         reporter.report("suspension-over", at, summary, path=path, notes=("remove the annotation",))
     return suspension

@@ -53,7 +53,7 @@ class FileContents:
         if file.data != self.data:
             return False
         suspensions = (resource.suspension for resource in self.resources if resource.suspension is not None)
-        if any(suspension.holds(now) != suspension.holds(self.at) for suspension in suspensions):
+        if any(suspension.is_active(now) != suspension.is_active(self.at) for suspension in suspensions):
             return False
         return all(_data_of(file, path) == data for path, data in self.opened.items())
 

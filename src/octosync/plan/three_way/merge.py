@@ -115,7 +115,7 @@ def compare_three_ways(tree: State, live: Observation, base: Base, *, now: datet
 
 
 def _is_suspended(app: App | None, now: datetime) -> bool:
-    return app is not None and app.suspension is not None and app.suspension.holds(now)
+    return app is not None and app.suspension is not None and app.suspension.is_active(now)
 
 
 class _Selection:

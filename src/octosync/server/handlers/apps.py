@@ -9,7 +9,7 @@ from pydantic import Field
 from octosync.contract import APP
 from octosync.model import Address, JsonValue
 from octosync.server import response_models
-from octosync.server.errors import app_not_found, archived, conflict
+from octosync.server.errors import app_archived, app_not_found, conflict
 from octosync.server.handlers.handler import Call, handles, handles_body, list_page, record_event
 from octosync.server.store import Row, Store
 from octosync.server.validation import Body
@@ -47,7 +47,7 @@ def writable_app(store: Store, slug: str) -> Row:
     """Return an app that is not archived. Raises 404, or 409 if it is archived."""
     app = app_by_slug(store, slug)
     if app["archived_at"] is not None:
-        raise archived(slug, app["archived_at"])
+        raise app_archived(slug, app["archived_at"])
     return app
 
 

@@ -191,7 +191,7 @@ def _better(store: Store, app: Row, capability: str, current: str) -> tuple[Choi
     best, known = choose(catalog_of(store), capability, fleet), _by_id(store, current)
     if best is None:
         return None, f"no variant for {capability} runs on the app's targets"
-    if best.variant.id == current or (known is not None and rate(known, fleet).worth >= best.worth):
+    if best.variant.id == current or (known is not None and rate(known, fleet).score >= best.score):
         return None, f"{current} is the best variant for this fleet"
     return best, f"{best.variant.id} suits this fleet better than {current}: {best.reason}"
 

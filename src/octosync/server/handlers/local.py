@@ -50,7 +50,7 @@ class Devices(Body):
     count: int = Field(default=1, ge=1, le=_MOST_DEVICES)
 
 
-class Requests(Body):
+class InferenceRequests(Body):
     """The body of `POST /_local/requests`."""
 
     app_slug: str
@@ -99,7 +99,7 @@ class Policy(Body):
     slot_fields: list[_Name] = Field(default_factory=list)
 
 
-class Faults(Body):
+class FaultRules(Body):
     """The body of `PUT /_local/faults`."""
 
     rules: list[FaultRule]
@@ -145,8 +145,8 @@ def devices(call: Call, body: Devices) -> JsonValue:
     return seen
 
 
-@control("POST", "/requests", Requests)
-def requests(call: Call, body: Requests) -> JsonValue:
+@control("POST", "/requests", InferenceRequests)
+def requests(call: Call, body: InferenceRequests) -> JsonValue:
     """Add inference requests of an app's devices."""
     app = app_by_slug(call.store, body.app_slug)
     record_requests(call.store, app, body.capability, body.route, latency_ms=body.latency_ms, count=body.count)
@@ -208,8 +208,8 @@ def put_policy(call: Call, body: Policy) -> JsonValue:
     return policy.to_json()
 
 
-@control("PUT", "/faults", Faults)
-def put_faults(call: Call, body: Faults) -> JsonValue:
+@control("PUT", "/faults", FaultRules)
+def put_faults(call: Call, body: FaultRules) -> JsonValue:
     """Replace the injected faults."""
     call.plane.faults.replace(body.rules)
     return {"rules": call.plane.faults.to_json()}

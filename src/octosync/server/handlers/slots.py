@@ -12,7 +12,7 @@ from octosync.contract import PRESETS, SLOT, contradiction_in, expand_policy
 from octosync.contract.normalize import ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.model import Address, JsonObject, JsonValue
 from octosync.server import response_models
-from octosync.server.errors import invalid, not_configured
+from octosync.server.errors import capability_not_configured, invalid
 from octosync.server.handlers.apps import app_by_slug, writable_app
 from octosync.server.handlers.handler import Call, handles, handles_body, list_page, record_event
 from octosync.server.plane import org_policy
@@ -77,7 +77,7 @@ def slot_of(store: Store, app: Row, capability: str) -> Row:
     """Return an app's slot for a capability. Raises 404 `capability_not_configured`."""
     slot = find_slot(store, app, capability)
     if slot is None:
-        raise not_configured(app["slug"], capability)
+        raise capability_not_configured(app["slug"], capability)
     return slot
 
 
