@@ -374,7 +374,11 @@ async def test_a_capability_that_is_covered_again_is_resolved() -> None:
 async def test_a_revert_that_was_announced_is_one_notification() -> None:
     """That held drift was changed back resolves what was told, and is no second event; without that it is told as drift."""
     back = replace(
-        HELD, event=NotifyEvent.DRIFT, message="anna changed it, and it is as declared again", until=None, run="r1"
+        HELD,
+        event=NotifyEvent.DRIFT,
+        message="anna changed it, and it matches its manifest again",
+        until=None,
+        run="r1",
     )
     async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
         told.notifier.record_facts("notes", [HELD])
@@ -518,11 +522,19 @@ def test_what_a_receiver_needs_is_looked_up() -> None:
 @pytest.mark.parametrize(
     ("receiver", "reference", "says"),
     [
-        (_receiver(url_env="NOWHERE"), "notify-variable-unset", "NOWHERE is not set, and notify (octosync.yaml:12)"),
-        (_receiver(url_env="EMPTY"), "notify-variable-unset", "EMPTY is not set"),
+        (
+            _receiver(url_env="NOWHERE"),
+            "notify-variable-unset",
+            "notify (octosync.yaml:12) takes its URL from NOWHERE, ",
+        ),
+        (_receiver(url_env="EMPTY"), "notify-variable-unset", "EMPTY, which is not set"),
         (_receiver("https://a", secret_env="NOWHERE"), "notify-variable-unset", "the secret that it signs with"),
-        (_receiver(url_env="WRONG"), "bad-url", "notify (octosync.yaml:12): the URL is no"),
-        (_receiver("http://hooks.example.com/very-secret"), "insecure-url", "http://hooks.example.com would be told"),
+        (_receiver(url_env="WRONG"), "bad-url", "notify (octosync.yaml:12): the URL is not an http"),
+        (
+            _receiver("http://hooks.example.com/very-secret"),
+            "insecure-url",
+            "http://hooks.example.com would be sent unencrypted",
+        ),
     ],
 )
 def test_what_is_missing_is_said_at_the_start(receiver: Receiver, reference: str, says: str) -> None:

@@ -62,7 +62,7 @@ async def test_what_is_no_control_plane_is_an_outage_of_its_own_name(tmp_path: P
             assert unready_words(watch.status) == watch.status.unreadable
             said = sentence(watch.status)
             assert said.startswith("The control plane can't be read: everything waits. As last read at ")
-            assert "all 2 apps in sync; last full read" in said
+            assert "all 2 apps in sync; last resync" in said
             assert circuits(watch) == {"unreadable"}
             (line,) = watch.logged("everything_waits")
             assert (line["why"], line["reference"]) == ("unreadable", "control-plane-unreadable")

@@ -61,7 +61,7 @@ async def test_a_selector_that_matches_nothing_leaves_in_force_what_was(tmp_path
             await watch.until_in_sync()
             write(tmp_path, of_team("c"))
             await watch.until(lambda: not watch.status.valid)
-            assert "the last good ones stay in force" in sentence(watch.status)
+            assert "the last valid ones stay in use" in sentence(watch.status)
             assert watch.app().state is AppState.IN_SYNC
             assert len(plane.send("GET", "/apps/demo/targets")["targets"]) == 1
 

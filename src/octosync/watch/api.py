@@ -56,12 +56,12 @@ class ControllerOperations:
     def suspend(self, reason: str) -> None:
         """Write nothing until `resume`, over a restart, too."""
         self.memory.suspend(reason)
-        self.log.warning("suspended", message="nothing is written until it is resumed", reason=reason)
+        self.log.warning("suspended", message="octosync writes nothing until it is resumed", reason=reason)
 
     def resume(self) -> None:
         """Write again."""
         self.memory.resume()
-        self.log.info("resumed", message="everything is written again")
+        self.log.info("resumed", message="octosync writes again")
         for app in tuple(self.tracker.in_state(*AppState)):
             if app.why_waiting:
                 self.scheduler.reconcile_soon(app.slug)
@@ -80,7 +80,7 @@ class ControllerOperations:
     def release(self, app: str) -> None:
         """End a hold: fresh drift is reverted in its own time again."""
         self.memory.release(self._declared(app))
-        self.log.info("release", message=f"drift of {app} is reverted in its own time again", app=app)
+        self.log.info("release", message=f"drift of {app} is reverted on its usual schedule again", app=app)
         self.scheduler.reconcile_soon(app)
 
     def approve(self, guard: str, seen: str, apps: Sequence[str] = ()) -> int:
@@ -89,7 +89,7 @@ class ControllerOperations:
         chosen = [app for slug in apps or found.apps if (app := self.tracker.find(slug)) is not None]
         actions = blocked_actions((app, blocked) for app in chosen for blocked in app.blocked if blocked.guard == guard)
         self.memory.approve(guard, actions)
-        message = f"{counted(len(actions), 'action')} that the guard {guard} blocks may be done once"
+        message = f"{counted(len(actions), 'action')} that the guard {guard} blocks may be applied once"
         addresses = [str(action.address) for action in actions]
         self.log.warning("approved", message=message, guard=guard, seen=seen, addresses=addresses)
         for app in chosen:
@@ -101,7 +101,7 @@ class ControllerOperations:
             raise OctosyncError(
                 "app-not-declared",
                 f"no manifest declares an app {app}",
-                hints=("GET /api/status lists the apps that are.",),
+                hints=("GET /api/status lists the declared apps.",),
             )
         return app
 

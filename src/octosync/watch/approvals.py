@@ -123,7 +123,7 @@ class ApprovalSets:
         if not of_guard:
             raise OctosyncError(
                 "nothing-blocked",
-                f"the guard {guard} blocks nothing now that could be allowed",
+                f"the guard {guard} blocks nothing that can be approved",
                 hints=("GET /api/status lists what is blocked, and by which guard.",),
             )
         found = next((blocked for blocked in of_guard if blocked.seen == seen), None)
@@ -132,8 +132,8 @@ class ApprovalSets:
         if unknown := sorted(set(apps).difference(found.apps)):
             raise UsageError(
                 "parameters-wrong",
-                f"app: {listed(unknown, at_most=_NAMED)} is not in the set that was seen, "
-                f"which is of {listed(found.apps, at_most=_NAMED)}",
+                f"app: {listed(unknown, at_most=_NAMED)} is not in the set that was reviewed, "
+                f"which contains {listed(found.apps, at_most=_NAMED)}",
                 hints=("Leave app out to approve the whole set.",),
             )
         return found
@@ -142,16 +142,17 @@ class ApprovalSets:
         before = self._shown.get(seen)
         if before is None:
             near = [blocked for blocked in now if set(apps) & set(blocked.apps)] or now
-            message = f"what the guard {guard} blocks now is not what was seen; nothing is approved"
+            message = f"the guard {guard} no longer blocks what was reviewed; nothing is approved"
         else:
             near = [blocked for blocked in now if before & set(map(str, blocked.addresses))] or now
             there = {str(address) for blocked in near for address in blocked.addresses}
-            message = f"what the guard {guard} blocks has changed since it was seen; nothing is approved{_moved(before, there)}"
+            moved = _moved(before, there)
+            message = f"what the guard {guard} blocks has changed since it was reviewed; nothing is approved{moved}"
         commands = (f"POST {approve_path(blocked)}" for blocked in near[:_NAMED])
         return OctosyncError(
             "approval-outdated",
             message,
-            hints=("Look at what is blocked now, on the page or in /api/status, then approve that:", *commands),
+            hints=("Review what is blocked now, on the page or in /api/status, then approve it:", *commands),
         )
 
 

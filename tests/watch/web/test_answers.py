@@ -42,7 +42,7 @@ _PAGES = ("/", "/apps", "/apps/canary-demo", "/api/status", "/healthz", "/readyz
         (status_of(), (200, "ok\n"), (200, "ok\n")),
         (
             status_of(healthy=False, turned_at=NOW),
-            (503, "the loop has not turned within its bound since 2030-01-01 14:03 UTC\n"),
+            (503, "the control loop makes no progress since 2030-01-01 14:03 UTC\n"),
             (200, "ok\n"),
         ),
         (status_of(ready=False, credential="401: revoked"), (200, "ok\n"), (503, "401: revoked\n")),
@@ -50,13 +50,13 @@ _PAGES = ("/", "/apps", "/apps/canary-demo", "/api/status", "/healthz", "/readyz
         (
             status_of(ready=False, full_read_at=None, full_read_total=41, full_read_done=12),
             (200, "ok\n"),
-            (503, "first full read: 12 of 41 apps; the first full turn is not done yet\n"),
+            (503, "first resync: 12 of 41 apps; not all apps have been reconciled yet\n"),
         ),
-        (status_of(ready=False), (200, "ok\n"), (503, "the first full turn is not done yet\n")),
+        (status_of(ready=False), (200, "ok\n"), (503, "not all apps have been reconciled yet\n")),
         (
             status_of(ready=False, valid=False, full_read_at=None),
             (200, "ok\n"),
-            (503, "the manifests can't be loaded, and nothing is in force yet\n"),
+            (503, "the manifests can't be loaded, and none are in use yet\n"),
         ),
     ],
 )

@@ -116,7 +116,7 @@ def test_drift_and_its_author_are_seen(opened: Opened) -> None:
     card = text_of(driver, "#drift-canary-demo")
     assert "held" in card
     assert "ana@example.com changed it at 14:01 UTC (2 min. ago)." in card
-    assert "It is changed back at 14:31 UTC (in 28 min.)." in card
+    assert "It will be reverted at 14:31 UTC (in 28 min.)." in card
     assert "cloud_only → local_only" in card
     assert driver.title.startswith("1 blocked, 1 contested, 2 held, 1 failing")
     assert complaints(driver) == []

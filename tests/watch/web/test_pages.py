@@ -70,7 +70,7 @@ async def test_the_first_thing_is_a_sentence_with_the_state(ask: httpx.AsyncClie
     state = re.search(r'<p class="state.*?</p>', main)
     assert state is not None
     words = re.sub(r"<[^>]*>", "", state[0])
-    assert words == "11 apps in sync, 1 blocked, 1 contested, 2 held, 1 failing; last full read 14:01 UTC."
+    assert words == "11 apps in sync, 1 blocked, 1 contested, 2 held, 1 failing; last resync 14:01 UTC."
     assert heading_of(html).startswith("1 blocked, 1 contested, 2 held, 1 failing · production")
 
 
@@ -102,37 +102,37 @@ async def test_what_is_to_be_typed_looks_like_it_and_a_sentence_does_not() -> No
 
 async def test_the_way_back_stands_beside_the_way_past_a_guard() -> None:
     """At night nobody is to find the flag that lets it through, and nothing else."""
-    assert "If it isn't meant, revert the commit." in await text_at(status_of(blocked_app()))
+    assert "If the change isn't intended, revert the commit." in await text_at(status_of(blocked_app()))
 
 
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (status_of(quiet_app("one")), "1 app in sync; last full read"),
-        (status_of(quiet_app("one"), quiet_app("two")), "All 2 apps in sync; last full read"),
-        (status_of(held_app()), "1 app held; last full read"),
-        (status_of(), "No app is declared; last full read"),
+        (status_of(quiet_app("one")), "1 app in sync; last resync"),
+        (status_of(quiet_app("one"), quiet_app("two")), "All 2 apps in sync; last resync"),
+        (status_of(held_app()), "1 app held; last resync"),
+        (status_of(), "No app is declared; last resync"),
         (
             status_of(AppReconcileStatus(slug="a"), full_read_at=None, full_read_total=7, full_read_done=3),
             "3 of 7 apps",
         ),
-        (status_of(AppReconcileStatus(slug="a"), full_read_at=None), "no full read yet"),
+        (status_of(AppReconcileStatus(slug="a"), full_read_at=None), "no resync yet"),
         (suspended(status_of(quiet_app("one"))), "Suspended. 1 app in sync"),
-        (replace(status_of(), credential="401"), "The control plane refuses the key: everything waits."),
-        (replace(status_of(), outage="503"), "The control plane is not there: everything waits for it."),
-        (replace(status_of(), healthy=False, turned_at=NOW), "The loop does not turn."),
+        (replace(status_of(), credential="401"), "The control plane rejects the API key: everything waits."),
+        (replace(status_of(), outage="503"), "The control plane can't be reached: everything waits for it."),
+        (replace(status_of(), healthy=False, turned_at=NOW), "The control loop is stuck."),
         (
             bad_manifests(status_of(quiet_app("one"))),
-            "The manifests can't be loaded: the last good ones stay in force.",
+            "The manifests can't be loaded: the last valid ones stay in use.",
         ),
         (replace(status_of(), valid=False, load_error=UNLOADED), "base (rendered): kustomize refuses it"),
         (replace(status_of(), valid=False, load_error=UNLOADED), "kustomize says: nope.yaml is missing"),
-        (bad_manifests(status_of()), "nothing is in force yet"),
-        (replace(status_of(), feed_off="404 of the feed"), "by whom is unknown. 404 of the feed"),
+        (bad_manifests(status_of()), "none are in use yet"),
+        (replace(status_of(), feed_off="404 of the feed"), "their authors are unknown. 404 of the feed"),
         (replace(status_of(quiet_app("one")), feed_off="404"), "Feed off. 1 app in sync"),
-        (replace(status_of(), coverage_unread="404 of health"), "it is shown as last known. 404 of health"),
-        (replace(status_of(), mode="manifest"), "Drift is reported and not changed back"),
-        (replace(status_of(), mode="none"), "Nothing is written: this plans only"),
+        (replace(status_of(), coverage_unread="404 of health"), "the last known values are shown. 404 of health"),
+        (replace(status_of(), mode="manifest"), "Drift is reported but not reverted"),
+        (replace(status_of(), mode="none"), "Nothing is written: this controller only plans"),
         (status_of(quiet_app("one"), unmanaged=260), "260 more apps on the control plane that no manifest declares"),
     ],
 )
@@ -145,7 +145,7 @@ async def test_drift_is_shown_with_its_author_its_end_and_the_ways_out() -> None
     """Held drift says what was changed, who did it, when it is changed back, and the three ways to keep it."""
     text = await text_at(status_of(held_app()))
     assert "ana@example.com changed it at 14:01 UTC" in text
-    assert "It is changed back at 14:31 UTC" in text
+    assert "It will be reverted at 14:31 UTC" in text
     assert "slot vision" in text
     assert "serving_policy cloud_only → local_only" in text
     assert "octosync accept app/canary-demo/slot/vision -f apps/" in text
@@ -158,14 +158,14 @@ async def test_drift_is_shown_with_its_author_its_end_and_the_ways_out() -> None
     ("drift", "expected"),
     [
         ({"actor": "ana", "at": None}, "ana changed it; first seen at 14:00 UTC"),
-        ({"actor": None, "at": NOW}, "It was changed at 14:03 UTC, the feed does not say by whom"),
-        ({"actor": None, "at": None}, "First seen at 14:00 UTC; no feed says who changed it"),
-        ({"until": None}, "It is not changed back by itself (--heal all)"),
+        ({"actor": None, "at": NOW}, "It was changed at 14:03 UTC; its author is unknown"),
+        ({"actor": None, "at": None}, "First seen at 14:00 UTC; its author is unknown"),
+        ({"until": None}, "It is not reverted automatically (--heal all)"),
         (
             {"until": None, "contested": True, "heals": 3},
-            "changed back 3 times in 24 hours, and changed again each time",
+            "reverted 3 times in 24 hours and changed again each time",
         ),
-        ({"until": NOW + timedelta(days=1)}, "It is changed back at 2030-01-02 14:03 UTC"),
+        ({"until": NOW + timedelta(days=1)}, "It will be reverted at 2030-01-02 14:03 UTC"),
     ],
 )
 async def test_what_is_not_known_of_drift_is_not_made_up(drift: dict[str, object], expected: str) -> None:
@@ -218,15 +218,15 @@ async def test_what_fails_says_when_it_is_tried_again() -> None:
     text = await text_at(status_of(failing_app(), replace(failing_app("refused"), state=AppState.REFUSED)))
     assert "unavailable: GET /apps/search-eu/slots: the control plane answered 503 three times" in text
     assert "The others go on." in text
-    assert "Tried again at 14:04 UTC" in text
-    assert "It is not tried again until its manifest or live state changes." in text
+    assert "Next attempt at 14:04 UTC" in text
+    assert "It is retried when its manifest or live state changes." in text
 
 
 async def test_an_orphan_is_left_as_it_is_and_says_so() -> None:
     """An app that no manifest has any more is listed, with what would archive it."""
     text = await text_at(status_of(AppReconcileStatus(slug="gone", state=AppState.ORPHANED)))
-    assert "1 app orphaned; last full read" in text
-    assert "nothing is archived by leaving it out" in text
+    assert "1 app orphaned; last resync" in text
+    assert "removing a manifest does not archive its app" in text
     assert "octosync apply --base REV --prune" in text
 
 
@@ -295,7 +295,7 @@ async def test_the_budget_is_one_bar_with_the_next_full_read_on_it() -> None:
     """Used, left, and when the next full read is, or how far it has come and why it takes so long."""
     text = await text_at(status_of(quiet_app("one")))
     assert "37 of 100 used 63 left" in text
-    assert "Next full read 14:16 UTC" in text
+    assert "Next resync 14:16 UTC" in text
     reading = status_of(
         quiet_app("one"),
         full_read_done=412,
@@ -305,8 +305,8 @@ async def test_the_budget_is_one_bar_with_the_next_full_read_on_it() -> None:
         queue={"changed": 1, "resync": 588},
     )
     text = await text_at(reading)
-    assert "Full read under way: 412 of 1,000 apps." in text
-    assert "A full read takes 30 min 0 s at this rate, longer than the 15 min 0 s" in text
+    assert "Resync in progress: 412 of 1,000 apps." in text
+    assert "A resync takes 30 min 0 s at this rate, longer than the 15 min 0 s" in text
     assert "The control plane throttles requests until 14:04 UTC" in text
     assert "1 app (changed), 588 apps (resync)" in text
     assert "Requests are not limited." in await text_at(status_of(budget=BudgetStatus(limit=0)))
@@ -401,7 +401,7 @@ async def test_errors_are_pages_for_people_and_json_for_everything_else(ask: htt
     page = await ask.get("/apps/nope", headers=BROWSER)
     assert page.status_code == 404
     assert page.headers["content-type"].startswith("text/html")
-    assert "No app 'nope' is known here." in unescape(page.text)
+    assert "Unknown app 'nope'." in unescape(page.text)
     document = (await ask.get("/nope")).json()
     assert document["error"]["reference"] == "not-found"
     assert document["error"]["hints"] == ["The status page is at /."]

@@ -121,12 +121,12 @@ async def test_posts_are_off_without_a_token(control: Noting, path: str, token: 
         ("/hold?app=voice&for=4h", "/hold needs reason"),
         ("/hold?app=voice&for=4h&reason=%20", "reason is empty"),
         ("/hold?app=voice&for=soon&reason=x", "for: 'soon' is not a duration such as 30m, 4h or 1h30m"),
-        ("/hold?app=voice&for=0&reason=x", "for: a hold of no time holds nothing"),
-        ("/hold?app=voice&for=4h&reason=" + "x" * 501, "reason has 501 characters, at most 500 are taken"),
+        ("/hold?app=voice&for=0&reason=x", "for: the duration of a hold must not be zero"),
+        ("/hold?app=voice&for=4h&reason=" + "x" * 501, "reason has 501 characters; at most 500 are allowed"),
         ("/release", "/release needs app"),
         ("/approve", "/approve needs guard, seen"),
         ("/approve?guard=deletes", "/approve needs seen"),
-        ("/approve?guard=bogus&seen=d1", "guard: there is no guard 'bogus'"),
+        ("/approve?guard=bogus&seen=d1", "guard: unknown guard 'bogus'"),
         ("/approve?guard=", "guard is empty"),
         ("/reconcile?apps=voice", "'apps' is not a parameter of /reconcile"),
         ("/reconcile?app=a&app=b", "app is given twice"),
@@ -150,7 +150,7 @@ async def test_parameters_in_a_body_are_refused_rather_than_overlooked(ask: http
     for sent in ({"content": b"app=voice"}, {"data": {"app": "voice"}}, {"json": {"app": "voice"}}):
         refused = await ask.post("/reconcile", headers=AUTHORIZED, **sent)
         assert refused.status_code == 400
-        assert refused.json()["error"]["message"] == "parameters stand in the query, and the request has a body"
+        assert refused.json()["error"]["message"] == "parameters go into the query, but the request has a body"
     assert control.told == []
 
 

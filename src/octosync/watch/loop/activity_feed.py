@@ -196,7 +196,7 @@ class ActivityFeed:
         if off is not None and not self._is_reported_off:
             self._log.warning(
                 "feed_off",
-                message=f"the activity feed can't be followed, so full reads alone tell of changes: {off.message}",
+                message=f"the activity feed can't be followed; only resyncs find changes: {off.message}",
                 reference=off.reference,
                 hints=list(off.hints),
             )

@@ -136,7 +136,7 @@ class CircuitBreaker:
         self._closed.set()
         if self.may_not_write is None:  # that the control plane can be read is no news
             self._notifications.resolve()
-            self._log.info("control_plane_back", message="the control plane can be asked again")
+            self._log.info("control_plane_back", message="the control plane responds again")
 
     def probe_failed(self, error: OctosyncError) -> None:
         """Stay open, for longer."""

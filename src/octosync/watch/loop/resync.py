@@ -146,7 +146,7 @@ class Resync:
         next_try = self.clock.now() + timedelta(seconds=pause)
         self.log.warning(
             "full_read_failed",
-            message=f"the full read could not begin: {error.message}",
+            message=f"the resync could not start: {error.message}",
             reference=error.reference,
             next_try=next_try.isoformat(timespec="seconds"),
         )

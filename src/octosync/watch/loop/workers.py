@@ -131,12 +131,12 @@ class Workers:
             # A second signal closes the connections of what is still being written.
             if not self._is_stopping:
                 apps = sorted(work.apps)
-                message = f"a defect in octosync ended a turn of {', '.join(apps)}; please report it"
+                message = f"a bug in octosync ended a reconcile of {', '.join(apps)}; please report it"
                 self._log.bind(apps=apps, **about(defect)).error("defect", message=message)
             problem = OctosyncError(
                 "internal-error",
-                f"a defect in octosync: {type(defect).__name__}",
-                hints=("The log has where; please report it.",),
+                f"a bug in octosync: {type(defect).__name__}",
+                hints=("The log contains the place; please report it.",),
             )
         errors = dict.fromkeys(work.apps, problem)
         return ReconcileResult(id="", apps=work.apps, next_step=NextStep.REQUEUE, errors=errors)

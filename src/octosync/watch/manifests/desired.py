@@ -174,10 +174,8 @@ class DesiredState:
         url, _ = _place(declared) or ("the default", None)
         error = OctosyncError(
             "another-control-plane",
-            f"octosync.yaml means another control plane by now: {url}; nothing of it is applied until a restart",
-            hints=(
-                "Restart octosync watch, or take that change back. Until then what was declared before is in force.",
-            ),
+            f"octosync.yaml now refers to another control plane, {url}; it is not applied before a restart",
+            hints=("Restart octosync watch, or revert that change. Until then, the previous manifests stay in use.",),
         )
         return replace(declared, fails=True, error=error)
 
@@ -216,8 +214,8 @@ class DesiredState:
             await self._clock.sleep(_PAUSE)
         error = OctosyncError(
             "manifests-in-motion",
-            f"the manifests changed each of {_MOST_ATTEMPTS} times while they were read",
-            hints=("They are read again when they come to rest; until then what was declared before is in force.",),
+            f"the manifests changed during all {_MOST_ATTEMPTS} attempts to read them",
+            hints=("They are read again when they no longer change; until then, the previous manifests stay in use.",),
         )
         return ManifestLoad(error=error, fails=True, watched=self.watched, loaded_at=self._clock.now())
 
@@ -230,15 +228,15 @@ class DesiredState:
             failure = OctosyncError(
                 "manifests-unreadable",
                 f"the manifests can't be read: {error.strerror or error}",
-                hints=("What was declared before is in force until they can.",),
+                hints=("The previous manifests stay in use until they can be read.",),
             )
             return ManifestLoad(error=failure, fails=True, watched=self.watched)
         except Exception as defect:  # noqa: BLE001 — whatever a commit brings to light must not end everything else
             where = defect_place(defect)
             failure = OctosyncError(
                 "internal-error",
-                f"a defect in octosync: the manifests can't be loaded ({type(defect).__name__} at {where})",
-                hints=("What was declared before is in force until they can. Please report it.",),
+                f"a bug in octosync: the manifests can't be loaded ({type(defect).__name__} at {where})",
+                hints=("The previous manifests stay in use. Please report it.",),
             )
             return ManifestLoad(error=failure, fails=True, watched=self.watched)
 

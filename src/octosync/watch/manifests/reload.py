@@ -114,7 +114,7 @@ class ManifestReloader:
         if needing:
             self.log.warning(
                 "restart_needed",
-                message=f"octosync.yaml has other settings than at the start, which need a restart: {', '.join(needing)}",
+                message=f"settings in octosync.yaml have changed that need a restart: {', '.join(needing)}",
             )
 
     async def _save(self, difference: LoadDifference, *, is_first: bool) -> None:
@@ -143,8 +143,8 @@ class ManifestReloader:
         if not self.memory.apps and not self.memory.is_whole:
             self.log.warning(
                 "nothing_remembered",
-                message="nothing is remembered of this control plane: nothing counts as removed from the manifests, and "
-                "what differs is held only where the activity feed shows that somebody has just changed it",
+                message="the state file has no records of this control plane: no object counts as removed, and "
+                "an object that differs is held only if the activity feed shows a recent change",
             )
 
     def _apply(self, difference: LoadDifference, *, is_first: bool) -> None:
@@ -153,7 +153,7 @@ class ManifestReloader:
         if applied.narrowed:
             self.log.warning(
                 "scope_narrowed",
-                message="other manifests are watched than before: what stands in those that are not any more is left as it is",
+                message="the watched manifests have changed: apps of manifests that are no longer watched stay unchanged",
             )
         self._settle_later()
         scheduler.remove(applied.gone)
@@ -163,7 +163,7 @@ class ManifestReloader:
         self.coverage.forget(applied.gone)
         shown = difference.declared.clone.path
         for slug, was in tracker.declare(assignment.active.tree, assignment.leftovers, assignment.orphans, shown):
-            message = f"{slug} is orphaned: no manifest declares it any more, and it is left as it is"
+            message = f"{slug} is orphaned: no manifest declares it any more, and it is left unchanged"
             self.log.warning("app_moved", message=message, app=slug, was=was.value)
         if is_first:
             # What was declared since the last run is one change: its removals wait until all of it was read.

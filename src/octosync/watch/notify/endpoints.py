@@ -57,13 +57,13 @@ def _endpoint(receiver: Receiver, environment: Mapping[str, str], *, insecure: b
     if receiver.url is not None and _is_nearby(parts.hostname or ""):
         raise ConfigError(
             "receiver-refused",
-            f"{where}: {name} is on this machine or its network link, and octosync.yaml may not name that",
+            f"{where}: {name} is on this machine or its network link, which octosync.yaml may not name",
             hints=("Put the URL into a variable whose name begins with OCTOSYNC_, and name the variable with urlEnv.",),
         )
     if parts.scheme == "http" and not is_loopback(parts.hostname or "") and not insecure:
         raise ConfigError(
             "insecure-url",
-            f"{where}: {name} would be told unencrypted",
+            f"{where}: notifications to {name} would be sent unencrypted",
             hints=("Use https://, or pass --insecure if the network between is trusted.",),
         )
     secret = None
@@ -95,7 +95,7 @@ def _variable(name: str, environment: Mapping[str, str], where: str, what: str) 
     if not value.strip():
         raise ConfigError(
             "notify-variable-unset",
-            f"{name} is not set, and {where} takes {what} from there",
+            f"{where} takes {what} from {name}, which is not set",
             hints=(f"Set {name}, or take the receiver out of octosync.yaml.",),
         )
     return value
@@ -106,8 +106,8 @@ def _named(url: Secret, where: str) -> str:
     if not is_receiver_url(url.reveal()):
         raise ConfigError(
             "bad-url",
-            f"{where}: the URL is no http:// or https:// URL of a receiver",  # and isn't shown: most of it may be right
-            hints=("It carries neither user, password, blanks nor fragment: https://hooks.example.com/octosync",),
+            f"{where}: the URL is not an http:// or https:// URL of a receiver",  # and isn't shown: most of it may be right
+            hints=("It has no user, password, blanks or fragment, for example https://hooks.example.com/octosync",),
         )
     parts = urlsplit(url.reveal())
     return f"{parts.scheme}://{parts.netloc.lower()}"
@@ -169,7 +169,7 @@ class ReceiverClient:
             ):
                 return _judged(response)
         except (TimeoutError, httpx.TimeoutException):
-            return Attempt(DeliveryResult.AGAIN, f"no answer within {self._timeout:g} s")
+            return Attempt(DeliveryResult.AGAIN, f"no response within {self._timeout:g} s")
         except (httpx.HTTPError, OSError) as error:  # whose text may have the URL in it
             return Attempt(DeliveryResult.AGAIN, f"no connection ({type(error).__name__})")
 
@@ -184,7 +184,7 @@ def _judged(response: httpx.Response) -> Attempt:
         return Attempt(DeliveryResult.DELIVERED)
     if status in _TRANSIENT or status >= 500:
         asked = retry_after(response.headers.get("Retry-After"), response.headers.get("Date")) or 0.0
-        return Attempt(DeliveryResult.AGAIN, f"it answers {status}", min(asked, _LONGEST_RETRY_AFTER))
+        return Attempt(DeliveryResult.AGAIN, f"it returned {status}", min(asked, _LONGEST_RETRY_AFTER))
     if 300 <= status < 400:
-        return Attempt(DeliveryResult.REFUSED, f"it answers {status}, and redirects are not followed")
-    return Attempt(DeliveryResult.REFUSED, f"it answers {status}")
+        return Attempt(DeliveryResult.REFUSED, f"it returned {status}, and redirects are not followed")
+    return Attempt(DeliveryResult.REFUSED, f"it returned {status}")

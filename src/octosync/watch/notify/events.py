@@ -142,10 +142,10 @@ class NotificationCollector:
             return notice
         path, about = approve_path(blocked), self._assignment.run_info
         hints = (
-            f"To allow exactly this, once: POST {path}" if path is not None else "",
+            f"To approve exactly this, once: POST {path}" if path is not None else "",
             f"To apply it by hand: {about.apply_command} {blocked.override}" if about and blocked.override else "",
             blocked.way_out or "",
-            "If it isn't meant, revert the commit." if blocked.override is not None else "",
+            "If the change isn't intended, revert the commit." if blocked.override is not None else "",
         )
         fact = f"{blocked.message} {blocked.seen}"
         return replace(notice, message=blocked.message, hints=tuple(filter(None, hints)), fingerprint=fact)
@@ -180,7 +180,7 @@ class NotificationCollector:
         return Notice(
             event=NotifyEvent.DRIFT,
             at=now,
-            message=f"{actor or 'somebody'} changed {address}, and it is as declared again",
+            message=f"{actor or 'an unknown author'} changed {address}, and it matches its manifest again",
             app=address.app,
             addresses=(address,),
             actor=actor,
@@ -230,9 +230,12 @@ class NotificationCollector:
             )
 
     def _drift(self, drift: DriftStatus, now: datetime) -> Notice:
-        who = drift.actor or "somebody"
+        who = drift.actor or "an unknown author"
         if drift.contested:
-            event, message = NotifyEvent.CONTESTED, f"{drift.address} is changed again and again, lastly by {who}"
+            event, message = (
+                NotifyEvent.CONTESTED,
+                f"{drift.address} was changed again after each revert, last by {who}",
+            )
         elif drift.until is not None:
             event, message = NotifyEvent.HELD, f"{who} changed {drift.address}"
         else:
@@ -254,10 +257,10 @@ class NotificationCollector:
         address = drift.address
         accept = accept_line((address,), self._assignment.run_info)
         if accept is not None:
-            yield f"To keep it for good: {accept}"
+            yield f"To keep it: {accept}"
         if drift.contested:
-            yield f"To change it back once more: POST /reconcile?{urlencode({'app': address.app})}"
+            yield f"To revert it once more: POST /reconcile?{urlencode({'app': address.app})}"
         elif drift.until is not None:
             query = urlencode({"app": address.app, "for": "4h", "reason": "WHY"})
             yield f"To keep it for some hours: POST /hold?{query}"
-        yield "To leave the app alone: the annotation octosync.dev/suspend in its manifest"
+        yield "To suspend the app: the annotation octosync.dev/suspend in its manifest"

@@ -239,7 +239,7 @@ def resolved_notice(notice: Notice, at: datetime, app: str) -> Notice:
         message = f"{notice.matter} can be used again"
     else:
         named = str(notice.addresses[0]) if len(notice.addresses) == 1 else app
-        message = f"{named} {_OVER.get(notice.event, 'is as declared')}"
+        message = f"{named} {_OVER.get(notice.event, 'matches its manifest')}"
     return replace(notice, event=NotifyEvent.RESOLVED, at=at, message=message, hints=(), until=None, fingerprint="")
 
 
@@ -247,7 +247,7 @@ def _together(group: Sequence[Notice]) -> Notice:
     first = group[0]
     apps = tuple(sorted({slug for notice in group for slug in notice.slugs}))
     addresses = tuple(sorted({address for notice in group for address in notice.addresses}))
-    actors = sorted({notice.actor or "somebody" for notice in group})
+    actors = sorted({notice.actor or "an unknown author" for notice in group})
     runs = {notice.run for notice in group}
     made = replace(
         first,

@@ -236,9 +236,7 @@ class Notifier:
             await receiver.line.aclose()
             if receiver.waiting:
                 count = len(receiver.waiting)
-                message = (
-                    f"{counted(count, 'notification')} to {receiver.endpoint.name} could not be sent before the end"
-                )
+                message = f"{counted(count, 'notification')} to {receiver.endpoint.name} could not be sent before the shutdown"
                 self._log.warning("notifications_unsent", message=message, receiver=receiver.endpoint.name, count=count)
                 receiver.waiting.clear()
 
@@ -250,7 +248,7 @@ class Notifier:
             if receiver.dropped == 1:
                 self._log.warning(
                     "notification_dropped",
-                    message="too many notifications wait, the oldest are dropped",
+                    message="too many notifications are waiting: the oldest are dropped",
                     receiver=receiver.endpoint.name,
                     waiting=self._most,
                 )
@@ -300,7 +298,7 @@ class Notifier:
         except Exception as error:  # noqa: BLE001 — whatever a receiver does to the client must not end its task
             self._log.bind(**about(error)).error(
                 "notification_crashed",
-                message=f"a defect in octosync kept a notification from {receiver.endpoint.name}",
+                message=f"a bug in octosync prevented a notification to {receiver.endpoint.name}",
                 receiver=receiver.endpoint.name,
             )
             return Attempt(DeliveryResult.REFUSED, f"it can't be sent ({type(error).__name__})")
@@ -337,7 +335,7 @@ class Notifier:
     def _warn(self, event: str, receiver: _Receiver, delivery: _Delivery, attempt: Attempt, **more: int) -> None:
         self._log.warning(
             event,
-            message=f"{receiver.endpoint.name} isn't told: {attempt.why}",
+            message=f"a notification to {receiver.endpoint.name} was not delivered: {attempt.why}",
             receiver=receiver.endpoint.name,
             about=delivery.notice.event.value,
             app=delivery.notice.app,
@@ -352,7 +350,7 @@ class Notifier:
             yield
         except OctosyncError as error:
             self._log.bind(**about(error)).warning(
-                "notifications_forgotten", message="what was notified can't be remembered: it may be notified twice"
+                "notifications_forgotten", message="a sent notification can't be recorded: it may be sent twice"
             )
 
 

@@ -67,7 +67,7 @@ class ResultRecorder:
         if resync.took is not None and resync.took > resync.every:
             self.log.warning(
                 "full_read_stretched",
-                message="a full read takes longer than --resync at this rate; the next one follows it",
+                message="a resync takes longer than --resync at this rate; the next one starts right after it",
                 seconds=_seconds(resync.took),
                 resync=_seconds(resync.every),
             )
@@ -189,7 +189,7 @@ def _log_outcome(log: Log, outcome: Outcome, replaced: Mapping[Address, str | No
     write = log.info if outcome.status is Status.DONE else log.warning
     of_somebody = outcome.address in replaced
     actor = replaced.get(outcome.address)
-    what = f", which replaces a change by {actor or 'somebody'}" if of_somebody else ""
+    what = f", which replaces a change by {actor or 'an unknown author'}" if of_somebody else ""
     write(
         "action",
         message=f"{outcome.verb} {outcome.address}: {outcome.message or outcome.status.value}{what}",
@@ -205,12 +205,12 @@ def _log_outcome(log: Log, outcome: Outcome, replaced: Mapping[Address, str | No
 def _log_drift(log: Log, drift: DriftStatus) -> None:
     until = None if drift.until is None else drift.until.isoformat(timespec="seconds")
     if drift.contested:
-        what = "again and again, so it is left alone"
+        what = "which changed again after each revert, so it is left alone"
     else:
-        what = f"which is held until {until}" if until is not None else "which is not changed back by itself"
+        what = f"which is held until {until}" if until is not None else "which is not reverted automatically"
     log.warning(
         "drift",
-        message=f"{drift.actor or 'somebody'} changed {drift.address}, {what}",
+        message=f"{drift.actor or 'an unknown author'} changed {drift.address}, {what}",
         app=drift.address.app,
         address=str(drift.address),
         actor=drift.actor,

@@ -81,7 +81,7 @@ def _approve(control: ControllerApi, given: Mapping[str, str]) -> JsonObject:
     guard, apps = given["guard"], tuple(given["app"].split(",")) if "app" in given else ()
     if guard not in GUARDS:
         hint = f"The guards are {listed(tuple(GUARDS), at_most=len(GUARDS))}."
-        raise UsageError("parameters-wrong", f"guard: there is no guard {guard!r}", hints=(hint,))
+        raise UsageError("parameters-wrong", f"guard: unknown guard {guard!r}", hints=(hint,))
     return {"approved": control.approve(guard, given["seen"], apps)}
 
 
@@ -97,8 +97,8 @@ POSTS: Final = (
         ("app",),
         _approve,
         repeatable="app",
-        advice="The status page and /api/status have the whole command for what is blocked now, `seen` included: "
-        "it approves what you have looked at and nothing else.",
+        advice="The status page and /api/status show the complete command for what is blocked now, including `seen`: "
+        "it approves exactly what you have reviewed.",
     ),
 )
 _EXAMPLES: Final = {"app": "SLUG", "for": "4h", "reason": "WHY", "guard": "deletes", "seen": "DIGEST"}
@@ -122,7 +122,7 @@ def admin_token(text: str | None) -> Secret | None:
         raise ConfigError(
             "admin-token-malformed",
             f"{TOKEN_VARIABLE} has characters that no Authorization header can carry",
-            hints=("Letters and digits do, such as `openssl rand -hex 32` makes them.",),
+            hints=("Use letters and digits, for example from `openssl rand -hex 32`.",),
         )
     if token and (len(token) < _SHORTEST_TOKEN or len(set(token)) < _FEWEST_DIFFERENT):
         raise ConfigError(
@@ -203,7 +203,7 @@ def _too_many(request: Request, seconds: int) -> Response:
         429,
         "too-many-attempts",
         f"too many attempts from this address had no admin token, or a wrong one: try again in {seconds} s",
-        hints=("The log has where they came from.",),
+        hints=("The log lists their addresses.",),
         headers={"Retry-After": str(seconds)},
     )
 
@@ -229,7 +229,7 @@ def _unauthorized(request: Request) -> Response:
 def _parameters(request: Request, post: Post) -> Mapping[str, str]:
     """Return the parameters, each once. Raises `UsageError` for what is unknown, missing, empty, or in a body."""
     if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
-        raise _wrong(post, "parameters stand in the query, and the request has a body")
+        raise _wrong(post, "parameters go into the query, but the request has a body")
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in {*post.needs, *post.may_have}:
@@ -239,7 +239,7 @@ def _parameters(request: Request, post: Post) -> Mapping[str, str]:
         if not value.strip():
             raise _wrong(post, f"{name} is empty")
         if len(value) > _LONGEST_REASON:
-            raise _wrong(post, f"{name} has {len(value):,} characters, at most {_LONGEST_REASON} are taken")
+            raise _wrong(post, f"{name} has {len(value):,} characters; at most {_LONGEST_REASON} are allowed")
         given[name] = f"{given[name]},{value}" if name in given else value
     missing = [name for name in post.needs if name not in given]
     if missing:
@@ -257,5 +257,5 @@ def _duration(text: str) -> timedelta:
     except ValueError as error:
         raise UsageError("parameters-wrong", f"for: {error}", hints=("Such as for=30m, for=4h or for=2d.",)) from None
     if not duration:
-        raise UsageError("parameters-wrong", "for: a hold of no time holds nothing", hints=("Such as for=4h.",))
+        raise UsageError("parameters-wrong", "for: the duration of a hold must not be zero", hints=("Such as for=4h.",))
     return duration

@@ -144,8 +144,8 @@ class _Pages:
             lambda status: app_page(status, asked, slug) if slug in status.apps else None,
         )
         if page is None:
-            hint = "It may not be declared any more; /apps lists those that are."
-            return refusal(request, 404, "app-not-declared", f"no app {slug!r} is known here", hints=(hint,))
+            hint = "It may not be declared any more; /apps lists the declared apps."
+            return refusal(request, 404, "app-not-declared", f"unknown app {slug!r}", hints=(hint,))
         return page_answer(request, page, now)
 
     async def document(self, request: Request) -> Response:
@@ -200,7 +200,7 @@ def _probe(why_not: str, but: str = "") -> Response:
 
 def _not_found(request: Request) -> Response:
     return refusal(
-        request, 404, "not-found", f"there is nothing at {request.url.path}", hints=("The status page is at /.",)
+        request, 404, "not-found", f"nothing is served at {request.url.path}", hints=("The status page is at /.",)
     )
 
 
@@ -209,12 +209,12 @@ async def _refused(request: Request, error: Exception) -> Response:
     if status == 405:
         headers = dict(getattr(error, "headers", None) or {})
         methods = headers.get("Allow", "")
-        message = f"{request.url.path} does not take {request.method}"
-        return refusal(request, 405, "method-not-allowed", message, hints=(f"It takes {methods}.",), headers=headers)
+        message = f"{request.url.path} does not support {request.method}"
+        return refusal(request, 405, "method-not-allowed", message, hints=(f"Supported: {methods}.",), headers=headers)
     return _not_found(request)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     del error  # the server logs it
-    message = "this page could not be made"
-    return refusal(request, 500, "internal-error", message, hints=("It is a bug of octosync; its log says more.",))
+    message = "this page could not be rendered"
+    return refusal(request, 500, "internal-error", message, hints=("This is a bug in octosync; see its log.",))

@@ -107,7 +107,7 @@ def _blocked_cards(apps: Sequence[AppReconcileStatus], setting: _Setting) -> Ite
             said=((f"{blocked.message}.",),),
             named=tuple(map(str, blocked.addresses[:_ADDRESSES])),
             more=max(0, len(blocked.addresses) - _ADDRESSES),
-            hints=("If it isn't meant, revert the commit.",) if blocked.override is not None else (),
+            hints=("If the change isn't intended, revert the commit.",) if blocked.override is not None else (),
             ways=tuple(_ways_past(blocked, setting)),
         )
 
@@ -115,7 +115,7 @@ def _blocked_cards(apps: Sequence[AppReconcileStatus], setting: _Setting) -> Ite
 def _ways_past(blocked: BlockedSet, setting: _Setting) -> Iterator[Way]:
     about, path = setting.about, approve_path(blocked)
     if path is not None:
-        yield from setting.post("Allow exactly this, once", path)
+        yield from setting.post("Approve exactly this, once", path)
     if about is not None and blocked.override is not None:
         yield Way("Apply it by hand", f"{about.apply_command} {blocked.override}")
     if blocked.way_out is not None:
@@ -127,16 +127,16 @@ def _error_card(app: AppReconcileStatus, setting: _Setting) -> Card:
     reference = f"{app.reference}: " if app.reference else ""
     said: list[Line] = [(f"{reference}{app.error}",)] if app.error else []
     if app.state is AppState.REFUSED:
-        said.append(("It is not tried again until its manifest or live state changes.",))
+        said.append(("It is retried when its manifest or live state changes.",))
     elif app.next_try is not None:
-        said.append(("Tried again at ", app.next_try, "."))
+        said.append(("Next attempt at ", app.next_try, "."))
     return Card(
         key=f"{app.state.value}-{app.slug}",
         state=app.state,
         apps=(app.slug,),
         said=tuple(said),
         hints=app.hints,
-        ways=tuple(setting.post("Try it again now", "/reconcile", app=app.slug)),
+        ways=tuple(setting.post("Retry now", "/reconcile", app=app.slug)),
     )
 
 
@@ -145,9 +145,11 @@ def _orphan_card(app: AppReconcileStatus) -> Card:
         key=f"orphaned-{app.slug}",
         state=AppState.ORPHANED,
         apps=(app.slug,),
-        said=(("No manifest has it any more. It is left as it is: nothing is archived by leaving it out.",),),
+        said=(
+            ("No manifest declares it any more. It is left unchanged: removing a manifest does not archive its app.",),
+        ),
         ways=(
-            Way("Archive it, by a manifest that says so", "spec: {archived: true}"),
+            Way("Archive it in a manifest", "spec: {archived: true}"),
             Way("Or by hand, with the base set to a commit that declares it", "octosync apply --base REV --prune"),
         ),
     )
@@ -189,7 +191,7 @@ def _drift_lines(app: AppReconcileStatus, setting: _Setting) -> Iterator[Line]:
         yield (f"and {counted(len(app.drift) - _NAMED, 'object')} more.",)
     if app.hold is not None:
         reason = f": {app.hold.reason}" if app.hold.reason else ""
-        yield ("A person holds the app until ", app.hold.until, f"{reason}.")
+        yield ("The app is held until ", app.hold.until, f"{reason}.")
 
 
 def _who(drift: DriftStatus) -> Line:
@@ -198,34 +200,32 @@ def _who(drift: DriftStatus) -> Line:
     if drift.actor is not None:
         return (f"{drift.actor} changed it; first seen at ", drift.first_seen, ". ")
     if drift.at is not None:
-        return ("It was changed at ", drift.at, ", the feed does not say by whom. ")
-    return ("First seen at ", drift.first_seen, "; no feed says who changed it. ")
+        return ("It was changed at ", drift.at, "; its author is unknown. ")
+    return ("First seen at ", drift.first_seen, "; its author is unknown. ")
 
 
 def _until(drift: DriftStatus, setting: _Setting) -> Line:
     if drift.contested:
         times = f"{counted(drift.heals, 'time')} in 24 hours" if drift.heals else "several times"
-        return (
-            f"It was changed back {times}, and changed again each time. It is left alone until its manifest changes.",
-        )
+        return (f"It was reverted {times} and changed again each time. It is left alone until its manifest changes.",)
     if drift.until is not None:
-        return ("It is changed back at ", drift.until, ".")
-    return (f"It is not changed back by itself (--heal {setting.status.mode}).",)
+        return ("It will be reverted at ", drift.until, ".")
+    return (f"It is not reverted automatically (--heal {setting.status.mode}).",)
 
 
 def _ways_of_drift(app: AppReconcileStatus, contested: bool, setting: _Setting) -> Iterator[Way]:
     accept = accept_line(tuple(sorted(drift.address for drift in app.drift)), setting.about)
     if accept is not None:
-        yield Way("Keep it for good: take it into Git", accept)
+        yield Way("Keep it: accept it into Git", accept)
     if contested:
-        yield from setting.post("Change it back once more", "/reconcile", app=app.slug)
+        yield from setting.post("Revert it once more", "/reconcile", app=app.slug)
     elif app.hold is not None:
         yield from setting.post("End the hold", "/release", app=app.slug)
     elif any(drift.until is not None for drift in app.drift):
         yield from setting.post(
-            "Keep it for some hours (say why)", "/hold", app=app.slug, **{"for": "4h", "reason": "WHY"}
+            "Keep it for some hours (give a reason)", "/hold", app=app.slug, **{"for": "4h", "reason": "WHY"}
         )
-    yield Way("Leave the whole app alone: an annotation in its manifest", SUSPENDING)
+    yield Way("Suspend the app: an annotation in its manifest", SUSPENDING)
 
 
 def drift_rows(app: AppReconcileStatus, status: ControllerStatus) -> tuple[Row, ...]:

@@ -151,7 +151,7 @@ class PageGuard:
                 Request(scope),
                 421,
                 "host-unknown",
-                "the request names a host that this controller doesn't answer for",
+                "the request names a host that this controller doesn't serve",
                 hints=(
                     "Use http://localhost or the controller's IP address, or start octosync watch with --allowed-host NAME.",
                     "The host of --external-url is allowed, too.",

@@ -191,9 +191,9 @@ def remark_lines(status: ControllerStatus) -> tuple[str, ...]:
     """Return remarks about how this controller runs that need no action."""
     lines = []
     if status.mode == "manifest":
-        lines.append("Drift is reported and not changed back (--heal manifest).")
+        lines.append("Drift is reported but not reverted (--heal manifest).")
     if status.mode == "none":
-        lines.append("Nothing is written: this plans only (--heal none).")
+        lines.append("Nothing is written: this controller only plans (--heal none).")
     return tuple(lines)
 
 
@@ -233,19 +233,19 @@ STATE_WORDS: Final = {
     AppState.IN_SYNC: "in sync",
 }
 STATE_MEANINGS: Final = {
-    AppState.FAILING: "It can't be read or written, and is tried again by itself.",
-    AppState.REFUSED: "The control plane refuses it: it waits for a change of its manifest or of live state.",
-    AppState.BLOCKED: "A guard refuses what is planned, until somebody says that it is meant.",
-    AppState.CONTESTED: "Changed back several times, and each time somebody changed it again.",
-    AppState.HELD: "Somebody changed it on the control plane; that stays for a while before it is changed back.",
-    AppState.DRIFTED: "Somebody changed it on the control plane, and drift is not changed back in this mode.",
-    AppState.WAITING: "Changes are planned, and not written for now.",
-    AppState.PENDING: "It is known to have changed; its turn is to come.",
-    AppState.SUSPENDED: "Left alone by its own annotation.",
-    AppState.UNCOVERED: "As declared, but an enabled capability doesn't reach all devices of the app.",
-    AppState.ORPHANED: "No manifest has it any more; it is left as it is.",
-    AppState.UNREAD: "It was not read yet.",
-    AppState.IN_SYNC: "As declared.",
+    AppState.FAILING: "Reading or writing it fails; it is retried automatically.",
+    AppState.REFUSED: "The control plane rejects the change; it is retried when its manifest or live state changes.",
+    AppState.BLOCKED: "A guard blocks the planned changes until they are approved.",
+    AppState.CONTESTED: "It was reverted several times and changed again each time.",
+    AppState.HELD: "It was changed on the control plane; the change stays for a while before it is reverted.",
+    AppState.DRIFTED: "It was changed on the control plane, and this mode does not revert drift.",
+    AppState.WAITING: "Changes are planned, but not written yet.",
+    AppState.PENDING: "It has changed and is queued.",
+    AppState.SUSPENDED: "An annotation in its manifest suspends it.",
+    AppState.UNCOVERED: "It matches its manifest, but an enabled capability doesn't reach all of its devices.",
+    AppState.ORPHANED: "No manifest declares it any more; it is left unchanged.",
+    AppState.UNREAD: "It has not been read yet.",
+    AppState.IN_SYNC: "It matches its manifest.",
 }
 # What a person has to see to, most pressing first.
 NEEDS_A_PERSON: Final = (
@@ -272,19 +272,19 @@ class Alarm:
 def alarms(status: ControllerStatus) -> Iterator[Alarm]:
     """Yield what holds up everything, gravest first."""
     if not status.healthy:
-        yield Alarm("stuck", "The loop does not turn.", stuck_words(status))
+        yield Alarm("stuck", "The control loop is stuck.", stuck_words(status))
     yield from _closed(status)
     if status.state_damaged:
-        words = "The state file was damaged, so that nothing is remembered from before the start."
+        words = "The state file was damaged: nothing from before this start is known."
         yield Alarm("state lost", words, status.state_damaged)
     if status.key_unusable:
         yield Alarm(
             "new key unusable", "The new API key can't be used: the previous key stays in use.", status.key_unusable
         )
     if status.loading:
-        yield Alarm("starting", "The manifests are being loaded: nothing is in force yet.")
+        yield Alarm("starting", "The manifests are being loaded: none are in use yet.")
     elif not status.valid:
-        left = "the last good ones stay in force" if status.apps else "nothing is in force yet"
+        left = "the last valid ones stay in use" if status.apps else "none are in use yet"
         yield Alarm("degraded", f"The manifests can't be loaded: {left}.")
     if status.suspended is not None:
         yield Alarm("suspended", "Everything is suspended: nothing is written.", status.suspended.reason)
@@ -293,9 +293,9 @@ def alarms(status: ControllerStatus) -> Iterator[Alarm]:
 def _closed(status: ControllerStatus) -> Iterator[Alarm]:
     """Yield why no request is sent."""
     if status.credential:
-        yield Alarm("key refused", "The control plane refuses the key: everything waits.", status.credential)
+        yield Alarm("key refused", "The control plane rejects the API key: everything waits.", status.credential)
     if status.outage:
-        yield Alarm("outage", "The control plane is not there: everything waits for it.", status.outage)
+        yield Alarm("outage", "The control plane can't be reached: everything waits for it.", status.outage)
     if status.unreadable:
         yield Alarm("unreadable", "The control plane can't be read: everything waits.", status.unreadable)
     if status.throttled:
@@ -303,7 +303,7 @@ def _closed(status: ControllerStatus) -> Iterator[Alarm]:
         end = f" until {time_words(until)}" if until is not None else ""
         yield Alarm("throttled", f"The control plane throttles the key{end}: everything waits.", status.throttled)
     if status.state_locked:
-        yield Alarm("state locked", "Another process locks the state file: everything waits.", status.state_locked)
+        yield Alarm("state locked", "Another process has locked the state file: everything waits.", status.state_locked)
 
 
 def warnings(status: ControllerStatus) -> Iterator[Alarm]:
@@ -311,11 +311,13 @@ def warnings(status: ControllerStatus) -> Iterator[Alarm]:
     if status.feed_off:
         yield Alarm(
             "feed off",
-            "The activity feed can't be followed: only full reads find what was changed by hand, and by whom is unknown.",
+            "The activity feed can't be followed: only resyncs find changes made by hand, and their authors are unknown.",
             status.feed_off,
         )
     if status.coverage_unread:
-        yield Alarm("coverage unread", "Coverage can't be read: it is shown as last known.", status.coverage_unread)
+        yield Alarm(
+            "coverage unread", "Coverage can't be read: the last known values are shown.", status.coverage_unread
+        )
 
 
 def counts_words(status: ControllerStatus) -> str:
@@ -342,14 +344,14 @@ def _counts(status: ControllerStatus) -> str:
 def read_parts(status: ControllerStatus) -> tuple[str, datetime | None]:
     """Return when the last resync ended: words, and the time that follows them, if there is one."""
     if status.full_read_at is not None:
-        return "last full read", status.full_read_at
+        return "last resync", status.full_read_at
     if status.full_read_total:
-        return f"first full read: {status.full_read_done:,} of {counted(status.full_read_total, 'app')}", None
-    return "no full read yet", None
+        return f"first resync: {status.full_read_done:,} of {counted(status.full_read_total, 'app')}", None
+    return "no resync yet", None
 
 
 def sentence(status: ControllerStatus) -> str:
-    """Return the status in a sentence: `41 apps in sync, 1 held, 1 blocked; last full read 2026-03-01 14:01 UTC.`."""
+    """Return the status in a sentence: `41 apps in sync, 1 held, 1 blocked; last resync 2026-03-01 14:01 UTC.`."""
     words, at = read_parts(status)
     read = words if at is None else f"{words} {time_words(at)}"
     troubles = [alarm.sentence for alarm in (*alarms(status), *warnings(status))]
@@ -376,7 +378,7 @@ def mood(status: ControllerStatus) -> str:
 def stuck_words(status: ControllerStatus) -> str:
     """Return why the loop is not healthy."""
     since = f" since {time_words(status.turned_at)}" if status.turned_at is not None else ""
-    return f"the loop has not turned within its bound{since}"
+    return f"the control loop makes no progress{since}"
 
 
 def waiting_words(status: ControllerStatus) -> str:
@@ -393,6 +395,8 @@ def unready_words(status: ControllerStatus) -> str:
     if status.loading:
         return "the manifests are being loaded"
     if not status.valid and not status.apps:
-        return "the manifests can't be loaded, and nothing is in force yet"
+        return "the manifests can't be loaded, and none are in use yet"
     words, at = read_parts(status)
-    return "the first full turn is not done yet" if at is not None else f"{words}; the first full turn is not done yet"
+    return (
+        "not all apps have been reconciled yet" if at is not None else f"{words}; not all apps have been reconciled yet"
+    )
