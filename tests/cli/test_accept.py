@@ -269,7 +269,7 @@ def test_what_was_changed_by_hand_is_declared_and_plans_to_nothing(live: Office,
     else:
         assert set(gone) >= set(changed_lines(live)[0])
     assert addresses(live) == []
-    assert ran.stdout.endswith("Accepted 1 object in 1 file. The next plan leaves it as live.\n")
+    assert ran.stdout.endswith("Accepted 1 object in 1 file. The next plan does not change it.\n")
     assert f"{address}   apps/demo.yaml:" in ran.stdout
 
 
@@ -311,7 +311,7 @@ def test_several_files_are_written_together(live: Office) -> None:
     ran = accept(live, "app/other", "app/demo", "app/demo")
     assert ran.stdout == (
         'app/demo   apps/demo.yaml:2\n  name Demo → "Demo 2"\napp/other   apps/other.yaml:1\n  name Other → Others\n'
-        "\nAccepted 2 objects in 2 files. The next plan leaves them as live.\n"
+        "\nAccepted 2 objects in 2 files. The next plan does not change them.\n"
     )
     assert addresses(live) == []
 
@@ -363,7 +363,7 @@ def test_what_is_as_declared_is_said_and_no_error(live: Office) -> None:
     ran = accept(live, "app/demo/slot/chat", "app/demo/slot/nothing")
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout == (
-        "app/demo/slot/chat: as declared already\napp/demo/slot/nothing: neither declared nor live\nNothing to accept.\n"
+        "app/demo/slot/chat: already as declared\napp/demo/slot/nothing: neither declared nor live\nNothing to accept.\n"
     )
     assert manifest(live) == DEMO
 
@@ -559,7 +559,7 @@ def test_a_plan_says_how_to_keep_what_is_live(live: Office) -> None:
     delete("/apps/demo/slots/chat")(live)
     put_slot("tts", serving_policy="private")(live)
     planned = live.plan("--rate", "0").stdout
-    said = f"To keep what is live instead: octosync accept app/demo app/demo/slot/tts -f apps --url {live.url}"
+    said = f"To keep the live values instead: octosync accept app/demo app/demo/slot/tts -f apps --url {live.url}"
     assert planned.splitlines()[-1] == said
     assert live.desk.octosync(*shlex.split(said.partition(": octosync ")[2]), "--rate", "0").code == 0
     assert addresses(live) == ["app/demo/slot/chat"]  # declared and new: no change of anybody's would be undone

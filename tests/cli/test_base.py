@@ -520,7 +520,7 @@ def test_accept_with_a_base_leaves_what_this_branch_changed(team: Team) -> None:
     team.repo.commit()
     ok(team.plane.api.patch("/apps/search", json={"name": "Finder"}))
     planned = team.type("plan", "--base", "main", "--drift-hold", "0")
-    typed = planned.stdout.rpartition("To keep what is live instead: octosync ")[2].strip()
+    typed = planned.stdout.rpartition("To keep the live values instead: octosync ")[2].strip()
     assert typed == "accept app/search -f apps --base main"
     ran = team.type(*typed.split())
     assert ran.code == 0, ran.output

@@ -63,7 +63,7 @@ def test_activity_is_shown_newest_last(office: Office) -> None:
     ran = show(office, "activity")
     assert (ran.code, ran.stderr) == (0, "")
     head, *rows = ran.stdout.splitlines()
-    assert head.split() == ["TIME", "(UTC)", "ACTOR", "EVENT", "WHAT", "MESSAGE"]
+    assert head.split() == ["TIME", "(UTC)", "ACTOR", "EVENT", "OBJECT", "MESSAGE"]
     assert [row.split()[2:5] for row in rows] == [
         ["ci", "app.created", "demo"],
         ["ci", "slot.created", "chat"],
@@ -81,8 +81,8 @@ def test_decisions_end_in_their_split(office: Office) -> None:
     *rows, empty, local, cloud = ran.stdout.splitlines()
     assert len(rows) == 5
     assert empty == ""
-    assert local.split() == ["local", "█" * 22 + "▌", "75", "%", "3", "42", "ms", "on", "average"]
-    assert cloud.split() == ["cloud", "█" * 7 + "▌", "25", "%", "1", "230", "ms", "on", "average"]
+    assert local.split() == ["local", "█" * 22 + "▌", "75%", "3", "42", "ms", "on", "average"]
+    assert cloud.split() == ["cloud", "█" * 7 + "▌", "25%", "1", "230", "ms", "on", "average"]
 
 
 @pytest.mark.parametrize(("limit", "requests"), [("1", 1), ("100", 1), ("101", 2), ("250", 3), ("10000", 3)])

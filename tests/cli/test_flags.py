@@ -262,7 +262,7 @@ def test_a_suggested_command_means_the_same(office: Office) -> None:
     office.desk.environment = {"CHANNEL": "beta"}
     typed = ("--config", "else where/octosync.yaml", "--env", "CHANNEL", "--token-file", "key", "--app", "sea*")
     said = office.plan(*typed).stdout
-    (line,) = (line for line in said.splitlines() if "If this is meant:" in line)
+    (line,) = (line for line in said.splitlines() if "To allow this:" in line)
     command = shlex.split(line.partition("octosync ")[2])
     assert office.desk.octosync(*command, "--yes").code == 0
 

@@ -94,7 +94,7 @@ def test_the_slot_is_not_written_while_its_canary_runs(office: Office) -> None:
     office.log()
     refused = office.apply()
     assert refused.code == 4
-    assert "a canary runs: chat@production at 10 % to large" in refused.stderr + refused.stdout
+    assert "a canary runs: chat@production at 10% to large" in refused.stderr + refused.stdout
     assert office.writes() == []
     office.plane.tick(9 * 60)
     assert office.apply().code == 0

@@ -219,7 +219,7 @@ def _main_moves_on(team: Team) -> None:
     assert "title=octosync%3A blocked by guard diverged::app/notes" in planned.stdout
     assert "Way out: Rebase" in team.said()
     assert 'name   Notebook → "Field notes"' in team.said()
-    assert "left alone until this branch has it: app/notes, app/notes/slot/chat" in team.said()
+    assert "left alone until this branch contains the change: app/notes, app/notes/slot/chat" in team.said()
     assert not any(word in team.said() for word in ("local_only", "For all"))
 
 
@@ -246,7 +246,7 @@ def test_an_app_is_taken_out_of_git(team: Team) -> None:
     team.ana.begin()
     team.ana.clone.git("rm", "--quiet", "apps/voice.yaml")
     team.ana.push("No voice")
-    orphan = f"No longer in any manifest, left alone (--base {before[:12]} --prune archives): voice"
+    orphan = f"No longer in any manifest, left alone (archive with --base {before[:12]} --prune): voice"
     planned = team.plan()
     assert planned.code == 0
     assert orphan in team.said()

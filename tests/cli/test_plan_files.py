@@ -329,7 +329,7 @@ def test_a_run_that_stopped_half_way_names_the_command_that_goes_on(planned: Off
     planned.break_with({"operation": "apps.create_target", "action": "status", "status": 422, "message": "no"})
     ran = planned.apply_file()
     assert ran.code == 5
-    assert f"To go on: octosync apply -f apps --url {planned.url}" in ran.stdout
+    assert f"To continue: octosync apply -f apps --url {planned.url}" in ran.stdout
 
 
 def test_the_file_needs_no_mercy_from_its_folder(office: Office, tmp_path: Path) -> None:

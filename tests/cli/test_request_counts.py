@@ -61,10 +61,10 @@ def test_one_app_costs_its_own_sections_only(office: Office) -> None:
 def test_the_pace_is_kept_and_said(office: Office) -> None:
     """The report says what apply will send, and how long that takes at the limit in force."""
     office.declare()
-    assert "apply sends 4 (about 24 s at 10 a minute)" in office.plan("--rate", "10").stdout
+    assert "apply sends 4 (about 24 s at 10 per minute)" in office.plan("--rate", "10").stdout
     assert "apply sends 4.\n" in office.plan("--rate", "0").stdout
     office.desk.write("octosync.yaml", "rate: {requestsPerMinute: 20}\n")
-    assert "(about 12 s at 20 a minute)" in office.plan().stdout
+    assert "(about 12 s at 20 per minute)" in office.plan().stdout
 
 
 def test_a_pull_request_costs_what_it_touches(office: Office) -> None:

@@ -92,7 +92,7 @@ def test_a_signal_during_apply_finishes_what_is_in_flight(office: Office, number
     assert "Stopped: requests in flight were finished, nothing else was sent. Done:" in ran.stdout
     assert "✓ create app/search\n" in ran.stdout
     assert "3 not attempted" in ran.stdout
-    assert f"To go on: octosync apply -f apps --url {office.url}" in ran.stdout
+    assert f"To continue: octosync apply -f apps --url {office.url}" in ran.stdout
     assert ran.stdout.endswith(f"exit {code}\n")
     assert office.writes() == ["POST /apps"]
     assert office.apply().code == 0
@@ -115,7 +115,7 @@ def test_a_second_signal_ends_the_run_at_once(office: Office) -> None:
     ran = interrupted(office, "apps.create", signal.SIGINT, signal.SIGTERM, held=LONG)
     assert ran.code in {130, 143}  # whichever of the two arrives first
     assert "may have taken effect, or not" in ran.stderr
-    assert f"To go on: octosync apply -f apps --url {office.url}" in ran.stderr
+    assert f"To continue: octosync apply -f apps --url {office.url}" in ran.stderr
     assert ".octosync/state.db" in ran.stderr
     assert "Nothing was written" not in ran.output
 

@@ -148,8 +148,8 @@ def test_people_see_the_same(busy: Office) -> None:
     ok(busy.plane.api.patch("/apps/demo", json={"description": "Changed by hand"}))
     text = status(busy, "demo").stdout
     assert "@app/demo/chat    chat-steady-3b-q4  local_first\n" in text
-    assert "████░░░░░░  40 %  canary: chat-steady-3b-q4 → chat-best\n" in text
-    assert "███████▌░░  75 % local, 4 requests (3 local, 1 cloud)\n" in text
+    assert "████░░░░░░  40%  canary: chat-steady-3b-q4 → chat-best\n" in text
+    assert "███████▌░░  75% local, 4 requests (3 local, 1 cloud)\n" in text
     assert "last change    ci, 2026-03-01 12:03 UTC (app.updated demo)\n" in text
     assert "1 app: 1 partial, 1 canary running. Read with 7 requests.\n" in text
 
@@ -160,7 +160,7 @@ def test_bars_are_drawn_in_what_the_terminal_can_show(busy: Office) -> None:
         "status", "demo", "--url", busy.url, environment={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     )
     assert ran.code == 0
-    assert "####......  40 %  canary" in ran.stdout
+    assert "####......  40%  canary" in ran.stdout
 
 
 def test_a_slot_that_is_gone_leaves_its_deployment_in_sight(busy: Office) -> None:
@@ -462,10 +462,10 @@ def until(process: Process, words: str) -> str:
 def test_watching_shows_what_changes_and_ends_with_a_signal(busy: Office) -> None:
     """Without a terminal each look is a block of its own; Ctrl-C ends watching, quietly and with its own code."""
     with watching(busy) as process:
-        assert "40 %" in until(process, "canary: ")
+        assert "40%" in until(process, "canary: ")
         until(process, "Read with 7 requests.")
         busy.plane.tick(120)
-        assert "60 %" in until(process, "60 %")
+        assert "60%" in until(process, "60%")
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130
         assert process.stderr is not None
@@ -511,9 +511,9 @@ def test_watching_redraws_in_place_on_a_terminal(busy: Office) -> None:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
     with watching(busy, stdout=theirs, stderr=theirs, environment={"TERM": "xterm"}) as process:
         os.close(theirs)
-        seen = _read_until(ours, b"as of ", b" 40 %")
+        seen = _read_until(ours, b"as of ", b" 40%")
         busy.plane.tick(60)
-        seen += _read_until(ours, b"as of ", b" 50 %")
+        seen += _read_until(ours, b"as of ", b" 50%")
         busy.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
         seen += _read_until(ours, b"unavailable")
         process.send_signal(signal.SIGINT)

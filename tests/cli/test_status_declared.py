@@ -67,7 +67,7 @@ def test_one_list_tells_which_apps_are_declared(org: Office) -> None:
     assert shown["undeclared"] == ["app-2", "app-4"]
     assert shown["groups"] == []
     text = declared(org).stdout
-    assert "\n█████░░░░░  50 %  2 of 4 live apps declared\n" in text
+    assert "\n█████░░░░░  50%  2 of 4 live apps declared\n" in text
     assert "\n  1 declared and not live: new\n" in text
     assert "\n  2 not declared: app-2, app-4\n" in text
     assert text.endswith("Read with 3 requests.\n")
@@ -148,7 +148,7 @@ def test_manifests_may_come_from_elsewhere(org: Office) -> None:
     piped = org.desk.octosync(
         "status", "--declared", "-f", "-", "--by", "folder", "--url", org.url, stdin=manifest("app-2").encode()
     )
-    assert "\n  (none)         1      1  ██▌░░░░░░░  25 %\n" in piped.stdout
+    assert "\n  (none)         1      1  ██▌░░░░░░░  25%\n" in piped.stdout
 
 
 @pytest.mark.parametrize(

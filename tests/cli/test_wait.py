@@ -90,7 +90,7 @@ def test_a_failed_deployment_is_six(office: Office) -> None:
         r"^✗ search/chat@production  \S+  failed: 40 of 40 .*deployment dep_\w+ is failed$", ran.stdout, re.MULTILINE
     )
     assert said is not None
-    assert f"\nTo look at it: octosync status --url {office.url} search\n" in ran.stdout
+    assert f"\nTo show the status: octosync status --url {office.url} search\n" in ran.stdout
     assert ran.stdout.endswith("exit 6\n")
 
 
@@ -102,13 +102,13 @@ def test_what_is_not_covered_in_time_is_six(office: Office) -> None:
     )
     ran = office.apply("--wait=0")
     assert ran.code == 6
-    assert "✗ search/chat@production  ███░░░░░░░  not through: canary to chat-next at 30 %, " in ran.stdout
+    assert "✗ search/chat@production  ███░░░░░░░  not completed: canary to chat-next at 30%, " in ran.stdout
     again = f"octosync apply -f apps --url {office.url} --wait=0"
-    assert f"\nTo follow it again: {again} (plans again: what is applied is not sent twice)\n" in ran.stdout
+    assert f"\nTo wait again: {again} (plans again; applied changes are not sent twice)\n" in ran.stdout
     office.log()
     followed = office.desk.octosync(*again.split()[1:], "--yes")
     assert followed.code == 6
-    assert "canary to chat-next at 30 %" in followed.stdout
+    assert "canary to chat-next at 30%" in followed.stdout
     assert office.writes() == []
 
 
@@ -190,7 +190,7 @@ def test_a_run_with_nothing_to_write_follows_what_is_under_way(office: Office) -
     office.log()
     ran = office.apply("--wait")
     assert ran.code == 0
-    assert ran.stdout.endswith("\n\nNothing to wait for: no deployment was touched, and none is under way.\n")
+    assert ran.stdout.endswith("\n\nNothing to wait for: no deployment was changed, and none is in progress.\n")
     assert "GET /apps/search/health" not in office.log()
 
 
@@ -268,9 +268,9 @@ def test_a_signal_ends_the_wait(office: Office, number: signal.Signals, code: in
     assert ran.code == code
     assert ran.stderr == ""
     assert "✓ 4 applied\n" in ran.stdout
-    assert "· search/chat@production  not waited for any longer: nothing was read of it yet\n" in ran.stdout
-    assert "Stopped waiting: the writes were done before.\n" in ran.stdout
-    assert f"To follow it again: octosync apply -f apps --url {office.url} --wait=20m" in ran.stdout
+    assert "· search/chat@production  no longer waited for: not read yet\n" in ran.stdout
+    assert "Stopped waiting. All writes had finished before.\n" in ran.stdout
+    assert f"To wait again: octosync apply -f apps --url {office.url} --wait=20m" in ran.stdout
     with Journal(office.desk.directory / ".octosync/state.db") as journal:
         assert journal.runs()[0].exit_code == 0
     office.break_with()
@@ -292,7 +292,7 @@ def test_a_terminal_shows_bars(monkeypatch: pytest.MonkeyPatch) -> None:
         rows.show([replace(other, result=RolloutResult.COVERED), canary])
     *_, frame = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.text()).rpartition("waiting ")
     assert re.search(r"^ +[━╺╸]+ +1/2", frame)
-    assert re.search(r"search/chat@production  canary to chat-\[bold\]next at 30 % +[━╺╸]+ +30/100", frame)
+    assert re.search(r"search/chat@production  canary to chat-\[bold\]next at 30% +[━╺╸]+ +30/100", frame)
     assert "notes" not in frame
 
 

@@ -58,7 +58,7 @@ def refusals(plan: Plan, **policy: Any) -> list[str]:
         (2, 100, {"max_deletes": 2}, False),
         (1, 100, {"max_deletes": 0}, True),
         (0, 100, {"max_deletes": 0}, False),
-        # The share: 30 % is allowed, more is not, and only from ten objects on.
+        # The share: 30% is allowed, more is not, and only from ten objects on.
         (3, 10, {}, False),
         (4, 10, {}, True),
         (9, 9, {}, False),
@@ -97,11 +97,11 @@ def test_a_refusal_says_how_much_and_what_allows_it(number: int, of: int, says: 
 
 
 def test_a_share_just_over_the_limit_is_not_rounded_to_it() -> None:
-    """A refusal never says that 30 % is more than 30 %."""
+    """A refusal never says that 30% is more than 30%."""
     (blocked,) = judge(removing(31, 103), policy_of(max_deletes=99))
     assert (
         blocked.message
-        == "31 of 103 targets in the apps of this change would be removed (30.1 %), at most 30 % are allowed in a run"
+        == "31 of 103 targets in the apps of this change would be removed (30.1%), at most 30% are allowed in a run"
     )
 
 
@@ -317,7 +317,7 @@ def test_the_canarys_progress_is_in_the_message() -> None:
     """Where, how far and to what it is, what it stops, the flag, and how to see when it is over."""
     plan = plan_of(desired_app("a", slots={"tts": {}}), with_canary())
     (blocked,) = judge(plan, GuardPolicy())
-    assert blocked.message == "a: 1 change while a canary runs: chat@production at 40 % to v2"
+    assert blocked.message == "a: 1 change while a canary runs: chat@production at 40% to v2"
     assert blocked.override == "--allow-during-canary"
     assert (blocked.way_out, blocked.look_at) == ("Wait until it is complete", "a")
     assert list(map(str, blocked.addresses)) == ["app/a/slot/chat"]
@@ -337,7 +337,7 @@ def test_two_canaries_in_one_app_are_one_refusal() -> None:
     both = [deployed("a", canary=CANARY), deployed("a", "tts", canary=Canary(candidate="v9"))]
     plan = plan_of(desired_app("a", slots={"chat": {}}), with_canary(deployments=both))
     (blocked,) = judge(plan, GuardPolicy())
-    assert blocked.message == "a: 1 change while a canary runs: chat@production at 40 % to v2, tts@production to v9"
+    assert blocked.message == "a: 1 change while a canary runs: chat@production at 40% to v2, tts@production to v9"
     assert list(map(str, blocked.addresses)) == ["app/a/slot/tts"]
     apps = [desired_app(slug, slots={"tts": {}}) for slug in "ab"]
     two = judge(plan_of(apps, [with_canary("a"), with_canary("b", targets=[])]), GuardPolicy())

@@ -111,7 +111,7 @@ def test_what_has_no_end_reads_so() -> None:
     """In words, and in the document by a key of its own, as no time can say it."""
     made = plan(Holding(span=None), org=[event(3)])
     text = render_plan(plan_report(made), colour=False)
-    assert "held, and not changed back by itself" in text
+    assert "held, not reverted automatically" in text
     document: Any = document_of(made)
     (row,) = document["resource_changes"]
     assert (row["held_until"], row["held"]) == (None, True)

@@ -55,7 +55,7 @@ def test_a_share_is_of_both_together() -> None:
     """Removed of all that is there, kind by kind: alone it would be too little to count, or too much."""
     assert messages(removing("a", 2, 5), Tally(removals={Kind.TARGET: 1}, there={Kind.TARGET: 5})) == []
     assert messages(removing("a", 2, 5), Tally(removals={Kind.TARGET: 2}, there={Kind.TARGET: 5})) == [
-        f"4 of 10 targets {THESE} would be removed (40 %; {PARTS.format(2, 2)}), at most 30 % are allowed together"
+        f"4 of 10 targets {THESE} would be removed (40%; {PARTS.format(2, 2)}), at most 30% are allowed together"
     ]
     assert messages(removing("a", 4, 10), Tally(there={Kind.TARGET: 90})) == []
     assert messages(removing("a", 2, 10), Tally(removals={Kind.SLOT: 5}, there={Kind.SLOT: 5})) == []
@@ -68,12 +68,12 @@ def test_a_share_counts_each_kind_for_itself() -> None:
     assert messages(removing("a", 4, 9), slots) == []
     assert messages(removing("a", 3, 9), Tally(there={Kind.TARGET: 1})) == []
     (said,) = messages(removing("a", 3, 9), Tally(there={Kind.TARGET: 1}), max_delete_percent=29)
-    assert said == f"3 of 10 targets {THESE} would be removed (30 %), at most 29 % are allowed in a run"
+    assert said == f"3 of 10 targets {THESE} would be removed (30%), at most 29% are allowed in a run"
     assert messages(removing("a", 1, 10), Tally(removals={Kind.TARGET: 2})) == []
     (said,) = messages(removing("a", 1, 10), Tally(removals={Kind.TARGET: 3}))
     assert (
         said
-        == f"4 of 10 targets {THESE} would be removed (40 %; {PARTS.format(1, 3)}), at most 30 % are allowed together"
+        == f"4 of 10 targets {THESE} would be removed (40%; {PARTS.format(1, 3)}), at most 30% are allowed together"
     )
     assert messages(removing("a", 0, 10), Tally(removals={Kind.TARGET: 9})) == []
 

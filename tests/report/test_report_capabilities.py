@@ -137,7 +137,7 @@ def test_a_plan_of_deployments_reads_as_people_expect() -> None:
         ),
         (
             Preview(variant=None, reason="no device fits"),
-            "Octomil finds no variant for it\n      because: no device fits\n",
+            "Octomil finds no suitable variant\n      because: no device fits\n",
         ),
         (
             Unavailable("unavailable", "503 from the orchestrator"),
@@ -175,8 +175,8 @@ def test_words_of_the_control_plane_are_harmless() -> None:
     ("improvement", "words"),
     [
         ({}, ""),
-        ({"latency": 0.18}, " (latency 18 % better)"),
-        ({"quality": -0.021, "latency": 0.1234}, " (latency 12.3 % better, quality 2.1 % worse)"),
+        ({"latency": 0.18}, " (latency 18% better)"),
+        ({"quality": -0.021, "latency": 0.1234}, " (latency 12.3% better, quality 2.1% worse)"),
         ({"latency": 0}, " (latency the same)"),
         ({"latency": "much"}, " (latency much)"),
         ({"latency": True}, " (latency true)"),

@@ -83,7 +83,7 @@ def test_at_most_ten_of_a_kind(each: int, shown: int, left: str) -> None:
     wrong = [found(severity, line) for line in range(each) for severity in Severity]
     said = annotated(RunReport(command="validate", exit_code=ExitCode.ERROR, version="0", diagnostics=wrong))
     assert len(said) == shown
-    assert ("Left out" in said[-1].message) == bool(left)
+    assert ("Not shown" in said[-1].message) == bool(left)
     assert left in said[-1].message
 
 

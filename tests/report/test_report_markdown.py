@@ -198,7 +198,7 @@ def test_a_full_success_asks_for_nothing() -> None:
     plan = mixed_plan()
     done = applied(plan, outcomes(plan), resume_command=None, exit_code=ExitCode.DONE)
     assert "**✓ 12 applied** · exit 0" in done
-    assert "To go on" not in done
+    assert "To continue" not in done
     stopped = applied(plan, outcomes(plan), exit_code=ExitCode.INTERRUPTED)
     assert "Stopped: requests in flight were finished" in stopped
 

@@ -179,7 +179,7 @@ def test_the_way_out_keeps_what_is_allowed_already() -> None:
     )
     text = blocked_text(mixed_plan(), about, max_archives=0, allow_deletes=2, allow_protected=True)
     assert (
-        "If this is meant:   octosync apply -f 'a b/' -f c/ -k k --app 'x*' -l t=1 --base main --changed-only"
+        "To allow this:   octosync apply -f 'a b/' -f c/ -k k --app 'x*' -l t=1 --base main --changed-only"
         " --allow-protected --allow-deletes 3 --allow-archives 1" in text
     )
     assert text.splitlines()[1] == "Allowed in this run: --allow-deletes 2, --allow-protected"
@@ -210,7 +210,7 @@ def test_a_refusal_without_a_flag_says_its_own_way_out() -> None:
     alone, both = blocked_text(plan), blocked_text(plan, max_deletes=0)
     assert "Way out: Declare `spec.archived: true` there, or remove the manifests." in alone
     assert "octosync apply" not in alone
-    assert "If the rest is meant, after that:   octosync apply -f apps/ --allow-deletes 1" in both
+    assert "To allow the rest, after that:   octosync apply -f apps/ --allow-deletes 1" in both
 
 
 def test_overrides_say_where_they_come_from() -> None:
@@ -219,7 +219,7 @@ def test_overrides_say_where_they_come_from() -> None:
     plan = mixed_plan()
     text = text_of(plan, overrides=(override,), blocked=judge(plan, policy_of(max_deletes=0)))
     assert "Allowed in this run: archives=2 (commit 1f3c)" in text
-    assert line_with(text, "If this is meant").endswith("octosync apply -f apps/ --allow-deletes 3")
+    assert line_with(text, "To allow this").endswith("octosync apply -f apps/ --allow-deletes 3")
 
 
 def test_the_line_of_a_commit_says_what_it_does_not_lift() -> None:
@@ -229,7 +229,7 @@ def test_the_line_of_a_commit_says_what_it_does_not_lift() -> None:
         Refusal(guard="diverged", message="changed", override="--allow-diverged", addresses=()),
     ]
     text = text_of(mixed_plan(), blocked=refused, about=run_info(trailers=("diverged",)))
-    assert line_with(text, "In a commit").endswith("Octosync-Allow: diverged   (no commit lifts rollback)")
+    assert line_with(text, "In a commit").endswith("Octosync-Allow: diverged   (not possible for rollback)")
     assert line_with(
         text_of(mixed_plan(), blocked=refused[1:], about=run_info(trailers=("diverged",))), "In a commit"
     ).endswith("Octosync-Allow: diverged")

@@ -48,7 +48,7 @@ def test_a_refused_change_is_a_result() -> None:
     document = sarif(ended(mixed_plan(), max_deletes=1, max_archives=0))
     refused = [one for one in assert_sarif(document) if one["ruleId"].startswith("guard-")]
     assert {one["ruleId"] for one in refused} == {"guard-deletes", "guard-archives"}
-    assert all(one["level"] == "error" and "If this is meant: " in one["message"]["text"] for one in refused)
+    assert all(one["level"] == "error" and "To allow this: " in one["message"]["text"] for one in refused)
     rules = {rule["id"]: rule for rule in document["runs"][0]["tool"]["driver"]["rules"]}
     assert rules["guard-deletes"]["help"]["text"] == GUARDS["deletes"].refuses
     assert all("help" in rule and "defaultConfiguration" in rule for rule in rules.values())

@@ -83,8 +83,8 @@ def test_only_what_another_apply_would_follow_is_to_be_followed_again() -> None:
     """What stands still is looked at instead: an apply that touches nothing would not wait for it."""
     still = rollout("a", result=RolloutResult.TIMED_OUT, coverage="partial", covered=1, devices=2)
     assert "follow it again" not in text_of(still)
-    assert "To look at it: octosync status --context production a\n" in text_of(still)
-    assert "To follow it again: octosync apply -f apps/ --wait=10m (" in text_of(EVERY[5])
+    assert "To show the status: octosync status --context production a\n" in text_of(still)
+    assert "To wait again: octosync apply -f apps/ --wait=10m (" in text_of(EVERY[5])
 
 
 def test_colour_only_adds_colour_to_a_wait() -> None:
@@ -117,10 +117,10 @@ def test_a_terminals_orders_in_names_are_not_obeyed() -> None:
         (
             {"canary": CANARY, "covered": 1, "devices": 4},
             (40, 100),
-            "canary to chat-next at 40 %",
+            "canary to chat-next at 40%",
         ),
         ({"canary": Canary(), "covered": 1, "devices": 4}, None, "canary"),
-        ({"canary": Canary(percentage=400.0)}, (100, 100), "canary at 400 %"),
+        ({"canary": Canary(percentage=400.0)}, (100, 100), "canary at 400%"),
         ({"covered": 9, "devices": 4}, (4, 4), "9 of 4 devices covered"),
         ({"covered": 0, "devices": 0}, None, "0 of 0 devices covered"),
         ({"coverage": "partial"}, None, "partial"),

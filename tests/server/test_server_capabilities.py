@@ -143,7 +143,7 @@ def test_check_finds_a_better_variant_and_changes_nothing(plane: Served) -> None
 
 
 def test_optimize_starts_one_canary_on_the_same_deployment(plane: Served) -> None:
-    """Optimize needs a deployment and something better; then it starts a canary of 10 %, and refuses another."""
+    """Optimize needs a deployment and something better; then it starts a canary of 10%, and refuses another."""
     app = with_fleet(plane, SMALL)
     refused(post(plane, app, "optimize"), 404, "deployment_not_found")
     first = ok(post(plane, app, "enable"), 201)

@@ -52,7 +52,7 @@ def test_server_time_follows_the_clock(plane: Served) -> None:
 
 
 def test_a_canary_gains_a_step_a_minute(plane: Served) -> None:
-    """10 % at first and 10 more every 60 s; meanwhile the old variant is the deployment's."""
+    """10% at first and 10 more every 60 s; meanwhile the old variant is the deployment's."""
     with_canary(plane)
     for percentage in range(10, 100, 10):
         assert deployment(plane)["canary"] == {"percentage": percentage, "candidate_variant_id": "large"}
@@ -62,7 +62,7 @@ def test_a_canary_gains_a_step_a_minute(plane: Served) -> None:
 
 
 def test_a_completed_canary_is_the_deployments_and_the_slots_variant(plane: Served) -> None:
-    """At 100 % the deployment is completed and both have the candidate."""
+    """At 100% the deployment is completed and both have the candidate."""
     app = with_canary(plane)
     plane.tick(3600)
     done = deployment(plane)

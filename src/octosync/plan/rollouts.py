@@ -275,7 +275,7 @@ def _failed(address: Address, id_: str, what: str, error: RemoteError, deploy: D
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """A better variant that this plan does not roll out. `improvement` is relative by metric: 0.18 is 18 %.
+    """A better variant that this plan does not roll out. `improvement` is relative by metric: 0.18 is 18%.
 
     `waiting` is what an automatic rollout waits for, "" if the manifest asks for none.
     """
@@ -350,7 +350,7 @@ def _obstacle(candidate: BetterVariant) -> str:
     if candidate.check.largest is None:
         return "its improvement has no number"
     if candidate.check.largest <= 0 or candidate.check.largest < least:
-        return f"it improves less than {least * 100:.3g} % (minImprovement)" if least else "it improves no metric"
+        return f"it improves less than {least * 100:.3g}% (minImprovement)" if least else "it improves no metric"
     return ""
 
 

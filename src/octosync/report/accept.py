@@ -40,7 +40,7 @@ def render_accepted(
     style = Style(colour)
     if refused:
         return text_of([*(line for error in refused for line in error_lines(error, style)), f"  {NOTHING_WRITTEN}"])
-    lines = [f"{visible(str(address))}: as declared already" for address in same]
+    lines = [f"{visible(str(address))}: already as declared" for address in same]
     lines += [f"{visible(str(address))}: neither declared nor live" for address in nowhere]
     for change in accepted:
         lines.append(f"{visible(str(change.address))}   {visible(f'{change.origin.file}:{change.origin.line}')}")
@@ -51,9 +51,7 @@ def render_accepted(
     files = counted(len({change.origin.file for change in accepted}), "file")
     done = "Would accept" if patch else style.green("Accepted")
     rest = (
-        "Nothing was written."
-        if patch
-        else "The next plan leaves " + ("it" if len(accepted) == 1 else "them") + " as live."
+        "Nothing was written." if patch else f"The next plan does not change {'it' if len(accepted) == 1 else 'them'}."
     )
     return text_of([*lines, "", f"{done} {counted(len(accepted), 'object')} in {files}. {rest}"])
 

@@ -121,7 +121,7 @@ def refusal_lines(refusal: Refusal, about: RunInfo) -> Iterator[str]:
     """Yield the message of a refusal, and the ways out."""
     yield visible(refusal.message)
     if refusal.override is not None:
-        yield visible(f"If this is meant: {about.apply_command} {refusal.override}")
+        yield visible(f"To allow this: {about.apply_command} {refusal.override}")
     if (way_out := way_out_of(refusal, about)) is not None:
         yield visible(f"Way out: {way_out}")
 
@@ -189,7 +189,7 @@ def _waited(report: PlanReport, rollouts: Sequence[RolloutStatus]) -> Iterator[A
             yield Annotation(
                 severity=Severity.ERROR,
                 rule=f"waited-{rollout.result.value.replace('_', '-')}",
-                title=f"{rollout.result.value.replace('_', ' ')} while it was waited for",
+                title=f"rollout {rollout.result.value.replace('_', ' ')}",
                 lines=(f"{rollout_name(rollout)}: {rollout_words(rollout)}",),
                 origin=origin_of(report, rollout.address),
                 about=str(rollout.address),
@@ -231,7 +231,7 @@ def omitted_words(annotations: Sequence[Annotation], shown: Sequence[Annotation]
     omitted = Counter(annotation.severity for annotation in annotations)
     omitted.subtract(annotation.severity for annotation in shown)
     left = [counted(omitted[severity], f"more {severity.value}") for severity in Severity if omitted[severity]]
-    return f"Left out here: {', '.join(left)}." if left else ""
+    return f"Not shown: {', '.join(left)}." if left else ""
 
 
 def _command(annotation: Annotation, resolve_path: PathResolver) -> str:

@@ -58,7 +58,7 @@ def enable_words(action: EnableCapability) -> Iterator[str]:
         yield f"{variant}no preview: {visible(action.no_preview)}" if action.no_preview else variant.rstrip("; ")
         return
     if preview.variant is None:
-        yield "Octomil finds no variant for it"
+        yield "Octomil finds no suitable variant"
     else:
         platforms = _platforms(preview.assignments) if preview.devices else ""
         shown = f" ({platforms})" if platforms else ""
@@ -73,7 +73,7 @@ def enable_words(action: EnableCapability) -> Iterator[str]:
 def optimize_words(action: OptimizeCapability) -> Iterator[str]:
     """Yield the canary of an optimization: current and suggested variant, and the improvement."""
     before = (action.before or {}).get("model_variant_id")
-    current = visible(str(before)) if before is not None else "what runs"
+    current = visible(str(before)) if before is not None else "the current variant"
     yield f"canary {current} → {visible(action.suggested)}{improvement_words(action.check.improvement)}"
     if action.check.reason:
         yield f"because: {visible(action.check.reason)}"
@@ -84,15 +84,15 @@ def recommendation_lines(recommendations: Iterable[Recommendation]) -> Iterator[
     for number, recommendation in enumerate(recommendations):
         if not number:
             yield "Better variants, not rolled out by this plan:"
-        current = visible(recommendation.current) if recommendation.current is not None else "what runs"
-        suggested = visible(recommendation.suggested) if recommendation.suggested is not None else "another one"
+        current = visible(recommendation.current) if recommendation.current is not None else "the current variant"
+        suggested = visible(recommendation.suggested) if recommendation.suggested is not None else "another variant"
         waiting = f"; waiting: {visible(recommendation.waiting)}" if recommendation.waiting else ""
         where = f"{visible(recommendation.address.app)}/{visible(recommendation.address.name)}"
         yield f"  {where}  {current} → {suggested}{improvement_words(recommendation.improvement)}{waiting}"
 
 
 def improvement_words(improvement: Mapping[str, JsonValue]) -> str:
-    """Return the improvement of a variant by metric: ` (latency 18 % better, quality 2 % worse)`."""
+    """Return the improvement of a variant by metric: ` (latency 18% better, quality 2% worse)`."""
     parts = [f"{visible(metric)} {_percent(improvement[metric])}" for metric in sorted(improvement)]
     return f" ({', '.join(parts)})" if parts else ""
 
@@ -102,7 +102,7 @@ def _percent(value: JsonValue) -> str:
         return visible(value if isinstance(value, str) else json.dumps(value))
     if not value:
         return "the same"
-    return f"{abs(value) * 100:.3g} % {'better' if value > 0 else 'worse'}"
+    return f"{abs(value) * 100:.3g}% {'better' if value > 0 else 'worse'}"
 
 
 def _platforms(assignments: Iterable[Assignment]) -> str:
@@ -234,7 +234,7 @@ def _row(action: Action, file: str, options: RowOptions) -> Row:
 
 def _held(change: Held, row: Row) -> Row:
     """Return the row of a held change, with the end of the hold; it destroys nothing until then."""
-    end = "held, and not changed back by itself" if change.until is None else f"held until {time_words(change.until)}"
+    end = "held, not reverted automatically" if change.until is None else f"held until {time_words(change.until)}"
     remark = f"{row.remark}, {end}".removeprefix(", ")
     return replace(row, remark=remark, destructive=False)
 

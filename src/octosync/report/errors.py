@@ -139,14 +139,14 @@ def blocked_lines(report: PlanReport, style: Style, *, mark: str = "!") -> Itera
     flags = tuple(dict.fromkeys(refusal.override for refusal in blocked if refusal.override is not None))
     if flags:
         remaining = any(refusal.override is None for refusal in blocked)
-        label = "If the rest is meant, after that:" if remaining else "If this is meant:"
+        label = "To allow the rest, after that:" if remaining else "To allow this:"
         yield f"  {label}   {visible(' '.join((about.apply_command, *_in_force(blocked, overrides), *flags)))}"
     trailers = {refusal.guard: trailer_of(refusal, about) for refusal in blocked}
     if lines := [line for line in trailers.values() if line is not None]:
         allows = " ".join(line.removeprefix("Octosync-Allow: ") for line in lines)
         others = [guard for guard, line in trailers.items() if line is None]
-        rest = f"   (no commit lifts {' or '.join(others)})" if others else ""
-        yield f"  In a commit:       {visible(f'Octosync-Allow: {allows}')}{rest}"
+        rest = f"   (not possible for {' or '.join(others)})" if others else ""
+        yield f"  In a commit:     {visible(f'Octosync-Allow: {allows}')}{rest}"
 
 
 def _in_force(blocked: Sequence[Refusal], overrides: Sequence[Override]) -> Iterator[str]:

@@ -144,12 +144,12 @@ def _document(parts: Sequence[Part], max_bytes: int, shows_all: str) -> str:
     def note(forms: Sequence[int | None]) -> str:
         brief, gone = sum(forms[at] == 1 for at in apps), sum(forms[at] is None for at in apps)
         facts = (
-            f"shortened to {max_bytes:,} bytes",
+            f"Shortened to {max_bytes:,} bytes",
             f"{counted(brief, 'app')} by counts only" if brief else "",
             f"{counted(gone, 'app')} not listed" if gone else "",
             f"<code>{shows_all}</code> shows everything",
         )
-        return alert("NOTE", f"Here: {', '.join(filter(None, facts))}.")
+        return alert("NOTE", f"{', '.join(filter(None, facts))}.")
 
     return fit_parts(parts, max_bytes, note)
 
@@ -215,7 +215,7 @@ def _blocking(report: PlanReport) -> Iterator[Part]:
 def _errors(plan: Plan) -> Iterator[Part]:
     if not plan.errors:
         return
-    headline = alert("CAUTION", f"**Incomplete**: {incomplete_words(plan)}, so that nothing can be applied.")
+    headline = alert("CAUTION", f"**Incomplete**: {incomplete_words(plan)}. The plan can't be applied.")
     shown = [
         line for slug, error in sorted(plan.errors.items())[:_LISTED] for line in error_lines(error, _PLAIN, about=slug)
     ]
@@ -298,13 +298,13 @@ def _needs_attention(plan: Plan, outcomes: Sequence[Outcome], exit_code: ExitCod
 
 def _going_on(command: str | None) -> Iterator[Part]:
     if command is not None:
-        yield Part(_STOPS, (f"To go on ({AGAIN}):\n\n{fence('sh', [visible(command)])}", ""))
+        yield Part(_STOPS, (f"To continue ({AGAIN}):\n\n{fence('sh', [visible(command)])}", ""))
 
 
 def _keeping(report: PlanReport) -> Iterator[Part]:
     command = keep_command(report.plan.shown, report.about) if report.command == "plan" else None
     if command is not None:
-        yield Part(_END, (f"To keep what is live instead:\n\n{fence('sh', [command])}", ""))
+        yield Part(_END, (f"To keep the live values instead:\n\n{fence('sh', [command])}", ""))
 
 
 def _end(report: PlanReport, *facts: str) -> Part:
@@ -345,4 +345,4 @@ def render_failure_markdown(report: RunReport, *, verdict: str, max_bytes: int) 
         Part(_FOUND + _RANK[diagnostic.severity], (fence("text", diagnostic_lines(diagnostic, _PLAIN)), ""))
         for diagnostic in found
     ]
-    return fit_parts(parts, max_bytes, lambda _: alert("NOTE", f"Here: shortened to {max_bytes:,} bytes."))
+    return fit_parts(parts, max_bytes, lambda _: alert("NOTE", f"Shortened to {max_bytes:,} bytes."))

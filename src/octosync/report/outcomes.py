@@ -35,7 +35,7 @@ STATUS_WORDS: Final = {
     Status.NOT_ATTEMPTED: "not attempted",
 }
 INTERRUPTED: Final = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
-AGAIN: Final = "plans again: what is applied is not sent twice"
+AGAIN: Final = "plans again; applied changes are not sent twice"
 _ALIKE: Final = 10  # at most this many outcomes with the same message are listed
 
 
@@ -62,7 +62,7 @@ def render_outcomes(report: ApplyReport, *, colour: bool, closes: bool = True) -
 def closing_lines(run_id: str, *, command: str | None, history: str | None, exit_code: ExitCode) -> Iterator[str]:
     """Yield the last lines of a report: the command that continues the run, if any, its ID and its exit code."""
     if command is not None:
-        yield f"To go on: {visible(command)} ({AGAIN})"
+        yield f"To continue: {visible(command)} ({AGAIN})"
     yield run_line(run_id, history=history, exit_code=exit_code)
 
 
@@ -169,14 +169,12 @@ def render_rollouts(report: ApplyReport, *, colour: bool, closes: bool = True) -
     width = max((cells(rollout_name(rollout)) for rollout in rollouts), default=0)
     lines = [_line(rollout, report.timeout, width, style) for rollout in rollouts]
     if not rollouts:
-        lines.append("Nothing to wait for: no deployment was touched, and none is under way.")
+        lines.append("Nothing to wait for: no deployment was changed, and none is in progress.")
     lines += _what_to_do(rollouts, report.status_command)
     if report.exit_code in INTERRUPTED and run_id is not None:
-        lines.append("Stopped waiting: the writes were done before.")
+        lines.append("Stopped waiting. All writes had finished before.")
     if not is_partial and any(map(_can_be_followed, rollouts)):
-        lines.append(
-            f"To follow it again: {visible(report.resume_command)} (plans again: what is applied is not sent twice)"
-        )
+        lines.append(f"To wait again: {visible(report.resume_command)} ({AGAIN})")
     if run_id is not None:
         resume = report.resume_command if is_partial else None
         lines += closing_lines(run_id, command=resume, history=report.history, exit_code=report.exit_code)
@@ -210,7 +208,7 @@ def rollout_name(rollout: RolloutStatus) -> str:
 
 
 def rollout_words(rollout: RolloutStatus) -> str:
-    """Return the progress of a rollout: `canary to chat-next at 30 %, active`."""
+    """Return the progress of a rollout: `canary to chat-next at 30%, active`."""
     progress = _progress(rollout) if rollout.canary is None else (_canary_words(rollout.canary),)
     status = (visible(rollout.status),) if rollout.status is not None else ()
     return ", ".join((*progress, *status))
@@ -228,7 +226,7 @@ def rollout_share(rollout: RolloutStatus) -> tuple[float, float] | None:
 
 def _progress(rollout: RolloutStatus) -> Iterator[str]:
     if rollout.deployment is None and rollout.coverage is None and rollout.canary is None:
-        yield "nothing was read of it yet"
+        yield "not read yet"
         return
     if rollout.canary is not None:
         yield _canary_words(rollout.canary)
@@ -237,7 +235,7 @@ def _progress(rollout: RolloutStatus) -> Iterator[str]:
     elif rollout.coverage is not None:
         yield visible(rollout.coverage)
     if rollout.deployment is None:
-        yield "no deployment is shown"
+        yield "no deployment is listed"
 
 
 def _line(rollout: RolloutStatus, timeout: str, width: int, style: Style) -> str:
@@ -281,15 +279,15 @@ def _result_words(rollout: RolloutStatus, timeout: str) -> str:
             )
             return f"could not be read: {why}"
         case RolloutResult.TIMED_OUT:
-            wanted = "through" if rollout.canary is not None else "covered"
+            wanted = "completed" if rollout.canary is not None else "covered"
             return f"not {wanted}{' within ' if timeout else ''}{timeout}: {state}"
         case None:
-            return f"not waited for any longer: {state}"
+            return f"no longer waited for: {state}"
 
 
 def _canary_words(canary: Canary) -> str:
     candidate = f" to {visible(canary.candidate)}" if canary.candidate is not None else ""
-    at = f" at {canary.percentage:g} %" if canary.percentage is not None else ""
+    at = f" at {canary.percentage:g}%" if canary.percentage is not None else ""
     return f"canary{candidate}{at}"
 
 
@@ -299,9 +297,7 @@ def _deployment_words(rollout: RolloutStatus) -> Iterator[str]:
 
 
 def _rollback_words(rollout: RolloutStatus) -> str:
-    return (
-        f"{_canary_words(rollout.ended or Canary())} ended, {visible(rollout.variant or 'what was there')} is deployed"
-    )
+    return f"{_canary_words(rollout.ended or Canary())} ended, {visible(rollout.variant or 'the previous variant')} is deployed"
 
 
 def _what_to_do(rollouts: Sequence[RolloutStatus], status_command: str) -> Iterator[str]:
@@ -312,9 +308,9 @@ def _what_to_do(rollouts: Sequence[RolloutStatus], status_command: str) -> Itera
         visible(hint) for rollout in unsettled if rollout.error is not None for hint in rollout.error.hints
     )
     if any(rollout.result is RolloutResult.ROLLED_BACK and rollout.ended is None for rollout in unsettled):
-        yield "What was rolled back is enabled again only with --retry-rolled-back."
+        yield "A rolled-back variant is enabled again only with --retry-rolled-back."
     slugs = dict.fromkeys(visible(rollout.address.app) for rollout in unsettled)
-    yield f"To look at it: {visible(status_command)} {' '.join(slugs)}"
+    yield f"To show the status: {visible(status_command)} {' '.join(slugs)}"
 
 
 def _can_be_followed(rollout: RolloutStatus) -> bool:

@@ -112,18 +112,18 @@ def left_alone_lines(plan: Plan, about: RunInfo) -> Iterator[str]:
         yield f"On unknown platforms, left alone: {', '.join(visible(str(a)) for a in plan.left_alone.unknown_targets)}"
     if plan.left_alone.undeclared_deployments:
         where = ", ".join(visible(str(address)) for address in plan.left_alone.undeclared_deployments)
-        yield f"Deployed and not declared, left alone (there is no API to undeploy): {where}"
+        yield f"Deployed and not declared, left alone (the API can't undeploy): {where}"
     left = plan.left_alone
     for addresses, words in (
-        (left.stale, "Changed at the base's revision and not here, left alone until this branch has it"),
-        (left.released, "In a section that is no longer declared, left as it is"),
+        (left.stale, "Changed in the base but not on this branch, left alone until this branch contains the change"),
+        (left.released, "In a section that is no longer declared, left alone"),
         (left.waiting, "Waiting for a suspended app at the other end of a move"),
     ):
         if addresses:
             yield f"{words}: {', '.join(visible(str(address)) for address in addresses)}"
     if left.orphan_apps:
         apps = ", ".join(map(visible, left.orphan_apps))
-        yield f"No longer in any manifest, left alone ({_pruning(about)} archives): {apps}"
+        yield f"No longer in any manifest, left alone (archive with {_pruning(about)}): {apps}"
 
 
 def _pruning(about: RunInfo) -> str:
@@ -197,7 +197,7 @@ def _errors(plan: Plan, style: Style) -> Iterator[str]:
     for slug, error in sorted(plan.errors.items()):
         yield from error_lines(error, style, about=slug)
     if plan.errors:
-        yield f"The rest of the plan is shown, and can't be applied while {incomplete_words(plan)}."
+        yield f"The plan can't be applied: {incomplete_words(plan)}. The rest of the plan:"
 
 
 def groups_of(plan: Plan, blocked: Sequence[Refusal], sensitivity: Sensitivity, *, full: bool) -> tuple[Group, ...]:
@@ -236,7 +236,7 @@ def _closing(report: PlanReport, style: Style) -> Iterator[str]:
     yield line
     yield _cost(plan, about)
     if report.command == "plan" and (keep := keep_command(plan.shown, about)) is not None:
-        yield f"To keep what is live instead: {keep}"
+        yield f"To keep the live values instead: {keep}"
 
 
 def _cost(plan: Plan, about: RunInfo) -> str:
@@ -244,7 +244,7 @@ def _cost(plan: Plan, about: RunInfo) -> str:
     line = read[:1].upper() + read[1:]
     if not writes:
         return f"{line}."
-    pace = f" (about {about.seconds_for(writes):,} s at {about.requests_per_minute:,} a minute)"
+    pace = f" (about {about.seconds_for(writes):,} s at {about.requests_per_minute:,} per minute)"
     return f"{line}; apply sends {writes:,}{pace if about.requests_per_minute else ''}."
 
 

@@ -209,4 +209,4 @@ def idle_line(about: RunInfo) -> str:
     git = about.manifests.git
     at = f" ({git.base[:12]})" if git is not None and git.base is not None else ""
     base = f" {about.invocation.base}{at}" if about.invocation.base is not None else ""
-    return visible(f"No app's manifests differ from the base{base}: nothing to do, no request sent.") + "\n"
+    return visible(f"No app differs from the base{base}: nothing to do, no request sent.") + "\n"

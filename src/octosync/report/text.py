@@ -131,11 +131,11 @@ def bar(share: float | None, *, blocks: bool, width: int = _WIDTH) -> str:
 
 
 def percent_words(share: float | None) -> str:
-    """Return a share as a right-aligned whole percentage, 0 or 100 only if exact: `  0 %`, ` 78 %`, `100 %`."""
+    """Return a share as a right-aligned whole percentage, 0 or 100 only if exact: `  0%`, ` 78%`, `100%`."""
     if share is None or not math.isfinite(share):
-        return "  ? %"
+        return "  ?%"
     percent = 100 if share >= 1 else 0 if share <= 0 else min(max(round(share * 100), 1), 99)
-    return f"{percent:>3} %"
+    return f"{percent:>3}%"
 
 
 def share_of(part: int | None, whole: int | None) -> float | None:

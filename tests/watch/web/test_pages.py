@@ -270,7 +270,7 @@ async def test_contested_drift_offers_to_change_it_back_once_more() -> None:
 async def test_better_variants_that_wait_say_what_for(ask: httpx.AsyncClient) -> None:
     """An automatic rollout that waits its turn is shown as waiting."""
     html = unescape((await ask.get("/")).text)
-    assert "voice/tts@production  kokoro-1 → kokoro-2 (latency 18 % better); waiting: one canary of a slot" in html
+    assert "voice/tts@production  kokoro-1 → kokoro-2 (latency 18% better); waiting: one canary of a slot" in html
 
 
 async def test_a_move_is_counted_app_by_app() -> None:
@@ -286,7 +286,7 @@ async def test_canaries_have_bars_and_runs_their_request_ids(ask: httpx.AsyncCli
     """A canary is a bar with its share in words; a run has its actions with the control plane's request ids."""
     html = (await ask.get("/")).text
     assert 'max="100" value="40"' in html
-    assert "canary to phi-4-mini-q5 at 40 %" in html
+    assert "canary to phi-4-mini-q5 at 40%" in html
     assert "req_81fa" in html
     assert "taken by app search-legacy (409)" in html
 

@@ -261,7 +261,7 @@ class _Application:
             "interrupted",
             "the run was ended at once: what was in flight may have taken effect, or not",
             hints=(
-                f"To go on: {resume} (reads first: what is applied is not sent twice)",
+                f"To continue: {resume} (reads first; applied changes are not sent twice)",
                 f"Run {run}, journal {self.journal}",
             ),
             exit_code=stop_signal.code,

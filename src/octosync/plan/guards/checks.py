@@ -117,8 +117,8 @@ def _delete_shares(plan: Plan, terms: Terms, removals: tuple[Action, ...], total
         more = terms.also.removals.get(kind, 0)
         count = len(mine) + more
         there = plan.live_counts.get(kind, 0) + terms.also.there.get(kind, 0)
-        share = f"{100 * count / there:.3g} %" if there else ""
-        limit = _at_most(f"{most:g} %", more)
+        share = f"{100 * count / there:.3g}%" if there else ""
+        limit = _at_most(f"{most:g}%", more)
         what = f"{count} of {there} {words} in the apps of this change would be removed"  # not of all in the org
         if mine and there >= terms.limits["minObjects"] and count * 100 > most * there:
             yield Objection(
@@ -195,7 +195,7 @@ def _disturbs(action: Action, canary: Deployment) -> bool:
 
 def _progress(deployment: Deployment) -> str:
     canary = deployment.canary
-    at = "" if canary is None or canary.percentage is None else f" at {canary.percentage:g} %"
+    at = "" if canary is None or canary.percentage is None else f" at {canary.percentage:g}%"
     to = "" if canary is None or canary.candidate is None else f" to {canary.candidate}"
     return f"{deployment.address.name}{at}{to}"
 

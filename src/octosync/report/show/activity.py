@@ -132,12 +132,12 @@ def _event_document(event: Event) -> JsonObject:
 
 ACTIVITY: Final[FeedFormat[Event]] = FeedFormat(
     plural="events",
-    nothing="Nothing has happened to it yet, as far as its activity feed goes.",
+    nothing="Its activity feed has no events yet.",
     columns=(
         Column("TIME (UTC)", lambda event: _time(event.at), least=19),
         Column("ACTOR", lambda event: _or_unknown(event.actor), least=9),
         Column("EVENT", lambda event: _or_unknown(event.type), least=12),
-        Column("WHAT", _what, most=60),
+        Column("OBJECT", _what, most=60),
         Column("MESSAGE", lambda event: visible(event.message or ""), most=1000),
     ),
     document=_event_document,
@@ -173,7 +173,7 @@ def _split(decisions: Sequence[RoutingDecision]) -> Iterator[str]:
         times = [decision.latency_ms for decision in of_route if decision.latency_ms is not None]
         share = len(of_route) / len(decisions)
         average = f"   {_milliseconds(sum(times) / len(times)):>8} on average" if times else ""
-        yield f"{padded(names[route], width)}  {_bar(share)}  {share * 100:>3.0f} %  {len(of_route):>6,}{average}"
+        yield f"{padded(names[route], width)}  {_bar(share)}  {share * 100:>3.0f}%  {len(of_route):>6,}{average}"
 
 
 def _rank(route: str) -> tuple[int, str]:
@@ -187,10 +187,10 @@ def _bar(share: float) -> str:
 
 DECISIONS: Final[FeedFormat[RoutingDecision]] = FeedFormat(
     plural="decisions",
-    nothing="No request of it has been routed yet.",
+    nothing="It has no routing decisions yet.",
     columns=(
         Column("TIME (UTC)", lambda decision: _time(decision.at), least=19),
-        Column("WHERE", lambda decision: _or_unknown(decision.route), least=5),
+        Column("ROUTE", lambda decision: _or_unknown(decision.route), least=5),
         Column("CAPABILITY", lambda decision: _or_unknown(decision.capability), least=10),
         Column("LATENCY", _latency, least=9, right_aligned=True),
         Column("VARIANT", lambda decision: _or_unknown(decision.variant), most=1000),
