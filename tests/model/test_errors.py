@@ -39,7 +39,7 @@ def _tree(root: type[OctosyncError]) -> set[type[OctosyncError]]:
 
 
 def test_every_error_of_the_tree_has_its_exit_code() -> None:
-    """Each class says what the run exits with, and only unavailability is worth another try."""
+    """Each class has its exit code, and only unavailability is retryable."""
     tree = {kind for kind in _tree(OctosyncError) if kind.__module__ == errors.__name__}
     assert {kind: (int(kind.exit_code), kind.retryable) for kind in tree} == EXITS
 
@@ -96,7 +96,7 @@ def test_every_code_has_its_place() -> None:
 
 @pytest.mark.parametrize(("graver", "milder"), list(itertools.combinations(PRECEDENCE, 2)))
 def test_the_graver_code_wins_whatever_the_order(graver: int, milder: int) -> None:
-    """Where two codes hold, the run exits with the one that says more of what a caller must do."""
+    """If two codes apply, the run exits with the one that is more useful to the caller."""
     assert worst(ExitCode(milder), ExitCode(graver)) is ExitCode(graver)
     assert worst(ExitCode(graver), ExitCode(milder), ExitCode(milder)) is ExitCode(graver)
 

@@ -75,7 +75,7 @@ def test_parameters_of_models_are_not(key: str) -> None:
     ],
 )
 def test_a_credential_is_sensitive_beside_such_a_word(key: str) -> None:
-    """The rest of a name counts, and so does a word that says that tokens are credentials."""
+    """The rest of a name counts, and so does a word that marks tokens as credentials."""
     assert Sensitivity().covers(key)
 
 

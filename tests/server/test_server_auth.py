@@ -27,7 +27,7 @@ def test_a_token_is_read_from_its_text(text: str, token: Token) -> None:
     "text", ["", ":s", "ana:", "ana:s cret", "ana:sss=apps:all", "ana:sss=", "ana:key=sss==", "=apps:read"]
 )
 def test_a_token_that_makes_no_sense_is_a_usage_error(text: str) -> None:
-    """The error says what is wrong without the secret."""
+    """The error names the problem without the secret."""
     with pytest.raises(UsageError) as caught:
         Token.parse(text)
     assert "sss" not in f"{caught.value} {caught.value.hints}"

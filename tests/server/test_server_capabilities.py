@@ -43,7 +43,7 @@ def test_without_devices_the_targets_platforms_decide(plane: Served) -> None:
 
 
 def test_an_app_without_targets_can_be_previewed(plane: Served) -> None:
-    """A preview needs neither targets nor a slot, and says what is missing."""
+    """A preview needs neither targets nor a slot, and warns of what is missing."""
     preview = ok(post(plane, plane.with_app(), "preview"))
     assert preview["recommended_variant"] is not None
     assert preview["assignments"] == []

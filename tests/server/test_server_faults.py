@@ -20,7 +20,7 @@ def create(plane: Served) -> httpx.Response:
 
 @pytest.mark.parametrize(("action", "carried_out"), [("cut_before", False), ("cut_after", True), ("cut", False)])
 def test_an_answer_is_lost_before_or_after_the_write(plane: Served, action: str, carried_out: bool) -> None:
-    """The connection closes without an answer; the write happened or it didn't, as the rule says; the next one is served."""
+    """The connection closes without an answer; the write is executed or not, by the rule; the next request is served."""
     plane.inject("apps.create", action)
     with pytest.raises(httpx.TransportError):
         create(plane)
@@ -110,7 +110,7 @@ def _one(plane: Served, action: str, **fields: Any) -> httpx.Response:
 
 
 def test_a_field_may_be_accepted_and_not_kept(plane: Served) -> None:
-    """`drop_field` takes the field out of the request: the answer says yes, and answer and state lack it."""
+    """`drop_field` removes the field from the request: it is accepted, and response and state lack the field."""
     app = plane.with_app()
     plane.inject("apps.put_slot", "drop_field", field="bindings")
     slot = ok(plane.api.put(f"{app}/slots/chat", json={"bindings": [{"a": 1}], "preferred_engines": ["mlx"]}))

@@ -66,7 +66,7 @@ def test_the_policy_is_replaced_whole(plane: Served) -> None:
     ],
 )
 async def test_controls_answer_callers_on_this_machine_only(client: Any, origin: str | None, status: int) -> None:
-    """Another machine is refused, however it says it is called."""
+    """A request of another machine is rejected, with any Host."""
     app = create_app(ServerSettings())
 
     async def from_client(scope: Any, receive: Any, send: Any) -> None:

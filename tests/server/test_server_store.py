@@ -73,7 +73,7 @@ def test_the_same_history_gives_the_same_answers() -> None:
 
 
 def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
-    """A database of another schema version is left as it is, and the error says what to do."""
+    """A database of another schema version is not changed, and the error has a hint."""
     path = tmp_path / "plane.db"
     with served(db=path):
         pass

@@ -27,7 +27,6 @@ from octosync.server import openapi
 from octosync.server.errors import ApiError
 from octosync.server.fleet import add_devices
 from octosync.server.handlers import (
-    activity,
     apps,
     bootstrap,
     capabilities,
@@ -74,7 +73,7 @@ def seed_demo(store: Store) -> None:
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-_SUBJECTS = (apps, targets, slots, inference_config, capabilities, deployments, activity, routing, bootstrap)
+_SUBJECTS = (apps, targets, slots, inference_config, capabilities, deployments, routing, bootstrap)
 
 HANDLERS: Mapping[str, Handler[Any]] = MappingProxyType(
     {handler.operation: handler for subject in _SUBJECTS for handler in subject.HANDLERS}

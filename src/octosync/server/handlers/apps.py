@@ -1,4 +1,8 @@
-"""Apps: create, list, get, update, archive. A slug is unique in the org forever; an archived app can't be restored."""
+"""Apps: create, list, get, update, archive, and the activity feeds of an app and of the org.
+
+A slug is unique in the org forever; an archived app can't be restored. Every write appends an event to the feeds, which are
+one table, newest event first.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from octosync.contract import APP
 from octosync.model import Address, JsonValue
 from octosync.server import response_models
 from octosync.server.errors import app_archived, app_not_found, conflict
-from octosync.server.handlers.handler import Call, handles, handles_body, list_page, record_event
+from octosync.server.handlers.handler import Call, event_json, handles, handles_body, list_page, record_event
 from octosync.server.store import Row, Store
 from octosync.server.validation import Body
 
@@ -135,4 +139,17 @@ def archive(call: Call) -> JsonValue:
     return app_json(call, app_by_slug(store, slug))
 
 
-HANDLERS = (create, list_apps, get, update, archive)
+@handles("apps.activity", response=response_models.Activity, query=("limit", "offset"))
+def app_activity(call: Call) -> JsonValue:
+    """Return an app's feed."""
+    app = app_by_slug(call.store, call.parameters["slug"])
+    return list_page(call, "events", "events WHERE app_id = ?", (app["id"],), "seq DESC", event_json)
+
+
+@handles("activity.list", response=response_models.Activity, query=("limit", "offset"))
+def org_activity(call: Call) -> JsonValue:
+    """Return the org's feed."""
+    return list_page(call, "events", "events", (), "seq DESC", event_json)
+
+
+HANDLERS = (create, list_apps, get, update, archive, app_activity, org_activity)
