@@ -1,4 +1,4 @@
-"""A control plane that wants a key, and a desk from which it is spoken to."""
+"""A control plane that needs a key, and a working folder whose commands use it."""
 
 from __future__ import annotations
 

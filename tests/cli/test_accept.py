@@ -1,4 +1,4 @@
-"""Accept: what was changed by hand goes into the manifest where it is declared, and the next plan has nothing there."""
+"""`octosync accept`: manual changes are written into the manifest that declares the object, and the next plan is empty."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def accept(office: Office, *arguments: str | Path, **more: Any) -> Ran:
 def addresses(office: Office) -> list[str]:
     """Return what the plan would change."""
     ran = office.plan("-o", "json", "--rate", "0")
-    return [one["address"] for one in json.loads(ran.stdout)["resource_changes"]]
+    return [change["address"] for change in json.loads(ran.stdout)["resource_changes"]]
 
 
 def manifest(office: Office, name: str = "apps/demo.yaml") -> str:
@@ -98,7 +98,7 @@ def manifest(office: Office, name: str = "apps/demo.yaml") -> str:
 def changed_lines(office: Office) -> tuple[list[str], list[str]]:
     """Return the lines that are gone from the manifest, and those that are new."""
     before, after = DEMO.splitlines(), manifest(office).splitlines()
-    return [one for one in before if one not in after], [one for one in after if one not in before]
+    return [line for line in before if line not in after], [line for line in after if line not in before]
 
 
 def patch_app(**fields: Any) -> Callable[[Office], Any]:
@@ -120,7 +120,7 @@ def delete(path: str) -> Callable[[Office], Any]:
 def delete_android(office: Office) -> None:
     targets = ok(office.plane.api.get("/apps/demo/targets"))["targets"]
     office.plane.api.delete(
-        f"/apps/demo/targets/{next(one['id'] for one in targets if one['platform'] == 'android')}"
+        f"/apps/demo/targets/{next(target['id'] for target in targets if target['platform'] == 'android')}"
     ).raise_for_status()
 
 
@@ -480,7 +480,7 @@ def test_json_manifests_stay_json(office: Office) -> None:
     assert accept(office, "app/demo", "app/demo/slot/tts").code == 0
     after = manifest(office, "apps/demo.json")
     assert json.loads(after)["spec"]["name"] == 'Dé "mo"'
-    assert [one for one in after.splitlines() if one not in text.splitlines()] == [
+    assert [line for line in after.splitlines() if line not in text.splitlines()] == [
         '    "name": "Dé \\"mo\\"",',
         "      },",
         '      {"capability": "tts", "servingPolicy": "cloud_only"}',
@@ -507,7 +507,7 @@ def test_line_breaks_end_and_byte_order_mark_are_kept(office: Office, line_break
     assert path.read_bytes().decode() == text.replace('"Demo"', '"Demo 2"').replace("speed: 1", "speed: 2")
     assert path.stat().st_mode & 0o777 == 0o640
     assert (office.desk.directory / "apps/demo.yaml").is_symlink()
-    assert sorted(one.name for one in path.parent.iterdir()) == ["demo.yaml"]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["demo.yaml"]
 
 
 def test_a_target_that_moved_is_accepted_with_both_its_addresses(live: Office) -> None:

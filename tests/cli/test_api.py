@@ -1,4 +1,4 @@
-"""`octosync api`: the table of operations, and comparing it with a document and with a control plane that answers."""
+"""`octosync api`: the table of operations, and its comparison with an OpenAPI document and with a live control plane."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_the_operations_are_listed_without_a_control_plane(desk: Desk) -> None:
     ran = desk.octosync("api", "list")
     assert (ran.code, ran.stderr) == (0, "")
     lines = {line.split()[0]: line.split() for line in ran.stdout.splitlines() if line}
-    for one in OPERATIONS.values():
-        assert lines[one.id][1:4] == [one.method, one.path, "assumed"]
+    for operation in OPERATIONS.values():
+        assert lines[operation.id][1:4] == [operation.method, operation.path, "assumed"]
     assert lines["apps.create"][4:] == ["apply"]
 
 
@@ -46,7 +46,7 @@ def test_overridden_operations_are_marked(desk: Desk) -> None:
     assert "1 operation as octosync.yaml has it" in ran.stdout
     document = json.loads(desk.octosync("api", "list", "-o", "json").stdout)
     assert document["format_version"] == "1.0"
-    overridden = {one["id"]: one["path"] for one in document["operations"] if one["overridden"]}
+    overridden = {operation["id"]: operation["path"] for operation in document["operations"] if operation["overridden"]}
     assert overridden == {"apps.health": "/apps/{slug}/coverage"}
     assert len(document["operations"]) == len(OPERATIONS)
 
@@ -95,10 +95,10 @@ def test_the_comparison_is_a_document_for_machines(desk: Desk) -> None:
     shown = json.loads(ran.stdout)
     assert (shown["format_version"], shown["agrees"]) == ("1.0", False)
     assert shown["api"] == {"operations": {"apps.update": {"method": "PUT"}}}
-    differ = {one["id"]: one for one in shown["operations"] if not one["agrees"]}
+    differ = {operation["id"]: operation for operation in shown["operations"] if not operation["agrees"]}
     assert differ.keys() == {"apps.list", "apps.update"}
     assert differ["apps.update"]["found"] == "PUT /apps/{slug}"
-    assert [one["mended_by_override"] for one in differ["apps.update"]["findings"]] == [True]
+    assert [app["mended_by_override"] for app in differ["apps.update"]["findings"]] == [True]
     assert differ["apps.list"]["findings"][0]["kind"] == "other-envelope"
 
 
@@ -282,7 +282,11 @@ def test_a_renamed_control_plane_is_told_with_its_overrides(office: Office) -> N
     document = json.loads(office.desk.octosync("api", "probe", "search", "--url", office.url, "-o", "json").stdout)
     assert (document["format_version"], document["good"], document["requests"]) == ("1.0", False, 10)
     assert document["incomplete"] == ["apps.deployments"]
-    differing = {one["id"]: one["verdict"] for one in document["operations"] if one["verdict"] not in GOOD}
+    differing = {
+        operation["id"]: operation["verdict"]
+        for operation in document["operations"]
+        if operation["verdict"] not in GOOD
+    }
     assert differing == {
         "apps.get_inference_config": "differs",
         "apps.list_targets": "differs",

@@ -1,4 +1,4 @@
-"""What answers is no control plane, or none that lets us in: one clear error each that says what to do."""
+"""Servers that are not a control plane, or that refuse access: one clear error each that says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are no manifests, as a user would meet them: one clear error each, exit 1, nothing sent, no traceback."""
+"""Invalid manifests: one clear error each, exit 1, no request, no traceback."""
 
 from __future__ import annotations
 

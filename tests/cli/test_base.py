@@ -1,4 +1,4 @@
-"""Plan and apply against a base from Git: what a change is, what it costs, and what may judge it."""
+"""Plan and apply against a base from Git: what a change is, how many requests it costs, and which octosync.yaml applies."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Team(Office):
 
     def rules(self, *arguments: str) -> list[str]:
         """Plan against main; return the rules of what is said."""
-        return [one["rule"] for one in self.planned(*arguments)["diagnostics"]]
+        return [diagnostic["rule"] for diagnostic in self.planned(*arguments)["diagnostics"]]
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_only_what_changed_is_read(team: Team) -> None:
     team.repo.commit()
     document = team.planned("--changed-only")
     assert document["scope"]["apps"] == ["notes"]
-    assert [one["address"] for one in document["resource_changes"]] == ["app/notes"]
+    assert [change["address"] for change in document["resource_changes"]] == ["app/notes"]
     assert not any("search" in line for line in team.log())
 
 
@@ -108,8 +108,8 @@ def test_offline_needs_neither_credential_nor_request(team: Team) -> None:
     assert 'Search → "Notes after"' in ran.stdout
     assert "live state was not read" in ran.stdout
     document = team.planned("--offline")
-    assert [one["address"] for one in document["resource_changes"]] == ["app/notes"]
-    assert "offline" in [one["rule"] for one in document["diagnostics"]]
+    assert [change["address"] for change in document["resource_changes"]] == ["app/notes"]
+    assert "offline" in [diagnostic["rule"] for diagnostic in document["diagnostics"]]
     assert document["cost"]["requests_used"] == 0
     assert team.log() == []
     refused = team.type("plan", "--base", "main", "--offline", "--plan-out", "plan.json")
@@ -133,11 +133,13 @@ def test_a_change_of_octosync_yaml_changes_nothing_about_its_own_plan_but_a_noti
     after = team.planned()
     assert after["resource_changes"] == before["resource_changes"]
     assert after["control_plane"] == before["control_plane"]
-    notices = [one for one in after["diagnostics"] if one["rule"] == "after-the-merge"]
+    notices = [diagnostic for diagnostic in after["diagnostics"] if diagnostic["rule"] == "after-the-merge"]
     keys = ["api", "contexts.main.tokenEnv", "contexts.main.url", "env", "guards", "owners", "sensitiveKeys"]
-    assert [one["path"] for one in notices] == keys
-    assert {one["severity"] for one in notices} == {"notice"}
-    api = next(one for one in team.planned("--changed-only")["diagnostics"] if one.get("path") == "api")
+    assert [notice["path"] for notice in notices] == keys
+    assert {notice["severity"] for notice in notices} == {"notice"}
+    api = next(
+        diagnostic for diagnostic in team.planned("--changed-only")["diagnostics"] if diagnostic.get("path") == "api"
+    )
     assert "--changed-only" in api["notes"][0]
 
 
@@ -158,10 +160,12 @@ def test_a_branch_can_not_lift_the_freeze_that_judges_it(team: Team) -> None:
     team.repo.commit("thawed")
     ran = team.type("plan", "--base", "main", "-o", "json")
     document = json.loads(ran.stdout)
-    assert (ran.code, [one["guard"] for one in document["blocked"]]) == (4, ["frozen"])
+    assert (ran.code, [refusal["guard"] for refusal in document["blocked"]]) == (4, ["frozen"])
     window = f"({team.repo.git('rev-parse', 'main')[:12]}:octosync.yaml:5)"
     assert window in document["blocked"][0]["message"]
-    assert [one["path"] for one in document["diagnostics"] if one["rule"] == "after-the-merge"] == ["freeze"]
+    assert [
+        diagnostic["path"] for diagnostic in document["diagnostics"] if diagnostic["rule"] == "after-the-merge"
+    ] == ["freeze"]
     assert team.type("apply", "--yes", "--base", "main").code == 0
 
 
@@ -196,7 +200,7 @@ def test_a_commit_lifts_a_freeze_where_the_configuration_lets_it(team: Team) -> 
         team.declare("notes", name=f"Notes {code}")
         team.repo.commit("Now\n\nOctosync-Allow: frozen\n")
         assert team.type("plan", "--base", "main").code == code
-    assert [one["guard"] for one in team.planned()["overrides"]] == ["frozen"]
+    assert [override["guard"] for override in team.planned()["overrides"]] == ["frozen"]
 
 
 def test_what_main_changed_meanwhile_is_no_notice(team: Team) -> None:
@@ -256,7 +260,7 @@ def test_a_commit_lifts_a_guard(team: Team) -> None:
     document = team.planned()
     source = f"commit {team.repo.git('rev-parse', 'HEAD^')[:12]}"
     assert document["overrides"] == [{"guard": "deletes", "value": "1", "source": source}]
-    assert [one["rule"] for one in document["diagnostics"]] == ["allows-nothing"]
+    assert [diagnostic["rule"] for diagnostic in document["diagnostics"]] == ["allows-nothing"]
     assert team.type("plan", "--base", "main", "--allow-deletes", "0").code == 4
     assert team.type("plan", "--base", "HEAD").code == 4
     assert team.type("apply", "--yes", "--base", "main").code == 0
@@ -308,7 +312,7 @@ def test_a_base_that_does_not_validate_is_a_warning(team: Team) -> None:
     team.repo.commit("mended")
     document = team.planned("--changed-only", "--strict")
     assert document["scope"]["apps"] == ["notes"]
-    warning = next(one for one in document["diagnostics"] if one["rule"] == "invalid-base")
+    warning = next(diagnostic for diagnostic in document["diagnostics"] if diagnostic["rule"] == "invalid-base")
     assert warning["range"]["filename"] == f"{team.repo.git('rev-parse', 'main')[:12]}:apps/notes.yaml"
     refused = team.type("plan", "--base", "main", "--prune")
     assert (refused.code, "prune-without-a-whole-base" in refused.stderr) == (1, True)
@@ -321,12 +325,12 @@ def test_a_rendered_base_stands_for_git(team: Team) -> None:
     manifests = APP.format(slug="notes", name="Notes after").encode()
     given = ("plan", "-f", "-", "--base-file", "../before.yaml", "--changed-only", "-o", "json")
     ran = team.type(*given, stdin=manifests)
-    assert [one["address"] for one in json.loads(ran.stdout)["resource_changes"]] == ["app/notes"]
+    assert [change["address"] for change in json.loads(ran.stdout)["resource_changes"]] == ["app/notes"]
     assert json.loads(team.type(*given, stdin=rendered.encode()).stdout)["resource_changes"] == []
     team.configure(url=OTHER_URL)
     team.repo.commit("Elsewhere\n\nOctosync-Allow: diverged")
     both = json.loads(team.type(*given, "--base", "main", stdin=manifests).stdout)
-    assert [one["guard"] for one in both["overrides"]] == ["diverged"]
+    assert [override["guard"] for override in both["overrides"]] == ["diverged"]
     assert both["control_plane"]["url"].startswith(team.url)
     missing = team.type("plan", "-f", "-", "--base-file", "nowhere.yaml", stdin=manifests)
     assert (missing.code, "base-file-unreadable" in missing.stderr) == (1, True)
@@ -373,7 +377,7 @@ def test_from_a_sub_folder_and_a_worktree(team: Team, tmp_path_factory: pytest.T
     for folder in (team.desk.directory / "apps", tree, tree / "apps"):
         desk = Desk(folder, team.desk.environment)
         document = json.loads(desk.octosync("plan", "--base", "main", "--changed-only", "-o", "json").stdout)
-        assert [one["address"] for one in document["resource_changes"]] == ["app/notes"]
+        assert [change["address"] for change in document["resource_changes"]] == ["app/notes"]
 
 
 def test_a_plan_file_says_what_it_was_compared_with(team: Team) -> None:
@@ -427,7 +431,7 @@ def test_a_kustomization_is_rendered_on_both_sides(team: Team) -> None:
     team.desk.write("prod/kustomization.yaml", "resources: [../apps]\npatches: [{path: patch.yaml}]\n")
     team.repo.commit("patch")
     document = team.planned("-k", "prod", "--changed-only")
-    assert [one["address"] for one in document["resource_changes"]] == ["app/notes"]
+    assert [change["address"] for change in document["resource_changes"]] == ["app/notes"]
     assert (document["invocation"]["kustomize"], document["invocation"]["paths"]) == ("prod", [])
     assert team.planned("--changed-only")["resource_changes"] == document["resource_changes"]
     assert team.type("plan", "--plan-out", "../plan.json").code == 0

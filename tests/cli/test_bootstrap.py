@@ -1,4 +1,4 @@
-"""`octosync bootstrap`: a first app, its keys handed over once, and a manifest that plans to nothing."""
+"""`octosync bootstrap`: a first app, keys that are shown only once, and a manifest whose plan is empty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shell completion: the scripts are ones that their shells take, and offer what octosync knows."""
+"""Shell completion: the shells accept the scripts, which offer contexts, files and other values."""
 
 from __future__ import annotations
 

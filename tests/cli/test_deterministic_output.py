@@ -1,4 +1,4 @@
-"""The same input gives the same bytes, whatever the hash seed, the order of the files and of the arguments."""
+"""Deterministic output: the same input gives the same bytes, regardless of hash seed and of the order of files and arguments."""
 
 from __future__ import annotations
 

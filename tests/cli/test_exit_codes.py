@@ -1,4 +1,4 @@
-"""Exit codes, as cli.md's table has them: CI decides by these and nothing else."""
+"""Exit codes: every one in the table of the documentation."""
 
 from __future__ import annotations
 

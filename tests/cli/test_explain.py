@@ -1,4 +1,4 @@
-"""`octosync explain`: what stands in manifests, octosync.yaml and messages is explained where one is."""
+"""`octosync explain`: fields, rules, findings, guards and outcomes are explained."""
 
 from __future__ import annotations
 
@@ -111,10 +111,14 @@ def test_json_has_it_all(desk: Desk) -> None:
     said = json.loads(desk.octosync("explain", "app.spec.slots.deploy", "-o", "json").stdout)
     assert said["format_version"] == "1.0"
     (field,) = said["fields"]
-    assert [one["path"].rpartition(".")[2] for one in field["fields"]] == ["environments", "optimize", "minImprovement"]
+    assert [nested["path"].rpartition(".")[2] for nested in field["fields"]] == [
+        "environments",
+        "optimize",
+        "minImprovement",
+    ]
     assert said["names"] == []
     both = json.loads(desk.octosync("explain", "archive-strands-identifiers", "-o", "json").stdout)["names"]
-    assert [one["of"] for one in both] == ["rule", "finding"]
+    assert [explanation["of"] for explanation in both] == ["rule", "finding"]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +148,6 @@ def test_every_guard_and_outcome_of_the_code_is_explained() -> None:
     sources = {str(path.relative_to(SOURCES)): path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py")}
     assert set(re.findall(r'refuse_run\(\s*"([a-z-]+)"', "".join(sources.values()))) <= set(GUARDS)
     said = r'(?:Error|Conflict|Unreadable|_unread)\(\s*"([a-z-]+)"|reference="([a-z-]+)"'
-    raised = {one or other for one, other in re.findall(said, sources["apply/write.py"])}
+    raised = {positional or keyword for positional, keyword in re.findall(said, sources["apply/write.py"])}
     assert len(raised) > 5
     assert raised <= set(OUTCOMES)

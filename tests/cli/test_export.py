@@ -1,4 +1,4 @@
-"""Export: live apps become manifests whose plan is empty; what can't be one is named, and nothing is replaced unasked."""
+"""`octosync export`: the plan of exported manifests is empty, skipped apps are named; files are replaced only with --force."""
 
 from __future__ import annotations
 

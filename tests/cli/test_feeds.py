@@ -1,4 +1,4 @@
-"""`octosync activity` and `octosync decisions`: what they show, what they ask, and how following ends."""
+"""`octosync activity` and `octosync decisions`: their output, their requests, and how `--follow` ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that a command writes: whole, private where they have to be, and never half a set."""
+"""Files that a command writes: complete, private if necessary, and a set of them all or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flags, the environment, octosync.yaml: what wins, and what must be said on the command line each time."""
+"""Flags, environment variables and octosync.yaml: their precedence, and which flags have no environment variable."""
 
 from __future__ import annotations
 

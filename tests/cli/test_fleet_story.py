@@ -1,4 +1,4 @@
-"""A fleet changes, and the variant that it needs comes to it: suggested, rolled out once, and never taken back."""
+"""A fleet changes: a better variant is recommended, rolled out once, and never reverted."""
 
 from __future__ import annotations
 
@@ -115,7 +115,10 @@ def _plan(office: Office) -> tuple[list[str], list[str]]:
     document = json.loads(office.plan("-o", "json").stdout)
     return (
         [f"{row['change']['actions'][0]} {row['address']}" for row in document["resource_changes"]],
-        [f"{one['current_variant']} → {one['suggested_variant']}" for one in document["recommendations"]],
+        [
+            f"{recommendation['current_variant']} → {recommendation['suggested_variant']}"
+            for recommendation in document["recommendations"]
+        ],
     )
 
 

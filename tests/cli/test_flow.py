@@ -1,4 +1,4 @@
-"""How far it is from a manifest to a printed plan: the files and functions that a reader has to follow."""
+"""The number of files and functions that run from a manifest to a printed plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`octosync forge` as a job of GitHub runs it."""
+"""`octosync forge` as a GitHub Actions job runs it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ ALWAYS = 'freeze: [{cron: "0 0 * * *", duration: 24h}]\n'
 def frozen(office: Office) -> bool:
     """Plan in every way that can tell, and say whether the guard refuses."""
     document = json.loads(office.plan("-o", "json").stdout)
-    return [one["guard"] for one in document["blocked"]] == ["frozen"]
+    return [refusal["guard"] for refusal in document["blocked"]] == ["frozen"]
 
 
 @pytest.mark.parametrize(("zone", "offset"), [("UTC", 0), ("Asia/Kolkata", 330), ("Etc/GMT+8", -480)])

@@ -1,4 +1,4 @@
-"""Help and completion: what there is can be found without a manual."""
+"""Help: every command and option is documented there."""
 
 from __future__ import annotations
 

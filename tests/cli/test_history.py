@@ -1,4 +1,4 @@
-"""`octosync history`: what runs did, asked of the journal alone."""
+"""`octosync history`: past runs, read from the journal alone."""
 
 from __future__ import annotations
 

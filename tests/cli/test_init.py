@@ -1,4 +1,4 @@
-"""`octosync init`: a repository that works from the first minute, and nothing that was there is touched."""
+"""`octosync init`: the new repository works at once, and existing files are never changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON documents: every key of cli.md, no more and no less, so that tools can rely on them."""
+"""The JSON documents: exactly the keys that are documented, so that tools can rely on them."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def assert_plan(document: dict[str, Any]) -> None:
         assert row["operation"] is None or set(row["operation"]) == {"id", "method", "path"}
         for change in row["change"]["fields"]:
             assert set(change) == {"path", "before", "after", "sensitive"}
-    for one in document["blocked"]:
-        assert set(one) == BLOCKED
-    for one in document["diagnostics"]:
-        assert set(one) <= DIAGNOSTIC
-        assert set(one["range"]) == {"filename", "start"}
+    for refusal in document["blocked"]:
+        assert set(refusal) == BLOCKED
+    for diagnostic in document["diagnostics"]:
+        assert set(diagnostic) <= DIAGNOSTIC
+        assert set(diagnostic["range"]) == {"filename", "start"}
 
 
 def test_a_plan_has_exactly_these_keys(office: Office) -> None:

@@ -1,4 +1,4 @@
-"""`-o jsonl`: a run as it happens, an event a line; a file has the same lines."""
+"""`-o jsonl`: the events of a run, one per line, as they happen; a file has the same lines."""
 
 from __future__ import annotations
 

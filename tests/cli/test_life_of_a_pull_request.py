@@ -1,4 +1,4 @@
-"""The life of a pull request in a repository that `octosync init` made: what people, the job and reviewers see, with real git."""
+"""The life of a pull request in a repository of `octosync init`, with real git: the job, the comments and what reviewers see."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class Team:
 
     def said(self, marker: str = "plan-production") -> str:
         """Return the one comment with a marker."""
-        (body,) = (one["body"] for one in self.forge.comments if f"octosync:{marker}" in one["body"])
+        (body,) = (comment["body"] for comment in self.forge.comments if f"octosync:{marker}" in comment["body"])
         return str(body)
 
     def rest(self) -> Ran:
@@ -133,7 +133,7 @@ class Team:
     def writes(self) -> list[str]:
         """Return what was written to the control plane since the last call."""
         log = ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"]
-        return writes_in(f"{one['method']} {one['path'].removeprefix('/api/v1')}" for one in log)
+        return writes_in(f"{request['method']} {request['path'].removeprefix('/api/v1')}" for request in log)
 
 
 @pytest.fixture

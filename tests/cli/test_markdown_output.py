@@ -1,4 +1,4 @@
-"""`-o markdown`: one document on standard output for plan and apply, within its bound; the exit code is as ever."""
+"""`-o markdown`: one document of limited size on standard output for plan and apply; exit codes don't change."""
 
 from __future__ import annotations
 

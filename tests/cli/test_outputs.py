@@ -172,7 +172,7 @@ def test_what_can_not_be_written_is_said_first(office: Office, given: list[str],
     """Before any request, and before any file."""
     office.declare()
     before = office.desk.files()
-    ran = office.plan(*(part for one in given for part in ("--write", one)))
+    ran = office.plan(*(part for destination in given for part in ("--write", destination)))
     assert (ran.code, ran.stdout) == (code, "")
     assert words in ran.stderr
     assert office.log() == []

@@ -1,4 +1,4 @@
-"""Plan files: `plan --plan-out FILE`, a review, and `apply FILE`, which does what was reviewed or nothing."""
+"""Plan files: `plan --plan-out FILE`, a review, and `apply FILE`, which applies exactly the reviewed plan or nothing."""
 
 from __future__ import annotations
 

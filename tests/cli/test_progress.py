@@ -1,4 +1,4 @@
-"""Progress on a terminal: how far it is, what waits, and how long."""
+"""Progress on a terminal: how much is done, and why and how long requests wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`octosync schema`: what is printed is what is published, and what the plan's JSON holds to."""
+"""`octosync schema`: it prints the published schemas, and the JSON of plans is valid."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_schema_is_asked_for_by_a_name_that_exists(desk: Desk) -> None:
 def _closed(schema: Any) -> Any:
     """Return the schema with every object closed to keys that it doesn't describe."""
     if isinstance(schema, list):
-        return [_closed(one) for one in schema]
+        return [_closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     closed = {key: _closed(value) for key, value in schema.items()}
@@ -54,7 +54,7 @@ def _closed(schema: Any) -> Any:
 def test_every_plan_fits_the_schema(path: Path) -> None:
     """What `plan -o json` prints is what the schema describes, to the last key."""
     document = json.loads(path.read_text(encoding="utf-8"))
-    assert [one.message for one in Draft202012Validator(_closed(plan_schema())).iter_errors(document)] == []
+    assert [error.message for error in Draft202012Validator(_closed(plan_schema())).iter_errors(document)] == []
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.parent.name)

@@ -1,4 +1,4 @@
-"""Secrets: the API key, and what stands under a sensitive key anywhere, are in nothing that octosync writes."""
+"""Secrets: the API key and sensitive values are in nothing that octosync writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`octosync status`: what is live, at most 7 requests an app, and nothing that a failed read could be taken for."""
+"""`octosync status`: live state with at most 7 requests per app; a failed read is never shown as an empty result."""
 
 from __future__ import annotations
 
@@ -69,7 +69,11 @@ def busy(office: Office) -> Office:
     for environment in ("production", "staging"):
         ok(plane.api.post(f"{app}/capabilities/chat/enable", json={"environment": environment}), 201)
     variants = ok(plane.local.get("/catalog"))["variants"]
-    better = {**next(one for one in variants if one["capability"] == "chat"), "id": "chat-best", "name": "Best"}
+    better = {
+        **next(variant for variant in variants if variant["capability"] == "chat"),
+        "id": "chat-best",
+        "name": "Best",
+    }
     better |= {"quality": 9, "latency": 0.1, "platforms": ["ios"], "min_device_class": "low"}
     ok(plane.local.put("/catalog", json={"variants": [*variants, better]}))
     ok(plane.api.post(f"{app}/capabilities/chat/optimize", json={"environment": "production"}))
@@ -136,7 +140,9 @@ def test_what_is_live_is_shown(busy: Office) -> None:
     assert chat["model_reference"] == "@app/demo/chat"
     assert (chat["variant"], chat["policy"], vision["policy"]) == ("chat-steady-3b-q4", "local_first", "custom")
     assert chat["coverage"]["covered_share"] == 1.0
-    assert [(one["environment"], one["status"], one["canary"]) for one in chat["deployments"]] == [
+    assert [
+        (deployment["environment"], deployment["status"], deployment["canary"]) for deployment in chat["deployments"]
+    ] == [
         ("production", "active", {"percentage": 40.0, "candidate": "chat-best"}),
         ("staging", "completed", None),
     ]
@@ -176,13 +182,13 @@ def test_what_was_rolled_back_is_shown_where_nothing_is_live(busy: Office) -> No
     rolled = document(busy, "demo")["apps"][0]["slots"][0]["deployments"][0]["id"]
     ok(busy.plane.local.post(f"/deployments/{rolled}", json={"status": "rolled_back"}))
     chat = document(busy, "demo")["apps"][0]["slots"][0]
-    assert [(one["status"], one["live"]) for one in chat["deployments"]] == [
+    assert [(deployment["status"], deployment["live"]) for deployment in chat["deployments"]] == [
         ("rolled_back", False),
         ("completed", True),
     ]
     ok(busy.plane.api.post("/apps/demo/capabilities/chat/enable", json={"environment": "production"}), 201)
     chat = document(busy, "demo")["apps"][0]["slots"][0]
-    assert [one["status"] for one in chat["deployments"]] == ["started", "completed"]
+    assert [deployment["status"] for deployment in chat["deployments"]] == ["started", "completed"]
 
 
 @pytest.mark.parametrize(("operation", "part"), PARTS.items())

@@ -1,4 +1,4 @@
-"""`octosync status --declared`: how much of the org the manifests cover, at the price of a list."""
+"""`octosync status --declared`: the share of the org that manifests declare, for the requests of a list."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_declared_apps_are_grouped_by_label_or_folder(org: Office, by: str, grou
     """How many each group has, how many of those are live, and how much of the org that is; last those without a value."""
     shown = document(org, "--by", by)
     assert [
-        (one["group"], one["declared"], one["declared_live"], one["share_of_org"]) for one in shown["groups"]
+        (group["group"], group["declared"], group["declared_live"], group["share_of_org"]) for group in shown["groups"]
     ] == groups
     text = declared(org, "--by", by).stdout
     assert "DECLARED   LIVE  OF THE ORG" in text
@@ -113,7 +113,7 @@ def test_a_failed_read_is_never_an_absence(org: Office) -> None:
     shown = document(org, code=1)
     assert shown["errored"] is True
     assert (shown["summary"]["declared_not_live"], shown["summary"]["declared_unknown"]) == (0, 1)
-    assert [(one["slug"], one["reference"]) for one in shown["errors"]] == [("new", "forbidden")]
+    assert [(error["slug"], error["reference"]) for error in shown["errors"]] == [("new", "forbidden")]
     text = declared(org).stdout
     assert "error: forbidden: new: " in text
     assert "1 declared and not read: new" in text

@@ -1,4 +1,4 @@
-"""Streams: data to stdout, everything else to stderr; colour where it is wanted; quiet where nobody listens."""
+"""Streams: data to stdout, everything else to stderr; colour only if wanted; a closed stream is not an error."""
 
 from __future__ import annotations
 

@@ -44,8 +44,13 @@ class Shared(Office):
     def rows(self, base: str, *arguments: str) -> list[tuple[str, str, str, bool]]:
         """Plan against a base; return each row's address, action and reason, and whether it is held."""
         return [
-            (one["address"], one["change"]["actions"][0], one["action_reason"], one["held_until"] is not None)
-            for one in self.document(base, *arguments)["resource_changes"]
+            (
+                change["address"],
+                change["change"]["actions"][0],
+                change["action_reason"],
+                change["held_until"] is not None,
+            )
+            for change in self.document(base, *arguments)["resource_changes"]
         ]
 
     def left_alone(self, base: str) -> dict[str, Any]:
@@ -189,7 +194,7 @@ def test_a_target_that_was_moved_by_hand_is_held(shared: Shared) -> None:
     shared.by_hand("POST", "/apps/bare/targets", {"platform": "ios", "identifier": "com.acme.notes"})
     assert [row[3] for row in shared.rows(base)] == [True, True]
     assert shared.type("apply", base, "--drift-hold", "0").code == 0
-    assert [one["identifier"] for one in ok(shared.plane.api.get("/apps/notes/targets"))["targets"]] == [
+    assert [app["identifier"] for app in ok(shared.plane.api.get("/apps/notes/targets"))["targets"]] == [
         "com.acme.notes"
     ]
 

@@ -1,4 +1,4 @@
-"""A checkout that somebody else wrote: what of it is believed, and what it can make octosync read and write."""
+"""An untrusted checkout: which of its settings are used, and which files it can make octosync read and write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`octosync apply --wait`: how it is typed, what it waits for, what it says, and how it ends."""
+"""`octosync apply --wait`: its values, what it waits for, its output, and how it ends."""
 
 from __future__ import annotations
 

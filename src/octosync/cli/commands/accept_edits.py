@@ -120,7 +120,7 @@ def _plan(
 ) -> Plan:
     if base is not None:
         before = State.from_apps(*(app for app in base.state if app.slug in narrow.apps))
-        known = Base(state=_narrowed(before, (one for one in asked if one.app in before.apps)))
+        known = Base(state=_narrowed(before, (app for app in asked if app.app in before.apps)))
         narrow = compare_three_ways(narrow, seen, known, now=now).changes_of_others()
     return review(narrow, seen, PlanOptions(now=now, contract=contract)).plan
 
