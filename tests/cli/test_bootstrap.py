@@ -316,7 +316,7 @@ def test_keys_that_can_not_be_shown_are_said_to_be_lost(office: Office, stream: 
     """Exit 5, where to get a key, and that the app is there."""
     ran = bootstrap(office, stdout=stream())
     assert ran.code == 5
-    assert "error: keys-lost: the keys of app `notes` were made and are lost: " in ran.stderr
+    assert "error: keys-lost: the keys of app `notes` were created and are lost: " in ran.stderr
     assert "in the Octomil dashboard" in ran.stderr
     assert "Nothing was written" not in ran.stderr
 
@@ -369,6 +369,6 @@ def test_a_second_signal_says_that_nothing_is_known(office: Office) -> None:
     """Cut off while it was sent: it may have been made, how to find out is said, and history calls it unknown."""
     ran = interrupted(office, signal.SIGINT, signal.SIGTERM, held=30)
     assert ran.code in {130, 143}
-    assert "app `notes` may have been made, and then its keys are lost" in ran.stderr
+    assert "app `notes` may have been created, and then its keys are lost" in ran.stderr
     assert "Nothing was written" not in ran.stderr
     assert "… create app/notes " in office.desk.octosync("history", "last").stdout

@@ -50,7 +50,7 @@ def test_the_demo_tells_the_whole_walk(
     assert _commands(story) == ["validate", "plan", "apply", "plan", "status", "plan", "apply", "plan"]
     assert story.count("No changes. 9 apps as declared.") == 2
     assert re.search(r"production +started: transcription-\S+\n", story)
-    drift = story.partition("The plan shows the drift")[2].partition("Apply heals it")[0]
+    drift = story.partition("The plan shows the drift")[2].partition("Apply reverts the drift")[0]
     assert "~ slot chat" in drift
     assert "cloud_first → local_first" in drift
     assert "model_variant_id" not in drift
@@ -171,14 +171,14 @@ def test_without_a_temporary_folder_there_is_no_demo(
 
 
 def _advised(story: str) -> list[list[str]]:
-    lines = story.partition("To go on:")[2].splitlines()
+    lines = story.partition("Next steps:")[2].splitlines()
     return [shlex.split(line[2:].partition("   ")[0]) for line in lines if line.startswith("  ")]
 
 
 def test_what_the_demo_advises_works(
     temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The commands at its end can be typed as they stand there, in any directory."""
+    """The commands at its end work as printed, in any directory."""
     monkeypatch.chdir(tmp_path)
     _demo(monkeypatch)
     copy, server, plan, apply = _advised(capsys.readouterr().out)

@@ -85,10 +85,10 @@ def test_a_path_may_be_typed_as_messages_write_it(typed: str, meant: str, desk: 
         ("config.zebra", "config has: requires, contexts,"),
         ("delete", "Did you mean deletes?"),
         ("target-held-elswhere", "Did you mean target-held-elsewhere?"),
-        ("zebra", "`octosync explain` lists where to begin."),
-        ("", "`octosync explain` lists where to begin."),
-        ("..", "`octosync explain` lists where to begin."),
-        ("\x1b[31mapp", "`octosync explain` lists where to begin."),
+        ("zebra", "`octosync explain` lists the available topics."),
+        ("", "`octosync explain` lists the available topics."),
+        ("..", "`octosync explain` lists the available topics."),
+        ("\x1b[31mapp", "`octosync explain` lists the available topics."),
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is(typed: str, hint: str, desk: Desk) -> None:

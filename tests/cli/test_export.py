@@ -132,7 +132,7 @@ def test_every_choice_of_sections_plans_to_nothing(live: Office, left_out: tuple
 
 @pytest.mark.parametrize(
     ("sections", "why"),
-    [("target", "did you mean targets?"), ("deploy,targets", "name slots, too"), ("", "is no section")],
+    [("target", "did you mean targets?"), ("deploy,targets", "add slots"), ("", "is not a section")],
 )
 def test_sections_that_mean_nothing_are_refused(live: Office, sections: str, why: str) -> None:
     """A section's name that doesn't exist, and `deploy` without the slots that it stands in, are usage errors."""

@@ -100,7 +100,7 @@ def test_that_there_are_older_entries_is_said(office: Office) -> None:
     """A limit that leaves something out is mentioned on standard error, and in the JSON; one that doesn't is not."""
     ran = show(office, "activity", "--limit", "1")
     assert "slot.created" in ran.stdout
-    assert ran.stderr == "The newest 1; there are older ones: --limit N\n"
+    assert ran.stderr == "Showing the newest 1; use --limit N for older entries\n"
     assert json.loads(show(office, "activity", "--limit", "1", "-o", "json").stdout)["complete"] is False
     assert json.loads(show(office, "activity", "--limit", "2", "-o", "json").stdout)["complete"] is True
 

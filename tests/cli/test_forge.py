@@ -41,7 +41,7 @@ def test_a_pull_request_gets_one_comment(job: Job) -> None:
     """The event says which pull request and which head; the URL is the output, the rest is said beside it."""
     ran = job.comment("comment.md")
     assert (ran.code, ran.stdout, ran.stderr) == (0, "https://forge.test/1\n", "Created the comment.\n")
-    assert job.comment("-", stdin=TEXT.encode()).stderr == "The comment is as it should be.\n"
+    assert job.comment("-", stdin=TEXT.encode()).stderr == "The comment is up to date.\n"
     assert f"<!-- octosync:plan -->\n<!-- octosync-head:{HEAD} -->\n{TEXT}" in job.forge.comments[0]["body"]
     assert not job.summary.exists()
 
@@ -58,7 +58,7 @@ def test_a_head_that_moves_makes_it_outdated(job: Job) -> None:
     job.forge.pulls[7]["head"]["sha"] = NEXT
     assert job.comment("--outdated").stderr == "Updated the comment.\n"
     assert "Outdated" in job.forge.comments[0]["body"]
-    assert job.comment("comment.md").stderr == "The comment is as it should be.\n"
+    assert job.comment("comment.md").stderr == "The comment is up to date.\n"
     assert job.comment("--head", NEXT, "comment.md").code == 0
     assert "Outdated" not in job.forge.comments[0]["body"]
 
@@ -69,7 +69,9 @@ def test_a_token_that_may_not_comment_leaves_it_to_the_summary(job: Job, what: s
     job.forge.first(what, FORBIDDEN)
     ran = job.comment("comment.md", GITHUB_ACTIONS="true")
     assert (ran.code, ran.stdout) == (0, "")
-    assert ran.stderr.startswith("::notice title=octosync::the forge takes no comment: the token lacks the permission")
+    assert ran.stderr.startswith(
+        "::notice title=octosync::the forge rejected the comment: the token lacks the permission"
+    )
     assert job.summary.read_text(encoding="utf-8") == TEXT + "\n"
 
 
@@ -78,7 +80,7 @@ def test_without_a_summary_the_text_is_printed(job: Job) -> None:
     job.forge.first("POST", FORBIDDEN)
     ran = job.comment("comment.md", GITHUB_STEP_SUMMARY="")
     assert (ran.code, ran.stdout) == (0, TEXT)
-    assert ran.stderr.startswith("notice: the forge takes no comment")
+    assert ran.stderr.startswith("notice: the forge rejected the comment")
 
 
 def test_a_text_that_no_form_fits_is_in_the_summary(job: Job) -> None:
@@ -164,7 +166,7 @@ def test_what_was_applied_last_is_flags_for_apply(job: Job) -> None:
     """The text is to be pasted, the JSON to be read; nothing is printed for nothing."""
     ran = job.desk.octosync("forge", "applied", "--context", "production")
     assert (ran.code, ran.stdout) == (0, "")
-    assert "No deployment of octosync-production was a success" in ran.stderr
+    assert "No deployment of octosync-production was successful" in ran.stderr
     job.forge.deployed("c0", "success")
     job.forge.deployed("c1", "failure")
     job.forge.deployed("c2", "in_progress", "error")
@@ -187,17 +189,17 @@ def test_attempts_without_a_success_give_no_flags(job: Job) -> None:
     job.forge.deployed("c1", "failure")
     ran = job.desk.octosync("forge", "applied", "--context", "production")
     assert (ran.code, ran.stdout) == (0, "")
-    assert "a plan in full is due" in ran.stderr
+    assert "apply must plan all manifests" in ran.stderr
     assert '"c1"' in job.desk.octosync("forge", "applied", "--context", "production", "-o", "json").stdout
 
 
 def test_drift_has_one_issue(job: Job) -> None:
     """It is opened, kept up to date and closed."""
     issue = ("forge", "issue", "--marker", "drift-production")
-    assert job.desk.octosync(*issue, "--close").stderr == "There is no such issue.\n"
+    assert job.desk.octosync(*issue, "--close").stderr == "The issue does not exist.\n"
     ran = job.desk.octosync(*issue, "--title", "Drift", "comment.md")
     assert (ran.code, ran.stdout, ran.stderr) == (0, "https://forge.test/1\n", "Created the issue.\n")
-    assert job.desk.octosync(*issue, "--title", "Drift", "comment.md").stderr == "The issue is as it should be.\n"
+    assert job.desk.octosync(*issue, "--title", "Drift", "comment.md").stderr == "The issue is up to date.\n"
     assert job.desk.octosync(*issue, "--close").stderr == "Closed the issue.\n"
     assert job.desk.octosync(*issue).code == 64
     assert job.desk.octosync(*issue, "--close", "--title", "x").code == 64

@@ -52,7 +52,7 @@ def test_a_beginning_of_several_runs_is_refused(office: Office) -> None:
         assert office.apply().code == 0
     ran = office.desk.octosync("history", "2")
     assert ran.code == 64
-    assert "error: ambiguous-run: `2` is the beginning of 2 runs" in ran.stderr
+    assert "error: ambiguous-run: `2` is the beginning of 2 run IDs" in ran.stderr
     runs = json.loads(office.desk.octosync("history", "-o", "json").stdout)["runs"]
     assert all(run["run"] in ran.stderr for run in runs)
     assert ran.stdout == ""
@@ -65,7 +65,10 @@ def test_a_run_that_is_not_there_is_an_error(office: Office, name: str) -> None:
     assert office.apply().code == 0
     ran = office.desk.octosync("history", name)
     assert ran.code == 64
-    assert f"error: no-such-run: there is no run `{name}`: .octosync/state.db has none that begins so" in ran.stderr
+    assert (
+        f"error: no-such-run: there is no run `{name}`: .octosync/state.db has no run ID with this beginning"
+        in ran.stderr
+    )
 
 
 def test_no_journal_is_no_error_and_says_where_it_looked(desk: Desk) -> None:

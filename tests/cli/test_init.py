@@ -177,7 +177,7 @@ def test_a_person_is_asked(desk: Desk) -> None:
     os.close(ours)
     assert ran.code == 0
     assert "Slug of the first app [my-app]: " in ran.stderr
-    assert "Contexts beside local [production]: " in ran.stderr
+    assert "Contexts besides local [production]: " in ran.stderr
     assert (desk.directory / "apps" / "notes.yaml").is_file()
     assert list(yaml.safe_load(desk.files()["octosync.yaml"])["contexts"]) == ["local", "production"]
 

@@ -83,8 +83,8 @@ def test_keys_come_from_a_file(tmp_path: Path) -> None:
     [
         ("pipe", b"", "not a regular file"),
         ("missing", b"", "No such file"),
-        ("keys", b"", "it has no key"),
-        ("keys", b"# none\n\n", "it has no key"),
+        ("keys", b"", "it contains no keys"),
+        ("keys", b"# none\n\n", "it contains no keys"),
         ("keys", b"\xff\xfe", "it is not text"),
         ("keys", b"x" * 100_000, "larger than 64 KiB"),
         ("keys", b"name:", "token-format"),

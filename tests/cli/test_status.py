@@ -308,9 +308,9 @@ def test_many_slugs_are_found_in_one_list(org: Office) -> None:
 @pytest.mark.parametrize(
     ("patterns", "message", "hint"),
     [
-        (("ap-1",), "ap-1 is no app of the org", "without names lists"),
-        (("ap-1", "app-2"), "ap-1 is no app of the org", "without names lists"),
-        (("ap-1", "app-*"), "ap-1 is no app of the org", "Did you mean app-1?"),
+        (("ap-1",), "ap-1 is not an app of the org", "without names lists"),
+        (("ap-1", "app-2"), "ap-1 is not an app of the org", "without names lists"),
+        (("ap-1", "app-*"), "ap-1 is not an app of the org", "Did you mean app-1?"),
         (("x*",), "x* matches no app", "without names lists"),
         (("",), "'' is not a slug", "Is a variable not set?"),
     ],
@@ -346,7 +346,7 @@ def test_what_will_take_minutes_is_said_at_once(busy: Office) -> None:
         assert process.stderr is not None
         said = process.stderr.readline().decode()
         process.kill()
-    assert said == "6 requests at 3 a minute take about 2 min. Fewer apps take less: octosync status APP\n"
+    assert said == "6 requests at 3 per minute take about 2 min. To read fewer apps: octosync status APP\n"
 
 
 WAITING = """\
@@ -440,7 +440,7 @@ def test_a_journal_that_cannot_be_read_is_said(waiting: Office) -> None:
     ran = status(waiting, "demo", "--state", "bad.db", "-o", "json")
     assert ran.code == 0
     assert ran.stderr.startswith("error: journal-unusable: bad.db: ")
-    assert "What awaits approval is not known." in ran.stderr
+    assert "Pending approvals are not known." in ran.stderr
     assert json.loads(ran.stdout)["awaiting_approval"] is None
 
 

@@ -185,4 +185,4 @@ def test_a_pattern_that_means_nothing_is_an_error(org: Office) -> None:
     assert document(org, "new")["summary"]["live"] == 0
     ran = declared(org, "x-*")
     assert ran.code == 1
-    assert "x-* is no app of the org, and none that is declared" in ran.stderr
+    assert "x-* matches no app of the org and no declared app" in ran.stderr

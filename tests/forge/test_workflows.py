@@ -168,7 +168,7 @@ def test_a_fork_is_planned_offline(team: Team) -> None:
     assert planned.succeeded, planned.log
     assert team.requests() == 0
     assert "Search it" in planned.summary
-    assert "::notice title=octosync::the forge takes no comment" in planned.log
+    assert "::notice title=octosync::the forge rejected the comment" in planned.log
 
 
 def test_neither_key_nor_token_is_in_any_log(team: Team) -> None:

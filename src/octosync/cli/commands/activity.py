@@ -106,13 +106,15 @@ def _check(request: FeedRequest) -> None:
     check_app_names([request.app])
     if not request.limit and not request.follow:
         raise UsageError(
-            "nothing-asked", "--limit 0 shows nothing", hints=("It goes with --follow, to show only what comes.",)
+            "nothing-asked",
+            "--limit 0 shows nothing",
+            hints=("Use --limit 0 with --follow, to show only new entries.",),
         )
     if request.follow and request.output == "json":
         raise UsageError(
             "endless-document",
-            "--follow has no end, and a JSON document needs one",
-            hints=("Use -o jsonl: each entry is a line of its own, written as it comes.",),
+            "--follow has no end, so it can't write a single JSON document",
+            hints=("Use -o jsonl: it writes one line per entry.",),
         )
 
 
@@ -138,7 +140,7 @@ class _FeedWriter(Generic[E]):
     def write_new(self, news: NewEntries[E]) -> None:
         """Write the new entries."""
         if news.gap:
-            err("More came at once than is read in one look: older entries than these are left out.\n")
+            err("Too many new entries for one request: entries older than these are left out.\n")
         if self._request.output == "jsonl":
             out(feed_lines(self._shown, news.entries))
         elif news.entries:
@@ -156,7 +158,7 @@ class _FeedWriter(Generic[E]):
                 out(f"{self._shown.nothing}\n")
             return
         if not newest.complete:
-            err(f"The newest {len(entries):,}; there are older ones: --limit N\n")
+            err(f"Showing the newest {len(entries):,}; use --limit N for older entries\n")
         self._table = self._with_head(entries)
         out(self._table.rows(entries))
         if summary := "" if following else "".join(f"{line}\n" for line in self._shown.summary(entries)):

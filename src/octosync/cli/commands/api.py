@@ -141,6 +141,6 @@ def _file(path: Path, most: int) -> bytes:
         with path.open("rb") as file:
             return file.read(most)
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no name of a file"
+        why = error.strerror if isinstance(error, OSError) else "it is not a file name"
         hints = ("SPEC is a file, a URL that begins with https://, or - for standard input.",)
         raise OctosyncError("spec-unreadable", f"{path} can't be read: {why}", hints=hints) from None

@@ -48,7 +48,7 @@ class ApprovalReader:
         except OctosyncError as error:
             if not self._reported_failure:
                 self._reported_failure = True
-                err(render_error(error, written="What awaits approval is not known."))
+                err(render_error(error, written="Pending approvals are not known."))
             return None
         approvals = (approval for run, action in last for approval in _awaited(run, action))
         open_ = (

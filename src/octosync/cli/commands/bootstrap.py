@@ -88,8 +88,8 @@ def command(  # noqa: PLR0913 — the parameters of a command are its flags
     if key_file is None and _discards_output():
         raise UsageError(
             "keys-nowhere",
-            "standard output leads nowhere, and the keys would be lost there",
-            hints=("Name a file for them: --key-file FILE",),
+            "standard output is closed or /dev/null, so the keys would be lost",
+            hints=("Write the keys to a file: --key-file FILE",),
         )
     with ExitStack() as stack:
         file = stack.enter_context(KeyFile(key_file)) if key_file is not None else None
@@ -160,10 +160,10 @@ class _BootstrapRun:
                 raise
         raise _CutShort(
             "interrupted",
-            f"the run was ended at once: app `{self.app.slug}` may have been made, and then its keys are lost",
+            f"the run was interrupted: app `{self.app.slug}` may have been created, and then its keys are lost",
             hints=(
-                "Run this again: it looks first, makes the app if it isn't there, and says so if it is.",
-                f"What was sent:  {history_command(record.run, self.journal)}",
+                "Run this again: it creates the app if it does not exist, and reports if it does.",
+                f"To see what was sent:  {history_command(record.run, self.journal)}",
             ),
             exit_code=stop_signal.code,
         )
@@ -178,7 +178,7 @@ class _BootstrapRun:
             try:
                 self.file.write(keys_text(keys))
             except OSError as error:
-                return self._lost(f"they can't be written to {path}: {error.strerror}")
+                return self._lost(f"{path} can't be written: {error.strerror}")
         text = keys_text(keys) if path is None else manifest
         if self.output == "json":
             document = bootstrap_document(
@@ -197,9 +197,9 @@ class _BootstrapRun:
     def _lost(self, why: str) -> OctosyncError:
         return OctosyncError(
             "keys-lost",
-            f"the keys of app `{self.app.slug}` were made and are lost: {why}",
+            f"the keys of app `{self.app.slug}` were created and are lost: {why}",
             hints=(
-                f"Keys are answered once. {key_hint(self.app.slug)}",
+                f"The keys are shown only once. {key_hint(self.app.slug)}",
                 f"The manifest to commit:  {self._typed('export')} {self.app.slug}",
             ),
             exit_code=ExitCode.PARTIAL,
@@ -210,7 +210,7 @@ class _BootstrapRun:
             if error is not None:
                 report_failure(error, written="" if result.wrote else NOTHING_WRITTEN)
         if unrecorded is not None:
-            report_failure(unrecorded, written="The run is over; only its end is missing in the journal.")
+            report_failure(unrecorded, written="The run is complete; only its end is missing in the journal.")
 
 
 def _code(result: BootstrapResult, lost: OctosyncError | None, stop_signal: signals.StopSignal) -> ExitCode:
@@ -232,7 +232,7 @@ def _written(text: str) -> str:
     try:
         out(text)
     except click.exceptions.Exit:
-        return "nobody reads standard output any more"
+        return "standard output was closed"
     except OctosyncError as error:
         return error.message
     return ""
@@ -263,7 +263,7 @@ def _validate(app: FirstApp, session: Session) -> str:
         problems = [
             _problem(diagnostic) for diagnostic in manifests.diagnostics if diagnostic.severity is Severity.ERROR
         ]
-        raise UsageError("bad-argument", "no such app can be made", hints=tuple(problems))
+        raise UsageError("bad-argument", "the app is not valid", hints=tuple(problems))
     for diagnostic in manifests.diagnostics:
         if diagnostic.severity is Severity.WARNING:
             err(f"warning: {diagnostic.rule}: {_problem(diagnostic)}\n")

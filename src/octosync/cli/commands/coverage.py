@@ -51,17 +51,15 @@ def check_flags(typed: Collection[str], *, declared: bool) -> None:
     useless = _NEVER_DECLARED if declared else _ONLY_DECLARED
     for name, flag in useless.items():
         if name in typed:
-            means = "means nothing with --declared" if declared else "is for --declared"
-            raise UsageError(
-                "flags-apart", f"{flag} {means}", hints=("octosync status --help says what goes together.",)
-            )
+            problem = "can't be used with --declared" if declared else "needs --declared"
+            raise UsageError("flags-apart", f"{flag} {problem}", hints=("Run `octosync status --help` for usage.",))
 
 
 def read_by(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Return the value of `--by`. Raise `click.BadParameter` for an invalid one."""
     if value is None or value == FOLDER or (value.startswith(_LABEL) and value != _LABEL):
         return value
-    raise click.BadParameter(f"{value!r} is neither `{FOLDER}` nor `{_LABEL}KEY`", ctx, parameter)
+    raise click.BadParameter(f"{value!r} is not `{FOLDER}` or `{_LABEL}KEY`", ctx, parameter)
 
 
 def show_declared(
@@ -102,8 +100,8 @@ def _extent(
         if not any(fnmatchcase(slug, pattern) for slug in (*live, *slugs)):
             raise OctosyncError(
                 "no-such-app",
-                f"{pattern} is no app of the org, and none that is declared",
-                hints=("`octosync status --declared` without names shows how the two meet.",),
+                f"{pattern} matches no app of the org and no declared app",
+                hints=("`octosync status --declared` without names shows all apps.",),
             )
     return ManifestCoverage(
         control_plane=control_plane(session.connection, session.context, seen.org_id),
@@ -140,7 +138,7 @@ def _grouping(by: str | None, sensitivity: Sensitivity) -> Callable[[App], str |
         raise UsageError(
             "sensitive-label",
             f"--by {by}: values of this label are never shown",
-            hints=("octosync.yaml's `sensitive` says which keys hold secrets.",),
+            hints=("`sensitive` in octosync.yaml lists the keys that hold secrets.",),
         )
     return lambda app: app.labels.get(key)
 

@@ -84,8 +84,8 @@ class DemoRunner:
         if code != ends:
             raise OctosyncError(
                 "demo-failed",
-                f"`octosync {shlex.join(arguments)}` ended with exit code {int(code)}, and {int(ends)} was to be expected",
-                hints=("The demo depends on nothing but this installation: install octosync again.",),
+                f"`octosync {shlex.join(arguments)}` ended with exit code {int(code)}, expected {int(ends)}",
+                hints=("The demo uses only this installation: reinstall octosync.",),
             )
         if code is not ExitCode.DONE:
             self.narrate(self._style.dim(f"(exit code {int(code)}: there are changes)"))
@@ -120,8 +120,8 @@ def _folder() -> Iterator[Path]:
     except OSError as error:
         raise ConfigError(
             "no-temporary-folder",
-            f"the demo needs a temporary folder and can't make one: {error.strerror}",
-            hints=("Set TMPDIR to a directory that can be written to.",),
+            f"the temporary folder of the demo can't be created: {error.strerror}",
+            hints=("Set TMPDIR to a writable directory.",),
         ) from error
     with folder as name:
         yield Path(name)
@@ -163,7 +163,7 @@ def shipped_manifests() -> Iterator[Path]:
         raise OctosyncError(
             "examples-missing",
             "this installation of octosync has no example manifests",
-            hints=("Install octosync again, from a wheel or a whole checkout.",),
+            hints=("Reinstall octosync, from a wheel or a complete checkout.",),
         )
 
 
@@ -192,38 +192,40 @@ def command() -> ExitCode:
                 _run_story(runner)
             out(_next_steps(manifests))
     except OctosyncError as error:
-        return report_failure(error, written="The demo's folder and control plane are gone; nothing else was touched.")
+        return report_failure(
+            error, written="The demo's folder and control plane are removed; nothing else was changed."
+        )
     return ExitCode.DONE
 
 
 def _run_story(runner: DemoRunner) -> None:
     """Run the chapters. Raise `OctosyncError` if a command does not exit with the expected code."""
     runner.narrate(
-        "This folder has manifests of a few apps, and an octosync.yaml that says where they live:",
-        "a control plane on this machine, started for this demo and still empty.",
+        "This folder has the manifests of a few apps, and an octosync.yaml that names their control plane:",
+        "an embedded one on this machine, started for this demo and still empty.",
     )
     runner.show_file("octosync.yaml")
 
     runner.chapter("Check the manifests, offline")
     runner.run("validate", "--strict", ends=ExitCode.DONE)
 
-    runner.chapter("See what would happen: one app, to read in peace")
+    runner.chapter("Plan a single app")
     runner.run("plan", "--app", _APP, "--detailed-exitcode", ends=ExitCode.CHANGES)
 
-    runner.chapter("Apply all apps", "Apply shows its plan and asks; --yes is the answer.")
+    runner.chapter("Apply all apps", "Apply shows its plan and asks for confirmation; --yes skips the prompt.")
     runner.run("apply", "--yes", ends=ExitCode.DONE)
 
-    runner.chapter("The control plane is as declared: the next plan is empty")
+    runner.chapter("The control plane matches the manifests: the next plan is empty")
     runner.run("plan", "--detailed-exitcode", ends=ExitCode.DONE)
 
     runner.chapter(
-        "See what is live: an app whose manifest deploys it",
-        "Its code calls the slot by the model reference; the devices have got the variant that was chosen for them.",
+        "Show the live state of an app whose manifest deploys it",
+        "Its code calls the slot by the model reference; each device has the variant that was selected for it.",
     )
     runner.run("status", _DEPLOYED, ends=ExitCode.DONE)
 
     runner.chapter(
-        "Ben, on call, changes a slot by hand",
+        "Ben, on call, changes a slot manually",
         f"He sends {_APP}'s chat to the cloud, and pins a model variant, which no manifest declares:",
     )
     before = _slot(runner)
@@ -232,7 +234,9 @@ def _run_story(runner: DemoRunner) -> None:
     runner.chapter("The plan shows the drift, and who did it")
     runner.run("plan", "--app", _APP, "--detailed-exitcode", ends=ExitCode.CHANGES)
 
-    runner.chapter("Apply heals it", "What Git declares comes back. What it doesn't declare, Ben's variant, stays.")
+    runner.chapter(
+        "Apply reverts the drift", "The declared value is restored. Ben's variant, which is not declared, stays."
+    )
     runner.run("apply", "--yes", ends=ExitCode.DONE)
     _check_reverted(_slot(runner), before)
 
@@ -254,9 +258,9 @@ def _edit_as_ben(runner: DemoRunner, slot: Mapping[str, JsonValue]) -> None:
 
 def _check_reverted(now: Mapping[str, JsonValue], before: Mapping[str, JsonValue]) -> None:
     if now["serving_policy"] != before["serving_policy"]:
-        raise OctosyncError("demo-failed", "apply did not bring the declared serving policy back")
+        raise OctosyncError("demo-failed", "apply did not restore the declared serving policy")
     if now["model_variant_id"] != _VARIANT:
-        raise OctosyncError("demo-failed", "apply lost the variant that no manifest declares")
+        raise OctosyncError("demo-failed", "apply removed the variant that no manifest declares")
 
 
 def _send_as_ben(runner: DemoRunner, method: str, body: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue]:
@@ -274,13 +278,13 @@ def _send_as_ben(runner: DemoRunner, method: str, body: Mapping[str, JsonValue] 
 def _next_steps(manifests: Path) -> str:
     shown, copy_command = shell_path(manifests), ""
     if not manifests.is_relative_to(Path.cwd()):
-        shown, copy_command = manifests.name, f"\n  cp -r {shown} .                a copy of the manifests, to change"
+        shown, copy_command = manifests.name, f"\n  cp -r {shown} .                a copy of the manifests to edit"
     return f"""
-That was all of it, and nothing is left behind. To go on:
+The demo is complete, and its files are removed. Next steps:
 {copy_command}
-  octosync server --seed demo          a control plane that stays, on http://127.0.0.1:8787
+  octosync server --seed demo          a control plane that keeps running, on http://127.0.0.1:8787
   octosync plan -f {shown} --url http://127.0.0.1:8787
   octosync apply -f {shown} --url http://127.0.0.1:8787
 
-Change a manifest and plan again. `octosync plan --help` has the rest.
+Edit a manifest and plan again. See `octosync plan --help` for all options.
 """

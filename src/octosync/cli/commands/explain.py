@@ -73,7 +73,9 @@ def _explanations(path: str) -> Sequence[FieldExplanation | NameExplanation]:
     try:
         return (explain_path(path),)
     except UnknownPathError as error:
-        raise UsageError("nothing-to-explain", f"there is nothing called {path!r}", hints=_hints(path, error)) from None
+        raise UsageError(
+            "nothing-to-explain", f"no field or name is called {path!r}", hints=_hints(path, error)
+        ) from None
 
 
 def _named_explanations(name: str) -> Iterator[NameExplanation]:
@@ -109,4 +111,4 @@ def _hints(path: str, error: UnknownPathError) -> tuple[str, ...]:
         return (*meant, f"{error.parent.path} has: {fields}")
     if error.parent is not None:
         return (*meant, f"{error.parent.path} has no fields: it is {error.parent.type}")
-    return (*meant, "`octosync explain` lists where to begin.")
+    return (*meant, "`octosync explain` lists the available topics.")

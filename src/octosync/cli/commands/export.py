@@ -90,7 +90,7 @@ def check_names(names: Iterable[str]) -> None:
         if not is_pattern(name) and not SLUG.fullmatch(name):
             raise UsageError(
                 "no-slug",
-                f"{name or 'an empty text'} is not a slug",
+                f"{name!r} is not a valid slug",
                 hints=("A slug has 1 to 63 lower-case letters, digits and inner hyphens; * matches several.",),
             )
 
@@ -161,7 +161,7 @@ def _slugs(request: ExportRequest, listed: ReadResult[dict[str, App]] | None, re
     for slug in sorted(slugs):
         if not SLUG.fullmatch(slug):
             slugs.remove(slug)
-            result.errors[slug] = OctosyncError("no-slug", "a manifest can't name an app with such a slug")
+            result.errors[slug] = OctosyncError("no-slug", "the slug is not valid in a manifest")
     return tuple(sorted({*slugs, *request.slugs}))
 
 
@@ -195,12 +195,11 @@ def _raise_common_error(observation: Observation, scope: State) -> None:
 def _no_such_app(names: list[str], live: Mapping[str, App]) -> OctosyncError:
     close = closest(names[0], live)
     hints = (f"Did you mean {close}?",) if close else ("Without a name, all apps of the org are exported.",)
-    verb = "is no app" if len(names) == 1 else "are no apps"
-    return OctosyncError("no-such-app", f"{', '.join(names)} {verb} of this org", hints=hints)
+    return OctosyncError("no-such-app", f"no such app in this org: {', '.join(names)}", hints=hints)
 
 
 def _archived() -> OctosyncError:
-    return OctosyncError("archived-app", "the app is archived", hints=("--archived exports it all the same.",))
+    return OctosyncError("archived-app", "the app is archived", hints=("Use --archived to include archived apps.",))
 
 
 def _verification_error(
@@ -215,7 +214,7 @@ def _verification_error(
         (diagnostic.summary for diagnostic in manifests.diagnostics if diagnostic.severity is Severity.ERROR), None
     )
     if refused is not None:
-        return _not_exportable(f"the manifest would be refused: {refused}")
+        return _not_exportable(f"the manifest would be invalid: {refused}")
     options = PlanOptions(now=now, contract=configuration.contract)
     plan = review(manifests.state, Observation(state=State.from_apps(live)), options).plan
     if plan.errors:
@@ -228,8 +227,8 @@ def _verification_error(
 def _not_exportable(why: str) -> OctosyncError:
     return OctosyncError(
         "not-exportable",
-        f"what is live can't be declared so that nothing changes: {why}",
-        hints=("Export the other sections alone with --sections.",),
+        f"no manifest of the live app has an empty plan: {why}",
+        hints=("Export the other sections with --sections.",),
     )
 
 
@@ -248,7 +247,7 @@ _STDOUT: Final = "-"
 def _directory(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
     """Return the value of `-o`, None for standard output. Refuse an empty one: `-o "$DIR"` without DIR must not mean `.`."""
     if value == "":
-        raise click.BadParameter("it is empty; is a variable not set?", ctx, parameter)
+        raise click.BadParameter("the value is empty; is a variable not set?", ctx, parameter)
     return None if value is None or value == _STDOUT else Path(value)
 
 
@@ -259,10 +258,10 @@ def _sections(ctx: click.Context, parameter: click.Parameter, value: str) -> fro
         if name not in _SECTIONS:
             close = closest(name, _SECTIONS)
             meant = f"; did you mean {close}?" if close else f": {_SHOWN.replace(',', ', ')}"
-            raise click.BadParameter(f"{name!r} is no section{meant}", ctx, parameter)
+            raise click.BadParameter(f"{name!r} is not a section{meant}", ctx, parameter)
     found = frozenset(_SECTIONS[name] for name in names)
     if Section.DEPLOYMENTS in found and Section.SLOTS not in found:
-        raise click.BadParameter("deploy is declared in slots: name slots, too", ctx, parameter)
+        raise click.BadParameter("deploy is declared in slots: add slots", ctx, parameter)
     return found
 
 
@@ -295,7 +294,9 @@ def command(  # noqa: PLR0913 — the parameters of a command are its flags
 ) -> ExitCode:
     """Write the manifests of live apps. Their plan is empty. APP is a slug or a pattern with *; the default is all apps."""
     if not unmanaged and "paths" in typed_options():
-        raise UsageError("manifests-without-unmanaged", "-f names what is declared already: it goes with --unmanaged")
+        raise UsageError(
+            "manifests-without-unmanaged", "-f needs --unmanaged: it selects the manifests that declare apps already"
+        )
     check_names(names)
     if out_dir is not None:
         check_directory(out_dir)
@@ -332,7 +333,7 @@ def _declared(flags: ManifestFlags, remote: RemoteFlags) -> State:
         err(render_diagnostics(inputs.diagnostics, files=inputs.manifests.files, colour=colour))
         raise ManifestError(
             "bad-manifests",
-            "the manifests have errors, so what they don't declare can't be told",
+            "the manifests have errors, so it is not known what they declare",
             hints=("Fix the errors above.",),
         )
     manifests = inputs.manifests

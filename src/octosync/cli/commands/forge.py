@@ -81,11 +81,13 @@ def comment(
     a fork, the text goes to the job summary, with a notice, and the exit code is 0.
     """
     if outdated == (file is not None):
-        raise UsageError("usage", "either FILE or --outdated is needed", hints=("octosync forge comment --help",))
+        raise UsageError(
+            "usage", "expected either FILE or --outdated", hints=("Run `octosync forge comment --help` for usage.",)
+        )
     if merged is not None and (pull is not None or outdated):
-        raise UsageError("usage", "--merged names the pull request: no --pull or --outdated beside it")
+        raise UsageError("usage", "--merged selects the pull request: it can't be used with --pull or --outdated")
     if since is not None and merged is None:
-        raise UsageError("usage", "--since needs --merged", hints=("octosync forge comment --help",))
+        raise UsageError("usage", "--since needs --merged", hints=("Run `octosync forge comment --help` for usage.",))
     _refuse_empty(marker=marker, merged=merged, since=since, head=head, author=author)
     text = _text(file) if file is not None else ""
     revisions = () if since is None or merged is None else _merges(since, merged)
@@ -110,9 +112,11 @@ def comment(
         rejections.append(problem.message)
         pulls = ()
     if rejections:
-        _write_to_summary(text, f"the forge takes no comment: {rejections[0]}")
+        _write_to_summary(text, f"the forge rejected the comment: {rejections[0]}")
     elif not pulls:
-        _write_to_summary(text, f"no pull request was merged as {merged}: what would be its comment is in the summary")
+        _write_to_summary(
+            text, f"no pull request was merged as {merged}: the text is in the job summary instead of a comment"
+        )
     return ExitCode.DONE
 
 
@@ -135,7 +139,9 @@ def issue(
     """
     if (closing, not closing) != (file is None, title is not None):
         raise UsageError(
-            "usage", "either FILE and --title or --close are needed", hints=("octosync forge issue --help",)
+            "usage",
+            "expected either FILE and --title, or --close",
+            hints=("Run `octosync forge issue --help` for usage.",),
         )
     _refuse_empty(marker=marker, title=title, head=head, author=author)
     text = _text(file) if file is not None else ""
@@ -170,9 +176,9 @@ def applied_(environment: str | None, context: str | None, config: Path | None, 
     _check_gone(found, named)
     if found.base is None:
         err(
-            f"None of the newest {MAX_DEPLOYMENTS} deployments of {named} was a success: a plan in full is due.\n"
+            f"None of the newest {MAX_DEPLOYMENTS} deployments of {named} was successful: apply must plan all manifests.\n"
             if found.attempted
-            else f"No deployment of {named} was a success: a plan in full is due.\n"
+            else f"No deployment of {named} was successful: apply must plan all manifests.\n"
         )
     if output == "json":
         out_json(
@@ -202,16 +208,16 @@ def _check_gone(found: AppliedRevision, environment: str) -> None:
     if found.base is None and found.gone_base is not None:
         raise OctosyncError(
             "base-gone",
-            f"{found.gone_base} was applied to {environment} last, and is not in this clone: was the branch force-pushed?",
+            f"{found.gone_base} was last applied to {environment}, and is not in this clone: was the branch force-pushed?",
             hints=(
-                "Start the run again with a base: the revision of the branch that is nearest to what is live.",
+                "Start the run again with a base: the revision of the branch that is closest to the live state.",
                 "On GitHub: Actions, octosync apply, Run workflow, base.",
             ),
         )
     for revision in found.gone:
         _notice(
             f"{revision} was applied to {environment}, in part or in full, and is not in this clone: was the branch "
-            "force-pushed? It is left out: what it changed counts as changed on the control plane."
+            "force-pushed? It is ignored: its changes count as changes on the control plane."
         )
 
 
@@ -233,8 +239,8 @@ def _pull(pull: int | None, head: str | None) -> tuple[tuple[int, ...], str | No
     if number is None:
         raise UsageError(
             "no-pull-request",
-            "this job is not of a pull request",
-            hints=("Name it: --pull N, or --merged SHA for the one that was merged as a revision.",),
+            "this job does not belong to a pull request",
+            hints=("Use --pull N, or --merged SHA for the pull request whose merge created a revision.",),
         )
     return (number,), head or (event.head if number == event.pull else None)
 
@@ -254,7 +260,8 @@ def _merges(since: str, merged: str) -> tuple[str, ...]:
 
 def _github() -> GitHub:
     return GitHub(
-        repository_from_environment(os.environ), on_wait=lambda wait: err(f"The forge asks to wait {wait:.0f} s.\n")
+        repository_from_environment(os.environ),
+        on_wait=lambda wait: err(f"Waiting {wait:.0f} s as the forge requests.\n"),
     )
 
 
@@ -263,8 +270,8 @@ def _default_context(config: Path | None) -> str:
     if context is None:
         raise UsageError(
             "no-environment",
-            "it is not known which environment is meant",
-            hints=("Name it: --environment NAME, or --context NAME for octosync-NAME.",),
+            "no environment is selected, and octosync.yaml has no default context",
+            hints=("Use --environment NAME, or --context NAME for octosync-NAME.",),
         )
     return context
 
@@ -277,7 +284,9 @@ def _text(file: str) -> str:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise OctosyncError(
-            "text-unreadable", f"{file} can't be read: {why}", hints=("FILE is Markdown, - for standard input.",)
+            "text-unreadable",
+            f"{file} can't be read: {why}",
+            hints=("FILE is a Markdown file, or - for standard input.",),
         ) from None
     if not text.strip():
         raise OctosyncError("text-empty", f"{file} is empty", hints=("Did the command that writes it fail?",))
@@ -297,15 +306,15 @@ def _print_result(posted: PostResult, noun: str, text: str) -> None:
     words = {
         PostStatus.CREATED: f"Created the {noun}.",
         PostStatus.UPDATED: f"Updated the {noun}.",
-        PostStatus.UNCHANGED: f"The {noun} is as it should be.",
+        PostStatus.UNCHANGED: f"The {noun} is up to date.",
         PostStatus.CLOSED: f"Closed the {noun}.",
-        PostStatus.ABSENT: f"There is no such {noun}.",
-        PostStatus.NEWER: f"Left the {noun}: it is about a newer revision.",
+        PostStatus.ABSENT: f"The {noun} does not exist.",
+        PostStatus.NEWER: f"The {noun} was not changed: it describes a newer revision.",
     }
     err(f"{words[posted.status]}\n")
     if posted.shortened:
         _write_to_summary(
-            text, f"the text is too long for a {noun}, so it was shortened: all of it is in the job's summary"
+            text, f"the text is too long for a {noun}, so it was shortened: the full text is in the job summary"
         )
     if posted.url:
         out(f"{posted.url}\n")
@@ -326,8 +335,8 @@ def _write_to_summary(text: str, why: str) -> None:
     except OSError as error:
         raise OctosyncError(
             "summary-unwritable",
-            f"the job's summary can't be written: {error.strerror}",
-            hints=("GITHUB_STEP_SUMMARY names the file.",),
+            f"the job summary can't be written: {error.strerror}",
+            hints=("GITHUB_STEP_SUMMARY is the path of the file.",),
         ) from None
 
 

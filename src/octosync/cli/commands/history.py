@@ -38,7 +38,7 @@ def command(*, run: str | None, limit: int, journal: Path, output: str, colour: 
         runs = recorded.runs()
         empty = "" if runs else _emptiness(recorded)
         if run is not None:
-            selected = _find_run(run, runs, empty or f"{journal} has none that begins so")
+            selected = _find_run(run, runs, empty or f"{journal} has no run ID with this beginning")
             actions = recorded.actions(selected.id)
             if output == "json":
                 out_json(run_document(selected, actions, journal=str(journal)))
@@ -51,7 +51,7 @@ def command(*, run: str | None, limit: int, journal: Path, output: str, colour: 
     elif shown:
         out(render_history(shown, total=len(runs), colour=wants_colour(sys.stdout, colour)))
     if empty:
-        err(f"No runs: {empty}. Another one is named with --state FILE.\n")
+        err(f"No runs: {empty}. Select another journal with --state FILE.\n")
 
 
 def _emptiness(recorded: JournalReader) -> str:
@@ -67,12 +67,12 @@ def _find_run(name: str, runs: Sequence[JournalledRun], why_not: str) -> Journal
         raise UsageError(
             "no-such-run",
             f"there is no run `{name}`: {why_not}",
-            hints=("octosync history lists the runs." if runs else "Another journal is named with --state FILE.",),
+            hints=("octosync history lists the runs." if runs else "Select another journal with --state FILE.",),
         )
     if len(matches) > 1:
         raise UsageError(
             "ambiguous-run",
-            f"`{name}` is the beginning of {len(matches):,} runs",
-            hints=(f"Say which: {listed((run.id for run in matches), at_most=_NAMED_AT_MOST)}",),
+            f"`{name}` is the beginning of {len(matches):,} run IDs",
+            hints=(f"Give more of the ID: {listed((run.id for run in matches), at_most=_NAMED_AT_MOST)}",),
         )
     return matches[0]

@@ -64,13 +64,13 @@ def command(
     if not yes and not can_prompt():
         raise UsageError(
             "nobody-to-ask",
-            "init asks for an app and contexts, and there is nobody to ask: no terminal, or CI is set",
-            hints=("Give --yes, and --app and --contexts for other ones than the default.",),
+            "init prompts for an app and contexts, but there is no terminal (or CI is set)",
+            hints=("Use --yes for the defaults, with --app and --contexts for other values.",),
         )
     commit = _commit(action_ref) if action_ref is not None else _installed_from()
     slug = _slug(slug if slug is not None else _APP if yes else _prompt("Slug of the first app", _APP))
     named = _names(
-        contexts if contexts is not None else _CONTEXTS if yes else _prompt(f"Contexts beside {LOCAL}", _CONTEXTS)
+        contexts if contexts is not None else _CONTEXTS if yes else _prompt(f"Contexts besides {LOCAL}", _CONTEXTS)
     )
     texts = dict(_starter(slug, named, _branch(branch), commit))
     ignored = (directory / ".gitignore").exists()
@@ -95,8 +95,8 @@ def _slug(text: str) -> str:
     if not SLUG.fullmatch(text):
         raise UsageError(
             "invalid-slug",
-            f"`{visible(text)}` is no slug: 1 to 63 lower-case letters, digits and inner hyphens",
-            hints=("The slug is the app's identity in Octomil, and stays for good.",),
+            f"`{visible(text)}` is not a valid slug: expected 1 to 63 lower-case letters, digits and inner hyphens",
+            hints=("The slug is the identity of the app in Octomil, and can't be changed later.",),
         )
     return text
 
@@ -107,12 +107,15 @@ def _names(text: str) -> tuple[str, ...]:
     for name in names:
         if not SLUG.fullmatch(name) or name.isdigit():
             raise UsageError(
-                "invalid-context", f"`{visible(name)}` can't be a context: lower-case letters, digits and inner hyphens"
+                "invalid-context",
+                f"`{visible(name)}` is not a valid context: expected lower-case letters, digits and inner hyphens",
             )
         if name == LOCAL:
-            raise UsageError("invalid-context", f"the context {LOCAL} is there anyway: name those of Octomil")
+            raise UsageError(
+                "invalid-context", f"the context {LOCAL} is always created: give only contexts for Octomil"
+            )
     if len(set(names)) < len(names):
-        raise UsageError("invalid-context", f"`{visible(text)}` names a context twice")
+        raise UsageError("invalid-context", f"`{visible(text)}` contains a context twice")
     return names
 
 
@@ -121,8 +124,8 @@ def _branch(text: str) -> str:
     if not _BRANCH.fullmatch(text):
         raise UsageError(
             "invalid-branch",
-            f"`{visible(text)}` can't be a branch",
-            hints=("Give the one whose merges are to be applied, such as --branch main.",),
+            f"`{visible(text)}` is not a valid branch name",
+            hints=("Give the branch whose merges are applied, such as --branch main.",),
         )
     return text
 
@@ -132,7 +135,7 @@ def _commit(text: str) -> str:
     if not _COMMIT.fullmatch(text):
         raise UsageError(
             "invalid-action-ref",
-            f"`{visible(text)}` is not the full id of a commit",
+            f"`{visible(text)}` is not a full commit ID",
             hints=("Give its 40 hexadecimal digits: git ls-remote https://github.com/octomil/octosync",),
         )
     return text

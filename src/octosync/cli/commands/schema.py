@@ -28,8 +28,8 @@ def command(name: str | None, *, kustomize: bool) -> None:
     if kustomize and name is not None:
         raise UsageError(
             "two-schemas",
-            f"--kustomize prints another document than the schema of a {name}",
-            hints=("Give one of them.",),
+            f"--kustomize can't be combined with {name}: it prints a different document",
+            hints=("Use only one of them.",),
         )
     schema = kustomize_definitions() if kustomize else _SCHEMAS[name or "manifest"]()
     out_json(schema)

@@ -87,7 +87,7 @@ def _tokens_in(path: Path | None) -> tuple[str, ...]:
         return ()
     try:
         lines = [line.strip() for line in read_key(path).splitlines()]
-        why = "it has no key"
+        why = "it contains no keys"
     except OSError as error:
         lines, why = [], str(error.strerror)
     tokens = tuple(line for line in lines if line and not line.startswith("#"))
@@ -96,7 +96,7 @@ def _tokens_in(path: Path | None) -> tuple[str, ...]:
     raise ConfigError(
         "token-file-unreadable",
         f"the keys can't be read from {path}: {why}",
-        hints=("It has a key on each line, [NAME:]T[=SCOPES]: for example ana:s3cret=apps:read,apps:write",),
+        hints=("Each line is a key, [NAME:]T[=SCOPES]: for example ana:s3cret=apps:read,apps:write",),
     )
 
 
@@ -109,13 +109,13 @@ def _manifests(settings: ServerSettings) -> str:
 
 
 def _welcome(url: str, settings: ServerSettings, manifests: str) -> str:
-    kept = f"kept in {settings.db}" if settings.db else "kept in memory, gone when this stops"
+    kept = f"kept in {settings.db}" if settings.db else "kept in memory until the server stops"
     needed = "OCTOMIL_API_KEY=… " if settings.tokens else ""
     keys = ", ".join(f"{key.name} {key.secret}" for key in DEMO_TOKENS) if settings.seed is not None else ""
     return (
         f"The embedded control plane listens on {url} ({kept}).\n"
         f"  {needed}octosync plan -f {manifests} --url {url}\n"
-        + (f"  Keys, to act as somebody: {keys}\n" if keys else "")
+        + (f"  Keys of the demo users: {keys}\n" if keys else "")
         + f"  API description: {url}/openapi.json · Ctrl-C stops it\n"
     )
 
@@ -127,6 +127,6 @@ def _rate_limit(text: str) -> tuple[int, float]:
         raise UsageError(
             "rate-limit-format",
             f"--rate-limit {text} is not a rate limit",
-            hints=("For example --rate-limit 100, or 10/1 for ten requests in any second.",),
+            hints=("For example --rate-limit 100, or 10/1 for 10 requests per second.",),
         )
     return int(match[1]), seconds

@@ -74,8 +74,8 @@ def show_repeatedly(
     if output == "json":
         raise UsageError(
             "endless-document",
-            "--watch has no end, and a JSON document needs one",
-            hints=("Use -o jsonl: each look is a line of its own.",),
+            "--watch has no end, so it can't write a single JSON document",
+            hints=("Use -o jsonl: it writes one line per refresh.",),
         )
 
     async def refresh(remote: Octomil, wait_display: WaitDisplay, _: StopSignal) -> None:
@@ -131,7 +131,7 @@ class _Canvas:
         self._console = Console(file=sys.stdout)
         self._in_place = sys.stdout.isatty() and not self._console.is_dumb_terminal and not self._as_lines
         self._live: Live | None = None
-        self._rhythm = f"looks every {every:g} s, Ctrl-C ends"
+        self._rhythm = f"refreshes every {every:g} s, Ctrl-C to stop"
         self._text = ""
         self._note = ""
 
@@ -154,7 +154,7 @@ class _Canvas:
         if self._in_place:
             self._redraw(f"{message}{self._note or self._rhythm}")
         else:
-            err(f"{message}  Trying again: {self._rhythm}.\n")
+            err(f"{message}  Retrying: {self._rhythm}.\n")
 
     def waiting(self, waiting: WaitNotice) -> None:
         """Show that a refresh is in progress, and the reason for its wait."""
@@ -266,8 +266,8 @@ def announcing_duration(progress: Progress, connection: Connection) -> Progress:
         pace = connection.requests_per_minute
         if not done and pace and expected > pace:
             err(
-                f"{expected:,} requests at {pace:,} a minute take about {expected // pace:,} min."
-                " Fewer apps take less: octosync status APP\n"
+                f"{expected:,} requests at {pace:,} per minute take about {expected // pace:,} min."
+                " To read fewer apps: octosync status APP\n"
             )
         progress(done, expected)
 
@@ -301,7 +301,7 @@ async def read_status(
 def _no_such_app(found: FoundApps) -> OctosyncError:
     """Return the error for the apps that don't exist, with the nearest listed slug as a hint."""
     first, *others = found.unmatched
-    what = "matches no app" if is_glob(first) else "is no app of the org"
+    what = "matches no app" if is_glob(first) else "is not an app of the org"
     more = f", nor {', '.join(others)}" if others else ""
     close = closest(first, found.listed) if found.listed else None
     hints = (f"Did you mean {close}?",) if close else ("`octosync status` without names lists the org's apps.",)

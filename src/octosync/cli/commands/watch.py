@@ -192,10 +192,10 @@ def _refuse_tracked(state: Path) -> None:
     if state.exists() and is_tracked(state):
         raise ConfigError(
             "state-is-tracked",
-            f"{state} is tracked by Git, and a state file that comes with the manifests can't be trusted",
+            f"{state} is tracked by Git, and a committed state file can't be trusted",
             hints=(
-                f"Take it out of the repository:  git rm --cached {shlex.quote(str(state))}",
-                "Or name a state file outside of it: --state FILE",
+                f"Remove it from the repository:  git rm --cached {shlex.quote(str(state))}",
+                "Or use a state file outside the repository: --state FILE",
             ),
         )
 
@@ -307,8 +307,8 @@ class _WatchProcess:
         if WatchState(self.journal).take_key():
             log.warning(
                 "state_key_changed",
-                message=f"what {options.state} has sealed with another key is forgotten: apps with sensitive values are taken up "
-                "anew, and until then nothing counts as removed",
+                message=f"the values that {options.state} has sealed with another key are discarded: apps with sensitive values "
+                "are reconciled anew, and until then no object counts as removed",
                 file=str(options.state),
             )
         connection = self._connect()
@@ -420,20 +420,20 @@ class _WatchProcess:
         """Return the current API key and its source. Raise `ConfigError` if it can't be read or is missing."""
         connection = self._connect()
         if connection.token is None:
-            raise ConfigError("no-credential", f"there is no API key for {connection.url}")
+            raise ConfigError("no-credential", f"no API key is set for {connection.url}")
         return connection.token, connection.token_source
 
 
 def _damage(damaged: DamagedFile) -> str:
     return (
-        f"{damaged.why}. It is kept as {damaged.path}. Holds, approvals, a suspension of everything and what was applied last "
-        "are lost: nothing counts as removed from the manifests"
+        f"{damaged.why}. It is kept as {damaged.path}. Holds, approvals, a suspension of everything and all baselines are lost: "
+        "no object counts as removed from the manifests"
     )
 
 
 async def _stop_on_signal(stop_signal: signals.StopSignal, controller: Controller, log: Log) -> None:
     await stop_signal.requested.wait()
-    log.info("stopping", message="what is being written is finished first; a second signal ends it at once")
+    log.info("stopping", message="finishing the writes in progress; a second signal exits at once")
     controller.stop.set()
 
 
@@ -468,7 +468,7 @@ def _allowed_hosts(names: Sequence[str], external_url: str | None) -> Iterator[s
             raise UsageError(
                 "host-malformed",
                 f"--allowed-host: {name!r} is not a host name",
-                hints=("It has no scheme, port or path: octosync.example.com",),
+                hints=("Omit the scheme, port and path, for example octosync.example.com",),
             )
         yield name
     if external_url is not None:
@@ -480,8 +480,8 @@ def _allowed_hosts(names: Sequence[str], external_url: str | None) -> Iterator[s
         if host is None:
             raise UsageError(
                 "external-url-malformed",
-                f"--external-url: {external_url!r} is not the URL of a page",
-                hints=("Such as https://octosync.example.com",),
+                f"--external-url: {external_url!r} is not the URL of a web page",
+                hints=("For example https://octosync.example.com",),
             )
         yield host
 
@@ -489,5 +489,5 @@ def _allowed_hosts(names: Sequence[str], external_url: str | None) -> Iterator[s
 def _at_least_a_second(flag: str, text: str) -> timedelta:
     span = parse_duration(text)
     if span < timedelta(seconds=1):
-        raise UsageError("too-short", f"{flag} {text} is shorter than a second", hints=("Such as 15s.",))
+        raise UsageError("too-short", f"{flag} {text} is shorter than a second", hints=("For example 15s.",))
     return span
