@@ -1,4 +1,4 @@
-"""`octosync accept`."""
+"""`octosync accept`: write live values into the manifests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import click
 
 from octosync.cli.command import Command
 from octosync.cli.commands.accept_edits import (
-    Looked,
-    Made,
-    disproof,
-    look_at,
-    make,
+    AcceptResult,
+    ObservedObjects,
+    accept_objects,
+    observe_addresses,
     origin_in,
     parse_addresses,
     refuse_unacceptable,
+    verification_failure,
 )
 from octosync.cli.console import err, out, wants_colour
 from octosync.cli.files import replace_all
@@ -51,44 +51,46 @@ def command(
     are accepted.
     """
     inputs = load_valid_inputs(manifests, remote, colour="auto", base=BaseFlags(base=base))
-    asked = parse_addresses(addresses, inputs.manifests.state)
-    if refused := refuse_unacceptable(asked, inputs.manifests.state):
-        return _report(Made(state=inputs.manifests.state, refused=refused), inputs, patch="")
+    requested = parse_addresses(addresses, inputs.manifests.state)
+    if refused := refuse_unacceptable(requested, inputs.manifests.state):
+        return _report(AcceptResult(state=inputs.manifests.state, refused=refused), inputs, patch="")
     session = session_of(remote, manifests.config, inputs.configuration, inputs.context)
-    acceptance = _Acceptance(inputs, manifests, asked)
-    made = query(session, "reading", acceptance.run)
-    if made.refused:
-        return _report(made, inputs, patch="")
+    acceptance = _Acceptance(inputs, manifests, requested)
+    result = query(session, "reading", acceptance.run)
+    if result.refused:
+        return _report(result, inputs, patch="")
     if not patch:
-        replace_all({Path(name): both for name, both in made.files.items()})
-    return _report(made, inputs, patch=acceptance.patch(made) if patch else None)
+        replace_all({Path(name): versions for name, versions in result.files.items()})
+    return _report(result, inputs, patch=acceptance.patch(result) if patch else None)
 
 
 class _Acceptance:
-    """One acceptance, from its first request to the proof."""
+    """One run of accept, from its first request to the verified edits."""
 
-    def __init__(self, inputs: LoadedInputs, flags: ManifestFlags, asked: tuple[Address, ...]) -> None:
+    def __init__(self, inputs: LoadedInputs, flags: ManifestFlags, addresses: tuple[Address, ...]) -> None:
         self._inputs = inputs
         self._flags = flags
-        self._asked = asked
+        self._addresses = addresses
         self._now = datetime.now(UTC)
         configuration = inputs.configuration
-        self._reading = EditContext(
+        self._edit_context = EditContext(
             sensitivity=configuration.sensitivity,
             variables=variables_for(configuration, inputs.context, os.environ, flags.env_allowed),
         )
 
-    async def run(self, remote: Octomil, bar: ProgressBar) -> Made:
-        """Read, accept and prove. Raises `OctosyncError` for edits that can't be trusted."""
+    async def run(self, remote: Octomil, bar: ProgressBar) -> AcceptResult:
+        """Read, accept and verify. Raise `OctosyncError` for edits that are not correct."""
         inputs = self._inputs
         contract = inputs.configuration.contract
-        looked = await look_at(
-            self._asked, inputs.manifests.state, remote, now=self._now, base=inputs.base, progress=bar.advance
+        observed = await observe_addresses(
+            self._addresses, inputs.manifests.state, remote, now=self._now, base=inputs.base, progress=bar.advance
         )
-        made = make(looked, inputs.manifests, contract=contract, reading=self._reading, fileless=self._fileless)
-        if not made.refused and made.files:
-            self._prove(made, looked)
-        return made
+        result = accept_objects(
+            observed, inputs.manifests, contract=contract, edit_context=self._edit_context, fileless=self._fileless
+        )
+        if not result.refused and result.files:
+            self._verify(result, observed)
+        return result
 
     @property
     def _fileless(self) -> str:
@@ -96,7 +98,7 @@ class _Acceptance:
             return "it is rendered, so it belongs into a file of the kustomization or a patch of it"
         return "what comes from standard input has no file here" if STDIN in self._flags.paths else ""
 
-    def _prove(self, made: Made, looked: Looked) -> None:
+    def _verify(self, result: AcceptResult, observed: ObservedObjects) -> None:
         inputs = self._inputs
         after = load(
             self._flags.paths,
@@ -107,12 +109,12 @@ class _Acceptance:
                 environment=os.environ,
                 env_allowed=self._flags.env_allowed,
                 allow_empty=True,
-                edited={Path(name).resolve(): new for name, (_, new) in made.files.items()},
+                edited={Path(name).resolve(): new for name, (_, new) in result.files.items()},
             ),
         )
-        if why := disproof(
-            made,
-            looked,
+        if why := verification_failure(
+            result,
+            observed,
             before=inputs.manifests,
             after=after,
             contract=inputs.configuration.contract,
@@ -123,33 +125,34 @@ class _Acceptance:
                 f"the manifests can't be edited so that they say what is live: {why}",
                 hints=("Edit them by hand, and compare with octosync plan.",),
             )
-        made.accepted = [replace(kept, origin=origin_in(after.state, kept)) for kept in made.accepted]
+        result.accepted = [replace(change, origin=origin_in(after.state, change)) for change in result.accepted]
 
-    def patch(self, made: Made) -> str:
-        """Return the edits as a patch. Raises `OctosyncError` where it would show a sensitive value."""
+    def patch(self, result: AcceptResult) -> str:
+        """Return the edits as a patch. Raise `OctosyncError` if it would show a sensitive value."""
         return "".join(
-            patch_of(name, *both, sensitivity=self._reading.sensitivity) for name, both in sorted(made.files.items())
+            patch_of(name, *versions, sensitivity=self._edit_context.sensitivity)
+            for name, versions in sorted(result.files.items())
         )
 
 
-def _report(made: Made, inputs: LoadedInputs, *, patch: str | None) -> ExitCode:
-    """Say what came of it: on standard output, or beside a patch there on standard error."""
+def _report(result: AcceptResult, inputs: LoadedInputs, *, patch: str | None) -> ExitCode:
+    """Print the report: on standard output, or on standard error if standard output is the patch."""
     if patch:
         out(patch)
-    say = out if patch is None else err
+    write = out if patch is None else err
     stream = sys.stdout if patch is None else sys.stderr
-    say(
+    write(
         render_accepted(
             [
-                AcceptedChange(address=kept.address, origin=kept.origin, fields=kept.fields, what=kept.what)
-                for kept in made.accepted
+                AcceptedChange(address=change.address, origin=change.origin, fields=change.fields, what=change.what)
+                for change in result.accepted
             ],
-            made.same,
-            made.nowhere,
-            made.refused,
+            result.unchanged,
+            result.absent,
+            result.refused,
             patch=patch is not None,
             sensitivity=inputs.configuration.sensitivity,
             colour=wants_colour(stream, "auto"),
         )
     )
-    return ExitCode.ERROR if made.refused else ExitCode.DONE
+    return ExitCode.ERROR if result.refused else ExitCode.DONE

@@ -1,4 +1,4 @@
-"""From live values to edited manifests: what is read for that, what of it is accepted, and the proof before it is written."""
+"""The edits of `octosync accept`: reading the live objects, editing the manifests, and verifying the edits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SECTIONS = {
     Kind.SLOT: Section.SLOTS,
     Kind.INFERENCE_CONFIG: Section.INFERENCE_CONFIG,
 }
-_PLACES = 5  # in an error
+_MAX_LINES = 5  # in an error
 _FORMS = (
     "An address is app/SLUG, app/SLUG/slot/CAPABILITY, app/SLUG/target/PLATFORM:IDENTIFIER or app/SLUG/inference-config.",
     "octosync plan -o json names those that differ.",
@@ -43,33 +43,33 @@ _FORMS = (
 
 
 @dataclass(slots=True, kw_only=True)
-class Made:
-    """What accepting came to, by what became of an address, and files as they will be.
+class AcceptResult:
+    """The result for each address, and the edited files.
 
-    `same` is declared as it is live, `nowhere` neither declared nor live.
-    `files` are bytes before and after, by the name that the manifests' places have; `state` is what is declared then.
+    `unchanged` objects are declared as they are live; `absent` ones are neither declared nor live. `files` has the bytes
+    before and after by file name as in the origins; `state` is the declared state after the edits.
     """
 
     state: State
     accepted: list[AcceptedObject] = field(default_factory=list)
-    same: list[Address] = field(default_factory=list)
-    nowhere: list[Address] = field(default_factory=list)
+    unchanged: list[Address] = field(default_factory=list)
+    absent: list[Address] = field(default_factory=list)
     refused: list[OctosyncError] = field(default_factory=list)
     files: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
-    """What was read of the addressed objects, and the plan for them."""
+class ObservedObjects:
+    """The addressed objects as they are live, and the plan for them."""
 
-    asked: tuple[Address, ...]
-    seen: Observation
+    addresses: tuple[Address, ...]
+    observation: Observation
     plan: Plan
     base: Base | None = None
 
 
 def parse_addresses(texts: Iterable[str], declared: State) -> tuple[Address, ...]:
-    """Read addresses, sorted and each once. Raises `UsageError` for what is none, and for an app that is not declared."""
+    """Return the addresses, sorted and unique. Raise `UsageError` for an invalid one and for an app that is not declared."""
     found = set()
     for text in texts:
         try:
@@ -88,47 +88,47 @@ def parse_addresses(texts: Iterable[str], declared: State) -> tuple[Address, ...
     return tuple(sorted(found))
 
 
-async def look_at(
-    asked: tuple[Address, ...],
+async def observe_addresses(
+    addresses: tuple[Address, ...],
     declared: State,
     remote: Octomil,
     *,
     now: datetime,
     base: Base | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Looked:
-    """Read the addressed objects and no others, and plan them. Raises `OctosyncError` for an app that can't be read.
+) -> ObservedObjects:
+    """Read only the addressed objects, and plan them. Raise `OctosyncError` for an app that can't be read.
 
-    With a base, what these manifests changed themselves is not in the plan: only what somebody changed on the control plane.
+    With a base, the plan contains only changes on the control plane, and no changes of these manifests.
     """
-    narrow = _narrowed(declared, asked)
-    seen = await observe(remote, narrow, now=now, progress=progress)
-    plan = _plan(narrow, seen, base, asked, contract=remote.contract, now=now)
+    narrow = _narrowed(declared, addresses)
+    observation = await observe(remote, narrow, now=now, progress=progress)
+    plan = _plan(narrow, observation, base, addresses, contract=remote.contract, now=now)
     for error in plan.errors.values():
         raise error
-    return Looked(asked=asked, seen=seen, plan=plan, base=base)
+    return ObservedObjects(addresses=addresses, observation=observation, plan=plan, base=base)
 
 
 def _plan(
     narrow: State,
-    seen: Observation,
+    observation: Observation,
     base: Base | None,
-    asked: Iterable[Address],
+    addresses: Iterable[Address],
     *,
     contract: Contract,
     now: datetime,
 ) -> Plan:
     if base is not None:
         before = State.from_apps(*(app for app in base.state if app.slug in narrow.apps))
-        known = Base(state=_narrowed(before, (app for app in asked if app.app in before.apps)))
-        narrow = compare_three_ways(narrow, seen, known, now=now).changes_of_others()
-    return review(narrow, seen, PlanOptions(now=now, contract=contract)).plan
+        known = Base(state=_narrowed(before, (address for address in addresses if address.app in before.apps)))
+        narrow = compare_three_ways(narrow, observation, known, now=now).changes_of_others()
+    return review(narrow, observation, PlanOptions(now=now, contract=contract)).plan
 
 
-def _narrowed(declared: State, asked: Iterable[Address]) -> State:
-    """Return of the declared apps what the addresses are about. What is suspended can be accepted all the same."""
+def _narrowed(declared: State, addresses: Iterable[Address]) -> State:
+    """Return the parts of the declared apps that the addresses name. Suspended apps are included: they can be accepted."""
     kinds: dict[str, set[Section]] = {}
-    for address in asked:
+    for address in addresses:
         kinds.setdefault(address.app, set()).update({_SECTIONS[address.kind]} if address.kind in _SECTIONS else ())
     return State.from_apps(*(_part(declared.apps[slug], sections) for slug, sections in kinds.items()))
 
@@ -144,16 +144,16 @@ def _part(app: App, sections: set[Section]) -> App:
     )
 
 
-def refuse_unacceptable(asked: Iterable[Address], declared: State) -> list[OctosyncError]:
-    """Return why some addresses can't be accepted, whatever is live."""
+def refuse_unacceptable(addresses: Iterable[Address], declared: State) -> list[OctosyncError]:
+    """Return an error for each address that can't be accepted, regardless of live state."""
     refused = []
-    for address in asked:
+    for address in addresses:
         app = declared.apps[address.app]
         if address.kind is Kind.CAPABILITY:
             capability, environment = address.placement
             slot = app.slot(capability)
-            where = slot.deploy.origin if slot and slot.deploy else None
-            hint = f"Take {environment} out of `deploy.environments`" + (f" at {where}." if where else ".")
+            origin = slot.deploy.origin if slot and slot.deploy else None
+            hint = f"Take {environment} out of `deploy.environments`" + (f" at {origin}." if origin else ".")
             refused.append(refusal(address, "where a capability is enabled is not a value that is live or not", hint))
         elif app.archived:
             hint = f"Take `archived: true` out of {_file(app.origin)} first." if app.origin else ""
@@ -161,84 +161,96 @@ def refuse_unacceptable(asked: Iterable[Address], declared: State) -> list[Octos
     return refused
 
 
-def make(looked: Looked, manifests: Manifests, *, contract: Contract, reading: EditContext, fileless: str = "") -> Made:
-    """Accept what was looked at: the files as they will be, unproved. `fileless` is why the manifests have no files here."""
-    made = Made(state=manifests.state)
-    found: list[Action] = []
+def accept_objects(
+    observed: ObservedObjects,
+    manifests: Manifests,
+    *,
+    contract: Contract,
+    edit_context: EditContext,
+    fileless: str = "",
+) -> AcceptResult:
+    """Accept the observed objects, and return the edited files, not verified.
+
+    `fileless` is the reason why the manifests have no files, "" if they have.
+    """
+    result = AcceptResult(state=manifests.state)
+    actions: list[Action] = []
     archives: list[App] = []
-    for address in looked.asked:
-        _sort(address, looked, made, found, archives)
-    # What is no longer declared goes first: a target may be declared elsewhere then.
-    for action in sorted(found, key=lambda one: not _vanishes(one)):
-        desired, live = made.state.apps[action.address.app], looked.seen.state.apps[action.address.app]
-        with _refusals(made):
+    for address in observed.addresses:
+        _classify(address, observed, result, actions, archives)
+    # Removals from the manifests come first: then a target can be declared in another app.
+    for action in sorted(actions, key=lambda action: not _is_removal(action)):
+        desired, live = result.state.apps[action.address.app], observed.observation.state.apps[action.address.app]
+        with _collect_refusal(result):
             accepted = accept(
                 action,
                 desired,
                 live,
                 contract=contract,
-                sensitivity=reading.sensitivity,
-                claims=claims_of((*made.state, *manifests.others)),
+                sensitivity=edit_context.sensitivity,
+                claims=claims_of((*result.state, *manifests.others)),
             )
-            _take(accepted, made, reading, fileless)
+            _add(accepted, result, edit_context, fileless)
     for app in archives:
-        with _refusals(made):
-            _take(accept_archive(app), made, reading, fileless)
-    made.accepted.sort(key=lambda one: one.address)
-    return made
+        with _collect_refusal(result):
+            _add(accept_archive(app), result, edit_context, fileless)
+    result.accepted.sort(key=lambda change: change.address)
+    return result
 
 
 @contextmanager
-def _refusals(made: Made) -> Iterator[None]:
+def _collect_refusal(result: AcceptResult) -> Iterator[None]:
     try:
         yield
     except OctosyncError as error:
-        made.refused.append(error)
+        result.refused.append(error)
 
 
-def _take(accepted: AcceptedObject, made: Made, reading: EditContext, fileless: str) -> None:
-    _place(accepted, made, reading, fileless)
-    made.accepted.append(accepted)
-    made.state = _with(made.state, accepted.app)
+def _add(accepted: AcceptedObject, result: AcceptResult, edit_context: EditContext, fileless: str) -> None:
+    _edit_file(accepted, result, edit_context, fileless)
+    result.accepted.append(accepted)
+    result.state = _with(result.state, accepted.app)
 
 
-def _vanishes(action: Action) -> bool:
+def _is_removal(action: Action) -> bool:
     return isinstance(action, RegisterTarget) or (isinstance(action, PutSlot) and action.before is None)
 
 
-def _sort(address: Address, looked: Looked, made: Made, found: list[Action], archives: list[App]) -> None:
-    """Find the action on an address, or that its app is archived, or say why there is none."""
-    app = made.state.apps[address.app]
-    live = looked.seen.state.apps.get(address.app)
+def _classify(
+    address: Address, observed: ObservedObjects, result: AcceptResult, actions: list[Action], archives: list[App]
+) -> None:
+    """Add the action or the archived app of an address to its list, or its address or error to the result."""
+    app = result.state.apps[address.app]
+    live = observed.observation.state.apps.get(address.app)
     if live is None:
         hint = f"Remove its manifests, such as {_file(app.origin)}, if it shall be none." if app.origin else ""
-        made.refused.append(refusal(address, "the app does not exist", hint))
+        result.refused.append(refusal(address, "the app does not exist", hint))
     elif live.archived and address.kind is Kind.APP:
         archives.append(app)
     elif live.archived:
         declares = f"octosync accept {app.address} declares `archived: true`."
         hint = declares if app.declared else "Remove its manifests."
-        made.refused.append(refusal(address, "the app is archived, and there is no unarchive", hint))
-    elif action := next((one for one in looked.plan.actions if one.address == address), None):
-        found.append(action)
-    elif address in looked.plan.unchanged:
-        made.same.append(address)
-    elif address in looked.plan.left_alone.unknown_targets:
-        made.refused.append(
+        result.refused.append(refusal(address, "the app is archived, and there is no unarchive", hint))
+    elif action := next((action for action in observed.plan.actions if action.address == address), None):
+        actions.append(action)
+    elif address in observed.plan.unchanged:
+        result.unchanged.append(address)
+    elif address in observed.plan.left_alone.unknown_targets:
+        result.refused.append(
             refusal(address, "octosync doesn't know its platform", "api.platforms in octosync.yaml adds it.")
         )
-    elif looked.base is not None and _declared_in(address, app):
+    elif observed.base is not None and _declared_in(address, app):
         hint = "With --base, only what somebody changed on the control plane is accepted."
-        made.refused.append(refusal(address, "it differs because it is changed here", hint))
+        result.refused.append(refusal(address, "it differs because it is changed here", hint))
     elif not _is_live(address, live):
-        made.nowhere.append(address)
+        result.absent.append(address)
     else:
         hint = f"octosync export {address.app} --unmanaged writes what manifests leave undeclared of a live app."
-        made.refused.append(refusal(address, "no manifest declares it", hint))
+        result.refused.append(refusal(address, "no manifest declares it", hint))
 
 
 def _is_live(address: Address, live: App) -> bool:
-    """Say whether an object exists; an app does, whose own fields may be declared nowhere."""
+    """Return whether an object exists. An app exists even if it declares no fields of its own."""
     config = live.inference_config
     targets, slots = (target.address for target in live.targets), (slot.address for slot in live.slots)
     return address in {live.address, *targets, *slots} or (
@@ -252,20 +264,20 @@ def _declared_in(address: Address, app: App) -> bool:
     return address in objects or (config is not None and address == config.address)
 
 
-def _place(one: AcceptedObject, made: Made, reading: EditContext, fileless: str) -> None:
-    """Make an edit in what the file will be. Raises `OctosyncError` where it can't be made."""
-    name = one.origin.file
+def _edit_file(change: AcceptedObject, result: AcceptResult, edit_context: EditContext, fileless: str) -> None:
+    """Apply an edit to the new text of its file. Raise `OctosyncError` if that is not possible."""
+    name = change.origin.file
     try:
-        before, now = made.files.get(name) or _read(name, fileless)
-        made.files[name] = (before, apply_edits(now, (one.edit,), reading))
+        before, now = result.files.get(name) or _read(name, fileless)
+        result.files[name] = (before, apply_edits(now, (change.edit,), edit_context))
     except EditError as error:
         hints = (
-            ("To write it there yourself:", *(f"  {line}" for line in one.lines))
-            if one.lines
+            ("To write it there yourself:", *(f"  {line}" for line in change.lines))
+            if change.lines
             else ("Take it out there.",)
         )
-        also = tuple(f"Also there: {name}:{line}" for line in error.lines[:_PLACES])
-        summary = f"{one.address} can't be written at {one.origin}: {error.why}"
+        also = tuple(f"Also there: {name}:{line}" for line in error.lines[:_MAX_LINES])
+        summary = f"{change.address} can't be written at {change.origin}: {error.why}"
         raise OctosyncError("not-placeable", summary, hints=(*also, *hints)) from None
 
 
@@ -280,33 +292,39 @@ def _read(name: str, fileless: str) -> tuple[bytes, bytes]:
     return data, data
 
 
-def disproof(
-    made: Made, looked: Looked, *, before: Manifests, after: Manifests, contract: Contract, now: datetime
+def verification_failure(
+    result: AcceptResult,
+    observed: ObservedObjects,
+    *,
+    before: Manifests,
+    after: Manifests,
+    contract: Contract,
+    now: datetime,
 ) -> str:
-    """Say why the edited manifests are not to be trusted, "" where they are.
+    """Return why the edited manifests are not correct, "" if they are.
 
-    They must declare what was declared with the accepted values in it and nothing else, and plan to nothing where accepted.
+    They must declare exactly the previous state with the accepted values, and the plan for the accepted objects must be empty.
     """
     new = next((diagnostic for diagnostic in after.diagnostics if diagnostic.severity is Severity.ERROR), None)
     if new is not None:
         return f"they would not be valid: {new.summary}"
-    expected = State.from_apps(*(app for app in made.state if _declares(app)))
+    expected = State.from_apps(*(app for app in result.state if _declares(app)))
     if digest(after.state) != digest(expected) or digest(after.others) != digest(before.others):
         return "they would declare something else, too"
-    addresses = {kept.address for kept in made.accepted}
+    addresses = {change.address for change in result.accepted}
     narrow = _narrowed(after.state, (address for address in addresses if address.app in after.state.apps))
-    plan = _plan(narrow, looked.seen, looked.base, addresses, contract=contract, now=now)
+    plan = _plan(narrow, observed.observation, observed.base, addresses, contract=contract, now=now)
     left = [
         action.address for action in plan.actions if action.address in addresses and action.verb is not Verb.ARCHIVE
     ]
     return f"{left[0]} would still differ" if left else ""
 
 
-def origin_in(state: State, one: AcceptedObject) -> Origin:
-    """Return where an accepted object is declared by now; where it was, if it no longer is."""
-    app = state.apps.get(one.address.app)
+def origin_in(state: State, change: AcceptedObject) -> Origin:
+    """Return the position of an accepted object in the edited manifests, or its old one if it is no longer declared."""
+    app = state.apps.get(change.address.app)
     if app is None:
-        return one.origin
+        return change.origin
     origins = {
         app.address: app.origin,
         **{target.address: target.origin for target in app.targets},
@@ -314,7 +332,7 @@ def origin_in(state: State, one: AcceptedObject) -> Origin:
     }
     if app.inference_config is not None:
         origins[app.inference_config.address] = app.inference_config.origin
-    return origins.get(one.address) or one.origin
+    return origins.get(change.address) or change.origin
 
 
 def _declares(app: App) -> bool:
