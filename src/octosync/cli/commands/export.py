@@ -90,7 +90,7 @@ def check_names(names: Iterable[str]) -> None:
         if not is_pattern(name) and not SLUG.fullmatch(name):
             raise UsageError(
                 "no-slug",
-                f"{name!r} is not a valid slug",
+                f"{name!r} is not a slug",
                 hints=("A slug has 1 to 63 lower-case letters, digits and inner hyphens; * matches several.",),
             )
 

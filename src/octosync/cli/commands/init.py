@@ -95,7 +95,7 @@ def _slug(text: str) -> str:
     if not SLUG.fullmatch(text):
         raise UsageError(
             "invalid-slug",
-            f"`{visible(text)}` is not a valid slug: expected 1 to 63 lower-case letters, digits and inner hyphens",
+            f"`{visible(text)}` is not a slug: expected 1 to 63 lower-case letters, digits and inner hyphens",
             hints=("The slug is the identity of the app in Octomil, and can't be changed later.",),
         )
     return text
