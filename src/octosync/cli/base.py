@@ -93,7 +93,7 @@ class BaseRevisions:
         """
         if tree.file is not None and self.tip.repository.path_of(tree.file) is None:
             return
-        before = _usable(self.tip_configured).contexts.get(context.name) if context is not None else None
+        before = _valid_or_default(self.tip_configured).contexts.get(context.name) if context is not None else None
         known = before.kustomize if before is not None else None
         if known is not None and os.path.normpath(known) == os.path.normpath(kustomize):
             if holds_kustomization(self.tip, kustomize):
@@ -107,25 +107,27 @@ class BaseRevisions:
             hints=(f"It takes effect after the merge. If you trust it, name it:  -k {shlex.quote(kustomize)}",),
         )
 
-    def reviewed(self, tree: Configuration, *, changed_only: bool) -> tuple[Configuration, tuple[Diagnostic, ...]]:
+    def review_configuration(
+        self, tree: Configuration, *, changed_only: bool
+    ) -> tuple[Configuration, tuple[Diagnostic, ...]]:
         """Return the configuration to use, with the tip's values of settings that need a review, and its diagnostics.
 
         An octosync.yaml outside of the repository is not part of the change.
         """
         outside = tree.file is not None and self.tip.repository.path_of(tree.file) is None
-        tip, base = _usable(self.tip_configured), _usable(self.base_configured)
+        tip, base = _valid_or_default(self.tip_configured), _valid_or_default(self.base_configured)
         if outside and tip.file is None:
             return tree, ()
         found = notices_of_review(tree, tip, base, name=self.named, changed_only=changed_only)
-        return as_reviewed(tree, tip), (*_warnings(self.tip_configured), *found)
+        return as_reviewed(tree, tip), (*_errors_as_warnings(self.tip_configured), *found)
 
 
-def _usable(configured: Configured) -> Configuration:
+def _valid_or_default(configured: Configured) -> Configuration:
     """Return the configuration of an octosync.yaml; the default if the file has errors."""
     return Configuration() if configured.has_errors else configured.configuration
 
 
-def _warnings(configured: Configured) -> tuple[Diagnostic, ...]:
+def _errors_as_warnings(configured: Configured) -> tuple[Diagnostic, ...]:
     return as_warnings(found for found in configured.diagnostics if found.severity is Severity.ERROR)
 
 
@@ -143,9 +145,9 @@ class BaseLoader:
     def load(self, manifests: Manifests) -> tuple[Base, tuple[Diagnostic, ...]]:
         """Return the base, regardless of `--app` and `-l`, and its diagnostics. Raises `ConfigError` if it can't be loaded."""
         revisions = self.revisions
-        base = self._base()
-        tip = self._tip()
-        attempted = tuple(map(self._attempted, self.flags.attempted))
+        base = self._load_base()
+        tip = self._load_tip()
+        attempted = tuple(map(self._load_attempted, self.flags.attempted))
         loaded_manifests = (base, *((tip,) if tip is not None else ()), *attempted)
         diagnostics = tuple(
             dict.fromkeys(diagnostic for revision in loaded_manifests for diagnostic in revision.diagnostics)
@@ -153,7 +155,7 @@ class BaseLoader:
         if self.flags.prune and base.diagnostics:
             self._refuse_prune(base)
         if revisions is not None and not self.flags.reviews:
-            diagnostics = (*_warnings(revisions.base_configured), *diagnostics)
+            diagnostics = (*_errors_as_warnings(revisions.base_configured), *diagnostics)
         loaded = Base(
             state=without(base.state, manifests.others),
             tip=None if tip is None else without(_complete_tip(tip, base), manifests.others),
@@ -162,7 +164,7 @@ class BaseLoader:
         )
         return loaded, diagnostics
 
-    def _base(self) -> BaseManifests:
+    def _load_base(self) -> BaseManifests:
         if self.flags.base_file is not None:
             findings = Findings()
             files = read_files([self.flags.base_file], Path(), findings)
@@ -172,23 +174,25 @@ class BaseLoader:
                     f"--base-file: {findings.sorted[0].summary}",
                     hints=("The file must contain the manifests as they were rendered at the base.",),
                 )
-            own = _usable(self.revisions.base_configured) if self.revisions is not None else self.configuration
+            own = (
+                _valid_or_default(self.revisions.base_configured) if self.revisions is not None else self.configuration
+            )
             return self._load_files(files, findings, self._context_in(own))
         assert self.revisions is not None  # noqa: S101 — there is no base without either
-        return self._load_at(self.revisions.base, _usable(self.revisions.base_configured))
+        return self._load_at(self.revisions.base, _valid_or_default(self.revisions.base_configured))
 
-    def _tip(self) -> BaseManifests | None:
+    def _load_tip(self) -> BaseManifests | None:
         """Return the manifests of the tip; None if it is the base, or if the base comes from `--base-file`."""
         revisions = self.revisions
         if revisions is None or self.flags.base_file is not None or revisions.tip.commit == revisions.base.commit:
             return None
-        return self._load_at(revisions.tip, _usable(revisions.tip_configured))
+        return self._load_at(revisions.tip, _valid_or_default(revisions.tip_configured))
 
-    def _attempted(self, revision: str) -> BaseManifests:
+    def _load_attempted(self, revision: str) -> BaseManifests:
         repository = self.revisions.tip.repository if self.revisions is not None else Repository.around(Path())
         commit = Revision(repository, repository.resolve(revision, flag="--attempted"))
         config = self.revisions.config if self.revisions is not None else None
-        return self._load_at(commit, _usable(configuration_of(commit, config)))
+        return self._load_at(commit, _valid_or_default(configuration_of(commit, config)))
 
     def _load_at(self, revision: Revision, own: Configuration) -> BaseManifests:
         context = self._context_in(own)

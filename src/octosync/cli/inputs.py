@@ -135,7 +135,7 @@ def _load(
     revisions = BaseRevisions.find(base.base, base, flags.config) if base.base is not None else None
     notices: tuple[Diagnostic, ...] = ()
     if revisions is not None and base.reviews:
-        configuration, notices = revisions.reviewed(configuration, changed_only=base.changed_only)
+        configuration, notices = revisions.review_configuration(configuration, changed_only=base.changed_only)
     context = chosen_context(remote, configuration)
     kustomize = flags.kustomize or (context.kustomize if context is not None and not flags.paths else None)
     if kustomize is not None and flags.kustomize is None and revisions is not None and base.reviews:
@@ -146,7 +146,7 @@ def _load(
         context=context,
         now=datetime.now(UTC),
         stdin=read_stdin() if STDIN in flags.paths else None,
-        rendered=_rendered(kustomize, flags, configuration, environment) if kustomize is not None else None,
+        rendered=_render_kustomization(kustomize, flags, configuration, environment) if kustomize is not None else None,
         cache=cache,
         options=LoadOptions(environment=environment, env_allowed=flags.env_allowed, allow_empty=flags.allow_empty),
     )
@@ -163,7 +163,7 @@ def _load(
     return _with_base(inputs, base, flags, environment) if base.given and not inputs.fails else inputs
 
 
-def _rendered(
+def _render_kustomization(
     kustomize: str, flags: ManifestFlags, configuration: Configuration, environment: Mapping[str, str]
 ) -> list[File]:
     within = configuration.bounds() if flags.kustomize is None else None

@@ -175,7 +175,7 @@ config_option: Callable[[F], F] = option(
 )
 
 
-def _trusted(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
+def _check_trusted(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
     """Return a path that is not behind an untrusted link. Raises `ConfigError`."""
     if (why := why_untrusted(path)) is not None:
         raise ConfigError("state-not-trusted", f"the state file {path}: {why}", hints=("Name another: --state FILE",))
@@ -186,7 +186,7 @@ state_option: Callable[[F], F] = option(
     "--state",
     "journal",
     type=click.Path(path_type=Path),
-    callback=_trusted,
+    callback=_check_trusted,
     default=DEFAULT_PATH,
     show_default=True,
     help="The state file with the journal.",

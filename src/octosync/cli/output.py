@@ -242,7 +242,7 @@ class Outputs:
         self.stream = EventStream(prints=prints, keeps=keeps, is_read=prints or keeps)
         self._writes_runner_files = _FOR_RUNNER in {self.output, *written}
 
-    def loaded(self, inputs: LoadedInputs) -> None:
+    def record_inputs(self, inputs: LoadedInputs) -> None:
         """Add the manifests and their diagnostics to the report."""
         manifests = inputs.manifests
         self.report = replace(
@@ -253,7 +253,7 @@ class Outputs:
             strict=inputs.strict,
         )
 
-    def planned(self, report: PlanReport) -> None:
+    def record_plan(self, report: PlanReport) -> None:
         """Replace the report by that of the plan, and write its events."""
         self.report = report
         if self.stream.is_read:
@@ -309,8 +309,10 @@ class Outputs:
             self.stream.end(report)
         prints = prints and not FORMATS[self.output].streams
         context = self._render_context() if prints or self.destinations else None
-        written = (_written(destination, report, context) for destination in self.destinations if context is not None)
-        errors = [error for error in written if error is not None]
+        errors_of_files = (
+            _write_destination(destination, report, context) for destination in self.destinations if context is not None
+        )
+        errors = [error for error in errors_of_files if error is not None]
         if self._writes_runner_files:
             try:
                 write_runner_files(report, self._files(report), self.environment)
@@ -352,7 +354,7 @@ def _refuse_same(destinations: Sequence[Destination], plan_out: Path | None) -> 
             )
 
 
-def _written(destination: Destination, report: RunReport, context: RenderContext) -> OctosyncError | None:
+def _write_destination(destination: Destination, report: RunReport, context: RenderContext) -> OctosyncError | None:
     try:
         write_whole(destination.path, FORMATS[destination.format].render(report, context), private=False)
     except OSError as error:

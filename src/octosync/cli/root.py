@@ -11,7 +11,7 @@ import click
 
 from octosync.cli.command import Group
 from octosync.cli.console import configure_streams, err
-from octosync.cli.signals import interrupted, interruptible
+from octosync.cli.signals import interrupted_error, interruptible
 from octosync.errors import ExitCode, OctosyncError, UsageError
 
 
@@ -111,7 +111,7 @@ def main() -> NoReturn:
             # An import or a class definition may have replaced the signal's exception.
             if not received:
                 raise
-            code = report_failure(interrupted(received[0]))
+            code = report_failure(interrupted_error(received[0]))
     sys.exit(int(code or 0))
 
 
@@ -122,7 +122,7 @@ def _run(received: Sequence[ExitCode]) -> int | None:
     except OctosyncError as error:
         code = report_failure(error)
     except click.Abort:
-        code = report_failure(interrupted(*received[:1]))
+        code = report_failure(interrupted_error(*received[:1]))
     except click.exceptions.NoArgsIsHelpError as error:
         err(error.format_message() + "\n")
         code = ExitCode.USAGE

@@ -127,7 +127,7 @@ class Run:
             manifests=ManifestSet(digest=digest, files=manifests.files, apps=len(manifests.state.apps), git=git),
             requests_per_minute=self.requests_per_minute,
             typed=typed,
-            connection_arguments=request.remote.typed(request.manifests.config),
+            connection_arguments=request.remote.connection_arguments(request.manifests.config),
             trailers=configuration.guards.trailers if revisions is not None else (),
             plan_key=self.plan_key,
         )
@@ -163,7 +163,7 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> R
         request.manifests, request.remote, colour=request.colour, base=flags, on_loaded=on_loaded
     )
     configuration, context, revisions = inputs.configuration, inputs.context, inputs.revisions
-    desired, base = _selected(request, inputs)
+    desired, base = _select_apps(request, inputs)
     policy = GuardPolicy(limits=configuration.guards.limits, allowed=request.guards)
     commit_overrides = in_force(inputs.allowances, policy) if inputs.allowances.overrides else ()
     effective = loosened(policy, commit_overrides) if commit_overrides else policy
@@ -193,7 +193,7 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> R
     )
 
 
-def _selected(request: RunRequest, inputs: LoadedInputs) -> tuple[State, Base | None]:
+def _select_apps(request: RunRequest, inputs: LoadedInputs) -> tuple[State, Base | None]:
     """Return the apps to plan, and the part of the base with these and with selected apps that were removed since."""
     tree, base = inputs.manifests.state, inputs.base
     before = base.before if base is not None else None

@@ -16,7 +16,7 @@ from octosync.plan import Allowance, Invocation
 from octosync.report import MAX_BYTES
 
 
-def typed(*named: tuple[str, object]) -> tuple[str, ...]:
+def flag_arguments(*named: tuple[str, object]) -> tuple[str, ...]:
     """Return the flags that have a value, each followed by it."""
     return tuple(part for name, value in named if value is not None for part in (name, str(value)))
 
@@ -50,9 +50,12 @@ class RemoteFlags:
     insecure: bool = False
     from_command_line: frozenset[str] = frozenset()
 
-    def typed(self, config: Path | None) -> tuple[str, ...]:
+    def connection_arguments(self, config: Path | None) -> tuple[str, ...]:
         """Return the arguments that make a read-only command use the same control plane."""
-        return (*typed(("--config", config), *self.connection_flags), *(("--insecure",) if self.insecure else ()))
+        return (
+            *flag_arguments(("--config", config), *self.connection_flags),
+            *(("--insecure",) if self.insecure else ()),
+        )
 
     @property
     def connection_flags(self) -> tuple[tuple[str, object], ...]:
@@ -180,7 +183,7 @@ class RunRequest:
             ("--prune", base.prune),
         )
         return (
-            *typed(
+            *flag_arguments(
                 ("--config", manifests.config),
                 *(("--env", name) for name in manifests.env_allowed),
                 *remote.connection_flags,

@@ -128,7 +128,7 @@ def connect(
             "no-credential",
             f"no API key for {url}",
             hints=(
-                *_about_unreviewed(context),
+                *_unreviewed_hint(context),
                 "Set OCTOMIL_API_KEY, or name another control plane: --context NAME of octosync.yaml, or --url URL",
                 "To try octosync without Octomil: `octosync demo`",
             ),
@@ -176,7 +176,7 @@ def place_of(flags: RemoteFlags, context: Context | None, environment: Mapping[s
     return url, flags.org or environment.get("OCTOMIL_ORG_ID") or None
 
 
-def _about_unreviewed(context: Context | None) -> tuple[str, ...]:
+def _unreviewed_hint(context: Context | None) -> tuple[str, ...]:
     if context is None:
         return ()
     why = (
@@ -265,13 +265,13 @@ control_plane_options = combine_options(config_option, remote_options)
 class Session:
     """A configured connection to a control plane, before the first request.
 
-    `typed` are the arguments that make another command use the same one.
+    `connection_arguments` make another command use the same one.
     """
 
     configuration: Configuration
     context: Context | None
     connection: Connection
-    typed: tuple[str, ...]
+    connection_arguments: tuple[str, ...]
 
 
 def check_app_names(names: Iterable[str]) -> None:
@@ -301,7 +301,7 @@ def session_of(
         configuration=configuration,
         context=context,
         connection=connect(remote, configuration, context, os.environ),
-        typed=remote.typed(config),
+        connection_arguments=remote.connection_arguments(config),
     )
 
 

@@ -71,7 +71,7 @@ def interruptible() -> Iterator[list[ExitCode]]:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
-def interrupted(code: ExitCode = ExitCode.INTERRUPTED) -> Interrupted:
+def interrupted_error(code: ExitCode = ExitCode.INTERRUPTED) -> Interrupted:
     """Return the error of a run that a signal has ended."""
     return Interrupted("interrupted", "the run was interrupted", exit_code=code)
 
@@ -93,7 +93,7 @@ async def _run(main: Callable[[StopSignal], Awaitable[T]]) -> T:
     except asyncio.CancelledError:
         if stop_signal.code is None:
             raise
-        raise interrupted(stop_signal.code) from None
+        raise interrupted_error(stop_signal.code) from None
     finally:
         for number, handler in before.items():
             loop.remove_signal_handler(number)
@@ -121,7 +121,7 @@ class DeferredSignals:
     def check(self) -> None:
         """Raise `Interrupted` if a signal was received."""
         if self._code is not None:
-            raise interrupted(self._code)
+            raise interrupted_error(self._code)
 
 
 @contextmanager

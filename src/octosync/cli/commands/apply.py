@@ -86,7 +86,7 @@ def _application(
             "apply asks before it writes, and there is nobody to ask: no terminal, or CI is set",
             hints=("Give --yes, or apply a reviewed plan: octosync plan --plan-out FILE, then octosync apply FILE",),
         )
-    run = prepare(request, outputs.loaded)
+    run = prepare(request, outputs.record_inputs)
     if approval is not None:
         check_base(run, approval, str(planfile))
         check_plan_key(approval, run.fingerprinting, file=str(planfile))
@@ -171,14 +171,14 @@ class _Application:
             named = (str(self.planfile), *run.request.selection_arguments, *run.request.repeat_arguments)
         typed = ("octosync", "apply", *named, *(self.wait.typed if self.wait else ()))
         planned = run.report(reviewed, command="apply", typed=typed)
-        self.outputs.planned(planned)
+        self.outputs.record_plan(planned)
         return planned
 
     def _applied(self, planned: PlanReport) -> ApplyReport:
         """Return the report of this apply before its first write. A plan file can't be applied again: it is half done."""
         again = ("octosync", "apply", *self._repeat_arguments, *(self.wait.typed if self.wait else ()))
         request = self.run.request
-        status = shlex.join(("octosync", "status", *request.remote.typed(request.manifests.config)))
+        status = shlex.join(("octosync", "status", *request.remote.connection_arguments(request.manifests.config)))
         return planned.applied(resume_command=shlex.join(again), status_command=status)
 
     @property

@@ -134,7 +134,7 @@ class _BootstrapRun:
 
     def _typed(self, command: str) -> str:
         """Return the start of a command line that reaches the same control plane."""
-        return shlex.join(("octosync", command, *self.session.typed))
+        return shlex.join(("octosync", command, *self.session.connection_arguments))
 
     @property
     def _plane(self) -> ControlPlane:

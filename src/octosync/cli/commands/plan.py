@@ -132,7 +132,13 @@ def _stale(request: RunRequest, approval: Approval, file: str, now: Invocation) 
     then = approval.invocation
     if then.base is not None and approval.base_commit is not None:
         then = replace(then, base=approval.base_commit)
-    again = ("octosync", "apply", file, *then.arguments(), *request.remote.typed(request.manifests.config))
+    again = (
+        "octosync",
+        "apply",
+        file,
+        *then.arguments(),
+        *request.remote.connection_arguments(request.manifests.config),
+    )
     return StalePlan(
         "other-manifests",
         f"{file} was planned with {_words(approval.invocation)}; this command and octosync.yaml name {_words(now)}",
@@ -180,7 +186,7 @@ def command(
         max_bytes=request.max_bytes,
         full=request.full,
     ) as outputs:
-        run = prepare(request, outputs.loaded)
+        run = prepare(request, outputs.record_inputs)
         if run.session is None:
             reviewed = plan_offline(run)
         else:
@@ -196,7 +202,7 @@ def command(
 
 
 def _show(run: Run, report: PlanReport, outputs: Outputs) -> None:
-    outputs.planned(report)
+    outputs.record_plan(report)
     if outputs.plan_out is not None:
         write_plan_file(outputs.plan_out, report.document())
     if outputs.output == "text":

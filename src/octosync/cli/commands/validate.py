@@ -36,7 +36,7 @@ def command(
     report = RunReport(command=VALIDATE)
     with Outputs(report=report, output=output, destinations=destinations, max_bytes=max_bytes) as outputs:
         inputs = load_inputs(manifests, RemoteFlags(context=context))
-        outputs.loaded(inputs)
+        outputs.record_inputs(inputs)
         if output == "text":
             out_text(render_validation(outputs.report, colour=wants_colour(sys.stdout, colour)))
         code = ExitCode.ERROR if inputs.fails else ExitCode.DONE

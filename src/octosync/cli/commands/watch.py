@@ -277,7 +277,7 @@ class _WatchOptions:
         config = None if self.manifests.config is None else str(self.manifests.config)
         in_clone = clone.path(config) if config is not None and clone.has(config) else None
         config_path = None if in_clone in {None, FILE_NAME} else Path(str(in_clone))
-        return replace(self.remote, token_file=None).typed(config_path)
+        return replace(self.remote, token_file=None).connection_arguments(config_path)
 
     def apply_again(self, clone: Clone) -> tuple[str, ...]:
         """Return the words of the equivalent apply command, in a clone."""
