@@ -16,7 +16,7 @@ from tests.support.desks import Office
 from tests.support.invoking import Ran, Screen
 from tests.support.planes import ok
 
-from octosync.cli.commands.apply_output import Rows
+from octosync.cli.commands.apply_output import RolloutBars
 from octosync.model import Address, Canary, RolloutResult, RolloutStatus
 from octosync.state import Journal
 
@@ -287,7 +287,7 @@ def test_a_terminal_shows_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     other = RolloutStatus(address=Address.of_capability("notes", "chat", "staging"))
     screen = Screen(terminal=True)
-    with redirect_stderr(screen), Rows(0) as rows:
+    with redirect_stderr(screen), RolloutBars(0) as rows:
         rows.show([replace(other, deployment="dep", covered=1, devices=4), canary])
         rows.show([replace(other, result=RolloutResult.COVERED), canary])
     *_, frame = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.text()).rpartition("waiting ")

@@ -1,4 +1,4 @@
-"""`octosync apply`."""
+"""`octosync apply`: plan, check guards, confirm, apply and report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from octosync.apply import ApplyResult, Listener, Progress, Record, rollouts_to_watch
 from octosync.cli import signals
-from octosync.cli.commands.apply_output import ApplyOutput, Timeout, follow, wait_option
+from octosync.cli.commands.apply_output import ApplyOutput, Timeout, wait_for_rollouts, wait_option
 from octosync.cli.commands.plan import check_base, check_request, read_plan_file
 from octosync.cli.console import ask, can_prompt, err
 from octosync.cli.options import CommandWithBareOptions, history_command, option, run_options, state_option
@@ -65,18 +65,18 @@ def command(
         report=report, output=output, destinations=destinations, max_bytes=request.max_bytes, full=request.full
     ) as outputs:
         try:
-            application = _application(request, outputs, planfile, yes=yes, wait=wait, journal=journal)
-            session = application.run.session
-            return application.apply_nothing() if session is None else run_with_client(session, application.apply)
+            apply_run = _apply_run(request, outputs, planfile, yes=yes, wait=wait, journal=journal)
+            session = apply_run.run.session
+            return apply_run.apply_nothing() if session is None else run_with_client(session, apply_run.apply)
         except _CutShort as error:
             outputs.fail(error, written="")
             return report_failure(error, written="")
 
 
-def _application(
+def _apply_run(
     request: RunRequest, outputs: Outputs, planfile: Path | None, *, yes: bool, wait: Timeout | None, journal: Path
-) -> _Application:
-    """Return the apply that was asked for. Raises `OctosyncError` if the plan file or the terminal forbids it."""
+) -> _ApplyRun:
+    """Return the apply run. Raise `OctosyncError` for an invalid plan file, or if confirmation is not possible."""
     approval = read_plan_file(planfile) if planfile is not None else None
     if approval is not None:
         check_request(request, approval, str(planfile))
@@ -91,7 +91,7 @@ def _application(
         check_base(run, approval, str(planfile))
         check_plan_key(approval, run.fingerprinting, file=str(planfile))
     asks = approval is None and not yes
-    return _Application(
+    return _ApplyRun(
         run=run,
         outputs=outputs,
         output=ApplyOutput(
@@ -110,7 +110,7 @@ class _CutShort(Interrupted):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Application:
+class _ApplyRun:
     """One apply, from its first request to its report."""
 
     run: Run
@@ -123,7 +123,7 @@ class _Application:
     approval: Approval | None
 
     async def apply(self, remote: Octomil, wait_display: WaitDisplay, stop_signal: signals.StopSignal) -> ExitCode:
-        """Plan, guard, confirm, apply, wait, report."""
+        """Plan, check guards, confirm, apply, wait and report."""
         reviewed = await plan_online(self.run, remote, wait_display)
         planned = self._report(reviewed)
         self.output.show_plan(planned)
@@ -132,14 +132,14 @@ class _Application:
         if reviewed.plan.actions and self.asks and not await _confirmed(reviewed, planned.about):
             err("Nothing was written.\n")
             return ExitCode.ERROR
-        report = self._applied(planned)
+        report = self._apply_report(planned)
         if reviewed.plan.actions:
             report = await self._write(reviewed, report, remote, wait_display, stop_signal)
         waiting = self.wait if report.exit_code in {ExitCode.DONE, ExitCode.PARTIAL} else None
         self.output.show_outcomes(report, closes=waiting is None)
         if waiting is None:
             return report.exit_code
-        rollouts = await follow(
+        rollouts = await wait_for_rollouts(
             remote,
             rollouts_to_watch(reviewed.plan, reviewed.observation.state, tuple(report.outcomes)),
             reviewed.observation.state,
@@ -161,7 +161,7 @@ class _Application:
             self.output.show_plan(planned)
             return self.output.show_refusal(planned, refusal)
         self.output.show_idle(planned)
-        self.output.show_outcomes(self._applied(planned), closes=True)
+        self.output.show_outcomes(self._apply_report(planned), closes=True)
         return ExitCode.DONE
 
     def _report(self, reviewed: ReviewedPlan) -> PlanReport:
@@ -174,8 +174,8 @@ class _Application:
         self.outputs.record_plan(planned)
         return planned
 
-    def _applied(self, planned: PlanReport) -> ApplyReport:
-        """Return the report of this apply before its first write. A plan file can't be applied again: it is half done."""
+    def _apply_report(self, planned: PlanReport) -> ApplyReport:
+        """Return the report of this apply before its first write. Its resume command has no plan file: that can't be reused."""
         again = ("octosync", "apply", *self._repeat_arguments, *(self.wait.typed if self.wait else ()))
         request = self.run.request
         status = shlex.join(("octosync", "status", *request.remote.connection_arguments(request.manifests.config)))
@@ -186,24 +186,24 @@ class _Application:
         return (*self.run.repeat_arguments, *self.run.override_arguments)
 
     def _refusal(self, reviewed: ReviewedPlan, planned: PlanReport) -> OctosyncError | None:
-        """Return what forbids the first write, the gravest first; None where nothing does."""
+        """Return the most serious error that forbids the first write, None if there is none."""
         try:
             refuse_unsafe(reviewed)
         except GuardRefused as error:
-            return self._moved(planned) or error
+            return self._stale_plan(planned) or error
         except OctosyncError as error:
             return error
-        return self.run.inputs.strict_error(planned.all_diagnostics()) or self._moved(planned)
+        return self.run.inputs.strict_error(planned.all_diagnostics()) or self._stale_plan(planned)
 
-    def _moved(self, planned: PlanReport) -> OctosyncError | None:
-        moved = what_moved(self.approval, planned.document()) if self.approval is not None else ()
-        if not moved:
+    def _stale_plan(self, planned: PlanReport) -> OctosyncError | None:
+        changes = what_moved(self.approval, planned.document()) if self.approval is not None else ()
+        if not changes:
             return None
         plan_again = shlex.join(("octosync", "plan", *self._repeat_arguments, "--plan-out", str(self.planfile)))
         return StalePlan(
             "plan-moved",
             "what would be applied now is not what was approved",
-            hints=(*moved, f"Plan again, and have that reviewed:  {plan_again}"),
+            hints=(*changes, f"Plan again, and have that reviewed:  {plan_again}"),
         )
 
     async def _write(
@@ -214,7 +214,7 @@ class _Application:
         wait_display: WaitDisplay,
         stop_signal: signals.StopSignal,
     ) -> ApplyReport:
-        """Carry the plan out. The run is over, and closed in the journal, when this returns."""
+        """Execute the plan. When this returns, the run is complete, and closed in the journal."""
         plane = report.about.control_plane
         with Journal(self.journal) as journal:
             record = Record.begin(
@@ -224,9 +224,9 @@ class _Application:
             with ProgressBar("applying", report.about.requests_per_minute) as bar:
                 stream = self.outputs.stream
 
-                def waiting(what: WaitNotice) -> None:
-                    bar.waiting(what)
-                    stream.waiting(what)
+                def waiting(notice: WaitNotice) -> None:
+                    bar.waiting(notice)
+                    stream.waiting(notice)
 
                 def progressed(progress: Progress) -> None:
                     bar.advance(progress.done, progress.total)
@@ -268,7 +268,7 @@ class _Application:
         )
 
     def _close(self, record: Record, code: ExitCode) -> None:
-        """End the run in the journal. Where that fails, the report stands: what was done was done."""
+        """End the run in the journal. A failure does not change the report of the run."""
         try:
             record.end(int(code))
         except OctosyncError as error:
@@ -276,9 +276,9 @@ class _Application:
 
 
 async def _confirmed(reviewed: ReviewedPlan, info: RunInfo) -> bool:
-    where = info.control_plane.context or info.control_plane.url
+    target = info.control_plane.context or info.control_plane.url
     count = len(reviewed.plan.actions)
-    question = f"Apply {'this change' if count == 1 else f'these {count} changes'} to {where}? Only `yes` does: "
+    question = f"Apply {'this change' if count == 1 else f'these {count} changes'} to {target}? Only `yes` does: "
     return await ask(question) == "yes"
 
 

@@ -1,6 +1,6 @@
-"""What apply shows: its plan, what refuses it, what was written and waited for; text as it goes, all else at its end.
+"""The output of `octosync apply`: the plan, refusals, outcomes, and with --wait the rollouts.
 
-`--wait`: how it is typed, and how the wait after a run is shown and ended.
+Text is written during the run, the other formats at its end.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from octosync.report import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyOutput:
-    """The output of one apply. `shows`: a person is shown the plan, and need not be told again what is wrong with it."""
+    """The output of one apply. `shows`: the plan is shown to a person, so its problems are not repeated."""
 
     outputs: Outputs
     colour: str
@@ -49,21 +49,21 @@ class ApplyOutput:
     journal: Path
 
     def show_plan(self, report: PlanReport) -> None:
-        """Show the plan: on standard output, or, where that is for one document, to the person who is to confirm it."""
+        """Show the plan: as text on standard output, or on standard error to confirm it if standard output is a document."""
         if self.shows:
             stream: TextIO = sys.stdout if self._is_text else sys.stderr
             write: Callable[[str], None] = out_text if self._is_text else err
             write(render_plan(report, colour=wants_colour(stream, self.colour)))
 
     def show_idle(self, report: PlanReport) -> None:
-        """Show that a change concerns no app."""
+        """Report that a change concerns no app."""
         if self._is_text and not report.all_diagnostics():
             out_text(idle_line(report.about))
         else:
             self.show_plan(report)
 
     def show_refusal(self, report: PlanReport, error: OctosyncError) -> ExitCode:
-        """Show what forbids the first write, and return its exit code."""
+        """Report the error that forbids the first write, and return its exit code."""
         if self.shows and isinstance(error, GuardRefused):
             err("Nothing was written.\n")  # the plan shows what blocks it, and the ways out
         elif self.shows and report.plan.errored:
@@ -74,32 +74,32 @@ class ApplyOutput:
         return error.exit_code
 
     def show_outcomes(self, report: ApplyReport, *, closes: bool) -> None:
-        """Show what was written. Where that does not close the report, a document is left to its end."""
-        with self._as_far_as_it_goes(report.exit_code):
+        """Show the outcomes. `closes`: this is the end of the report, so its documents are written."""
+        with self._reporting_failure(report.exit_code):
             if self._is_text and report.run_id is not None:
                 out_text(f"\n{render_outcomes(report, colour=self._colour, closes=closes)}")
         if closes:
             self._close(report)
 
     def show_wait(self, report: ApplyReport) -> None:
-        """Show what became of what was waited for, and close the report."""
-        with self._as_far_as_it_goes(report.exit_code):
+        """Show the results of the rollouts, and close the report."""
+        with self._reporting_failure(report.exit_code):
             if self._is_text:
                 apart = "\n" if report.run_id is None else ""
                 out_text(f"{apart}{render_rollouts(report, colour=self._colour)}")
         self._close(report)
 
     def _close(self, report: ApplyReport) -> None:
-        with self._as_far_as_it_goes(report.exit_code):
+        with self._reporting_failure(report.exit_code):
             self.outputs.close(report)
 
     @contextmanager
-    def _as_far_as_it_goes(self, code: ExitCode) -> Iterator[None]:
-        """Report something that is over: where that fails, it was done all the same, and the exit code says how it went."""
+    def _reporting_failure(self, code: ExitCode) -> Iterator[None]:
+        """Report a failure of the output, without changing the exit code of the completed run."""
         try:
             yield
         except click.exceptions.Exit:
-            return  # nobody reads it any more
+            return  # standard output is closed
         except OctosyncError as error:
             report_failure(error, written=f"The run is over (exit {int(code)}), and in the journal: {self.journal}")
 
@@ -114,19 +114,19 @@ class ApplyOutput:
 
 _DEFAULT: Final = "10m"
 _FLAG: Final = "--wait"
-_MOST_ROWS: Final = 12  # of a terminal, for what is still waited for
+_MOST_ROWS: Final = 12  # of a terminal, for the pending rollouts
 
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """How long to wait at most: as it was written, and in seconds."""
+    """The timeout of --wait: as written on the command line, and in seconds."""
 
     text: str
     seconds: float
 
     @property
     def typed(self) -> tuple[str, ...]:
-        """As it has to be typed again."""
+        """The flag, for a command line."""
         return (f"{_FLAG}={self.text}",)
 
 
@@ -150,43 +150,43 @@ wait_option: Callable[[F], F] = option(
 )
 
 
-class Rows(ProgressBar):
-    """A bar for each deployment that is waited for; without a terminal, a line whenever one has moved."""
+class RolloutBars(ProgressBar):
+    """A progress bar for each pending rollout; without a terminal, a line whenever one has changed."""
 
     def __init__(self, pace: int) -> None:
         super().__init__("waiting", pace)
         self._rows: dict[str, Any] = {}
-        self._said: dict[str, str] = {}
+        self._printed: dict[str, str] = {}
 
     def show(self, rollouts: Sequence[RolloutStatus]) -> None:
-        """Show how each stands."""
+        """Show the progress of each rollout."""
         pending = [rollout for rollout in rollouts if rollout.result is None]
         if self._bar is None:
-            self._say(pending)
+            self._print_changes(pending)
             return
         self._bar.update(self._task, completed=len(rollouts) - len(pending), total=len(rollouts))
         shown = {rollout_name(rollout): rollout for rollout in pending[:_MOST_ROWS]}
         for name in self._rows.keys() - shown.keys():
             self._bar.remove_task(self._rows.pop(name))
-        for name, one in shown.items():
-            done, total = rollout_share(one) or (0.0, None)
+        for name, rollout in shown.items():
+            done, total = rollout_share(rollout) or (0.0, None)
             if name not in self._rows:
                 self._rows[name] = self._bar.add_task(name, total=None, wait=None)
             self._bar.update(
-                self._rows[name], description=f"{name}  {rollout_words(one)}", completed=int(done), total=total
+                self._rows[name], description=f"{name}  {rollout_words(rollout)}", completed=int(done), total=total
             )
 
-    def _say(self, pending: Sequence[RolloutStatus]) -> None:
+    def _print_changes(self, pending: Sequence[RolloutStatus]) -> None:
         for rollout in pending:
             name, words = rollout_name(rollout), rollout_words(rollout)
-            if self._said.get(name) != words:
-                self._said[name] = words
+            if self._printed.get(name) != words:
+                self._printed[name] = words
                 self._line(f"waiting for {name}: {words}")
 
 
-async def follow(
+async def wait_for_rollouts(
     remote: Octomil,
-    followed: Sequence[RolloutWatch],
+    rollouts: Sequence[RolloutWatch],
     live: State,
     *,
     within: Timeout,
@@ -194,24 +194,24 @@ async def follow(
     stop_signal: StopSignal,
     on_read: Callable[[Sequence[RolloutStatus]], None],
 ) -> tuple[RolloutStatus, ...]:
-    """Wait, and show how each deployment stands; a signal ends the wait at once, since nothing is being written."""
-    if not any(one.is_pending for one in followed):
-        return tuple(one.rollout for one in followed)
+    """Wait for the rollouts and show their progress. A signal ends the wait immediately, because nothing is being written."""
+    if not any(watch.is_pending for watch in rollouts):
+        return tuple(watch.rollout for watch in rollouts)
     stop_signal.graceful = False
-    with Rows(remote.connection.requests_per_minute) as rows:
-        wait_display.show = rows.waiting
+    with RolloutBars(remote.connection.requests_per_minute) as bars:
+        wait_display.show = bars.waiting
 
-        def looked(rollouts: Sequence[RolloutStatus]) -> None:
-            rows.show(rollouts)
-            on_read(rollouts)
+        def show_read(statuses: Sequence[RolloutStatus]) -> None:
+            bars.show(statuses)
+            on_read(statuses)
 
-        following = RolloutWaiter(remote, followed, live, on_read=looked)
+        waiter = RolloutWaiter(remote, rollouts, live, on_read=show_read)
         try:
-            return await following.wait_until_settled(within.seconds)
+            return await waiter.wait_until_settled(within.seconds)
         except asyncio.CancelledError:
             if stop_signal.code is None:
                 raise
-            return following.rollouts
+            return waiter.rollouts
         finally:
             wait_display.show = None
             stop_signal.is_over = True

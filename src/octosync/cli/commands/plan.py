@@ -1,6 +1,6 @@
-"""`octosync plan`.
+"""`octosync plan`, and plan files.
 
-Plan files: written for the one who planned, and read as an approval, never as an authority.
+A plan file records an approval. Apply always plans again, and uses the file only to check that the plan is the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from octosync.report.text import listed
 
 
 def write_plan_file(path: Path, document: JsonObject) -> None:
-    """Write a plan for its owner's eyes only, whole or not at all. Raises `PlanFileError`."""
+    """Write a plan file atomically, readable only by its owner. Raise `PlanFileError` on failure."""
     try:
         write_whole(path, json_text(document), private=True)
     except OSError as error:
@@ -44,24 +44,24 @@ def write_plan_file(path: Path, document: JsonObject) -> None:
 
 
 def read_plan_file(path: Path) -> Approval:
-    """Read an approval. Raises `PlanFileError` for what is none, `StalePlan` for one of another version."""
+    """Return the approval in a plan file. Raise `PlanFileError` for an invalid file, `StalePlan` for another version."""
     if path.is_dir():
-        raise _manifests(path, "a folder")
+        raise _not_a_plan_file(path, "a folder")
     try:
         text = path.read_bytes()
     except OSError as error:
         raise PlanFileError(
             "plan-file-unreadable",
             f"the plan file {path} can't be read: {error.strerror}",
-            hints=("Write one with `octosync plan --plan-out FILE`.", *_typed_apart(str(path))),
+            hints=("Write one with `octosync plan --plan-out FILE`.", *_wait_hint(str(path))),
         ) from error
     if path.suffix in {".yaml", ".yml"} and not text.startswith(b"{"):
-        raise _manifests(path, "YAML")
+        raise _not_a_plan_file(path, "YAML")
     return read_approval(text, file=str(path), octosync_version=__version__)
 
 
-def _typed_apart(text: str) -> tuple[str, ...]:
-    """Say how a timeout is typed, to who put a space before it."""
+def _wait_hint(text: str) -> tuple[str, ...]:
+    """Return the hint for a timeout that was given after a space, as in `--wait 5m`."""
     try:
         parse_duration(text)
     except ValueError:
@@ -69,7 +69,7 @@ def _typed_apart(text: str) -> tuple[str, ...]:
     return (f"If it is how long to wait: --wait={text}",)
 
 
-def _manifests(path: Path, kind: str) -> PlanFileError:
+def _not_a_plan_file(path: Path, kind: str) -> PlanFileError:
     return PlanFileError(
         "not-a-plan-file",
         f"{path} is {kind}, and apply takes a plan file here",
@@ -78,10 +78,10 @@ def _manifests(path: Path, kind: str) -> PlanFileError:
 
 
 def check_request(request: RunRequest, approval: Approval, file: str) -> None:
-    """Compare what a plan file was made from with the command line and octosync.yaml. Raises `StalePlan` for a difference.
+    """Raise `StalePlan` if the plan file was made with other inputs than the command line and octosync.yaml select.
 
-    The file is an approval only: what it names has to be named again. Only the name of a base may be another, which
-    `check_base` compares.
+    The file never selects inputs itself: the command line must select them again. Only the name of the base may differ;
+    `check_base` compares its commit.
     """
     now, then = _invocation(request), approval.invocation
     same_base = replace(then, base=now.base) if then.base is not None and now.base is not None else then
@@ -90,7 +90,7 @@ def check_request(request: RunRequest, approval: Approval, file: str) -> None:
 
 
 def check_base(run: Run, approval: Approval, file: str) -> None:
-    """Refuse a base of another name that is another commit, too. Raises `StalePlan`."""
+    """Raise `StalePlan` if the base has another name than in the plan file and is another commit."""
     revisions = run.inputs.revisions
     if (
         revisions is None
@@ -102,12 +102,12 @@ def check_base(run: Run, approval: Approval, file: str) -> None:
 
 
 def _invocation(request: RunRequest) -> Invocation:
-    """Return what the command line and octosync.yaml name, before any manifest is read."""
+    """Return the inputs that the command line and octosync.yaml select, before any manifest is read."""
     manifests = request.manifests
     paths, kustomize = manifests.paths, manifests.kustomize
     if not paths and kustomize is None:
         configured = read_configuration(manifests.config or find_configuration(Path()))
-        if not configured.has_errors:  # otherwise that is what ends the run
+        if not configured.has_errors:  # otherwise loading reports the errors
             context = chosen_context(request.remote, configured.configuration)
             kustomize = context.kustomize if context is not None else None
             paths = () if kustomize is not None else configured.configuration.paths_of(context)
@@ -115,16 +115,16 @@ def _invocation(request: RunRequest) -> Invocation:
 
 
 def _comparable(invocation: Invocation) -> Invocation:
-    """Return an invocation with its places as the same text, however they were written."""
+    """Return an invocation with absolute paths and sorted sets, for a comparison."""
     return replace(
         invocation,
-        paths=tuple(sorted({STDIN if path == STDIN else _place(path) for path in invocation.paths})),
-        kustomize=None if invocation.kustomize is None else _place(invocation.kustomize),
+        paths=tuple(sorted({STDIN if path == STDIN else _absolute(path) for path in invocation.paths})),
+        kustomize=None if invocation.kustomize is None else _absolute(invocation.kustomize),
         apps=tuple(sorted(set(invocation.apps))),
     )
 
 
-def _place(path: str) -> str:
+def _absolute(path: str) -> str:
     return os.path.abspath(path)  # noqa: PTH100 — `resolve` would follow links
 
 
@@ -213,22 +213,22 @@ def _show(run: Run, report: PlanReport, outputs: Outputs) -> None:
         report_failure(report.error)
     outputs.close(report)
     if outputs.plan_out is not None:
-        err(_written(run, report.plan, outputs.plan_out))
+        err(_plan_file_message(run, report.plan, outputs.plan_out))
 
 
-def _written(run: Run, plan: Plan, file: Path) -> str:
-    """Return where the plan is, and how to go on with it."""
+def _plan_file_message(run: Run, plan: Plan, file: Path) -> str:
+    """Return the message about the plan file, with the command that applies it."""
     if plan.errored:
         return f"{file} has the plan as far as it goes; it can't be applied.\n"
     if not plan.actions:
         return f"{file} has the plan: nothing to apply.\n"
     again = (*run.request.selection_arguments, *run.request.repeat_arguments, *run.override_arguments)
     command = shlex.join(("octosync", "apply", str(file), *again))
-    return f"{file} has the plan. To apply just that:  {command}\n{_not_covered(run, plan)}"
+    return f"{file} has the plan. To apply just that:  {command}\n{_fingerprint_warning(run, plan)}"
 
 
-def _not_covered(run: Run, plan: Plan) -> str:
-    """Return which objects could change unnoticed between plan and apply."""
+def _fingerprint_warning(run: Run, plan: Plan) -> str:
+    """Return a warning about objects whose changes between plan and apply are not detected, "" if there are none."""
     acted_on = {action.address for action in plan.actions}
     without = [str(address) for address in uncovered(plan, run.fingerprinting) if address in acted_on]
     if not without:
