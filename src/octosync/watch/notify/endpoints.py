@@ -27,7 +27,7 @@ _TRANSIENT: Final = frozenset({408, 425, 429})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A receiver and its events: `url` is shown nowhere, `name` (its scheme, host and port) is. `proxy` is a URL."""
+    """A receiver and its events. `url` is never shown; `name` is its scheme, host and port. `proxy` is a URL."""
 
     url: Secret
     name: str
@@ -39,11 +39,11 @@ class Endpoint:
 def endpoints(
     receivers: Sequence[Receiver], environment: Mapping[str, str], *, insecure: bool = False
 ) -> tuple[Endpoint, ...]:
-    """Look up what receivers need. Raises `ConfigError` for a variable that isn't set, and for a URL that can't serve.
+    """Return the endpoints of receivers. Raises `ConfigError` for a variable that isn't set, and for an invalid URL.
 
-    Plain http beyond this machine is refused unless `insecure`, and so is a URL in octosync.yaml that names this machine, or
-    its network link: a commit must not make the controller send to what listens there. `HTTPS_PROXY`, `HTTP_PROXY` and
-    `NO_PROXY` count.
+    Plain http to another machine is rejected unless `insecure`. A URL in octosync.yaml that names this machine or its network
+    link is always rejected: a commit must not make the controller send to local services. `HTTPS_PROXY`, `HTTP_PROXY` and
+    `NO_PROXY` apply.
     """
     return tuple(_endpoint(receiver, environment, insecure=insecure) for receiver in receivers)
 
@@ -102,7 +102,7 @@ def _variable(name: str, environment: Mapping[str, str], where: str, what: str) 
 
 
 def _named(url: Secret, where: str) -> str:
-    """Return scheme, host and port of a URL; the rest may be all that one needs to speak in our name."""
+    """Return scheme, host and port of a URL; the rest may be a credential."""
     if not is_receiver_url(url.reveal()):
         raise ConfigError(
             "bad-url",
@@ -122,7 +122,7 @@ def _proxy(url: Secret, environment: Mapping[str, str]) -> Secret | None:
 
 
 class DeliveryResult(Enum):
-    """What came of one attempt."""
+    """The result of an attempt."""
 
     DELIVERED = "delivered"
     AGAIN = "again"
@@ -139,9 +139,9 @@ class Attempt:
 
 
 class ReceiverClient:
-    """The connection to one endpoint: its own, since it shares neither pace nor fate with the control plane's.
+    """The connection to one endpoint, independent of the control plane's.
 
-    Raises `ConfigError` where the certificate authorities can't be loaded.
+    Raises `ConfigError` if the certificate authorities can't be loaded.
     """
 
     def __init__(self, endpoint: Endpoint, *, timeout: float) -> None:
@@ -152,16 +152,16 @@ class ReceiverClient:
             headers={"Content-Type": "application/json", "User-Agent": f"octosync/{__version__}"},
             verify=load_certificate_authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             proxy=None if endpoint.proxy is None else endpoint.proxy.reveal(),
-            follow_redirects=False,  # what is signed for one place is not carried to another
+            follow_redirects=False,  # a signed body is not sent to another place
             trust_env=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             timeout=timeout,
-            # Notices are rare: a connection that is kept is one that the other side has dropped when the next one comes.
+            # Notices are rare: the receiver would have closed a kept connection before the next one.
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Attempt:
-        """Send once. Of the answer only its status counts; its body isn't read."""
+        """Send once. Only the status of the response is used; its body isn't read."""
         try:
             async with (
                 asyncio.timeout(self._timeout),
@@ -170,7 +170,7 @@ class ReceiverClient:
                 return _judged(response)
         except (TimeoutError, httpx.TimeoutException):
             return Attempt(DeliveryResult.AGAIN, f"no response within {self._timeout:g} s")
-        except (httpx.HTTPError, OSError) as error:  # whose text may have the URL in it
+        except (httpx.HTTPError, OSError) as error:  # its text may contain the URL
             return Attempt(DeliveryResult.AGAIN, f"no connection ({type(error).__name__})")
 
     async def aclose(self) -> None:

@@ -22,25 +22,24 @@ from octosync.watch.status import BlockedSet, DriftStatus, ReconcileResult
 CONTROL_PLANE: Final = "the control plane"
 MANIFESTS: Final = "the manifests"
 
-# What was collected is sent after this many seconds, whatever else is still to do; what belongs to a changeset that is not done
-# yet, after this many.
+# Seconds after which collected notices are sent, even if work remains; and those of a changeset that is not done yet.
 _LONGEST_WAIT: Final = 60.0
 _LONGEST_CHANGE: Final = 600.0
-# An app that can't be read is retried by itself; this many failures in a row are worth a notification.
+# An app that can't be read is retried automatically; receivers are notified after this many failures in a row.
 _FAILURES_TO_TELL = 3
 
 
 class NotificationSink(Protocol):
-    """What notices are given to: the notifier."""
+    """The interface of the notifier."""
 
     def notify(self, notice: Notice) -> None:
         """Send a notice, unless it was sent already."""
 
     def notify_all(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
-        """Send what is new: all facts about some apps, and what has happened."""
+        """Send what is new among all facts about some apps, and events."""
 
     def resolve(self, matter: str) -> None:
-        """Notify that something about no single app is over."""
+        """Notify that a problem that concerns no single app is over."""
 
 
 class NullNotifier:
@@ -57,7 +56,7 @@ class NullNotifier:
 
 
 class NotificationCollector:
-    """Makes notices of results, and collects them until it is decided which belong together."""
+    """Creates notices from results, and collects them until those that belong together are known."""
 
     def __init__(
         self,
@@ -98,7 +97,7 @@ class NotificationCollector:
             self._gathered.set()
 
     def flush(self, *, all_of_it: bool = True) -> None:
-        """Send what was collected; not `all_of_it`: without what belongs to changesets that are not done yet."""
+        """Send the collected notices; without `all_of_it`, only those that belong to no unfinished changeset."""
         later = set() if all_of_it else {slug for slug in self._slugs() if self._changesets.find((slug,)) is not None}
         facts = {slug: notices for slug, notices in self._facts.items() if slug not in later}
         happened = [notice for notice in self._happened if later.isdisjoint(notice.slugs)]
@@ -112,31 +111,31 @@ class NotificationCollector:
             self._notifier.notify_all(whole, happened)
 
     async def run(self) -> None:
-        """Send what was collected in time, whatever else is still to do; for ever."""
+        """Send the collected notices in time, even if work remains. Never returns."""
         while True:
             await self._gathered.wait()
             await self._clock.sleep(_LONGEST_WAIT)
             self.flush(all_of_it=self._clock.monotonic() - self._since >= _LONGEST_CHANGE)
 
     def add_failure(self, now: datetime, error: OctosyncError, matter: str = CONTROL_PLANE) -> None:
-        """Notify a failure that is about no single app: of the manifests, or of the control plane and its key."""
+        """Notify a failure that concerns no single app: of the manifests, the control plane or its key."""
         self._notifier.notify(self._failed(now, error, None, matter))
 
     def forget(self, apps: Iterable[str]) -> None:
-        """Note that nothing is so of apps any more: they are not followed now."""
+        """Forget the facts of apps that are no longer watched."""
         facts: dict[str, tuple[Notice, ...]] = dict.fromkeys(apps, ())
         if facts:
             self._notifier.notify_all(facts, ())
 
     def resolve(self, matter: str = CONTROL_PLANE) -> None:
-        """Note that something about no single app is over: when it is so again, that is news."""
+        """Record that a problem that concerns no single app is over: if it recurs, it is sent again."""
         self._notifier.resolve(matter)
 
     def _slugs(self) -> frozenset[str]:
         return frozenset({*self._facts, *(slug for notice in self._happened for slug in notice.slugs)})
 
     def _with_ways(self, notice: Notice, sets: Mapping[tuple[str, str], BlockedSet]) -> Notice:
-        """Return a refusal as that of its whole changeset, with the request that approves exactly that."""
+        """Return a notice of a blocked change for its whole changeset, with the request that approves exactly that."""
         blocked = sets.get((notice.guard or "", notice.app or ""))
         if notice.event is not NotifyEvent.BLOCKED or blocked is None:
             return notice
@@ -226,7 +225,7 @@ class NotificationCollector:
                 app=slug,
                 addresses=(Address.of_slot(slug, gap.capability),),
                 hints=UNCOVERED_HINTS,
-                fingerprint=gap.status,  # how many devices there are changes by itself
+                fingerprint=gap.status,  # the number of devices changes on its own
             )
 
     def _drift(self, drift: DriftStatus, now: datetime) -> Notice:
@@ -253,7 +252,7 @@ class NotificationCollector:
         )
 
     def _ways_out(self, drift: DriftStatus) -> Iterator[str]:
-        """Yield what can be done about drift, as the page has it."""
+        """Yield the hints for drift, as on the page."""
         address = drift.address
         accept = accept_line((address,), self._assignment.run_info)
         if accept is not None:

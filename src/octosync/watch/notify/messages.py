@@ -1,8 +1,6 @@
-"""What receivers are told: one value for each event, its JSON document, and the signature over it.
+"""Notifications: the notice of an event, its JSON document and signature, and bundles of notices that belong together.
 
-Names, counts, times and sentences, and no value of any field: a receiver sees no more than a log does.
-
-Bundles: one notification for what happens together, such as everything that one commit comes to.
+A notification contains names, counts, times and sentences, but no field values: a receiver sees no more than the log shows.
 """
 
 from __future__ import annotations
@@ -98,12 +96,12 @@ class NotificationDocument(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One thing that happened, or that is so from now on.
+    """An event, or a fact that holds until it is resolved.
 
-    `app` is None where it is about several `apps`, or about none: then `matter` says what it is about. `unfinished` counts
-    what of a run was not done. `fingerprint` is what makes it another fact about the same objects, such as the drifted
-    values' digest or an error's reference; without one it is the message, actor and time. `actor`, `until`, `guard`, `run`
-    and `revision` are None where there is none.
+    `app` is None if the notice is about several `apps`, or about none: then `matter` is its subject. `unfinished` counts the
+    actions of a run that were not applied. `fingerprint` distinguishes facts about the same objects, such as the digest of the
+    drifted values or an error's reference; without it, message, actor and time do. `actor`, `until`, `guard`, `run` and
+    `revision` are None if unknown.
     """
 
     event: NotifyEvent
@@ -124,18 +122,18 @@ class Notice:
 
     @property
     def slugs(self) -> tuple[str, ...]:
-        """The apps that it is about."""
+        """The apps of the notice."""
         return self.apps or (() if self.app is None else (self.app,))
 
     @property
     def about(self) -> str:
-        """What it is about: two notices with the same are of the same thing, at two times."""
+        """The key of its subject: two notices with the same key are about the same objects, at two times."""
         objects = digest_of([str(address) for address in self.addresses])
         return f"{self.event.value} {self.guard or quote(self.matter) or '-'} {objects}"
 
     @property
     def fact(self) -> str:
-        """What is said about it: where that is the same, it was told already."""
+        """The digest of its content: if it is unchanged, the fact was sent already."""
         return self.fingerprint or digest_of(
             [self.message, self.actor, None if self.until is None else utc_text(self.until)]
         )
@@ -143,7 +141,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
-    """Who sends: which control plane it is about, which octosync, and where people find the status page (None: nowhere)."""
+    """The sender: its control plane, its version, and the public URL of the status page (None: unknown)."""
 
     control_plane: ControlPlane
     version: str
@@ -157,7 +155,7 @@ class Sender:
         return f"{base}/" if app is None else f"{base}/apps/{quote(app, safe='')}"
 
     def command(self, path: str) -> str:
-        """Return how a POST is sent: the whole command where it is known under which address people reach the page."""
+        """Return how to send a POST: the complete command if the public URL is known."""
         return f"POST {path}" if self.external_url is None else post_line(self.external_url.rstrip("/"), path)
 
 
@@ -191,7 +189,7 @@ def document_of(notice: Notice, sender: Sender, delivery: str) -> JsonObject:
 
 
 def _lines(notice: Notice, sender: Sender, message: str, hints: Sequence[str]) -> Iterator[str]:
-    """Yield the lines of the text: what, until when, of which commit, what can be done about it, and where to look."""
+    """Yield the lines of the text: the event with its end and commit, the hints, and the link."""
     about = visible(notice.app) if notice.app is not None else counted(len(notice.apps), "app") if notice.apps else ""
     end = f"; reverted at {time_words(notice.until)}" if notice.until is not None else ""
     commit = f" (commit {notice.revision[:12]})" if notice.revision and notice.event in _OF_COMMITS else ""
@@ -203,7 +201,7 @@ def _lines(notice: Notice, sender: Sender, message: str, hints: Sequence[str]) -
 
 
 def signature(secret: Secret, timestamp: str, body: bytes) -> str:
-    """Return what `X-Octosync-Signature` holds: HMAC-SHA256 over `TIMESTAMP.BODY`, so that neither can be put to another."""
+    """Return the value of `X-Octosync-Signature`: HMAC-SHA256 over `TIMESTAMP.BODY`, so that neither can be replaced."""
     made = hmac.new(secret.reveal().encode(), timestamp.encode() + b"." + body, hashlib.sha256)
     return f"sha256={made.hexdigest()}"
 
@@ -221,7 +219,7 @@ _OVER: Final = {
 
 
 def bundle(notices: Iterable[Notice]) -> Iterator[tuple[Notice, tuple[Notice, ...]]]:
-    """Yield one notice for each event, guard and matter, with the notices that it stands for."""
+    """Yield one notice for each event, guard and matter, with the notices that it contains."""
     groups: dict[tuple[NotifyEvent, str | None, str], list[Notice]] = {}
     for notice in notices:
         kind = notice.message if notice.event is NotifyEvent.BLOCKED else notice.matter
@@ -231,7 +229,7 @@ def bundle(notices: Iterable[Notice]) -> Iterator[tuple[Notice, tuple[Notice, ..
 
 
 def resolved_notice(notice: Notice, at: datetime, app: str) -> Notice:
-    """Return the notice that something is over."""
+    """Return the notice that a fact has ended."""
     if notice.event is NotifyEvent.BLOCKED:
         objects = counted(len(notice.addresses), "object")
         message = f"the guard {notice.guard} no longer blocks {objects if notice.addresses else 'anything'} of {app}"

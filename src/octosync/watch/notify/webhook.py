@@ -1,6 +1,6 @@
-"""The notifier: it sends each fact to the receivers once, without ever keeping the controller waiting.
+"""The notifier: it sends each fact to the receivers once, without delaying the controller.
 
-Each receiver has a queue, a connection and a task of its own, so that one that hangs keeps nobody else from hearing.
+Each receiver has its own queue, connection and task, so that a receiver that hangs doesn't delay the others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MOST_WAITING: Final = 200
 _BACKOFF: Final = Backoff(first=2.0, longest=60.0, spread=0.5)
 
 
-# What happened is news each time; a fact is until it isn't so any more.
+# Events are sent each time; a fact is sent once until it ends.
 _ALWAYS_NEWS: Final = frozenset({NotifyEvent.APPLIED, NotifyEvent.RESOLVED})
 _OF_DRIFT: Final = frozenset({NotifyEvent.HELD, NotifyEvent.DRIFT, NotifyEvent.CONTESTED})
 
@@ -49,20 +49,20 @@ class NotificationRecord(Protocol):
     """The last notification about each subject of an app ("" for no app), kept over restarts."""
 
     def sent_notifications(self) -> Mapping[tuple[str, str], object]:
-        """Return all of it: the facts by app and thing."""
+        """Return the sent facts by app and subject."""
 
     def record_notification(self, app: str, about: str, fact: str) -> None:
-        """Note that a fact was told."""
+        """Record that a fact was sent."""
 
     def forget_notification(self, app: str, about: str) -> None:
-        """Note that it isn't so any more: when it is again, it is news."""
+        """Forget a fact that has ended: if it recurs, it is sent again."""
 
 
 @dataclass(slots=True)
 class _Delivery:
-    """One notice on its way, since when: its body is made once; `left` counts the receivers that haven't got it.
+    """A notice that is being delivered, and since when. `left` counts the receivers that don't have it yet.
 
-    `parts` are the notices that it stands for.
+    `parts` are the notices that it contains.
     """
 
     notice: Notice
@@ -75,7 +75,7 @@ class _Delivery:
 
 @dataclass(slots=True)
 class _Receiver:
-    """One receiver: what waits for it, and how many were dropped since it last got one."""
+    """A receiver: its waiting deliveries, and the number of dropped ones since the last delivery."""
 
     endpoint: Endpoint
     line: ReceiverClient
@@ -86,10 +86,10 @@ class _Receiver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryLimits:
-    """How long a notice is delivered, and how many wait.
+    """Limits of deliveries.
 
-    An attempt ends after `timeout`; a notice that isn't delivered `give_up` after its event is given up; closing gives what
-    waits `flush`; of more than `most` that wait for a receiver the oldest is dropped.
+    An attempt ends after `timeout`. A notice that is not delivered within `give_up` of its event is given up. Closing waits for
+    at most `flush`. If more than `most` notices wait for a receiver, the oldest is dropped.
     """
 
     timeout: timedelta = timedelta(seconds=10)
@@ -102,10 +102,10 @@ _USUAL_LIMITS: Final = DeliveryLimits()
 
 
 class Notifier:
-    """Notifies receivers. Used as an async context manager: leaving it gives what waits a moment to get out.
+    """Sends notices to receivers. As an async context manager, it waits for pending deliveries for a moment when it exits.
 
-    `record` keeps over restarts what every receiver got (None: nothing is kept). At once there is one notice of an
-    event, its objects and its guard, whatever it says.
+    `record` keeps the delivered facts over restarts (None: they are not kept). There is at most one current notice for an
+    event, its objects and its guard.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Notifier:
         self._clock = clock
         self._log = log
         self._record = record
-        self._chance = chance or random.Random()  # noqa: S311 — it spreads retries, and guards nothing
+        self._chance = chance or random.Random()  # noqa: S311 — it spreads retries, not for security
         self._give_up = limits.give_up.total_seconds()
         self._flush = limits.flush.total_seconds()
         self._most = limits.most
@@ -150,22 +150,22 @@ class Notifier:
     def notify(self, notice: Notice) -> None:
         """Send a notice, unless it was sent already; returns at once, and never raises.
 
-        What was applied is always news. Everything else is so until `record_facts` says that it isn't any more.
+        An applied change is always sent. Any other fact is sent again only after `record_facts` has recorded its end.
         """
         if self._is_news(notice):
             self._send(notice, (notice,))
 
     def record_facts(self, app: str, notices: Iterable[Notice]) -> None:
-        """Record all facts about an app: new ones are sent, and those that are over are forgotten.
+        """Record all facts about an app: send the new ones, and resolve those that have ended.
 
-        For a turn that could read the app; one that could not knows nothing of drift, and only tells that it failed.
+        Only for a reconcile that could read the app; a failed one doesn't know about drift, and only sends its failure.
         """
         self.notify_all({app: tuple(notices)}, ())
 
     def notify_all(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
-        """Send what is new among facts and events of the same time, in one notification for each event.
+        """Send the new facts and events of one moment, bundled by event.
 
-        `facts` are all that is so of each app now, as for `record_facts`; what `happened` is told as by `notify`.
+        `facts` are all current facts of each app, as for `record_facts`; `happened` are events, as for `notify`.
         """
         ended = [notice for app, notices in facts.items() for notice in self._forget(app, notices)]
         news = []
@@ -183,7 +183,7 @@ class Notifier:
             self._send(notice, parts)
 
     def resolve(self, matter: str) -> None:
-        """Notify that something about no single app is over."""
+        """Notify that a problem that concerns no single app is over."""
         others = [notice for thing, notice in self._notices.items() if not thing[0] and notice.matter != matter]
         self.notify_all({"": tuple(others)}, ())
 
@@ -200,7 +200,7 @@ class Notifier:
         return True
 
     def _forget(self, app: str, notices: tuple[Notice, ...]) -> Iterator[Notice]:
-        """Forget what isn't so any more of an app; yield that it is over, but for what has only become something else."""
+        """Forget the facts of an app that have ended; yield notices of it, except for facts that have only changed."""
         now = {current.about for current in notices}
         for thing in [thing for thing in self._told if thing[0] == app and thing[1] not in now]:
             del self._told[thing]
@@ -222,7 +222,7 @@ class Notifier:
             self._put(receiver, delivery)
 
     async def aclose(self) -> None:
-        """Take nothing more, let out what waits for at most `flush`, and end. Once is enough."""
+        """Accept no more notices, wait for pending deliveries for at most `flush`, and close. May be called again."""
         self._closing.set()
         for receiver in self._receivers:
             receiver.filled.set()
@@ -295,7 +295,7 @@ class Notifier:
             headers[SIGNATURE_HEADER] = signature(receiver.endpoint.secret, timestamp, delivery.body)
         try:
             return await receiver.line.post(delivery.body, headers)
-        except Exception as error:  # noqa: BLE001 — whatever a receiver does to the client must not end its task
+        except Exception as error:  # noqa: BLE001 — no response of a receiver may end its task
             self._log.bind(**about(error)).error(
                 "notification_crashed",
                 message=f"a bug in octosync prevented a notification to {receiver.endpoint.name}",
@@ -304,7 +304,7 @@ class Notifier:
             return Attempt(DeliveryResult.REFUSED, f"it can't be sent ({type(error).__name__})")
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but no longer than until everything is closed."""
+        """Wait, but not beyond closing."""
         waits = {asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._closing.wait())}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -345,7 +345,7 @@ class Notifier:
 
     @contextmanager
     def _storing(self) -> Iterator[None]:
-        """Log that a notification can't be recorded, which is no reason not to send it: at worst it is sent twice."""
+        """Log that a notification can't be recorded; it is sent all the same, at worst twice."""
         try:
             yield
         except OctosyncError as error:
@@ -362,7 +362,7 @@ def _goes_on(before: Notice, now: Notice) -> bool:
 
 
 def _of_key(thing: tuple[str, str], at: datetime) -> Notice:
-    """Return a notice with what is known of a fact that was sent before a restart."""
+    """Return a notice of a fact that was sent before a restart, with what its key contains."""
     app, about = thing
     event, kind, _ = about.split(" ", 2)
     found = NotifyEvent(event)

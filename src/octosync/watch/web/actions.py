@@ -1,7 +1,7 @@
 """The POST endpoints, for people with the admin token. Parameters are in the query; there is no body.
 
-The token comes in the `Authorization` header only. A browser adds that by itself to nothing, and another site's script may
-not add it, so no page can make somebody's browser send one of these.
+The token is accepted in the `Authorization` header only. Browsers never add this header automatically, and a script of another
+site may not set it, so no page can make a browser send one of these requests.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _SCHEME: Final = "bearer"
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One thing to ask for: which parameters it needs, which it may have, and what it does with them.
+    """A POST endpoint: its required and optional parameters, and its operation.
 
-    The values of the `repeatable` parameter come joined by commas. `advice` is where its parameters are found.
+    The values of the `repeatable` parameter are joined by commas. `advice` explains where to find the parameters.
     """
 
     path: str
@@ -48,7 +48,7 @@ class Post:
 
     @property
     def example(self) -> str:
-        """How it is asked for."""
+        """An example of the request."""
         given = "&".join(f"{name}={_EXAMPLES[name]}" for name in (*self.needs, *self.may_have))
         return f"POST {self.path}{f'?{given}' if given else ''}"
 
@@ -112,16 +112,15 @@ _MOST_ADDRESSES: Final = 1_000
 
 
 def admin_token(text: str | None) -> Secret | None:
-    """Read the token from its variable, without what surrounds it: a file that it was made from ends in a newline.
+    """Return the token from its variable, without surrounding blanks: a file that it was made from ends in a newline.
 
-    None where there is none, so that the POSTs are off. Raises `ConfigError` for one that no header can carry, and for one that
-    can be guessed.
+    None disables the POSTs. Raises `ConfigError` for a token that a header can't contain, and for one that can be guessed.
     """
     token = (text or "").strip()
     if not (token.isascii() and token.isprintable()):
         raise ConfigError(
             "admin-token-malformed",
-            f"{TOKEN_VARIABLE} has characters that no Authorization header can carry",
+            f"{TOKEN_VARIABLE} contains characters that an Authorization header can't contain",
             hints=("Use letters and digits, for example from `openssl rand -hex 32`.",),
         )
     if token and (len(token) < _SHORTEST_TOKEN or len(set(token)) < _FEWEST_DIFFERENT):
@@ -135,7 +134,7 @@ def admin_token(text: str | None) -> Secret | None:
 
 
 class Gatekeeper:
-    """Decides whether a POST has the token. Failed attempts are logged, and an address that has too many of them waits."""
+    """Checks the token of POSTs. It logs failed attempts, and rejects an address with too many of them for a time."""
 
     def __init__(
         self, token: Secret | None, log: Log | None = None, clock: Callable[[], float] = time.monotonic
@@ -154,7 +153,7 @@ class Gatekeeper:
         left = since + _FORGIVEN_AFTER - self._clock()
         if failures and left <= 0:
             failures, since = 0, self._clock()
-        if failures >= _MOST_FAILURES:  # also with the right token: else each guess would still be answered
+        if failures >= _MOST_FAILURES:  # also with the correct token: otherwise an attacker could continue to guess
             return _too_many(request, math.ceil(left))
         if _has(request, self._token):
             self._failures.pop(address, None)
@@ -227,7 +226,7 @@ def _unauthorized(request: Request) -> Response:
 
 
 def _parameters(request: Request, post: Post) -> Mapping[str, str]:
-    """Return the parameters, each once. Raises `UsageError` for what is unknown, missing, empty, or in a body."""
+    """Return the parameters by name. Raises `UsageError` for a parameter that is unknown, missing or invalid, and for a body."""
     if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
         raise _wrong(post, "parameters go into the query, but the request has a body")
     given: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The application: which path answers what."""
+"""The web application: its routes and endpoints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from octosync.watch.web.views import stuck_words, unready_words, waiting_words
 T = TypeVar("T")
 
 _KEPT: Final = 16  # the status page and the list by state, and the pages of a few apps
-# What is another at each moment. A page shows times of the present day without their date.
+# Fields that differ at each moment. Pages show times of the current day without a date.
 _MOMENTARY: Final = frozenset({"now", "turned_at"})
 _COMPARED: Final = tuple(field.name for field in fields(ControllerStatus) if field.name not in _MOMENTARY)
 
@@ -39,9 +39,9 @@ _COMPARED: Final = tuple(field.name for field in fields(ControllerStatus) if fie
 class WebOptions:
     """What is served.
 
-    `metrics` renders them, `metrics_type` is their content type. `admin_token` None turns the POSTs off. `hosts` are
-    the names by which it is asked for, besides this machine's own and its address. `refresh_seconds` is how often an open page
-    looks again. `log` is told of failed attempts at the admin token.
+    `metrics` renders the metrics, `metrics_type` is their content type. `admin_token` None disables the POSTs. `hosts` are
+    accepted host names besides this machine's own and its address. `refresh_seconds` is the refresh interval of an open page.
+    `log` gets failed attempts at the admin token.
     """
 
     control: ControllerApi
@@ -54,7 +54,7 @@ class WebOptions:
 
 
 def create_app(source: WebOptions) -> ASGIApp:
-    """Make the application. A GET changes nothing; what is kept between requests is what was rendered."""
+    """Return the application. GET requests change nothing; only rendered pages are kept between requests."""
     pages = _Pages(source)
     app = Starlette(
         routes=[
@@ -71,19 +71,19 @@ def create_app(source: WebOptions) -> ASGIApp:
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
     app.router.redirect_slashes = False
-    return PageGuard(app, hosts=source.hosts)  # outermost, so that a failure's answer has the headers, too
+    return PageGuard(app, hosts=source.hosts)  # outermost, so that error responses have the headers, too
 
 
 class Snapshots:
-    """What is rendered of a status, kept until that changes, and made outside of the loop, one at a time.
+    """Renderings of the status, kept until it changes, and made in a thread, one at a time.
 
-    A thousand apps take longer to render than a probe waits: however many clients ask, the loop only compares two statuses.
-    `status` is called at each request, in the loop; what is made of it is a value.
+    Rendering a thousand apps takes longer than a probe waits: however many requests arrive, the loop only compares two statuses.
+    `status` is called at each request, in the loop; its result is immutable.
     """
 
     def __init__(self, status: Callable[[], ControllerStatus]) -> None:
         self._status = status
-        self._kept: dict[Hashable, tuple[ControllerStatus, Any]] = {}  # the latest asked for is last
+        self._kept: dict[Hashable, tuple[ControllerStatus, Any]] = {}  # the most recently used is last
         self._one_at_a_time = asyncio.Lock()
 
     async def rendered(self, key: Hashable, render: Callable[[ControllerStatus], T]) -> tuple[T, datetime]:
@@ -120,7 +120,7 @@ class _Pages:
         return page_answer(request, page, now)
 
     async def apps(self, request: Request) -> Response:
-        """List the apps, all or those in a state."""
+        """Return the list of all apps, or of those in a state."""
         wanted = request.query_params.get("state")
         try:
             state = None if wanted is None else AppState(wanted)
@@ -136,7 +136,7 @@ class _Pages:
         return page_answer(request, page, now)
 
     async def app(self, request: Request) -> Response:
-        """Show one app."""
+        """Return the page of an app."""
         slug = request.path_params["slug"]
         asked = self._asked(request)
         page, now = await self._snapshots.rendered(
@@ -165,12 +165,12 @@ class _Pages:
         return _probe("" if status.ready else unready_words(status), but=waiting_words(status))
 
     async def metrics(self, request: Request) -> Response:
-        """Show the metrics."""
+        """Return the metrics."""
         del request
         return Response(self._source.metrics(), headers={"Content-Type": self._source.metrics_type})
 
     async def asset(self, request: Request) -> Response:
-        """Serve a file, for good: another content has another URL."""
+        """Serve a file, cached without limit: other content has another URL."""
         found = asset_at(request.path_params["path"])
         if found is None:
             return _not_found(request)
@@ -194,7 +194,7 @@ def _status_text(status: ControllerStatus) -> TaggedText:
 
 
 def _probe(why_not: str, but: str = "") -> Response:
-    """Answer a probe; `but` is what a 200 keeps quiet about."""
+    """Respond to a probe; `but` is a problem that doesn't make the probe fail."""
     return PlainTextResponse(f"{why_not or (f'ok, but {but}' if but else 'ok')}\n", 503 if why_not else 200)
 
 

@@ -1,4 +1,4 @@
-"""What needs a person, as cards: what is the matter, with what, since when, by whom, and every way out of it."""
+"""Attention cards: each shows a problem that needs a person, its objects, time and author, and the suggested commands."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _ERRORS: Final = frozenset({AppState.FAILING, AppState.REFUSED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One matter. `key` names it within a page, `apps` and `guard` are its heading.
+    """A problem. `key` identifies it within a page, `apps` and `guard` are its heading.
 
-    `rows` are as the plan shows them, with the lines of `file` that they are declared in; `named` are addresses where there
-    are no rows. `more` and `more_apps` say how many are not named.
+    `rows` are as the plan shows them, with the lines of `file` that declare them; `named` are addresses if there are no rows.
+    `more` and `more_apps` count those that are not named.
     """
 
     key: str
@@ -46,7 +46,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionCards:
-    """The cards of a page, most pressing first, and how many of each state found no room."""
+    """The cards of a page, most urgent first, and the number of cards per state that are left out."""
 
     cards: tuple[Card, ...] = ()
     left_out: tuple[tuple[AppState, int], ...] = ()
@@ -54,7 +54,7 @@ class AttentionCards:
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """What the ways out depend on beside their app."""
+    """The status and the origin that suggested commands depend on."""
 
     status: ControllerStatus
     origin: str
@@ -71,7 +71,7 @@ class _Setting:
 def attention_cards(
     status: ControllerStatus, apps: Iterable[AppReconcileStatus], *, origin: str, at_most: int = _SHOWN
 ) -> AttentionCards:
-    """Make the cards of some apps; `origin` is where POSTs go (`http://127.0.0.1:9900`)."""
+    """Return the cards of some apps; `origin` is the target of POSTs (`http://127.0.0.1:9900`)."""
     setting = _Setting(status, origin)
     by_state: dict[AppState, list[Card]] = {state: [] for state in NEEDS_A_PERSON}
     shown = sorted(apps, key=lambda app: app.slug)

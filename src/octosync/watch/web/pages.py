@@ -1,8 +1,7 @@
-"""Pages: a `ControllerStatus` as HTML. Whatever a template writes out is made visible first, and then escaped.
+"""Pages: they render a `ControllerStatus` as HTML. Control characters in values are made visible, then values are escaped.
 
-The `main` of a page depends on the status alone and not on the moment, so that a browser that has it can be told so.
-
-What pages load beside themselves: style, script and icons, each under a URL that changes with its content.
+The `main` of a page depends on the status only, not on the time, so that an unchanged page is a 304. Style, script and icons
+have URLs that change with their content.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ CACHED: Final = "public, max-age=31536000, immutable"
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One file: its `path` below `/static/`, with a hash of its content in it."""
+    """A static file: its `path` below `/static/` contains a hash of its content."""
 
     path: str
     body: bytes
@@ -65,7 +64,7 @@ class Asset:
 
 @cache
 def assets() -> Mapping[str, Asset]:
-    """Return the files by their own names."""
+    """Return the static files by name."""
     found = {}
     for entry in sorted(files("octosync.watch.web").joinpath("static").iterdir(), key=lambda entry: entry.name):
         stem, _, ending = entry.name.rpartition(".")
@@ -77,12 +76,12 @@ def assets() -> Mapping[str, Asset]:
 
 
 def asset_url(name: str) -> str:
-    """Return where a page finds a file. Raises `KeyError` for one that there is not."""
+    """Return the URL of a static file. Raises `KeyError` if it is unknown."""
     return f"/static/{assets()[name].path}"
 
 
 def asset_at(path: str) -> Asset | None:
-    """Find a file by its path below `/static/`; None for an unknown one, or another version."""
+    """Return a file by its path below `/static/`; None if it is unknown or has another version."""
     return next((asset for asset in assets().values() if asset.path == path), None)
 
 
@@ -92,7 +91,7 @@ _PLAIN: Final = Style(colour=False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """How a page was asked for: the `origin` that commands name, and how often an open page looks again."""
+    """A request for a page: the `origin` for commands, and the refresh interval of an open page."""
 
     origin: str
     refresh_seconds: float = 5
@@ -100,7 +99,7 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A rendered page, and the tag of its `main`: the same as long as that is."""
+    """A rendered page, and the ETag of its `main`."""
 
     html: str
     etag: str
@@ -133,7 +132,7 @@ def apps_page(status: ControllerStatus, asked: PageRequest, *, state: AppState |
 
 
 def app_page(status: ControllerStatus, asked: PageRequest, slug: str) -> Page:
-    """Render one app, with the same diff that the plan shows. Raises `KeyError` for one that there is not."""
+    """Render an app, with the same diff as the plan. Raises `KeyError` if the app is unknown."""
     app = status.apps[slug]
     return _page(
         "app.html",
@@ -149,7 +148,7 @@ def app_page(status: ControllerStatus, asked: PageRequest, slug: str) -> Page:
 
 
 def error_page(status: str, message: str, hints: tuple[str, ...]) -> str:
-    """Render a refusal."""
+    """Render an error."""
     return _environment().get_template("error.html").render(status=status, message=message, hints=hints)
 
 
@@ -179,12 +178,12 @@ def _page(template: str, status: ControllerStatus, asked: PageRequest, heading: 
 
 @dataclass(frozen=True, slots=True)
 class _Clock:
-    """Writes times as short as the day allows."""
+    """Formats times relative to the current day."""
 
     now: datetime
 
     def words(self, at: datetime) -> str:
-        """Write a time in UTC: `14:02 UTC` for one of today, else with its date."""
+        """Return a time in UTC: `14:02 UTC` if it is today, else with its date."""
         words = time_words(at)
         return words.partition(" ")[2] if words[:10] == time_words(self.now)[:10] else words
 
@@ -204,7 +203,7 @@ def _environment() -> Environment:
 
 
 def _shown(value: object) -> object:
-    """Make a text visible on its way into a page: what is escaped for HTML could still turn the page's letters around."""
+    """Return a text with visible control characters: escaped for HTML, they could still reverse the text of the page."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -1,12 +1,9 @@
-"""Answers: JSON, pages that a browser may already have, and refusals in the form that was asked for.
+"""Responses: JSON, pages with ETags, and errors as HTML or JSON; the headers of all responses, and the check of the host.
 
-What every answer carries, and what is asked of every request before anything looks at it.
-
-The headers let a page load nothing but this server's own style, script and icons, run nothing inline, be framed by nobody
-and be kept by no cache. A request must also name a host that this controller answers for: else a page anywhere could have its
-own name resolve to this controller's address, through `kubectl port-forward` to 127.0.0.1 as well, and read what stands here
-(DNS rebinding). These hosts are this machine's own names, the address at which the connection came in, which probes and
-Prometheus use, and the names that the command line gives.
+The headers let a page load only this server's own style, script and icons. Inline scripts, framing and caches are not allowed.
+A request must name a host that this controller serves: otherwise any web page could make its own name resolve to this
+controller's address, also through `kubectl port-forward` to 127.0.0.1, and read the status (DNS rebinding). These hosts are
+this machine's own names, the address of the connection, which probes and Prometheus use, and the names from the command line.
 """
 
 from __future__ import annotations
@@ -37,20 +34,20 @@ _NOT_FOUND = frozenset({"app-not-declared"})
 
 
 def json_answer(document: JsonObject, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Answer with a document."""
+    """Return a JSON document."""
     return Response(json_text(document), status, media_type="application/json", headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
 class TaggedText:
-    """A JSON text, and the tag of exactly this text."""
+    """A JSON text and its ETag."""
 
     text: bytes
     etag: str
 
     @classmethod
     def from_text(cls, text: str) -> TaggedText:
-        """Tag a text."""
+        """Return a text with its ETag."""
         encoded = text.encode()
         return cls(encoded, f'"{sha256(encoded).hexdigest()[:32]}"')
 
@@ -77,7 +74,7 @@ def _known(request: Request, etag: str, at: datetime, media_type: str) -> Respon
     tags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     if etag not in tags:
         return None
-    # With its type: a browser takes an answer without one for XML, and complains of an empty document.
+    # With its type: a browser takes a response without one for XML, and reports an empty document.
     return Response(status_code=304, headers=_validators(etag, at), media_type=media_type)
 
 
@@ -127,7 +124,7 @@ HEADERS: Final[Mapping[str, str]] = {
 
 
 class PageGuard:
-    """Puts the headers on every answer, and refuses hosts that are neither this machine's nor among `hosts`."""
+    """Adds the headers to every response, and rejects hosts that are neither this machine's nor among `hosts`."""
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
         self._app = app

@@ -1,9 +1,7 @@
-"""Serving: the pages over a socket, within the loop that reconciles, until that ends.
+"""The HTTP server: it serves the pages in the event loop of the controller, with limits on connections and their duration.
 
-Connections: no more than so many at once, and none that keeps the controller waiting.
-
-The HTTP side shares its open files with the requests to the control plane. Whoever may read could else open connections until
-no more are to be had, without a token and without a whole request, and so keep commits from being applied.
+The server shares the limit of open files with the requests to the control plane. Without limits, anyone who can reach the page
+could open connections until none are left, without a token or a complete request, and so stop commits from being applied.
 """
 
 from __future__ import annotations
@@ -28,14 +26,14 @@ from octosync.errors import ConfigError, UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`connections`: how many may be open. `seconds`: how long one has from its first byte to the last of the answer."""
+    """`connections` is the maximum number. `seconds` is the time from the first byte of a request to the last of its response."""
 
     connections: int = 128
     seconds: float = 20
 
 
 class LimitedConnection(H11Protocol):
-    """HTTP/1.1, within limits. If there are too many connections, the one that is idle for longest is closed."""
+    """HTTP/1.1 within limits. If there are too many connections, the one that has been idle longest is closed."""
 
     def __init__(
         self,
@@ -66,18 +64,18 @@ class LimitedConnection(H11Protocol):
             min(connected, key=lambda connection: connection._active_at).transport.abort()  # noqa: SLF001 — of the same class
 
     def data_received(self, data: bytes) -> None:
-        """Read on, within the time that a request has."""
+        """Read more of the request, within its time limit."""
         self._expect_an_end()
         super().data_received(data)
 
     def on_response_complete(self) -> None:
-        """Give the next request a time of its own; until it comes, uvicorn's keep-alive is what counts."""
+        """End the time limit of this request; until the next one, uvicorn's keep-alive timeout applies."""
         self._forget_deadline()
         self._active_at = self.loop.time()
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count it out."""
+        """End the time limit of the connection."""
         self._forget_deadline()
         super().connection_lost(exc)
 
@@ -91,8 +89,8 @@ class LimitedConnection(H11Protocol):
             self._deadline = None
 
 
-_GRACE_SECONDS: Final = 1  # how long answers under way may take to end
-_BACKLOG: Final = 128  # connections that wait to be taken
+_GRACE_SECONDS: Final = 1  # for responses that are in progress at a stop
+_BACKLOG: Final = 128  # connections that wait to be accepted
 _LIMITS: Final = Limits()
 
 
@@ -104,7 +102,7 @@ class ServerAddress:
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """Read `HOST:PORT`, an IPv6 host in brackets; port 0 is any free one. Raises `UsageError` for anything else."""
+    """Return host and port of `HOST:PORT`, an IPv6 host in brackets; port 0 is any free one. Raises `UsageError` otherwise."""
     host, separator, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -120,7 +118,7 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches a host."""
+    """Return whether a host is the loopback interface."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -129,7 +127,7 @@ def is_loopback(host: str) -> bool:
 
 @contextmanager
 def bind(host: str, port: int) -> Iterator[socket.socket]:
-    """Listen, before anything else is begun. Raises `ConfigError` for an address that can't be listened on."""
+    """Listen, before anything else starts. Raises `ConfigError` if the address is not available."""
     # IPPROTO_TCP is explicit, since only then asyncio sets TCP_NODELAY, without which responses wait for an ACK.
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -150,7 +148,7 @@ def bind(host: str, port: int) -> Iterator[socket.socket]:
 
 @asynccontextmanager
 async def serve(app: ASGIApp, listener: socket.socket, limits: Limits = _LIMITS) -> AsyncIterator[ServerAddress]:
-    """Serve in the running loop until the block ends; answers under way then have a second to end."""
+    """Serve in the running loop until the block ends; responses in progress then have a second to finish."""
     server = _Server(_config(app, limits))
     task = asyncio.create_task(server.serve([listener]), name="octosync-web")
     try:
@@ -185,7 +183,7 @@ class _Server(uvicorn.Server):
         await self.stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close idle connections, let answers under way end, and wait for nothing else."""
+        """Close idle connections, and wait only for responses in progress."""
         del sockets  # `bind` closes them
         for server in self.servers:
             server.close()

@@ -1,7 +1,4 @@
-"""Views: what the templates loop over, in the words that the reports have for it.
-
-The status in one sentence, and in the few words of a title.
-"""
+"""Views: the values that the templates show, in the words of the reports, and the status in one sentence or a short title."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ _CANARIES: Final = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListRow:
-    """One app in a list: its state, and in short what is planned or the matter."""
+    """An app in a list: its state, and a summary of its plan or problem."""
 
     slug: str
     state: AppState
@@ -38,7 +35,7 @@ class ListRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryView:
-    """One canary: where, how far in words, and a share of 100 where that is known; `key` tells it from all others."""
+    """A canary: its progress in words, and in percent if known; `key` identifies it."""
 
     key: str
     slug: str
@@ -49,7 +46,7 @@ class CanaryView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeView:
-    """What became of one action of a run."""
+    """The outcome of an action of a run."""
 
     symbol: str
     words: str
@@ -62,7 +59,7 @@ class OutcomeView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """One run: its outcomes counted, and the first of them one by one."""
+    """A run: the counts of its outcomes, and the first outcomes."""
 
     run: RunStatus
     counts: str
@@ -72,7 +69,7 @@ class RunView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppView:
-    """One app's plan: its rows, counted, and what is said beside them."""
+    """The plan of an app: its rows, their totals, diagnostics and recommendations."""
 
     totals: str
     rows: tuple[Row, ...] | None
@@ -81,7 +78,7 @@ class AppView:
 
 
 def list_rows(apps: Iterable[AppReconcileStatus]) -> tuple[ListRow, ...]:
-    """Return the rows of a list: the gravest states first, then by slug."""
+    """Return the rows of a list, by severity of the state, then by slug."""
     rank = {state: number for number, state in enumerate(AppState)}
     ordered = sorted(apps, key=lambda app: (rank[app.state], app.slug))
     return tuple(ListRow(slug=app.slug, state=app.state, words=_in_short(app)) for app in ordered)
@@ -98,7 +95,7 @@ def _in_short(app: AppReconcileStatus) -> str:
 
 
 def _totals(plan: Plan, slug: str) -> str:
-    """Count what is planned for one app: the plan of a move has several."""
+    """Count the changes of an app: the plan of a move contains several apps."""
     mine = [action for action in plan.actions if action.address.app == slug]
     return totals_words(mine, [change for change in plan.held if change.action.address.app == slug])
 
@@ -133,7 +130,7 @@ def canary_views(apps: Iterable[AppReconcileStatus]) -> tuple[CanaryView, ...]:
 
 
 def queued_lines(apps: Iterable[AppReconcileStatus]) -> tuple[str, ...]:
-    """Return the better variants that will be rolled out, and what each waits for."""
+    """Return the better variants that will be rolled out, and why they wait."""
     waiting = [recommendation for app in apps for recommendation in app.recommendations if recommendation.waiting]
     lines = _recommended(sorted(waiting, key=lambda recommendation: recommendation.address)[:_CANARIES])
     more = len(waiting) - len(lines)
@@ -141,7 +138,7 @@ def queued_lines(apps: Iterable[AppReconcileStatus]) -> tuple[str, ...]:
 
 
 def run_views(runs: Sequence[RunStatus]) -> tuple[RunView, ...]:
-    """Return the last runs, newest first, as they are given."""
+    """Return views of the last runs, in the given order."""
     return tuple(
         RunView(
             run=run,
@@ -166,7 +163,7 @@ def _outcome(outcome: Outcome) -> OutcomeView:
 
 
 def app_view(app: AppReconcileStatus, status: ControllerStatus) -> AppView:
-    """Return an app's plan as its page shows it: the rows that `octosync plan` has, none of it in other words."""
+    """Return an app's plan as its page shows it: the rows of `octosync plan`, unchanged."""
     if app.plan is None:
         return AppView(totals="", rows=None, diagnostics=(), recommendations=_recommended(app.recommendations))
     groups = groups_of(_alone(app.plan, app.slug), app.blocked, status.sensitivity, full=True)
@@ -198,22 +195,22 @@ def remark_lines(status: ControllerStatus) -> tuple[str, ...]:
 
 
 def row_symbol(row: Row) -> str:
-    """Return a row's symbol, as `octosync plan` shows it; "" for what is as declared."""
+    """Return a row's symbol, as `octosync plan` shows it; "" if nothing changes."""
     return "" if row.verb is None else SYMBOLS[row.verb]
 
 
 def row_name(row: Row) -> str:
-    """Return what a row is about, without its marks."""
+    """Return the name of a row, without its marks."""
     return row.left[4:].strip()
 
 
 def row_mark(row: Row) -> str:
-    """Return the words of a row's mark; "" where it has none."""
+    """Return the words of a row's mark; "" if it has none."""
     return "blocked" if row.left.startswith("!") else ""
 
 
 def row_verb(row: Row) -> str:
-    """Return the verb of a row, for readers who don't see the symbol; "" if the name contains it."""
+    """Return the verb of a row, for screen readers; "" if the name contains it."""
     return "" if row.verb is None or row.verb in {Verb.ENABLE, Verb.OPTIMIZE} else row.verb.value
 
 
@@ -247,7 +244,7 @@ STATE_MEANINGS: Final = {
     AppState.UNREAD: "It has not been read yet.",
     AppState.IN_SYNC: "It matches its manifest.",
 }
-# What a person has to see to, most pressing first.
+# The states that need a person, most urgent first.
 NEEDS_A_PERSON: Final = (
     AppState.BLOCKED,
     AppState.REFUSED,
@@ -262,7 +259,7 @@ NEEDS_A_PERSON: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What holds up everything: in two words for the title, in a sentence, and why."""
+    """A problem of the whole controller: in two words for the title, in a sentence, and its reason."""
 
     brief: str
     sentence: str
@@ -270,7 +267,7 @@ class Alarm:
 
 
 def alarms(status: ControllerStatus) -> Iterator[Alarm]:
-    """Yield what holds up everything, gravest first."""
+    """Yield the problems that stop all work, most severe first."""
     if not status.healthy:
         yield Alarm("stuck", "The control loop is stuck.", stuck_words(status))
     yield from _closed(status)
@@ -291,7 +288,7 @@ def alarms(status: ControllerStatus) -> Iterator[Alarm]:
 
 
 def _closed(status: ControllerStatus) -> Iterator[Alarm]:
-    """Yield why no request is sent."""
+    """Yield the reasons why no request is sent."""
     if status.credential:
         yield Alarm("key refused", "The control plane rejects the API key: everything waits.", status.credential)
     if status.outage:
@@ -307,7 +304,7 @@ def _closed(status: ControllerStatus) -> Iterator[Alarm]:
 
 
 def warnings(status: ControllerStatus) -> Iterator[Alarm]:
-    """Yield what holds up nothing, and leaves octosync half blind."""
+    """Yield the problems that stop no work, but hide part of the live state."""
     if status.feed_off:
         yield Alarm(
             "feed off",
@@ -367,7 +364,7 @@ def title(status: ControllerStatus) -> str:
 
 
 def mood(status: ControllerStatus) -> str:
-    """Return which icon the page has: `stopped`, `attention` or `well`."""
+    """Return the icon of the page: `stopped`, `attention` or `well`."""
     if any(True for _ in alarms(status)):
         return "stopped"
     counts = status.counts()
@@ -382,12 +379,12 @@ def stuck_words(status: ControllerStatus) -> str:
 
 
 def waiting_words(status: ControllerStatus) -> str:
-    """Return what a controller that may well be ready waits for by itself, "" for nothing."""
+    """Return the reason why a controller, though it may be ready, waits; "" if it doesn't."""
     return status.outage or status.throttled
 
 
 def unready_words(status: ControllerStatus) -> str:
-    """Return what a controller that is not ready waits for."""
+    """Return the reason why a controller is not ready."""
     if status.credential:
         return status.credential
     if why := status.unreadable or status.state_locked or waiting_words(status):
