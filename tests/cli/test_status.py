@@ -202,7 +202,7 @@ def test_a_part_that_cannot_be_read_is_an_error_in_its_place(
     shown = document(busy, "demo", code=1)
     assert shown["errored"] is True
     (app,) = shown["apps"]
-    assert [(one["part"], one["reference"]) for one in app["errors"]] == [
+    assert [(error["part"], error["reference"]) for error in app["errors"]] == [
         (part, "forbidden" if code == 403 else "unavailable")
     ]
     assert app["errors"][0]["request_id"]
