@@ -43,7 +43,7 @@ def test_overridden_operations_are_marked(desk: Desk) -> None:
     desk.write("octosync.yaml", 'api: {operations: {apps.health: {path: "/apps/{slug}/coverage"}}}\n')
     ran = desk.octosync("api", "list")
     assert "/apps/{slug}/coverage" in ran.stdout
-    assert "1 operation as octosync.yaml has it" in ran.stdout
+    assert "1 operation overridden in octosync.yaml" in ran.stdout
     document = json.loads(desk.octosync("api", "list", "-o", "json").stdout)
     assert document["format_version"] == "1.0"
     overridden = {operation["id"]: operation["path"] for operation in document["operations"] if operation["overridden"]}
@@ -108,7 +108,7 @@ def test_what_no_override_mends_is_said(desk: Desk) -> None:
     schema_in(document, "Apps")["properties"].pop("apps")
     desk.write("openapi.json", json.dumps(document))
     ran = desk.octosync("api", "check", "openapi.json")
-    assert "No override mends apps.list: look for a newer octosync." in ran.stdout
+    assert "No override corrects apps.list: check for a newer version of octosync." in ran.stdout
     assert "octosync.yaml" not in ran.stdout
 
 
@@ -118,7 +118,7 @@ def test_an_override_that_is_itself_what_differs_is_taken_back(desk: Desk) -> No
     desk.write("octosync.yaml", "api: {operations: {apps.update: {method: PUT}}}\n")
     ran = desk.octosync("api", "check", "openapi.json")
     assert ran.code == 1
-    assert "Leave `api` out of octosync.yaml: it is what differs." in ran.stdout
+    assert "Remove `api` from octosync.yaml: it causes the differences." in ran.stdout
     assert json.loads(desk.octosync("api", "check", "openapi.json", "-o", "json").stdout)["api"] == {}
 
 
@@ -278,7 +278,7 @@ def test_a_renamed_control_plane_is_told_with_its_overrides(office: Office) -> N
     assert "\x1b" not in ran.output
     assert "it has \\x1b[2Jbundle" in ran.stdout
     assert '    apps.get_inference_config: {path: "/apps/{slug}/inference_config"}' in ran.stdout
-    assert '    apps.deployments: {path: "/apps/{slug}/…"}   # what your control plane calls it' in ran.stdout
+    assert '    apps.deployments: {path: "/apps/{slug}/…"}   # the path on your control plane' in ran.stdout
     document = json.loads(office.desk.octosync("api", "probe", "search", "--url", office.url, "-o", "json").stdout)
     assert (document["format_version"], document["good"], document["requests"]) == ("1.0", False, 10)
     assert document["incomplete"] == ["apps.deployments"]
@@ -302,7 +302,7 @@ def test_where_nothing_is_found_the_url_is_doubted(office: Office) -> None:
     """A wrong path in the URL makes everything absent; then it is the URL that is to be mended, not each operation."""
     ran = office.desk.octosync("api", "probe", "--url", f"{office.url}/api/v2")
     assert ran.code == 1
-    assert f"check that {office.url}/api/v2 is the API's URL" in ran.stdout
+    assert f"check that {office.url}/api/v2 is the URL of the API" in ran.stdout
     assert "octosync.yaml" not in ran.stdout
 
 

@@ -58,7 +58,7 @@ def test_the_manifest_plans_to_nothing_right_after(office: Office, platform: str
     keys = keys_in(file.read_text())
     assert keys["OCTOMIL_APP_KEY"].startswith("oct_app_test_")
     assert ("OCTOMIL_PUBLISHABLE_KEY" in keys) is (platform in {"ios", "android", "browser"})
-    assert "in keys.env, readable by you alone" in ran.stderr
+    assert "in keys.env, readable only by you" in ran.stderr
     assert plans_to_nothing(office, ran.stdout)
     assert [line for line in office.log() if line.startswith("POST")] == ["POST /apps/bootstrap"]
 
@@ -254,7 +254,7 @@ def test_what_comes_next_reaches_the_same_control_plane(office: Office) -> None:
     """The command lines that a bootstrap ends with can be typed as they are: no other control plane is asked."""
     ran = bootstrap(office, "--key-file", "keys.env")
     office.desk.write("notes.yaml", ran.stdout)
-    typed = ran.stderr.partition("and see:  octosync ")[2].splitlines()[0].replace("FILE", "notes.yaml")
+    typed = ran.stderr.partition("and run:  octosync ")[2].splitlines()[0].replace("FILE", "notes.yaml")
     assert "No changes." in office.desk.octosync(*typed.split()).stdout
     office.break_with({"operation": "apps.bootstrap", "action": "cut_after"})
     lost = bootstrap(office, slug="other", platform="linux")

@@ -228,7 +228,7 @@ def test_nothing_is_replaced_without_force(live: Office) -> None:
     assert export(live, "-o", "apps").code == 0
     before = live.desk.files()
     again = export(live, "-o", "apps")
-    assert (again.code, again.stderr) == (0, "Wrote 0 manifests to apps, 2 as they should be already.\n")
+    assert (again.code, again.stderr) == (0, "Wrote 0 manifests to apps, 2 already up to date.\n")
     live.desk.write("apps/search.yaml", "mine\n")
     (live.desk.directory / "apps/notes.yaml").unlink()
     ran = export(live, "-o", "apps")

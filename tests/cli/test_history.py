@@ -127,6 +127,6 @@ def test_a_run_under_way_and_a_killed_one_never_ended(office: Office) -> None:
         os.kill(process.pid, signal.SIGKILL)
     killed = office.desk.octosync("history", "last")
     assert under_way.stdout == killed.stdout
-    assert "never ended: it is still under way, or was interrupted or killed" in killed.stdout
+    assert "not ended: still running, interrupted or killed" in killed.stdout
     assert "… create app/search  " in killed.stdout
     assert killed.stdout.splitlines()[-2] == "✓ 0 applied   … 1 unknown   not ended"

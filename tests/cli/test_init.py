@@ -64,7 +64,7 @@ def test_the_workflows_name_a_commit(desk: Desk) -> None:
     for ref in ("v0.1.0", "main", "c0c0c0c", "C0" * 20):
         ran = desk.octosync("init", "moved", "--yes", "--action-ref", ref)
         assert (ran.code, "error: invalid-action-ref: " in ran.stderr) == (64, True)
-    assert "in the place of COMMIT in the workflows" in desk.octosync("init", "later", "--yes").stdout
+    assert "In the workflows, replace COMMIT by the commit" in desk.octosync("init", "later", "--yes").stdout
 
 
 def test_without_contexts_there_are_no_workflows(desk: Desk) -> None:
@@ -116,7 +116,7 @@ def test_an_existing_gitignore_is_left_as_it_is(ignored: str, advised: bool, des
     ran = desk.octosync("init", "--yes")
     assert ran.code == 0
     assert desk.files()[".gitignore"].decode() == ignored
-    assert ("Add a line .octosync/ to .gitignore" in ran.stdout) == advised
+    assert ("Add the line .octosync/ to .gitignore" in ran.stdout) == advised
 
 
 @pytest.mark.parametrize("in_the_way", ["schemas", "apps", ".github"])

@@ -404,7 +404,7 @@ def test_an_app_that_awaits_approval_is_not_there_yet(office: Office) -> None:
     office.declare("demo")
     assert office.apply().code == 5
     text = status(office).stdout
-    assert "demo   not there yet\n  awaiting  approval to create app demo, since " in text
+    assert "demo   does not exist yet\n  awaiting  approval to create app demo, since " in text
     (awaited,) = document(office)["awaiting_approval"]
     assert awaited["address"] == "app/demo"
     assert document(office, "other")["awaiting_approval"] == []

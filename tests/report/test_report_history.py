@@ -72,9 +72,9 @@ def test_a_run_is_told_with_all_its_actions() -> None:
 def test_a_run_that_never_ended_says_so() -> None:
     """What was begun and never ended is unknown, not failed and not done, and how to find out is said."""
     text = render_run(DEAD, [DONE, BEGUN], colour=False)
-    assert "never ended: it is still under way, or was interrupted or killed\n" in text
+    assert "not ended: still running, interrupted or killed\n" in text
     assert "… delete app/a/target/ios:x       -  unknown\n" in text
-    assert "whether it took effect, the next plan finds out by reading.\n" in text
+    assert "The next plan reads whether it took effect.\n" in text
 
 
 def test_documents_say_the_same() -> None:

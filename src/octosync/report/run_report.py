@@ -121,5 +121,5 @@ def strict_error(diagnostics: Iterable[Diagnostic]) -> OctosyncError | None:
     return OctosyncError(
         "strict",
         "there are warnings, and --strict makes them errors",
-        hints=("Resolve the warnings, or leave out --strict.",),
+        hints=("Fix the warnings, or omit --strict.",),
     )

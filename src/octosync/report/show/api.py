@@ -38,10 +38,10 @@ def render_operations(contract: Contract, *, colour: bool) -> str:
     of_apps_api = sum(operation.number is not None for operation in operations)
     lines += [
         "",
-        f"{counted(len(operations), 'operation')}, {of_apps_api} of them of the apps API. Paths are below the URL's own.",
+        f"{counted(len(operations), 'operation')}, {of_apps_api} of them of the apps API. Paths are relative to the URL.",
     ]
     if moved:
-        lines.append(f"{counted(moved, 'operation')} as octosync.yaml has it (api.operations).")
+        lines.append(f"{counted(moved, 'operation')} overridden in octosync.yaml (api.operations).")
     return text_of(lines)
 
 
@@ -90,8 +90,8 @@ def render_conformance(conformance: Conformance, name: str, *, colour: bool) -> 
         base, ours = visible(conformance.base), conformance.expected_base
         lines += [
             "",
-            style.yellow(f"The document has all of it below {base}, and octosync's URLs end in {ours}."),
-            f"If that is so, name the URL with its path: --url https://HOST{base}",
+            style.yellow(f"In the document, all paths start with {base}; octosync expects {ours}."),
+            f"If this is correct, pass the URL with its path: --url https://HOST{base}",
         ]
     differ = [operation for operation in conformance.operations if not operation.agrees]
     lines += ["", *_verdict(conformance, differ, style)]
@@ -197,7 +197,7 @@ def _verdict(conformance: Conformance, differ: Sequence[OperationComparison], st
     if vague := sum(operation.agrees and not operation.is_whole for operation in conformance.operations):
         yield style.yellow(f"{counted(vague, 'operation')} could not be compared in full: see the notes.")
     if conformance.others:
-        yield f"Of the document's other operations, {conformance.others:,}, octosync needs none."
+        yield f"The document has {counted(conformance.others, 'more operation')}, which octosync does not use."
 
 
 def _mending_lines(mending: Overrides | None, differ: Iterable[OperationComparison], style: Style) -> Iterator[str]:
@@ -208,14 +208,14 @@ def _mending_lines(mending: Overrides | None, differ: Iterable[OperationComparis
     ]
     if mending is not None:
         if mending:
-            yield from ("", "In octosync.yaml, as all of its `api`:", "", *map(visible, overrides_yaml(mending)))
+            yield from ("", "Set `api` in octosync.yaml to:", "", *map(visible, overrides_yaml(mending)))
         else:
-            yield from ("", "Leave `api` out of octosync.yaml: it is what differs.")
+            yield from ("", "Remove `api` from octosync.yaml: it causes the differences.")
         if mending.read_only:
-            yield from ("", "A field under readOnly is never sent: take it out of the manifests, too.")
+            yield from ("", "Fields under readOnly are never sent. Remove them from the manifests, too.")
     if unmended:
         which = ", ".join(comparison.operation.id for comparison in unmended)
-        yield from ("", style.yellow(f"No override mends {which}: look for a newer octosync."))
+        yield from ("", style.yellow(f"No override corrects {which}: check for a newer version of octosync."))
 
 
 def _finding_document(finding: ConformanceFinding) -> JsonObject:
@@ -229,7 +229,7 @@ def _finding_document(finding: ConformanceFinding) -> JsonObject:
 
 
 _WORDS = {verdict: verdict.value.replace("-", " ") for verdict in Verdict}
-_OPEN = "what your control plane calls it"
+_OPEN = "the path on your control plane"
 
 
 def render_probe(probe: ProbeResult, contract: Contract, *, url: str, colour: bool) -> str:
@@ -242,7 +242,7 @@ def render_probe(probe: ProbeResult, contract: Contract, *, url: str, colour: bo
         lines += _lines(probed, width, style)
     lines += ["", _counts(probe, style)]
     if {operation.verdict for operation in probe.operations} <= {Verdict.ABSENT, Verdict.NOT_TRIED}:
-        lines += ["", f"Nothing is where octosync expects it: check that {url} is the API's URL."]
+        lines += ["", f"No operation was found at its expected path: check that {url} is the URL of the API."]
     else:
         lines += _overrides(probe, contract)
     return text_of(lines)
@@ -300,7 +300,7 @@ def _overrides(probe: ProbeResult, contract: Contract) -> Iterator[str]:
     overrides, incomplete = overrides_of(probe, contract)
     if overrides is None:
         return
-    gap = ", with the path that is right in place of …" if incomplete else ""
+    gap = ", with the correct path in place of …" if incomplete else ""
     notes = dict.fromkeys(incomplete, _OPEN)
-    yield from ("", f"In octosync.yaml, as all of its `api`{gap}:", "")
+    yield from ("", f"Set `api` in octosync.yaml to this{gap}:", "")
     yield from map(visible, overrides_yaml(overrides, notes=notes))

@@ -101,7 +101,7 @@ def _counts(coverage: ManifestCoverage, *, full: bool) -> Iterator[str]:
             yield f"  {count:>{width},} {words}{f': {cut}{more}' if named else ''}"
     if in_part := [app.slug for app in coverage.declared if app.in_part]:
         cut = listed(map(visible, in_part), at_most=len(in_part) if full else _SHOWN)
-        yield f"  {len(in_part):>{width},} of the declared only in part, without an App document: {cut}"
+        yield f"  {len(in_part):>{width},} of the declared apps only in part, without an App document: {cut}"
 
 
 def _named(coverage: ManifestCoverage, presence: Presence) -> tuple[str, ...]:

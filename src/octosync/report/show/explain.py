@@ -19,11 +19,11 @@ def render_explained_field(field: FieldExplanation, *, colour: bool) -> str:
     style = Style(colour)
     facts = [
         ("type", field.type),
-        ("needed", "yes" if field.required else ""),
+        ("required", "yes" if field.required else ""),
         ("default", _written(field.default)),
         ("values", ", ".join(field.choices)),
-        ("known", f"{', '.join(field.known)}; others are taken, too" if field.known else ""),
-        ("wanted", field.meaning if not field.choices else ""),
+        ("known", f"{', '.join(field.known)}; others are accepted, too" if field.known else ""),
+        ("expected", field.meaning if not field.choices else ""),
         ("owns", field.owns),
     ]
     lines = [style.bold(field.path), *_wrapped(field.about, "  "), ""]
@@ -32,7 +32,7 @@ def render_explained_field(field: FieldExplanation, *, colour: bool) -> str:
     if field.example is not None and (field.choices or not field.fields):
         lines.extend(("", "For example:", "", *_example(field)))
     if field.fields:
-        lines.extend(("", "Fields (* is needed):", "", *_rows(_below(field.fields))))
+        lines.extend(("", "Fields (* = required):", "", *_rows(_below(field.fields))))
     return text_of(lines)
 
 
@@ -58,7 +58,7 @@ def render_explained_roots(
     """Render the roots of field paths, and the other names by category."""
     style = Style(colour)
     lines = [
-        "Fields, as `octosync explain app.spec.slots.servingPolicy`:",
+        "Fields, for example `octosync explain app.spec.slots.servingPolicy`:",
         "",
         *_rows((f.path, f.about) for f in roots),
     ]

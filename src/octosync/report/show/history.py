@@ -65,7 +65,7 @@ def render_run(run: JournalledRun, actions: Sequence[JournalledAction], *, colou
     style = Style(colour)
     org = f", org {visible(run.org_id)}" if run.org_id is not None else ""
     if run.ended_at is None:
-        end = style.yellow("never ended: it is still under way, or was interrupted or killed")
+        end = style.yellow("not ended: still running, interrupted or killed")
     else:
         end = f"took {seconds_words(run.seconds)}, exit {run.exit_code}"
     lines = [
@@ -78,7 +78,7 @@ def render_run(run: JournalledRun, actions: Sequence[JournalledAction], *, colou
     ]
     if any(action.status is None for action in actions):
         lines.append(
-            "What is unknown was begun and never ended: whether it took effect, the next plan finds out by reading."
+            "An unknown action was started, but its result is not recorded. The next plan reads whether it took effect."
         )
     return text_of(lines)
 

@@ -35,27 +35,25 @@ def render_init(
         lines.append(f"  cd {visible(shlex.quote(directory))}")
     lines.extend(_steps(secrets))
     if to_replace is not None:
-        lines.append(
-            f"Put the commit of octosync that is to run in the place of {to_replace} in the workflows: this octosync"
-        )
-        lines.append(
-            "was not installed from a commit, and the name of a version could be moved to another. Or use --action-ref."
-        )
+        lines += [
+            f"In the workflows, replace {to_replace} by the commit of octosync that they run, or use --action-ref: this",
+            "octosync was not installed from a commit, and a version tag can be moved.",
+        ]
     if to_ignore is not None:
-        lines.append(f"Add a line {to_ignore} to .gitignore, which was there already.")
+        lines.append(f"Add the line {to_ignore} to .gitignore, which already existed.")
     return text_of(lines)
 
 
 def _steps(secrets: Mapping[str, str]) -> Iterator[str]:
     yield "  octosync validate"
-    yield "  octosync server --seed demo   # in another terminal: a control plane to try things on"
+    yield "  octosync server --seed demo   # in another terminal: a control plane for trials"
     yield "  octosync plan"
     for context in list(secrets)[-1:]:
-        yield f"  octosync export -o apps/ --context {context}   # where apps are live already; with your API key"
-    yield "Then commit it: octosync has committed nothing."
+        yield f"  octosync export -o apps/ --context {context}   # if apps already exist; needs your API key"
+    yield "Then commit the files: octosync does not commit them."
     if secrets:
         named = ", ".join(secrets.values())
-        yield f"The workflows want the API {'key' if len(secrets) == 1 else 'keys'} as secrets of the repository: {named}."
+        yield f"The workflows need the API {'key' if len(secrets) == 1 else 'keys'} as repository secrets: {named}."
 
 
 def render_export(
@@ -80,7 +78,7 @@ def render_export(
         return ""
     where = f" to {visible(directory)}" if directory is not None else ""
     parts = [f"{style.green('Wrote')} {counted(written, 'manifest')}{where}"]
-    parts += [f"{same} as they should be already"] if same else []
+    parts += [f"{same} already up to date"] if same else []
     parts += [f"{counted(len(missing), 'thing')} left out"] if missing else []
     parts += [f"{counted(len(errors), 'app')} not exported"] if errors else []
     return text_of([*lines, f"{', '.join(parts)}."])
@@ -110,12 +108,12 @@ def bootstrap_document(
 
 def render_bootstrap(*, app: str, target: str, where: str, key_file: str | None, plan: str) -> str:
     """Render what was created, where its keys are, and the next step; `plan` is the start of the command line of a plan."""
-    keys = f"in {visible(key_file)}, readable by you alone" if key_file else "on standard output: keep them out of Git"
+    keys = f"in {visible(key_file)}, readable only by you" if key_file else "on standard output: keep them out of Git"
     return text_of(
         (
-            f"Made app `{visible(app)}` with target {visible(target)} on {visible(where)}.",
-            f"Its keys are {keys}. They are answered this once.",
-            f"Commit the manifest, declare slots in it, and see:  {visible(plan)} -f FILE --app {visible(app)}",
+            f"Created app `{visible(app)}` with target {visible(target)} on {visible(where)}.",
+            f"Its keys are {keys}. They won't be shown again.",
+            f"Commit the manifest, declare slots in it, and run:  {visible(plan)} -f FILE --app {visible(app)}",
         )
     )
 

@@ -105,7 +105,7 @@ def _devices(status: AppStatus, capability: str, style: Style) -> Iterator[tuple
                 f"{style.gauge(share_of(covered, total))}  {word}: {covered:,} of {counted(total, 'device')}",
             )
     elif status.slot(capability) is not None:
-        yield "devices", f"{UNREAD} the coverage does not name it"
+        yield "devices", f"{UNREAD} not in the coverage report"
 
 
 def _deployments(status: AppStatus, capability: str, style: Style) -> Iterator[tuple[str, str]]:
@@ -166,7 +166,11 @@ def _missing_apps(statuses: Iterable[AppStatus], facts: StatusFacts) -> Iterator
     shown = {status.slug for status in statuses}
     for approval in facts.awaiting or ():
         if approval.address.app not in shown:
-            yield from ("", f"{visible(approval.address.app)}   not there yet", f"  awaiting  {_awaiting(approval)}")
+            yield from (
+                "",
+                f"{visible(approval.address.app)}   does not exist yet",
+                f"  awaiting  {_awaiting(approval)}",
+            )
 
 
 def _errors(statuses: Iterable[AppStatus], style: Style) -> Iterator[str]:
@@ -177,7 +181,7 @@ def _errors(statuses: Iterable[AppStatus], style: Style) -> Iterator[str]:
         if count := kinds.pop(error.reference, 0):
             yield from ("", *error_lines(error, style, about=where.replace("_", " ")))
             if count > 1:
-                yield f"  The same of {counted(count - 1, 'more part')}."
+                yield f"  The same error for {counted(count - 1, 'more part')}."
 
 
 def _app(status: AppStatus, awaiting: Iterable[PendingApproval], style: Style) -> Iterator[str]:
@@ -195,7 +199,7 @@ def _app(status: AppStatus, awaiting: Iterable[PendingApproval], style: Style) -
         yield f"  {padded(name, label)}  {words}"
     yield from slot_lines(status, label, style)
     for section in sorted(status.cut, key=lambda section: section.value):
-        yield f"  Only the first page of its {_LISTS[section]} was read: what is not shown may be there all the same."
+        yield f"  Only the first page of its {_LISTS[section]} was read: there may be more."
 
 
 def _state(status: AppStatus, style: Style) -> Iterator[str]:
