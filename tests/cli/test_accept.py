@@ -369,7 +369,7 @@ def test_what_is_as_declared_is_said_and_no_error(live: Office) -> None:
 
 
 REFUSED = {
-    "app/demo/capability/chat@production": "where a capability is enabled",
+    "app/demo/capability/chat@production": "an enabled capability has no live value",
     "app/notes/slot/asr": "no manifest declares it",
 }
 
@@ -388,8 +388,8 @@ def test_an_archived_app_is_declared_as_archived(live: Office) -> None:
     """There is no unarchive, so `archived: true` is written, and the plan is empty; for its objects, that is the hint."""
     live.plane.api.post("/apps/demo/archive").raise_for_status()
     ran = accept(live, "app/demo/slot/chat")
-    assert (ran.code, "the app is archived, and there is no unarchive" in ran.stderr) == (1, True)
-    assert "octosync accept app/demo declares `archived: true`." in ran.stderr
+    assert (ran.code, "the app is archived, and can't be unarchived" in ran.stderr) == (1, True)
+    assert "To declare `archived: true`: octosync accept app/demo\n" in ran.stderr
     assert accept(live, "app/demo").code == 0
     assert changed_lines(live) == ([], ["  archived: true"])
     assert addresses(live) == []
@@ -406,8 +406,8 @@ def test_an_app_that_is_not_live_is_refused(office: Office) -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("demo", "demo is no address"),
-        ("", "an empty text is no address"),
+        ("demo", "'demo' is not an address"),
+        ("", "'' is not an address"),
         ("app/demos", "no manifest declares app demos\n  Did you mean app demo?"),
     ],
 )
@@ -456,11 +456,11 @@ def test_what_an_alias_repeats_is_refused(office: Office) -> None:
 
 
 def test_standard_input_is_told_what_to_write(live: Office) -> None:
-    """What was piped has no file to edit: the change is said instead."""
+    """What was piped has no file to edit: the error shows the change."""
     patch_app(name="Demo 2")(live)
     ran = live.desk.octosync("accept", "app/demo", "-f", "-", "--url", live.url, stdin=DEMO.encode())
     assert ran.code == 1
-    assert "what comes from standard input has no file here" in ran.stderr
+    assert "the manifests come from standard input, not from a file" in ran.stderr
     assert "    name: Demo 2\n" in ran.stderr
 
 
@@ -585,7 +585,8 @@ def test_what_kustomize_renders_is_told_what_to_write(live: Office) -> None:
     ran = live.desk.octosync("accept", "app/demo", "-k", "overlay", "--url", live.url, "--rate", "0", PATH=path)
     assert ran.code == 1
     assert (
-        "app/demo can't be written at overlay (rendered):2:1: it is rendered, so it belongs into a file" in ran.stderr
+        "app/demo can't be written at overlay (rendered):2:1: it is rendered: edit a file of the kustomization"
+        in ran.stderr
     )
     assert "    name: Demo 2\n" in ran.stderr
     assert manifest(live, "overlay/app.yaml") == DEMO

@@ -13,7 +13,7 @@ import pytest
 from tests.support.desks import ACTIONS, Office
 from tests.support.invoking import Ran
 
-ASKED = "Only `yes` does"
+ASKED = "Type 'yes' to confirm"
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def test_yes_applies(office: Office) -> None:
 
 @pytest.mark.parametrize("typed", [b"no\n", b"\n", b"y\n", b"YES\n", b"\x04"], ids=["no", "nothing", "y", "YES", "^D"])
 def test_anything_else_writes_nothing(office: Office, typed: bytes) -> None:
-    """Only `yes` does: every other answer, and none, ends with 1 and without a write."""
+    """Every answer but `yes`, and no answer, ends with exit code 1 and without a write."""
     office.declare()
     ran = answer(office, typed)
     assert ran.code == 1

@@ -59,7 +59,7 @@ def test_the_file_says_how_to_apply_it(office: Office) -> None:
     """`--plan-out` names the command that applies the file, and that command does."""
     office.declare()
     said = office.plan("--plan-out", "plan.json").stderr
-    command = said.partition("To apply just that:  octosync ")[2].split()
+    command = said.partition("To apply exactly this plan:  octosync ")[2].split()
     assert command == ["apply", "plan.json", "-f", "apps", "--url", office.url]
     assert office.desk.octosync(*command).code == 0
 
@@ -69,7 +69,7 @@ def test_the_command_names_the_manifests_where_octosync_yaml_names_others(office
     office.declare()
     office.desk.write("octosync.yaml", "paths: [teams/]\n")
     said = office.plan("--plan-out", "plan.json").stderr
-    command = said.partition("To apply just that:  octosync ")[2].split()
+    command = said.partition("To apply exactly this plan:  octosync ")[2].split()
     assert command[:3] == ["apply", "plan.json", "-f"]
     assert office.desk.octosync(*command).code == 0
 
@@ -184,7 +184,7 @@ def test_a_file_cannot_choose_manifests(planned: Office) -> None:
     planned.desk.write("teams/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")
     planned.save()
     planned.log()
-    refused(planned, planned.apply_file(paths=()), "with -f apps; this command and octosync.yaml name -f teams")
+    refused(planned, planned.apply_file(paths=()), "with -f apps; this command and octosync.yaml select -f teams")
     assert planned.apply_file(paths=("apps/", str(planned.desk.directory / "apps"))).code == 0
 
 
@@ -193,7 +193,7 @@ def test_paths_of_octosync_yaml_need_not_be_typed(planned: Office) -> None:
     planned.desk.write("octosync.yaml", "paths: [apps]\n")
     where = ("--url", planned.url)
     said = planned.desk.octosync("plan", *where, "--plan-out", "plan.json").stderr
-    command = said.partition("To apply just that:  octosync ")[2].split()
+    command = said.partition("To apply exactly this plan:  octosync ")[2].split()
     assert command == ["apply", "plan.json", *where]
     assert planned.desk.octosync(*command).code == 0
 
@@ -213,7 +213,8 @@ def test_another_selection_is_refused(planned: Office, given: tuple[str, ...], n
     planned.declare(text=text)
     planned.save()
     planned.log()
-    refused(planned, planned.apply_file(*given), f"planned with -f apps; this command and octosync.yaml name {named}\n")
+    message = f"planned with -f apps; this command and octosync.yaml select {named}\n"
+    refused(planned, planned.apply_file(*given), message)
     planned.save(*given)
     planned.log()
     refused(planned, planned.apply_file(), f"planned with {named}; this", f"octosync apply plan.json {named} --url")

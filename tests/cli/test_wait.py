@@ -301,7 +301,7 @@ def test_a_timeout_after_a_space_is_told_how_to_be_typed(office: Office) -> None
     ran = office.apply("--wait", "5m")
     assert ran.code == 1
     assert "the plan file 5m can't be read" in ran.stderr
-    assert "If it is how long to wait: --wait=5m" in ran.stderr
+    assert "For a timeout, use --wait=5m" in ran.stderr
     assert "--wait=" not in office.apply("plan.json").stderr
 
 

@@ -95,8 +95,8 @@ class _Acceptance:
     @property
     def _fileless(self) -> str:
         if self._inputs.kustomize is not None:
-            return "it is rendered, so it belongs into a file of the kustomization or a patch of it"
-        return "what comes from standard input has no file here" if STDIN in self._flags.paths else ""
+            return "it is rendered: edit a file of the kustomization or a patch"
+        return "the manifests come from standard input, not from a file" if STDIN in self._flags.paths else ""
 
     def _verify(self, result: AcceptResult, observed: ObservedObjects) -> None:
         inputs = self._inputs
@@ -122,8 +122,8 @@ class _Acceptance:
         ):
             raise OctosyncError(
                 "not-provable",
-                f"the manifests can't be edited so that they say what is live: {why}",
-                hints=("Edit them by hand, and compare with octosync plan.",),
+                f"the edited manifests would not match the live state: {why}",
+                hints=("Edit them yourself, and check with octosync plan.",),
             )
         result.accepted = [replace(change, origin=origin_in(after.state, change)) for change in result.accepted]
 

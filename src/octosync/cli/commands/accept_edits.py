@@ -37,8 +37,8 @@ _SECTIONS = {
 }
 _MAX_LINES = 5  # in an error
 _FORMS = (
-    "An address is app/SLUG, app/SLUG/slot/CAPABILITY, app/SLUG/target/PLATFORM:IDENTIFIER or app/SLUG/inference-config.",
-    "octosync plan -o json names those that differ.",
+    "Expected app/SLUG, app/SLUG/slot/CAPABILITY, app/SLUG/target/PLATFORM:IDENTIFIER or app/SLUG/inference-config.",
+    "octosync plan -o json lists the addresses that differ.",
 )
 
 
@@ -75,14 +75,14 @@ def parse_addresses(texts: Iterable[str], declared: State) -> tuple[Address, ...
         try:
             address = Address.parse(text)
         except ValueError:
-            raise UsageError("not-an-address", f"{text or 'an empty text'} is no address", hints=_FORMS) from None
+            raise UsageError("not-an-address", f"{text!r} is not an address", hints=_FORMS) from None
         if address.app not in declared.apps:
             close = closest(address.app, declared.apps)
             hints = (f"Did you mean app {close}?",) if close else ()
             raise UsageError(
                 "no-such-app",
                 f"{address}: no manifest declares app {address.app}",
-                hints=(*hints, f"octosync export {address.app} writes the manifest of a live app."),
+                hints=(*hints, f"To write the manifest of a live app: octosync export {address.app}"),
             )
         found.add(address)
     return tuple(sorted(found))
@@ -153,10 +153,10 @@ def refuse_unacceptable(addresses: Iterable[Address], declared: State) -> list[O
             capability, environment = address.placement
             slot = app.slot(capability)
             origin = slot.deploy.origin if slot and slot.deploy else None
-            hint = f"Take {environment} out of `deploy.environments`" + (f" at {origin}." if origin else ".")
-            refused.append(refusal(address, "where a capability is enabled is not a value that is live or not", hint))
+            hint = f"Remove {environment} from `deploy.environments`" + (f" at {origin}." if origin else ".")
+            refused.append(refusal(address, "an enabled capability has no live value to accept", hint))
         elif app.archived:
-            hint = f"Take `archived: true` out of {_file(app.origin)} first." if app.origin else ""
+            hint = f"Remove `archived: true` from {_file(app.origin)} first." if app.origin else ""
             refused.append(refusal(address, "the app is declared as archived", hint))
     return refused
 
@@ -223,29 +223,27 @@ def _classify(
     app = result.state.apps[address.app]
     live = observed.observation.state.apps.get(address.app)
     if live is None:
-        hint = f"Remove its manifests, such as {_file(app.origin)}, if it shall be none." if app.origin else ""
+        hint = f"Remove its manifests, such as {_file(app.origin)}, if it should not exist." if app.origin else ""
         result.refused.append(refusal(address, "the app does not exist", hint))
     elif live.archived and address.kind is Kind.APP:
         archives.append(app)
     elif live.archived:
-        declares = f"octosync accept {app.address} declares `archived: true`."
+        declares = f"To declare `archived: true`: octosync accept {app.address}"
         hint = declares if app.declared else "Remove its manifests."
-        result.refused.append(refusal(address, "the app is archived, and there is no unarchive", hint))
+        result.refused.append(refusal(address, "the app is archived, and can't be unarchived", hint))
     elif action := next((action for action in observed.plan.actions if action.address == address), None):
         actions.append(action)
     elif address in observed.plan.unchanged:
         result.unchanged.append(address)
     elif address in observed.plan.left_alone.unknown_targets:
-        result.refused.append(
-            refusal(address, "octosync doesn't know its platform", "api.platforms in octosync.yaml adds it.")
-        )
+        result.refused.append(refusal(address, "its platform is unknown", "Add it to api.platforms in octosync.yaml."))
     elif observed.base is not None and _declared_in(address, app):
-        hint = "With --base, only what somebody changed on the control plane is accepted."
-        result.refused.append(refusal(address, "it differs because it is changed here", hint))
+        hint = "With --base, only changes on the control plane are accepted."
+        result.refused.append(refusal(address, "it differs because these manifests change it", hint))
     elif not _is_live(address, live):
         result.absent.append(address)
     else:
-        hint = f"octosync export {address.app} --unmanaged writes what manifests leave undeclared of a live app."
+        hint = f"To export the undeclared objects: octosync export {address.app} --unmanaged"
         result.refused.append(refusal(address, "no manifest declares it", hint))
 
 
@@ -272,9 +270,9 @@ def _edit_file(change: AcceptedObject, result: AcceptResult, edit_context: EditC
         result.files[name] = (before, apply_edits(now, (change.edit,), edit_context))
     except EditError as error:
         hints = (
-            ("To write it there yourself:", *(f"  {line}" for line in change.lines))
+            ("To edit the file yourself, write there:", *(f"  {line}" for line in change.lines))
             if change.lines
-            else ("Take it out there.",)
+            else ("Remove it there yourself.",)
         )
         also = tuple(f"Also there: {name}:{line}" for line in error.lines[:_MAX_LINES])
         summary = f"{change.address} can't be written at {change.origin}: {error.why}"
@@ -288,7 +286,7 @@ def _read(name: str, fileless: str) -> tuple[bytes, bytes]:
         data = Path(name).read_bytes()
         data.decode()
     except (OSError, ValueError):
-        raise EditError("the file can't be read again") from None
+        raise EditError("the file can no longer be read") from None
     return data, data
 
 
@@ -307,10 +305,10 @@ def verification_failure(
     """
     new = next((diagnostic for diagnostic in after.diagnostics if diagnostic.severity is Severity.ERROR), None)
     if new is not None:
-        return f"they would not be valid: {new.summary}"
+        return f"they would be invalid: {new.summary}"
     expected = State.from_apps(*(app for app in result.state if _declares(app)))
     if digest(after.state) != digest(expected) or digest(after.others) != digest(before.others):
-        return "they would declare something else, too"
+        return "they would also change something else"
     addresses = {change.address for change in result.accepted}
     narrow = _narrowed(after.state, (address for address in addresses if address.app in after.state.apps))
     plan = _plan(narrow, observed.observation, observed.base, addresses, contract=contract, now=now)

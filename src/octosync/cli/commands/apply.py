@@ -83,8 +83,8 @@ def _apply_run(
     elif not yes and not can_prompt():
         raise UsageError(
             "nobody-to-ask",
-            "apply asks before it writes, and there is nobody to ask: no terminal, or CI is set",
-            hints=("Give --yes, or apply a reviewed plan: octosync plan --plan-out FILE, then octosync apply FILE",),
+            "apply needs confirmation, but there is no terminal (or CI is set)",
+            hints=("Use --yes, or apply a reviewed plan: octosync plan --plan-out FILE, then octosync apply FILE",),
         )
     run = prepare(request, outputs.record_inputs)
     if approval is not None:
@@ -202,8 +202,8 @@ class _ApplyRun:
         plan_again = shlex.join(("octosync", "plan", *self._repeat_arguments, "--plan-out", str(self.planfile)))
         return StalePlan(
             "plan-moved",
-            "what would be applied now is not what was approved",
-            hints=(*changes, f"Plan again, and have that reviewed:  {plan_again}"),
+            "the plan has changed since it was approved",
+            hints=(*changes, f"Plan again and have the new plan reviewed:  {plan_again}"),
         )
 
     async def _write(
@@ -259,7 +259,7 @@ class _ApplyRun:
     def _cut_short(self, run: str, resume: str, stop_signal: signals.StopSignal) -> _CutShort:
         return _CutShort(
             "interrupted",
-            "the run was ended at once: what was in flight may have taken effect, or not",
+            "the run was interrupted: the requests in progress may or may not have taken effect",
             hints=(
                 f"To continue: {resume} (reads first; applied changes are not sent twice)",
                 f"Run {run}, journal {self.journal}",
@@ -272,13 +272,13 @@ class _ApplyRun:
         try:
             record.end(int(code))
         except OctosyncError as error:
-            report_failure(error, written="The run is over; only its end is missing in the journal.")
+            report_failure(error, written="The run is complete; only its end is missing in the journal.")
 
 
 async def _confirmed(reviewed: ReviewedPlan, info: RunInfo) -> bool:
     target = info.control_plane.context or info.control_plane.url
     count = len(reviewed.plan.actions)
-    question = f"Apply {'this change' if count == 1 else f'these {count} changes'} to {target}? Only `yes` does: "
+    question = f"Apply {'this change' if count == 1 else f'these {count} changes'} to {target}? Type 'yes' to confirm: "
     return await ask(question) == "yes"
 
 

@@ -101,7 +101,9 @@ class ApplyOutput:
         except click.exceptions.Exit:
             return  # standard output is closed
         except OctosyncError as error:
-            report_failure(error, written=f"The run is over (exit {int(code)}), and in the journal: {self.journal}")
+            report_failure(
+                error, written=f"The run is complete (exit {int(code)}), and recorded in the journal {self.journal}"
+            )
 
     @property
     def _is_text(self) -> bool:

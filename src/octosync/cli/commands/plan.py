@@ -38,8 +38,8 @@ def write_plan_file(path: Path, document: JsonObject) -> None:
     except OSError as error:
         raise PlanFileError(
             "plan-file-unwritable",
-            f"the plan can't be written to {path}: {error.strerror}",
-            hints=("Name another file.",),
+            f"the plan file {path} can't be written: {error.strerror}",
+            hints=("Use another file.",),
         ) from error
 
 
@@ -66,14 +66,14 @@ def _wait_hint(text: str) -> tuple[str, ...]:
         parse_duration(text)
     except ValueError:
         return ()
-    return (f"If it is how long to wait: --wait={text}",)
+    return (f"For a timeout, use --wait={text}",)
 
 
 def _not_a_plan_file(path: Path, kind: str) -> PlanFileError:
     return PlanFileError(
         "not-a-plan-file",
-        f"{path} is {kind}, and apply takes a plan file here",
-        hints=(f"Manifests are named with -f: octosync apply {shlex.join(('-f', str(path)))}",),
+        f"{path} is {kind}, not a plan file",
+        hints=(f"To select manifests, use -f: octosync apply {shlex.join(('-f', str(path)))}",),
     )
 
 
@@ -141,9 +141,9 @@ def _stale(request: RunRequest, approval: Approval, file: str, now: Invocation) 
     )
     return StalePlan(
         "other-manifests",
-        f"{file} was planned with {_words(approval.invocation)}; this command and octosync.yaml name {_words(now)}",
+        f"{file} was planned with {_words(approval.invocation)}; this command and octosync.yaml select {_words(now)}",
         hints=(
-            "A plan file is an approval only: name here what it was planned with.",
+            "A plan file does not select inputs: use the flags that it was planned with.",
             f"If you trust the file: {shlex.join(again)}",
         ),
     )
@@ -175,7 +175,7 @@ def command(
     if request.base.offline and plan_out is not None:
         raise UsageError(
             "offline-plan-out",
-            "--offline with --plan-out: what was never compared with live can't be approved",
+            "--offline can't be used with --plan-out: an offline plan is not compared with the live state",
             hints=("Remove one of them.",),
         )
     with Outputs(
@@ -219,12 +219,12 @@ def _show(run: Run, report: PlanReport, outputs: Outputs) -> None:
 def _plan_file_message(run: Run, plan: Plan, file: Path) -> str:
     """Return the message about the plan file, with the command that applies it."""
     if plan.errored:
-        return f"{file} has the plan as far as it goes; it can't be applied.\n"
+        return f"Wrote an incomplete plan to {file}; it can't be applied.\n"
     if not plan.actions:
-        return f"{file} has the plan: nothing to apply.\n"
+        return f"Wrote the plan to {file}: nothing to apply.\n"
     again = (*run.request.selection_arguments, *run.request.repeat_arguments, *run.override_arguments)
     command = shlex.join(("octosync", "apply", str(file), *again))
-    return f"{file} has the plan. To apply just that:  {command}\n{_fingerprint_warning(run, plan)}"
+    return f"Wrote the plan to {file}. To apply exactly this plan:  {command}\n{_fingerprint_warning(run, plan)}"
 
 
 def _fingerprint_warning(run: Run, plan: Plan) -> str:
@@ -234,7 +234,7 @@ def _fingerprint_warning(run: Run, plan: Plan) -> str:
     if not without:
         return ""
     return (
-        f"Its fingerprints leave sensitive values out, so apply can't notice if these change before it: "
+        f"Its fingerprints don't cover sensitive values, so apply can't detect later changes of these: "
         f"{listed(map(visible, without), at_most=5)}.\n"
-        f"To have them covered, set {PLAN_KEY} for plan and apply.\n"
+        f"To cover them, set {PLAN_KEY} for plan and apply.\n"
     )
