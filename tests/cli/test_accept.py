@@ -451,7 +451,7 @@ def test_what_an_alias_repeats_is_refused(office: Office) -> None:
         "it is repeated by *policy, so it would change in several places\n  Also there: apps/demo.yaml:18"
         in anchored.stderr
     )
-    assert "it stands in an alias" in alias.stderr
+    assert "it is an alias" in alias.stderr
     assert manifest(office) == text
 
 

@@ -84,8 +84,8 @@ spec:
       deploy:
         environments: [production, staging]
         optimize: never
-      # optimize: suggest would show better variants, and auto roll them out
-      # variant: chat-steady-3b-q4  # in force, and Octomil's to choose; declare it to pin it
+      # optimize: suggest shows better variants, auto rolls them out
+      # variant: chat-steady-3b-q4  # chosen by Octomil; declare it to pin it
     - capability: vision
       servingPolicy: local_only
       bindings:

@@ -246,10 +246,10 @@ def test_what_is_around_an_edit_stays(case: str) -> None:
     ("text", "path", "why"),
     [
         ("root: {a: &x 1, b: *x}\n", ("root", "a"), "it is repeated by *x"),
-        ("root: {a: &x 1, b: *x}\n", ("root", "b"), "it stands in an alias"),
+        ("root: {a: &x 1, b: *x}\n", ("root", "b"), "it is an alias"),
         ("root: &x {a: 1}\nb: *x\n", ("root", "a"), "it is repeated by *x"),
         ("root: {a: '${NAME}'}\n", ("root", "a"), "its value comes from the variable NAME"),
-        ("root: {a}\n", ("root", "a"), "its key stands without a value"),
+        ("root: {a}\n", ("root", "a"), "its key has no value"),
         ("root: {a: 1}\n", ("root", "b"), "it can't be found"),
         ("? root\n: 1\n", ("root",), "its key is written with a question mark"),
     ],
@@ -278,5 +278,5 @@ def test_a_comment_moves_with_its_value(old: list[str], wanted: list[str], new: 
     for end in ("", "other: 1\n"):
         assert put(before + end, ("root",), lambda _: wanted, READING) == after + end
     assert put("root: [a, b]  # all\n", ("root",), lambda _: ["b", "a"], READING) == "root: [b, a]  # all\n"
-    with pytest.raises(EditError, match="comments stand in it"):
+    with pytest.raises(EditError, match="it contains comments"):
         put("root: [\n  a, # 1\n  b\n]\n", ("root",), lambda _: ["b", "a"], READING)

@@ -194,7 +194,7 @@ def test_what_is_skipped_shows_nothing_sensitive(workspace: Workspace) -> None:
         ("recursive-alias", None),
         ("unknown-field", "  nmae: x"),
     ]
-    assert found.diagnostics[0].summary == "alias stands inside its own anchor"
+    assert found.diagnostics[0].summary == "alias is inside its own anchor"
     assert workspace.load_text("a: &a\n  b: *a\n  password: [hunter2").diagnostics[0].excerpt is None
 
 

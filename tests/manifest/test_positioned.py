@@ -148,7 +148,7 @@ def test_a_duplicate_key_shows_both_places_and_the_first_is_kept() -> None:
     """Both places are named, and the rest of the document is still checked."""
     (document,), (found,) = read("a: {b: 1,\n  b: 2}\n")
     assert (str(found.origin), found.path) == ("a.yaml:2:3", "a.b")
-    assert found.notes == ("it stands at a.yaml:1:5 already",)
+    assert found.notes == ("first defined at a.yaml:1:5",)
     assert plain(document.root) == {"a": {"b": 1}}
 
 

@@ -90,7 +90,7 @@ def test_an_undefined_variable_says_which_door_is_closed(workspace: Workspace) -
     text = app("name: '${A}'\ndescription: '${B} ${C}'")
     found = workspace.load_text(text, environment={"A": "x"}, env_allowed=["B"])
     notes = [one.notes[0] for one in found.diagnostics]
-    assert "nothing allows it: --env A" in notes[0]
+    assert "it is not allowed: use --env A" in notes[0]
     assert notes[1:] == ["the environment doesn't set it", notes[2]]
     assert "vars in octosync.yaml" in notes[2]
 

@@ -36,7 +36,7 @@ from octosync.report.plan import groups_of
 from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus
 
 UNLOADED = OctosyncError(
-    "kustomize-failed", "base (rendered): kustomize refuses it", hints=("kustomize says: nope.yaml is missing",)
+    "kustomize-failed", "base (rendered): kustomize failed", hints=("kustomize: nope.yaml is missing",)
 )
 
 
@@ -125,8 +125,8 @@ async def test_the_way_back_stands_beside_the_way_past_a_guard() -> None:
             bad_manifests(status_of(quiet_app("one"))),
             "The manifests can't be loaded: the last valid ones stay in use.",
         ),
-        (replace(status_of(), valid=False, load_error=UNLOADED), "base (rendered): kustomize refuses it"),
-        (replace(status_of(), valid=False, load_error=UNLOADED), "kustomize says: nope.yaml is missing"),
+        (replace(status_of(), valid=False, load_error=UNLOADED), "base (rendered): kustomize failed"),
+        (replace(status_of(), valid=False, load_error=UNLOADED), "kustomize: nope.yaml is missing"),
         (bad_manifests(status_of()), "none are in use yet"),
         (replace(status_of(), feed_off="404 of the feed"), "their authors are unknown. 404 of the feed"),
         (replace(status_of(quiet_app("one")), feed_off="404"), "Feed off. 1 app in sync"),

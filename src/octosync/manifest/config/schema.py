@@ -86,7 +86,7 @@ def _check_receiver_url(url: str) -> str:
 
 def _check_variable(name: str) -> str:
     if may_hold_a_secret(name):
-        summary = "sounds like a secret, and secrets don't belong in manifests"
+        summary = "looks like a secret; secrets don't belong in manifests"
         raise InvalidText(summary, rule="secret-variable", notes=SECRET_NAMES)
     return name
 

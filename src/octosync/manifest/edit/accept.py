@@ -79,7 +79,7 @@ def accept(
         case PutInferenceConfig() | DeleteInferenceConfig():
             return _AppAcceptor(*facts).accept_inference_config(action)
         case _:
-            raise refusal(action.address, "there is nothing live that a manifest could declare instead")
+            raise refusal(action.address, "there is no live object to declare")
 
 
 def accept_archive(desired: App) -> AcceptedObject:
@@ -110,7 +110,7 @@ class _AppAcceptor(ObjectAcceptor):
         given = {name: value for name, value in changed.items() if value is not None}
         for name in changed.keys() - given.keys():
             if self.live.fields.get(name) is not None:
-                raise refusal(self.address, f"its {name} is no text")
+                raise refusal(self.address, f"its {name} is not a string")
         unchanged = {name: value for name, value in self.desired.fields.items() if name not in changed}
         fields = {**unchanged, **given}
         return self.result(
@@ -129,7 +129,7 @@ class _AppAcceptor(ObjectAcceptor):
             replace(self.desired, targets=tuple(kept for kept in self.desired.targets if kept is not target)),
             *removals("targets", "AppTarget", known_by),
             origin=target.origin,
-            what="no longer declared, since it is not live",
+            what="no longer declared, since it doesn't exist",
         )
 
     def accept_new_target(self, action: RemoveTarget) -> AcceptedObject:

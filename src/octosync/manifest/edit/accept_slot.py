@@ -83,7 +83,7 @@ class ObjectAcceptor:
     ) -> AcceptedObject:
         """Return the accepted object. Raises `OctosyncError` if the position of its declaration is unknown."""
         if origin is None:
-            raise refusal(self.address, "nothing says where it is declared")
+            raise refusal(self.address, "the position of its declaration is unknown")
         return AcceptedObject(
             address=self.address,
             app=app,
@@ -174,7 +174,7 @@ class SlotAcceptor(ObjectAcceptor):
             if value is None:
                 return "auto", None
             if not isinstance(value, str) or not fits(value, fields_of(SlotSpec)["variant"].shape):
-                raise refusal(self.address, "its variant is no text that a manifest can hold")
+                raise refusal(self.address, "its variant is not a string that a manifest can hold")
             return value, value
         if wire == "bindings":
             bindings = accepted_bindings(slot.fields["bindings"], value)
@@ -203,7 +203,7 @@ class SlotAcceptor(ObjectAcceptor):
             replace(self.desired, slots=slots),
             *removals("slots", "CapabilitySlot", known_by),
             origin=slot.origin,
-            what="no longer declared, since it is not live",
+            what="no longer declared, since it doesn't exist",
         )
 
     def accept_new_slot(self, action: DeleteSlot) -> AcceptedObject:

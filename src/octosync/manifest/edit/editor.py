@@ -109,7 +109,7 @@ class _Cursor:
 
     def _refuse_aliased(self, value: NodeSpan) -> None:
         if isinstance(value, AliasSpan):
-            raise EditError("it stands in an alias, and what that repeats is written elsewhere, for several places")
+            raise EditError("it is an alias, and its anchor is used in several places")
         lines = self._layout.aliases.get(value.anchor or "")
         if lines:
             why = f"it is repeated by *{value.anchor}, so it would change in several places"
@@ -166,7 +166,7 @@ class _Cursor:
         if not old.flow:
             return styles.move_item(self._text, old, index, before)
         if not self._as_json and "#" in self._text[old.start : old.end] and "\n" in self._text[old.start : old.end]:
-            raise EditError("comments stand in it, and its values change places")
+            raise EditError("it contains comments, and its items change order")
         return styles.remove_flow(self._text, old, index)  # the next edit inserts it
 
     def _insert(self, old: SequenceSpan, index: int, value: JsonValue) -> list[Splice]:
@@ -399,8 +399,8 @@ def patch_of(name: str, before: bytes, after: bytes, *, sensitivity: Sensitivity
             return "".join(lines)
     raise OctosyncError(
         "sensitive-patch",
-        f"a patch of {name} would show a sensitive value that stands beside what changes",
-        hints=("Without --patch the file is edited, and nothing of it shown.",),
+        f"a patch of {name} would show a sensitive value next to a change",
+        hints=("Run it without --patch to edit the file without showing it.",),
     )
 
 

@@ -101,13 +101,13 @@ def read_layout(text: str, context: EditContext) -> Layout:
     findings = Findings()
     source, documents = parse("", text.encode(), context.sensitivity, findings)
     if findings.has_errors or len(documents) != 1:
-        raise EditError("the document can't be read once more")
+        raise EditError("the document can't be read again")
     (document,) = documents
     written = {id(scalar): str(scalar.value) for scalar in document.templates}
     if document.templates:
         context.variables.replace(document, Reporter(findings, source))
     if findings.has_errors:
-        raise EditError("the document can't be read once more")
+        raise EditError("the document can't be read again")
     return _LayoutReader(text, document, written).layout()
 
 
@@ -124,7 +124,7 @@ def _events(text: str) -> Iterator[YamlEvent]:
         while (event := parser.get_event()) is not None:
             yield cast("YamlEvent", event)
     except yaml.YAMLError:
-        raise EditError("the file can't be read once more") from None
+        raise EditError("the file can't be read again") from None
     finally:
         parser.dispose()
 
@@ -161,7 +161,7 @@ class _LayoutReader:
             return self._mapping(MappingSpan(start=start, end=end, flow=flow, node=node, anchor=event.anchor), node)
         if isinstance(event, yaml.SequenceStartEvent) and isinstance(node, Sequence):
             return self._sequence(SequenceSpan(start=start, end=end, flow=flow, node=node, anchor=event.anchor), node)
-        raise EditError("the document can't be read once more")
+        raise EditError("the document can't be read again")
 
     def _mapping(self, laid: MappingSpan, node: Mapping) -> MappingSpan:
         for key, (key_node, value) in node.entries.items():

@@ -105,7 +105,7 @@ def remove_entry(text: str, mapping: MappingSpan, name: str) -> list[Splice]:
     following = mapping.entries[names[names.index(name) + 1]][0]
     end = line_end(text, max(key.end, value.end))
     if text[next_line(text, end) : following.start].strip():
-        raise EditError("comments stand between it and what comes next")
+        raise EditError("there are comments between it and the next entry")
     return [Splice(key.start, following.start, "")]
 
 
@@ -114,7 +114,7 @@ def remove_item(text: str, sequence: SequenceSpan, index: int) -> list[Splice]:
     old = sequence.items[index]
     dash = _dash(text, old)
     if not begins_line(text, dash):
-        raise EditError("it stands on the line of something else")
+        raise EditError("it is not on a line of its own")
     return _remove(text, dash, max(dash + 1, old.end), column(text, dash))
 
 
@@ -132,7 +132,7 @@ def _extent(text: str, item: NodeSpan) -> tuple[int, int]:
     """Return the start and end of the lines of an item, including the comments that belong to it."""
     dash = _dash(text, item)
     if not begins_line(text, dash):
-        raise EditError("it stands on the line of something else")
+        raise EditError("it is not on a line of its own")
     indent = column(text, dash)
     past = past_entry(text, max(dash + 1, item.end), indent)
     return with_comments_above(text, line_start(text, dash), past, indent), past
@@ -229,7 +229,7 @@ def elements_of(container: MappingSpan | SequenceSpan) -> list[Element]:
 def set_flow(text: str, old: NodeSpan, value: str) -> list[Splice]:
     """Replace a value."""
     if old.start == old.end and not text[: old.start].rstrip(" ").endswith(":"):
-        raise EditError("its key stands without a value")
+        raise EditError("its key has no value")
     space = " " if text[: old.start].endswith(":") else ""
     return [Splice(old.start, old.end, space + value)]
 
@@ -278,7 +278,7 @@ def remove_flow(text: str, container: MappingSpan | SequenceSpan, index: int) ->
         splice = Splice(elements[index - 1].end, old.end, "")
         between = text[splice.start : old.start]
     if between.strip() not in ("", ","):
-        raise EditError("comments stand beside it")
+        raise EditError("there are comments beside it")
     return [splice]
 
 

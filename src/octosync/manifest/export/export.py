@@ -126,7 +126,7 @@ class _Export:
         live, first = self._live, self._declared is None
         app = App(slug=live.slug, fields=self._app_fields() if first else {}, archived=live.archived, declared=first)
         if live.archived:
-            self._notes[app.address].append("Archived for good: what it had is neither read nor planned.")
+            self._notes[app.address].append("Archived permanently: its contents are neither read nor planned.")
         else:
             targets, slots, config = self._targets(), self._slots(), self._inference_config()
             app = replace(
@@ -241,9 +241,7 @@ class _Export:
         if not isinstance(variant, str) or self._secret("variant", "model_variant_id"):
             return
         written = value_text(variant) if fits(variant, fields_of(SlotSpec)["variant"].shape) else quoted(variant)
-        self._notes[live.address].append(
-            f"variant: {written}  # in force, and Octomil's to choose; declare it to pin it"
-        )
+        self._notes[live.address].append(f"variant: {written}  # chosen by Octomil; declare it to pin it")
 
     def _refusal_of_bindings(self, bindings: JsonValue) -> str | None:
         if not isinstance(bindings, list | tuple) or not all(isinstance(binding, Mapping) for binding in bindings):
@@ -269,7 +267,7 @@ class _Export:
         environments = tuple(environment for environment in ENVIRONMENTS if environment in live_environments)
         if not environments:
             return None
-        self._notes[live.address].append("optimize: suggest would show better variants, and auto roll them out")
+        self._notes[live.address].append("optimize: suggest shows better variants, auto rolls them out")
         return Deploy(environments=environments, optimize=Optimize.NEVER)
 
     def _inference_config(self) -> InferenceConfig | None:

@@ -44,7 +44,7 @@ def fits(text: str, shape: Shape) -> bool:
 
 def flag_refusal(value: JsonValue) -> str | None:
     """Return why a value can't be declared as a boolean; None if it can."""
-    return None if isinstance(value, bool) else "it is neither true nor false"
+    return None if isinstance(value, bool) else "it is not a boolean"
 
 
 def list_refusal(values: JsonValue, field: Field) -> str | None:
@@ -53,7 +53,7 @@ def list_refusal(values: JsonValue, field: Field) -> str | None:
     if shape.type is not list or not isinstance(values, list | tuple):
         return "it is not a list"
     reasons = (text_refusal(value, shape.parts[0]) if isinstance(value, str) else "it is not text" for value in values)
-    return next((f"one of it can't be declared: {why}" for why in reasons if why is not None), None)
+    return next((f"an item can't be declared: {why}" for why in reasons if why is not None), None)
 
 
 def policy_refusal(policy: JsonValue) -> str | None:
@@ -64,7 +64,7 @@ def policy_refusal(policy: JsonValue) -> str | None:
         return "its routing mode is auto, without a preference that octosync knows"
     fallback = policy.get("fallback")
     if not isinstance(fallback, Mapping) or not all(isinstance(fallback.get(name), bool) for name in _FALLBACK):
-        return "it doesn't say both fallbacks"
+        return "it lacks a fallback setting"
     return None
 
 
@@ -82,7 +82,7 @@ def json_refusal(value: JsonValue, *, above: int) -> str | None:
         if isinstance(node, Mapping) and any(len(value_text(key)) > _LONGEST_KEY for key in node):
             return "a key in it is too long"
         if isinstance(node, float) and not math.isfinite(node):
-            return "a number in it is none of JSON's"
+            return "a number in it is not a JSON number"
         if isinstance(node, int) and not -_LONGEST_NUMBER < node < _LONGEST_NUMBER:
             return "a number in it is too long"
     return None

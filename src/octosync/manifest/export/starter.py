@@ -12,7 +12,7 @@ from octosync.model import App, Section, Slot, Target
 LOCAL: Final = "local"
 
 _SLOTS: Final = """\
-  # What the app's models do is its slots, one each. Until a list of slots is declared, none is touched:
+  # Declare one slot per capability. Without `slots`, existing slots are left alone:
   # slots:
   #   - capability: chat
   #     servingPolicy: local_first
@@ -21,13 +21,13 @@ _SLOTS: Final = """\
 
 
 _DEPLOY: Final = """\
-      # Without this the slot is configured and never deployed:
+      # Without `deploy`, the slot is configured but never deployed:
       # deploy: {environments: [production]}
 """
 
 _CONFIGURATION: Final = """\
 # yaml-language-server: $schema={schema}
-# What every command goes by that runs here or below. A secret is never a value in this file.
+# Settings of all commands that run in this folder or below. Never put a secret in this file.
 requires: ">=0.1,<1"
 
 contexts:
@@ -65,7 +65,5 @@ def starter_configuration(contexts: Sequence[str], *, schema: str) -> str:
     lines = (
         f'  {value_text(name)}: {{url: "https://api.octomil.com", tokenEnv: OCTOMIL_API_KEY}}\n' for name in contexts
     )
-    head = (
-        "  # Add `org: ID` to each, and octosync goes on only where the answers are of that org.\n" if contexts else ""
-    )
+    head = "  # Add `org: ID` to a context, and octosync refuses to work with another org.\n" if contexts else ""
     return _CONFIGURATION.format(schema=schema, contexts=head + "".join(lines))

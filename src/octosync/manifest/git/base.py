@@ -113,7 +113,7 @@ def as_warnings(errors: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
             error,
             severity=RULES[INVALID].severity,
             rule=INVALID,
-            summary=f"{error.summary} ({error.rule}); what stood here counts as not declared in the base",
+            summary=f"{error.summary} ({error.rule}); it counts as not declared in the base",
             suggestion=None,
         )
         for error in errors

@@ -113,7 +113,7 @@ class Repository:
             raise ConfigError(
                 "not-a-repository",
                 "--base compares with a revision of Git in the working directory's repository, "
-                f"and {directory.absolute()} is in no work tree that git can use",
+                f"and {directory.absolute()} is not in a work tree that git can use",
                 hints=(*_stderr_hints(ran), f"Run this {where}, or give --base-file PATH."),
             )
         return cls(Path(root), prefix.rstrip("/"))
@@ -138,13 +138,15 @@ class Repository:
         if _NOT_A_REVISION.match(revision):
             raise UsageError(
                 "malformed-revision",
-                f"{flag} {revision!r} is no revision",
+                f"{flag} {revision!r} is not a revision",
                 hints=("Name one commit: a branch, a tag, a commit id, such as origin/main.",),
             )
         ran = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         commit = ran.stdout.decode(errors="replace").strip()
         if ran.returncode or not re.fullmatch(r"[0-9a-f]{40,64}", commit):
-            raise UsageError("unknown-revision", f"{flag} {revision} is no commit here", hints=self._to_have(revision))
+            raise UsageError(
+                "unknown-revision", f"{flag} {revision} is not a commit in this clone", hints=self._to_have(revision)
+            )
         return commit
 
     def _to_have(self, revision: str) -> tuple[str, ...]:
@@ -167,14 +169,14 @@ class Repository:
         raise ConfigError(
             "no-merge-base",
             f"{left[:SHOWN]} and {right[:SHOWN]} have no commit in common, so there is nothing to compare with",
-            hints=why if self.is_shallow else ("They are of unrelated histories: name another --base.",),
+            hints=why if self.is_shallow else ("They have unrelated histories: choose another --base.",),
         )
 
     def descends(self, commit: str, *, from_: str) -> bool:
         """Return whether `from_` is the commit or one of its ancestors. Raises `ConfigError` if git fails."""
         ran = self._git("merge-base", "--is-ancestor", from_, commit)
         if ran.returncode not in {0, 1}:
-            raise _failed("how two commits hang together", ran)
+            raise _failed("the ancestry of two commits", ran)
         return ran.returncode == 0
 
     def has(self, commit: str) -> bool:
@@ -264,10 +266,10 @@ def _run(directory: Path, *arguments: str, input_: bytes | None = None) -> subpr
 
 def _failed(what: str, ran: subprocess.CompletedProcess[bytes]) -> ConfigError:
     return ConfigError(
-        "git-failed", f"git can't tell {what}", hints=(*_stderr_hints(ran), "Try `git fsck` and `git fetch`.")
+        "git-failed", f"git could not read {what}", hints=(*_stderr_hints(ran), "Try `git fsck` and `git fetch`.")
     )
 
 
 def _stderr_hints(ran: subprocess.CompletedProcess[bytes]) -> Sequence[str]:
     lines = ran.stderr.decode(errors="replace").strip().splitlines()
-    return tuple(f"git says: {line}" for line in lines[:2])
+    return tuple(f"git: {line}" for line in lines[:2])

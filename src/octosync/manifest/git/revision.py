@@ -87,7 +87,7 @@ class Revision:
         data = self.repository.contents(entry.object for entry in files.values())
         for path, entry in sorted(files.items(), key=lambda item: (item[1].is_link, item[0])):
             if {"", ".", "..", ".git"} & set(path.lower().split("/")):
-                raise ConfigError("hostile-path", f"{self.label(path)} is no path that can be written out")
+                raise ConfigError("hostile-path", f"{self.label(path)} can't be written to disk")
             target = directory / path
             target.parent.mkdir(parents=True, exist_ok=True)
             if entry.is_link:

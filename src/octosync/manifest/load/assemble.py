@@ -161,7 +161,7 @@ class _Assembly:
             resource.reporter.report(
                 "target-claimed-twice",
                 at,
-                f"{name} is claimed by two apps, {held.app} and {target.app}, and an org holds it once",
+                f"{name} is claimed by two apps, {held.app} and {target.app}, but an org can register it only once",
                 path=path,
                 notes=(f"the other: {held.origin}",),
             )
@@ -178,7 +178,7 @@ class _Assembly:
         if (other := self._slots.get(slot.capability)) is not None:
             twice, path = record.value_node("capability"), record.path_to("capability")
             name = resource.reporter.quote(slot.capability, twice)
-            summary = f"slot {name} is declared twice, and an app has one slot a capability"
+            summary = f"slot {name} is declared twice, and an app has one slot per capability"
             resource.reporter.report("duplicate-slot", twice, summary, path=path, notes=(f"the other: {other.origin}",))
             return
         self._slots[slot.capability] = slot

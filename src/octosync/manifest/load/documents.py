@@ -65,7 +65,7 @@ def read_document(document: YamlDocument, reporter: Reporter, variables: Variabl
     if isinstance(root, Scalar) and isinstance(root.value, UnreadText):
         return None
     if not isinstance(root, Mapping):
-        summary = f"a document is an object with apiVersion and kind, not {type_name(root)}"
+        summary = f"a document must be an object with apiVersion and kind, not {type_name(root)}"
         reporter.report("wrong-type", root, summary, shows_line=False)
         return None
     kind = _kind(root, reporter)
@@ -107,7 +107,7 @@ def _kind(root: Mapping, reporter: Reporter) -> str | None:
     version, kind = root.get("apiVersion"), root.get("kind")
     if version is None and kind is None:
         if not root.has_unread_key:
-            summary = f"this is no document of octosync's: it needs `apiVersion: {API_VERSION}` and `kind`"
+            summary = f"not an octosync document: expected `apiVersion: {API_VERSION}` and `kind`"
             reporter.report("missing-field", _first_of(root), summary, notes=(_KINDS,))
         return None
     for name, node in (("apiVersion", version), ("kind", kind)):
@@ -158,7 +158,7 @@ def _report_kind(version: Scalar, kind: Scalar, reporter: Reporter) -> None:
         reporter.report("foreign-document", kind, summary)
         return
     if version.value != API_VERSION:
-        summary = f"{quoted_version} is no version that this octosync knows"
+        summary = f"{quoted_version} is not a supported version"
         reporter.report("unknown-version", version, summary, path="apiVersion", suggestion=API_VERSION)
         return
     reporter.report(
@@ -195,7 +195,7 @@ def _check_unknown(key: str, at: Scalar, path: str, reporter: Reporter) -> None:
     group, slash, name = key.partition("/")
     meant = closest(name, _ANNOTATIONS)
     if slash and (group == GROUP or (meant is not None and closest(group, (GROUP,)))):
-        summary = f"{reporter.quote(key, at)} is no annotation that octosync knows"
+        summary = f"{reporter.quote(key, at)} is not a known annotation"
         suggestion = _ANNOTATIONS[meant] if meant else None
         notes = (f"octosync's: {', '.join(_ANNOTATIONS.values())}",)
         reporter.report("unknown-annotation", at, summary, path=path, suggestion=suggestion, notes=notes)
@@ -230,7 +230,7 @@ def _report_secrets(node: Node, reporter: Reporter, path: str, *, inside: bool) 
                 shown = reporter.source.sensitivity.shown_key(key)
                 name = quoted(shown) if shown != key else reporter.quote(key, key_node)
                 summary = f"a literal under {name}: secrets don't belong in manifests"
-                notes = ("it is never shown, but whoever reads the repository reads it",)
+                notes = ("octosync never shows it, but anyone with access to the repository can read it",)
                 reporter.report("secret-in-manifest", key_node, summary, path=below, notes=notes)
             _report_secrets(value, reporter, below, inside=inside or sensitive)
     elif isinstance(node, Sequence):

@@ -138,7 +138,7 @@ def _find(path: str, directory: Path, findings: Findings, within: Bounds | None)
     if not count:
         findings.add(
             "empty-directory",
-            f"{display_name(shown)} holds no manifests",
+            f"{display_name(shown)} contains no manifests",
             origin=Origin(display_name(shown)),
             notes=(f"manifests are files named {', '.join('*' + suffix for suffix in SUFFIXES)}",),
         )

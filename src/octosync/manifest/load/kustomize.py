@@ -239,8 +239,8 @@ def _rendered(folder: Path, shown: str, root: Path, environment: Mapping[str, st
         said = ran.stderr.decode(errors="replace").replace(f"{root}{os.sep}", "").strip().splitlines()
         raise ManifestError(
             "kustomize-failed",
-            f"{shown}: kustomize refuses it",
-            hints=(*(f"kustomize says: {line}" for line in said[:5]), *(() if remote else _about_remote(folder))),
+            f"{shown}: kustomize failed",
+            hints=(*(f"kustomize: {line}" for line in said[:5]), *(() if remote else _about_remote(folder))),
         )
     return ran.stdout
 
@@ -284,7 +284,7 @@ def _about_remote(folder: Path) -> tuple[str, ...]:
     names = (path for name in KUSTOMIZATION_NAMES if (path := folder / name).is_file())
     if not any("://" in text or "git@" in text or "?ref=" in text for path in names for text in texts_in(str(path))):
         return ()
-    return ("It may fetch nothing. If you trust what it refers to elsewhere: --allow-remote-bases",)
+    return ("Remote bases are not allowed. If you trust them, use --allow-remote-bases.",)
 
 
 def _tool(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -295,6 +295,6 @@ def _tool(environment: Mapping[str, str]) -> tuple[str, ...]:
         return (found, "kustomize")
     raise ConfigError(
         "kustomize-missing",
-        "a kustomization is to be rendered, and neither `kustomize` nor `kubectl` is on the PATH",
+        "can't render a kustomization: neither `kustomize` nor `kubectl` is on the PATH",
         hints=("Install one, or render elsewhere:  kubectl kustomize DIR | octosync plan -f -",),
     )

@@ -127,10 +127,10 @@ class LoadDeadline:
         """The error that reports giving up."""
         return OctosyncError(
             LOAD_GIVEN_UP,
-            f"reading the manifests was given up after {self._span.total_seconds():g} s",
+            f"loading the manifests timed out after {self._span.total_seconds():g} s",
             hints=(
-                "Is there a huge file among them? What was declared before is in force until they can be read.",
-                "A large set that takes longer for good reason: --load-timeout",
+                "Check for a very large file. The previous manifests stay in effect until these can be loaded.",
+                "If a large set needs more time, raise --load-timeout.",
             ),
         )
 

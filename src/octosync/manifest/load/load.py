@@ -180,9 +180,9 @@ def load(
     own_paths = configuration.paths_of(context)
     asked = list(paths) or list(own_paths)
     if not asked and rendered is None:
-        raise UsageError("no-manifests", "no manifests are named", hints=("Give -f PATH, or paths in octosync.yaml.",))
+        raise UsageError("no-manifests", "no manifests given", hints=("Give -f PATH, or paths in octosync.yaml.",))
     if asked.count(STDIN) > 1:
-        raise UsageError("stdin-twice", "-f - is given twice, and there is one standard input")
+        raise UsageError("stdin-twice", "-f - is given twice, but there is only one standard input")
     findings = Findings()
     contract, directory = options.contract or configuration.contract, options.directory
     loader = Loader(configuration, contract, variables, now, directory, edited=options.edited, cache=cache)
@@ -356,18 +356,18 @@ class Loader:
 def _allowed_name(name: str) -> str:
     """Return a name that `--env` allows. Raises `UsageError` if it is not a variable's name, or names a secret."""
     if not NAME.fullmatch(name):
-        raise UsageError("malformed-variable", f"--env {name} is no variable's name")
+        raise UsageError("malformed-variable", f"--env {name} is not a variable name")
     if may_hold_a_secret(name):
         hints = tuple(f"{hint[0].upper()}{hint[1:]}." for hint in SECRET_NAMES)
-        raise UsageError("secret-variable", f"--env {name} sounds like a secret", hints=hints)
+        raise UsageError("secret-variable", f"--env {name} looks like a secret", hints=hints)
     return name
 
 
 def _report_empty(read: LoadedFiles, findings: Findings, *, allow_empty: bool) -> None:
     if read.resources or allow_empty:
         for file in read.empty:
-            findings.add("empty-file", f"{file.name} holds no document", origin=Origin(file.name))
+            findings.add("empty-file", f"{file.name} contains no document", origin=Origin(file.name))
     elif not findings.has_errors:
         names = ", ".join(file.name for file in read.empty[:5])
-        summary = "there is no document in the manifests" + (f": {names} holds none" if len(read.empty) == 1 else "")
-        findings.add("no-documents", summary, notes=("--allow-empty accepts a set without a document",))
+        summary = "the manifests contain no document" + (f": {names} holds none" if len(read.empty) == 1 else "")
+        findings.add("no-documents", summary, notes=("use --allow-empty to accept manifests without a document",))

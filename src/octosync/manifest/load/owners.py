@@ -57,10 +57,10 @@ def check_owners(
     if unjudged is not None:
         findings.add(
             "owners-not-checked",
-            "documents from stdin have no folder, so octosync.yaml's owners are not held against them"
+            "documents from stdin have no folder, so octosync.yaml's owners are not checked for them"
             if unjudged == STDIN_NAME
-            else "it is not known from which files documents were rendered, so octosync.yaml's owners are held against the "
-            "kustomization's folder only",
+            else "the files of rendered documents are not known, so octosync.yaml's owners are checked only for the "
+            "kustomization's folder",
             origin=Origin(unjudged),
             notes=()
             if unjudged == STDIN_NAME
@@ -95,10 +95,10 @@ def _report_owner(resource: Resource, app: str, path: str, base: str, owners: tu
     name = resource.reporter.quote(app, at)
     if by_app := [owner for owner in owners if owner.holds(app)]:
         where = " or ".join(sorted({owner.paths for owner in by_app}))
-        summary = f"app {name} is declared in {where}, says octosync.yaml, not here"
+        summary = f"app {name} must be declared in {where} (owners in octosync.yaml)"
     else:
         apps = ", ".join(sorted({app for owner in owners if owner.covers(_below(path, base)) for app in owner.apps}))
-        summary = f"this folder declares {apps}, says octosync.yaml, not {name}"
+        summary = f"this folder may only declare {apps} (owners in octosync.yaml), not {name}"
     resource.reporter.report(
         "not-your-app", at, summary, path="metadata.name" if resource.kind == "App" else "spec.app"
     )

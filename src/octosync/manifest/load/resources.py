@@ -105,7 +105,7 @@ def _report_unknown_capability(capability: str, fields: CheckedObject, resource:
     resource.reporter.report(
         "unknown-capability",
         at,
-        f"{resource.reporter.quote(capability, at)} is no capability that octosync knows",
+        f"{resource.reporter.quote(capability, at)} is not a known capability",
         path=fields.path_to("capability"),
         suggestion=closest(capability, CAPABILITIES),
     )
@@ -122,7 +122,7 @@ def _check_engines(fields: CheckedObject, resource: Resource) -> None:
         resource.reporter.report(
             "unknown-engine",
             node,
-            f"{resource.reporter.quote(name, node)} is no engine that octosync knows",
+            f"{resource.reporter.quote(name, node)} is not a known engine",
             path=fields.path_to("preferredEngines", index),
             suggestion=closest(name, ENGINES),
         )
@@ -137,7 +137,7 @@ def _check_writable(fields: CheckedObject, resource: Resource, contract: Contrac
                 fields.key_node(key),
                 f"`{key}` is the control plane's own: api.readOnly in octosync.yaml names `{name}`",
                 path=fields.path_to(key),
-                notes=("leave it out here, or there",),
+                notes=("remove it here or there",),
             )
 
 

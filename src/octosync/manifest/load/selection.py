@@ -33,7 +33,7 @@ def parse_selector(text: str) -> tuple[Requirement, ...]:
     found = [Requirement(term[1], term[3], term[2] != "!=") for term in terms if term is not None]
     if len(found) != len(terms):
         raise UsageError(
-            "malformed-selector", f"-l {text} is no selector", hints=("Write it like team=search,tier!=test",)
+            "malformed-selector", f"invalid selector {text!r}", hints=("Write it like team=search,tier!=test",)
         )
     return tuple(found)
 

@@ -97,13 +97,13 @@ class _Replacement:
             return "${"
         inside = _INSIDE.fullmatch(found[1]) if found[2] else None
         if inside is None:
-            summary = f"{self._reporter.quote(found.group(), self._at)} is no reference to a variable"
-            notes = ("write ${NAME} or ${NAME:=default}; $${ stands for a literal ${",)
+            summary = f"{self._reporter.quote(found.group(), self._at)} is not a variable reference"
+            notes = ("write ${NAME} or ${NAME:=default}; $${ is a literal ${",)
             return self._fail("malformed-variable", summary, notes)
         name, default = inside[1], inside[2]
         own = name in self._variables.values
         if names_a_secret(name) or (not own and name in self._variables.allowed and may_hold_a_secret(name)):
-            summary = f"`{name}` sounds like a secret, and secrets don't belong in manifests"
+            summary = f"`{name}` looks like a secret; secrets don't belong in manifests"
             return self._fail("secret-variable", summary, SECRET_NAMES)
         value = self._variables.lookup(name)
         if default is not None and not value:
@@ -123,7 +123,7 @@ class _Replacement:
         if name in self._variables.allowed:
             return "the environment doesn't set it"
         if name in self._variables.environment:
-            return f"the environment sets it, and nothing allows it: --env {name}, or env in octosync.yaml"
+            return f"the environment sets it, but it is not allowed: use --env {name}, or env in octosync.yaml"
         return f"add it to the context's vars in octosync.yaml, or allow it with --env {name}"
 
     def _fail(self, rule: str, summary: str, notes: tuple[str, ...]) -> str:

@@ -229,7 +229,7 @@ class _Reader:
         text = self._joined.quoted(text) if self._joined else text
         refused = [found for found in dict.fromkeys(NOT_PRINTABLE.findall(text)) if found not in "\x85\u2028\u2029"]
         for found in refused:
-            self._problem("control-character", node, f"character U+{ord(found):04X} can't stand in a manifest")
+            self._problem("control-character", node, f"character U+{ord(found):04X} is not allowed in a manifest")
         return UnreadText(text) if refused else text
 
     def _start(self, event: YamlEvent) -> None:
@@ -263,14 +263,14 @@ class _Reader:
         self._end = (event.end_mark.line + 1, event.end_mark.column + 1)
         name = str(event.anchor)
         if name not in self._anchors:
-            self._problem("unknown-alias", at, "no anchor{} stands above this alias", value=f"&{name}")
+            self._problem("unknown-alias", at, "no anchor{} is defined above this alias", value=f"&{name}")
             at.value = UnreadText(f"*{name}")
             self._nodes += 1
             self._place(at)
             return
         anchor = self._anchors[name]
         if anchor is None:
-            self._problem("recursive-alias", at, "alias{} stands inside its own anchor", value=f"*{name}")
+            self._problem("recursive-alias", at, "alias{} is inside its own anchor", value=f"*{name}")
             raise SkipDocument
         self._nodes += anchor.size
         self._characters += anchor.characters
@@ -322,22 +322,22 @@ class _Reader:
         if isinstance(key.value, UnreadText):
             return
         first = mapping.entries[name][0]
-        note = f"it stands at {self._source.origin(first.line, first.column)} already"
-        self._problem("duplicate-key", key, "key{} is there twice", value=name, notes=(note,))
+        note = f"first defined at {self._source.origin(first.line, first.column)}"
+        self._problem("duplicate-key", key, "key{} is defined twice", value=name, notes=(note,))
 
     def _key(self, node: Node, *, plain: bool, at: Scalar | None) -> Scalar:
         place = at or Scalar(None, node.line, node.column, node.width)
         if not isinstance(node, Scalar):
             near = self._source.lines[place.line - 1][max(0, place.column - _NEAR) : place.column + _NEAR]
             notes = TEMPLATE if "{{" in near else ()
-            self._problem("non-string-key", place, "a key must be text, not a list or an object", notes=notes)
+            self._problem("non-string-key", place, "a key must be a string, not a list or an object", notes=notes)
             return Scalar(UnreadText("?"), place.line, place.column, place.width)
         if not isinstance(node.value, str):
             written = "null" if node.value is None else str(node.value).lower()
             self._problem(
                 "non-string-key",
                 place,
-                "key{} is not text, and a key must be",
+                "key{} is not a string, and a key must be one",
                 value=node.value,
                 suggestion=f'"{written}"',
             )

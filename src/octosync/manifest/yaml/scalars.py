@@ -211,6 +211,6 @@ def report_control_characters(source: Source, findings: Findings) -> None:
     Reporter(findings, source).report(
         "control-character",
         place,
-        f"character U+{ord(character):04X} can't stand in a manifest",
+        f"character U+{ord(character):04X} is not allowed in a manifest",
         notes=(*more, *binary, "in double quotes, tab and line break are written \\t and \\n"),
     )
