@@ -1,7 +1,7 @@
 """Text of reports: safe characters, column widths, colour, bars, and the words for values, times and reasons.
 
 All text from manifests and the control plane passes through `visible`, so that no escape sequence reaches a terminal. Widths
-come from rich's tables, so that the same input gives the same bytes everywhere. Colours and bars repeat what the words say.
+come from rich's tables, so that the same input gives the same bytes everywhere. Colours and bars only repeat the words.
 """
 
 from __future__ import annotations
