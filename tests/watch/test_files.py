@@ -311,7 +311,7 @@ def test_at_the_systems_limits(apps: Path, limit: str) -> None:
         text=True,
         timeout=60,
     )
-    assert ran.stdout.startswith("['manifests'] 1 the system gives no notice of changed files (")
+    assert ran.stdout.startswith("['manifests'] 1 the system does not report file changes (")
     assert "fs.inotify.max_user_watches" in ran.stdout
 
 

@@ -75,7 +75,7 @@ async def test_a_half_written_file_takes_nothing_away(tmp_path: Path, half: dict
             before = plane.send("GET", "/apps/demo/targets"), plane.send("GET", "/apps/demo/slots")
             watch.requests()
             commit(tmp_path, whole(**half) | {"other": {}})
-            await watch.until(lambda: "second look" in watch.app().why_waiting)
+            await watch.until(lambda: "second check" in watch.app().why_waiting)
             await watch.until(lambda: watch.app("other").state is AppState.IN_SYNC)
             commit(tmp_path, whole() | {"other": {}})
             await watch.until_in_sync()
@@ -114,7 +114,7 @@ async def test_what_vanishes_with_its_document_goes_after_a_second_look(tmp_path
             await watch.until_in_sync()
             (watch.apps / "vision.yaml").unlink()
             gone = clock.now()
-            await watch.until(lambda: "second look" in watch.app().why_waiting)
+            await watch.until(lambda: "second check" in watch.app().why_waiting)
             assert there(plane) == {"vision"}
             await watch.until(lambda: not there(plane))
             assert clock.now() - gone >= INTERVAL
@@ -130,7 +130,7 @@ async def test_what_is_back_before_the_second_look_never_went(tmp_path: Path) ->
             await watch.until_in_sync()
             watch.requests()
             (watch.apps / "vision.yaml").unlink()
-            await watch.until(lambda: "second look" in watch.app().why_waiting)
+            await watch.until(lambda: "second check" in watch.app().why_waiting)
             write(tmp_path, slot("demo", "vision"), "vision.yaml")
             await watch.until_in_sync()
             loaded = clock.now()
@@ -191,7 +191,7 @@ async def test_an_archive_waits_for_all_else_of_its_commit(tmp_path: Path) -> No
             plane.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "times": None})
             commit(tmp_path, {"aa": {"archived": True}, "other": {"slots": {"chat": "local_first"}}})
             await watch.until(lambda: watch.app("other").state is AppState.REFUSED)
-            waits = "everything else of its change, since an archive can't be undone"
+            waits = "all other actions of its change, since an archive can't be undone"
             await watch.until(lambda: watch.app("aa").why_waiting == waits)
             assert watch.app("aa").state is AppState.WAITING
             assert not is_archived(plane, "aa")

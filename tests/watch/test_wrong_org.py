@@ -28,7 +28,7 @@ async def test_all_waits_until_something_changes(tmp_path: Path) -> None:
         file.write_text(manifest(slots={"vision": "local_first"}))
         async with watching(tmp_path, plane, clock) as watch:
             await watch.until(lambda: watch.status.credential)
-            assert "answers for org" in watch.status.credential
+            assert "belongs to org" in watch.status.credential
             await watch.until(lambda: not watch.status.queue["changed"])
             watch.requests()
             await clock.sleep(900)

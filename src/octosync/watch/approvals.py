@@ -1,9 +1,8 @@
-"""Approvals: what guards block now, in the sets that are approved as a whole, and the digest by which a caller names one.
+"""Approvals: the sets of blocked actions that are approved as a whole, their digests, and the suggested commands.
 
-A set is what one guard blocks of one change, or of one app where no change counts together. A caller approves a set that it
-has seen: where the set is another one by now, nothing is approved, and the caller learns what moved.
-
-Commands and lines that get a person out of something, exactly as to be typed.
+A set contains the actions that one guard blocks of one changeset, or of one app if the guard doesn't count over changesets. A
+caller approves a set by the digest that it has seen: if the set has changed since, nothing is approved, and the error lists the
+difference.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ def blocked_actions(members: Iterable[tuple[AppReconcileStatus, Refusal]]) -> tu
 
 @dataclass(slots=True)
 class ApprovalSets:
-    """Finds the set that a caller has seen. It remembers the sets that were shown, to explain what has changed since."""
+    """Finds the set that a caller has seen. It keeps the sets that were shown, to explain what has changed since."""
 
     seal: Seal
     tracker: StatusTracker
@@ -103,7 +102,7 @@ class ApprovalSets:
     _shown: OrderedDict[str, frozenset[str]] = field(default_factory=OrderedDict)
 
     def current(self) -> tuple[BlockedSet, ...]:
-        """Return the sets that are blocked now, and remember them as shown."""
+        """Return the sets that are blocked now, and record them as shown."""
         apps = (app for app in self.tracker.in_state(*AppState) if app.blocked)
         sets = blocked_sets(apps, lambda slug: self.changes.find((slug,)), self.seal)
         for blocked in sets:
@@ -116,8 +115,8 @@ class ApprovalSets:
     def find(self, guard: str, apps: Sequence[str], seen: str) -> BlockedSet:
         """Return the set of a guard with this digest.
 
-        Raises `OctosyncError`: `nothing-blocked` where there is none that could be approved, `approval-outdated` where it is
-        another one by now; `UsageError` for an app that is not in it.
+        Raises `OctosyncError`: `nothing-blocked` if there is no set that can be approved, `approval-outdated` if the set has
+        changed; `UsageError` for an app that is not in the set.
         """
         of_guard = [blocked for blocked in self.current() if blocked.guard == guard and blocked.seen]
         if not of_guard:
@@ -176,7 +175,7 @@ HOST: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way out: what it comes to, and the command or line that takes it; `is_typed` False: a sentence, nothing to type."""
+    """A suggested command: its effect, and the command or line to type; with `is_typed` False, `line` is a sentence."""
 
     label: str
     line: str
@@ -184,7 +183,7 @@ class Way:
 
 
 def origin_of(scheme: str, host: str) -> str:
-    """Return where the page was asked for, for commands; "" for a host that is none."""
+    """Return the origin of the page, for commands; "" if the host is invalid."""
     return f"{scheme}://{host}" if HOST.fullmatch(host) else ""
 
 
@@ -196,13 +195,13 @@ def post_line(origin: str, path: str, **parameters: str) -> str:
 
 
 def accept_line(addresses: Sequence[Address], about: RunInfo | None) -> str | None:
-    """Return the command that takes what is live into the manifests; None where these are not files that it can write."""
+    """Return the command that accepts live state into the manifests; None if it can't write the manifests."""
     paths = () if about is None else about.invocation.paths
     if _STDIN in paths or (about is not None and about.invocation.kustomize is not None):
         return None
     named = shlex.join(map(str, addresses[:_ADDRESSES]))
     more = [ELLIPSIS] if len(addresses) > _ADDRESSES else []
-    # An absolute path is this machine's; whoever takes it into Git does so in a clone.
+    # An absolute path exists on this machine only; the command is run in a clone.
     here = [part for path in paths if not path.startswith("/") for part in ("-f", path)]
     rest = [*here, *(() if about is None else about.connection_arguments)]
     return " ".join(("octosync accept", named, *more, *([shlex.join(rest)] if rest else [])))

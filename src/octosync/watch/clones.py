@@ -15,12 +15,12 @@ from octosync.model import Diagnostic
 
 @dataclass(frozen=True, slots=True)
 class Clone:
-    """The given paths that stand in a repository, absolute, and what each is called there."""
+    """The given paths that are in a repository, absolute, and their names in it."""
 
     known: tuple[tuple[str, str], ...] = ()
 
     def path(self, path: str) -> str:
-        """Return what a file or folder is called in a clone; one that stands in no repository keeps its name."""
+        """Return the name of a file or folder in a clone; a path outside of a repository is returned unchanged."""
         if not self.known:
             return path
         absolute = _absolute(path)
@@ -31,7 +31,7 @@ class Clone:
         return path
 
     def has(self, path: str) -> bool:
-        """Return whether a path means something in a clone: it stands in the repository, or is relative."""
+        """Return whether a path is valid in a clone: it is in the repository, or relative."""
         return self.path(path) != path or not path.startswith("/")
 
     def diagnostic(self, diagnostic: Diagnostic) -> Diagnostic:

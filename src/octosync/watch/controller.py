@@ -55,14 +55,14 @@ from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, Co
 
 # Seconds for which the loop waits for the state file: as long as other commands write to it at once.
 _STATE_PATIENCE: Final = 0.05
-# Seconds for which no re-read begins once files may have changed: enough to let them settle and load a thousand.
+# Seconds for which no resync of an app starts once files may have changed: enough to let them settle and load a thousand.
 _RESYNC_PAUSE: Final = 1.0
 # A poll or a reconcile that takes longer than all attempts of a few requests can, and than this many requests of others that
 # may go before it take at this rate, means that the loop is stuck.
 _STUCK_AFTER: Final = 900.0  # seconds
 _STUCK_AFTER_REQUESTS: Final = 1500
 _RESYNC_SLACK: Final = timedelta(hours=1)
-# An outage passes by itself, and a roll-out needs no restart because of it. These don't, or are no control plane at all.
+# An outage ends without a restart, so the controller stays ready. These reasons don't end, or no control plane responds.
 _UNREADY: Final = frozenset({CircuitReason.UNREADABLE, CircuitReason.STATE_LOCKED})
 
 
@@ -72,8 +72,8 @@ class ControllerOptions:
 
     `policy` returns the guards' policy of a load. `read_token` reads the API key anew, raising `ConfigError`; None: it can't
     change. `apply_again` is the command that finishes by hand what a reconcile could not, `about` returns what the plans of
-    a load are made from. `can_post`: people may ask for things by HTTP. `state_damaged` says that a damaged
-    state file was set aside, and where it is.
+    a load are made from. `can_post`: POSTs are accepted. `state_damaged` is the message about a
+    damaged state file that was set aside.
     """
 
     remote: Octomil
@@ -96,7 +96,7 @@ class ControllerOptions:
 
 
 class Controller:
-    """Runs until `stop` is set. `api` is what people can ask of it while it runs."""
+    """Runs until `stop` is set. `api` are its operations for the HTTP endpoints."""
 
     def __init__(self, options: ControllerOptions) -> None:
         remote, journal, clock, chance, log = (
@@ -112,7 +112,7 @@ class Controller:
         self.metrics = options.metrics
         journal.wait_at_most(_STATE_PATIENCE)
 
-        # What is known: what was applied, what is declared, how every app is, and what waits for a person.
+        # State: what was applied, what is declared, the status of every app, and what waits for a person.
         self.memory = Memory(WatchState(journal), options.control_plane, clock)
         self.assignment = AppAssignment(
             desired=options.desired,
@@ -216,7 +216,7 @@ class Controller:
             log=log,
         )
 
-        # What it is told from outside: the manifests, and what people ask for.
+        # Input from outside: the manifests, and requests of people.
         self.reloader = ManifestReloader(
             desired=options.desired,
             scheduler=self.scheduler,
@@ -245,7 +245,7 @@ class Controller:
         self.metrics.report(self.status)
 
     async def run(self) -> None:
-        """Run until `stop` is set; then nothing new is begun, and what is being written finishes."""
+        """Run until `stop` is set; then start nothing new, and finish writes in progress."""
         stopped = asyncio.ensure_future(self.stop.wait())
         stopped.add_done_callback(lambda _: self._options.desired.stop_loading())
         await self.reloader.load()
@@ -263,7 +263,7 @@ class Controller:
         try:
             done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopped}:
-                task.result()  # none of them ends by itself, unless it raises
+                task.result()  # none of them ends, unless it raises
         finally:
             self.stop.set()
             everything = [*tasks, stopped, *self.reloader.tasks]
@@ -403,7 +403,7 @@ class Controller:
         budget, apps = self._options.remote.budget, self.tracker.apps(holds)
         if not budget.limit or 100 * budget.remaining > PERCENT_FOR_WRITES * budget.limit:
             return apps
-        why = f"the rate limit: {budget.used} of {budget.limit} requests of the last minute are used, the rest is for writes"
+        why = f"the rate limit: {budget.used} of {budget.limit} requests of the last minute are used; the rest is for writes"
         return {
             slug: replace(app, why_waiting=why) if app.state is AppState.PENDING and not app.why_waiting else app
             for slug, app in apps.items()

@@ -1,9 +1,8 @@
 """Coverage: the enabled capabilities whose deployments don't reach all devices of their app, as `apps.health` returns it.
 
-An app can be exactly as declared and serve nobody: a target that was removed and registered again has lost its device
-assignments, and no API assigns them again. So coverage is read once an app in each full read, in the first reconcile of
-an app after a start, after a run has registered or removed targets of the app, and with every reconcile of an app that
-lacks coverage, until it no longer does.
+An app can match its manifest and serve no device: a target that was removed and registered again has lost its device
+assignments, and no API assigns them again. So coverage is read once per app in each resync, in the first reconcile of an app
+after a start, after a run has registered or removed targets of the app, and with every reconcile of an app that lacks coverage.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class CoverageMonitor:
         return replace(result, uncovered=gaps)
 
     def forget(self, apps: Iterable[str]) -> None:
-        """Forget apps that are not followed any more."""
+        """Forget apps that are no longer watched."""
         for slug in apps:
             self._gaps.pop(slug, None)
             self._asked.discard(slug)

@@ -48,7 +48,7 @@ class Log:
     """Writes events. `bind` returns one that has the given fields on every line; both write to the same stream.
 
     An event's name is stable, for machines; `message` is a sentence for people. A stream
-    that can't be written to is left alone: a log that nobody reads is no reason to stop. Never raises.
+    that can't be written to is ignored: a broken log is no reason to stop. Never raises.
     """
 
     def __init__(
@@ -98,9 +98,9 @@ class Log:
 
 
 def about(error: BaseException) -> dict[str, Value]:
-    """Return the fields that say what an error is, for `log.bind(**about(error)).error(…)`.
+    """Return the fields that describe an error, for `log.bind(**about(error)).error(…)`.
 
-    They are its reference and sentence where it is ours, else its type and where it was raised. The text of a foreign error
+    They are its reference and message if it is ours, else its type and the place where it was raised. The text of a foreign error
     is not among them: it may quote what was read or sent.
     """
     if isinstance(error, OctosyncError):

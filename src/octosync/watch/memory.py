@@ -25,9 +25,9 @@ _HEALS_WITHIN: Final = timedelta(hours=24)
 
 @dataclass(slots=True)
 class Memory:
-    """What is remembered of one control plane, under `plane`; `sensitivity` says which values are only kept sealed.
+    """The stored state of one control plane, `plane`; `sensitivity` decides which values are only stored sealed.
 
-    `narrowed` counts how often manifests went out of sight: what stood in them is not remembered any more.
+    `narrowed` counts how often the watched manifests became fewer: objects that were declared in the others are forgotten.
     """
 
     state: WatchState
@@ -52,7 +52,7 @@ class Memory:
     def load(self, tree: State, others: State, scope: ManifestScope) -> None:
         """Read the state file; sealed values that are still the same in the tree come from there.
 
-        Where no org is configured, it is the one that is remembered of this URL, if it is only one.
+        If no org is configured, it is the stored one of this URL, if there is only one.
         """
         self._tree, self._others, self._scope = tree, others, scope
         known = [plane for plane in self.state.planes() if plane.url == self.plane.url]
@@ -109,7 +109,7 @@ class Memory:
             return ManifestScope(context="unreadable")  # shows nothing, and is shown by nothing
 
     def prune(self) -> None:
-        """Delete what is too old, once a day."""
+        """Delete outdated records, once a day."""
         now = self.clock.now()
         if self._pruned_at is None or now - self._pruned_at >= timedelta(days=1):
             self._pruned_at = now
@@ -213,7 +213,7 @@ class Memory:
         """Count what was removed in the last minutes, and how much there was in the apps that it was removed from.
 
         The objects that are left of `counted` apps are counted elsewhere already, and so are `planned` ones, though they may
-        be gone by now. What is `under_way` is not told of by the journal until it is done.
+        be gone by now. Removals `under_way` are not in the journal until they are done.
         """
         since = self.clock.now() - COUNTED_FOR
         done = (*self._plane_state.recent_removals(since), *self._plane_state.recent_archives(since))

@@ -1,9 +1,7 @@
 """Metrics for Prometheus, in a registry of each controller: counters, and gauges that are read at each scrape.
 
-The table of metrics: what each counts, its labels and all their values.
-
-The collectors and the reference page are made from it, and alert rules and dashboards may use no other name. No label takes
-an app's name: a thousand apps would make a thousand series of each; which app it is stands on the status page and in the log.
+The collectors and the reference page are made from the table of metrics, and alert rules and dashboards may use no other name.
+No label contains the name of an app: a thousand apps would make a thousand series. The status page and the log name the app.
 """
 
 from __future__ import annotations
@@ -37,10 +35,10 @@ PRIORITIES: Final = ("changed", "resync")
 
 
 class ReconcileOutcome(Enum):
-    """The outcome of a reconcile: the gravest, if several apply.
+    """The outcome of a reconcile: the most severe, if several apply.
 
-    `FAILED` something can't be read or written, tried again by itself · `REFUSED` the control plane refuses something, which
-    waits for a change · `BLOCKED` a guard refuses something · `LEFT` something planned is left for now: held, contested, frozen,
+    `FAILED` a read or write failed and is retried · `REFUSED` the control plane rejects an action, which waits for a change ·
+    `BLOCKED` a guard blocks an action · `LEFT` something planned is left for now: held, contested, frozen,
     suspended, or not this mode's · `APPLIED` all that was planned is written · `IN_SYNC` there was nothing to do.
     """
 
@@ -53,7 +51,7 @@ class ReconcileOutcome(Enum):
 
 
 class MetricType(Enum):
-    """What Prometheus calls a metric's type."""
+    """The type of a metric, as Prometheus names it."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -62,7 +60,7 @@ class MetricType(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """A label and every value that it can have; `words` say it shorter than a list would."""
+    """A label and all of its values; `words` describe them if the list is long."""
 
     name: str
     values: tuple[str, ...]
@@ -73,7 +71,7 @@ class Label:
 class Metric:
     """One metric, by the name that queries use, with its unit in it; counters end in `_total`.
 
-    `help` is the line that stands beside the numbers, `means` says more. `buckets` are a histogram's upper bounds, rising, in
+    `help` is the help text of the scrape, `means` explains more. `buckets` are a histogram's upper bounds, rising, in
     seconds. `always`: every series is there from the start, at 0; else each begins with what it counts. On what to alert is
     in the rules of deploy/.
     """
@@ -116,10 +114,10 @@ _CODE: Final = Label(
     words=f"the HTTP status; `{ERROR}` if there was no response, `{UNREADABLE}` for a successful response of another server: "
     "HTML, no JSON, a redirect",
 )
-# From an app that is read in one request to one that waits for a minute's budget more than once.
+# From an app that is read in one request to one that waits for the rate limit more than once.
 _TURN_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _REQUEST_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-# A commit starts within 1 s; a full re-read of 1,000 apps at 100 requests a minute takes half an hour.
+# A commit starts within 1 s; a resync of 1,000 apps at 100 requests per minute takes half an hour.
 _WAIT_SECONDS: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0)
 
 
@@ -350,7 +348,7 @@ class Metrics:
         self._wait_seconds.observe(seconds)
 
     def render(self) -> bytes:
-        """Write all of it in Prometheus' text format; `CONTENT_TYPE` is its media type."""
+        """Return all metrics in Prometheus' text format; `CONTENT_TYPE` is its media type."""
         return generate_latest(_WithoutCreated(self._registry))
 
     def _counter(self, name: str) -> Counter:

@@ -39,7 +39,7 @@ __all__ = [
 
 
 class AppState(Enum):
-    """The state of one app, the gravest first.
+    """The state of one app, the most severe first.
 
     `FAILING` it can't be read or written, and is retried · `REFUSED` the control plane rejects it until something changes ·
     `BLOCKED` a guard refuses · `CONTESTED` reverted three times and changed back · `HELD` drift that is held for a time ·
@@ -136,7 +136,7 @@ class BlockedSet:
     """What one guard blocks of one changeset, in all of its apps: it is approved as a whole.
 
     `override`, `way_out` and `look_at` are those of the refusal. `actions` is how many can be approved, `seen` their digest,
-    keyed, by which a caller names the set; "" where nothing can be approved.
+    keyed, by which a caller names the set; "" if nothing can be approved.
     """
 
     guard: str
@@ -182,7 +182,7 @@ class ControllerStatus:
     `changed_at` is when the active manifests last changed. `about` is what the plans were made from, for commands; None
     before the first load.
 
-    Problems, each an error's sentence, "" if there is none: `credential` the API key is rejected, `outage` there is no
+    Problems, each the message of an error, "" if there is none: `credential` the API key is rejected, `outage` there is no
     response, `unreadable` something else responds in place of the control plane, `throttled` it asked to wait, `state_locked`
     another process locks the state file, `feed_off` the activity feed can't be followed, `coverage_unread` coverage can't be
     read, `key_unusable` the key's file was read again and holds no key, so the one before stays in use, `state_damaged` the
@@ -255,7 +255,7 @@ class ControllerStatus:
 
 
 class NextStep(Enum):
-    """What follows a reconcile: nothing, another one by itself, or another one once something has changed."""
+    """What follows a reconcile: nothing, a retry, or another reconcile after a change."""
 
     DONE = "done"
     REQUEUE = "requeue"
@@ -268,8 +268,8 @@ class ReconcileResult:
 
     `remaining` is the plan without what is done, None if nothing could be read; `errors` are why, by app. `refused` are
     outcomes that a retry can't change. `waits_for` is what the rest of the plan waits for, "" for nothing; `due_at` is when
-    the next reconcile is due by itself. `freed` are apps whose removals waited for these apps to be read, `unsettled` apps
-    whose removals wait for a second look at their files. `replaced` are the objects with drift that were written over, with
+    the next reconcile is due. `freed` are apps whose removals waited for these apps to be read, `unsettled` apps
+    whose removals wait for a second check of their files. `replaced` are the objects with drift that were written over, with
     the actor of that drift (None: unknown), `reverted` those of them that no commit had changed. `uncovered` are the enabled
     capabilities that lack devices, by app, as last read.
     """

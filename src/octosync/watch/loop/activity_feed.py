@@ -1,7 +1,7 @@
-"""The org's activity feed: one request per interval shows which apps were changed, and by whom.
+"""The activity feed of an org: one request per interval shows which apps were changed, and by which author.
 
-The newest event seen is the cursor, taken before a full read begins, so that whatever happens during one is news after it.
-The feed only says when to look; what is there is always read.
+The newest known event is the cursor. It is read before a resync starts, so that changes during a resync are new events after
+it. Events only trigger reconciles; the live state is always read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _UNANSWERED_TO_TURN_OFF = 8
 class FeedUpdate:
     """The result of a poll: new events, oldest first, and whether some were missed.
 
-    `failed`: it came to nothing, so that the next look brings what this one did not.
+    `failed` is the error of an unsuccessful poll; the next poll returns the events that this one missed.
     """
 
     events: tuple[Event, ...] = ()
@@ -78,7 +78,7 @@ class ActivityFeed:
         self.off: RemoteError | None = None
 
     async def begin(self, reach: timedelta) -> None:
-        """Take the newest event as the cursor, and read back this far, for who changed what; or turn the feed off.
+        """Take the newest event as the cursor, and read older events within `reach`, for the authors; or turn the feed off.
 
         Raises `RemoteError` for an outage, and for a refused credential.
         """
@@ -139,7 +139,7 @@ class ActivityFeed:
         return FeedUpdate(found.entries, found.gap)
 
     def retry_now(self) -> None:
-        """Let the next poll try a feed that is off, whatever its backoff."""
+        """Let the next poll try a feed that is off, regardless of its backoff."""
         self._try_again = None
 
     def events_since(self, since: datetime) -> tuple[tuple[Event, ...] | RemoteError | None, bool]:
@@ -166,7 +166,7 @@ class ActivityFeed:
     def take_own_write(self, event: Event) -> bool:
         """Return whether an event belongs to one of our own writes, and forget that write: it has one event.
 
-        Such an event tells of nobody's change any more.
+        Such an event is no longer the event of a change by someone else.
         """
         if event.at is None:
             return False
@@ -191,7 +191,7 @@ class ActivityFeed:
         return tuple(event for event in self._deferred.pop(slug, ()) if not self.take_own_write(event))
 
     def report_availability(self) -> None:
-        """Log once that the feed can't be followed, and once that it can again."""
+        """Log a change between a feed that can be followed and one that can't."""
         off = self.off
         if off is not None and not self._is_reported_off:
             self._log.warning(

@@ -30,10 +30,10 @@ _FAILURES_TO_OPEN = 5
 _PROBE_BACKOFF = Backoff(first=5.0, longest=300.0, spread=0.5)
 # What an app waits after reconciles that fail in a row.
 RETRY_BACKOFF = Backoff(first=2.0, longest=300.0, spread=0.5)
-# However long a Retry-After is: one bad response must not keep commits waiting for a day.
+# The maximum for Retry-After: a single bad response must not delay commits for a day.
 _LONGEST_THROTTLED = 900.0
 _STATE_PAUSE = 1.0
-# A probe tells these apart, and any other reason is graver than they are.
+# A probe distinguishes these. Any other reason is more severe.
 _TEMPORARY = frozenset({CircuitReason.OUTAGE, CircuitReason.UNREADABLE, CircuitReason.THROTTLED})
 
 
@@ -62,7 +62,7 @@ class CircuitBreaker:
         self._chance = chance
         self._log = log
         self._failures = 0  # in a row
-        self._failing: set[str] = set()  # whose requests failed; "" stands for requests that everything needs
+        self._failing: set[str] = set()  # the apps whose requests failed; "" for requests that everything needs
         self._has_succeeded = False
         self._openings = 0
         self._latest: CircuitReason | None = None
@@ -74,7 +74,7 @@ class CircuitBreaker:
         self.may_not_write: OctosyncError | None = None
         self.key_unusable = ""  # why the key that was read last can't be used: the one before it stays in use
         self.throttled_until: datetime | None = None
-        # While it is open, one failure says all: a probe is one request, and reconciles under way come to their end.
+        # While it is open, a single failure counts: a probe is one request, and running reconciles end.
         remote.keep_trying_while(lambda: self.is_closed)
 
     @property
@@ -109,7 +109,7 @@ class CircuitBreaker:
             self._failures += 1
             self._failing.add(by)
             reason = _reason_of(error)
-            if error.retry_after is not None:  # for longer than a request waits by itself
+            if error.retry_after is not None:  # longer than a request waits itself
                 self._open(reason, error)
                 self._put_off_for(error.retry_after)
             # Before any success one failure is all there is to know.
@@ -208,11 +208,11 @@ def _reason_of(error: RemoteError) -> CircuitReason:
 
 
 def _described(why: CircuitReason | None, error: OctosyncError) -> OctosyncError:
-    """Return an error under the name of what it means for everything."""
+    """Return an error with the reference of its effect on the whole controller."""
     if why is CircuitReason.UNREADABLE and isinstance(error, Unreadable):
         return Unreadable(
             "control-plane-unreadable",
-            f"something answers that is not the control plane: {error.message}",
+            f"a server that is not the control plane responds: {error.message}",
             hints=error.hints,
             operation=error.operation,
             response=error.response,

@@ -46,7 +46,7 @@ class FeedFollower:
         self.heartbeat = clock.monotonic()
 
     async def run(self) -> None:
-        """Poll for ever. The first poll, too, waits: of many controllers that start together, each has its own time."""
+        """Poll for ever. The first poll waits, too, so that controllers that start together don't poll at the same time."""
         while True:
             await wait_for(self._woken, self._pause(), self._clock)
             self._woken.clear()
@@ -58,12 +58,12 @@ class FeedFollower:
             self.heartbeat = self._clock.monotonic()
 
     async def poll_now(self) -> None:
-        """Poll the feed between two intervals: there is a change that it has had no event of yet."""
+        """Poll the feed between two intervals, since there is a change without an event yet."""
         if self._breaker.is_closed:
             await self._poll()
 
     def probe_now(self) -> None:
-        """If the circuit is open, or the feed is off, find out now whether that still has to be."""
+        """Check at once whether an open circuit can be closed, and whether a feed that is off works again."""
         if not self._breaker.is_closed:
             self._breaker.probe_now()
             self._woken.set()
@@ -95,7 +95,7 @@ class FeedFollower:
             self._scheduler.handle(update)
 
     async def _check_control_plane(self) -> None:
-        """Find out whether the feed fails alone, though nothing else has to be read now."""
+        """Check with another request whether only the feed fails."""
         self.heartbeat = self._clock.monotonic()  # each of the two may have taken all the time that its attempts have
         try:
             await self._read_one_app()
@@ -117,7 +117,7 @@ class FeedFollower:
         self.probe_now()  # of a feed that is off
 
     async def _read_one_app(self) -> None:
-        """Send the request that must succeed whatever else is missing; a response without a list of apps is a failure."""
+        """Send the request that must succeed in any case; a response without a list of apps is a failure."""
         await read_page(
             self._remote.prompt, "apps.list", {}, plural=self._remote.contract.shapes["app"].plural, limit=1
         )

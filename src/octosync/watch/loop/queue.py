@@ -1,7 +1,7 @@
-"""The queue of apps to reconcile: changed apps before those that are only read again, each app at most once.
+"""The queue of apps to reconcile: changed apps before those that are only resynced, each app at most once.
 
-An app that is added while it is being reconciled is reconciled again afterwards. An app that backs off waits by itself: a
-change brings it forward, a re-read does not.
+An app that is added while it is being reconciled is reconciled again afterwards. An app that backs off is reconciled at the
+end of its backoff; a change makes that earlier, a resync does not.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Group = Callable[[str], Collection[str]]
 
 @dataclass(frozen=True, slots=True)
 class _Later:
-    """When an app is added by itself, and whether it backs off until then."""
+    """The time at which an app is added automatically, and whether it backs off until then."""
 
     at: float
     backs_off: bool
@@ -66,7 +66,7 @@ class Queue:
     def add(self, slug: str, priority: Priority) -> bool:
         """Add an app; return whether it was added.
 
-        A re-read does not add an app that backs off.
+        A resync does not add an app that backs off.
         """
         is_resync = priority is Priority.RESYNC
         if is_resync and slug in self._ready[Priority.CHANGED]:
@@ -85,7 +85,7 @@ class Queue:
         self._put_later(slug, seconds, backs_off=False)
 
     def back_off(self, slug: str, seconds: float) -> None:
-        """Let an app back off: no re-read takes it before that. A change meanwhile is not delayed."""
+        """Let an app back off: resyncs don't add it before that. Changes are not delayed."""
         self._ready[Priority.RESYNC].pop(slug, None)
         self._later.pop(slug, None)
         self._put_later(slug, seconds, backs_off=True)
@@ -101,7 +101,7 @@ class Queue:
         self._stirred.set()
 
     def drop(self, slugs: Iterable[str]) -> None:
-        """Remove apps that this controller has nothing to do with any more."""
+        """Remove apps that this controller no longer manages."""
         for slug in slugs:
             for ready in self._ready.values():
                 ready.pop(slug, None)
@@ -136,7 +136,7 @@ class Queue:
                 work.is_writing = True
 
     def interrupt_resync(self, slug: str) -> None:
-        """Cancel the re-read of an app, which may be waiting for its share of the rate limit: the app has changed."""
+        """Cancel the resync of a changed app, which may be waiting for the rate limit."""
         for work in self._running:
             is_resync = slug in work.apps and work.priority is Priority.RESYNC
             if is_resync and not work.is_writing and work.task is not None:

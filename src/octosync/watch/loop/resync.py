@@ -25,7 +25,7 @@ _REQUESTS_PER_APP: Final = 3  # targets, slots, and one of inference config and 
 
 @dataclass(slots=True, kw_only=True)
 class Resync:
-    """Reads every app again, and knows how far the resync that is running has come.
+    """Reconciles every app again, and tracks the progress of the running resync.
 
     `every` is the wish: the next one begins when the last has ended, which at a limited rate may be much later. `took`,
     `ended_at` and `next_at` are about the last one; `unmanaged` is how many apps of the org no manifest declares.
@@ -127,18 +127,18 @@ class Resync:
             self.unmanaged = len(self._listing.value.keys() - set(apps))
         self.total = len(apps)
         self._ended.clear()
-        # An app that backs off is tried again in its own time, and no resync waits for it.
+        # An app that backs off is retried at the end of its backoff; no resync waits for it.
         self._unread = {slug for slug in apps if self.queue.add(slug, Priority.RESYNC)}
         self.record_read(())
 
     async def _follow_feed(self) -> None:
-        """Take the feed's cursor before anything is read, so that whatever happens during the resync is an event after it."""
+        """Read the feed's cursor before anything else, so that changes during the resync are events after it."""
         if not self.feed.has_begun:
             await self.feed.begin(self.assignment.active.hold)
-            if not isinstance(self.feed.off, Unreadable):  # which says nothing about other responses
+            if not isinstance(self.feed.off, Unreadable):  # which proves nothing about other responses
                 self.breaker.record_success()
             self.feed.report_availability()
-        if self.feed.off is not None:  # then no event tells that a target is free
+        if self.feed.off is not None:  # then there is no event when a target becomes free
             for slug in self.rejections.held_elsewhere():
                 self.rejections.retry(slug)
 

@@ -18,7 +18,7 @@ from octosync.watch.status import AppState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheduler:
-    """Puts apps into the queue. It only says when an app is reconciled: every reconcile reads what there is."""
+    """Puts apps into the queue. It only decides when an app is reconciled: every reconcile reads the live state."""
 
     queue: Queue
     resync: Resync
@@ -36,7 +36,7 @@ class Scheduler:
         self.tracker.mark_pending(slug, self.clock.now())
 
     def remove(self, apps: Collection[str]) -> None:
-        """Remove apps that this controller has nothing to do with any more."""
+        """Remove apps that this controller no longer manages."""
         self.queue.drop(apps)
         self.resync.record_read(apps)
 

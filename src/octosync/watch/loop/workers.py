@@ -1,4 +1,4 @@
-"""The workers: they take apps from the queue and reconcile them, some for changes, some for re-reads."""
+"""The workers: they take apps from the queue and reconcile them, some for changes, some for resyncs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Workers:
         self._is_stopping = False
 
     async def run(self) -> None:
-        """Work for ever; when cancelled, let what is being written finish."""
+        """Work for ever; when cancelled, finish writes in progress."""
         workers = [
             asyncio.ensure_future(self._work(priority)) for priority, count in _WORKERS.items() for _ in range(count)
         ]
@@ -66,9 +66,9 @@ class Workers:
             await self._finish()
 
     def pause_resync(self, seconds: float) -> None:
-        """Begin no re-read for this long: a load of the manifests would have to share the processor with it.
+        """Start no resync of an app for this long, since it would compete with a load of the manifests for the processor.
 
-        Files that are written all the time pause re-reads for a part of the time only.
+        Files that are written all the time pause resyncs for a part of the time only.
         """
         now = self._clock.monotonic()
         if now >= self._may_pause_at:
@@ -84,7 +84,7 @@ class Workers:
     def longest(self) -> float:
         """How many seconds the oldest reconcile under way has taken so far.
 
-        The time of changes that a re-read has let go first does not count as its own.
+        The time in which a resync has waited for changes does not count.
         """
         now, running = self._clock.monotonic(), self._queue.running
         is_changing = any(work.priority is Priority.CHANGED for work in running)
@@ -121,7 +121,7 @@ class Workers:
         return priority is Priority.RESYNC and self._clock.monotonic() < self._paused_until
 
     async def _run(self, work: Work) -> ReconcileResult:
-        """Reconcile; whatever it raises is the error of its apps, and no reason to stop."""
+        """Reconcile; an exception becomes the error of its apps, and doesn't stop the worker."""
         self._metrics.observe_wait(work.waited)
         try:
             return await self._reconcile(work)

@@ -18,7 +18,7 @@ from octosync.watch.settings import Settings, WriteMode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveConfig:
-    """What reconciles go by: the last good manifests, and what the command line and octosync.yaml say.
+    """The input of all reconciles: the last good manifests, and the settings of the command line and octosync.yaml.
 
     `others` are apps that are declared under octosync.yaml's paths, but not under the given ones: nothing of them is removed.
     `unsettled` are apps that were declared differently less than an interval ago: their files may be half-written, so nothing
@@ -41,8 +41,8 @@ class ActiveConfig:
 class AppliedLoad:
     """What a good load has changed.
 
-    `changed` apps are declared differently; `gone` apps are none of this controller's any more. `narrowed`: some manifests
-    that were watched before are not watched any more.
+    `changed` apps are declared differently; `gone` apps are no longer managed. `narrowed` is whether some manifests are no
+    longer watched.
     """
 
     changed: frozenset[str] = frozenset()
@@ -53,8 +53,8 @@ class AppliedLoad:
 class AppAssignment:
     """The apps of the last good load, and the active configuration.
 
-    `policy` returns the guards' policy of a load, `about` what its plans are made from (None: unknown); `deploy` is what the
-    command line says about deployments, `apply_again` the command that finishes by hand what a reconcile could not.
+    `policy` returns the guards' policy of a load, `about` what its plans are made from (None: unknown); `deploy` are the
+    deployment settings of the command line, `apply_again` the command that finishes by hand what a reconcile could not.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class AppAssignment:
 
     @property
     def withholds(self) -> bool:
-        """Whether a removal waits for a second look at the files."""
+        """Whether a removal waits for a second check of the files."""
         return bool(self._withheld)
 
     def unsettle(self, now: datetime) -> None:
@@ -219,7 +219,7 @@ class AppAssignment:
         self._groups = {slug: group & slugs for slug, group in found.items() if slug in slugs}
 
     def _no_longer_named(self) -> Iterator[App]:
-        """Yield the apps of this controller that are remembered and that no manifest names any more."""
+        """Yield the apps with a stored baseline that no manifest declares any more."""
         good = self._desired.good
         if good is None:
             return

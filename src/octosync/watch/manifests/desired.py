@@ -1,10 +1,8 @@
-"""Desired: what the manifests declare, as last loaded and as last loaded well; and what changed from one to the next.
+"""The desired state: the latest load of the manifests, the latest good one, and the difference between two loads.
 
-The scope: which manifests, and which of their apps, a controller is about. What is remembered was declared in one.
-
-Where it is another one than before, an object that is not declared may only be out of sight: then it was not removed.
-
-What octosync.yaml says that a controller goes by from its start to its end: a change of that needs a restart.
+The scope of a controller is its manifests and the apps that are selected from them. If the scope has changed, an object that is
+no longer declared may only be out of scope: it doesn't count as removed. Some settings of octosync.yaml are read at startup
+only; a change of them needs a restart.
 """
 
 from __future__ import annotations
@@ -40,12 +38,11 @@ _MOST_PROBLEMS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestLoad:
-    """One load: what the manifests declare under which configuration; while it `fails`, nothing of that is to be used.
+    """A load of the manifests and their configuration; if it `fails`, it must not be used.
 
-    `diagnostics` are what octosync.yaml and manifests say wrong, `error` is what kept them from being loaded at all.
-    `revision` is the Git commit, "" where none is known. `watched` is what all of it was read from, `clone` what that is
-    called in its repository. `loaded_at` and
-    `snapshot` are filled in by `DesiredState`; the fingerprint is that of exactly what was read.
+    `diagnostics` are the errors in octosync.yaml and manifests, `error` is the reason why they could not be loaded at all.
+    `revision` is the Git commit, "" if unknown. `watched` are the paths that were read, `clone` their names in the repository.
+    `loaded_at` and `snapshot` are set by `DesiredState`; the snapshot is that of exactly the files that were read.
     """
 
     configuration: Configuration = field(default_factory=Configuration)
@@ -68,10 +65,10 @@ class ManifestLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadDifference:
-    """What a load has changed. Everything is empty and False if it failed: then the active configuration stays active.
+    """The changes by a load. Everything is empty and False if it failed: then the active configuration stays active.
 
-    `changed` are the apps that are declared otherwise than in the good load before, in the first all of them. `reconfigured`:
-    octosync.yaml or the context says something else than before.
+    `changed` are the apps whose declaration differs from the previous good load; for the first load, all apps. `reconfigured`
+    is whether octosync.yaml or the context has changed.
     """
 
     declared: ManifestLoad
@@ -104,10 +101,10 @@ def _found_at(origin: Origin | None) -> str:
 
 
 class DesiredState:
-    """The desired state in force. `gather` loads it once, in a thread, and may raise `OctosyncError`.
+    """The desired state in use. `gather` loads it once, in a thread, and may raise `OctosyncError`.
 
-    A load in which `apps` (patterns) and `selector` match no app at all fails: a label or name that was changed by mistake
-    takes nothing out of force.
+    A load in which `apps` (patterns) and `selector` match no app fails, so that the mistaken change of a label or name has no
+    effect.
     """
 
     def __init__(
@@ -161,13 +158,13 @@ class DesiredState:
         return self._is_stopped
 
     def stop_loading(self) -> None:
-        """Load nothing any more: what is being loaded fails."""
+        """Stop loading: a load in progress fails."""
         self._is_stopped = True
         if self._patience is not None:
             self._patience.end()
 
     def _checked(self, declared: ManifestLoad) -> ManifestLoad:
-        """Let a load fail that is for another control plane than the first: it must not be applied to that one."""
+        """Let a load fail that is for another control plane than the first load: it must not be applied to the first one."""
         good = self.good
         if good is None or declared.fails or _place(declared) == _place(good):
             return declared
@@ -197,7 +194,7 @@ class DesiredState:
         return replace(declared, fails=True, error=error)
 
     async def _load_stable(self) -> ManifestLoad:
-        """Load until nothing changed while it was done: never a mix of two commits."""
+        """Load until the files are unchanged during a load: never a mix of two commits."""
         for _ in range(_MOST_ATTEMPTS):
             if not await asyncio.to_thread(is_checking_out, self.watched):
                 break
@@ -231,7 +228,7 @@ class DesiredState:
                 hints=("The previous manifests stay in use until they can be read.",),
             )
             return ManifestLoad(error=failure, fails=True, watched=self.watched)
-        except Exception as defect:  # noqa: BLE001 — whatever a commit brings to light must not end everything else
+        except Exception as defect:  # noqa: BLE001 — no commit may stop the controller
             where = defect_place(defect)
             failure = OctosyncError(
                 "internal-error",
@@ -295,7 +292,7 @@ class ManifestScope:
 
     @property
     def text(self) -> str:
-        """This scope as a text, to be remembered."""
+        """This scope as a text, for the state file."""
         return json.dumps(asdict(self), sort_keys=True)
 
     def shows(self, other: ManifestScope) -> bool:

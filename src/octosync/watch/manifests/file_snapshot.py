@@ -24,7 +24,7 @@ Stamp: TypeAlias = tuple[int | str, ...]
 
 
 class FileChange(Enum):
-    """What may have changed: what is declared (manifests, kustomizations, octosync.yaml), or the key."""
+    """The kinds of changes: of the declaration (manifests, kustomizations, octosync.yaml), or of the key."""
 
     MANIFESTS = "manifests"
     TOKEN = "token"  # noqa: S105 — a word
@@ -32,10 +32,10 @@ class FileChange(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedPaths:
-    """What is watched, whether it is there or not. Relative paths start from the working directory.
+    """The watched paths, whether they exist or not. Relative paths start from the working directory.
 
     `paths` are files and folders of manifests as -f means them; `kustomizations` folders whose every file counts, and all
-    that they refer to; `configuration` the places where octosync.yaml stands or might come to stand; `tokens` key files.
+    that they refer to; `configuration` the places where octosync.yaml is or could be created; `tokens` key files.
     """
 
     paths: tuple[str, ...] = ()

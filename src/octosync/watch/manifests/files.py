@@ -1,6 +1,6 @@
 """File changes: of manifests, octosync.yaml and the key. Events trigger a scan; its snapshot shows whether anything changed.
 
-Checkouts: whether git is writing the files of a commit: while it is, some of them are of another one still.
+It also detects a checkout in progress, during which some files belong to another commit.
 """
 
 from __future__ import annotations
@@ -84,10 +84,11 @@ async def file_changes(
 ) -> AsyncGenerator[frozenset[FileChange], None]:
     """Yield what may have changed, each time that files came to rest after a change, until `stop` is set.
 
-    At first against the fingerprint `since` (that of what was loaded), else against what is there now. `watched` is asked
-    at every look: octosync.yaml may come to name other paths. Where `events` fails (the system's limits are reached, say),
-    `warn` is told once and files are looked at twice a second; without any event they are, `every` so many seconds. `on_event`
-    is called as soon as something may have changed. Who leaves before the stop closes it (`contextlib.aclosing`).
+    The first comparison is with the snapshot `since` (that of the last load), if given, else with the current files. `watched`
+    is called at every scan: octosync.yaml may name other paths by then. If `events` fails (the system's limits are reached,
+    for example), `warn` is called once and files are scanned twice a second; otherwise, without an event, every `every` seconds.
+    `on_event` is called as soon as something may have changed. A caller that stops early must close the generator
+    (`contextlib.aclosing`).
     """
     seen = since
     listener = _DirectoryListener(warn, events)
@@ -172,7 +173,7 @@ class _DirectoryListener:
         def counts(change: Change, path: str) -> bool:
             name = Path(path)
             place = places.get(str(name.parent))
-            # That a place itself is gone ends the listening there, whatever its name.
+            # If the directory itself is gone, listening there ends, whatever the name of the event.
             return (place is not None and place.is_relevant(name.name)) or (change is Change.deleted and path in places)
 
         try:
@@ -199,7 +200,7 @@ class _DirectoryListener:
         if not self._is_deaf:
             why = str(error).partition(" about [")[0].rstrip(".")
             self._warn(
-                f"the system gives no notice of changed files ({why}), so they are looked at twice a second instead; "
+                f"the system does not report file changes ({why}), so files are checked twice a second instead; "
                 "more is allowed by fs.inotify.max_user_watches and fs.inotify.max_user_instances"
             )
         self._is_deaf = True

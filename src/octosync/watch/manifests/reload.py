@@ -30,7 +30,7 @@ _DECIDED_BY_CONFIGURATION: Final = (AppState.BLOCKED, AppState.WAITING, AppState
 
 @dataclass(slots=True, kw_only=True)
 class ManifestReloader:
-    """Loads the manifests. `loaded` is set after the first good load; `tasks` are what goes on in the background.
+    """Loads the manifests. `loaded` is set after the first good load; `tasks` run in the background.
 
     `may_wait`: a load that can't be saved waits until it can; at the start it raises instead.
     """
@@ -59,7 +59,7 @@ class ManifestReloader:
         self._spawn(self.load())
 
     async def load(self) -> None:
-        """Load what there is now. A good load becomes the active one; of a bad one, log and notify what is wrong with it."""
+        """Load the manifests. A good load becomes the active one; the errors of a bad one are logged and notified."""
         async with self._one_at_a_time:
             difference = await self.desired.load()
             if not difference.declared.fails:
@@ -139,7 +139,7 @@ class ManifestReloader:
                 return
 
     def _warn_of_lost_state(self) -> None:
-        """Warn at the start that nothing is remembered: some decisions differ from those before the state was lost."""
+        """Warn at the start that there is no stored state: some decisions differ from those before it was lost."""
         if not self.memory.apps and not self.memory.is_whole:
             self.log.warning(
                 "nothing_remembered",
@@ -185,7 +185,7 @@ class ManifestReloader:
             self._spawn(self._settle())
 
     async def _settle(self) -> None:
-        """Look at the files again an interval after a load: what is the same by then is no half-written file."""
+        """Check the files again an interval after a load: a file that is unchanged by then is not half-written."""
         assignment = self.scheduler.assignment
         try:
             while (seconds := assignment.settles_in(self.clock.now())) is not None:

@@ -1,6 +1,7 @@
 """Admission: what of a plan may be written now, what the guards block, and what the rest waits for.
 
-Canaries of turns that run at once: each turn counts those that run before it starts any, and none sees the others'.
+Concurrent reconciles share one limit of canaries: each counts the running ones before it starts any, and would not see those
+of the others.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class CanaryLimit:
     def reserve(self, plan: Plan, running: int, most: int, began: datetime) -> frozenset[ActionKey]:
         """Reserve places for the canaries that a plan starts; return the keys of those for which there is none.
 
-        `running` is how many the turn has counted, which began then: what was started since is not among them, or may not be.
+        `running` is the number that the reconcile has counted since it `began`; canaries that were started later may be missing.
         """
         wanted = [action.key for action in plan.actions if isinstance(action, OptimizeCapability)]
         if not wanted:
@@ -79,15 +80,15 @@ class CanaryLimit:
                 self._starts.remove(start)
 
 
-SECOND_LOOK = "a second look at its files, which have just changed"
-NEXT_MOVE = "another target of its change to be moved: no further one is removed until that is registered"
+SECOND_LOOK = "a second check of its files, which have just changed"
+NEXT_MOVE = "another move of its change: its target must be registered before the next one is removed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionReview:
     """What may be written of a plan, what guards block, and what the rest waits for ("" for nothing).
 
-    `unsettled` are the apps whose removals wait for a second look at unchanged files, `freed` those whose removals waited for
+    `unsettled` are the apps whose removals wait for a second check of unchanged files, `freed` those whose removals waited for
     these apps to be read. `is_crowded`: a canary waits for its place. `versions` are those of the rejections before the write.
     """
 
@@ -161,7 +162,7 @@ class Admission:
     def _blocked(self, plan: Plan, apps: frozenset[str], active: ActiveConfig) -> tuple[tuple[Refusal, ...], Plan]:
         """Judge a plan together with what its changeset removes in other apps, and with what was removed lately.
 
-        Return what guards block that nobody approved, and the plan without that.
+        Return what guards block and is not approved, and the plan without it.
         """
         # What may be due to a half-written file waits anyway, so it is no refusal.
         settled = exclude(plan, _unsettled(plan, active))
@@ -253,7 +254,7 @@ class Admission:
         if archives and not self.changesets.are_others_done(apps):
             plan, why = (
                 exclude(plan, archives),
-                why or "everything else of its change, since an archive can't be undone",
+                why or "all other actions of its change, since an archive can't be undone",
             )
         refused = self.rejections.rejected(apps, plan)
         plan = exclude(plan, keys_of(plan, lambda action: action.substance in refused))

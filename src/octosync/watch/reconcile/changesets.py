@@ -1,7 +1,7 @@
 """Changesets: all apps that one commit changed, judged as one by the guards that count, though they are applied one by one.
 
-A change lives until each of its apps was looked at and nothing that it removes is left to be done: so a refusal stays one,
-however often its apps are read again.
+A changeset exists until each of its apps was reconciled and all of its removals are done, so that a refusal stays in place
+however often its apps are reconciled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NOT_WAITED_FOR: Final = frozenset({Verb.ARCHIVE, Verb.OPTIMIZE})
 class Changeset:
     """One changeset: its apps, which of them are not read yet, or not done, and what each would remove.
 
-    An app is `undone` until a turn leaves nothing of it to do. Archives don't count, since they wait for that, nor do
+    An app is `undone` until a reconcile leaves nothing of it to do. Archives don't count, since they wait for that, nor do
     canaries, which may wait for their place for long.
 
     `mover` are the apps that may move targets now; the moves of `waiting_to_move` come after theirs. `nowhere` are targets that

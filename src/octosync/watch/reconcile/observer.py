@@ -1,11 +1,8 @@
-"""The observer: it reads live state and plans, with everything that only a controller knows.
+"""The observer: it reads live state and plans, with the knowledge that only a controller has.
 
-Looks: since when each object can be the way it is, as earlier looks at it tell.
-
-An event from before the last look at which an object was otherwise is not about what it is now, though it may be the newest
-that the feed has told so far: neither its author nor its age is that of the change.
-
-Checks: whether Octomil knows a better variant, asked once a day for each deployment, and when its fleet has changed.
+It knows from earlier reads since when an object can have its present state. An event from before a read in which the object
+still differed is not about the present state, even if it is the newest known event: its author and time are not those of the
+change. The observer also asks Octomil for better variants, once a day for each deployment, and when its fleet has changed.
 """
 
 from __future__ import annotations
@@ -56,12 +53,12 @@ class ObjectHistory:
             }
 
     def record_write(self, address: Address, at: datetime) -> None:
-        """Record that an object was written at a time: whatever is read next, it has changed since."""
+        """Record that an object was written at a time: its next state dates from then."""
         known = self._known.setdefault(address.app, {})
         known[address] = _Known(_WRITTEN, at, None)
 
     def forget(self, apps: Iterable[str]) -> None:
-        """Forget apps that this controller has nothing to do with any more."""
+        """Forget apps that this controller no longer manages."""
         for slug in apps:
             self._known.pop(slug, None)
 
@@ -157,10 +154,10 @@ def _fleet(app: App, deployment: Deployment) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReconcileContext:
-    """What a reconcile is about.
+    """The input of a reconcile.
 
-    Its id, when it began, its apps, as they are declared, what they are compared with, and of which org that is; `narrowed`
-    is how often manifests had gone out of sight when it began.
+    Its id, its start, its apps, their declaration, the base that they are compared with, and its control plane. `narrowed` is
+    the number of times that the watched manifests had become fewer at the start.
     """
 
     id: str
@@ -174,7 +171,7 @@ class ReconcileContext:
 
 @dataclass(slots=True)
 class Observer:
-    """Reads and plans. The feed knows who changed what, and when."""
+    """Reads and plans. The feed provides authors and times of changes."""
 
     memory: Memory
     feed: ActivityFeed

@@ -1,9 +1,8 @@
-"""The reconciler: it makes one app, or the apps that a move ties together, as they are declared.
+"""The reconciler: it brings one app, or the apps of a move, in line with their manifests.
 
-It is the pipeline of `octosync.reconcile`, with what only a controller knows: the base that it remembers, what people hold,
-what a changeset removes in all, and when nothing may be written.
-
-Drift after a turn: what somebody changed and that stays for now, who did it, and until when.
+It is the pipeline of `octosync.reconcile`, with the state of the controller: the stored baseline, holds, the removals of a
+whole changeset, and the times in which nothing may be written. After a reconcile, it records the drift that stays for now, with
+its author and the end of its hold.
 """
 
 from __future__ import annotations
@@ -169,7 +168,7 @@ class Reconciler:
     ) -> ReconcileResult:
         apps = work.apps
         context = self._context(apps, active)
-        # A re-read lets everything else go first, and so do its writes.
+        # A resync has the lowest priority, and so have its writes.
         is_urgent = work.priority is Priority.CHANGED
         reader, writer = (self.remote, self.remote) if is_urgent else (self.remote.background, self.remote.patient)
         try:
@@ -285,8 +284,8 @@ def _failed(
 def _wrong_org(named: str | None, remembered: str | None) -> RemoteError:
     return RemoteError(
         "wrong-org",
-        f"the control plane answers for org {named}, and what is remembered is that of {remembered}",
-        hints=("Use a key of that org, or give this org a state file of its own: --state FILE.",),
+        f"the API key belongs to org {named}, but the stored state belongs to org {remembered}",
+        hints=("Use a key of that org, or a separate state file for this org: --state FILE.",),
     )
 
 

@@ -66,8 +66,8 @@ class RejectedActions:
     ) -> tuple[Outcome, ...]:
         """Record what is rejected, and return the outcomes of everything that is. `left` is what is left of the plan.
 
-        What ended the run, such as a refused key, is no refusal of the action that met it. Nor is one noted where something
-        changed since `versions`: that is tried again.
+        An error that ended the run, such as a rejected key, is not a rejection of its action. A rejection is not recorded
+        either if something has changed since `state`: the action is retried.
         """
         view = _view(apps, plan) if len(left.actions) == len(plan.actions) else None
         for action, outcome in outcomes:
@@ -105,7 +105,7 @@ class RejectedActions:
             self._rejected[slug] = kept
 
     def waiting_for(self, event: Event) -> frozenset[str]:
-        """Return the apps that were refused a target that an event, of whatever app, is about."""
+        """Return the apps whose registration of a target was rejected, if an event of any app is about that target."""
         return frozenset(
             slug
             for slug, rejections in self._rejected.items()

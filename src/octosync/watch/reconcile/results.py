@@ -1,4 +1,4 @@
-"""The results of reconciles: when each app is reconciled next, and what status, log, metrics and notifications say of it."""
+"""The results of reconciles: they decide the next reconcile of each app, and update status, log, metrics and notifications."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from octosync.watch.reconcile.status_tracker import StatusTracker
 from octosync.watch.settings import Clock
 from octosync.watch.status import AppState, DriftStatus, NextStep, ReconcileResult
 
-# Drift is reverted just after its time, so that a clock that runs a little ahead doesn't look in vain.
+# Drift is reverted just after its time, so that a clock that is slightly ahead doesn't cause a second reconcile.
 _JUST_AFTER: Final = timedelta(seconds=1)
 
 
@@ -47,7 +47,7 @@ class ResultRecorder:
         """Record the result of a reconcile, and put into the queue what follows from it."""
         queue, assignment = self.scheduler.queue, self.scheduler.assignment
         tied = assignment.record_holders(result.observed) if result.observed is not None else frozenset()
-        # An app that waits for a second look at its files is reconciled then.
+        # An app that waits for a second check of its files is reconciled after it.
         result = replace(result, freed=result.freed - assignment.active.unsettled)
         self._record(work, result, seconds)
         for slug in sorted(assignment.withhold(result.unsettled)):
@@ -102,7 +102,7 @@ class ResultRecorder:
         )
 
     def start_over(self, slug: str) -> None:
-        """Forget why an app waits: it is declared differently now, or a person wants it tried."""
+        """Forget why an app waits: its manifest has changed, or a person has requested a reconcile."""
         self.scheduler.rejections.forget(slug)
         self._failures.pop(slug, None)
 
@@ -118,7 +118,7 @@ class ResultRecorder:
         next_try = self._next_try(work, result, now)
         before = {slug: app.drift for slug in result.apps if (app := self.tracker.find(slug)) is not None}
         if result.errors and not self.breaker.is_closed:
-            moved: Mapping[str, tuple[AppState, AppState]] = {}  # the errors say nothing about these apps
+            moved: Mapping[str, tuple[AppState, AppState]] = {}  # the errors don't concern these apps
             for slug in result.apps:
                 self.tracker.mark_pending(slug, now)
         else:
@@ -142,7 +142,7 @@ class ResultRecorder:
         """Put the next reconcile into the queue; return when it is, if it is for a failure."""
         first, queue = min(result.apps), self.scheduler.queue
         if result.next_step is NextStep.REQUEUE:
-            if not self.breaker.is_closed:  # no app is to blame: it goes on as soon as there is a control plane again
+            if not self.breaker.is_closed:  # not an error of the app: it is reconciled once the control plane is back
                 queue.add(first, work.priority)
                 return None
             self._failures[first] += 1
@@ -220,7 +220,7 @@ def _log_drift(log: Log, drift: DriftStatus) -> None:
 
 
 def _outcome(result: ReconcileResult) -> ReconcileOutcome:
-    """Return the outcome of a reconcile, the gravest first."""
+    """Return the outcome of a reconcile, the most severe that applies."""
     failed = result.errors or any(outcome.retryable for outcome in result.outcomes)
     if failed or result.remaining is None:
         return ReconcileOutcome.FAILED

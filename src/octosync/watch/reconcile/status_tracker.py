@@ -148,7 +148,7 @@ def _after(
 
 
 def _state(app: AppReconcileStatus, result: ReconcileResult, *, refused: bool, failed: bool) -> AppState:
-    """Return the gravest state that applies."""
+    """Return the most severe state that applies."""
     plan = app.plan or Plan(desired=State())
     drift: tuple[DriftStatus, ...] = app.drift
     held = {change.action.address for change in plan.held}

@@ -318,7 +318,7 @@ def warnings(status: ControllerStatus) -> Iterator[Alarm]:
 
 
 def counts_words(status: ControllerStatus) -> str:
-    """Count the apps by state: `41 apps in sync, 1 held, 1 blocked`; while nothing can be read, as of the last answer."""
+    """Count the apps by state: `41 apps in sync, 1 held, 1 blocked`; while nothing can be read, as of the last response."""
     words = _counts(status)
     if status.circuit_open is None or not status.apps or status.last_success is None:
         return words
