@@ -16,7 +16,7 @@ from tests.fuzz.running import Part, run
 
 from octosync.apply import write
 from octosync.apply.irreversible import IrreversibleActions
-from octosync.contract.encoding import BodyTooLarge
+from octosync.contract.operations import BodyTooLarge
 from octosync.manifest.load import kustomize
 from octosync.manifest.yaml import source
 from octosync.octomil import transport

@@ -29,9 +29,9 @@ from octosync.model import Diagnostic, Redactor
 from octosync.plan import Allowances, allowances_in
 from octosync.plan.three_way.verdict import Base
 from octosync.report import is_valid, render_diagnostics, render_error, strict_error
-from octosync.watch.clones import clone_of
 from octosync.watch.manifests.desired import ManifestLoad
 from octosync.watch.manifests.file_snapshot import WatchedPaths
+from octosync.watch.status import clone_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,9 @@ from typing import Final
 
 from octosync import __version__
 from octosync.cli.inputs import LoadedInputs, load_valid_inputs
-from octosync.cli.keys import check_key
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RunRequest
-from octosync.cli.session import Session, control_plane, place_of, session_of
+from octosync.cli.session import Session, check_key, control_plane, place_of, session_of
 from octosync.errors import Missing, OctosyncError, RemoteError
 from octosync.manifest import keyed_digest, parse_duration, select
 from octosync.manifest.git.repository import git_revision

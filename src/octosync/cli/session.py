@@ -2,6 +2,8 @@
 
 The control plane is named by flags, else OCTOSYNC_*, else OCTOMIL_*, else octosync.yaml. A chosen context is used
 as a whole: no variable OCTOMIL_* replaces its URL or its credential.
+
+Key files and the keys of octosync itself, for plan documents and the state file, are read here, too.
 """
 
 from __future__ import annotations
@@ -13,25 +15,73 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from errno import EILSEQ
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from octosync.cli import signals
 from octosync.cli.console import err, wants_colour
-from octosync.cli.keys import read_key
 from octosync.cli.options import combine_options, config_option, remote_options
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RemoteFlags
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration, Configured, Context, find_configuration, read_configuration
 from octosync.manifest.git.repository import git_root
-from octosync.manifest.load.files import display_name
+from octosync.manifest.load.files import display_name, read_regular
 from octosync.manifest.load.limits import Bounds
 from octosync.model import Secret
 from octosync.octomil import API_PATH, Connection, Octomil, proxy_from_environment
 from octosync.plan import ControlPlane
 from octosync.report import render_diagnostics
+
+STATE_KEY: Final = "OCTOSYNC_STATE_KEY"
+
+_MAX_BYTES: Final = 64 * 1024  # of a key file
+_MIN_LENGTH: Final = 32  # characters
+_MIN_DISTINCT: Final = 8  # different characters
+
+
+def state_key(environment: Mapping[str, str], file: Path | None) -> Secret | None:
+    """Return the key that seals the values of a state file; None if none is given.
+
+    Raises `UsageError` if two are given, `ConfigError` for an unreadable file and for a weak key.
+    """
+    given = environment.get(STATE_KEY, "").strip()
+    if file is None:
+        return check_key(given, STATE_KEY) if given else None
+    if given:
+        raise UsageError(
+            "two-state-keys", f"{STATE_KEY} and --state-key-file are both given", hints=("Remove one of them.",)
+        )
+    try:
+        return check_key(read_key(file), str(file))
+    except OSError as error:
+        raise ConfigError(
+            "state-key-unreadable",
+            f"--state-key-file: the key can't be read from {file}: {error.strerror}",
+            hints=("The file must contain only the key, on one line.",),
+        ) from None
+
+
+def read_key(file: Path) -> str:
+    """Return the content of a key file. Raises `OSError`, also for a file that is not text, not regular or too large."""
+    try:
+        return read_regular(file, _MAX_BYTES).decode().strip()
+    except UnicodeDecodeError:
+        raise OSError(EILSEQ, "it is not text") from None
+
+
+def check_key(key: str, source: str) -> Secret:
+    """Return the key if it is strong enough. Raises `ConfigError` for a short or repetitive one."""
+    if len(key) >= _MIN_LENGTH and len(set(key)) >= _MIN_DISTINCT:
+        return Secret(key)
+    raise ConfigError(
+        "weak-key",
+        f"{source} is too weak: a key needs at least {_MIN_LENGTH} characters, {_MIN_DISTINCT} of them different",
+        hints=("Generate one: openssl rand -hex 32",),
+    )
+
 
 _OWN_VARIABLES: Final = ("OCTOMIL_", "OCTOSYNC_")
 _PUBLIC_URL = f"https://api.octomil.com{API_PATH}"  # public

@@ -18,7 +18,7 @@ import httpx
 import stamina
 
 from octosync import __version__
-from octosync.contract.encoding import ACCEPT_ENCODING, BodyDecoder, BodyError, BodyTooLarge, EncodingRefused
+from octosync.contract.operations import ACCEPT_ENCODING, BodyDecoder, BodyError, BodyTooLarge, EncodingRefused
 from octosync.errors import (
     CredentialRefused,
     ErrorResponse,

@@ -45,16 +45,19 @@ from octosync.model.state import (
     Target,
 )
 from octosync.model.status import AppStatus, PendingApproval
-from octosync.model.text import ELLIPSIS, clipped, counted, truncated
 from octosync.model.values import (
+    ELLIPSIS,
     SENSITIVE,
     JsonObject,
     JsonValue,
     UndisclosedValue,
     canonical_json,
     canonical_object,
+    clipped,
+    counted,
     digest_of,
     json_equal,
+    truncated,
 )
 
 __all__ = [

@@ -12,8 +12,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
-from octosync.model.text import truncated
-from octosync.model.values import SENSITIVE, JsonValue, UndisclosedValue
+from octosync.model.values import SENSITIVE, JsonValue, UndisclosedValue, truncated
 
 _SHOWN = 4
 _SHOWN_FROM = 16

@@ -1,4 +1,4 @@
-"""JSON values: their types, their canonical text, and their equality.
+"""JSON values (types, canonical text, equality), and text for people: counts of things, and texts cut to a length.
 
 A `JsonObject` inside a model value is never mutated; code that needs a different one makes a copy.
 """
@@ -73,3 +73,23 @@ def _canonical(value: JsonValue) -> JsonValue:
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
     return value
+
+
+ELLIPSIS: Final = "…"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a count with its noun: `1 app`, `1,240 devices`. `plural` is for nouns with an irregular plural."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def clipped(text: str, limit: int | None) -> str:
+    """Return the first `limit` characters of a longer text, with its full length; None: no limit."""
+    if limit is None or len(text) <= limit:
+        return text
+    return f"{text[:limit]}{ELLIPSIS} ({len(text):,} characters)"
+
+
+def truncated(text: str, length: int) -> str:
+    """Return at most `length` characters of a text, the last of them an ellipsis if the text is longer."""
+    return text if len(text) <= length else f"{text[: length - 1]}{ELLIPSIS}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import aiohttp
 import httpx
 
-from octosync.contract.encoding import BodyCorrupt, BodyError, BodyTooLarge, EncodingRefused
+from octosync.contract.operations import BodyCorrupt, BodyError, BodyTooLarge, EncodingRefused
 from octosync.errors import RemoteError, Unavailable, Unreadable
 from octosync.model import JsonValue
 from octosync.octomil.retry import RetryPolicy

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 
 from octosync.contract import OPERATIONS, Access, Contract, ErrorCode, Operation
-from octosync.contract.encoding import BodyTooLarge
+from octosync.contract.operations import BodyTooLarge
 from octosync.contract.probe import ProbedOperation, ProbeResult, Verdict, differences_in, items_in
 from octosync.contract.requests import EXCHANGES
 from octosync.errors import (

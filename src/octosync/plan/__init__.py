@@ -67,13 +67,14 @@ from octosync.plan.guards.policy import (
     GuardPolicy,
     Override,
     Refusal,
+    exclude,
     judge,
     overrides_of,
     read_needs_of,
     refuse_run,
     refused_actions,
+    unblocked,
 )
-from octosync.plan.guards.restrict import exclude, unblocked
 from octosync.plan.guards.table import (
     ALL,
     DEFAULT_TRAILERS,

@@ -25,7 +25,7 @@ from octosync.contract import OPERATIONS
 from octosync.errors import UsageError
 from octosync.server import openapi
 from octosync.server.errors import ApiError
-from octosync.server.fleet import add_devices
+from octosync.server.fleet import Plane, add_devices
 from octosync.server.handlers import (
     apps,
     bootstrap,
@@ -40,7 +40,6 @@ from octosync.server.handlers import (
 from octosync.server.handlers.deployments import advance
 from octosync.server.handlers.handler import ANONYMOUS, Call, Caller, Handler, NoBody
 from octosync.server.middleware import PREFIX, RequestContext, ServerMiddleware, authorise, error_response, find_key
-from octosync.server.plane import Plane
 from octosync.server.settings import ServerSettings, Token
 from octosync.server.store import Store, to_json
 from octosync.server.validation import parse_json, read_body, validate_body

@@ -4,17 +4,22 @@ A variant's score is the share of devices that can run it, times its quality squ
 latency: quality counts most, and a variant that excludes devices must be that much better for the others. Ties go to the
 smaller download, then to the lower id. Latency and quality are relative to 1.0. `PUT /_local/catalog` replaces the default
 catalog, whose names and numbers are invented so that platform, device class, latency and quality all matter.
+
+`Plane` is the state of the control plane. `OrgPolicy` names the environments that need an approval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import sqrt
 from typing import Final
 
 from octosync.contract import DEVICE_CLASSES, PLATFORMS
 from octosync.model import JsonObject, JsonValue
+from octosync.server.faults import Faults
+from octosync.server.limits import RequestsLog, SlidingWindows
+from octosync.server.settings import ServerSettings, Token
 from octosync.server.store import Row, Store, from_json, to_json
 
 _KEY = "catalog"
@@ -231,3 +236,49 @@ def add_devices(store: Store, platform: str, identifier: str, device_class: str,
         *(platform, identifier, device_class),
     )
     return {"platform": platform, "identifier": identifier, "device_class": device_class, "count": total}
+
+
+@dataclass(slots=True)
+class Plane:
+    """The state that all requests share. `log`, `faults` and `windows` are in memory: a restart empties them."""
+
+    settings: ServerSettings
+    store: Store
+    keys: tuple[Token, ...] = ()  # the configured tokens, and the demo's keys with its seed
+    log: RequestsLog = field(default_factory=RequestsLog)
+    faults: Faults = field(default_factory=Faults)
+    windows: SlidingWindows = field(init=False)
+    next_change_at: float | None = 0.0  # when a deployment next advances, in POSIX seconds; None: never
+
+    def __post_init__(self) -> None:
+        self.windows = SlidingWindows(self.settings.rate_limit, self.settings.rate_window_seconds)
+
+
+_POLICY_KEY = "policy"
+
+
+@dataclass(frozen=True, slots=True)
+class OrgPolicy:
+    """The org's rules: `require_approval` are the environments in which enable and optimize need a person's approval.
+
+    `platforms` and `slot_fields` (`x`, or `serving_policy.x`) are further valid names, as a newer Octomil might have them.
+    """
+
+    require_approval: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+    slot_fields: tuple[str, ...] = ()
+
+    def to_json(self) -> JsonValue:
+        """Return the rules as the body of `PUT /_local/policy`."""
+        return {name: list(names) for name, names in asdict(self).items()}
+
+
+def org_policy(store: Store) -> OrgPolicy:
+    """Return the org's current rules."""
+    stored = store.meta(_POLICY_KEY)
+    return OrgPolicy() if stored is None else OrgPolicy(**{key: tuple(v) for key, v in from_json(stored).items()})
+
+
+def replace_policy(store: Store, policy: OrgPolicy) -> None:
+    """Replace the org's rules."""
+    store.put_meta(_POLICY_KEY, to_json(policy.to_json()))

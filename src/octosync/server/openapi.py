@@ -11,9 +11,9 @@ from pydantic.json_schema import models_json_schema
 
 from octosync.contract import PLATFORMS
 from octosync.server import response_models
+from octosync.server.fleet import OrgPolicy, org_policy
 from octosync.server.handlers.handler import Handler, NoBody
 from octosync.server.handlers.slots import CAPABILITY_PATTERN
-from octosync.server.plane import OrgPolicy, org_policy
 
 # The server rejects control characters other than tab and line breaks, and lone surrogates, in every text.
 _CLEAN = {"pattern": "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$"}

@@ -8,13 +8,12 @@ What may not live here: live values, request or response bodies, and anything se
 is never stored, only a digest made with a key of the file, by which the value is recognized.
 """
 
-from octosync.state.damaged import DamagedFile, open_or_replace_journal
 from octosync.state.drift import StoredRefusal
 from octosync.state.journal import DEFAULT_PATH, Journal, JournalReader, new_run_id
 from octosync.state.lock import state_lock
 from octosync.state.operator import Approvable, ApprovedAction
 from octosync.state.seal import SealedValue
-from octosync.state.watch import KEPT_FOR, ControlPlaneState, WatchState
+from octosync.state.watch import KEPT_FOR, ControlPlaneState, DamagedFile, WatchState, open_or_replace_journal
 
 __all__ = [
     "DEFAULT_PATH",

@@ -25,7 +25,6 @@ from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, RunInfo
 from octosync.state import Journal, WatchState
 from octosync.watch.api import ControllerOperations
 from octosync.watch.approvals import ApprovalSets
-from octosync.watch.clones import Clone
 from octosync.watch.coverage import CoverageMonitor
 from octosync.watch.log import Log
 from octosync.watch.loop.activity_feed import ActivityFeed
@@ -51,7 +50,7 @@ from octosync.watch.reconcile.rejections import RejectedActions
 from octosync.watch.reconcile.results import ResultRecorder
 from octosync.watch.reconcile.status_tracker import StatusTracker
 from octosync.watch.settings import Clock, Settings, SystemClock
-from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus
+from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, Clone, ControllerStatus
 
 # Seconds for which the loop waits for the state file: as long as other commands write to it at once.
 _STATE_PATIENCE: Final = 0.05

@@ -10,8 +10,8 @@ import click
 from octosync.cli.command import Command
 from octosync.cli.commands.demo import shell_path, shipped_manifests
 from octosync.cli.console import err
-from octosync.cli.keys import read_key
 from octosync.cli.options import option
+from octosync.cli.session import read_key
 from octosync.errors import ConfigError, UsageError
 from octosync.server import DEMO_TOKENS, ServerSettings, Token, serve
 

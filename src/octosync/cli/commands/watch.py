@@ -23,7 +23,6 @@ from octosync.cli import signals
 from octosync.cli.command import Command
 from octosync.cli.console import err, wants_colour
 from octosync.cli.inputs import InputsReloader, LoadedInputs, load_inputs, load_settings
-from octosync.cli.keys import state_key
 from octosync.cli.options import (
     Duration,
     deploy_options,
@@ -36,7 +35,7 @@ from octosync.cli.options import (
     state_option,
 )
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
-from octosync.cli.session import connect, control_plane
+from octosync.cli.session import connect, control_plane, state_key
 from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.manifest.config.config import FILE_NAME
@@ -58,7 +57,6 @@ from octosync.plan import (
 from octosync.report import render_diagnostics
 from octosync.state import DamagedFile, Journal, WatchState, open_or_replace_journal, state_lock
 from octosync.watch.approvals import HOST, TOKEN_VARIABLE
-from octosync.watch.clones import Clone, clone_of
 from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.log import Log, LogFormat, libraries_in
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad, problems_of
@@ -67,6 +65,7 @@ from octosync.watch.notify.endpoints import endpoints
 from octosync.watch.notify.messages import Sender
 from octosync.watch.notify.webhook import Notifier
 from octosync.watch.settings import Clock, Settings, SystemClock, WriteMode
+from octosync.watch.status import Clone, clone_of
 from octosync.watch.web import WebOptions, bind, create_app, parse_listen, serve
 from octosync.watch.web.actions import admin_token
 

@@ -8,9 +8,9 @@ from operator import is_
 from typing import TypeAlias
 
 from octosync.contract import Contract
+from octosync.manifest.load.digest import Memo
 from octosync.manifest.load.documents import Resource
 from octosync.manifest.load.limits import check_deadline
-from octosync.manifest.load.memo import Memo
 from octosync.manifest.load.resources import app_fields, inference_config_of, slot_of, target_of
 from octosync.manifest.schema.checked_object import CheckedObject
 from octosync.manifest.yaml.nodes import Node

@@ -1,6 +1,7 @@
 """The digest of desired state: equal for equal declarations, in whatever files they are.
 
 A secret can be guessed from its digest, so a digest that is stored or shown excludes sensitive values or uses a key.
+`Memo` caches digests and assembled apps from one load to the next.
 """
 
 from __future__ import annotations
@@ -8,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
-from typing import Any, TypeAlias, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from octosync.manifest.load.documents import Resource
-from octosync.manifest.load.memo import Memo
 from octosync.manifest.load.rendered_origins import is_bookkeeping
 from octosync.model import (
     App,
@@ -24,6 +24,35 @@ from octosync.model import (
     canonical_json,
     canonical_object,
 )
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Memo(Generic[K, V]):
+    """Values by key. The caller checks whether a value is still valid."""
+
+    def __init__(self) -> None:
+        self._before: dict[K, V] = {}
+        self._now: dict[K, V] = {}
+
+    def find(self, key: K) -> V | None:
+        """Return the value that the last round kept, else the one of this round, else None."""
+        found = self._before.get(key)
+        return found if found is not None else self._now.get(key)
+
+    def keep(self, key: K, value: V) -> None:
+        """Keep a value for this round and the next, also a found one that is still valid."""
+        self._now[key] = value
+
+    def end_round(self) -> None:
+        """End a round."""
+        self._before, self._now = self._now, {}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._before, self._now = {}, {}
+
 
 _Annotations: TypeAlias = list[list[JsonValue]]
 # By an app's identity: the app, its annotations, and the canonical text of both.

@@ -17,11 +17,10 @@ from octosync.contract import Contract
 from octosync.errors import UsageError
 from octosync.manifest.config.config import Configuration, Context
 from octosync.manifest.load.assemble import Assembled, Claims, assemble
-from octosync.manifest.load.digest import Texts, digest
+from octosync.manifest.load.digest import Memo, Texts, digest
 from octosync.manifest.load.documents import Resource, read_document
 from octosync.manifest.load.files import STDIN, File, read_files
 from octosync.manifest.load.limits import Bounds, check_deadline
-from octosync.manifest.load.memo import Memo
 from octosync.manifest.load.owners import check_owners
 from octosync.manifest.load.rendered_origins import RenderedOrigins
 from octosync.manifest.load.variables import NAME, SECRET_NAMES, Variables, may_hold_a_secret

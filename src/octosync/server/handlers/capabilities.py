@@ -20,6 +20,7 @@ from octosync.server.fleet import (
     device_counts,
     fleet_of,
     improvement,
+    org_policy,
     rate,
     targets_of,
     warnings_for,
@@ -28,7 +29,6 @@ from octosync.server.handlers.apps import app_by_slug, writable_app
 from octosync.server.handlers.deployments import CANARY_STEP, deployment_json, insert_deployment, live_deployment
 from octosync.server.handlers.handler import Call, handles, handles_body, list_page, record_event
 from octosync.server.handlers.slots import capability_of, find_slot, slot_of
-from octosync.server.plane import org_policy
 from octosync.server.store import Row, Store
 from octosync.server.validation import Body, one_of
 

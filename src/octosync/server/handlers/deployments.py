@@ -11,10 +11,9 @@ from collections.abc import Sequence
 
 from octosync.model import Address, JsonValue
 from octosync.server import response_models
-from octosync.server.fleet import device_counts
+from octosync.server.fleet import Plane, device_counts
 from octosync.server.handlers.apps import app_by_slug
 from octosync.server.handlers.handler import SYSTEM, Call, handles, record_event
-from octosync.server.plane import Plane
 from octosync.server.store import Row, Store, from_json, to_json
 
 STAGE_SECONDS = 60.0

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from octosync.contract import OPERATIONS
 from octosync.model import Address, JsonValue
-from octosync.server.plane import Plane
+from octosync.server.fleet import Plane
 from octosync.server.store import Row, Store
 from octosync.server.validation import B, Body, PageQuery, flag_of, page_of
 

@@ -24,13 +24,21 @@ from octosync.contract import DEVICE_CLASSES, ENVIRONMENTS, ErrorCode
 from octosync.model import JsonValue
 from octosync.server.errors import ApiError, conflict, invalid
 from octosync.server.faults import FaultRule
-from octosync.server.fleet import Variant, add_devices, catalog_json, catalog_of, replace_catalog
+from octosync.server.fleet import (
+    OrgPolicy,
+    Variant,
+    add_devices,
+    catalog_json,
+    catalog_of,
+    org_policy,
+    replace_catalog,
+    replace_policy,
+)
 from octosync.server.handlers.apps import app_by_slug
 from octosync.server.handlers.deployments import assign_devices, deployment_json, set_status
 from octosync.server.handlers.handler import Call, Handler, NoBody, control
 from octosync.server.handlers.routing import ROUTES, record_requests
 from octosync.server.middleware import is_loopback
-from octosync.server.plane import OrgPolicy, org_policy, replace_policy
 from octosync.server.validation import Body, one_of
 
 _MOST_DEVICES = 10_000_000

@@ -13,9 +13,9 @@ from octosync.contract.normalize import ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.model import Address, JsonObject, JsonValue
 from octosync.server import response_models
 from octosync.server.errors import capability_not_configured, invalid
+from octosync.server.fleet import org_policy
 from octosync.server.handlers.apps import app_by_slug, writable_app
 from octosync.server.handlers.handler import Call, handles, handles_body, list_page, record_event
-from octosync.server.plane import org_policy
 from octosync.server.store import Row, Store, from_json, to_json
 from octosync.server.validation import Body, one_of
 

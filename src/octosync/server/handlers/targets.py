@@ -10,10 +10,10 @@ from octosync.contract import PLATFORMS, TARGET, ErrorCode
 from octosync.model import Address, JsonValue
 from octosync.server import response_models
 from octosync.server.errors import ApiError, conflict, invalid
+from octosync.server.fleet import org_policy
 from octosync.server.handlers.apps import app_by_slug, writable_app
 from octosync.server.handlers.deployments import assign_devices, release_target
 from octosync.server.handlers.handler import Call, handles, handles_body, list_page, record_event
-from octosync.server.plane import org_policy
 from octosync.server.store import Row
 from octosync.server.validation import Body
 

@@ -22,11 +22,11 @@ from octosync.manifest.load.limits import LoadDeadline, load_deadline
 from octosync.manifest.load.selection import matching
 from octosync.model import App, Diagnostic, Origin, Section, Severity, State, counted
 from octosync.plan.three_way.verdict import Base, changed_apps
-from octosync.watch.clones import Clone
 from octosync.watch.log import defect_place
 from octosync.watch.manifests.file_snapshot import FileSnapshot, WatchedPaths, snapshot
 from octosync.watch.manifests.files import is_checking_out
 from octosync.watch.settings import Clock, Settings
+from octosync.watch.status import Clone
 
 # How often files that change while they are read are read again, and after how long.
 _MOST_ATTEMPTS: Final = 5
