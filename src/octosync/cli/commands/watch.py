@@ -297,7 +297,7 @@ class _WatchProcess:
     admin_token: Secret | None
 
     async def run(self, stop_signal: signals.StopSignal) -> ExitCode:
-        """Run until a signal says to stop."""
+        """Run until a signal stops the process."""
         options, first = self.options, self.first
         clock = SystemClock()
         log = options.log(clock)
