@@ -113,6 +113,6 @@ async def test_a_damaged_state_file_is_a_loud_start(bench: Bench) -> None:
     (line,) = watch.logged("state_damaged")
     (kept,) = bench.state.parent.glob("state.db.damaged-*Z")
     assert str(kept.name) in line["@message"]
-    assert "nothing counts as removed" in watch.status["alarms"]["state_damaged"]
+    assert "no object counts as removed" in watch.status["alarms"]["state_damaged"]
     assert "octosync_state_damaged 1.0" in watch.get("/metrics").text
     assert "The state file was damaged" in watch.get("/").text

@@ -90,7 +90,7 @@ async def test_a_state_key_that_changed_removes_nothing(bench: Bench) -> None:
     again = bench.watch(*QUICK, "--token-file", "key", "--state-key-file", "state-key")
     await again.in_sync()
     assert not watch.logged("state_key_changed")
-    assert "nothing counts as removed" in again.logged("state_key_changed")[0]["@message"]
+    assert "no object counts as removed" in again.logged("state_key_changed")[0]["@message"]
     assert not [line for line in bench.proxy.writes() if line.startswith("DELETE")]
     await again.stopped()
     asked = ("watch", "-f", "apps", "--url", bench.proxy.url, "--listen", "127.0.0.1:0")
