@@ -19,11 +19,11 @@ from tests.support.states import NOW, child_app, desired_app, live_app, observat
 
 from octosync.errors import Unavailable
 from octosync.model import Address, App, Event, Reason, Section, State
-from octosync.plan import ActionKey, Holding, Plan, PlanOptions, Verb, exclude, make_plan, next_baseline
+from octosync.plan import ActionKey, HoldPolicy, Plan, PlanOptions, Verb, exclude, make_plan, next_baseline
 from octosync.plan.three_way.merge import to_read
 from octosync.plan.three_way.verdict import Base, changed_apps
 
-HEALED = Holding(span=timedelta(0), first_seen={})
+HEALED = HoldPolicy(span=timedelta(0), first_seen={})
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Watched:
         """What is remembered, as a base."""
         return Base(state=State.from_apps(*self.memory.values()))
 
-    def plan(self, tree: State, hold: Holding = HEALED) -> Plan:
+    def plan(self, tree: State, hold: HoldPolicy = HEALED) -> Plan:
         """Look, and plan against the memory."""
         seen = self.plane.observed(to_read(tree, self.base, prune=False))
         return make_plan(tree, seen, PlanOptions(now=NOW, base=self.base, hold=hold))
@@ -168,7 +168,7 @@ def test_drift_that_is_held_is_drift_the_next_time(first: Situation, second: Sit
             there = watched.plane.apps[slug]
             there.slots, there.config, there.fields = copy.deepcopy((app.slots, app.config, app.fields))
     tree = second.desired
-    forever = Holding(span=None)
+    forever = HoldPolicy(span=None)
     plan = watched.plan(tree, forever)
     for _ in range(3):
         done = watched.turn(tree, plan, some(plan, chance))
@@ -183,7 +183,7 @@ def test_drift_that_is_held_is_drift_the_next_time(first: Situation, second: Sit
 # -- case by case
 
 SLOT = Address.of_slot("a", "chat")
-EMERGENCY = Holding(span=timedelta(minutes=30), first_seen={})
+EMERGENCY = HoldPolicy(span=timedelta(minutes=30), first_seen={})
 
 
 def after(before: App | None, tree: App | None, live: App, *, done: Any = (), **more: Any) -> tuple[Plan, App | None]:
@@ -364,7 +364,7 @@ def test_what_nobody_remembered_is_remembered_as_held_or_equal() -> None:
 def test_an_app_that_is_left_away_is_remembered_as_declared() -> None:
     """Somebody took it away, and that is not undone: it stays drift, and what is new of it stays new."""
     before, tree = desired_app("a", targets=["ios:x"]), desired_app("a", targets=["ios:x", "ios:y"])
-    plan = plan_of(tree, (), base=Base(state=State.from_apps(before)), hold=Holding(span=None))
+    plan = plan_of(tree, (), base=Base(state=State.from_apps(before)), hold=HoldPolicy(span=None))
     app = next_baseline(before, tree, plan, ())
     assert app == before
     again = plan_of(tree, (), base=Base(state=State.from_apps(before)), hold=HEALED)

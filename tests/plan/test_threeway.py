@@ -17,13 +17,13 @@ from tests.support.states import NOW, child_app, desired_app, live_app, observat
 
 from octosync.errors import Missing, Unavailable
 from octosync.model import Address, App, Event, Observation, Origin, Reason, State
-from octosync.plan import GuardPolicy, Holding, Invocation, Plan, ReadNeeds, judge
+from octosync.plan import GuardPolicy, HoldPolicy, Invocation, Plan, ReadNeeds, judge
 from octosync.plan.three_way.merge import to_read
 from octosync.plan.three_way.verdict import Base, changed_apps
 from octosync.report import render_plan
 
 HOLD = timedelta(minutes=30)
-HOLDING = Holding(span=HOLD)
+HOLDING = HoldPolicy(span=HOLD)
 
 
 @dataclass(frozen=True)
@@ -435,7 +435,7 @@ def event(minutes: float, **more: Any) -> Event:
     )
 
 
-def drifted(feed: Any, *, tree: App | None = None, cut: bool = False, hold: Holding | None = HOLDING) -> Plan:
+def drifted(feed: Any, *, tree: App | None = None, cut: bool = False, hold: HoldPolicy | None = HOLDING) -> Plan:
     """Plan a slot whose policy somebody changed, with this feed."""
     kind = KINDS[0]
     seen = observation(kind.live(2), org_feed=feed, org_feed_is_cut=cut)
@@ -473,10 +473,10 @@ def test_without_a_feed_drift_is_healed_at_once_and_that_is_said() -> None:
     assert [one.rule for one in made.diagnostics] == ["drift-not-held"]
     both = (desired_app("a", fields={"name": "n"}, targets=["ios:x"]), live_app("a", name="m"))
     feed = observation(both[1], org_feed=Missing("unknown-route", "no such route"))
-    (said,) = plan3(both[0], both[0], feed, hold=Holding(span=timedelta(minutes=30))).diagnostics
+    (said,) = plan3(both[0], both[0], feed, hold=HoldPolicy(span=timedelta(minutes=30))).diagnostics
     assert (said.summary.partition(":")[0], said.notes[0]) == ("app/a", "Not held either: app/a/target/ios:x")
-    assert drifted((event(0.1),), hold=Holding(span=timedelta(0))).actions
-    assert not drifted(Missing("unknown-route", "no such route"), hold=Holding(span=timedelta(0))).diagnostics
+    assert drifted((event(0.1),), hold=HoldPolicy(span=timedelta(0))).actions
+    assert not drifted(Missing("unknown-route", "no such route"), hold=HoldPolicy(span=timedelta(0))).diagnostics
 
 
 def test_an_app_that_is_not_there_at_all_comes_back_at_once() -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from octosync.manifest import Configuration, Configured, LoadOptions, Manifests, load, read_configuration
+from octosync.manifest import Configuration, ConfigurationResult, LoadOptions, Manifests, load, read_configuration
 from octosync.model import Diagnostic
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -47,7 +47,7 @@ class Workspace:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
-    def configure(self, text: str, **more: Any) -> Configured:
+    def configure(self, text: str, **more: Any) -> ConfigurationResult:
         """Write octosync.yaml and read it."""
         self.write({"octosync.yaml": text})
         return read_configuration(Path("octosync.yaml"), directory=self.directory, **more)
@@ -71,12 +71,12 @@ class Workspace:
         return self.load(name, **more)
 
 
-def rules(found: Manifests | Configured) -> list[str]:
+def rules(found: Manifests | ConfigurationResult) -> list[str]:
     """Return the rule ids of what was found, in order."""
     return [one.rule for one in found.diagnostics]
 
 
-def only(found: Manifests | Configured) -> Diagnostic:
+def only(found: Manifests | ConfigurationResult) -> Diagnostic:
     """Return the one diagnostic there is."""
     (one,) = found.diagnostics
     return one

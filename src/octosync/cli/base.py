@@ -12,7 +12,7 @@ from pathlib import Path
 
 from octosync.cli.run_options import BaseFlags, ManifestFlags
 from octosync.errors import ConfigError, OctosyncError
-from octosync.manifest import Configuration, Configured, Context, Manifests
+from octosync.manifest import Configuration, ConfigurationResult, Context, Manifests
 from octosync.manifest.git.base import (
     BaseManifests,
     as_reviewed,
@@ -77,12 +77,12 @@ class BaseRevisions:
         )
 
     @cached_property
-    def tip_configured(self) -> Configured:
+    def tip_configured(self) -> ConfigurationResult:
         """The octosync.yaml of the tip."""
         return configuration_of(self.tip, self.config)
 
     @cached_property
-    def base_configured(self) -> Configured:
+    def base_configured(self) -> ConfigurationResult:
         """The octosync.yaml of the base."""
         return self.tip_configured if self.base.commit == self.tip.commit else configuration_of(self.base, self.config)
 
@@ -122,12 +122,12 @@ class BaseRevisions:
         return as_reviewed(tree, tip), (*_errors_as_warnings(self.tip_configured), *found)
 
 
-def _valid_or_default(configured: Configured) -> Configuration:
+def _valid_or_default(configured: ConfigurationResult) -> Configuration:
     """Return the configuration of an octosync.yaml; the default if the file has errors."""
     return Configuration() if configured.has_errors else configured.configuration
 
 
-def _errors_as_warnings(configured: Configured) -> tuple[Diagnostic, ...]:
+def _errors_as_warnings(configured: ConfigurationResult) -> tuple[Diagnostic, ...]:
     return as_warnings(found for found in configured.diagnostics if found.severity is Severity.ERROR)
 
 

@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 import click
 
-from octosync.cli.command import Group
+from octosync.cli.command import CommandGroup
 from octosync.cli.console import configure_streams, err
 from octosync.cli.signals import interrupted_error, interruptible
 from octosync.errors import ExitCode, OctosyncError, UsageError
@@ -66,7 +66,7 @@ _COMMANDS: Final = {
 }
 
 
-class _Commands(Group):
+class _Commands(CommandGroup):
     """A group that imports a command only when it is called, not to list it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

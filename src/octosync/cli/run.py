@@ -27,7 +27,7 @@ from octosync.plan import (
     DeployPolicy,
     Fingerprinting,
     GuardPolicy,
-    Holding,
+    HoldPolicy,
     Invocation,
     ManifestSet,
     Override,
@@ -226,7 +226,7 @@ async def plan_online(run: Run, remote: Octomil, wait_display: WaitDisplay) -> R
             run.desired,
             remote,
             run.policy,
-            replace(run.plan_options(now), hold=None if run.hold is None else Holding(span=run.hold)),
+            replace(run.plan_options(now), hold=None if run.hold is None else HoldPolicy(span=run.hold)),
             authors_since=now - (run.hold or run.inputs.configuration.drift_hold),
             progress=bar.advance,
         )

@@ -26,7 +26,7 @@ from octosync.cli.options import combine_options, config_option, remote_options
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RemoteFlags
 from octosync.errors import ConfigError, UsageError
-from octosync.manifest import Configuration, Configured, Context, find_configuration, read_configuration
+from octosync.manifest import Configuration, ConfigurationResult, Context, find_configuration, read_configuration
 from octosync.manifest.git.repository import git_root
 from octosync.manifest.load.files import display_name, read_regular
 from octosync.manifest.load.limits import Bounds
@@ -87,7 +87,7 @@ _OWN_VARIABLES: Final = ("OCTOMIL_", "OCTOSYNC_")
 _PUBLIC_URL = f"https://api.octomil.com{API_PATH}"  # public
 
 
-def read_or_find(named: Path | None) -> Configured:
+def read_or_find(named: Path | None) -> ConfigurationResult:
     """Read the octosync.yaml that was named, else the nearest one upwards. Raises `ConfigError` if the latter is not trusted.
 
     octosync.yaml decides where the API key is sent, so everyone who can write it can get the key. One that another user can
@@ -105,7 +105,7 @@ def read_or_find(named: Path | None) -> Configured:
             ),
         )
     if path is None:
-        return Configured(Configuration())
+        return ConfigurationResult(Configuration())
     found = read_configuration(path)
     return replace(found, configuration=replace(found.configuration, is_named=named is not None))
 

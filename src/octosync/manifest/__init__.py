@@ -7,7 +7,7 @@ arguments.
 
 from octosync.manifest.config.config import (
     Configuration,
-    Configured,
+    ConfigurationResult,
     Context,
     GuardLimits,
     Rate,
@@ -50,7 +50,7 @@ __all__ = [
     "AcceptedObject",
     "Cache",
     "Configuration",
-    "Configured",
+    "ConfigurationResult",
     "Context",
     "EditContext",
     "EditError",

@@ -41,7 +41,7 @@ from octosync.model import (
 from octosync.octomil.client import Octomil
 from octosync.octomil.pagination import (
     PAGE,
-    Listing,
+    CompleteList,
     ReadResult,
     name_field,
     parse_model,
@@ -90,7 +90,7 @@ async def read_org_deployments(
     return None if listing is None else _of_org(client, listing, slugs)
 
 
-def _of_org(client: Octomil, listing: Listing, slugs: Mapping[str, str]) -> ReadResult[tuple[Deployment, ...]]:
+def _of_org(client: Octomil, listing: CompleteList, slugs: Mapping[str, str]) -> ReadResult[tuple[Deployment, ...]]:
     def slug_of(app_id: str) -> str:
         return slugs.get(app_id, app_id)
 
@@ -263,7 +263,7 @@ def _is_unnamed(item: JsonObject) -> bool:
 
 
 def _check_unnamed(
-    client: Octomil, listing: Listing, found: Iterable[Deployment], needed: Collection[Placement]
+    client: Octomil, listing: CompleteList, found: Iterable[Deployment], needed: Collection[Placement]
 ) -> None:
     """Raise `Unreadable` for a deployment without a capability that something depends on."""
     live = {(deployment.capability, deployment.environment) for deployment in found if deployment.live}

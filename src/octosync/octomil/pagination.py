@@ -103,7 +103,7 @@ _PASSES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class CompleteList:
     """A complete list. `sent_at` is when its first page was requested, by the client's clock."""
 
     items: tuple[JsonObject, ...]
@@ -149,7 +149,7 @@ async def read_list(
     identify: Callable[[JsonObject], str | None],
     query: Mapping[str, str] | None = None,
     within: Reservation | None = None,
-) -> Listing:
+) -> CompleteList:
     """Read all pages of a list, `{"<plural>": […], total, limit, offset}` or a bare array.
 
     `identify` returns an item's name, None if it has none. `query` is sent with every page, `within` is a reservation for
@@ -179,7 +179,7 @@ async def read_list_if(
     worth: Callable[[int], bool],
     query: Mapping[str, str] | None = None,
     within: Reservation | None = None,
-) -> Listing | None:
+) -> CompleteList | None:
     """Read all pages of a list as `read_list` does, or only the first one, and return None.
 
     `worth` is called with the number of further requests that the list takes, according to its first page.
@@ -193,7 +193,7 @@ async def read_list_if(
         if current is None:
             return None
         if not current.moved:
-            return Listing(tuple(current.items.values()), current.request_id, current.sent_at)
+            return CompleteList(tuple(current.items.values()), current.request_id, current.sent_at)
         request_id = current.request_id
     raise translator.wrong_shape(
         f"{plural} changed or repeated itself while it was read page by page, {_PASSES} times in a row", request_id

@@ -14,7 +14,7 @@ from octosync.errors import Missing
 from octosync.model import App, InferenceConfig, JsonObject, JsonValue, Slot, Target
 from octosync.octomil.client import Octomil
 from octosync.octomil.pagination import (
-    Listing,
+    CompleteList,
     ReadResult,
     path_segment,
     read_list,
@@ -137,7 +137,7 @@ async def _listing(
     query: Mapping[str, str] | None = None,
     within: Reservation | None = None,
     name: Callable[[JsonObject, str], str | None] = path_segment,
-) -> Listing:
+) -> CompleteList:
     """Read a complete list of objects of one shape; `name` returns an object's name from its field `key`, None if invalid."""
     return await read_list(
         client,

@@ -28,7 +28,7 @@ from octosync.plan.actions import (
     shown_changes,
 )
 from octosync.plan.diagnostics import FINDINGS, Finding
-from octosync.plan.drift import Held, Holding, LastChange, ReadNeeds, needs_author
+from octosync.plan.drift import Held, HoldPolicy, LastChange, ReadNeeds, needs_author
 from octosync.plan.file.approval import Approval, check_plan_key, read_approval, what_moved
 from octosync.plan.file.document import (
     blocked_row,
@@ -143,7 +143,7 @@ __all__ = [
     "Guard",
     "GuardPolicy",
     "Held",
-    "Holding",
+    "HoldPolicy",
     "Invocation",
     "LastChange",
     "LeftAlone",

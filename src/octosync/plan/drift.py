@@ -131,7 +131,7 @@ def _claims(events: Iterable[Event], address: Address) -> Iterator[LastChange]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class HoldPolicy:
     """How long drift is held.
 
     `span` counts from the change; 0: reverted at once, None: never automatically. `first_seen` has the time, with a zone, when
@@ -161,7 +161,7 @@ def held_until(
     seen: Observation,
     *,
     now: datetime,
-    hold: Holding | None,
+    hold: HoldPolicy | None,
     presumed: Collection[str] = frozenset(),
 ) -> Mapping[Address, datetime | None]:
     """Return until when each object that drifted is held (None: without an end); an object that is not held is not in it.
@@ -203,7 +203,7 @@ def _latest(ends: Sequence[datetime | None]) -> datetime | None:
 class _Ages:
     """When each object was changed, if known."""
 
-    def __init__(self, seen: Observation, hold: Holding, now: datetime) -> None:
+    def __init__(self, seen: Observation, hold: HoldPolicy, now: datetime) -> None:
         self._first_seen, self._now = hold.first_seen, now
         self._is_cut = seen.org_feed_is_cut and isinstance(seen.org_feed, tuple)
         self._feeds = [newest_in_org_feed(seen)]
@@ -222,7 +222,7 @@ class _Ages:
 
 
 def unheld(
-    drifted: Collection[Address], seen: Observation, actions: Collection[Action], hold: Holding | None
+    drifted: Collection[Address], seen: Observation, actions: Collection[Action], hold: HoldPolicy | None
 ) -> tuple[Diagnostic, ...]:
     """Return the notice that drift is reverted at once, since the feed that has its age can't be read."""
     if hold is None or not hold.span or hold.first_seen is not None or not isinstance(seen.org_feed, RemoteError):

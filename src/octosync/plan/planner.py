@@ -16,14 +16,14 @@ from octosync.model import Address, App, Diagnostic, FollowUpReads, FreezeWindow
 from octosync.plan.actions import Action, RegisterTarget, RemoveTarget, fingerprint_of_app
 from octosync.plan.compare import AppDiff, compare_app
 from octosync.plan.diagnostics import notices_of, renames
-from octosync.plan.drift import Held, Holding, ReadNeeds, held_until, last_changes, questions_of, unheld
+from octosync.plan.drift import Held, HoldPolicy, ReadNeeds, held_until, last_changes, questions_of, unheld
 from octosync.plan.guards.freeze import freezes_of
 from octosync.plan.moves import Halves, held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.order import in_order
 from octosync.plan.plan import LeftAlone, Plan
-from octosync.plan.rollouts import Capabilities, DeployPolicy, Optimized, choose_canaries, compare_capabilities
+from octosync.plan.rollouts import CanaryChoice, Capabilities, DeployPolicy, choose_canaries, compare_capabilities
 from octosync.plan.three_way.merge import Comparison, compare_three_ways
-from octosync.plan.three_way.verdict import Base, Resolved
+from octosync.plan.three_way.verdict import Base, Resolution
 
 
 @dataclass(slots=True)
@@ -117,7 +117,7 @@ class PlanOptions:
     read_needs: ReadNeeds | None = None
     base: Base | None = None
     prune: bool = False
-    hold: Holding | None = None
+    hold: HoldPolicy | None = None
     freeze: Sequence[FreezeWindow] = ()
 
 
@@ -133,7 +133,7 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     deployed = [app for app in apps if not app.archived and any(slot.deploy is not None for slot in app.slots)]
     capabilities = compare_capabilities(deployed, live, halves.actions, options.deploy) if deployed else Capabilities()
     better = capabilities.better
-    optimized = choose_canaries(better, live.state, live, options.deploy) if better else Optimized()
+    optimized = choose_canaries(better, live.state, live, options.deploy) if better else CanaryChoice()
     actions = (*halves.actions, *capabilities.actions, *optimized.actions)
     shown = (*actions, *(change.action for change in held))
     everything = State.from_apps(*{**compared.desired.apps, **desired.apps}.values())
@@ -184,11 +184,11 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     )
 
 
-def _compared(desired: State, live: Observation, options: PlanOptions) -> tuple[Resolved, tuple[Held, ...]]:
+def _compared(desired: State, live: Observation, options: PlanOptions) -> tuple[Resolution, tuple[Held, ...]]:
     """Return what is planned of the tree, and the changes that are held."""
     base = options.base
     if base is None:
-        return Resolved(desired=desired), ()
+        return Resolution(desired=desired), ()
     comparison = compare_three_ways(desired, live, base, now=options.now)
     planned = comparison.planned(prune=options.prune)
     ends = held_until(planned.drifted, live, now=options.now, hold=options.hold, presumed=base.presumed)
@@ -211,7 +211,7 @@ def _held(
     return tuple(sorted(held, key=lambda change: change.action.address.sort_key))
 
 
-def _changes(scope: Scope, compared: Resolved) -> Halves:
+def _changes(scope: Scope, compared: Resolution) -> Halves:
     """Return the actions on apps and their objects, moves linked, and those that wait for a suspended app."""
     diffs = {**scope.diffs, **scope.suspended}
     every = tuple(action for diff in diffs.values() for action in diff.actions)
@@ -225,7 +225,7 @@ def _changes(scope: Scope, compared: Resolved) -> Halves:
 
 
 def _unchanged(
-    scope: Scope, capabilities: Capabilities, optimized: Optimized, compared: Resolved, held: Iterable[Held]
+    scope: Scope, capabilities: Capabilities, optimized: CanaryChoice, compared: Resolution, held: Iterable[Held]
 ) -> tuple[Address, ...]:
     acted_on = {action.address for action in optimized.actions}
     aside = {*(change.action.address for change in held), *compared.stale, *compared.left_as_live}
@@ -237,7 +237,7 @@ def _diagnostics(
     actions: tuple[Action, ...],
     live: Observation,
     options: PlanOptions,
-    compared: Resolved,
+    compared: Resolution,
     *,
     found: Iterable[Diagnostic],
     tree: State,
@@ -255,12 +255,12 @@ def _diagnostics(
     return tuple(sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key))
 
 
-def _orphans(base: Base, compared: Resolved) -> Iterator[App]:
+def _orphans(base: Base, compared: Resolution) -> Iterator[App]:
     return (base.before.apps[slug] for slug in sorted(compared.orphans))
 
 
 def _left_alone(
-    scope: Scope, halves: Halves, capabilities: Capabilities, live: Observation, compared: Resolved, *, prune: bool
+    scope: Scope, halves: Halves, capabilities: Capabilities, live: Observation, compared: Resolution, *, prune: bool
 ) -> LeftAlone:
     unknown = (address for diff in scope.diffs.values() for address in diff.unknown_targets)
     return LeftAlone(
@@ -277,7 +277,7 @@ def _left_alone(
 
 
 def _drifted(
-    compared: Resolved, base: Base | None, compared_with: Collection[Address], held: Iterable[Held]
+    compared: Resolution, base: Base | None, compared_with: Collection[Address], held: Iterable[Held]
 ) -> tuple[Address, ...]:
     """Return what was changed on the control plane; of apps without a known baseline, only what is held."""
     presumed = base.presumed if base is not None else frozenset()

@@ -289,7 +289,7 @@ class Recommendation:
 
 
 @dataclass(frozen=True, slots=True)
-class Optimized:
+class CanaryChoice:
     """The rollouts of better variants. `asks_for_canaries`: the number that run in the org must be read first."""
 
     actions: tuple[OptimizeCapability, ...] = ()
@@ -297,7 +297,9 @@ class Optimized:
     asks_for_canaries: bool = False
 
 
-def choose_canaries(better: Iterable[BetterVariant], live: State, seen: Observation, policy: DeployPolicy) -> Optimized:
+def choose_canaries(
+    better: Iterable[BetterVariant], live: State, seen: Observation, policy: DeployPolicy
+) -> CanaryChoice:
     """Choose which better variants are rolled out now."""
     actions: list[OptimizeCapability] = []
     shown: list[Recommendation] = []
@@ -329,7 +331,7 @@ def choose_canaries(better: Iterable[BetterVariant], live: State, seen: Observat
                 actions.append(_optimize(candidate, fingerprint_of_deployments(there)))
                 continue
         shown.append(_recommendation(candidate, waiting))
-    return Optimized(tuple(actions), tuple(sorted(shown, key=lambda recommendation: recommendation.address)), asks)
+    return CanaryChoice(tuple(actions), tuple(sorted(shown, key=lambda recommendation: recommendation.address)), asks)
 
 
 def _rollout_order(candidate: BetterVariant) -> tuple[str, str, int]:

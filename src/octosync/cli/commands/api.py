@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from octosync.cli import signals
-from octosync.cli.command import OrderedGroup
+from octosync.cli.command import OrderedCommandGroup
 from octosync.cli.console import out, out_json, read_stdin, wants_colour
 from octosync.cli.options import colour_option, config_option, option, output_option
 from octosync.cli.run_options import RemoteFlags
@@ -29,7 +29,7 @@ from octosync.report.show.api import (
 )
 
 
-@click.group(cls=OrderedGroup, epilog="Example:  octosync api check openapi.json")
+@click.group(cls=OrderedCommandGroup, epilog="Example:  octosync api check openapi.json")
 def command() -> None:
     """Compare octosync's requests with Octomil's API, whose paths and fields are assumed."""
 

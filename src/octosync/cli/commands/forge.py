@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from octosync.cli.command import OrderedGroup
+from octosync.cli.command import OrderedCommandGroup
 from octosync.cli.console import err, err_command, out, out_json, read_stdin
 from octosync.cli.options import config_option, context_option, option, output_option
 from octosync.cli.session import configuration_in
@@ -47,7 +47,7 @@ author_option = option(
 head_option = option("--head", metavar="SHA", help="The revision that the text describes.")
 
 
-@click.group(cls=OrderedGroup, epilog="Example:  octosync forge comment --marker plan comment.md")
+@click.group(cls=OrderedCommandGroup, epilog="Example:  octosync forge comment --marker plan comment.md")
 def command() -> None:
     """Integrate with GitHub or GitHub Enterprise. Uses GITHUB_API_URL, GITHUB_REPOSITORY, and the token in GITHUB_TOKEN."""
 

@@ -119,7 +119,7 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
-class Configured:
+class ConfigurationResult:
     """A configuration and what is wrong with it; while `has_errors`, the configuration is not to be used."""
 
     configuration: Configuration

@@ -16,7 +16,7 @@ from octosync.contract import Contract
 from octosync.errors import ConfigError
 from octosync.manifest.config.config import (
     Configuration,
-    Configured,
+    ConfigurationResult,
     Context,
     GuardLimits,
     Rate,
@@ -89,25 +89,27 @@ def is_hidden(origin: Origin | None, source: Source) -> bool:
 _SECRETS = Sensitivity()
 
 
-def read_configuration(path: Path | None, *, version: str = __version__, directory: Path | None = None) -> Configured:
+def read_configuration(
+    path: Path | None, *, version: str = __version__, directory: Path | None = None
+) -> ConfigurationResult:
     """Read an octosync.yaml (relative to `directory`), or return the defaults for None. Never raises for what it says."""
     if path is None:
-        return Configured(Configuration())
+        return ConfigurationResult(Configuration())
     findings = Findings()
     base = directory or Path()
     if (base / path).is_dir():
         name = display_name(str(path))
         findings.add("unreadable-path", f"{name} can't be read: it is a directory", origin=Origin(name))
-        return Configured(Configuration(file=name, directory=path.parent), findings.sorted)
+        return ConfigurationResult(Configuration(file=name, directory=path.parent), findings.sorted)
     files = read_files([str(path)], base, findings)
     if not files:
-        return Configured(Configuration(file=display_name(str(path)), directory=path.parent), findings.sorted)
+        return ConfigurationResult(Configuration(file=display_name(str(path)), directory=path.parent), findings.sorted)
     return read_configuration_text(files[0].name, files[0].data, path.parent, version=version)
 
 
 def read_configuration_text(
     name: str, data: bytes, directory: Path, *, version: str | None = __version__
-) -> Configured:
+) -> ConfigurationResult:
     """Read the bytes of an octosync.yaml, whose paths are relative to `directory`.
 
     If `version` is None, the version that it `requires` is not checked.
@@ -119,20 +121,20 @@ def read_configuration_text(
     for extra in documents[1:]:
         reporter.report("wrong-type", _start(extra), "octosync.yaml is one document, and this is another")
     if not documents:
-        return Configured(configuration, findings.sorted)
+        return ConfigurationResult(configuration, findings.sorted)
     root = documents[0].root
     hide_receivers(root, reporter)
     if version is not None and _refuses_version(root, reporter, version):
         found = (finding for finding in findings.sorted if finding.rule == "version-not-allowed")
-        return Configured(configuration, tuple(found))
+        return ConfigurationResult(configuration, tuple(found))
     refuse_secrets(root, reporter)
     fields = check(root, ConfigurationFile, reporter, "config")
     if fields is not None:
-        configuration = _Reading(fields, reporter, directory).configuration(name)
+        configuration = _ConfigurationBuilder(fields, reporter, directory).configuration(name)
     shown = (
         replace(finding, excerpt=None) if is_hidden(finding.origin, source) else finding for finding in findings.sorted
     )
-    return Configured(configuration, _without_repetitions(tuple(shown)))
+    return ConfigurationResult(configuration, _without_repetitions(tuple(shown)))
 
 
 def _without_repetitions(found: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
@@ -169,7 +171,7 @@ def _refuses_version(root: Node, reporter: Reporter, version: str) -> bool:
     return True
 
 
-class _Reading:
+class _ConfigurationBuilder:
     """Builds the configuration from the checked file."""
 
     def __init__(self, fields: CheckedObject, reporter: Reporter, directory: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from octosync.manifest.config.config import Configuration, Configured, Context
+from octosync.manifest.config.config import Configuration, ConfigurationResult, Context
 from octosync.manifest.config.reader import read_configuration_text
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load.documents import Resource
@@ -131,7 +131,7 @@ _WHOLE = {
 _OF_A_CONTEXT = {"url": "url", "org": "org", "tokenEnv": "token_env", "tokenFile": "token_file"}
 
 
-def configuration_of(revision: Revision, named: Path | None) -> Configured:
+def configuration_of(revision: Revision, named: Path | None) -> ConfigurationResult:
     """Return the octosync.yaml of a revision: the named one, else the nearest one above the working directory.
 
     Its paths are relative to the working directory, as in the work tree. `requires` is not checked, since it was checked in the
@@ -140,7 +140,7 @@ def configuration_of(revision: Revision, named: Path | None) -> Configured:
     path = revision.repository.path_of(str(named)) if named is not None else revision.configuration_path()
     data = revision.file(path) if path is not None else None
     if path is None or data is None:
-        return Configured(Configuration())
+        return ConfigurationResult(Configuration())
     folder = os.path.relpath(str(PurePosixPath(path).parent), revision.repository.prefix or ".")
     return read_configuration_text(revision.label(path), data, Path(folder), version=None)
 

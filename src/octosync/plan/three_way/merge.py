@@ -25,7 +25,7 @@ from octosync.model import (
     Target,
 )
 from octosync.plan.three_way.sides import AppVerdicts, Existence, Judgement, SlotFields, judge_app, let_go
-from octosync.plan.three_way.verdict import UNDECLARED, Base, NoChange, Resolved, Undeclared, Verdict, gravest
+from octosync.plan.three_way.verdict import UNDECLARED, Base, NoChange, Resolution, Undeclared, Verdict, gravest
 
 # Returns whether a verdict on a unit of an object leads to a change.
 _Acts: TypeAlias = Callable[[Address, Verdict], bool]
@@ -52,13 +52,13 @@ class Comparison:
     uncompared: Mapping[str, App]
     orphans: Mapping[str, _Orphan]
 
-    def planned(self, *, prune: bool = False, held: Collection[Address] = ()) -> Resolved:
+    def planned(self, *, prune: bool = False, held: Collection[Address] = ()) -> Resolution:
         """Select every change but the drift of `held` objects. With `prune`, orphans are archived."""
 
         def acts(address: Address, verdict: Verdict) -> bool:
             return isinstance(verdict, Reason) and not (verdict is Reason.DRIFT and address in held)
 
-        resolved = Resolved(orphans=set(self.orphans))
+        resolved = Resolution(orphans=set(self.orphans))
         apps = [*self.uncompared.values(), *self._select(self.verdicts.values(), acts, resolved)]
         if prune:
             for orphan in self.orphans.values():
@@ -70,24 +70,24 @@ class Comparison:
         resolved.desired = State.from_apps(*apps)
         return resolved
 
-    def drift_of(self, addresses: Collection[Address]) -> Resolved:
+    def drift_of(self, addresses: Collection[Address]) -> Resolution:
         """Select the drift of these objects, and nothing else. Only their apps, and those that are not compared, are in it."""
 
         def acts(address: Address, verdict: Verdict) -> bool:
             return verdict is Reason.DRIFT and address in addresses
 
         slugs = {address.app for address in addresses}
-        resolved = Resolved()
+        resolved = Resolution()
         apps = self._select((app for slug, app in self.verdicts.items() if slug in slugs), acts, resolved)
         resolved.desired = State.from_apps(*self.uncompared.values(), *apps)
         return resolved
 
     def changes_of_others(self) -> State:
         """Return the state in which only what was changed on the control plane is changed back."""
-        apps = self._select(self.verdicts.values(), lambda _, verdict: verdict in _CHANGES_OF_OTHERS, Resolved())
+        apps = self._select(self.verdicts.values(), lambda _, verdict: verdict in _CHANGES_OF_OTHERS, Resolution())
         return State.from_apps(*self.uncompared.values(), *apps)
 
-    def _select(self, verdicts: Iterable[AppVerdicts], acts: _Acts, resolved: Resolved) -> Iterator[App]:
+    def _select(self, verdicts: Iterable[AppVerdicts], acts: _Acts, resolved: Resolution) -> Iterator[App]:
         for app in verdicts:
             if (found := _Selection(app, acts, resolved).app()) is not None:
                 yield found
@@ -119,9 +119,9 @@ def _is_suspended(app: App | None, now: datetime) -> bool:
 
 
 class _Selection:
-    """Selects what is planned of one app, and enters the rest of it in a `Resolved`."""
+    """Selects what is planned of one app, and enters the rest of it in a `Resolution`."""
 
-    def __init__(self, app: AppVerdicts, acts: _Acts, resolved: Resolved) -> None:
+    def __init__(self, app: AppVerdicts, acts: _Acts, resolved: Resolution) -> None:
         self._app, self._tree, self._acts, self._resolved = app, app.tree, acts, resolved
 
     def app(self) -> App | None:

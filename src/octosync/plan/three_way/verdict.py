@@ -124,7 +124,7 @@ def _same(first: Declared, second: Declared) -> bool:
 
 
 @dataclass(slots=True)
-class Resolved:
+class Resolution:
     """What is planned of tree, base and live.
 
     `desired` is what is planned. `reasons` are the reasons of objects that change, `archives` those of apps that are

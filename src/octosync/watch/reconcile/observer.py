@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from octosync.errors import RemoteError
 from octosync.model import Address, App, Deployment, Event, Observation, OptimizationCheck, Reason, State, digest_of
 from octosync.octomil import Octomil, ReadResult
-from octosync.plan import ControlPlane, Holding, Plan, PlanOptions
+from octosync.plan import ControlPlane, HoldPolicy, Plan, PlanOptions
 from octosync.plan.drift import newest_in_app_feeds, newest_in_org_feed
 from octosync.plan.three_way.verdict import Base
 from octosync.reconcile import ReviewedPlan, observe_and_review, review
@@ -231,8 +231,8 @@ class Observer:
         events, is_cut = self.feed.events_since(context.began - active.hold)
         return replace(seen, org_feed=events, org_feed_is_cut=is_cut)
 
-    def _holding(self, apps: frozenset[str], active: ActiveConfig) -> Holding:
-        return Holding(
+    def _holding(self, apps: frozenset[str], active: ActiveConfig) -> HoldPolicy:
+        return HoldPolicy(
             span=None if active.write_mode is WriteMode.MANIFEST else active.hold,
             first_seen=self.memory.first_seen(apps),
             apps={slug: hold.until for slug, hold in self.memory.holds().items() if slug in apps},

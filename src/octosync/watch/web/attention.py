@@ -53,7 +53,7 @@ class AttentionCards:
 
 
 @dataclass(frozen=True, slots=True)
-class _Setting:
+class _CardContext:
     """The status and the origin that suggested commands depend on."""
 
     status: ControllerStatus
@@ -72,7 +72,7 @@ def attention_cards(
     status: ControllerStatus, apps: Iterable[AppReconcileStatus], *, origin: str, at_most: int = _SHOWN
 ) -> AttentionCards:
     """Return the cards of some apps; `origin` is the target of POSTs (`http://127.0.0.1:9900`)."""
-    setting = _Setting(status, origin)
+    setting = _CardContext(status, origin)
     by_state: dict[AppState, list[Card]] = {state: [] for state in NEEDS_A_PERSON}
     shown = sorted(apps, key=lambda app: app.slug)
     by_state[AppState.BLOCKED] = list(_blocked_cards(shown, setting))
@@ -92,7 +92,7 @@ def attention_cards(
     )
 
 
-def _blocked_cards(apps: Sequence[AppReconcileStatus], setting: _Setting) -> Iterator[Card]:
+def _blocked_cards(apps: Sequence[AppReconcileStatus], setting: _CardContext) -> Iterator[Card]:
     """Yield a card for each set that is approved as a whole, with its own command."""
     shown = {app.slug for app in apps}
     for blocked in setting.status.blocked:
@@ -112,7 +112,7 @@ def _blocked_cards(apps: Sequence[AppReconcileStatus], setting: _Setting) -> Ite
         )
 
 
-def _ways_past(blocked: BlockedSet, setting: _Setting) -> Iterator[Way]:
+def _ways_past(blocked: BlockedSet, setting: _CardContext) -> Iterator[Way]:
     about, path = setting.about, approve_path(blocked)
     if path is not None:
         yield from setting.post("Approve exactly this, once", path)
@@ -123,7 +123,7 @@ def _ways_past(blocked: BlockedSet, setting: _Setting) -> Iterator[Way]:
         yield Way("Or", f"{blocked.way_out}{look}", is_typed=False)
 
 
-def _error_card(app: AppReconcileStatus, setting: _Setting) -> Card:
+def _error_card(app: AppReconcileStatus, setting: _CardContext) -> Card:
     reference = f"{app.reference}: " if app.reference else ""
     said: list[Line] = [(f"{reference}{app.error}",)] if app.error else []
     if app.state is AppState.REFUSED:
@@ -155,7 +155,7 @@ def _orphan_card(app: AppReconcileStatus) -> Card:
     )
 
 
-def _coverage_card(app: AppReconcileStatus, setting: _Setting) -> Card:
+def _coverage_card(app: AppReconcileStatus, setting: _CardContext) -> Card:
     return Card(
         key=f"uncovered-{app.slug}",
         state=AppState.UNCOVERED,
@@ -166,7 +166,7 @@ def _coverage_card(app: AppReconcileStatus, setting: _Setting) -> Card:
     )
 
 
-def _drift_card(app: AppReconcileStatus, setting: _Setting) -> Card:
+def _drift_card(app: AppReconcileStatus, setting: _CardContext) -> Card:
     contested = any(drift.contested for drift in app.drift)
     waits = any(drift.until is not None for drift in app.drift) or app.hold is not None
     state = AppState.CONTESTED if contested else AppState.HELD if waits else AppState.DRIFTED
@@ -182,7 +182,7 @@ def _drift_card(app: AppReconcileStatus, setting: _Setting) -> Card:
     )
 
 
-def _drift_lines(app: AppReconcileStatus, setting: _Setting) -> Iterator[Line]:
+def _drift_lines(app: AppReconcileStatus, setting: _CardContext) -> Iterator[Line]:
     alone = len(app.drift) == 1
     for drift in app.drift[:_NAMED]:
         what = () if alone else (f"{drift.address.kind.value.replace('_', ' ')} {drift.address.name}: ",)
@@ -204,7 +204,7 @@ def _who(drift: DriftStatus) -> Line:
     return ("First seen at ", drift.first_seen, "; its author is unknown. ")
 
 
-def _until(drift: DriftStatus, setting: _Setting) -> Line:
+def _until(drift: DriftStatus, setting: _CardContext) -> Line:
     if drift.contested:
         times = f"{counted(drift.heals, 'time')} in 24 hours" if drift.heals else "several times"
         return (f"It was reverted {times} and changed again each time. It is left alone until its manifest changes.",)
@@ -213,7 +213,7 @@ def _until(drift: DriftStatus, setting: _Setting) -> Line:
     return (f"It is not reverted automatically (--heal {setting.status.mode}).",)
 
 
-def _ways_of_drift(app: AppReconcileStatus, contested: bool, setting: _Setting) -> Iterator[Way]:
+def _ways_of_drift(app: AppReconcileStatus, contested: bool, setting: _CardContext) -> Iterator[Way]:
     accept = accept_line(tuple(sorted(drift.address for drift in app.drift)), setting.about)
     if accept is not None:
         yield Way("Keep it: accept it into Git", accept)
