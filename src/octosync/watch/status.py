@@ -93,7 +93,7 @@ class AppState(Enum):
     """The state of one app, the most severe first.
 
     `FAILING` it can't be read or written, and is retried · `REFUSED` the control plane rejects it until something changes ·
-    `BLOCKED` a guard refuses · `CONTESTED` reverted three times and changed back · `HELD` drift that is held for a time ·
+    `BLOCKED` a guard refuses · `CONTESTED` reverted three times and changed again · `HELD` drift that is held for a time ·
     `DRIFTED` drift that this mode does not revert · `WAITING` planned, and not written for now: frozen, suspended, or plan
     only · `PENDING` changed, and in the queue · `SUSPENDED` by its own annotation · `UNCOVERED` as declared, but an enabled
     capability doesn't reach all devices · `ORPHANED` no manifest declares it any more · `UNREAD` not read yet · `IN_SYNC` as

@@ -89,7 +89,7 @@ class RejectedActions:
         return tuple(rejection.outcome for slug in sorted(apps) for rejection in self._rejected.get(slug, {}).values())
 
     def forget(self, slug: str) -> None:
-        """Retry everything of an app: its manifest changed, or a person asked for it."""
+        """Retry all rejected actions of an app: its manifest has changed, or a person has requested it."""
         self._versions[slug] += 1
         self._rejected.pop(slug, None)
 

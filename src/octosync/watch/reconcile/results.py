@@ -107,7 +107,7 @@ class ResultRecorder:
         self._failures.pop(slug, None)
 
     def notify(self) -> None:
-        """Send the notifications that were collected, once everything of a commit, or of a change by hand, is decided."""
+        """Send the notifications that were collected, once all apps of a commit, or of a manual change, are reconciled."""
         if not self.scheduler.queue.is_changing and not self.scheduler.assignment.withholds:
             self.notifications.flush()
 
