@@ -111,11 +111,11 @@ class PlanFileError(OctosyncError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorResponse:
-    """What a response says of a failure.
+    """The details of a failure response.
 
     `status` is the HTTP status, None if no response came; `code` the response's own error code; `request_id` from
     `X-Request-Id`; `details` the response's structured details; `retry_after` how many seconds a throttled key has to wait,
-    if that was said.
+    if the response states it.
     """
 
     status: int | None = None
@@ -129,9 +129,9 @@ _NO_RESPONSE: Final = ErrorResponse()
 
 
 class RemoteError(OctosyncError):
-    """The control plane's response prevents octosync from going on.
+    """A request failed, or its response can't be used.
 
-    `response` is what it says of the failure; each of its fields is an attribute of the error, too. `sent`: the request may
+    `response` holds the details of the response; its fields are attributes of the error, too. `sent`: the request may
     have been carried out; for a write, that makes the failure *ambiguous*.
     """
 

@@ -139,7 +139,7 @@ def test_an_unknown_field_leads_to_the_known_ones(name: str, text: str, desk: De
     desk.write(name, text)
     desk.write("z.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: z}\n")
     ran = desk.octosync("validate", "-f", ".")
-    (command,) = re.findall(r"`octosync (explain \S+)` says", ran.output)
+    (command,) = re.findall(r"`octosync (explain \S+)` explains", ran.output)
     assert desk.octosync(*command.split()).code == 0
 
 

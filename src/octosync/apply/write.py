@@ -369,7 +369,7 @@ def _is_own(action: RegisterTarget, error: Conflict) -> bool:
 
 def _held_by(holder: str | None, error: Conflict) -> OctosyncError:
     if holder is None:
-        who, hint = "another app of the org", "Look for it in the dashboard; archived apps keep their targets for good."
+        who, hint = "another app of the org", "Look for it in the dashboard; archived apps keep their targets."
     else:
         who, hint = (
             f"app `{holder}`",

@@ -31,9 +31,9 @@ FILE_NAME = "octosync.yaml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """A control plane and how to get at it. Paths are relative to the working directory, or absolute.
+    """A control plane and how to connect to it. Paths are relative to the working directory, or absolute.
 
-    A context is taken whole: without `token_env` and `token_file` no token is sent. `origin` is where it was said.
+    A context is taken whole: without `token_env` and `token_file` no token is sent. `origin` is its position in the file.
     `unreviewed_url` is the URL of a context that only the change under review has; its `url` is "".
     """
 
@@ -51,7 +51,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardLimits:
-    """`guards`: the guards' limits, all of them by their names, and which guards a commit's line may lift."""
+    """`guards`: the limits by name, and the guards that a commit line may override."""
 
     limits: Mapping[str, float] = field(default_factory=lambda: {name: limit.default for name, limit in LIMITS.items()})
     trailers: tuple[str, ...] = DEFAULT_TRAILERS
@@ -59,7 +59,7 @@ class GuardLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """`rate`: requests a minute (0 is no limit) and at once."""
+    """`rate`: requests per minute (0: no limit) and concurrent requests."""
 
     requests_per_minute: int = 100
     concurrency: int = 16
@@ -67,10 +67,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """octosync.yaml, or what holds without one.
+    """octosync.yaml, or the defaults without one.
 
-    `file` is its name as shown, None where there is none; `is_named` says that the user named it. `directory` is where it
-    stands, which its paths are relative to. `contract` has `api` applied.
+    `file` is its name as shown, None without one; `is_named` is set if the user named it. `directory` is its directory,
+    which its paths are relative to. `contract` has `api` applied.
     """
 
     file: str | None = None
@@ -96,7 +96,7 @@ class Configuration:
             return self.contexts[name]
         if self.file is None:
             hints: tuple[str, ...] = (
-                "Contexts stand in octosync.yaml, and there is none in this directory or above it.",
+                "Contexts are defined in octosync.yaml, but there is none in this directory or above it.",
             )
         elif (close := closest(name, self.contexts)) is not None:
             hints = (f"Did you mean {close}?",)
@@ -127,7 +127,7 @@ class ConfigurationResult:
 
     @property
     def has_errors(self) -> bool:
-        """Say whether any diagnostic is an error."""
+        """Return whether any diagnostic is an error."""
         return any(one.severity is Severity.ERROR for one in self.diagnostics)
 
 

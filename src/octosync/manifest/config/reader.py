@@ -66,7 +66,7 @@ def refuse_secrets(node: Node, reporter: Reporter, path: str = "") -> None:
 
 
 def hide_receivers(root: Node, reporter: Reporter) -> None:
-    """Keep the URLs under `notify` out of every excerpt and message, whatever else is wrong there."""
+    """Keep the URLs under `notify` out of every excerpt and message."""
     for notify in _values(root, "notify"):
         for item in notify.items if isinstance(notify, Sequence) else ():
             for url in _values(item, "url"):

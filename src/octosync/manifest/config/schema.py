@@ -65,7 +65,7 @@ def _check_plane_url(url: str) -> str:
 
 
 def is_receiver_url(url: str) -> bool:
-    """Return whether something can be POSTed to a URL as it stands."""
+    """Return whether a URL can receive a POST."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -215,7 +215,7 @@ class ReceiverSection(ObjectModel, title="a receiver"):
         examples=["OCTOSYNC_NOTIFY_URL"],
     )
     events: list[Annotated[str, Text(choices=tuple(event.value for event in NotifyEvent))]] = Field(
-        [event.value for event in NotifyEvent], min_length=1, description="what it is told of"
+        [event.value for event in NotifyEvent], min_length=1, description="the events it receives"
     )
     secret_env: Maybe[OwnVariable] = Field(
         None,
@@ -258,7 +258,7 @@ class DriftSection(ObjectModel, title="drift"):
 class RateSection(ObjectModel, title="rate"):
     """`rate`."""
 
-    requests_per_minute: Count = Field(Rate().requests_per_minute, description="requests a minute, 0 for no limit")
+    requests_per_minute: Count = Field(Rate().requests_per_minute, description="requests per minute, 0 for no limit")
     concurrency: Annotated[int, Field(ge=1, le=256), WHOLE] = Field(Rate().concurrency, description="requests at once")
 
 
@@ -266,24 +266,22 @@ class ConfigurationFile(ObjectModel, title="octosync.yaml"):
     """octosync.yaml."""
 
     requires: Maybe[Name] = Field(
-        None, description="the octosync versions that may read this, as in >=0.1,<1", examples=[">=0.1,<1"]
+        None, description="the octosync versions that may read this file, as in >=0.1,<1", examples=[">=0.1,<1"]
     )
     contexts: Maybe[dict[str, ContextSection]] = Field(
         None, description="the control planes, by name", examples=[{"local": {"url": "http://127.0.0.1:8787"}}]
     )
-    default_context: Maybe[Name] = Field(
-        None, description="the context that serves when none is chosen", examples=["local"]
-    )
+    default_context: Maybe[Name] = Field(None, description="the default context", examples=["local"])
     paths: Maybe[list[Name]] = Field(None, description="the manifests, relative to this file", examples=[["apps/"]])
     env: Maybe[
         list[Annotated[str, Text(pattern=NAME, meaning="a variable's name"), AfterValidator(_check_variable)]]
     ] = Field(None, description="environment variables that manifests may use", examples=[["RELEASE_CHANNEL"]])
     owners: Maybe[list[OwnerSection]] = Field(None, description="which folder may declare which apps")
-    guards: Maybe[GuardsSection] = Field(None, description="what a run may remove")
+    guards: Maybe[GuardsSection] = Field(None, description="the limits of what a run may remove")
     freeze: Maybe[list[FreezeSection]] = Field(None, description="when nothing is applied")
-    drift: Maybe[DriftSection] = Field(None, description="how drift is treated")
+    drift: Maybe[DriftSection] = Field(None, description="how drift is handled")
     max_canaries: Count = Field(Configuration().max_canaries, description="canaries that may run at once")
-    notify: Maybe[list[ReceiverSection]] = Field(None, description="whom `octosync watch` tells of what happens")
+    notify: Maybe[list[ReceiverSection]] = Field(None, description="where `octosync watch` sends notifications")
     rate: Maybe[RateSection] = Field(None, description="how fast requests are sent")
     sensitive_keys: list[Name] = Field(
         list(Sensitivity().patterns),

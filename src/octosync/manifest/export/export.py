@@ -77,7 +77,7 @@ def sections_undeclared(declared: App | None, sections: Collection[Section]) -> 
     if declared.inference_config is not None:
         owned.add(Section.INFERENCE_CONFIG)
     if Section.SLOTS in owned:
-        owned.add(Section.DEPLOYMENTS)  # stands in the slots
+        owned.add(Section.DEPLOYMENTS)  # it is in the slots
     return frozenset(sections) - owned
 
 

@@ -24,7 +24,7 @@ _ROOTS: Final = {**{kind.lower(): model for kind, model in KINDS.items()}, "conf
 
 
 class UnknownPathError(LookupError):
-    """There is no such field. `near` is the path that was probably meant, if any; `parent` is the object that lacks the field."""
+    """A field doesn't exist. `near` is the path that was probably meant, if any; `parent` the object that lacks it."""
 
     def __init__(self, near: str | None, parent: FieldExplanation | None) -> None:
         super().__init__(near)

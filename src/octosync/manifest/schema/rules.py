@@ -23,7 +23,7 @@ class Rule:
     """One rule.
 
     `example` is a manifest that breaks it and no other, `configuration` the octosync.yaml that it needs for that, or, with
-    no `example`, the one that breaks it. Where no text can show it, both are empty and `situation` says when it happens.
+    no `example`, the one that breaks it. If no text can show it, both are empty and `situation` describes when it happens.
     """
 
     id: str
@@ -273,9 +273,9 @@ _GRAVEST_FIRST: Final = (Severity.ERROR, Severity.WARNING, Severity.NOTICE)
 
 
 class Findings:
-    """Collects diagnostics, a bounded number of them; the rest is counted. `RULES` says what a rule means and how grave it is.
+    """Collects a bounded number of diagnostics and counts the rest. `RULES` has the meaning and severity of each rule.
 
-    `file` is the one that all of them are about.
+    `file` is the file of all of them.
     """
 
     def __init__(self, file: str | None = None) -> None:
@@ -317,7 +317,7 @@ class Findings:
             self._keep(diagnostic)
 
     def has_room(self, rule: str) -> bool:
-        """Return whether another finding of a rule would be listed; else it is to be counted only."""
+        """Return whether another finding of a rule would be listed; otherwise it is only counted."""
         return len(self._found[RULES[rule].severity]) < MOST_LISTED
 
     def add_unlisted(self, rule: str) -> None:
@@ -335,7 +335,7 @@ class Findings:
 
     @property
     def sorted(self) -> tuple[Diagnostic, ...]:
-        """Return every finding once, by place, whatever the order in which they were found.
+        """Return every finding once, ordered by position.
 
         Of more than `MOST_LISTED`, the gravest are listed, and a notice counts the others.
         """
@@ -389,7 +389,7 @@ class Reporter:
         notes: tuple[str, ...] = (),
         shows_line: bool = True,
     ) -> None:
-        """Add a finding about a node, or whatever else has a place in the file; without the line if that may be a secret."""
+        """Add a finding about a node or anything else with a position; its line is omitted if it may be a secret."""
         if not self.findings.has_room(rule):
             self.findings.add_unlisted(rule)
             return
@@ -406,5 +406,5 @@ class Reporter:
         )
 
     def quote(self, value: object, at: HasPosition) -> str:
-        """Quote a value for a message, unless it is sensitive where it stands."""
+        """Quote a value for a message, unless it is sensitive at its position."""
         return quoted(value) if not self.source.hides(at.line, at.column) else "a sensitive value"

@@ -168,7 +168,7 @@ class _ErrorReporter:
             suggestion=None if hidden else meant,
             notes=(
                 f"its fields: {', '.join(fields)}",
-                f"`octosync explain {explained_as(self._root, place.path)}` says what they mean",
+                f"`octosync explain {explained_as(self._root, place.path)}` explains them",
             ),
         )
         return meant
