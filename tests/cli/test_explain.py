@@ -143,6 +143,23 @@ def test_an_unknown_field_leads_to_the_known_ones(name: str, text: str, desk: De
     assert desk.octosync(*command.split()).code == 0
 
 
+@pytest.mark.parametrize(
+    ("former", "references"),
+    [("nobody-to-ask", ["confirmation-required", "input-required"]), ("keys-nowhere", ["no-key-destination"])],
+)
+def test_a_renamed_error_is_explained_by_both_names(former: str, references: list[str], desk: Desk) -> None:
+    """A script or a search that knows the former reference finds the new one; the former one is not raised any more."""
+    names = json.loads(desk.octosync("explain", former, "-o", "json").stdout)["names"]
+    assert [(name["name"], name["of"]) for name in names] == [(reference, "error") for reference in references]
+    for reference in references:
+        assert f"`{former}`" in desk.octosync("explain", reference).stdout
+        raised = [path for path in SOURCES.rglob("*.py") if f'"{reference}",\n' in path.read_text(encoding="utf-8")]
+        assert len(raised) == 2  # by its command, and in the table
+    assert all(
+        f'UsageError(\n            "{former}"' not in path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py")
+    )
+
+
 def test_every_guard_and_outcome_of_the_code_is_explained() -> None:
     """What refuses a plan, and what apply says became of a change, has its row in the tables."""
     sources = {str(path.relative_to(SOURCES)): path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py")}

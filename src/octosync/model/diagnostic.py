@@ -86,7 +86,7 @@ class FieldExplanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameExplanation:
-    """The explanation of a name in a message; its `category` is rule, finding, guard or outcome.
+    """The explanation of a name in a message; its `category` is rule, finding, guard, outcome or error.
 
     `severity` is set for rules and findings, "" otherwise. `situation`, `example` and `configuration` (an octosync.yaml) show
     when it happens; `ways_out` are the ways to resolve it.

@@ -82,7 +82,7 @@ def _apply_run(
         check_request(request, approval, str(planfile))
     elif not yes and not can_prompt():
         raise UsageError(
-            "nobody-to-ask",
+            "confirmation-required",
             "apply needs confirmation, but there is no terminal (or CI is set)",
             hints=("Use --yes, or apply a reviewed plan: octosync plan --plan-out FILE, then octosync apply FILE",),
         )

@@ -87,7 +87,7 @@ def command(  # noqa: PLR0913 — the parameters of a command are its flags
     digest = _validate(app, session)
     if key_file is None and _discards_output():
         raise UsageError(
-            "keys-nowhere",
+            "no-key-destination",
             "standard output is closed or /dev/null, so the keys would be lost",
             hints=("Write the keys to a file: --key-file FILE",),
         )

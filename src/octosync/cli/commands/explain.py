@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import click
@@ -23,6 +24,37 @@ from octosync.report import (
     render_explained_roots,
 )
 
+
+@dataclass(frozen=True, slots=True)
+class _RenamedError:
+    """An error whose reference has changed. `explain` knows the former one for one release."""
+
+    reference: str
+    former: str
+    meaning: str
+    ways_out: tuple[str, ...]
+
+
+_RENAMED_ERRORS: Final = (
+    _RenamedError(
+        "confirmation-required",
+        "nobody-to-ask",
+        "`octosync apply` needs confirmation, but there is no terminal, or CI is set.",
+        ("--yes", "apply a reviewed plan file"),
+    ),
+    _RenamedError(
+        "input-required",
+        "nobody-to-ask",
+        "`octosync init` prompts for an app and contexts, but there is no terminal, or CI is set.",
+        ("--yes, with --app and --contexts for other values than the defaults",),
+    ),
+    _RenamedError(
+        "no-key-destination",
+        "keys-nowhere",
+        "`octosync bootstrap` would print the keys to a closed standard output or to /dev/null.",
+        ("--key-file FILE",),
+    ),
+)
 _NAMES: Final = {"Rules": RULES, "Findings": FINDINGS, "Guards": GUARDS, "Outcomes": OUTCOMES}
 
 
@@ -99,6 +131,14 @@ def _named_explanations(name: str) -> Iterator[NameExplanation]:
         yield NameExplanation(
             name=outcome.reference, category="outcome", meaning=outcome.meaning, ways_out=outcome.ways_out
         )
+    for renamed in _RENAMED_ERRORS:
+        if name in {renamed.reference, renamed.former}:
+            yield NameExplanation(
+                name=renamed.reference,
+                category="error",
+                meaning=f"{renamed.meaning} Its former reference is `{renamed.former}`.",
+                ways_out=renamed.ways_out,
+            )
 
 
 def _hints(path: str, error: UnknownPathError) -> tuple[str, ...]:

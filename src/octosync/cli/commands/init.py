@@ -63,7 +63,7 @@ def command(
     """
     if not yes and not can_prompt():
         raise UsageError(
-            "nobody-to-ask",
+            "input-required",
             "init prompts for an app and contexts, but there is no terminal (or CI is set)",
             hints=("Use --yes for the defaults, with --app and --contexts for other values.",),
         )
