@@ -155,7 +155,7 @@ def test_a_plan_says_that_it_does_not_notice_a_changed_secret(office_with_secret
     """Where the file is written, its objects with sensitive values are named, and the variable that has them covered."""
     office = office_with_secrets
     said = office.plan("--plan-out", "plan.json").stderr
-    assert "if these change before it: app/search/slot/chat, app/search/inference-config." in said
+    assert "later changes of these: app/search/slot/chat, app/search/inference-config." in said
     assert "set OCTOSYNC_PLAN_KEY for plan and apply" in said
     with_plan_key(office, PLAN_KEY)
     assert "sensitive values" not in office.plan("--plan-out", "plan.json").stderr

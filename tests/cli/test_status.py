@@ -497,7 +497,7 @@ def test_a_failed_look_is_told_and_watching_goes_on(busy: Office) -> None:
         busy.break_with()
         until(process, "Read with 7 requests.")
         busy.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
-        while b"Trying again" not in process.stderr.readline():
+        while b"Retrying" not in process.stderr.readline():
             assert process.poll() is None
         busy.break_with()
         until(process, "Read with 7 requests.")

@@ -131,7 +131,7 @@ async def test_a_locked_state_file_stops_no_loop(tmp_path: Path) -> None:
                 # A single wait of SQLite's own would take longer than this is waited for.
                 await watch.until(lambda: watch.status.state_locked)
                 assert not watch.status.ready
-                assert "Another process locks the state file" in sentence(watch.status)
+                assert "Another process has locked the state file" in sentence(watch.status)
                 assert b'octosync_circuit_open{reason="state_locked"} 1.0' in watch.controller.metrics.render()
                 since = clock.now()
                 await watch.until(lambda: clock.now() - since > timedelta(seconds=30))
