@@ -72,7 +72,7 @@ class FirstWriteCheck:
 
 
 def _fields(action: Action) -> frozenset[str]:
-    # An inference config is opaque: it counts as one field, whatever its keys.
+    # An inference config is opaque: it counts as one field.
     return frozenset() if isinstance(action, PutInferenceConfig) else frozenset(action.declared)
 
 

@@ -359,7 +359,7 @@ def _unread(reference: str, message: str, hint: str, unread: RemoteError) -> Rem
 
 
 def _is_own(action: RegisterTarget, error: Conflict) -> bool:
-    """Return whether a 409 says that the app itself holds the target already; lists may not show it yet."""
+    """Return whether a 409 means that the app itself already holds the target; lists may not show it yet."""
     details = error.details if isinstance(error.details, Mapping) else {}
     named = {"app_slug": action.address.app, "platform": action.platform, "identifier": action.identifier}
     # An archived app refuses every write with a 409 that names the app.

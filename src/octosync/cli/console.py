@@ -19,7 +19,7 @@ _COMMANDS: Final = re.compile(r"((?:^|(?<=\r))[^\S\n]*:|##)(:(?=\w)|\[)", re.MUL
 
 
 def wants_colour(stream: TextIO, choice: str) -> bool:
-    """Return whether to colour output to a stream: as `choice` says; if it is auto, on a terminal unless NO_COLOR is set."""
+    """Return whether to colour output to a stream. `choice` decides; auto means on a terminal unless NO_COLOR is set."""
     if choice != "auto":
         return choice == "always"
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

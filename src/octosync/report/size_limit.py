@@ -82,7 +82,7 @@ class _FormSelection:
                     break
 
     def fill(self) -> None:
-        """Take omitted parts in their order while there is room."""
+        """Take omitted parts in their order while they fit."""
         if self._order and self.forms[self._order[0]] is None:
             return  # not even the first rank fits
         for at in self._order:

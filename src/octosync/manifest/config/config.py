@@ -1,4 +1,4 @@
-"""octosync.yaml: contexts and policy, as frozen values. This room reads the file; what it means for a run others decide.
+"""octosync.yaml: contexts and policy, as frozen values. This package reads the file; others decide what it means for a run.
 
 Durations as octosync.yaml and flags write them: `30m`, `4h`, `1h30m`, `2d`, `0`.
 

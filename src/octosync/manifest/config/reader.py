@@ -92,7 +92,7 @@ _SECRETS = Sensitivity()
 def read_configuration(
     path: Path | None, *, version: str = __version__, directory: Path | None = None
 ) -> ConfigurationResult:
-    """Read an octosync.yaml (relative to `directory`), or return the defaults for None. Never raises for what it says."""
+    """Read an octosync.yaml (relative to `directory`), or return the defaults for None. Problems in the file never raise."""
     if path is None:
         return ConfigurationResult(Configuration())
     findings = Findings()

@@ -1,4 +1,4 @@
-"""The digest of desired state: equal for equal declarations, in whatever files they are.
+"""The digest of desired state. Equal declarations have equal digests, even if they are in different files.
 
 A secret can be guessed from its digest, so a digest that is stored or shown excludes sensitive values or uses a key.
 `Memo` caches digests and assembled apps from one load to the next.

@@ -1,8 +1,7 @@
-"""The table of rules: every id that a diagnostic of this room can have, how grave it is, what it means, and an example.
+"""The table of rules: the id, severity, meaning and example of every diagnostic of this package.
 
-The reference is made from this table, and tests try every example.
-
-Findings: where every problem is collected, so that all of them are reported in one go.
+The reference page is generated from this table, and tests try every example. `Findings` collects all problems of a load, so that
+they are reported together.
 """
 
 from __future__ import annotations
