@@ -88,4 +88,5 @@ def test_formats_files_and_paths_are_offered(desk: Desk) -> None:
     assert offered(desk, "plan", "-f", "ap") == ["file,ap"]
     assert offered(desk, "plan", "-k", "over") == ["dir,over"]
     assert offered(desk, "explain", "app.spec.slots.serv") == ["plain,app.spec.slots.servingPolicy"]
+    assert offered(desk, "explain", "guar") == ["plain,guards"]
     assert "plain,during-canary" in offered(desk, "explain", "during")

@@ -84,6 +84,7 @@ def test_a_path_may_be_typed_as_messages_write_it(typed: str, meant: str, desk: 
         ("app.spec.name.first", "app.spec.name has no fields: it is text"),
         ("config.zebra", "config has: requires, contexts,"),
         ("delete", "Did you mean deletes?"),
+        ("gaurds", "Did you mean guards?"),
         ("target-held-elswhere", "Did you mean target-held-elsewhere?"),
         ("zebra", "`octosync explain` lists the available topics."),
         ("", "`octosync explain` lists the available topics."),
@@ -104,6 +105,27 @@ def test_without_a_path_everything_is_listed(desk: Desk) -> None:
     """The roots and all names are found without a manual."""
     said = " ".join(desk.octosync("explain").stdout.split())
     assert all(f" {name}" in said for name in (*ROOTS, *NAMES))
+
+
+@pytest.mark.parametrize(
+    ("typed", "category", "names"),
+    [
+        ("rules", "rule", list(RULES)),
+        ("findings", "finding", list(FINDINGS)),
+        ("guards", "guard", list(GUARDS)),
+        ("Outcomes", "outcome", list(OUTCOMES)),
+        ("GUARD", "guard", list(GUARDS)),
+    ],
+)
+def test_a_heading_of_the_list_prints_its_group(typed: str, category: str, names: list[str], desk: Desk) -> None:
+    """Each name has one entry with its meaning, in text and in JSON; the heading may be in the singular."""
+    group = json.loads(desk.octosync("explain", typed, "-o", "json").stdout)["names"]
+    assert [(entry["name"], entry["of"]) for entry in group] == [(name, category) for name in names]
+    ran = desk.octosync("explain", typed)
+    assert (ran.code, ran.stderr) == (0, "")
+    assert re.findall(r"^  ([a-z0-9-]+)", ran.stdout, re.MULTILINE) == names
+    words = " ".join(ran.stdout.split())
+    assert all(f"{entry['name']} {entry['meaning']}" in words for entry in group)
 
 
 def test_json_has_it_all(desk: Desk) -> None:

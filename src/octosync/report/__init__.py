@@ -48,6 +48,7 @@ from octosync.report.show.coverage import ManifestCoverage, declared_document, r
 from octosync.report.show.explain import (
     explained_document,
     render_explained_field,
+    render_explained_group,
     render_explained_names,
     render_explained_roots,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "render_diagnostics",
     "render_error",
     "render_explained_field",
+    "render_explained_group",
     "render_explained_names",
     "render_explained_roots",
     "render_export",

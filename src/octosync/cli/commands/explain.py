@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,7 @@ from octosync.plan import FINDINGS, GUARDS
 from octosync.report import (
     explained_document,
     render_explained_field,
+    render_explained_group,
     render_explained_names,
     render_explained_roots,
 )
@@ -55,7 +56,35 @@ _RENAMED_ERRORS: Final = (
         ("--key-file FILE",),
     ),
 )
-_NAMES: Final = {"Rules": RULES, "Findings": FINDINGS, "Guards": GUARDS, "Outcomes": OUTCOMES}
+_RULES: Final = {
+    rule.id: NameExplanation(
+        name=rule.id,
+        category="rule",
+        meaning=rule.meaning,
+        severity=rule.severity.value,
+        situation=rule.situation,
+        example=rule.example,
+        configuration=rule.configuration,
+    )
+    for rule in RULES.values()
+}
+_FINDINGS: Final = {
+    finding.id: NameExplanation(
+        name=finding.id, category="finding", meaning=finding.meaning, severity=finding.severity.value
+    )
+    for finding in FINDINGS.values()
+}
+_GUARDS: Final = {
+    guard.id: NameExplanation(name=guard.id, category="guard", meaning=guard.refuses, ways_out=guard.ways_out)
+    for guard in GUARDS.values()
+}
+_OUTCOMES: Final = {
+    outcome.reference: NameExplanation(
+        name=outcome.reference, category="outcome", meaning=outcome.meaning, ways_out=outcome.ways_out
+    )
+    for outcome in OUTCOMES.values()
+}
+_GROUPS: Final = {"Rules": _RULES, "Findings": _FINDINGS, "Guards": _GUARDS, "Outcomes": _OUTCOMES}
 
 
 def _completions(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -66,7 +95,7 @@ def _completions(ctx: click.Context, parameter: click.Parameter, incomplete: str
         paths = [field.path for field in (explain_path(parent).fields if parent else explained_roots())]
     except UnknownPathError:
         paths = []
-    names = [] if parent else [name for table in _NAMES.values() for name in table]
+    names = [] if parent else _names()
     return [topic for topic in (*paths, *names) if topic.startswith(incomplete)]
 
 
@@ -77,24 +106,40 @@ def _completions(ctx: click.Context, parameter: click.Parameter, incomplete: str
 def command(path: str | None, output: str, colour: str) -> None:
     """Explain a field of a manifest or of octosync.yaml, a rule, a finding, a guard or an outcome.
 
-    Without PATH, list the available topics.
+    With rules, findings, guards or outcomes as PATH, list all of them with their meanings. Without PATH, list the available
+    topics.
     """
     paint = wants_colour(sys.stdout, colour)
-    explained = explained_roots() if path is None else _explanations(path)
+    group = _group(path) if path else {}
+    explained: Sequence[FieldExplanation | NameExplanation]
+    explained = explained_roots() if path is None else tuple(group.values()) or _explanations(path)
     if output == "json":
         out_json(explained_document(explained))
     elif path is None:
         out_text(
             render_explained_roots(
-                explained_roots(), {title: list(table) for title, table in _NAMES.items()}, colour=paint
+                explained_roots(), {title: list(group) for title, group in _GROUPS.items()}, colour=paint
             )
         )
+    elif group:
+        out_text(render_explained_group(tuple(group.values()), colour=paint))
     else:
         for explanation in explained:
             if isinstance(explanation, FieldExplanation):
                 out_text(render_explained_field(explanation, colour=paint))
         names = [explanation for explanation in explained if isinstance(explanation, NameExplanation)]
         out_text(render_explained_names(names, colour=paint))
+
+
+def _names() -> list[str]:
+    """Return the headings of the groups, as they are typed, and all names in them."""
+    return [*(title.lower() for title in _GROUPS), *(name for group in _GROUPS.values() for name in group)]
+
+
+def _group(path: str) -> Mapping[str, NameExplanation]:
+    """Return the group of names that a heading of the list of topics names, in the plural or singular, or {}."""
+    heading = path.strip().capitalize()
+    return _GROUPS.get(heading) or _GROUPS.get(f"{heading}s") or {}
 
 
 def _explanations(path: str) -> Sequence[FieldExplanation | NameExplanation]:
@@ -111,26 +156,9 @@ def _explanations(path: str) -> Sequence[FieldExplanation | NameExplanation]:
 
 
 def _named_explanations(name: str) -> Iterator[NameExplanation]:
-    if rule := RULES.get(name):
-        yield NameExplanation(
-            name=rule.id,
-            category="rule",
-            meaning=rule.meaning,
-            severity=rule.severity.value,
-            situation=rule.situation,
-            example=rule.example,
-            configuration=rule.configuration,
-        )
-    if finding := FINDINGS.get(name):
-        yield NameExplanation(
-            name=finding.id, category="finding", meaning=finding.meaning, severity=finding.severity.value
-        )
-    if guard := GUARDS.get(name):
-        yield NameExplanation(name=guard.id, category="guard", meaning=guard.refuses, ways_out=guard.ways_out)
-    if outcome := OUTCOMES.get(name):
-        yield NameExplanation(
-            name=outcome.reference, category="outcome", meaning=outcome.meaning, ways_out=outcome.ways_out
-        )
+    for group in _GROUPS.values():
+        if name in group:
+            yield group[name]
     for renamed in _RENAMED_ERRORS:
         if name in {renamed.reference, renamed.former}:
             yield NameExplanation(
@@ -142,9 +170,7 @@ def _named_explanations(name: str) -> Iterator[NameExplanation]:
 
 
 def _hints(path: str, error: UnknownPathError) -> tuple[str, ...]:
-    near = error.near or (
-        None if error.parent else closest(path, [name for table in _NAMES.values() for name in table])
-    )
+    near = error.near or (None if error.parent else closest(path, _names()))
     meant = (f"Did you mean {near}?",) if near else ()
     if error.parent is not None and error.parent.fields:
         fields = ", ".join(field.path.rpartition(".")[2] for field in error.parent.fields)

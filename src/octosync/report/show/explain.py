@@ -52,6 +52,18 @@ def render_explained_names(names: Iterable[NameExplanation], *, colour: bool) ->
     return text_of(lines[1:])
 
 
+def render_explained_group(names: Sequence[NameExplanation], *, colour: bool) -> str:
+    """Render the names of one category with their meanings, without the details of each."""
+    heading = Style(colour).bold(f"{names[0].category.capitalize()}s")
+    return text_of(
+        [
+            f"{heading} (`octosync explain NAME` explains each in detail):",
+            "",
+            *_rows((n.name, n.meaning) for n in names),
+        ]
+    )
+
+
 def render_explained_roots(
     roots: Sequence[FieldExplanation], names: Mapping[str, Sequence[str]], *, colour: bool
 ) -> str:
