@@ -1,4 +1,4 @@
-"""Processes for what only processes show: one from which all are forked, and a bench with a control plane and a proxy."""
+"""Fixtures for tests that need real processes: a process that the others fork from, and a bench with control plane and proxy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.support.watch_bench import Bench, watch_bench
 
 @pytest.fixture(scope="session")
 def processes() -> Iterator[Zygote]:
-    with zygote() as found:
-        yield found
+    with zygote() as zygote_process:
+        yield zygote_process
 
 
 @pytest.fixture
 async def bench(tmp_path: Path, processes: Zygote) -> AsyncIterator[Bench]:
-    async with watch_bench(tmp_path, processes) as found:
-        yield found
+    async with watch_bench(tmp_path, processes) as bench_in_use:
+        yield bench_in_use

@@ -1,4 +1,4 @@
-"""`octosync watch` as a process: from its start, or why there is none, over what it serves, to its end."""
+"""`octosync watch` as a process: how it starts, why it may refuse to start, what it serves and how it stops."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.support.proxies import late
 from tests.support.watch_bench import QUICK, Bench
 
 
-async def test_it_comes_up_serves_and_ends(bench: Bench) -> None:
-    """What is declared is applied, everything that is served says so, and SIGTERM ends it with 0 and whole JSON lines."""
+async def test_it_starts_serves_and_stops(bench: Bench) -> None:
+    """It applies the manifests, every endpoint reports that, and SIGTERM stops it with exit code 0 and complete JSON lines."""
     bench.declare(targets=("com.demo",))
     watch = bench.watch(*QUICK)
     await watch.in_sync()
@@ -30,8 +30,8 @@ async def test_it_comes_up_serves_and_ends(bench: Bench) -> None:
     assert watch.printed == ""
 
 
-async def test_it_is_ready_after_a_first_full_turn(bench: Bench) -> None:
-    """/readyz is 503 and says why as long as no full turn is done, and /healthz is 200 all the same."""
+async def test_it_is_ready_after_the_first_resync(bench: Bench) -> None:
+    """Until the first resync is complete, /readyz returns 503 with a reason, while /healthz returns 200."""
     bench.declare()
     bench.proxy.treat(late)
     watch = bench.watch(*QUICK)
@@ -45,21 +45,24 @@ async def test_it_is_ready_after_a_first_full_turn(bench: Bench) -> None:
     assert watch.get("/readyz").status_code == 200
 
 
-async def test_every_line_of_a_turn_has_its_run(bench: Bench) -> None:
-    """All lines about what was written in one turn have one run id, which `octosync history` knows."""
+async def test_every_line_of_a_run_has_its_id(bench: Bench) -> None:
+    """All log lines about the writes of one run have one run id, and `octosync history` lists it."""
     bench.declare(targets=("com.demo",))
     watch = bench.watch(*QUICK)
     await watch.in_sync()
-    turn = watch.logged("action") + watch.logged("app_moved")
-    assert len(turn) == 4
-    (run,) = {line["run"] for line in turn}
+    lines = watch.logged("action") + watch.logged("app_moved")
+    assert len(lines) == 4
+    (run,) = {line["run"] for line in lines}
     history = bench.start("history", "-o", "json")
     assert await history.ended() == 0
     assert run in history.printed
 
 
 async def test_posts_need_the_token(bench: Bench) -> None:
-    """With the token a POST does what it says; without it, or with another one, nothing, and no answer shows it."""
+    """A POST with the token takes effect. Without the token, or with a wrong one, it does nothing.
+
+    No response contains the token.
+    """
     bench.declare()
     watch = bench.watch(*QUICK)
     await watch.in_sync()
@@ -72,20 +75,20 @@ async def test_posts_need_the_token(bench: Bench) -> None:
     assert bench.live() == "local_first"
     assert watch.post("/resume").json() == {"suspended": False}
     await until(lambda: bench.live() == "cloud_first", watch)
-    assert watch.post("/reconcile", app="nobody").status_code in {404, 409, 422}
+    assert watch.post("/reconcile", app="unknown").status_code in {404, 409, 422}
 
 
-async def test_without_a_token_posts_are_off(bench: Bench) -> None:
-    """403, and the answer says how to switch them on."""
+async def test_without_a_token_posts_are_disabled(bench: Bench) -> None:
+    """They return 403, and the response names the variable that enables them."""
     watch = bench.watch(*QUICK, "--allow-empty", OCTOSYNC_ADMIN_TOKEN="")
     await watch.started()
-    refused = watch.post("/suspend")
-    assert refused.status_code == 403
-    assert "OCTOSYNC_ADMIN_TOKEN" in refused.text
+    response = watch.post("/suspend")
+    assert response.status_code == 403
+    assert "OCTOSYNC_ADMIN_TOKEN" in response.text
 
 
-async def test_a_token_is_taken_without_the_newline_of_the_file_that_it_came_from(bench: Bench) -> None:
-    """A Secret made from a file ends in a newline, which no header can carry; a token of nothing else is none."""
+async def test_a_token_is_stripped_of_its_trailing_newline(bench: Bench) -> None:
+    """A Secret made from a file ends in a newline, which no header can carry. A token of whitespace only counts as unset."""
     bench.declare()
     watch = bench.watch(*QUICK, OCTOSYNC_ADMIN_TOKEN="open-sesame-1234567\n")
     await watch.started()
@@ -96,12 +99,12 @@ async def test_a_token_is_taken_without_the_newline_of_the_file_that_it_came_fro
     assert blank.post("/suspend", token="").status_code == 403
 
 
-async def test_what_keeps_it_from_starting_is_said(bench: Bench) -> None:
-    """A taken port, a state file that is none, standard input, no such key: one clear error each, and no request is sent."""
+async def test_a_refused_start_reports_one_error(bench: Bench) -> None:
+    """A port in use, an invalid state file, standard input or a bad token is reported as one clear error, before any request."""
     bench.declare()
-    (bench.folder / "notes.txt").write_text("no state file, but somebody's notes\n" * 20)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    (bench.folder / "notes.txt").write_text("just a text file\n" * 20)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         starts = {
             "address-unavailable": (1, str(port), bench.watch("--listen", f"127.0.0.1:{port}", "--state", "other.db")),
             "journal-unusable": (1, "notes.txt", bench.watch("--state", "notes.txt")),
@@ -110,18 +113,21 @@ async def test_what_keeps_it_from_starting_is_said(bench: Bench) -> None:
             "admin-token-malformed": (1, "OCTOSYNC_ADMIN_TOKEN", bench.watch(OCTOSYNC_ADMIN_TOKEN="geheimnis\u00fc")),
             "token-file-unreadable": (1, "nowhere", bench.watch("--token-file", "nowhere", "--state", "third.db")),
         }
-        for reference, (code, where, watch) in starts.items():
+        for reference, (code, named, watch) in starts.items():
             assert await watch.ended() == code, watch.said
             (line,) = watch.lines
             assert line["reference"] == reference
-            assert where in line["@message"]
+            assert named in line["@message"]
             assert line["hints"]
     assert bench.proxy.exchanges == []
-    assert (bench.folder / "notes.txt").read_text().startswith("no state file")
+    assert (bench.folder / "notes.txt").read_text().startswith("just a text file")
 
 
-async def test_two_of_them_dont_share_a_state_file(bench: Bench) -> None:
-    """The second one, on another port, is refused and says who has the file; apply is not, and a killed one leaves no lock."""
+async def test_two_controllers_do_not_share_a_state_file(bench: Bench) -> None:
+    """A second controller is refused and names the process that has the file.
+
+    apply is allowed, and a killed controller leaves no lock.
+    """
     bench.declare()
     watch = bench.watch(*QUICK)
     await watch.in_sync()
@@ -139,16 +145,16 @@ async def test_two_of_them_dont_share_a_state_file(bench: Bench) -> None:
     await third.in_sync()
 
 
-async def test_in_text_errors_are_for_people(bench: Bench) -> None:
-    """Without --log-format json an error at the start looks as that of any other command."""
+async def test_errors_are_text_by_default(bench: Bench) -> None:
+    """Without --log-format json, a startup error has the same form as that of any other command."""
     bench.declare()
     watch = bench.start("watch", "-f", "apps", "--url", bench.proxy.url, "--listen", "nowhere")
     assert await watch.ended() == 64
     assert watch.said.startswith("error: listen-malformed: ")
 
 
-async def test_manifests_that_are_not_there_are_waited_for(bench: Bench) -> None:
-    """No manifest, or a broken one: it says which and runs all the same; once there is a good one, that is applied."""
+async def test_it_waits_for_manifests(bench: Bench) -> None:
+    """Without a valid manifest it keeps running and reports what is missing. Once a valid one exists, it is applied."""
     watch = bench.watch(*QUICK)
     await watch.started()
     await until(lambda: watch.logged("manifests_invalid"), watch)
@@ -159,8 +165,8 @@ async def test_manifests_that_are_not_there_are_waited_for(bench: Bench) -> None
     await until(lambda: watch.status["manifests"]["valid"], watch)
 
 
-async def test_the_real_command_does_the_same(bench: Bench) -> None:
-    """Started as users start it, with Python and -m, it comes up, says where it answers in text, and ends with 0."""
+async def test_the_command_of_users_does_the_same(bench: Bench) -> None:
+    """Started with `python -m octosync`, it starts, logs its address as text, and stops with exit code 0."""
     bench.declare()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "octosync", "watch", "-f", "apps", "--url", bench.proxy.url, "--listen", "127.0.0.1:0"),
@@ -169,10 +175,10 @@ async def test_the_real_command_does_the_same(bench: Bench) -> None:
     try:
         await until(lambda: bench.live() == "local_first")
         process.terminate()
-        printed, said = await process.communicate()
+        stdout, stderr = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
-    assert (process.returncode, printed) == (0, b"")
-    assert b"watching 127.0.0.1: http://127.0.0.1:" in said
-    assert b"Traceback" not in said
+    assert (process.returncode, stdout) == (0, b"")
+    assert b"watching 127.0.0.1: http://127.0.0.1:" in stderr
+    assert b"Traceback" not in stderr

@@ -1,4 +1,4 @@
-"""A network and a control plane that misbehave: whatever they do, it ends converged, and nothing was done twice."""
+"""A network and a control plane that misbehave: under every fault the controller converges and repeats no write."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ FAILED = replied(answers({"error": {"code": "internal", "message": "oh"}}, 500))
 THROTTLED = replied(answers({"error": {"code": "rate_limited", "message": "slow down"}}, 429, Retry_After="1"))
 FAULTS = {
     "reset before the request": swallowed,
-    "reset before the answer": lost,
-    "reset in the answer": cut_off,
+    "reset before the response": lost,
+    "reset in the response": cut_off,
     "in pieces": piecemeal,
-    "no HTTP": replied(Reply(b"\x00\x01 so what\r\n\r\n", Then.RESET)),
-    "no JSON": replied(http(200, "<html>Welcome to nginx!</html>", headers={"Content-Type": "application/json"})),
+    "not HTTP": replied(Reply(b"\x00\x01 not http\r\n\r\n", Then.RESET)),
+    "not JSON": replied(http(200, "<html>Welcome to nginx!</html>", headers={"Content-Type": "application/json"})),
     "a proxy's page": replied(http(502, "<html>Bad gateway</html>", headers={"Content-Type": "text/html"})),
     "throttled": THROTTLED,
     "failed": FAILED,
 }
 
 
-async def test_a_control_plane_that_comes_later(bench: Bench) -> None:
-    """Nothing listens at the start: it runs, and says so; once something does, everything is applied, each thing once."""
+async def test_a_control_plane_that_starts_later(bench: Bench) -> None:
+    """Without a listening control plane the controller runs and reports the outage.
+
+    Once it listens, everything is applied exactly once.
+    """
     bench.declare(targets=("com.demo",))
     await bench.proxy.close_door()
     watch = bench.watch(*QUICK)
@@ -41,15 +44,18 @@ async def test_a_control_plane_that_comes_later(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-async def test_a_fault_in_the_way_of_a_commit(bench: Bench, name: str) -> None:
-    """The first request of a start and the first write of a commit meet it: each thing is applied once, without a defect."""
+async def test_a_fault_during_a_commit(bench: Bench, name: str) -> None:
+    """The fault hits the first request after the start and the first write of a commit.
+
+    Each change is applied once, without a defect.
+    """
     way: Way = FAULTS[name]
     bench.declare(targets=("com.demo",))
     bench.proxy.treat(way, times=1)
     watch = bench.watch(*QUICK)
     await watch.in_sync()
     assert bench.proxy.acted == 1
-    bench.proxy.treat(way, which=lambda one: one.writes, times=1)
+    bench.proxy.treat(way, which=lambda exchange: exchange.writes, times=1)
     bench.declare(targets=("com.demo", "com.more"), slots={"chat": "cloud_first"})
     await until(lambda: bench.live() == "cloud_first", watch)
     await until(lambda: bench.proxy.acted == 1, watch)
@@ -58,8 +64,8 @@ async def test_a_fault_in_the_way_of_a_commit(bench: Bench, name: str) -> None:
     assert repeated(bench.proxy.exchanges) == []
 
 
-async def test_an_outage_opens_the_circuit(bench: Bench) -> None:
-    """500 to everything: it is asked no more but by one probe at a time, no app is to blame, and afterwards it goes on."""
+async def test_an_outage_opens_the_circuit_breaker(bench: Bench) -> None:
+    """While every response is a 500, it sends only one probe at a time and blames no app. Afterwards it continues."""
     for slug in APPS:
         bench.declare(slug)
     watch = bench.watch(*QUICK)
@@ -70,11 +76,11 @@ async def test_an_outage_opens_the_circuit(bench: Bench) -> None:
     await until(lambda: watch.logged("everything_waits"), watch)
     assert watch.logged("everything_waits")[0]["why"] == "outage"
     await until(lambda: bench.proxy.underway == 0, watch)
-    opened = len(bench.proxy.exchanges)
+    sent_before = len(bench.proxy.exchanges)
     for probes in (1, 2):
         watch.send(signal.SIGHUP)
-        await until(lambda probes=probes: len(bench.proxy.exchanges) == opened + probes, watch)  # type: ignore[misc]
-    assert bench.proxy.lines()[opened:] == ["GET /apps"] * 2
+        await until(lambda probes=probes: len(bench.proxy.exchanges) == sent_before + probes, watch)  # type: ignore[misc]
+    assert bench.proxy.lines()[sent_before:] == ["GET /apps"] * 2
     assert watch.status["alarms"]["outage"]
     bench.proxy.heal()
     watch.post("/reconcile")
@@ -85,8 +91,8 @@ async def test_an_outage_opens_the_circuit(bench: Bench) -> None:
     assert repeated(bench.proxy.exchanges) == []
 
 
-async def test_a_storm_of_429(bench: Bench) -> None:
-    """Everybody is throttled for a while: what is asked is waited for, everything is applied once, and no app is to blame."""
+async def test_throttling_of_every_request(bench: Bench) -> None:
+    """While all requests are throttled for a while, it waits as asked, applies everything once and blames no app."""
     for slug in APPS:
         bench.declare(slug)
     bench.proxy.treat(THROTTLED, times=3)
@@ -98,8 +104,8 @@ async def test_a_storm_of_429(bench: Bench) -> None:
     assert "octosync_api_throttled_seconds_total 0.0" not in watch.get("/metrics").text
 
 
-async def test_a_damaged_state_file_is_a_loud_start(bench: Bench) -> None:
-    """It starts all the same and reverts nothing blindly; log, page and metric say what is lost and where the file is."""
+async def test_a_damaged_state_file_is_reported_at_startup(bench: Bench) -> None:
+    """It starts and reverts nothing blindly. Log, page and metric report what is lost and where the damaged file is kept."""
     bench.declare(targets=("com.demo",))
     watch = bench.watch(*QUICK)
     await watch.in_sync()

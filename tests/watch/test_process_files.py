@@ -1,4 +1,4 @@
-"""Manifests as they change in the world: under a running controller each change ends live, and nothing goes by accident."""
+"""Manifest files as they change in production: every change is applied, and nothing is removed by accident."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _removals(bench: Bench) -> list[str]:
     return [line for line in bench.proxy.writes() if line.startswith("DELETE")]
 
 
-async def _read_again(watch: Watch) -> None:
-    """Have everything loaded and read again, and wait until that is done."""
+async def _resync(watch: Watch) -> None:
+    """Reload the manifests and wait for a complete resync."""
     before = len(watch.logged("full_read"))
     watch.send(signal.SIGHUP)
     await until(lambda: len(watch.logged("full_read")) > before, watch)
@@ -52,24 +52,30 @@ async def _read_again(watch: Watch) -> None:
 
 @pytest.mark.parametrize("placed", [_mounted, _synced])
 async def test_a_swap_is_one_commit(bench: Bench, placed: Callable[[Path], tuple[Put, str]]) -> None:
-    """A ConfigMap's ..data and git-sync's worktree: each swap ends live, an unchanged app is left alone, nothing is removed."""
+    """A swap of a ConfigMap's ..data or git-sync's worktree is applied.
+
+    An unchanged app is left alone, and nothing is removed.
+    """
     put, path = placed(bench.folder)
     demo, other = manifest(slots={"chat": "local_first"}), manifest("other", targets=("com.other",))
     put({"demo.json": demo, "other.json": other})
     watch = bench.watch(*QUICK, paths=(path,))
     await watch.in_sync()
-    begun = len(bench.proxy.exchanges)
+    sent_before = len(bench.proxy.exchanges)
     for policy in ("cloud_first", "local_only"):
         put({"demo.json": manifest(slots={"chat": policy}), "other.json": other})
         await until(lambda policy=policy: bench.live() == policy, watch)  # type: ignore[misc]
     await watch.in_sync()
     assert bench.proxy.writes()[-2:] == ["PUT /apps/demo/slots/chat"] * 2
-    assert not [one for one in bench.proxy.lines()[begun:] if "/apps/other" in one]
+    assert not [line for line in bench.proxy.lines()[sent_before:] if "/apps/other" in line]
     assert _removals(bench) == []
 
 
-async def test_what_is_gone_with_its_document(bench: Bench) -> None:
-    """A slot's document that is gone is removed after a second look; of an app that is gone nothing is, it is an orphan."""
+async def test_a_removed_document(bench: Bench) -> None:
+    """A slot whose document is removed is deleted after a second read.
+
+    An app whose document is removed is an orphan and keeps all.
+    """
     put, path = _mounted(bench.folder)
     demo, kept = (manifest(name, slots={"chat": "local_first"}) for name in ("demo", "kept"))
     put({"demo.json": demo, "kept.json": kept, "vision.json": SLOT})
@@ -79,13 +85,16 @@ async def test_what_is_gone_with_its_document(bench: Bench) -> None:
     await until(lambda: watch.state_of("demo") == "orphaned", watch)
     put({"kept.json": kept})
     await until(lambda: _removals(bench), watch)
-    await _read_again(watch)
+    await _resync(watch)
     assert _removals(bench) == ["DELETE /apps/kept/slots/vision"]
     assert bench.live() == "local_first"
 
 
-async def test_half_a_file_is_no_commit(bench: Bench) -> None:
-    """What doesn't parse changes nothing, and drift is healed by what was declared before; the whole file is then applied."""
+async def test_an_incomplete_file_is_not_applied(bench: Bench) -> None:
+    """A file that does not parse changes nothing, and drift is reverted to the last valid manifests.
+
+    The complete file is applied.
+    """
     path = bench.declare(targets=("com.demo",))
     watch = bench.watch(*QUICK)
     await watch.in_sync()
@@ -103,15 +112,18 @@ async def test_half_a_file_is_no_commit(bench: Bench) -> None:
     assert _removals(bench) == []
 
 
-async def test_a_folder_that_is_gone_for_a_while(bench: Bench) -> None:
-    """Without the folder nothing is removed, the last good manifests stay in force; once it is back, what changed is live."""
+async def test_a_folder_that_is_missing_for_a_while(bench: Bench) -> None:
+    """While the folder is missing, nothing is removed and the last valid manifests stay in use.
+
+    Once it is back, its changes are applied.
+    """
     bench.declare(targets=("com.demo",))
     bench.declare("other")
     watch = bench.watch(*QUICK)
     await watch.in_sync()
     shutil.rmtree(bench.apps)
     await until(lambda: watch.logged("manifests_invalid"), watch)
-    await _read_again(watch)
+    await _resync(watch)
     assert not watch.status["manifests"]["valid"]
     bench.declare("other")
     bench.declare(targets=("com.demo",), slots={"chat": "cloud_first"})
@@ -121,8 +133,8 @@ async def test_a_folder_that_is_gone_for_a_while(bench: Bench) -> None:
     assert _removals(bench) == []
 
 
-async def test_sighup_reads_everything_again(bench: Bench) -> None:
-    """What neither a file event nor the feed tells of is found and mended on SIGHUP."""
+async def test_sighup_starts_a_resync(bench: Bench) -> None:
+    """SIGHUP finds and reverts drift that no file event and no feed event has reported."""
     bench.declare()
     watch = bench.watch("--interval", "10m", "--resync", "10m", "--drift-hold", "0")
     await watch.in_sync()
@@ -133,8 +145,8 @@ async def test_sighup_reads_everything_again(bench: Bench) -> None:
     assert not watch.logged("token_unusable")  # there is no key, and none is needed
 
 
-async def test_ways_out_are_those_of_a_readers_clone(bench: Bench) -> None:
-    """What is read below git-sync's link is called as in the repository, and no command names a path or file of the pod."""
+async def test_commands_use_the_paths_of_the_repository(bench: Bench) -> None:
+    """Files below git-sync's link are named as in the repository, and no command contains a path of the pod."""
     synced = Synced(bench.folder / "git")
     text = protected(manifest(slots={"chat": "local_first", "vision": "local_first"}))
     files = {".git": "gitdir: ../../x", "octosync.yaml": "", "apps/demo.json": text}
@@ -159,11 +171,11 @@ def protected(text: str) -> str:
     return text.replace('"metadata": {', '"metadata": {"annotations": {"octosync.dev/protect": "true"}, ')
 
 
-async def test_a_first_load_that_does_not_end_keeps_no_page_away(bench: Bench) -> None:
-    """Given up at the start, it leaves the page and the probes there, and what can be loaded afterwards is applied."""
+async def test_a_first_load_that_hangs_does_not_block_the_page(bench: Bench) -> None:
+    """After the load is given up, the page and the probes respond. Manifests that can be loaded later are applied."""
     tool = bench.folder / "bin/kustomize"
     tool.parent.mkdir()
-    # It ends once there is something to render.
+    # It exits once there is something to render.
     tool.write_text(f"#!/bin/sh\nwhile ! test -e {bench.folder}/ready; do sleep 0.1; done\ncat {bench.folder}/ready\n")
     tool.chmod(0o755)
     (bench.folder / "base").mkdir()

@@ -1,4 +1,4 @@
-"""The API key of a controller: refused, and rotated under it as a Secret is."""
+"""The API key of a controller: rejected, and rotated as a Secret is while the controller runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ OLD, NEW = "old-key-s3cret-1", "new-key-s3cret-2"
 
 @pytest.fixture
 async def bench(tmp_path: Path, processes: Zygote) -> AsyncIterator[Bench]:
-    async with watch_bench(tmp_path, processes, f"robot:{OLD}", f"ana:{NEW}") as found:
-        yield found
+    async with watch_bench(tmp_path, processes, f"robot:{OLD}", f"ana:{NEW}") as bench_in_use:
+        yield bench_in_use
 
 
-async def test_a_wrong_key_is_waited_out(bench: Bench) -> None:
-    """It runs, is not ready and says why, asks no more than a probe now and then, and goes on with the right key at once."""
+async def test_it_waits_for_a_valid_key(bench: Bench) -> None:
+    """With a wrong key it runs, is not ready, reports why and sends only probes. With the right key it continues at once."""
     bench.declare()
     secret = Mounted(bench.folder / "secret")
     secret.update({"key": "wrong-key"})
@@ -39,7 +39,10 @@ async def test_a_wrong_key_is_waited_out(bench: Bench) -> None:
 
 
 async def test_a_key_is_rotated(bench: Bench) -> None:
-    """The old key is revoked: everything waits and says so, nothing is blamed on an app; the new file is read, and it goes on."""
+    """After the old key is revoked, everything waits, that is reported, and no app is blamed.
+
+    The new file is read, and it continues.
+    """
     bench.declare(targets=("com.demo",))
     secret = Mounted(bench.folder / "secret")
     secret.update({"key": OLD})
@@ -62,8 +65,8 @@ async def test_a_key_is_rotated(bench: Bench) -> None:
     assert "s3cret" not in watch.said
 
 
-async def test_a_key_file_that_is_gone_keeps_the_old_key(bench: Bench) -> None:
-    """It is said, and the key that works stays in use; a key that is none is said, too, and not shown."""
+async def test_an_unusable_key_file_keeps_the_old_key(bench: Bench) -> None:
+    """A missing file and a malformed key are logged, without the key itself. The key that works stays in use."""
     bench.declare()
     (bench.folder / "key").write_text(OLD)
     watch = bench.watch(*QUICK, "--token-file", "key")
@@ -77,8 +80,8 @@ async def test_a_key_file_that_is_gone_keeps_the_old_key(bench: Bench) -> None:
     assert watch.status["ready"]
 
 
-async def test_a_state_key_that_changed_removes_nothing(bench: Bench) -> None:
-    """It is logged, and what left the manifests while the key was lost stays live: nothing counts as removed."""
+async def test_a_changed_state_key_removes_nothing(bench: Bench) -> None:
+    """The change is logged, and what left the manifests meanwhile stays live, because no object counts as removed."""
     first, second = "0123456789abcdef" * 2, "fedcba9876543210" * 2
     (bench.folder / "key").write_text(OLD)
     bench.declare(inferenceConfig={"api_key": "hunter2", "model": "m"})
@@ -93,8 +96,8 @@ async def test_a_state_key_that_changed_removes_nothing(bench: Bench) -> None:
     assert "no object counts as removed" in again.logged("state_key_changed")[0]["@message"]
     assert not [line for line in bench.proxy.writes() if line.startswith("DELETE")]
     await again.stopped()
-    asked = ("watch", "-f", "apps", "--url", bench.proxy.url, "--listen", "127.0.0.1:0")
-    weak = bench.start(*asked, OCTOSYNC_STATE_KEY="short-state-key")
+    arguments = ("watch", "-f", "apps", "--url", bench.proxy.url, "--listen", "127.0.0.1:0")
+    weak = bench.start(*arguments, OCTOSYNC_STATE_KEY="short-state-key")
     assert await weak.ended() == 1
     assert "OCTOSYNC_STATE_KEY is too weak" in weak.said
     assert "short-state-key" not in weak.said

@@ -1,8 +1,8 @@
-"""SIGKILL, again and again, in the middle of whatever a controller does: it ends converged, and nothing is done twice.
+"""Repeated SIGKILL at any request of a controller: it converges, and no write is repeated.
 
-What is done twice is told by the requests, in the order in which they passed, those of somebody else included: no write of
-ours is the one before it to the same object once more, and none meets an object that is there already, or gone already.
-`OCTOSYNC_SEED` repeats what a failure says.
+The requests show this, in the order in which they passed, with those of other clients among them: none of our writes
+repeats the write before it to the same object, creates an object that exists or deletes one that does not.
+`OCTOSYNC_SEED` repeats the run that a failure reports.
 """
 
 from __future__ import annotations
@@ -26,22 +26,26 @@ DECLARED, FOREIGN = ("local_first", "cloud_first", "performance_first"), ("cloud
 
 @dataclass
 class Fleet:
-    """What is declared of some apps, as commits at random change it."""
+    """The declarations of some apps, which random commits change."""
 
     chance: random.Random
     slots: dict[str, dict[str, str]] = field(default_factory=dict)
     targets: dict[str, set[str]] = field(default_factory=dict)
-    words: dict[str, str] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
 
     def begin(self, bench: Bench) -> None:
         """Declare all apps."""
         for slug in SLUGS:
-            self.slots[slug], self.targets[slug], self.words[slug] = {"chat": "local_first"}, {f"com.{slug}"}, slug
+            self.slots[slug], self.targets[slug], self.descriptions[slug] = (
+                {"chat": "local_first"},
+                {f"com.{slug}"},
+                slug,
+            )
             self.write(bench, slug)
 
     def commit(self, bench: Bench, number: int) -> None:
-        """Change something of an app, or move a target from one to another."""
-        slug, other = self.chance.sample(SLUGS, 2)
+        """Change something of an app, or move a target from one app to another."""
+        slug, second = self.chance.sample(SLUGS, 2)
         capability = self.chance.choice(CAPABILITIES)
         match self.chance.randrange(5):
             case 0 | 1:
@@ -49,13 +53,13 @@ class Fleet:
             case 2 if len(self.slots[slug]) > 1:
                 self.slots[slug].pop(capability, None)
             case 3 if self.targets[slug]:
-                self.targets[other].add(self.targets[slug].pop())
+                self.targets[second].add(self.targets[slug].pop())
             case 3:
                 self.targets[slug].add(f"com.{slug}.{number}")
             case _:
-                self.words[slug] = f"declared {number}"
+                self.descriptions[slug] = f"declared {number}"
         self.write(bench, slug)
-        self.write(bench, other)
+        self.write(bench, second)
 
     def write(self, bench: Bench, slug: str) -> None:
         """Write an app's manifest."""
@@ -63,11 +67,11 @@ class Fleet:
             slug,
             slots=self.slots[slug],
             targets=tuple(sorted(self.targets[slug])),
-            description=self.words[slug],
+            description=self.descriptions[slug],
         )
 
     async def interfere(self, bench: Bench, number: int) -> None:
-        """Do something by hand, which no manifest ever declares, to an object that is declared and there."""
+        """Change a declared and existing object by hand, to a value that no manifest ever declares."""
         slug = self.chance.choice(SLUGS)
         if bench.plane.http.get(f"/api/v1/apps/{slug}").status_code == 404:
             return
@@ -91,7 +95,7 @@ def _failed(exchange: Exchange) -> bool:
 
 
 def _killer(watch: Watch, chance: random.Random) -> tuple[Callable[[Exchange], bool], Way]:
-    """Return which request of a controller it is killed at, and what happens then: before, after, or when it is answered."""
+    """Return the request at which a controller is killed, and how: before it, after it, or once its response is delivered."""
     left = [chance.randrange(1, 30)]
     moment = chance.randrange(3)
 
@@ -114,7 +118,7 @@ def _killer(watch: Watch, chance: random.Random) -> tuple[Callable[[Exchange], b
 
 
 async def _round(bench: Bench, fleet: Fleet, number: int) -> None:
-    """Have a controller begin, meet changes or not, and be killed: at a request, or else when it has read everything."""
+    """Start a controller, perhaps change something, and kill it: at a request, or else after its resync."""
     watch = bench.watch(*QUICK)
     which, way = _killer(watch, fleet.chance)
     bench.proxy.treat(way, which=which)
@@ -128,11 +132,11 @@ async def _round(bench: Bench, fleet: Fleet, number: int) -> None:
 
 
 @pytest.mark.parametrize("rounds", [10, pytest.param(50, marks=pytest.mark.soak)])
-async def test_killed_again_and_again(bench: Bench, rounds: int) -> None:
-    """After rounds of commits, foreign writes and kills at any request, everything is as declared, and each thing done once."""
+async def test_repeated_kills(bench: Bench, rounds: int) -> None:
+    """After rounds of commits, foreign writes and kills, everything is as declared, and each write was sent once."""
     seed = int(os.environ.get("OCTOSYNC_SEED") or random.SystemRandom().getrandbits(32))
-    print(f"OCTOSYNC_SEED={seed}")  # noqa: T201 — shown where it fails
-    chance = random.Random(seed)  # noqa: S311 — which of all things is tried
+    print(f"OCTOSYNC_SEED={seed}")  # noqa: T201 — shown with a failure
+    chance = random.Random(seed)  # noqa: S311 — choices of a test
     fleet = Fleet(chance)
     fleet.begin(bench)
     for number in range(rounds):
@@ -142,7 +146,7 @@ async def test_killed_again_and_again(bench: Bench, rounds: int) -> None:
     bench.proxy.heal()
     watch = bench.watch(*QUICK)
     await until(lambda: watch.logged("full_read"), watch)
-    watch.post("/reconcile")  # what was changed back and forth too often is left alone until somebody says otherwise
+    watch.post("/reconcile")  # contested objects are left alone until a reconcile is requested
     await until(lambda: len(watch.logged("full_read")) > 1, watch)
     await watch.in_sync()
     await watch.stopped()
@@ -150,6 +154,8 @@ async def test_killed_again_and_again(bench: Bench, rounds: int) -> None:
     await plan.ended()
     assert json.loads(plan.printed)["resource_changes"] == [], plan.said
     assert repeated(bench.proxy.exchanges, _ours) == []
-    # A target that moves is asked for while another app has it, where a killed one knew that, and this one doesn't yet.
-    failed = {(one.line.rpartition("/")[2], one.status) for one in bench.proxy.exchanges if _failed(one)}
+    # A target that moves may be requested while another app has it: a killed controller knew that, its successor does not yet.
+    failed = {
+        (exchange.line.rpartition("/")[2], exchange.status) for exchange in bench.proxy.exchanges if _failed(exchange)
+    }
     assert failed <= {("targets", 409)}

@@ -1,4 +1,4 @@
-"""Signals to a controller: the first one ends it in good order, the second one at once; and what SIGKILL leaves behind."""
+"""Signals to a controller: the first one stops it gracefully, the second one at once; and what SIGKILL leaves behind."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from tests.support.watch_bench import QUICK, Bench
 from octosync.model import Status
 from octosync.state import JournalReader
 
-ENDINGS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+EXIT_CODES = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 
 
 def _writes(exchange: Exchange) -> bool:
     return exchange.writes
 
 
-async def _held(bench: Bench, watch: Watch) -> None:
+async def _held_request(bench: Bench, watch: Watch) -> None:
     """Wait until the proxy holds a request."""
     await until(lambda: bench.proxy.acted, watch)
 
 
 def _actions(bench: Bench) -> list[tuple[str, Status | None]]:
-    """Return what the journal says of the last run's actions: address and result."""
+    """Return the address and status of every action of the last run in the journal."""
     with JournalReader(bench.state) as recorded:
-        return [(str(one.address), one.status) for one in recorded.actions(recorded.runs()[0].id)]
+        return [(str(action.address), action.status) for action in recorded.actions(recorded.runs()[0].id)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_the_first_signal_lets_the_write_under_way_finish(bench: Bench, number: signal.Signals) -> None:
-    """The write that was sent is waited for and journaled, nothing else is sent, and the exit code is 0."""
+async def test_the_first_signal_finishes_the_write_in_progress(bench: Bench, number: signal.Signals) -> None:
+    """The write in progress is awaited and journaled, no other write is sent, and the exit code is 0."""
     bench.declare(targets=("com.demo",))
     bench.proxy.treat(late, which=_writes)
     watch = bench.watch(*QUICK)
-    await _held(bench, watch)
+    await _held_request(bench, watch)
     watch.send(number)
     await until(lambda: watch.logged("stopping"), watch)
     assert watch.code is None
@@ -51,18 +51,18 @@ async def test_the_first_signal_lets_the_write_under_way_finish(bench: Bench, nu
     assert bench.proxy.writes() == ["POST /apps", "POST /apps/demo/targets", "PUT /apps/demo/slots/chat"]
 
 
-@pytest.mark.parametrize(("number", "code"), ENDINGS)
-async def test_the_second_signal_ends_it_at_once(bench: Bench, number: signal.Signals, code: int) -> None:
-    """It waits for no answer; the next start finds out by reading what became of the write, and doesn't do it again."""
+@pytest.mark.parametrize(("number", "code"), EXIT_CODES)
+async def test_the_second_signal_stops_it_at_once(bench: Bench, number: signal.Signals, code: int) -> None:
+    """It waits for no response. The next start reads the result of the write and does not repeat it."""
     bench.declare()
     bench.proxy.treat(late, which=_writes)
     watch = bench.watch(*QUICK)
-    await _held(bench, watch)
+    await _held_request(bench, watch)
     watch.send(number)
     await until(lambda: watch.logged("stopping"), watch)
     watch.send(number)
     assert await watch.ended() == code
-    assert bench.proxy.underway == 1  # the answer never came
+    assert bench.proxy.underway == 1  # the response never came
     bench.proxy.heal()
     again = bench.watch(*QUICK)
     await again.in_sync()
@@ -70,18 +70,18 @@ async def test_the_second_signal_ends_it_at_once(bench: Bench, number: signal.Si
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_reads_are_broken_off(bench: Bench, number: signal.Signals) -> None:
-    """A control plane that never answers a read keeps nothing waiting: the first signal ends it, with 0."""
+async def test_reads_are_cancelled(bench: Bench, number: signal.Signals) -> None:
+    """A control plane that never answers a read delays nothing: the first signal stops the controller with exit code 0."""
     bench.declare()
     bench.proxy.treat(silent)
     watch = bench.watch(*QUICK)
-    await _held(bench, watch)
+    await _held_request(bench, watch)
     assert await watch.stopped(number) == 0
     assert bench.proxy.underway >= 1
 
 
-async def test_a_signal_while_everything_waits(bench: Bench) -> None:
-    """While nothing listens on the other side, one signal ends it, with 0."""
+async def test_a_signal_during_an_outage(bench: Bench) -> None:
+    """While no control plane listens, one signal stops the controller with exit code 0."""
     bench.declare()
     await bench.proxy.close_door()
     watch = bench.watch(*QUICK)
@@ -90,7 +90,7 @@ async def test_a_signal_while_everything_waits(bench: Bench) -> None:
 
 
 async def test_a_signal_with_an_open_page(bench: Bench) -> None:
-    """A browser's open connection doesn't hold up the end."""
+    """An open connection of a browser does not delay the exit."""
     bench.declare()
     watch = bench.watch(*QUICK)
     await watch.in_sync()
@@ -99,8 +99,8 @@ async def test_a_signal_with_an_open_page(bench: Bench) -> None:
 
 
 @pytest.mark.soak
-async def test_the_end_comes_within_25_seconds(bench: Bench) -> None:
-    """A control plane that never answers a write and a receiver that never answers: exit code 0, within the promised time."""
+async def test_it_stops_within_25_seconds(bench: Bench) -> None:
+    """If neither the control plane nor a receiver answers, the controller still stops in the promised time, with exit code 0."""
     async with scripted(Reply(then=Then.HANG)) as deaf:
         (bench.folder / "octosync.yaml").write_text(f"notify: [{{url: '{deaf.url}/', events: [applied, failed]}}]\n")
         bench.declare()
@@ -108,7 +108,7 @@ async def test_the_end_comes_within_25_seconds(bench: Bench) -> None:
         await watch.in_sync()
         bench.proxy.treat(late, which=_writes)
         bench.declare(slots={"chat": "cloud_first"})
-        await _held(bench, watch)
+        await _held_request(bench, watch)
         async with asyncio.timeout(25):
             assert await watch.stopped() == 0
     assert bench.proxy.underway == 1
