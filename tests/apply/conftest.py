@@ -1,4 +1,4 @@
-"""A site for every test that asks for one."""
+"""The `site` fixture: one local control plane per test."""
 
 from __future__ import annotations
 

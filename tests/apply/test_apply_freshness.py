@@ -1,4 +1,4 @@
-"""Last write wins on the control plane, so what is overwritten was seen within 30 seconds: somebody else's work survives."""
+"""The control plane keeps the last write, so apply reads an object at most 30 seconds before it overwrites it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from octosync.model import Status
 LOCAL_ONLY = {"serving_policy": "local_only"}
 
 
-def only(applied: ApplyResult) -> tuple[str, str]:
-    """Return status and reference of the one outcome there is."""
+def only_result(applied: ApplyResult) -> tuple[str, str]:
+    """Return the status and the error reference of the only outcome."""
     (outcome,) = applied.outcomes
     return outcome.status.value, outcome.reference
 
 
 @pytest.mark.parametrize("kind", OVERWRITING)
-async def test_a_foreign_write_is_never_overwritten_from_an_old_read(site: Site, kind: str) -> None:
-    """Read more than 30 s ago and changed since: stale, nothing is sent, what somebody wrote is there; the rest goes on."""
+async def test_an_old_read_never_overwrites_a_foreign_write(site: Site, kind: str) -> None:
+    """If an object read over 30 s ago has changed, the action is stale and sends nothing. The other actions go on."""
     case = OVERWRITING[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired, desired_app("zz"))
@@ -42,33 +42,33 @@ async def test_a_foreign_write_is_never_overwritten_from_an_old_read(site: Site,
 
 
 @pytest.mark.parametrize("kind", OVERWRITING)
-async def test_an_old_read_that_still_holds_is_read_again_and_written(site: Site, kind: str) -> None:
-    """Read more than 30 s ago and unchanged: one read more, then the write."""
+async def test_an_old_read_that_is_still_valid_is_repeated_before_the_write(site: Site, kind: str) -> None:
+    """If an object read over 30 s ago is unchanged, apply reads it once more and then writes."""
     case = OVERWRITING[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
     site.later(FRESH_FOR_SECONDS + 0.1)
     site.plane.log()
-    assert only(await site.act(turn)) == ("done", "")
+    assert only_result(await site.act(turn)) == ("done", "")
     first, second, *_ = site.plane.log()
     assert first.startswith("GET ")
     assert second.startswith(case.write)
 
 
 @pytest.mark.parametrize("kind", CASES)
-async def test_a_fresh_read_is_not_read_again(site: Site, kind: str) -> None:
-    """Until 30 s are over, a read is good enough; a creation and a registration, which overwrite nothing, need none ever."""
+async def test_a_fresh_read_is_not_repeated(site: Site, kind: str) -> None:
+    """A read is valid for 30 s. A create or a registration overwrites nothing and never needs another read."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
     site.later(FRESH_FOR_SECONDS if kind in OVERWRITING else 3600)
     site.plane.log()
-    assert only(await site.act(turn)) == ("done", "")
+    assert only_result(await site.act(turn)) == ("done", "")
     assert site.plane.log()[0].startswith(case.write)
 
 
-async def test_one_look_serves_a_whole_section(site: Site) -> None:
-    """Many objects of one section that were read long ago cost one read, and each is judged by itself."""
+async def test_one_read_serves_a_whole_section(site: Site) -> None:
+    """Objects of one section with an old read cost one read together, and each is compared on its own."""
     capabilities = ["chat", "tts", "vision", "embedding"]
     site.plane.app("a", *capabilities)
     turn = await site.look(desired_app("a", slots=dict.fromkeys(capabilities, LOCAL_ONLY)))
@@ -85,8 +85,8 @@ async def test_one_look_serves_a_whole_section(site: Site) -> None:
     assert site.plane.log().count("GET /api/v1/apps/a/slots") == 1
 
 
-async def test_what_needs_a_stale_action_is_skipped(site: Site) -> None:
-    """An archive waits for all of its app: with one object stale it is skipped and says so, and other apps go on."""
+async def test_an_action_that_depends_on_a_stale_one_is_skipped(site: Site) -> None:
+    """An archive depends on all objects of its app: if one is stale, the archive is skipped with the reason. Other apps go on."""
     site.plane.app("a", "chat", target="com.a")
     site.plane.app("b", "chat")
     turn = await site.look(
@@ -107,8 +107,8 @@ async def test_what_needs_a_stale_action_is_skipped(site: Site) -> None:
 
 @pytest.mark.parametrize("before", [0, 31])
 @pytest.mark.parametrize("between", [0, 31])
-async def test_our_own_update_is_not_taken_for_a_foreign_one(site: Site, before: float, between: float) -> None:
-    """Update and archive of one app in one run: the archive expects the update's effect, whichever of them looks again."""
+async def test_our_own_update_is_not_a_foreign_change(site: Site, before: float, between: float) -> None:
+    """If one run updates and archives an app, the archive expects the updated fields, whichever action reads again."""
     site.plane.app("a")
     turn = await site.look(desired_app("a", fields={"name": "Last name"}, archived=True))
     site.later(before)
@@ -117,18 +117,18 @@ async def test_our_own_update_is_not_taken_for_a_foreign_one(site: Site, before:
 
 
 async def test_an_app_that_was_archived_meanwhile_is_stale(site: Site) -> None:
-    """Nothing of an archived app can be written, so nothing is sent."""
+    """An archived app accepts no write, so apply sends none."""
     site.plane.app("a")
     turn = await site.look(desired_app("a", fields={"name": "Ours"}))
     site.later(31)
     site.plane.send("POST", "/apps/a/archive")
     site.plane.log()
-    assert only(await site.act(turn)) == ("stale", "object-moved")
+    assert only_result(await site.act(turn)) == ("stale", "object-moved")
     assert site.writes() == []
 
 
-async def test_an_update_hides_no_foreign_change_from_the_archive(site: Site) -> None:
-    """What was read before our own update gets no younger by it: a foreign change since then keeps the archive away."""
+async def test_an_update_does_not_hide_a_foreign_change_from_the_archive(site: Site) -> None:
+    """Our own update does not renew the read before it: a foreign change since that read prevents the archive."""
     site.plane.app("a")
     turn = await site.look(desired_app("a", fields={"name": "Last name"}, archived=True))
     site.later(29)
@@ -138,8 +138,8 @@ async def test_an_update_hides_no_foreign_change_from_the_archive(site: Site) ->
 
 
 @pytest.mark.parametrize("seconds", [0, 31])
-async def test_children_of_an_app_of_this_run_need_no_look_at_first(site: Site, seconds: float) -> None:
-    """An app that this run created is known to be empty for 30 s; after that its children are looked at like any other."""
+async def test_children_of_an_app_created_in_this_run_need_no_read_at_first(site: Site, seconds: float) -> None:
+    """An app created in this run is known to be empty for 30 s. After that, its children are read like any others."""
     turn = await site.look(desired_app("a", slots={"chat": {}}, config={"m": 1}))
     site.plane.log()
     tap = Tap(after=lambda _, number: site.later(seconds if number == 1 else 0))
@@ -149,8 +149,8 @@ async def test_children_of_an_app_of_this_run_need_no_look_at_first(site: Site, 
     assert len(reads) == (2 if seconds else 0)
 
 
-async def test_a_child_that_somebody_made_in_our_new_app_is_left_alone(site: Site) -> None:
-    """Somebody fills an app that this run has just created: after 30 s that is seen, and not overwritten."""
+async def test_a_foreign_child_of_our_new_app_is_left_alone(site: Site) -> None:
+    """If another user adds a child to an app that this run created, apply sees it after 30 s and leaves it alone."""
     turn = await site.look(desired_app("a", slots={"chat": LOCAL_ONLY}))
 
     def meddle(_: httpx.Request, number: int) -> None:
@@ -163,8 +163,8 @@ async def test_a_child_that_somebody_made_in_our_new_app_is_left_alone(site: Sit
     assert site.state()["a"]["slots"]["chat"]["serving_policy"]["routing_preference"] == "cloud"
 
 
-async def test_an_app_that_was_there_is_not_taken_for_empty(site: Site) -> None:
-    """Somebody created the app, exactly as declared, and filled it: its children are read before they are written."""
+async def test_an_app_that_already_existed_is_not_assumed_empty(site: Site) -> None:
+    """If another user created the same app and its children, apply reads the children before it writes them."""
     turn = await site.look(desired_app("a", fields={"name": "A"}, slots={"chat": LOCAL_ONLY}))
     site.plane.app("a")
     site.plane.send("PUT", "/apps/a/slots/chat", {"serving_policy": "cloud_first", "bindings": []})
@@ -173,8 +173,8 @@ async def test_an_app_that_was_there_is_not_taken_for_empty(site: Site) -> None:
     assert site.state()["a"]["slots"]["chat"]["serving_policy"]["routing_preference"] == "cloud"
 
 
-async def test_an_app_whose_creation_was_unanswered_is_not_taken_for_empty(site: Site) -> None:
-    """Our create's answer was lost, and before we knew, somebody filled the app: that is read before it is written."""
+async def test_an_app_with_a_lost_create_response_is_not_assumed_empty(site: Site) -> None:
+    """If another user adds a child while the response to our create is lost, apply reads it before it writes."""
     turn = await site.look(desired_app("a", slots={"chat": LOCAL_ONLY}))
     site.plane.break_with({"operation": "apps.create", "action": "cut_after"})
 
@@ -189,8 +189,8 @@ async def test_an_app_whose_creation_was_unanswered_is_not_taken_for_empty(site:
     assert site.state()["a"]["slots"]["chat"]["serving_policy"]["routing_preference"] == "cloud"
 
 
-async def test_a_look_that_fails_is_a_failure_and_nothing_is_sent(site: Site) -> None:
-    """A failed read proves nothing: the action fails, says why, and its object is not touched. Trying again may help."""
+async def test_a_failed_read_fails_the_action_and_sends_nothing(site: Site) -> None:
+    """A failed read proves nothing: the action fails with the reason, sends no write, and is retryable."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={"chat": LOCAL_ONLY}), desired_app("b"))
     site.later(31)
@@ -204,8 +204,8 @@ async def test_a_look_that_fails_is_a_failure_and_nothing_is_sent(site: Site) ->
 
 
 @pytest.mark.parametrize("kind", ["update app", "put live slot", "delete config", "remove target"])
-async def test_an_app_that_is_gone_is_no_failed_read(site: Site, kind: str) -> None:
-    """The control plane forgot the whole app: what was planned for it is stale, or done already, not an error of reading."""
+async def test_a_vanished_app_is_not_a_failed_read(site: Site, kind: str) -> None:
+    """If the whole app is gone, its actions are stale, or done if they removed something. They are not read errors."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
@@ -214,13 +214,13 @@ async def test_an_app_that_is_gone_is_no_failed_read(site: Site, kind: str) -> N
     site.plane.break_with({"operation": "*", **gone})
     site.plane.log()
     gone_too = kind.startswith(("delete", "remove"))
-    assert only(await site.act(turn)) == (("done", "") if gone_too else ("stale", "object-moved"))
+    assert only_result(await site.act(turn)) == (("done", "") if gone_too else ("stale", "object-moved"))
     assert site.writes() == []
 
 
 @pytest.mark.parametrize("meddles", [True, False])
-async def test_what_a_429_delays_is_looked_at_again(site: Site, meddles: bool) -> None:
-    """A 429 makes a write wait longer than its read is good for: it is read again before it is sent again."""
+async def test_a_write_that_a_429_delays_is_preceded_by_another_read(site: Site, meddles: bool) -> None:
+    """If a 429 delays a write beyond the 30 s of its read, apply reads again before it resends the write."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={"chat": LOCAL_ONLY}))
     site.plane.break_with({"operation": "apps.put_slot", "action": "status", "status": 429, "retry_after": 0})
@@ -235,14 +235,14 @@ async def test_what_a_429_delays_is_looked_at_again(site: Site, meddles: bool) -
                 site.plane.log()
 
     applied = await site.act(turn, transport=Tap(after=wait))
-    assert only(applied)[0] == ("stale" if meddles else "done")
+    assert only_result(applied)[0] == ("stale" if meddles else "done")
     log = site.plane.log()
     put, get = "PUT /api/v1/apps/a/slots/chat", "GET /api/v1/apps/a/slots"
     assert log == ([get] if meddles else [put, get, put])
 
 
-async def test_a_write_that_never_gets_its_turn_in_time_fails(site: Site) -> None:
-    """Where every look is out of date before the write may go, nothing is sent, and the outcome says what to change."""
+async def test_a_write_whose_read_is_always_too_old_fails(site: Site) -> None:
+    """If every read expires before its write may be sent, nothing is sent, and the outcome states what to change."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={"chat": LOCAL_ONLY}))
     site.plane.log()
@@ -254,13 +254,13 @@ async def test_a_write_that_never_gets_its_turn_in_time_fails(site: Site) -> Non
             return answer
 
     site.later(31)
-    assert only(await site.act(turn, transport=Slow())) == ("failed", "no-time-to-write")
+    assert only_result(await site.act(turn, transport=Slow())) == ("failed", "no-time-to-write")
     assert site.plane.log() == ["GET /api/v1/apps/a/slots"] * 3
 
 
 @pytest.mark.parametrize("kind", OVERWRITING)
-async def test_what_somebody_else_did_already_is_done(site: Site, kind: str) -> None:
-    """Two runs of the same manifests at once: what the other has brought about is done, and is not sent again."""
+async def test_a_change_that_another_run_made_first_is_done(site: Site, kind: str) -> None:
+    """If two runs apply the same manifests at once, a change that the other run made is done and is not resent."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
@@ -268,14 +268,14 @@ async def test_what_somebody_else_did_already_is_done(site: Site, kind: str) -> 
     site.later(31)
     site.plane.log()
     applied = await site.act(turn)
-    assert only(applied) == ("done", "")
+    assert only_result(applied) == ("done", "")
     assert applied.outcomes[0].message.startswith("it was already")
     assert site.writes() == []
     assert not applied.wrote
 
 
-async def test_a_move_whose_first_half_is_done_already_gets_its_second(site: Site) -> None:
-    """Somebody removed the target by hand: it is registered where it belongs all the same, and in the journal both are."""
+async def test_a_move_whose_removal_was_done_by_hand_still_registers_the_target(site: Site) -> None:
+    """If another user removed the target, apply still registers it, and the journal contains both halves."""
     site.plane.app("from", target="com.moved")
     site.plane.app("to")
     turn = await site.look(desired_app("from", targets=[]), desired_app("to", targets=["ios:com.moved"]))

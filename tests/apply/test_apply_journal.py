@@ -1,4 +1,4 @@
-"""The record of a run: before each request and after it, without a value in it, and what happens when it fails."""
+"""The journal of a run: a record before and after each request, without values, and the behaviour when it fails."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def break_journal(site: Site) -> None:
 
 
 def mend_journal(site: Site) -> None:
-    """Make it usable again."""
+    """Make the journal usable again."""
     with closing(sqlite3.connect(site.journal)) as database:
         database.execute("alter table gone rename to action")
 
 
-async def test_begun_before_the_request_and_ended_after_it(site: Site) -> None:
-    """When a write goes its row is there without an end; when the run is over every row has one, with its request id."""
+async def test_an_action_is_recorded_before_its_request_and_after_it(site: Site) -> None:
+    """Before a write is sent its row has no end. After the run every row has an end and its request id."""
     turn = await site.look(*populate(site.plane))
 
     def about_to_go(request: httpx.Request, number: int) -> None:
@@ -56,8 +56,8 @@ async def test_begun_before_the_request_and_ended_after_it(site: Site) -> None:
     assert by_key == {}
 
 
-async def test_what_was_not_sent_is_recorded_as_what_it_was(site: Site) -> None:
-    """A stale object and half a move that was skipped have rows; what was skipped or not attempted as a whole has none."""
+async def test_unsent_actions_are_recorded_by_outcome(site: Site) -> None:
+    """A stale action and a skipped half of a move have rows. An action that was skipped or not attempted has none."""
     site.plane.app("a", "chat", target="com.a")
     site.plane.app("b")
     turn = await site.look(
@@ -75,8 +75,8 @@ async def test_what_was_not_sent_is_recorded_as_what_it_was(site: Site) -> None:
     }
 
 
-async def test_no_value_and_no_secret_is_in_the_file(site: Site) -> None:
-    """Neither the API key nor anything of a manifest or an answer is written, even where a message quotes it."""
+async def test_the_file_contains_no_values_and_no_secrets(site: Site) -> None:
+    """The journal contains neither the API key nor a value from a manifest or a response, even if a message quotes one."""
     config = {"api_key": SECRET, "model": "a-model-of-mine"}
     turn = await site.look(
         desired_app("a", config=config, slots={"chat": {"preferred_engines": ["an-engine-of-mine"]}}), desired_app("b")
@@ -92,8 +92,8 @@ async def test_no_value_and_no_secret_is_in_the_file(site: Site) -> None:
         assert value.encode() not in held
 
 
-async def test_without_a_journal_nothing_is_sent(site: Site) -> None:
-    """An unusable journal is found out before the first write."""
+async def test_nothing_is_sent_without_a_journal(site: Site) -> None:
+    """Apply finds an unusable journal before its first write."""
     site.journal.mkdir()
     turn = await site.look(desired_app("a"))
     with pytest.raises(OctosyncError, match="the journal can't be used"):
@@ -102,7 +102,7 @@ async def test_without_a_journal_nothing_is_sent(site: Site) -> None:
 
 
 async def test_a_journal_that_fails_before_a_write_stops_the_run(site: Site) -> None:
-    """What can't be recorded isn't sent; what was sent is told, and the rest says why it wasn't attempted."""
+    """An action that can't be recorded is not sent. Sent ones are reported, and the rest have the reason as their message."""
     turn = await site.look(*(desired_app(f"app-{n}") for n in range(4)))
     tap = Tap(after=lambda _, number: break_journal(site) if number == 2 else None)
     site.plane.log()
@@ -116,7 +116,7 @@ async def test_a_journal_that_fails_before_a_write_stops_the_run(site: Site) -> 
 
 
 async def test_a_journal_that_fails_between_the_halves_of_a_move(site: Site) -> None:
-    """A target must not be lost for want of a journal: the second half, recorded as begun, is sent; then the run stops."""
+    """A journal failure must not lose a target: the second half, already recorded as begun, is sent, then the run stops."""
     site.plane.app("from", target="com.a")
     site.plane.app("to")
     turn = await site.look(desired_app("from", targets=[]), desired_app("to", targets=["ios:com.a"]), desired_app("zz"))
@@ -129,8 +129,8 @@ async def test_a_journal_that_fails_between_the_halves_of_a_move(site: Site) -> 
     assert [(action.verb, action.status) for action in site.last_run()[1]] == [("delete", None), ("create", None)]
 
 
-async def test_a_journal_that_fails_at_a_stale_object(site: Site) -> None:
-    """What was found out before it failed is still its action's outcome."""
+async def test_a_journal_that_fails_after_a_stale_read(site: Site) -> None:
+    """A stale result that was found before the failure is still the outcome of its action."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={}))
     site.later(31)

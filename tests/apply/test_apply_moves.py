@@ -1,4 +1,4 @@
-"""Moves: a target leaves one app and enters another as one unit, and what goes wrong between is told truthfully."""
+"""Moves: a target leaves one app and enters another as one unit, and every failure in between is reported exactly."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ LEAVE, ENTER = "delete app/from/target/ios:com.moved", "create app/to/target/ios
 
 
 def before_the_move(site: Site) -> None:
-    """Let a target be registered to the app `from`."""
+    """Register a target to the app `from`."""
     site.plane.app("from", target="com.moved")
     site.plane.app("to")
 
 
 def failing(operation: str, **more: Any) -> dict[str, Any]:
-    """Make a fault that fails an operation for good."""
+    """Return a fault that fails an operation permanently."""
     return {"operation": operation, "action": "status", "status": 503, "times": None, **more}
 
 
 async def finish(site: Site, *desired: App) -> None:
-    """Run again, without faults; then everything is as declared."""
+    """Run again without faults and assert that everything is as declared."""
     site.plane.break_with()
     applied = await site.turn(*desired)
     assert set(fates(applied).values()) == {"done"}
@@ -37,7 +37,7 @@ async def finish(site: Site, *desired: App) -> None:
 
 
 async def test_two_apps_swap_a_target(site: Site) -> None:
-    """A tuple is unique in the org, and still two apps can exchange theirs in one apply."""
+    """A target is unique in the org, and two apps can still exchange theirs in one apply."""
     for slug in ("left", "right"):
         site.plane.app(slug, target=f"com.{slug}")
     desired = [desired_app("left", targets=["ios:com.right"]), desired_app("right", targets=["ios:com.left"])]
@@ -48,8 +48,8 @@ async def test_two_apps_swap_a_target(site: Site) -> None:
     assert (await site.look(*desired)).plan.actions == ()
 
 
-async def test_a_target_leaves_an_app_that_is_archived(site: Site) -> None:
-    """The move comes first and in full, then the archive; the target lives on in an app that is created for it."""
+async def test_a_target_leaves_an_app_that_is_to_be_archived(site: Site) -> None:
+    """The whole move comes before the archive, and the target is kept by an app that is created for it."""
     site.plane.app("from", target="com.moved")
     desired = [desired_app("from", targets=[], archived=True), MOVED[1]]
     applied = await site.turn(*desired)
@@ -60,7 +60,7 @@ async def test_a_target_leaves_an_app_that_is_archived(site: Site) -> None:
 
 @pytest.mark.parametrize("status", [503, 422, 401])
 async def test_the_second_half_fails(site: Site, status: int) -> None:
-    """Removed and not registered: that is the first thing said, with the command that finishes it, which does."""
+    """If the target was removed but not registered, the message starts with that and names the command that finishes it."""
     before_the_move(site)
     turn = await site.look(*MOVED)
     site.plane.break_with(failing("apps.create_target", status=status))
@@ -77,7 +77,7 @@ async def test_the_second_half_fails(site: Site, status: int) -> None:
 
 
 async def test_the_archive_waits_for_both_halves(site: Site) -> None:
-    """With a target registered nowhere, its old app is not archived: it may have to take the target back."""
+    """While a target is registered nowhere, its old app is not archived, since it may have to take the target back."""
     before_the_move(site)
     turn = await site.look(desired_app("from", targets=[], archived=True), MOVED[1])
     site.plane.break_with(failing("apps.create_target", status=422))
@@ -86,8 +86,8 @@ async def test_the_archive_waits_for_both_halves(site: Site) -> None:
     assert site.state()["from"]["archived"] is False
 
 
-async def test_a_second_half_that_is_unknown_is_not_called_failed_for_sure(site: Site) -> None:
-    """The registration's answer is lost and can't be looked up: perhaps registered nowhere."""
+async def test_an_unknown_second_half_is_not_reported_as_failed(site: Site) -> None:
+    """If the response to the registration is lost and can't be verified: "possibly registered nowhere"."""
     before_the_move(site)
     turn = await site.look(*MOVED)
     site.plane.break_with(
@@ -100,8 +100,8 @@ async def test_a_second_half_that_is_unknown_is_not_called_failed_for_sure(site:
     assert (await site.look(*MOVED)).plan.actions == ()
 
 
-async def test_somebody_takes_the_target_between_the_halves(site: Site) -> None:
-    """A third app holds it by then: it is not registered nowhere, and the holder is named."""
+async def test_another_user_takes_the_target_between_the_halves(site: Site) -> None:
+    """If a third app holds the target by then, the message names that app and does not claim "registered nowhere"."""
     before_the_move(site)
     site.plane.app("thief")
     turn = await site.look(*MOVED)
@@ -118,8 +118,8 @@ async def test_somebody_takes_the_target_between_the_halves(site: Site) -> None:
     assert "taken by app `thief`" in outcome.message
 
 
-async def test_a_removal_that_was_not_carried_out(site: Site) -> None:
-    """The control plane says yes to the removal and does nothing: the registration's 409 tells, and nothing is lost."""
+async def test_a_removal_that_was_accepted_without_effect(site: Site) -> None:
+    """If the control plane accepts the removal without doing it, the 409 to the registration shows it. Nothing is lost."""
     before_the_move(site)
     turn = await site.look(*MOVED)
     site.plane.break_with({"operation": "apps.delete_target", "action": "empty", "status": 204, "when": "before"})
@@ -132,7 +132,7 @@ async def test_a_removal_that_was_not_carried_out(site: Site) -> None:
 
 
 async def test_the_first_half_fails(site: Site) -> None:
-    """Not removed: the registration, which could only be refused, is skipped and says why; running again does both."""
+    """If the removal fails, the registration is skipped with the reason. The next run does both."""
     before_the_move(site)
     turn = await site.look(*MOVED)
     site.plane.break_with(failing("apps.delete_target", status=422))
@@ -145,7 +145,7 @@ async def test_the_first_half_fails(site: Site) -> None:
 
 
 async def test_the_first_half_is_stale(site: Site) -> None:
-    """The target was registered anew meanwhile, under another id: neither half is done."""
+    """If the target was registered anew under another id meanwhile, neither half is done."""
     before_the_move(site)
     turn = await site.look(*MOVED)
     site.later(31)
@@ -157,8 +157,8 @@ async def test_the_first_half_is_stale(site: Site) -> None:
     assert site.state()["from"]["targets"] == ["ios:com.moved"]
 
 
-async def test_lost_answers_on_both_halves(site: Site) -> None:
-    """Each half is found out by reading, in the app where it is."""
+async def test_lost_responses_on_both_halves(site: Site) -> None:
+    """The effect of each half is found by reading the app that it concerns."""
     before_the_move(site)
     turn = await site.look(*MOVED)
     for number, action in enumerate(("cut_before", "cut_after")):
@@ -171,8 +171,8 @@ async def test_lost_answers_on_both_halves(site: Site) -> None:
     assert site.state()["from"]["targets"] == ["ios:com.moved"]
 
 
-async def test_a_stop_between_the_halves_still_does_the_second(site: Site) -> None:
-    """Interrupted when the first half is under way: the second follows, and only then the run ends."""
+async def test_a_stop_between_the_halves_still_does_the_second_half(site: Site) -> None:
+    """If a run is interrupted during the first half, it sends the second half before it ends."""
     before_the_move(site)
     turn = await site.look(*MOVED, desired_app("zz"))
     stop = asyncio.Event()
@@ -182,8 +182,8 @@ async def test_a_stop_between_the_halves_still_does_the_second(site: Site) -> No
     assert site.state()["to"]["targets"] == ["ios:com.moved"]
 
 
-async def test_an_error_elsewhere_between_the_halves_still_lets_the_second_go(site: Site) -> None:
-    """The run is stopped by another action while the first half is under way: the second is sent all the same."""
+async def test_an_error_elsewhere_between_the_halves_still_allows_the_second_half(site: Site) -> None:
+    """If another action stops the run during the first half, the second half is still sent."""
     before_the_move(site)
     turn = await site.look(*MOVED, desired_app("aa"), desired_app("zz", fields={"name": "Z"}, config={"m": 1}))
     site.plane.break_with(failing("apps.create", status=401))
@@ -193,12 +193,12 @@ async def test_an_error_elsewhere_between_the_halves_still_lets_the_second_go(si
 
 
 def outcome_of(outcomes: tuple[Outcome, ...], name: str) -> Outcome:
-    """Find an outcome."""
+    """Return the outcome of an action by its verb and address."""
     return next(outcome for outcome in outcomes if f"{outcome.verb} {outcome.address}" == name)
 
 
-async def test_a_new_home_that_is_not_created_keeps_the_target_where_it_is(site: Site) -> None:
-    """The app that is to take the target can't be created: the removal is not tried."""
+async def test_a_target_stays_where_it_is_if_its_new_app_is_not_created(site: Site) -> None:
+    """If the app that receives the target can't be created, the removal is not attempted."""
     site.plane.app("from", target="com.moved")
     turn = await site.look(*MOVED)
     site.plane.break_with(failing("apps.create", status=422))
@@ -226,7 +226,7 @@ REFUSALS = [
     "fault", REFUSALS, ids=lambda fault: f"{fault['action']} {fault.get('code', fault.get('status'))}"
 )
 async def test_one_refused_registration_stops_all_later_moves(site: Site, fault: dict[str, Any]) -> None:
-    """Of ten moves one ends half-way, whatever the control plane answers; the others keep their app, and the rest goes on."""
+    """Of ten moves one ends half-way, whatever the response. The other targets keep their app, and other actions go on."""
     site.plane.app("from", target="com.0")
     for number in range(1, 10):
         site.plane.send("POST", "/apps/from/targets", {"platform": "ios", "identifier": f"com.{number}"})
@@ -252,10 +252,8 @@ async def test_one_refused_registration_stops_all_later_moves(site: Site, fault:
 
 
 @pytest.mark.parametrize(("status", "code", "moves"), [(402, "plan_limit_exceeded", False), (409, "conflict", True)])
-async def test_a_registration_that_risks_nothing_goes_before_every_move(
-    site: Site, status: int, code: str, moves: bool
-) -> None:
-    """Refused, it leaves every target where it is; only a target that another app holds says nothing about the moves."""
+async def test_a_registration_without_risk_precedes_every_move(site: Site, status: int, code: str, moves: bool) -> None:
+    """If it is refused, every target stays where it is, unless the reason is only that another app holds this one target."""
     before_the_move(site)
     turn = await site.look(*MOVED, desired_app("zz", targets=["ios:com.new"]))
     site.plane.break_with({"operation": "apps.create_target", "action": "status", "status": status, "code": code})
@@ -268,8 +266,8 @@ async def test_a_registration_that_risks_nothing_goes_before_every_move(
 ARCHIVES = [desired_app("a", archived=True), desired_app("c", archived=True)]
 
 
-async def test_archives_come_last_in_the_whole_run(site: Site) -> None:
-    """What can't be undone is sent after everything else, moves and other apps included, one at a time."""
+async def test_archives_come_last_in_the_run(site: Site) -> None:
+    """An archive can't be undone: archives follow all other actions, moves and other apps included, one at a time."""
     before_the_move(site)
     for slug in ("a", "c"):
         site.plane.app(slug)
@@ -292,7 +290,7 @@ async def test_archives_come_last_in_the_whole_run(site: Site) -> None:
     ],
 )
 async def test_no_archive_after_an_action_that_was_not_done(site: Site, fault: dict[str, Any], why: str) -> None:
-    """Whatever fails, in whatever app, both archives are left for the next run, which says why."""
+    """If any action of any app fails, both archives are left for the next run, with the reason."""
     before_the_move(site)
     for slug in ("a", "b", "c"):
         site.plane.app(slug)
@@ -312,7 +310,7 @@ async def test_no_archive_after_an_action_that_was_not_done(site: Site, fault: d
 async def test_an_archive_that_fails_stops_the_next_and_one_that_awaits_approval_does_not(
     site: Site, code: str, second: str
 ) -> None:
-    """A refusal may hold for every archive; a person who is to approve is asked for each."""
+    """A refusal may concern every archive. An approval concerns one archive, so the others are still sent."""
     for slug in ("a", "c"):
         site.plane.app(slug)
     turn = await site.look(*ARCHIVES)
@@ -321,7 +319,7 @@ async def test_an_archive_that_fails_stops_the_next_and_one_that_awaits_approval
 
 
 async def test_an_interrupted_run_archives_nothing(site: Site) -> None:
-    """A stop while other writes are under way: they finish, and no archive is begun."""
+    """If a run is stopped while other writes are in progress, those finish and no archive starts."""
     site.plane.app("a")
     turn = await site.look(desired_app("a", archived=True), desired_app("z"))
     stop = asyncio.Event()

@@ -1,4 +1,4 @@
-"""A tight rate limit, in virtual time: what waits stays fresh, moves stay whole, and nobody waits in vain."""
+"""A tight rate limit, in virtual time: reads stay fresh, moves stay whole, and every write is sent or fails clearly."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ LOCAL_ONLY = {"serving_policy": "local_only"}
 
 
 class Timed(httpx.AsyncBaseTransport):
-    """Keeps when each request was answered, and how."""
+    """Records when each request was answered, and with which status."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self.log: list[tuple[float, str, int]] = []
         self._inner = inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass a request on."""
+        """Forward a request and record its response."""
         response = await self._inner.handle_async_request(request)
         self.log.append((virtual_clock(), f"{request.method} {request.url.path}", response.status_code))
         return response
@@ -46,7 +46,7 @@ class Timed(httpx.AsyncBaseTransport):
 
 @dataclass
 class Metered:
-    """A control plane in this loop with a rate limit, our client to it, and a teammate who has a key of their own."""
+    """A control plane in this event loop with a rate limit, our client to it, and a teammate with a key of their own."""
 
     remote: Octomil
     teammate: httpx.AsyncClient
@@ -63,22 +63,22 @@ class Metered:
             await self.send("POST", f"/apps/{slug}/targets", {"platform": "ios", "identifier": target})
 
     async def send(self, method: str, path: str, body: Any = None) -> Any:
-        """Do something as a teammate would."""
+        """Send a request as a teammate."""
         response = await self.teammate.request(method, f"/api/v1{path}", json=body)
         return response.raise_for_status().json()
 
     async def break_with(self, *rules: dict[str, Any]) -> None:
-        """Put faults in force."""
+        """Set the active faults."""
         (await self.teammate.put("/_local/faults", json={"rules": rules})).raise_for_status()
 
     async def recheck(self, *desired: App) -> ReviewedPlan:
-        """Read, plan and judge."""
+        """Observe, plan and check the guards."""
         return await observe_and_review(
             State.from_apps(*desired), self.remote, EVERYTHING_ALLOWED, PlanOptions(now=NOW)
         )
 
     async def act(self, reviewed: ReviewedPlan) -> ApplyResult:
-        """Carry a turn's plan out."""
+        """Apply a reviewed plan."""
         with Journal(self.journal) as journal:
             record = Record.begin(journal, control_plane=URL, org_id=None, digest="sha256:0")
             return await apply_reviewed(
@@ -86,13 +86,13 @@ class Metered:
             )
 
     def at(self, line: str) -> list[float]:
-        """Return when requests of this kind were answered well."""
+        """Return the times of the successful responses to requests of this kind."""
         return [when for when, what, status in self.timed.log if what.startswith(line) and status < 400]
 
 
 @asynccontextmanager
 async def metered(directory: Path, limit: int, **connection: Any) -> AsyncIterator[Metered]:
-    """Open a control plane that allows `limit` requests a minute, with the client's pace set to it."""
+    """Open a control plane that allows `limit` requests per minute, with a client configured for that rate."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
     settings = ServerSettings(
         tokens=(Token("us", KEY), Token("ana", TEAMMATE)),
@@ -117,24 +117,24 @@ async def metered(directory: Path, limit: int, **connection: Any) -> AsyncIterat
 
 
 async def minutes(number: int) -> None:
-    """Let the windows of everybody's requests pass."""
+    """Let all rate limit windows pass."""
     await asyncio.sleep(60.1 * number)
 
 
-async def one_a_minute(*calls: Awaitable[Any]) -> None:
-    """Await each, a minute apart, so that no limit is too tight for it."""
+async def await_one_per_minute(*calls: Awaitable[Any]) -> None:
+    """Await each call a minute apart, so that any limit suffices."""
     for call in calls:
         await call
         await minutes(1)
 
 
 @pytest.mark.parametrize("limit", [3, 4, 5, 100])
-def test_both_halves_of_a_move_go_together(tmp_path: Path, limit: int) -> None:
-    """However little is left in the window, a target is registered right after its removal."""
+def test_both_halves_of_a_move_are_sent_together(tmp_path: Path, limit: int) -> None:
+    """However little of the window is left, a target is registered right after its removal."""
 
     async def main() -> None:
         async with metered(tmp_path, limit) as plane:
-            await one_a_minute(plane.app("left", target="com.left"), plane.app("right", target="com.right"))
+            await await_one_per_minute(plane.app("left", target="com.left"), plane.app("right", target="com.right"))
             reviewed = await plane.recheck(
                 desired_app("left", targets=["ios:com.right"]), desired_app("right", targets=["ios:com.left"])
             )
@@ -145,12 +145,12 @@ def test_both_halves_of_a_move_go_together(tmp_path: Path, limit: int) -> None:
     run_in_virtual_time(main())
 
 
-def test_the_second_half_keeps_its_place_when_the_first_is_sent_again(tmp_path: Path) -> None:
-    """The removal fails once, is looked at and sent again: the registration still goes right after it."""
+def test_the_second_half_keeps_its_place_when_the_first_is_retried(tmp_path: Path) -> None:
+    """If the removal fails once and is resent after a read, the registration still follows it at once."""
 
     async def main() -> None:
         async with metered(tmp_path, 4) as plane:
-            await one_a_minute(plane.app("from", target="com.a"), plane.app("to"))
+            await await_one_per_minute(plane.app("from", target="com.a"), plane.app("to"))
             reviewed = await plane.recheck(desired_app("from", targets=[]), desired_app("to", targets=["ios:com.a"]))
             await minutes(1)
             await plane.break_with({"operation": "apps.delete_target", "action": "status", "status": 503})
@@ -162,15 +162,15 @@ def test_the_second_half_keeps_its_place_when_the_first_is_sent_again(tmp_path: 
 
 
 @pytest.mark.parametrize("limit", [2, 3, 10])
-def test_what_waits_for_the_rate_limit_is_read_again(tmp_path: Path, limit: int) -> None:
-    """Writes that wait for minutes are sent from reads that are not older than 30 s when they go, and all of them go."""
+def test_a_write_that_waits_for_the_rate_limit_is_preceded_by_another_read(tmp_path: Path, limit: int) -> None:
+    """Writes that wait for minutes are all sent, each at most 30 s after its read."""
 
     async def main() -> None:
         async with metered(tmp_path, limit) as plane:
             capabilities = ("chat", "tts", "vision")
-            await one_a_minute(plane.app("a", "chat"), plane.app("b", "chat"))
+            await await_one_per_minute(plane.app("a", "chat"), plane.app("b", "chat"))
             for slug in ("a", "b"):
-                await one_a_minute(
+                await await_one_per_minute(
                     *(plane.send("PUT", f"/apps/{slug}/slots/{c}", {"bindings": []}) for c in capabilities)
                 )
             slots = dict.fromkeys(capabilities, LOCAL_ONLY)
@@ -190,11 +190,11 @@ def test_what_waits_for_the_rate_limit_is_read_again(tmp_path: Path, limit: int)
 
 
 def test_a_foreign_write_during_a_wait_is_not_overwritten(tmp_path: Path) -> None:
-    """Somebody changes a slot while our write to it waits for the rate limit: stale."""
+    """If another user changes a slot while our write to it waits for the rate limit, the action is stale."""
 
     async def main() -> None:
         async with metered(tmp_path, 3) as plane:
-            await one_a_minute(plane.app("a", "chat"), plane.app("b"))
+            await await_one_per_minute(plane.app("a", "chat"), plane.app("b"))
             reviewed = await plane.recheck(
                 desired_app("a", slots={"chat": LOCAL_ONLY}), desired_app("b", fields={"name": "B, then"})
             )
@@ -210,8 +210,8 @@ def test_a_foreign_write_during_a_wait_is_not_overwritten(tmp_path: Path) -> Non
     run_in_virtual_time(main())
 
 
-def test_a_lost_answer_is_looked_up_before_all_that_waits(tmp_path: Path) -> None:
-    """With dozens of writes in the queue, the read that finds out what a lost one did goes first."""
+def test_a_lost_response_is_verified_before_all_waiting_writes(tmp_path: Path) -> None:
+    """With dozens of writes in the queue, the read that verifies a lost write is sent first."""
 
     async def main() -> None:
         async with metered(tmp_path, 5) as plane:
@@ -221,14 +221,14 @@ def test_a_lost_answer_is_looked_up_before_all_that_waits(tmp_path: Path) -> Non
             applied = await plane.act(reviewed)
             assert set(fates(applied).values()) == {"done"}
             (lost,) = [when for when, _, status in plane.timed.log if status == 503]
-            (looked,) = [when for when, line, _ in plane.timed.log if line.startswith("GET") and when >= lost]
-            assert looked - lost <= 60.1
+            (verified,) = [when for when, line, _ in plane.timed.log if line.startswith("GET") and when >= lost]
+            assert verified - lost <= 60.1
 
     run_in_virtual_time(main())
 
 
-def test_a_stop_calls_back_what_waits_for_the_rate_limit(tmp_path: Path) -> None:
-    """What has not been sent does not wait for its turn when the run is to stop: it ends at once."""
+def test_a_stop_cancels_writes_that_wait_for_the_rate_limit(tmp_path: Path) -> None:
+    """When the run is stopped, unsent writes do not wait for the rate limit: the run ends at once."""
 
     async def main() -> None:
         async with metered(tmp_path, 3) as plane:
@@ -243,8 +243,8 @@ def test_a_stop_calls_back_what_waits_for_the_rate_limit(tmp_path: Path) -> None
     run_in_virtual_time(main())
 
 
-def test_a_limit_too_low_for_a_look_and_a_write_is_said(tmp_path: Path) -> None:
-    """At one request a minute no write can follow its look within 30 s: it fails, and says what to change."""
+def test_a_limit_too_low_for_a_read_and_a_write_fails_clearly(tmp_path: Path) -> None:
+    """At one request per minute no write can follow its read within 30 s: the action fails and the hint names --rate."""
 
     async def main() -> None:
         async with metered(tmp_path, 1) as plane:

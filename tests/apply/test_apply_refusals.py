@@ -1,4 +1,4 @@
-"""Refusals: what each means for its action, for what depends on it, and for the run."""
+"""Refusals: the effect of each on its action, on the actions that depend on it, and on the run."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ PUT_SLOT = {"serving_policy": "local_only"}
 
 
 def refusal(operation: str, status: int, code: str, **more: Any) -> dict[str, Any]:
-    """Make a fault that refuses an operation for good."""
+    """Return a fault that refuses an operation permanently."""
     return {"operation": operation, "action": "status", "status": status, "code": code, "times": None, **more}
 
 
-def said(outcome: Outcome) -> tuple[str, str]:
-    """Return status and reference."""
+def result_of(outcome: Outcome) -> tuple[str, str]:
+    """Return the status and the error reference."""
     return outcome.status.value, outcome.reference
 
 
 @pytest.mark.parametrize("details", [True, False])
 async def test_a_target_that_another_app_holds(site: Site, details: bool) -> None:
-    """A 409 that names the holder, or doesn't: the registration failed, and who is in the way is said if it is known."""
+    """The registration fails on a 409, whether or not it names the holder. The message names the holder if it is known."""
     site.plane.app("a")
     site.plane.app("holder", target="com.a")
     turn = await site.look(desired_app("a", targets=["ios:com.a"]))
     if not details:
         site.plane.break_with(refusal("apps.create_target", 409, "conflict", message="Taken"))
     (outcome,) = (await site.act(turn)).outcomes
-    assert said(outcome) == ("failed", "target-held-elsewhere")
+    assert result_of(outcome) == ("failed", "target-held-elsewhere")
     if details:
         assert "taken by app `holder`" in outcome.message
         assert "`holder`" in outcome.hints[0]
@@ -47,22 +47,25 @@ async def test_a_target_that_another_app_holds(site: Site, details: bool) -> Non
 
 
 @pytest.mark.parametrize("details", [True, False])
-async def test_a_target_that_we_hold_already(site: Site, details: bool) -> None:
-    """A 409 about a target that the very app holds is no failure: it is as declared."""
+async def test_a_target_that_the_app_holds_already(site: Site, details: bool) -> None:
+    """A 409 about a target that the same app already holds is done: the target is as declared."""
     site.plane.app("a")
     turn = await site.look(desired_app("a", targets=["ios:com.a"]))
     site.plane.send("POST", "/apps/a/targets", {"platform": "ios", "identifier": "com.a"})
     if not details:
         site.plane.break_with(refusal("apps.create_target", 409, "conflict"))
     applied = await site.act(turn)
-    assert said(applied.outcomes[0]) == ("done", "")
+    assert result_of(applied.outcomes[0]) == ("done", "")
     assert applied.outcomes[0].message == "it was already as declared"
     assert not applied.wrote
 
 
 @pytest.mark.parametrize("name", ["Ours", "Theirs"])
-async def test_an_app_that_somebody_else_created(site: Site, name: str) -> None:
-    """A slug that was taken meanwhile: done where the app is as declared, else stale, and its children are skipped."""
+async def test_an_app_that_another_user_created(site: Site, name: str) -> None:
+    """If the slug was taken meanwhile, the action is done if the app is as declared.
+
+    Otherwise it is stale, its children skipped.
+    """
     turn = await site.look(desired_app("a", fields={"name": "Ours"}, slots={"chat": {}}), desired_app("b"))
     site.plane.send("POST", "/apps", {"slug": "a", "name": name})
     applied = await site.act(turn)
@@ -71,73 +74,73 @@ async def test_an_app_that_somebody_else_created(site: Site, name: str) -> None:
     assert site.state()["a"]["name"] == name
 
 
-async def test_an_archived_app_under_the_slug_is_not_ours(site: Site) -> None:
-    """Somebody created the app and archived it meanwhile: it can't be brought back, so it is not as declared."""
+async def test_an_archived_app_under_the_slug_is_stale(site: Site) -> None:
+    """If another user created and archived the app meanwhile, it can't be restored, so it is not as declared."""
     turn = await site.look(desired_app("a", fields={"name": "A"}))
     site.plane.app("a")
     site.plane.send("POST", "/apps/a/archive")
     (outcome,) = (await site.act(turn)).outcomes
-    assert said(outcome) == ("stale", "object-moved")
+    assert result_of(outcome) == ("stale", "object-moved")
 
 
-async def test_a_slug_that_is_taken_by_nobody(site: Site) -> None:
-    """A 409 to a create although there is no such app to be read: failed, with what the control plane says."""
+async def test_a_409_for_a_slug_that_no_app_has(site: Site) -> None:
+    """If a create gets a 409 and no such app can be read, it fails with the message of the control plane."""
     turn = await site.look(desired_app("a"))
     site.plane.break_with(refusal("apps.create", 409, "conflict", message="The slug is reserved"))
     (outcome,) = (await site.act(turn)).outcomes
-    assert said(outcome) == ("failed", "conflict")
+    assert result_of(outcome) == ("failed", "conflict")
     assert "The slug is reserved" in outcome.message
 
 
 async def test_a_write_into_an_app_that_was_archived_meanwhile(site: Site) -> None:
-    """An archived app refuses every write with a 409, although the slot is as it was read: failed, with the reason."""
+    """An archived app refuses every write with a 409, although the slot is unchanged: the action fails with the reason."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={"chat": PUT_SLOT}))
     site.plane.send("POST", "/apps/a/archive")
     (outcome,) = (await site.act(turn)).outcomes
-    assert said(outcome) == ("failed", "conflict")
+    assert result_of(outcome) == ("failed", "conflict")
     assert "archived" in outcome.message
 
 
 @pytest.mark.parametrize("kind", OVERWRITING)
-async def test_a_conflict_about_what_has_moved(site: Site, kind: str) -> None:
-    """A 409 to a write whose object is neither as declared nor as read: somebody was faster, stale."""
+async def test_a_conflict_about_an_object_that_changed(site: Site, kind: str) -> None:
+    """If a write gets a 409 and its object is neither as declared nor as read, another user was faster: stale."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
     case.meddle(site.plane)
     site.plane.break_with(refusal(case.operation, 409, "conflict"))
-    assert said((await site.act(turn)).outcomes[0]) == ("stale", "object-moved")
+    assert result_of((await site.act(turn)).outcomes[0]) == ("stale", "object-moved")
 
 
-async def test_a_slot_that_moved_is_no_choice_of_the_orchestrators(site: Site) -> None:
-    """Somebody gave the slot a variant, which the manifest leaves open: stale, and not called another deployment."""
+async def test_a_slot_changed_by_another_user_is_stale(site: Site) -> None:
+    """If another user gave the slot a variant that the manifest leaves open, it is stale and not reported as a changed pin."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={"chat": PUT_SLOT}))
     site.plane.send("PUT", "/apps/a/slots/chat", {"serving_policy": "cloud_first", "model_variant_id": "v"})
     site.plane.break_with(refusal("apps.put_slot", 409, "conflict"))
-    assert said((await site.act(turn)).outcomes[0]) == ("stale", "object-moved")
+    assert result_of((await site.act(turn)).outcomes[0]) == ("stale", "object-moved")
 
 
-async def test_a_holder_is_in_the_way_of_targets_only(site: Site) -> None:
-    """A 409 to another write may name any app: it is a conflict, with what the control plane says."""
+async def test_only_registrations_report_a_holder(site: Site) -> None:
+    """A 409 to another write may name any app: it is a conflict, with the message of the control plane."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={"chat": PUT_SLOT}))
     site.plane.break_with(refusal("apps.put_slot", 409, "conflict", details={"app_slug": "b"}, message="Locked by b"))
     (outcome,) = (await site.act(turn)).outcomes
-    assert said(outcome) == ("failed", "conflict")
+    assert result_of(outcome) == ("failed", "conflict")
     assert "Locked by b" in outcome.message
 
 
 @pytest.mark.parametrize("archived_at", [None, "2030-01-01T00:00:00Z"])
-async def test_a_target_that_a_409_says_is_ours(site: Site, archived_at: str | None) -> None:
-    """The list doesn't show the target yet, and the 409 names the app itself: done, unless it is archived."""
+async def test_a_target_that_a_409_attributes_to_the_app(site: Site, archived_at: str | None) -> None:
+    """If the 409 names the app itself and the list does not show the target yet, it is done, unless the app is archived."""
     site.plane.app("a")
     turn = await site.look(desired_app("a", targets=["ios:com.a"]))
     details = {"app_slug": "a", "archived_at": archived_at, "identifier": "com.a"}
     site.plane.break_with(refusal("apps.create_target", 409, "conflict", details=details, message="Registered"))
     applied = await site.act(turn)
-    assert said(applied.outcomes[0]) == (("failed", "conflict") if archived_at else ("done", ""))
+    assert result_of(applied.outcomes[0]) == (("failed", "conflict") if archived_at else ("done", ""))
     assert not applied.wrote
 
 
@@ -151,8 +154,8 @@ RETRYABLE = {
 
 
 @pytest.mark.parametrize("why", RETRYABLE)
-async def test_a_failure_says_whether_it_may_go_by_itself(site: Site, why: str) -> None:
-    """Outages, unknown outcomes and what can't be read may; what the control plane refuses does not."""
+async def test_a_failure_is_marked_retryable_or_not(site: Site, why: str) -> None:
+    """Outages, unknown outcomes and unreadable objects are retryable. A refusal by the control plane is not."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={"chat": PUT_SLOT}))
     rule, retryable = RETRYABLE[why]
@@ -162,56 +165,56 @@ async def test_a_failure_says_whether_it_may_go_by_itself(site: Site, why: str) 
     assert (outcome.status.value, outcome.retryable) == ("failed", retryable)
 
 
-async def test_a_conflict_that_cannot_be_looked_into(site: Site) -> None:
-    """A 409, and the object can't be read: it isn't known whether it is done already."""
+async def test_a_conflict_that_cannot_be_verified(site: Site) -> None:
+    """If a write gets a 409 and the object can't be read, the outcome is unknown."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={"chat": PUT_SLOT}))
     site.plane.break_with(refusal("apps.put_slot", 409, "conflict"), refusal("apps.list_slots", 403, "forbidden"))
-    assert said((await site.act(turn)).outcomes[0]) == ("failed", "outcome-unknown")
+    assert result_of((await site.act(turn)).outcomes[0]) == ("failed", "outcome-unknown")
 
 
 @pytest.mark.parametrize("kind", ["remove target", "delete slot", "delete config"])
-async def test_a_404_for_what_is_still_there_is_no_removal(site: Site, kind: str) -> None:
-    """A path that the control plane doesn't remove it by answers 404 as well: it isn't said to be gone while it is shown."""
+async def test_a_404_for_an_object_that_still_exists_is_not_a_removal(site: Site, kind: str) -> None:
+    """An unsupported path answers 404 as well, so the object is not reported as gone while reads still show it."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
     site.plane.break_with(refusal(case.operation, 404, "target_not_found"))
     applied = await site.act(turn)
     (outcome,) = applied.outcomes
-    assert said(outcome) == ("failed", "not-removed")
+    assert result_of(outcome) == ("failed", "not-removed")
     assert f"api.operations.{case.operation}" in outcome.hints[0]
     assert not applied.wrote
 
 
 @pytest.mark.parametrize("kind", ["create app", "register target", "put new slot", "put new config"])
-async def test_a_404_to_what_removes_nothing_is_a_failure(site: Site, kind: str) -> None:
-    """The object isn't there, and was not to be removed: that is no success."""
+async def test_a_404_to_a_write_that_removes_nothing_is_a_failure(site: Site, kind: str) -> None:
+    """If a write that creates or replaces an object gets a 404, it fails."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
     site.plane.break_with(refusal(case.operation, 404, "app_not_found"))
     applied = await site.act(turn)
-    assert said(applied.outcomes[0]) == ("failed", "app-not-found")
+    assert result_of(applied.outcomes[0]) == ("failed", "app-not-found")
     assert not applied.wrote
 
 
 @pytest.mark.parametrize("kind", ["remove target", "delete slot", "delete config"])
-async def test_what_is_gone_already_is_done(site: Site, kind: str) -> None:
-    """A 404 to a DELETE: somebody was faster, and it is what was wanted."""
+async def test_an_object_that_is_already_gone_is_done(site: Site, kind: str) -> None:
+    """If a DELETE gets a 404, another user was faster, and the state is as declared."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
     await site.turn(case.desired)
     applied = await site.act(turn)
     (outcome,) = applied.outcomes
-    assert (*said(outcome), outcome.message) == ("done", "", "it was already gone")
+    assert (*result_of(outcome), outcome.message) == ("done", "", "it was already gone")
     assert not applied.wrote
 
 
 @pytest.mark.parametrize("status", [403, 409, 202])
-async def test_a_person_must_approve(site: Site, status: int) -> None:
-    """`approval_required` is no failure of ours: awaiting approval, dependents skipped, the rest goes on, exit 5."""
+async def test_a_write_that_needs_approval(site: Site, status: int) -> None:
+    """`approval_required` is not a failure: the action awaits approval, its dependents are skipped, others go on, exit 5."""
     site.plane.app("a", "chat")
     site.plane.app("b")
     turn = await site.look(
@@ -236,7 +239,7 @@ STOPPERS = {
 @pytest.mark.parametrize("written", [False, True])
 @pytest.mark.parametrize("stopper", STOPPERS)
 async def test_a_refused_key_stops_the_run(site: Site, stopper: str, written: bool) -> None:
-    """No other action could fare better: the rest isn't attempted and says why; exit 1 only where nothing was written."""
+    """No other action could succeed: the rest is not attempted, with the reason. Exit 1 only if nothing was written."""
     status, code, reference = STOPPERS[stopper]
     desired = [desired_app(f"app-{n}", slots={"chat": {}}) for n in range(5)]
     turn = await site.look(*desired)
@@ -255,7 +258,7 @@ async def test_a_refused_key_stops_the_run(site: Site, stopper: str, written: bo
 
 
 async def test_an_ordinary_refusal_stops_nothing_else(site: Site) -> None:
-    """A 403 about one object and a 402 concern that object and what depends on it, transitively."""
+    """A 403 about one object, or a 402, affects that object and everything that depends on it, transitively."""
     turn = await site.look(
         desired_app("a", slots={"chat": {}}, config={"model": "@app/a/chat"}),
         desired_app("b", config={"model": "@app/a/chat"}),
@@ -278,8 +281,8 @@ async def test_an_ordinary_refusal_stops_nothing_else(site: Site) -> None:
 
 
 @pytest.mark.parametrize("written", [False, True])
-async def test_a_control_plane_that_is_gone_stops_the_run(site: Site, written: bool) -> None:
-    """Three actions in a row met nobody: the rest isn't tried; exit 75 where nothing was written, else 5."""
+async def test_an_unreachable_control_plane_stops_the_run(site: Site, written: bool) -> None:
+    """After three actions in a row without a response the rest is not attempted. Exit 75 if nothing was written, else 5."""
     turn = await site.look(*(desired_app(f"app-{n}") for n in range(9)))
     site.plane.break_with(
         {"operation": "apps.create", "action": "status", "status": 503, "times": None, "skip": int(written)}
@@ -293,8 +296,8 @@ async def test_a_control_plane_that_is_gone_stops_the_run(site: Site, written: b
     assert applied.stopped_by.exit_code is ExitCode.UNAVAILABLE
 
 
-async def test_two_failures_and_a_success_don_t_stop_it(site: Site) -> None:
-    """Only failures in a row tell of a control plane that is gone."""
+async def test_two_failures_and_a_success_do_not_stop_the_run(site: Site) -> None:
+    """Only consecutive failures indicate that the control plane is unreachable."""
     turn = await site.look(*(desired_app(f"app-{n}") for n in range(6)))
     broken = {"operation": "apps.create", "action": "status", "status": 503}
     site.plane.break_with({**broken, "times": 6}, {**broken, "skip": 1, "times": 6})
@@ -304,14 +307,14 @@ async def test_two_failures_and_a_success_don_t_stop_it(site: Site) -> None:
     assert applied.stopped_by is None
 
 
-async def test_a_short_run_that_met_nobody_is_unavailable(site: Site) -> None:
-    """One action that fails for want of a control plane, and one that waited for it: exit 75, not 5."""
+async def test_a_short_run_without_any_response_is_unavailable(site: Site) -> None:
+    """If one action fails because the control plane is unreachable and the other depends on it, the exit code is 75, not 5."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={}, archived=True))
     site.plane.break_with({"operation": "*", "action": "status", "status": 503, "times": None})
     applied = await site.act(turn)
     assert list(fates(applied).values()) == ["failed", "skipped"]
-    # Neither the write nor the read was answered, so it may have been written.
+    # Neither the write nor the read was answered, so the write may have taken effect.
     assert applied.wrote
     site.plane.break_with({"operation": "apps.delete_slot", "action": "status", "status": 503, "times": None})
     applied = await site.act(turn)
@@ -321,20 +324,20 @@ async def test_a_short_run_that_met_nobody_is_unavailable(site: Site) -> None:
     assert applied.stopped_by.exit_code is ExitCode.UNAVAILABLE
 
 
-async def test_a_short_run_that_met_a_refusal_is_not_unavailable(site: Site) -> None:
-    """One action is refused, the other meets nobody: somebody was there, so trying again is not all there is to do."""
+async def test_a_short_run_with_a_refusal_is_not_unavailable(site: Site) -> None:
+    """If one action is refused and the other gets no response, the control plane was reachable: another run is not enough."""
     turn = await site.look(desired_app("a"), desired_app("b"))
     site.plane.break_with(
         refusal("apps.create", 422, "validation_error", slug=None, times=1), refusal("apps.create", 503, "down")
     )
     applied = await site.act(turn)
-    assert [said(outcome) for outcome in applied.outcomes] == [("failed", "rejected"), ("failed", "unavailable")]
+    assert [result_of(outcome) for outcome in applied.outcomes] == [("failed", "rejected"), ("failed", "unavailable")]
     assert not applied.wrote
     assert applied.stopped_by is None
 
 
-async def test_a_look_that_meets_nobody_wrote_nothing(site: Site) -> None:
-    """The reads before the writes fail: nothing was written, so it is 75."""
+async def test_failed_reads_before_the_writes_mean_nothing_was_written(site: Site) -> None:
+    """If the reads before the writes fail, nothing was written, and the exit code is 75."""
     site.plane.app("a", "chat", "tts", "vision")
     turn = await site.look(desired_app("a", slots={}))
     site.later(31)
@@ -346,20 +349,20 @@ async def test_a_look_that_meets_nobody_wrote_nothing(site: Site) -> None:
     assert applied.stopped_by.exit_code is ExitCode.UNAVAILABLE
 
 
-async def test_a_connection_that_is_refused_is_tried_and_nothing_was_written(site: Site) -> None:
-    """Nothing listens any more: each action failed, nothing was sent, exit 75."""
+async def test_a_refused_connection_means_nothing_was_written(site: Site) -> None:
+    """If no server listens any more, each action fails, nothing is sent, and the exit code is 75."""
     turn = await site.look(desired_app("a"))
     site.plane = type(site.plane)("http://127.0.0.1:1", site.plane.http)
     applied = await site.act(turn)
-    assert said(applied.outcomes[0]) == ("failed", "connection-refused")
+    assert result_of(applied.outcomes[0]) == ("failed", "connection-refused")
     assert applied.stopped_by is not None
     assert applied.stopped_by.exit_code is ExitCode.UNAVAILABLE
     assert not applied.wrote
 
 
 @pytest.mark.parametrize("where", ["message", "details"])
-async def test_a_refused_carried_field_prints_the_way_out(site: Site, where: str) -> None:
-    """A 422 that names a field which was only carried over says how to declare it the control plane's own."""
+async def test_a_refused_undeclared_field_prints_the_remedy(site: Site, where: str) -> None:
+    """If a 422 names a field that was only carried over, a hint states how to declare it read-only."""
     site.plane.http.put("/_local/policy", json={"slot_fields": ["tier", "tie"]}).raise_for_status()
     site.plane.app("a")
     site.plane.send("PUT", "/apps/a/slots/chat", {"bindings": [], "tier": "gold", "tie": "black"})
@@ -371,7 +374,7 @@ async def test_a_refused_carried_field_prints_the_way_out(site: Site, where: str
     )
     site.plane.break_with(refusal("apps.put_slot", 422, "validation_error", **named))
     (outcome,) = (await site.act(turn)).outcomes
-    assert said(outcome) == ("failed", "rejected")
+    assert result_of(outcome) == ("failed", "rejected")
     ways_out = [hint for hint in outcome.hints if "readOnly" in hint]
     assert len(ways_out) == 1
     assert "`tier` was carried over from live state" in ways_out[0]
@@ -379,8 +382,8 @@ async def test_a_refused_carried_field_prints_the_way_out(site: Site, where: str
 
 
 @pytest.mark.parametrize("declared", [True, False])
-async def test_a_refused_key_inside_a_carried_field_is_named_with_its_place(site: Site, declared: bool) -> None:
-    """The way out spares the rest of the policy or binding, which without it would be lost; and it is one."""
+async def test_a_refused_key_inside_an_undeclared_field_is_named_with_its_path(site: Site, declared: bool) -> None:
+    """The hint covers only the refused key, so the rest of the policy or binding is not lost. There is one hint."""
     site.plane.http.put("/_local/policy", json={"slot_fields": ["serving_policy.rev"]}).raise_for_status()
     site.plane.app("a")
     policy = {**PRESETS["private"], "rev": 3}
@@ -393,7 +396,7 @@ async def test_a_refused_key_inside_a_carried_field_is_named_with_its_place(site
         fields |= {"serving_policy": PRESETS["local_first"], "bindings": [{"binding_key": "k"}]}
     desired = desired_app("a", slots={"chat": fields})
     (refused,) = (await site.act(await site.look(desired))).outcomes
-    assert said(refused) == ("failed", "rejected")
+    assert result_of(refused) == ("failed", "rejected")
     assert [hint.partition("api: ")[2] for hint in refused.hints if "readOnly" in hint] == [
         "{readOnly: {slot: [serving_policy.rev]}}"
     ]
@@ -406,8 +409,8 @@ async def test_a_refused_key_inside_a_carried_field_is_named_with_its_place(site
 
 
 @pytest.mark.parametrize("pinned", [True, False])
-async def test_a_control_plane_that_wants_a_variant(site: Site, pinned: bool) -> None:
-    """A 422 about the variant says to pin one, unless one was sent."""
+async def test_a_control_plane_that_requires_a_variant(site: Site, pinned: bool) -> None:
+    """A 422 about the variant has the hint to pin one, unless one was sent."""
     site.plane.app("a")
     fields = {**PUT_SLOT, "model_variant_id": "var-1"} if pinned else PUT_SLOT
     turn = await site.look(desired_app("a", slots={"chat": fields}))
@@ -417,8 +420,8 @@ async def test_a_control_plane_that_wants_a_variant(site: Site, pinned: bool) ->
     assert any("pin `variant`" in hint for hint in outcome.hints) is not pinned
 
 
-async def test_a_422_about_anything_else_has_no_such_hint(site: Site) -> None:
-    """Only what a slot's PUT carries over can be declared read-only."""
+async def test_a_422_about_another_field_has_no_such_hint(site: Site) -> None:
+    """Only fields that a slot's PUT carries over can be declared read-only."""
     site.plane.app("a")
     turn = await site.look(desired_app("a", config={"tier": 1}, slots={"chat": {}}))
     site.plane.break_with(
@@ -430,18 +433,18 @@ async def test_a_422_about_anything_else_has_no_such_hint(site: Site) -> None:
     assert not any("readOnly" in hint or "pin `variant`" in hint for hint in hints)
 
 
-async def test_the_hints_of_a_refusal_stay(site: Site) -> None:
-    """A 422 that is a proxy's page says so, though no field is named in it."""
+async def test_the_hints_of_a_refusal_are_kept(site: Site) -> None:
+    """If a 422 is a proxy's HTML page and names no field, the hint still states that it is a page."""
     site.plane.app("a")
     turn = await site.look(desired_app("a", slots={"chat": {}}))
     site.plane.break_with({"operation": "apps.put_slot", "action": "html", "status": 422})
     (outcome,) = (await site.act(turn)).outcomes
-    assert said(outcome) == ("failed", "rejected")
+    assert result_of(outcome) == ("failed", "rejected")
     assert any("HTML page" in hint for hint in outcome.hints)
 
 
-async def test_the_first_create_tells_the_org(site: Site) -> None:
-    """An org is configured and nothing live has named one: a create goes alone, and a wrong org stops everything."""
+async def test_the_first_create_reveals_the_org(site: Site) -> None:
+    """If an org is configured and no live object names one, a create is sent alone, and a wrong org stops the run."""
     site.connection["org"] = DEFAULT_ORG_ID
     turn = await site.look(*(desired_app(f"app-{n}", slots={"chat": {}}) for n in range(4)))
     wrong = {"operation": "apps.create", "action": "set_answer_field", "field": "org_id", "value": "org-elsewhere"}
@@ -450,17 +453,17 @@ async def test_the_first_create_tells_the_org(site: Site) -> None:
     applied = await site.act(turn)
     assert site.writes() == ["POST /api/v1/apps"]
     first = applied.outcomes[0]
-    assert said(first) == ("failed", "wrong-org")
+    assert result_of(first) == ("failed", "wrong-org")
     assert "org-elsewhere" in first.message
     assert site.connection["org"] in first.message
     assert {outcome.status.value for outcome in applied.outcomes[1:]} <= {"skipped", "not_attempted"}
     assert applied.stopped_by is not None
-    assert applied.wrote  # the app is there, in the wrong org: that is no 1
+    assert applied.wrote  # the app exists, in the wrong org: exit 1 would claim that nothing was written
 
 
 @pytest.mark.parametrize("right", [True, False])
-async def test_nothing_goes_before_the_org_is_known(site: Site, right: bool) -> None:
-    """Live answers name no org: what comes first in the plan waits for the create that tells, and goes only then."""
+async def test_nothing_is_sent_before_the_org_is_known(site: Site, right: bool) -> None:
+    """If no read names the org, even an earlier action of the plan waits for the create that reveals it."""
     site.connection["org"] = DEFAULT_ORG_ID
     site.plane.app("a", "chat")
     nameless = {"operation": "apps.get", "action": "drop_answer_field", "field": "org_id", "times": None}
@@ -476,8 +479,8 @@ async def test_nothing_goes_before_the_org_is_known(site: Site, right: bool) -> 
 
 
 @pytest.mark.parametrize("names_org", [True, False])
-async def test_the_right_org_lets_everything_go(site: Site, names_org: bool) -> None:
-    """A first create in the right org, or whose answer names none, proves enough: the others fan out."""
+async def test_the_right_org_lets_all_actions_continue(site: Site, names_org: bool) -> None:
+    """If the first create is in the right org, or its response names none, the others are sent concurrently."""
     site.connection["org"] = DEFAULT_ORG_ID
     turn = await site.look(*(desired_app(f"app-{n}") for n in range(6)))
     if not names_org:

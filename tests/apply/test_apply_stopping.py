@@ -1,4 +1,4 @@
-"""Runs that end early, by a stop, by a kill or by lost answers: nothing is half known, and the next run goes on."""
+"""Runs that end early by a stop, a kill or lost responses: nothing stays half known, and the next run continues."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.support.states import desired_app
 from octosync.apply import ApplyResult
 from octosync.model import App, Status
 
-pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+pytestmark = pytest.mark.no_cover  # long; the code they run is measured by the other tests of this folder
 
 
 @contextmanager
 def in_use(directory: Path) -> Iterator[tuple[Site, list[App]]]:
-    """Make a site and a declaration of two apps: one is created with all it has, the other gives it all up and is archived."""
+    """Yield a site and declarations: one app is created in full, another loses everything and is archived."""
     with open_site(directory) as site:
         site.plane.app("old", "chat", target="com.moved", config={"model": "old"})
         site.plane.app("zoo", "chat")
@@ -35,7 +35,7 @@ def in_use(directory: Path) -> Iterator[tuple[Site, list[App]]]:
 
 
 def cancel_at(number: int) -> tuple[Hook, list[asyncio.Future[ApplyResult]]]:
-    """Make a hook that cancels at the nth write the run that is put into the list beside it."""
+    """Return a hook that cancels the run in the list beside it at the nth write."""
     runs: list[asyncio.Future[ApplyResult]] = []
 
     def kill(_: httpx.Request, now: int) -> None:
@@ -46,13 +46,13 @@ def cancel_at(number: int) -> tuple[Hook, list[asyncio.Future[ApplyResult]]]:
 
 
 def stop_at(number: int) -> tuple[Tap, asyncio.Event]:
-    """Make a tap that asks the run to stop when the nth write is about to go."""
+    """Return a tap that stops the run when the nth write is about to be sent."""
     stop = asyncio.Event()
     return Tap(before=lambda _, now: stop.set() if now == number else None), stop
 
 
-async def test_a_stop_finishes_what_is_under_way_and_starts_nothing(site: Site) -> None:
-    """The write under way is finished and recorded; everything else was not attempted, and says so."""
+async def test_a_stop_finishes_requests_in_progress_and_starts_none(site: Site) -> None:
+    """The write in progress finishes and is recorded. Every other action is not attempted, with that reason."""
     turn = await site.look(*(desired_app(f"app-{n}", slots={"chat": {}}) for n in range(3)))
     stop = asyncio.Event()
     site.plane.log()
@@ -66,7 +66,7 @@ async def test_a_stop_finishes_what_is_under_way_and_starts_nothing(site: Site) 
 
 
 async def test_a_stop_before_the_first_write(site: Site) -> None:
-    """Stopped before it began: one outcome for each action, no request, and an empty record."""
+    """A run stopped before it began has one outcome per action, no request, and an empty record."""
     turn = await site.look(desired_app("a"), desired_app("b"))
     stop = asyncio.Event()
     stop.set()
@@ -77,8 +77,8 @@ async def test_a_stop_before_the_first_write(site: Site) -> None:
     assert site.last_run()[1] == ()
 
 
-async def test_what_only_looks_again_is_called_back(site: Site) -> None:
-    """A look that hangs when the stop comes is given up: nothing of its action was sent."""
+async def test_a_stop_cancels_a_read_before_a_write(site: Site) -> None:
+    """If a read hangs when the stop comes, it is cancelled, since its action has sent nothing."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={}))
     site.later(31)
@@ -94,8 +94,8 @@ async def test_what_only_looks_again_is_called_back(site: Site) -> None:
     assert list(fates(applied).values()) == ["not_attempted"]
 
 
-async def test_a_kill_leaves_a_record_that_was_begun(site: Site) -> None:
-    """Cancelled in the middle of a write: its row has a beginning and no end, those before it have both."""
+async def test_a_kill_leaves_an_action_recorded_as_begun(site: Site) -> None:
+    """If a run is cancelled during a write, that row has a beginning and no end. Earlier rows have both."""
     turn = await site.look(desired_app("a", slots={"chat": {}, "tts": {}}))
     kill, runs = cancel_at(2)
     runs.append(asyncio.ensure_future(site.act(turn, transport=Tap(before=kill))))
@@ -107,8 +107,8 @@ async def test_a_kill_leaves_a_record_that_was_begun(site: Site) -> None:
 
 
 @pytest.mark.parametrize("committed", [False, True])
-async def test_killed_at_any_write_the_next_run_goes_on(tmp_path: Path, committed: bool) -> None:
-    """Die at the first write, the second, … and run again: always the same end, and nothing is done twice."""
+async def test_a_run_killed_at_any_write_is_continued_by_the_next(tmp_path: Path, committed: bool) -> None:
+    """Killed at the first write, the second, and so on: the next run always reaches the same end, and nothing is done twice."""
     with in_use(tmp_path) as (site, desired):
         total = len((await site.look(*desired)).plan.actions)
         undisturbed = await site.turn(*desired)
@@ -129,8 +129,8 @@ async def test_killed_at_any_write_the_next_run_goes_on(tmp_path: Path, committe
 
 
 @pytest.mark.parametrize("action", ["cut_before", "cut_after"])
-async def test_any_lost_answer_of_any_request_is_survived(tmp_path: Path, action: str) -> None:
-    """Cut the answer to the first request, the second, …, of reads and writes alike: one run, all done, nothing twice."""
+async def test_any_lost_response_of_any_request_is_survived(tmp_path: Path, action: str) -> None:
+    """With the response to any one request lost, read or write: one run, all actions done, nothing done twice."""
     with in_use(tmp_path) as (site, desired):
         turn = await site.look(*desired)
         site.plane.log()
@@ -147,8 +147,8 @@ async def test_any_lost_answer_of_any_request_is_survived(tmp_path: Path, action
             assert sorted(site.events()) == events, skip
 
 
-async def test_stopped_at_any_write_the_next_run_goes_on(tmp_path: Path) -> None:
-    """A polite stop at the first write, the second, …: both runs together do what one does, and the moves are whole."""
+async def test_a_run_stopped_at_any_write_is_continued_by_the_next(tmp_path: Path) -> None:
+    """Stopped at the first write, the second, and so on: two runs do what one does, and moves are whole."""
     with in_use(tmp_path) as (site, desired):
         total = len((await site.turn(*desired)).outcomes)
         state, events = site.state(), sorted(site.events())

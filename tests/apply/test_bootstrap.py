@@ -1,4 +1,4 @@
-"""Bootstrap: sent once, its keys never in a record, and a lost answer found out by reading."""
+"""Bootstrap: sent once, its keys never recorded, and a lost response resolved by reading."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def bootstrap(
 
 
 async def test_app_target_and_keys_in_one_request(site: Site) -> None:
-    """One request makes all of it; the keys are in what is returned, and in no repr of it."""
+    """One request creates everything. The result contains the keys, and its repr does not."""
     result = await bootstrap(site)
     assert site.plane.log() == [SENT]
     assert (result.error, result.wrote, result.made, result.unrecorded) == (None, True, ASKED, None)
@@ -48,7 +48,7 @@ async def test_app_target_and_keys_in_one_request(site: Site) -> None:
 
 
 async def test_it_is_recorded_without_its_keys(site: Site) -> None:
-    """When it goes its row is there without an end; afterwards it has outcome and request id, and no key is in the file."""
+    """Before the request the row has no end. Afterwards it has outcome and request id, and the file contains no key."""
 
     def about_to_go(_: httpx.Request, __: int) -> None:
         assert [action.status for action in site.last_run()[1]] == [None]
@@ -84,8 +84,8 @@ LOST_AFTER: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fault", LOST_BEFORE, ids=lambda fault: f"{fault['action']} {fault.get('status', '')}")
-async def test_what_took_no_effect_is_sent_again_after_a_look(site: Site, fault: dict[str, Any]) -> None:
-    """The answer is lost, a read shows that there is no such app, and only then it is sent once more."""
+async def test_a_request_without_effect_is_resent_after_a_read(site: Site, fault: dict[str, Any]) -> None:
+    """If the response is lost, apply sends the request again only after a read shows that the app does not exist."""
     site.plane.break_with({**OPERATION, **fault})
     result = await bootstrap(site)
     assert site.plane.log() == [SENT, "GET /api/v1/apps/notes", SENT]
@@ -94,8 +94,8 @@ async def test_what_took_no_effect_is_sent_again_after_a_look(site: Site, fault:
 
 
 @pytest.mark.parametrize("fault", LOST_AFTER, ids=lambda fault: f"{fault['action']} {fault.get('value', '')!r}")
-async def test_what_took_effect_is_never_sent_again(site: Site, fault: dict[str, Any]) -> None:
-    """The app is there and its keys are lost: that is said, with where to get a key, and nothing is sent again."""
+async def test_a_request_that_took_effect_is_never_resent(site: Site, fault: dict[str, Any]) -> None:
+    """If the app exists and its keys are lost, the error states where to get a key, and nothing is resent."""
     site.plane.break_with({**OPERATION, **fault})
     result = await bootstrap(site)
     assert site.plane.log() == THERE
@@ -107,8 +107,8 @@ async def test_what_took_effect_is_never_sent_again(site: Site, fault: dict[str,
     assert "dashboard" in " ".join(result.error.hints)
 
 
-async def test_what_never_takes_effect_is_given_up(site: Site) -> None:
-    """Three attempts, a look after each: nothing was made, and it may be tried again later (75)."""
+async def test_a_request_that_never_takes_effect_is_given_up(site: Site) -> None:
+    """After three attempts, each followed by a read, nothing was created, and the exit code is 75: retry later."""
     site.plane.break_with({**OPERATION, "action": "cut_before", "times": None})
     result = await bootstrap(site)
     assert writes_in(site.plane.log()) == [SENT] * 3
@@ -119,8 +119,8 @@ async def test_what_never_takes_effect_is_given_up(site: Site) -> None:
 
 
 @pytest.mark.parametrize("read", ["apps.get", "apps.list_targets"])
-async def test_where_no_look_is_possible_nothing_is_claimed_or_sent(site: Site, read: str) -> None:
-    """Answer and look are lost: it may have been made, which is said, and it is not sent again."""
+async def test_without_a_read_nothing_is_claimed_or_resent(site: Site, read: str) -> None:
+    """If the response is lost and the read fails, the error states that the app may exist, and nothing is resent."""
     site.plane.break_with(
         {**OPERATION, "action": "cut_after"}, {"operation": read, "action": "status", "status": 403, "times": None}
     )
@@ -131,8 +131,8 @@ async def test_where_no_look_is_possible_nothing_is_claimed_or_sent(site: Site, 
     assert (result.error.reference, result.error.exit_code) == ("outcome-unknown", ExitCode.PARTIAL)
 
 
-async def test_a_first_sending_that_takes_effect_late(site: Site) -> None:
-    """It wasn't there yet when looked for, and the second sending meets it: made, with its keys lost, not somebody else's."""
+async def test_a_first_request_that_takes_effect_late(site: Site) -> None:
+    """If the first request takes effect after the read, the second one meets its app: created, with lost keys."""
 
     def late(_: httpx.Request, number: int) -> None:
         if number == 1:
@@ -145,8 +145,8 @@ async def test_a_first_sending_that_takes_effect_late(site: Site) -> None:
     assert result.wrote
 
 
-async def test_an_app_that_somebody_else_makes_meanwhile(site: Site) -> None:
-    """Between look and sending the slug was taken: refused like one that was there before, and nothing claimed."""
+async def test_an_app_that_another_user_creates_meanwhile(site: Site) -> None:
+    """A slug that is taken between read and request is refused like any existing app, and nothing is claimed."""
     site.plane.send("POST", "/apps/bootstrap", ASKED.body)
     result = await bootstrap(site)
     assert (result.wrote, result.keys) == (False, None)
@@ -154,8 +154,8 @@ async def test_an_app_that_somebody_else_makes_meanwhile(site: Site) -> None:
     assert (result.error.reference, result.error.exit_code) == ("app-exists", ExitCode.ERROR)
 
 
-async def test_an_app_without_the_target_is_somebody_elses(site: Site) -> None:
-    """It is one transaction, so an app of that slug without the target did not come from the sending that was lost."""
+async def test_an_app_without_the_target_belongs_to_another_user(site: Site) -> None:
+    """Bootstrap is one transaction, so an app of that slug without the target did not come from the lost request."""
     site.plane.break_with({**OPERATION, "action": "cut_before"})
     site.plane.app("notes", target="com.acme.other")
     result = await bootstrap(site)
@@ -165,7 +165,7 @@ async def test_an_app_without_the_target_is_somebody_elses(site: Site) -> None:
 
 
 async def test_a_target_that_is_taken_names_its_holder(site: Site) -> None:
-    """The conflict says which app has the target and what to do; nothing was made."""
+    """The error names the app that has the target and what to do. Nothing was created."""
     site.plane.app("holder", target="com.acme.notes")
     result = await bootstrap(site)
     assert (result.wrote, list(site.state())) == (False, ["holder"])
@@ -175,8 +175,8 @@ async def test_a_target_that_is_taken_names_its_holder(site: Site) -> None:
     assert "`holder`" in result.error.hints[0]
 
 
-async def test_a_conflict_that_names_nobody(site: Site) -> None:
-    """A 409 without the holder, and no app of the slug: then it is the target, and where to look is said."""
+async def test_a_conflict_that_names_no_app(site: Site) -> None:
+    """If a 409 names no holder and no app has the slug, the message states that another app has the target."""
     site.plane.break_with({**OPERATION, "action": "status", "status": 409, "code": "conflict"})
     result = await bootstrap(site)
     assert result.error is not None
@@ -187,8 +187,8 @@ async def test_a_conflict_that_names_nobody(site: Site) -> None:
 @pytest.mark.parametrize(
     ("status", "reference"), [(401, "credential-refused"), (403, "forbidden"), (422, "rejected"), (404, "missing")]
 )
-async def test_a_refusal_is_told_as_it_is(site: Site, status: int, reference: str) -> None:
-    """Nothing was made, nothing is looked for, nothing is sent again."""
+async def test_a_refusal_is_reported_unchanged(site: Site, status: int, reference: str) -> None:
+    """After a refusal nothing was created, nothing is read and nothing is resent."""
     site.plane.break_with({**OPERATION, "action": "status", "status": status, "code": "no"})
     result = await bootstrap(site)
     assert site.plane.log() == [SENT]
@@ -205,8 +205,8 @@ async def test_a_refusal_is_told_as_it_is(site: Site, status: int, reference: st
     ],
     ids=["202", "403"],
 )
-async def test_an_approval_is_waited_for_by_nobody(site: Site, fault: dict[str, Any]) -> None:
-    """Where a person has to approve it first, that is the outcome (5), and nothing was made."""
+async def test_an_approval_is_not_waited_for(site: Site, fault: dict[str, Any]) -> None:
+    """If the request needs approval, that is the outcome (exit 5), and nothing was created."""
     site.plane.break_with({**OPERATION, **fault})
     result = await bootstrap(site)
     assert (result.outcome.status, result.wrote) == (Status.AWAITING_APPROVAL, False)
@@ -228,8 +228,10 @@ async def test_an_approval_is_waited_for_by_nobody(site: Site, fault: dict[str, 
         ("target.identifier", "x", FirstApp(slug="notes", name="Notes", platform="ios", identifier="x")),
     ],
 )
-async def test_what_is_made_otherwise_is_told(site: Site, field: str, value: str, made: FirstApp) -> None:
-    """An app that is not the one asked for is said to be so, with its keys, and as what it is."""
+async def test_an_app_that_differs_from_the_request_is_reported(
+    site: Site, field: str, value: str, made: FirstApp
+) -> None:
+    """If the created app differs from the requested one, the result has its keys and its actual fields, and exit 5."""
     site.plane.break_with({**OPERATION, "action": "set_answer_field", "field": field, "value": value})
     result = await bootstrap(site)
     assert (result.outcome.status, result.wrote, result.made) == (Status.NOT_KEPT, True, made)
@@ -240,8 +242,8 @@ async def test_what_is_made_otherwise_is_told(site: Site, field: str, value: str
 
 
 @pytest.mark.parametrize("missing", ["app", "target", "publishable_key"])
-async def test_what_the_answer_leaves_out_costs_no_key(site: Site, missing: str) -> None:
-    """Only the app's key is needed; what else is left out is taken to be as asked for."""
+async def test_a_field_missing_from_the_response_costs_no_key(site: Site, missing: str) -> None:
+    """Only the app key is required. Other missing fields are assumed to be as requested."""
     site.plane.break_with({**OPERATION, "action": "set_answer_field", "field": missing, "value": None})
     result = await bootstrap(site)
     assert (result.error, result.made) == (None, ASKED)
@@ -249,8 +251,8 @@ async def test_what_the_answer_leaves_out_costs_no_key(site: Site, missing: str)
     assert (result.keys.publishable is None) is (missing == "publishable_key")
 
 
-async def test_an_app_in_another_org_is_told(site: Site) -> None:
-    """A key of another org makes the app there: its keys are handed over, and that it is the wrong place is said."""
+async def test_an_app_in_another_org_is_reported(site: Site) -> None:
+    """If the key belongs to another org, the app is created there: the keys are returned with the error `wrong-org`."""
     site.plane.break_with({**OPERATION, "action": "set_answer_field", "field": "app.org_id", "value": "org-2"})
     org = site.plane.send("POST", "/apps", {"slug": "other", "name": "Other"})["org_id"]
     result = await bootstrap(site, org=org)
@@ -260,16 +262,16 @@ async def test_an_app_in_another_org_is_told(site: Site) -> None:
     assert "org-2" in result.error.message
 
 
-async def test_a_stop_before_it_is_sent(site: Site) -> None:
-    """Nothing is sent, which is recorded."""
+async def test_a_stop_before_the_request(site: Site) -> None:
+    """Nothing is sent, and the journal records that."""
     result = await bootstrap(site, may_send=lambda: False)
     assert site.plane.log() == []
     assert (result.outcome.status, result.wrote) == (Status.NOT_ATTEMPTED, False)
     assert [action.status for action in site.last_run()[1]] == [Status.NOT_ATTEMPTED]
 
 
-async def test_a_kill_while_it_is_sent_leaves_it_begun(site: Site) -> None:
-    """Whether it took effect is not known, so its row has no end."""
+async def test_a_kill_during_the_request_leaves_it_begun(site: Site) -> None:
+    """It is unknown whether the request took effect, so its row has no end."""
 
     def kill(*_: object) -> None:
         runs[0].cancel()
@@ -281,8 +283,8 @@ async def test_a_kill_while_it_is_sent_leaves_it_begun(site: Site) -> None:
     assert [action.status for action in site.last_run()[1]] == [None]
 
 
-async def test_a_kill_before_it_is_sent_is_recorded_as_that(site: Site) -> None:
-    """Nothing was sent, so nothing is unknown."""
+async def test_a_kill_before_the_request_is_recorded_as_not_attempted(site: Site) -> None:
+    """Nothing was sent, so the outcome is known."""
 
     def may_send() -> bool:
         runs[0].cancel()
@@ -297,7 +299,7 @@ async def test_a_kill_before_it_is_sent_is_recorded_as_that(site: Site) -> None:
 
 
 async def test_a_journal_that_fails_costs_no_key(site: Site) -> None:
-    """What can't be recorded as begun isn't sent; what can't be recorded as ended is returned all the same."""
+    """If the beginning can't be recorded, nothing is sent. If the end can't be recorded, the result is still returned."""
     with Journal(site.journal) as journal, closing(sqlite3.connect(site.journal)) as another:
         record = Record.begin(journal, control_plane=site.plane.url, org_id=None, digest="sha256:0")
 
@@ -316,8 +318,11 @@ async def test_a_journal_that_fails_costs_no_key(site: Site) -> None:
     assert site.plane.log() == []
 
 
-async def test_a_taken_slug_is_refused_with_a_way_on(site: Site) -> None:
-    """An app that is there says what to do instead, an archived one that its slug is taken for good; a free slug passes."""
+async def test_a_taken_slug_is_refused_with_a_remedy(site: Site) -> None:
+    """The error for an existing app has a remedy, and for an archived app it states that its slug stays taken.
+
+    A free slug passes.
+    """
     async with site.client() as remote:
         await check_slug_is_free(ASKED, remote)
         site.plane.app("notes")
@@ -330,8 +335,8 @@ async def test_a_taken_slug_is_refused_with_a_way_on(site: Site) -> None:
             await check_slug_is_free(ASKED, remote)
 
 
-async def test_a_look_that_fails_is_no_free_slug(site: Site) -> None:
-    """Whatever keeps the app from being read is an error, never taken for its absence."""
+async def test_a_failed_read_is_not_a_free_slug(site: Site) -> None:
+    """Any failure to read the app is an error and never counts as its absence."""
     site.plane.break_with({"operation": "apps.get", "action": "not_found", "times": None})
     async with site.client() as remote:
         with pytest.raises(RemoteError):

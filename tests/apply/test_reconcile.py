@@ -1,4 +1,4 @@
-"""One turn: what may not be applied, not even in part, is refused before the first write."""
+"""One reconcile pass: a plan that may not be applied is refused as a whole before the first write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from octosync.reconcile import refuse_unsafe
 
 @pytest.mark.parametrize("broken", [1, 3])
 async def test_an_errored_plan_is_not_applied_in_part(site: Site, broken: int) -> None:
-    """One app that can't be planned, or more: nothing is written, the first is named with why, the others are counted."""
+    """If any app can't be planned, nothing is written. The error names the first app with the reason and counts the others."""
     lost = [child_app(f"lost-{number}", slots={"chat": {}}) for number in range(broken)]
     turn = await site.look(desired_app("fine"), *lost)
     assert len(turn.plan.actions) == 1
@@ -29,8 +29,8 @@ async def test_an_errored_plan_is_not_applied_in_part(site: Site, broken: int) -
     assert site.writes() == []
 
 
-async def test_a_failed_read_is_no_absence(site: Site) -> None:
-    """An app whose section can't be read is an error of the plan, never something to create."""
+async def test_a_failed_read_is_not_an_absence(site: Site) -> None:
+    """An app with an unreadable section is an error of the plan, never an app to create."""
     site.plane.app("a", "chat")
     site.plane.break_with({"operation": "apps.list_slots", "action": "status", "status": 403, "times": None})
     turn = await site.look(desired_app("a", slots={"chat": {}, "tts": {}}), desired_app("b"))
@@ -40,8 +40,8 @@ async def test_a_failed_read_is_no_absence(site: Site) -> None:
         refuse_unsafe(turn)
 
 
-async def test_a_guard_stops_everything(site: Site) -> None:
-    """What a guard refuses keeps the whole plan from being applied."""
+async def test_a_guard_blocks_the_whole_plan(site: Site) -> None:
+    """If a guard blocks one action, no action of the plan is applied."""
     for slug in ("a", "b"):
         site.plane.app(slug)
     turn = await site.look(
@@ -54,8 +54,8 @@ async def test_a_guard_stops_everything(site: Site) -> None:
     assert site.plane.log() == []
 
 
-async def test_a_suspension_is_judged_by_the_turns_own_time(site: Site) -> None:
-    """What is suspended at the turn's time is neither planned nor read in full; a moment later both."""
+async def test_a_suspension_is_checked_against_the_time_of_the_pass(site: Site) -> None:
+    """An app suspended at that time is neither planned nor read in full. A moment later it is both."""
     site.plane.app("a", "chat")
     slots = {"chat": {"serving_policy": "local_only"}}
     site.plane.log()

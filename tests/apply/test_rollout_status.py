@@ -1,4 +1,4 @@
-"""What is waited for after a run, and what a reading makes of it."""
+"""The rollouts to wait for after a run, and how a read changes their status."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CANARY = Canary(candidate="v2", percentage=30.0)
 
 
 def ended(plan: Plan, **statuses: Status) -> list[Outcome]:
-    """End each action as its verb says, else done."""
+    """Return the outcome of each action: the given status of its verb, else done."""
     return [
         Outcome(
             address=action.address,
@@ -43,13 +43,13 @@ def ended(plan: Plan, **statuses: Status) -> list[Outcome]:
 
 
 def waited_for(desired: App, live: App, **statuses: Status) -> list[str]:
-    """Return what is waited for after the plan for an app was carried out."""
+    """Return the names of the rollouts to watch after the plan for an app was applied."""
     plan = plan_of(desired, live)
     return names(rollouts_to_watch(plan, State.from_apps(live), ended(plan, **statuses)))
 
 
 def names(followed: Iterable[RolloutWatch]) -> list[str]:
-    return [one.address.name for one in followed]
+    return [watch.address.name for watch in followed]
 
 
 def live(*deployments: Deployment) -> App:
@@ -62,24 +62,24 @@ def changed(deploy: str | None = "production") -> App:
     return desired_app("a", slots=slots, deploy={"chat": deploy} if deploy else None)
 
 
-def test_an_enable_is_waited_for_once_it_is_done() -> None:
-    """And only then: what failed was told already, and nothing came of it."""
+def test_an_enable_is_waited_for_only_once_it_is_done() -> None:
+    """A failed enable was reported already and has no rollout."""
     desired = desired_app("a", slots={"chat": {}}, deploy={"chat": "production staging"})
     assert waited_for(desired, live()) == ["chat@production", "chat@staging"]
     assert waited_for(desired, live(), enable=Status.FAILED) == []
 
 
-def test_an_enable_that_awaits_approval_is_not_waited_for_and_says_so() -> None:
-    """A person decides when, so there is no point in waiting; but it is listed."""
+def test_an_enable_that_awaits_approval_is_listed_but_not_waited_for() -> None:
+    """The approval may take any time, so waiting is pointless. The rollout is still listed."""
     desired = desired_app("a", slots={"chat": {}}, deploy={"chat": "production"})
     plan = plan_of(desired, live())
-    (one,) = rollouts_to_watch(plan, State.from_apps(live()), ended(plan, enable=Status.AWAITING_APPROVAL))
-    assert one.rollout == RolloutStatus(address=AT, result=RolloutResult.AWAITING_APPROVAL)
-    assert not one.is_pending
+    (watch,) = rollouts_to_watch(plan, State.from_apps(live()), ended(plan, enable=Status.AWAITING_APPROVAL))
+    assert watch.rollout == RolloutStatus(address=AT, result=RolloutResult.AWAITING_APPROVAL)
+    assert not watch.is_pending
 
 
-def test_a_slot_that_was_put_is_waited_for_where_it_is_declared_and_deployed() -> None:
-    """Not where it is left alone, and not where it was rolled back."""
+def test_a_changed_slot_is_waited_for_where_it_is_declared_and_deployed() -> None:
+    """Undeclared environments and rolled back deployments are not waited for."""
     there = (
         deployed("a"),
         deployed("a", environment="development"),
@@ -89,8 +89,8 @@ def test_a_slot_that_was_put_is_waited_for_where_it_is_declared_and_deployed() -
     assert waited_for(changed("production staging"), live(*there), update=Status.FAILED) == []
 
 
-def test_a_slot_that_declares_no_deployment_is_waited_for_wherever_it_is_deployed() -> None:
-    """Somebody deploys it by other means; that it was touched counts all the same."""
+def test_a_slot_without_declared_deployment_is_waited_for_wherever_it_is_deployed() -> None:
+    """Something else deploys it, but this run changed it."""
     there = (deployed("a"), deployed("a", environment="staging"))
     assert waited_for(changed(None), live(*there)) == ["chat@production", "chat@staging"]
 
@@ -106,8 +106,8 @@ def test_a_slot_that_declares_no_deployment_is_waited_for_wherever_it_is_deploye
         ({"status": "rolled_back"}, False),
     ],
 )
-def test_a_run_that_touches_nothing_waits_for_what_was_under_way(facts: dict[str, Any], waits: bool) -> None:
-    """A canary, or a deployment that was just started; what has stood still for long would only let it time out."""
+def test_a_run_without_writes_waits_for_what_is_in_progress(facts: dict[str, Any], waits: bool) -> None:
+    """A canary or a deployment that just started is in progress. Waiting for one that stopped long ago would only time out."""
     desired = desired_app("a", slots={"chat": {}}, deploy={"chat": "production"})
     assert bool(waited_for(desired, live(deployed("a", **facts)))) is waits
 
@@ -116,20 +116,20 @@ def begun(**facts: Any) -> RolloutWatch:
     return RolloutWatch(RolloutStatus(address=AT, **facts))
 
 
-def after(one: RolloutWatch, *deployments: Deployment, coverage: Coverage = COVERED) -> RolloutStatus:
-    """Read coverage and deployments."""
-    return finish_if_covered(record_deployments(record_coverage(one, coverage), deployments)).rollout
+def after(watch: RolloutWatch, *deployments: Deployment, coverage: Coverage = COVERED) -> RolloutStatus:
+    """Read the coverage and the deployments, and return the resulting status."""
+    return finish_if_covered(record_deployments(record_coverage(watch, coverage), deployments)).rollout
 
 
-def test_devices_that_have_it_are_not_enough_while_a_canary_runs() -> None:
-    """Coverage says who has some variant; the canary is what this run is about."""
+def test_coverage_is_not_enough_while_a_canary_runs() -> None:
+    """Coverage counts devices with any variant, and the run started the canary."""
     rollout = after(begun(), deployed("a", canary=CANARY))
     assert (rollout.result, rollout.canary) == (None, CANARY)
     assert after(begun(canary=CANARY), deployed("a", variant="v2")).result is RolloutResult.COVERED
 
 
-def test_a_canary_that_ends_without_its_variant_was_taken_back() -> None:
-    """The deployment is live and covered, but by the variant from before: that is no success."""
+def test_a_canary_that_ends_without_its_variant_was_rolled_back() -> None:
+    """The deployment is live and covered, but by the previous variant: that is not a success."""
     rollout = after(begun(canary=CANARY), deployed("a"))
     assert (rollout.result, rollout.ended, rollout.variant) == (RolloutResult.ROLLED_BACK, CANARY, "v1")
 
@@ -137,13 +137,13 @@ def test_a_canary_that_ends_without_its_variant_was_taken_back() -> None:
 @pytest.mark.parametrize(
     ("canary", "variant"), [(Canary(percentage=30.0), "v1"), (CANARY, None)], ids=["no candidate", "no variant"]
 )
-def test_nothing_is_claimed_of_a_canary_that_names_nothing(canary: Canary, variant: str | None) -> None:
-    """Where the control plane doesn't say which variant was meant, or is there, its end is taken for a success."""
+def test_a_canary_without_known_variants_counts_as_a_success(canary: Canary, variant: str | None) -> None:
+    """If the control plane names no candidate or no current variant, the end of the canary counts as a success."""
     assert after(begun(canary=canary), deployed("a", variant=variant)).result is RolloutResult.COVERED
 
 
-def test_a_canary_that_was_just_started_may_not_be_listed_yet() -> None:
-    """Until a reading shows it, or its variant, nothing is settled, and nothing was taken back."""
+def test_a_canary_that_just_started_may_not_be_listed_yet() -> None:
+    """Until a read shows the canary or its variant, the rollout has no result and does not count as rolled back."""
     expecting = RolloutWatch(RolloutStatus(address=AT), expects="v2")
     unseen = record_deployments(record_coverage(expecting, COVERED), [deployed("a")])
     assert finish_if_covered(unseen).rollout.result is None
@@ -157,8 +157,8 @@ def test_a_canary_that_was_just_started_may_not_be_listed_yet() -> None:
     )  # no coverage yet
 
 
-def test_a_deployment_that_is_not_listed_is_neither_success_nor_failure() -> None:
-    """A list that lags behind is no rollback, and coverage alone may be another environment's."""
+def test_an_unlisted_deployment_is_neither_success_nor_failure() -> None:
+    """A list that lags is not a rollback, and coverage alone may belong to another environment."""
     assert after(begun()).result is None
     old = RolloutWatch(RolloutStatus(address=AT), over=frozenset({"old"}))
     assert after(old, deployed("a", status="rolled_back", id="old")).result is None
@@ -166,7 +166,7 @@ def test_a_deployment_that_is_not_listed_is_neither_success_nor_failure() -> Non
 
 
 def test_an_unknown_status_is_neither_success_nor_failure() -> None:
-    """Coverage decides, whatever Octomil calls the deployment's state."""
+    """Coverage decides, whatever status Octomil returns for the deployment."""
     assert after(begun(), deployed("a", status="warming"), coverage=HALF).result is None
     assert after(begun(), deployed("a", status="warming")).result is RolloutResult.COVERED
 
@@ -181,6 +181,6 @@ def test_an_unknown_status_is_neither_success_nor_failure() -> None:
         (HALF, None),
     ],
 )
-def test_only_devices_that_are_said_to_be_none_are_none(coverage: Coverage, result: RolloutResult | None) -> None:
-    """A count that is missing is not a zero, and what counts as covered is covered."""
+def test_only_an_explicit_count_of_zero_means_no_devices(coverage: Coverage, result: RolloutResult | None) -> None:
+    """A missing count is not zero, and the status "covered" is final."""
     assert after(begun(), deployed("a"), coverage=coverage).result is result

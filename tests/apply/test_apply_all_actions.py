@@ -1,4 +1,4 @@
-"""The whole walk on a control plane that behaves: what is declared becomes so, once, and in order."""
+"""A whole apply on a control plane without faults: every declared change is made, once and in order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from octosync.plan import Action, Plan
 
 @pytest.mark.parametrize("kind", CASES)
 async def test_every_kind_of_action_is_carried_out_once(site: Site, kind: str) -> None:
-    """Each kind of action is one request with one effect; then nothing is left to do, and nothing is sent."""
+    """Each kind of action is one request with one effect. After that the plan is empty and nothing is sent."""
     case = CASES[kind]
     case.prepare(site.plane)
     before, _ = site.events(), site.plane.log()
@@ -34,8 +34,8 @@ async def test_every_kind_of_action_is_carried_out_once(site: Site, kind: str) -
     assert site.writes() == []
 
 
-async def test_all_kinds_together_and_then_nothing_more(site: Site) -> None:
-    """A plan of everything, moves and a swap included, is carried out; the second apply sends no write at all."""
+async def test_all_kinds_together_converge(site: Site) -> None:
+    """A plan with every kind of action, a move and a swap included, is applied. A second apply sends no write."""
     desired = populate(site.plane)
     site.plane.log()
     turn = await site.look(*desired)
@@ -56,16 +56,16 @@ async def test_all_kinds_together_and_then_nothing_more(site: Site) -> None:
     }  # fmt: skip
 
 
-async def test_outcomes_dont_depend_on_who_answers_first(tmp_path: Path) -> None:
-    """One at a time or many at once: the same outcomes in the same order, and the same state; failures included."""
+async def test_outcomes_do_not_depend_on_response_order(tmp_path: Path) -> None:
+    """Any concurrency gives the same outcomes in the same order and the same state, failures included."""
     results = []
     for concurrency in (1, 4, 16):
         with open_site(tmp_path / str(concurrency)) as site:
             turn = await site.look(*populate(site.plane))
             site.plane.break_with({"operation": "apps.update", "action": "status", "status": 422})
             applied = await site.act(turn, concurrency=concurrency)
-            said = [(o.address, o.verb, o.status, o.message.partition(" (")[0], o.hints) for o in applied.outcomes]
-            results.append((said, site.state()))
+            summary = [(o.address, o.verb, o.status, o.message.partition(" (")[0], o.hints) for o in applied.outcomes]
+            results.append((summary, site.state()))
     assert results[0] == results[1] == results[2]
     by_status = Counter(status.value for _, _, status, *_ in results[0][0])
     assert (set(by_status), by_status["skipped"]) == ({"done", "failed", "skipped"}, 1)
@@ -77,8 +77,8 @@ async def test_outcomes_dont_depend_on_who_answers_first(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 16])
-async def test_never_more_under_way_than_allowed(site: Site, concurrency: int) -> None:
-    """However much there is to do, no more requests are under way than the configured concurrency."""
+async def test_concurrency_is_never_exceeded(site: Site, concurrency: int) -> None:
+    """However large the plan, no more requests are in progress than the configured concurrency."""
     desired = [
         desired_app(f"app-{n:02}", slots={"chat": {}, "tts": {}}, targets=[f"ios:com.{n}"], config={"n": n})
         for n in range(12)
@@ -91,8 +91,8 @@ async def test_never_more_under_way_than_allowed(site: Site, concurrency: int) -
     assert concurrency == 1 or tap.most_under_way > 1
 
 
-async def test_nothing_is_sent_before_what_it_needs(site: Site) -> None:
-    """Under full concurrency, no write goes before everything that its action depends on has its outcome."""
+async def test_no_action_is_sent_before_its_dependencies(site: Site) -> None:
+    """With full concurrency, no write is sent before all dependencies of its action have an outcome."""
     turn = await site.look(*populate(site.plane))
     ended: list[tuple[str, str]] = []
     begun: list[tuple[str, str]] = []
@@ -112,8 +112,8 @@ async def test_nothing_is_sent_before_what_it_needs(site: Site) -> None:
     assert len(begun) == len(ended) == len(turn.plan.actions)
 
 
-async def test_a_slot_keeps_what_is_not_declared(site: Site) -> None:
-    """A PUT replaces wholesale, so it carries undeclared live fields and Octomil's variant, and no read-only field."""
+async def test_a_slot_keeps_undeclared_fields(site: Site) -> None:
+    """A PUT replaces the slot, so it carries undeclared live fields and Octomil's variant, but no read-only field."""
     site.plane.http.put("/_local/policy", json={"slot_fields": ["tier"]}).raise_for_status()
     site.plane.app("a")
     live = {
@@ -133,15 +133,15 @@ async def test_a_slot_keeps_what_is_not_declared(site: Site) -> None:
     body = json.loads(request.content)
     assert body.keys().isdisjoint(SLOT.read_only)
     assert (body["model_variant_id"], body["tier"], body["preferred_engines"]) == ("var-1", "gold", ["mlx"])
-    there = site.state()["a"]["slots"]["chat"]
-    assert there["public_client_allowed"] is True
-    assert {key: there[key] for key in ("bindings", "preferred_engines", "model_variant_id", "tier")} == {
+    live_slot = site.state()["a"]["slots"]["chat"]
+    assert live_slot["public_client_allowed"] is True
+    assert {key: live_slot[key] for key in ("bindings", "preferred_engines", "model_variant_id", "tier")} == {
         key: live[key] for key in ("bindings", "preferred_engines", "model_variant_id", "tier")
     }
 
 
 async def test_a_write_costs_one_request(site: Site) -> None:
-    """Apply sends its writes, and of reads only the proofs: one for each operation that answers nothing, the deletions."""
+    """Apply sends its writes, and reads only to verify: one per operation without a response body, the deletions."""
     turn = await site.look(*populate(site.plane))
     site.plane.log()
     await site.act(turn)
@@ -152,7 +152,7 @@ async def test_a_write_costs_one_request(site: Site) -> None:
 
 
 def action_of(request: httpx.Request, plan: Plan) -> Action:
-    """Find the action that a request is of."""
+    """Return the action that a request belongs to."""
     content = json.loads(request.content) if request.content else None
     return next(
         action

@@ -1,4 +1,4 @@
-"""Writes whose answer is lost: found out by reading, never done twice, never claimed."""
+"""Lost responses: apply finds the effect by reading, never writes twice and never claims an unproved result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "redirect": {"action": "redirect", "location": "https://login.example.com/"},
 }
 
-# The first four are all that can be told apart by what was done; of the others, two kinds of action tell enough.
+# The first four differ in whether the write took effect. For the others, two kinds of action are enough.
 PAIRS = [
     (kind, loss)
     for kind in CASES
@@ -36,8 +36,8 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("kind", "loss"), PAIRS)
-async def test_a_lost_answer_costs_no_effect_and_makes_no_second_one(site: Site, kind: str, loss: str) -> None:
-    """Whether the control plane acted before the answer was lost or not at all: one effect, done, nothing left to do."""
+async def test_a_lost_response_leads_to_exactly_one_effect(site: Site, kind: str, loss: str) -> None:
+    """Whether or not the write took effect before its response was lost: one effect, outcome done, empty plan."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
@@ -52,8 +52,8 @@ async def test_a_lost_answer_costs_no_effect_and_makes_no_second_one(site: Site,
 
 @pytest.mark.parametrize("committed", [False, True])
 @pytest.mark.parametrize("kind", CASES)
-async def test_an_answer_that_takes_too_long(site: Site, kind: str, committed: bool) -> None:
-    """A read timeout is a lost answer like any other."""
+async def test_a_response_that_takes_too_long(site: Site, kind: str, committed: bool) -> None:
+    """A read timeout is a lost response."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
@@ -71,8 +71,8 @@ async def test_an_answer_that_takes_too_long(site: Site, kind: str, committed: b
 
 
 @pytest.mark.parametrize("kind", CASES)
-async def test_beyond_the_attempts_it_failed_and_nothing_is_claimed(site: Site, kind: str) -> None:
-    """It fails each time and reading shows that it never took effect: failed, nothing written, try again later (75)."""
+async def test_after_the_last_attempt_the_action_fails_without_a_claim(site: Site, kind: str) -> None:
+    """If every attempt fails and reads show no effect, the action fails, nothing was written, and the exit code is 75."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
@@ -91,7 +91,7 @@ async def test_beyond_the_attempts_it_failed_and_nothing_is_claimed(site: Site, 
 
 
 async def test_the_waits_between_attempts_grow(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After each lost write the next one waits up to twice as long, at random: clients that fail together spread out."""
+    """After each lost write the next wait is random, up to twice as long, so that clients that fail together spread out."""
     CASES["put live slot"].prepare(site.plane)
     turn = await site.look(CASES["put live slot"].desired)
     site.plane.break_with({"operation": "apps.put_slot", "action": "status", "status": 503, "times": None})
@@ -107,8 +107,8 @@ async def test_the_waits_between_attempts_grow(site: Site, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("kind", CASES)
-async def test_when_reading_fails_too_the_outcome_is_unknown(site: Site, kind: str) -> None:
-    """Neither the answer nor the object can be had: failed, said to be unknown, and counted as perhaps written."""
+async def test_a_lost_response_with_a_failed_read_leaves_the_outcome_unknown(site: Site, kind: str) -> None:
+    """If neither the response nor the object is available, the action fails as unknown and counts as possibly written."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
@@ -129,8 +129,8 @@ async def test_when_reading_fails_too_the_outcome_is_unknown(site: Site, kind: s
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CASES if kind != "register target"])
-async def test_somebody_else_was_there_meanwhile(site: Site, kind: str) -> None:
-    """The answer is lost, and the object is neither as before nor as declared: stale, and theirs is not overwritten."""
+async def test_another_user_changed_the_object_meanwhile(site: Site, kind: str) -> None:
+    """If the object is neither as before nor as declared after a lost response, the action is stale and overwrites nothing."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
@@ -146,11 +146,11 @@ async def test_somebody_else_was_there_meanwhile(site: Site, kind: str) -> None:
     (outcome,) = applied.outcomes
     assert (outcome.status.value, outcome.reference) == ("stale", "object-moved")
     assert site.state() == theirs
-    assert applied.wrote  # ours may have been there for a moment
+    assert applied.wrote  # our write may have existed before theirs
 
 
-async def test_a_delete_that_somebody_else_did_after_ours_was_lost(site: Site) -> None:
-    """Sent again after a lost answer, a DELETE meets a 404: that is done."""
+async def test_a_delete_that_another_user_did_after_ours_was_lost(site: Site) -> None:
+    """A DELETE that is resent after a lost response and gets a 404 is done."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={}))
     site.plane.break_with({"operation": "apps.delete_slot", "action": "cut_before"})
@@ -163,8 +163,8 @@ async def test_a_delete_that_somebody_else_did_after_ours_was_lost(site: Site) -
     assert (outcome.status.value, outcome.message) == ("done", "it was already gone")
 
 
-async def test_a_lost_answer_of_many_is_found_out_by_one_read_each(site: Site) -> None:
-    """A control plane that loses every answer to a slot's PUT and commits it: two requests a slot, and all done."""
+async def test_many_lost_responses_cost_one_read_each(site: Site) -> None:
+    """If every response to a slot's PUT is lost after its effect, each slot takes two requests, and all actions are done."""
     desired = desired_app("a", slots={capability: {} for capability in ("chat", "tts", "vision")})
     site.plane.app("a")
     turn = await site.look(desired)
@@ -178,9 +178,9 @@ async def test_a_lost_answer_of_many_is_found_out_by_one_read_each(site: Site) -
 
 
 class Lagging(Tap):
-    """The way to a control plane whose reads lag: the first write is done and not answered, and no GET shows it.
+    """A transport to a control plane whose reads lag: the first write takes effect unanswered, and no GET shows it.
 
-    `refusal` is the status that answers every later write; without it, the control plane answers them itself.
+    `refusal` is the status of every later response to a write. Without it, the control plane answers them itself.
     """
 
     def __init__(self, refusal: int | None = None) -> None:
@@ -189,7 +189,7 @@ class Lagging(Tap):
         self._old: dict[str, httpx.Response] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a GET as before the first write, once there is one."""
+        """Answer a GET with the state before the first write, once that was sent."""
         if request.method == "GET":
             return self._old.get(request.url.path) or await super().handle_async_request(request)
         if self.writes and self._refusal is not None:
@@ -207,13 +207,13 @@ class Lagging(Tap):
         return response
 
 
-# What a second attempt meets: its own success for what may be repeated, else a 409 or a 404.
+# A second attempt succeeds if the write is repeatable. Otherwise it gets a 409 or a 404.
 _REPEATABLE = {"update app", "put new slot", "put live slot", "put new config", "put live config"}
 
 
 @pytest.mark.parametrize("kind", CASES)
-async def test_a_write_that_took_effect_is_never_called_failed_since_reads_lag(site: Site, kind: str) -> None:
-    """A 409 that names the app itself is done; any other refusal after a lost answer leaves the outcome unknown."""
+async def test_a_write_that_took_effect_never_counts_as_failed_because_reads_lag(site: Site, kind: str) -> None:
+    """A 409 that names the app itself is done. Any other refusal after a lost response leaves the outcome unknown."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
@@ -234,7 +234,7 @@ async def test_a_write_that_took_effect_is_never_called_failed_since_reads_lag(s
 @pytest.mark.parametrize("status", [403, 404, 422])
 @pytest.mark.parametrize("kind", ["create app", "put live slot", "remove target", "enable capability"])
 async def test_a_refusal_after_a_lost_answer_leaves_the_outcome_unknown(site: Site, kind: str, status: int) -> None:
-    """The refusal is of the second attempt, and says nothing of the first: its message is shown, and nothing is claimed."""
+    """The refusal concerns the second attempt, not the first: its message is shown, and the outcome stays unknown."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
@@ -247,8 +247,8 @@ async def test_a_refusal_after_a_lost_answer_leaves_the_outcome_unknown(site: Si
     assert (await site.look(case.desired)).plan.actions == ()
 
 
-async def test_a_refusal_after_a_lost_answer_is_looked_into(site: Site) -> None:
-    """Where reads do show it, the first attempt is what counts; what somebody else made of it is left alone."""
+async def test_a_refusal_after_a_lost_response_leads_to_a_read(site: Site) -> None:
+    """If the read shows the first attempt, the outcome is done. A change by another user on top of it is left alone."""
     CASES["create app"].prepare(site.plane)
     for kind, theirs, result in (("create app", False, "done"), ("put new slot", True, "stale")):
         turn = await site.look(CASES[kind].desired)

@@ -1,4 +1,4 @@
-"""A control plane that says yes and does something else: one object is harmed, and the outcome says how."""
+"""A control plane that accepts writes without keeping them: one object is affected, and the outcome states how."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.states import desired_app
 
 from octosync.model import App
 
-# Per kind of object that a PUT, POST or PATCH writes: the operation, one of 40 declarations, a field to drop, what live has.
+# What a control plane that drops `preferred_engines` is asked to keep, in each of forty slots.
 ENGINES = {"serving_policy": "local_only", "preferred_engines": ["coreml"]}
 FORTY = 40
 
@@ -24,8 +24,8 @@ def slots(number: int) -> App:
 
 
 @pytest.mark.parametrize("concurrency", [1, 16])
-async def test_one_object_is_harmed_and_not_forty(site: Site, concurrency: int) -> None:
-    """A field is accepted and dropped: the first action tells with field, values and request; the others never go."""
+async def test_one_object_is_affected_instead_of_forty(site: Site, concurrency: int) -> None:
+    """If a field is dropped, the first action reports field, values and request id. The others are never sent."""
     for number in range(FORTY):
         site.plane.app(f"app-{number:02}", "chat")
     turn = await site.look(*map(slots, range(FORTY)), desired_app("other", config={"model": "m"}))
@@ -55,14 +55,14 @@ async def test_one_object_is_harmed_and_not_forty(site: Site, concurrency: int) 
         ("apps.put_inference_config", "deep.inside", lambda n: desired_app(f"old-{n}", config={"deep": {"inside": n}})),
     ],
 )
-async def test_every_write_with_fields_is_proved(site: Site, operation: str, field: str, make: Any) -> None:
-    """What drops a field of an app or a config is found out by the first one, too."""
+async def test_every_write_with_fields_is_verified(site: Site, operation: str, field: str, make: Any) -> None:
+    """A field of an app or a config that is dropped is found by the first action, too."""
     for number in range(4):
         site.plane.app(f"old-{number}")
     turn = await site.look(*(make(number) for number in range(4)))
     site.plane.break_with({"operation": operation, "action": "drop_field", "field": field, "times": None})
     if operation == "apps.update":
-        # Without the name nothing is left of the body, which is no error: accepted, and nothing done.
+        # Without the name the body is empty, which is not an error: it is accepted without effect.
         assert len(turn.plan.actions) == 4
     applied = await site.act(turn)
     assert [outcome.status.value for outcome in applied.outcomes] == ["not_kept", *["skipped"] * 3]
@@ -70,8 +70,8 @@ async def test_every_write_with_fields_is_proved(site: Site, operation: str, fie
 
 
 @pytest.mark.parametrize("kind", ["remove target", "delete slot", "delete config", "archive app", "register target"])
-async def test_a_yes_to_nothing_done_is_found_out(site: Site, kind: str) -> None:
-    """An empty 200 to a write that wasn't carried out: the one re-read tells."""
+async def test_an_accepted_write_without_effect_is_found(site: Site, kind: str) -> None:
+    """An empty 200 to a write that was not carried out is found by one read."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
@@ -85,8 +85,8 @@ async def test_a_yes_to_nothing_done_is_found_out(site: Site, kind: str) -> None
     assert site.state() == before
 
 
-async def test_an_archive_that_is_answered_with_yes_and_not_done(site: Site) -> None:
-    """An answer that itself shows the app unarchived is held against the app, proved or not."""
+async def test_an_archive_that_is_accepted_without_effect(site: Site) -> None:
+    """A response that shows the app unarchived is a failure, whether or not the operation was verified before."""
     for slug in ("a", "b"):
         site.plane.app(slug)
     turn = await site.look(desired_app("a", archived=True), desired_app("b", archived=True))
@@ -98,8 +98,8 @@ async def test_an_archive_that_is_answered_with_yes_and_not_done(site: Site) -> 
 
 
 @pytest.mark.parametrize("kind", CASES)
-async def test_an_answer_without_a_body_is_proved_by_one_read(site: Site, kind: str) -> None:
-    """An empty 200: the object itself tells that all was kept, for the price of one read."""
+async def test_a_response_without_a_body_is_verified_by_one_read(site: Site, kind: str) -> None:
+    """After an empty 200, one read of the object shows that all fields were kept."""
     case = CASES[kind]
     case.prepare(site.plane)
     turn = await site.look(case.desired)
@@ -112,8 +112,8 @@ async def test_an_answer_without_a_body_is_proved_by_one_read(site: Site, kind: 
     assert read.startswith("GET ")
 
 
-async def test_an_answer_that_leaves_a_field_out_is_looked_up_once(site: Site) -> None:
-    """A field that is kept and never shown costs one read in all, not one for each object."""
+async def test_a_response_that_omits_a_field_is_verified_once(site: Site) -> None:
+    """A field that is kept but never returned costs one read in all, not one per object."""
     for number in range(5):
         site.plane.app(f"app-{number:02}", "chat")
     turn = await site.look(*map(slots, range(5)))
@@ -125,8 +125,8 @@ async def test_an_answer_that_leaves_a_field_out_is_looked_up_once(site: Site) -
     assert sum(line.startswith("GET ") for line in site.plane.log()) == 1
 
 
-async def test_an_answer_that_shows_another_value_is_always_looked_up(site: Site) -> None:
-    """That a field was left out of an answer once, and kept, excuses no answer that shows it otherwise."""
+async def test_a_response_that_shows_another_value_is_always_verified(site: Site) -> None:
+    """A field that one response omitted, although it was kept, must still match in every response that shows it."""
     turn = await site.look(*(desired_app(f"app-{n}", config={"parameters": {"top_p": 1}, "n": n}) for n in range(3)))
     put = "apps.put_inference_config"
     site.plane.break_with(
@@ -138,8 +138,8 @@ async def test_an_answer_that_shows_another_value_is_always_looked_up(site: Site
     assert list(result.values()) == ["done", "not_kept", "done"]
 
 
-async def test_a_later_field_is_proved_too(site: Site) -> None:
-    """The first objects don't declare the field that is dropped: the first one that does goes alone, and is the only one."""
+async def test_a_later_field_is_verified_too(site: Site) -> None:
+    """If the first objects do not declare the dropped field, the first that does is sent alone, and only it is affected."""
     for number in range(20):
         site.plane.app(f"app-{number:02}", "chat")
     plain = [desired_app(f"app-{n:02}", slots={"chat": {"serving_policy": "local_only"}}) for n in range(10)]
@@ -152,8 +152,8 @@ async def test_a_later_field_is_proved_too(site: Site) -> None:
     assert statuses == [*["done"] * 10, "not_kept", *["skipped"] * 9]
 
 
-async def test_one_odd_object_does_not_stop_what_is_proved(site: Site) -> None:
-    """Once its fields are proved, an object that isn't kept fails alone; the others of its operation go on."""
+async def test_one_failing_object_does_not_stop_verified_fields(site: Site) -> None:
+    """Once its fields are verified, an object that is not kept fails alone. The others of its operation go on."""
     for number in range(6):
         site.plane.app(f"app-{number:02}", "chat")
     turn = await site.look(*map(slots, range(6)))
@@ -168,8 +168,8 @@ async def test_one_odd_object_does_not_stop_what_is_proved(site: Site) -> None:
     ]
 
 
-async def test_the_first_of_each_operation_goes_alone(site: Site) -> None:
-    """While an operation is unproved, one request of it is under way; other operations are not held up by it."""
+async def test_the_first_action_of_each_operation_is_sent_alone(site: Site) -> None:
+    """While an operation is unverified, at most one of its requests is in progress. Other operations are not delayed."""
     desired = [desired_app(f"app-{n}", slots={"chat": {}}, config={"n": n}) for n in range(6)]
     turn = await site.look(*desired)
     under_way: dict[str, int] = {}
@@ -192,8 +192,8 @@ async def test_the_first_of_each_operation_goes_alone(site: Site) -> None:
 
 
 @pytest.mark.parametrize("whole", [True, False])
-async def test_a_move_proves_its_removal_only_as_a_whole(site: Site, whole: bool) -> None:
-    """A registration shows that the tuple was free; where it fails, the next removal still has to prove itself."""
+async def test_only_a_whole_move_verifies_its_removal(site: Site, whole: bool) -> None:
+    """A registration shows that the target was free. If it fails, the next removal must still be verified."""
     site.plane.app("a", target="com.a")
     site.plane.app("b")
     site.plane.app("c", target="com.c")
@@ -207,8 +207,8 @@ async def test_a_move_proves_its_removal_only_as_a_whole(site: Site, whole: bool
     assert site.plane.log().count("GET /api/v1/apps/c/targets") == (0 if whole else 1)
 
 
-async def test_what_cannot_be_read_is_unproved(site: Site) -> None:
-    """The control plane says yes, without a body, and then can't be read: failed, said to be unproved, and written."""
+async def test_a_write_that_cannot_be_read_is_unproved(site: Site) -> None:
+    """If a write is accepted without a body and the read fails, the action fails as unproved and counts as written."""
     site.plane.app("a", "chat")
     turn = await site.look(desired_app("a", slots={"chat": ENGINES}))
     site.plane.break_with(
@@ -224,8 +224,8 @@ async def test_what_cannot_be_read_is_unproved(site: Site) -> None:
 
 
 @pytest.mark.parametrize("long", [False, True])
-async def test_not_kept_shows_no_secret_and_no_novel(site: Site, long: bool) -> None:
-    """A sensitive value is never shown, and a long one is cut."""
+async def test_not_kept_shows_no_secret_and_no_long_value(site: Site, long: bool) -> None:
+    """A sensitive value is never shown, and a long value is truncated."""
     secret = "hunter2-correct-horse" + "x" * 500
     key = "notes" if long else "api_key"
     turn = await site.look(desired_app("a", config={key: secret}))
