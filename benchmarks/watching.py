@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from tests.support.controllers import FastClock, plane_at, watching
-from tests.support.watched_apps import NEVER, declare, have
+from tests.support.controllers import FastClock, plane_at, run_controller
+from tests.support.watched_apps import NEVER, create_live, declare
 
 _LIMIT: Final = 100  # requests per minute
 
@@ -34,15 +34,17 @@ async def _commit_among(slugs: tuple[str, ...], folder: Path) -> Commit:
     clock, last = FastClock(), slugs[-1]
     declare(folder, *slugs)
     with plane_at(clock) as plane:
-        have(plane, *slugs)
+        create_live(plane, *slugs)
         plane.log()
         began = time.perf_counter()
-        async with watching(folder, plane, clock, resync=NEVER) as watch:
+        async with run_controller(folder, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync(patience=600.0)
             resync_seconds = time.perf_counter() - began
             resync_requests = len(watch.requests())
         limit = {"requests_per_minute": _LIMIT}
-        async with watching(folder, plane, clock, resync=NEVER, interval=timedelta(hours=1), connection=limit) as watch:
+        async with run_controller(
+            folder, plane, clock, resync=NEVER, interval=timedelta(hours=1), connection=limit
+        ) as watch:
             await watch.until(lambda: watch.remote.budget.background_used >= watch.remote.budget.background_limit)
             watch.requests()
             began = time.perf_counter()

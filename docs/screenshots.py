@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from docs.executing import ROOT
-from tests.support.browsing import Scheme, browsing, prefer
-from tests.support.serving import served
-from tests.support.standings import Noting, pictured_status
+from tests.support.browser import Scheme, run_browser, set_color_scheme
+from tests.support.controller_http import serve_controller
+from tests.support.controller_statuses import RecordingApi, pictured_status
 
 _WIDTH: Final = 820
 _HEIGHT: Final = 900
@@ -33,11 +33,11 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as profile,
-        served(Noting(said=pictured_status()), port=_PORT) as url,
-        browsing(Path(profile), width=_WIDTH, height=_HEIGHT) as browser,
+        serve_controller(RecordingApi(current=pictured_status()), port=_PORT) as url,
+        run_browser(Path(profile), width=_WIDTH, height=_HEIGHT) as browser,
     ):
         for scheme in _SCHEMES:
-            prefer(browser, scheme)
+            set_color_scheme(browser, scheme)
             browser.get(url)
             end = browser.execute_script(
                 "return document.getElementById('budget-section').getBoundingClientRect().bottom"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.support.examples import load_profile
-from tests.support.preloaded import preloaded
-from tests.support.skipping import pytest_unconfigure
+from tests.support.preloaded_command import preloaded_command
+from tests.support.skipped_tests import pytest_unconfigure
 
 __all__ = ["command_folder", "pytest_unconfigure"]
 
@@ -22,5 +22,5 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture(scope="session")
 def command_folder() -> Iterator[Path]:
     """Put an `octosync` that starts at once into a folder for the PATH."""
-    with preloaded() as folder:
+    with preloaded_command() as folder:
         yield folder

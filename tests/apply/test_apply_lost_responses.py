@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.every_kind import CASES
-from tests.support.site import Site, Tap, fates
+from tests.support.action_cases import CASES
+from tests.support.harness import Harness, Tap, status_by_action
 from tests.support.states import desired_app
 
 from octosync.errors import ExitCode
@@ -36,65 +36,65 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("kind", "loss"), PAIRS)
-async def test_a_lost_response_leads_to_exactly_one_effect(site: Site, kind: str, loss: str) -> None:
+async def test_a_lost_response_leads_to_exactly_one_effect(harness: Harness, kind: str, loss: str) -> None:
     """Whether or not the write took effect before its response was lost: one effect, outcome done, empty plan."""
     case = CASES[kind]
-    case.prepare(site.plane)
-    turn = await site.look(case.desired)
-    before = len(site.events())
-    site.plane.break_with({"operation": case.operation, **LOSSES[loss]})
-    applied = await site.act(turn)
-    assert list(fates(applied).values()) == ["done"]
-    assert len(site.events()) == before + 1
+    case.prepare(harness.plane)
+    reviewed = await harness.review(case.desired)
+    before = len(harness.events())
+    harness.plane.break_with({"operation": case.operation, **LOSSES[loss]})
+    applied = await harness.apply(reviewed)
+    assert list(status_by_action(applied).values()) == ["done"]
+    assert len(harness.events()) == before + 1
     assert applied.wrote
-    assert (await site.look(case.desired)).plan.actions == ()
+    assert (await harness.review(case.desired)).plan.actions == ()
 
 
 @pytest.mark.parametrize("committed", [False, True])
 @pytest.mark.parametrize("kind", CASES)
-async def test_a_response_that_takes_too_long(site: Site, kind: str, committed: bool) -> None:
+async def test_a_response_that_takes_too_long(harness: Harness, kind: str, committed: bool) -> None:
     """A read timeout is a lost response."""
     case = CASES[kind]
-    case.prepare(site.plane)
-    turn = await site.look(case.desired)
-    before = len(site.events())
+    case.prepare(harness.plane)
+    reviewed = await harness.review(case.desired)
+    before = len(harness.events())
 
     def too_long(_: httpx.Request, number: int) -> None:
         if number == 1:
             raise httpx.ReadTimeout("nothing came")
 
     tap = Tap(after=too_long) if committed else Tap(before=too_long)
-    applied = await site.act(turn, transport=tap)
-    assert list(fates(applied).values()) == ["done"]
-    assert len(site.events()) == before + 1
+    applied = await harness.apply(reviewed, transport=tap)
+    assert list(status_by_action(applied).values()) == ["done"]
+    assert len(harness.events()) == before + 1
     assert len(tap.writes) == (1 if committed else 2)
 
 
 @pytest.mark.parametrize("kind", CASES)
-async def test_after_the_last_attempt_the_action_fails_without_a_claim(site: Site, kind: str) -> None:
+async def test_after_the_last_attempt_the_action_fails_without_a_claim(harness: Harness, kind: str) -> None:
     """If every attempt fails and reads show no effect, the action fails, nothing was written, and the exit code is 75."""
     case = CASES[kind]
-    case.prepare(site.plane)
-    turn = await site.look(case.desired)
-    before = site.state()
-    site.plane.break_with({"operation": case.operation, "action": "status", "status": 503, "times": None})
-    site.plane.log()
-    applied = await site.act(turn)
+    case.prepare(harness.plane)
+    reviewed = await harness.review(case.desired)
+    before = harness.state()
+    harness.plane.break_with({"operation": case.operation, "action": "status", "status": 503, "times": None})
+    harness.plane.log()
+    applied = await harness.apply(reviewed)
     (outcome,) = applied.outcomes
     assert (outcome.status.value, outcome.reference) == ("failed", "unavailable")
     assert len(outcome.request_ids) == 3
-    assert len(site.writes()) == 3
-    assert site.state() == before
+    assert len(harness.writes()) == 3
+    assert harness.state() == before
     assert not applied.wrote
     assert applied.stopped_by is not None
     assert applied.stopped_by.exit_code is ExitCode.UNAVAILABLE
 
 
-async def test_the_waits_between_attempts_grow(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_waits_between_attempts_grow(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """After each lost write the next wait is random, up to twice as long, so that clients that fail together spread out."""
-    CASES["put live slot"].prepare(site.plane)
-    turn = await site.look(CASES["put live slot"].desired)
-    site.plane.break_with({"operation": "apps.put_slot", "action": "status", "status": 503, "times": None})
+    CASES["put live slot"].prepare(harness.plane)
+    reviewed = await harness.review(CASES["put live slot"].desired)
+    harness.plane.break_with({"operation": "apps.put_slot", "action": "status", "status": 503, "times": None})
     longest: list[float] = []
 
     def shortest(low: float, high: float) -> float:
@@ -102,79 +102,79 @@ async def test_the_waits_between_attempts_grow(site: Site, monkeypatch: pytest.M
         return low
 
     monkeypatch.setattr("random.uniform", shortest)
-    await site.act(turn, backoff=0.25)
+    await harness.apply(reviewed, backoff=0.25)
     assert longest == [0.25, 0.5]
 
 
 @pytest.mark.parametrize("kind", CASES)
-async def test_a_lost_response_with_a_failed_read_leaves_the_outcome_unknown(site: Site, kind: str) -> None:
+async def test_a_lost_response_with_a_failed_read_leaves_the_outcome_unknown(harness: Harness, kind: str) -> None:
     """If neither the response nor the object is available, the action fails as unknown and counts as possibly written."""
     case = CASES[kind]
-    case.prepare(site.plane)
-    turn = await site.look(case.desired)
+    case.prepare(harness.plane)
+    reviewed = await harness.review(case.desired)
     reads = ["apps.get", "apps.list_targets", "apps.list_slots", "apps.get_inference_config", "apps.deployments"]
-    site.plane.break_with(
+    harness.plane.break_with(
         {"operation": case.operation, "action": "cut_after"},
         *({"operation": read, "action": "status", "status": 500, "times": None} for read in reads),
     )
-    applied = await site.act(turn)
+    applied = await harness.apply(reviewed)
     (outcome,) = applied.outcomes
     assert (outcome.status.value, outcome.reference) == ("failed", "outcome-unknown")
     assert "the response was lost" in outcome.message
     assert "the read that followed failed, too" in outcome.message
     assert outcome.hints[0] == "It may have taken effect. Apply again: apply reads the object first."
     assert applied.wrote
-    site.plane.break_with()
-    assert (await site.turn(case.desired)).outcomes == ()
+    harness.plane.break_with()
+    assert (await harness.reconcile(case.desired)).outcomes == ()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CASES if kind != "register target"])
-async def test_another_user_changed_the_object_meanwhile(site: Site, kind: str) -> None:
+async def test_another_user_changed_the_object_meanwhile(harness: Harness, kind: str) -> None:
     """If the object is neither as before nor as declared after a lost response, the action is stale and overwrites nothing."""
     case = CASES[kind]
-    case.prepare(site.plane)
-    turn = await site.look(case.desired)
+    case.prepare(harness.plane)
+    reviewed = await harness.review(case.desired)
     theirs: dict[str, Any] = {}
 
     def meddle(_: httpx.Request, number: int) -> None:
         assert number == 1
-        case.meddle(site.plane)
-        theirs.update(site.state())
-        site.plane.break_with({"operation": case.operation, "action": "cut_before"})
+        case.interfere(harness.plane)
+        theirs.update(harness.state())
+        harness.plane.break_with({"operation": case.operation, "action": "cut_before"})
 
-    applied = await site.act(turn, transport=Tap(before=meddle))
+    applied = await harness.apply(reviewed, transport=Tap(before=meddle))
     (outcome,) = applied.outcomes
     assert (outcome.status.value, outcome.reference) == ("stale", "object-moved")
-    assert site.state() == theirs
+    assert harness.state() == theirs
     assert applied.wrote  # our write may have existed before theirs
 
 
-async def test_a_delete_that_another_user_did_after_ours_was_lost(site: Site) -> None:
+async def test_a_delete_that_another_user_did_after_ours_was_lost(harness: Harness) -> None:
     """A DELETE that is resent after a lost response and gets a 404 is done."""
-    site.plane.app("a", "chat")
-    turn = await site.look(desired_app("a", slots={}))
-    site.plane.break_with({"operation": "apps.delete_slot", "action": "cut_before"})
+    harness.plane.app("a", "chat")
+    reviewed = await harness.review(desired_app("a", slots={}))
+    harness.plane.break_with({"operation": "apps.delete_slot", "action": "cut_before"})
 
     def meddle(_: httpx.Request, number: int) -> None:
         if number == 2:
-            site.plane.send("DELETE", "/apps/a/slots/chat")
+            harness.plane.send("DELETE", "/apps/a/slots/chat")
 
-    (outcome,) = (await site.act(turn, transport=Tap(before=meddle))).outcomes
+    (outcome,) = (await harness.apply(reviewed, transport=Tap(before=meddle))).outcomes
     assert (outcome.status.value, outcome.message) == ("done", "it was already gone")
 
 
-async def test_many_lost_responses_cost_one_read_each(site: Site) -> None:
+async def test_many_lost_responses_cost_one_read_each(harness: Harness) -> None:
     """If every response to a slot's PUT is lost after its effect, each slot takes two requests, and all actions are done."""
     desired = desired_app("a", slots={capability: {} for capability in ("chat", "tts", "vision")})
-    site.plane.app("a")
-    turn = await site.look(desired)
-    site.plane.log()
-    site.plane.break_with({"operation": "apps.put_slot", "action": "cut_after", "times": None})
-    applied = await site.act(turn)
+    harness.plane.app("a")
+    reviewed = await harness.review(desired)
+    harness.plane.log()
+    harness.plane.break_with({"operation": "apps.put_slot", "action": "cut_after", "times": None})
+    applied = await harness.apply(reviewed)
     assert {outcome.message for outcome in applied.outcomes} == {
         "the response was lost; a read shows that the write took effect"
     }
-    assert len(site.plane.log()) == 6
+    assert len(harness.plane.log()) == 6
 
 
 class Lagging(Tap):
@@ -212,14 +212,14 @@ _REPEATABLE = {"update app", "put new slot", "put live slot", "put new config", 
 
 
 @pytest.mark.parametrize("kind", CASES)
-async def test_a_write_that_took_effect_never_counts_as_failed_because_reads_lag(site: Site, kind: str) -> None:
+async def test_a_write_that_took_effect_never_counts_as_failed_because_reads_lag(harness: Harness, kind: str) -> None:
     """A 409 that names the app itself is done. Any other refusal after a lost response leaves the outcome unknown."""
     case = CASES[kind]
-    case.prepare(site.plane)
-    turn = await site.look(case.desired)
-    before = len(site.events())
+    case.prepare(harness.plane)
+    reviewed = await harness.review(case.desired)
+    before = len(harness.events())
     lagging = Lagging()
-    applied = await site.act(turn, transport=lagging)
+    applied = await harness.apply(reviewed, transport=lagging)
     (outcome,) = applied.outcomes
     is_done = kind in _REPEATABLE | {"register target"}
     expected = ("done", "") if is_done else ("failed", "outcome-unknown")
@@ -227,40 +227,42 @@ async def test_a_write_that_took_effect_never_counts_as_failed_because_reads_lag
     assert outcome.retryable is not is_done
     assert applied.wrote
     assert len(lagging.writes) == 2
-    assert kind in _REPEATABLE or len(site.events()) == before + 1
-    assert (await site.look(case.desired)).plan.actions == ()
+    assert kind in _REPEATABLE or len(harness.events()) == before + 1
+    assert (await harness.review(case.desired)).plan.actions == ()
 
 
 @pytest.mark.parametrize("status", [403, 404, 422])
 @pytest.mark.parametrize("kind", ["create app", "put live slot", "remove target", "enable capability"])
-async def test_a_refusal_after_a_lost_answer_leaves_the_outcome_unknown(site: Site, kind: str, status: int) -> None:
+async def test_a_refusal_after_a_lost_answer_leaves_the_outcome_unknown(
+    harness: Harness, kind: str, status: int
+) -> None:
     """The refusal concerns the second attempt, not the first: its message is shown, and the outcome stays unknown."""
     case = CASES[kind]
-    case.prepare(site.plane)
-    turn = await site.look(case.desired)
-    applied = await site.act(turn, transport=Lagging(status))
+    case.prepare(harness.plane)
+    reviewed = await harness.review(case.desired)
+    applied = await harness.apply(reviewed, transport=Lagging(status))
     (outcome,) = applied.outcomes
     assert (outcome.status.value, outcome.reference) == ("failed", "outcome-unknown")
     assert "No (" in outcome.message
     assert str(status) in outcome.message
     assert applied.wrote
-    assert (await site.look(case.desired)).plan.actions == ()
+    assert (await harness.review(case.desired)).plan.actions == ()
 
 
-async def test_a_refusal_after_a_lost_response_leads_to_a_read(site: Site) -> None:
+async def test_a_refusal_after_a_lost_response_leads_to_a_read(harness: Harness) -> None:
     """If the read shows the first attempt, the outcome is done. A change by another user on top of it is left alone."""
-    CASES["create app"].prepare(site.plane)
+    CASES["create app"].prepare(harness.plane)
     for kind, theirs, result in (("create app", False, "done"), ("put new slot", True, "stale")):
-        turn = await site.look(CASES[kind].desired)
+        reviewed = await harness.review(CASES[kind].desired)
 
         def lost(_: httpx.Request, number: int, kind: str = kind, theirs: bool = theirs) -> None:
             if number == 2:
-                CASES[kind].meddle(site.plane) if theirs else site.plane.send(
+                CASES[kind].interfere(harness.plane) if theirs else harness.plane.send(
                     "POST", "/apps", {"slug": "a", "name": "Ours"}
                 )
-                site.plane.break_with({"operation": "*", "action": "status", "status": 422, "times": 1})
+                harness.plane.break_with({"operation": "*", "action": "status", "status": 422, "times": 1})
 
-        site.plane.break_with({"operation": CASES[kind].operation, "action": "cut_before"})
-        applied = await site.act(turn, transport=Tap(before=lost))
+        harness.plane.break_with({"operation": CASES[kind].operation, "action": "cut_before"})
+        applied = await harness.apply(reviewed, transport=Tap(before=lost))
         assert applied.outcomes[0].status.value == result
         assert applied.wrote

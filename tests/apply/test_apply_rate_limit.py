@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.calls import KEY, connection_to
-from tests.support.site import EVERYTHING_ALLOWED, NOW, RESUME, fates
+from tests.support.clients import KEY, connection_to
+from tests.support.harness import EVERYTHING_ALLOWED, NOW, RESUME, status_by_action
 from tests.support.states import desired_app
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
@@ -138,7 +138,7 @@ def test_both_halves_of_a_move_are_sent_together(tmp_path: Path, limit: int) -> 
             reviewed = await plane.recheck(
                 desired_app("left", targets=["ios:com.right"]), desired_app("right", targets=["ios:com.left"])
             )
-            assert set(fates(await plane.act(reviewed)).values()) == {"done"}
+            assert set(status_by_action(await plane.act(reviewed)).values()) == {"done"}
             for removed, registered in zip(plane.at("DELETE"), plane.at("POST"), strict=True):
                 assert registered - removed < 1
 
@@ -154,7 +154,7 @@ def test_the_second_half_keeps_its_place_when_the_first_is_retried(tmp_path: Pat
             reviewed = await plane.recheck(desired_app("from", targets=[]), desired_app("to", targets=["ios:com.a"]))
             await minutes(1)
             await plane.break_with({"operation": "apps.delete_target", "action": "status", "status": 503})
-            assert set(fates(await plane.act(reviewed)).values()) == {"done"}
+            assert set(status_by_action(await plane.act(reviewed)).values()) == {"done"}
             (removed,), (registered,) = plane.at("DELETE"), plane.at("POST")
             assert registered - removed < 1
 
@@ -176,7 +176,7 @@ def test_a_write_that_waits_for_the_rate_limit_is_preceded_by_another_read(tmp_p
             slots = dict.fromkeys(capabilities, LOCAL_ONLY)
             reviewed = await plane.recheck(*(desired_app(slug, slots=slots, config={"n": 1}) for slug in ("a", "b")))
             applied = await plane.act(reviewed)
-            assert set(fates(applied).values()) == {"done"}
+            assert set(status_by_action(applied).values()) == {"done"}
             read_at: dict[str, float] = {}
             for when, line, _ in plane.timed.log:
                 method, section = line.split(" ")
@@ -203,7 +203,7 @@ def test_a_foreign_write_during_a_wait_is_not_overwritten(tmp_path: Path) -> Non
             await plane.send("PUT", "/apps/a/slots/chat", {"bindings": [], "preferred_engines": ["mlx"]})
             applied = await acting
             assert virtual_clock() > 60
-            assert fates(applied)["update app/a/slot/chat"] == "stale"
+            assert status_by_action(applied)["update app/a/slot/chat"] == "stale"
             there = await plane.send("GET", "/apps/a/slots/chat")
             assert there["preferred_engines"] == ["mlx"]
 
@@ -219,7 +219,7 @@ def test_a_lost_response_is_verified_before_all_waiting_writes(tmp_path: Path) -
             await minutes(1)
             await plane.break_with({"operation": "apps.create", "action": "status", "status": 503, "skip": 1})
             applied = await plane.act(reviewed)
-            assert set(fates(applied).values()) == {"done"}
+            assert set(status_by_action(applied).values()) == {"done"}
             (lost,) = [when for when, _, status in plane.timed.log if status == 503]
             (verified,) = [when for when, line, _ in plane.timed.log if line.startswith("GET") and when >= lost]
             assert verified - lost <= 60.1
@@ -238,7 +238,7 @@ def test_a_stop_cancels_writes_that_wait_for_the_rate_limit(tmp_path: Path) -> N
             plane.stop.set()
             applied = await acting
             assert virtual_clock() < 11
-            assert list(fates(applied).values()) == ["done", "not_attempted"]
+            assert list(status_by_action(applied).values()) == ["done", "not_attempted"]
 
     run_in_virtual_time(main())
 

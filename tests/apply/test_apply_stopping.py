@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.site import Hook, Site, Tap, fates, open_site
+from tests.support.harness import Harness, Hook, Tap, open_harness, status_by_action
 from tests.support.states import desired_app
 
 from octosync.apply import ApplyResult
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.no_cover  # long; the code they run is measured by the 
 
 
 @contextmanager
-def in_use(directory: Path) -> Iterator[tuple[Site, list[App]]]:
+def in_use(directory: Path) -> Iterator[tuple[Harness, list[App]]]:
     """Yield a site and declarations: one app is created in full, another loses everything and is archived."""
-    with open_site(directory) as site:
-        site.plane.app("old", "chat", target="com.moved", config={"model": "old"})
-        site.plane.app("zoo", "chat")
+    with open_harness(directory) as harness:
+        harness.plane.app("old", "chat", target="com.moved", config={"model": "old"})
+        harness.plane.app("zoo", "chat")
         yield (
-            site,
+            harness,
             [
                 desired_app("new", targets=["ios:com.moved"], slots={"chat": {}}, config={"model": "@app/new/chat"}),
                 desired_app("old", fields={"name": "Was"}, targets=[], slots={}, config=None, archived=True),
@@ -51,37 +51,37 @@ def stop_at(number: int) -> tuple[Tap, asyncio.Event]:
     return Tap(before=lambda _, now: stop.set() if now == number else None), stop
 
 
-async def test_a_stop_finishes_requests_in_progress_and_starts_none(site: Site) -> None:
+async def test_a_stop_finishes_requests_in_progress_and_starts_none(harness: Harness) -> None:
     """The write in progress finishes and is recorded. Every other action is not attempted, with that reason."""
-    turn = await site.look(*(desired_app(f"app-{n}", slots={"chat": {}}) for n in range(3)))
+    reviewed = await harness.review(*(desired_app(f"app-{n}", slots={"chat": {}}) for n in range(3)))
     stop = asyncio.Event()
-    site.plane.log()
-    applied = await site.act(turn, stop=stop, transport=Tap(before=lambda *_: stop.set()))
-    assert list(fates(applied).values()) == ["done", *["not_attempted"] * 5]
+    harness.plane.log()
+    applied = await harness.apply(reviewed, stop=stop, transport=Tap(before=lambda *_: stop.set()))
+    assert list(status_by_action(applied).values()) == ["done", *["not_attempted"] * 5]
     assert {outcome.message for outcome in applied.outcomes[1:]} == {"the run was interrupted before it"}
-    assert site.writes() == ["POST /api/v1/apps"]
+    assert harness.writes() == ["POST /api/v1/apps"]
     assert applied.stopped_by is None
-    assert [action.status for action in site.last_run()[1]] == [Status.DONE]
-    assert set(fates(await site.turn(*turn.plan.desired)).values()) == {"done"}
+    assert [action.status for action in harness.last_run()[1]] == [Status.DONE]
+    assert set(status_by_action(await harness.reconcile(*reviewed.plan.desired)).values()) == {"done"}
 
 
-async def test_a_stop_before_the_first_write(site: Site) -> None:
+async def test_a_stop_before_the_first_write(harness: Harness) -> None:
     """A run stopped before it began has one outcome per action, no request, and an empty record."""
-    turn = await site.look(desired_app("a"), desired_app("b"))
+    reviewed = await harness.review(desired_app("a"), desired_app("b"))
     stop = asyncio.Event()
     stop.set()
-    site.plane.log()
-    applied = await site.act(turn, stop=stop)
-    assert set(fates(applied).values()) == {"not_attempted"}
-    assert site.plane.log() == []
-    assert site.last_run()[1] == ()
+    harness.plane.log()
+    applied = await harness.apply(reviewed, stop=stop)
+    assert set(status_by_action(applied).values()) == {"not_attempted"}
+    assert harness.plane.log() == []
+    assert harness.last_run()[1] == ()
 
 
-async def test_a_stop_cancels_a_read_before_a_write(site: Site) -> None:
+async def test_a_stop_cancels_a_read_before_a_write(harness: Harness) -> None:
     """If a read hangs when the stop comes, it is cancelled, since its action has sent nothing."""
-    site.plane.app("a", "chat")
-    turn = await site.look(desired_app("a", slots={}))
-    site.later(31)
+    harness.plane.app("a", "chat")
+    reviewed = await harness.review(desired_app("a", slots={}))
+    harness.advance(31)
     stop = asyncio.Event()
 
     class Hanging(Tap):
@@ -90,18 +90,18 @@ async def test_a_stop_cancels_a_read_before_a_write(site: Site) -> None:
             await asyncio.Event().wait()
             return await super().handle_async_request(request)
 
-    applied = await site.act(turn, stop=stop, transport=Hanging())
-    assert list(fates(applied).values()) == ["not_attempted"]
+    applied = await harness.apply(reviewed, stop=stop, transport=Hanging())
+    assert list(status_by_action(applied).values()) == ["not_attempted"]
 
 
-async def test_a_kill_leaves_an_action_recorded_as_begun(site: Site) -> None:
+async def test_a_kill_leaves_an_action_recorded_as_begun(harness: Harness) -> None:
     """If a run is cancelled during a write, that row has a beginning and no end. Earlier rows have both."""
-    turn = await site.look(desired_app("a", slots={"chat": {}, "tts": {}}))
+    reviewed = await harness.review(desired_app("a", slots={"chat": {}, "tts": {}}))
     kill, runs = cancel_at(2)
-    runs.append(asyncio.ensure_future(site.act(turn, transport=Tap(before=kill))))
+    runs.append(asyncio.ensure_future(harness.apply(reviewed, transport=Tap(before=kill))))
     with pytest.raises(asyncio.CancelledError):
         await runs[0]
-    recorded, actions = site.last_run()
+    recorded, actions = harness.last_run()
     assert (recorded.ended_at, recorded.exit_code) == (None, None)
     assert [(action.status, action.ended_at is None) for action in actions] == [(Status.DONE, False), (None, True)]
 
@@ -109,55 +109,55 @@ async def test_a_kill_leaves_an_action_recorded_as_begun(site: Site) -> None:
 @pytest.mark.parametrize("committed", [False, True])
 async def test_a_run_killed_at_any_write_is_continued_by_the_next(tmp_path: Path, committed: bool) -> None:
     """Killed at the first write, the second, and so on: the next run always reaches the same end, and nothing is done twice."""
-    with in_use(tmp_path) as (site, desired):
-        total = len((await site.look(*desired)).plan.actions)
-        undisturbed = await site.turn(*desired)
+    with in_use(tmp_path) as (harness, desired):
+        total = len((await harness.review(*desired)).plan.actions)
+        undisturbed = await harness.reconcile(*desired)
         assert len(undisturbed.outcomes) == total
-        state, events = site.state(), sorted(site.events())
+        state, events = harness.state(), sorted(harness.events())
     for at in range(1, total + 1):
-        with in_use(tmp_path) as (site, desired):
-            turn = await site.look(*desired)
+        with in_use(tmp_path) as (harness, desired):
+            reviewed = await harness.review(*desired)
             kill, runs = cancel_at(at)
             tap = Tap(after=kill) if committed else Tap(before=kill)
-            runs.append(asyncio.ensure_future(site.act(turn, transport=tap)))
+            runs.append(asyncio.ensure_future(harness.apply(reviewed, transport=tap)))
             with pytest.raises(asyncio.CancelledError):
                 await runs[0]
-            await site.turn(*desired)
-            assert (await site.look(*desired)).plan.actions == (), at
-            assert site.state() == state, at
-            assert sorted(site.events()) == events, at
+            await harness.reconcile(*desired)
+            assert (await harness.review(*desired)).plan.actions == (), at
+            assert harness.state() == state, at
+            assert sorted(harness.events()) == events, at
 
 
 @pytest.mark.parametrize("action", ["cut_before", "cut_after"])
 async def test_any_lost_response_of_any_request_is_survived(tmp_path: Path, action: str) -> None:
     """With the response to any one request lost, read or write: one run, all actions done, nothing done twice."""
-    with in_use(tmp_path) as (site, desired):
-        turn = await site.look(*desired)
-        site.plane.log()
-        await site.act(turn)
-        requests = len(site.plane.log())
-        state, events = site.state(), sorted(site.events())
+    with in_use(tmp_path) as (harness, desired):
+        reviewed = await harness.review(*desired)
+        harness.plane.log()
+        await harness.apply(reviewed)
+        requests = len(harness.plane.log())
+        state, events = harness.state(), sorted(harness.events())
     for skip in range(requests):
-        with in_use(tmp_path) as (site, desired):
-            turn = await site.look(*desired)
-            site.plane.break_with({"operation": "*", "action": action, "skip": skip})
-            applied = await site.act(turn)
-            assert set(fates(applied).values()) == {"done"}, skip
-            assert site.state() == state, skip
-            assert sorted(site.events()) == events, skip
+        with in_use(tmp_path) as (harness, desired):
+            reviewed = await harness.review(*desired)
+            harness.plane.break_with({"operation": "*", "action": action, "skip": skip})
+            applied = await harness.apply(reviewed)
+            assert set(status_by_action(applied).values()) == {"done"}, skip
+            assert harness.state() == state, skip
+            assert sorted(harness.events()) == events, skip
 
 
 async def test_a_run_stopped_at_any_write_is_continued_by_the_next(tmp_path: Path) -> None:
     """Stopped at the first write, the second, and so on: two runs do what one does, and moves are whole."""
-    with in_use(tmp_path) as (site, desired):
-        total = len((await site.turn(*desired)).outcomes)
-        state, events = site.state(), sorted(site.events())
+    with in_use(tmp_path) as (harness, desired):
+        total = len((await harness.reconcile(*desired)).outcomes)
+        state, events = harness.state(), sorted(harness.events())
     for at in range(1, total + 1):
-        with in_use(tmp_path) as (site, desired):
+        with in_use(tmp_path) as (harness, desired):
             tap, stop = stop_at(at)
-            applied = await site.turn(*desired, stop=stop, transport=tap)
-            result = fates(applied)
+            applied = await harness.reconcile(*desired, stop=stop, transport=tap)
+            result = status_by_action(applied)
             assert result["delete app/old/target/ios:com.moved"] == result["create app/new/target/ios:com.moved"], at
-            await site.turn(*desired)
-            assert site.state() == state, at
-            assert sorted(site.events()) == events, at
+            await harness.reconcile(*desired)
+            assert harness.state() == state, at
+            assert sorted(harness.events()) == events, at

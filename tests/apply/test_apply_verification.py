@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.every_kind import CASES
-from tests.support.site import Site, Tap, fates
+from tests.support.action_cases import CASES
+from tests.support.harness import Harness, Tap, status_by_action
 from tests.support.states import desired_app
 
 from octosync.model import App
@@ -24,19 +24,19 @@ def slots(number: int) -> App:
 
 
 @pytest.mark.parametrize("concurrency", [1, 16])
-async def test_one_object_is_affected_instead_of_forty(site: Site, concurrency: int) -> None:
+async def test_one_object_is_affected_instead_of_forty(harness: Harness, concurrency: int) -> None:
     """If a field is dropped, the first action reports field, values and request id. The others are never sent."""
     for number in range(FORTY):
-        site.plane.app(f"app-{number:02}", "chat")
-    turn = await site.look(*map(slots, range(FORTY)), desired_app("other", config={"model": "m"}))
-    site.plane.log()
-    site.plane.break_with(
+        harness.plane.app(f"app-{number:02}", "chat")
+    reviewed = await harness.review(*map(slots, range(FORTY)), desired_app("other", config={"model": "m"}))
+    harness.plane.log()
+    harness.plane.break_with(
         {"operation": "apps.put_slot", "action": "drop_field", "field": "preferred_engines", "times": None}
     )
-    applied = await site.act(turn, concurrency=concurrency)
+    applied = await harness.apply(reviewed, concurrency=concurrency)
     statuses = [outcome.status.value for outcome in applied.outcomes]
     assert statuses == ["not_kept", *["skipped"] * (FORTY - 1), "done", "done"]
-    assert sum(write.startswith("PUT /api/v1/apps/app-") for write in site.writes()) == 1
+    assert sum(write.startswith("PUT /api/v1/apps/app-") for write in harness.writes()) == 1
     harmed, skipped = applied.outcomes[:2]
     assert harmed.reference == "not-kept"
     (request_id,) = harmed.request_ids
@@ -55,112 +55,114 @@ async def test_one_object_is_affected_instead_of_forty(site: Site, concurrency: 
         ("apps.put_inference_config", "deep.inside", lambda n: desired_app(f"old-{n}", config={"deep": {"inside": n}})),
     ],
 )
-async def test_every_write_with_fields_is_verified(site: Site, operation: str, field: str, make: Any) -> None:
+async def test_every_write_with_fields_is_verified(harness: Harness, operation: str, field: str, make: Any) -> None:
     """A field of an app or a config that is dropped is found by the first action, too."""
     for number in range(4):
-        site.plane.app(f"old-{number}")
-    turn = await site.look(*(make(number) for number in range(4)))
-    site.plane.break_with({"operation": operation, "action": "drop_field", "field": field, "times": None})
+        harness.plane.app(f"old-{number}")
+    reviewed = await harness.review(*(make(number) for number in range(4)))
+    harness.plane.break_with({"operation": operation, "action": "drop_field", "field": field, "times": None})
     if operation == "apps.update":
         # Without the name the body is empty, which is not an error: it is accepted without effect.
-        assert len(turn.plan.actions) == 4
-    applied = await site.act(turn)
+        assert len(reviewed.plan.actions) == 4
+    applied = await harness.apply(reviewed)
     assert [outcome.status.value for outcome in applied.outcomes] == ["not_kept", *["skipped"] * 3]
     assert f"`{field}` was sent as " in applied.outcomes[0].message
 
 
 @pytest.mark.parametrize("kind", ["remove target", "delete slot", "delete config", "archive app", "register target"])
-async def test_an_accepted_write_without_effect_is_found(site: Site, kind: str) -> None:
+async def test_an_accepted_write_without_effect_is_found(harness: Harness, kind: str) -> None:
     """An empty 200 to a write that was not carried out is found by one read."""
     case = CASES[kind]
-    case.prepare(site.plane)
-    turn = await site.look(case.desired)
-    before = site.state()
-    site.plane.break_with({"operation": case.operation, "action": "empty", "when": "before"})
-    (outcome,) = (await site.act(turn)).outcomes
+    case.prepare(harness.plane)
+    reviewed = await harness.review(case.desired)
+    before = harness.state()
+    harness.plane.break_with({"operation": case.operation, "action": "empty", "when": "before"})
+    (outcome,) = (await harness.apply(reviewed)).outcomes
     assert outcome.status.value == "not_kept"
     assert re.search(
         "it is still there|it is not there|`archived` was sent as true and persisted as false", outcome.message
     )
-    assert site.state() == before
+    assert harness.state() == before
 
 
-async def test_an_archive_that_is_accepted_without_effect(site: Site) -> None:
+async def test_an_archive_that_is_accepted_without_effect(harness: Harness) -> None:
     """A response that shows the app unarchived is a failure, whether or not the operation was verified before."""
     for slug in ("a", "b"):
-        site.plane.app(slug)
-    turn = await site.look(desired_app("a", archived=True), desired_app("b", archived=True))
+        harness.plane.app(slug)
+    reviewed = await harness.review(desired_app("a", archived=True), desired_app("b", archived=True))
     null = {"operation": "apps.archive", "action": "set_answer_field", "field": "archived_at", "value": None}
-    site.plane.break_with({**null, "times": None})
-    site.plane.log()
-    assert set(fates(await site.act(turn)).values()) == {"done"}
-    assert site.plane.log().count("GET /api/v1/apps/b") == 1
+    harness.plane.break_with({**null, "times": None})
+    harness.plane.log()
+    assert set(status_by_action(await harness.apply(reviewed)).values()) == {"done"}
+    assert harness.plane.log().count("GET /api/v1/apps/b") == 1
 
 
 @pytest.mark.parametrize("kind", CASES)
-async def test_a_response_without_a_body_is_verified_by_one_read(site: Site, kind: str) -> None:
+async def test_a_response_without_a_body_is_verified_by_one_read(harness: Harness, kind: str) -> None:
     """After an empty 200, one read of the object shows that all fields were kept."""
     case = CASES[kind]
-    case.prepare(site.plane)
-    turn = await site.look(case.desired)
-    site.plane.break_with({"operation": case.operation, "action": "empty"})
-    site.plane.log()
-    (outcome,) = (await site.act(turn)).outcomes
+    case.prepare(harness.plane)
+    reviewed = await harness.review(case.desired)
+    harness.plane.break_with({"operation": case.operation, "action": "empty"})
+    harness.plane.log()
+    (outcome,) = (await harness.apply(reviewed)).outcomes
     assert (outcome.status.value, outcome.message) == ("done", "")
-    write, read = site.plane.log()
+    write, read = harness.plane.log()
     assert write.startswith(case.write)
     assert read.startswith("GET ")
 
 
-async def test_a_response_that_omits_a_field_is_verified_once(site: Site) -> None:
+async def test_a_response_that_omits_a_field_is_verified_once(harness: Harness) -> None:
     """A field that is kept but never returned costs one read in all, not one per object."""
     for number in range(5):
-        site.plane.app(f"app-{number:02}", "chat")
-    turn = await site.look(*map(slots, range(5)))
+        harness.plane.app(f"app-{number:02}", "chat")
+    reviewed = await harness.review(*map(slots, range(5)))
     hidden = {"operation": "apps.put_slot", "action": "drop_answer_field", "field": "preferred_engines", "times": None}
-    site.plane.break_with(hidden)
-    site.plane.log()
-    applied = await site.act(turn)
-    assert set(fates(applied).values()) == {"done"}
-    assert sum(line.startswith("GET ") for line in site.plane.log()) == 1
+    harness.plane.break_with(hidden)
+    harness.plane.log()
+    applied = await harness.apply(reviewed)
+    assert set(status_by_action(applied).values()) == {"done"}
+    assert sum(line.startswith("GET ") for line in harness.plane.log()) == 1
 
 
-async def test_a_response_that_shows_another_value_is_always_verified(site: Site) -> None:
+async def test_a_response_that_shows_another_value_is_always_verified(harness: Harness) -> None:
     """A field that one response omitted, although it was kept, must still match in every response that shows it."""
-    turn = await site.look(*(desired_app(f"app-{n}", config={"parameters": {"top_p": 1}, "n": n}) for n in range(3)))
+    reviewed = await harness.review(
+        *(desired_app(f"app-{n}", config={"parameters": {"top_p": 1}, "n": n}) for n in range(3))
+    )
     put = "apps.put_inference_config"
-    site.plane.break_with(
+    harness.plane.break_with(
         {"operation": put, "action": "drop_answer_field", "field": "parameters"},
         {"operation": put, "action": "drop_field", "field": "parameters.top_p", "slug": "app-1"},
     )
-    applied = await site.act(turn)
-    result = {name: status for name, status in fates(applied).items() if name.endswith("inference-config")}
+    applied = await harness.apply(reviewed)
+    result = {name: status for name, status in status_by_action(applied).items() if name.endswith("inference-config")}
     assert list(result.values()) == ["done", "not_kept", "done"]
 
 
-async def test_a_later_field_is_verified_too(site: Site) -> None:
+async def test_a_later_field_is_verified_too(harness: Harness) -> None:
     """If the first objects do not declare the dropped field, the first that does is sent alone, and only it is affected."""
     for number in range(20):
-        site.plane.app(f"app-{number:02}", "chat")
+        harness.plane.app(f"app-{number:02}", "chat")
     plain = [desired_app(f"app-{n:02}", slots={"chat": {"serving_policy": "local_only"}}) for n in range(10)]
-    turn = await site.look(*plain, *map(slots, range(10, 20)))
-    site.plane.break_with(
+    reviewed = await harness.review(*plain, *map(slots, range(10, 20)))
+    harness.plane.break_with(
         {"operation": "apps.put_slot", "action": "drop_field", "field": "preferred_engines", "times": None}
     )
-    applied = await site.act(turn)
+    applied = await harness.apply(reviewed)
     statuses = [outcome.status.value for outcome in applied.outcomes]
     assert statuses == [*["done"] * 10, "not_kept", *["skipped"] * 9]
 
 
-async def test_one_failing_object_does_not_stop_verified_fields(site: Site) -> None:
+async def test_one_failing_object_does_not_stop_verified_fields(harness: Harness) -> None:
     """Once its fields are verified, an object that is not kept fails alone. The others of its operation go on."""
     for number in range(6):
-        site.plane.app(f"app-{number:02}", "chat")
-    turn = await site.look(*map(slots, range(6)))
-    site.plane.break_with(
+        harness.plane.app(f"app-{number:02}", "chat")
+    reviewed = await harness.review(*map(slots, range(6)))
+    harness.plane.break_with(
         {"operation": "apps.put_slot", "action": "drop_field", "field": "preferred_engines", "slug": "app-03"}
     )
-    applied = await site.act(turn, concurrency=1)
+    applied = await harness.apply(reviewed, concurrency=1)
     assert [outcome.status.value for outcome in applied.outcomes] == [
         *["done"] * 3,
         "not_kept",
@@ -168,10 +170,10 @@ async def test_one_failing_object_does_not_stop_verified_fields(site: Site) -> N
     ]
 
 
-async def test_the_first_action_of_each_operation_is_sent_alone(site: Site) -> None:
+async def test_the_first_action_of_each_operation_is_sent_alone(harness: Harness) -> None:
     """While an operation is unverified, at most one of its requests is in progress. Other operations are not delayed."""
     desired = [desired_app(f"app-{n}", slots={"chat": {}}, config={"n": n}) for n in range(6)]
-    turn = await site.look(*desired)
+    reviewed = await harness.review(*desired)
     under_way: dict[str, int] = {}
     answered: set[str] = set()
 
@@ -187,35 +189,35 @@ async def test_the_first_action_of_each_operation_is_sent_alone(site: Site) -> N
         under_way[kind_of(request)] -= 1
         answered.add(kind_of(request))
 
-    applied = await site.act(turn, transport=Tap(before=before, after=after))
-    assert set(fates(applied).values()) == {"done"}
+    applied = await harness.apply(reviewed, transport=Tap(before=before, after=after))
+    assert set(status_by_action(applied).values()) == {"done"}
 
 
 @pytest.mark.parametrize("whole", [True, False])
-async def test_only_a_whole_move_verifies_its_removal(site: Site, whole: bool) -> None:
+async def test_only_a_whole_move_verifies_its_removal(harness: Harness, whole: bool) -> None:
     """A registration shows that the target was free. If it fails, the next removal must still be verified."""
-    site.plane.app("a", target="com.a")
-    site.plane.app("b")
-    site.plane.app("c", target="com.c")
-    turn = await site.look(
+    harness.plane.app("a", target="com.a")
+    harness.plane.app("b")
+    harness.plane.app("c", target="com.c")
+    reviewed = await harness.review(
         desired_app("a", targets=[]), desired_app("b", targets=["ios:com.a"]), desired_app("c", targets=[])
     )
     if not whole:
-        site.plane.break_with({"operation": "apps.create_target", "action": "status", "status": 422})
-    site.plane.log()
-    await site.act(turn, concurrency=1)
-    assert site.plane.log().count("GET /api/v1/apps/c/targets") == (0 if whole else 1)
+        harness.plane.break_with({"operation": "apps.create_target", "action": "status", "status": 422})
+    harness.plane.log()
+    await harness.apply(reviewed, concurrency=1)
+    assert harness.plane.log().count("GET /api/v1/apps/c/targets") == (0 if whole else 1)
 
 
-async def test_a_write_that_cannot_be_read_is_unproved(site: Site) -> None:
+async def test_a_write_that_cannot_be_read_is_unproved(harness: Harness) -> None:
     """If a write is accepted without a body and the read fails, the action fails as unproved and counts as written."""
-    site.plane.app("a", "chat")
-    turn = await site.look(desired_app("a", slots={"chat": ENGINES}))
-    site.plane.break_with(
+    harness.plane.app("a", "chat")
+    reviewed = await harness.review(desired_app("a", slots={"chat": ENGINES}))
+    harness.plane.break_with(
         {"operation": "apps.put_slot", "action": "empty"},
         {"operation": "apps.list_slots", "action": "status", "status": 403, "code": "forbidden", "times": None},
     )
-    applied = await site.act(turn)
+    applied = await harness.apply(reviewed)
     (outcome,) = applied.outcomes
     assert (outcome.status.value, outcome.reference) == ("failed", "outcome-unproved")
     assert "accepted" in outcome.message
@@ -224,13 +226,13 @@ async def test_a_write_that_cannot_be_read_is_unproved(site: Site) -> None:
 
 
 @pytest.mark.parametrize("long", [False, True])
-async def test_not_kept_shows_no_secret_and_no_long_value(site: Site, long: bool) -> None:
+async def test_not_kept_shows_no_secret_and_no_long_value(harness: Harness, long: bool) -> None:
     """A sensitive value is never shown, and a long value is truncated."""
     secret = "hunter2-correct-horse" + "x" * 500
     key = "notes" if long else "api_key"
-    turn = await site.look(desired_app("a", config={key: secret}))
-    site.plane.break_with({"operation": "apps.put_inference_config", "action": "drop_field", "field": key})
-    outcome = (await site.act(turn)).outcomes[-1]
+    reviewed = await harness.review(desired_app("a", config={key: secret}))
+    harness.plane.break_with({"operation": "apps.put_inference_config", "action": "drop_field", "field": key})
+    outcome = (await harness.apply(reviewed)).outcomes[-1]
     assert outcome.status.value == "not_kept"
     assert len(outcome.message) < 500
     if long:

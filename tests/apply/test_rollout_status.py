@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from tests.support.states import deployed, desired_app, live_app, plan_of
+from tests.support.states import desired_app, live_app, live_deployment, plan_of
 
 from octosync.apply import RolloutWatch, rollouts_to_watch
 from octosync.apply.rollout import finish_if_covered, record_coverage, record_deployments
@@ -81,9 +81,9 @@ def test_an_enable_that_awaits_approval_is_listed_but_not_waited_for() -> None:
 def test_a_changed_slot_is_waited_for_where_it_is_declared_and_deployed() -> None:
     """Undeclared environments and rolled back deployments are not waited for."""
     there = (
-        deployed("a"),
-        deployed("a", environment="development"),
-        deployed("a", environment="staging", status="rolled_back"),
+        live_deployment("a"),
+        live_deployment("a", environment="development"),
+        live_deployment("a", environment="staging", status="rolled_back"),
     )
     assert waited_for(changed("production staging"), live(*there)) == ["chat@production"]
     assert waited_for(changed("production staging"), live(*there), update=Status.FAILED) == []
@@ -91,7 +91,7 @@ def test_a_changed_slot_is_waited_for_where_it_is_declared_and_deployed() -> Non
 
 def test_a_slot_without_declared_deployment_is_waited_for_wherever_it_is_deployed() -> None:
     """Something else deploys it, but this run changed it."""
-    there = (deployed("a"), deployed("a", environment="staging"))
+    there = (live_deployment("a"), live_deployment("a", environment="staging"))
     assert waited_for(changed(None), live(*there)) == ["chat@production", "chat@staging"]
 
 
@@ -109,7 +109,7 @@ def test_a_slot_without_declared_deployment_is_waited_for_wherever_it_is_deploye
 def test_a_run_without_writes_waits_for_what_is_in_progress(facts: dict[str, Any], waits: bool) -> None:
     """A canary or a deployment that just started is in progress. Waiting for one that stopped long ago would only time out."""
     desired = desired_app("a", slots={"chat": {}}, deploy={"chat": "production"})
-    assert bool(waited_for(desired, live(deployed("a", **facts)))) is waits
+    assert bool(waited_for(desired, live(live_deployment("a", **facts)))) is waits
 
 
 def begun(**facts: Any) -> RolloutWatch:
@@ -123,14 +123,14 @@ def after(watch: RolloutWatch, *deployments: Deployment, coverage: Coverage = CO
 
 def test_coverage_is_not_enough_while_a_canary_runs() -> None:
     """Coverage counts devices with any variant, and the run started the canary."""
-    rollout = after(begun(), deployed("a", canary=CANARY))
+    rollout = after(begun(), live_deployment("a", canary=CANARY))
     assert (rollout.result, rollout.canary) == (None, CANARY)
-    assert after(begun(canary=CANARY), deployed("a", variant="v2")).result is RolloutResult.COVERED
+    assert after(begun(canary=CANARY), live_deployment("a", variant="v2")).result is RolloutResult.COVERED
 
 
 def test_a_canary_that_ends_without_its_variant_was_rolled_back() -> None:
     """The deployment is live and covered, but by the previous variant: that is not a success."""
-    rollout = after(begun(canary=CANARY), deployed("a"))
+    rollout = after(begun(canary=CANARY), live_deployment("a"))
     assert (rollout.result, rollout.ended, rollout.variant) == (RolloutResult.ROLLED_BACK, CANARY, "v1")
 
 
@@ -139,21 +139,21 @@ def test_a_canary_that_ends_without_its_variant_was_rolled_back() -> None:
 )
 def test_a_canary_without_known_variants_counts_as_a_success(canary: Canary, variant: str | None) -> None:
     """If the control plane names no candidate or no current variant, the end of the canary counts as a success."""
-    assert after(begun(canary=canary), deployed("a", variant=variant)).result is RolloutResult.COVERED
+    assert after(begun(canary=canary), live_deployment("a", variant=variant)).result is RolloutResult.COVERED
 
 
 def test_a_canary_that_just_started_may_not_be_listed_yet() -> None:
     """Until a read shows the canary or its variant, the rollout has no result and does not count as rolled back."""
     expecting = RolloutWatch(RolloutStatus(address=AT), expects="v2")
-    unseen = record_deployments(record_coverage(expecting, COVERED), [deployed("a")])
+    unseen = record_deployments(record_coverage(expecting, COVERED), [live_deployment("a")])
     assert finish_if_covered(unseen).rollout.result is None
-    seen = record_deployments(unseen, [deployed("a", canary=CANARY)])
+    seen = record_deployments(unseen, [live_deployment("a", canary=CANARY)])
     assert (
-        finish_if_covered(record_deployments(seen, [deployed("a", variant="v2")])).rollout.result
+        finish_if_covered(record_deployments(seen, [live_deployment("a", variant="v2")])).rollout.result
         is RolloutResult.COVERED
     )
     assert (
-        finish_if_covered(record_deployments(expecting, [deployed("a", variant="v2")])).rollout.result is None
+        finish_if_covered(record_deployments(expecting, [live_deployment("a", variant="v2")])).rollout.result is None
     )  # no coverage yet
 
 
@@ -161,14 +161,14 @@ def test_an_unlisted_deployment_is_neither_success_nor_failure() -> None:
     """A list that lags is not a rollback, and coverage alone may belong to another environment."""
     assert after(begun()).result is None
     old = RolloutWatch(RolloutStatus(address=AT), over=frozenset({"old"}))
-    assert after(old, deployed("a", status="rolled_back", id="old")).result is None
-    assert after(old, deployed("a", status="rolled_back", id="new")).result is RolloutResult.ROLLED_BACK
+    assert after(old, live_deployment("a", status="rolled_back", id="old")).result is None
+    assert after(old, live_deployment("a", status="rolled_back", id="new")).result is RolloutResult.ROLLED_BACK
 
 
 def test_an_unknown_status_is_neither_success_nor_failure() -> None:
     """Coverage decides, whatever status Octomil returns for the deployment."""
-    assert after(begun(), deployed("a", status="warming"), coverage=HALF).result is None
-    assert after(begun(), deployed("a", status="warming")).result is RolloutResult.COVERED
+    assert after(begun(), live_deployment("a", status="warming"), coverage=HALF).result is None
+    assert after(begun(), live_deployment("a", status="warming")).result is RolloutResult.COVERED
 
 
 @pytest.mark.parametrize(
@@ -183,4 +183,4 @@ def test_an_unknown_status_is_neither_success_nor_failure() -> None:
 )
 def test_only_an_explicit_count_of_zero_means_no_devices(coverage: Coverage, result: RolloutResult | None) -> None:
     """A missing count is not zero, and the status "covered" is final."""
-    assert after(begun(), deployed("a"), coverage=coverage).result is result
+    assert after(begun(), live_deployment("a"), coverage=coverage).result is result

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.calls import KEY
-from tests.support.desks import Office
-from tests.support.invoking import Desk
-from tests.support.planes import served
+from tests.support.clients import KEY
+from tests.support.embedded_planes import run_plane
+from tests.support.projects import Project
+from tests.support.workdirs import Workdir
 
 from octosync.server import Token
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def workdir(tmp_path: Path) -> Workdir:
+    return Workdir(tmp_path)
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    with served(KEY, tokens=(Token("ci", KEY),)) as plane:
-        yield Office(plane, Desk(tmp_path, {"OCTOMIL_API_KEY": KEY}))
+def project(tmp_path: Path) -> Iterator[Project]:
+    with run_plane(KEY, tokens=(Token("ci", KEY),)) as plane:
+        yield Project(plane, Workdir(tmp_path, {"OCTOMIL_API_KEY": KEY}))

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.calls import KEY
-from tests.support.desks import Office
-from tests.support.invoking import Ran
-from tests.support.planes import ok
+from tests.support.clients import KEY
+from tests.support.embedded_planes import ok
+from tests.support.projects import Project
+from tests.support.workdirs import CommandResult
 
 from octosync.cli.files import replace_all
 from octosync.errors import OctosyncError
@@ -71,61 +71,61 @@ spec: {app: notes, config: {model: "@app/notes/tts", voice: {speed: 1}}}
 
 
 @pytest.fixture
-def live(office: Office) -> Office:
+def live(project: Project) -> Project:
     """Let what is declared be live."""
-    office.declare("demo", text=DEMO)
-    assert office.apply("--rate", "0").code == 0
-    office.log()
-    return office
+    project.declare("demo", text=DEMO)
+    assert project.apply("--rate", "0").code == 0
+    project.log()
+    return project
 
 
-def accept(office: Office, *arguments: str | Path, **more: Any) -> Ran:
+def accept(project: Project, *arguments: str | Path, **more: Any) -> CommandResult:
     """Accept into the manifests in `apps`."""
-    return office.desk.octosync("accept", *arguments, "-f", "apps", "--url", office.url, "--rate", "0", **more)
+    return project.workdir.octosync("accept", *arguments, "-f", "apps", "--url", project.url, "--rate", "0", **more)
 
 
-def addresses(office: Office) -> list[str]:
+def addresses(project: Project) -> list[str]:
     """Return what the plan would change."""
-    ran = office.plan("-o", "json", "--rate", "0")
+    ran = project.plan("-o", "json", "--rate", "0")
     return [change["address"] for change in json.loads(ran.stdout)["resource_changes"]]
 
 
-def manifest(office: Office, name: str = "apps/demo.yaml") -> str:
+def manifest(project: Project, name: str = "apps/demo.yaml") -> str:
     """Return what a file holds."""
-    return (office.desk.directory / name).read_bytes().decode()
+    return (project.workdir.directory / name).read_bytes().decode()
 
 
-def changed_lines(office: Office) -> tuple[list[str], list[str]]:
+def changed_lines(project: Project) -> tuple[list[str], list[str]]:
     """Return the lines that are gone from the manifest, and those that are new."""
-    before, after = DEMO.splitlines(), manifest(office).splitlines()
+    before, after = DEMO.splitlines(), manifest(project).splitlines()
     return [line for line in before if line not in after], [line for line in after if line not in before]
 
 
-def patch_app(**fields: Any) -> Callable[[Office], Any]:
-    return lambda office: ok(office.plane.api.patch("/apps/demo", json=fields))
+def patch_app(**fields: Any) -> Callable[[Project], Any]:
+    return lambda project: ok(project.plane.api.patch("/apps/demo", json=fields))
 
 
-def put_slot(capability: str, app: str = "demo", **fields: Any) -> Callable[[Office], Any]:
-    return lambda office: ok(office.plane.api.put(f"/apps/{app}/slots/{capability}", json={"bindings": [], **fields}))
+def put_slot(capability: str, app: str = "demo", **fields: Any) -> Callable[[Project], Any]:
+    return lambda project: ok(project.plane.api.put(f"/apps/{app}/slots/{capability}", json={"bindings": [], **fields}))
 
 
-def put_config(app: str, config: dict[str, Any]) -> Callable[[Office], Any]:
-    return lambda office: ok(office.plane.api.put(f"/apps/{app}/inference-config", json=config))
+def put_config(app: str, config: dict[str, Any]) -> Callable[[Project], Any]:
+    return lambda project: ok(project.plane.api.put(f"/apps/{app}/inference-config", json=config))
 
 
-def delete(path: str) -> Callable[[Office], Any]:
-    return lambda office: office.plane.api.delete(path).raise_for_status()
+def delete(path: str) -> Callable[[Project], Any]:
+    return lambda project: project.plane.api.delete(path).raise_for_status()
 
 
-def delete_android(office: Office) -> None:
-    targets = ok(office.plane.api.get("/apps/demo/targets"))["targets"]
-    office.plane.api.delete(
+def delete_android(project: Project) -> None:
+    targets = ok(project.plane.api.get("/apps/demo/targets"))["targets"]
+    project.plane.api.delete(
         f"/apps/demo/targets/{next(target['id'] for target in targets if target['platform'] == 'android')}"
     ).raise_for_status()
 
 
 MAIN = {"binding_key": "main", "use_case": "photos"}
-CASES: dict[str, tuple[Callable[[Office], Any], str, list[str], list[str]]] = {
+CASES: dict[str, tuple[Callable[[Project], Any], str, list[str], list[str]]] = {
     "a name": (
         patch_app(name="Demo: 2"),
         "app/demo",
@@ -242,7 +242,7 @@ CASES: dict[str, tuple[Callable[[Office], Any], str, list[str], list[str]]] = {
         [],
     ),
     "one target more": (
-        lambda office: office.plane.with_target("/apps/demo", "macos"),
+        lambda project: project.plane.with_target("/apps/demo", "macos"),
         "app/demo/target/macos:com.example.demo",
         [],
         ["    - {platform: macos, identifier: com.example.demo}"],
@@ -257,7 +257,7 @@ CASES: dict[str, tuple[Callable[[Office], Any], str, list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_was_changed_by_hand_is_declared_and_plans_to_nothing(live: Office, case: str) -> None:
+def test_what_was_changed_by_hand_is_declared_and_plans_to_nothing(live: Project, case: str) -> None:
     """Only the lines concerned change, comments stay, and the object is no longer in the plan."""
     change, address, gone, new = CASES[case]
     change(live)
@@ -273,23 +273,23 @@ def test_what_was_changed_by_hand_is_declared_and_plans_to_nothing(live: Office,
     assert f"{address}   apps/demo.yaml:" in ran.stdout
 
 
-def test_a_pinned_variant_follows_the_live_one(office: Office) -> None:
+def test_a_pinned_variant_follows_the_live_one(project: Project) -> None:
     """A variant that the manifest pins is pinned to what is live."""
     text = DEMO.replace("capability: chat   # talks", "capability: chat\n      variant: chat-swift-1b-q4")
-    office.declare("demo", text=text)
-    assert office.apply("--rate", "0").code == 0
+    project.declare("demo", text=text)
+    assert project.apply("--rate", "0").code == 0
     put_slot(
         "chat",
         serving_policy="local_first",
         preferred_engines=["coreml", "mlx"],
         model_variant_id="chat-steady-3b-q4",
-    )(office)
-    assert accept(office, "app/demo/slot/chat").code == 0
-    assert manifest(office) == text.replace("chat-swift-1b-q4", "chat-steady-3b-q4")
-    assert addresses(office) == []
+    )(project)
+    assert accept(project, "app/demo/slot/chat").code == 0
+    assert manifest(project) == text.replace("chat-swift-1b-q4", "chat-steady-3b-q4")
+    assert addresses(project) == []
 
 
-def test_several_addresses_are_all_or_nothing(live: Office) -> None:
+def test_several_addresses_are_all_or_nothing(live: Project) -> None:
     """One that can't be accepted stops all, before anything is written."""
     patch_app(name="Demo 2")(live)
     put_config("demo", {"model": "@app/demo/chat", "api_key": "sk-live-1"})(live)
@@ -302,7 +302,7 @@ def test_several_addresses_are_all_or_nothing(live: Office) -> None:
     assert addresses(live) == ["app/demo/inference-config"]
 
 
-def test_several_files_are_written_together(live: Office) -> None:
+def test_several_files_are_written_together(live: Project) -> None:
     """What is declared in several files is written into each, and said with each its own place."""
     live.declare("other", text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: other}\nspec: {name: Other}\n")
     assert live.apply("--rate", "0").code == 0
@@ -325,7 +325,7 @@ def test_a_file_that_was_changed_meanwhile_stops_all(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes() == b"atheirs"
 
 
-def test_a_patch_is_printed_and_applies(live: Office) -> None:
+def test_a_patch_is_printed_and_applies(live: Project) -> None:
     """`--patch` writes nothing; what it prints is what `git apply` needs, and comes to the same."""
     patch_app(name="Demo 2")(live)
     put_slot("tts", serving_policy="private")(live)
@@ -333,24 +333,24 @@ def test_a_patch_is_printed_and_applies(live: Office) -> None:
     assert ran.code == 0
     assert ran.stderr.endswith("Would accept 2 objects in 1 file. Nothing was written.\n")
     assert manifest(live) == DEMO
-    subprocess.run(["git", "apply"], input=ran.stdout.encode(), cwd=live.desk.directory, check=True)
+    subprocess.run(["git", "apply"], input=ran.stdout.encode(), cwd=live.workdir.directory, check=True)
     assert addresses(live) == []
 
 
-def test_a_patch_shows_no_sensitive_value(office: Office) -> None:
+def test_a_patch_shows_no_sensitive_value(project: Project) -> None:
     """A secret beside what changes is in no patch; the file itself can be edited, and the secret stays in it."""
     text = DEMO.replace("      max_tokens: 512", "      api_key: sk-1")
-    office.declare("demo", text=text)
-    assert office.apply("--rate", "0").code == 0
-    put_config("demo", {"model": "@app/demo/chat", "parameters": {"temperature": 0.5, "api_key": "sk-1"}})(office)
-    ran = accept(office, "app/demo/inference-config", "--patch")
+    project.declare("demo", text=text)
+    assert project.apply("--rate", "0").code == 0
+    put_config("demo", {"model": "@app/demo/chat", "parameters": {"temperature": 0.5, "api_key": "sk-1"}})(project)
+    ran = accept(project, "app/demo/inference-config", "--patch")
     assert ran.code == 1
     assert "sk-1" not in ran.output
-    assert accept(office, "app/demo/inference-config").code == 0
-    assert manifest(office) == text.replace("temperature: 0.2 ", "temperature: 0.5 ")
+    assert accept(project, "app/demo/inference-config").code == 0
+    assert manifest(project) == text.replace("temperature: 0.2 ", "temperature: 0.5 ")
 
 
-def test_only_what_is_addressed_is_read(live: Office) -> None:
+def test_only_what_is_addressed_is_read(live: Project) -> None:
     """One slot costs its app and the app's slots."""
     put_slot("tts", serving_policy="private")(live)
     live.log()
@@ -358,7 +358,7 @@ def test_only_what_is_addressed_is_read(live: Office) -> None:
     assert live.log() == ["GET /apps/demo", "GET /apps/demo/slots"]
 
 
-def test_what_is_as_declared_is_said_and_no_error(live: Office) -> None:
+def test_what_is_as_declared_is_said_and_no_error(live: Project) -> None:
     """An address without a difference is no error, nor is one that is neither declared nor live."""
     ran = accept(live, "app/demo/slot/chat", "app/demo/slot/nothing")
     assert (ran.code, ran.stderr) == (0, "")
@@ -375,7 +375,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("address", REFUSED)
-def test_what_no_manifest_can_say_is_refused(live: Office, address: str) -> None:
+def test_what_no_manifest_can_say_is_refused(live: Project, address: str) -> None:
     """The refusal says why, and nothing is written."""
     put_slot("asr", "notes", serving_policy="private")(live)
     ran = accept(live, address)
@@ -384,7 +384,7 @@ def test_what_no_manifest_can_say_is_refused(live: Office, address: str) -> None
     assert ran.stderr.endswith("Nothing was written.\n")
 
 
-def test_an_archived_app_is_declared_as_archived(live: Office) -> None:
+def test_an_archived_app_is_declared_as_archived(live: Project) -> None:
     """There is no unarchive, so `archived: true` is written, and the plan is empty; for its objects, that is the hint."""
     live.plane.api.post("/apps/demo/archive").raise_for_status()
     ran = accept(live, "app/demo/slot/chat")
@@ -396,10 +396,10 @@ def test_an_archived_app_is_declared_as_archived(live: Office) -> None:
     assert live.apply("--rate", "0").code == 0
 
 
-def test_an_app_that_is_not_live_is_refused(office: Office) -> None:
+def test_an_app_that_is_not_live_is_refused(project: Project) -> None:
     """There is nothing live to keep."""
-    office.declare("demo", text=DEMO)
-    ran = accept(office, "app/demo/slot/chat")
+    project.declare("demo", text=DEMO)
+    ran = accept(project, "app/demo/slot/chat")
     assert (ran.code, "the app does not exist" in ran.stderr) == (1, True)
 
 
@@ -411,7 +411,7 @@ def test_an_app_that_is_not_live_is_refused(office: Office) -> None:
         ("app/demos", "no manifest declares app demos\n  Did you mean app demo?"),
     ],
 )
-def test_a_wrong_address_is_a_usage_error(live: Office, address: str, said: str) -> None:
+def test_a_wrong_address_is_a_usage_error(live: Project, address: str, said: str) -> None:
     """What is no address, or no declared app, is told before any request."""
     ran = accept(live, address)
     assert ran.code == 64
@@ -419,18 +419,18 @@ def test_a_wrong_address_is_a_usage_error(live: Office, address: str, said: str)
     assert live.log() == []
 
 
-def test_a_value_from_a_variable_is_refused_with_what_to_write(office: Office) -> None:
+def test_a_value_from_a_variable_is_refused_with_what_to_write(project: Project) -> None:
     """The variable is named, and so is what the place would say."""
-    office.declare("demo", text=DEMO.replace("Voice notes", "Notes on ${CHANNEL:=stable}"))
-    assert office.apply("--rate", "0").code == 0
-    patch_app(description="Notes on beta")(office)
-    ran = accept(office, "app/demo")
+    project.declare("demo", text=DEMO.replace("Voice notes", "Notes on ${CHANNEL:=stable}"))
+    assert project.apply("--rate", "0").code == 0
+    patch_app(description="Notes on beta")(project)
+    ran = accept(project, "app/demo")
     assert ran.code == 1
     assert "its value comes from the variable CHANNEL" in ran.stderr
     assert "    description: Notes on beta\n" in ran.stderr
 
 
-def test_what_an_alias_repeats_is_refused(office: Office) -> None:
+def test_what_an_alias_repeats_is_refused(project: Project) -> None:
     """A value that stands in several places is changed in none."""
     text = DEMO.replace("servingPolicy: local_first  # at home", "servingPolicy: &policy local_first").replace(
         """\
@@ -441,30 +441,30 @@ def test_what_an_alias_repeats_is_refused(office: Office) -> None:
 """,
         "      servingPolicy: *policy\n",
     )
-    office.declare("demo", text=text)
-    assert office.apply("--rate", "0").code == 0
-    put_slot("chat", serving_policy="private", preferred_engines=["coreml", "mlx"])(office)
-    put_slot("vision", serving_policy="private", bindings=[MAIN])(office)
-    anchored, alias = accept(office, "app/demo/slot/chat"), accept(office, "app/demo/slot/vision")
+    project.declare("demo", text=text)
+    assert project.apply("--rate", "0").code == 0
+    put_slot("chat", serving_policy="private", preferred_engines=["coreml", "mlx"])(project)
+    put_slot("vision", serving_policy="private", bindings=[MAIN])(project)
+    anchored, alias = accept(project, "app/demo/slot/chat"), accept(project, "app/demo/slot/vision")
     assert (anchored.code, alias.code) == (1, 1)
     assert (
         "it is repeated by *policy, so it would change in several places\n  Also there: apps/demo.yaml:18"
         in anchored.stderr
     )
     assert "it is an alias" in alias.stderr
-    assert manifest(office) == text
+    assert manifest(project) == text
 
 
-def test_standard_input_is_told_what_to_write(live: Office) -> None:
+def test_standard_input_is_told_what_to_write(live: Project) -> None:
     """What was piped has no file to edit: the error shows the change."""
     patch_app(name="Demo 2")(live)
-    ran = live.desk.octosync("accept", "app/demo", "-f", "-", "--url", live.url, stdin=DEMO.encode())
+    ran = live.workdir.octosync("accept", "app/demo", "-f", "-", "--url", live.url, stdin=DEMO.encode())
     assert ran.code == 1
     assert "the manifests come from standard input, not from a file" in ran.stderr
     assert "    name: Demo 2\n" in ran.stderr
 
 
-def test_json_manifests_stay_json(office: Office) -> None:
+def test_json_manifests_stay_json(project: Project) -> None:
     """A JSON manifest keeps its layout, and is JSON afterwards."""
     document = {
         "apiVersion": "octosync.dev/v1",
@@ -473,46 +473,46 @@ def test_json_manifests_stay_json(office: Office) -> None:
         "spec": {"name": "Demo", "slots": [{"capability": "chat", "servingPolicy": "private"}]},
     }
     text = json.dumps(document, indent=2) + "\n"
-    office.desk.write("apps/demo.json", text)
-    assert office.apply("--rate", "0").code == 0
-    patch_app(name='Dé "mo"')(office)
-    put_slot("tts", serving_policy="cloud_only")(office)
-    assert accept(office, "app/demo", "app/demo/slot/tts").code == 0
-    after = manifest(office, "apps/demo.json")
+    project.workdir.write("apps/demo.json", text)
+    assert project.apply("--rate", "0").code == 0
+    patch_app(name='Dé "mo"')(project)
+    put_slot("tts", serving_policy="cloud_only")(project)
+    assert accept(project, "app/demo", "app/demo/slot/tts").code == 0
+    after = manifest(project, "apps/demo.json")
     assert json.loads(after)["spec"]["name"] == 'Dé "mo"'
     assert [line for line in after.splitlines() if line not in text.splitlines()] == [
         '    "name": "Dé \\"mo\\"",',
         "      },",
         '      {"capability": "tts", "servingPolicy": "cloud_only"}',
     ]
-    assert addresses(office) == []
+    assert addresses(project) == []
 
 
 @pytest.mark.parametrize("end", ["\n", ""])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("line_break", ["\n", "\r\n"])
-def test_line_breaks_end_and_byte_order_mark_are_kept(office: Office, line_break: str, mark: str, end: str) -> None:
+def test_line_breaks_end_and_byte_order_mark_are_kept(project: Project, line_break: str, mark: str, end: str) -> None:
     """However a file is written, the rest of it stays so, byte by byte; its mode, too, and a link stays a link."""
     text = (mark + DEMO.rstrip("\n") + end).replace("\n", line_break)
-    path = office.desk.write("real/demo.yaml", text)
+    path = project.workdir.write("real/demo.yaml", text)
     path.chmod(0o640)
-    (office.desk.directory / ".git").mkdir()  # a link stays in its work tree
-    (office.desk.directory / "apps").mkdir()
-    (office.desk.directory / "apps/demo.yaml").symlink_to("../real/demo.yaml")
-    assert office.apply("--rate", "0").code == 0
-    patch_app(name="Demo 2")(office)
-    put_config("notes", {"model": "@app/notes/tts", "voice": {"speed": 2}})(office)
-    ran = accept(office, "app/demo", "app/notes/inference-config")
+    (project.workdir.directory / ".git").mkdir()  # a link stays in its work tree
+    (project.workdir.directory / "apps").mkdir()
+    (project.workdir.directory / "apps/demo.yaml").symlink_to("../real/demo.yaml")
+    assert project.apply("--rate", "0").code == 0
+    patch_app(name="Demo 2")(project)
+    put_config("notes", {"model": "@app/notes/tts", "voice": {"speed": 2}})(project)
+    ran = accept(project, "app/demo", "app/notes/inference-config")
     assert ran.code == 0, ran.stderr
     assert path.read_bytes().decode() == text.replace('"Demo"', '"Demo 2"').replace("speed: 1", "speed: 2")
     assert path.stat().st_mode & 0o777 == 0o640
-    assert (office.desk.directory / "apps/demo.yaml").is_symlink()
+    assert (project.workdir.directory / "apps/demo.yaml").is_symlink()
     assert sorted(file.name for file in path.parent.iterdir()) == ["demo.yaml"]
 
 
-def test_a_target_that_moved_is_accepted_with_both_its_addresses(live: Office) -> None:
+def test_a_target_that_moved_is_accepted_with_both_its_addresses(live: Project) -> None:
     """Alone, the new place is refused while the old one is declared; with both, it moves in the manifests."""
-    live.desk.write(
+    live.workdir.write(
         "apps/notes.yaml",
         "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: other}\nspec:\n  targets: []  # none\n",
     )
@@ -530,7 +530,7 @@ def test_a_target_that_moved_is_accepted_with_both_its_addresses(live: Office) -
     assert addresses(live) == []
 
 
-def test_a_suspended_app_can_be_accepted(live: Office) -> None:
+def test_a_suspended_app_can_be_accepted(live: Project) -> None:
     """What was changed by hand while the app is suspended can be kept before the suspension ends."""
     text = DEMO.replace("  name: demo\n", '  name: demo\n  annotations: {octosync.dev/suspend: "true"}\n')
     live.declare("demo", text=text)
@@ -539,7 +539,7 @@ def test_a_suspended_app_can_be_accepted(live: Office) -> None:
     assert manifest(live) == text.replace('"Demo"', '"Demo 2"')
 
 
-def test_a_failed_read_is_an_error_and_writes_nothing(live: Office) -> None:
+def test_a_failed_read_is_an_error_and_writes_nothing(live: Project) -> None:
     """What can't be read is not taken for absent."""
     live.break_with({"operation": "apps.list_slots", "action": "status", "status": 403, "times": None})
     ran = accept(live, "app/demo/slot/chat")
@@ -547,13 +547,13 @@ def test_a_failed_read_is_an_error_and_writes_nothing(live: Office) -> None:
     assert manifest(live) == DEMO
 
 
-def test_the_key_is_in_no_output(live: Office) -> None:
+def test_the_key_is_in_no_output(live: Project) -> None:
     """Accept says nothing of the credential."""
     patch_app(name="Demo 2")(live)
     assert KEY not in accept(live, "app/demo").output
 
 
-def test_a_plan_says_how_to_keep_what_is_live(live: Office) -> None:
+def test_a_plan_says_how_to_keep_what_is_live(live: Project) -> None:
     """The plan's last line can be typed as it is: what it would change back is declared, and the next plan is empty."""
     patch_app(name="Demo 2")(live)
     delete("/apps/demo/slots/chat")(live)
@@ -561,28 +561,28 @@ def test_a_plan_says_how_to_keep_what_is_live(live: Office) -> None:
     planned = live.plan("--rate", "0").stdout
     said = f"To keep the live values instead: octosync accept app/demo app/demo/slot/tts -f apps --url {live.url}"
     assert planned.splitlines()[-1] == said
-    assert live.desk.octosync(*shlex.split(said.partition(": octosync ")[2]), "--rate", "0").code == 0
+    assert live.workdir.octosync(*shlex.split(said.partition(": octosync ")[2]), "--rate", "0").code == 0
     assert addresses(live) == ["app/demo/slot/chat"]  # declared and new: no change of anybody's would be undone
 
 
-def test_a_plan_says_nothing_of_keeping_where_no_file_can_say_it(live: Office) -> None:
+def test_a_plan_says_nothing_of_keeping_where_no_file_can_say_it(live: Project) -> None:
     """Manifests from standard input have no file to keep anything in, and what is new has nothing live to keep."""
     delete("/apps/demo/slots/chat")(live)
     assert "octosync accept" not in live.plan("--rate", "0").stdout
     patch_app(name="Demo 2")(live)
-    piped = live.desk.octosync("plan", "-f", "-", "--url", live.url, "--rate", "0", stdin=DEMO.encode())
+    piped = live.workdir.octosync("plan", "-f", "-", "--url", live.url, "--rate", "0", stdin=DEMO.encode())
     assert "octosync accept" not in piped.stdout
 
 
-def test_what_kustomize_renders_is_told_what_to_write(live: Office) -> None:
+def test_what_kustomize_renders_is_told_what_to_write(live: Project) -> None:
     """A rendered manifest has no line to edit: the change is said, with the place in what was rendered."""
-    live.desk.write("overlay/kustomization.yaml", "resources: [app.yaml]\n")
-    live.desk.write("overlay/app.yaml", DEMO)
-    tool = live.desk.write("bin/kustomize", '#!/bin/sh\nexec cat "$2/app.yaml"\n')
+    live.workdir.write("overlay/kustomization.yaml", "resources: [app.yaml]\n")
+    live.workdir.write("overlay/app.yaml", DEMO)
+    tool = live.workdir.write("bin/kustomize", '#!/bin/sh\nexec cat "$2/app.yaml"\n')
     tool.chmod(0o755)
     patch_app(name="Demo 2")(live)
     path = f"{tool.parent}:{os.environ['PATH']}"
-    ran = live.desk.octosync("accept", "app/demo", "-k", "overlay", "--url", live.url, "--rate", "0", PATH=path)
+    ran = live.workdir.octosync("accept", "app/demo", "-k", "overlay", "--url", live.url, "--rate", "0", PATH=path)
     assert ran.code == 1
     assert (
         "app/demo can't be written at overlay (rendered):2:1: it is rendered: edit a file of the kustomization"

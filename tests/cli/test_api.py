@@ -10,27 +10,27 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from tests.support.calls import KEY
-from tests.support.desks import Office
-from tests.support.invoking import Desk
+from tests.support.clients import KEY
 from tests.support.openapi import move, own_document, schema_in
-from tests.support.renamed import fields, rename
+from tests.support.projects import Project
+from tests.support.renamed_api import fields, rename
+from tests.support.workdirs import Workdir
 
 from octosync.contract import OPERATIONS
 from octosync.contract.openapi import MAX_DOCUMENT_BYTES
 
 
 @pytest.mark.parametrize("command", ["api", "api list", "api check", "api probe"])
-def test_every_command_of_the_group_has_an_example(desk: Desk, command: str) -> None:
+def test_every_command_of_the_group_has_an_example(workdir: Workdir, command: str) -> None:
     """`--help` of the group and of each of its commands shows one that can be typed."""
-    ran = desk.octosync(*command.split(), "--help")
+    ran = workdir.octosync(*command.split(), "--help")
     assert ran.code == 0
     assert f"Example:  octosync {command}" in ran.stdout
 
 
-def test_the_operations_are_listed_without_a_control_plane(desk: Desk) -> None:
+def test_the_operations_are_listed_without_a_control_plane(workdir: Workdir) -> None:
     """Each operation has its line: what is sent where, how that is known, and who uses it."""
-    ran = desk.octosync("api", "list")
+    ran = workdir.octosync("api", "list")
     assert (ran.code, ran.stderr) == (0, "")
     lines = {line.split()[0]: line.split() for line in ran.stdout.splitlines() if line}
     for operation in OPERATIONS.values():
@@ -38,59 +38,59 @@ def test_the_operations_are_listed_without_a_control_plane(desk: Desk) -> None:
     assert lines["apps.create"][4:] == ["apply"]
 
 
-def test_overridden_operations_are_marked(desk: Desk) -> None:
+def test_overridden_operations_are_marked(workdir: Workdir) -> None:
     """The list is the table in force: what octosync.yaml changes is shown, and said to come from there."""
-    desk.write("octosync.yaml", 'api: {operations: {apps.health: {path: "/apps/{slug}/coverage"}}}\n')
-    ran = desk.octosync("api", "list")
+    workdir.write("octosync.yaml", 'api: {operations: {apps.health: {path: "/apps/{slug}/coverage"}}}\n')
+    ran = workdir.octosync("api", "list")
     assert "/apps/{slug}/coverage" in ran.stdout
     assert "1 operation overridden in octosync.yaml" in ran.stdout
-    document = json.loads(desk.octosync("api", "list", "-o", "json").stdout)
+    document = json.loads(workdir.octosync("api", "list", "-o", "json").stdout)
     assert document["format_version"] == "1.0"
     overridden = {operation["id"]: operation["path"] for operation in document["operations"] if operation["overridden"]}
     assert overridden == {"apps.health": "/apps/{slug}/coverage"}
     assert len(document["operations"]) == len(OPERATIONS)
 
 
-def test_a_broken_configuration_ends_it(desk: Desk) -> None:
+def test_a_broken_configuration_ends_it(workdir: Workdir) -> None:
     """octosync.yaml with errors is reported, and nothing is compared with half of it."""
-    desk.write("octosync.yaml", "api: {operations: {apps.helth: {method: GET}}}\n")
-    ran = desk.octosync("api", "list")
+    workdir.write("octosync.yaml", "api: {operations: {apps.helth: {method: GET}}}\n")
+    ran = workdir.octosync("api", "list")
     assert (ran.code, ran.stdout) == (1, "")
     assert "apps.helth" in ran.stderr
 
 
-def test_our_own_document_is_all_green(office: Office) -> None:
+def test_our_own_document_is_all_green(project: Project) -> None:
     """The embedded control plane's document, by its URL or by its origin alone, agrees in everything."""
-    for url in (f"{office.url}/openapi.json", office.url):
-        ran = office.desk.octosync("api", "check", url)
+    for url in (f"{project.url}/openapi.json", project.url):
+        ran = project.workdir.octosync("api", "check", url)
         assert (ran.code, ran.stderr) == (0, "")
         assert "All agree: 28 operations." in ran.stdout
-        assert f"{office.url}/openapi.json" in ran.stdout
+        assert f"{project.url}/openapi.json" in ran.stdout
 
 
-def test_what_differs_is_shown_with_the_lines_to_paste(desk: Desk) -> None:
+def test_what_differs_is_shown_with_the_lines_to_paste(workdir: Workdir) -> None:
     """A mismatch is exit 1; pasting what is printed into octosync.yaml makes the same check green."""
     document = own_document()
     move(document, "apps.health", path="/api/v1/apps/{slug}/coverage")
     move(document, "apps.update", method="put")
-    desk.write("spec/openapi.json", json.dumps(document))
-    ran = desk.octosync("api", "check", "spec/openapi.json")
+    workdir.write("spec/openapi.json", json.dumps(document))
+    ran = workdir.octosync("api", "check", "spec/openapi.json")
     assert (ran.code, ran.stderr) == (1, "")
     assert "✗ apps.health" in ran.stdout
     assert "the document has it at /apps/{slug}/coverage" in ran.stdout
     assert "2 operations differ, 26 agree." in ran.stdout
-    desk.write("octosync.yaml", ran.stdout[ran.stdout.index("api:") :])
-    again = desk.octosync("api", "check", "spec/openapi.json")
+    workdir.write("octosync.yaml", ran.stdout[ran.stdout.index("api:") :])
+    again = workdir.octosync("api", "check", "spec/openapi.json")
     assert again.code == 0
     assert "/apps/{slug}/coverage   octosync.yaml" in again.stdout
 
 
-def test_the_comparison_is_a_document_for_machines(desk: Desk) -> None:
+def test_the_comparison_is_a_document_for_machines(workdir: Workdir) -> None:
     """`-o json` has every operation with its findings, and the overrides as octosync.yaml has them."""
     document = own_document()
     move(document, "apps.update", method="put")
     schema_in(document, "Apps")["properties"].pop("apps")
-    ran = desk.octosync("api", "check", "-", "-o", "json", stdin=json.dumps(document).encode())
+    ran = workdir.octosync("api", "check", "-", "-o", "json", stdin=json.dumps(document).encode())
     assert ran.code == 1
     shown = json.loads(ran.stdout)
     assert (shown["format_version"], shown["agrees"]) == ("1.0", False)
@@ -102,62 +102,62 @@ def test_the_comparison_is_a_document_for_machines(desk: Desk) -> None:
     assert differ["apps.list"]["findings"][0]["kind"] == "other-envelope"
 
 
-def test_what_no_override_mends_is_said(desk: Desk) -> None:
+def test_what_no_override_mends_is_said(workdir: Workdir) -> None:
     """Where octosync.yaml can't help, no snippet pretends that it can."""
     document = own_document()
     schema_in(document, "Apps")["properties"].pop("apps")
-    desk.write("openapi.json", json.dumps(document))
-    ran = desk.octosync("api", "check", "openapi.json")
+    workdir.write("openapi.json", json.dumps(document))
+    ran = workdir.octosync("api", "check", "openapi.json")
     assert "No override corrects apps.list: check for a newer version of octosync." in ran.stdout
     assert "octosync.yaml" not in ran.stdout
 
 
-def test_an_override_that_is_itself_what_differs_is_taken_back(desk: Desk) -> None:
+def test_an_override_that_is_itself_what_differs_is_taken_back(workdir: Workdir) -> None:
     """octosync.yaml may be what is wrong: then the way out is to say less in it."""
-    desk.write("openapi.json", json.dumps(own_document()))
-    desk.write("octosync.yaml", "api: {operations: {apps.update: {method: PUT}}}\n")
-    ran = desk.octosync("api", "check", "openapi.json")
+    workdir.write("openapi.json", json.dumps(own_document()))
+    workdir.write("octosync.yaml", "api: {operations: {apps.update: {method: PUT}}}\n")
+    ran = workdir.octosync("api", "check", "openapi.json")
     assert ran.code == 1
     assert "Remove `api` from octosync.yaml: it causes the differences." in ran.stdout
-    assert json.loads(desk.octosync("api", "check", "openapi.json", "-o", "json").stdout)["api"] == {}
+    assert json.loads(workdir.octosync("api", "check", "openapi.json", "-o", "json").stdout)["api"] == {}
 
 
-def test_what_could_not_be_compared_is_counted(desk: Desk) -> None:
+def test_what_could_not_be_compared_is_counted(workdir: Workdir) -> None:
     """A document that says little agrees with everything: the verdict doesn't leave it at that."""
     document = own_document()
     document["components"]["schemas"] = {}
-    desk.write("openapi.json", json.dumps(document))
-    ran = desk.octosync("api", "check", "openapi.json")
+    workdir.write("openapi.json", json.dumps(document))
+    ran = workdir.octosync("api", "check", "openapi.json")
     assert ran.code == 0
     assert "All agree: 28 operations.\n" in ran.stdout
     assert "operations could not be compared in full: see the notes.\n" in ran.stdout
 
 
-def test_standard_input_that_is_closed_holds_no_document(desk: Desk) -> None:
+def test_standard_input_that_is_closed_holds_no_document(workdir: Workdir) -> None:
     """Started without one, it is one clear error."""
-    ran = desk.octosync("api", "check", "-", stdin=None)
+    ran = workdir.octosync("api", "check", "-", stdin=None)
     assert ran.code == 1
     assert ran.stderr.startswith("error: spec-unreadable: standard input is not an OpenAPI document")
 
 
 @pytest.mark.parametrize("where", ["-", "openapi.json"])
-def test_a_document_beyond_all_bounds_is_called_so(desk: Desk, where: str) -> None:
+def test_a_document_beyond_all_bounds_is_called_so(workdir: Workdir, where: str) -> None:
     """It is refused for its size, and not taken for one that breaks off."""
     data = b'{"openapi": "3.1.0", "x": "' + b"x" * MAX_DOCUMENT_BYTES + b'"}'
-    desk.write("openapi.json", data)
-    ran = desk.octosync("api", "check", where, stdin=data)
+    workdir.write("openapi.json", data)
+    ran = workdir.octosync("api", "check", where, stdin=data)
     assert ran.code == 1
     assert ran.stderr.startswith("error: spec-too-large: ")
 
 
-def test_a_hostile_document_reaches_no_terminal(desk: Desk) -> None:
+def test_a_hostile_document_reaches_no_terminal(workdir: Workdir) -> None:
     """What the document says is shown with its control characters as escapes."""
     document = own_document()
     document["info"]["title"] = "\x1b[2Jgone"
     move(document, "apps.health", path="/api/v1/apps/{slug}/\x1b]0;x\x07")
     document["servers"] = [{"url": "/\x1b[31m"}]
-    desk.write("openapi.json", json.dumps(document))
-    ran = desk.octosync("api", "check", "openapi.json")
+    workdir.write("openapi.json", json.dumps(document))
+    ran = workdir.octosync("api", "check", "openapi.json")
     assert ran.code == 1
     assert "\x1b" not in ran.output
     assert "\\x1b[2Jgone" in ran.stdout
@@ -190,13 +190,13 @@ def _web(status: int, body: bytes, **headers: str) -> Iterator[tuple[str, list[A
             thread.join()
 
 
-def test_the_api_key_is_never_sent_for_a_document(desk: Desk) -> None:
+def test_the_api_key_is_never_sent_for_a_document(workdir: Workdir) -> None:
     """A document is fetched as anybody would, whatever key the environment or octosync.yaml holds."""
-    desk.environment |= {"OCTOMIL_API_KEY": KEY, "OCTOMIL_PRODUCTION_KEY": KEY, "OCTOMIL_ORG_ID": "org-1"}
+    workdir.environment |= {"OCTOMIL_API_KEY": KEY, "OCTOMIL_PRODUCTION_KEY": KEY, "OCTOMIL_ORG_ID": "org-1"}
     with _web(200, json.dumps(own_document()).encode()) as (url, seen):
         context = f"contexts: {{p: {{url: '{url}', tokenEnv: OCTOMIL_PRODUCTION_KEY}}}}\ndefaultContext: p\n"
-        desk.write("octosync.yaml", context)
-        ran = desk.octosync("api", "check", f"{url}/docs/openapi.json?v=2")
+        workdir.write("octosync.yaml", context)
+        ran = workdir.octosync("api", "check", f"{url}/docs/openapi.json?v=2")
     assert ran.code == 0
     ((path, headers),) = seen
     assert path == "/docs/openapi.json?v=2"
@@ -217,11 +217,11 @@ def test_the_api_key_is_never_sent_for_a_document(desk: Desk) -> None:
     ],
 )
 def test_what_comes_instead_of_a_document_is_said(
-    desk: Desk, status: int, body: bytes, headers: dict[str, str], words: str
+    workdir: Workdir, status: int, body: bytes, headers: dict[str, str], words: str
 ) -> None:
     """A redirect, a refusal, a page: each is an error with what to do, one request, and no secret of the URL's."""
     with _web(status, body, **headers) as (url, seen):
-        ran = desk.octosync("api", "check", f"{url}/openapi.json?sig=s3cret")
+        ran = workdir.octosync("api", "check", f"{url}/openapi.json?sig=s3cret")
     assert ran.code in {1, 75}
     assert ran.stdout == ""
     assert words in ran.stderr
@@ -241,21 +241,21 @@ def test_what_comes_instead_of_a_document_is_said(
         ("http:///openapi.json", 1, "is not the URL"),
     ],
 )
-def test_a_spec_that_is_not_there_is_said(desk: Desk, spec: str, code: int, words: str) -> None:
+def test_a_spec_that_is_not_there_is_said(workdir: Workdir, spec: str, code: int, words: str) -> None:
     """A wrong name, an empty variable, a host that doesn't answer: one error each, that says what SPEC can be."""
-    ran = desk.octosync("api", "check", spec)
+    ran = workdir.octosync("api", "check", spec)
     assert (ran.code, ran.stdout) == (code, "")
     assert words in ran.stderr
     assert "pw" not in ran.stderr
 
 
-def test_a_control_plane_is_probed(office: Office) -> None:
+def test_a_control_plane_is_probed(project: Project) -> None:
     """The read operations of a real control plane are confirmed with the key, by GETs that are counted and shown."""
-    office.declare()
-    assert office.apply().code == 0
-    office.log()
-    ran = office.desk.octosync("api", "probe", "--url", office.url)
-    log = office.log()
+    project.declare()
+    assert project.apply().code == 0
+    project.log()
+    ran = project.workdir.octosync("api", "probe", "--url", project.url)
+    log = project.log()
     assert (ran.code, ran.stderr) == (0, "")
     assert "· app search" in ran.stdout
     assert "10 GETs: 10 confirmed, 6 not tried." in ran.stdout
@@ -263,23 +263,23 @@ def test_a_control_plane_is_probed(office: Office) -> None:
     assert all(line.startswith("GET ") for line in log)
 
 
-def test_a_renamed_control_plane_is_told_with_its_overrides(office: Office) -> None:
+def test_a_renamed_control_plane_is_told_with_its_overrides(project: Project) -> None:
     """What is elsewhere, absent or other is exit 1, and what is printed for octosync.yaml has the path that was found."""
-    office.declare()
-    assert office.apply().code == 0
+    project.declare()
+    assert project.apply().code == 0
     rename(
-        office.plane.running,
+        project.plane.running,
         paths={"/inference-config": "/inference_config"},
         answers={"/targets": fields(identifier="\x1b[2Jbundle")},
         statuses={"/deployments": (404, {"detail": "Not Found"}), "/routing/stats": (403, {"detail": "no"})},
     )
-    ran = office.desk.octosync("api", "probe", "search", "--url", office.url)
+    ran = project.workdir.octosync("api", "probe", "search", "--url", project.url)
     assert ran.code == 1
     assert "\x1b" not in ran.output
     assert "it has \\x1b[2Jbundle" in ran.stdout
     assert '    apps.get_inference_config: {path: "/apps/{slug}/inference_config"}' in ran.stdout
     assert '    apps.deployments: {path: "/apps/{slug}/…"}   # the path on your control plane' in ran.stdout
-    document = json.loads(office.desk.octosync("api", "probe", "search", "--url", office.url, "-o", "json").stdout)
+    document = json.loads(project.workdir.octosync("api", "probe", "search", "--url", project.url, "-o", "json").stdout)
     assert (document["format_version"], document["good"], document["requests"]) == ("1.0", False, 10)
     assert document["incomplete"] == ["apps.deployments"]
     differing = {
@@ -298,17 +298,17 @@ def test_a_renamed_control_plane_is_told_with_its_overrides(office: Office) -> N
 GOOD = ("confirmed", "not-tried")
 
 
-def test_where_nothing_is_found_the_url_is_doubted(office: Office) -> None:
+def test_where_nothing_is_found_the_url_is_doubted(project: Project) -> None:
     """A wrong path in the URL makes everything absent; then it is the URL that is to be mended, not each operation."""
-    ran = office.desk.octosync("api", "probe", "--url", f"{office.url}/api/v2")
+    ran = project.workdir.octosync("api", "probe", "--url", f"{project.url}/api/v2")
     assert ran.code == 1
-    assert f"check that {office.url}/api/v2 is the URL of the API" in ran.stdout
+    assert f"check that {project.url}/api/v2 is the URL of the API" in ran.stdout
     assert "octosync.yaml" not in ran.stdout
 
 
 @pytest.mark.parametrize("app", ["", "..", " ", "a/b"])
-def test_what_can_be_no_app_is_refused(office: Office, app: str) -> None:
+def test_what_can_be_no_app_is_refused(project: Project, app: str) -> None:
     """An empty variable or a path would name something else: nothing is sent."""
-    ran = office.desk.octosync("api", "probe", app, "--url", office.url)
+    ran = project.workdir.octosync("api", "probe", app, "--url", project.url)
     assert ran.code == 64
-    assert office.log() == []
+    assert project.log() == []

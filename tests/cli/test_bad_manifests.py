@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.desks import Office
+from tests.support.projects import Project
 
 HEAD = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\n"
 BOMB = (
@@ -36,94 +36,94 @@ CASES: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_is_one_clear_error(office: Office, name: str) -> None:
+def test_each_is_one_clear_error(project: Project, name: str) -> None:
     """validate, plan and apply say the same, with the file's name and, where there is one, the place."""
     content, said = CASES[name]
-    office.desk.write("apps/bad.yaml", content)
-    runs = (office.desk.octosync("validate", "-f", "apps"), office.plan(), office.apply())
+    project.workdir.write("apps/bad.yaml", content)
+    runs = (project.workdir.octosync("validate", "-f", "apps"), project.plan(), project.apply())
     for ran in runs:
         assert ran.code == 1
         text = ran.output
         assert "apps/bad.yaml" in text
         assert said in text
         assert sum(line.startswith("error: ") for line in text.splitlines()) == 1
-    assert office.log() == []
+    assert project.log() == []
 
 
-def test_a_missing_path_is_one_clear_error(office: Office) -> None:
+def test_a_missing_path_is_one_clear_error(project: Project) -> None:
     """A path that isn't there is an error: it never means that nothing is declared."""
-    ran = office.plan()
+    ran = project.plan()
     assert ran.code == 1
     assert "apps does not exist" in ran.stderr
-    assert office.log() == []
+    assert project.log() == []
 
 
-def test_an_empty_folder_is_one_clear_error(office: Office) -> None:
+def test_an_empty_folder_is_one_clear_error(project: Project) -> None:
     """No manifest at all is a mistake, unless --allow-empty says otherwise; then nothing is deleted either."""
-    (office.desk.directory / "apps").mkdir()
-    office.plane.with_app("search")
-    office.log()
-    assert office.plan().code == 1
-    ran = office.plan("--allow-empty")
+    (project.workdir.directory / "apps").mkdir()
+    project.plane.with_app("search")
+    project.log()
+    assert project.plan().code == 1
+    ran = project.plan("--allow-empty")
     assert ran.code == 0 or "contains no manifests" in ran.stderr
-    assert office.writes() == []
+    assert project.writes() == []
 
 
-def test_a_fifo_never_blocks(office: Office) -> None:
+def test_a_fifo_never_blocks(project: Project) -> None:
     """A path that is neither file nor directory is refused unopened, and points to -f -."""
-    folder = office.desk.directory / "apps"
+    folder = project.workdir.directory / "apps"
     folder.mkdir()
     os.mkfifo(folder / "pipe.yaml")
     for path in ("apps", "apps/pipe.yaml"):
-        ran = office.desk.octosync("plan", "-f", path, "--url", office.url)
+        ran = project.workdir.octosync("plan", "-f", path, "--url", project.url)
         assert ran.code == 1
         assert "apps/pipe.yaml is neither a file nor a directory" in ran.stderr
         assert "-f -" in ran.stderr
-    assert office.log() == []
+    assert project.log() == []
 
 
-def test_every_problem_is_told_in_one_go(office: Office) -> None:
+def test_every_problem_is_told_in_one_go(project: Project) -> None:
     """All problems of all files come at once, by place, counted."""
-    office.desk.write("apps/a.yaml", CASES["unknown-field"][0])
-    office.desk.write("apps/b.yaml", CASES["duplicate-key"][0].replace("search", "b"))
-    office.desk.write("apps/c.yaml", CASES["empty"][0])
-    ran = office.plan()
+    project.workdir.write("apps/a.yaml", CASES["unknown-field"][0])
+    project.workdir.write("apps/b.yaml", CASES["duplicate-key"][0].replace("search", "b"))
+    project.workdir.write("apps/c.yaml", CASES["empty"][0])
+    ran = project.plan()
     assert ran.code == 1
     assert ran.stderr.index("apps/a.yaml:4") < ran.stderr.index("apps/b.yaml:6")
     assert "2 errors" in ran.stderr
     assert "in 3 files. Nothing was sent." in ran.stderr
 
 
-def test_a_bad_octosync_yaml_stops_everything(office: Office) -> None:
+def test_a_bad_octosync_yaml_stops_everything(project: Project) -> None:
     """octosync.yaml is read as strictly, and its problems come first."""
-    office.declare()
-    office.desk.write(
+    project.declare()
+    project.workdir.write(
         "octosync.yaml", "contexts: {a: {url: http://127.0.0.1:1, token: abc}}\nguards: {maxDeletez: 3}\n"
     )
-    ran = office.plan()
+    ran = project.plan()
     assert ran.code == 1
     assert "secret-in-configuration" in ran.stderr
     assert "maxDeletes" in ran.stderr
-    assert office.log() == []
+    assert project.log() == []
 
 
 @pytest.mark.parametrize("config", ["nowhere.yaml", "."])
-def test_a_config_that_is_none_is_one_clear_error(office: Office, config: str) -> None:
+def test_a_config_that_is_none_is_one_clear_error(project: Project, config: str) -> None:
     """--config must name a file."""
-    office.declare()
-    ran = office.plan("--config", config)
+    project.declare()
+    ran = project.plan("--config", config)
     assert ran.code == 1
     assert ran.stderr.startswith("error: ")
-    assert office.log() == []
+    assert project.log() == []
 
 
-def test_a_journal_that_cannot_be_written_stops_apply_before_its_first_write(office: Office, tmp_path: Path) -> None:
+def test_a_journal_that_cannot_be_written_stops_apply_before_its_first_write(project: Project, tmp_path: Path) -> None:
     """Nothing is sent that could not be recorded."""
-    office.declare()
-    office.desk.write("journal", b"this is no database, and long enough not to be taken for a new one" * 20)
+    project.declare()
+    project.workdir.write("journal", b"this is no database, and long enough not to be taken for a new one" * 20)
     for journal in ("journal", "apps", "/dev/null/state.db", tmp_path / "journal" / "x"):
-        ran = office.apply("--state", journal)
+        ran = project.apply("--state", journal)
         assert ran.code == 1
         assert "journal" in ran.stderr
         assert "Nothing was written." in ran.stderr
-    assert office.writes() == []
+    assert project.writes() == []

@@ -8,30 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.calls import KEY
-from tests.support.desks import APP, Office
-from tests.support.invoking import Desk, Ran
+from tests.support.clients import KEY
+from tests.support.embedded_planes import ok
 from tests.support.kubectl import needs_kustomize
-from tests.support.planes import ok
+from tests.support.projects import APP, Project
 from tests.support.repositories import Repo
+from tests.support.workdirs import CommandResult, Workdir
 
 OTHER_URL = "http://127.0.0.1:9"
 
 
 @dataclass(frozen=True)
-class Team(Office):
+class Team(Project):
     """An office whose desk is a repository: apps `search` and `notes` on main and live, and a branch `change`."""
 
     repo: Repo
 
-    def type(self, command: str, *arguments: str | Path, **more: Any) -> Ran:
+    def type(self, command: str, *arguments: str | Path, **more: Any) -> CommandResult:
         """Type a command with octosync.yaml's context."""
-        return self.desk.octosync(command, *arguments, **more)
+        return self.workdir.octosync(command, *arguments, **more)
 
     def configure(self, more: str = "", *, url: str | None = None, token: str = "OCTOMIL_MAIN_KEY") -> None:  # noqa: S107 — a name
         """Write octosync.yaml."""
         contexts = f"contexts:\n  main: {{url: {url or self.url}, tokenEnv: {token}}}\n"
-        self.desk.write("octosync.yaml", f"{contexts}defaultContext: main\npaths: [apps/]\n{more}")
+        self.workdir.write("octosync.yaml", f"{contexts}defaultContext: main\npaths: [apps/]\n{more}")
 
     def planned(self, *arguments: str) -> dict[str, Any]:
         """Plan against main; return the document."""
@@ -46,9 +46,9 @@ class Team(Office):
 
 
 @pytest.fixture
-def team(office: Office) -> Team:
-    office.desk.environment = {"OCTOMIL_MAIN_KEY": KEY}
-    team = Team(office.plane, office.desk, Repo.init(office.desk.directory))
+def team(project: Project) -> Team:
+    project.workdir.environment = {"OCTOMIL_MAIN_KEY": KEY}
+    team = Team(project.plane, project.workdir, Repo.init(project.workdir.directory))
     team.configure()
     team.declare("search")
     team.declare("notes")
@@ -62,9 +62,9 @@ def team(office: Office) -> Team:
 def test_nothing_changed_is_one_line_and_no_request(team: Team) -> None:
     """Comments, layout and file names are no change; nor are a credential or the control plane needed to say so."""
     team.repo.git("mv", "apps/notes.yaml", "apps/renamed.yaml")
-    team.desk.write("apps/search.yaml", "# a remark\n" + APP.format(slug="search", name="Search"))
+    team.workdir.write("apps/search.yaml", "# a remark\n" + APP.format(slug="search", name="Search"))
     team.repo.commit()
-    team.desk.environment = {}
+    team.workdir.environment = {}
     for command in (("plan",), ("apply", "--yes")):
         ran = team.type(*command, "--base", "main", "--changed-only")
         assert (ran.code, ran.stdout.count("\n"), ran.stderr) == (0, 1, "")
@@ -102,7 +102,7 @@ def test_offline_needs_neither_credential_nor_request(team: Team) -> None:
     """What the change declares, taken from its base; every output says that live was not read."""
     team.declare("notes", name="Notes after")
     team.repo.commit()
-    team.desk.environment = {}
+    team.workdir.environment = {}
     ran = team.type("plan", "--base", "main", "--offline")
     assert ran.code == 0, ran.output
     assert 'Search → "Notes after"' in ran.stdout
@@ -172,12 +172,12 @@ def test_a_branch_can_not_lift_the_freeze_that_judges_it(team: Team) -> None:
 def test_a_context_that_is_new_sends_no_key_to_another_host(team: Team) -> None:
     """Its URL is not reviewed yet, and the key for it is not meant for the public control plane."""
     own = f"  own: {{url: '{OTHER_URL}', tokenEnv: OCTOMIL_API_KEY}}\ndefaultContext: own\npaths: [apps/]\n"
-    team.desk.write("octosync.yaml", f"contexts:\n{own}")
-    team.desk.environment |= {"OCTOMIL_API_KEY": KEY}
+    team.workdir.write("octosync.yaml", f"contexts:\n{own}")
+    team.workdir.environment |= {"OCTOMIL_API_KEY": KEY}
     ran = team.type("plan", "--base", "main")
     assert (ran.code, "context-not-reviewed" in ran.output) == (1, True), ran.output
     assert team.type("plan", "--base", "main", "--offline").code == 0
-    team.desk.environment |= {"OCTOMIL_API_URL": team.url}
+    team.workdir.environment |= {"OCTOMIL_API_URL": team.url}
     assert team.type("plan", "--base", "main").code == 0
 
 
@@ -209,7 +209,7 @@ def test_what_main_changed_meanwhile_is_no_notice(team: Team) -> None:
     team.configure("guards: {maxDeletes: 0}\n")
     team.repo.commit("stricter")
     team.repo.switch("change")
-    team.desk.write(
+    team.workdir.write(
         "apps/notes.yaml",
         APP.format(slug="notes", name="Search").replace("  targets:", "  targets: []\n  x:").split("  x:")[0],
     )
@@ -321,7 +321,7 @@ def test_a_base_that_does_not_validate_is_a_warning(team: Team) -> None:
 def test_a_rendered_base_stands_for_git(team: Team) -> None:
     """`--base-file` alone needs no Git; beside `--base`, octosync.yaml and the commits' lines are still Git's."""
     rendered = APP.format(slug="notes", name="Search")
-    team.desk.write("../before.yaml", rendered)
+    team.workdir.write("../before.yaml", rendered)
     manifests = APP.format(slug="notes", name="Notes after").encode()
     given = ("plan", "-f", "-", "--base-file", "../before.yaml", "--changed-only", "-o", "json")
     ran = team.type(*given, stdin=manifests)
@@ -374,9 +374,9 @@ def test_from_a_sub_folder_and_a_worktree(team: Team, tmp_path_factory: pytest.T
     team.repo.commit()
     tree = tmp_path_factory.mktemp("trees") / "tree"
     team.repo.git("worktree", "add", "--quiet", "--detach", str(tree))
-    for folder in (team.desk.directory / "apps", tree, tree / "apps"):
-        desk = Desk(folder, team.desk.environment)
-        document = json.loads(desk.octosync("plan", "--base", "main", "--changed-only", "-o", "json").stdout)
+    for folder in (team.workdir.directory / "apps", tree, tree / "apps"):
+        workdir = Workdir(folder, team.workdir.environment)
+        document = json.loads(workdir.octosync("plan", "--base", "main", "--changed-only", "-o", "json").stdout)
         assert [change["address"] for change in document["resource_changes"]] == ["app/notes"]
 
 
@@ -420,15 +420,15 @@ def test_selection_reaches_into_the_base(team: Team) -> None:
 @needs_kustomize
 def test_a_kustomization_is_rendered_on_both_sides(team: Team) -> None:
     """With -k, and by a context's `kustomize`: a patch that this branch adds is its change; a plan file names it."""
-    team.desk.write("apps/kustomization.yaml", "resources: [notes.yaml, search.yaml]\n")
-    team.desk.write("prod/kustomization.yaml", "resources: [../apps]\n")
+    team.workdir.write("apps/kustomization.yaml", "resources: [notes.yaml, search.yaml]\n")
+    team.workdir.write("prod/kustomization.yaml", "resources: [../apps]\n")
     context = f"contexts: {{main: {{url: '{team.url}', tokenEnv: OCTOMIL_MAIN_KEY, kustomize: prod}}}}\ndefaultContext: main\n"
-    team.desk.write("octosync.yaml", context)
+    team.workdir.write("octosync.yaml", context)
     team.repo.commit("kustomize")
     team.repo.git("branch", "--force", "main")
     patch = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\nspec: {name: Notes after}\n"
-    team.desk.write("prod/patch.yaml", patch)
-    team.desk.write("prod/kustomization.yaml", "resources: [../apps]\npatches: [{path: patch.yaml}]\n")
+    team.workdir.write("prod/patch.yaml", patch)
+    team.workdir.write("prod/kustomization.yaml", "resources: [../apps]\npatches: [{path: patch.yaml}]\n")
     team.repo.commit("patch")
     document = team.planned("-k", "prod", "--changed-only")
     assert [change["address"] for change in document["resource_changes"]] == ["app/notes"]
@@ -442,20 +442,20 @@ def test_a_kustomization_is_rendered_on_both_sides(team: Team) -> None:
 @needs_kustomize
 def test_a_plan_renders_no_kustomization_that_is_not_reviewed(team: Team) -> None:
     """Neither where the change itself sets `kustomize`, nor one that the base lacks; -k does, since somebody typed it."""
-    team.desk.write("prod/kustomization.yaml", "resources: [notes.yaml]\n")
-    team.desk.write("prod/notes.yaml", APP.format(slug="notes", name="Notes"))
+    team.workdir.write("prod/kustomization.yaml", "resources: [notes.yaml]\n")
+    team.workdir.write("prod/notes.yaml", APP.format(slug="notes", name="Notes"))
     context = f"contexts: {{main: {{url: '{team.url}', tokenEnv: OCTOMIL_MAIN_KEY, kustomize: prod}}}}\ndefaultContext: main\n"
-    plain = (team.desk.directory / "octosync.yaml").read_text()
+    plain = (team.workdir.directory / "octosync.yaml").read_text()
     for main, change, why in (
         (plain, context, "main has none"),
         (context, context, "main has no kustomization at prod"),
     ):
-        team.desk.write("octosync.yaml", main)
-        (team.desk.directory / "prod").rename(team.desk.directory.parent / "prod")
+        team.workdir.write("octosync.yaml", main)
+        (team.workdir.directory / "prod").rename(team.workdir.directory.parent / "prod")
         team.repo.commit("main")
         team.repo.git("branch", "--force", "main")
-        (team.desk.directory.parent / "prod").rename(team.desk.directory / "prod")
-        team.desk.write("octosync.yaml", change)
+        (team.workdir.directory.parent / "prod").rename(team.workdir.directory / "prod")
+        team.workdir.write("octosync.yaml", change)
         for offline in ((), ("--offline",)):
             ran = team.type("plan", "--base", "main", *offline)
             assert (ran.code, "kustomize-not-reviewed" in ran.output, why in ran.output) == (1, True, True), ran.output
@@ -466,7 +466,7 @@ def test_a_plan_renders_no_kustomization_that_is_not_reviewed(team: Team) -> Non
 
 def test_no_message_shows_the_key_in_force(team: Team) -> None:
     """Wherever the key is in manifests or octosync.yaml, it is masked in what is wrong with them."""
-    team.desk.write("apps/leak.yaml", f"apiVersion: {KEY}\nkind: {KEY}\n{KEY}: 1\n")
+    team.workdir.write("apps/leak.yaml", f"apiVersion: {KEY}\nkind: {KEY}\n{KEY}: 1\n")
     for output in ("text", "json", "sarif", "github"):
         ran = team.type("validate", "-o", output)
         assert (KEY in ran.output, "(sensitive)" in ran.output) == (False, True), ran.output
@@ -479,30 +479,32 @@ def test_a_file_above_the_repository_is_no_part_of_the_change(team: Team) -> Non
     team.repo.commit("none")
     team.repo.git("branch", "--force", "main")
     above = f"contexts: {{main: {{url: '{team.url}', tokenEnv: OCTOMIL_MAIN_KEY}}}}\ndefaultContext: main\n"
-    inner = team.desk.directory / "inner"
+    inner = team.workdir.directory / "inner"
     inner.mkdir()
     repo = Repo.init(inner)
-    team.desk.write("octosync.yaml", above)
+    team.workdir.write("octosync.yaml", above)
     repo.write("apps/notes.yaml", APP.format(slug="notes", name="Search"))
     repo.commit()
-    desk = Desk(inner, team.desk.environment)
-    assert "no-credential" in desk.octosync("plan", "-f", "apps", "--base", "main").output
-    ran = desk.octosync("plan", "-f", "apps", "--base", "main", "--config", "../octosync.yaml")
+    workdir = Workdir(inner, team.workdir.environment)
+    assert "no-credential" in workdir.octosync("plan", "-f", "apps", "--base", "main").output
+    ran = workdir.octosync("plan", "-f", "apps", "--base", "main", "--config", "../octosync.yaml")
     assert ran.code == 0, ran.output
     assert "after-the-merge" not in ran.stdout
 
 
-def test_a_base_without_commits_or_repository_is_an_error(desk: Desk) -> None:
+def test_a_base_without_commits_or_repository_is_an_error(workdir: Workdir) -> None:
     """Both say what is missing, and send nothing."""
-    desk.write("apps/a.yaml", APP.format(slug="a", name="A"))
+    workdir.write("apps/a.yaml", APP.format(slug="a", name="A"))
     given = ("plan", "-f", "apps", "--base", "main", "--url", "http://127.0.0.1:9")
-    ran = desk.octosync(*given, GIT_CEILING_DIRECTORIES=str(desk.directory.parent))
+    ran = workdir.octosync(*given, GIT_CEILING_DIRECTORIES=str(workdir.directory.parent))
     assert (ran.code, "not-a-repository" in ran.stderr) == (1, True)
-    desk.write("conf/octosync.yaml", "contexts: {}\n")
-    ran = desk.octosync(*given, "--config", "conf/octosync.yaml", GIT_CEILING_DIRECTORIES=str(desk.directory.parent))
-    assert f"Run this in {desk.directory / 'conf'}, where --config is" in ran.stderr
-    Repo.init(desk.directory)
-    ran = desk.octosync(*given)
+    workdir.write("conf/octosync.yaml", "contexts: {}\n")
+    ran = workdir.octosync(
+        *given, "--config", "conf/octosync.yaml", GIT_CEILING_DIRECTORIES=str(workdir.directory.parent)
+    )
+    assert f"Run this in {workdir.directory / 'conf'}, where --config is" in ran.stderr
+    Repo.init(workdir.directory)
+    ran = workdir.octosync(*given)
     assert (ran.code, "unknown-revision" in ran.stderr) == (64, True)
 
 
@@ -528,7 +530,9 @@ def test_accept_with_a_base_leaves_what_this_branch_changed(team: Team) -> None:
     assert typed == "accept app/search -f apps --base main"
     ran = team.type(*typed.split())
     assert ran.code == 0, ran.output
-    assert (team.desk.directory / "apps/search.yaml").read_text() == (text.replace("name: Search\n", "name: Finder\n"))
+    assert (team.workdir.directory / "apps/search.yaml").read_text() == (
+        text.replace("name: Search\n", "name: Finder\n")
+    )
     ran = team.type("accept", "app/search", "--base", "main")
     assert ran.code == 0
     (row,) = team.planned("--drift-hold", "0")["resource_changes"]
@@ -543,4 +547,4 @@ def test_accept_with_a_base_refuses_what_only_this_branch_changed(team: Team) ->
     ran = team.type("accept", "app/search/target/ios:com.acme.finder", "--base", "main")
     assert ran.code == 1
     assert "it differs because these manifests change it" in ran.stderr
-    assert (team.desk.directory / "apps/search.yaml").read_text() == text
+    assert (team.workdir.directory / "apps/search.yaml").read_text() == text

@@ -13,10 +13,10 @@ from typing import Any, TextIO
 
 import pytest
 import yaml
-from tests.support.calls import KEY
-from tests.support.desks import Office
-from tests.support.invoking import Ran, Screen
-from tests.support.planes import ok
+from tests.support.clients import KEY
+from tests.support.embedded_planes import ok
+from tests.support.projects import Project
+from tests.support.workdirs import CommandResult, MemoryStream
 
 IDENTIFIERS = {
     "ios": "com.acme.notes",
@@ -28,17 +28,19 @@ IDENTIFIERS = {
 }
 
 
-def bootstrap(office: Office, *arguments: str | Path, slug: str = "notes", platform: str = "ios", **more: Any) -> Ran:
+def bootstrap(
+    project: Project, *arguments: str | Path, slug: str = "notes", platform: str = "ios", **more: Any
+) -> CommandResult:
     """Bootstrap an app."""
     asked = ("--platform", platform, "--identifier", IDENTIFIERS[platform])
-    return office.desk.octosync("bootstrap", slug, *asked, "--url", office.url, *arguments, **more)
+    return project.workdir.octosync("bootstrap", slug, *asked, "--url", project.url, *arguments, **more)
 
 
-def plans_to_nothing(office: Office, manifest: str) -> bool:
+def plans_to_nothing(project: Project, manifest: str) -> bool:
     """Say whether a manifest is valid, without a warning, and has nothing to apply."""
-    office.declare("notes", text=manifest)
-    assert office.desk.octosync("validate", "-f", "apps", "--strict").code == 0
-    ran = office.plan("--detailed-exitcode")
+    project.declare("notes", text=manifest)
+    assert project.workdir.octosync("validate", "-f", "apps", "--strict").code == 0
+    ran = project.plan("--detailed-exitcode")
     assert ran.code in {0, 2}, ran.output
     return ran.code == 0
 
@@ -49,18 +51,18 @@ def keys_in(text: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("platform", IDENTIFIERS)
-def test_the_manifest_plans_to_nothing_right_after(office: Office, platform: str) -> None:
+def test_the_manifest_plans_to_nothing_right_after(project: Project, platform: str) -> None:
     """Keys go to a file for their owner's eyes only; standard output is the manifest, which needs no apply."""
-    ran = bootstrap(office, "--key-file", "keys.env", platform=platform)
+    ran = bootstrap(project, "--key-file", "keys.env", platform=platform)
     assert ran.code == 0
-    file = office.desk.directory / "keys.env"
+    file = project.workdir.directory / "keys.env"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     keys = keys_in(file.read_text())
     assert keys["OCTOMIL_APP_KEY"].startswith("oct_app_test_")
     assert ("OCTOMIL_PUBLISHABLE_KEY" in keys) is (platform in {"ios", "android", "browser"})
     assert "in keys.env, readable only by you" in ran.stderr
-    assert plans_to_nothing(office, ran.stdout)
-    assert [line for line in office.log() if line.startswith("POST")] == ["POST /apps/bootstrap"]
+    assert plans_to_nothing(project, ran.stdout)
+    assert [line for line in project.log() if line.startswith("POST")] == ["POST /apps/bootstrap"]
 
 
 @pytest.mark.parametrize(
@@ -81,45 +83,45 @@ def test_the_manifest_plans_to_nothing_right_after(office: Office, platform: str
         "x " * 60 + "x",
     ],
 )
-def test_any_name_plans_to_nothing(office: Office, name: str) -> None:
+def test_any_name_plans_to_nothing(project: Project, name: str) -> None:
     """Whatever the name is, the manifest says it so that it is read back as it is."""
-    ran = bootstrap(office, "--name", name, "--key-file", "keys.env")
+    ran = bootstrap(project, "--name", name, "--key-file", "keys.env")
     assert ran.code == 0
-    assert ok(office.plane.api.get("/apps/notes"))["name"] == name
-    assert plans_to_nothing(office, ran.stdout)
+    assert ok(project.plane.api.get("/apps/notes"))["name"] == name
+    assert plans_to_nothing(project, ran.stdout)
 
 
-def test_without_a_file_standard_output_is_the_keys(office: Office) -> None:
+def test_without_a_file_standard_output_is_the_keys(project: Project) -> None:
     """Keys alone, fit for a file of variables; the manifest is shown beside, on standard error."""
-    ran = bootstrap(office)
+    ran = bootstrap(project)
     assert ran.code == 0
     assert set(keys_in(ran.stdout)) == {"OCTOMIL_APP_KEY", "OCTOMIL_PUBLISHABLE_KEY"}
     manifest = ran.stderr[ran.stderr.index("apiVersion:") : ran.stderr.index("\nRun ")]
-    assert plans_to_nothing(office, manifest)
+    assert plans_to_nothing(project, manifest)
 
 
-def test_json_says_it_all(office: Office) -> None:
+def test_json_says_it_all(project: Project) -> None:
     """One document with stable names: keys where no file has them, else where they are; and the manifest."""
-    open_ = json.loads(bootstrap(office, "-o", "json").stdout)
+    open_ = json.loads(bootstrap(project, "-o", "json").stdout)
     assert (open_["format_version"], open_["app"], open_["target"]) == ("1.0", "notes", "ios:com.acme.notes")
     assert open_["app_key"].startswith("oct_app_test_")
     assert open_["publishable_key"].startswith("oct_pub_test_")
     assert open_["key_file"] is None
-    assert plans_to_nothing(office, open_["manifest"])
-    filed = json.loads(bootstrap(office, "-o", "json", "--key-file", "k", slug="other", platform="linux").stdout)
+    assert plans_to_nothing(project, open_["manifest"])
+    filed = json.loads(bootstrap(project, "-o", "json", "--key-file", "k", slug="other", platform="linux").stdout)
     assert (filed["app_key"], filed["publishable_key"], filed["key_file"]) == (None, None, "k")
-    assert filed["run"] == json.loads(office.desk.octosync("history", "last", "-o", "json").stdout)["run"]
+    assert filed["run"] == json.loads(project.workdir.octosync("history", "last", "-o", "json").stdout)["run"]
 
 
 @pytest.mark.parametrize(
     "arguments", [(), ("-o", "json"), ("--key-file", "keys.env"), ("-o", "json", "--key-file", "keys.env")]
 )
-def test_keys_are_in_one_place_only(office: Office, arguments: tuple[str, ...]) -> None:
+def test_keys_are_in_one_place_only(project: Project, arguments: tuple[str, ...]) -> None:
     """Where they were asked to go; in no other stream, file or journal, and not told by history."""
-    ran = bootstrap(office, *arguments)
+    ran = bootstrap(project, *arguments)
     assert ran.code == 0
-    told = office.desk.octosync("history", "last").output + office.desk.octosync("history", "-o", "json").output
-    files = office.desk.files()
+    told = project.workdir.octosync("history", "last").output + project.workdir.octosync("history", "-o", "json").output
+    files = project.workdir.files()
     file = files.pop("keys.env", b"").decode()
     wanted, others = (file, ran.stdout) if "--key-file" in arguments else (ran.stdout, file)
     rest = others + ran.stderr + told + "".join(data.decode(errors="replace") for data in files.values())
@@ -128,17 +130,17 @@ def test_keys_are_in_one_place_only(office: Office, arguments: tuple[str, ...]) 
     assert not any(key in rest for key in ("oct_app_", "oct_pub_", KEY))
 
 
-def test_a_key_file_that_exists_is_kept(office: Office) -> None:
+def test_a_key_file_that_exists_is_kept(project: Project) -> None:
     """A file, a folder or a link is no place for keys, and that is found out before the first request."""
-    office.desk.write("keys.env", "precious")
-    office.desk.write("folder/x", "")
-    (office.desk.directory / "link").symlink_to("nowhere")
+    project.workdir.write("keys.env", "precious")
+    project.workdir.write("folder/x", "")
+    (project.workdir.directory / "link").symlink_to("nowhere")
     for name in ("keys.env", "folder", "link", "no/such/folder/keys.env"):
-        ran = bootstrap(office, "--key-file", name)
+        ran = bootstrap(project, "--key-file", name)
         assert ran.code == 1
         assert ran.stderr.startswith("error: key-file-")
-    assert office.log() == []
-    assert office.desk.files() == {"keys.env": b"precious", "folder/x": b""}
+    assert project.log() == []
+    assert project.workdir.files() == {"keys.env": b"precious", "folder/x": b""}
 
 
 @pytest.mark.parametrize(
@@ -155,19 +157,19 @@ def test_a_key_file_that_exists_is_kept(office: Office) -> None:
     ],
 )
 def test_what_a_manifest_could_not_say_is_not_asked_for(
-    office: Office, arguments: tuple[str, ...], complaint: str
+    project: Project, arguments: tuple[str, ...], complaint: str
 ) -> None:
     """The checks of manifests, in the command line's words, before any request; no key file is left behind."""
-    ran = office.desk.octosync("bootstrap", *arguments, "--url", office.url, "--key-file", "keys.env")
+    ran = project.workdir.octosync("bootstrap", *arguments, "--url", project.url, "--key-file", "keys.env")
     assert ran.code == 64
     assert complaint in ran.stderr
-    assert office.log() == []
-    assert office.desk.files() == {}
+    assert project.log() == []
+    assert project.workdir.files() == {}
 
 
-def test_every_bad_argument_is_told_at_once(office: Office) -> None:
+def test_every_bad_argument_is_told_at_once(project: Project) -> None:
     """Three mistakes are three lines of one error."""
-    ran = office.desk.octosync("bootstrap", "A_", "--platform", "x", "--identifier", "", "--url", office.url)
+    ran = project.workdir.octosync("bootstrap", "A_", "--platform", "x", "--identifier", "", "--url", project.url)
     assert [line.strip().partition(":")[0] for line in ran.stderr.splitlines()[1:-1]] == [
         "APP",
         "--platform",
@@ -175,74 +177,76 @@ def test_every_bad_argument_is_told_at_once(office: Office) -> None:
     ]
 
 
-def test_platforms_are_those_of_octosync_yaml(office: Office) -> None:
+def test_platforms_are_those_of_octosync_yaml(project: Project) -> None:
     """A platform that octosync.yaml adds can be bootstrapped, since a manifest can say it, too."""
-    office.desk.write("octosync.yaml", "api: {platforms: [ios, toaster]}\n")
-    ran = office.desk.octosync("bootstrap", "notes", "--platform", "toaster", "--identifier", "x", "--url", office.url)
+    project.workdir.write("octosync.yaml", "api: {platforms: [ios, toaster]}\n")
+    ran = project.workdir.octosync(
+        "bootstrap", "notes", "--platform", "toaster", "--identifier", "x", "--url", project.url
+    )
     assert "--platform" not in ran.stderr
-    assert office.log() == ["GET /apps/notes", "POST /apps/bootstrap"]
+    assert project.log() == ["GET /apps/notes", "POST /apps/bootstrap"]
 
 
-def test_an_app_that_exists_is_refused(office: Office) -> None:
+def test_an_app_that_exists_is_refused(project: Project) -> None:
     """Nothing is sent but the look, no file and no journal is left, and what to do instead is said."""
-    office.plane.with_app("notes")
-    ran = bootstrap(office, "--key-file", "keys.env")
+    project.plane.with_app("notes")
+    ran = bootstrap(project, "--key-file", "keys.env")
     assert ran.code == 1
     assert "error: app-exists: app `notes` already exists" in ran.stderr
-    assert f"octosync export --url {office.url} notes\n" in ran.stderr
+    assert f"octosync export --url {project.url} notes\n" in ran.stderr
     assert ran.stderr.endswith("Nothing was written.\n")
-    assert office.writes() == ["POST /apps"]
-    assert office.desk.files() == {}
+    assert project.writes() == ["POST /apps"]
+    assert project.workdir.files() == {}
 
 
-def test_a_target_that_another_app_holds_names_it(office: Office) -> None:
+def test_a_target_that_another_app_holds_names_it(project: Project) -> None:
     """The holder is named, nothing was made, and the empty key file is gone."""
-    office.plane.with_target(office.plane.with_app("holder"), "ios", IDENTIFIERS["ios"])
-    ran = bootstrap(office, "--key-file", "keys.env")
+    project.plane.with_target(project.plane.with_app("holder"), "ios", IDENTIFIERS["ios"])
+    ran = bootstrap(project, "--key-file", "keys.env")
     assert ran.code == 1
     assert "is taken by app `holder`" in ran.stderr
     assert "Nothing was written." in ran.stderr
-    assert not (office.desk.directory / "keys.env").exists()
+    assert not (project.workdir.directory / "keys.env").exists()
 
 
-def test_a_lost_answer_is_told_with_where_to_get_a_key(office: Office) -> None:
+def test_a_lost_answer_is_told_with_where_to_get_a_key(project: Project) -> None:
     """Made, and the answer lost: exit 5, sent once, no file that pretends to hold keys, and the run in the journal."""
-    office.break_with({"operation": "apps.bootstrap", "action": "cut_after"})
-    ran = bootstrap(office, "--key-file", "keys.env")
+    project.break_with({"operation": "apps.bootstrap", "action": "cut_after"})
+    ran = bootstrap(project, "--key-file", "keys.env")
     assert (ran.code, ran.stdout) == (5, "")
     assert "error: keys-lost: app `notes` was created" in ran.stderr
     assert "in the Octomil dashboard" in ran.stderr
     assert "Nothing was written" not in ran.stderr
-    assert office.writes() == ["POST /apps/bootstrap"]
-    assert not (office.desk.directory / "keys.env").exists()
-    assert "exit 5" in office.desk.octosync("history", "last").stdout
+    assert project.writes() == ["POST /apps/bootstrap"]
+    assert not (project.workdir.directory / "keys.env").exists()
+    assert "exit 5" in project.workdir.octosync("history", "last").stdout
 
 
-def test_an_answer_lost_before_it_took_effect_costs_nothing(office: Office) -> None:
+def test_an_answer_lost_before_it_took_effect_costs_nothing(project: Project) -> None:
     """Not made, so it is sent again, and the keys are there."""
-    office.break_with({"operation": "apps.bootstrap", "action": "cut_before"})
-    ran = bootstrap(office)
+    project.break_with({"operation": "apps.bootstrap", "action": "cut_before"})
+    ran = bootstrap(project)
     assert ran.code == 0
     assert len(keys_in(ran.stdout)) == 2
 
 
-def test_an_approval_is_exit_5(office: Office) -> None:
+def test_an_approval_is_exit_5(project: Project) -> None:
     """As for apply: a person has to approve it first, and nothing was made."""
-    office.break_with(
+    project.break_with(
         {"operation": "apps.bootstrap", "action": "answer", "status": 202, "value": {"status": "pending_approval"}}
     )
-    ran = bootstrap(office)
+    ran = bootstrap(project)
     assert ran.code == 5
     assert "awaiting-approval" in ran.stderr
     assert "Nothing was written." in ran.stderr
 
 
-def test_what_was_made_otherwise_is_declared_as_it_is(office: Office) -> None:
+def test_what_was_made_otherwise_is_declared_as_it_is(project: Project) -> None:
     """The keys are handed over, the manifest says what is there, and the difference is an error (5)."""
-    office.break_with(
+    project.break_with(
         {"operation": "apps.bootstrap", "action": "set_answer_field", "field": "app.name", "value": "\u202eNotes"}
     )
-    ran = bootstrap(office)
+    ran = bootstrap(project)
     assert ran.code == 5
     assert len(keys_in(ran.stdout)) == 2
     assert "error: not-kept: " in ran.stderr
@@ -250,48 +254,48 @@ def test_what_was_made_otherwise_is_declared_as_it_is(office: Office) -> None:
     assert yaml.safe_load(ran.stderr.partition("\n\n")[2].partition("\n\n")[0])["spec"]["name"] == "\u202eNotes"
 
 
-def test_what_comes_next_reaches_the_same_control_plane(office: Office) -> None:
+def test_what_comes_next_reaches_the_same_control_plane(project: Project) -> None:
     """The command lines that a bootstrap ends with can be typed as they are: no other control plane is asked."""
-    ran = bootstrap(office, "--key-file", "keys.env")
-    office.desk.write("notes.yaml", ran.stdout)
+    ran = bootstrap(project, "--key-file", "keys.env")
+    project.workdir.write("notes.yaml", ran.stdout)
     typed = ran.stderr.partition("and run:  octosync ")[2].splitlines()[0].replace("FILE", "notes.yaml")
-    assert "No changes." in office.desk.octosync(*typed.split()).stdout
-    office.break_with({"operation": "apps.bootstrap", "action": "cut_after"})
-    lost = bootstrap(office, slug="other", platform="linux")
+    assert "No changes." in project.workdir.octosync(*typed.split()).stdout
+    project.break_with({"operation": "apps.bootstrap", "action": "cut_after"})
+    lost = bootstrap(project, slug="other", platform="linux")
     typed = lost.stderr.partition("to commit:  octosync ")[2].splitlines()[0]
-    assert "name: other" in office.desk.octosync(*typed.split()).stdout
+    assert "name: other" in project.workdir.octosync(*typed.split()).stdout
 
 
-def test_the_control_plane_is_named_and_the_run_recorded(office: Office) -> None:
+def test_the_control_plane_is_named_and_the_run_recorded(project: Project) -> None:
     """The journal is the one that --state names, and history tells of it like of any other run."""
-    ran = bootstrap(office, "--state", "runs.db")
+    ran = bootstrap(project, "--state", "runs.db")
     typed = ran.stderr.splitlines()[-1].partition(": octosync ")[2].partition("        exit 0")[0]
     assert typed.endswith(" --state runs.db")
-    told = office.desk.octosync(*typed.split()).stdout
+    told = project.workdir.octosync(*typed.split()).stdout
     assert "✓ create app/notes " in told
 
 
-def test_without_a_journal_nothing_is_made(office: Office) -> None:
+def test_without_a_journal_nothing_is_made(project: Project) -> None:
     """What can't be recorded isn't sent."""
-    office.desk.write("runs.db", "no database, and long enough for that to be seen " * 50)
-    ran = bootstrap(office, "--state", "runs.db", "--key-file", "keys.env")
+    project.workdir.write("runs.db", "no database, and long enough for that to be seen " * 50)
+    ran = bootstrap(project, "--state", "runs.db", "--key-file", "keys.env")
     assert ran.code == 1
     assert "journal-unusable" in ran.stderr
-    assert office.log() == ["GET /apps/notes"]
-    assert not (office.desk.directory / "keys.env").exists()
+    assert project.log() == ["GET /apps/notes"]
+    assert not (project.workdir.directory / "keys.env").exists()
 
 
-def test_keys_are_not_sent_nowhere(office: Office) -> None:
+def test_keys_are_not_sent_nowhere(project: Project) -> None:
     """Standard output that leads to /dev/null would lose them: refused before the first request; with a file it's fine."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        ran = bootstrap(office, stdout=nowhere)
+        ran = bootstrap(project, stdout=nowhere)
         assert ran.code == 64
         assert "--key-file FILE" in ran.stderr
-        assert office.log() == []
-        assert bootstrap(office, "--key-file", "keys.env", stdout=nowhere).code == 0
+        assert project.log() == []
+        assert bootstrap(project, "--key-file", "keys.env", stdout=nowhere).code == 0
 
 
-class Full(Screen):
+class Full(MemoryStream):
     """A standard output without room."""
 
     def write(self, _: str) -> int:
@@ -299,7 +303,7 @@ class Full(Screen):
         raise OSError(28, "No space left on device")
 
 
-class Closed(Screen):
+class Closed(MemoryStream):
     """A standard output that nobody reads any more."""
 
     def write(self, _: str) -> int:
@@ -312,9 +316,9 @@ class Closed(Screen):
 
 
 @pytest.mark.parametrize("stream", [Full, Closed])
-def test_keys_that_can_not_be_shown_are_said_to_be_lost(office: Office, stream: type[TextIO]) -> None:
+def test_keys_that_can_not_be_shown_are_said_to_be_lost(project: Project, stream: type[TextIO]) -> None:
     """Exit 5, where to get a key, and that the app is there."""
-    ran = bootstrap(office, stdout=stream())
+    ran = bootstrap(project, stdout=stream())
     assert ran.code == 5
     assert "error: keys-lost: the keys of app `notes` were created and are lost: " in ran.stderr
     assert "in the Octomil dashboard" in ran.stderr
@@ -322,53 +326,55 @@ def test_keys_that_can_not_be_shown_are_said_to_be_lost(office: Office, stream: 
 
 
 @pytest.mark.parametrize("stream", [Full, Closed])
-def test_a_manifest_that_can_not_be_printed_costs_no_key(office: Office, stream: type[TextIO]) -> None:
+def test_a_manifest_that_can_not_be_printed_costs_no_key(project: Project, stream: type[TextIO]) -> None:
     """The keys are in their file, and the manifest is shown on standard error instead."""
-    ran = bootstrap(office, "--key-file", "keys.env", stdout=stream())
+    ran = bootstrap(project, "--key-file", "keys.env", stdout=stream())
     assert ran.code == 0
-    assert len(keys_in((office.desk.directory / "keys.env").read_text())) == 2
+    assert len(keys_in((project.workdir.directory / "keys.env").read_text())) == 2
     assert "kind: App" in ran.stderr
 
 
-def interrupted(office: Office, *numbers: signal.Signals, held: float, operation: str = "apps.bootstrap") -> Ran:
+def interrupted(
+    project: Project, *numbers: signal.Signals, held: float, operation: str = "apps.bootstrap"
+) -> CommandResult:
     """Bootstrap, and send signals once a request of an operation has reached the control plane, which holds it."""
-    office.break_with({"operation": operation, "action": "delay", "seconds": held})
+    project.break_with({"operation": operation, "action": "delay", "seconds": held})
 
     def send() -> None:
-        while not any(fault["acted"] for fault in ok(office.plane.local.get("/faults"))["rules"]):
+        while not any(fault["acted"] for fault in ok(project.plane.local.get("/faults"))["rules"]):
             pass
         for number in numbers:
             os.kill(os.getpid(), number)
 
     with ThreadPoolExecutor(1) as pool:
         sent = pool.submit(send)
-        ran = bootstrap(office, "--key-file", "keys.env")
+        ran = bootstrap(project, "--key-file", "keys.env")
         sent.result()
-    office.break_with()
+    project.break_with()
     return ran
 
 
-def test_a_signal_waits_for_the_keys(office: Office) -> None:
+def test_a_signal_waits_for_the_keys(project: Project) -> None:
     """What was sent is finished: the keys in its answer are handed over, and then the run ends as interrupted."""
-    ran = interrupted(office, signal.SIGINT, held=0.3)
+    ran = interrupted(project, signal.SIGINT, held=0.3)
     assert ran.code == 130
-    assert len(keys_in((office.desk.directory / "keys.env").read_text())) == 2
+    assert len(keys_in((project.workdir.directory / "keys.env").read_text())) == 2
     assert "kind: App" in ran.stdout
 
 
-def test_a_signal_before_it_is_sent_ends_the_run(office: Office) -> None:
+def test_a_signal_before_it_is_sent_ends_the_run(project: Project) -> None:
     """Nothing was sent and nothing is left."""
-    ran = interrupted(office, signal.SIGTERM, held=30, operation="apps.get")
+    ran = interrupted(project, signal.SIGTERM, held=30, operation="apps.get")
     assert ran.code == 143
     assert ran.stderr == "error: interrupted: the run was interrupted\n  Nothing was written.\n"
-    assert office.writes() == []
-    assert office.desk.files() == {}
+    assert project.writes() == []
+    assert project.workdir.files() == {}
 
 
-def test_a_second_signal_says_that_nothing_is_known(office: Office) -> None:
+def test_a_second_signal_says_that_nothing_is_known(project: Project) -> None:
     """Cut off while it was sent: it may have been made, how to find out is said, and history calls it unknown."""
-    ran = interrupted(office, signal.SIGINT, signal.SIGTERM, held=30)
+    ran = interrupted(project, signal.SIGINT, signal.SIGTERM, held=30)
     assert ran.code in {130, 143}
     assert "app `notes` may have been created, and then its keys are lost" in ran.stderr
     assert "Nothing was written" not in ran.stderr
-    assert "… create app/notes " in office.desk.octosync("history", "last").stdout
+    assert "… create app/notes " in project.workdir.octosync("history", "last").stdout

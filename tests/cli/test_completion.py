@@ -8,34 +8,34 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.invoking import Desk
+from tests.support.workdirs import Workdir
 
 CONFIGURATION = "contexts:\n  staging: {url: 'http://127.0.0.1:1'}\n  production: {url: 'http://127.0.0.1:2'}\n"
 
 
-def offered(desk: Desk, *words: str) -> list[str]:
+def offered(workdir: Workdir, *words: str) -> list[str]:
     """Return what bash is offered for the last word."""
     line = " ".join(("octosync", *words))
-    ran = desk.octosync(_OCTOSYNC_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(words)))
+    ran = workdir.octosync(_OCTOSYNC_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(words)))
     return ran.stdout.split()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_script_is_one_that_its_shell_takes(shell: str, desk: Desk) -> None:
+def test_a_script_is_one_that_its_shell_takes(shell: str, workdir: Workdir) -> None:
     """Each shell parses its script without a word."""
-    ran = desk.octosync("completion", shell)
+    ran = workdir.octosync("completion", shell)
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.endswith("\n")
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
-    script = desk.write(f"octosync.{shell}", ran.stdout)
+    script = workdir.write(f"octosync.{shell}", ran.stdout)
     ended = subprocess.run([shell, "-n", str(script)], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
-def test_bash_completes_with_the_script(desk: Desk) -> None:
+def test_bash_completes_with_the_script(workdir: Workdir) -> None:
     """In a bash that has read the script, a command is completed by the function that it registers."""
-    script = desk.write("octosync.bash", desk.octosync("completion", "bash").stdout)
+    script = workdir.write("octosync.bash", workdir.octosync("completion", "bash").stdout)
     typed = (
         f". {script}; COMP_WORDS=(octosync expl) COMP_CWORD=1; "
         'complete -p octosync; _octosync_completion octosync expl octosync; echo "${COMPREPLY[@]}"'
@@ -46,7 +46,7 @@ def test_bash_completes_with_the_script(desk: Desk) -> None:
         capture_output=True,
         text=True,
         check=False,
-        cwd=desk.directory,
+        cwd=workdir.directory,
         env={"PATH": path},
     )
     assert ended.stderr == ""
@@ -54,39 +54,39 @@ def test_bash_completes_with_the_script(desk: Desk) -> None:
     assert ended.stdout.splitlines()[-1] == "explain"
 
 
-def test_another_shell_is_a_usage_error(desk: Desk) -> None:
+def test_another_shell_is_a_usage_error(workdir: Workdir) -> None:
     """What there is no script for is said, with what there is."""
-    ran = desk.octosync("completion", "powershell")
+    ran = workdir.octosync("completion", "powershell")
     assert ran.code == 64
     assert all(shell in ran.stderr for shell in ("bash", "zsh", "fish"))
-    assert desk.octosync("completion").code == 64
+    assert workdir.octosync("completion").code == 64
 
 
-def test_contexts_are_offered(desk: Desk) -> None:
+def test_contexts_are_offered(workdir: Workdir) -> None:
     """`--context` completes the names in octosync.yaml, the one that --config names included."""
-    desk.write("octosync.yaml", CONFIGURATION)
-    desk.write("other.yaml", CONFIGURATION.replace("staging", "sandbox"))
-    assert offered(desk, "plan", "--context", "") == ["plain,staging", "plain,production"]
-    assert offered(desk, "status", "--context", "st") == ["plain,staging"]
-    assert offered(desk, "plan", "--config", "other.yaml", "--context", "s") == ["plain,sandbox"]
+    workdir.write("octosync.yaml", CONFIGURATION)
+    workdir.write("other.yaml", CONFIGURATION.replace("staging", "sandbox"))
+    assert offered(workdir, "plan", "--context", "") == ["plain,staging", "plain,production"]
+    assert offered(workdir, "status", "--context", "st") == ["plain,staging"]
+    assert offered(workdir, "plan", "--config", "other.yaml", "--context", "s") == ["plain,sandbox"]
 
 
 @pytest.mark.parametrize("content", [None, "contexts: [", "contexts: {a: {url: 7}}", "- a\n"])
-def test_nothing_is_offered_where_nothing_is_known(content: str | None, desk: Desk) -> None:
+def test_nothing_is_offered_where_nothing_is_known(content: str | None, workdir: Workdir) -> None:
     """No octosync.yaml, or one with errors, is no reason to write into somebody's prompt."""
     if content is not None:
-        desk.write("octosync.yaml", content)
+        workdir.write("octosync.yaml", content)
     line = "octosync plan --context zzz"
-    ran = desk.octosync(_OCTOSYNC_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD="3")
+    ran = workdir.octosync(_OCTOSYNC_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD="3")
     assert (ran.code, ran.output.strip()) == (0, "")
 
 
-def test_formats_files_and_paths_are_offered(desk: Desk) -> None:
+def test_formats_files_and_paths_are_offered(workdir: Workdir) -> None:
     """Choices, formats of `--write`, files for -f, and the fields of `explain`."""
-    assert "plain,markdown" in offered(desk, "plan", "-o", "")
-    assert "plain,markdown=" in offered(desk, "plan", "--write", "mark")
-    assert offered(desk, "plan", "-f", "ap") == ["file,ap"]
-    assert offered(desk, "plan", "-k", "over") == ["dir,over"]
-    assert offered(desk, "explain", "app.spec.slots.serv") == ["plain,app.spec.slots.servingPolicy"]
-    assert offered(desk, "explain", "guar") == ["plain,guards"]
-    assert "plain,during-canary" in offered(desk, "explain", "during")
+    assert "plain,markdown" in offered(workdir, "plan", "-o", "")
+    assert "plain,markdown=" in offered(workdir, "plan", "--write", "mark")
+    assert offered(workdir, "plan", "-f", "ap") == ["file,ap"]
+    assert offered(workdir, "plan", "-k", "over") == ["dir,over"]
+    assert offered(workdir, "explain", "app.spec.slots.serv") == ["plain,app.spec.slots.servingPolicy"]
+    assert offered(workdir, "explain", "guar") == ["plain,guards"]
+    assert "plain,during-canary" in offered(workdir, "explain", "during")

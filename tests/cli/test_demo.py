@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.commands import octosync as run_octosync
-from tests.support.commands import started, stopped
+from tests.support.commands import start_command, stop_command
 
 from octosync.cli import main
 from octosync.cli.commands.demo import demo_runner, shell_path, shipped_manifests
@@ -88,12 +88,12 @@ def test_the_users_variables_come_back(temporary: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_demo_clean(number: signal.Signals, code: int, tmp_path: Path) -> None:
     """Ctrl-C and SIGTERM end it with their exit codes, without a traceback and with nothing left behind."""
-    with started("demo", TMPDIR=str(tmp_path)) as process:
+    with start_command("demo", TMPDIR=str(tmp_path)) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("1. "):
                 break
-        _, complaints = stopped(process, number)
+        _, complaints = stop_command(process, number)
     assert process.returncode == code
     assert "Traceback" not in complaints
     assert list(tmp_path.iterdir()) == []
@@ -114,7 +114,7 @@ def test_a_signal_ends_the_story_between_two_steps(number: signal.Signals, code:
 
 def test_a_reader_that_has_seen_enough_ends_the_demo_clean(tmp_path: Path) -> None:
     """`octosync demo | head` leaves no folder behind, and complains of nothing."""
-    with started("demo", TMPDIR=str(tmp_path)) as process:
+    with start_command("demo", TMPDIR=str(tmp_path)) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()

@@ -6,9 +6,9 @@ import json
 import random
 from pathlib import Path
 
-from tests.support.calls import KEY
-from tests.support.desks import APP, Office
-from tests.support.invoking import Desk
+from tests.support.clients import KEY
+from tests.support.projects import APP, Project
+from tests.support.workdirs import Workdir
 
 SEEDS = ("0", "1", "42", "1234", "4294967295")
 FILES = {
@@ -21,26 +21,26 @@ FILES = {
 }
 
 
-def test_five_seeds_and_five_orders_give_the_same_bytes(office: Office, tmp_path: Path) -> None:
+def test_five_seeds_and_five_orders_give_the_same_bytes(project: Project, tmp_path: Path) -> None:
     """Text and JSON are identical over five PYTHONHASHSEEDs, each with the files made and named in another order."""
-    gives = office.plane.with_app("gives")
-    office.plane.with_target(gives, "ios", "com.acme.gone")
-    office.plane.with_slot(gives, "chat", bindings=[{"b": 1, "a": 2}, {"a": 1}])
-    office.plane.with_slot(gives, "vision")
+    gives = project.plane.with_app("gives")
+    project.plane.with_target(gives, "ios", "com.acme.gone")
+    project.plane.with_slot(gives, "chat", bindings=[{"b": 1, "a": 2}, {"a": 1}])
+    project.plane.with_slot(gives, "vision")
     running = []
     for number, seed in enumerate(SEEDS):
         order = random.Random(number).sample(sorted(FILES), len(FILES))  # noqa: S311 — an order, no secret
-        desk = Desk(tmp_path / seed, {"OCTOMIL_API_KEY": KEY, "PYTHONHASHSEED": seed})
+        workdir = Workdir(tmp_path / seed, {"OCTOMIL_API_KEY": KEY, "PYTHONHASHSEED": seed})
         for name in order:
-            desk.write(name, FILES[name])
+            workdir.write(name, FILES[name])
         named = [part for name in order for part in ("-f", name)]
-        where = ("--url", office.url, "--rate", "0", "--plan-out", "plan.json")
-        running.append((desk, desk.start("plan", *named, *where)))
+        where = ("--url", project.url, "--rate", "0", "--plan-out", "plan.json")
+        running.append((workdir, workdir.start("plan", *named, *where)))
     texts, documents = set(), set()
-    for desk, process in running:
+    for workdir, process in running:
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 0
-        document = json.loads((desk.directory / "plan.json").read_text())
+        document = json.loads((workdir.directory / "plan.json").read_text())
         document["timestamp"] = ""
         texts.add(out)
         documents.add(json.dumps(document))

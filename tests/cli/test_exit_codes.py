@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.support.desks import ACTIONS, Office
-from tests.support.invoking import Desk
+from tests.support.projects import ACTIONS, Project
+from tests.support.workdirs import Workdir
 
 from octosync.errors import ExitCode, worst
 
@@ -18,84 +18,84 @@ spec: {slots: []}
 """
 
 
-def test_a_plan_ends_with_zero_with_changes_and_without(office: Office) -> None:
+def test_a_plan_ends_with_zero_with_changes_and_without(project: Project) -> None:
     """0: done; for plan there was no error, changes or not."""
-    office.declare()
-    assert office.plan().code == 0
-    assert office.apply().code == 0
-    assert office.plan().code == 0
+    project.declare()
+    assert project.plan().code == 0
+    assert project.apply().code == 0
+    assert project.plan().code == 0
 
 
-def test_detailed_exitcode_tells_changes(office: Office) -> None:
+def test_detailed_exitcode_tells_changes(project: Project) -> None:
     """2: with --detailed-exitcode there are changes, and 0 means that there are none."""
-    office.declare()
-    assert office.plan("--detailed-exitcode").code == 2
-    assert office.plan(OCTOSYNC_DETAILED_EXITCODE="1").code == 2
-    office.apply()
-    assert office.plan("--detailed-exitcode").code == 0
+    project.declare()
+    assert project.plan("--detailed-exitcode").code == 2
+    assert project.plan(OCTOSYNC_DETAILED_EXITCODE="1").code == 2
+    project.apply()
+    assert project.plan("--detailed-exitcode").code == 0
 
 
-def test_bad_manifests_are_one(office: Office) -> None:
+def test_bad_manifests_are_one(project: Project) -> None:
     """1: bad manifests, in all three commands, and nothing is sent."""
-    office.declare(text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search, nmae: x}\n")
-    assert office.plan().code == office.apply().code == 1
-    assert office.desk.octosync("validate", "-f", "apps").code == 1
-    assert office.log() == []
+    project.declare(text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search, nmae: x}\n")
+    assert project.plan().code == project.apply().code == 1
+    assert project.workdir.octosync("validate", "-f", "apps").code == 1
+    assert project.log() == []
 
 
-def test_one_unreadable_app_is_one_and_nothing_is_applied(office: Office) -> None:
+def test_one_unreadable_app_is_one_and_nothing_is_applied(project: Project) -> None:
     """1: one app can't be read: the plan shows the others and says so, apply writes nothing."""
-    office.declare("notes", name="Notes")
-    office.declare("search")
-    office.break_with({"operation": "apps.get", "slug": "notes", "action": "garbage", "times": None})
-    planned = office.plan("-o", "json")
+    project.declare("notes", name="Notes")
+    project.declare("search")
+    project.break_with({"operation": "apps.get", "slug": "notes", "action": "garbage", "times": None})
+    planned = project.plan("-o", "json")
     assert planned.code == 1
     document = json.loads(planned.stdout)
     assert document["errored"] is True
     assert {row["app"] for row in document["resource_changes"]} == {"search"}
-    assert office.apply().code == 1
-    assert office.writes() == []
+    assert project.apply().code == 1
+    assert project.writes() == []
 
 
-def test_a_guards_refusal_is_four(office: Office) -> None:
+def test_a_guards_refusal_is_four(project: Project) -> None:
     """4: a guard refuses: plan shows everything, apply writes nothing; its flag lifts it."""
-    office.plane.with_slot(office.plane.with_app("search"))
-    office.declare(text=PROTECTED)
-    office.log()
-    planned = office.plan()
+    project.plane.with_slot(project.plane.with_app("search"))
+    project.declare(text=PROTECTED)
+    project.log()
+    planned = project.plan()
     assert planned.code == 4
     assert "- slot chat" in planned.stdout
-    assert office.apply().code == 4
-    assert office.writes() == []
-    assert office.plan("--allow-protected").code == 0
-    assert office.apply("--allow-protected").code == 0
+    assert project.apply().code == 4
+    assert project.writes() == []
+    assert project.plan("--allow-protected").code == 0
+    assert project.apply("--allow-protected").code == 0
 
 
-def test_a_partial_apply_is_five(office: Office) -> None:
+def test_a_partial_apply_is_five(project: Project) -> None:
     """5: some actions failed: the others are done, and another apply does the rest."""
-    office.declare()
-    office.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "message": "no"})
-    applied = office.apply("-o", "json")
+    project.declare()
+    project.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "message": "no"})
+    applied = project.apply("-o", "json")
     assert applied.code == 5
     document = json.loads(applied.stdout)
     assert document["exit_code"] == 5
     assert {row["status"] for row in document["outcomes"]} >= {"done", "failed"}
-    assert office.apply().code == 0
+    assert project.apply().code == 0
 
 
-def test_what_is_written_and_not_covered_is_six(office: Office) -> None:
+def test_what_is_written_and_not_covered_is_six(project: Project) -> None:
     """6: apply --wait wrote everything, and a deployment of it failed; without --wait nobody asks."""
-    office.declare(
+    project.declare(
         text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\nspec:\n"
         "  targets: [{platform: ios, identifier: com.example.demo}]\n"
         "  slots: [{capability: chat, deploy: {environments: [production]}}]\n"
     )
-    office.plane.with_devices(10)
+    project.plane.with_devices(10)
     fault = {"operation": "apps.deployments", "action": "set_answer_field", "times": None}
-    office.break_with({**fault, "field": "deployments.status", "value": "failed"})
-    waited = office.apply("--wait", "-o", "json")
+    project.break_with({**fault, "field": "deployments.status", "value": "failed"})
+    waited = project.apply("--wait", "-o", "json")
     assert waited.code == json.loads(waited.stdout)["exit_code"] == 6
-    assert office.apply().code == 0
+    assert project.apply().code == 0
 
 
 @pytest.mark.parametrize(
@@ -117,10 +117,10 @@ def test_what_is_written_and_not_covered_is_six(office: Office) -> None:
     ],
     ids=" ".join,
 )
-def test_usage_is_sixty_four(desk: Desk, arguments: list[str]) -> None:
+def test_usage_is_sixty_four(workdir: Workdir, arguments: list[str]) -> None:
     """64: what makes no sense is said in our own form on stderr, with what to do, before anything is sent."""
-    desk.write("apps/search.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\n")
-    ran = desk.octosync(*arguments)
+    workdir.write("apps/search.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\n")
+    ran = workdir.octosync(*arguments)
     assert ran.code == 64
     assert ran.stdout == ""
     first, *rest = ran.stderr.splitlines()
@@ -129,36 +129,36 @@ def test_usage_is_sixty_four(desk: Desk, arguments: list[str]) -> None:
     assert len(rest) >= 2
 
 
-def test_no_arguments_show_the_help(desk: Desk) -> None:
+def test_no_arguments_show_the_help(workdir: Workdir) -> None:
     """64: without a command there is the help, on stderr."""
-    ran = desk.octosync()
+    ran = workdir.octosync()
     assert ran.code == 64
     assert "Usage: octosync" in ran.stderr
 
 
-def test_no_terminal_and_no_yes_is_usage(office: Office) -> None:
+def test_no_terminal_and_no_yes_is_usage(project: Project) -> None:
     """64: apply never writes without asking unless it is told to; where nobody can be asked it says how."""
-    office.declare()
-    ran = office.desk.octosync("apply", "-f", "apps", "--url", office.url)
+    project.declare()
+    ran = project.workdir.octosync("apply", "-f", "apps", "--url", project.url)
     assert ran.code == 64
     assert "--yes" in ran.stderr
-    assert office.log() == []
+    assert project.log() == []
 
 
-def test_ci_never_prompts(office: Office) -> None:
+def test_ci_never_prompts(project: Project) -> None:
     """64: `CI=true` never prompts, terminal or not."""
-    office.declare()
-    ran = office.desk.octosync("apply", "-f", "apps", "--url", office.url, terminal=True, CI="true")
+    project.declare()
+    ran = project.workdir.octosync("apply", "-f", "apps", "--url", project.url, terminal=True, CI="true")
     assert ran.code == 64
-    assert office.log() == []
+    assert project.log() == []
 
 
-def test_an_unavailable_control_plane_is_seventy_five(office: Office) -> None:
+def test_an_unavailable_control_plane_is_seventy_five(project: Project) -> None:
     """75: the control plane is not there, nothing was written: try again."""
-    office.declare()
-    office.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
-    assert office.plan().code == 75
-    assert office.apply().code == 75
+    project.declare()
+    project.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
+    assert project.plan().code == 75
+    assert project.apply().code == 75
 
 
 WRITES = ("apps.create", "apps.put_slot", "apps.create_target", "apps.put_inference_config")
@@ -169,14 +169,14 @@ WRITES = ("apps.create", "apps.put_slot", "apps.create_target", "apps.put_infere
     [({"status": 501}, 75), ({"status": 401, "code": "invalid_api_key"}, 1), ({"status": 403}, 5)],
     ids=["unavailable", "refused", "forbidden"],
 )
-def test_a_run_whose_first_write_fails(office: Office, fault: dict[str, object], code: int) -> None:
+def test_a_run_whose_first_write_fails(project: Project, fault: dict[str, object], code: int) -> None:
     """75 where the control plane went away before anything was written, 1 where the key is refused, else 5."""
-    office.declare()
-    office.break_with(*({"operation": name, "action": "status", "times": None, **fault} for name in WRITES))
-    ran = office.apply()
+    project.declare()
+    project.break_with(*({"operation": name, "action": "status", "times": None, **fault} for name in WRITES))
+    ran = project.apply()
     assert ran.code == code
     assert ran.stdout.rstrip().endswith(f"exit {code}")
-    assert office.plan("--detailed-exitcode").code == 2
+    assert project.plan("--detailed-exitcode").code == 2
 
 
 @pytest.mark.parametrize(
@@ -198,19 +198,19 @@ def test_where_several_codes_hold_the_gravest_wins(codes: set[int], wins: int) -
     assert worst(*(ExitCode(code) for code in codes)) == wins
 
 
-def test_an_error_outranks_a_guard_and_a_guard_outranks_changes(office: Office) -> None:
+def test_an_error_outranks_a_guard_and_a_guard_outranks_changes(project: Project) -> None:
     """The precedence, on one command line: 1 over 4, 4 over 2."""
-    office.plane.with_slot(office.plane.with_app("search"))
-    office.declare(text=PROTECTED)
-    office.declare("notes", name="Notes")
-    assert office.plan("--detailed-exitcode").code == 4
-    office.break_with({"operation": "apps.get", "slug": "notes", "action": "garbage", "times": None})
-    assert office.plan("--detailed-exitcode").code == 1
+    project.plane.with_slot(project.plane.with_app("search"))
+    project.declare(text=PROTECTED)
+    project.declare("notes", name="Notes")
+    assert project.plan("--detailed-exitcode").code == 4
+    project.break_with({"operation": "apps.get", "slug": "notes", "action": "garbage", "times": None})
+    assert project.plan("--detailed-exitcode").code == 1
 
 
-def test_the_report_counts_what_was_applied(office: Office) -> None:
+def test_the_report_counts_what_was_applied(project: Project) -> None:
     """0: and the last lines say how much, which run, and the code."""
-    office.declare()
-    ran = office.apply()
+    project.declare()
+    ran = project.apply()
     assert f"✓ {ACTIONS} applied" in ran.stdout
     assert ran.stdout.rstrip().endswith("exit 0")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from docs.executing import ROOT
-from tests.support.invoking import Desk
+from tests.support.workdirs import Workdir
 
 from octosync.apply import OUTCOMES
 from octosync.manifest import RULES, explain_path, explained_roots
@@ -29,10 +29,10 @@ NAMES = sorted({*RULES, *FINDINGS, *GUARDS, *OUTCOMES})
 
 
 @pytest.mark.parametrize("root", ROOTS)
-def test_every_field_is_explained(root: str, desk: Desk) -> None:
+def test_every_field_is_explained(root: str, workdir: Workdir) -> None:
     """Each field of each document has its path, a meaning, a type, and, at its end, an example."""
     for path in _paths(explain_path(root)):
-        ran = desk.octosync("explain", path)
+        ran = workdir.octosync("explain", path)
         assert (ran.code, ran.stderr) == (0, "")
         assert ran.stdout.startswith(f"{path}\n  ")
         field = explain_path(path)
@@ -42,20 +42,20 @@ def test_every_field_is_explained(root: str, desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_name_in_messages_is_explained(name: str, desk: Desk) -> None:
+def test_every_name_in_messages_is_explained(name: str, workdir: Workdir) -> None:
     """Rules, findings, guards and outcomes: whatever stands in a message says what it means."""
-    ran = desk.octosync("explain", name)
+    ran = workdir.octosync("explain", name)
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith(f"{name} (")
     assert ran.stdout.count("\n") >= 2
 
 
-def test_a_field_says_what_may_stand_there(desk: Desk) -> None:
+def test_a_field_says_what_may_stand_there(workdir: Workdir) -> None:
     """Type, default, values and what is owned."""
-    said = desk.octosync("explain", "app.spec.slots.deploy.optimize").stdout
+    said = workdir.octosync("explain", "app.spec.slots.deploy.optimize").stdout
     assert "default  suggest" in said
     assert "values   never, suggest, auto" in said
-    assert "owns     the whole list: a live slot" in desk.octosync("explain", "app.spec.slots").stdout
+    assert "owns     the whole list: a live slot" in workdir.octosync("explain", "app.spec.slots").stdout
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_a_field_says_what_may_stand_there(desk: Desk) -> None:
         ("config.contexts.url", "config.contexts.url"),
     ],
 )
-def test_a_path_may_be_typed_as_messages_write_it(typed: str, meant: str, desk: Desk) -> None:
+def test_a_path_may_be_typed_as_messages_write_it(typed: str, meant: str, workdir: Workdir) -> None:
     """Positions, names of one's own and capitals of kinds are no obstacle."""
-    assert desk.octosync("explain", typed).stdout.startswith(f"{meant}\n")
+    assert workdir.octosync("explain", typed).stdout.startswith(f"{meant}\n")
 
 
 @pytest.mark.parametrize(
@@ -92,18 +92,18 @@ def test_a_path_may_be_typed_as_messages_write_it(typed: str, meant: str, desk: 
         ("\x1b[31mapp", "`octosync explain` lists the available topics."),
     ],
 )
-def test_what_is_not_there_is_answered_with_what_is(typed: str, hint: str, desk: Desk) -> None:
+def test_what_is_not_there_is_answered_with_what_is(typed: str, hint: str, workdir: Workdir) -> None:
     """A slip of the finger is a usage error that says what was meant, or what there is."""
-    ran = desk.octosync("explain", typed)
+    ran = workdir.octosync("explain", typed)
     assert ran.code == 64
     assert hint in ran.stderr
     assert "\x1b" not in ran.stderr
     assert ran.stdout == ""
 
 
-def test_without_a_path_everything_is_listed(desk: Desk) -> None:
+def test_without_a_path_everything_is_listed(workdir: Workdir) -> None:
     """The roots and all names are found without a manual."""
-    said = " ".join(desk.octosync("explain").stdout.split())
+    said = " ".join(workdir.octosync("explain").stdout.split())
     assert all(f" {name}" in said for name in (*ROOTS, *NAMES))
 
 
@@ -117,20 +117,20 @@ def test_without_a_path_everything_is_listed(desk: Desk) -> None:
         ("GUARD", "guard", list(GUARDS)),
     ],
 )
-def test_a_heading_of_the_list_prints_its_group(typed: str, category: str, names: list[str], desk: Desk) -> None:
+def test_a_heading_of_the_list_prints_its_group(typed: str, category: str, names: list[str], workdir: Workdir) -> None:
     """Each name has one entry with its meaning, in text and in JSON; the heading may be in the singular."""
-    group = json.loads(desk.octosync("explain", typed, "-o", "json").stdout)["names"]
+    group = json.loads(workdir.octosync("explain", typed, "-o", "json").stdout)["names"]
     assert [(entry["name"], entry["of"]) for entry in group] == [(name, category) for name in names]
-    ran = desk.octosync("explain", typed)
+    ran = workdir.octosync("explain", typed)
     assert (ran.code, ran.stderr) == (0, "")
     assert re.findall(r"^  ([a-z0-9-]+)", ran.stdout, re.MULTILINE) == names
     words = " ".join(ran.stdout.split())
     assert all(f"{entry['name']} {entry['meaning']}" in words for entry in group)
 
 
-def test_json_has_it_all(desk: Desk) -> None:
+def test_json_has_it_all(workdir: Workdir) -> None:
     """`-o json` has the same for tools."""
-    said = json.loads(desk.octosync("explain", "app.spec.slots.deploy", "-o", "json").stdout)
+    said = json.loads(workdir.octosync("explain", "app.spec.slots.deploy", "-o", "json").stdout)
     assert said["format_version"] == "1.0"
     (field,) = said["fields"]
     assert [nested["path"].rpartition(".")[2] for nested in field["fields"]] == [
@@ -139,7 +139,7 @@ def test_json_has_it_all(desk: Desk) -> None:
         "minImprovement",
     ]
     assert said["names"] == []
-    both = json.loads(desk.octosync("explain", "archive-strands-identifiers", "-o", "json").stdout)["names"]
+    both = json.loads(workdir.octosync("explain", "archive-strands-identifiers", "-o", "json").stdout)["names"]
     assert [explanation["of"] for explanation in both] == ["rule", "finding"]
 
 
@@ -156,25 +156,25 @@ def test_json_has_it_all(desk: Desk) -> None:
         ("octosync.yaml", "contexts: {'a b': {url: 'http://127.0.0.1:1', zebra: 1}}\n"),
     ],
 )
-def test_an_unknown_field_leads_to_the_known_ones(name: str, text: str, desk: Desk) -> None:
+def test_an_unknown_field_leads_to_the_known_ones(name: str, text: str, workdir: Workdir) -> None:
     """The command that a message names works, and lists the fields of what it is about."""
-    desk.write(name, text)
-    desk.write("z.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: z}\n")
-    ran = desk.octosync("validate", "-f", ".")
+    workdir.write(name, text)
+    workdir.write("z.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: z}\n")
+    ran = workdir.octosync("validate", "-f", ".")
     (command,) = re.findall(r"`octosync (explain \S+)` explains", ran.output)
-    assert desk.octosync(*command.split()).code == 0
+    assert workdir.octosync(*command.split()).code == 0
 
 
 @pytest.mark.parametrize(
     ("former", "references"),
     [("nobody-to-ask", ["confirmation-required", "input-required"]), ("keys-nowhere", ["no-key-destination"])],
 )
-def test_a_renamed_error_is_explained_by_both_names(former: str, references: list[str], desk: Desk) -> None:
+def test_a_renamed_error_is_explained_by_both_names(former: str, references: list[str], workdir: Workdir) -> None:
     """A script or a search that knows the former reference finds the new one; the former one is not raised any more."""
-    names = json.loads(desk.octosync("explain", former, "-o", "json").stdout)["names"]
+    names = json.loads(workdir.octosync("explain", former, "-o", "json").stdout)["names"]
     assert [(name["name"], name["of"]) for name in names] == [(reference, "error") for reference in references]
     for reference in references:
-        assert f"`{former}`" in desk.octosync("explain", reference).stdout
+        assert f"`{former}`" in workdir.octosync("explain", reference).stdout
         raised = [path for path in SOURCES.rglob("*.py") if f'"{reference}",\n' in path.read_text(encoding="utf-8")]
         assert len(raised) == 2  # by its command, and in the table
     assert all(

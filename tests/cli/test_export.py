@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.calls import KEY
-from tests.support.desks import Office
-from tests.support.invoking import Desk, Ran
+from tests.support.clients import KEY
+from tests.support.embedded_planes import ok, run_plane
 from tests.support.live_orgs import SECRET, fill, slugs
-from tests.support.planes import ok, served
+from tests.support.projects import Project
+from tests.support.workdirs import CommandResult, Workdir
 
 from octosync.server import Token
 
@@ -20,9 +20,9 @@ CONFIG = {"model": "@app/search/chat", "parameters": {"temperature": 0.2, "stop"
 
 
 @pytest.fixture
-def live(office: Office) -> Office:
+def live(project: Project) -> Project:
     """Let there be an app that has something of every section, and a second one."""
-    plane = office.plane
+    plane = project.plane
     app = plane.with_app("search", description="Finds things")
     plane.with_target(app)
     plane.with_slot(app, "chat", preferred_engines=["coreml", "mlx"], public_client_allowed=True)
@@ -31,19 +31,19 @@ def live(office: Office) -> Office:
     for environment in ("staging", "production"):
         ok(plane.api.post(f"{app}/capabilities/chat/enable", json={"environment": environment}), 201)
     plane.with_app("notes")
-    office.log()
-    return office
+    project.log()
+    return project
 
 
-def export(office: Office, *arguments: str | Path, **more: Any) -> Ran:
+def export(project: Project, *arguments: str | Path, **more: Any) -> CommandResult:
     """Export from the office's control plane."""
-    return office.desk.octosync("export", *arguments, "--url", office.url, "--rate", "0", **more)
+    return project.workdir.octosync("export", *arguments, "--url", project.url, "--rate", "0", **more)
 
 
-def changes_of(office: Office) -> list[Any]:
+def changes_of(project: Project) -> list[Any]:
     """Validate what is in `apps`, plan it, and return the changes."""
-    assert office.desk.octosync("validate", "-f", "apps").code == 0
-    ran = office.plan("-o", "json", "--detailed-exitcode", "--rate", "0")
+    assert project.workdir.octosync("validate", "-f", "apps").code == 0
+    ran = project.plan("-o", "json", "--detailed-exitcode", "--rate", "0")
     document = json.loads(ran.stdout)
     assert not document["errored"]
     assert ran.code == (2 if document["resource_changes"] else 0)
@@ -51,17 +51,17 @@ def changes_of(office: Office) -> list[Any]:
     return changes
 
 
-def manifest(office: Office, slug: str = "search") -> str:
+def manifest(project: Project, slug: str = "search") -> str:
     """Return what is in an app's file."""
-    return (office.desk.directory / f"apps/{slug}.yaml").read_text()
+    return (project.workdir.directory / f"apps/{slug}.yaml").read_text()
 
 
-def store_of(office: Office) -> Any:
+def store_of(project: Project) -> Any:
     """Return the control plane's database, to put in what its API refuses."""
-    return office.plane.running.app.state.plane.store
+    return project.plane.running.app.state.plane.store
 
 
-def test_a_live_app_is_written_in_one_order_and_plans_to_nothing(live: Office) -> None:
+def test_a_live_app_is_written_in_one_order_and_plans_to_nothing(live: Project) -> None:
     """The manifest has everything that is live, presets by name, and a comment where the choice is Octomil's."""
     ran = export(live, "-o", "apps")
     assert (ran.code, ran.stdout, ran.stderr) == (0, "", "Wrote 2 manifests to apps.\n")
@@ -101,7 +101,7 @@ spec:
     assert changes_of(live) == []
 
 
-def test_an_exported_plan_recommends_nothing(live: Office) -> None:
+def test_an_exported_plan_recommends_nothing(live: Project) -> None:
     """A better variant in Octomil's catalog changes neither the plan nor what it asks for."""
     assert export(live, "-o", "apps").code == 0
     live.log()
@@ -109,7 +109,7 @@ def test_an_exported_plan_recommends_nothing(live: Office) -> None:
     assert not [line for line in live.log() if line.startswith("POST")]
 
 
-def test_another_choice_of_octomil_leaves_the_plan_empty(live: Office) -> None:
+def test_another_choice_of_octomil_leaves_the_plan_empty(live: Project) -> None:
     """The variant isn't declared: that Octomil chooses another one is no drift."""
     assert export(live, "-o", "apps").code == 0
     store_of(live).run("UPDATE slots SET model_variant_id = 'chat-swift-1b-q4'")
@@ -117,7 +117,7 @@ def test_another_choice_of_octomil_leaves_the_plan_empty(live: Office) -> None:
 
 
 @pytest.mark.parametrize("left_out", [(), ("targets",), ("slots", "deploy"), ("inference_config",), ("deploy",)])
-def test_every_choice_of_sections_plans_to_nothing(live: Office, left_out: tuple[str, ...]) -> None:
+def test_every_choice_of_sections_plans_to_nothing(live: Project, left_out: tuple[str, ...]) -> None:
     """A section that is left out isn't declared and not read, and whatever becomes of it later is no change."""
     chosen = [name for name in SECTIONS.split(",") if name not in left_out]
     assert export(live, "-o", "apps", "--sections", ",".join(chosen)).code == 0
@@ -134,7 +134,7 @@ def test_every_choice_of_sections_plans_to_nothing(live: Office, left_out: tuple
     ("sections", "why"),
     [("target", "did you mean targets?"), ("deploy,targets", "add slots"), ("", "is not a section")],
 )
-def test_sections_that_mean_nothing_are_refused(live: Office, sections: str, why: str) -> None:
+def test_sections_that_mean_nothing_are_refused(live: Project, sections: str, why: str) -> None:
     """A section's name that doesn't exist, and `deploy` without the slots that it stands in, are usage errors."""
     ran = export(live, "--sections", sections)
     assert ran.code == 64
@@ -142,13 +142,13 @@ def test_sections_that_mean_nothing_are_refused(live: Office, sections: str, why
     assert live.log() == []
 
 
-def test_200_random_apps_plan_to_nothing(office: Office) -> None:
+def test_200_random_apps_plan_to_nothing(project: Project) -> None:
     """Whatever an org holds, what is exported of it validates and plans to nothing; no secret is in it; all are accounted for."""
-    fill(office.plane, 200, seed=7)
-    ran = export(office, "-o", "apps", "--archived")
+    fill(project.plane, 200, seed=7)
+    ran = export(project, "-o", "apps", "--archived")
     assert ran.code == 0, ran.stderr
-    assert changes_of(office) == []
-    files = office.desk.files()
+    assert changes_of(project) == []
+    files = project.workdir.files()
     assert len(files) == 200
     assert not [name for name, data in files.items() if SECRET.encode() in data]
     assert SECRET not in ran.output
@@ -159,16 +159,16 @@ def test_the_same_org_gives_the_same_bytes(tmp_path: Path) -> None:
     """Two exports of the same live state are the same, files and report."""
     seen = []
     for name in ("one", "two"):
-        with served(KEY, tokens=(Token("ci", KEY),)) as plane:
+        with run_plane(KEY, tokens=(Token("ci", KEY),)) as plane:
             fill(plane, 40, seed=3)
-            office = Office(plane, Desk(tmp_path / name, {"OCTOMIL_API_KEY": KEY}))
-            office.desk.directory.mkdir()
-            ran = export(office, "-o", "apps", "--archived", "--concurrency", "16" if name == "one" else "1")
-            seen.append((ran.code, ran.output, office.desk.files()))
+            project = Project(plane, Workdir(tmp_path / name, {"OCTOMIL_API_KEY": KEY}))
+            project.workdir.directory.mkdir()
+            ran = export(project, "-o", "apps", "--archived", "--concurrency", "16" if name == "one" else "1")
+            seen.append((ran.code, ran.output, project.workdir.files()))
     assert seen[0] == seen[1]
 
 
-def test_requests_are_no_more_than_a_plan_needs(live: Office) -> None:
+def test_requests_are_no_more_than_a_plan_needs(live: Project) -> None:
     """The list is read once, each section once an app; a slug that is named needs no list."""
     assert export(live).code == 0
     of_all = live.log()
@@ -184,7 +184,7 @@ def test_requests_are_no_more_than_a_plan_needs(live: Office) -> None:
     ]
 
 
-def test_without_a_folder_manifests_go_to_standard_output(live: Office) -> None:
+def test_without_a_folder_manifests_go_to_standard_output(live: Project) -> None:
     """One app is its manifest, several are one stream of documents, which can be planned as it is."""
     alone = export(live, "search")
     assert alone.stdout.startswith("apiVersion: ")
@@ -192,137 +192,139 @@ def test_without_a_folder_manifests_go_to_standard_output(live: Office) -> None:
     stream = export(live, "-o", "-")
     assert stream.stdout.count("kind: App\n") == 2
     assert alone.stdout in stream.stdout
-    ran = live.desk.octosync("plan", "-f", "-", "--url", live.url, "--detailed-exitcode", stdin=stream.stdout.encode())
+    ran = live.workdir.octosync(
+        "plan", "-f", "-", "--url", live.url, "--detailed-exitcode", stdin=stream.stdout.encode()
+    )
     assert ran.code == 0
-    assert live.desk.files() == {}
+    assert live.workdir.files() == {}
 
 
-def test_patterns_choose_apps(live: Office) -> None:
+def test_patterns_choose_apps(live: Project) -> None:
     """`*` matches, and a slug beside it is found in the same list."""
     live.plane.with_app("notebook")
     live.log()
     assert export(live, "note*", "search", "-o", "apps").code == 0
-    assert sorted(live.desk.files()) == ["apps/notebook.yaml", "apps/notes.yaml", "apps/search.yaml"]
+    assert sorted(live.workdir.files()) == ["apps/notebook.yaml", "apps/notes.yaml", "apps/search.yaml"]
     assert not [line for line in live.log() if line in {"GET /apps/search", "GET /apps/notes"}]
 
 
 @pytest.mark.parametrize("names", [("nowhere",), ("search", "nowhere"), ("zz*",), ("s*", "zz*")])
-def test_a_name_that_no_app_has_is_an_error(live: Office, names: tuple[str, ...]) -> None:
+def test_a_name_that_no_app_has_is_an_error(live: Project, names: tuple[str, ...]) -> None:
     """An unknown slug and a pattern that matches nothing are named, and nothing is written."""
     ran = export(live, *names, "-o", "apps")
     assert ran.code == 1
     assert "no-such-app" in ran.stderr
     assert names[-1] in ran.stderr
-    assert live.desk.files() == {}
+    assert live.workdir.files() == {}
 
 
 @pytest.mark.parametrize("name", ["../search", "Search", "a/b", "", "-" * 3 + "x" * 64])
-def test_what_is_no_slug_is_refused_before_anything_is_sent(live: Office, name: str) -> None:
+def test_what_is_no_slug_is_refused_before_anything_is_sent(live: Project, name: str) -> None:
     """A name that no app can have is a usage error."""
-    assert live.desk.octosync("export", "--url", live.url, "--", name).code == 64
+    assert live.workdir.octosync("export", "--url", live.url, "--", name).code == 64
     assert live.log() == []
 
 
-def test_nothing_is_replaced_without_force(live: Office) -> None:
+def test_nothing_is_replaced_without_force(live: Project) -> None:
     """A file with another text stops the export before its first write; the same text is no replacement; --force replaces."""
     assert export(live, "-o", "apps").code == 0
-    before = live.desk.files()
+    before = live.workdir.files()
     again = export(live, "-o", "apps")
     assert (again.code, again.stderr) == (0, "Wrote 0 manifests to apps, 2 already up to date.\n")
-    live.desk.write("apps/search.yaml", "mine\n")
-    (live.desk.directory / "apps/notes.yaml").unlink()
+    live.workdir.write("apps/search.yaml", "mine\n")
+    (live.workdir.directory / "apps/notes.yaml").unlink()
     ran = export(live, "-o", "apps")
     assert ran.code == 1
     assert "would-overwrite: apps/search.yaml already exists" in ran.stderr
-    assert live.desk.files() == {"apps/search.yaml": b"mine\n"}
+    assert live.workdir.files() == {"apps/search.yaml": b"mine\n"}
     assert export(live, "-o", "apps", "--force").code == 0
-    assert live.desk.files() == before
+    assert live.workdir.files() == before
 
 
-def test_a_link_in_the_folder_leads_nowhere(live: Office) -> None:
+def test_a_link_in_the_folder_leads_nowhere(live: Project) -> None:
     """With --force a link is replaced by the manifest, and what it leads to stays as it is."""
-    elsewhere = live.desk.write("elsewhere.yaml", "mine\n")
-    (live.desk.directory / "apps").mkdir()
-    (live.desk.directory / "apps/search.yaml").symlink_to(elsewhere)
+    elsewhere = live.workdir.write("elsewhere.yaml", "mine\n")
+    (live.workdir.directory / "apps").mkdir()
+    (live.workdir.directory / "apps/search.yaml").symlink_to(elsewhere)
     assert export(live, "search", "-o", "apps").code == 1
     assert export(live, "search", "-o", "apps", "--force").code == 0
     assert elsewhere.read_text() == "mine\n"
-    assert not (live.desk.directory / "apps/search.yaml").is_symlink()
+    assert not (live.workdir.directory / "apps/search.yaml").is_symlink()
 
 
-def test_a_folder_that_is_none_is_refused_before_anything_is_read(live: Office) -> None:
+def test_a_folder_that_is_none_is_refused_before_anything_is_read(live: Project) -> None:
     """`-o` names a folder: a file is an error."""
-    live.desk.write("apps", "")
+    live.workdir.write("apps", "")
     ran = export(live, "-o", "apps")
     assert ran.code == 1
     assert "not-a-folder" in ran.stderr
     assert live.log() == []
 
 
-def test_an_empty_folder_name_is_refused(live: Office) -> None:
+def test_an_empty_folder_name_is_refused(live: Project) -> None:
     """`-o "$DIR"` where DIR is not set writes nothing into the working directory."""
     assert export(live, "-o", "").code == 64
-    assert live.desk.files() == {}
+    assert live.workdir.files() == {}
     assert live.log() == []
 
 
-def test_manifests_in_a_pipe_are_utf8_whatever_the_locale(live: Office) -> None:
+def test_manifests_in_a_pipe_are_utf8_whatever_the_locale(live: Project) -> None:
     """A manifest is UTF-8, and an escape for what the locale lacks would be another text."""
     ok(live.plane.api.patch("/apps/notes", json={"name": "Köln 東京"}))
-    ran = live.desk.run("export", "notes", "--url", live.url, environment={"PYTHONIOENCODING": "ascii"})
+    ran = live.workdir.run("export", "notes", "--url", live.url, environment={"PYTHONIOENCODING": "ascii"})
     assert "  name: Köln 東京\n" in ran.stdout
 
 
-def test_a_file_that_cant_be_written_says_how_far_it_got(live: Office) -> None:
+def test_a_file_that_cant_be_written_says_how_far_it_got(live: Project) -> None:
     """What stops the writing is named with its file, after the count of those that were written."""
-    (live.desk.directory / "apps/search.yaml").mkdir(parents=True)
+    (live.workdir.directory / "apps/search.yaml").mkdir(parents=True)
     ran = export(live, "-o", "apps", "--force")
     assert ran.code == 1
     assert "Wrote 1 manifest to apps." in ran.stderr
     assert "unwritable: apps/search.yaml can't be written" in ran.stderr
-    assert sorted(live.desk.files()) == ["apps/notes.yaml"]
+    assert sorted(live.workdir.files()) == ["apps/notes.yaml"]
 
 
-def test_names_that_folders_leave_out_get_another_file(office: Office) -> None:
+def test_names_that_folders_leave_out_get_another_file(project: Project) -> None:
     """An app called octosync must not become octosync.yaml, which is configuration, nor kustomization.yaml be ignored."""
     for slug in ("octosync", "kustomization"):
-        office.plane.with_app(slug)
-    assert export(office, "-o", ".").code == 0
-    assert sorted(office.desk.files()) == ["kustomization.app.yaml", "octosync.app.yaml"]
-    assert office.desk.octosync("plan", "-f", ".", "--url", office.url).stdout.count("2 apps as declared") == 1
+        project.plane.with_app(slug)
+    assert export(project, "-o", ".").code == 0
+    assert sorted(project.workdir.files()) == ["kustomization.app.yaml", "octosync.app.yaml"]
+    assert project.workdir.octosync("plan", "-f", ".", "--url", project.url).stdout.count("2 apps as declared") == 1
 
 
 @pytest.mark.parametrize("slug", ["../../escaped", "/etc/passwd", "a\nb", "UPPER"])
-def test_a_hostile_slug_is_an_error_of_its_own(live: Office, slug: str) -> None:
+def test_a_hostile_slug_is_an_error_of_its_own(live: Project, slug: str) -> None:
     """A slug that no manifest can name is no file's name and in no request's path; the other apps are exported."""
     store_of(live).run("UPDATE apps SET slug = ? WHERE slug = 'notes'", slug)
     ran = export(live, "-o", "apps/below")
     assert ran.code == 1
     assert "no-slug" in ran.stderr
     assert "1 app not exported" in ran.stderr
-    assert list(live.desk.files()) == ["apps/below/search.yaml"]
+    assert list(live.workdir.files()) == ["apps/below/search.yaml"]
 
 
-def test_an_app_that_cant_be_read_is_an_error_and_the_others_are_written(live: Office) -> None:
+def test_an_app_that_cant_be_read_is_an_error_and_the_others_are_written(live: Project) -> None:
     """A failed read is never an absence: that app has no manifest, and the exit code says so."""
     live.break_with({"operation": "apps.list_slots", "action": "garbage", "slug": "search", "times": None})
     ran = export(live, "-o", "apps")
     assert ran.code == 1
     assert "error: unreadable-answer: search: the response is not JSON" in ran.stderr
     assert ran.stderr.endswith("Wrote 1 manifest to apps, 1 app not exported.\n")
-    assert list(live.desk.files()) == ["apps/notes.yaml"]
+    assert list(live.workdir.files()) == ["apps/notes.yaml"]
 
 
-def test_what_is_wrong_with_all_apps_is_said_once(live: Office) -> None:
+def test_what_is_wrong_with_all_apps_is_said_once(live: Project) -> None:
     """A control plane that answers nonsense is one error, not one for each of its apps."""
     live.break_with({"operation": "apps.list_slots", "action": "garbage", "times": None})
     ran = export(live, "-o", "apps")
     assert ran.code == 1
     assert ran.stderr.count("error: ") == 1
-    assert live.desk.files() == {}
+    assert live.workdir.files() == {}
 
 
-def test_a_config_with_a_secret_is_left_out_whole(live: Office) -> None:
+def test_a_config_with_a_secret_is_left_out_whole(live: Project) -> None:
     """The comment and the report say which key, and the value is nowhere; the plan leaves the live config alone."""
     config = {"provider": {"api_key": SECRET, "region": "eu"}}
     ok(live.plane.api.put("/apps/search/inference-config", json=config))
@@ -338,7 +340,7 @@ def test_a_config_with_a_secret_is_left_out_whole(live: Office) -> None:
     assert changes_of(live) == []
 
 
-def test_a_contradictory_policy_is_left_out(live: Office) -> None:
+def test_a_contradictory_policy_is_left_out(live: Project) -> None:
     """Rules refuse to declare it, so it stays the control plane's, and a comment says why."""
     policy = {
         "routing_mode": "local_only",
@@ -352,7 +354,7 @@ def test_a_contradictory_policy_is_left_out(live: Office) -> None:
     assert changes_of(live) == []
 
 
-def test_texts_cant_break_out_of_comments(live: Office) -> None:
+def test_texts_cant_break_out_of_comments(live: Project) -> None:
     """What stands in a comment stays on its line, whatever it holds."""
     store_of(live).run("UPDATE slots SET model_variant_id = ?", "a\nspec: {}\r\u2028b\x1b[31m")
     ran = export(live, "search", "-o", "apps")
@@ -362,11 +364,11 @@ def test_texts_cant_break_out_of_comments(live: Office) -> None:
     assert changes_of(live) == []
 
 
-def test_archived_apps_are_exported_on_request(live: Office) -> None:
+def test_archived_apps_are_exported_on_request(live: Project) -> None:
     """Without --archived they are left out, and one that is named is an error; with it, they plan to nothing."""
     ok(live.plane.api.post("/apps/search/archive"))
     assert export(live, "-o", "apps").code == 0
-    assert sorted(live.desk.files()) == ["apps/notes.yaml"]
+    assert sorted(live.workdir.files()) == ["apps/notes.yaml"]
     named = export(live, "search", "notes")
     assert named.code == 1
     assert "archived-app: search: the app is archived" in named.stderr
@@ -378,11 +380,11 @@ def test_archived_apps_are_exported_on_request(live: Office) -> None:
 
 
 @pytest.fixture
-def managed(live: Office) -> Office:
+def managed(live: Project) -> Project:
     """Write manifests that declare one app in part and another in whole; a third they don't know."""
     live.plane.with_app("extra")
-    live.desk.write("apps/notes.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\n")
-    live.desk.write(
+    live.workdir.write("apps/notes.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\n")
+    live.workdir.write(
         "apps/search.yaml",
         "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\nspec: {targets: []}\n---\n"
         "apiVersion: octosync.dev/v1\nkind: CapabilitySlot\nspec: {app: search, capability: chat}\n",
@@ -391,18 +393,18 @@ def managed(live: Office) -> Office:
     return live
 
 
-def test_only_what_is_not_declared_is_exported(managed: Office) -> None:
+def test_only_what_is_not_declared_is_exported(managed: Project) -> None:
     """A new app gets its manifest, what is undeclared of the others documents of its own; a list that is owned none."""
     before = changes_of(managed)
     ran = export(managed, "--unmanaged", "-f", "apps", "-o", "apps")
     assert ran.code == 0, ran.stderr
-    assert sorted(managed.desk.files()) == [
+    assert sorted(managed.workdir.files()) == [
         "apps/extra.yaml",
         "apps/notes.yaml",
         "apps/search.unmanaged.yaml",
         "apps/search.yaml",
     ]
-    rest = (managed.desk.directory / "apps/search.unmanaged.yaml").read_text()
+    rest = (managed.workdir.directory / "apps/search.unmanaged.yaml").read_text()
     assert rest.count("kind: CapabilitySlot") == rest.count("kind: InferenceConfig") == 1
     assert "capability: vision" in rest
     assert "AppTarget" not in rest
@@ -412,42 +414,42 @@ def test_only_what_is_not_declared_is_exported(managed: Office) -> None:
     assert (again.code, again.stderr) == (0, "Nothing to export: everything is declared.\n")
 
 
-def test_unmanaged_means_octosync_yamls_paths_too(managed: Office) -> None:
+def test_unmanaged_means_octosync_yamls_paths_too(managed: Project) -> None:
     """Without -f the configured manifests count, and with a narrower -f what they declare elsewhere counts still."""
-    managed.desk.write("octosync.yaml", "paths: [apps/]\n")
+    managed.workdir.write("octosync.yaml", "paths: [apps/]\n")
     assert "name: extra" in export(managed, "--unmanaged").stdout
     assert "name: notes" not in export(managed, "--unmanaged", "-f", "apps/search.yaml").stdout
 
 
-def test_manifests_with_errors_dont_say_what_is_unmanaged(managed: Office) -> None:
+def test_manifests_with_errors_dont_say_what_is_unmanaged(managed: Project) -> None:
     """What can't be loaded declares nothing that could be relied on: an error, before anything is read."""
-    managed.desk.write("apps/broken.yaml", "kind: App\n")
+    managed.workdir.write("apps/broken.yaml", "kind: App\n")
     ran = export(managed, "--unmanaged", "-f", "apps")
     assert ran.code == 1
     assert "apps/broken.yaml" in ran.stderr
     assert managed.log() == []
 
 
-def test_a_target_that_another_manifest_claims_stays_undeclared(managed: Office) -> None:
+def test_a_target_that_another_manifest_claims_stays_undeclared(managed: Project) -> None:
     """Two apps can't declare one target: the manifest that does so already keeps it, and the set stays valid."""
     managed.plane.with_target("/apps/extra", "android", "com.example.moving")
-    managed.desk.write(
+    managed.workdir.write(
         "apps/notes.yaml",
         "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\n"
         "spec: {targets: [{platform: android, identifier: com.example.moving}]}\n",
     )
     ran = export(managed, "--unmanaged", "-f", "apps", "-o", "apps")
     assert "app notes declares it, too" in ran.stderr
-    assert managed.desk.octosync("validate", "-f", "apps").code == 0
+    assert managed.workdir.octosync("validate", "-f", "apps").code == 0
 
 
-def test_manifests_without_unmanaged_are_refused(live: Office) -> None:
+def test_manifests_without_unmanaged_are_refused(live: Project) -> None:
     """-f says what is declared already, which only --unmanaged asks."""
     assert export(live, "-f", "apps").code == 64
 
 
-def test_an_org_without_apps_is_no_error(office: Office) -> None:
+def test_an_org_without_apps_is_no_error(project: Project) -> None:
     """There is nothing to write, and that is said."""
-    ran = export(office, "-o", "apps")
+    ran = export(project, "-o", "apps")
     assert (ran.code, ran.stderr) == (0, "Nothing to export: the org has no apps.\n")
-    assert office.desk.files() == {}
+    assert project.workdir.files() == {}

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 import click
 import pytest
-from tests.support.calls import KEY
-from tests.support.desks import Office
-from tests.support.invoking import Desk
-from tests.support.planes import Served, ok, served
+from tests.support.clients import KEY
+from tests.support.embedded_planes import EmbeddedPlane, ok, run_plane
+from tests.support.projects import Project
+from tests.support.workdirs import Workdir
 
 from octosync.cli.root import octosync
 from octosync.cli.run_options import RemoteFlags
@@ -64,207 +64,207 @@ def test_every_flag_is_a_variable_but_those_that_loosen() -> None:
             assert option.envvar == "OCTOSYNC_" + flag.removeprefix("--").replace("-", "_").upper()
 
 
-def test_no_variable_loosens_a_guard(office: Office) -> None:
+def test_no_variable_loosens_a_guard(project: Project) -> None:
     """What `OCTOSYNC_ALLOW_PROTECTED`, `OCTOSYNC_ALLOW_DELETES` and `OCTOSYNC_YES` say counts for nothing."""
-    office.plane.with_slot(office.plane.with_app("search"))
+    project.plane.with_slot(project.plane.with_app("search"))
     metadata = "{name: search, annotations: {octosync.dev/protect: 'true'}}"
-    office.declare(text=f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {metadata}\nspec: {{slots: []}}\n")
-    office.log()
+    project.declare(text=f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {metadata}\nspec: {{slots: []}}\n")
+    project.log()
     loosened: dict[str, Any] = {
         f"OCTOSYNC_{name}": "1" for name in ("ALLOW_PROTECTED", "ALLOW_DELETES", "ALLOW_ARCHIVES")
     }
-    assert office.plan(**loosened).code == 4
-    assert office.apply(**loosened).code == 4
-    assert office.desk.octosync("apply", "-f", "apps", "--url", office.url, OCTOSYNC_YES="1").code == 64
-    assert office.writes() == []
+    assert project.plan(**loosened).code == 4
+    assert project.apply(**loosened).code == 4
+    assert project.workdir.octosync("apply", "-f", "apps", "--url", project.url, OCTOSYNC_YES="1").code == 64
+    assert project.writes() == []
 
 
-def test_variables_stand_for_flags(office: Office) -> None:
+def test_variables_stand_for_flags(project: Project) -> None:
     """A pipeline may set everything else once."""
-    office.declare()
-    office.declare("notes", name="Notes")
-    ran = office.desk.octosync(
-        "plan", OCTOSYNC_FILE="apps", OCTOSYNC_URL=office.url, OCTOSYNC_OUTPUT="json", OCTOSYNC_APP="search notes"
+    project.declare()
+    project.declare("notes", name="Notes")
+    ran = project.workdir.octosync(
+        "plan", OCTOSYNC_FILE="apps", OCTOSYNC_URL=project.url, OCTOSYNC_OUTPUT="json", OCTOSYNC_APP="search notes"
     )
     assert ran.code == 0
     assert '"apps": 2' in ran.stdout
 
 
 @pytest.fixture
-def other() -> Iterator[Served]:
-    with served(OTHER_KEY, tokens=(Token("other", OTHER_KEY),)) as plane:
+def other() -> Iterator[EmbeddedPlane]:
+    with run_plane(OTHER_KEY, tokens=(Token("other", OTHER_KEY),)) as plane:
         yield plane
 
 
 @pytest.fixture
-def configured(office: Office, other: Served) -> Office:
+def configured(project: Project, other: EmbeddedPlane) -> Project:
     """Two control planes: `here` wants KEY, `there` wants another; the file's default is `here`."""
-    office.declare()
-    office.desk.environment = {"OCTOMIL_HERE_KEY": KEY, "OCTOMIL_THERE_KEY": OTHER_KEY}
-    office.desk.write(
+    project.declare()
+    project.workdir.environment = {"OCTOMIL_HERE_KEY": KEY, "OCTOMIL_THERE_KEY": OTHER_KEY}
+    project.workdir.write(
         "octosync.yaml",
-        f"contexts:\n  here: {{url: {office.url}, tokenEnv: OCTOMIL_HERE_KEY}}\n"
+        f"contexts:\n  here: {{url: {project.url}, tokenEnv: OCTOMIL_HERE_KEY}}\n"
         f"  there: {{url: {other.running.url}, tokenEnv: OCTOMIL_THERE_KEY}}\n"
-        f"  nobody: {{url: {office.url}}}\n"
+        f"  nobody: {{url: {project.url}}}\n"
         "defaultContext: here\npaths: [apps/]\n",
     )
-    return office
+    return project
 
 
-def reached(office: Office, other: Served) -> str:
+def reached(project: Project, other: EmbeddedPlane) -> str:
     """Say which of the two was spoken to."""
-    here, there = office.log(), other.log()
+    here, there = project.log(), other.log()
     ok(other.local.delete("/requests-log"), 204)
     assert not (here and there)
     return "here" if here else "there" if there else "nowhere"
 
 
-def test_the_default_context_serves_where_nothing_is_said(configured: Office, other: Served) -> None:
+def test_the_default_context_serves_where_nothing_is_said(configured: Project, other: EmbeddedPlane) -> None:
     """octosync.yaml's paths and default context are enough; its name is shown."""
-    ran = configured.desk.octosync("plan")
+    ran = configured.workdir.octosync("plan")
     assert ran.code == 0
     assert " here (127.0.0.1" in ran.stdout
     assert reached(configured, other) == "here"
 
 
-def test_flag_over_octosync_over_octomil_over_file(configured: Office, other: Served) -> None:
+def test_flag_over_octosync_over_octomil_over_file(configured: Project, other: EmbeddedPlane) -> None:
     """Flag > OCTOSYNC_* > OCTOMIL_* > file > default, one step at a time."""
-    desk, there = configured.desk, other.running.url
+    workdir, there = configured.workdir, other.running.url
     octomil: dict[str, Any] = {"OCTOMIL_API_URL": there, "OCTOMIL_API_KEY": OTHER_KEY}
     # A context is taken whole: OCTOMIL_* serves only when none is chosen.
-    assert desk.octosync("plan", **octomil).code == 0
+    assert workdir.octosync("plan", **octomil).code == 0
     assert reached(configured, other) == "here"
-    assert desk.octosync("plan", OCTOSYNC_CONTEXT="there").code == 0
+    assert workdir.octosync("plan", OCTOSYNC_CONTEXT="there").code == 0
     assert reached(configured, other) == "there"
-    assert desk.octosync("plan", "--context", "here", OCTOSYNC_CONTEXT="there").code == 0
+    assert workdir.octosync("plan", "--context", "here", OCTOSYNC_CONTEXT="there").code == 0
     assert reached(configured, other) == "here"
-    assert desk.octosync("plan", "--context", "here", OCTOSYNC_URL=there).code == 0
+    assert workdir.octosync("plan", "--context", "here", OCTOSYNC_URL=there).code == 0
     assert reached(configured, other) == "here"
-    assert desk.octosync("plan", "--url", there, OCTOSYNC_CONTEXT="here", OCTOMIL_API_KEY=OTHER_KEY).code == 0
+    assert workdir.octosync("plan", "--url", there, OCTOSYNC_CONTEXT="here", OCTOMIL_API_KEY=OTHER_KEY).code == 0
     assert reached(configured, other) == "there"
-    (desk.directory / "octosync.yaml").unlink()
-    assert desk.octosync("plan", "-f", "apps", **octomil).code == 0
+    (workdir.directory / "octosync.yaml").unlink()
+    assert workdir.octosync("plan", "-f", "apps", **octomil).code == 0
     assert reached(configured, other) == "there"
     octosync_url: dict[str, Any] = {"OCTOSYNC_URL": configured.url, "OCTOMIL_API_URL": there, "OCTOMIL_API_KEY": KEY}
-    assert desk.octosync("plan", "-f", "apps", **octosync_url).code == 0
+    assert workdir.octosync("plan", "-f", "apps", **octosync_url).code == 0
     assert reached(configured, other) == "here"
 
 
-def test_a_context_is_taken_whole(configured: Office) -> None:
+def test_a_context_is_taken_whole(configured: Project) -> None:
     """A context without a token source sends none, whatever OCTOMIL_API_KEY holds; one whose variable is not set stops."""
-    ran = configured.desk.octosync("plan", "--context", "nobody", OCTOMIL_API_KEY=KEY)
+    ran = configured.workdir.octosync("plan", "--context", "nobody", OCTOMIL_API_KEY=KEY)
     assert ran.code == 1
     assert "401" in ran.stderr
     configured.log()
-    del configured.desk.environment["OCTOMIL_HERE_KEY"]
-    ran = configured.desk.octosync("plan", OCTOMIL_API_KEY=KEY)
+    del configured.workdir.environment["OCTOMIL_HERE_KEY"]
+    ran = configured.workdir.octosync("plan", OCTOMIL_API_KEY=KEY)
     assert ran.code == 1
     assert "OCTOMIL_HERE_KEY is not set" in ran.stderr
     assert "octosync.yaml:2" in ran.stderr
     assert configured.log() == []
 
 
-def test_url_and_context_together_are_refused(configured: Office) -> None:
+def test_url_and_context_together_are_refused(configured: Project) -> None:
     """Each names a control plane: which one is meant is for the user to say."""
     cases: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         (("--url", configured.url, "--context", "here"), {}),
         ((), {"OCTOSYNC_URL": configured.url, "OCTOSYNC_CONTEXT": "here"}),
     )
     for typed, variables in cases:
-        ran = configured.desk.octosync("plan", *typed, **variables)
+        ran = configured.workdir.octosync("plan", *typed, **variables)
         assert ran.code == 64
         assert "url-with-context" in ran.stderr
     assert configured.log() == []
 
 
-def test_no_credential_says_what_to_do(desk: Desk) -> None:
+def test_no_credential_says_what_to_do(workdir: Workdir) -> None:
     """Without a key and without a control plane octosync never guesses one: it names the variable and the demo."""
-    desk.write("apps/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")
-    ran = desk.octosync("plan", "-f", "apps")
+    workdir.write("apps/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")
+    ran = workdir.octosync("plan", "-f", "apps")
     assert ran.code == 1
     assert "OCTOMIL_API_KEY" in ran.stderr
     assert "octosync demo" in ran.stderr
 
 
-def test_a_token_file_is_read(office: Office, tmp_path: Path) -> None:
+def test_a_token_file_is_read(project: Project, tmp_path: Path) -> None:
     """`--token-file` holds the key alone; it is named in a refusal, its content never."""
-    office.declare()
-    office.desk.environment = {}
+    project.declare()
+    project.workdir.environment = {}
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n")
-    assert office.plan("--token-file", file).code == 0
-    assert office.plan(OCTOSYNC_TOKEN_FILE=str(file)).code == 0
+    assert project.plan("--token-file", file).code == 0
+    assert project.plan(OCTOSYNC_TOKEN_FILE=str(file)).code == 0
     file.write_text("oct_test_wrong_9999")
-    ran = office.plan("--token-file", file)
+    ran = project.plan("--token-file", file)
     assert ran.code == 1
     assert str(file) in ran.stderr
     assert "oct_test_wrong" not in ran.output
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"\xff\xfe", b"a\nb"])
-def test_a_token_file_that_holds_no_key_is_one_clear_error(office: Office, content: bytes) -> None:
+def test_a_token_file_that_holds_no_key_is_one_clear_error(project: Project, content: bytes) -> None:
     """Empty, blank, two lines, no text: said before anything is sent."""
-    office.declare()
-    office.desk.write("key", content)
-    ran = office.plan("--token-file", "key")
+    project.declare()
+    project.workdir.write("key", content)
+    ran = project.plan("--token-file", "key")
     assert ran.code == 1
     assert "key" in ran.stderr
-    assert office.log() == []
+    assert project.log() == []
 
 
 STRICT = "error: strict: there are warnings, and --strict makes them errors"
 
 
-def test_strict_makes_warnings_errors(office: Office) -> None:
+def test_strict_makes_warnings_errors(project: Project) -> None:
     """`--strict` fails for a warning, and says that it did."""
-    office.declare(
+    project.declare(
         text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\nspec: {slots: [{capability: chta}]}\n"
     )
-    assert office.plan().code == 0
-    valid = office.desk.octosync("validate", "-f", "apps", "--strict")
+    assert project.plan().code == 0
+    valid = project.workdir.octosync("validate", "-f", "apps", "--strict")
     assert (valid.code, valid.stdout.count(STRICT)) == (1, 1)
-    ran = office.plan("--strict")
+    ran = project.plan("--strict")
     assert (ran.code, ran.stderr.count(STRICT)) == (1, 1)
-    office.plan("--strict", "--write", "json=plan.json")
-    valid = office.desk.octosync("validate", "-f", "apps", "--strict", "-o", "json")
-    for document in (json.loads(valid.stdout), json.loads((office.desk.directory / "plan.json").read_text())):
+    project.plan("--strict", "--write", "json=plan.json")
+    valid = project.workdir.octosync("validate", "-f", "apps", "--strict", "-o", "json")
+    for document in (json.loads(valid.stdout), json.loads((project.workdir.directory / "plan.json").read_text())):
         assert [error["reference"] for error in document["errors"]] == ["strict"]
-    assert office.apply("--strict").code == 1
-    assert office.writes() == []
+    assert project.apply("--strict").code == 1
+    assert project.writes() == []
 
 
-def test_strict_holds_for_what_only_the_plan_knows(office: Office) -> None:
+def test_strict_holds_for_what_only_the_plan_knows(project: Project) -> None:
     """A warning that only live state gives rise to fails a strict plan and apply, which name the flag as the reason."""
-    office.plane.with_slot(office.plane.with_app("search"), public_client_allowed=True)
-    office.declare(
+    project.plane.with_slot(project.plane.with_app("search"), public_client_allowed=True)
+    project.declare(
         text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\n"
         "spec: {slots: [{capability: chat, servingPolicy: local_only}]}\n"
     )
-    office.log()
-    for ran in (office.plan("--strict"), office.apply("--strict")):
+    project.log()
+    for ran in (project.plan("--strict"), project.apply("--strict")):
         assert (ran.code, ran.stderr.count(STRICT)) == (1, 1)
-    document = json.loads(office.plan("--strict", "-o", "json").stdout)
+    document = json.loads(project.plan("--strict", "-o", "json").stdout)
     assert (document["errored"], document["errors"][0]["reference"]) == (True, "strict")
-    assert "--strict makes them errors" in office.plan("--strict", "-o", "markdown").stdout
-    assert office.writes() == []
-    assert office.apply().code == 0
+    assert "--strict makes them errors" in project.plan("--strict", "-o", "markdown").stdout
+    assert project.writes() == []
+    assert project.apply().code == 0
 
 
-def test_a_suggested_command_means_the_same(office: Office) -> None:
+def test_a_suggested_command_means_the_same(project: Project) -> None:
     """The way out that a blocked plan prints repeats every flag that gives the command its meaning, and works as typed."""
-    office.plane.with_slot(office.plane.with_app("search"))
+    project.plane.with_slot(project.plane.with_app("search"))
     text = "{name: search, annotations: {octosync.dev/protect: 'true'}}"
-    office.declare(
+    project.declare(
         text=f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {text}\nspec: {{name: '${{CHANNEL}}', slots: []}}\n"
     )
-    office.desk.write("key", KEY)
-    office.desk.write("else where/octosync.yaml", "rate: {requestsPerMinute: 0}\n")
-    office.desk.environment = {"CHANNEL": "beta"}
+    project.workdir.write("key", KEY)
+    project.workdir.write("else where/octosync.yaml", "rate: {requestsPerMinute: 0}\n")
+    project.workdir.environment = {"CHANNEL": "beta"}
     typed = ("--config", "else where/octosync.yaml", "--env", "CHANNEL", "--token-file", "key", "--app", "sea*")
-    said = office.plan(*typed).stdout
+    said = project.plan(*typed).stdout
     (line,) = (line for line in said.splitlines() if "To allow this:" in line)
     command = shlex.split(line.partition("octosync ")[2])
-    assert office.desk.octosync(*command, "--yes").code == 0
+    assert project.workdir.octosync(*command, "--yes").code == 0
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ class _Proxy(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_requests_go_through_the_proxy(desk: Desk) -> None:
+def test_requests_go_through_the_proxy(workdir: Workdir) -> None:
     """What is beyond this machine is asked for at the proxy, and an answer of the proxy's own is told as one."""
     manifest = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\n"
     with HTTPServer(("127.0.0.1", 0), _Proxy) as proxy:
@@ -310,7 +310,7 @@ def test_requests_go_through_the_proxy(desk: Desk) -> None:
         try:
             address = f"http://127.0.0.1:{proxy.server_port}"
             url = ("--url", "http://octomil.invalid")
-            ran = desk.octosync("plan", "-f", "-", *url, stdin=manifest.encode(), HTTP_PROXY=address)
+            ran = workdir.octosync("plan", "-f", "-", *url, stdin=manifest.encode(), HTTP_PROXY=address)
         finally:
             proxy.shutdown()
             thread.join()

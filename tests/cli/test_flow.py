@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
 
-from tests.support.desks import Office
 from tests.support.manifests import slot
+from tests.support.projects import Project
 
 import octosync
 
@@ -18,14 +18,14 @@ _MOST_FILES = 60
 _MOST_FUNCTIONS = 350
 
 
-def test_a_plan_of_one_slot_follows_a_short_way(office: Office) -> None:
+def test_a_plan_of_one_slot_follows_a_short_way(project: Project) -> None:
     """A plan of one app with one slot enters a bounded number of octosync's files and functions.
 
     The second run in a process counts, when all modules are imported. A comprehension or lambda belongs to its function.
     """
-    office.desk.write("apps/demo.yaml", slot("servingPolicy: local_first"))
-    assert "2 to create" in office.plan().stdout
-    entered = _entered(office.plan)
+    project.workdir.write("apps/demo.yaml", slot("servingPolicy: local_first"))
+    assert "2 to create" in project.plan().stdout
+    entered = _entered(project.plan)
     files = {code.co_filename for code in entered}
     listing = "\n".join(sorted(f"{Path(code.co_filename).relative_to(_SOURCE)} {code.co_qualname}" for code in entered))
     assert len(files) <= _MOST_FILES, f"{len(files)} files\n{listing}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support.forges import FORBIDDEN, HEAD, NEXT, TOKEN, Answer, Forge, forge_server, refused
-from tests.support.invoking import Desk, Ran
+from tests.support.workdirs import CommandResult, Workdir
 
 TEXT = "### 2 to create\n\n@everyone\n"
 
@@ -23,12 +23,12 @@ class Job:
         self.event = folder / "event.json"
         self.event.write_text(json.dumps({"pull_request": {"number": 7, "head": {"sha": HEAD}}}), encoding="utf-8")
         paths = {"GITHUB_STEP_SUMMARY": str(self.summary), "GITHUB_EVENT_PATH": str(self.event)}
-        self.desk = Desk(folder, {**forge.environment, **paths, "GITHUB_SHA": HEAD})
-        self.desk.write("comment.md", TEXT)
+        self.workdir = Workdir(folder, {**forge.environment, **paths, "GITHUB_SHA": HEAD})
+        self.workdir.write("comment.md", TEXT)
 
-    def comment(self, *arguments: str, stdin: bytes = b"", **environment: Any) -> Ran:
+    def comment(self, *arguments: str, stdin: bytes = b"", **environment: Any) -> CommandResult:
         """Comment under the marker `plan`."""
-        return self.desk.octosync("forge", "comment", "--marker", "plan", *arguments, stdin=stdin, **environment)
+        return self.workdir.octosync("forge", "comment", "--marker", "plan", *arguments, stdin=stdin, **environment)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_head_that_moves_makes_it_outdated(job: Job) -> None:
 @pytest.mark.parametrize("what", ["POST", "GET .*/comments"])
 def test_a_token_that_may_not_comment_leaves_it_to_the_summary(job: Job, what: str) -> None:
     """A fork's token only reads: the text is in the job's summary, a notice says why, and the job goes on."""
-    job.forge.first(what, FORBIDDEN)
+    job.forge.answer_next(what, FORBIDDEN)
     ran = job.comment("comment.md", GITHUB_ACTIONS="true")
     assert (ran.code, ran.stdout) == (0, "")
     assert ran.stderr.startswith(
@@ -77,7 +77,7 @@ def test_a_token_that_may_not_comment_leaves_it_to_the_summary(job: Job, what: s
 
 def test_without_a_summary_the_text_is_printed(job: Job) -> None:
     """Elsewhere than in a job of GitHub, nothing is lost either."""
-    job.forge.first("POST", FORBIDDEN)
+    job.forge.answer_next("POST", FORBIDDEN)
     ran = job.comment("comment.md", GITHUB_STEP_SUMMARY="")
     assert (ran.code, ran.stdout) == (0, TEXT)
     assert ran.stderr.startswith("notice: the forge rejected the comment")
@@ -86,7 +86,7 @@ def test_without_a_summary_the_text_is_printed(job: Job) -> None:
 def test_a_text_that_no_form_fits_is_in_the_summary(job: Job) -> None:
     """Where the forge finds the short form too long as well, the summary has it."""
     too_long = Answer(422, {"message": "Validation Failed", "errors": [{"message": "body is too long"}]})
-    job.forge.first("POST", too_long, too_long)
+    job.forge.answer_next("POST", too_long, too_long)
     ran = job.comment("comment.md")
     assert ran.code == 0
     assert "body is too long" in ran.stderr
@@ -95,7 +95,7 @@ def test_a_text_that_no_form_fits_is_in_the_summary(job: Job) -> None:
 
 def test_what_was_left_out_is_in_the_summary(job: Job) -> None:
     """A comment that had to be shortened points to the whole text."""
-    job.desk.write("comment.md", "### 9 to create\n\n" + "line\n\n" * 20_000)
+    job.workdir.write("comment.md", "### 9 to create\n\n" + "line\n\n" * 20_000)
     ran = job.comment("comment.md")
     assert (ran.code, ran.stdout) == (0, "https://forge.test/1\n")
     assert "too long" in ran.stderr
@@ -124,7 +124,7 @@ def test_the_outcome_is_said_on_the_pull_request_that_was_merged(job: Job) -> No
 )
 def test_other_failures_are_errors(job: Job, answer: Answer, code: int, reference: str) -> None:
     """What is no lack of permission fails, with what it is called, and shows no token."""
-    job.forge.first("GET", answer)
+    job.forge.answer_next("GET", answer)
     ran = job.comment("comment.md")
     assert ran.code == code
     assert f"error: {reference}: " in ran.stderr
@@ -149,7 +149,7 @@ def test_what_makes_no_sense_is_refused(job: Job, arguments: tuple[str, ...], re
     ran = job.comment(*arguments)
     assert ran.code in {1, 64}
     assert f"error: {reference}: " in ran.stderr
-    assert job.forge.asked == []
+    assert job.forge.requests == []
 
 
 def test_a_job_of_no_pull_request_is_told_how_to_name_one(job: Job) -> None:
@@ -164,50 +164,50 @@ def test_a_job_of_no_pull_request_is_told_how_to_name_one(job: Job) -> None:
 
 def test_what_was_applied_last_is_flags_for_apply(job: Job) -> None:
     """The text is to be pasted, the JSON to be read; nothing is printed for nothing."""
-    ran = job.desk.octosync("forge", "applied", "--context", "production")
+    ran = job.workdir.octosync("forge", "applied", "--context", "production")
     assert (ran.code, ran.stdout) == (0, "")
     assert "No deployment of octosync-production was successful" in ran.stderr
-    job.forge.deployed("c0", "success")
-    job.forge.deployed("c1", "failure")
-    job.forge.deployed("c2", "in_progress", "error")
-    job.forge.deployed(HEAD, "in_progress")
-    ran = job.desk.octosync("forge", "applied", "--environment", "octosync-production")
+    job.forge.add_deployment("c0", "success")
+    job.forge.add_deployment("c1", "failure")
+    job.forge.add_deployment("c2", "in_progress", "error")
+    job.forge.add_deployment(HEAD, "in_progress")
+    ran = job.workdir.octosync("forge", "applied", "--environment", "octosync-production")
     assert (ran.code, ran.stdout, ran.stderr) == (0, "--base c0 --attempted c2 --attempted c1\n", "")
-    ran = job.desk.octosync("forge", "applied", "--context", "production", "-o", "json")
+    ran = job.workdir.octosync("forge", "applied", "--context", "production", "-o", "json")
     assert json.loads(ran.stdout) == {"format_version": "1.0", "base": "c0", "attempted": ["c2", "c1"], "gone": []}
 
 
 def test_the_environment_is_the_default_contexts(job: Job) -> None:
     """Without a name it is that of octosync.yaml's default context; without that, it has to be said."""
-    assert "no-environment" in job.desk.octosync("forge", "applied").stderr
-    job.desk.write("octosync.yaml", "contexts: {eu: {url: http://127.0.0.1:1}}\ndefaultContext: eu\n")
-    assert "octosync-eu" in job.desk.octosync("forge", "applied").stderr
+    assert "no-environment" in job.workdir.octosync("forge", "applied").stderr
+    job.workdir.write("octosync.yaml", "contexts: {eu: {url: http://127.0.0.1:1}}\ndefaultContext: eu\n")
+    assert "octosync-eu" in job.workdir.octosync("forge", "applied").stderr
 
 
 def test_attempts_without_a_success_give_no_flags(job: Job) -> None:
     """Attempts count against a base only; the JSON still names them."""
-    job.forge.deployed("c1", "failure")
-    ran = job.desk.octosync("forge", "applied", "--context", "production")
+    job.forge.add_deployment("c1", "failure")
+    ran = job.workdir.octosync("forge", "applied", "--context", "production")
     assert (ran.code, ran.stdout) == (0, "")
     assert "apply must plan all manifests" in ran.stderr
-    assert '"c1"' in job.desk.octosync("forge", "applied", "--context", "production", "-o", "json").stdout
+    assert '"c1"' in job.workdir.octosync("forge", "applied", "--context", "production", "-o", "json").stdout
 
 
 def test_drift_has_one_issue(job: Job) -> None:
     """It is opened, kept up to date and closed."""
     issue = ("forge", "issue", "--marker", "drift-production")
-    assert job.desk.octosync(*issue, "--close").stderr == "The issue does not exist.\n"
-    ran = job.desk.octosync(*issue, "--title", "Drift", "comment.md")
+    assert job.workdir.octosync(*issue, "--close").stderr == "The issue does not exist.\n"
+    ran = job.workdir.octosync(*issue, "--title", "Drift", "comment.md")
     assert (ran.code, ran.stdout, ran.stderr) == (0, "https://forge.test/1\n", "Created the issue.\n")
-    assert job.desk.octosync(*issue, "--title", "Drift", "comment.md").stderr == "The issue is up to date.\n"
-    assert job.desk.octosync(*issue, "--close").stderr == "Closed the issue.\n"
-    assert job.desk.octosync(*issue).code == 64
-    assert job.desk.octosync(*issue, "--close", "--title", "x").code == 64
-    assert job.desk.octosync(*issue, "comment.md").code == 64
+    assert job.workdir.octosync(*issue, "--title", "Drift", "comment.md").stderr == "The issue is up to date.\n"
+    assert job.workdir.octosync(*issue, "--close").stderr == "Closed the issue.\n"
+    assert job.workdir.octosync(*issue).code == 64
+    assert job.workdir.octosync(*issue, "--close", "--title", "x").code == 64
+    assert job.workdir.octosync(*issue, "comment.md").code == 64
 
 
 def test_an_issue_that_may_not_be_opened_is_an_error(job: Job) -> None:
     """Drift that nobody would be told of fails."""
-    job.forge.first("POST", FORBIDDEN)
-    ran = job.desk.octosync("forge", "issue", "--marker", "drift", "--title", "Drift", "comment.md")
+    job.forge.answer_next("POST", FORBIDDEN)
+    ran = job.workdir.octosync("forge", "issue", "--marker", "drift", "--title", "Drift", "comment.md")
     assert (ran.code, "forge-forbidden" in ran.stderr) == (1, True)

@@ -7,63 +7,63 @@ import os
 import signal
 
 import pytest
-from tests.support.desks import ACTIONS, Office
-from tests.support.invoking import Desk
-from tests.support.planes import ok
+from tests.support.embedded_planes import ok
+from tests.support.projects import ACTIONS, Project
+from tests.support.workdirs import Workdir
 
 
-def test_runs_are_listed_newest_first(office: Office) -> None:
+def test_runs_are_listed_newest_first(project: Project) -> None:
     """One row a run; neither a key is needed nor a request sent."""
-    office.declare()
-    assert office.apply().code == 0
-    office.declare("photos")
-    office.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "message": "no"})
-    assert office.apply().code == 5
-    office.log()
-    ran = Desk(office.desk.directory).octosync("history")
+    project.declare()
+    assert project.apply().code == 0
+    project.declare("photos")
+    project.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "message": "no"})
+    assert project.apply().code == 5
+    project.log()
+    ran = Workdir(project.workdir.directory).octosync("history")
     assert (ran.code, ran.stderr) == (0, "")
-    assert office.log() == []
+    assert project.log() == []
     title, newest, first = ran.stdout.splitlines()
     assert title.startswith("RUN ")
     assert first.endswith(f"  {ACTIONS} create  ✓ {ACTIONS} applied")
     assert "✗ 1 failed" in newest
 
 
-def test_a_run_is_told_by_its_id_its_beginning_or_as_the_last(office: Office) -> None:
+def test_a_run_is_told_by_its_id_its_beginning_or_as_the_last(project: Project) -> None:
     """The id that apply prints, any beginning that is clear, and `last` all mean the run; it names each request."""
-    office.declare()
-    applied = office.apply().stdout
+    project.declare()
+    applied = project.apply().stdout
     run = applied.rpartition("\nRun ")[2].partition(":")[0]
-    told = [office.desk.octosync("history", name) for name in (run, run[:8], "last")]
+    told = [project.workdir.octosync("history", name) for name in (run, run[:8], "last")]
     assert {(ran.code, ran.stderr) for ran in told} == {(0, "")}
     assert len({ran.stdout for ran in told}) == 1
     assert f"Run {run} · " in told[0].stdout
     assert "✓ create app/search " in told[0].stdout
     assert told[0].stdout.count("req_") == ACTIONS
-    document = json.loads(office.desk.octosync("history", "last", "-o", "json").stdout)
+    document = json.loads(project.workdir.octosync("history", "last", "-o", "json").stdout)
     assert (document["format_version"], document["run"], document["exit_code"]) == ("1.0", run, 0)
     assert [action["status"] for action in document["actions"]] == ["done"] * ACTIONS
 
 
-def test_a_beginning_of_several_runs_is_refused(office: Office) -> None:
+def test_a_beginning_of_several_runs_is_refused(project: Project) -> None:
     """It is not guessed which one is meant: the command line makes no sense, and those that it could be are named."""
     for name in ("Search", "Finder"):
-        office.declare(name=name)
-        assert office.apply().code == 0
-    ran = office.desk.octosync("history", "2")
+        project.declare(name=name)
+        assert project.apply().code == 0
+    ran = project.workdir.octosync("history", "2")
     assert ran.code == 64
     assert "error: ambiguous-run: `2` is the beginning of 2 run IDs" in ran.stderr
-    runs = json.loads(office.desk.octosync("history", "-o", "json").stdout)["runs"]
+    runs = json.loads(project.workdir.octosync("history", "-o", "json").stdout)["runs"]
     assert all(run["run"] in ran.stderr for run in runs)
     assert ran.stdout == ""
 
 
 @pytest.mark.parametrize("name", ["1999", "", "LAST"])
-def test_a_run_that_is_not_there_is_an_error(office: Office, name: str) -> None:
+def test_a_run_that_is_not_there_is_an_error(project: Project, name: str) -> None:
     """It names the journal that has none, and what lists those that there are."""
-    office.declare()
-    assert office.apply().code == 0
-    ran = office.desk.octosync("history", name)
+    project.declare()
+    assert project.apply().code == 0
+    ran = project.workdir.octosync("history", name)
     assert ran.code == 64
     assert (
         f"error: no-such-run: there is no run `{name}`: .octosync/state.db has no run ID with this beginning"
@@ -71,61 +71,61 @@ def test_a_run_that_is_not_there_is_an_error(office: Office, name: str) -> None:
     )
 
 
-def test_no_journal_is_no_error_and_says_where_it_looked(desk: Desk) -> None:
+def test_no_journal_is_no_error_and_says_where_it_looked(workdir: Workdir) -> None:
     """An empty list with exit code 0, the place on standard error, and nothing is made there."""
-    ran = desk.octosync("history")
+    ran = workdir.octosync("history")
     assert (ran.code, ran.stdout) == (0, "")
-    assert f"No runs: there is no journal at {desk.directory / '.octosync/state.db'}" in ran.stderr
-    assert json.loads(desk.octosync("history", "-o", "json").stdout)["runs"] == []
-    assert desk.octosync("history", "last").code == 64
-    assert desk.files() == {}
+    assert f"No runs: there is no journal at {workdir.directory / '.octosync/state.db'}" in ran.stderr
+    assert json.loads(workdir.octosync("history", "-o", "json").stdout)["runs"] == []
+    assert workdir.octosync("history", "last").code == 64
+    assert workdir.files() == {}
 
 
-def test_the_journal_is_the_one_that_apply_is_told_of(office: Office) -> None:
+def test_the_journal_is_the_one_that_apply_is_told_of(project: Project) -> None:
     """`--state` and OCTOSYNC_STATE name another journal, as they do for apply."""
-    office.declare()
-    assert office.apply("--state", "runs.db").code == 0
+    project.declare()
+    assert project.apply("--state", "runs.db").code == 0
     for ran in (
-        office.desk.octosync("history", "last", "--state", "runs.db"),
-        office.desk.octosync("history", "last", OCTOSYNC_STATE="runs.db"),
+        project.workdir.octosync("history", "last", "--state", "runs.db"),
+        project.workdir.octosync("history", "last", OCTOSYNC_STATE="runs.db"),
     ):
         assert (ran.code, ran.stderr) == (0, "")
-    assert office.desk.octosync("history", "last").code == 64
+    assert project.workdir.octosync("history", "last").code == 64
 
 
-def test_so_many_runs_as_are_asked_for(office: Office) -> None:
+def test_so_many_runs_as_are_asked_for(project: Project) -> None:
     """`--limit` shows the newest ones and says how many there are."""
     for name in ("One", "Two", "Three"):
-        office.declare(name=name)
-        assert office.apply().code == 0
-    ran = office.desk.octosync("history", "--limit", "2")
+        project.declare(name=name)
+        assert project.apply().code == 0
+    ran = project.workdir.octosync("history", "--limit", "2")
     assert ran.stdout.endswith("The newest 2 of 3 runs: --limit N shows more.\n")
-    shown = json.loads(office.desk.octosync("history", "--limit", "2", "-o", "json").stdout)["runs"]
-    every = json.loads(office.desk.octosync("history", "-o", "json").stdout)["runs"]
+    shown = json.loads(project.workdir.octosync("history", "--limit", "2", "-o", "json").stdout)["runs"]
+    every = json.loads(project.workdir.octosync("history", "-o", "json").stdout)["runs"]
     assert shown == every[:2]
     assert len(every) == 3
-    assert office.desk.octosync("history", "--limit", "0").code == 64
+    assert project.workdir.octosync("history", "--limit", "0").code == 64
 
 
-def test_what_is_no_journal_is_an_error(desk: Desk) -> None:
+def test_what_is_no_journal_is_an_error(workdir: Workdir) -> None:
     """It is never taken for one without runs."""
-    desk.write("notes.txt", "no database, and long enough for that to be seen " * 50)
-    ran = desk.octosync("history", "--state", "notes.txt")
+    workdir.write("notes.txt", "no database, and long enough for that to be seen " * 50)
+    ran = workdir.octosync("history", "--state", "notes.txt")
     assert ran.code == 1
     assert ran.stderr.startswith("error: journal-unusable: notes.txt: ")
     assert ran.stdout == ""
 
 
-def test_a_run_under_way_and_a_killed_one_never_ended(office: Office) -> None:
+def test_a_run_under_way_and_a_killed_one_never_ended(project: Project) -> None:
     """While apply is writing, and after it was killed: the run has no end, and the write in flight is unknown."""
-    office.declare()
-    office.break_with({"operation": "apps.create", "action": "delay", "seconds": 30})
-    with office.desk.start("apply", "-f", "apps", "--url", office.url, "--yes") as process:
-        while not any(fault["acted"] for fault in ok(office.plane.local.get("/faults"))["rules"]):
+    project.declare()
+    project.break_with({"operation": "apps.create", "action": "delay", "seconds": 30})
+    with project.workdir.start("apply", "-f", "apps", "--url", project.url, "--yes") as process:
+        while not any(fault["acted"] for fault in ok(project.plane.local.get("/faults"))["rules"]):
             assert process.poll() is None
-        under_way = office.desk.octosync("history", "last")
+        under_way = project.workdir.octosync("history", "last")
         os.kill(process.pid, signal.SIGKILL)
-    killed = office.desk.octosync("history", "last")
+    killed = project.workdir.octosync("history", "last")
     assert under_way.stdout == killed.stdout
     assert "not ended: still running, interrupted or killed" in killed.stdout
     assert "… create app/search  " in killed.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.support.desks import Office
+from tests.support.projects import Project
 
 PLAN = {
     "format_version": None,
@@ -70,17 +70,17 @@ def assert_plan(document: dict[str, Any]) -> None:
         assert set(diagnostic["range"]) == {"filename", "start"}
 
 
-def test_a_plan_has_exactly_these_keys(office: Office) -> None:
+def test_a_plan_has_exactly_these_keys(project: Project) -> None:
     """`plan -o json`, and the same in --plan-out's file."""
-    path = office.plane.with_app("search", name="Before")
-    office.plane.with_slot(path, preferred_engines=["mlx"])
-    office.plane.with_slot(path, "vision")
+    path = project.plane.with_app("search", name="Before")
+    project.plane.with_slot(path, preferred_engines=["mlx"])
+    project.plane.with_slot(path, "vision")
     metadata = "{name: search, annotations: {octosync.dev/protect: 'true'}}"
-    office.declare(
+    project.declare(
         text=f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {metadata}\n"
         "spec: {name: After, slots: [{capability: chat, preferredEngines: [coreml]}, {capability: chta}]}\n"
     )
-    ran = office.plan("-o", "json", "--plan-out", "plan.json")
+    ran = project.plan("-o", "json", "--plan-out", "plan.json")
     assert ran.code == 4
     document = document_of(ran.stdout)
     assert_plan(document)
@@ -88,25 +88,25 @@ def test_a_plan_has_exactly_these_keys(office: Office) -> None:
     assert document["diagnostics"]
     assert {row["type"] for row in document["resource_changes"]} == {"app", "slot"}
     assert {row["change"]["actions"][0] for row in document["resource_changes"]} == {"create", "update", "delete"}
-    saved = document_of((office.desk.directory / "plan.json").read_text())
+    saved = document_of((project.workdir.directory / "plan.json").read_text())
     assert {**saved, "timestamp": 0} == {**document, "timestamp": 0}
 
 
-def test_full_adds_rows_of_what_is_as_declared(office: Office) -> None:
+def test_full_adds_rows_of_what_is_as_declared(project: Project) -> None:
     """`--full`: a no-op has a row with no reason; without it there is none."""
-    office.declare()
-    office.apply()
-    assert document_of(office.plan("-o", "json").stdout)["resource_changes"] == []
-    document = document_of(office.plan("-o", "json", "--full").stdout)
+    project.declare()
+    project.apply()
+    assert document_of(project.plan("-o", "json").stdout)["resource_changes"] == []
+    document = document_of(project.plan("-o", "json", "--full").stdout)
     assert_plan(document)
     assert {row["change"]["actions"][0] for row in document["resource_changes"]} == {"no-op"}
     assert {row["action_reason"] for row in document["resource_changes"]} == {None}
 
 
-def test_an_apply_has_its_plan_and_one_outcome_an_action(office: Office) -> None:
+def test_an_apply_has_its_plan_and_one_outcome_an_action(project: Project) -> None:
     """`apply -o json`: the plan that was executed, and what became of each action, in order."""
-    office.declare()
-    document = document_of(office.apply("-o", "json").stdout)
+    project.declare()
+    document = document_of(project.apply("-o", "json").stdout)
     assert set(document) == {"format_version", "run", "plan", "outcomes", "waited", "error", "summary", "exit_code"}
     assert document["waited"] is None
     assert_plan(document["plan"])
@@ -116,32 +116,32 @@ def test_an_apply_has_its_plan_and_one_outcome_an_action(office: Office) -> None
     assert document["summary"]["done"] == len(rows)
 
 
-def test_an_apply_with_nothing_to_do_is_a_document_too(office: Office) -> None:
+def test_an_apply_with_nothing_to_do_is_a_document_too(project: Project) -> None:
     """`apply -o json` always writes one document: with no run where nothing was applied."""
-    office.declare()
-    office.apply()
-    document = document_of(office.apply("-o", "json").stdout)
+    project.declare()
+    project.apply()
+    document = document_of(project.apply("-o", "json").stdout)
     assert document["run"] is None
     assert document["outcomes"] == []
     assert document["exit_code"] == 0
 
 
-def test_validate_has_the_same_diagnostics(office: Office) -> None:
+def test_validate_has_the_same_diagnostics(project: Project) -> None:
     """`validate -o json`: exactly these keys, and the plan's diagnostics."""
-    office.declare(
+    project.declare(
         text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\nspec: {slots: [{capability: chta}]}\n"
     )
-    document = document_of(office.desk.octosync("validate", "-f", "apps", "-o", "json").stdout)
+    document = document_of(project.workdir.octosync("validate", "-f", "apps", "-o", "json").stdout)
     assert list(document) == ["format_version", "valid", "files", "apps", "diagnostics", "errors"]
     assert document["valid"] is True
-    assert document["diagnostics"] == document_of(office.plan("-o", "json").stdout)["diagnostics"]
+    assert document["diagnostics"] == document_of(project.plan("-o", "json").stdout)["diagnostics"]
 
 
-def test_json_holds_no_colour_and_is_ascii(office: Office) -> None:
+def test_json_holds_no_colour_and_is_ascii(project: Project) -> None:
     """A document is the same on every terminal and in every locale."""
-    office.declare(name="Süche 🔍")
+    project.declare(name="Süche 🔍")
     for command in ("plan", "validate"):
-        where = ("--url", office.url) if command == "plan" else ()
-        ran = office.desk.octosync(command, "-f", "apps", *where, "-o", "json", "--color", "always", terminal=True)
+        where = ("--url", project.url) if command == "plan" else ()
+        ran = project.workdir.octosync(command, "-f", "apps", *where, "-o", "json", "--color", "always", terminal=True)
         assert ran.stdout.isascii()
         assert "\x1b" not in ran.stdout

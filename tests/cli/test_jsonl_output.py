@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from tests.support.calls import KEY
-from tests.support.desks import ACTIONS, Office
+from tests.support.clients import KEY
+from tests.support.projects import ACTIONS, Project
 
 JSONL = ("-o", "jsonl")
 
@@ -31,35 +31,35 @@ def types(text: str) -> list[str]:
     return [event["type"] for event in events(text)]
 
 
-def test_a_plan_is_told(office: Office) -> None:
+def test_a_plan_is_told(project: Project) -> None:
     """Its changes as in the plan's document, then their summary."""
-    office.declare()
-    ran = office.plan(*JSONL)
+    project.declare()
+    ran = project.plan(*JSONL)
     assert (ran.code, ran.stderr) == (0, "")
     assert types(ran.stdout) == ["version", *["planned_change"] * ACTIONS, "change_summary"]
-    document = json.loads(office.plan("-o", "json").stdout)
+    document = json.loads(project.plan("-o", "json").stdout)
     told = events(ran.stdout)
     assert [event["change"] for event in told if "change" in event] == document["resource_changes"]
     assert told[-1]["changes"] == document["summary"]
 
 
-def test_a_check_of_manifests_is_told(office: Office) -> None:
+def test_a_check_of_manifests_is_told(project: Project) -> None:
     """What `validate` found, as in its document; nothing else follows where nothing was found."""
-    office.declare()
-    assert types(office.desk.octosync("validate", "-f", "apps", *JSONL).stdout) == ["version"]
-    office.declare(text="kind: App\n")
-    ran = office.desk.octosync("validate", "-f", "apps", *JSONL, "--write", "json=out.json")
+    project.declare()
+    assert types(project.workdir.octosync("validate", "-f", "apps", *JSONL).stdout) == ["version"]
+    project.declare(text="kind: App\n")
+    ran = project.workdir.octosync("validate", "-f", "apps", *JSONL, "--write", "json=out.json")
     assert (ran.code, ran.stderr) == (1, "")
-    document = json.loads((office.desk.directory / "out.json").read_text())
+    document = json.loads((project.workdir.directory / "out.json").read_text())
     assert [event["diagnostic"] for event in events(ran.stdout)[1:]] == document["diagnostics"]
 
 
-def test_an_apply_is_told(office: Office) -> None:
+def test_an_apply_is_told(project: Project) -> None:
     """Each action when it is sent and when it is done, in this order, with how far the run is; at last what it came to."""
-    office.declare()
-    ran = office.apply(*JSONL, "--write", "jsonl=out.jsonl")
+    project.declare()
+    ran = project.apply(*JSONL, "--write", "jsonl=out.jsonl")
     assert (ran.code, ran.stderr) == (0, "")
-    assert ran.stdout == (office.desk.directory / "out.jsonl").read_text()
+    assert ran.stdout == (project.workdir.directory / "out.jsonl").read_text()
     told = events(ran.stdout)
     assert Counter(event["type"] for event in told) == {
         "version": 1, "planned_change": ACTIONS, "change_summary": 2, "apply_start": ACTIONS, "apply_complete": ACTIONS,
@@ -70,11 +70,11 @@ def test_an_apply_is_told(office: Office) -> None:
     assert (told[-1]["operation"], told[-1]["exit_code"], told[-1]["changes"]["done"]) == ("apply", 0, ACTIONS)
 
 
-def test_what_fails_is_told(office: Office) -> None:
+def test_what_fails_is_told(project: Project) -> None:
     """A change that is refused is an error, what needs it is not started; the run's end says so."""
-    office.declare()
-    office.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "code": "validation_error"})
-    ran = office.apply(*JSONL)
+    project.declare()
+    project.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "code": "validation_error"})
+    ran = project.apply(*JSONL)
     assert ran.code == 5
     failed, skipped = (event for event in events(ran.stdout) if event["type"] == "apply_errored")
     assert (failed["@level"], failed["address"], failed["reference"]) == ("error", "app/search/slot/chat", "rejected")
@@ -83,46 +83,46 @@ def test_what_fails_is_told(office: Office) -> None:
 
 
 @pytest.mark.parametrize("command", ["plan", "apply"])
-def test_a_run_without_a_plan_is_told(office: Office, command: str) -> None:
+def test_a_run_without_a_plan_is_told(project: Project, command: str) -> None:
     """Bad manifests are diagnostics, an error is one, too."""
-    office.declare(text="kind: Nothing\n")
-    run = office.plan if command == "plan" else office.apply
+    project.declare(text="kind: Nothing\n")
+    run = project.plan if command == "plan" else project.apply
     ran = run(*JSONL)
     assert ran.code == 1
     assert set(types(ran.stdout)) == {"version", "diagnostic"}
-    office.declare()
-    office.break_with({"operation": "apps.get", "action": "status", "status": 501, "times": None})
+    project.declare()
+    project.break_with({"operation": "apps.get", "action": "status", "status": 501, "times": None})
     ran = run(*JSONL)
     assert ran.code == 75
     assert events(ran.stdout)[-1]["error"]["reference"] == "unavailable"
 
 
-def test_what_a_guard_refuses_is_told(office: Office) -> None:
+def test_what_a_guard_refuses_is_told(project: Project) -> None:
     """With the way out, before the summary; nothing is started."""
-    office.declare()
-    assert office.apply().code == 0
-    office.declare(text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\nspec: {slots: []}\n")
-    office.desk.write("octosync.yaml", "guards: {maxDeletes: 0}\n")
-    ran = office.apply(*JSONL)
+    project.declare()
+    assert project.apply().code == 0
+    project.declare(text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\nspec: {slots: []}\n")
+    project.workdir.write("octosync.yaml", "guards: {maxDeletes: 0}\n")
+    ran = project.apply(*JSONL)
     assert ran.code == 4
     (refused,) = (event["blocked"] for event in events(ran.stdout) if "blocked" in event)
     assert refused["override"] == "--allow-deletes 1"
     assert "apply_start" not in types(ran.stdout)
 
 
-def test_a_wait_is_told(office: Office) -> None:
+def test_a_wait_is_told(project: Project) -> None:
     """What is waited for is told when it moves, and at the end with all that became of it."""
-    office.declare()
-    ran = office.apply(*JSONL, "--wait=0s")
+    project.declare()
+    ran = project.apply(*JSONL, "--wait=0s")
     assert ran.code == 0
     assert events(ran.stdout)[-1]["waited"] == []
 
 
-def test_events_are_told_as_they_happen(office: Office) -> None:
+def test_events_are_told_as_they_happen(project: Project) -> None:
     """While the control plane holds the first write, its start has been printed and its end has not."""
-    office.declare()
-    office.break_with({"operation": "apps.create", "action": "delay", "seconds": 30.0})
-    with office.desk.start("apply", "-f", "apps", "--url", office.url, "--yes", *JSONL) as process:
+    project.declare()
+    project.break_with({"operation": "apps.create", "action": "delay", "seconds": 30.0})
+    with project.workdir.start("apply", "-f", "apps", "--url", project.url, "--yes", *JSONL) as process:
         assert process.stdout is not None
         read = b""
         while b'"apply_start"' not in read:
@@ -133,10 +133,10 @@ def test_events_are_told_as_they_happen(office: Office) -> None:
         process.kill()
 
 
-def test_a_line_is_plain(office: Office) -> None:
+def test_a_line_is_plain(project: Project) -> None:
     """Whatever an app is called, a line is ASCII without a control character, and the API key is in none."""
-    office.declare(name="'ü ::error::x ##[group]'")
-    ran = office.apply(*JSONL)
+    project.declare(name="'ü ::error::x ##[group]'")
+    ran = project.apply(*JSONL)
     assert ran.code == 0
     assert all(line.isascii() and line.isprintable() for line in ran.stdout.splitlines())
     assert KEY not in ran.stdout

@@ -9,12 +9,12 @@ from subprocess import CalledProcessError
 from typing import Any
 
 import pytest
-from tests.support.calls import KEY
+from tests.support.clients import KEY
+from tests.support.embedded_planes import EmbeddedPlane, ok, run_plane
 from tests.support.forges import Forge, forge_server
-from tests.support.invoking import Desk, Ran
 from tests.support.plane import writes_in
-from tests.support.planes import Served, ok, served
 from tests.support.repositories import Repo
+from tests.support.workdirs import CommandResult, Workdir
 
 from octosync.server import Token
 
@@ -57,8 +57,8 @@ class Team:
 
     ana: Person
     ben: Person
-    job: Desk
-    plane: Served
+    job: Workdir
+    plane: EmbeddedPlane
     forge: Forge
 
     def check_out(self, revision: str) -> str:
@@ -68,16 +68,16 @@ class Team:
         clone.git("checkout", "--quiet", "--detach", revision)
         return clone.head
 
-    def type(self, *arguments: str) -> Ran:
+    def type(self, *arguments: str) -> CommandResult:
         """Type a command in the job, for production."""
         return self.job.octosync(*arguments, "--context", "production")
 
-    def validate(self) -> Ran:
+    def validate(self) -> CommandResult:
         """Validate the pull request."""
         self.check_out("origin/change")
         return self.type("validate", "-o", "github")
 
-    def plan(self) -> Ran:
+    def plan(self) -> CommandResult:
         """Plan the pull request, and comment on it."""
         head = self.check_out("origin/change")
         self.forge.pulls[PULL]["head"]["sha"] = head
@@ -94,10 +94,10 @@ class Team:
         ran = self.job.octosync("forge", "comment", "--marker", marker, *arguments, "../comment.md")
         assert (ran.code, ran.stdout) != (0, ""), ran.output
 
-    def apply(self, *allowed: str, base: str | None = None) -> Ran:
+    def apply(self, *allowed: str, base: str | None = None) -> CommandResult:
         """Apply main against a base, or what was applied in full last, and comment on the pull request that was merged."""
         head = self.check_out("origin/main")
-        self.forge.deployed(head, "in_progress")
+        self.forge.add_deployment(head, "in_progress")
         applied = self.job.octosync("forge", "applied", "--context", "production").stdout
         flags = ["--base", base] if base is not None else applied.split()
         ran = self.type("apply", "--yes", *flags, *allowed, "-o", "github", "--write", "markdown=../comment.md")
@@ -120,7 +120,7 @@ class Team:
         (body,) = (comment["body"] for comment in self.forge.comments if f"octosync:{marker}" in comment["body"])
         return str(body)
 
-    def rest(self) -> Ran:
+    def rest(self) -> CommandResult:
         """Plan main in full, as whoever wants to know whether anything is left does."""
         self.check_out("origin/main")
         return self.type("plan", "--detailed-exitcode")
@@ -138,14 +138,14 @@ class Team:
 
 @pytest.fixture
 def team(tmp_path: Path) -> Iterator[Team]:
-    with served(KEY, tokens=(Token("ci", KEY),)) as plane, forge_server() as forge:
+    with run_plane(KEY, tokens=(Token("ci", KEY),)) as plane, forge_server() as forge:
         Repo.init(tmp_path).git("init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
         for name in ("ana", "ben", "job"):
             Repo(tmp_path).git("clone", "--quiet", "origin.git", name)
         ana, ben = (Person(name, Repo(tmp_path / name)) for name in ("ana", "ben"))
         environment = {**forge.environment, "OCTOMIL_API_KEY": KEY, "GITHUB_ACTIONS": "true"}
-        team = Team(ana, ben, Desk(tmp_path / "job", environment), plane, forge)
-        begun = Desk(ana.clone.root).octosync("init", "--app", "notes", "--yes")
+        team = Team(ana, ben, Workdir(tmp_path / "job", environment), plane, forge)
+        begun = Workdir(ana.clone.root).octosync("init", "--app", "notes", "--yes")
         assert begun.code == 0, begun.output
         configuration = (ana.clone.root / "octosync.yaml").read_text()
         assert "https://api.octomil.com" in configuration

@@ -6,116 +6,116 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.support.desks import ACTIONS, Office
-from tests.support.rendered import rendered
+from tests.support.markdown import render_markdown
+from tests.support.projects import ACTIONS, Project
 
 MARKDOWN = ("-o", "markdown")
 
 
-def test_a_plan_is_one_document(office: Office) -> None:
+def test_a_plan_is_one_document(project: Project) -> None:
     """The summary, the app with its diff, and nothing on standard error."""
-    office.declare()
-    ran = office.plan(*MARKDOWN)
+    project.declare()
+    ran = project.plan(*MARKDOWN)
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("### octosync plan · ")
     assert f"**{ACTIONS} to create**" in ran.stdout
     assert "<b>search</b>" in ran.stdout
     assert "+ slot chat" in ran.stdout
-    assert not rendered(ran.stdout).unbalanced
+    assert not render_markdown(ran.stdout).unbalanced
 
 
-def test_an_apply_is_one_document(office: Office) -> None:
+def test_an_apply_is_one_document(project: Project) -> None:
     """What became of it and what was planned, once; where there was nothing to do, that."""
-    office.declare()
-    ran = office.apply(*MARKDOWN)
+    project.declare()
+    ran = project.apply(*MARKDOWN)
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("### octosync apply · ")
     assert ran.stdout.count("\n### ") == 0
     assert f"**✓ {ACTIONS} applied** · exit 0" in ran.stdout
     assert "<b>search</b>" in ran.stdout
-    again = office.apply(*MARKDOWN)
+    again = project.apply(*MARKDOWN)
     assert again.code == 0
     assert "**No changes.**" in again.stdout
 
 
-def test_an_apply_in_part_says_how_to_go_on(office: Office) -> None:
+def test_an_apply_in_part_says_how_to_go_on(project: Project) -> None:
     """A failed change is said with its reason, and the command that goes on is there to be copied."""
-    office.declare()
-    office.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "code": "validation_error"})
-    ran = office.apply(*MARKDOWN)
+    project.declare()
+    project.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "code": "validation_error"})
+    ran = project.apply(*MARKDOWN)
     assert ran.code == 5
     assert "✗ 1 failed" in ran.stdout
     assert "✗ create app/search/slot/chat: rejected: " in ran.stdout
-    assert f"```sh\noctosync apply -f apps --url {office.url}\n```" in ran.stdout
+    assert f"```sh\noctosync apply -f apps --url {project.url}\n```" in ran.stdout
 
 
-def test_a_check_of_manifests_is_one_document(office: Office) -> None:
+def test_a_check_of_manifests_is_one_document(project: Project) -> None:
     """`validate` says in Markdown, too, whether they are valid, and within its bound what is wrong and where."""
-    office.declare()
-    valid = office.desk.octosync("validate", "-f", "apps", *MARKDOWN)
+    project.declare()
+    valid = project.workdir.octosync("validate", "-f", "apps", *MARKDOWN)
     assert (valid.code, valid.stderr) == (0, "")
     assert valid.stdout == "### octosync validate\n\n**Valid.** · exit 0\n"
-    office.declare(text="kind: App\n")
-    bad = office.desk.octosync("validate", "-f", "apps", *MARKDOWN)
+    project.declare(text="kind: App\n")
+    bad = project.workdir.octosync("validate", "-f", "apps", *MARKDOWN)
     assert (bad.code, bad.stderr) == (1, "")
     assert "**Not valid.** · 2 errors" in bad.stdout
     assert "--> apps/search.yaml:1:1" in bad.stdout
-    short = office.desk.octosync("validate", "-f", "apps", *MARKDOWN, "--max-bytes", "300")
+    short = project.workdir.octosync("validate", "-f", "apps", *MARKDOWN, "--max-bytes", "300")
     assert len(short.stdout.encode()) <= 300
     assert "**Not valid.** · 2 errors" in short.stdout
 
 
-def test_what_a_guard_refuses_is_said_with_the_way_out(office: Office) -> None:
+def test_what_a_guard_refuses_is_said_with_the_way_out(project: Project) -> None:
     """Plan and apply both show what blocks them and exit with 4; apply has written nothing."""
-    office.declare()
-    assert office.apply().code == 0
-    office.log()
-    office.declare(
+    project.declare()
+    assert project.apply().code == 0
+    project.log()
+    project.declare(
         text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\nspec: {slots: [], targets: []}\n"
     )
-    office.desk.write("octosync.yaml", "guards: {maxDeletes: 1}\n")
-    for ran in (office.plan(*MARKDOWN), office.apply(*MARKDOWN)):
+    project.workdir.write("octosync.yaml", "guards: {maxDeletes: 1}\n")
+    for ran in (project.plan(*MARKDOWN), project.apply(*MARKDOWN)):
         assert ran.code == 4
         assert "> **Blocked** (deletes): apply writes nothing." in ran.stdout
         assert "--allow-deletes 2" in ran.stdout
     assert "**Nothing was written.**" in ran.stdout
-    assert office.writes() == []
+    assert project.writes() == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "code"), [((), 0), (("--detailed-exitcode",), 2), (("--detailed-exitcode", "--max-bytes", "1"), 2)]
 )
-def test_the_exit_code_is_that_of_the_text(office: Office, arguments: Sequence[str], code: int) -> None:
+def test_the_exit_code_is_that_of_the_text(project: Project, arguments: Sequence[str], code: int) -> None:
     """Neither the format nor its bound changes how a plan ends."""
-    office.declare()
-    assert office.plan(*arguments).code == office.plan(*MARKDOWN, *arguments).code == code
+    project.declare()
+    assert project.plan(*arguments).code == project.plan(*MARKDOWN, *arguments).code == code
 
 
-def test_the_bound_is_kept(office: Office) -> None:
+def test_the_bound_is_kept(project: Project) -> None:
     """`--max-bytes` holds for the bytes on standard output; by default a comment on GitHub takes them."""
     for number in range(40):
-        office.declare(f"search-{number:02}", name="Süche")
-    whole = office.plan(*MARKDOWN).stdout
+        project.declare(f"search-{number:02}", name="Süche")
+    whole = project.plan(*MARKDOWN).stdout
     assert len(whole.encode()) < 60_000
     for most in (10_000, 900, 100, 1):
-        ran = office.plan(*MARKDOWN, "--max-bytes", str(most))
+        ran = project.plan(*MARKDOWN, "--max-bytes", str(most))
         assert ran.code == 0
         assert len(ran.stdout.encode()) <= most
 
 
 @pytest.mark.parametrize("bound", ["0", "-1", "many"])
-def test_a_bound_that_is_none_is_refused(office: Office, bound: str) -> None:
+def test_a_bound_that_is_none_is_refused(project: Project, bound: str) -> None:
     """A bound is a number of bytes from 1: 64, and nothing is asked."""
-    office.declare()
-    ran: Any = office.plan(*MARKDOWN, "--max-bytes", bound)
+    project.declare()
+    ran: Any = project.plan(*MARKDOWN, "--max-bytes", bound)
     assert ran.code == 64
-    assert office.log() == []
+    assert project.log() == []
 
 
-def test_manifests_can_not_speak_in_markdown(office: Office) -> None:
+def test_manifests_can_not_speak_in_markdown(project: Project) -> None:
     """What an app is called in its manifest is data: no tag, no mention, no reference comes of it."""
-    office.declare(name="'</details><img src=x onerror=alert(1)> @everyone closes #1 ``` |'")
-    for page in (rendered(office.plan(*MARKDOWN).stdout), rendered(office.apply(*MARKDOWN).stdout)):
+    project.declare(name="'</details><img src=x onerror=alert(1)> @everyone closes #1 ``` |'")
+    for page in (render_markdown(project.plan(*MARKDOWN).stdout), render_markdown(project.apply(*MARKDOWN).stdout)):
         assert "img" not in page.names
         assert not page.unbalanced
         assert "@everyone" not in page.text

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.desks import APP, Office
-from tests.support.invoking import Ran
-from tests.support.planes import ok
+from tests.support.embedded_planes import ok
+from tests.support.projects import APP, Project
+from tests.support.workdirs import CommandResult
 
 from octosync import __version__
 from octosync.errors import OctosyncError
@@ -21,33 +21,33 @@ from octosync.plan import read_approval, what_moved
 Document = dict[str, Any]
 
 
-def refused(office: Office, ran: Ran, *named: str, code: int = 3) -> None:
+def refused(project: Project, ran: CommandResult, *named: str, code: int = 3) -> None:
     """Assert that an apply was refused, that it says what moved, and that it wrote nothing."""
     assert ran.code == code, ran.output
     for text in named:
         assert text in ran.stderr
     assert "Nothing was written." in ran.stderr
-    assert office.writes() == []
+    assert project.writes() == []
 
 
 @pytest.fixture
-def planned(office: Office) -> Office:
-    office.plane.with_slot(office.plane.with_app("search", name="Search before"))
-    office.declare()
-    office.save()
-    office.log()
-    return office
+def planned(project: Project) -> Project:
+    project.plane.with_slot(project.plane.with_app("search", name="Search before"))
+    project.declare()
+    project.save_plan()
+    project.log()
+    return project
 
 
-def rewrite(office: Office, change: Callable[[Document], object]) -> None:
+def rewrite(project: Project, change: Callable[[Document], object]) -> None:
     """Change a plan file as somebody with an editor would."""
-    path = office.desk.directory / "plan.json"
+    path = project.workdir.directory / "plan.json"
     document = json.loads(path.read_text())
     change(document)
     path.write_text(json.dumps(document))
 
 
-def test_what_was_planned_is_applied_without_asking(planned: Office) -> None:
+def test_what_was_planned_is_applied_without_asking(planned: Project) -> None:
     """The same manifests and the same control plane: it is applied, and no terminal is needed."""
     ran = planned.apply_file()
     assert ran.code == 0
@@ -55,88 +55,88 @@ def test_what_was_planned_is_applied_without_asking(planned: Office) -> None:
     assert planned.plan("--detailed-exitcode").code == 0
 
 
-def test_the_file_says_how_to_apply_it(office: Office) -> None:
+def test_the_file_says_how_to_apply_it(project: Project) -> None:
     """`--plan-out` names the command that applies the file, and that command does."""
-    office.declare()
-    said = office.plan("--plan-out", "plan.json").stderr
+    project.declare()
+    said = project.plan("--plan-out", "plan.json").stderr
     command = said.partition("To apply exactly this plan:  octosync ")[2].split()
-    assert command == ["apply", "plan.json", "-f", "apps", "--url", office.url]
-    assert office.desk.octosync(*command).code == 0
+    assert command == ["apply", "plan.json", "-f", "apps", "--url", project.url]
+    assert project.workdir.octosync(*command).code == 0
 
 
-def test_the_command_names_the_manifests_where_octosync_yaml_names_others(office: Office) -> None:
+def test_the_command_names_the_manifests_where_octosync_yaml_names_others(project: Project) -> None:
     """A plan of other manifests than the configured ones is applied by the command that `--plan-out` gives, too."""
-    office.declare()
-    office.desk.write("octosync.yaml", "paths: [teams/]\n")
-    said = office.plan("--plan-out", "plan.json").stderr
+    project.declare()
+    project.workdir.write("octosync.yaml", "paths: [teams/]\n")
+    said = project.plan("--plan-out", "plan.json").stderr
     command = said.partition("To apply exactly this plan:  octosync ")[2].split()
     assert command[:3] == ["apply", "plan.json", "-f"]
-    assert office.desk.octosync(*command).code == 0
+    assert project.workdir.octosync(*command).code == 0
 
 
-def test_the_file_is_for_its_owner_alone(planned: Office) -> None:
+def test_the_file_is_for_its_owner_alone(planned: Project) -> None:
     """0600, over a file that others could read, too; and no half of one is left where it can't be written."""
-    path = planned.desk.directory / "plan.json"
+    path = planned.workdir.directory / "plan.json"
     path.chmod(0o644)
-    planned.save()
+    planned.save_plan()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     ran = planned.plan("--plan-out", "nowhere/plan.json")
     assert ran.code == 1
     assert "nowhere/plan.json" in ran.stderr
-    assert not list(planned.desk.directory.glob(".plan*"))
+    assert not list(planned.workdir.directory.glob(".plan*"))
 
 
-def test_changed_manifests_are_not_applied(planned: Office) -> None:
+def test_changed_manifests_are_not_applied(planned: Project) -> None:
     """3: the manifests are not those of the plan; what differs is named, before and after."""
     planned.declare(name="Search after")
     refused(planned, planned.apply_file(), "manifests: sha256:", "after name: Search → Search after")
 
 
-def test_a_changed_control_plane_is_not_written_over(planned: Office) -> None:
+def test_a_changed_control_plane_is_not_written_over(planned: Project) -> None:
     """3: somebody changed the live object that the plan was made from."""
     ok(planned.plane.api.patch("/apps/search", json={"name": "By hand"}))
     planned.log()
     refused(planned, planned.apply_file(), "update app/search: before name: Search before → By hand")
 
 
-def test_an_undeclared_live_field_counts_too(planned: Office) -> None:
+def test_an_undeclared_live_field_counts_too(planned: Project) -> None:
     """3: a live field that the manifest doesn't declare is carried by the PUT, so it is part of what was approved."""
     planned.declare("second", text=APP.format(slug="second", name="Second").replace("local_first", "cloud_only"))
     planned.plane.with_slot(planned.plane.with_app("second"))
-    planned.save()
+    planned.save_plan()
     planned.plane.with_slot("/apps/second", preferred_engines=["mlx"])
     planned.log()
     refused(planned, planned.apply_file(), "app/second/slot/chat", "preferred_engines")
 
 
-def test_an_unrelated_change_is_no_obstacle(planned: Office) -> None:
+def test_an_unrelated_change_is_no_obstacle(planned: Project) -> None:
     """What nobody planned to touch may change meanwhile."""
     planned.plane.with_slot(planned.plane.with_app("elsewhere"))
     assert planned.apply_file().code == 0
 
 
-def test_what_was_done_meanwhile_is_not_done_twice(planned: Office) -> None:
+def test_what_was_done_meanwhile_is_not_done_twice(planned: Project) -> None:
     """3: an action that was approved and is no longer needed is named."""
     assert planned.apply_file().code == 0
     planned.log()
     refused(planned, planned.apply_file(), "approved, and no longer planned")
 
 
-def test_a_comment_or_another_file_name_changes_nothing(planned: Office) -> None:
+def test_a_comment_or_another_file_name_changes_nothing(planned: Project) -> None:
     """The digest is over what is declared: a comment is no other manifest."""
-    path = planned.desk.directory / "apps/search.yaml"
+    path = planned.workdir.directory / "apps/search.yaml"
     path.write_text(f"# why not\n{path.read_text()}")
     path.rename(path.with_name("renamed.yaml"))
     assert planned.apply_file().code == 0
 
 
-def test_another_control_plane_is_refused(planned: Office) -> None:
+def test_another_control_plane_is_refused(planned: Project) -> None:
     """3: a plan for one control plane says nothing about another; the port is enough of a difference."""
     rewrite(planned, lambda plan: plan["control_plane"].update(url="https://api.octomil.com/api/v1"))
     refused(planned, planned.apply_file(), "control plane: https://api.octomil.com/api/v1 → ")
 
 
-def test_another_org_is_refused(planned: Office) -> None:
+def test_another_org_is_refused(planned: Project) -> None:
     """3: the same control plane with another org is another place."""
     rewrite(planned, lambda plan: plan["control_plane"].update(org_id="77ab"))
     refused(planned, planned.apply_file(), "org: 77ab → ")
@@ -166,36 +166,36 @@ def change_operation(plan: Document) -> None:
 
 @pytest.mark.parametrize("tamper", [drop_row, add_row, change_value, change_fingerprint, change_operation])
 def test_a_tampered_file_can_stop_a_run_and_never_steer_one(
-    planned: Office, tamper: Callable[[Document], None]
+    planned: Project, tamper: Callable[[Document], None]
 ) -> None:
     """3: rows that were dropped, added or changed are named, and nothing is written."""
     rewrite(planned, tamper)
     refused(planned, planned.apply_file(), "error: plan-moved")
 
 
-def test_a_file_cannot_choose_manifests(planned: Office) -> None:
+def test_a_file_cannot_choose_manifests(planned: Project) -> None:
     """3: paths come from -f or octosync.yaml; a file that names others is refused, with what to type if they are meant."""
-    planned.desk.write("evil/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: evil-app}\n")
+    planned.workdir.write("evil/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: evil-app}\n")
     rewrite(planned, lambda plan: plan["invocation"].update(paths=["evil"]))
     for paths in ((), ("apps",)):
         ran = planned.apply_file("--yes", paths=paths)
         refused(planned, ran, "planned with -f evil", f"octosync apply plan.json -f evil --url {planned.url}")
-    planned.desk.write("octosync.yaml", "paths: [teams/]\n")
-    planned.desk.write("teams/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")
-    planned.save()
+    planned.workdir.write("octosync.yaml", "paths: [teams/]\n")
+    planned.workdir.write("teams/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")
+    planned.save_plan()
     planned.log()
     refused(planned, planned.apply_file(paths=()), "with -f apps; this command and octosync.yaml select -f teams")
-    assert planned.apply_file(paths=("apps/", str(planned.desk.directory / "apps"))).code == 0
+    assert planned.apply_file(paths=("apps/", str(planned.workdir.directory / "apps"))).code == 0
 
 
-def test_paths_of_octosync_yaml_need_not_be_typed(planned: Office) -> None:
+def test_paths_of_octosync_yaml_need_not_be_typed(planned: Project) -> None:
     """The same octosync.yaml names the same manifests for the plan and for its apply."""
-    planned.desk.write("octosync.yaml", "paths: [apps]\n")
+    planned.workdir.write("octosync.yaml", "paths: [apps]\n")
     where = ("--url", planned.url)
-    said = planned.desk.octosync("plan", *where, "--plan-out", "plan.json").stderr
+    said = planned.workdir.octosync("plan", *where, "--plan-out", "plan.json").stderr
     command = said.partition("To apply exactly this plan:  octosync ")[2].split()
     assert command == ["apply", "plan.json", *where]
-    assert planned.desk.octosync(*command).code == 0
+    assert planned.workdir.octosync(*command).code == 0
 
 
 @pytest.mark.parametrize(
@@ -207,23 +207,23 @@ def test_paths_of_octosync_yaml_need_not_be_typed(planned: Office) -> None:
         (("--no-preview",), "-f apps --no-preview"),
     ],
 )
-def test_another_selection_is_refused(planned: Office, given: tuple[str, ...], named: str) -> None:
+def test_another_selection_is_refused(planned: Project, given: tuple[str, ...], named: str) -> None:
     """3: what was planned with a flag is applied with it, and not without; and the other way round."""
     text = APP.format(slug="search", name="Search").replace("{name: search}", "{name: search, labels: {a: b}}")
     planned.declare(text=text)
-    planned.save()
+    planned.save_plan()
     planned.log()
     message = f"planned with -f apps; this command and octosync.yaml select {named}\n"
     refused(planned, planned.apply_file(*given), message)
-    planned.save(*given)
+    planned.save_plan(*given)
     planned.log()
     refused(planned, planned.apply_file(), f"planned with {named}; this", f"octosync apply plan.json {named} --url")
     assert planned.apply_file(*given).code == 0
 
 
-def test_what_no_plan_holds_is_refused_at_any_place(planned: Office) -> None:
+def test_what_no_plan_holds_is_refused_at_any_place(planned: Project) -> None:
     """Every value of a plan file, replaced by another: an error of octosync's, never a traceback, and never a write."""
-    saved = json.loads((planned.desk.directory / "plan.json").read_text())
+    saved = json.loads((planned.workdir.directory / "plan.json").read_text())
     current, deep = json.loads(json.dumps(saved)), json.loads("[" * 400 + "]" * 400)
     for path in list(places(saved)):
         for odd in (None, True, -1, 1e308, "zzz", "\ud800", [], ["zzz"], {}, {"": [None]}, deep):
@@ -249,7 +249,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(item, (*path, key))
 
 
-def test_another_version_is_refused(planned: Office) -> None:
+def test_another_version_is_refused(planned: Project) -> None:
     """3: the same words may mean other actions to another octosync."""
     rewrite(planned, lambda plan: plan.update(octosync_version="9.9.9"))
     refused(planned, planned.apply_file(), "made by octosync 9.9.9")
@@ -268,21 +268,21 @@ def test_another_version_is_refused(planned: Office) -> None:
         (b"kind: App\n", "not JSON"),
     ],
 )
-def test_what_is_no_plan_is_said_to_be_none(planned: Office, content: bytes, named: str) -> None:
+def test_what_is_no_plan_is_said_to_be_none(planned: Project, content: bytes, named: str) -> None:
     """1: a file that is cut off or something else is refused before any request."""
-    planned.desk.write("plan.json", content)
+    planned.workdir.write("plan.json", content)
     refused(planned, planned.apply_file(), "plan.json", named, code=1)
     assert planned.log() == []
 
 
-def test_a_truncated_file_is_refused(planned: Office) -> None:
+def test_a_truncated_file_is_refused(planned: Project) -> None:
     """1: half of a plan approves nothing."""
-    path = planned.desk.directory / "plan.json"
+    path = planned.workdir.directory / "plan.json"
     path.write_bytes(path.read_bytes()[:-40])
     refused(planned, planned.apply_file(), "cut off", code=1)
 
 
-def test_an_errored_plan_approves_nothing(planned: Office) -> None:
+def test_an_errored_plan_approves_nothing(planned: Project) -> None:
     """1: a plan that could not read an app is written, says that it can't be applied, and can't."""
     planned.declare("notes", name="Notes")
     planned.break_with({"operation": "apps.list_slots", "action": "garbage", "times": None})
@@ -293,39 +293,39 @@ def test_an_errored_plan_approves_nothing(planned: Office) -> None:
     refused(planned, planned.apply_file(), "could not be read", code=1)
 
 
-def test_guards_are_never_loosened_by_a_file(office: Office) -> None:
+def test_guards_are_never_loosened_by_a_file(project: Project) -> None:
     """4: what `plan --allow-protected` approved needs the flag again; the file's own word for it counts for nothing."""
-    office.plane.with_slot(office.plane.with_app("search"))
+    project.plane.with_slot(project.plane.with_app("search"))
     annotated = "metadata: {name: search, annotations: {octosync.dev/protect: 'true'}}"
-    office.declare(text=f"apiVersion: octosync.dev/v1\nkind: App\n{annotated}\nspec: {{slots: []}}\n")
-    said = office.plan("--plan-out", "plan.json", "--allow-protected").stderr
-    office.log()
+    project.declare(text=f"apiVersion: octosync.dev/v1\nkind: App\n{annotated}\nspec: {{slots: []}}\n")
+    said = project.plan("--plan-out", "plan.json", "--allow-protected").stderr
+    project.log()
     assert said.rstrip().endswith("--allow-protected")
-    ran = office.apply_file()
+    ran = project.apply_file()
     assert ran.code == 4
-    assert office.writes() == []
-    assert office.apply_file("--allow-protected").code == 0
+    assert project.writes() == []
+    assert project.apply_file("--allow-protected").code == 0
 
 
-def test_a_missing_file_is_one_clear_error(office: Office) -> None:
+def test_a_missing_file_is_one_clear_error(project: Project) -> None:
     """1: the file is named, and how one is made."""
-    ran = office.apply_file()
+    ran = project.apply_file()
     assert ran.code == 1
     assert "plan.json" in ran.stderr
     assert "--plan-out" in ran.stderr
 
 
-def test_a_plan_of_standard_input_reads_it_again(office: Office) -> None:
+def test_a_plan_of_standard_input_reads_it_again(project: Project) -> None:
     """`-f -` is read from standard input again, and must be the same."""
     text = APP.format(slug="search", name="Search").encode()
-    where = ("--url", office.url)
-    assert office.desk.octosync("plan", "-f", "-", *where, "--plan-out", "plan.json", stdin=text).code == 0
-    other = office.apply_file(paths=("-",), stdin=text.replace(b"name: Search", b"name: Other"))
+    where = ("--url", project.url)
+    assert project.workdir.octosync("plan", "-f", "-", *where, "--plan-out", "plan.json", stdin=text).code == 0
+    other = project.apply_file(paths=("-",), stdin=text.replace(b"name: Search", b"name: Other"))
     assert other.code == 3
-    assert office.apply_file(paths=("-",), stdin=text).code == 0
+    assert project.apply_file(paths=("-",), stdin=text).code == 0
 
 
-def test_a_run_that_stopped_half_way_names_the_command_that_goes_on(planned: Office) -> None:
+def test_a_run_that_stopped_half_way_names_the_command_that_goes_on(planned: Project) -> None:
     """5: the plan file would be refused then, so the manifests are what to apply again."""
     planned.break_with({"operation": "apps.create_target", "action": "status", "status": 422, "message": "no"})
     ran = planned.apply_file()
@@ -333,33 +333,33 @@ def test_a_run_that_stopped_half_way_names_the_command_that_goes_on(planned: Off
     assert f"To continue: octosync apply -f apps --url {planned.url}" in ran.stdout
 
 
-def test_the_file_needs_no_mercy_from_its_folder(office: Office, tmp_path: Path) -> None:
+def test_the_file_needs_no_mercy_from_its_folder(project: Project, tmp_path: Path) -> None:
     """The file may lie anywhere, and is given by any path."""
-    office.declare()
+    project.declare()
     elsewhere = tmp_path / "artifacts"
     elsewhere.mkdir()
-    assert office.plan("--plan-out", elsewhere / "p.json").code == 0
-    assert office.apply_file(file=str(elsewhere / "p.json")).code == 0
+    assert project.plan("--plan-out", elsewhere / "p.json").code == 0
+    assert project.apply_file(file=str(elsewhere / "p.json")).code == 0
 
 
-def test_a_link_stays_and_leads_to_the_plan(office: Office) -> None:
+def test_a_link_stays_and_leads_to_the_plan(project: Project) -> None:
     """`--plan-out` through a symbolic link writes what it points to, and leaves the link one."""
-    office.declare()
-    link = office.desk.directory / "latest.json"
+    project.declare()
+    link = project.workdir.directory / "latest.json"
     link.symlink_to("plans.json")
-    assert office.plan("--plan-out", "latest.json").code == 0
+    assert project.plan("--plan-out", "latest.json").code == 0
     assert link.is_symlink()
-    assert json.loads((office.desk.directory / "plans.json").read_text())["errored"] is False
+    assert json.loads((project.workdir.directory / "plans.json").read_text())["errored"] is False
 
 
-def test_a_pipe_is_written_to_and_not_replaced(office: Office) -> None:
+def test_a_pipe_is_written_to_and_not_replaced(project: Project) -> None:
     """`--plan-out` to a pipe or a device gives it the plan: no file takes its place."""
-    office.declare()
-    pipe = office.desk.directory / "pipe"
+    project.declare()
+    pipe = project.workdir.directory / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        ran = office.plan("--plan-out", "pipe")
+        ran = project.plan("--plan-out", "pipe")
         written = os.read(reader, 1 << 20)
     finally:
         os.close(reader)
@@ -369,8 +369,8 @@ def test_a_pipe_is_written_to_and_not_replaced(office: Office) -> None:
 
 
 @pytest.mark.parametrize("named", ["apps", "apps/search.yaml"])
-def test_manifests_in_place_of_a_plan_file_are_recognised(office: Office, named: str) -> None:
+def test_manifests_in_place_of_a_plan_file_are_recognised(project: Project, named: str) -> None:
     """`octosync apply apps/` is told that manifests go with -f, not that a plan file can't be read."""
-    office.declare()
-    ran = office.apply_file(file=named)
-    refused(office, ran, "not-a-plan-file", f"octosync apply -f {named}", code=1)
+    project.declare()
+    ran = project.apply_file(file=named)
+    refused(project, ran, "not-a-plan-file", f"octosync apply -f {named}", code=1)

@@ -6,26 +6,26 @@ import re
 from contextlib import redirect_stderr
 
 import pytest
-from tests.support.invoking import Screen
+from tests.support.workdirs import MemoryStream
 
 from octosync.cli.progress import ProgressBar
 from octosync.octomil import WaitNotice
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Screen:
+def terminal(monkeypatch: pytest.MonkeyPatch) -> MemoryStream:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "140")
-    return Screen(terminal=True)
+    return MemoryStream(terminal=True)
 
 
-def last_frame(screen: Screen) -> str:
+def last_frame(screen: MemoryStream) -> str:
     """Return what the bar said last."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.text())
     return [frame for frame in re.split(r"[\r\n]", text) if frame.strip()][-1]
 
 
-def test_a_wait_is_shown_while_others_go_on(terminal: Screen) -> None:
+def test_a_wait_is_shown_while_others_go_on(terminal: MemoryStream) -> None:
     """What was sent before the window was full comes back meanwhile; why nothing new goes stays on the screen."""
     with redirect_stderr(terminal), ProgressBar("applying", 40) as bar:
         bar.waiting(WaitNotice(12, 900.0))
@@ -34,7 +34,7 @@ def test_a_wait_is_shown_while_others_go_on(terminal: Screen) -> None:
     assert re.search(r"rate limit of 40 requests per minute, 12 waiting, next in (900|8\d\d) s", last_frame(terminal))
 
 
-def test_a_wait_that_is_over_is_shown_no_more(terminal: Screen) -> None:
+def test_a_wait_that_is_over_is_shown_no_more(terminal: MemoryStream) -> None:
     """When nothing waits any more, the bar says only how far it is."""
     with redirect_stderr(terminal), ProgressBar("reading", 40) as bar:
         bar.waiting(WaitNotice(12, 900.0))

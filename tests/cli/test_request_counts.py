@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
-from tests.support.calls import KEY
-from tests.support.desks import ACTIONS, APP, Office
+from tests.support.clients import KEY
+from tests.support.projects import ACTIONS, APP, Project
 from tests.support.repositories import Repo
 
 pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
@@ -16,16 +16,16 @@ MANY: Final = 300
 
 
 @pytest.fixture
-def forty(office: Office) -> Office:
+def forty(project: Project) -> Project:
     """40 apps with targets, slots and inference config and no `deploy`, declared and live."""
-    office.desk.write(
+    project.workdir.write(
         "apps/all.yaml", "---\n".join(APP.format(slug=f"app-{i:02}", name=f"App {i}") for i in range(APPS))
     )
-    assert office.apply("--rate", "0").code == 0
-    return office
+    assert project.apply("--rate", "0").code == 0
+    return project
 
 
-def test_a_plan_without_changes_costs_three_requests_an_app_and_one(forty: Office) -> None:
+def test_a_plan_without_changes_costs_three_requests_an_app_and_one(forty: Project) -> None:
     """40 × 3 + 1: the list once, and each declared section once; all of them reads, and the report says so."""
     forty.log()
     ran = forty.plan("--rate", "0", "--detailed-exitcode")
@@ -36,50 +36,54 @@ def test_a_plan_without_changes_costs_three_requests_an_app_and_one(forty: Offic
     assert f"Read {APPS} apps with {APPS * 3 + 1} requests." in ran.stdout
 
 
-def test_a_second_apply_writes_nothing(office: Office) -> None:
+def test_a_second_apply_writes_nothing(project: Project) -> None:
     """The first one sends one write an action, the second none at all."""
-    office.declare("search")
-    office.declare("notes", name="Notes")
-    assert office.apply().code == 0
-    assert len(office.writes()) == 2 * ACTIONS
-    ran = office.apply()
+    project.declare("search")
+    project.declare("notes", name="Notes")
+    assert project.apply().code == 0
+    assert len(project.writes()) == 2 * ACTIONS
+    ran = project.apply()
     assert ran.code == 0
     assert "No changes." in ran.stdout
-    assert office.writes() == []
+    assert project.writes() == []
 
 
-def test_one_app_costs_its_own_sections_only(office: Office) -> None:
+def test_one_app_costs_its_own_sections_only(project: Project) -> None:
     """`--app` reads that app and no other; an undeclared section is not read."""
-    office.declare("notes", text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\nspec: {slots: []}\n")
-    office.declare("search")
-    office.plane.with_app("notes")
-    office.log()
-    office.plan("--app", "notes")
-    assert sorted(office.log()) == ["GET /apps/notes", "GET /apps/notes/slots"]
+    project.declare(
+        "notes", text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\nspec: {slots: []}\n"
+    )
+    project.declare("search")
+    project.plane.with_app("notes")
+    project.log()
+    project.plan("--app", "notes")
+    assert sorted(project.log()) == ["GET /apps/notes", "GET /apps/notes/slots"]
 
 
-def test_the_pace_is_kept_and_said(office: Office) -> None:
+def test_the_pace_is_kept_and_said(project: Project) -> None:
     """The report says what apply will send, and how long that takes at the limit in force."""
-    office.declare()
-    assert "apply sends 4 (about 24 s at 10 per minute)" in office.plan("--rate", "10").stdout
-    assert "apply sends 4.\n" in office.plan("--rate", "0").stdout
-    office.desk.write("octosync.yaml", "rate: {requestsPerMinute: 20}\n")
-    assert "(about 12 s at 20 per minute)" in office.plan().stdout
+    project.declare()
+    assert "apply sends 4 (about 24 s at 10 per minute)" in project.plan("--rate", "10").stdout
+    assert "apply sends 4.\n" in project.plan("--rate", "0").stdout
+    project.workdir.write("octosync.yaml", "rate: {requestsPerMinute: 20}\n")
+    assert "(about 12 s at 20 per minute)" in project.plan().stdout
 
 
-def test_a_pull_request_costs_what_it_touches(office: Office) -> None:
+def test_a_pull_request_costs_what_it_touches(project: Project) -> None:
     """2 of 300 apps: at most 4 requests for each of them, and none for the others; one more where slots are written.
 
     That one is for both: the guard during-canary has to know what runs.
     """
-    repo = Repo.init(office.desk.directory)
-    repo.write("octosync.yaml", f"contexts: {{main: {{url: '{office.url}', tokenEnv: OCTOMIL_KEY}}}}\npaths: [apps/]\n")
+    repo = Repo.init(project.workdir.directory)
+    repo.write(
+        "octosync.yaml", f"contexts: {{main: {{url: '{project.url}', tokenEnv: OCTOMIL_KEY}}}}\npaths: [apps/]\n"
+    )
     for slug in (f"app-{number:03}" for number in range(MANY)):
         repo.write(f"apps/{slug}.yaml", APP.format(slug=slug, name="As it was"))
     repo.commit("300 apps")
     touched = ("app-007", "app-123")
     only = [word for slug in touched for word in ("--app", slug)]
-    assert office.apply(*only, "--state", "../journal.db").code == 0
+    assert project.apply(*only, "--state", "../journal.db").code == 0
 
     for old, new, actions, more in (
         ("name: As it was", "name: Changed", 2, 0),
@@ -91,9 +95,9 @@ def test_a_pull_request_costs_what_it_touches(office: Office) -> None:
             path = repo.root / f"apps/{slug}.yaml"
             assert old in path.read_text()
             path.write_text(path.read_text().replace(old, new.replace("SLUG", slug)))
-        office.log()
-        ran = office.desk.octosync("plan", "--base", "main", "--changed-only", "--context", "main", OCTOMIL_KEY=KEY)
-        log = office.log()
+        project.log()
+        ran = project.workdir.octosync("plan", "--base", "main", "--changed-only", "--context", "main", OCTOMIL_KEY=KEY)
+        log = project.log()
         assert ran.code == 0, ran.output
         assert f"Read 2 of {MANY} apps with {len(log)} requests; apply sends {actions} " in ran.stdout
         assert [sum(f"/apps/{slug}" in line for line in log) for slug in touched] == [4, 4]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from docs.executing import ROOT
 from jsonschema import Draft202012Validator
-from tests.support.invoking import Desk
+from tests.support.workdirs import Workdir
 
 from octosync.plan import plan_schema
 from octosync.plan.file.schema import PlanDocument
@@ -24,20 +24,20 @@ PLANS = [
 
 
 @pytest.mark.parametrize("arguments", [(), ("manifest",), ("config",), ("plan",), ("--kustomize",)])
-def test_what_is_published_is_what_is_printed(desk: Desk, arguments: tuple[str, ...]) -> None:
+def test_what_is_published_is_what_is_printed(workdir: Workdir, arguments: tuple[str, ...]) -> None:
     """Each schema is printed as the file that the repository publishes, and is a schema."""
     name = (arguments or ("manifest",))[0].removeprefix("--")
-    ran = desk.octosync("schema", *arguments)
+    ran = workdir.octosync("schema", *arguments)
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout == (ROOT / "schemas" / f"{name}.json").read_text(encoding="utf-8")
     if name != "kustomize":
         Draft202012Validator.check_schema(json.loads(ran.stdout))
 
 
-def test_a_schema_is_asked_for_by_a_name_that_exists(desk: Desk) -> None:
+def test_a_schema_is_asked_for_by_a_name_that_exists(workdir: Workdir) -> None:
     """Another name, and two documents at once, are usage errors."""
-    assert desk.octosync("schema", "plans").code == 64
-    assert desk.octosync("schema", "plan", "--kustomize").code == 64
+    assert workdir.octosync("schema", "plans").code == 64
+    assert workdir.octosync("schema", "plan", "--kustomize").code == 64
 
 
 def _closed(schema: Any) -> Any:

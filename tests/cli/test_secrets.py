@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.calls import KEY
-from tests.support.desks import Office
-from tests.support.invoking import Ran
-from tests.support.planes import ok
+from tests.support.clients import KEY
+from tests.support.embedded_planes import ok
+from tests.support.projects import Project
+from tests.support.workdirs import CommandResult
 
 DECLARED, LIVE, NESTED, LABEL = "hunter2-declared", "hunter2-live", "hunter2-nested", "hunter2-label"
 INNER, TYPED = "hunter2-inner", "hunter2-typed"  # in names of keys
@@ -39,17 +39,17 @@ FAULTS: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def office_with_secrets(office: Office) -> Office:
-    path = office.plane.with_app("search")
-    office.plane.with_slot(path, bindings=[{"binding_key": "a", "access_token": LIVE}])
-    ok(office.plane.api.put(f"{path}/inference-config", json={"api_key": LIVE, "old_secret": LIVE, **NAMED}))
-    office.declare(text=MANIFEST)
-    return office
+def office_with_secrets(project: Project) -> Project:
+    path = project.plane.with_app("search")
+    project.plane.with_slot(path, bindings=[{"binding_key": "a", "access_token": LIVE}])
+    ok(project.plane.api.put(f"{path}/inference-config", json={"api_key": LIVE, "old_secret": LIVE, **NAMED}))
+    project.declare(text=MANIFEST)
+    return project
 
 
-def assert_hidden(office: Office, *runs: Ran) -> None:
+def assert_hidden(project: Project, *runs: CommandResult) -> None:
     """Look for every secret in every byte that was produced: both streams, plan files, the journal."""
-    produced = {name: data for name, data in office.desk.files().items() if not name.startswith("apps/")}
+    produced = {name: data for name, data in project.workdir.files().items() if not name.startswith("apps/")}
     produced["output"] = "".join(run.output for run in runs).encode()
     for name, data in produced.items():
         for secret in SECRETS:
@@ -57,19 +57,19 @@ def assert_hidden(office: Office, *runs: Ran) -> None:
 
 
 @pytest.mark.parametrize("output", ["text", "json", "jsonl", "github", "markdown", "sarif"])
-def test_no_secret_is_in_what_a_good_run_writes(office_with_secrets: Office, output: str) -> None:
+def test_no_secret_is_in_what_a_good_run_writes(office_with_secrets: Project, output: str) -> None:
     """Validate, plan, its file, apply, its journal: sensitive values are shown as such, coloured and in full or not."""
-    office = office_with_secrets
+    project = office_with_secrets
     loud = ("--color", "always", "--full", "-o", output)
     checks = "text" if output in {"jsonl", "markdown"} else output  # what validate has
     runs = [
-        office.desk.octosync("validate", "-f", "apps", "--color", "always", "-o", checks),
-        office.plan(*loud, "--plan-out", "plan.json"),
-        office.apply_file(*loud),
-        office.plan(*loud),
+        project.workdir.octosync("validate", "-f", "apps", "--color", "always", "-o", checks),
+        project.plan(*loud, "--plan-out", "plan.json"),
+        project.apply_file(*loud),
+        project.plan(*loud),
     ]
     assert [run.code for run in runs] == [0, 0, 0, 0]
-    assert_hidden(office, *runs)
+    assert_hidden(project, *runs)
     if output == "text":
         assert "(sensitive, changed)" in runs[1].stdout
         assert "tokens " in runs[1].stdout
@@ -88,56 +88,56 @@ READS = [
 ]
 
 
-def test_no_secret_is_in_what_other_commands_write(office_with_secrets: Office) -> None:
+def test_no_secret_is_in_what_other_commands_write(office_with_secrets: Project) -> None:
     """What is live and what is declared is shown, compared, exported and accepted without any."""
-    office = office_with_secrets
-    runs = [office.apply(), office.plan("--base", "nowhere")]
-    ok(office.plane.api.put("/apps/search/inference-config", json={"api_key": LIVE, **NAMED}))
+    project = office_with_secrets
+    runs = [project.apply(), project.plan("--base", "nowhere")]
+    ok(project.plane.api.put("/apps/search/inference-config", json={"api_key": LIVE, **NAMED}))
     for command in READS:
         offline = command[0] == "history"
-        runs.append(office.desk.octosync(*command, *(() if offline else ("--url", office.url))))
+        runs.append(project.workdir.octosync(*command, *(() if offline else ("--url", project.url))))
         assert runs[-1].code in {0, 1}, runs[-1].output
         assert "Usage:" not in runs[-1].output, runs[-1].output
-    assert_hidden(office, *runs)
+    assert_hidden(project, *runs)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[f"{fault['action']}-{fault.get('status', '')}" for fault in FAULTS])
-def test_no_secret_is_in_an_error(office_with_secrets: Office, fault: dict[str, Any]) -> None:
+def test_no_secret_is_in_an_error(office_with_secrets: Project, fault: dict[str, Any]) -> None:
     """A control plane that echoes what was sent gets it masked, in reads and writes, outcomes and journal."""
-    office = office_with_secrets
-    office.break_with({"operation": "apps.put_inference_config", "times": None, **fault})
-    applied = [office.apply("--color", "always"), office.apply("-o", "json")]
+    project = office_with_secrets
+    project.break_with({"operation": "apps.put_inference_config", "times": None, **fault})
+    applied = [project.apply("--color", "always"), project.apply("-o", "json")]
     assert {run.code for run in applied} <= {0, 1, 5}
     # A read sends no value that could come back: what is left to echo is the key.
-    office.break_with({"operation": "*", "times": None, **fault, "message": f"no: {KEY}", "details": None})
-    read = [office.plan("--color", "always"), office.plan("-o", "json", "--plan-out", "plan.json")]
-    assert_hidden(office, *applied, *read)
+    project.break_with({"operation": "*", "times": None, **fault, "message": f"no: {KEY}", "details": None})
+    read = [project.plan("--color", "always"), project.plan("-o", "json", "--plan-out", "plan.json")]
+    assert_hidden(project, *applied, *read)
 
 
 PLAN_KEY, OTHER_KEY = "0123456789abcdef" * 4, "fedcba9876543210" * 4
 
 
-def with_plan_key(office: Office, key: str | None) -> None:
-    office.desk.environment.pop("OCTOSYNC_PLAN_KEY", None)
+def with_plan_key(project: Project, key: str | None) -> None:
+    project.workdir.environment.pop("OCTOSYNC_PLAN_KEY", None)
     if key is not None:
-        office.desk.environment["OCTOSYNC_PLAN_KEY"] = key
+        project.workdir.environment["OCTOSYNC_PLAN_KEY"] = key
 
 
-def change_secret(office: Office) -> None:
+def change_secret(project: Project) -> None:
     ok(
-        office.plane.api.put(
+        project.plane.api.put(
             "/apps/search/inference-config", json={"api_key": f"{LIVE}-2", "old_secret": LIVE, **NAMED}
         )
     )
 
 
-def test_no_digest_of_a_secret_is_in_a_plan(office_with_secrets: Office) -> None:
+def test_no_digest_of_a_secret_is_in_a_plan(office_with_secrets: Project) -> None:
     """Documents of plans that differ in nothing but secrets are the same: nothing in them can be tried out offline."""
-    office = office_with_secrets
-    saved = office.save()
-    change_secret(office)
-    office.declare(text=MANIFEST.replace(DECLARED, f"{DECLARED}-2").replace(f": {LABEL}", ": other"))
-    again = office.save()
+    project = office_with_secrets
+    saved = project.save_plan()
+    change_secret(project)
+    project.declare(text=MANIFEST.replace(DECLARED, f"{DECLARED}-2").replace(f": {LABEL}", ": other"))
+    again = project.save_plan()
     assert [again[part] for part in ("fingerprints", "manifests")] == [
         saved[part] for part in ("fingerprints", "manifests")
     ]
@@ -145,40 +145,40 @@ def test_no_digest_of_a_secret_is_in_a_plan(office_with_secrets: Office) -> None
         "key_check": None,
         "not_covered": ["app/search/slot/chat", "app/search/inference-config"],
     }
-    office.apply()
-    assert saved["manifests"]["digest"] in office.desk.octosync("history", "-o", "json").stdout
-    ran = office.plan("--plan-out", "plan.json")
+    project.apply()
+    assert saved["manifests"]["digest"] in project.workdir.octosync("history", "-o", "json").stdout
+    ran = project.plan("--plan-out", "plan.json")
     assert "sensitive" not in ran.stderr  # nothing is left to apply
 
 
-def test_a_plan_says_that_it_does_not_notice_a_changed_secret(office_with_secrets: Office) -> None:
+def test_a_plan_says_that_it_does_not_notice_a_changed_secret(office_with_secrets: Project) -> None:
     """Where the file is written, its objects with sensitive values are named, and the variable that has them covered."""
-    office = office_with_secrets
-    said = office.plan("--plan-out", "plan.json").stderr
+    project = office_with_secrets
+    said = project.plan("--plan-out", "plan.json").stderr
     assert "later changes of these: app/search/slot/chat, app/search/inference-config." in said
     assert "set OCTOSYNC_PLAN_KEY for plan and apply" in said
-    with_plan_key(office, PLAN_KEY)
-    assert "sensitive values" not in office.plan("--plan-out", "plan.json").stderr
-    with_plan_key(office, None)
+    with_plan_key(project, PLAN_KEY)
+    assert "sensitive values" not in project.plan("--plan-out", "plan.json").stderr
+    with_plan_key(project, None)
 
 
-def test_with_a_key_a_moved_sensitive_value_is_named_and_not_shown(office_with_secrets: Office) -> None:
+def test_with_a_key_a_moved_sensitive_value_is_named_and_not_shown(office_with_secrets: Project) -> None:
     """Exit 3 names what moved, live or declared; the value itself is not told, and the key isn't either."""
-    office = office_with_secrets
-    with_plan_key(office, PLAN_KEY)
-    office.save()
-    change_secret(office)
-    ran = office.apply_file()
+    project = office_with_secrets
+    with_plan_key(project, PLAN_KEY)
+    project.save_plan()
+    change_secret(project)
+    ran = project.apply_file()
     assert ran.code == 3
     assert "app/search/inference-config: fingerprint: hmac-sha256:" in ran.stderr
-    office.save()
-    office.declare(text=MANIFEST.replace(DECLARED, f"{DECLARED}-2"))
-    moved = office.apply_file()
+    project.save_plan()
+    project.declare(text=MANIFEST.replace(DECLARED, f"{DECLARED}-2"))
+    moved = project.apply_file()
     assert moved.code == 3
     assert "manifests: hmac-sha256:" in moved.stderr
-    assert_hidden(office, ran, moved)
+    assert_hidden(project, ran, moved)
     assert PLAN_KEY not in ran.output + moved.output
-    with_plan_key(office, None)
+    with_plan_key(project, None)
 
 
 @pytest.mark.parametrize(
@@ -192,23 +192,23 @@ def test_with_a_key_a_moved_sensitive_value_is_named_and_not_shown(office_with_s
     ],
 )
 def test_a_plan_of_another_key_is_refused(
-    office_with_secrets: Office, then: str | None, now: str | None, why: str
+    office_with_secrets: Project, then: str | None, now: str | None, why: str
 ) -> None:
     """Before any request, with what to do; a key that could be guessed is refused, too, and not shown."""
-    office = office_with_secrets
-    with_plan_key(office, then)
-    office.save()
-    office.log()
-    with_plan_key(office, now)
-    ran = office.apply_file()
+    project = office_with_secrets
+    with_plan_key(project, then)
+    project.save_plan()
+    project.log()
+    with_plan_key(project, now)
+    ran = project.apply_file()
     assert ran.code in {1, 3}
     assert why in ran.stderr
-    assert office.log() == []
+    assert project.log() == []
     assert all(key not in ran.output for key in (PLAN_KEY, OTHER_KEY, "abab"))
-    with_plan_key(office, None)
+    with_plan_key(project, None)
 
 
-def test_a_bad_line_with_a_secret_is_not_quoted(office: Office) -> None:
+def test_a_bad_line_with_a_secret_is_not_quoted(project: Project) -> None:
     """The source line of a diagnostic is left out where it holds a secret, even in a file that doesn't parse."""
     bad = [
         MANIFEST.replace("api_key: ", "api_key: !!str "),
@@ -219,23 +219,23 @@ def test_a_bad_line_with_a_secret_is_not_quoted(office: Office) -> None:
     ]
     runs = []
     for text in bad:
-        office.declare(text=text)
-        runs += [office.plan("--color", "always"), office.desk.octosync("validate", "-f", "apps", "-o", "json")]
+        project.declare(text=text)
+        runs += [project.plan("--color", "always"), project.workdir.octosync("validate", "-f", "apps", "-o", "json")]
     assert {run.code for run in runs} == {1}
-    assert_hidden(office, *runs)
+    assert_hidden(project, *runs)
 
 
-def test_a_key_typed_where_it_does_not_belong_is_not_echoed(office: Office) -> None:
+def test_a_key_typed_where_it_does_not_belong_is_not_echoed(project: Project) -> None:
     """A key in the URL is refused without being shown."""
-    office.declare()
-    ran = office.desk.octosync("plan", "-f", "apps", "--url", f"http://ana:{KEY}@127.0.0.1:1")
+    project.declare()
+    ran = project.workdir.octosync("plan", "-f", "apps", "--url", f"http://ana:{KEY}@127.0.0.1:1")
     assert ran.code == 1
     assert KEY not in ran.output
 
 
-def test_the_plan_file_is_still_whole(office_with_secrets: Office) -> None:
+def test_the_plan_file_is_still_whole(office_with_secrets: Project) -> None:
     """A plan file without its sensitive values approves all the same: they are null in it, never cut out."""
-    document = office_with_secrets.save()
+    document = office_with_secrets.save_plan()
     (row,) = (row for row in document["resource_changes"] if row["type"] == "inference_config")
     assert row["change"]["after"]["api_key"] is None
     assert json.dumps(document).count("hunter2") == 0

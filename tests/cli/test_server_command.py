@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.commands import octosync, origin_of, started, stopped
+from tests.support.commands import octosync, start_command, stop_command, wait_for_url
 
 from octosync.cli import main
 from octosync.errors import ExitCode
@@ -25,10 +25,10 @@ def _get(url: str, key: str | None = None) -> httpx.Response:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_server_answers_until_a_signal_stops_it(number: signal.Signals) -> None:
     """It says where it listens, answers there, and a signal ends it with exit code 0 and without a word."""
-    with started("server", "--port", "0") as process:
-        url = origin_of(process)
+    with start_command("server", "--port", "0") as process:
+        url = wait_for_url(process)
         assert _get(f"{url}/api/v1/apps").status_code == 200
-        said, complaints = stopped(process, number)
+        said, complaints = stop_command(process, number)
     assert (process.returncode, said) == (0, "")
     assert "Traceback" not in complaints
 
@@ -36,12 +36,12 @@ def test_the_server_answers_until_a_signal_stops_it(number: signal.Signals) -> N
 def test_what_is_kept_in_a_file_outlives_the_server(tmp_path: Path) -> None:
     """With --db, an app that was created is there after a restart."""
     for expected in (0, 1):
-        with started("server", "--port", "0", "--db", str(tmp_path / "plane.db")) as process:
-            url = f"{origin_of(process)}/api/v1/apps"
+        with start_command("server", "--port", "0", "--db", str(tmp_path / "plane.db")) as process:
+            url = f"{wait_for_url(process)}/api/v1/apps"
             assert len(_get(url).json()["apps"]) == expected
             with httpx.Client(trust_env=False) as client:
                 client.post(url, json={"slug": "demo", "name": "Demo"})
-            stopped(process)
+            stop_command(process)
 
 
 def test_a_taken_port_is_a_clear_error() -> None:
@@ -58,11 +58,11 @@ def test_a_taken_port_is_a_clear_error() -> None:
 
 def test_keys_are_asked_for_and_never_shown() -> None:
     """With --token there is no answer without the key, the welcome says that one is needed, and does not show it."""
-    with started("server", "--port", "0", "--token", "ana:s3cret=apps:read") as process:
-        url = f"{origin_of(process)}/api/v1/apps"
+    with start_command("server", "--port", "0", "--token", "ana:s3cret=apps:read") as process:
+        url = f"{wait_for_url(process)}/api/v1/apps"
         assert _get(url).status_code == 401
         assert _get(url, "s3cret").status_code == 200
-        said, complaints = stopped(process)
+        said, complaints = stop_command(process)
     assert "OCTOMIL_API_KEY=…" in complaints
     assert "s3cret" not in said + complaints
 
@@ -71,11 +71,11 @@ def test_keys_come_from_a_file(tmp_path: Path) -> None:
     """Then no list of processes shows them; the file may have comments and several keys."""
     keys = tmp_path / "keys"
     keys.write_text("# ours\nana:s3cret=apps:read\n\n  ben:other \n", encoding="utf-8")
-    with started("server", "--port", "0", "--token-file", str(keys)) as process:
-        url = f"{origin_of(process)}/api/v1/apps"
+    with start_command("server", "--port", "0", "--token-file", str(keys)) as process:
+        url = f"{wait_for_url(process)}/api/v1/apps"
         assert [_get(url, key).status_code for key in (None, "s3cret", "other", "# ours")] == [401, 200, 200, 401]
         assert b"s3cret" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
-        stopped(process)
+        stop_command(process)
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_a_rate_limit_that_makes_no_sense_is_a_usage_error(
 
 def test_the_rate_limit_holds() -> None:
     """--rate-limit 2/60 answers two requests, and 429 to the third."""
-    with started("server", "--port", "0", "--rate-limit", "2/60", "--token", "s3cret") as process:
-        url = f"{origin_of(process)}/api/v1/apps"
+    with start_command("server", "--port", "0", "--rate-limit", "2/60", "--token", "s3cret") as process:
+        url = f"{wait_for_url(process)}/api/v1/apps"
         assert [_get(url, "s3cret").status_code for _ in range(3)] == [200, 200, 429]
 
 
@@ -152,8 +152,8 @@ def test_the_welcome_says_how_to_go_on(
 
 def test_the_api_describes_itself() -> None:
     """/openapi.json, which the welcome names, is there."""
-    with started("server", "--port", "0") as process:
-        url = origin_of(process)
+    with start_command("server", "--port", "0") as process:
+        url = wait_for_url(process)
         assert process.stderr is not None
         assert f"{url}/openapi.json" in process.stderr.readline() + process.stderr.readline()
         assert "apps.put_slot" in json.dumps(_get(f"{url}/openapi.json").json())

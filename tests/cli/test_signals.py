@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.desks import Office
-from tests.support.invoking import Ran
-from tests.support.planes import ok
+from tests.support.embedded_planes import ok
+from tests.support.projects import Project
+from tests.support.workdirs import CommandResult
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -47,13 +47,13 @@ LONG, SHORT = 30.0, 0.3  # seconds that a request is held: longer than a test ma
 
 
 def interrupted(
-    office: Office, operation: str, *numbers: signal.Signals, command: str = "apply", held: float = SHORT, output: str = "text"
-) -> Ran:  # fmt: skip
+    project: Project, operation: str, *numbers: signal.Signals, command: str = "apply", held: float = SHORT, output: str = "text"
+) -> CommandResult:  # fmt: skip
     """Run a command, and send it signals once a request of an operation has reached the control plane, which holds it."""
-    office.break_with({"operation": operation, "action": "delay", "seconds": held})
+    project.break_with({"operation": operation, "action": "delay", "seconds": held})
 
     def send() -> None:
-        while not any(fault["acted"] for fault in ok(office.plane.local.get("/faults"))["rules"]):
+        while not any(fault["acted"] for fault in ok(project.plane.local.get("/faults"))["rules"]):
             pass
         for number in numbers:
             os.kill(os.getpid(), number)
@@ -61,68 +61,68 @@ def interrupted(
     more = ("--yes",) if command == "apply" else ()
     with ThreadPoolExecutor(1) as pool:
         sent = pool.submit(send)
-        ran = office.desk.octosync(
-            command, "-f", "apps", "--url", office.url, "--concurrency", "1", "-o", output, *more
+        ran = project.workdir.octosync(
+            command, "-f", "apps", "--url", project.url, "--concurrency", "1", "-o", output, *more
         )
         sent.result()
-    office.break_with()
+    project.break_with()
     return ran
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("command", ["plan", "apply"])
 def test_a_signal_during_reads_ends_the_run_at_once(
-    office: Office, command: str, number: signal.Signals, code: int
+    project: Project, command: str, number: signal.Signals, code: int
 ) -> None:
     """130 and 143: nothing is in flight that must be finished, so the run ends, says so, and wrote nothing."""
-    office.declare()
-    ran = interrupted(office, "apps.get", number, command=command, held=LONG)
+    project.declare()
+    ran = interrupted(project, "apps.get", number, command=command, held=LONG)
     assert ran.code == code
     assert ran.stderr == "error: interrupted: the run was interrupted\n  Nothing was written.\n"
-    assert office.writes() == []
+    assert project.writes() == []
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_a_signal_during_apply_finishes_what_is_in_flight(office: Office, number: signal.Signals, code: int) -> None:
+def test_a_signal_during_apply_finishes_what_is_in_flight(project: Project, number: signal.Signals, code: int) -> None:
     """The write that was sent is finished and recorded, nothing else is sent, and the list of what was done is printed."""
-    office.declare()
-    ran = interrupted(office, "apps.create", number)
+    project.declare()
+    ran = interrupted(project, "apps.create", number)
     assert ran.code == code
     assert ran.stderr == ""
     assert "Stopped: requests in flight were finished, nothing else was sent. Done:" in ran.stdout
     assert "✓ create app/search\n" in ran.stdout
     assert "3 not attempted" in ran.stdout
-    assert f"To continue: octosync apply -f apps --url {office.url}" in ran.stdout
+    assert f"To continue: octosync apply -f apps --url {project.url}" in ran.stdout
     assert ran.stdout.endswith(f"exit {code}\n")
-    assert office.writes() == ["POST /apps"]
-    assert office.apply().code == 0
-    assert len(office.writes()) == 3
+    assert project.writes() == ["POST /apps"]
+    assert project.apply().code == 0
+    assert len(project.writes()) == 3
 
 
-def test_an_interrupted_run_is_json_too(office: Office) -> None:
+def test_an_interrupted_run_is_json_too(project: Project) -> None:
     """`-o json` keeps its promise of one document, with the exit code and what was not attempted."""
-    office.declare()
-    ran = interrupted(office, "apps.create", signal.SIGINT, output="json")
+    project.declare()
+    ran = interrupted(project, "apps.create", signal.SIGINT, output="json")
     document = json.loads(ran.stdout)
     assert ran.code == document["exit_code"] == 130
     assert document["summary"]["done"] == 1
     assert document["summary"]["not_attempted"] == 3
 
 
-def test_a_second_signal_ends_the_run_at_once(office: Office) -> None:
+def test_a_second_signal_ends_the_run_at_once(project: Project) -> None:
     """It waits for no write, says that its effect is not known and how to go on, and never that nothing was written."""
-    office.declare()
-    ran = interrupted(office, "apps.create", signal.SIGINT, signal.SIGTERM, held=LONG)
+    project.declare()
+    ran = interrupted(project, "apps.create", signal.SIGINT, signal.SIGTERM, held=LONG)
     assert ran.code in {130, 143}  # whichever of the two arrives first
     assert "may or may not have taken effect" in ran.stderr
-    assert f"To continue: octosync apply -f apps --url {office.url}" in ran.stderr
+    assert f"To continue: octosync apply -f apps --url {project.url}" in ran.stderr
     assert ".octosync/state.db" in ran.stderr
     assert "Nothing was written" not in ran.output
 
 
-def test_a_signal_while_standard_input_is_read_ends_the_run(office: Office) -> None:
+def test_a_signal_while_standard_input_is_read_ends_the_run(project: Project) -> None:
     """Ctrl-C while `-f -` waits for its input is no traceback."""
-    with office.desk.start("plan", "-f", "-", "--url", office.url, stdin=subprocess.PIPE) as process:
+    with project.workdir.start("plan", "-f", "-", "--url", project.url, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         # More than a pipe holds: once all of it is taken, the process reads.
         process.stdin.write(b"# " + b"x" * 200_000 + b"\n")
@@ -133,15 +133,15 @@ def test_a_signal_while_standard_input_is_read_ends_the_run(office: Office) -> N
     assert said.strip() == b"error: interrupted: the run was interrupted\n  Nothing was written."
 
 
-def test_a_signal_during_start_up_ends_the_run(office: Office) -> None:
+def test_a_signal_during_start_up_ends_the_run(project: Project) -> None:
     """From the first import to the last, SIGINT is 130 and SIGTERM 143, with the same message and without a traceback."""
-    office.declare()
+    project.declare()
     script = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["scripts"]["octosync"]
     module, _, function = script.partition(":")
     steps = 8
     ended = subprocess.run(
         [sys.executable, "-P", "-c", STARTED.format(module=module, function=function, steps=steps)],
-        cwd=office.desk.directory,
+        cwd=project.workdir.directory,
         capture_output=True,
         text=True,
         check=False,

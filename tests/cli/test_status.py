@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from tests.support.calls import KEY
-from tests.support.desks import Office
-from tests.support.invoking import Process, Ran
-from tests.support.planes import ok, served
+from tests.support.clients import KEY
+from tests.support.embedded_planes import ok, run_plane
+from tests.support.projects import Project
+from tests.support.workdirs import CommandResult, Process
 
 from octosync.contract import CAPABILITIES
 from octosync.server import Token
@@ -43,23 +43,23 @@ PARTS = {
 }
 
 
-def status(office: Office, *arguments: str, **more: Any) -> Ran:
+def status(project: Project, *arguments: str, **more: Any) -> CommandResult:
     """Run the command, without a limit on requests."""
-    return office.desk.octosync("status", *arguments, "--url", office.url, "--rate", "0", **more)
+    return project.workdir.octosync("status", *arguments, "--url", project.url, "--rate", "0", **more)
 
 
-def document(office: Office, *arguments: str, code: int = 0) -> dict[str, Any]:
+def document(project: Project, *arguments: str, code: int = 0) -> dict[str, Any]:
     """Run the command and return its JSON."""
-    ran = status(office, *arguments, "-o", "json")
+    ran = status(project, *arguments, "-o", "json")
     assert ran.code == code, ran.output
     shown: dict[str, Any] = json.loads(ran.stdout)
     return shown
 
 
 @pytest.fixture
-def busy(office: Office) -> Office:
+def busy(project: Project) -> Project:
     """Make an app with a canary in production, a deployment in staging, a slot that is nowhere, and traffic."""
-    plane = office.plane
+    plane = project.plane
     app = plane.with_app()
     plane.with_target(app)
     plane.with_devices(40)
@@ -81,26 +81,26 @@ def busy(office: Office) -> Office:
     request = {"app_slug": "demo", "capability": "chat", "latency_ms": 20}
     ok(plane.local.post("/requests", json={**request, "route": "local", "count": 3}))
     ok(plane.local.post("/requests", json={**request, "route": "cloud", "count": 1}))
-    office.log()
-    return office
+    project.log()
+    return project
 
 
 @pytest.mark.parametrize("slots", [0, 1, 3, len(CAPABILITIES)])
-def test_an_app_costs_seven_requests_however_many_slots_it_has(office: Office, slots: int) -> None:
+def test_an_app_costs_seven_requests_however_many_slots_it_has(project: Project, slots: int) -> None:
     """Each part is read once, all of them by GET, and the report says what that was."""
-    app = office.plane.with_app()
+    app = project.plane.with_app()
     for capability in CAPABILITIES[:slots]:
-        office.plane.with_slot(app, capability)
-    office.log()
-    ran = status(office, "demo")
+        project.plane.with_slot(app, capability)
+    project.log()
+    ran = status(project, "demo")
     assert ran.code == 0
     assert ran.stderr == ""
-    assert sorted(office.log()) == ONE_APP
+    assert sorted(project.log()) == ONE_APP
     assert ran.stdout.endswith("Read with 7 requests.\n")
     assert ran.stdout.count("@app/demo/") == slots
 
 
-def test_a_list_that_goes_on_is_said_and_costs_no_more(busy: Office) -> None:
+def test_a_list_that_goes_on_is_said_and_costs_no_more(busy: Project) -> None:
     """Of lists longer than a page the first page is read; what isn't on it is not said to be missing."""
     answers = {"action": "set_answer_field", "field": "total", "value": 130, "times": None}
     busy.break_with({"operation": "apps.deployments", **answers}, {"operation": "apps.list_slots", **answers})
@@ -113,14 +113,14 @@ def test_a_list_that_goes_on_is_said_and_costs_no_more(busy: Office) -> None:
     assert "not deployed" not in text
 
 
-def test_a_summary_of_slots_costs_no_more(busy: Office) -> None:
+def test_a_summary_of_slots_costs_no_more(busy: Project) -> None:
     """A list that leaves bindings out is enough to look at."""
     busy.break_with({"operation": "apps.list_slots", "action": "drop_answer_field", "field": "slots.bindings"})
     assert document(busy, "demo")["apps"][0]["slots"][0]["policy"] == "local_first"
     assert sorted(busy.log()) == ONE_APP
 
 
-def test_what_is_live_is_shown(busy: Office) -> None:
+def test_what_is_live_is_shown(busy: Project) -> None:
     """Reference, variant, policy, coverage, deployments with their canaries, traffic and the last change, for tools."""
     shown = document(busy, "demo")
     assert shown["format_version"] == "1.0"
@@ -149,7 +149,7 @@ def test_what_is_live_is_shown(busy: Office) -> None:
     assert (vision["configured"], vision["variant"], vision["deployments"]) == (True, None, [])
 
 
-def test_people_see_the_same(busy: Office) -> None:
+def test_people_see_the_same(busy: Project) -> None:
     """The table has each slot's reference, a bar for its devices and its canary, and who changed the app last."""
     ok(busy.plane.api.patch("/apps/demo", json={"description": "Changed by hand"}))
     text = status(busy, "demo").stdout
@@ -160,16 +160,16 @@ def test_people_see_the_same(busy: Office) -> None:
     assert "1 app: 1 partial, 1 canary running. Read with 7 requests.\n" in text
 
 
-def test_bars_are_drawn_in_what_the_terminal_can_show(busy: Office) -> None:
+def test_bars_are_drawn_in_what_the_terminal_can_show(busy: Project) -> None:
     """An encoding without block characters gets bars in ASCII, not escapes in their place."""
-    ran = busy.desk.run(
+    ran = busy.workdir.run(
         "status", "demo", "--url", busy.url, environment={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     )
     assert ran.code == 0
     assert "####......  40%  canary" in ran.stdout
 
 
-def test_a_slot_that_is_gone_leaves_its_deployment_in_sight(busy: Office) -> None:
+def test_a_slot_that_is_gone_leaves_its_deployment_in_sight(busy: Project) -> None:
     """What runs without a slot is shown, and said to have none."""
     ok(busy.plane.api.delete("/apps/demo/slots/chat"), 204)
     chat = document(busy, "demo")["apps"][0]["slots"][0]
@@ -177,7 +177,7 @@ def test_a_slot_that_is_gone_leaves_its_deployment_in_sight(busy: Office) -> Non
     assert "@app/demo/chat (no slot)" in status(busy, "demo").stdout
 
 
-def test_what_was_rolled_back_is_shown_where_nothing_is_live(busy: Office) -> None:
+def test_what_was_rolled_back_is_shown_where_nothing_is_live(busy: Project) -> None:
     """Of an environment the live deployment is shown, else the last that was rolled back."""
     rolled = document(busy, "demo")["apps"][0]["slots"][0]["deployments"][0]["id"]
     ok(busy.plane.local.post(f"/deployments/{rolled}", json={"status": "rolled_back"}))
@@ -194,7 +194,7 @@ def test_what_was_rolled_back_is_shown_where_nothing_is_live(busy: Office) -> No
 @pytest.mark.parametrize(("operation", "part"), PARTS.items())
 @pytest.mark.parametrize("code", [403, 501])
 def test_a_part_that_cannot_be_read_is_an_error_in_its_place(
-    busy: Office, operation: str, part: str, code: int
+    busy: Project, operation: str, part: str, code: int
 ) -> None:
     """All else is shown, the part is null with its error named, and the exit code is 1."""
     whole = document(busy, "demo")["apps"][0]
@@ -214,7 +214,7 @@ def test_a_part_that_cannot_be_read_is_an_error_in_its_place(
     assert "? not read: " in ran.stdout
 
 
-def test_a_failed_read_is_never_an_absence(busy: Office) -> None:
+def test_a_failed_read_is_never_an_absence(busy: Project) -> None:
     """Where slots or deployments can't be read, nothing says that there are none."""
     busy.break_with({"operation": "apps.deployments", "action": "status", "status": 403, "times": None})
     text = status(busy, "demo").stdout
@@ -228,7 +228,7 @@ def test_a_failed_read_is_never_an_absence(busy: Office) -> None:
     assert (chat["configured"], chat["variant"], chat["policy"]) == (None, None, None)
 
 
-def test_what_keeps_everything_from_being_read_is_one_error(busy: Office) -> None:
+def test_what_keeps_everything_from_being_read_is_one_error(busy: Project) -> None:
     """A control plane that is down, or refuses the key, is said once, with its own exit code."""
     busy.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
     down = status(busy, "demo")
@@ -241,20 +241,20 @@ def test_what_keeps_everything_from_being_read_is_one_error(busy: Office) -> Non
 
 
 @pytest.fixture
-def org(office: Office) -> Office:
+def org(project: Project) -> Project:
     """Make six apps, the last of them archived."""
     for number in range(1, 7):
-        office.plane.with_slot(office.plane.with_app(f"app-{number}"))
-    ok(office.plane.api.post("/apps/app-6/archive"))
-    office.log()
-    return office
+        project.plane.with_slot(project.plane.with_app(f"app-{number}"))
+    ok(project.plane.api.post("/apps/app-6/archive"))
+    project.log()
+    return project
 
 
 def slugs(shown: dict[str, Any]) -> list[str]:
     return [app["slug"] for app in shown["apps"]]
 
 
-def test_without_names_all_apps_are_shown(org: Office) -> None:
+def test_without_names_all_apps_are_shown(org: Project) -> None:
     """All that are not archived, with one list of each kind where that takes fewer requests than asking app by app."""
     assert slugs(document(org)) == [f"app-{number}" for number in range(1, 6)]
     log = org.log()
@@ -262,7 +262,7 @@ def test_without_names_all_apps_are_shown(org: Office) -> None:
     assert len(log) == 3 + 5 * 4
 
 
-def test_an_org_that_names_apps_by_their_ids_costs_no_more(org: Office) -> None:
+def test_an_org_that_names_apps_by_their_ids_costs_no_more(org: Project) -> None:
     """Events with an id and no slug tell as much; a feed or a list that fails is done without."""
     whole = document(org)
     cost = len(org.log())
@@ -279,7 +279,7 @@ def test_an_org_that_names_apps_by_their_ids_costs_no_more(org: Office) -> None:
     assert len(org.log()) == cost + 2 * 5
 
 
-def test_archived_apps_are_shown_where_they_are_asked_for(org: Office) -> None:
+def test_archived_apps_are_shown_where_they_are_asked_for(org: Project) -> None:
     """By their slug, or all of them with --archived."""
     assert slugs(document(org, "app-6")) == ["app-6"]
     assert slugs(document(org, "app-*", "app-6"))[-1] == "app-6"
@@ -288,7 +288,7 @@ def test_archived_apps_are_shown_where_they_are_asked_for(org: Office) -> None:
     assert "app-6   archived · " in status(org, "app-6").stdout
 
 
-def test_apps_are_named_by_slug_or_pattern(org: Office) -> None:
+def test_apps_are_named_by_slug_or_pattern(org: Project) -> None:
     """Slugs are read by themselves, patterns from the list; nothing is read twice."""
     assert slugs(document(org, "app-2", "app-1", "app-2")) == ["app-1", "app-2"]
     assert "GET /apps" not in org.log()
@@ -298,7 +298,7 @@ def test_apps_are_named_by_slug_or_pattern(org: Office) -> None:
     assert "GET /apps/app-1" not in log
 
 
-def test_many_slugs_are_found_in_one_list(org: Office) -> None:
+def test_many_slugs_are_found_in_one_list(org: Project) -> None:
     """More than a few are looked for in the list, and only what that hides is read by itself."""
     assert len(document(org, *(f"app-{number}" for number in range(1, 7)))["apps"]) == 6
     reads = [line for line in org.log() if line.count("/") <= 2 and line.startswith("GET /apps")]
@@ -315,7 +315,7 @@ def test_many_slugs_are_found_in_one_list(org: Office) -> None:
         (("",), "'' is not a slug", "Is a variable not set?"),
     ],
 )
-def test_an_app_that_is_not_there_is_an_error(org: Office, patterns: tuple[str, ...], message: str, hint: str) -> None:
+def test_an_app_that_is_not_there_is_an_error(org: Project, patterns: tuple[str, ...], message: str, hint: str) -> None:
     """A slip of the finger is no empty table; what was meant is named where the apps were listed."""
     ran = status(org, *patterns)
     assert ran.code == (64 if patterns == ("",) else 1)
@@ -325,24 +325,24 @@ def test_an_app_that_is_not_there_is_an_error(org: Office, patterns: tuple[str, 
 
 
 @pytest.mark.parametrize("app", ["", "..", "a/b"])
-def test_what_can_be_no_app_is_refused(office: Office, app: str) -> None:
+def test_what_can_be_no_app_is_refused(project: Project, app: str) -> None:
     """An empty variable or a path would name something else: nothing is asked."""
-    ran = status(office, app)
+    ran = status(project, app)
     assert ran.code == 64
     assert ran.stderr.startswith("error: no-slug: ")
-    assert office.log() == []
+    assert project.log() == []
 
 
-def test_an_org_without_apps_is_no_error(office: Office) -> None:
+def test_an_org_without_apps_is_no_error(project: Project) -> None:
     """Nothing there is something to say."""
-    ran = status(office)
+    ran = status(project)
     assert (ran.code, ran.stderr) == (0, "")
     assert "0 apps. Read with 1 request." in ran.stdout
 
 
-def test_what_will_take_minutes_is_said_at_once(busy: Office) -> None:
+def test_what_will_take_minutes_is_said_at_once(busy: Project) -> None:
     """Before the reads that the pace draws out, with what would take less."""
-    with busy.desk.start("status", "demo", "--url", busy.url, "--rate", "3") as process:
+    with busy.workdir.start("status", "demo", "--url", busy.url, "--rate", "3") as process:
         assert process.stderr is not None
         said = process.stderr.readline().decode()
         process.kill()
@@ -363,16 +363,16 @@ TO_BE_APPROVED: dict[str, Any] = {"action": "status", "status": 403, "code": "ap
 
 
 @pytest.fixture
-def waiting(office: Office) -> Office:
+def waiting(project: Project) -> Project:
     """Make an app whose deployment to production was told to wait for a person."""
-    office.plane.with_slot(office.plane.with_app(), "chat")
-    ok(office.plane.local.put("/policy", json={"require_approval": ["production"]}))
-    office.declare("demo", text=WAITING)
-    assert office.apply().code == 5
-    return office
+    project.plane.with_slot(project.plane.with_app(), "chat")
+    ok(project.plane.local.put("/policy", json={"require_approval": ["production"]}))
+    project.declare("demo", text=WAITING)
+    assert project.apply().code == 5
+    return project
 
 
-def test_what_awaits_approval_is_shown_from_the_journal(waiting: Office) -> None:
+def test_what_awaits_approval_is_shown_from_the_journal(waiting: Project) -> None:
     """The last apply was told to wait: status says for what and since when, at no further request."""
     shown = document(waiting, "demo")
     (awaited,) = shown["awaiting_approval"]
@@ -383,33 +383,33 @@ def test_what_awaits_approval_is_shown_from_the_journal(waiting: Office) -> None
     assert "1 awaiting approval" in text
 
 
-def test_what_came_to_pass_awaits_nothing(waiting: Office) -> None:
+def test_what_came_to_pass_awaits_nothing(waiting: Project) -> None:
     """Once it is deployed, by whomever, nobody waits; nor does another app, another journal, or another control plane's."""
     waiting.plane.with_app("other")
     assert document(waiting, "other")["awaiting_approval"] == []
     assert document(waiting, "demo", "--state", "none.db")["awaiting_approval"] == []
-    assert not (waiting.desk.directory / "none.db").exists()
-    with served(KEY, tokens=(Token("ci", KEY),)) as elsewhere:
+    assert not (waiting.workdir.directory / "none.db").exists()
+    with run_plane(KEY, tokens=(Token("ci", KEY),)) as elsewhere:
         elsewhere.with_app()
-        assert document(Office(elsewhere, waiting.desk), "demo")["awaiting_approval"] == []
+        assert document(Project(elsewhere, waiting.workdir), "demo")["awaiting_approval"] == []
     ok(waiting.plane.local.put("/policy", json={"require_approval": []}))
     ok(waiting.plane.api.post("/apps/demo/capabilities/chat/enable", json={}), 201)
     assert document(waiting, "demo")["awaiting_approval"] == []
 
 
-def test_an_app_that_awaits_approval_is_not_there_yet(office: Office) -> None:
+def test_an_app_that_awaits_approval_is_not_there_yet(project: Project) -> None:
     """Whose creation was told to wait is shown beside the org's apps, and no more once it is there."""
-    office.plane.with_app("other")
-    office.plane.inject("apps.create", **TO_BE_APPROVED)
-    office.declare("demo")
-    assert office.apply().code == 5
-    text = status(office).stdout
+    project.plane.with_app("other")
+    project.plane.inject("apps.create", **TO_BE_APPROVED)
+    project.declare("demo")
+    assert project.apply().code == 5
+    text = status(project).stdout
     assert "demo   does not exist yet\n  awaiting  approval to create app demo, since " in text
-    (awaited,) = document(office)["awaiting_approval"]
+    (awaited,) = document(project)["awaiting_approval"]
     assert awaited["address"] == "app/demo"
-    assert document(office, "other")["awaiting_approval"] == []
-    assert office.apply().code == 0
-    assert document(office)["awaiting_approval"] == []
+    assert document(project, "other")["awaiting_approval"] == []
+    assert project.apply().code == 0
+    assert document(project)["awaiting_approval"] == []
 
 
 @pytest.mark.parametrize(
@@ -420,23 +420,25 @@ def test_an_app_that_awaits_approval_is_not_there_yet(office: Office) -> None:
         ("apps.archive", "{}", "{archived: true}"),
     ],
 )
-def test_what_a_person_approved_awaits_nothing(office: Office, operation: str, before: str | None, after: str) -> None:
+def test_what_a_person_approved_awaits_nothing(
+    project: Project, operation: str, before: str | None, after: str
+) -> None:
     """A slot that is there, or gone, and an app that is archived: what a status shows is not waited for."""
     head = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: demo}\nspec: "
-    office.declare("demo", text=head + (before or "{}"))
-    assert office.apply().code == 0
-    office.plane.inject(operation, **TO_BE_APPROVED)
-    office.declare("demo", text=head + after)
-    assert office.apply().code == 5
-    assert len(document(office, "demo")["awaiting_approval"]) == 1
-    office.desk.directory.joinpath(".octosync/state.db").rename(office.desk.directory / "kept.db")
-    assert office.apply().code == 0
-    assert document(office, "demo", "--state", "kept.db")["awaiting_approval"] == []
+    project.declare("demo", text=head + (before or "{}"))
+    assert project.apply().code == 0
+    project.plane.inject(operation, **TO_BE_APPROVED)
+    project.declare("demo", text=head + after)
+    assert project.apply().code == 5
+    assert len(document(project, "demo")["awaiting_approval"]) == 1
+    project.workdir.directory.joinpath(".octosync/state.db").rename(project.workdir.directory / "kept.db")
+    assert project.apply().code == 0
+    assert document(project, "demo", "--state", "kept.db")["awaiting_approval"] == []
 
 
-def test_a_journal_that_cannot_be_read_is_said(waiting: Office) -> None:
+def test_a_journal_that_cannot_be_read_is_said(waiting: Project) -> None:
     """What awaits approval is unknown then, and not nothing; the rest is shown."""
-    waiting.desk.write("bad.db", "no journal at all, and long enough to be sure of that")
+    waiting.workdir.write("bad.db", "no journal at all, and long enough to be sure of that")
     ran = status(waiting, "demo", "--state", "bad.db", "-o", "json")
     assert ran.code == 0
     assert ran.stderr.startswith("error: journal-unusable: bad.db: ")
@@ -445,10 +447,10 @@ def test_a_journal_that_cannot_be_read_is_said(waiting: Office) -> None:
 
 
 @contextmanager
-def watching(office: Office, *arguments: str, **streams: Any) -> Iterator[Process]:
+def watching(project: Project, *arguments: str, **streams: Any) -> Iterator[Process]:
     """Watch an app, looking again at once; it is killed where the block leaves it running."""
-    with office.desk.start(
-        "status", "demo", "--watch=0.1", "--url", office.url, "--rate", "0", *arguments, **streams
+    with project.workdir.start(
+        "status", "demo", "--watch=0.1", "--url", project.url, "--rate", "0", *arguments, **streams
     ) as process:
         try:
             yield process
@@ -465,7 +467,7 @@ def until(process: Process, words: str) -> str:
     raise AssertionError(f"no line with {words!r}")
 
 
-def test_watching_shows_what_changes_and_ends_with_a_signal(busy: Office) -> None:
+def test_watching_shows_what_changes_and_ends_with_a_signal(busy: Project) -> None:
     """Without a terminal each look is a block of its own; Ctrl-C ends watching, quietly and with its own code."""
     with watching(busy) as process:
         assert "40%" in until(process, "canary: ")
@@ -478,7 +480,7 @@ def test_watching_shows_what_changes_and_ends_with_a_signal(busy: Office) -> Non
         assert process.stderr.read() == b""
 
 
-def test_watching_for_tools_is_a_line_each_time(busy: Office) -> None:
+def test_watching_for_tools_is_a_line_each_time(busy: Project) -> None:
     """-o jsonl writes each look as a document on a line, each with its own cost; -o json has an end, so it is refused."""
     with watching(busy, "-o", "jsonl") as process:
         for _ in range(2):
@@ -488,7 +490,7 @@ def test_watching_for_tools_is_a_line_each_time(busy: Office) -> None:
     assert refused.stderr.startswith("error: endless-document: ")
 
 
-def test_a_failed_look_is_told_and_watching_goes_on(busy: Office) -> None:
+def test_a_failed_look_is_told_and_watching_goes_on(busy: Project) -> None:
     """From the first look on: what was down is tried again, and shown when it is back."""
     busy.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
     with watching(busy) as process:
@@ -504,14 +506,14 @@ def test_a_failed_look_is_told_and_watching_goes_on(busy: Office) -> None:
 
 
 @pytest.mark.parametrize(("app", "key"), [("dmo", KEY), ("demo", "oct_wrong")])
-def test_what_no_further_look_would_mend_ends_watching(busy: Office, app: str, key: str) -> None:
+def test_what_no_further_look_would_mend_ends_watching(busy: Project, app: str, key: str) -> None:
     """A wrong name or a refused key is an error at once; a bare --watch takes no argument for its seconds."""
     ran = status(busy, "--watch", app, OCTOMIL_API_KEY=key)
     assert ran.code == 1
     assert ran.stdout == ""
 
 
-def test_watching_redraws_in_place_on_a_terminal(busy: Office) -> None:
+def test_watching_redraws_in_place_on_a_terminal(busy: Project) -> None:
     """The picture before is taken away, a line says how old it is, and the cursor is there again at the end."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
@@ -540,7 +542,7 @@ def _read_until(terminal: int, *words: bytes) -> bytes:
     return seen
 
 
-def test_a_terminal_that_cannot_move_its_cursor_gets_blocks(busy: Office) -> None:
+def test_a_terminal_that_cannot_move_its_cursor_gets_blocks(busy: Project) -> None:
     """TERM=dumb is written to as a pipe is: one block after another, without an escape."""
     ours, theirs = pty.openpty()
     with watching(busy, stdout=theirs, environment={"TERM": "dumb"}) as process:

@@ -6,23 +6,23 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.desks import Office
-from tests.support.invoking import Ran
-from tests.support.planes import ok
+from tests.support.embedded_planes import ok
+from tests.support.projects import Project
+from tests.support.workdirs import CommandResult
 
 IN_PART = "apiVersion: octosync.dev/v1\nkind: CapabilitySlot\nspec: {app: app-3, capability: chat}\n"
 
 
-def declared(office: Office, *arguments: str, **more: Any) -> Ran:
+def declared(project: Project, *arguments: str, **more: Any) -> CommandResult:
     """Run the command on the manifests in `apps`, without a limit on requests."""
-    return office.desk.octosync(
-        "status", "--declared", "-f", "apps", "--url", office.url, "--rate", "0", *arguments, **more
+    return project.workdir.octosync(
+        "status", "--declared", "-f", "apps", "--url", project.url, "--rate", "0", *arguments, **more
     )
 
 
-def document(office: Office, *arguments: str, code: int = 0) -> dict[str, Any]:
+def document(project: Project, *arguments: str, code: int = 0) -> dict[str, Any]:
     """Run the command and return its JSON."""
-    ran = declared(office, *arguments, "-o", "json")
+    ran = declared(project, *arguments, "-o", "json")
     assert ran.code == code, ran.output
     shown: dict[str, Any] = json.loads(ran.stdout)
     return shown
@@ -33,20 +33,20 @@ def manifest(slug: str, labels: str = "") -> str:
 
 
 @pytest.fixture
-def org(office: Office) -> Office:
+def org(project: Project) -> Project:
     """Make an org of five apps, one archived; of those two, the archived one, and one that isn't there are declared."""
     for number in range(1, 6):
-        office.plane.with_app(f"app-{number}")
-    ok(office.plane.api.post("/apps/app-5/archive"))
-    office.desk.write("apps/search/app-1.yaml", manifest("app-1", ", labels: {team: search}"))
-    office.desk.write("apps/chat/slots.yaml", IN_PART)
-    office.desk.write("apps/chat/app-5.yaml", manifest("app-5", ", labels: {team: chat}"))
-    office.desk.write("apps/chat/new.yaml", manifest("new", ", labels: {team: chat}"))
-    office.log()
-    return office
+        project.plane.with_app(f"app-{number}")
+    ok(project.plane.api.post("/apps/app-5/archive"))
+    project.workdir.write("apps/search/app-1.yaml", manifest("app-1", ", labels: {team: search}"))
+    project.workdir.write("apps/chat/slots.yaml", IN_PART)
+    project.workdir.write("apps/chat/app-5.yaml", manifest("app-5", ", labels: {team: chat}"))
+    project.workdir.write("apps/chat/new.yaml", manifest("new", ", labels: {team: chat}"))
+    project.log()
+    return project
 
 
-def test_one_list_tells_which_apps_are_declared(org: Office) -> None:
+def test_one_list_tells_which_apps_are_declared(org: Project) -> None:
     """Each app counts once; a declared one that the list hides is read by itself, and so archived or not live for sure."""
     shown = document(org)
     assert sorted(org.log()) == ["GET /apps", "GET /apps/app-5", "GET /apps/new"]
@@ -73,7 +73,7 @@ def test_one_list_tells_which_apps_are_declared(org: Office) -> None:
     assert text.endswith("Read with 3 requests.\n")
 
 
-def test_the_list_alone_is_enough_where_all_is_live(org: Office) -> None:
+def test_the_list_alone_is_enough_where_all_is_live(org: Project) -> None:
     """Nothing else is asked for."""
     assert document(org, "app-1", "app-3")["summary"]["declared_live"] == 2
     assert org.log() == ["GET /apps"]
@@ -86,7 +86,7 @@ def test_the_list_alone_is_enough_where_all_is_live(org: Office) -> None:
         ("folder", [("apps/chat", 3, 1, 0.25), ("apps/search", 1, 1, 0.25)]),
     ],
 )
-def test_declared_apps_are_grouped_by_label_or_folder(org: Office, by: str, groups: list[tuple[Any, ...]]) -> None:
+def test_declared_apps_are_grouped_by_label_or_folder(org: Project, by: str, groups: list[tuple[Any, ...]]) -> None:
     """How many each group has, how many of those are live, and how much of the org that is; last those without a value."""
     shown = document(org, "--by", by)
     assert [
@@ -97,7 +97,7 @@ def test_declared_apps_are_grouped_by_label_or_folder(org: Office, by: str, grou
     assert "search" in text
 
 
-def test_long_lists_of_names_are_cut_unless_all_are_asked_for(org: Office) -> None:
+def test_long_lists_of_names_are_cut_unless_all_are_asked_for(org: Project) -> None:
     """A few are named; --full names all, and JSON always does."""
     for number in range(10, 25):
         org.plane.with_app(f"more-{number}")
@@ -107,7 +107,7 @@ def test_long_lists_of_names_are_cut_unless_all_are_asked_for(org: Office) -> No
     assert len(document(org)["undeclared"]) == 17
 
 
-def test_a_failed_read_is_never_an_absence(org: Office) -> None:
+def test_a_failed_read_is_never_an_absence(org: Project) -> None:
     """A declared app that can't be read is unknown, with its error, and the exit code is 1."""
     org.break_with({"operation": "apps.get", "slug": "new", "action": "status", "status": 403, "times": None})
     shown = document(org, code=1)
@@ -119,33 +119,33 @@ def test_a_failed_read_is_never_an_absence(org: Office) -> None:
     assert "1 declared and not read: new" in text
 
 
-def test_a_list_that_cannot_be_read_is_one_error(org: Office) -> None:
+def test_a_list_that_cannot_be_read_is_one_error(org: Project) -> None:
     """Nothing is said of the org then."""
     org.break_with({"operation": "apps.list", "action": "status", "status": 501, "times": None})
     ran = declared(org)
     assert (ran.code, ran.stdout) == (75, "")
 
 
-def test_bad_manifests_are_told_as_plan_tells_them(org: Office) -> None:
+def test_bad_manifests_are_told_as_plan_tells_them(org: Project) -> None:
     """Every problem with its place, nothing is asked of the control plane; --strict makes warnings errors."""
-    org.desk.write("apps/bad.yaml", "kind: App\n")
+    org.workdir.write("apps/bad.yaml", "kind: App\n")
     ran = declared(org)
     assert (ran.code, ran.stdout) == (1, "")
     assert ran.stderr == org.plan("--rate", "0").stderr
     assert org.log() == []
-    org.desk.write("apps/bad.yaml", manifest("warns") + "spec: {slots: [{capability: telepathy}]}\n")
+    org.workdir.write("apps/bad.yaml", manifest("warns") + "spec: {slots: [{capability: telepathy}]}\n")
     strict = declared(org, "--strict")
     assert strict.code == 1
     assert strict.stderr == org.plan("--strict", "--rate", "0").stderr
 
 
-def test_manifests_may_come_from_elsewhere(org: Office) -> None:
+def test_manifests_may_come_from_elsewhere(org: Project) -> None:
     """octosync.yaml's paths do without -f, and standard input has no folder."""
-    org.desk.write("octosync.yaml", "paths: [apps/]\n")
-    ran = org.desk.octosync("status", "--declared", "--url", org.url)
+    org.workdir.write("octosync.yaml", "paths: [apps/]\n")
+    ran = org.workdir.octosync("status", "--declared", "--url", org.url)
     assert ran.code == 0
     assert " · apps 4 apps in 4 files\n" in ran.stdout
-    piped = org.desk.octosync(
+    piped = org.workdir.octosync(
         "status", "--declared", "-f", "-", "--by", "folder", "--url", org.url, stdin=manifest("app-2").encode()
     )
     assert "\n  (none)         1      1  ██▌░░░░░░░  25%\n" in piped.stdout
@@ -162,7 +162,7 @@ def test_manifests_may_come_from_elsewhere(org: Office) -> None:
         (("--state", "x.db"), "flags-apart"),
     ],
 )
-def test_what_makes_no_sense_is_refused(org: Office, arguments: tuple[str, ...], reference: str) -> None:
+def test_what_makes_no_sense_is_refused(org: Project, arguments: tuple[str, ...], reference: str) -> None:
     """Before anything is read."""
     ran = declared(org, *arguments)
     assert ran.code == 64
@@ -171,15 +171,15 @@ def test_what_makes_no_sense_is_refused(org: Office, arguments: tuple[str, ...],
 
 
 @pytest.mark.parametrize("arguments", [("-f", "apps"), ("--by", "folder"), ("--full",), ("--strict",)])
-def test_its_options_are_for_it_alone(org: Office, arguments: tuple[str, ...]) -> None:
+def test_its_options_are_for_it_alone(org: Project, arguments: tuple[str, ...]) -> None:
     """Without --declared they would be ignored, so they are refused; from the environment they are let be."""
-    ran = org.desk.octosync("status", *arguments, "--url", org.url)
+    ran = org.workdir.octosync("status", *arguments, "--url", org.url)
     assert ran.code == 64
     assert ran.stderr.startswith("error: flags-apart: ")
-    assert org.desk.octosync("status", "app-1", "--url", org.url, OCTOSYNC_STRICT="1").code == 0
+    assert org.workdir.octosync("status", "app-1", "--url", org.url, OCTOSYNC_STRICT="1").code == 0
 
 
-def test_a_pattern_that_means_nothing_is_an_error(org: Office) -> None:
+def test_a_pattern_that_means_nothing_is_an_error(org: Project) -> None:
     """Patterns narrow both sides; one that means no app on either side was a slip."""
     assert document(org, "app-*")["summary"]["undeclared"] == 2
     assert document(org, "new")["summary"]["live"] == 0

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 import click
 import pytest
-from tests.support.desks import Office
-from tests.support.invoking import Desk, Ran
+from tests.support.projects import Project
+from tests.support.workdirs import CommandResult, Workdir
 
 from octosync.cli.command import Command
 from octosync.cli.root import octosync
@@ -38,45 +38,45 @@ DOWN = {"operation": "*", "action": "status", "status": 501, "times": None}
     ],
 )
 def test_colour_is_for_those_who_see_it(
-    desk: Desk, arguments: tuple[str, ...], terminal: bool, environment: dict[str, Any], coloured: bool
+    workdir: Workdir, arguments: tuple[str, ...], terminal: bool, environment: dict[str, Any], coloured: bool
 ) -> None:
     """auto: on a terminal, unless NO_COLOR is set to something or the terminal is dumb; a flag always has its way."""
-    desk.write("a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")
-    ran = desk.octosync("validate", "-f", "a.yaml", *arguments, terminal=terminal, **environment)
+    workdir.write("a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")
+    ran = workdir.octosync("validate", "-f", "a.yaml", *arguments, terminal=terminal, **environment)
     assert (ESCAPE in ran.stdout) is coloured
 
 
-def test_text_reads_the_same_without_colour(office: Office) -> None:
+def test_text_reads_the_same_without_colour(project: Project) -> None:
     """Colour carries no meaning: without its escapes the coloured plan is the plain one."""
-    office.declare()
-    plain, painted = office.plan("--color", "never").stdout, office.plan("--color", "always").stdout
+    project.declare()
+    plain, painted = project.plan("--color", "never").stdout, project.plan("--color", "always").stdout
     for code in ("0", "1", "2", "31", "32", "33", "36"):
         painted = painted.replace(f"{ESCAPE}{code}m", "")
     assert painted == plain
 
 
-def test_data_goes_to_stdout_and_errors_to_stderr(office: Office) -> None:
+def test_data_goes_to_stdout_and_errors_to_stderr(project: Project) -> None:
     """A plan is on stdout and stderr is empty; an error is on stderr and stdout is empty."""
-    office.declare()
-    good = office.plan()
+    project.declare()
+    good = project.plan()
     assert good.stderr == ""
-    office.break_with(DOWN)
-    bad = office.plan("-o", "json")
+    project.break_with(DOWN)
+    bad = project.plan("-o", "json")
     assert bad.stdout == ""
     assert bad.stderr.startswith("error: ")
 
 
-def test_no_progress_without_a_terminal(office: Office) -> None:
+def test_no_progress_without_a_terminal(project: Project) -> None:
     """In CI there are no bars: what is quick says nothing on stderr."""
-    office.declare()
-    assert office.apply().stderr == ""
+    project.declare()
+    assert project.apply().stderr == ""
 
 
-def test_progress_is_drawn_on_a_terminal(office: Office) -> None:
+def test_progress_is_drawn_on_a_terminal(project: Project) -> None:
     """At a terminal the stages are drawn on stderr, and taken away again; stdout holds the report alone."""
-    office.declare()
+    project.declare()
     ours, theirs = pty.openpty()
-    with office.desk.start("apply", "-f", "apps", "--url", office.url, "--yes", stderr=theirs) as process:
+    with project.workdir.start("apply", "-f", "apps", "--url", project.url, "--yes", stderr=theirs) as process:
         os.close(theirs)
         seen = b""
         with suppress(OSError):  # how the end of a terminal reads
@@ -101,53 +101,53 @@ def nobody() -> Iterator[TextIO]:
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_a_closed_pipe_is_quiet(office: Office, output: str) -> None:
+def test_a_closed_pipe_is_quiet(project: Project, output: str) -> None:
     """`octosync plan | head -1` shows a line and nothing else: no traceback, no complaint."""
-    office.declare()
+    project.declare()
     with nobody() as stream:
-        ran = office.plan("-o", output, stdout=stream)
-    assert ran == Ran(130, "", "")
+        ran = project.plan("-o", output, stdout=stream)
+    assert ran == CommandResult(130, "", "")
 
 
-def test_a_closed_pipe_is_quiet_to_the_very_end(office: Office) -> None:
+def test_a_closed_pipe_is_quiet_to_the_very_end(project: Project) -> None:
     """Nor does the interpreter complain when it flushes its streams at the end of the process."""
-    office.declare()
+    project.declare()
     with nobody() as stream:
-        ran = office.desk.run("plan", "-f", "apps", "--url", office.url, stdout=stream)
-    assert ran == Ran(130, "", "")
+        ran = project.workdir.run("plan", "-f", "apps", "--url", project.url, stdout=stream)
+    assert ran == CommandResult(130, "", "")
 
 
-def test_an_apply_whose_plan_nobody_reads_writes_nothing(office: Office) -> None:
+def test_an_apply_whose_plan_nobody_reads_writes_nothing(project: Project) -> None:
     """Where the reader of the plan is gone before the first write, there is none."""
-    office.declare()
+    project.declare()
     with nobody() as stream:
-        assert office.apply(stdout=stream).code == 130
-    assert office.writes() == []
+        assert project.apply(stdout=stream).code == 130
+    assert project.writes() == []
 
 
-def test_an_apply_whose_report_nobody_reads_says_how_it_went_by_its_code(office: Office) -> None:
+def test_an_apply_whose_report_nobody_reads_says_how_it_went_by_its_code(project: Project) -> None:
     """Where the reader of the report is gone after the writes, the exit code is still that of the run."""
-    office.declare()
+    project.declare()
     with nobody() as stream:
-        assert office.apply("-o", "json", stdout=stream) == Ran(0, "", "")
-    assert len(office.writes()) == 4
+        assert project.apply("-o", "json", stdout=stream) == CommandResult(0, "", "")
+    assert len(project.writes()) == 4
 
 
-def test_a_listener_less_stderr_ends_no_run(office: Office) -> None:
+def test_a_listener_less_stderr_ends_no_run(project: Project) -> None:
     """What can't be said on standard error is not said; the run and its code are the same."""
-    office.declare()
+    project.declare()
     with nobody() as stream:
-        assert office.apply("--state", "/dev/null/x", stderr=stream).code == 1
-        assert office.plan("--plan-out", "plan.json", stderr=stream).code == 0
+        assert project.apply("--state", "/dev/null/x", stderr=stream).code == 1
+        assert project.plan("--plan-out", "plan.json", stderr=stream).code == 0
 
 
 @pytest.mark.parametrize(
     "command", ["version", "history -o json", "api list", "--help", "plan -h", "status --help", "api list --help"]
 )
-def test_a_full_disk_is_one_clear_error_of_every_command(desk: Desk, command: str) -> None:
+def test_a_full_disk_is_one_clear_error_of_every_command(workdir: Workdir, command: str) -> None:
     """What needs no control plane says it, too, by the same words and without a traceback."""
     with Path("/dev/full").open("w") as full:
-        ran = desk.run(*command.split(), stdout=full)
+        ran = workdir.run(*command.split(), stdout=full)
     assert ran.code == 1
     assert ran.stderr.startswith("error: output-unwritable")
     assert "Traceback" not in ran.stderr
@@ -164,23 +164,23 @@ def test_no_command_shows_help_in_a_way_of_its_own() -> None:
             waiting += [command for name in one.list_commands(context) if (command := one.get_command(context, name))]
 
 
-def test_help_that_nobody_reads_any_more_ends_as_any_output_does(desk: Desk) -> None:
+def test_help_that_nobody_reads_any_more_ends_as_any_output_does(workdir: Workdir) -> None:
     """Into a pipe that is closed, help is 130 and quiet; without arguments it is on stderr, and usage whatever becomes of it."""
     with nobody() as stream:
-        assert desk.run("--help", stdout=stream) == Ran(130, "", "")
+        assert workdir.run("--help", stdout=stream) == CommandResult(130, "", "")
     with nobody() as stream:
-        assert desk.run("apply", "--help", stdout=stream) == Ran(130, "", "")
+        assert workdir.run("apply", "--help", stdout=stream) == CommandResult(130, "", "")
     with Path("/dev/full").open("w") as full:
-        assert desk.run(stderr=full).code == 64
+        assert workdir.run(stderr=full).code == 64
 
 
-def test_a_full_disk_is_one_clear_error(office: Office) -> None:
+def test_a_full_disk_is_one_clear_error(project: Project) -> None:
     """What can't be written is said, with 1 for a plan; an apply that is done keeps its code, and names its journal."""
-    office.declare()
+    project.declare()
     with Path("/dev/full").open("w") as full:
-        planned = office.plan(stdout=full)
+        planned = project.plan(stdout=full)
     with Path("/dev/full").open("w") as full:
-        applied = office.apply("-o", "json", stdout=full)
+        applied = project.apply("-o", "json", stdout=full)
     assert planned.code == 1
     assert planned.stderr.startswith("error: output-unwritable")
     assert applied.code == 0
@@ -188,40 +188,45 @@ def test_a_full_disk_is_one_clear_error(office: Office) -> None:
     assert "Nothing was written" not in applied.stderr
 
 
-def test_a_long_wait_is_said_in_plain_lines(office: Office) -> None:
+def test_a_long_wait_is_said_in_plain_lines(project: Project) -> None:
     """Without a terminal, a wait for the rate limit is a line on stderr: what waits, why and how long."""
-    office.declare()
+    project.declare()
     fault = {"operation": "apps.get", "action": "status", "status": 429, "retry_after": 2.0}
-    office.break_with(fault)
-    ran = office.plan()
+    project.break_with(fault)
+    ran = project.plan()
     assert ran.code == 0
     assert ran.stderr == "reading: throttled by the control plane, 1 waiting, next in 2 s\n"
 
 
-def test_any_locale_shows_everything(office: Office) -> None:
+def test_any_locale_shows_everything(project: Project) -> None:
     """A locale without the characters of a report gets them as escapes, not as a traceback."""
-    office.declare(name="Süche 🔍")
-    ran = office.desk.run(
-        "plan", "-f", "apps", "--url", office.url, environment={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    project.declare(name="Süche 🔍")
+    ran = project.workdir.run(
+        "plan", "-f", "apps", "--url", project.url, environment={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     )
     assert ran.code == 0
     assert ran.stderr == ""
     assert "\\U0001f50d" in ran.stdout
 
 
-def test_the_module_is_the_command(desk: Desk) -> None:
+def test_the_module_is_the_command(workdir: Workdir) -> None:
     """`python -m octosync` and `octosync` are one."""
-    assert desk.run("version", stdin=subprocess.DEVNULL).stdout == desk.octosync("version").stdout
+    assert workdir.run("version", stdin=subprocess.DEVNULL).stdout == workdir.octosync("version").stdout
 
 
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-"])
-def test_a_closed_stream_is_no_reason_to_fail(office: Office, closed: str) -> None:
+def test_a_closed_stream_is_no_reason_to_fail(project: Project, closed: str) -> None:
     """Started with standard output or error closed, a plan is made all the same, and ends as it would have."""
-    office.declare()
-    command = f"exec {sys.executable} -m octosync plan -f apps --detailed-exitcode --url {office.url} {closed}"
-    environment = {**os.environ, **office.desk.environment}
+    project.declare()
+    command = f"exec {sys.executable} -m octosync plan -f apps --detailed-exitcode --url {project.url} {closed}"
+    environment = {**os.environ, **project.workdir.environment}
     shell = subprocess.run(
-        ("sh", "-c", command), cwd=office.desk.directory, env=environment, capture_output=True, timeout=60, check=False
+        ("sh", "-c", command),
+        cwd=project.workdir.directory,
+        env=environment,
+        capture_output=True,
+        timeout=60,
+        check=False,
     )
     assert shell.returncode == 2
     assert b"Traceback" not in shell.stderr

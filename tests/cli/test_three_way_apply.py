@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.calls import KEY
-from tests.support.desks import APP, Office
-from tests.support.invoking import Desk, Ran
-from tests.support.planes import client, ok, served
+from tests.support.clients import KEY
+from tests.support.embedded_planes import client, ok, run_plane
+from tests.support.projects import APP, Project
 from tests.support.repositories import Repo
+from tests.support.workdirs import CommandResult, Workdir
 
 from octosync.server import Token
 from octosync.server.settings import utc_now
@@ -26,15 +26,15 @@ BARE = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: bare}\nspec: {n
 
 
 @dataclass(frozen=True)
-class Shared(Office):
+class Shared(Project):
     """An office with a repository, whose apps `notes` and `bare` are live as of tag `start`, and a colleague with a key."""
 
     repo: Repo
 
-    def type(self, command: str, base: str, *arguments: str | Path) -> Ran:
+    def type(self, command: str, base: str, *arguments: str | Path) -> CommandResult:
         """Plan or apply against a base."""
         more = ("--yes", "--state", "../journal.db") if command == "apply" else ()
-        return self.desk.octosync(command, "--base", base, *more, *arguments)
+        return self.workdir.octosync(command, "--base", base, *more, *arguments)
 
     def document(self, base: str, *arguments: str) -> dict[str, Any]:
         """Plan against a base; return the document."""
@@ -83,16 +83,16 @@ def _timeless(value: Any) -> Any:
 @pytest.fixture
 def shared(tmp_path: Path) -> Iterator[Shared]:
     tokens = (Token("ci", KEY), Token("ana", COLLEAGUE))
-    with served(KEY, clock=utc_now, tokens=tokens) as plane:
-        desk = Desk(tmp_path / "repository", {"OCTOMIL_OUR_KEY": KEY})
-        repo = Repo.init(desk.directory)
-        shared = Shared(plane, desk, repo)
+    with run_plane(KEY, clock=utc_now, tokens=tokens) as plane:
+        workdir = Workdir(tmp_path / "repository", {"OCTOMIL_OUR_KEY": KEY})
+        repo = Repo.init(workdir.directory)
+        shared = Shared(plane, workdir, repo)
         contexts = f"contexts: {{main: {{url: '{shared.url}', tokenEnv: OCTOMIL_OUR_KEY}}}}\ndefaultContext: main\n"
-        desk.write("octosync.yaml", f"{contexts}paths: [apps/]\n")
+        workdir.write("octosync.yaml", f"{contexts}paths: [apps/]\n")
         shared.declare("notes", text=NOTES)
         shared.declare("bare", text=BARE)
         repo.commit("start")
-        assert desk.octosync("apply", "--yes", "--state", "../journal.db").code == 0
+        assert workdir.octosync("apply", "--yes", "--state", "../journal.db").code == 0
         repo.git("tag", "start")
         shared.log()
         yield shared

@@ -7,25 +7,25 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.support.calls import KEY
-from tests.support.desks import Office
+from tests.support.clients import KEY
+from tests.support.projects import Project
 from tests.support.repositories import Repo
 
 _ENVIRONMENT = {"OCTOMIL_API_KEY": KEY, "AWS_SECRET_ACCESS_KEY": "oct_CANARY"}
 
 
-def _configure(office: Office, source: str) -> Path:
-    text = f"contexts:\n  main: {{url: '{office.url}', {source}}}\ndefaultContext: main\npaths: [apps/]\n"
-    return office.desk.write("octosync.yaml", text)
+def _configure(project: Project, source: str) -> Path:
+    text = f"contexts:\n  main: {{url: '{project.url}', {source}}}\ndefaultContext: main\npaths: [apps/]\n"
+    return project.workdir.write("octosync.yaml", text)
 
 
 @pytest.fixture
-def checkout(office: Office) -> Office:
-    office.desk.environment = dict(_ENVIRONMENT)
-    office.declare()
-    Repo.init(office.desk.directory)
-    office.log()
-    return office
+def checkout(project: Project) -> Project:
+    project.workdir.environment = dict(_ENVIRONMENT)
+    project.declare()
+    Repo.init(project.workdir.directory)
+    project.log()
+    return project
 
 
 @pytest.fixture
@@ -34,73 +34,73 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("outside")
 
 
-def test_a_file_that_is_found_takes_no_key_but_octosyncs_own(checkout: Office, outside: Path) -> None:
+def test_a_file_that_is_found_takes_no_key_but_octosyncs_own(checkout: Project, outside: Path) -> None:
     """A cloned repository sends no other variable or file of the machine anywhere; the file that is named may."""
     (outside / "elsewhere").write_text(KEY)
     for source in ("tokenEnv: AWS_SECRET_ACCESS_KEY", f"tokenFile: {outside}/elsewhere"):
         _configure(checkout, source)
-        ran = checkout.desk.octosync("plan")
+        ran = checkout.workdir.octosync("plan")
         assert (ran.code, "token-source-not-trusted" in ran.output, checkout.log()) == (1, True, []), ran.output
         assert "CANARY" not in ran.output
-    assert checkout.desk.octosync("plan", "--config", "octosync.yaml").code == 0
-    checkout.desk.write("key", KEY)
+    assert checkout.workdir.octosync("plan", "--config", "octosync.yaml").code == 0
+    checkout.workdir.write("key", KEY)
     for source in ("tokenEnv: OCTOMIL_API_KEY", "tokenFile: key"):
         _configure(checkout, source)
-        assert checkout.desk.octosync("plan").code == 0
+        assert checkout.workdir.octosync("plan").code == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
-def test_another_users_file_has_to_be_named(checkout: Office) -> None:
+def test_another_users_file_has_to_be_named(checkout: Project) -> None:
     """Who may write octosync.yaml may have the key: one of another user's is refused as Git refuses the folder."""
     path = _configure(checkout, "tokenEnv: OCTOMIL_API_KEY")
     os.chown(path, 65534, 65534)
     for command in ("plan", "status", "validate"):
-        ran = checkout.desk.octosync(command)
+        ran = checkout.workdir.octosync(command)
         assert (ran.code, "unsafe-configuration" in ran.output) == (1, True), ran.output
         assert "--config octosync.yaml" in ran.output
     assert checkout.log() == []
-    assert checkout.desk.octosync("plan", "--config", "octosync.yaml").code == 0
-    checkout.desk.environment["OCTOSYNC_CONFIG"] = "octosync.yaml"
-    assert checkout.desk.octosync("plan").code == 0
+    assert checkout.workdir.octosync("plan", "--config", "octosync.yaml").code == 0
+    checkout.workdir.environment["OCTOSYNC_CONFIG"] = "octosync.yaml"
+    assert checkout.workdir.octosync("plan").code == 0
 
 
-def test_a_file_that_all_may_write_has_to_be_named(checkout: Office) -> None:
+def test_a_file_that_all_may_write_has_to_be_named(checkout: Project) -> None:
     """It is as good as another user's; only in a checkout that was made with umask 0 does that mean nothing."""
     _configure(checkout, "tokenEnv: OCTOMIL_API_KEY").chmod(0o666)
-    assert "unsafe-configuration" in checkout.desk.octosync("plan").output
-    (checkout.desk.directory / ".git").chmod(0o777)
-    assert checkout.desk.octosync("plan").code == 0
+    assert "unsafe-configuration" in checkout.workdir.octosync("plan").output
+    (checkout.workdir.directory / ".git").chmod(0o777)
+    assert checkout.workdir.octosync("plan").code == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
-def test_a_work_tree_that_git_takes_as_safe_is_safe(checkout: Office, outside: Path) -> None:
+def test_a_work_tree_that_git_takes_as_safe_is_safe(checkout: Project, outside: Path) -> None:
     """A container that runs as root over another user's checkout needs safe.directory, and no flag; a third user's file does."""
     path = _configure(checkout, "tokenEnv: OCTOMIL_API_KEY")
-    directory = checkout.desk.directory
+    directory = checkout.workdir.directory
     for owned in (directory, directory / ".git", path):
         os.chown(owned, 12345, 12345)
-    assert "unsafe-configuration" in checkout.desk.octosync("plan").output
+    assert "unsafe-configuration" in checkout.workdir.octosync("plan").output
     (outside / "gitconfig").write_text(f"[safe]\n\tdirectory = {directory}\n")
-    checkout.desk.environment["GIT_CONFIG_GLOBAL"] = str(outside / "gitconfig")
-    assert checkout.desk.octosync("plan").code == 0
+    checkout.workdir.environment["GIT_CONFIG_GLOBAL"] = str(outside / "gitconfig")
+    assert checkout.workdir.octosync("plan").code == 0
     os.chown(path, 65534, 65534)
-    assert "unsafe-configuration" in checkout.desk.octosync("plan").output
+    assert "unsafe-configuration" in checkout.workdir.octosync("plan").output
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a link to another user")
-def test_another_users_link_has_to_be_named(checkout: Office) -> None:
+def test_another_users_link_has_to_be_named(checkout: Project) -> None:
     """It chooses the file: one of the user's own does not make it safe."""
     path = _configure(checkout, "tokenEnv: OCTOMIL_API_KEY")
     path.rename(path.with_name("real.yaml"))
     path.symlink_to("real.yaml")
-    assert checkout.desk.octosync("plan").code == 0
+    assert checkout.workdir.octosync("plan").code == 0
     os.chown(path, 65534, 65534, follow_symlinks=False)
-    assert "unsafe-configuration" in checkout.desk.octosync("plan").output
+    assert "unsafe-configuration" in checkout.workdir.octosync("plan").output
 
 
-def test_a_folder_that_looks_like_a_repository_runs_nothing(checkout: Office, outside: Path) -> None:
+def test_a_folder_that_looks_like_a_repository_runs_nothing(checkout: Project, outside: Path) -> None:
     """A commit can contain a bare repository, whose configuration names programs: git is never run with it."""
-    below, planted = checkout.desk.directory / "gitops", outside / "planted"
+    below, planted = checkout.workdir.directory / "gitops", outside / "planted"
     config = (
         "[core]",
         "repositoryformatversion = 0",
@@ -114,80 +114,80 @@ def test_a_folder_that_looks_like_a_repository_runs_nothing(checkout: Office, ou
         "objects/keep": "",
         "config": "\n".join(config),
     }.items():
-        checkout.desk.write(f"gitops/{name}", text)
+        checkout.workdir.write(f"gitops/{name}", text)
     subprocess.run(("git", "status"), cwd=below, check=False, capture_output=True)
     assert planted.exists()
     planted.unlink()
-    desk = type(checkout.desk)(below, dict(_ENVIRONMENT))
+    workdir = type(checkout.workdir)(below, dict(_ENVIRONMENT))
     for arguments in ((), ("--base", "HEAD"), ("--base-file", "../apps/search.yaml")):
-        desk.octosync("plan", "-f", "../apps", "--url", checkout.url, *arguments)
+        workdir.octosync("plan", "-f", "../apps", "--url", checkout.url, *arguments)
     assert not planted.exists()
 
 
-def test_the_search_ends_with_the_work_tree(checkout: Office) -> None:
+def test_the_search_ends_with_the_work_tree(checkout: Project) -> None:
     """What is above a repository says nothing about it."""
     _configure(checkout, "tokenEnv: OCTOMIL_API_KEY")
-    below = Repo.init(checkout.desk.directory / "below").root
-    checkout.desk.write("below/apps/a.yaml", "")
-    ran = type(checkout.desk)(below, _ENVIRONMENT).octosync("validate", "--context", "main", "-f", "apps")
+    below = Repo.init(checkout.workdir.directory / "below").root
+    checkout.workdir.write("below/apps/a.yaml", "")
+    ran = type(checkout.workdir)(below, _ENVIRONMENT).octosync("validate", "--context", "main", "-f", "apps")
     assert (ran.code, "unknown-context" in ran.output) == (64, True), ran.output
 
 
-def test_a_key_file_is_a_file(checkout: Office, outside: Path) -> None:
+def test_a_key_file_is_a_file(checkout: Project, outside: Path) -> None:
     """Nothing waits for a pipe, and no device fills the memory."""
     os.mkfifo(outside / "pipe")
     (outside / "large").write_bytes(b"x" * 100_000)
     for name in (str(outside / "pipe"), "/dev/zero", str(outside / "large"), str(outside)):
-        ran = checkout.desk.octosync("plan", "-f", "apps", "--url", checkout.url, "--token-file", name)
+        ran = checkout.workdir.octosync("plan", "-f", "apps", "--url", checkout.url, "--token-file", name)
         assert (ran.code, "token-file-unreadable" in ran.output) == (1, True), ran.output
         assert "Traceback" not in ran.output
 
 
-def test_nothing_is_written_through_a_link_of_the_checkout(checkout: Office, outside: Path) -> None:
+def test_nothing_is_written_through_a_link_of_the_checkout(checkout: Project, outside: Path) -> None:
     """A committed link leads no report out of the work tree, nor does a link of its folder; one that stays in it is kept."""
     target = outside / "precious"
     target.write_text("mine")
-    checkout.desk.write("kept.md", "")
-    directory = checkout.desk.directory
+    checkout.workdir.write("kept.md", "")
+    directory = checkout.workdir.directory
     (directory / "plan.md").symlink_to(target)
     (directory / "out").symlink_to(outside)
     (directory / "inside.md").symlink_to("kept.md")
     named = ("plan", "-f", "apps", "--url", checkout.url)
     for path in ("plan.md", "out/precious"):
-        ran = checkout.desk.octosync(*named, "--write", f"markdown={path}")
+        ran = checkout.workdir.octosync(*named, "--write", f"markdown={path}")
         assert (ran.code, "output-unwritable" in ran.output) == (1, True), ran.output
-        assert checkout.desk.octosync(*named, "--plan-out", path).code == 1
+        assert checkout.workdir.octosync(*named, "--plan-out", path).code == 1
     assert target.read_text() == "mine"
-    assert checkout.desk.octosync(*named, "--write", "markdown=inside.md").code == 0
+    assert checkout.workdir.octosync(*named, "--write", "markdown=inside.md").code == 0
     assert (directory / "kept.md").read_text()
     (directory / ".github").symlink_to(outside)
-    assert checkout.desk.octosync("apply", *named[1:], "--yes").code == 0
+    assert checkout.workdir.octosync("apply", *named[1:], "--yes").code == 0
     for arguments in (
         ("export", "search", "--url", checkout.url, "-o", "out"),
         ("init", ".", "--app", "notes", "--yes"),
     ):
-        ran = checkout.desk.octosync(*arguments)
+        ran = checkout.workdir.octosync(*arguments)
         assert (ran.code, "unwritable" in ran.output) == (1, True), ran.output
     (directory / ".octosync").rename(directory / "state")
     (directory / ".octosync").symlink_to(outside)
     for command in ("apply", "watch"):
-        ran = checkout.desk.octosync(command, "-f", "apps", "--url", checkout.url)
+        ran = checkout.workdir.octosync(command, "-f", "apps", "--url", checkout.url)
         assert (ran.code, "state-not-trusted" in ran.output) == (1, True), ran.output
     assert sorted(path.name for path in outside.iterdir()) == ["precious"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a link to another user")
-def test_nothing_is_written_through_another_users_link(checkout: Office, outside: Path) -> None:
+def test_nothing_is_written_through_another_users_link(checkout: Project, outside: Path) -> None:
     """A link that was planted in a shared folder is not followed."""
     target, link = outside / "precious", outside / "plan.md"
     target.write_text("mine")
     link.symlink_to(target)
     os.chown(link, 65534, 65534, follow_symlinks=False)
-    ran = checkout.desk.octosync("plan", "-f", "apps", "--url", checkout.url, "--write", f"markdown={link}")
+    ran = checkout.workdir.octosync("plan", "-f", "apps", "--url", checkout.url, "--write", f"markdown={link}")
     assert (ran.code, target.read_text()) == (1, "mine"), ran.output
 
 
-def test_no_variable_that_may_hold_a_secret_is_read(checkout: Office) -> None:
+def test_no_variable_that_may_hold_a_secret_is_read(checkout: Project) -> None:
     """By its name; the context's own vars are no secrets, whatever they are called."""
     for name in (
         "DATABASE_URL",
@@ -199,20 +199,20 @@ def test_no_variable_that_may_hold_a_secret_is_read(checkout: Office) -> None:
         "PRIVATE_THING",
         "DB_CRED",
     ):
-        ran = checkout.desk.octosync("validate", "-f", "apps", "--env", name)
+        ran = checkout.workdir.octosync("validate", "-f", "apps", "--env", name)
         assert (ran.code, "secret-variable" in ran.output) == (64, True) if name != "PGPASS" else True, ran.output
     for name in ("RELEASE_CHANNEL", "PATTERN", "AUTHOR", "COMPASS"):
-        assert checkout.desk.octosync("validate", "-f", "apps", "--env", name).code == 0
+        assert checkout.workdir.octosync("validate", "-f", "apps", "--env", name).code == 0
     _configure(checkout, "tokenEnv: OCTOMIL_API_KEY, vars: {APP_URL: here}")
-    checkout.desk.write(
+    checkout.workdir.write(
         "apps/u.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: u}\nspec: {name: '${APP_URL}'}\n"
     )
-    assert checkout.desk.octosync("validate").code == 0
+    assert checkout.workdir.octosync("validate").code == 0
 
 
-def test_watch_takes_no_state_that_comes_with_the_manifests(checkout: Office) -> None:
+def test_watch_takes_no_state_that_comes_with_the_manifests(checkout: Project) -> None:
     """A state file that Git tracks would say what was applied last, and with that what is to be removed."""
-    checkout.desk.write(".octosync/state.db", "")
-    Repo(checkout.desk.directory).commit()
-    ran = checkout.desk.octosync("watch", "-f", "apps", "--url", checkout.url)
+    checkout.workdir.write(".octosync/state.db", "")
+    Repo(checkout.workdir.directory).commit()
+    ran = checkout.workdir.octosync("watch", "-f", "apps", "--url", checkout.url)
     assert (ran.code, "state-is-tracked" in ran.output) == (1, True), ran.output

@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.desks import Office
-from tests.support.invoking import Ran, Screen
-from tests.support.planes import ok
+from tests.support.embedded_planes import ok
+from tests.support.projects import Project
+from tests.support.workdirs import CommandResult, MemoryStream
 
 from octosync.cli.commands.apply_output import RolloutBars
 from octosync.model import Address, Canary, RolloutResult, RolloutStatus
@@ -36,29 +36,29 @@ spec:
 ROW = {"address", "result", "deployment", "status", "variant", "canary", "coverage", "covered", "devices", "error"}
 
 
-def declare(office: Office, policy: str = "local_first", *, devices: int = 40, optimize: str = "never") -> None:
+def declare(project: Project, policy: str = "local_first", *, devices: int = 40, optimize: str = "never") -> None:
     """Declare an app whose chat is deployed to production, on so many devices."""
-    office.declare(text=APP.format(policy=policy, optimize=optimize))
+    project.declare(text=APP.format(policy=policy, optimize=optimize))
     if devices:
         seen = {"platform": "ios", "identifier": "com.acme.search", "device_class": "high", "count": devices}
-        ok(office.plane.local.post("/devices", json=seen))
+        ok(project.plane.local.post("/devices", json=seen))
 
 
-def deployments_answer(office: Office, **fault: Any) -> None:
+def deployments_answer(project: Project, **fault: Any) -> None:
     """Put a field into every list of deployments."""
-    office.break_with({"operation": "apps.deployments", "action": "set_answer_field", "times": None, **fault})
+    project.break_with({"operation": "apps.deployments", "action": "set_answer_field", "times": None, **fault})
 
 
-def waited(ran: Ran) -> list[dict[str, Any]]:
+def waited(ran: CommandResult) -> list[dict[str, Any]]:
     """Return what an apply's document says of the wait."""
     rows: list[dict[str, Any]] = json.loads(ran.stdout)["waited"]
     return rows
 
 
-def set_status(office: Office, status: str) -> None:
+def set_status(project: Project, status: str) -> None:
     """Set the status of the one deployment, as a person would."""
-    (there,) = ok(office.plane.api.get("/apps/search/deployments"))["deployments"]
-    ok(office.plane.local.post(f"/deployments/{there['id']}", json={"status": status}))
+    (there,) = ok(project.plane.api.get("/apps/search/deployments"))["deployments"]
+    ok(project.plane.local.post(f"/deployments/{there['id']}", json={"status": status}))
 
 
 @pytest.fixture
@@ -68,10 +68,10 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("octosync.apply.rollout._SHARE", float("inf"))
 
 
-def test_a_covered_slot_is_a_success(office: Office) -> None:
+def test_a_covered_slot_is_a_success(project: Project) -> None:
     """0: each deployment has a line with a bar, then the run closes as it does without --wait."""
-    declare(office)
-    ran = office.apply("--wait")
+    declare(project)
+    ran = project.apply("--wait")
     assert ran.code == 0
     *_, applied, line, last = ran.stdout.splitlines()
     assert applied == "✓ 4 applied"
@@ -79,55 +79,55 @@ def test_a_covered_slot_is_a_success(office: Office) -> None:
     assert re.fullmatch(r"Run (\S+): octosync history \1 {8}exit 0", last)
 
 
-def test_a_failed_deployment_is_six(office: Office) -> None:
+def test_a_failed_deployment_is_six(project: Project) -> None:
     """6: written, and then failed: which deployment, how far it was, and how to look at it."""
-    declare(office)
-    deployments_answer(office, field="deployments.status", value="failed")
-    ran = office.apply("--wait")
+    declare(project)
+    deployments_answer(project, field="deployments.status", value="failed")
+    ran = project.apply("--wait")
     assert ran.code == 6
     assert "✓ 4 applied\n" in ran.stdout
     said = re.search(
         r"^✗ search/chat@production  \S+  failed: 40 of 40 .*deployment dep_\w+ is failed$", ran.stdout, re.MULTILINE
     )
     assert said is not None
-    assert f"\nTo show the status: octosync status --url {office.url} search\n" in ran.stdout
+    assert f"\nTo show the status: octosync status --url {project.url} search\n" in ran.stdout
     assert ran.stdout.endswith("exit 6\n")
 
 
-def test_what_is_not_covered_in_time_is_six(office: Office) -> None:
+def test_what_is_not_covered_in_time_is_six(project: Project) -> None:
     """6: how far it was, and how to follow what still moves; the suggested command follows it."""
-    declare(office)
+    declare(project)
     deployments_answer(
-        office, field="deployments.canary", value={"percentage": 30, "candidate_variant_id": "chat-next"}
+        project, field="deployments.canary", value={"percentage": 30, "candidate_variant_id": "chat-next"}
     )
-    ran = office.apply("--wait=0")
+    ran = project.apply("--wait=0")
     assert ran.code == 6
     assert "✗ search/chat@production  ███░░░░░░░  not completed: canary to chat-next at 30%, " in ran.stdout
-    again = f"octosync apply -f apps --url {office.url} --wait=0"
+    again = f"octosync apply -f apps --url {project.url} --wait=0"
     assert f"\nTo wait again: {again} (plans again; applied changes are not sent twice)\n" in ran.stdout
-    office.log()
-    followed = office.desk.octosync(*again.split()[1:], "--yes")
+    project.log()
+    followed = project.workdir.octosync(*again.split()[1:], "--yes")
     assert followed.code == 6
     assert "canary to chat-next at 30%" in followed.stdout
-    assert office.writes() == []
+    assert project.writes() == []
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_roll_back_while_it_is_waited_for_is_six(office: Office) -> None:
+def test_a_roll_back_while_it_is_waited_for_is_six(project: Project) -> None:
     """6: and it says that nothing enables it again by itself."""
-    declare(office)
-    assert office.apply().code == 0
-    set_status(office, "paused")
-    declare(office, "cloud_first", devices=0)
+    declare(project)
+    assert project.apply().code == 0
+    set_status(project, "paused")
+    declare(project, "cloud_first", devices=0)
 
     def roll_back() -> None:
-        while "GET /apps/search/health" not in office.log():
+        while "GET /apps/search/health" not in project.log():
             pass
-        set_status(office, "rolled_back")
+        set_status(project, "rolled_back")
 
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(roll_back)
-        ran = office.apply("--wait")
+        ran = project.apply("--wait")
         done.result()
     assert ran.code == 6
     assert "✗ search/chat@production  " in ran.stdout
@@ -136,76 +136,76 @@ def test_a_roll_back_while_it_is_waited_for_is_six(office: Office) -> None:
     assert "waiting for search/chat@production: 0 of 40 devices covered, paused\n" in ran.stderr
 
 
-def test_a_partial_run_stays_five(office: Office) -> None:
+def test_a_partial_run_stays_five(project: Project) -> None:
     """5 outranks 6: what was done is waited for all the same."""
-    declare(office)
-    office.desk.write(
+    declare(project)
+    project.workdir.write(
         "apps/notes.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\nspec: {name: Notes}\n"
     )
-    office.break_with(
+    project.break_with(
         {"operation": "apps.create", "slug": None, "action": "status", "status": 422, "message": "no"},
         {"operation": "apps.deployments", "action": "set_answer_field", "times": None}
         | {"field": "deployments.status", "value": "failed"},
     )
-    ran = office.apply("--wait", "-o", "json")
+    ran = project.apply("--wait", "-o", "json")
     assert ran.code == json.loads(ran.stdout)["exit_code"] == 5
     assert [row["result"] for row in waited(ran)] == ["failed"]
 
 
-def test_no_devices_are_not_waited_for(office: Office) -> None:
+def test_no_devices_are_not_waited_for(project: Project) -> None:
     """It says so, and it is no failure."""
-    declare(office, devices=0)
-    ran = office.apply("--wait")
+    declare(project, devices=0)
+    ran = project.apply("--wait")
     assert ran.code == 0
     assert "\n· search/chat@production  no devices; not waited for\n" in ran.stdout
 
 
-def test_an_approval_is_not_waited_for(office: Office) -> None:
+def test_an_approval_is_not_waited_for(project: Project) -> None:
     """5, as without --wait; that nobody waits for the person is said, too."""
-    declare(office)
-    ok(office.plane.local.put("/policy", json={"require_approval": ["production"]}))
-    ran = office.apply("--wait")
+    declare(project)
+    ok(project.plane.local.put("/policy", json={"require_approval": ["production"]}))
+    ran = project.apply("--wait")
     assert ran.code == 5
     assert "\n? search/chat@production  awaits approval in Octomil; not waited for\n" in ran.stdout
 
 
-def test_what_can_not_be_read_is_six_and_says_why(office: Office) -> None:
+def test_what_can_not_be_read_is_six_and_says_why(project: Project) -> None:
     """6: it may be covered, but that is not known."""
-    declare(office)
-    office.break_with({"operation": "apps.health", "action": "status", "status": 403, "times": None})
-    ran = office.apply("--wait")
+    declare(project)
+    project.break_with({"operation": "apps.health", "action": "status", "status": 403, "times": None})
+    ran = project.apply("--wait")
     assert ran.code == 6
     assert "✗ search/chat@production  could not be read: " in ran.stdout
     assert "403" in ran.stdout
 
 
-def test_a_run_with_nothing_to_write_follows_what_is_under_way(office: Office) -> None:
+def test_a_run_with_nothing_to_write_follows_what_is_under_way(project: Project) -> None:
     """And where nothing is, it says that there is nothing to wait for, and asks for nothing."""
-    declare(office)
-    assert office.apply().code == 0
-    ran = office.apply("--wait")
+    declare(project)
+    assert project.apply().code == 0
+    ran = project.apply("--wait")
     assert ran.code == 0
     assert ran.stdout.endswith("\n\n✓ search/chat@production  ██████████  40 of 40 devices covered\n")
-    office.plane.tick(600)
-    office.log()
-    ran = office.apply("--wait")
+    project.plane.tick(600)
+    project.log()
+    ran = project.apply("--wait")
     assert ran.code == 0
     assert ran.stdout.endswith("\n\nNothing to wait for: no deployment was changed, and none is in progress.\n")
-    assert "GET /apps/search/health" not in office.log()
+    assert "GET /apps/search/health" not in project.log()
 
 
-def test_a_run_that_wrote_nothing_is_not_waited_for(office: Office) -> None:
+def test_a_run_that_wrote_nothing_is_not_waited_for(project: Project) -> None:
     """75: a control plane that is not there for writes has nothing to be followed."""
-    declare(office)
-    office.break_with({"operation": "apps.create", "action": "status", "status": 501, "times": None})
-    assert office.apply("--wait").code == 75
-    assert not any(line.endswith("/health") for line in office.log())
+    declare(project)
+    project.break_with({"operation": "apps.create", "action": "status", "status": 501, "times": None})
+    assert project.apply("--wait").code == 75
+    assert not any(line.endswith("/health") for line in project.log())
 
 
-def test_the_document_has_what_became_of_each(office: Office) -> None:
+def test_the_document_has_what_became_of_each(project: Project) -> None:
     """`waited` has one row for each that was followed, with no times in it; without --wait it is null."""
-    declare(office)
-    ran = office.apply("--wait", "-o", "json")
+    declare(project)
+    ran = project.apply("--wait", "-o", "json")
     document = json.loads(ran.stdout)
     assert document["exit_code"] == ran.code == 0
     (row,) = waited(ran)
@@ -213,68 +213,68 @@ def test_the_document_has_what_became_of_each(office: Office) -> None:
     assert row["address"] == "app/search/capability/chat@production"
     assert (row["result"], row["coverage"], row["covered"], row["devices"]) == ("covered", "covered", 40, 40)
     assert (row["canary"], row["error"]) == (None, None)
-    office.plane.tick(600)
-    assert waited(office.apply("--wait", "-o", "json")) == []
-    assert json.loads(office.apply("-o", "json").stdout)["waited"] is None
+    project.plane.tick(600)
+    assert waited(project.apply("--wait", "-o", "json")) == []
+    assert json.loads(project.apply("-o", "json").stdout)["waited"] is None
 
 
-def test_a_bare_wait_takes_nothing_that_follows_it(office: Office) -> None:
+def test_a_bare_wait_takes_nothing_that_follows_it(project: Project) -> None:
     """`octosync apply --wait plan.json` applies the plan file: a timeout goes after `=`."""
-    declare(office)
+    declare(project)
     for arguments in (["--wait", "plan.json"], ["plan.json", "--wait"], ["--wait", "--", "plan.json"]):
-        office.save()
-        ran = office.desk.octosync("apply", "-f", "apps", "--url", office.url, *arguments)
+        project.save_plan()
+        ran = project.workdir.octosync("apply", "-f", "apps", "--url", project.url, *arguments)
         assert ran.code == 0, ran.output
-    assert "search" in office.desk.octosync("apply", "--url", office.url, "--wait", "-f", "apps", "--yes").stdout
+    assert "search" in project.workdir.octosync("apply", "--url", project.url, "--wait", "-f", "apps", "--yes").stdout
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "", "5", "10 m", "1h30"])
-def test_a_timeout_that_is_none_is_usage(office: Office, value: str) -> None:
+def test_a_timeout_that_is_none_is_usage(project: Project, value: str) -> None:
     """64: what a timeout looks like is said, before anything is sent."""
-    declare(office)
-    office.log()
-    ran = office.apply(f"--wait={value}")
+    declare(project)
+    project.log()
+    ran = project.apply(f"--wait={value}")
     assert ran.code == 64
     assert "--wait" in ran.stderr
     assert "a duration such as 30m" in ran.stderr
-    assert office.log() == []
+    assert project.log() == []
 
 
-def test_the_environment_may_say_it(office: Office) -> None:
+def test_the_environment_may_say_it(project: Project) -> None:
     """`OCTOSYNC_WAIT` holds the timeout; the command line outranks it."""
-    declare(office)
-    ran = office.apply(OCTOSYNC_WAIT="0")
+    declare(project)
+    ran = project.apply(OCTOSYNC_WAIT="0")
     assert ran.code == 0
     assert "search/chat@production" in ran.stdout
-    assert office.apply(OCTOSYNC_WAIT="soon").code == 64
-    assert office.apply("--wait=0", OCTOSYNC_WAIT="soon").code == 0
+    assert project.apply(OCTOSYNC_WAIT="soon").code == 64
+    assert project.apply("--wait=0", OCTOSYNC_WAIT="soon").code == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_wait(office: Office, number: signal.Signals, code: int) -> None:
+def test_a_signal_ends_the_wait(project: Project, number: signal.Signals, code: int) -> None:
     """130 and 143: at once; the writes were done before, the journal has the run's end, and it can be followed again."""
-    declare(office)
-    office.break_with({"operation": "apps.health", "action": "delay", "seconds": 30})
+    declare(project)
+    project.break_with({"operation": "apps.health", "action": "delay", "seconds": 30})
 
     def send() -> None:
-        while not any(fault["acted"] for fault in ok(office.plane.local.get("/faults"))["rules"]):
+        while not any(fault["acted"] for fault in ok(project.plane.local.get("/faults"))["rules"]):
             pass
         os.kill(os.getpid(), number)
 
     with ThreadPoolExecutor(1) as pool:
         sent = pool.submit(send)
-        ran = office.apply("--wait=20m")
+        ran = project.apply("--wait=20m")
         sent.result()
     assert ran.code == code
     assert ran.stderr == ""
     assert "✓ 4 applied\n" in ran.stdout
     assert "· search/chat@production  no longer waited for: not read yet\n" in ran.stdout
     assert "Stopped waiting. All writes had finished before.\n" in ran.stdout
-    assert f"To wait again: octosync apply -f apps --url {office.url} --wait=20m" in ran.stdout
-    with Journal(office.desk.directory / ".octosync/state.db") as journal:
+    assert f"To wait again: octosync apply -f apps --url {project.url} --wait=20m" in ran.stdout
+    with Journal(project.workdir.directory / ".octosync/state.db") as journal:
         assert journal.runs()[0].exit_code == 0
-    office.break_with()
-    assert office.apply("--wait").code == 0
+    project.break_with()
+    assert project.apply("--wait").code == 0
 
 
 def test_a_terminal_shows_bars(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +286,7 @@ def test_a_terminal_shows_bars(monkeypatch: pytest.MonkeyPatch) -> None:
         address=address, deployment="dep", canary=Canary(candidate="chat-[bold]next", percentage=30.0)
     )
     other = RolloutStatus(address=Address.of_capability("notes", "chat", "staging"))
-    screen = Screen(terminal=True)
+    screen = MemoryStream(terminal=True)
     with redirect_stderr(screen), RolloutBars(0) as rows:
         rows.show([replace(other, deployment="dep", covered=1, devices=4), canary])
         rows.show([replace(other, result=RolloutResult.COVERED), canary])
@@ -296,15 +296,15 @@ def test_a_terminal_shows_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "notes" not in frame
 
 
-def test_a_timeout_after_a_space_is_told_how_to_be_typed(office: Office) -> None:
+def test_a_timeout_after_a_space_is_told_how_to_be_typed(project: Project) -> None:
     """`--wait 5m` reads 5m as a plan file; there being none, the message says how a timeout is typed."""
-    ran = office.apply("--wait", "5m")
+    ran = project.apply("--wait", "5m")
     assert ran.code == 1
     assert "the plan file 5m can't be read" in ran.stderr
     assert "For a timeout, use --wait=5m" in ran.stderr
-    assert "--wait=" not in office.apply("plan.json").stderr
+    assert "--wait=" not in project.apply("plan.json").stderr
 
 
-def test_the_help_shows_how_it_is_typed(office: Office) -> None:
+def test_the_help_shows_how_it_is_typed(project: Project) -> None:
     """Its value is optional, and goes after `=`."""
-    assert "--wait[=TIMEOUT]" in office.desk.octosync("apply", "--help").stdout
+    assert "--wait[=TIMEOUT]" in project.workdir.octosync("apply", "--help").stdout

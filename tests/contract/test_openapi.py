@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.openapi import compared, move, operation_in, own_document, said, schema_in
+from tests.support.openapi import compare_document, findings_by_operation, move, operation_in, own_document, schema_in
 
 from octosync.contract import Contract
 from octosync.contract.openapi import Conformance, read_document
@@ -38,9 +38,9 @@ def damaged(damage: Damage) -> Any:
 
 def test_our_own_servers_document_is_all_green() -> None:
     """The embedded control plane describes exactly what octosync sends and reads: not even a note."""
-    conformance = compared(own_document())
+    conformance = compare_document(own_document())
     assert conformance.agrees
-    assert said(conformance) == {}
+    assert findings_by_operation(conformance) == {}
     assert (conformance.base, conformance.others, conformance.mending) == ("/api/v1", 0, None)
     assert {operation.by_id for operation in conformance.operations} == {True}
 
@@ -76,12 +76,12 @@ def test_what_an_override_mends_is_green_with_it(name: str) -> None:
     """The difference is named, nothing else is, and octosync.yaml with the lines that are printed makes it green."""
     damage, id_, message, line = MENDABLE[name]
     document = damaged(damage)
-    conformance = compared(document)
-    assert said(conformance) == {id_: [message]}
+    conformance = compare_document(document)
+    assert findings_by_operation(conformance) == {id_: [message]}
     assert not conformance.agrees
     assert conformance.mending is not None
     assert line in "\n".join(overrides_yaml(conformance.mending))
-    assert compared(document, mended(conformance)).agrees
+    assert compare_document(document, mended(conformance)).agrees
 
 
 # Damage that nothing in octosync.yaml mends.
@@ -239,8 +239,8 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
 def test_what_no_override_mends_is_named(name: str) -> None:
     """The difference is named and nothing else is; no override is offered. It agrees unless it is a mismatch."""
     damage, expected = LASTING[name]
-    conformance = compared(damaged(damage))
-    assert said(conformance) == expected
+    conformance = compare_document(damaged(damage))
+    assert findings_by_operation(conformance) == expected
     assert conformance.mending is None
     assert conformance.agrees is not any(line.startswith("mismatch") for lines in expected.values() for line in lines)
 
@@ -275,7 +275,7 @@ def test_a_list_that_might_be_read_in_part_is_a_mismatch(how: str) -> None:
     parameters, message = PAGING[how]
     document = own_document()
     operation_in(document, "apps.list")["parameters"] = [*parameters, {"name": "include_archived", "in": "query"}]
-    assert said(compared(document)) == {"apps.list": [message]}
+    assert findings_by_operation(compare_document(document)) == {"apps.list": [message]}
 
 
 def _without_ids(document: Any) -> None:
@@ -290,7 +290,7 @@ def test_without_ids_operations_are_found_by_method_and_path() -> None:
     document["paths"] = {
         path.replace("{slug}", "{app}").replace("{target_id}", "{id}"): item for path, item in document["paths"].items()
     }
-    conformance = compared(document)
+    conformance = compare_document(document)
     assert conformance.agrees
     assert {operation.by_id for operation in conformance.operations} == {False}
 
@@ -299,7 +299,7 @@ def test_without_ids_another_method_at_the_same_path_is_said() -> None:
     """An operation that can't be matched is missing, with the other methods at its path."""
     document = damaged(lambda it: move(it, "apps.update", method="put"))
     _without_ids(document)
-    assert said(compared(document)) == {
+    assert findings_by_operation(compare_document(document)) == {
         "apps.update": ["mismatch: the document doesn't have it; at its path it has PUT"]
     }
 
@@ -309,7 +309,7 @@ def test_an_id_is_the_same_however_its_words_are_parted(style: str) -> None:
     """Generators write ids in their own style; it is the same operation, also where it has moved."""
     document = damaged(lambda it: move(it, "apps.list_targets", path="/api/v1/apps/{slug}/app-targets"))
     operation_in(document, "apps.list_targets")["operationId"] = style
-    assert said(compared(document)) == {
+    assert findings_by_operation(compare_document(document)) == {
         "apps.list_targets": ["mismatch: the document has it at /apps/{slug}/app-targets"]
     }
 
@@ -335,8 +335,8 @@ def test_the_base_is_taken_into_account(servers: list[Any], prefix: str, base: s
     document = own_document()
     document["servers"] = servers
     document["paths"] = {prefix + path.removeprefix("/api/v1"): item for path, item in document["paths"].items()}
-    conformance = compared(document)
-    assert said(conformance) == {}
+    conformance = compare_document(document)
+    assert findings_by_operation(conformance) == {}
     assert (conformance.base, conformance.is_elsewhere) == (base, elsewhere)
 
 
@@ -348,8 +348,8 @@ def test_overrides_in_force_are_compared_and_kept() -> None:
         read_only={"slot": ["label"]},
         platforms=["visionos"],
     )
-    conformance = compared(document, contract)
-    assert said(conformance) == {"apps.update": ["mismatch: the document has it as PATCH"]}
+    conformance = compare_document(document, contract)
+    assert findings_by_operation(conformance) == {"apps.update": ["mismatch: the document has it as PATCH"]}
     assert conformance.mending is not None
     assert list(overrides_yaml(conformance.mending)) == [
         "api:",
@@ -359,7 +359,7 @@ def test_overrides_in_force_are_compared_and_kept() -> None:
         "    slot: [label]",
         '  platforms: ["visionos"]',
     ]
-    assert compared(document, mended(conformance)).agrees
+    assert compare_document(document, mended(conformance)).agrees
 
 
 # The same object, described in other ways.
@@ -396,7 +396,7 @@ def test_a_schema_says_the_same_in_every_way(way: str) -> None:
     document = own_document()
     whole = {**TARGET, "properties": {**TARGET["properties"], "id": {"type": "string"}}}
     document["components"]["schemas"] |= {"Target": WAYS[way], "Base": TARGET, "a/b~c d": whole}
-    found = said(compared(document))
+    found = findings_by_operation(compare_document(document))
     assert found in (
         {},
         {"apps.list_targets": ["note: the response lacks targets[].app_id, which octosync reads if it is present"]},
@@ -409,7 +409,7 @@ def test_only_some_alternatives_with_a_needed_field_is_a_warning() -> None:
     document["components"]["schemas"]["Target"] = {
         "anyOf": [{"properties": {"id": {}, "platform": {}, "identifier": {}, "app_id": {}}}, TARGET]
     }
-    assert said(compared(document)) == {
+    assert findings_by_operation(compare_document(document)) == {
         "apps.list_targets": ["warning: only some forms of the response have targets[].id, which octosync needs"]
     }
 
@@ -427,8 +427,10 @@ def test_what_is_not_described_cant_be_told(schema: Any, why: str) -> None:
     """An external reference and a missing schema are notes, and don't fail the check."""
     document = own_document()
     document["components"]["schemas"]["Target"] = schema
-    conformance = compared(document)
-    assert said(conformance) == {"apps.list_targets": [f"note: what is in targets[] can't be compared: {why}"]}
+    conformance = compare_document(document)
+    assert findings_by_operation(conformance) == {
+        "apps.list_targets": [f"note: what is in targets[] can't be compared: {why}"]
+    }
     assert conformance.agrees
 
 
@@ -449,9 +451,9 @@ def test_references_to_whole_components_are_followed() -> None:
     put["requestBody"] = {"$ref": "#/components/requestBodies/slot"}
     document["paths"][path]["get"]["responses"]["200"] = {"$ref": "#/components/responses/slot"}
     document["paths"][path] = {"$ref": "#/components/pathItems/slot"}
-    assert said(compared(document)) == {}
+    assert findings_by_operation(compare_document(document)) == {}
     components["responses"]["slot"]["content"]["application/json"]["schema"] = {"type": "array"}
-    assert list(said(compared(document))) == ["apps.get_slot"]
+    assert list(findings_by_operation(compare_document(document))) == ["apps.get_slot"]
 
 
 def test_a_tangle_of_references_takes_no_time() -> None:
@@ -462,10 +464,10 @@ def test_a_tangle_of_references_takes_no_time() -> None:
         further = {"$ref": f"#/components/schemas/T{level + 1}"}
         schemas[f"T{level}"] = {"allOf": [further, further], "anyOf": [further, further]}
     schemas["T40"], schemas["Target"] = {**schemas["Target"]}, {"$ref": "#/components/schemas/T0"}
-    assert said(compared(document)) == {}
+    assert findings_by_operation(compare_document(document)) == {}
     schemas["Target"] = {"$ref": "#/components/schemas/T41"}
-    conformance = compared(document)
-    assert list(said(conformance)) == ["apps.list_targets"]
+    conformance = compare_document(document)
+    assert list(findings_by_operation(conformance)) == ["apps.list_targets"]
     assert conformance.agrees
 
 
@@ -480,7 +482,7 @@ def test_a_document_may_be_yaml() -> None:
     document["info"]["x-date"] = "DATE"
     text = yaml.safe_dump(document).replace("DATE", "2026-13-45")
     assert "  200:" in text
-    assert said(compared(document)) == {}
+    assert findings_by_operation(compare_document(document)) == {}
     assert read_document(text.encode(), "openapi.yaml").title == document["info"]["title"]
 
 
@@ -551,4 +553,4 @@ def test_nonsense_anywhere_is_no_crash(junk: Any) -> None:
         "requestBody",
     ):
         document = _replaced(json.loads(text), key, junk)
-        assert len(compared(document).operations) == 28
+        assert len(compare_document(document).operations) == 28

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import httpx
 import pytest
-from tests.support.every_kind import CASES, populate
-from tests.support.site import Site, open_site
+from tests.support.action_cases import CASES, populate
+from tests.support.harness import Harness, open_harness
 
 from octosync.apply import FirstApp
 from octosync.cli.root import octosync
@@ -35,7 +35,7 @@ class _Recorder(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-class _Recorded(Site):
+class _Recorded(Harness):
     """A site whose clients' requests are kept."""
 
     kept: list[httpx.Request]
@@ -45,11 +45,11 @@ class _Recorded(Site):
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[_Recorded]:
-    with open_site(tmp_path) as plain:
-        site = _Recorded(plain.plane, plain.journal)
-        site.kept = []
-        yield site
+def harness(tmp_path: Path) -> Iterator[_Recorded]:
+    with open_harness(tmp_path) as plain:
+        harness = _Recorded(plain.plane, plain.journal)
+        harness.kept = []
+        yield harness
 
 
 def _held_to_the_table(requests: list[httpx.Request]) -> set[str]:
@@ -82,17 +82,17 @@ def test_a_bootstrap_sends_what_the_table_says() -> None:
     BootstrapBody.model_validate(first.body)
 
 
-async def test_what_is_sent_is_what_the_table_says(site: _Recorded) -> None:
+async def test_what_is_sent_is_what_the_table_says(harness: _Recorded) -> None:
     """Every request of a plan and an apply of every kind of action has the parameters and the body of the table.
 
     And the commands that the table names for an operation are those that send it.
     """
-    desired = populate(site.plane)
-    turn = await site.look(*desired)
-    planned = _held_to_the_table(site.kept)
-    site.kept.clear()
-    await site.act(turn)
-    applied = _held_to_the_table(site.kept)
+    desired = populate(harness.plane)
+    turn = await harness.review(*desired)
+    planned = _held_to_the_table(harness.kept)
+    harness.kept.clear()
+    await harness.apply(turn)
+    applied = _held_to_the_table(harness.kept)
     assert {id_ for id_ in planned if "plan" not in EXCHANGES[id_].by} == set()
     assert {id_ for id_ in applied if "apply" not in EXCHANGES[id_].by} == set()
     writes = {id_ for id_, exchange in EXCHANGES.items() if exchange.by == ("apply",)}
@@ -100,12 +100,12 @@ async def test_what_is_sent_is_what_the_table_says(site: _Recorded) -> None:
 
 
 @pytest.mark.parametrize("kind", CASES)
-async def test_each_kind_of_action_sends_what_the_table_says(site: _Recorded, kind: str) -> None:
+async def test_each_kind_of_action_sends_what_the_table_says(harness: _Recorded, kind: str) -> None:
     """Each kind of action by itself, too: a first slot and a further exchange, a first config and a changed exchange."""
     case = CASES[kind]
-    case.prepare(site.plane)
-    await site.turn(case.desired)
-    assert case.operation in _held_to_the_table(site.kept)
+    case.prepare(harness.plane)
+    await harness.reconcile(case.desired)
+    assert case.operation in _held_to_the_table(harness.kept)
 
 
 @pytest.mark.parametrize("body", RequestBody.__subclasses__())

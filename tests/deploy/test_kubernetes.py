@@ -11,8 +11,8 @@ from typing import Any
 import click
 from deploy.kustomizations import Object, Rendering, renderings
 from docs.executing import ROOT
-from tests.support.invoking import Desk
 from tests.support.kubectl import needs_kubectl
+from tests.support.workdirs import Workdir
 
 from octosync import __version__
 from octosync.cli.root import octosync
@@ -171,8 +171,8 @@ def test_the_mounted_example_is_valid(tmp_path: Path) -> None:
         for file, text in configmaps[name].items():
             (version / file).write_text(text, encoding="utf-8")
             (tmp_path / name / file).symlink_to(Path("..data") / file)
-    desk = Desk(tmp_path)
-    ran = desk.octosync("validate", "-f", "octosync-manifests", "--config", "octosync-config/octosync.yaml")
+    workdir = Workdir(tmp_path)
+    ran = workdir.octosync("validate", "-f", "octosync-manifests", "--config", "octosync-config/octosync.yaml")
     assert ran.code == 0, ran.stdout + ran.stderr
     assert "1 app" in ran.stdout
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 from docs.executing import ROOT
-from tests.support.calls import KEY
-from tests.support.desks import APP
-from tests.support.planes import Served, ok, served
+from tests.support.clients import KEY
+from tests.support.embedded_planes import EmbeddedPlane, ok, run_plane
+from tests.support.projects import APP
 from tests.support.repositories import Repo
 
 from octosync.server import Token
@@ -26,7 +26,7 @@ class Place:
     """A clone with a remote, and a control plane."""
 
     repository: Repo
-    plane: Served
+    plane: EmbeddedPlane
     path: str
 
     def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -57,7 +57,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, command_folder: Path) -> Iterator[Place]:
-    with served(KEY, tokens=(Token("ci", KEY),)) as plane:
+    with run_plane(KEY, tokens=(Token("ci", KEY),)) as plane:
         repository = Repo.init(tmp_path / "work")
         repository.git("init", "--quiet", "--bare", "../remote.git")
         repository.git("remote", "add", "origin", "../remote.git")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 from docs.executing import ROOT
-from tests.support.invoking import Desk
-from tests.support.kubectl import REQUIRED, kustomized, missing, needs_kubectl
+from tests.support.kubectl import REQUIRED, missing, needs_kubectl, render_kustomization
+from tests.support.workdirs import Workdir
 
 from octosync.server import ServerSettings, running_server
 
@@ -20,8 +20,8 @@ BASE = next(yaml.safe_load_all((EXAMPLES / "base" / "memo-pad.yaml").read_text(e
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def workdir(tmp_path: Path) -> Workdir:
+    return Workdir(tmp_path)
 
 
 def _spec(rendered: bytes) -> dict[str, Any]:
@@ -41,23 +41,23 @@ def _targets(spec: dict[str, Any]) -> set[tuple[str, str]]:
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", ["staging", "production"])
-def test_an_overlay_is_planned_from_a_pipe(overlay: str, desk: Desk) -> None:
+def test_an_overlay_is_planned_from_a_pipe(overlay: str, workdir: Workdir) -> None:
     """`kubectl kustomize … | octosync plan -f -` plans the app with both slots and the child; applied, it plans to nothing."""
-    rendered = kustomized(EXAMPLES / "overlays" / overlay)
+    rendered = render_kustomization(EXAMPLES / "overlays" / overlay)
     with running_server(ServerSettings()) as plane:
         remote = ("-f", "-", "--url", plane.url)
-        planned = desk.octosync("plan", *remote, "-o", "json", stdin=rendered)
+        planned = workdir.octosync("plan", *remote, "-o", "json", stdin=rendered)
         assert planned.code == 0, planned.stderr
         created = {row["address"] for row in json.loads(planned.stdout)["resource_changes"]}
         assert {f"app/memo-pad/slot/{one}" for one in ("chat", "transcription", "tts")} < created
-        assert desk.octosync("apply", *remote, "--yes", "--rate", "0", stdin=rendered).code == 0
-        assert desk.octosync("plan", *remote, "--detailed-exitcode", stdin=rendered).code == 0
+        assert workdir.octosync("apply", *remote, "--yes", "--rate", "0", stdin=rendered).code == 0
+        assert workdir.octosync("plan", *remote, "--detailed-exitcode", stdin=rendered).code == 0
 
 
 @needs_kubectl
 def test_a_patch_of_one_slot_keeps_the_others() -> None:
     """Production declares its own policy and deploy of chat: all else is as in the base, chat's engines included."""
-    slots = _slots(_spec(kustomized(EXAMPLES / "overlays" / "production")))
+    slots = _slots(_spec(render_kustomization(EXAMPLES / "overlays" / "production")))
     base = _slots(BASE)
     mine = {"servingPolicy": "performance_first", "deploy": {"environments": ["production"]}}
     assert slots == {**base, "chat": {**base["chat"], **mine}}
@@ -68,9 +68,9 @@ def test_targets_are_merged_by_both_of_their_keys() -> None:
     """Neither two targets of one identifier nor two of one platform are taken for the same; one more is added, one removed."""
     base = _targets(BASE)
     more = ("browser", "https://memo-pad.octomil.example")
-    assert _targets(_spec(kustomized(EXAMPLES / "overlays" / "production"))) == {*base, more}
+    assert _targets(_spec(render_kustomization(EXAMPLES / "overlays" / "production"))) == {*base, more}
     less = ("ios", "com.octomil.memo-pad.tablet")
-    assert _targets(_spec(kustomized(EXAMPLES / "overlays" / "staging"))) == base - {less}
+    assert _targets(_spec(render_kustomization(EXAMPLES / "overlays" / "staging"))) == base - {less}
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_it_is_the_merge_keys_that_keep_them(copied: Path) -> None:
     base.write_text(
         base.read_text(encoding="utf-8").replace("openapi: {path: merge-keys.json}\n", ""), encoding="utf-8"
     )
-    spec = _spec(kustomized(copied / "overlays" / "production"))
+    spec = _spec(render_kustomization(copied / "overlays" / "production"))
     assert (list(_slots(spec)), len(spec["targets"])) == (["chat"], 1)
 
 
@@ -100,7 +100,7 @@ def test_a_slot_can_be_taken_out(copied: Path) -> None:
         "    - {capability: transcription, $patch: delete}\n    - {capability: chat, preferredEngines: [litert]}\n",
         encoding="utf-8",
     )
-    slots = _slots(_spec(kustomized(copied / "overlays" / "staging")))
+    slots = _slots(_spec(render_kustomization(copied / "overlays" / "staging")))
     assert slots == {"chat": {**_slots(BASE)["chat"], "preferredEngines": ["litert"]}}
 
 

@@ -137,7 +137,7 @@ def test_the_last_line_says_what_was_skipped(tools: str, line: str, tmp_path: Pa
         "from tests.support.kubectl import needs_kubectl\n\n@needs_kubectl\ndef test_it() -> None:\n    pass\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.support.skipping", "-p", "no:cacheprovider", str(test)],
+        [sys.executable, "-m", "pytest", "-p", "tests.support.skipped_tests", "-p", "no:cacheprovider", str(test)],
         cwd=ROOT,
         env={"PATH": str(tmp_path)},
         capture_output=True,

@@ -27,7 +27,7 @@ def test_it_is_made_once_and_then_kept_up_to_date(github: GitHub, forge: Forge) 
 def test_it_is_found_on_the_last_of_many_pages(github: GitHub, forge: Forge) -> None:
     """Among 250 comments its own is found wherever it is, and all others stay as they are."""
     for number in range(249):
-        forge.say(f"comment {number}")
+        forge.add_comment(f"comment {number}")
     post_comment(github, PLAN)
     before = [comment["body"] for comment in forge.comments[:-1]]
     assert post_comment(github, replace(PLAN, text="new")).status is PostStatus.UPDATED
@@ -39,7 +39,7 @@ def test_somebody_elses_comment_with_our_marker_is_not_touched(github: GitHub, f
     """Who wrote a comment counts as much as its marker."""
     post_comment(github, PLAN)
     forged = forge.comments.pop()["body"]
-    forge.say(forged, author="mallory")
+    forge.add_comment(forged, author="mallory")
     assert post_comment(github, PLAN).status is PostStatus.CREATED
     assert [comment["user"]["login"] for comment in forge.comments] == ["mallory", "github-actions[bot]"]
     assert forge.comments[0]["body"] == forged
@@ -113,7 +113,9 @@ def test_a_text_that_is_too_long_is_shortened_by_whole_blocks(github: GitHub, fo
 
 def test_a_text_that_the_forge_finds_too_long_is_its_first_block(github: GitHub, forge: Forge) -> None:
     """A forge with another bound gets the short form."""
-    forge.first("POST", Answer(422, {"message": "Validation Failed", "errors": [{"message": "body is too long"}]}))
+    forge.answer_next(
+        "POST", Answer(422, {"message": "Validation Failed", "errors": [{"message": "body is too long"}]})
+    )
     posted = post_comment(github, replace(PLAN, text=f"### 9 to create\n\n{'x' * 50_000}\n\nend"))
     assert posted.status is PostStatus.CREATED
     assert posted.shortened
@@ -123,14 +125,14 @@ def test_a_text_that_the_forge_finds_too_long_is_its_first_block(github: GitHub,
 
 def test_a_lost_answer_makes_no_second_comment(github: GitHub, forge: Forge) -> None:
     """A POST that was carried out and whose answer was lost is found before it is sent again."""
-    forge.first("POST", Answer(502, b"<html>", done=True))
+    forge.answer_next("POST", Answer(502, b"<html>", done=True))
     assert post_comment(github, PLAN).status is PostStatus.UNCHANGED
     assert len(forge.comments) == 1
 
 
 def test_a_lost_post_is_sent_again(github: GitHub, forge: Forge) -> None:
     """A POST that was not carried out is, after looking."""
-    forge.first("POST", Answer(0))
+    forge.answer_next("POST", Answer(0))
     assert post_comment(github, PLAN).status is PostStatus.CREATED
     assert len(forge.comments) == 1
 
@@ -138,21 +140,21 @@ def test_a_lost_post_is_sent_again(github: GitHub, forge: Forge) -> None:
 def test_a_comment_that_is_deleted_meanwhile_is_made_again(github: GitHub, forge: Forge) -> None:
     """A comment that is deleted between reading and changing it is created again."""
     post_comment(github, PLAN)
-    forge.first("PATCH", refused(404, "Not Found"))
+    forge.answer_next("PATCH", refused(404, "Not Found"))
     assert post_comment(github, replace(PLAN, text="new")).status is PostStatus.CREATED
 
 
 @pytest.mark.parametrize(("answer", "error"), [(FORBIDDEN, Forbidden), (refused(404, "Not Found"), Missing)])
 def test_a_refusal_is_said(github: GitHub, forge: Forge, answer: Answer, error: type[Exception]) -> None:
     """A forbidden or missing pull request is an error with GitHub's message."""
-    forge.first("POST", answer)
+    forge.answer_next("POST", answer)
     with pytest.raises(error, match=answer.body["message"]):
         post_comment(github, PLAN)
 
 
 def test_a_forge_that_stays_away_is_unavailable(github: GitHub, forge: Forge) -> None:
     """After its attempts a run ends as one to be tried again."""
-    forge.first("GET", *[refused(503, "Unavailable")] * 5)
+    forge.answer_next("GET", *[refused(503, "Unavailable")] * 5)
     with pytest.raises(Unavailable, match="Unavailable"):
         post_comment(github, PLAN)
     assert forge.writes() == []

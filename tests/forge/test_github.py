@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import httpx
 import pytest
-from tests.support.encodings import REFUSED_ENCODINGS, body_in, little_memory
+from tests.support.encodings import REFUSED_ENCODINGS, body_in, limited_memory
 from tests.support.forges import TOKEN, Answer, Forge, refused
 
 from octosync.errors import (
@@ -33,7 +33,7 @@ def test_a_limit_that_passes_is_waited_for(github: GitHub, forge: Forge) -> None
         refused(429, "Too many", Retry_After="0"),
         Answer(403, {}, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1000", "Date": date}),
     )
-    forge.first("POST", *limits)
+    forge.answer_next("POST", *limits)
     github.write("POST", "issues", {"title": "t", "body": "b"})
     assert len(forge.issues) == 1
     assert len(forge.writes()) == 4
@@ -41,11 +41,11 @@ def test_a_limit_that_passes_is_waited_for(github: GitHub, forge: Forge) -> None
 
 def test_a_limit_that_lasts_ends_the_run(github: GitHub, forge: Forge) -> None:
     """A wait of an hour is not accepted: the error names the wait, and is retryable."""
-    forge.first("GET", refused(403, "API rate limit exceeded", Retry_After="3600"))
+    forge.answer_next("GET", refused(403, "API rate limit exceeded", Retry_After="3600"))
     with pytest.raises(Unavailable, match="rate limit exceeded") as caught:
         github.read("pulls/7")
     assert "3600 s" in caught.value.hints[0]
-    assert len(forge.asked) == 1
+    assert len(forge.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ def test_limits_are_told_from_refusals(
 
 def test_a_failure_is_tried_again(github: GitHub, forge: Forge) -> None:
     """A read and an update are, whether the connection breaks or the forge failed."""
-    forge.first("GET", Answer(0), refused(502, "Bad gateway"), Answer(500, b"<html>"))
+    forge.answer_next("GET", Answer(0), refused(502, "Bad gateway"), Answer(500, b"<html>"))
     assert github.read("pulls/7")["number"] == 7
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'"text"', b"{", b"\xff", b"[" * 100_000])
 def test_garbage_is_an_error_and_no_absence(github: GitHub, forge: Forge, body: bytes) -> None:
     """A response that is not GitHub's is unreadable."""
-    forge.first("GET", Answer(200, body), Answer(200, body))
+    forge.answer_next("GET", Answer(200, body), Answer(200, body))
     with pytest.raises(Unreadable):
         github.read("pulls/7")
     with pytest.raises(Unreadable):
@@ -106,8 +106,8 @@ def test_garbage_is_an_error_and_no_absence(github: GitHub, forge: Forge, body: 
 def test_an_encoding_that_was_not_asked_for_is_refused(github: GitHub, forge: Forge, encoding: str) -> None:
     """A forge's response of any status is decoded once, and only from gzip."""
     headers = {"Content-Encoding": encoding}
-    forge.first("GET", Answer(200, body_in(encoding), headers), Answer(403, body_in(encoding), headers))
-    with little_memory():
+    forge.answer_next("GET", Answer(200, body_in(encoding), headers), Answer(403, body_in(encoding), headers))
+    with limited_memory():
         with pytest.raises(Unreadable, match="Content-Encoding"):
             github.read("pulls/7")
         with pytest.raises(Forbidden):
@@ -121,27 +121,27 @@ def test_an_answer_beyond_all_measure_is_cut_short(
     monkeypatch.setattr(client, "_LARGEST_ANSWER", 2**20)
     packed = {"Content-Encoding": "gzip"}
     large = b" " * 2**22
-    forge.first("GET", Answer(200, large), Answer(200, gzip.compress(large), packed), Answer(500, large))
+    forge.answer_next("GET", Answer(200, large), Answer(200, gzip.compress(large), packed), Answer(500, large))
     for _ in range(3):
         with pytest.raises(Unreadable, match="larger than 1 MiB"):
             github.read("pulls/7")
-    forge.first("GET", Answer(200, gzip.compress(b'{"number": 8}'), packed))
+    forge.answer_next("GET", Answer(200, gzip.compress(b'{"number": 8}'), packed))
     assert github.read("pulls/7") == {"number": 8}
 
 
 def test_the_token_goes_to_no_other_host(github: GitHub, forge: Forge) -> None:
     """A next page elsewhere, and a redirect, are not followed; pages that go round are noticed."""
-    forge.first("GET", Answer(200, [], {"Link": '<https://evil.test/comments?page=2>; rel="next"'}))
+    forge.answer_next("GET", Answer(200, [], {"Link": '<https://evil.test/comments?page=2>; rel="next"'}))
     with pytest.raises(Unreadable, match="another host"):
         list(github.pages("issues/7/comments"))
-    forge.first("GET", Answer(301, {}, {"Location": "https://evil.test/"}))
+    forge.answer_next("GET", Answer(301, {}, {"Location": "https://evil.test/"}))
     with pytest.raises(Unreadable, match="redirects to another URL"):
         github.read("pulls/7")
     path = f"{forge.url}/repos/acme/apps/issues/7/comments?per_page=100"
-    forge.first("GET", Answer(200, [], {"Link": f'<{path}>; rel="next"'}))
+    forge.answer_next("GET", Answer(200, [], {"Link": f'<{path}>; rel="next"'}))
     with pytest.raises(Unreadable, match="loop"):
         list(github.pages("issues/7/comments"))
-    forge.first("GET", Answer(200, [], {"Link": f'<{path}&x={"x" * 70_000}>; rel="next"'}))
+    forge.answer_next("GET", Answer(200, [], {"Link": f'<{path}&x={"x" * 70_000}>; rel="next"'}))
     with pytest.raises(Unreadable, match="not a URL"):
         list(github.pages("issues/7/comments"))
 
@@ -149,7 +149,7 @@ def test_the_token_goes_to_no_other_host(github: GitHub, forge: Forge) -> None:
 def test_errors_name_the_request_and_never_the_token(github: GitHub, forge: Forge) -> None:
     """A rejected token and a missing permission are different errors, with GitHub's request id."""
     for answer, kind in ((refused(401, "Bad credentials"), CredentialRefused), (refused(403, "no"), Forbidden)):
-        forge.first("GET", answer)
+        forge.answer_next("GET", answer)
         with pytest.raises(kind) as caught:
             github.read("pulls/7")
         assert caught.value.request_id == "ABCD:1234"
@@ -163,7 +163,7 @@ def test_a_token_that_the_forge_echoes_is_masked(github: GitHub, forge: Forge) -
     echo = f"you sent\x1b[2J Bearer {TOKEN}, {TOKEN}"
     for status in (401, 403, 404, 422, 429, 503):
         said = {"message": echo, "errors": [{"message": echo}]}
-        forge.first("GET", Answer(status, said, {"Retry-After": "3600"} if status > 422 else {}))
+        forge.answer_next("GET", Answer(status, said, {"Retry-After": "3600"} if status > 422 else {}))
         with pytest.raises(RemoteError) as caught:
             github.read("pulls/7")
         shown = f"{caught.value!r} {caught.value} {caught.value.request_id} {caught.value.hints}"

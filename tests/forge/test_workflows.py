@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.calls import KEY
-from tests.support.desks import APP
+from tests.support.clients import KEY
+from tests.support.embedded_planes import EmbeddedPlane, ok, run_plane
 from tests.support.forges import FORBIDDEN, Forge, forge_server, refused
-from tests.support.planes import Served, ok, served
+from tests.support.projects import APP
 from tests.support.repositories import Repo
-from tests.support.workflows import Ended, Runner
+from tests.support.workflows import JobResult, Runner
 
 from octosync.server import Token
 
@@ -31,7 +31,7 @@ class Team:
     """A repository with the workflows of a team, a control plane and a forge."""
 
     repository: Repo
-    plane: Served
+    plane: EmbeddedPlane
     forge: Forge
     runner: Runner
 
@@ -39,7 +39,7 @@ class Team:
         """Write an app's manifest."""
         self.repository.write(f"apps/{slug}.yaml", APP.format(slug=slug, name=name))
 
-    def plan(self, *, secrets: dict[str, str] | None = None) -> Ended:
+    def plan(self, *, secrets: dict[str, str] | None = None) -> JobResult:
         """Run the plan workflow for pull request 7, with its branch checked out."""
         head = self.repository.head
         self.forge.pulls[7]["head"]["sha"] = head
@@ -51,10 +51,10 @@ class Team:
             secrets=SECRETS if secrets is None else secrets,
         )
 
-    def apply(self, revision: str = "main", *, ref: str = "refs/heads/main", **inputs: str) -> Ended:
+    def apply(self, revision: str = "main", *, ref: str = "refs/heads/main", **inputs: str) -> JobResult:
         """Run the apply workflow for a revision, as a push of it does; its deployment is recorded as GitHub does."""
         head = self.repository.git("rev-parse", revision)
-        self.forge.deployed(head, "in_progress", environment="octosync-production")
+        self.forge.add_deployment(head, "in_progress", environment="octosync-production")
         ended = self.runner.run(
             "octosync-apply.yml",
             github={"sha": head, "event": _PUSH, "event_name": "push", "token": self.token, "ref": ref},
@@ -64,7 +64,7 @@ class Team:
         self.forge.deployments[0]["statuses"].insert(0, {"state": "success" if ended.succeeded else "failure"})
         return ended
 
-    def drift(self) -> Ended:
+    def drift(self) -> JobResult:
         """Run the drift workflow on main."""
         head = self.repository.git("rev-parse", "main")
         return self.runner.run(
@@ -94,7 +94,7 @@ class Team:
 
 @pytest.fixture
 def team(tmp_path: Path, command_folder: Path) -> Iterator[Team]:
-    with served(KEY, tokens=(Token("ci", KEY),)) as plane, forge_server() as forge:
+    with run_plane(KEY, tokens=(Token("ci", KEY),)) as plane, forge_server() as forge:
         repository = Repo.init(tmp_path / "origin")
         environment = {name: value for name, value in forge.environment.items() if name != "GITHUB_TOKEN"}
         team = Team(repository, plane, forge, Runner(tmp_path / "origin", tmp_path, environment, command_folder))
@@ -163,7 +163,7 @@ def test_a_fork_is_planned_offline(team: Team) -> None:
     team.repository.branch("change")
     team.declare("search", name="Search it")
     team.repository.commit("Change")
-    team.forge.first("POST", FORBIDDEN)
+    team.forge.answer_next("POST", FORBIDDEN)
     planned = team.plan(secrets={})
     assert planned.succeeded, planned.log
     assert team.requests() == 0
@@ -223,7 +223,7 @@ def test_a_run_that_was_cancelled_between_two_is_made_up_for(team: Team) -> None
     team.declare("search", name="Second")
     team.declare("notes", name="Notes")
     cancelled = team.repository.commit("Second")
-    team.forge.deployed(cancelled, "in_progress", "error", environment="octosync-production")
+    team.forge.add_deployment(cancelled, "in_progress", "error", environment="octosync-production")
     ok(team.plane.api.patch("/apps/search", json={"name": "Second"}))
     team.declare("search", name="Third")
     third = team.repository.commit("Third")
@@ -233,7 +233,7 @@ def test_a_run_that_was_cancelled_between_two_is_made_up_for(team: Team) -> None
         team.forge.merged[revision] = [merged]
     applied = team.apply()
     assert applied.succeeded, applied.log
-    assert sorted(line for line in team.forge.asked if line.startswith("POST")) == [
+    assert sorted(line for line in team.forge.requests if line.startswith("POST")) == [
         "POST /repos/acme/apps/issues/7/comments",
         "POST /repos/acme/apps/issues/8/comments",
     ]
@@ -246,7 +246,7 @@ def test_a_force_push_does_not_stop_what_comes_after(team: Team) -> None:
     """A lost attempted revision is skipped, with a notice; if the applied revision is lost, a base is required."""
     assert team.apply().succeeded
     team.declare("search", name="Search it")
-    team.forge.deployed("d" * 40, "in_progress", "failure", environment="octosync-production")
+    team.forge.add_deployment("d" * 40, "in_progress", "failure", environment="octosync-production")
     team.repository.commit("After the force push")
     applied = team.apply()
     assert applied.succeeded, applied.log
@@ -262,7 +262,7 @@ def test_a_force_push_does_not_stop_what_comes_after(team: Team) -> None:
 
 def test_a_plan_is_no_failure_for_want_of_a_comment(team: Team) -> None:
     """The check is about the plan: that the forge is throttled, or down, doesn't fail it."""
-    team.forge.first("GET", refused(429, "API rate limit exceeded", Retry_After="3600"))
+    team.forge.answer_next("GET", refused(429, "API rate limit exceeded", Retry_After="3600"))
     planned = team.plan()
     assert "forge-throttled" in planned.log
     assert planned.succeeded

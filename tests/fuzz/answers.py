@@ -153,7 +153,7 @@ def _with(answer: Answer, document: Any) -> Answer:
 def _recorded(world: World, command: tuple[str, ...]) -> list[Answer]:
     """Return the reads that a command makes of a healthy control plane, each of them once."""
     world.layer.change = lambda answer: answer
-    ran = world.desk.octosync(*command)
+    ran = world.workdir.octosync(*command)
     assert ran.code == 0, ran.output
     found = {answer.line: answer for answer in world.layer.answers if answer.status == 200}
     world.calm()
@@ -194,8 +194,8 @@ class _Bench:
 def _opened_answers() -> Iterator[Case]:
     with opened_world() as world:
         for slug in ("one", "two"):
-            world.desk.write(f"apps/{slug}.yaml", _MANIFEST.format(slug=slug, secret=CANARY))
-        assert world.desk.octosync("apply", "-f", "apps", "--yes").code == 0
+            world.workdir.write(f"apps/{slug}.yaml", _MANIFEST.format(slug=slug, secret=CANARY))
+        assert world.workdir.octosync("apply", "-f", "apps", "--yes").code == 0
         world.plane.local.post("/requests", json={"app_slug": "one", "capability": "chat", "route": "cloud"})
         world.plane.local.put("/catalog", json={"variants": [_better(world)]})
         healthy = world.snapshot()
@@ -226,7 +226,7 @@ def _case(data: st.DataObject, bench: _Bench) -> None:
         replace(changed, method=true.method, target=true.target) if true.line == answer.line else true
     )
     _peak_memory(afresh=True)
-    ran = world.desk.octosync(*command)
+    ran = world.workdir.octosync(*command)
     added = _peak_memory() - bench.held
     if added > _MOST_MEMORY:
         raise Finding(f"the answer of {len(changed.body)} bytes took {added // 1024} MiB of memory")

@@ -20,9 +20,9 @@ from tests.fuzz.documents import CANARY, Draw
 from tests.fuzz.model import CATALOG, Org, Spec, differences, draw_manifests, draw_org, expected, read, thing
 from tests.fuzz.plane import World, opened_world
 from tests.fuzz.running import Case, Finding, Part
-from tests.support.invoking import Ran
 from tests.support.processes import Zygote, zygote
 from tests.support.repositories import Repo
+from tests.support.workdirs import CommandResult
 
 from octosync.contract import OPERATIONS, Access
 
@@ -89,11 +89,11 @@ def _draw_faults(draw: Draw) -> list[dict[str, Any]]:
 
 
 def _write_manifests(world: World, specs: Mapping[str, Spec]) -> None:
-    for slug in [path.stem for path in (world.desk.directory / "apps").glob("*.yaml")]:
-        (world.desk.directory / f"apps/{slug}.yaml").unlink()
+    for slug in [path.stem for path in (world.workdir.directory / "apps").glob("*.yaml")]:
+        (world.workdir.directory / f"apps/{slug}.yaml").unlink()
     for slug, spec in specs.items():
         document = {"apiVersion": "octosync.dev/v1", "kind": "App", "metadata": {"name": slug}, "spec": spec}
-        world.desk.write(f"apps/{slug}.yaml", yaml.safe_dump(document, sort_keys=False))
+        world.workdir.write(f"apps/{slug}.yaml", yaml.safe_dump(document, sort_keys=False))
 
 
 def _fill(world: World, org: Org) -> None:
@@ -113,7 +113,7 @@ def _fill(world: World, org: Org) -> None:
         assert all(answer.status_code < 300 for answer in answers), [answer.text for answer in answers]
 
 
-def _check_output(ran: Ran) -> None:
+def _check_output(ran: CommandResult) -> None:
     if ran.code not in _CODES and ran.code >= 0:
         raise Finding(f"exit code {ran.code}: {ran.output[-2000:]}")
     if "Traceback" in ran.output:
@@ -171,7 +171,7 @@ def _check_moves(before: Org, now: Org, wanted: Org) -> None:
         raise Finding(f"{len(lost)} targets that move are registered nowhere: {sorted(lost)}")
 
 
-def _killed(world: World, parent: Zygote, at_request: int, number: signal.Signals) -> Ran:
+def _killed(world: World, parent: Zygote, at_request: int, number: signal.Signals) -> CommandResult:
     """Run an apply as a process of its own, and send it a signal when its nth request arrives."""
     started = threading.Event()
     pids: list[int] = []
@@ -182,32 +182,32 @@ def _killed(world: World, parent: Zygote, at_request: int, number: signal.Signal
             os.kill(pids[0], number)
 
     world.layer.arrived = arrived
-    out, err = (world.desk.directory / name for name in ("out", "err"))
+    out, err = (world.workdir.directory / name for name in ("out", "err"))
     for path in (out, err):
         path.write_bytes(b"")
-    env = {**world.desk.environment, "PYTHONHASHSEED": "0"}
-    pids.append(parent.start(("apply", *_APPLY), world.desk.directory, env, out, err))
+    env = {**world.workdir.environment, "PYTHONHASHSEED": "0"}
+    pids.append(parent.start(("apply", *_APPLY), world.workdir.directory, env, out, err))
     started.set()
     while (code := parent.code_of(pids[0])) is None:
         time.sleep(0.002)
     world.layer.arrived = None
-    return Ran(code, out.read_text(), err.read_text())
+    return CommandResult(code, out.read_text(), err.read_text())
 
 
 def _check_convergence(world: World, wanted: Org) -> None:
     """Without faults: an apply makes everything as declared, then a plan is empty, and another apply sends nothing."""
-    ran = world.desk.octosync("apply", *_APPLY)
+    ran = world.workdir.octosync("apply", *_APPLY)
     _check_output(ran)
     if ran.code != 0:
         raise Finding(f"without faults, apply ends with {ran.code}: {ran.output[-3000:]}")
     if wrong := differences(read(world.layer.store.connection), wanted):
         raise Finding(f"not as declared: {wrong}")
-    plan = world.desk.octosync(*_PLAN)
+    plan = world.workdir.octosync(*_PLAN)
     _check_output(plan)
     if rows := json.loads(plan.stdout)["resource_changes"]:
         raise Finding(f"the plan after apply is not empty: {rows}")
     world.calm()
-    again = world.desk.octosync("apply", *_APPLY)
+    again = world.workdir.octosync("apply", *_APPLY)
     if again.code != 0 or world.writes():
         raise Finding(f"the second apply ends with {again.code} and sends {world.writes()}")
 
@@ -234,10 +234,10 @@ def _case(data: st.DataObject, world: World, empty: sqlite3.Connection, parent: 
     note("\n".join((f"live: {org}", f"declared: {json.dumps(specs)}", f"then: {way}")))
     world.calm()
     if way == "healthy":
-        plan = world.desk.octosync(*_PLAN)
+        plan = world.workdir.octosync(*_PLAN)
         _check_output(plan)
         world.calm()
-        ran = world.desk.octosync("apply", *_APPLY)
+        ran = world.workdir.octosync("apply", *_APPLY)
         if plan.code == 0:
             _check_planned(json.loads(plan.stdout), world.writes())
     elif way == "kill":
@@ -255,7 +255,7 @@ def _case(data: st.DataObject, world: World, empty: sqlite3.Connection, parent: 
         concurrency = draw(st.sampled_from(("1", "8")))
         note(f"faults: {json.dumps(rules)}; the next {world.layer.lag} reads lag; concurrency {concurrency}")
         world.plane.local.put("/faults", json={"rules": rules}).raise_for_status()
-        ran = world.desk.octosync("apply", *_APPLY, "--concurrency", concurrency)
+        ran = world.workdir.octosync("apply", *_APPLY, "--concurrency", concurrency)
     world.calm()
     now = read(world.layer.store.connection)
     _check_output(ran)
@@ -282,7 +282,7 @@ def _opened_machine() -> Iterator[Case]:
 def _opened_offline() -> Iterator[Case]:
     """Plan pairs of a base and a tree without a control plane, as for a pull request of a fork."""
     with opened_world() as world:
-        repo = Repo.init(world.desk.directory)
+        repo = Repo.init(world.workdir.directory)
 
         def case(data: st.DataObject) -> None:
             live: Org = {}
@@ -293,11 +293,11 @@ def _opened_offline() -> Iterator[Case]:
             note(f"base: {json.dumps(base)}\ntree: {json.dumps(tree)}\n{' '.join(prune)}")
             for specs in (base, tree):
                 _write_manifests(world, specs)
-                world.desk.write("octosync.yaml", "paths: [apps/]\n")
+                world.workdir.write("octosync.yaml", "paths: [apps/]\n")
                 if specs is base:
                     repo.commit()
             arguments = ("--base", "HEAD", "--offline", *prune, *data.draw(st.sampled_from(((), ("--changed-only",)))))
-            ran = world.desk.octosync(
+            ran = world.workdir.octosync(
                 "plan", *arguments, "-o", data.draw(st.sampled_from(("text", "json", "markdown", "github")))
             )
             _check_output(ran)

@@ -15,7 +15,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from tests.fuzz.documents import CANARY, Draw, Fragments, mutate, opaque_object, record_of, scratched, value_of
 from tests.fuzz.running import Case, Finding, Part
-from tests.support.invoking import Desk, Ran
+from tests.support.workdirs import CommandResult, Workdir
 
 from octosync.manifest.config.schema import ConfigurationFile
 from octosync.manifest.load.kustomize import referred
@@ -34,9 +34,9 @@ _MOST_GROWTH: Final = 9.0  # for four times the size: linear is 4, quadratic 16
 
 
 @contextmanager
-def _folder() -> Iterator[Desk]:
+def _folder() -> Iterator[Workdir]:
     with tempfile.TemporaryDirectory(prefix="octosync-fuzz-") as name:
-        yield Desk(Path(name), {"OCTOSYNC_RATE": "0"})
+        yield Workdir(Path(name), {"OCTOSYNC_RATE": "0"})
 
 
 def draw_manifest(draw: Draw) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _written(draw: Draw, document: Any, *, mutations: int, scratches: bool) -> b
     return scratched(data, draw) if scratches else data
 
 
-def check_output(ran: Ran, *, secret: bool = True) -> None:
+def check_output(ran: CommandResult, *, secret: bool = True) -> None:
     """Hold what a command did against what any may do."""
     if ran.code not in _EXPECTED:
         raise Finding(f"exit code {ran.code}: {ran.output[-1500:]}")
@@ -90,7 +90,7 @@ def check_output(ran: Ran, *, secret: bool = True) -> None:
         raise Finding(f"a secret is shown: {ran.output[:3000]}")
 
 
-def _check_places(ran: Ran) -> None:
+def _check_places(ran: CommandResult) -> None:
     for diagnostic in json.loads(ran.stdout)["diagnostics"]:
         placed = diagnostic.get("range") is not None or diagnostic["rule"] == "no-documents"
         if diagnostic["severity"] == "error" and not placed:
@@ -99,7 +99,7 @@ def _check_places(ran: Ran) -> None:
 
 @contextmanager
 def _opened_manifests() -> Iterator[Case]:
-    with _folder() as desk:
+    with _folder() as workdir:
 
         def case(data: st.DataObject) -> None:
             draw = data.draw
@@ -110,8 +110,8 @@ def _opened_manifests() -> Iterator[Case]:
                 for document in documents
             )
             note(f"apps/x.yaml:\n{written.decode(errors='backslashreplace')[:3000]}")
-            desk.write("apps/x.yaml", written)
-            ran = desk.octosync("validate", "-f", "apps", "-o", draw(st.sampled_from(_FORMATS)))
+            workdir.write("apps/x.yaml", written)
+            ran = workdir.octosync("validate", "-f", "apps", "-o", draw(st.sampled_from(_FORMATS)))
             check_output(ran, secret=not scratches)
             if ran.stdout.startswith("{") and '"diagnostics"' in ran.stdout[:300]:
                 _check_places(ran)
@@ -121,13 +121,13 @@ def _opened_manifests() -> Iterator[Case]:
 
 @contextmanager
 def _opened_configurations() -> Iterator[Case]:
-    with _folder() as desk:
+    with _folder() as workdir:
         for folder in _FOLDERS:
             name = f"notes-{len(folder)}"
             text = (
                 f"apiVersion: {API_VERSION}\nkind: App\nmetadata: {{name: {name}}}\nspec: {{name: '${{CHANNEL:=x}}'}}\n"
             )
-            desk.write(f"{folder}/x.yaml", text)
+            workdir.write(f"{folder}/x.yaml", text)
 
         def case(data: st.DataObject) -> None:
             draw = data.draw
@@ -136,8 +136,8 @@ def _opened_configurations() -> Iterator[Case]:
                 draw, document, mutations=draw(st.integers(0, 2)), scratches=draw(st.integers(0, 3)) == 0
             )
             note(f"octosync.yaml:\n{written.decode(errors='backslashreplace')[:3000]}")
-            desk.write("octosync.yaml", written)
-            check_output(desk.octosync("validate", "-f", "apps", "-o", draw(st.sampled_from(_FORMATS))))
+            workdir.write("octosync.yaml", written)
+            check_output(workdir.octosync("validate", "-f", "apps", "-o", draw(st.sampled_from(_FORMATS))))
 
         yield case
 
@@ -153,7 +153,7 @@ def _aliases(draw: Draw) -> str:
 
 @contextmanager
 def _opened_kustomizations() -> Iterator[Case]:
-    with _folder() as desk:
+    with _folder() as workdir:
         stamp = iter(range(10**9))
 
         def case(data: st.DataObject) -> None:
@@ -171,7 +171,7 @@ def _opened_kustomizations() -> Iterator[Case]:
                     draw, document, mutations=draw(st.integers(0, 3)), scratches=draw(st.integers(0, 3)) == 0
                 )
             note(f"kustomization.yaml:\n{written.decode(errors='backslashreplace')[:3000]}")
-            path = desk.write("kustomization.yaml", written)
+            path = workdir.write("kustomization.yaml", written)
             for found in referred(str(path), next(stamp)):
                 if not found.startswith("/") or "\0" in found:
                     raise Finding(f"no path: {found!r}")
@@ -225,12 +225,12 @@ def _grown(draw: Draw) -> tuple[str, Callable[[int], str]]:
 
 @contextmanager
 def _opened_growth() -> Iterator[Case]:
-    with _folder() as desk:
+    with _folder() as workdir:
 
         def seconds(text: str) -> float:
-            desk.write("apps/x.yaml", text)
+            workdir.write("apps/x.yaml", text)
             started = time.process_time()
-            check_output(desk.octosync("validate", "-f", "apps", "-o", "json"), secret=False)
+            check_output(workdir.octosync("validate", "-f", "apps", "-o", "json"), secret=False)
             return time.process_time() - started
 
         def case(data: st.DataObject) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 from unittest.mock import patch
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from tests.support.invoking import Desk
-from tests.support.planes import Served, served
+from tests.support.embedded_planes import EmbeddedPlane, run_plane
+from tests.support.workdirs import Workdir
 
 from octosync.octomil import Connection
 from octosync.server.store import open_database
@@ -137,8 +137,8 @@ class Layer:
 class World:
     """A control plane, and a desk with manifests for it."""
 
-    plane: Served
-    desk: Desk
+    plane: EmbeddedPlane
+    workdir: Workdir
     layer: Layer
 
     @property
@@ -184,10 +184,10 @@ def opened_world() -> Iterator[World]:
     waits = {"backoff": 0.0, "response_timeout": 30.0}
     with (
         tempfile.TemporaryDirectory(prefix="octosync-fuzz-") as folder,
-        served() as plane,
+        run_plane() as plane,
         patch.dict(Connection.__init__.__kwdefaults__, waits),
     ):
         app = plane.running.app
         layer = Layer(app.build_middleware_stack(), app.state.plane.store)
         app.middleware_stack = layer
-        yield World(plane, Desk(Path(folder), {"OCTOSYNC_RATE": "0", "OCTOSYNC_URL": plane.running.url}), layer)
+        yield World(plane, Workdir(Path(folder), {"OCTOSYNC_RATE": "0", "OCTOSYNC_URL": plane.running.url}), layer)

@@ -30,27 +30,29 @@ def _manifest(slug: str, spec: dict[str, Any]) -> str:
 
 def _prepared(world: World) -> list[str]:
     """Make live state and three commits, the second of which allows deletes; return plan files: plain, guarded, of others."""
-    desk, repo = world.desk, Repo.init(world.desk.directory)
+    workdir, repo = world.workdir, Repo.init(world.workdir.directory)
     targets = [{"platform": "ios", "identifier": f"com.acme.t{number}"} for number in range(12)]
     config = {"model": "m", "api_key": CANARY}
-    desk.write(".gitignore", "*.json\n.octosync\n")
-    desk.write("evil/evil.yaml", _manifest("evil", {"name": "Evil"}))
-    desk.write("apps/a.yaml", _manifest("a", {"targets": targets, "inferenceConfig": config}))
+    workdir.write(".gitignore", "*.json\n.octosync\n")
+    workdir.write("evil/evil.yaml", _manifest("evil", {"name": "Evil"}))
+    workdir.write("apps/a.yaml", _manifest("a", {"targets": targets, "inferenceConfig": config}))
     repo.commit("root")
-    assert desk.octosync("apply", "-f", "apps", "--yes").code == 0
-    desk.write("apps/a.yaml", _manifest("a", {"inferenceConfig": config}))
+    assert workdir.octosync("apply", "-f", "apps", "--yes").code == 0
+    workdir.write("apps/a.yaml", _manifest("a", {"inferenceConfig": config}))
     plans = []
     for name, arguments in (("evil", ("-f", "evil")),):
-        assert desk.octosync("plan", *arguments, "--plan-out", f"{name}.json").code == 0
-        plans.append((desk.directory / f"{name}.json").read_text())
-    desk.write("apps/a.yaml", _manifest("a", {"targets": [], "inferenceConfig": config}))
+        assert workdir.octosync("plan", *arguments, "--plan-out", f"{name}.json").code == 0
+        plans.append((workdir.directory / f"{name}.json").read_text())
+    workdir.write("apps/a.yaml", _manifest("a", {"targets": [], "inferenceConfig": config}))
     repo.commit("No targets\n\nOctosync-Allow: deletes=50")
-    desk.write("apps/b.yaml", _manifest("b", {"name": "B", "inferenceConfig": {**config, "access_token": CANARY}}))
+    workdir.write("apps/b.yaml", _manifest("b", {"name": "B", "inferenceConfig": {**config, "access_token": CANARY}}))
     repo.commit("An app")
-    assert desk.octosync("plan", "-f", "apps/b.yaml", "--plan-out", "plain.json").code == 0
-    guarded = desk.octosync("plan", "-f", "apps", "--base", "HEAD~1", "--drift-hold", "0", "--plan-out", "guarded.json")
+    assert workdir.octosync("plan", "-f", "apps/b.yaml", "--plan-out", "plain.json").code == 0
+    guarded = workdir.octosync(
+        "plan", "-f", "apps", "--base", "HEAD~1", "--drift-hold", "0", "--plan-out", "guarded.json"
+    )
     assert guarded.code == 4, guarded.output
-    return [*((desk.directory / f"{name}.json").read_text() for name in ("plain", "guarded")), *plans]
+    return [*((workdir.directory / f"{name}.json").read_text() for name in ("plain", "guarded")), *plans]
 
 
 def _tampered(draw: Draw, text: str, donor: str, revisions: list[str]) -> str:
@@ -93,7 +95,7 @@ def _opened_plan_files() -> Iterator[Case]:
             plain: Counter({("POST", "/apps"): 1, ("PUT", "/apps/b/inference-config"): 1}),
             guarded: Counter[tuple[str, str]](),
         }
-        repo = Repo(world.desk.directory)
+        repo = Repo(world.workdir.directory)
         revisions = [repo.git("rev-parse", name) for name in ("HEAD~2", "HEAD~1", "HEAD")] + ["HEAD~2", "main"]
         before = world.snapshot()
 
@@ -104,12 +106,12 @@ def _opened_plan_files() -> Iterator[Case]:
                 written = _tampered(data.draw, text, donor, revisions).encode()
             else:
                 written = scratched(text.encode(), data.draw)
-            world.desk.write("plan.json", written)
+            world.workdir.write("plan.json", written)
             arguments = data.draw(st.sampled_from(_ARGUMENTS))
             if text == guarded:
                 arguments = (*arguments, *(() if "--drift-hold" in arguments else ("--drift-hold", "0")))
             note(f"octosync apply plan.json --yes {' '.join(arguments)}")
-            ran = world.desk.octosync("apply", "plan.json", "--yes", *arguments)
+            ran = world.workdir.octosync("apply", "plan.json", "--yes", *arguments)
             sent = Counter((method, path) for method, path, _ in world.writes())
             if "Traceback" in ran.output or ran.code not in _CODES:
                 raise Finding(f"exit code {ran.code}: {ran.output[-2000:]}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.manifests import NOW
-from tests.support.states import child_app, deployed, desired_app, live_app, plan_of
+from tests.support.states import child_app, desired_app, live_app, live_deployment, plan_of
 
 from octosync.contract import Contract
 from octosync.manifest import Configuration, ExportedApp, export_app, load, sections_undeclared
@@ -129,10 +129,10 @@ def test_one_target_is_declared_by_one_app() -> None:
 def test_deployments_that_cant_be_declared_are_named() -> None:
     """An environment that octosync doesn't know, and a capability without a slot; what was rolled back isn't there."""
     deployments = [
-        deployed("demo", "chat", "production"),
-        deployed("demo", "chat", "staging", status="rolled_back"),
-        deployed("demo", "chat", "qa"),
-        deployed("demo", "vision"),
+        live_deployment("demo", "chat", "production"),
+        live_deployment("demo", "chat", "staging", status="rolled_back"),
+        live_deployment("demo", "chat", "qa"),
+        live_deployment("demo", "vision"),
     ]
     exported = export(live_app("demo", slots={"chat": {}}, deployments=deployments))
     assert left_out(exported) == [

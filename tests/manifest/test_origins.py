@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.support.kubectl import kustomized, needs_kubectl, needs_kustomize
+from tests.support.kubectl import needs_kubectl, needs_kustomize, render_kustomization
 from tests.support.repositories import Repo
 
 from octosync.manifest import Configuration, Manifests, load
@@ -108,7 +108,7 @@ def test_a_secret_of_the_base_is_not_shown(repo: Repo) -> None:
 @needs_kubectl
 def test_from_a_pipe_the_file_is_named(repo: Repo) -> None:
     """Nobody knows from where the path starts, so the place is the pipe's, and the path is a note."""
-    data = kustomized(repo.root / "overlays" / "prod")
+    data = render_kustomization(repo.root / "overlays" / "prod")
     found = load(["-"], configuration=Configuration(), now=NOW, stdin=data).diagnostics
     assert all(str(one.origin).startswith("<stdin>:") for one in found)
     assert {one.notes[-1] for one in found} == {"kustomize took the document from `../../base/apps/one.yaml`"}

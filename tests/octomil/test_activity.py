@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.calls import client_of
+from tests.support.clients import client_of
 from tests.support.plane import Plane
 
 from octosync.errors import CredentialRefused, Missing, Rejected, RemoteError, Unavailable

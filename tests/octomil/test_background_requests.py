@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.calls import client_of, connection_to
-from tests.support.sockets import answers, scripted
-from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
+from tests.support.clients import client_of, connection_to
+from tests.support.scripted_server import json_reply, scripted_server
+from tests.support.virtual_time import run_in_virtual_time, run_ready_tasks, virtual_clock
 
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, RateLimiter, RateOptions, read_org_events
 from octosync.server import ServerSettings, running_server
@@ -61,7 +61,7 @@ def test_reads_in_the_background_take_six_tenths_and_go_last() -> None:
 
     async def use(client: Octomil) -> None:
         reread = asyncio.gather(*(_read(client.background, f"old-{number}") for number in range(10)))
-        await let_run()
+        await run_ready_tasks()
         await _read(client, "changed")
         await reread
 
@@ -115,7 +115,7 @@ def test_a_client_that_keeps_nothing_for_writes_reads_with_all_of_its_limit() ->
 
 async def test_views_share_one_way_onto_the_wire_and_count_for_themselves() -> None:
     """There is one pool of connections, one key and one contract; `requests` counts the requests of a view."""
-    async with scripted(answers({})) as server:
+    async with scripted_server(json_reply({})) as server:
         async with client_of(server.url, org="org") as client:
             background = client.background
             assert background is client.background is background.background
@@ -130,7 +130,7 @@ async def test_views_share_one_way_onto_the_wire_and_count_for_themselves() -> N
 async def test_who_still_waits_when_the_client_closes_is_turned_away() -> None:
     """Nothing hangs on a client that is gone."""
     queued = asyncio.Event()
-    async with scripted(answers({})) as server:
+    async with scripted_server(json_reply({})) as server:
         connection = connection_to(server.url, requests_per_minute=1)
         async with Octomil(connection, on_wait=lambda _: queued.set()) as client:
             await _read(client)
@@ -145,7 +145,7 @@ async def test_a_page_of_the_feed_is_one_request(events: int) -> None:
     """Whatever the org's feed holds and however much of it comes, a look at it costs one request."""
     listed = [{"id": f"e{number}", "type": "app.updated"} for number in range(events)]
     body = {"events": listed, "total": 10_000, "limit": 100, "offset": 0}
-    async with scripted(answers(body)) as server, client_of(server.url) as client:
+    async with scripted_server(json_reply(body)) as server, client_of(server.url) as client:
         page = await read_org_events(client, limit=100)
         assert len(page.events) == events
         assert server.lines == ["GET /api/v1/activity?limit=100&offset=0"]
@@ -168,7 +168,7 @@ def test_patient_writes_leave_room_for_all_others_and_go_after_them() -> None:
 
     async def use(client: Octomil) -> None:
         filling = asyncio.gather(*(_write(client.patient, f"old-{number}") for number in range(10)))
-        await let_run()
+        await run_ready_tasks()
         await _read(client, "changed")
         await _write(client, "changed-too")
         await filling

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.calls import KEY, connection_to
-from tests.support.sockets import Reply, Then, answers, http, scripted
-from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
+from tests.support.clients import KEY, connection_to
+from tests.support.scripted_server import AfterReply, Reply, http_reply, json_reply, scripted_server
+from tests.support.virtual_time import run_in_virtual_time, run_ready_tasks, virtual_clock
 
 from octosync.errors import OctosyncError
 from octosync.octomil import Budget, Connection, Octomil, RateLimiter, RateOptions, RequestPriority, SentRequest
@@ -30,7 +30,7 @@ async def test_every_attempt_is_told_with_its_operation_and_status() -> None:
     """A retry is a request, too; reads are marked as background, writes are not."""
     told: list[SentRequest] = []
     async with (
-        scripted(http(503), answers({}), answers({}, 404), answers({})) as server,
+        scripted_server(http_reply(503), json_reply({}), json_reply({}, 404), json_reply({})) as server,
         _telling(server.url, told) as client,
     ):
         await client.call("apps.get", {"slug": "a"})
@@ -46,17 +46,17 @@ async def test_every_attempt_is_told_with_its_operation_and_status() -> None:
 @pytest.mark.parametrize(
     ("reply", "code"),
     [
-        (Reply(b"", Then.CLOSE), "connection-lost"),
-        (Reply(b"no HTTP\r\n\r\n", Then.CLOSE), "not-http"),
-        (Reply(b"", Then.HANG), "answer-timed-out"),
-        (http(200, "no JSON"), "unreadable-answer"),
+        (Reply(b"", AfterReply.CLOSE), "connection-lost"),
+        (Reply(b"no HTTP\r\n\r\n", AfterReply.CLOSE), "not-http"),
+        (Reply(b"", AfterReply.HANG), "answer-timed-out"),
+        (http_reply(200, "no JSON"), "unreadable-answer"),
     ],
 )
 async def test_a_lost_answer_is_told_by_a_word(reply: Reply, code: str) -> None:
     """Without a status, the code is the error's reference, from a small fixed set."""
     told: list[SentRequest] = []
     async with (
-        scripted(reply) as server,
+        scripted_server(reply) as server,
         _telling(server.url, told, attempts=1, response_timeout=0.1, connect_timeout=0.1) as client,
     ):
         with pytest.raises(OctosyncError):
@@ -71,7 +71,7 @@ async def test_an_unreachable_host_and_a_cancelled_request_are_told() -> None:
         with pytest.raises(OctosyncError):
             await client.call("apps.get", {"slug": "a"})
         assert client.requests == 0
-    async with scripted(Reply(b"", Then.HANG)) as server, _telling(server.url, told) as client:
+    async with scripted_server(Reply(b"", AfterReply.HANG)) as server, _telling(server.url, told) as client:
         hanging = asyncio.create_task(client.call("apps.get", {"slug": "a"}))
         await server.asked.wait()
         hanging.cancel()
@@ -84,7 +84,7 @@ async def test_nothing_of_what_is_sent_or_answered_is_told() -> None:
     """No path, no body, no key: an operation's id, a code, a time."""
     told: list[SentRequest] = []
     async with (
-        scripted(answers({"code": KEY, "message": "hunter2000"}, 422)) as server,
+        scripted_server(json_reply({"code": KEY, "message": "hunter2000"}, 422)) as server,
         _telling(server.url, told) as client,
     ):
         with pytest.raises(OctosyncError):
@@ -192,7 +192,7 @@ def test_a_client_tells_its_budget_and_a_429_counts_in_it() -> None:
         transport = httpx.MockTransport(lambda _: script.pop(0))
         async with Octomil(connection, rate=RateOptions(clock=virtual_clock), transport=transport) as client:
             reading = asyncio.create_task(client.background.call("apps.get", {"slug": "a"}))
-            await let_run()
+            await run_ready_tasks()
             seen.append(client.budget)
             await reading
             await client.call("apps.get", {"slug": "a"})

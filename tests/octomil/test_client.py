@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.calls import KEY, client_of, connection_to
-from tests.support.sockets import Reply, Then, answers, http, scripted
+from tests.support.clients import KEY, client_of, connection_to
+from tests.support.scripted_server import AfterReply, Reply, http_reply, json_reply, scripted_server
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
 from octosync.contract import Contract
@@ -35,7 +35,7 @@ from octosync.server import ServerSettings, running_server
 
 async def test_a_request_carries_the_key_the_org_and_its_parameters_and_nothing_else() -> None:
     """The org goes with every call when it is configured; parameters are percent-encoded so that each stays one segment."""
-    async with scripted(answers({})) as server:
+    async with scripted_server(json_reply({})) as server:
         async with client_of(server.url, org="org 7") as client:
             await client.call("apps.get_slot", {"slug": "a", "capability": "x/../y z%"}, query={"limit": 5})
         async with client_of(server.url, token=None) as client:
@@ -52,7 +52,7 @@ async def test_a_request_carries_the_key_the_org_and_its_parameters_and_nothing_
 
 async def test_a_frozen_mapping_is_sent_as_an_object() -> None:
     """Model values, read-only mappings among them, go out as the JSON that they mean."""
-    async with scripted(http(204)) as server, client_of(server.url) as client:
+    async with scripted_server(http_reply(204)) as server, client_of(server.url) as client:
         body = {"policy": MappingProxyType({"routing_mode": "auto"})}
         answer = await client.call("apps.put_slot", {"slug": "a", "capability": "chat"}, body=body)
         assert (answer.status, answer.body, answer.request_id, answer.request_ids) == (204, None, None, ())
@@ -62,7 +62,7 @@ async def test_a_frozen_mapping_is_sent_as_an_object() -> None:
 @pytest.mark.parametrize("value", ["", ".", ".."])
 async def test_a_parameter_that_would_name_another_path_is_not_sent(value: str) -> None:
     """An id of `..` would delete the app instead of the target: no request goes out."""
-    async with scripted(http(204)) as server, client_of(server.url) as client:
+    async with scripted_server(http_reply(204)) as server, client_of(server.url) as client:
         with pytest.raises(RemoteError, match="name-unusable"):
             await client.call("apps.delete_target", {"slug": "a", "target_id": value})
         assert server.connections == 0
@@ -71,14 +71,14 @@ async def test_a_parameter_that_would_name_another_path_is_not_sent(value: str) 
 async def test_an_overridden_operation_goes_where_the_user_says() -> None:
     """`api.operations` moves a call."""
     contract = Contract().overridden(operations={"apps.get": {"path": "/v2/app/{slug}"}})
-    async with scripted(answers({})) as server, Octomil(connection_to(server.url), contract) as client:
+    async with scripted_server(json_reply({})) as server, Octomil(connection_to(server.url), contract) as client:
         await client.call("apps.get", {"slug": "a"})
         assert server.lines == ["GET /api/v1/v2/app/a"]
 
 
 async def test_connections_are_kept_and_bounded() -> None:
     """Requests share connections, never more of them than the concurrency, however many callers wait."""
-    async with scripted(answers({})) as server, client_of(server.url, concurrency=3) as client:
+    async with scripted_server(json_reply({})) as server, client_of(server.url, concurrency=3) as client:
         await asyncio.gather(*(client.call("apps.get", {"slug": str(number)}) for number in range(60)))
         assert len(server.received) == client.requests == 60
         assert server.connections <= 3
@@ -86,7 +86,10 @@ async def test_connections_are_kept_and_bounded() -> None:
 
 async def test_a_cancelled_call_gives_its_place_back() -> None:
     """Cancelling leaves the client usable, even with a single lane."""
-    async with scripted(Reply(b"", Then.HANG), answers({})) as server, client_of(server.url, concurrency=1) as client:
+    async with (
+        scripted_server(Reply(b"", AfterReply.HANG), json_reply({})) as server,
+        client_of(server.url, concurrency=1) as client,
+    ):
         hanging = asyncio.create_task(client.call("apps.get", {"slug": "a"}))
         await server.asked.wait()
         hanging.cancel()
@@ -98,7 +101,7 @@ async def test_a_cancelled_call_gives_its_place_back() -> None:
 
 async def test_what_is_given_up_is_not_tried_again() -> None:
     """If retries are off, a call's first failure is final, and is its error."""
-    async with scripted(http(503), http(200, "{}")) as server, client_of(server.url) as client:
+    async with scripted_server(http_reply(503), http_reply(200, "{}")) as server, client_of(server.url) as client:
         client.keep_trying_while(lambda: False)
         with pytest.raises(Unavailable) as raised:
             await client.background.call("apps.get", {"slug": "a"})
@@ -109,7 +112,10 @@ async def test_what_is_given_up_is_not_tried_again() -> None:
 
 async def test_a_call_that_waits_for_its_next_attempt_is_given_up() -> None:
     """It sends nothing more, and ends with the failure that it had."""
-    async with scripted(http(503), http(200, "{}")) as server, client_of(server.url, backoff=0.01) as client:
+    async with (
+        scripted_server(http_reply(503), http_reply(200, "{}")) as server,
+        client_of(server.url, backoff=0.01) as client,
+    ):
         said = iter((True, False))
         client.keep_trying_while(lambda: next(said))
         with pytest.raises(Unavailable):
@@ -121,7 +127,7 @@ async def test_retries_are_not_logged_onto_the_screen(capfd: pytest.CaptureFixtu
     """A retry is no warning on stderr of a program that shows waits its own way."""
     logger = logging.getLogger("stamina")
     assert any(isinstance(handler, logging.NullHandler) for handler in logger.handlers)
-    async with scripted(http(503), answers({})) as server, client_of(server.url) as client:
+    async with scripted_server(http_reply(503), json_reply({})) as server, client_of(server.url) as client:
         await client.call("apps.get", {"slug": "a"})
     assert capfd.readouterr() == ("", "")
 

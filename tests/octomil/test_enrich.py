@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.site import Site, open_site
+from tests.support.harness import Harness, open_harness
 from tests.support.states import desired_app
 
 from octosync.errors import CredentialRefused, RemoteError
@@ -28,9 +28,9 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with open_site(tmp_path) as site:
-        yield site
+def harness(tmp_path: Path) -> Iterator[Harness]:
+    with open_harness(tmp_path) as harness:
+        yield harness
 
 
 def chat(slug: str, environment: str = "production") -> Address:
@@ -38,20 +38,20 @@ def chat(slug: str, environment: str = "production") -> Address:
     return Address.of_capability(slug, "chat", environment)
 
 
-async def seen_of(site: Site, *slugs: str, deploy: bool = False) -> Observation:
+async def seen_of(harness: Harness, *slugs: str, deploy: bool = False) -> Observation:
     """Observe apps with a slot each."""
     where = {"chat": "production"} if deploy else None
-    async with site.client() as client:
+    async with harness.client() as client:
         desired = State.from_apps(*(desired_app(slug, slots={"chat": {}}, deploy=where) for slug in slugs))
         return await observe(client, desired)
 
 
-async def answered(site: Site, seen: Observation, **questions: Any) -> tuple[Observation, list[str]]:
+async def answered(harness: Harness, seen: Observation, **questions: Any) -> tuple[Observation, list[str]]:
     """Enrich an observation, and return it with the requests that were sent."""
-    site.plane.log()
-    async with site.client() as client:
+    harness.plane.log()
+    async with harness.client() as client:
         found = await enrich(client, seen, FollowUpReads(**questions))
-    return found, [line.removeprefix("GET /api/v1") for line in site.plane.log()]
+    return found, [line.removeprefix("GET /api/v1") for line in harness.plane.log()]
 
 
 def deployments(seen: Observation, slug: str) -> list[str]:
@@ -59,117 +59,117 @@ def deployments(seen: Observation, slug: str) -> list[str]:
     return [deployment.address.name for deployment in seen.state.apps[slug].deployments]
 
 
-async def test_one_apps_deployments_are_one_request(site: Site) -> None:
+async def test_one_apps_deployments_are_one_request(harness: Harness) -> None:
     """For one app its own list is as good as the org's."""
-    site.plane.app("a", "chat", target="com.a")
-    site.plane.deploy("a")
-    seen, requests = await answered(site, await seen_of(site, "a"), deployments=("a",))
+    harness.plane.app("a", "chat", target="com.a")
+    harness.plane.deploy("a")
+    seen, requests = await answered(harness, await seen_of(harness, "a"), deployments=("a",))
     assert requests == ["/apps/a/deployments"]
     assert deployments(seen, "a") == ["chat@production"]
     assert Section.DEPLOYMENTS in seen.state.apps["a"].complete_sections
-    assert seen.read_at["a", Section.DEPLOYMENTS] == site.now
+    assert seen.read_at["a", Section.DEPLOYMENTS] == harness.now
     assert seen.canaries is None
 
 
-async def test_many_apps_deployments_are_the_orgs_list(site: Site) -> None:
+async def test_many_apps_deployments_are_the_orgs_list(harness: Harness) -> None:
     """There is one list instead of one request per app; it also contains the number of running canaries of the org."""
     for slug in ("a", "b", "c", "d"):
-        site.plane.app(slug, "chat", target=f"com.{slug}")
-        site.plane.catalog(good=1)
-        site.plane.deploy(slug)
-    site.plane.catalog(good=1, better=2)
-    site.plane.send("POST", "/apps/d/capabilities/chat/optimize", {"environment": "production"})
-    seen, requests = await answered(site, await seen_of(site, "a", "b", "c"), deployments=("a", "b", "c"))
+        harness.plane.app(slug, "chat", target=f"com.{slug}")
+        harness.plane.catalog(good=1)
+        harness.plane.deploy(slug)
+    harness.plane.catalog(good=1, better=2)
+    harness.plane.send("POST", "/apps/d/capabilities/chat/optimize", {"environment": "production"})
+    seen, requests = await answered(harness, await seen_of(harness, "a", "b", "c"), deployments=("a", "b", "c"))
     assert requests == ["/deployments"]
     assert [deployments(seen, slug) for slug in ("a", "b", "c")] == [["chat@production"]] * 3
     assert seen.canaries == 1
-    assert (await seen_of(site, "a", "b", "c", deploy=True)).canaries == 1
+    assert (await seen_of(harness, "a", "b", "c", deploy=True)).canaries == 1
 
 
-async def test_a_long_org_list_is_not_read_for_a_few_apps(site: Site) -> None:
+async def test_a_long_org_list_is_not_read_for_a_few_apps(harness: Harness) -> None:
     """If the first page shows that the rest takes more requests than one per app, each app is read."""
-    site.plane.app("a", "chat", target="com.a")
-    site.plane.app("b", "chat", target="com.b")
-    site.plane.deploy("b")
+    harness.plane.app("a", "chat", target="com.a")
+    harness.plane.app("b", "chat", target="com.b")
+    harness.plane.deploy("b")
     for number in range(51):
-        site.plane.app(f"other-{number}", "chat", "tts")
+        harness.plane.app(f"other-{number}", "chat", "tts")
         for capability in ("chat", "tts"):
             for environment in ("production", "staging", "development"):
-                site.plane.deploy(f"other-{number}", capability, environment)
-    seen, requests = await answered(site, await seen_of(site, "a", "b"), deployments=("a", "b"))
+                harness.plane.deploy(f"other-{number}", capability, environment)
+    seen, requests = await answered(harness, await seen_of(harness, "a", "b"), deployments=("a", "b"))
     assert sorted(requests) == ["/apps/a/deployments", "/apps/b/deployments", "/deployments"]
     assert (deployments(seen, "a"), deployments(seen, "b")) == ([], ["chat@production"])
-    site.plane.log()
-    declared = await seen_of(site, "a", "b", deploy=True)
+    harness.plane.log()
+    declared = await seen_of(harness, "a", "b", deploy=True)
     assert declared.canaries is None
-    assert sum(line.endswith("deployments") for line in site.plane.log()) == 3
+    assert sum(line.endswith("deployments") for line in harness.plane.log()) == 3
 
 
-async def test_where_the_orgs_list_can_not_be_read_each_app_is_asked(site: Site) -> None:
+async def test_where_the_orgs_list_can_not_be_read_each_app_is_asked(harness: Harness) -> None:
     """A key without the right to it, or a control plane that has no such list: more requests, the same answer."""
     for slug in ("a", "b"):
-        site.plane.app(slug, "chat", target=f"com.{slug}")
-        site.plane.deploy(slug)
-    seen = await seen_of(site, "a", "b")
+        harness.plane.app(slug, "chat", target=f"com.{slug}")
+        harness.plane.deploy(slug)
+    seen = await seen_of(harness, "a", "b")
     refused = {"operation": "deployments.list", "action": "status", "status": 403, "code": "forbidden", "times": None}
-    site.plane.break_with(refused)
-    found, _ = await answered(site, seen, deployments=("a", "b"))
+    harness.plane.break_with(refused)
+    found, _ = await answered(harness, seen, deployments=("a", "b"))
     assert (deployments(found, "a"), deployments(found, "b")) == (["chat@production"], ["chat@production"])
     assert found.errors == {}
 
 
-async def test_an_orgs_list_that_can_not_be_read_is_not_asked_twice(site: Site) -> None:
+async def test_an_orgs_list_that_can_not_be_read_is_not_asked_twice(harness: Harness) -> None:
     """A list that can't be read is not requested again for the canaries."""
     for slug in ("a", "b"):
-        site.plane.app(slug, "chat", target=f"com.{slug}")
-    seen = await seen_of(site, "a", "b")
+        harness.plane.app(slug, "chat", target=f"com.{slug}")
+    seen = await seen_of(harness, "a", "b")
     refused = {"operation": "deployments.list", "action": "status", "status": 403, "code": "forbidden", "times": None}
-    site.plane.break_with(refused)
-    found, requests = await answered(site, seen, deployments=("a", "b"), canaries=True)
+    harness.plane.break_with(refused)
+    found, requests = await answered(harness, seen, deployments=("a", "b"), canaries=True)
     assert sorted(requests) == ["/apps/a/deployments", "/apps/b/deployments", "/deployments"]
     assert isinstance(found.canaries, RemoteError)
-    assert isinstance((await seen_of(site, "a", "b", deploy=True)).canaries, RemoteError)
+    assert isinstance((await seen_of(harness, "a", "b", deploy=True)).canaries, RemoteError)
 
 
-async def test_what_a_guard_has_to_know_and_can_not_be_read_is_an_error(site: Site) -> None:
+async def test_what_a_guard_has_to_know_and_can_not_be_read_is_an_error(harness: Harness) -> None:
     """Deployments and routing statistics of an app: its error, never an absence; the other app is not concerned."""
     for slug in ("a", "b", "c"):
-        site.plane.app(slug, "chat")
-    seen = await seen_of(site, "a", "b", "c")
+        harness.plane.app(slug, "chat")
+    seen = await seen_of(harness, "a", "b", "c")
     broken = {"action": "status", "status": 403, "code": "forbidden", "times": None}
-    site.plane.break_with(
+    harness.plane.break_with(
         {"operation": "deployments.list", **broken},
         {"operation": "apps.deployments", "slug": "a", **broken},
         {"operation": "apps.routing_stats", "slug": "b", **broken},
     )
-    found, _ = await answered(site, seen, deployments=("a", "c"), routing=("b", "c"))
+    found, _ = await answered(harness, seen, deployments=("a", "c"), routing=("b", "c"))
     assert set(found.errors) == {"a", "b"}
     assert found.routing["c"].total == 0
     assert deployments(found, "c") == []
 
 
-async def test_requests_of_an_app_are_counted(site: Site) -> None:
+async def test_requests_of_an_app_are_counted(harness: Harness) -> None:
     """The traffic of an app comes from its routing statistics."""
-    site.plane.app("a", "chat")
-    site.plane.local("POST", "/requests", {"app_slug": "a", "capability": "chat", "route": "local", "count": 3})
-    site.plane.local("POST", "/requests", {"app_slug": "a", "capability": "chat", "route": "cloud", "count": 1})
-    found, requests = await answered(site, await seen_of(site, "a"), routing=("a",))
+    harness.plane.app("a", "chat")
+    harness.plane.local("POST", "/requests", {"app_slug": "a", "capability": "chat", "route": "local", "count": 3})
+    harness.plane.local("POST", "/requests", {"app_slug": "a", "capability": "chat", "route": "cloud", "count": 1})
+    found, requests = await answered(harness, await seen_of(harness, "a"), routing=("a",))
     stats = found.routing["a"]
     assert (stats.total, stats.local, stats.cloud) == (4, 3, 1)
     assert requests == ["/apps/a/routing/stats"]
 
 
-async def test_previews_and_checks_are_answers_or_errors(site: Site) -> None:
+async def test_previews_and_checks_are_answers_or_errors(harness: Harness) -> None:
     """There is a preview per capability; the error of one that fails is in its place."""
-    site.plane.app("a", "chat", target="com.a")
-    site.plane.app("b", "chat", target="com.b")
-    site.plane.deploy("b")
-    seen = await seen_of(site, "a", "b")
-    site.plane.break_with({
+    harness.plane.app("a", "chat", target="com.a")
+    harness.plane.app("b", "chat", target="com.b")
+    harness.plane.deploy("b")
+    seen = await seen_of(harness, "a", "b")
+    harness.plane.break_with({
         "operation": "apps.capabilities.preview", "slug": "b", "action": "status", "status": 403, "code": "forbidden",
         "times": None,
     })  # fmt: skip
-    found, _ = await answered(site, seen, previews=(chat("a"), chat("b")), checks=(chat("b"),))
+    found, _ = await answered(harness, seen, previews=(chat("a"), chat("b")), checks=(chat("b"),))
     preview = found.previews[chat("a")]
     assert isinstance(preview, Preview)
     assert preview.variant
@@ -181,76 +181,76 @@ async def test_previews_and_checks_are_answers_or_errors(site: Site) -> None:
     assert found.requests == seen.requests + 3
 
 
-async def test_the_feed_is_read_back_as_far_as_asked(site: Site) -> None:
+async def test_the_feed_is_read_back_as_far_as_asked(harness: Harness) -> None:
     """One page where that reaches back far enough, else at most five; newest first, each event once."""
     for number in range(30):
-        site.plane.app(f"app-{number}", "chat", "tts", "vision", "embedding", "reasoning")
+        harness.plane.app(f"app-{number}", "chat", "tts", "vision", "embedding", "reasoning")
     for number in range(30):
         for name in range(12):
-            site.plane.send("PATCH", f"/apps/app-{number}", {"name": f"Name {name}"})
-    seen = await seen_of(site, "app-0")
-    far, requests = await answered(site, seen, org_feed_since=LONG_AGO)
+            harness.plane.send("PATCH", f"/apps/app-{number}", {"name": f"Name {name}"})
+    seen = await seen_of(harness, "app-0")
+    far, requests = await answered(harness, seen, org_feed_since=LONG_AGO)
     assert len(requests) == 5
     assert isinstance(far.org_feed, tuple)
     assert len(far.org_feed) == len({event.id for event in far.org_feed}) == 500
-    near, requests = await answered(site, seen, org_feed_since=datetime.now(UTC) + timedelta(hours=1))
+    near, requests = await answered(harness, seen, org_feed_since=datetime.now(UTC) + timedelta(hours=1))
     assert len(requests) == 1
     assert isinstance(near.org_feed, tuple)
     assert near.org_feed == far.org_feed[:100]
 
 
-async def test_a_feed_that_can_not_be_read_is_no_failure(site: Site) -> None:
+async def test_a_feed_that_can_not_be_read_is_no_failure(harness: Harness) -> None:
     """The org's feed is the error, an app's is empty: nothing is claimed, and everything else is read."""
-    site.plane.app("a", "chat")
-    seen = await seen_of(site, "a")
+    harness.plane.app("a", "chat")
+    seen = await seen_of(harness, "a")
     broken = {"action": "status", "status": 403, "code": "forbidden", "times": None}
-    site.plane.break_with({"operation": "activity.list", **broken}, {"operation": "apps.activity", **broken})
-    found, _ = await answered(site, seen, org_feed_since=LONG_AGO, app_feeds=("a",))
+    harness.plane.break_with({"operation": "activity.list", **broken}, {"operation": "apps.activity", **broken})
+    found, _ = await answered(harness, seen, org_feed_since=LONG_AGO, app_feeds=("a",))
     assert isinstance(found.org_feed, RemoteError)
     assert found.app_feeds == {"a": ()}
     assert found.errors == {}
 
 
-async def test_an_apps_feed_is_one_page(site: Site) -> None:
+async def test_an_apps_feed_is_one_page(harness: Harness) -> None:
     """The app's events are read newest first, with actor, time and object."""
-    site.plane.app("a", "chat")
-    site.plane.app("b")
-    found, requests = await answered(site, await seen_of(site, "a"), app_feeds=("a",))
+    harness.plane.app("a", "chat")
+    harness.plane.app("b")
+    found, requests = await answered(harness, await seen_of(harness, "a"), app_feeds=("a",))
     assert requests == ["/apps/a/activity"]
     assert [(event.type, event.app) for event in found.app_feeds["a"]] == [("slot.created", "a"), ("app.created", "a")]
     assert all(event.actor and event.at for event in found.app_feeds["a"])
 
 
-async def test_canaries_are_counted_over_the_whole_org(site: Site) -> None:
+async def test_canaries_are_counted_over_the_whole_org(harness: Harness) -> None:
     """Also where no app's deployments are asked for; a list that can't be read is no zero."""
-    site.plane.app("other", "chat", target="com.other")
-    site.plane.catalog(good=1)
-    site.plane.deploy("other")
-    site.plane.catalog(good=1, better=2)
-    site.plane.send("POST", "/apps/other/capabilities/chat/optimize", {"environment": "production"})
-    site.plane.app("a", "chat")
-    seen = await seen_of(site, "a")
-    found, _ = await answered(site, seen, canaries=True)
+    harness.plane.app("other", "chat", target="com.other")
+    harness.plane.catalog(good=1)
+    harness.plane.deploy("other")
+    harness.plane.catalog(good=1, better=2)
+    harness.plane.send("POST", "/apps/other/capabilities/chat/optimize", {"environment": "production"})
+    harness.plane.app("a", "chat")
+    seen = await seen_of(harness, "a")
+    found, _ = await answered(harness, seen, canaries=True)
     assert found.canaries == 1
-    site.plane.break_with(
+    harness.plane.break_with(
         {"operation": "deployments.list", "action": "status", "status": 403, "code": "forbidden", "times": None}
     )
-    failed, _ = await answered(site, seen, canaries=True)
+    failed, _ = await answered(harness, seen, canaries=True)
     assert isinstance(failed.canaries, RemoteError)
 
 
-async def test_deployments_of_no_capability_are_not_ours(site: Site) -> None:
+async def test_deployments_of_no_capability_are_not_ours(harness: Harness) -> None:
     """An org's other deployments are passed over; one of a capability without its environment is an unreadable answer."""
-    site.plane.app("a", "chat")
-    seen = await seen_of(site, "a")
+    harness.plane.app("a", "chat")
+    seen = await seen_of(harness, "a")
     foreign = {"id": "d1", "status": "active"}
     listed = {"operation": "apps.deployments", "action": "answer", "times": None}
-    site.plane.break_with({**listed, "value": {"deployments": [foreign], "total": 1, "limit": 100, "offset": 0}})
-    found, _ = await answered(site, seen, deployments=("a",))
+    harness.plane.break_with({**listed, "value": {"deployments": [foreign], "total": 1, "limit": 100, "offset": 0}})
+    found, _ = await answered(harness, seen, deployments=("a",))
     assert deployments(found, "a") == []
     halved = {**foreign, "capability": "chat"}
-    site.plane.break_with({**listed, "value": {"deployments": [halved], "total": 1, "limit": 100, "offset": 0}})
-    broken, _ = await answered(site, seen, deployments=("a",))
+    harness.plane.break_with({**listed, "value": {"deployments": [halved], "total": 1, "limit": 100, "offset": 0}})
+    broken, _ = await answered(harness, seen, deployments=("a",))
     assert "environment" in broken.errors["a"].message
 
 
@@ -275,75 +275,77 @@ def listing(*deployments: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 async def test_a_missing_capability_makes_nothing_absent(
-    site: Site, deployment: dict[str, Any], readable: bool
+    harness: Harness, deployment: dict[str, Any], readable: bool
 ) -> None:
     """If a declared deployment may be the one without a capability, the app can't be read, and nothing is enabled."""
-    site.plane.app("a", "chat", target="com.a")
-    site.plane.break_with(
+    harness.plane.app("a", "chat", target="com.a")
+    harness.plane.break_with(
         {"operation": "apps.deployments", "action": "answer", "value": listing(deployment), "times": None}
     )
-    seen = await seen_of(site, "a", deploy=True)
+    seen = await seen_of(harness, "a", deploy=True)
     assert list(seen.errors) == ([] if readable else ["a"])
     if not readable:
         assert "field deployments[0].capability is missing" in seen.errors["a"].message
         assert seen.errors["a"].reference == "unreadable-answer"
-    plan = (await site.look(desired_app("a", slots={"chat": {}}, deploy={"chat": "production"}))).plan
+    plan = (await harness.review(desired_app("a", slots={"chat": {}}, deploy={"chat": "production"}))).plan
     assert len(plan.actions) == readable
 
 
-async def test_a_named_deployment_settles_what_an_unnamed_one_leaves_open(site: Site) -> None:
+async def test_a_named_deployment_settles_what_an_unnamed_one_leaves_open(harness: Harness) -> None:
     """A nameless deployment is no error if the capability is deployed: the app is read, from its own list or the org's."""
     ids = {}
     for slug in ("a", "b"):
-        site.plane.app(slug, "chat", target=f"com.{slug}")
-        site.plane.deploy(slug)
-        ids[slug] = site.plane.send("GET", f"/apps/{slug}")["id"]
+        harness.plane.app(slug, "chat", target=f"com.{slug}")
+        harness.plane.deploy(slug)
+        ids[slug] = harness.plane.send("GET", f"/apps/{slug}")["id"]
     named = [{**UNNAMED, "id": slug, "app_id": app_id, "capability": "chat"} for slug, app_id in sorted(ids.items())]
     ours = {**UNNAMED, "app_id": ids["a"]}
     app_list = {"operation": "apps.deployments", "action": "answer", "value": listing(*named[:1], ours), "slug": "a"}
     for extra in (ours, UNNAMED):
         org_list = {"operation": "deployments.list", "action": "answer", "value": listing(*named, extra)}
-        site.plane.break_with({**org_list, "times": None}, {**app_list, "times": None})
-        site.plane.log()
-        seen = await seen_of(site, "a", "b", deploy=True)
+        harness.plane.break_with({**org_list, "times": None}, {**app_list, "times": None})
+        harness.plane.log()
+        seen = await seen_of(harness, "a", "b", deploy=True)
         assert seen.errors == {}
         assert deployments(seen, "a") == deployments(seen, "b") == ["chat@production"]
-        asked = [line for line in site.plane.log() if line.endswith("/deployments") and "/apps/" in line]
+        asked = [line for line in harness.plane.log() if line.endswith("/deployments") and "/apps/" in line]
         assert len(asked) == (2 if extra is ours else 0)
 
 
-async def test_an_answer_that_echoes_the_key_shows_it_nowhere(site: Site) -> None:
+async def test_an_answer_that_echoes_the_key_shows_it_nowhere(harness: Harness) -> None:
     """What is only shown, a reason or a variant, has the key masked; a plan would hold it otherwise."""
-    site.plane.app("a", "chat", target="com.a")
-    seen = await seen_of(site, "a")
-    async with site.client() as client:
+    harness.plane.app("a", "chat", target="com.a")
+    seen = await seen_of(harness, "a")
+    async with harness.client() as client:
         token = client.connection.token
     assert token is not None
     key = token.reveal()
     said = {"recommended_variant": {"id": key, "reason": f"because {key}"}, "device_count": 1, "warnings": [key]}
-    site.plane.break_with({"operation": "apps.capabilities.preview", "action": "answer", "value": said, "times": None})
-    found, _ = await answered(site, seen, previews=(chat("a"),))
+    harness.plane.break_with(
+        {"operation": "apps.capabilities.preview", "action": "answer", "value": said, "times": None}
+    )
+    found, _ = await answered(harness, seen, previews=(chat("a"),))
     preview = found.previews[chat("a")]
     assert isinstance(preview, Preview)
     assert (preview.variant, preview.reason) == ("(sensitive)", "because (sensitive)")
     assert key not in repr(found)
 
 
-async def test_a_refused_key_ends_the_inquiry(site: Site) -> None:
+async def test_a_refused_key_ends_the_inquiry(harness: Harness) -> None:
     """A key that was revoked meanwhile is one error, not many answers that failed."""
-    site.plane.app("a", "chat")
-    seen = await seen_of(site, "a")
-    site.plane.break_with({"operation": "*", "action": "status", "status": 401, "times": None})
+    harness.plane.app("a", "chat")
+    seen = await seen_of(harness, "a")
+    harness.plane.break_with({"operation": "*", "action": "status", "status": 401, "times": None})
     with pytest.raises(CredentialRefused):
-        await answered(site, seen, previews=(chat("a"),), app_feeds=("a",))
+        await answered(harness, seen, previews=(chat("a"),), app_feeds=("a",))
 
 
-async def test_progress_is_told(site: Site) -> None:
+async def test_progress_is_told(harness: Harness) -> None:
     """How many of how many are answered."""
-    site.plane.app("a", "chat")
-    seen = await seen_of(site, "a")
+    harness.plane.app("a", "chat")
+    seen = await seen_of(harness, "a")
     told: list[tuple[int, int]] = []
-    async with site.client() as client:
+    async with harness.client() as client:
         questions = FollowUpReads(previews=(chat("a"), chat("a", "staging")))
         await enrich(client, seen, questions, progress=lambda done, total: told.append((done, total)))
     assert told == [(1, 2), (2, 2)]

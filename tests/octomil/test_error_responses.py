@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.calls import KEY, client_of
-from tests.support.sockets import Reply, answers, http, scripted
+from tests.support.clients import KEY, client_of
+from tests.support.scripted_server import Reply, http_reply, json_reply, scripted_server
 
 from octosync.errors import (
     AwaitingApproval,
@@ -25,7 +25,7 @@ from octosync.octomil.failures import ErrorBody, parse_error_body
 async def _refusal(reply: Reply, operation: str = "apps.put_slot", **settings: Any) -> RemoteError:
     """Call once and return the error; nothing but it may come."""
     parameters = {"slug": "a", "capability": "chat"} if "slot" in operation else {"slug": "a"}
-    async with scripted(reply) as server, client_of(server.url, **settings) as client:
+    async with scripted_server(reply) as server, client_of(server.url, **settings) as client:
         with pytest.raises(RemoteError) as refused:
             await client.call(operation, parameters, body={} if operation == "apps.put_slot" else None)
     return refused.value
@@ -69,7 +69,7 @@ def test_the_four_error_shapes_are_read_into_one(body: Any, fault: ErrorBody | N
 
 async def test_a_refused_key_says_where_it_came_from_and_how_it_ends() -> None:
     """401: the person sees which key it was, and not the key."""
-    reply = answers({"error": {"code": "invalid_api_key", "message": f"bad {KEY}"}}, 401, request_id="req_77c0")
+    reply = json_reply({"error": {"code": "invalid_api_key", "message": f"bad {KEY}"}}, 401, request_id="req_77c0")
     error = await _refusal(reply, token_source="OCTOMIL_API_KEY (context production, octosync.yaml:3)")
     assert isinstance(error, CredentialRefused)
     assert (
@@ -85,7 +85,7 @@ async def test_a_refused_key_says_where_it_came_from_and_how_it_ends() -> None:
 
 async def test_a_missing_key_says_how_to_give_one() -> None:
     """401 without any key sent is not blamed on a key."""
-    error = await _refusal(answers({"detail": "Not authenticated"}, 401), "apps.get", token=None)
+    error = await _refusal(json_reply({"detail": "Not authenticated"}, 401), "apps.get", token=None)
     assert isinstance(error, CredentialRefused)
     assert "none is set" in error.message
     assert "OCTOMIL_API_KEY" in error.hints[0]
@@ -103,7 +103,7 @@ async def test_a_missing_key_says_how_to_give_one() -> None:
 )
 async def test_a_forbidden_call_says_which_scope_or_org(code: str, org: str | None, reference: str, says: str) -> None:
     """403: what the key lacks is named."""
-    error = await _refusal(answers({"error": {"code": code, "message": "no"}}, 403), org=org)
+    error = await _refusal(json_reply({"error": {"code": code, "message": "no"}}, 403), org=org)
     assert isinstance(error, Forbidden)
     assert error.reference == reference
     assert says in " ".join((error.message, *error.hints))
@@ -120,25 +120,25 @@ async def test_a_forbidden_call_says_which_scope_or_org(code: str, org: str | No
 )
 async def test_guard_rails_of_the_org_are_no_crash(status: int, body: Any) -> None:
     """A required approval is reported as such, in every form in which the control plane may return it."""
-    error = await _refusal(answers(body, status))
+    error = await _refusal(json_reply(body, status))
     assert isinstance(error, AwaitingApproval)
     assert "pprove" in error.hints[0]
     assert not error.sent
 
 
 @pytest.mark.parametrize(
-    "reply", [http(202), answers({"status": "accepted"}, 202), answers(["approval_required"], 202)]
+    "reply", [http_reply(202), json_reply({"status": "accepted"}, 202), json_reply(["approval_required"], 202)]
 )
 async def test_a_bare_202_is_a_success(reply: Reply) -> None:
     """A 202 awaits approval only if its body says that approval is pending."""
-    async with scripted(reply) as server, client_of(server.url) as client:
+    async with scripted_server(reply) as server, client_of(server.url) as client:
         assert (await client.call("apps.archive", {"slug": "a"})).status == 202
 
 
 async def test_a_conflict_keeps_its_details() -> None:
     """409: the holder of a target can be named."""
     body = {"error": {"code": "conflict", "message": "taken", "details": {"app_slug": "shop", "note": KEY}}}
-    error = await _refusal(answers(body, 409, request_id="req_5"))
+    error = await _refusal(json_reply(body, 409, request_id="req_5"))
     assert isinstance(error, Conflict)
     assert error.details == {"app_slug": "shop", "note": "(sensitive)"}
     assert (error.code, error.status, error.request_id) == ("conflict", 409, "req_5")
@@ -151,7 +151,7 @@ async def test_what_is_refused_is_said_once() -> None:
     """A message that is made of the first problem is not followed by that problem again."""
     details = [{"field": "name", "message": "too long"}, {"field": "slug", "message": "taken"}]
     body = {"error": {"code": "validation_error", "message": "name: too long", "details": details}}
-    error = await _refusal(answers(body, 422))
+    error = await _refusal(json_reply(body, 422))
     assert error.message.count("too long") == 1
     assert "slug: taken" in error.message
 
@@ -161,7 +161,7 @@ async def test_a_rejected_body_names_its_fields_and_not_their_values() -> None:
     detail = [
         {"loc": ["body", "serving_policy", "routing_mode"], "msg": "unknown", "input": "s3cret-value", "type": "enum"}
     ]
-    error = await _refusal(answers({"detail": detail}, 422))
+    error = await _refusal(json_reply({"detail": detail}, 422))
     assert isinstance(error, Rejected)
     assert "serving_policy.routing_mode: unknown" in error.message
     assert "s3cret-value" not in f"{error!r} {error.details}"
@@ -170,7 +170,7 @@ async def test_a_rejected_body_names_its_fields_and_not_their_values() -> None:
 @pytest.mark.parametrize(("status", "reference"), [(402, "plan-limit-exceeded"), (400, "rejected"), (413, "rejected")])
 async def test_other_refusals_are_final(status: int, reference: str) -> None:
     """An error that a retry won't help is raised at once, with `sent` False."""
-    error = await _refusal(answers({"error": "x", "message": "no"}, status))
+    error = await _refusal(json_reply({"error": "x", "message": "no"}, status))
     assert isinstance(error, Rejected)
     assert error.reference == reference
     assert not error.sent
@@ -191,7 +191,7 @@ async def test_other_refusals_are_final(status: int, reference: str) -> None:
 )
 async def test_a_404_that_names_an_object_is_missing(body: Any, code: str | None, reference: str) -> None:
     """A coded 404 is an answer about the object, given once."""
-    error = await _refusal(answers(body, 404), "apps.get")
+    error = await _refusal(json_reply(body, 404), "apps.get")
     assert isinstance(error, Missing)
     assert (error.code, error.reference) == (code, reference)
 
@@ -199,9 +199,9 @@ async def test_a_404_that_names_an_object_is_missing(body: Any, code: str | None
 @pytest.mark.parametrize("operation", ["apps.get", "apps.put_slot"])
 async def test_the_bare_404_of_a_route_is_tried_again_and_never_an_absence(operation: str) -> None:
     """A cold start answers like this for a moment: safe to send again for a write too; in the end, the path is doubted."""
-    bare = answers({"detail": "Not Found"}, 404)
+    bare = json_reply({"detail": "Not Found"}, 404)
     parameters = {"slug": "a", "capability": "chat"}
-    async with scripted(bare, bare, answers({"slug": "a"})) as server, client_of(server.url) as client:
+    async with scripted_server(bare, bare, json_reply({"slug": "a"})) as server, client_of(server.url) as client:
         assert (await client.call(operation, parameters, absent=lambda _: True)).body == {"slug": "a"}
         assert len(server.received) == 3
     error = await _refusal(bare, operation)
@@ -211,7 +211,7 @@ async def test_the_bare_404_of_a_route_is_tried_again_and_never_an_absence(opera
     assert any(f"api.operations.{operation}" in hint for hint in error.hints)
 
 
-@pytest.mark.parametrize("reply", [http(404, "<html>gone</html>"), http(404), answers([], 404)])
+@pytest.mark.parametrize("reply", [http_reply(404, "<html>gone</html>"), http_reply(404), json_reply([], 404)])
 async def test_a_404_of_something_else_is_never_an_absence(reply: Reply) -> None:
     """A proxy's 404 page doesn't mean that the object is absent."""
     error = await _refusal(reply, "apps.get")
@@ -222,7 +222,7 @@ async def test_a_404_of_something_else_is_never_an_absence(reply: Reply) -> None
 
 async def test_a_page_of_a_proxy_is_suspected() -> None:
     """The error of an HTML page has the hint that it may not come from Octomil."""
-    error = await _refusal(http(403, "<html>blocked</html>", headers={"Content-Type": "text/html"}))
+    error = await _refusal(http_reply(403, "<html>blocked</html>", headers={"Content-Type": "text/html"}))
     assert isinstance(error, Forbidden)
     assert any("proxy" in hint for hint in error.hints)
 
@@ -230,9 +230,9 @@ async def test_a_page_of_a_proxy_is_suspected() -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_to_another_host_is_not_followed(status: int) -> None:
     """The key goes to the context's own host only: the other one hears nothing at all."""
-    async with scripted(answers({})) as other:
+    async with scripted_server(json_reply({})) as other:
         elsewhere = other.url.replace("127.0.0.1", "localhost")
-        async with scripted(http(status, headers={"Location": f"{elsewhere}/steal?a={KEY}"})) as server:
+        async with scripted_server(http_reply(status, headers={"Location": f"{elsewhere}/steal?a={KEY}"})) as server:
             async with client_of(server.url) as client:
                 with pytest.raises(Unreadable) as redirected:
                     await client.call("apps.get", {"slug": "a"})
@@ -249,7 +249,7 @@ async def test_a_redirect_to_another_host_is_not_followed(status: int) -> None:
 )
 async def test_a_redirect_on_the_same_host_is_not_followed_either(location: str, says: str) -> None:
     """A control plane that has moved is named, so that the URL can be set right."""
-    error = await _refusal(http(307, headers={"Location": location}), "apps.get")
+    error = await _refusal(http_reply(307, headers={"Location": location}), "apps.get")
     assert error.reference == "redirected"
     assert says in " ".join(error.hints)
 
@@ -257,7 +257,7 @@ async def test_a_redirect_on_the_same_host_is_not_followed_either(location: str,
 @pytest.mark.parametrize("status", [501, 505])
 async def test_a_server_that_can_not_do_it_is_asked_once(status: int) -> None:
     """Not implemented is not worth another try."""
-    async with scripted(answers({"detail": "no"}, status)) as server, client_of(server.url) as client:
+    async with scripted_server(json_reply({"detail": "no"}, status)) as server, client_of(server.url) as client:
         with pytest.raises(Unavailable):
             await client.call("apps.get", {"slug": "a"})
         assert len(server.received) == 1
@@ -265,8 +265,8 @@ async def test_a_server_that_can_not_do_it_is_asked_once(status: int) -> None:
 
 async def test_a_request_that_arrived_too_slowly_is_read_again() -> None:
     """408: for a read, another try; a write may or may not have been read."""
-    slow = answers({"detail": "slow"}, 408)
-    async with scripted(slow, answers({})) as server, client_of(server.url) as client:
+    slow = json_reply({"detail": "slow"}, 408)
+    async with scripted_server(slow, json_reply({})) as server, client_of(server.url) as client:
         await client.call("apps.get", {"slug": "a"})
     assert (await _refusal(slow)).sent
 
@@ -274,7 +274,7 @@ async def test_a_request_that_arrived_too_slowly_is_read_again() -> None:
 async def test_hostile_texts_are_tamed() -> None:
     """Text from a response is one clipped line without control characters, including its request id and code."""
     body = {"error": {"code": "c" * 500, "message": "a\x1b[2Jb\nerror: fake " + "x" * 5000}}
-    error = await _refusal(answers(body, 400, request_id="r" * 500))
+    error = await _refusal(json_reply(body, 400, request_id="r" * 500))
     assert "\x1b" not in error.message
     assert "\n" not in error.message
     assert len(error.message) < 700
@@ -282,15 +282,15 @@ async def test_hostile_texts_are_tamed() -> None:
 
 async def test_the_request_id_of_a_body_serves_where_the_header_is_missing() -> None:
     """Every error quotes a request id, if the control plane gave one anywhere."""
-    error = await _refusal(http(409, '{"error": {"code": "conflict", "message": "no", "request_id": "req_b"}}'))
+    error = await _refusal(http_reply(409, '{"error": {"code": "conflict", "message": "no", "request_id": "req_b"}}'))
     assert error.request_id == "req_b"
     assert "request req_b" in error.message
 
 
 async def test_a_value_under_a_sensitive_key_that_comes_back_is_masked() -> None:
     """The control plane quotes what it was sent; the error doesn't."""
-    reply = answers({"detail": "bad credential hunter2000"}, 422)
-    async with scripted(reply) as server, client_of(server.url) as client:
+    reply = json_reply({"detail": "bad credential hunter2000"}, 422)
+    async with scripted_server(reply) as server, client_of(server.url) as client:
         with pytest.raises(Rejected) as rejected:
             await client.call("apps.put_inference_config", {"slug": "a"}, body={"api_key": "hunter2000"})
     assert "hunter2000" not in f"{rejected.value!r} {rejected.value}"

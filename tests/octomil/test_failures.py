@@ -13,9 +13,9 @@ import aiohttp
 import httpx
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
-from tests.support.calls import KEY, client_of, connection_to
-from tests.support.encodings import REFUSED_ENCODINGS, body_in, bomb, little_memory
-from tests.support.sockets import Reply, Then, answers, http, scripted
+from tests.support.clients import KEY, client_of, connection_to
+from tests.support.encodings import REFUSED_ENCODINGS, body_in, bomb, limited_memory
+from tests.support.scripted_server import AfterReply, Reply, http_reply, json_reply, scripted_server
 
 from octosync.errors import RemoteError, Unavailable, Unreadable
 from octosync.octomil import Connection, Octomil, document_source, fetch_document
@@ -32,18 +32,18 @@ WRITES: list[dict[str, Any]] = [
 ]
 
 LOST = {
-    "connection-lost closed": (Reply(b"", Then.CLOSE), "connection-lost"),
-    "connection-lost reset": (Reply(b"", Then.RESET), "connection-lost"),
-    "cut headers": (Reply(b"HTTP/1.1 200 OK\r\nContent-", Then.CLOSE), "connection-lost"),
-    "cut body": (http(200, '{"slug": "a', claims=500, then=Then.CLOSE), "connection-lost"),
-    "cut body by reset": (http(200, '{"slug": "a', claims=500, then=Then.RESET), "connection-lost"),
-    "silence": (Reply(b"", Then.HANG), "answer-timed-out"),
-    "silence in the body": (http(200, '{"slug": "a', claims=500, then=Then.HANG), "answer-timed-out"),
-    "500": (answers({"detail": "boom"}, 500), "unavailable"),
-    "502": (http(502, "<html>Bad Gateway</html>"), "unavailable"),
-    "503": (answers({"code": "busy", "message": "later"}, 503), "unavailable"),
-    "504": (http(504), "unavailable"),
-    "520": (http(520), "unavailable"),
+    "connection-lost closed": (Reply(b"", AfterReply.CLOSE), "connection-lost"),
+    "connection-lost reset": (Reply(b"", AfterReply.RESET), "connection-lost"),
+    "cut headers": (Reply(b"HTTP/1.1 200 OK\r\nContent-", AfterReply.CLOSE), "connection-lost"),
+    "cut body": (http_reply(200, '{"slug": "a', claims=500, then=AfterReply.CLOSE), "connection-lost"),
+    "cut body by reset": (http_reply(200, '{"slug": "a', claims=500, then=AfterReply.RESET), "connection-lost"),
+    "silence": (Reply(b"", AfterReply.HANG), "answer-timed-out"),
+    "silence in the body": (http_reply(200, '{"slug": "a', claims=500, then=AfterReply.HANG), "answer-timed-out"),
+    "500": (json_reply({"detail": "boom"}, 500), "unavailable"),
+    "502": (http_reply(502, "<html>Bad Gateway</html>"), "unavailable"),
+    "503": (json_reply({"code": "busy", "message": "later"}, 503), "unavailable"),
+    "504": (http_reply(504), "unavailable"),
+    "520": (http_reply(520), "unavailable"),
 }
 
 
@@ -55,7 +55,7 @@ def _patience(case: str, seconds: float) -> float:
 @pytest.mark.parametrize("case", LOST)
 async def test_a_read_is_tried_again_whatever_was_lost(case: str) -> None:
     """A lost answer to a read costs another request and nothing else."""
-    async with scripted(LOST[case][0], answers({"slug": "a"}, request_id="req_2")) as server:
+    async with scripted_server(LOST[case][0], json_reply({"slug": "a"}, request_id="req_2")) as server:
         async with client_of(server.url, response_timeout=_patience(case, 0.5)) as client:
             answer = await client.call(**READ)
         assert answer.body == {"slug": "a"}
@@ -67,7 +67,7 @@ async def test_a_read_is_tried_again_whatever_was_lost(case: str) -> None:
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: write["operation_id"])
 async def test_a_lost_write_is_sent_once_and_says_that_it_may_have_happened(case: str, write: dict[str, Any]) -> None:
     """Neither the client nor the library under it sends a write twice: one attempt is one request at the socket."""
-    async with scripted(LOST[case][0]) as server:
+    async with scripted_server(LOST[case][0]) as server:
         async with client_of(server.url, response_timeout=_patience(case, 0.1)) as client:
             with pytest.raises(Unavailable) as lost:
                 await client.call(**write)
@@ -79,7 +79,7 @@ async def test_a_lost_write_is_sent_once_and_says_that_it_may_have_happened(case
 
 async def test_a_kept_connection_that_drops_is_no_reason_to_send_twice() -> None:
     """On a connection that has served before, where libraries re-send idempotent requests by themselves, ours doesn't."""
-    async with scripted(answers({"slug": "a"}), Reply(b"", Then.CLOSE)) as server:
+    async with scripted_server(json_reply({"slug": "a"}), Reply(b"", AfterReply.CLOSE)) as server:
         async with client_of(server.url) as client:
             await client.call(**READ)
             with pytest.raises(Unavailable, match="connection-lost"):
@@ -90,7 +90,7 @@ async def test_a_kept_connection_that_drops_is_no_reason_to_send_twice() -> None
 
 async def test_reads_give_up_in_the_end() -> None:
     """A control plane that stays broken gets the configured attempts, and the error is that of the last."""
-    async with scripted(answers({"detail": "boom"}, 500, request_id="req_9")) as server:
+    async with scripted_server(json_reply({"detail": "boom"}, 500, request_id="req_9")) as server:
         async with client_of(server.url, attempts=4) as client:
             with pytest.raises(Unavailable) as gone:
                 await client.call(**READ)
@@ -103,7 +103,7 @@ async def test_reads_give_up_in_the_end() -> None:
 @pytest.mark.parametrize("call", [READ, WRITES[0]], ids=["read", "write"])
 async def test_a_refused_connection_is_tried_again_and_counts_as_no_request(call: dict[str, Any]) -> None:
     """If the connection is refused, nothing was sent: a write is retried too, and the error has the hint what to start."""
-    async with scripted(Reply()) as server:
+    async with scripted_server(Reply()) as server:
         url = server.url
     async with client_of(url) as client:
         with pytest.raises(Unavailable) as refused:
@@ -116,7 +116,7 @@ async def test_a_refused_connection_is_tried_again_and_counts_as_no_request(call
 
 async def test_tls_to_a_server_without_it_is_one_error() -> None:
     """https:// to a plain HTTP port is not retried, was not sent, and the hint names the scheme of the URL."""
-    async with scripted(greeting=http(400).data) as server:
+    async with scripted_server(greeting=http_reply(400).data) as server:
         async with client_of(server.url.replace("http://", "https://")) as client:
             with pytest.raises(RemoteError) as refused:
                 await client.call(**WRITES[0])
@@ -138,7 +138,7 @@ async def test_an_unknown_host_is_one_error() -> None:
 
 async def test_a_proxy_carries_requests_and_gets_its_password_in_its_own_header() -> None:
     """With a proxy, the request goes to it, whole URL and all."""
-    async with scripted(answers({"slug": "a"})) as server:
+    async with scripted_server(json_reply({"slug": "a"})) as server:
         proxy = server.url.replace("http://", "http://u:pw@")
         async with client_of("http://octomil.invalid", insecure=True, proxy=proxy) as client:
             await client.call(**READ)
@@ -152,7 +152,7 @@ async def test_a_proxy_carries_requests_and_gets_its_password_in_its_own_header(
 
 async def test_a_proxy_that_is_not_there_is_one_error() -> None:
     """A proxy that can't be reached is named as the culprit, and its password isn't."""
-    async with scripted(Reply()) as server:
+    async with scripted_server(Reply()) as server:
         port = server.url.rpartition(":")[2]
     async with client_of("http://octomil.invalid", insecure=True, proxy=f"http://u:hunter2@127.0.0.1:{port}") as client:
         with pytest.raises(Unavailable) as unreachable:
@@ -165,21 +165,21 @@ async def test_a_proxy_that_is_not_there_is_one_error() -> None:
 @pytest.mark.parametrize(
     ("reply", "reference"),
     [
-        (Reply(b"SSH-2.0-OpenSSH_9.6\r\n", Then.CLOSE), "not-http"),
-        (http(200, b"\x00\x01", headers={"Content-Encoding": "gzip"}), "not-http"),
-        (http(200, "<html>Please log in</html>", headers={"Content-Type": "text/html"}), "html-answer"),
-        (http(200, '{"slug": "a", "name": "tr'), "truncated-answer"),
-        (http(200, '{"slug": "a",'), "truncated-answer"),
-        (http(200, "OK"), "unreadable-answer"),
-        (http(200, '{"a": NaN}'), "unreadable-answer"),
-        (http(200, b'{"a": "\\ud800"}'), "unreadable-answer"),
-        (http(200, b"\xff\xfe\xfd"), "unreadable-answer"),
-        (http(200, b"[" * 100_000 + b"]" * 100_000), "unreadable-answer"),
+        (Reply(b"SSH-2.0-OpenSSH_9.6\r\n", AfterReply.CLOSE), "not-http"),
+        (http_reply(200, b"\x00\x01", headers={"Content-Encoding": "gzip"}), "not-http"),
+        (http_reply(200, "<html>Please log in</html>", headers={"Content-Type": "text/html"}), "html-answer"),
+        (http_reply(200, '{"slug": "a", "name": "tr'), "truncated-answer"),
+        (http_reply(200, '{"slug": "a",'), "truncated-answer"),
+        (http_reply(200, "OK"), "unreadable-answer"),
+        (http_reply(200, '{"a": NaN}'), "unreadable-answer"),
+        (http_reply(200, b'{"a": "\\ud800"}'), "unreadable-answer"),
+        (http_reply(200, b"\xff\xfe\xfd"), "unreadable-answer"),
+        (http_reply(200, b"[" * 100_000 + b"]" * 100_000), "unreadable-answer"),
     ],
 )
 async def test_what_is_no_answer_of_a_control_plane_is_unreadable(reply: Reply, reference: str) -> None:
     """A login page, half of a JSON text, another protocol: one error each, at once, and a write may have happened."""
-    async with scripted(reply) as server:
+    async with scripted_server(reply) as server:
         async with client_of(server.url) as client:
             with pytest.raises(Unreadable) as unreadable:
                 await client.call(**WRITES[0])
@@ -194,7 +194,7 @@ async def test_an_answer_beyond_all_measure_is_cut_short(monkeypatch: pytest.Mon
     monkeypatch.setattr(wire, "MAX_RESPONSE_BYTES", 1 << 20)
     bomb = gzip.compress(b" " * (4 << 20))
     async with (
-        scripted(http(200, bomb, headers={"Content-Encoding": "gzip"})) as server,
+        scripted_server(http_reply(200, bomb, headers={"Content-Encoding": "gzip"})) as server,
         client_of(server.url) as client,
     ):
         with pytest.raises(Unreadable, match="answer-too-large"):
@@ -221,8 +221,8 @@ async def test_an_answer_beyond_all_measure_is_cut_short(monkeypatch: pytest.Mon
 )
 async def test_an_odd_status_is_called_what_it_is(status: str, reference: str) -> None:
     """No part of an answer is taken for the whole, and nothing is called a redirect that is none."""
-    reply = Reply(f"HTTP/1.1 {status} Odd\r\nContent-Length: 2\r\n\r\n[]".encode(), Then.CLOSE)
-    async with scripted(reply) as server, client_of(server.url, attempts=1) as client:
+    reply = Reply(f"HTTP/1.1 {status} Odd\r\nContent-Length: 2\r\n\r\n[]".encode(), AfterReply.CLOSE)
+    async with scripted_server(reply) as server, client_of(server.url, attempts=1) as client:
         with pytest.raises(RemoteError) as odd:
             await client.call("apps.list")
     assert odd.value.reference == reference
@@ -232,9 +232,9 @@ async def test_an_odd_status_is_called_what_it_is(status: str, reference: str) -
 @pytest.mark.parametrize("encoding", REFUSED_ENCODINGS)
 async def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> None:
     """A response is decoded once, and only from gzip: no stack of encodings makes a kilobyte fill the memory."""
-    reply = http(200, body_in(encoding), headers={"Content-Encoding": encoding})
-    async with scripted(reply) as server, client_of(server.url) as client:
-        with little_memory():
+    reply = http_reply(200, body_in(encoding), headers={"Content-Encoding": encoding})
+    async with scripted_server(reply) as server, client_of(server.url) as client:
+        with limited_memory():
             with pytest.raises(Unreadable, match="Content-Encoding") as refused:
                 await client.call(**READ)
             with pytest.raises(Unreadable, match="Content-Encoding"):
@@ -248,9 +248,9 @@ async def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> N
 async def test_a_refusal_is_known_by_its_status_in_any_encoding(encoding: str) -> None:
     """A body that can't be decoded takes nothing from an error's status: a 503 is an outage, a 404 no absence."""
     headers = {"Content-Encoding": encoding}
-    replies = http(503, bomb(), headers=headers), http(404, bomb(), headers=headers)
-    async with scripted(*replies) as server, client_of(server.url, attempts=1) as client:
-        with little_memory():
+    replies = http_reply(503, bomb(), headers=headers), http_reply(404, bomb(), headers=headers)
+    async with scripted_server(*replies) as server, client_of(server.url, attempts=1) as client:
+        with limited_memory():
             with pytest.raises(Unavailable, match="503"):
                 await client.call(**READ)
             with pytest.raises(Unreadable, match="404"):
@@ -264,8 +264,8 @@ async def test_a_refusal_is_known_by_its_status_in_any_encoding(encoding: str) -
 )
 async def test_gzip_that_is_cut_off_or_goes_on_is_no_answer(body: bytes) -> None:
     """A part of a compressed body is never taken for the whole."""
-    reply = http(200, body, headers={"Content-Encoding": "gzip"})
-    async with scripted(reply) as server, client_of(server.url) as client:
+    reply = http_reply(200, body, headers={"Content-Encoding": "gzip"})
+    async with scripted_server(reply) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable, match="not-http"):
             await client.call(**READ)
 
@@ -277,7 +277,9 @@ async def test_compressed_answers_are_read(encoding: str) -> None:
     pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in packed) + b"0\r\n\r\n"
     head = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: {encoding}\r\n\r\n".encode()
     async with (
-        scripted(http(200, packed, headers={"Content-Encoding": encoding}), Reply(head + pieces)) as server,
+        scripted_server(
+            http_reply(200, packed, headers={"Content-Encoding": encoding}), Reply(head + pieces)
+        ) as server,
         client_of(server.url) as client,
     ):
         assert (await client.call(**READ)).body == {"slug": "a"}
@@ -287,7 +289,7 @@ async def test_compressed_answers_are_read(encoding: str) -> None:
 
 async def test_cookies_are_neither_kept_nor_sent() -> None:
     """What one answer sets doesn't colour the next request."""
-    async with scripted(answers({}, Set_Cookie="session=1; Path=/")) as server:
+    async with scripted_server(json_reply({}, Set_Cookie="session=1; Path=/")) as server:
         async with client_of(server.url) as client:
             await client.call(**READ)
             await client.call(**READ)
@@ -296,7 +298,7 @@ async def test_cookies_are_neither_kept_nor_sent() -> None:
 
 async def test_no_traceback_carries_the_key_or_a_foreign_exception() -> None:
     """The exceptions of httpx and aiohttp, which hold the request and its key, are not chained to errors."""
-    async with scripted(Reply(b"", Then.CLOSE)) as server, client_of(server.url, attempts=2) as client:
+    async with scripted_server(Reply(b"", AfterReply.CLOSE)) as server, client_of(server.url, attempts=2) as client:
         for call in (READ, WRITES[0]):
             with pytest.raises(Unavailable) as lost:
                 await client.call(**call)

@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.calls import KEY, client_of, connection_to
+from tests.support.clients import KEY, client_of, connection_to
 from tests.support.plane import Plane
-from tests.support.sockets import answers, scripted
+from tests.support.scripted_server import json_reply, scripted_server
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
 from octosync.contract import Contract
@@ -189,7 +189,7 @@ async def test_a_refused_key_is_told_once(count: int) -> None:
 async def test_a_key_that_may_not_read_is_told_once(code: str, kind: type[RemoteError]) -> None:
     """What the key may not read for one app it may not for any."""
     async with (
-        scripted(answers({"error": {"code": code, "message": "no"}}, 403)) as server,
+        scripted_server(json_reply({"error": {"code": code, "message": "no"}}, 403)) as server,
         client_of(server.url) as client,
     ):
         with pytest.raises(kind):
@@ -198,7 +198,10 @@ async def test_a_key_that_may_not_read_is_told_once(code: str, kind: type[Remote
 
 async def test_a_control_plane_that_is_down_is_told_once() -> None:
     """If the connection is refused, or every response fails, the run ends with exit 75 and one error."""
-    async with scripted(answers({"detail": "boom"}, 503)) as server, client_of(server.url, attempts=2) as client:
+    async with (
+        scripted_server(json_reply({"detail": "boom"}, 503)) as server,
+        client_of(server.url, attempts=2) as client,
+    ):
         with pytest.raises(Unavailable, match="unavailable"):
             await observe(client, State.from_apps(_declared("a"), _declared("b")))
         assert len(server.received) == 4
@@ -234,7 +237,7 @@ async def test_a_path_of_ours_that_is_wrong_is_told_once(plane: Plane) -> None:
 async def test_another_org_than_the_configured_one_stops_everything() -> None:
     """A key of another org answers for that org: nothing is planned from it."""
     async with (
-        scripted(answers({"slug": "a", "name": "A", "org_id": "org-2"})) as server,
+        scripted_server(json_reply({"slug": "a", "name": "A", "org_id": "org-2"})) as server,
         client_of(server.url, org="org-1") as client,
     ):
         with pytest.raises(RemoteError) as wrong:
@@ -248,11 +251,11 @@ async def test_another_org_than_the_configured_one_stops_everything() -> None:
 async def test_answers_that_disagree_on_the_org_stop_everything() -> None:
     """Two orgs in one observation are an error; a response that names no org is accepted."""
     slot = {"capability": "chat", "serving_policy": "local_first", "bindings": []}
-    app, slots = answers({"slug": "a", "name": "A", "org_id": "org-1"}), answers([{**slot, "org_id": "org-2"}])
-    async with scripted(app, slots) as server, client_of(server.url) as client:
+    app, slots = json_reply({"slug": "a", "name": "A", "org_id": "org-1"}), json_reply([{**slot, "org_id": "org-2"}])
+    async with scripted_server(app, slots) as server, client_of(server.url) as client:
         with pytest.raises(RemoteError, match="mixed-orgs"):
             await observe(client, State.from_apps(_declared("a", Section.SLOTS)))
-    async with scripted(app, answers([slot])) as server, client_of(server.url, org="org-1") as client:
+    async with scripted_server(app, json_reply([slot])) as server, client_of(server.url, org="org-1") as client:
         assert (await observe(client, State.from_apps(_declared("a", Section.SLOTS)))).org_id == "org-1"
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.calls import client_of
+from tests.support.clients import client_of
 from tests.support.plane import Plane
-from tests.support.renamed import Renamed, envelope, fields, rename
+from tests.support.renamed_api import RenamedApi, envelope, fields, rename
 
 from octosync.contract import Contract
 from octosync.contract.probe import ProbeResult, Verdict, overrides_of
@@ -24,7 +24,7 @@ NOT_FOUND = {"error": {"code": "app_not_found", "message": "No such app"}}
 
 
 @contextmanager
-def renamed(**changes: Any) -> Iterator[tuple[Plane, Renamed]]:
+def renamed(**changes: Any) -> Iterator[tuple[Plane, RenamedApi]]:
     """Run a control plane with an app, behind a proxy that renames paths."""
     with running_server(ServerSettings()) as server, httpx.Client(base_url=server.url) as http:
         plane = Plane(server.url, http)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
+from tests.support.virtual_time import run_in_virtual_time, run_ready_tasks, virtual_clock
 
 from octosync.octomil import PERCENT_FOR_WRITES, RateLimiter, RequestPriority
 from octosync.octomil.rate_limit import SLACK_SECONDS
@@ -72,7 +72,7 @@ def test_background_reads_take_nothing_of_what_is_kept_for_writes() -> None:
         limiter = _limiter(100)
         await _burst(limiter, READ, 90)
         waiting = asyncio.create_task(_at(limiter, BACKGROUND))
-        await let_run()
+        await run_ready_tasks()
         return await _at(limiter, WRITE), await waiting
 
     assert run_in_virtual_time(main()) == (0.0, DUE)
@@ -98,7 +98,7 @@ def test_a_background_read_that_waits_for_its_share_holds_up_nobody(priority: Re
         limiter = _limiter(10)
         await _burst(limiter, BACKGROUND, 6)
         waiting = asyncio.create_task(_at(limiter, BACKGROUND))
-        await let_run()
+        await run_ready_tasks()
         went = await _at(limiter, priority)
         return went, await waiting
 
@@ -111,7 +111,7 @@ def test_a_reservation_is_not_held_up_by_a_background_read_that_waits() -> None:
     async def main() -> float:
         limiter = _limiter(10)
         waiting = asyncio.create_task(_burst(limiter, BACKGROUND, 7))
-        await let_run()
+        await run_ready_tasks()
         async with limiter.reserve(4) as move:
             assert len(move.permits) == 4
             went = virtual_clock()
@@ -134,7 +134,7 @@ def test_a_big_reservation_is_not_starved_by_reads_of_either_kind() -> None:
                 await _at(limiter, priority)
 
         reserving = asyncio.create_task(_reserve(limiter, 10))
-        await let_run()
+        await run_ready_tasks()
         readers = [asyncio.create_task(for_ever(priority)) for priority in (READ, BACKGROUND) for _ in range(5)]
         went = await reserving
         for reader in readers:
@@ -164,7 +164,7 @@ def test_other_reads_go_before_background_reads_that_have_waited_longer() -> Non
         held = await limiter.acquire()
         requests = [("background 1", BACKGROUND), ("background 2", BACKGROUND), ("read", READ), ("write", WRITE)]
         tasks = [asyncio.create_task(send(*request)) for request in requests]
-        await let_run()
+        await run_ready_tasks()
         held.release()
         await asyncio.gather(*tasks)
         return order
@@ -180,14 +180,14 @@ def test_background_reads_leave_lanes_free(limit: int) -> None:
         limiter = _limiter(limit, concurrency=10)
         slow = [await limiter.acquire(BACKGROUND) for _ in range(6)]
         waiting = asyncio.create_task(limiter.acquire(BACKGROUND))
-        await let_run()
+        await run_ready_tasks()
         before = waiting.done()
         others = [await asyncio.wait_for(limiter.acquire(READ), 1) for _ in range(3)]
         others.append(await asyncio.wait_for(limiter.acquire(WRITE), 1))
         others.pop().release()
         still = waiting.done()
         slow.pop().release()
-        await let_run()
+        await run_ready_tasks()
         return before, still, waiting.done()
 
     assert run_in_virtual_time(main()) == (False, False, True)
@@ -215,11 +215,11 @@ def test_who_still_waits_when_it_closes_is_turned_away() -> None:
         limiter = _limiter(1)
         await _at(limiter, WRITE)
         waiting = [asyncio.create_task(limiter.acquire(priority)) for priority in (WRITE, READ, BACKGROUND)]
-        await let_run()
+        await run_ready_tasks()
         limiter.close()
         waiting[0].cancel()
         ends = await asyncio.gather(*waiting, return_exceptions=True)
-        await let_run()
+        await run_ready_tasks()
         return [type(end) for end in ends if isinstance(end, BaseException)], len(asyncio.all_tasks())
 
     assert run_in_virtual_time(main()) == ([asyncio.CancelledError, RuntimeError, RuntimeError], 1)

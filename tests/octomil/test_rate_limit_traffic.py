@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.examples import examples
-from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
+from tests.support.virtual_time import run_in_virtual_time, run_ready_tasks, virtual_clock
 
 from octosync.octomil import RateLimiter, RequestPriority, rate_limit
 
@@ -170,7 +170,7 @@ def test_a_day_of_traffic_stays_within_the_limit_and_leaves_nothing_behind() -> 
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         limiter.close()
-        await let_run()
+        await run_ready_tasks()
         assert len(asyncio.all_tasks()) == 1
         return held
 

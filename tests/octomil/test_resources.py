@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.support.calls import client_of, connection_to
+from tests.support.clients import client_of, connection_to
 from tests.support.plane import Plane
-from tests.support.reading import list_apps, read_app, read_inference_config, read_slots, read_targets
-from tests.support.sockets import Reply, Request, answers, http, scripted
+from tests.support.reads import list_apps, read_app, read_inference_config, read_slots, read_targets
+from tests.support.scripted_server import Reply, Request, http_reply, json_reply, scripted_server
 
 from octosync.contract import PRESETS, Contract
 from octosync.errors import Missing, RemoteError, Unavailable, Unreadable
@@ -68,7 +68,7 @@ async def test_an_archived_app_is_read_by_slug_and_hidden_from_the_list(plane: P
 
 async def test_another_slot_than_the_one_asked_for_is_an_error() -> None:
     """What answers for another capability isn't this slot."""
-    async with scripted(answers({"capability": "vision"})) as server, client_of(server.url) as client:
+    async with scripted_server(json_reply({"capability": "vision"})) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable, match="asked for slot chat, got vision"):
             await read_slot(client, "a", "chat")
 
@@ -82,46 +82,52 @@ async def test_children_of_no_app_are_an_error(plane: Plane, read: Callable[...,
     assert missing.value.code == "app_not_found"
 
 
-@pytest.mark.parametrize("reply", [http(200), answers(None), http(204), answers({"detail": "no config"}, 404)])
+@pytest.mark.parametrize(
+    "reply", [http_reply(200), json_reply(None), http_reply(204), json_reply({"detail": "no config"}, 404)]
+)
 async def test_every_way_to_have_no_config_is_read(reply: Reply) -> None:
     """A 404 of any code, `null` and an empty body all mean that there is none."""
-    async with scripted(reply) as server, client_of(server.url) as client:
+    async with scripted_server(reply) as server, client_of(server.url) as client:
         assert (await read_inference_config(client, "a")).config is None
 
 
 @pytest.mark.parametrize(
     ("read", "reply", "problem"),
     [
-        (read_app, http(200), "it is empty"),
-        (read_app, answers(["a"]), "it is not an object"),
-        (read_app, answers({"id": "1"}), "field slug: field required"),
-        (read_app, answers({"slug": "b"}), "asked for app a, got b"),
-        (read_app, answers({"slug": "a", "name": {"secret": "hunter2"}}), "field name: "),
-        (read_slots, http(200), "it is empty, expected a list of slots"),
-        (read_slots, answers({"items": []}), "field slots is missing"),
-        (read_slots, answers({"slots": {}}), "slots is not a list of objects"),
-        (read_slots, answers({"slots": [1]}), "slots is not a list of objects"),
-        (read_slots, answers("chat"), "slots is not a list of objects"),
-        (read_slots, answers([{"serving_policy": "auto"}]), "slots[0]"),
-        (read_slots, answers([{"capability": "chat", "serving_policy": 5}]), "field serving_policy"),
-        (read_slots, answers([{"capability": ""}]), "slots[0]"),
-        (read_slots, answers([{"capability": ".."}]), "slots[0]"),
-        (read_targets, answers([{"id": ".", "platform": "ios", "identifier": "com.shop"}]), "targets[0]"),
-        (read_targets, answers([{"id": "1", "platform": "ios"}]), "field identifier: field required"),
-        (read_targets, answers([{"id": "1", "platform": "ios", "identifier": ""}]), "field identifier: string should"),
+        (read_app, http_reply(200), "it is empty"),
+        (read_app, json_reply(["a"]), "it is not an object"),
+        (read_app, json_reply({"id": "1"}), "field slug: field required"),
+        (read_app, json_reply({"slug": "b"}), "asked for app a, got b"),
+        (read_app, json_reply({"slug": "a", "name": {"secret": "hunter2"}}), "field name: "),
+        (read_slots, http_reply(200), "it is empty, expected a list of slots"),
+        (read_slots, json_reply({"items": []}), "field slots is missing"),
+        (read_slots, json_reply({"slots": {}}), "slots is not a list of objects"),
+        (read_slots, json_reply({"slots": [1]}), "slots is not a list of objects"),
+        (read_slots, json_reply("chat"), "slots is not a list of objects"),
+        (read_slots, json_reply([{"serving_policy": "auto"}]), "slots[0]"),
+        (read_slots, json_reply([{"capability": "chat", "serving_policy": 5}]), "field serving_policy"),
+        (read_slots, json_reply([{"capability": ""}]), "slots[0]"),
+        (read_slots, json_reply([{"capability": ".."}]), "slots[0]"),
+        (read_targets, json_reply([{"id": ".", "platform": "ios", "identifier": "com.shop"}]), "targets[0]"),
+        (read_targets, json_reply([{"id": "1", "platform": "ios"}]), "field identifier: field required"),
         (
             read_targets,
-            answers([{"id": "1", "platform": "", "identifier": "com.shop"}]),
+            json_reply([{"id": "1", "platform": "ios", "identifier": ""}]),
+            "field identifier: string should",
+        ),
+        (
+            read_targets,
+            json_reply([{"id": "1", "platform": "", "identifier": "com.shop"}]),
             "field platform: string should",
         ),
-        (read_inference_config, answers([1]), "it is not an object"),
+        (read_inference_config, json_reply([1]), "it is not an object"),
     ],
 )
 async def test_an_answer_of_another_shape_names_operation_field_and_request(
     read: Callable[[Octomil, str], Awaitable[Any]], reply: Reply, problem: str
 ) -> None:
     """What octosync needs and doesn't get is one error; values of the answer aren't in it."""
-    async with scripted(reply) as server, client_of(server.url) as client:
+    async with scripted_server(reply) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable) as unreadable:
             await read(client, "a")
         assert len(server.received) == 1
@@ -135,7 +141,7 @@ async def test_unknown_fields_are_kept_and_missing_optional_ones_are_not_invente
     """A newer control plane's fields survive in the live value."""
     shown = {"serving_policy": "cloud_only", "bindings": [], "novel": {"a": [1, None]}}
     slot = {"capability": "chat", **shown, "model_variant_id": None}
-    async with scripted(answers({"slots": [slot], "total": 1})) as server, client_of(server.url) as client:
+    async with scripted_server(json_reply({"slots": [slot], "total": 1})) as server, client_of(server.url) as client:
         (read,) = await read_slots(client, "a")
     assert read.fields == {"serving_policy": PRESETS["cloud_only"], "bindings": [], "novel": {"a": [1, None]}}
     assert read.server_fields == {"capability": "chat"}
@@ -144,8 +150,8 @@ async def test_unknown_fields_are_kept_and_missing_optional_ones_are_not_invente
 async def test_fields_that_the_user_calls_read_only_are_identity() -> None:
     """A field in `api.readOnly` is neither compared nor carried over."""
     contract = Contract().overridden(read_only={"slot": ["etag"]})
-    reply = answers([{"capability": "chat", "serving_policy": "private", "bindings": [], "etag": "5"}])
-    async with scripted(reply) as server, Octomil(connection_to(server.url), contract) as client:
+    reply = json_reply([{"capability": "chat", "serving_policy": "private", "bindings": [], "etag": "5"}])
+    async with scripted_server(reply) as server, Octomil(connection_to(server.url), contract) as client:
         (read,) = await read_slots(client, "a")
     assert read.fields == {"serving_policy": PRESETS["private"], "bindings": []}
     assert read.server_fields["etag"] == "5"
@@ -157,10 +163,10 @@ async def test_fields_that_the_user_calls_read_only_are_identity() -> None:
 )
 async def test_a_slot_that_a_list_only_sums_up_is_read_by_itself(shown: dict[str, object]) -> None:
     """What the list hides of a slot would be lost by the PUT that replaces it; one that is gone meanwhile is not there."""
-    summary = answers({"slots": [{"capability": "chat", **shown}, {"capability": "vision", **shown}]})
-    chat = answers({"capability": "chat", "serving_policy": "private", "bindings": [{"binding_key": "a"}]})
-    gone = answers({"error": {"code": "capability_not_configured", "message": "gone"}}, 404)
-    async with scripted(summary, chat, gone) as server, client_of(server.url) as client:
+    summary = json_reply({"slots": [{"capability": "chat", **shown}, {"capability": "vision", **shown}]})
+    chat = json_reply({"capability": "chat", "serving_policy": "private", "bindings": [{"binding_key": "a"}]})
+    gone = json_reply({"error": {"code": "capability_not_configured", "message": "gone"}}, 404)
+    async with scripted_server(summary, chat, gone) as server, client_of(server.url) as client:
         (read,) = await read_slots(client, "shop")
         assert [line.partition("?")[0] for line in server.lines] == [
             "GET /api/v1/apps/shop/slots",
@@ -173,8 +179,8 @@ async def test_a_slot_that_a_list_only_sums_up_is_read_by_itself(shown: dict[str
 @pytest.mark.parametrize("archived_at", [None, False, "", "2030-01-01T00:00:00Z", 1893456000])
 async def test_an_app_is_archived_where_the_time_is_set(archived_at: object) -> None:
     """An app is live for every form of "not archived", of times and of ids."""
-    reply = answers({"slug": "a", "name": "A", "id": 7, "archived_at": archived_at})
-    async with scripted(reply) as server, client_of(server.url) as client:
+    reply = json_reply({"slug": "a", "name": "A", "id": 7, "archived_at": archived_at})
+    async with scripted_server(reply) as server, client_of(server.url) as client:
         app = await read_app(client, "a")
     assert app is not None
     assert app.archived == bool(archived_at)
@@ -183,7 +189,7 @@ async def test_an_app_is_archived_where_the_time_is_set(archived_at: object) -> 
 async def test_a_target_may_have_a_number_for_an_id() -> None:
     """Its id only has to name it in a path."""
     target = {"id": 7, "platform": "ios", "identifier": "com.shop"}
-    async with scripted(answers([target])) as server, client_of(server.url) as client:
+    async with scripted_server(json_reply([target])) as server, client_of(server.url) as client:
         (read,) = await read_targets(client, "a")
     assert read.server_fields["id"] == 7
 
@@ -199,7 +205,7 @@ def _pages(total: int, *, bare: bool = False, cap: int = 100, named_total: bool 
         limit, offset = min(int(query["limit"]), cap), int(query["offset"])
         items = [{"slug": f"app-{number:04}"} for number in range(total)][offset : offset + limit]
         envelope = {"apps": items, "limit": limit, "offset": offset} | ({"total": total} if named_total else {})
-        return answers(items if bare else envelope)
+        return json_reply(items if bare else envelope)
 
     return page
 
@@ -224,14 +230,14 @@ async def test_lists_are_read_whole_in_as_few_requests_as_they_take(
     total: int, shape: dict[str, Any], requests: int
 ) -> None:
     """Every app is read once, from an envelope or a bare array, with or without a total, at any page size."""
-    async with scripted(_pages(total, **shape)) as server, client_of(server.url) as client:
+    async with scripted_server(_pages(total, **shape)) as server, client_of(server.url) as client:
         assert list(await list_apps(client)) == [f"app-{number:04}" for number in range(total)]
         assert len(server.received) == requests
 
 
 async def test_a_bare_array_longer_than_asked_for_is_the_whole_list() -> None:
     """A server that doesn't paginate returns everything at once."""
-    async with scripted(answers([{"slug": f"app-{number}"} for number in range(150)])) as server:
+    async with scripted_server(json_reply([{"slug": f"app-{number}"} for number in range(150)])) as server:
         async with client_of(server.url) as client:
             assert len(await list_apps(client)) == 150
         assert len(server.received) == 1
@@ -240,23 +246,23 @@ async def test_a_bare_array_longer_than_asked_for_is_the_whole_list() -> None:
 async def test_a_list_that_moves_while_it_is_read_is_read_again() -> None:
     """An app that is created between two pages would hide another; the whole list is read once more."""
     grown = _pages(151)
-    async with scripted(_pages(150), grown) as server, client_of(server.url) as client:
+    async with scripted_server(_pages(150), grown) as server, client_of(server.url) as client:
         assert len(await list_apps(client)) == 151
         assert len(server.received) == 4
 
 
 def _same_page(_: Request) -> Reply:
-    return answers([{"slug": f"app-{number}"} for number in range(100)])
+    return json_reply([{"slug": f"app-{number}"} for number in range(100)])
 
 
 def _shrinking(request: Request) -> Reply:
-    return answers({"apps": [] if "offset=0" not in request.target else [{"slug": "a"}], "total": 7})
+    return json_reply({"apps": [] if "offset=0" not in request.target else [{"slug": "a"}], "total": 7})
 
 
 @pytest.mark.parametrize("page", [_same_page, _shrinking])
 async def test_a_list_that_never_comes_to_rest_is_an_error(page: Callable[[Request], Reply]) -> None:
     """A list that repeats itself, or ends before its own total, ends in an error, not in a loop or half a list."""
-    async with scripted(page) as server, client_of(server.url) as client:
+    async with scripted_server(page) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable, match="changed or repeated itself"):
             await list_apps(client)
         assert len(server.received) == 6
@@ -264,8 +270,8 @@ async def test_a_list_that_never_comes_to_rest_is_an_error(page: Callable[[Reque
 
 async def test_the_same_capability_twice_is_an_error() -> None:
     """A list that contradicts itself can't be planned from."""
-    twice = answers({"slots": [{"capability": "chat"}, {"capability": "chat"}], "total": 2})
-    async with scripted(twice) as server, client_of(server.url) as client:
+    twice = json_reply({"slots": [{"capability": "chat"}, {"capability": "chat"}], "total": 2})
+    async with scripted_server(twice) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable):
             await read_slots(client, "a")
 
@@ -273,7 +279,7 @@ async def test_the_same_capability_twice_is_an_error() -> None:
 async def test_a_list_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A control plane that always has another page is given up on."""
     monkeypatch.setattr("octosync.octomil.pagination._LONGEST_LIST", 250)
-    async with scripted(_pages(10_000)) as server, client_of(server.url) as client:
+    async with scripted_server(_pages(10_000)) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable, match="more than 250"):
             await list_apps(client)
 
@@ -281,11 +287,11 @@ async def test_a_list_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch)
 async def test_a_list_of_tiny_pages_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A control plane that answers with a limit of 1 costs a bounded number of requests; a list that fits is read whole."""
     monkeypatch.setattr("octosync.octomil.pagination._MOST_PAGES", 7)
-    async with scripted(_pages(10_000, cap=1)) as server, client_of(server.url) as client:
+    async with scripted_server(_pages(10_000, cap=1)) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable, match="more than 7 pages"):
             await list_apps(client)
         assert len(server.received) == 7
-    async with scripted(_pages(7, cap=1)) as server, client_of(server.url) as client:
+    async with scripted_server(_pages(7, cap=1)) as server, client_of(server.url) as client:
         assert len(await list_apps(client)) == 7
 
 
@@ -297,7 +303,7 @@ NO_NAMES = ["", ".", "..", "a/b", "..\\..", "a\nb", "\x1b[2J", "\u202ea", "x" * 
 async def test_a_name_that_no_url_can_carry_is_unreadable(name: Any) -> None:
     """Targets and capabilities are asked for by the names that lists give: one that can't be is an error, never shown."""
     shown = {"slug": name, "id": name, "capability": name, "platform": "ios", "identifier": "com.a"}
-    async with scripted(answers([shown])) as server, client_of(server.url) as client:
+    async with scripted_server(json_reply([shown])) as server, client_of(server.url) as client:
         for reading in (read_targets(client, "a"), read_slots(client, "a")):
             with pytest.raises(Unreadable, match="has no usable id or name") as unreadable:
                 await reading
@@ -307,7 +313,7 @@ async def test_a_name_that_no_url_can_carry_is_unreadable(name: Any) -> None:
 @pytest.mark.parametrize("slug", ["x" * 70_000, "", ".", ".."], ids=["long", "empty", "dot", "dots"])
 async def test_a_name_that_would_name_another_path_is_an_error(slug: str) -> None:
     """It is not sent, and not shown."""
-    async with scripted(answers({})) as server, client_of(server.url) as client:
+    async with scripted_server(json_reply({})) as server, client_of(server.url) as client:
         with pytest.raises(RemoteError, match="name-unusable") as refused:
             await read_app(client, slug)
         assert server.received == []
@@ -317,8 +323,8 @@ async def test_a_name_that_would_name_another_path_is_an_error(slug: str) -> Non
 
 async def test_a_failed_page_is_a_failed_list() -> None:
     """If a page fails, the list is an error, not a part."""
-    broken = answers({"detail": "boom"}, 500)
-    async with scripted(_pages(150), broken) as server, client_of(server.url, attempts=2) as client:
+    broken = json_reply({"detail": "boom"}, 500)
+    async with scripted_server(_pages(150), broken) as server, client_of(server.url, attempts=2) as client:
         with pytest.raises(Unavailable):
             await list_apps(client)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.calls import KEY, client_of
+from tests.support.clients import KEY, client_of
 
 from octosync.errors import ConfigError, CredentialRefused, RemoteError
 from octosync.model import Secret

@@ -4,7 +4,7 @@ import shlex
 from typing import Any
 
 import pytest
-from tests.support.scenes import run_info
+from tests.support.sample_reports import run_info
 
 from octosync.plan import ControlPlane, Invocation
 

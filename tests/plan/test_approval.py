@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.support.examples import examples
-from tests.support.scenes import SECRET, VERSION, document_of, errored_plan, mixed_plan, run_info, steady_plan
+from tests.support.sample_reports import SECRET, VERSION, document_of, errored_plan, mixed_plan, run_info, steady_plan
 from tests.support.states import desired_app, live_app, observation, plan_of
 
 from octosync.errors import ExitCode, OctosyncError, PlanFileError, StalePlan

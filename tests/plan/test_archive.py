@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.states import child_app, desired_app, live_app, plan_of, shown
+from tests.support.states import action_lines, child_app, desired_app, live_app, plan_of
 
 from octosync.model import Section
 
@@ -15,7 +15,7 @@ def test_a_live_app_is_archived_after_everything_else_of_it() -> None:
     live = live_app("a", targets=["ios:x"], slots={"chat": {}}, config={"m": 1})
     wanted = desired_app("a", archived=True, fields={"name": "b"}, targets=[], slots={}, config=None)
     plan = plan_of(wanted, live)
-    assert shown(plan)[-1] == "archive app/a"
+    assert action_lines(plan)[-1] == "archive app/a"
     assert len(plan.actions) == 5
     assert set(plan.actions[-1].depends_on) == {action.key for action in plan.actions[:-1]}
     assert plan.diagnostics == ()

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.states import NOW, deployed, desired_app, live_app, observation, plan_of
+from tests.support.states import NOW, desired_app, live_app, live_deployment, observation, plan_of
 
 from octosync.errors import Missing
 from octosync.model import Address, App, Event, Observation
@@ -127,7 +127,7 @@ def test_both_halves_of_a_move_have_no_author() -> None:
 def test_configs_and_apps_are_known_by_their_kind_alone() -> None:
     """An app has one of each, so whatever key an event gives them, it is theirs; in either spelling of the kind."""
     wanted = desired_app("a", fields={"name": "New"}, config={"n": 1})
-    live = live_app("a", config={"n": 0}, deployments=[deployed("a")])
+    live = live_app("a", config={"n": 0}, deployments=[live_deployment("a")])
     events = (event("evt_2", ("inference-config", "whatever"), actor="ben"), event("evt_1", ("app", "id-a")))
     made = plan(*events, live=live, wanted=wanted)
     assert claim(made, Address.of_inference_config("a")) == ("ben", False)

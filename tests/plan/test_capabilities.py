@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.states import child_app, deployed, desired_app, live_app, observation, plan_of, shown
+from tests.support.states import action_lines, child_app, desired_app, live_app, live_deployment, observation, plan_of
 
 from octosync.errors import ErrorResponse, Unavailable
 from octosync.model import (
@@ -45,7 +45,7 @@ def rules(plan: Plan) -> list[str]:
 def test_each_environment_without_a_live_deployment_is_enabled() -> None:
     """One action an environment, after app, targets and slot, with its environment as the whole body."""
     plan = plan_of(desired_app("a", targets=["ios:x"], slots={"chat": {}}, deploy={"chat": "staging production"}))
-    assert shown(plan) == [
+    assert action_lines(plan) == [
         "create app/a",
         "create app/a/target/ios:x",
         "create app/a/slot/chat",
@@ -60,14 +60,16 @@ def test_each_environment_without_a_live_deployment_is_enabled() -> None:
 @pytest.mark.parametrize("status", ["started", "active", "paused", "completed", "a status of tomorrow"])
 def test_what_is_live_is_not_enabled_again(status: str) -> None:
     """Every status but rolled back is live, one that nobody knows yet included: nothing to do, and counted as unchanged."""
-    plan = plan_of(WANTED, there(deployed("a", status=status), deployed("a", environment="staging")))
+    plan = plan_of(WANTED, there(live_deployment("a", status=status), live_deployment("a", environment="staging")))
     assert plan.actions == ()
     assert plan.unchanged == (Address.of_app("a"), Address.of_slot("a", "chat"), PRODUCTION, STAGING)
 
 
 def test_a_slot_without_deploy_is_never_deployed() -> None:
     """Without `deploy` nothing is enabled, whatever is or was deployed, and nothing is said of it."""
-    plan = plan_of(desired_app("a", slots={"chat": {}}), there(deployed("a"), deployed("a", environment="staging")))
+    plan = plan_of(
+        desired_app("a", slots={"chat": {}}), there(live_deployment("a"), live_deployment("a", environment="staging"))
+    )
     assert not plan.actions
     assert not plan.diagnostics
     assert plan.left_alone.undeclared_deployments == ()
@@ -82,7 +84,7 @@ def test_a_child_document_deploys_too() -> None:
 
 def test_what_was_rolled_back_is_enabled_again_only_on_request() -> None:
     """A rolled-back deployment is a warning with the flag to give, listed as left alone; with the flag it is enabled."""
-    live = there(deployed("a", status="rolled_back"), deployed("a", environment="staging"))
+    live = there(live_deployment("a", status="rolled_back"), live_deployment("a", environment="staging"))
     plan = plan_of(WANTED, live)
     assert plan.actions == ()
     assert plan.left_alone.rolled_back == (PRODUCTION,)
@@ -90,14 +92,16 @@ def test_what_was_rolled_back_is_enabled_again_only_on_request() -> None:
     assert (warning.rule, warning.severity) == ("rolled-back", Severity.WARNING)
     assert "--retry-rolled-back" in warning.notes[0]
     again = plan_of(WANTED, live, deploy=DeployPolicy(retry_rolled_back=True))
-    assert shown(again) == ["enable app/a/capability/chat@production"]
+    assert action_lines(again) == ["enable app/a/capability/chat@production"]
     assert again.left_alone.rolled_back == ()
 
 
 def test_a_newer_live_deployment_counts_whatever_was_rolled_back_before() -> None:
     """One rolled back, then one that is live: deployed."""
     live = there(
-        deployed("a", status="rolled_back", id="d1"), deployed("a", id="d2"), deployed("a", environment="staging")
+        live_deployment("a", status="rolled_back", id="d1"),
+        live_deployment("a", id="d2"),
+        live_deployment("a", environment="staging"),
     )
     assert plan_of(WANTED, live).actions == ()
 
@@ -105,8 +109,8 @@ def test_a_newer_live_deployment_counts_whatever_was_rolled_back_before() -> Non
 def test_an_environment_that_is_not_declared_is_left_alone_and_said() -> None:
     """There is no API to undeploy: what is live beyond the declared environments is listed; rolled-back ones are nothing."""
     wanted = desired_app("a", slots={"chat": {}}, deploy={"chat": "production"})
-    gone = deployed("a", environment="development", status="rolled_back")
-    plan = plan_of(wanted, there(deployed("a"), deployed("a", environment="staging"), gone))
+    gone = live_deployment("a", environment="development", status="rolled_back")
+    plan = plan_of(wanted, there(live_deployment("a"), live_deployment("a", environment="staging"), gone))
     assert plan.actions == ()
     assert plan.left_alone.undeclared_deployments == (STAGING,)
 
@@ -203,7 +207,7 @@ def test_a_preview_that_differs_from_the_pin(
 def test_a_new_target_has_no_assignment_to_what_is_deployed_already() -> None:
     """Enabling assigned devices to the targets of that time: the plan says so, and what Octomil offers."""
     wanted = desired_app("a", targets=["ios:new"], slots={"chat": {}}, deploy={"chat": "production"})
-    plan = plan_of(wanted, there(deployed("a")))
+    plan = plan_of(wanted, there(live_deployment("a")))
     (notice,) = plan.diagnostics
     assert (notice.rule, notice.severity) == ("target-without-assignment", Severity.NOTICE)
     assert "chat@production" in notice.summary
@@ -213,19 +217,21 @@ def test_a_new_target_has_no_assignment_to_what_is_deployed_already() -> None:
 def test_a_deleted_slot_leaves_its_deployment_behind() -> None:
     """The plan says that the deployment goes on; where nothing live is deployed of it, there is nothing to say."""
     wanted = desired_app("a", slots={})
-    plan = plan_of(wanted, there(deployed("a"), deployed("a", "tts", "staging")))
+    plan = plan_of(wanted, there(live_deployment("a"), live_deployment("a", "tts", "staging")))
     (notice,) = plan.diagnostics
     assert (notice.rule, notice.severity) == ("deployment-goes-on", Severity.NOTICE)
     assert "chat@production" in notice.summary
     assert "tts" not in notice.summary
-    assert plan_of(wanted, there(deployed("a", status="rolled_back"))).diagnostics == ()
+    assert plan_of(wanted, there(live_deployment("a", status="rolled_back"))).diagnostics == ()
 
 
 @pytest.mark.parametrize(("variant", "said"), [("v2", True), ("v1", False), (None, False)])
 def test_a_pin_does_not_reach_what_is_deployed_already(variant: str | None, said: bool) -> None:
     """A PUT pins another variant than the deployed one, which no API changes: the plan names both."""
     wanted = desired_app("a", slots={"chat": {"model_variant_id": "v1"}}, deploy={"chat": "production"})
-    plan = plan_of(wanted, there(deployed("a", variant=variant), deployed("a", "tts", "staging", variant="v3")))
+    plan = plan_of(
+        wanted, there(live_deployment("a", variant=variant), live_deployment("a", "tts", "staging", variant="v3"))
+    )
     assert rules(plan) == (["deployment-keeps-its-variant"] if said else [])
     if said:
         assert "v1 is pinned" in plan.diagnostics[0].summary
@@ -247,15 +253,15 @@ def test_a_fingerprint_knows_what_is_deployed_and_not_how_far_it_is() -> None:
     def printed(*deployments: Deployment) -> str:
         return plan_of(WANTED, there(*deployments)).fingerprints[PRODUCTION]
 
-    base = printed(deployed("a", canary=canary))
-    assert printed(deployed("a", canary=Canary(candidate="v2", percentage=90))) == base
-    assert printed(deployed("a", canary=canary, status="paused")) == base
+    base = printed(live_deployment("a", canary=canary))
+    assert printed(live_deployment("a", canary=Canary(candidate="v2", percentage=90))) == base
+    assert printed(live_deployment("a", canary=canary, status="paused")) == base
     others = [
         printed(),
-        printed(deployed("a")),
-        printed(deployed("a", canary=Canary(candidate="v3", percentage=10))),
-        printed(deployed("a", canary=canary, id="other")),
-        printed(deployed("a", canary=canary, variant="v9")),
-        printed(deployed("a", canary=canary, status="rolled_back")),
+        printed(live_deployment("a")),
+        printed(live_deployment("a", canary=Canary(candidate="v3", percentage=10))),
+        printed(live_deployment("a", canary=canary, id="other")),
+        printed(live_deployment("a", canary=canary, variant="v9")),
+        printed(live_deployment("a", canary=canary, status="rolled_back")),
     ]
     assert len({base, *others}) == len(others) + 1

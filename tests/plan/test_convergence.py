@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.examples import examples
 from tests.support.random_states import UNKNOWN_TARGETS, Situation, changes, situations
-from tests.support.scenes import document_of
+from tests.support.sample_reports import document_of
 from tests.support.simulated_plane import PlaneApp, carry_out
 from tests.support.states import NOW
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support.golden import assert_golden
-from tests.support.scenes import SECRET, document_of, errored_plan, mixed_plan, run_info, steady_plan
+from tests.support.sample_reports import SECRET, document_of, errored_plan, mixed_plan, run_info, steady_plan
 from tests.support.states import desired_app, live_app, observation, plan_of, policy_of
 
 from octosync.contract import Contract

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.states import NOW, deployed, desired_app, live_app, observation, plan_of, policy_of
+from tests.support.states import NOW, desired_app, live_app, live_deployment, observation, plan_of, policy_of
 
 from octosync.model import (
     Address,
@@ -286,7 +286,7 @@ def with_canary(slug: str = "a", **more: Any) -> App:
         **{
             "targets": ["ios:x", "ios:y"],
             "slots": {"chat": {}, "tts": {}},
-            "deployments": [deployed(slug, canary=CANARY), deployed(slug, "tts")],
+            "deployments": [live_deployment(slug, canary=CANARY), live_deployment(slug, "tts")],
             **more,
         },
     )
@@ -334,7 +334,7 @@ def test_a_canary_stops_nothing_in_other_apps() -> None:
 
 def test_two_canaries_in_one_app_are_one_refusal() -> None:
     """What any of them rests on is refused, and both are shown; canaries of two apps are two refusals."""
-    both = [deployed("a", canary=CANARY), deployed("a", "tts", canary=Canary(candidate="v9"))]
+    both = [live_deployment("a", canary=CANARY), live_deployment("a", "tts", canary=Canary(candidate="v9"))]
     plan = plan_of(desired_app("a", slots={"chat": {}}), with_canary(deployments=both))
     (blocked,) = judge(plan, GuardPolicy())
     assert blocked.message == "a: 1 change while a canary runs: chat@production at 40% to v2, tts@production to v9"
@@ -347,28 +347,28 @@ def test_two_canaries_in_one_app_are_one_refusal() -> None:
 @pytest.mark.parametrize(("capability", "refused"), [("chat", True), ("tts", False)])
 def test_an_optimize_beside_a_canary_is_refused_for_the_same_slot_alone(capability: str, refused: bool) -> None:
     """Should one be planned while a canary of its slot runs, the guard stops it; that of another slot goes on."""
-    there = [deployed("a"), deployed("a", "tts")]
+    there = [live_deployment("a"), live_deployment("a", "tts")]
     better = OptimizationCheck(available=True, suggested="v2", improvement={"latency": 0.5})
     deploy = Deploy(environments=("production",), optimize=Optimize.AUTO)
     wanted = desired_app("a", slots={"chat": {}, "tts": {}}, deploy={capability: deploy})
     address = Address.of_capability("a", capability, "production")
     plan = plan_of(wanted, observation(with_canary(deployments=there), checks={address: better}, canaries=0))
     assert [action.verb.value for action in plan.actions] == ["optimize"]
-    begun = replace(plan, canaries=(deployed("a", environment="staging", canary=CANARY),))
+    begun = replace(plan, canaries=(live_deployment("a", environment="staging", canary=CANARY),))
     assert refusals(begun) == (["during-canary"] if refused else [])
 
 
 def test_a_canary_that_says_little_stops_all_the_same() -> None:
     """Without percentage and candidate it is a canary."""
-    live = with_canary(deployments=[deployed("a", canary=Canary())])
+    live = with_canary(deployments=[live_deployment("a", canary=Canary())])
     (blocked,) = judge(plan_of(desired_app("a", slots={"tts": {}}), live), GuardPolicy())
     assert blocked.message.endswith("while a canary runs: chat@production")
 
 
 def test_another_optimize_of_the_slot_is_not_even_planned() -> None:
     """While a canary of a slot runs, an optimize of it elsewhere waits its turn, and so blocks nothing."""
-    staging = deployed("a", environment="staging")
-    live = with_canary(deployments=[deployed("a", canary=CANARY), staging])
+    staging = live_deployment("a", environment="staging")
+    live = with_canary(deployments=[live_deployment("a", canary=CANARY), staging])
     check = OptimizationCheck(available=True, suggested="v2", improvement={"latency": 0.5})
     deploy = Deploy(environments=("production", "staging"), optimize=Optimize.AUTO)
     wanted = desired_app("a", slots={"chat": {}, "tts": {}}, deploy={"chat": deploy})

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.support.scenes import document_of, plan_report
+from tests.support.sample_reports import document_of, plan_report
 from tests.support.states import NOW, desired_app, live_app, observation, plan_of
 
 from octosync.errors import Missing, RemoteError

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
-from tests.support.scenes import run_info
-from tests.support.states import NOW, child_app, desired_app, live_app, plan_of, policy_of, shown
+from tests.support.sample_reports import run_info
+from tests.support.states import NOW, action_lines, child_app, desired_app, live_app, plan_of, policy_of
 
 from octosync.model import App, Reason
 from octosync.plan import GuardPolicy, Plan, RegisterTarget, RemoveTarget, judge
@@ -42,7 +42,7 @@ def live(**targets: Iterable[str]) -> list[App]:
 def test_a_move_is_a_removal_and_then_a_registration_that_know_each_other() -> None:
     """Both halves have the reason `moved` and each other's address, and the second follows the first at once."""
     plan = plan_of(apps(b=["ios:x"], a=[]), live(a=["ios:x"], b=[]))
-    assert shown(plan) == ["delete app/a/target/ios:x", "create app/b/target/ios:x"]
+    assert action_lines(plan) == ["delete app/a/target/ios:x", "create app/b/target/ios:x"]
     assert moves_in(plan) == {("a", "b")}
     assert {action.reason for action in plan.actions} == {Reason.MOVED}
     assert plan.actions[1].depends_on == (plan.actions[0].key,)
@@ -74,7 +74,7 @@ def test_swaps_and_rotations_have_no_cycle(
 def test_the_receiving_app_is_created_before_the_first_half() -> None:
     """A target leaves its app only once all that its registration waits for has happened."""
     plan = plan_of(apps(z=["ios:x"], a=[]), live(a=["ios:x"]))
-    assert shown(plan) == ["create app/z", "delete app/a/target/ios:x", "create app/z/target/ios:x"]
+    assert action_lines(plan) == ["create app/z", "delete app/a/target/ios:x", "create app/z/target/ios:x"]
     create, removal, registration = plan.actions
     assert removal.depends_on == (create.key,)
     assert set(registration.depends_on) == {create.key, removal.key}
@@ -84,7 +84,7 @@ def test_a_target_moves_off_an_app_that_is_archived_in_the_same_plan() -> None:
     """The archive waits for both halves: afterwards the holder could not take its target back."""
     wanted = [desired_app("a", archived=True, targets=[]), desired_app("b", targets=["ios:x"])]
     plan = plan_of(wanted, live(a=["ios:x"], b=[]))
-    assert shown(plan) == ["delete app/a/target/ios:x", "create app/b/target/ios:x", "archive app/a"]
+    assert action_lines(plan) == ["delete app/a/target/ios:x", "create app/b/target/ios:x", "archive app/a"]
     assert set(plan.actions[-1].depends_on) == {plan.actions[0].key, plan.actions[1].key}
 
 
@@ -105,9 +105,9 @@ def test_neither_half_is_planned_where_an_end_is_suspended(suspended: str, read:
     assert plan.left_alone.suspended == (suspended,)
     if suspended == "a" and not read:
         # Nobody knows who holds it: the registration is tried, and the control plane names the holder.
-        assert shown(plan) == ["create app/b/target/ios:x"]
+        assert action_lines(plan) == ["create app/b/target/ios:x"]
         return
-    assert shown(plan) == []
+    assert action_lines(plan) == []
     assert rules(plan) == ["move-waits"]
     half = "app/a/target/ios:x" if suspended == "b" else "app/b/target/ios:x"
     assert [str(address) for address in plan.left_alone.waiting] == [half]
@@ -120,7 +120,7 @@ def test_a_move_to_a_suspended_app_that_is_archived_is_blocked() -> None:
     taker = desired_app("b", targets=["ios:x"], suspended=True)
     there = [live_app("a", targets=["ios:x"]), live_app("b", archived=True, read=())]
     plan = plan_of([desired_app("a", targets=[]), taker], there)
-    assert (shown(plan), rules(plan)) == ([], ["move-waits"])
+    assert (action_lines(plan), rules(plan)) == ([], ["move-waits"])
     (blocked,) = judge(plan, GuardPolicy())
     assert (blocked.guard, blocked.addresses) == ("archived", (taker.address,))
     assert judge(plan_of([desired_app("a", targets=["ios:x"]), taker], there), GuardPolicy()) == ()
@@ -134,7 +134,7 @@ def test_what_is_not_a_half_of_that_move_goes_on() -> None:
         desired_app("c", targets=["ios:2"], suspended=True),
     ]
     plan = plan_of(wanted, live(a=["ios:1"], b=["ios:2"], c=["ios:3"]))
-    assert shown(plan) == ["delete app/a/target/ios:1", "create app/b/target/ios:1"]
+    assert action_lines(plan) == ["delete app/a/target/ios:1", "create app/b/target/ios:1"]
     assert rules(plan) == ["move-waits", "move-waits"]
 
 
@@ -148,7 +148,7 @@ def test_what_is_not_a_half_of_that_move_goes_on() -> None:
 def test_an_archive_waits_with_a_move_that_waits(archived: App, other: App) -> None:
     """An app whose target is on the move isn't archived before, since there is no way back."""
     plan = plan_of([archived, other], live(a=["ios:x"], b=[]))
-    assert shown(plan) == []
+    assert action_lines(plan) == []
     assert rules(plan) == ["move-waits", "move-waits"]
     assert any("archive waits" in finding.summary for finding in plan.diagnostics)
 
@@ -195,7 +195,7 @@ def test_a_known_holder_that_keeps_its_target_is_a_warning() -> None:
     """Where an app was read and is not asked to give the target up, the plan says that registering it will be refused."""
     wanted = [child_app("a", targets=["ios:y"]), desired_app("b", targets=["ios:x"])]
     plan = plan_of(wanted, live(a=["ios:x", "ios:y"], b=[]))
-    assert shown(plan) == ["create app/b/target/ios:x"]
+    assert action_lines(plan) == ["create app/b/target/ios:x"]
     (finding,) = plan.diagnostics
     assert (finding.rule, finding.severity.value) == ("target-held-elsewhere", "warning")
     assert "`a`" in finding.summary
@@ -204,6 +204,6 @@ def test_a_known_holder_that_keeps_its_target_is_a_warning() -> None:
 def test_an_unknown_holder_is_not_guessed() -> None:
     """Where nobody that was read holds the target, its registration is planned, and the control plane decides."""
     plan = plan_of(apps(b=["ios:x"]), live(b=[]))
-    assert shown(plan) == ["create app/b/target/ios:x"]
+    assert action_lines(plan) == ["create app/b/target/ios:x"]
     assert plan.diagnostics == ()
     assert moves_in(plan) == set()

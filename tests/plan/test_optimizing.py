@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.states import deployed, desired_app, live_app, observation, plan_of, shown, target
+from tests.support.states import action_lines, desired_app, live_app, live_deployment, observation, plan_of, target
 
 from octosync.errors import ErrorResponse, Forbidden, Unavailable
 from octosync.model import Address, App, Canary, Deploy, OptimizationCheck, Optimize, Reason
@@ -35,7 +35,7 @@ def wanted(
 
 def live(slug: str = "a", **deployment: Any) -> App:
     """Make the live app, deployed."""
-    return live_app(slug, slots={"chat": {}}, deployments=[deployed(slug, **deployment)])
+    return live_app(slug, slots={"chat": {}}, deployments=[live_deployment(slug, **deployment)])
 
 
 def better(improvement: Mapping[str, Any] | None = None, **more: Any) -> OptimizationCheck:
@@ -135,7 +135,10 @@ def test_at_most_so_many_canaries_run_in_the_org() -> None:
     slugs = ["a", "b", "c", "d"]
     seen = observation(*map(live, slugs), checks={where(slug): better() for slug in slugs}, canaries=1)
     plan = plan_of(map(wanted, slugs), seen, deploy=DeployPolicy(max_canaries=3), read_needs=CURIOUS)
-    assert shown(plan) == ["optimize app/a/capability/chat@production", "optimize app/b/capability/chat@production"]
+    assert action_lines(plan) == [
+        "optimize app/a/capability/chat@production",
+        "optimize app/b/capability/chat@production",
+    ]
     assert waits(plan) == ["at most 3 canaries run in the org at once (maxCanaries)"] * 2
     none = plan_of(map(wanted, slugs), seen, deploy=DeployPolicy(max_canaries=1), read_needs=CURIOUS)
     assert none.actions == ()
@@ -162,12 +165,12 @@ def test_one_canary_a_slot() -> None:
     """Two environments of a slot are optimized one after the other, production last; a canary that runs counts, too."""
     both = wanted(environments=("production", "staging"))
     checks = {where(environment=one): better() for one in ("production", "staging")}
-    two = [deployed("a"), deployed("a", environment="staging")]
+    two = [live_deployment("a"), live_deployment("a", environment="staging")]
     app = live_app("a", slots={"chat": {}}, deployments=two)
     plan = plan_of(both, observation(app, checks=checks, canaries=0), read_needs=CURIOUS)
-    assert shown(plan) == ["optimize app/a/capability/chat@staging"]
+    assert action_lines(plan) == ["optimize app/a/capability/chat@staging"]
     assert waits(plan) == ["one canary of a slot at a time"]
-    busy = live_app("a", slots={"chat": {}}, deployments=[deployed("a", canary=Canary(candidate="v2")), two[1]])
+    busy = live_app("a", slots={"chat": {}}, deployments=[live_deployment("a", canary=Canary(candidate="v2")), two[1]])
     seen = observation(busy, checks=checks, canaries=1)
     second = plan_of(both, seen, read_needs=CURIOUS)
     assert second.actions == ()
@@ -184,7 +187,7 @@ def test_development_is_never_optimized_by_itself() -> None:
     """Better variants are rolled out to staging and production alone: in development they are shown."""
     app = wanted(environments=("development",))
     place = where(environment="development")
-    there = live_app("a", slots={"chat": {}}, deployments=[deployed("a", environment="development")])
+    there = live_app("a", slots={"chat": {}}, deployments=[live_deployment("a", environment="development")])
     plan = plan_of(app, observation(there, checks={place: better()}, canaries=0), read_needs=CURIOUS)
     assert plan.actions == ()
     assert waits(plan) == [""]

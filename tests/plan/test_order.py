@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.states import child_app, desired_app, live_app, plan_of, shown
+from tests.support.states import action_lines, child_app, desired_app, live_app, plan_of
 
 from octosync.model import Address, OptimizationCheck, Reason
 from octosync.plan import (
@@ -187,7 +187,7 @@ def test_the_order_of_equals_is_by_app_then_kind_then_address() -> None:
         desired_app("c", targets=["ios:3"]),
     ]
     plan = plan_of(wanted, [live_app("a"), live_app("b", targets=["ios:0"]), live_app("c")])
-    assert shown(plan) == [
+    assert action_lines(plan) == [
         "update app/b",
         "delete app/b/target/ios:0",
         "create app/b/target/android:1",

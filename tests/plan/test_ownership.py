@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from tests.support.states import (
+    action_lines,
     child_app,
     desired_app,
     live_app,
     observation,
     plan_of,
-    shown,
 )
 
 from octosync.contract import Contract
@@ -39,7 +39,7 @@ class TestApp:
     def test_a_new_apps_objects_are_all_created_after_it(self) -> None:
         """A declared app that isn't there comes with its targets, slots and config."""
         app = desired_app("a", targets=["ios:x"], slots={"chat": {}}, config={"model": "m"})
-        assert shown(plan_of(app)) == [
+        assert action_lines(plan_of(app)) == [
             "create app/a",
             "create app/a/target/ios:x",
             "create app/a/slot/chat",
@@ -101,7 +101,7 @@ class TestLists:
         self, declared: dict[str, Any], planned: list[str]
     ) -> None:
         """What is live and not in a declared list is deleted, `[]` deletes all, and undeclared sections stay as they are."""
-        assert shown(plan_of(desired_app("a", **declared), self.LIVE)) == planned
+        assert action_lines(plan_of(desired_app("a", **declared), self.LIVE)) == planned
 
     @pytest.mark.parametrize(
         ("declared", "planned"),
@@ -117,13 +117,13 @@ class TestLists:
     def test_a_child_owns_just_itself(self, declared: dict[str, Any], planned: list[str]) -> None:
         """Where only child documents name an app, nothing beside them is compared, the app included."""
         plan = plan_of(child_app("a", **declared), self.LIVE)
-        assert shown(plan) == planned
+        assert action_lines(plan) == planned
         assert "app/a" not in map(str, plan.unchanged)
 
     def test_children_of_an_app_that_is_not_there_are_an_error(self) -> None:
         """An app that only child documents name must exist: it is never created, and the error shows the child's place."""
         plan = plan_of([child_app("a", slots={"chat": {}}), desired_app("b")])
-        assert shown(plan) == ["create app/b"]
+        assert action_lines(plan) == ["create app/b"]
         assert plan.errored
         assert plan.errors["a"].reference == "app-not-found"
         assert plan.errors["a"].message.startswith("apps/demo.yaml:3:5: ")
@@ -135,7 +135,7 @@ class TestLists:
         assert plan.actions == ()
         assert [str(one) for one in plan.left_alone.unknown_targets] == ["app/a/target/toaster:9"]
         known = Contract().overridden(platforms=["toaster"])
-        assert shown(plan_of(desired_app("a", targets=["ios:1"]), live, contract=known)) == [
+        assert action_lines(plan_of(desired_app("a", targets=["ios:1"]), live, contract=known)) == [
             "delete app/a/target/toaster:9"
         ]
 
@@ -163,7 +163,7 @@ class TestInferenceConfig:
     @pytest.mark.parametrize(("live", "planned"), [(None, []), ({}, ["delete app/a/inference-config"])])
     def test_null_deletes_the_config_that_is_there(self, live: dict[str, Any] | None, planned: list[str]) -> None:
         """`inferenceConfig: null` is satisfied by no config; an empty object is one."""
-        assert shown(plan_of(desired_app("a", config=None), live_app("a", config=live))) == planned
+        assert action_lines(plan_of(desired_app("a", config=None), live_app("a", config=live))) == planned
 
     @pytest.mark.parametrize(("live", "verb"), [(None, Verb.CREATE), ({"a": 1}, Verb.UPDATE)])
     def test_an_empty_config_is_a_config(self, live: dict[str, Any] | None, verb: Verb) -> None:
@@ -179,7 +179,7 @@ class TestErrors:
         """A failed read plans nothing of its app; the other apps are planned, and the plan is errored."""
         error = OctosyncError("unavailable", "no answer")
         plan = plan_of([desired_app("b"), desired_app("a", targets=["ios:x"])], observation(errors={"a": error}))
-        assert shown(plan) == ["create app/b"]
+        assert action_lines(plan) == ["create app/b"]
         assert plan.errors == {"a": error}
         assert plan.errored
 

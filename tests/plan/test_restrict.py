@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.states import deployed, desired_app, live_app, observation, plan_of, policy_of, shown
+from tests.support.states import action_lines, desired_app, live_app, live_deployment, observation, plan_of, policy_of
 
 from octosync.model import Address, Canary, FreezeWindow, RoutingStats, State
 from octosync.plan import ActionKey, GuardPolicy, Plan, Refusal, RegisterTarget, RemoveTarget, exclude, judge, unblocked
@@ -83,7 +83,7 @@ def left(plan: Plan, *guards: str, **policy: Any) -> list[str]:
     """Return what is left once the guards have judged; these are they that refuse."""
     blocked = judge(plan, policy_of(**policy))
     assert tuple(dict.fromkeys(one.guard for one in blocked)) == guards
-    return shown(unblocked(plan, blocked))
+    return action_lines(unblocked(plan, blocked))
 
 
 def test_a_guard_that_counts_takes_out_all_removals_and_what_needs_them() -> None:
@@ -100,7 +100,7 @@ def test_a_guard_that_counts_takes_out_all_removals_and_what_needs_them() -> Non
 
 def test_the_guard_of_archives_takes_out_these_alone() -> None:
     """Removals go on, be they of the app that is not archived."""
-    gone = set(shown(PLAN)) - set(left(PLAN, "archives", max_archives=0, allow_deletes="all"))
+    gone = set(action_lines(PLAN)) - set(left(PLAN, "archives", max_archives=0, allow_deletes="all"))
     assert gone == {"archive app/c"}
 
 
@@ -114,7 +114,9 @@ def test_a_guard_that_names_objects_takes_out_these() -> None:
     made = plan_of(desired_app("a", targets=[], slots={"chat": {"preferred_engines": ["mlx"]}}), busy)
     assert left(made, "live-traffic") == ["update app/a/slot/chat"]
     canary = live_app(
-        "a", slots={"chat": {}, "tts": {}}, deployments=[deployed("a", canary=Canary(percentage=5, candidate="v2"))]
+        "a",
+        slots={"chat": {}, "tts": {}},
+        deployments=[live_deployment("a", canary=Canary(percentage=5, candidate="v2"))],
     )
     wanted = desired_app("a", slots={name: {"preferred_engines": ["mlx"]} for name in ("chat", "tts")})
     assert left(plan_of(wanted, canary), "during-canary") == ["update app/a/slot/tts"]
@@ -127,7 +129,7 @@ def test_a_move_that_is_refused_at_one_end_does_not_happen_at_the_other() -> Non
     assert left(made, "protected") == ["create app/b/slot/chat"]
     (blocked,) = judge(made, GuardPolicy())
     narrowed = unblocked(made, [replace(blocked, addresses=blocked.addresses[:1])])
-    assert shown(narrowed) == ["create app/b/slot/chat"]
+    assert action_lines(narrowed) == ["create app/b/slot/chat"]
 
 
 def test_what_diverged_is_taken_out_alone() -> None:
@@ -160,9 +162,9 @@ def test_refusals_of_a_larger_plan_are_minded_where_they_are_about_this_one() ->
     elsewhere = (Address.of_app("z"),)
 
     def refused(guard: str, addresses: tuple[Address, ...] = elsewhere) -> list[str]:
-        return shown(unblocked(small, [Refusal(guard=guard, message="", override=None, addresses=addresses)]))
+        return action_lines(unblocked(small, [Refusal(guard=guard, message="", override=None, addresses=addresses)]))
 
     assert refused("deletes") == ["create app/a/target/ios:2"]
-    assert refused("archives") == refused("protected") == refused("archived") == shown(small)
+    assert refused("archives") == refused("protected") == refused("archived") == action_lines(small)
     assert refused("archived", (Address.of_app("a"),)) == []
     assert refused("rollback", ()) == []

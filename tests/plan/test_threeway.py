@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.golden import assert_golden
-from tests.support.scenes import document_of, plan_report, run_info
+from tests.support.sample_reports import document_of, plan_report, run_info
 from tests.support.states import NOW, child_app, desired_app, live_app, observation, plan_of, policy_of
 
 from octosync.errors import Missing, Unavailable

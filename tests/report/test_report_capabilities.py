@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from tests.support.golden import assert_golden
-from tests.support.scenes import document_of, plan_report
-from tests.support.states import deployed, desired_app, live_app, observation, plan_of
+from tests.support.sample_reports import document_of, plan_report
+from tests.support.states import desired_app, live_app, live_deployment, observation, plan_of
 
 from octosync.errors import Unavailable
 from octosync.model import (
@@ -50,7 +50,7 @@ def enabling(preview: Preview | Unavailable | None, pin: str | None = None, **mo
 def better(check: OptimizationCheck, **deploy: Any) -> Plan:
     """Plan an app whose chat runs v1 in production, with this answer to the question for a better variant."""
     wanted = Deploy(**{"environments": ("production",), **deploy})
-    live = live_app("demo", slots={"chat": {}}, deployments=[deployed("demo")])
+    live = live_app("demo", slots={"chat": {}}, deployments=[live_deployment("demo")])
     seen = observation(live, checks={CHAT: check}, canaries=0)
     return plan_of(desired_app("demo", slots={"chat": {}}, deploy={"chat": wanted}), seen)
 
@@ -77,11 +77,11 @@ def fleet() -> Observation:
         targets=["ios:com.octomil.demo"],
         slots=slots,
         deployments=[
-            deployed("demo", "ocr"),
-            deployed("demo", "tts"),
-            deployed("demo", "tts", "staging"),
-            deployed("demo", "vision", canary=Canary(candidate="v2", percentage=40)),
-            deployed("demo", "embeddings", status="rolled_back"),
+            live_deployment("demo", "ocr"),
+            live_deployment("demo", "tts"),
+            live_deployment("demo", "tts", "staging"),
+            live_deployment("demo", "vision", canary=Canary(candidate="v2", percentage=40)),
+            live_deployment("demo", "embeddings", status="rolled_back"),
         ],
     )
     production = {name: Address.of_capability("demo", name, "production") for name in slots}

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.hostile import hostile_run
-from tests.support.scenes import SECRET, apply_report, errored_plan, mixed_plan, plan_report
+from tests.support.sample_reports import SECRET, apply_report, errored_plan, mixed_plan, plan_report
 from tests.support.states import policy_of
 
 from octosync.errors import ExitCode

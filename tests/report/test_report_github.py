@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.golden import assert_golden
 from tests.support.hostile import hostile_run
-from tests.support.runner import Command, commands_in, outputs_in
-from tests.support.scenes import SECRET, apply_report, errored_plan, mixed_plan, plan_report
+from tests.support.sample_reports import SECRET, apply_report, errored_plan, mixed_plan, plan_report
 from tests.support.states import desired_app, live_app, observation, plan_of, policy_of
+from tests.support.workflow_commands import Command, commands_in, outputs_in
 
 from octosync.errors import ErrorResponse, ExitCode, Rejected
 from octosync.model import Diagnostic, Origin, Outcome, Severity, Status

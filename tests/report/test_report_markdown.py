@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.golden import assert_golden
 from tests.support.hostile import hostile_run
-from tests.support.rendered import LINK, REFERENCE, rendered
-from tests.support.scenes import (
+from tests.support.markdown import LINK, REFERENCE, render_markdown
+from tests.support.sample_reports import (
     SECRET,
     apply_report,
     errored_plan,
@@ -23,7 +23,7 @@ from tests.support.scenes import (
     run_info,
     steady_plan,
 )
-from tests.support.states import deployed, desired_app, live_app, observation, plan_of, policy_of
+from tests.support.states import desired_app, live_app, live_deployment, observation, plan_of, policy_of
 
 from octosync.errors import Conflict, ExitCode, GuardRefused, OctosyncError
 from octosync.model import (
@@ -102,7 +102,7 @@ def deploying_plan() -> Plan:
             "search", slots={"chat": {}, "vision": {"serving_policy": "local_only"}}, deploy={"chat": "production"}
         ),
         observation(
-            live_app("search", slots={"chat": {}, "vision": {}}, deployments=[deployed("search", "vision")]),
+            live_app("search", slots={"chat": {}, "vision": {}}, deployments=[live_deployment("search", "vision")]),
             previews={
                 capability: Preview(
                     variant="phi-4-mini-q4",
@@ -145,7 +145,7 @@ def big_plan(apps: int = 40, *, losing_every: int = 7, name: str = "app", **more
 
 def assert_whole(text: str) -> None:
     """Hold a document to what every one of ours is: balanced HTML of our own tags, and nothing after an open fence."""
-    page = rendered(text)
+    page = render_markdown(text)
     assert not page.unbalanced
     assert page.names <= TAGS
     assert {name for _, attributes in page.tags for name in attributes} <= ATTRIBUTES
@@ -263,7 +263,7 @@ def test_hostile_texts_do_nothing(text: str, max_bytes: int) -> None:
         render_outcomes_markdown(apply_report(run.plan, run.outcomes, **ended, **run.shown), max_bytes=max_bytes),
     ):
         assert_whole(report)
-        page = rendered(report)
+        page = render_markdown(report)
         assert not REFERENCE.search(page.text)
         assert not REFERENCE.search(report)
         assert not LINK.search(page.prose)
@@ -290,7 +290,7 @@ def test_hostile_texts_do_nothing(text: str, max_bytes: int) -> None:
 def test_an_escaped_text_reads_as_it_was_and_does_nothing(text: str) -> None:
     """Rendered, an escaped text is the text, but for what has no width; also in a cell of a table."""
     for markdown in (escaped(text), code(text), f"| a | b |\n|---|---|\n| {code(text)} | c |"):
-        page = rendered(markdown)
+        page = render_markdown(markdown)
         assert text in page.text.replace("\u200b", "")
         assert page.names <= {"p", "code", "table", "thead", "tbody", "tr", "th", "td"}
         assert len([tag for tag, _ in page.tags if tag == "td"]) in {0, 2}
@@ -301,7 +301,7 @@ def test_an_escaped_text_reads_as_it_was_and_does_nothing(text: str) -> None:
 @given(st.lists(st.text(st.sampled_from("`~ a<")), max_size=5))
 def test_a_fence_is_not_closed_from_inside(lines: list[str]) -> None:
     """Whatever lines hold, they are one block of code, and what follows is not in it."""
-    page = rendered(f"{fence('diff', lines)}\n\nafter\n")
+    page = render_markdown(f"{fence('diff', lines)}\n\nafter\n")
     assert [tag for tag, _ in page.tags] == ["pre", "code", "p"]
     assert page.text.endswith("\nafter\n")
 
@@ -419,7 +419,7 @@ def test_diagnostics_are_counted_and_folded() -> None:
 SCRIPT = """
 import sys
 from tests.report.test_report_markdown import deploying_plan, guarded
-from tests.support.scenes import mixed_plan
+from tests.support.sample_reports import mixed_plan
 from octosync.report import render_plan_markdown
 for plan in (mixed_plan(), deploying_plan()):
     for size in (60000, 1500):

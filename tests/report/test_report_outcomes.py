@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.golden import assert_golden
-from tests.support.scenes import apply_report, document_of, errored_plan, mixed_plan, steady_plan
+from tests.support.sample_reports import apply_report, document_of, errored_plan, mixed_plan, steady_plan
 from tests.support.states import desired_app, live_app, plan_of, policy_of
 
 from octosync.errors import Conflict, CredentialRefused, ErrorResponse, ExitCode, UsageError

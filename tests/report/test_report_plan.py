@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from tests.support.golden import assert_golden
-from tests.support.scenes import SECRET, errored_plan, mixed_plan, plan_report, run_info, steady_plan
-from tests.support.states import deployed, desired_app, live_app, observation, plan_of, policy_of
+from tests.support.sample_reports import SECRET, errored_plan, mixed_plan, plan_report, run_info, steady_plan
+from tests.support.states import desired_app, live_app, live_deployment, observation, plan_of, policy_of
 
 from octosync.model import Canary, Diagnostic, Origin, Reason, Severity
 from octosync.plan import (
@@ -194,7 +194,9 @@ def test_the_way_out_is_what_was_typed_where_that_is_known() -> None:
 
 def test_a_running_canary_names_the_command_that_shows_it() -> None:
     """The way out is exactly as to be typed: with the flags that reach the same control plane."""
-    live = live_app("a", slots={"chat": {}}, deployments=[deployed("a", canary=Canary(candidate="v2", percentage=40))])
+    live = live_app(
+        "a", slots={"chat": {}}, deployments=[live_deployment("a", canary=Canary(candidate="v2", percentage=40))]
+    )
     plan = plan_of(desired_app("a", slots={}), live)
     text = blocked_text(plan, run_info(connection_arguments=("--url", "http://127.0.0.1:8787")))
     assert "Way out: Wait until it is complete: octosync status --url http://127.0.0.1:8787 a\n" in text

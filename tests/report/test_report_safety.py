@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.hostile import hostile_run
-from tests.support.scenes import apply_report, document_of, plan_report
-from tests.support.states import deployed, desired_app, live_app, plan_of
+from tests.support.sample_reports import apply_report, document_of, plan_report
+from tests.support.states import desired_app, live_app, live_deployment, plan_of
 
 from octosync.errors import ExitCode, Rejected
 from octosync.model import (
@@ -60,8 +60,10 @@ def hostile_statuses(text: str, error: Rejected) -> list[AppStatus]:
     """Make the statuses of two apps: one that could be read, with a text wherever an answer has one, one that could not."""
     slug = f"app{text}"
     deployments = (
-        deployed(slug, f"c{text}", f"e{text}", status=f"s{text}", variant=text),
-        deployed(slug, f"c{text}", canary=Canary(candidate=text, percentage=1.0), status=f"s{text}", variant=text),
+        live_deployment(slug, f"c{text}", f"e{text}", status=f"s{text}", variant=text),
+        live_deployment(
+            slug, f"c{text}", canary=Canary(candidate=text, percentage=1.0), status=f"s{text}", variant=text
+        ),
     )
     app = live_app(slug, name=f"n{text}", slots={f"c{text}": {"model_variant_id": text, "serving_policy": text}})
     read = AppStatus(
@@ -153,7 +155,7 @@ def test_json_is_safe_to_show() -> None:
 
 SCRIPT = """
 import sys
-from tests.support.scenes import document_of, mixed_plan, plan_report
+from tests.support.sample_reports import document_of, mixed_plan, plan_report
 from octosync.report import json_text, render_plan
 plan = mixed_plan()
 sys.stdout.buffer.write(json_text(document_of(plan, full=True)).encode())

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.golden import assert_golden
-from tests.support.states import Slots, deployed, live_app
+from tests.support.states import Slots, live_app, live_deployment
 
 from octosync.errors import ErrorResponse, Forbidden
 from octosync.model import (
@@ -82,11 +82,13 @@ def busy_status() -> AppStatus:
         "vision": {"serving_policy": CUSTOM},
     }
     deployments = [
-        deployed("canary-demo", canary=Canary(candidate="phi-4-mini-q5", percentage=40.0), variant="phi-4-mini-q4"),
-        deployed("canary-demo", environment="staging", status="completed", variant="phi-4-mini-q5"),
-        deployed("canary-demo", environment="edge-lab", status="paused", variant="phi-4-mini-q4"),
-        deployed("canary-demo", "vision", status="rolled_back"),
-        deployed("canary-demo", "tts", status="completed"),
+        live_deployment(
+            "canary-demo", canary=Canary(candidate="phi-4-mini-q5", percentage=40.0), variant="phi-4-mini-q4"
+        ),
+        live_deployment("canary-demo", environment="staging", status="completed", variant="phi-4-mini-q5"),
+        live_deployment("canary-demo", environment="edge-lab", status="paused", variant="phi-4-mini-q4"),
+        live_deployment("canary-demo", "vision", status="rolled_back"),
+        live_deployment("canary-demo", "tts", status="completed"),
     ]
     return status(
         app=live_app("canary-demo", name="Canary demo", slots=slots, deployments=deployments),
@@ -106,7 +108,7 @@ def busy_status() -> AppStatus:
 
 def unread_status() -> AppStatus:
     """Make the status of an app of which hardly anything could be read."""
-    deployments = (deployed("closed"),)
+    deployments = (live_deployment("closed"),)
     return status(
         "closed", slots=REFUSED, deployments=deployments, health=REFUSED, routing=REFUSED, last_change=REFUSED
     )
@@ -142,7 +144,7 @@ def test_a_screen_of_eighty_columns_is_enough() -> None:
 
 def test_wide_characters_are_aligned() -> None:
     """Columns stand under each other where a name takes two columns a character."""
-    deployments = [deployed("demo", environment="本番"), deployed("demo", environment="staging")]
+    deployments = [live_deployment("demo", environment="本番"), live_deployment("demo", environment="staging")]
     app = live_app("demo", slots={"chat": {"model_variant_id": "会話"}, "vision": {}}, deployments=deployments)
     lines = render_status([status("demo", app=app)], facts(), colour=False).splitlines()
     places = {cells(line.partition("local_first")[0]) for line in lines if "local_first" in line}
@@ -152,7 +154,7 @@ def test_wide_characters_are_aligned() -> None:
 
 def test_what_is_not_on_the_first_page_is_not_missing() -> None:
     """Of a list that was read in part, what isn't in it is not said to be absent."""
-    app = live_app("demo", slots={"chat": {}}, deployments=[deployed("demo", "tts")])
+    app = live_app("demo", slots={"chat": {}}, deployments=[live_deployment("demo", "tts")])
     cut = status("demo", app=app, cut=frozenset({Section.SLOTS, Section.DEPLOYMENTS}))
     text = render_status([cut], facts(), colour=False)
     assert "not deployed" not in text

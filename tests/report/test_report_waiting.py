@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.golden import assert_golden
-from tests.support.scenes import apply_report, steady_plan
+from tests.support.sample_reports import apply_report, steady_plan
 
 from octosync.errors import ExitCode, Forbidden
 from octosync.model import Address, Canary, RolloutResult, RolloutStatus

@@ -8,11 +8,11 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.support.invoking import Ran
 from tests.support.live_state import KEYS_OF_APP, KEYS_OF_LIVE
 from tests.support.plane import writes_in
 from tests.support.sarif import assert_sarif
-from tests.support.scenarios import Scenario, Stage, as_file, expect, on_stage
+from tests.support.scenarios import Scenario, ScenarioRun, as_file, expect, scenario_run
+from tests.support.workdirs import CommandResult
 
 HERE = Path(__file__).parent
 SCENARIOS = [Scenario(folder) for folder in sorted(HERE.iterdir()) if folder.name[:3].isdigit()]
@@ -40,7 +40,7 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
     Apply brings about what after.json says, or, without that file, writes nothing. What was not done is done by another
     apply; then the plan is empty, and one more apply sends no write. No secret is seen anywhere.
     """
-    with on_stage(scenario, tmp_path) as stage:
+    with scenario_run(scenario, tmp_path) as stage:
         before = stage.state()
         stage.requests()
         text = stage.plan()
@@ -76,15 +76,15 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
         )
 
 
-def _assert_order_means_nothing(stage: Stage) -> None:
-    folder = stage.desk.directory
+def _assert_order_means_nothing(stage: ScenarioRun) -> None:
+    folder = stage.workdir.directory
     files = sorted(str(path.relative_to(folder)) for path in (folder / "manifests").rglob("*") if path.is_file())
     for output in ("text", "json"):
         one, other = (stage.plan("-o", output, paths=order) for order in (files, files[::-1]))
         assert stage.normalised(one.output) == stage.normalised(other.output)
 
 
-def _assert_settles(stage: Stage, applied: Ran) -> None:
+def _assert_settles(stage: ScenarioRun, applied: CommandResult) -> None:
     if applied.code == _PARTIAL:
         assert stage.apply().code == _DONE, "another apply did not finish what the first one left"
         stage.writes()
@@ -95,13 +95,13 @@ def _assert_settles(stage: Stage, applied: Ran) -> None:
     assert not stage.writes()
 
 
-def _assert_hidden(stage: Stage) -> None:
-    saved = stage.desk.directory / "saved.json"
+def _assert_hidden(stage: ScenarioRun) -> None:
+    saved = stage.workdir.directory / "saved.json"
     if saved.exists():
         assert stat.S_IMODE(saved.stat().st_mode) == 0o600
     produced = {
         name: data
-        for name, data in stage.desk.files().items()
+        for name, data in stage.workdir.files().items()
         if not name.startswith("manifests/") and name != "octosync.yaml"
     }
     for name, data in {**produced, "output": "".join(stage.written).encode()}.items():

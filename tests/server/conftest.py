@@ -3,10 +3,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.support.planes import Served, served
+from tests.support.embedded_planes import EmbeddedPlane, run_plane
 
 
 @pytest.fixture
-def plane() -> Iterator[Served]:
-    with served() as plane:
+def plane() -> Iterator[EmbeddedPlane]:
+    with run_plane() as plane:
         yield plane

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
+from tests.support.embedded_planes import EmbeddedPlane, ok, refused, run_plane
 from tests.support.fleets import LARGE, SMALL, post, with_fleet
-from tests.support.planes import Served, ok, refused, served
 
 from octosync.model import Address
 from octosync.server import Token
 
 
-def test_every_write_is_an_event_with_its_resource(plane: Served) -> None:
+def test_every_write_is_an_event_with_its_resource(plane: EmbeddedPlane) -> None:
     """Events name the object as its address does, newest first."""
     app = plane.with_app()
     target = plane.with_target(app)
@@ -42,14 +42,14 @@ def test_every_write_is_an_event_with_its_resource(plane: Served) -> None:
     assert {event["app_slug"] for event in events} == {"demo"}
 
 
-def test_a_refused_write_leaves_no_event(plane: Served) -> None:
+def test_a_refused_write_leaves_no_event(plane: EmbeddedPlane) -> None:
     """Rejected writes leave no event."""
     plane.with_app()
     refused(plane.api.post("/apps", json={"slug": "demo", "name": "x"}), 409, "conflict")
     assert ok(plane.api.get("/activity"))["total"] == 1
 
 
-def test_the_orgs_feed_holds_every_apps_events(plane: Served) -> None:
+def test_the_orgs_feed_holds_every_apps_events(plane: EmbeddedPlane) -> None:
     """App feed and org feed are one table: the app's is the org's, filtered."""
     plane.with_app("one")
     plane.with_app("two")
@@ -62,7 +62,7 @@ def test_the_orgs_feed_holds_every_apps_events(plane: Served) -> None:
 
 def test_an_event_names_the_key_that_acted() -> None:
     """The actor is the key's name; without keys it is anonymous; what time does, the system did."""
-    with served(token="s", tokens=(Token.parse("ana:s"),)) as plane:
+    with run_plane(token="s", tokens=(Token.parse("ana:s"),)) as plane:
         app = with_fleet(plane, SMALL)
         ok(post(plane, app, "enable"), 201)
         plane.tick(600)
@@ -73,6 +73,6 @@ def test_an_event_names_the_key_that_acted() -> None:
         assert actors["capability.optimized"] == {"type": "api_key", "id": "ana", "name": "ana"}
         assert actors["deployment.completed"] == {"type": "system", "id": "system"}
         assert events[0]["resource"] == {"type": "capability", "key": "chat@production"}
-    with served() as plane:
+    with run_plane() as plane:
         plane.with_app()
         assert ok(plane.api.get("/activity"))["events"][0]["actor"]["type"] == "anonymous"

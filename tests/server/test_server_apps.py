@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.planes import Served, invalid_fields, ok, refused
+from tests.support.embedded_planes import EmbeddedPlane, invalid_fields, ok, refused
 
 
-def test_created_app_is_read_back_as_it_was_answered(plane: Served) -> None:
+def test_created_app_is_read_back_as_it_was_answered(plane: EmbeddedPlane) -> None:
     """What create answers is what get answers, with an id of at most 36 characters and the slug that was sent."""
     created = ok(plane.api.post("/apps", json={"slug": "demo", "name": "Demo", "description": "Notes"}), 201)
     assert created["slug"] == "demo"
@@ -14,7 +14,7 @@ def test_created_app_is_read_back_as_it_was_answered(plane: Served) -> None:
     assert ok(plane.api.get("/apps/demo")) == created
 
 
-def test_a_slug_is_taken_once(plane: Served) -> None:
+def test_a_slug_is_taken_once(plane: EmbeddedPlane) -> None:
     """A second create with the same slug is a conflict that names the slug and leaves the first as it is."""
     first = ok(plane.api.get(plane.with_app(description="first")))
     error = refused(plane.api.post("/apps", json={"slug": "demo", "name": "Other"}), 409, "conflict")
@@ -23,18 +23,18 @@ def test_a_slug_is_taken_once(plane: Served) -> None:
 
 
 @pytest.mark.parametrize("slug", ["", "A", "-a", "a-", "a_b", "a" * 64, "é", "a\n", "a b", 7, None])
-def test_a_slug_that_is_none_is_refused(plane: Served, slug: object) -> None:
+def test_a_slug_that_is_none_is_refused(plane: EmbeddedPlane, slug: object) -> None:
     """Slugs have lowercase letters, digits and inner hyphens, at most 63."""
     assert invalid_fields(plane.api.post("/apps", json={"slug": slug, "name": "Demo"})) == ["slug"]
 
 
-def test_all_problems_of_a_body_are_named_at_once(plane: Served) -> None:
+def test_all_problems_of_a_body_are_named_at_once(plane: EmbeddedPlane) -> None:
     """A 422 names the path of every field that is wrong, unknown ones included."""
     answer = plane.api.post("/apps", json={"slug": "A", "nmae": "Demo", "description": 5})
     assert sorted(invalid_fields(answer)) == ["description", "name", "nmae", "slug"]
 
 
-def test_lists_are_paged_in_the_order_of_creation(plane: Served) -> None:
+def test_lists_are_paged_in_the_order_of_creation(plane: EmbeddedPlane) -> None:
     """`limit` and `offset` cut the list, `total` counts the whole of it."""
     for slug in ("c", "a", "b"):
         plane.with_app(slug)
@@ -47,18 +47,18 @@ def test_lists_are_paged_in_the_order_of_creation(plane: Served) -> None:
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "limit=x", "limit=-1", "limit=", "limit=٣", "offset=-1", "offset=2147483649"]
 )
-def test_a_page_out_of_range_is_refused(plane: Served, query: str) -> None:
+def test_a_page_out_of_range_is_refused(plane: EmbeddedPlane, query: str) -> None:
     """`limit` is 1 to 100, `offset` 0 to 2³¹."""
     assert invalid_fields(plane.api.get(f"/apps?{query}")) == [f"query.{query.partition('=')[0]}"]
 
 
-def test_the_bounds_of_a_page_are_within_it(plane: Served) -> None:
+def test_the_bounds_of_a_page_are_within_it(plane: EmbeddedPlane) -> None:
     """The largest limit and the largest offset are served."""
     page = ok(plane.api.get("/apps?limit=100&offset=2147483648"))
     assert page == {"apps": [], "total": 0, "limit": 100, "offset": 2147483648}
 
 
-def test_update_changes_only_what_it_names(plane: Served) -> None:
+def test_update_changes_only_what_it_names(plane: EmbeddedPlane) -> None:
     """A PATCH leaves absent fields alone, removes a description by null, and ignores read-only fields."""
     app = plane.with_app(description="old")
     renamed = ok(plane.api.patch(app, json={"name": "New", "slug": "ignored", "id": "ignored"}))
@@ -68,7 +68,7 @@ def test_update_changes_only_what_it_names(plane: Served) -> None:
     assert invalid_fields(plane.api.patch(app, json={"labels": {}})) == ["labels"]
 
 
-def test_an_update_that_changes_nothing_leaves_no_trace(plane: Served) -> None:
+def test_an_update_that_changes_nothing_leaves_no_trace(plane: EmbeddedPlane) -> None:
     """The same values again neither move `updated_at` nor append an event."""
     app = plane.with_app(description="same")
     before = ok(plane.api.get(app))
@@ -77,7 +77,7 @@ def test_an_update_that_changes_nothing_leaves_no_trace(plane: Served) -> None:
     assert ok(plane.api.get(f"{app}/activity"))["total"] == 1
 
 
-def test_archived_apps_are_hidden_but_readable(plane: Served) -> None:
+def test_archived_apps_are_hidden_but_readable(plane: EmbeddedPlane) -> None:
     """An archive hides the app from lists by default; it stays readable by slug, with its targets and slots."""
     app = plane.with_app()
     plane.with_target(app)
@@ -92,7 +92,7 @@ def test_archived_apps_are_hidden_but_readable(plane: Served) -> None:
     assert invalid_fields(plane.api.get("/apps?include_archived=maybe")) == ["query.include_archived"]
 
 
-def test_archived_apps_refuse_every_write(plane: Served) -> None:
+def test_archived_apps_refuse_every_write(plane: EmbeddedPlane) -> None:
     """Every write to an archived app, another archive included, is a conflict; its slug stays taken."""
     app = plane.with_app()
     target = plane.with_target(app)
@@ -116,7 +116,7 @@ def test_archived_apps_refuse_every_write(plane: Served) -> None:
         refused(answer, 409, "conflict")
 
 
-def test_an_unknown_app_is_named_in_its_404(plane: Served) -> None:
+def test_an_unknown_app_is_named_in_its_404(plane: EmbeddedPlane) -> None:
     """Everything below an unknown slug is `app_not_found`, never a bare 404."""
     for path in ("", "/targets", "/slots", "/slots/chat", "/inference-config", "/health", "/activity", "/deployments"):
         refused(plane.api.get(f"/apps/nobody{path}"), 404, "app_not_found")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.planes import client, ok, refused, served
+from tests.support.embedded_planes import client, ok, refused, run_plane
 
 from octosync.contract import OPERATIONS, Access
 from octosync.errors import UsageError
@@ -41,7 +41,7 @@ def test_a_token_shows_no_secret() -> None:
 
 def test_without_a_known_key_there_is_no_answer() -> None:
     """No key, another scheme or a wrong key: 401, in Octomil's shape."""
-    with served(tokens=(Token.parse("ana:secret"),)) as plane:
+    with run_plane(tokens=(Token.parse("ana:secret"),)) as plane:
         for header in (
             {},
             {"Authorization": "Basic secret"},
@@ -58,7 +58,7 @@ def test_a_reading_key_may_read_preview_and_check_but_not_write() -> None:
     """Every read operation is allowed with `apps:read`, every write refused with `insufficient_scope`, and the reverse."""
     tokens = (Token.parse("reader:r=apps:read"), Token.parse("writer:w=apps:write"))
     with (
-        served(tokens=tokens) as plane,
+        run_plane(tokens=tokens) as plane,
         client(str(plane.api.base_url), "r") as reader,
         client(str(plane.api.base_url), "w") as writer,
     ):
@@ -71,16 +71,16 @@ def test_a_reading_key_may_read_preview_and_check_but_not_write() -> None:
 
 def test_another_org_is_refused() -> None:
     """`org_id` must be the server's where it is given."""
-    with served(token="s", tokens=(Token.parse("s"),)) as plane:
+    with run_plane(token="s", tokens=(Token.parse("s"),)) as plane:
         ok(plane.api.get("/apps", params={"org_id": DEFAULT_ORG_ID}))
         refused(plane.api.get("/apps?org_id=other"), 403, "missing_org_context")
-    with served(org_id="other") as plane:
+    with run_plane(org_id="other") as plane:
         assert ok(plane.api.get(plane.with_app() + "?org_id=other"))["org_id"] == "other"
 
 
 def test_the_demos_keys_have_names_and_leave_the_door_open() -> None:
     """With the demo's seed, ana and ben are known by their keys; without configured keys others are anonymous."""
-    with served(seed="demo") as plane:
+    with run_plane(seed="demo") as plane:
         for token in DEMO_TOKENS:
             with client(str(plane.api.base_url), token.secret) as person:
                 ok(person.post("/apps", json={"slug": token.name, "name": token.name}), 201)
@@ -92,7 +92,7 @@ def test_the_demos_keys_have_names_and_leave_the_door_open() -> None:
 
 def test_the_demos_devices_wait_for_their_targets() -> None:
     """The seed creates no app; a target that the examples declare finds its devices."""
-    with served(seed="demo") as plane:
+    with run_plane(seed="demo") as plane:
         assert ok(plane.api.get("/apps?include_archived=true"))["total"] == 0
         app = plane.with_app("canary-demo")
         plane.with_target(app, "ios", "com.octomil.canary-demo")

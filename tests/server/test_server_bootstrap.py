@@ -3,14 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.planes import Served, ok, refused, served
+from tests.support.embedded_planes import EmbeddedPlane, ok, refused, run_plane
 
 
 @pytest.mark.parametrize(
     ("platform", "publishable"),
     [("ios", True), ("android", True), ("browser", True), ("macos", False), ("linux", False), ("windows", False)],
 )
-def test_bootstrap_makes_app_target_and_keys(plane: Served, platform: str, publishable: bool) -> None:
+def test_bootstrap_makes_app_target_and_keys(plane: EmbeddedPlane, platform: str, publishable: bool) -> None:
     """One request makes all of it; only mobile and browser platforms get a publishable key."""
     body = {"slug": "demo", "name": "Demo", "platform": platform, "identifier": "x"}
     made = ok(plane.api.post("/apps/bootstrap", json=body), 201)
@@ -21,7 +21,7 @@ def test_bootstrap_makes_app_target_and_keys(plane: Served, platform: str, publi
     assert made.get("publishable_key", "oct_pub_test_").startswith("oct_pub_test_")
 
 
-def test_a_failed_bootstrap_leaves_nothing(plane: Served) -> None:
+def test_a_failed_bootstrap_leaves_nothing(plane: EmbeddedPlane) -> None:
     """If the target is registered, the app is not created either, and there is no event."""
     plane.with_target(plane.with_app("holder"), "ios", "x")
     events = ok(plane.api.get("/activity"))["total"]
@@ -33,7 +33,7 @@ def test_a_failed_bootstrap_leaves_nothing(plane: Served) -> None:
 
 def test_keys_are_shown_once_and_stored_hashed(tmp_path: Path) -> None:
     """No key is in any other answer, nor in the database's files."""
-    with served(db=tmp_path / "plane.db") as plane:
+    with run_plane(db=tmp_path / "plane.db") as plane:
         body = {"slug": "demo", "name": "Demo", "platform": "ios", "identifier": "x"}
         made = ok(plane.api.post("/apps/bootstrap", json=body), 201)
         later = "".join(plane.api.get(path).text for path in ("/apps/demo", "/apps/demo/activity", "/apps"))

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+from tests.support.embedded_planes import EmbeddedPlane, invalid_fields, ok, refused
 from tests.support.fleets import LARGE, SMALL, post, with_fleet
-from tests.support.planes import Served, invalid_fields, ok, refused
 
 
-def test_preview_says_what_enable_then_does(plane: Served) -> None:
+def test_preview_says_what_enable_then_does(plane: EmbeddedPlane) -> None:
     """The previewed variant and targets are those of the deployment that enable makes."""
     app = with_fleet(plane, SMALL, LARGE)
     preview = ok(post(plane, app, "preview", "staging"))
@@ -16,7 +16,7 @@ def test_preview_says_what_enable_then_does(plane: Served) -> None:
     assert preview["recommended_variant"]["reason"]
 
 
-def test_preview_changes_nothing(plane: Served) -> None:
+def test_preview_changes_nothing(plane: EmbeddedPlane) -> None:
     """After a preview there is no deployment, no event and no variant in the slot."""
     app = with_fleet(plane, SMALL)
     events = ok(plane.api.get(f"{app}/activity"))
@@ -26,13 +26,13 @@ def test_preview_changes_nothing(plane: Served) -> None:
     assert ok(plane.api.get(f"{app}/slots/chat"))["model_variant_id"] is None
 
 
-def test_the_fleet_decides_which_variant_is_best(plane: Served) -> None:
+def test_the_fleet_decides_which_variant_is_best(plane: EmbeddedPlane) -> None:
     """A fleet of low devices gets the variant that runs on them, though the other is better where it runs."""
     app = with_fleet(plane, SMALL, LARGE, high=10, low=90)
     assert ok(post(plane, app, "preview"))["recommended_variant"]["id"] == "small"
 
 
-def test_without_devices_the_targets_platforms_decide(plane: Served) -> None:
+def test_without_devices_the_targets_platforms_decide(plane: EmbeddedPlane) -> None:
     """No devices yet: the best variant for the platforms at class mid, 0 assignments, coverage uncovered."""
     app = with_fleet(plane, SMALL, LARGE, high=0, low=0)
     preview = ok(post(plane, app, "preview"))
@@ -42,7 +42,7 @@ def test_without_devices_the_targets_platforms_decide(plane: Served) -> None:
     assert preview["coverage"] == "uncovered"
 
 
-def test_an_app_without_targets_can_be_previewed(plane: Served) -> None:
+def test_an_app_without_targets_can_be_previewed(plane: EmbeddedPlane) -> None:
     """A preview needs neither targets nor a slot, and warns of what is missing."""
     preview = ok(post(plane, plane.with_app(), "preview"))
     assert preview["recommended_variant"] is not None
@@ -50,7 +50,7 @@ def test_an_app_without_targets_can_be_previewed(plane: Served) -> None:
     assert preview["warnings"] == ["the app has no targets: nothing would be assigned"]
 
 
-def test_a_capability_that_nothing_serves_is_said(plane: Served) -> None:
+def test_a_capability_that_nothing_serves_is_said(plane: EmbeddedPlane) -> None:
     """Without a variant that runs anywhere, preview recommends none with a warning, and enable is refused."""
     app = with_fleet(plane, {**SMALL, "platforms": ["windows"]})
     preview = ok(post(plane, app, "preview"))
@@ -60,14 +60,14 @@ def test_a_capability_that_nothing_serves_is_said(plane: Served) -> None:
     assert invalid_fields(post(plane, app, "enable")) == ["path.capability"]
 
 
-def test_a_platform_that_the_variant_misses_is_a_warning(plane: Served) -> None:
+def test_a_platform_that_the_variant_misses_is_a_warning(plane: EmbeddedPlane) -> None:
     """A target whose platform the recommended variant doesn't run on is named."""
     app = with_fleet(plane, SMALL)
     plane.with_target(app, "linux", "com.example.demo")
     assert ok(post(plane, app, "preview"))["warnings"] == ["small does not run on linux"]
 
 
-def test_enable_deploys_the_slots_own_variant(plane: Served) -> None:
+def test_enable_deploys_the_slots_own_variant(plane: EmbeddedPlane) -> None:
     """A variant that the slot pins is previewed and deployed, though another would be better, even one of no catalog."""
     app = with_fleet(plane, SMALL, LARGE)
     plane.with_slot(app, model_variant_id="small")
@@ -80,14 +80,14 @@ def test_enable_deploys_the_slots_own_variant(plane: Served) -> None:
     assert ok(post(plane, app, "enable", "staging"), 201)["model_variant_id"] == "elsewhere"
 
 
-def test_enable_sets_the_variant_that_it_chose(plane: Served) -> None:
+def test_enable_sets_the_variant_that_it_chose(plane: EmbeddedPlane) -> None:
     """Where the slot has no variant, enable's choice becomes the slot's."""
     app = with_fleet(plane, SMALL)
     ok(post(plane, app, "enable"), 201)
     assert ok(plane.api.get(f"{app}/slots/chat"))["model_variant_id"] == "small"
 
 
-def test_a_second_enable_is_a_conflict_that_shows_the_first(plane: Served) -> None:
+def test_a_second_enable_is_a_conflict_that_shows_the_first(plane: EmbeddedPlane) -> None:
     """A live deployment for the environment is answered in the details; another environment has its own."""
     app = with_fleet(plane, SMALL)
     first = ok(post(plane, app, "enable"), 201)
@@ -95,7 +95,7 @@ def test_a_second_enable_is_a_conflict_that_shows_the_first(plane: Served) -> No
     assert ok(post(plane, app, "enable", "development"), 201)["id"] != first["id"]
 
 
-def test_after_a_roll_back_enable_makes_a_new_deployment(plane: Served) -> None:
+def test_after_a_roll_back_enable_makes_a_new_deployment(plane: EmbeddedPlane) -> None:
     """A rolled-back deployment stays as history, and does not block a new one."""
     app = with_fleet(plane, SMALL)
     first = ok(post(plane, app, "enable"), 201)
@@ -108,14 +108,14 @@ def test_after_a_roll_back_enable_makes_a_new_deployment(plane: Served) -> None:
     ]
 
 
-def test_an_unconfigured_capability_is_not_enabled(plane: Served) -> None:
+def test_an_unconfigured_capability_is_not_enabled(plane: EmbeddedPlane) -> None:
     """Enable, check and optimize need the slot."""
     app = plane.with_app()
     for action in ("enable", "check-optimization", "optimize"):
         refused(post(plane, app, action), 404, "capability_not_configured")
 
 
-def test_an_unknown_environment_is_refused(plane: Served) -> None:
+def test_an_unknown_environment_is_refused(plane: EmbeddedPlane) -> None:
     """Environments are a closed set, and the body has no other field."""
     app = plane.with_app()
     assert invalid_fields(post(plane, app, "preview", "prod")) == ["environment"]
@@ -123,7 +123,7 @@ def test_an_unknown_environment_is_refused(plane: Served) -> None:
     assert invalid_fields(answer) == ["env"]
 
 
-def test_check_finds_a_better_variant_and_changes_nothing(plane: Served) -> None:
+def test_check_finds_a_better_variant_and_changes_nothing(plane: EmbeddedPlane) -> None:
     """Once the catalog has a better variant, check names it with its relative improvement; lower latency is positive."""
     app = with_fleet(plane, SMALL)
     nothing = ok(post(plane, app, "check-optimization"))
@@ -142,7 +142,7 @@ def test_check_finds_a_better_variant_and_changes_nothing(plane: Served) -> None
     assert ok(post(plane, app, "check-optimization"))["available"] is False
 
 
-def test_optimize_starts_one_canary_on_the_same_deployment(plane: Served) -> None:
+def test_optimize_starts_one_canary_on_the_same_deployment(plane: EmbeddedPlane) -> None:
     """Optimize needs a deployment and something better; then it starts a canary of 10%, and refuses another."""
     app = with_fleet(plane, SMALL)
     refused(post(plane, app, "optimize"), 404, "deployment_not_found")
@@ -157,7 +157,7 @@ def test_optimize_starts_one_canary_on_the_same_deployment(plane: Served) -> Non
     assert ok(post(plane, app, "check-optimization"))["available"] is False
 
 
-def test_an_environment_may_need_an_approval(plane: Served) -> None:
+def test_an_environment_may_need_an_approval(plane: EmbeddedPlane) -> None:
     """Enable and optimize there answer `approval_required`; previews, checks and other environments go on."""
     app = with_fleet(plane, SMALL)
     ok(plane.local.put("/policy", json={"require_approval": ["production"]}))
@@ -167,7 +167,7 @@ def test_an_environment_may_need_an_approval(plane: Served) -> None:
     ok(post(plane, app, "enable", "staging"), 201)
 
 
-def test_the_orgs_deployments_are_filtered_by_app(plane: Served) -> None:
+def test_the_orgs_deployments_are_filtered_by_app(plane: EmbeddedPlane) -> None:
     """`GET /deployments` lists all apps' deployments, with `app_id` only one's."""
     app = with_fleet(plane, SMALL)
     deployment = ok(post(plane, app, "enable"), 201)
@@ -176,7 +176,7 @@ def test_the_orgs_deployments_are_filtered_by_app(plane: Served) -> None:
     assert ok(plane.api.get("/deployments?app_id=other"))["total"] == 0
 
 
-def test_the_default_catalog_serves_every_capability_everywhere_it_says(plane: Served) -> None:
+def test_the_default_catalog_serves_every_capability_everywhere_it_says(plane: EmbeddedPlane) -> None:
     """Each public capability has several variants, and each is recommended for an app that could run it."""
     variants = ok(plane.local.get("/catalog"))["variants"]
     app = plane.with_app()

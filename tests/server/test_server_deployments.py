@@ -3,17 +3,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.support.embedded_planes import Clock, EmbeddedPlane, invalid_fields, ok, refused, run_plane
 from tests.support.fleets import LARGE, SMALL, post, with_fleet
-from tests.support.planes import Clock, Served, invalid_fields, ok, refused, served
 
 
-def deployment(plane: Served) -> dict[str, Any]:
+def deployment(plane: EmbeddedPlane) -> dict[str, Any]:
     """Return the org's newest deployment."""
     newest: dict[str, Any] = ok(plane.api.get("/deployments"))["deployments"][-1]
     return newest
 
 
-def with_canary(plane: Served) -> str:
+def with_canary(plane: EmbeddedPlane) -> str:
     """Enable the small variant, let it complete, and start a canary to the large one."""
     app = with_fleet(plane, SMALL)
     ok(post(plane, app, "enable"), 201)
@@ -23,7 +23,7 @@ def with_canary(plane: Served) -> str:
     return app
 
 
-def test_deployments_move_on_with_server_time(plane: Served) -> None:
+def test_deployments_move_on_with_server_time(plane: EmbeddedPlane) -> None:
     """`started` is `active` after 60 s and `completed` after 120 s, whether time came in one tick or several."""
     app = with_fleet(plane, SMALL)
     assert ok(post(plane, app, "enable"), 201)["status"] == "started"
@@ -41,17 +41,17 @@ def test_deployments_move_on_with_server_time(plane: Served) -> None:
     assert deployment(plane)["status"] == "completed"
 
 
-def test_server_time_follows_the_clock(plane: Served) -> None:
+def test_server_time_follows_the_clock(plane: EmbeddedPlane) -> None:
     """Time that passes by itself counts as a tick does."""
     del plane
     clock = Clock()
-    with served(clock=clock) as plane:
+    with run_plane(clock=clock) as plane:
         ok(post(plane, with_fleet(plane, SMALL), "enable"), 201)
         clock.advance(61)
         assert deployment(plane)["status"] == "active"
 
 
-def test_a_canary_gains_a_step_a_minute(plane: Served) -> None:
+def test_a_canary_gains_a_step_a_minute(plane: EmbeddedPlane) -> None:
     """10% at first and 10 more every 60 s; meanwhile the old variant is the deployment's."""
     with_canary(plane)
     for percentage in range(10, 100, 10):
@@ -61,7 +61,7 @@ def test_a_canary_gains_a_step_a_minute(plane: Served) -> None:
     assert deployment(plane)["canary"] is None
 
 
-def test_a_completed_canary_is_the_deployments_and_the_slots_variant(plane: Served) -> None:
+def test_a_completed_canary_is_the_deployments_and_the_slots_variant(plane: EmbeddedPlane) -> None:
     """At 100% the deployment is completed and both have the candidate."""
     app = with_canary(plane)
     plane.tick(3600)
@@ -70,7 +70,7 @@ def test_a_completed_canary_is_the_deployments_and_the_slots_variant(plane: Serv
     assert ok(plane.api.get(f"{app}/slots/chat"))["model_variant_id"] == "large"
 
 
-def test_progress_is_not_undone_by_a_refused_request(plane: Served) -> None:
+def test_progress_is_not_undone_by_a_refused_request(plane: EmbeddedPlane) -> None:
     """A request that fails right after time went on leaves the deployment where time has brought it."""
     app = with_canary(plane)
     plane.tick(3600)
@@ -79,7 +79,7 @@ def test_progress_is_not_undone_by_a_refused_request(plane: Served) -> None:
     assert deployment(plane)["status"] == "completed"
 
 
-def test_a_paused_deployment_waits(plane: Served) -> None:
+def test_a_paused_deployment_waits(plane: EmbeddedPlane) -> None:
     """Paused, neither a stage nor a canary moves; resumed, it goes on from where it was, not from the start."""
     with_canary(plane)
     plane.tick(50)
@@ -95,7 +95,7 @@ def test_a_paused_deployment_waits(plane: Served) -> None:
     assert deployment(plane)["canary"]["percentage"] == 20
 
 
-def test_a_paused_deployment_takes_a_canary_that_waits(plane: Served) -> None:
+def test_a_paused_deployment_takes_a_canary_that_waits(plane: EmbeddedPlane) -> None:
     """Optimize on a paused deployment leaves it paused; the canary starts to move when it is resumed."""
     app = with_fleet(plane, SMALL)
     id_ = ok(post(plane, app, "enable"), 201)["id"]
@@ -107,7 +107,7 @@ def test_a_paused_deployment_takes_a_canary_that_waits(plane: Served) -> None:
     assert deployment(plane)["canary"]["percentage"] == 10
 
 
-def test_a_roll_back_ends_the_canary_for_good(plane: Served) -> None:
+def test_a_roll_back_ends_the_canary_for_good(plane: EmbeddedPlane) -> None:
     """Rolled back: no canary, the old variant, and no way to make it live again."""
     app = with_canary(plane)
     id_ = deployment(plane)["id"]
@@ -119,7 +119,7 @@ def test_a_roll_back_ends_the_canary_for_good(plane: Served) -> None:
     assert deployment(plane) == back
 
 
-def test_what_is_done_by_hand_is_in_the_feed_once(plane: Served) -> None:
+def test_what_is_done_by_hand_is_in_the_feed_once(plane: EmbeddedPlane) -> None:
     """Each change of a status is an event; saying again what already is changes nothing, not even when it moves on."""
     id_ = ok(post(plane, with_fleet(plane, SMALL), "enable"), 201)["id"]
     plane.tick(60)
@@ -133,7 +133,7 @@ def test_what_is_done_by_hand_is_in_the_feed_once(plane: Served) -> None:
     assert events == ["deployment.rolled_back", "deployment.paused", "deployment.completed", "deployment.active"]
 
 
-def test_completing_by_hand_completes_the_canary(plane: Served) -> None:
+def test_completing_by_hand_completes_the_canary(plane: EmbeddedPlane) -> None:
     """A canary that a person completes ends as one that time has completed."""
     app = with_canary(plane)
     done = ok(plane.local.post(f"/deployments/{deployment(plane)['id']}", json={"status": "completed"}))
@@ -141,20 +141,20 @@ def test_completing_by_hand_completes_the_canary(plane: Served) -> None:
     assert ok(plane.api.get(f"{app}/slots/chat"))["model_variant_id"] == "large"
 
 
-def test_completing_by_hand_without_a_canary_keeps_the_variant(plane: Served) -> None:
+def test_completing_by_hand_without_a_canary_keeps_the_variant(plane: EmbeddedPlane) -> None:
     """Completed is completed; nothing else of the deployment changes."""
     first = ok(post(plane, with_fleet(plane, SMALL), "enable"), 201)
     done = ok(plane.local.post(f"/deployments/{first['id']}", json={"status": "completed"}))
     assert {**done, "status": "started"} == first
 
 
-def test_a_deployment_by_hand_must_exist_and_know_the_status(plane: Served) -> None:
+def test_a_deployment_by_hand_must_exist_and_know_the_status(plane: EmbeddedPlane) -> None:
     """An unknown id is 404, an unknown status 422."""
     refused(plane.local.post("/deployments/none", json={"status": "active"}), 404, "deployment_not_found")
     assert invalid_fields(plane.local.post("/deployments/none", json={"status": "gone"})) == ["status"]
 
 
-def test_removing_a_target_takes_it_out_of_its_deployments(plane: Served) -> None:
+def test_removing_a_target_takes_it_out_of_its_deployments(plane: EmbeddedPlane) -> None:
     """Both passes: `app_target_ids` lose the target, and the devices that count as covered are those that are left."""
     app = with_fleet(plane, SMALL, high=30, low=0)
     gone = ok(plane.api.get(f"{app}/targets"))["targets"][0]["id"]
@@ -172,7 +172,7 @@ def test_removing_a_target_takes_it_out_of_its_deployments(plane: Served) -> Non
     assert (slot["status"], slot["covered_devices"], slot["total_devices"]) == ("covered", 12, 12)
 
 
-def test_a_target_that_no_deployment_reaches_leaves_them_alone(plane: Served) -> None:
+def test_a_target_that_no_deployment_reaches_leaves_them_alone(plane: EmbeddedPlane) -> None:
     """Removing a target that was registered after enable changes no deployment."""
     app = with_fleet(plane, SMALL)
     ok(post(plane, app, "enable"), 201)
@@ -183,7 +183,7 @@ def test_a_target_that_no_deployment_reaches_leaves_them_alone(plane: Served) ->
 
 
 @pytest.mark.parametrize("seconds", [-1, 1e10, "60", None])
-def test_time_goes_forward_within_bounds(plane: Served, seconds: object) -> None:
+def test_time_goes_forward_within_bounds(plane: EmbeddedPlane, seconds: object) -> None:
     """A tick is a number of seconds from 0 to 10⁹, 60 where none is given."""
     assert invalid_fields(plane.local.post("/tick", json={"seconds": seconds})) == ["seconds"]
     before = ok(plane.local.post("/tick", json={"seconds": 0}))["now"]
@@ -191,7 +191,7 @@ def test_time_goes_forward_within_bounds(plane: Served, seconds: object) -> None
     assert ok(plane.local.post("/tick"))["now"] == "2026-03-01T12:01:00.000000Z"
 
 
-def test_time_stays_in_the_calendar(plane: Served) -> None:
+def test_time_stays_in_the_calendar(plane: EmbeddedPlane) -> None:
     """Ticks that would lead past the year 9900 are refused, however they are cut."""
     for _ in range(300):
         answer = plane.local.post("/tick", json={"seconds": 1e9})

@@ -7,19 +7,19 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.planes import JSON, Clock, Served, client, invalid_fields, ok, refused, served
+from tests.support.embedded_planes import JSON, Clock, EmbeddedPlane, client, invalid_fields, ok, refused, run_plane
 
 from octosync.server import ServerSettings, create_app
 from octosync.server.faults import ConnectionCut
 
 
-def create(plane: Served) -> httpx.Response:
+def create(plane: EmbeddedPlane) -> httpx.Response:
     """Send the write that faults are injected into."""
     return plane.api.post("/apps", json={"slug": "demo", "name": "Demo", "description": "kept"})
 
 
 @pytest.mark.parametrize(("action", "carried_out"), [("cut_before", False), ("cut_after", True), ("cut", False)])
-def test_an_answer_is_lost_before_or_after_the_write(plane: Served, action: str, carried_out: bool) -> None:
+def test_an_answer_is_lost_before_or_after_the_write(plane: EmbeddedPlane, action: str, carried_out: bool) -> None:
     """The connection closes without an answer; the write is executed or not, by the rule; the next request is served."""
     plane.inject("apps.create", action)
     with pytest.raises(httpx.TransportError):
@@ -42,7 +42,7 @@ async def test_a_cut_is_seen_in_process_too() -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_status_may_stand_for_a_write_that_happened(plane: Served, when: str) -> None:
+def test_a_status_may_stand_for_a_write_that_happened(plane: EmbeddedPlane, when: str) -> None:
     """A 502 before the write changes nothing, one after it hides that it happened."""
     plane.inject("apps.create", "status", status=502, when=when)
     refused(create(plane), 502, "injected_fault")
@@ -57,7 +57,7 @@ def test_a_status_may_stand_for_a_write_that_happened(plane: Served, when: str) 
         ("detail", {"detail": [1]}),
     ],
 )
-def test_errors_come_in_every_shape(plane: Served, shape: str, body: Any) -> None:
+def test_errors_come_in_every_shape(plane: EmbeddedPlane, shape: str, body: Any) -> None:
     """The error shapes that Octomil's servers use can all be asked for."""
     plane.inject("apps.list", "status", shape=shape, code="odd", message="Odd", details=[1])
     answer = plane.api.get("/apps")
@@ -65,7 +65,7 @@ def test_errors_come_in_every_shape(plane: Served, shape: str, body: Any) -> Non
     assert answer.headers["X-Request-Id"]
 
 
-def test_an_error_may_be_text(plane: Served) -> None:
+def test_an_error_may_be_text(plane: EmbeddedPlane) -> None:
     """A text answer has the message alone."""
     plane.inject("apps.list", "status", shape="text", message="Odd", status=500)
     assert plane.api.get("/apps").text == "Odd"
@@ -74,7 +74,7 @@ def test_an_error_may_be_text(plane: Served) -> None:
 def test_retry_after_is_seconds_or_a_date() -> None:
     """Both forms of `Retry-After` are the same time, by the clock of the plane."""
     clock = Clock()
-    with served(clock=clock) as plane:
+    with run_plane(clock=clock) as plane:
         plane.inject("*", "status", status=429, retry_after=30)
         assert plane.api.get("/apps").headers["Retry-After"] == "30"
         plane.inject("*", "status", status=429, retry_after=30, retry_after_date=True)
@@ -82,7 +82,7 @@ def test_retry_after_is_seconds_or_a_date() -> None:
         assert (at - clock.now).total_seconds() == 30
 
 
-def test_answers_that_are_none(plane: Served) -> None:
+def test_answers_that_are_none(plane: EmbeddedPlane) -> None:
     """HTML, an empty body, broken JSON, a bare 404, a redirect, a bare list: each once, then the truth again."""
     plane.with_app()
     html = _one(plane, "html")
@@ -104,12 +104,12 @@ def test_answers_that_are_none(plane: Served) -> None:
     assert ok(plane.api.get("/apps"))["total"] == 1
 
 
-def _one(plane: Served, action: str, **fields: Any) -> httpx.Response:
+def _one(plane: EmbeddedPlane, action: str, **fields: Any) -> httpx.Response:
     plane.inject("apps.list", action, **fields)
     return plane.api.get("/apps")
 
 
-def test_a_field_may_be_accepted_and_not_kept(plane: Served) -> None:
+def test_a_field_may_be_accepted_and_not_kept(plane: EmbeddedPlane) -> None:
     """`drop_field` removes the field from the request: it is accepted, and response and state lack the field."""
     app = plane.with_app()
     plane.inject("apps.put_slot", "drop_field", field="bindings")
@@ -120,7 +120,7 @@ def test_a_field_may_be_accepted_and_not_kept(plane: Served) -> None:
     assert ok(plane.api.put(f"{app}/slots/chat", json={"preferred_engines": ["mlx"]}))["preferred_engines"] == ["mlx"]
 
 
-def test_a_body_that_has_no_fields_keeps_its_own_error(plane: Served) -> None:
+def test_a_body_that_has_no_fields_keeps_its_own_error(plane: EmbeddedPlane) -> None:
     """Where there is nothing to drop, the request is judged as it was sent: no JSON is 422, too much is 413."""
     app = plane.with_app()
 
@@ -135,7 +135,7 @@ def test_a_body_that_has_no_fields_keeps_its_own_error(plane: Served) -> None:
     refused(plane.api.put(f"{app}/slots/chat", content=too_many(), headers=JSON), 413, "payload_too_large")
 
 
-def test_an_answer_without_a_body_stays_without(plane: Served) -> None:
+def test_an_answer_without_a_body_stays_without(plane: EmbeddedPlane) -> None:
     """Changes to an answer's fields leave a 204 what it is."""
     plane.with_slot(plane.with_app())
     plane.inject("apps.delete_slot", "set_answer_field", field="a", value=1)
@@ -143,7 +143,7 @@ def test_an_answer_without_a_body_stays_without(plane: Served) -> None:
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-def test_answers_may_lack_or_have_other_fields(plane: Served) -> None:
+def test_answers_may_lack_or_have_other_fields(plane: EmbeddedPlane) -> None:
     """`drop_answer_field` and `set_answer_field` change the answer alone, in every item of a list."""
     plane.with_app("one")
     plane.with_app("two")
@@ -155,7 +155,7 @@ def test_answers_may_lack_or_have_other_fields(plane: Served) -> None:
     assert ok(plane.api.get("/apps"))["total"] == 2
 
 
-def test_a_rule_waits_acts_and_is_spent(plane: Served) -> None:
+def test_a_rule_waits_acts_and_is_spent(plane: EmbeddedPlane) -> None:
     """`skip` matches pass, the next `times` are acted on, the rest pass; `null` times never end; `slug` narrows."""
     plane.with_app("one")
     plane.with_app("two")
@@ -170,7 +170,7 @@ def test_a_rule_waits_acts_and_is_spent(plane: Served) -> None:
     ok(plane.api.get("/apps"))
 
 
-def test_a_delayed_request_is_served_in_the_end(plane: Served) -> None:
+def test_a_delayed_request_is_served_in_the_end(plane: EmbeddedPlane) -> None:
     """`delay` changes nothing but the time it takes; a client that gives up earlier sees a time-out."""
     plane.inject("apps.list", "delay", seconds=0.01)
     ok(plane.api.get("/apps"))
@@ -179,7 +179,7 @@ def test_a_delayed_request_is_served_in_the_end(plane: Served) -> None:
         hasty.get("/apps", timeout=0.05)
 
 
-def test_a_rule_that_makes_no_sense_is_refused(plane: Served) -> None:
+def test_a_rule_that_makes_no_sense_is_refused(plane: EmbeddedPlane) -> None:
     """Unknown operations and actions are named by their path, and the rules in force stay."""
     plane.inject("apps.list", "html")
     rules = [{"operation": "apps.nope", "action": "explode", "times": 0}]

@@ -8,17 +8,17 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.embedded_planes import JSON, EmbeddedPlane, client, invalid_fields, ok, refused, run_plane
 from tests.support.examples import examples
-from tests.support.planes import JSON, Served, client, invalid_fields, ok, refused, served
 
 from octosync.contract import OPERATIONS
 from octosync.server import ServerSettings, Token, running_server
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Served]:
+def shared() -> Iterator[EmbeddedPlane]:
     """One plane for all of a fuzzer's examples: they may see each other's leavings."""
-    with served() as plane:
+    with run_plane() as plane:
         plane.with_target(plane.with_app("demo"))
         plane.with_slot("/apps/demo")
         plane.with_app("untouched")
@@ -26,13 +26,13 @@ def shared() -> Iterator[Served]:
 
 
 @pytest.fixture
-def own(plane: Served) -> Served:
+def own(plane: EmbeddedPlane) -> EmbeddedPlane:
     """Make a plane of the test's own, with an app to put a config to."""
     plane.with_app("untouched")
     return plane
 
 
-def put(plane: Served, body: bytes, **headers: str) -> httpx.Response:
+def put(plane: EmbeddedPlane, body: bytes, **headers: str) -> httpx.Response:
     """Send a body as it is, to where any JSON object is welcome."""
     return plane.api.put("/apps/untouched/inference-config", content=body, headers={**JSON, **headers})
 
@@ -62,26 +62,26 @@ def put(plane: Served, body: bytes, **headers: str) -> httpx.Response:
         b'{"a":' + b"[" * 500 + b"]" * 500 + b"}",
     ],
 )
-def test_a_body_that_is_no_clean_json_is_refused(own: Served, body: bytes) -> None:
+def test_a_body_that_is_no_clean_json_is_refused(own: EmbeddedPlane, body: bytes) -> None:
     """Not UTF-8, not JSON, too deep, duplicate keys, NaN, control characters, half surrogates: 422, nothing kept."""
     ok(put(own, b'{"before": true}'))
     refused(put(own, body), 422, "validation_error")
     assert ok(own.api.get("/apps/untouched/inference-config")) == {"before": True}
 
 
-def test_text_may_hold_tabs_line_breaks_and_anything_visible(own: Served) -> None:
+def test_text_may_hold_tabs_line_breaks_and_anything_visible(own: EmbeddedPlane) -> None:
     """Tab, line breaks, emoji and joined surrogate pairs are kept."""
     config = {"text": "a\tb\nc\r\n 😀 é \u200b"}
     assert ok(put(own, json.dumps(config).encode())) == config
 
 
-def test_a_path_of_a_deep_problem_is_named(own: Served) -> None:
+def test_a_path_of_a_deep_problem_is_named(own: EmbeddedPlane) -> None:
     """A control character is named by where it is."""
     assert invalid_fields(put(own, b'{"a": [0, {"b": "\\u0001"}]}')) == ["a[1].b"]
     assert invalid_fields(put(own, b'{"a": {"\\u0001": 0}}')) == ["a"]
 
 
-def test_a_body_must_say_that_it_is_json(own: Served) -> None:
+def test_a_body_must_say_that_it_is_json(own: EmbeddedPlane) -> None:
     """Another content type, or none, is refused: a web page can have a browser send those. Any JSON type is read."""
     for type_ in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x/json", ""):
         assert invalid_fields(put(own, b"{}", **{"Content-Type": type_})) == ["header.content-type"]
@@ -124,7 +124,7 @@ REBOUND = [
 
 
 @pytest.mark.parametrize("path", ["/api/v1/apps", "/_local/requests-log", "/openapi.json", "/elsewhere"])
-def test_no_web_page_of_another_site_is_answered(own: Served, path: str) -> None:
+def test_no_web_page_of_another_site_is_answered(own: EmbeddedPlane, path: str) -> None:
     """Whatever a page can have a browser send is refused before it is looked at, and so is a name that was rebound."""
     own.inject("apps.list", "status", status=503)
     url = own.running.url + path
@@ -137,7 +137,7 @@ def test_no_web_page_of_another_site_is_answered(own: Served, path: str) -> None
     assert statuses == [503 if path.startswith("/api") else expected] + [expected] * (len(OWN) - 1)
 
 
-def test_a_web_page_of_another_site_changes_nothing(plane: Served) -> None:
+def test_a_web_page_of_another_site_changes_nothing(plane: EmbeddedPlane) -> None:
     """A POST without a body, which a page can send without asking first, archives nothing; neither does a simple one."""
     app = plane.with_app("victim")
     for headers in FOREIGN:
@@ -164,7 +164,7 @@ def test_a_server_for_others_is_known_by_the_names_that_it_is_given() -> None:
         refused(caller.get(url, headers={"Origin": "http://203.0.113.9", **key}), 403, "cross_site_request")
 
 
-def test_a_body_has_at_most_one_mib(own: Served) -> None:
+def test_a_body_has_at_most_one_mib(own: EmbeddedPlane) -> None:
     """A body of 1 MiB is read, one byte more is 413, however it comes; the connection stays of use."""
     filler = b" " * (1024 * 1024 - 2)
     ok(put(own, b"{}" + filler))
@@ -178,7 +178,7 @@ def test_a_body_has_at_most_one_mib(own: Served) -> None:
     ok(own.api.get("/apps"))
 
 
-def test_a_body_without_end_is_not_read_to_the_end(own: Served) -> None:
+def test_a_body_without_end_is_not_read_to_the_end(own: EmbeddedPlane) -> None:
     """Far beyond the limit the connection is given up, and the plane goes on."""
 
     def chunks() -> Iterator[bytes]:
@@ -193,13 +193,13 @@ def test_a_body_without_end_is_not_read_to_the_end(own: Served) -> None:
     ok(own.api.get("/apps"))
 
 
-def test_many_problems_are_named_up_to_a_hundred(own: Served) -> None:
+def test_many_problems_are_named_up_to_a_hundred(own: EmbeddedPlane) -> None:
     """An answer stays small, however much is wrong."""
     answer = own.api.put("/apps/untouched/slots/chat", json={"bindings": [1] * 5000})
     assert len(invalid_fields(answer)) == 100
 
 
-def test_unknown_routes_and_methods_are_fastapis_own(own: Served) -> None:
+def test_unknown_routes_and_methods_are_fastapis_own(own: EmbeddedPlane) -> None:
     """No such route: the bare 404; no such method: 405; both with a request id."""
     for answer, status, detail in (
         (own.api.get("/nowhere"), 404, "Not Found"),
@@ -210,7 +210,7 @@ def test_unknown_routes_and_methods_are_fastapis_own(own: Served) -> None:
         assert answer.headers["X-Request-Id"]
 
 
-def test_every_request_has_its_own_id(own: Served) -> None:
+def test_every_request_has_its_own_id(own: EmbeddedPlane) -> None:
     """Ids are in the header, in the error and in the log, and never the same."""
     answers = [own.api.get("/apps"), own.api.get("/apps/none"), own.api.get("/none")]
     ids = [answer.headers["X-Request-Id"] for answer in answers]
@@ -248,7 +248,7 @@ _SEGMENT = st.sampled_from(("demo", "chat", "none", "bootstrap")) | st.text(min_
     ),
 )
 def test_nothing_a_client_sends_makes_a_500(
-    shared: Served, operation: str, segments: tuple[str, str], body: Any, query: dict[str, str]
+    shared: EmbeddedPlane, operation: str, segments: tuple[str, str], body: Any, query: dict[str, str]
 ) -> None:
     """Any operation, any names, any body and any query are answered with a status below 500 and readable JSON."""
     slug, other = segments
@@ -272,7 +272,9 @@ _CONTROLS = (
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(at=st.sampled_from(_CONTROLS), body=_BODY)
-def test_nothing_a_test_sends_to_the_controls_makes_a_500(shared: Served, at: tuple[str, str], body: Any) -> None:
+def test_nothing_a_test_sends_to_the_controls_makes_a_500(
+    shared: EmbeddedPlane, at: tuple[str, str], body: Any
+) -> None:
     """The local controls are as strict as the operations."""
     method, path = at
     assert shared.local.request(method, path, content=json.dumps(body).encode(), headers=JSON).status_code < 500
@@ -280,6 +282,6 @@ def test_nothing_a_test_sends_to_the_controls_makes_a_500(shared: Served, at: tu
 
 @settings(max_examples=60, deadline=None)
 @given(body=st.binary(max_size=60))
-def test_any_bytes_are_answered(shared: Served, body: bytes) -> None:
+def test_any_bytes_are_answered(shared: EmbeddedPlane, body: bytes) -> None:
     """Bytes that are no JSON at all are 422 and never more."""
     assert put(shared, body).status_code in {200, 422}

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.planes import JSON, Served, ok, refused
+from tests.support.embedded_planes import JSON, EmbeddedPlane, ok, refused
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from tests.support.planes import JSON, Served, ok, refused
         {"big": 2**80, "small": 1e-300, "deep": [[[[{"a": [None, True]}]]]]},
     ],
 )
-def test_a_config_is_the_object_itself(plane: Served, config: dict[str, Any]) -> None:
+def test_a_config_is_the_object_itself(plane: EmbeddedPlane, config: dict[str, Any]) -> None:
     """Whatever object is put is answered and read back as it is, key order and nulls included, without an envelope."""
     app = plane.with_app()
     assert ok(plane.api.put(f"{app}/inference-config", json=config)) == config
@@ -24,7 +24,7 @@ def test_a_config_is_the_object_itself(plane: Served, config: dict[str, Any]) ->
     assert list(read) == list(config)
 
 
-def test_a_put_replaces_the_whole_config(plane: Served) -> None:
+def test_a_put_replaces_the_whole_config(plane: EmbeddedPlane) -> None:
     """Keys of the old config that the new one lacks are gone."""
     app = plane.with_app()
     ok(plane.api.put(f"{app}/inference-config", json={"a": 1, "b": 2}))
@@ -32,7 +32,7 @@ def test_a_put_replaces_the_whole_config(plane: Served) -> None:
     assert ok(plane.api.get(f"{app}/inference-config")) == {"b": 3}
 
 
-def test_an_absent_config_is_its_own_404(plane: Served) -> None:
+def test_an_absent_config_is_its_own_404(plane: EmbeddedPlane) -> None:
     """Without a config, get and delete answer `inference_config_not_found`."""
     app = plane.with_app()
     refused(plane.api.get(f"{app}/inference-config"), 404, "inference_config_not_found")
@@ -41,7 +41,7 @@ def test_an_absent_config_is_its_own_404(plane: Served) -> None:
     refused(plane.api.delete(f"{app}/inference-config"), 404, "inference_config_not_found")
 
 
-def test_a_config_has_at_most_64_kib(plane: Served) -> None:
+def test_a_config_has_at_most_64_kib(plane: EmbeddedPlane) -> None:
     """The largest config is kept, one byte more is refused and changes nothing."""
     app = plane.with_app()
     largest = {"k": "x" * (64 * 1024 - len('{"k":""}'))}
@@ -52,7 +52,7 @@ def test_a_config_has_at_most_64_kib(plane: Served) -> None:
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b'"x"', b"1", b""])
-def test_a_config_must_be_an_object(plane: Served, body: bytes) -> None:
+def test_a_config_must_be_an_object(plane: EmbeddedPlane, body: bytes) -> None:
     """Anything but a JSON object is refused."""
     answer = plane.api.put(f"{plane.with_app()}/inference-config", content=body, headers=JSON)
     refused(answer, 422, "validation_error")

@@ -4,13 +4,13 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support.embedded_planes import EmbeddedPlane, invalid_fields, ok, refused
 from tests.support.fleets import SMALL
-from tests.support.planes import Served, invalid_fields, ok, refused
 
 from octosync.server import ServerSettings, create_app
 
 
-def test_the_log_tells_what_was_received(plane: Served) -> None:
+def test_the_log_tells_what_was_received(plane: EmbeddedPlane) -> None:
     """Method, path with query, status, key, operation and request id, in order; controls are not in it."""
     plane.with_app()
     plane.api.get("/apps?limit=5")
@@ -25,7 +25,7 @@ def test_the_log_tells_what_was_received(plane: Served) -> None:
     ]
 
 
-def test_the_log_can_be_emptied(plane: Served) -> None:
+def test_the_log_can_be_emptied(plane: EmbeddedPlane) -> None:
     """`?clear=true` answers the log and empties it, `DELETE` empties it."""
     plane.with_app()
     assert len(ok(plane.local.get("/requests-log?clear=true"))["requests"]) == 1
@@ -35,7 +35,7 @@ def test_the_log_can_be_emptied(plane: Served) -> None:
     assert plane.log() == []
 
 
-def test_the_catalog_is_replaced_whole(plane: Served) -> None:
+def test_the_catalog_is_replaced_whole(plane: EmbeddedPlane) -> None:
     """What is put is what is read; a wrong variant is named by its path and changes nothing."""
     ok(plane.local.put("/catalog", json={"variants": [SMALL]}))
     assert ok(plane.local.get("/catalog")) == {"variants": [SMALL]}
@@ -46,7 +46,7 @@ def test_the_catalog_is_replaced_whole(plane: Served) -> None:
     assert ok(plane.local.get("/catalog")) == {"variants": [SMALL]}
 
 
-def test_the_policy_is_replaced_whole(plane: Served) -> None:
+def test_the_policy_is_replaced_whole(plane: EmbeddedPlane) -> None:
     """What the body leaves out is empty."""
     policy = {"require_approval": ["production"], "platforms": ["tvos"], "slot_fields": ["quota"]}
     assert ok(plane.local.put("/policy", json=policy)) == policy

@@ -5,14 +5,14 @@ import re
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from tests.support.planes import Served, ok
+from tests.support.embedded_planes import EmbeddedPlane, ok
 
 from octosync.contract import OPERATIONS
 from octosync.server.app import HANDLERS
 from octosync.server.middleware import PREFIX, find_operation
 
 
-def document_of(plane: Served) -> Any:
+def document_of(plane: EmbeddedPlane) -> Any:
     """Fetch the plane's OpenAPI document."""
     return ok(plane.api.get(plane.running.url + "/openapi.json"))
 
@@ -23,7 +23,7 @@ def test_every_operation_of_the_contract_is_served() -> None:
     assert len(HANDLERS) == 28
 
 
-def test_the_document_has_exactly_the_contracts_operations(plane: Served) -> None:
+def test_the_document_has_exactly_the_contracts_operations(plane: EmbeddedPlane) -> None:
     """`/openapi.json` carries each operation id at the table's method and path, and nothing else."""
     served = {
         (operation["operationId"], method.upper(), path)
@@ -33,7 +33,7 @@ def test_the_document_has_exactly_the_contracts_operations(plane: Served) -> Non
     assert served == {(operation.id, operation.method, PREFIX + operation.path) for operation in OPERATIONS.values()}
 
 
-def test_every_reference_of_the_document_leads_somewhere(plane: Served) -> None:
+def test_every_reference_of_the_document_leads_somewhere(plane: EmbeddedPlane) -> None:
     """Request bodies, answers and errors are described, and no schema is missing; asking twice gives the same."""
     document = document_of(plane)
     referenced = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
@@ -94,7 +94,7 @@ def _is_valid(document: Any, operation: str, parameters: dict[str, str], body: A
     return all(Draft202012Validator({**shape, **components}).is_valid(value) for value, shape in pairs)
 
 
-def test_what_the_document_allows_is_what_the_server_takes(plane: Served) -> None:
+def test_what_the_document_allows_is_what_the_server_takes(plane: EmbeddedPlane) -> None:
     """Control characters, platforms, names of capabilities and unknown fields: it states what is refused, and no more."""
     plane.with_app("a")
     document = document_of(plane)
@@ -110,7 +110,7 @@ def test_what_the_document_allows_is_what_the_server_takes(plane: Served) -> Non
     assert _is_valid(document, "apps.put_slot", {}, {"tier": "gold"})
 
 
-def test_a_method_that_a_path_does_not_have_is_told_all_that_it_has(plane: Served) -> None:
+def test_a_method_that_a_path_does_not_have_is_told_all_that_it_has(plane: EmbeddedPlane) -> None:
     """`Allow` of a 405 lists the methods of every operation of the path."""
     for path, allowed in (
         ("/apps", "GET, POST"),

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.support.planes import Clock, client, ok, refused, served
+from tests.support.embedded_planes import Clock, client, ok, refused, run_plane
 
 from octosync.server import Token
 
@@ -8,7 +8,7 @@ from octosync.server import Token
 def test_the_window_slides() -> None:
     """Never more than the limit in any window: a place is free exactly when the oldest request leaves the window."""
     clock = Clock()
-    with served(rate_limit=2, rate_window_seconds=10, clock=clock) as plane:
+    with run_plane(rate_limit=2, rate_window_seconds=10, clock=clock) as plane:
         ok(plane.api.get("/apps"))
         clock.advance(6)
         ok(plane.api.get("/apps"))
@@ -25,7 +25,7 @@ def test_the_window_slides() -> None:
 def test_each_key_has_its_own_window() -> None:
     """One key's requests are not another's; controls and refused requests don't count."""
     tokens = (Token.parse("a:1"), Token.parse("b:2"))
-    with served(rate_limit=1, tokens=tokens) as plane:
+    with run_plane(rate_limit=1, tokens=tokens) as plane:
         url = str(plane.api.base_url)
         with client(url, "1") as one, client(url, "2") as two:
             refused(plane.api.get("/apps"), 401, "invalid_api_key")
@@ -39,5 +39,5 @@ def test_each_key_has_its_own_window() -> None:
 
 def test_there_is_no_limit_by_default() -> None:
     """More than a minute's worth of requests are all served."""
-    with served() as plane:
+    with run_plane() as plane:
         assert {plane.api.get("/apps").status_code for _ in range(150)} == {200}

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-from tests.support.planes import Served, invalid_fields, ok, refused
+from tests.support.embedded_planes import EmbeddedPlane, invalid_fields, ok, refused
 
 
-def record(plane: Served, route: str, latency_ms: float, count: int, capability: str = "chat") -> None:
+def record(plane: EmbeddedPlane, route: str, latency_ms: float, count: int, capability: str = "chat") -> None:
     """Record requests of the demo app."""
     body = {"app_slug": "demo", "capability": capability, "route": route, "latency_ms": latency_ms, "count": count}
     assert ok(plane.local.post("/requests", json=body)) == {"recorded": count}
 
 
-def test_without_requests_everything_is_zero(plane: Served) -> None:
+def test_without_requests_everything_is_zero(plane: EmbeddedPlane) -> None:
     """No request yet: not received, no decisions, no latency."""
     app = plane.with_app()
     first = ok(plane.api.get(f"{app}/first-request"))
@@ -19,7 +19,7 @@ def test_without_requests_everything_is_zero(plane: Served) -> None:
     assert (stats["total_requests"], stats["average_latency_ms"], stats["by_capability"]) == (0, None, [])
 
 
-def test_the_first_request_is_kept_whatever_its_route(plane: Served) -> None:
+def test_the_first_request_is_kept_whatever_its_route(plane: EmbeddedPlane) -> None:
     """Both routes count, and the first one's time stays."""
     app = plane.with_app()
     record(plane, "cloud", 100, 1)
@@ -30,7 +30,7 @@ def test_the_first_request_is_kept_whatever_its_route(plane: Served) -> None:
     assert first == {"received": True, "first_request_at": at, "cloud_requests": 1, "local_requests": 2}
 
 
-def test_decisions_are_newest_first_and_stats_sum_them_up(plane: Served) -> None:
+def test_decisions_are_newest_first_and_stats_sum_them_up(plane: EmbeddedPlane) -> None:
     """Each decision has route, variant and latency; the statistics are their sums, by capability too."""
     app = plane.with_app()
     plane.with_slot(app, model_variant_id="v1")
@@ -50,7 +50,7 @@ def test_decisions_are_newest_first_and_stats_sum_them_up(plane: Served) -> None
     assert [entry["capability"] for entry in stats["by_capability"]] == ["chat", "tts"]
 
 
-def test_requests_are_recorded_for_an_app_that_exists(plane: Served) -> None:
+def test_requests_are_recorded_for_an_app_that_exists(plane: EmbeddedPlane) -> None:
     """An unknown app is 404, an unknown route or a negative latency 422."""
     body = {"app_slug": "nobody", "capability": "chat", "route": "local"}
     refused(plane.local.post("/requests", json=body), 404, "app_not_found")

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.planes import client, ok, served
+from tests.support.embedded_planes import client, ok, run_plane
 
 from octosync.errors import ConfigError, OctosyncError, UsageError
 from octosync.server import ServerSettings, Token, create_app, running_server, serve
@@ -17,7 +17,7 @@ from octosync.server import ServerSettings, Token, create_app, running_server, s
 
 def test_two_planes_run_side_by_side() -> None:
     """Each has its own free port and its own state."""
-    with served() as one, served() as two:
+    with run_plane() as one, run_plane() as two:
         one.with_app()
         assert one.running.url != two.running.url
         assert ok(two.api.get("/apps"))["total"] == 0
@@ -41,7 +41,7 @@ def test_it_serves_ipv6_too() -> None:
 
 def test_a_request_in_flight_ends_before_the_plane_does(caplog: pytest.LogCaptureFixture) -> None:
     """Stopping lets a request that is being served end, and cuts one that takes too long, without a traceback."""
-    with served() as plane:
+    with run_plane() as plane:
         plane.inject("apps.list", "delay", seconds=60)
         arrived = threading.Event()
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.planes import Served, invalid_fields, ok, refused
+from tests.support.embedded_planes import EmbeddedPlane, invalid_fields, ok, refused
 
 from octosync.contract import PRESETS
 
@@ -16,7 +16,7 @@ FULL: dict[str, Any] = {
 }
 
 
-def test_a_put_replaces_wholesale(plane: Served) -> None:
+def test_a_put_replaces_wholesale(plane: EmbeddedPlane) -> None:
     """What a body leaves out returns to its default; `created_at` and the id stay."""
     app = plane.with_app()
     first = ok(plane.api.put(f"{app}/slots/chat", json=FULL))
@@ -34,7 +34,7 @@ def test_a_put_replaces_wholesale(plane: Served) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_answers_as_its_expanded_policy(plane: Served, preset: str) -> None:
+def test_a_preset_answers_as_its_expanded_policy(plane: EmbeddedPlane, preset: str) -> None:
     """A preset's name and its object mean the same, and the object is what is answered."""
     app = plane.with_app()
     for policy in (preset, PRESETS[preset]):
@@ -68,14 +68,14 @@ def test_a_preset_answers_as_its_expanded_policy(plane: Served, preset: str) -> 
         ({**PRESETS["local_first"], "retries": 3}, ["serving_policy.retries"]),
     ],
 )
-def test_a_policy_that_makes_no_sense_is_refused(plane: Served, policy: object, fields: list[str]) -> None:
+def test_a_policy_that_makes_no_sense_is_refused(plane: EmbeddedPlane, policy: object, fields: list[str]) -> None:
     """Unknown presets, modes and keys, missing parts and contradictions are named by their paths."""
     app = plane.with_app()
     assert invalid_fields(plane.api.put(f"{app}/slots/chat", json={"serving_policy": policy})) == fields
     refused(plane.api.get(f"{app}/slots/chat"), 404, "capability_not_configured")
 
 
-def test_a_preference_outside_auto_is_dropped(plane: Served) -> None:
+def test_a_preference_outside_auto_is_dropped(plane: EmbeddedPlane) -> None:
     """A routing preference has no meaning but with `auto`."""
     app = plane.with_app()
     policy = {**PRESETS["local_only"], "routing_preference": "local"}
@@ -84,7 +84,7 @@ def test_a_preference_outside_auto_is_dropped(plane: Served) -> None:
     )
 
 
-def test_read_only_fields_are_ignored_and_unknown_ones_refused(plane: Served) -> None:
+def test_read_only_fields_are_ignored_and_unknown_ones_refused(plane: EmbeddedPlane) -> None:
     """A slot that was read can be sent back as it is; a field that is none is refused with its path."""
     app = plane.with_app()
     slot = ok(plane.api.put(f"{app}/slots/chat", json=FULL))
@@ -98,7 +98,7 @@ def test_read_only_fields_are_ignored_and_unknown_ones_refused(plane: Served) ->
     ]
 
 
-def test_slot_fields_beyond_the_contract_can_be_allowed(plane: Served) -> None:
+def test_slot_fields_beyond_the_contract_can_be_allowed(plane: EmbeddedPlane) -> None:
     """A test may let this plane know slot and policy fields that a newer Octomil might; they are replaced wholesale too."""
     app = plane.with_app()
     ok(plane.local.put("/policy", json={"slot_fields": ["quota", "serving_policy.retries"]}))
@@ -109,7 +109,7 @@ def test_slot_fields_beyond_the_contract_can_be_allowed(plane: Served) -> None:
     assert "quota" not in ok(plane.api.put(f"{app}/slots/chat", json={}))
 
 
-def test_slots_are_listed_by_capability_and_deleted_once(plane: Served) -> None:
+def test_slots_are_listed_by_capability_and_deleted_once(plane: EmbeddedPlane) -> None:
     """The list is sorted by capability; a delete answers 204, then 404."""
     app = plane.with_app()
     for capability in ("tts", "chat", "a-new_one2"):
@@ -120,7 +120,7 @@ def test_slots_are_listed_by_capability_and_deleted_once(plane: Served) -> None:
     assert ok(plane.api.get(f"{app}/slots"))["total"] == 2
 
 
-def test_a_capability_must_look_like_one(plane: Served) -> None:
+def test_a_capability_must_look_like_one(plane: EmbeddedPlane) -> None:
     """The set of capabilities is open, their form is not."""
     app = plane.with_app()
     for capability in ("Chat", "a.b", "%00", "a" * 65):

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.embedded_planes import Clock, EmbeddedPlane, ok, run_plane
 from tests.support.fleets import LARGE, SMALL, post, with_fleet
-from tests.support.planes import Clock, Served, ok, served
 
 from octosync.errors import ConfigError
 from octosync.server import ServerSettings, create_app
@@ -17,12 +17,12 @@ PATHS = (
 )  # fmt: skip
 
 
-def everything(plane: Served) -> list[Any]:
+def everything(plane: EmbeddedPlane) -> list[Any]:
     """Read all that there is to read."""
     return [ok(plane.api.get(path)) for path in PATHS] + [ok(plane.local.get(path)) for path in ("/catalog", "/policy")]
 
 
-def fill(plane: Served) -> None:
+def fill(plane: EmbeddedPlane) -> None:
     """Bring about some of everything."""
     app = with_fleet(plane, SMALL)
     ok(plane.api.put(f"{app}/inference-config", json={"model": "m", "ü": [1]}))
@@ -38,11 +38,11 @@ def fill(plane: Served) -> None:
 def test_a_restart_keeps_everything(tmp_path: Path) -> None:
     """State, server time and a running canary are the same after a restart, and time goes on from there."""
     clock = Clock()
-    with served(db=tmp_path / "plane.db", clock=clock) as plane:
+    with run_plane(db=tmp_path / "plane.db", clock=clock) as plane:
         fill(plane)
         before = everything(plane)
         first_id = plane.api.get("/apps").headers["X-Request-Id"]
-    with served(db=tmp_path / "plane.db", clock=clock) as plane:
+    with run_plane(db=tmp_path / "plane.db", clock=clock) as plane:
         assert everything(plane) == before
         assert plane.api.get("/apps").headers["X-Request-Id"] > first_id
         plane.tick(600)
@@ -53,7 +53,7 @@ def test_a_restart_does_not_seed_again(tmp_path: Path) -> None:
     """The demo's devices are seen once in a database's life."""
     totals: list[int] = []
     for _ in range(2):
-        with served(db=tmp_path / "plane.db", seed="demo") as plane:
+        with run_plane(db=tmp_path / "plane.db", seed="demo") as plane:
             if not totals:
                 app = plane.with_app("field-notes")
                 plane.with_target(app, "ios", "com.octomil.field-notes")
@@ -66,7 +66,7 @@ def test_the_same_history_gives_the_same_answers() -> None:
     """Two planes with the same clock and the same requests answer the same bytes, ids included."""
     texts = []
     for _ in range(2):
-        with served() as plane:
+        with run_plane() as plane:
             fill(plane)
             texts.append([plane.api.get(path).content for path in PATHS])
     assert texts[0] == texts[1]
@@ -75,7 +75,7 @@ def test_the_same_history_gives_the_same_answers() -> None:
 def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
     """A database of another schema version is not changed, and the error has a hint."""
     path = tmp_path / "plane.db"
-    with served(db=path):
+    with run_plane(db=path):
         pass
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
@@ -107,7 +107,7 @@ def test_a_database_is_for_its_owner_only(tmp_path: Path) -> None:
     """A new file is readable by its owner only; an existing file loses the permissions of group and others."""
     path = tmp_path / "plane.db"
     for slug in ("first", "second"):
-        with served(db=path) as plane:
+        with run_plane(db=path) as plane:
             plane.with_app(slug)
             assert {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {
                 "plane.db": 0o600,
@@ -118,6 +118,6 @@ def test_a_database_is_for_its_owner_only(tmp_path: Path) -> None:
 
 def test_a_file_is_served_once_at_a_time(tmp_path: Path) -> None:
     """A second server on the same file is refused while the first runs."""
-    with served(db=tmp_path / "plane.db"), pytest.raises(ConfigError) as caught:
+    with run_plane(db=tmp_path / "plane.db"), pytest.raises(ConfigError) as caught:
         create_app(ServerSettings(db=tmp_path / "plane.db"))
     assert caught.value.reference == "database-in-use"

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from tests.support.planes import Served, invalid_fields, ok, refused
+from tests.support.embedded_planes import EmbeddedPlane, invalid_fields, ok, refused
 
 
-def test_a_target_is_unique_across_apps(plane: Served) -> None:
+def test_a_target_is_unique_across_apps(plane: EmbeddedPlane) -> None:
     """A (platform, identifier) that another app holds is a conflict whose details name the holder."""
     first, second = plane.with_app("first"), plane.with_app("second")
     plane.with_target(first, "ios", "com.example.one")
@@ -13,7 +13,7 @@ def test_a_target_is_unique_across_apps(plane: Served) -> None:
     plane.with_target(second, "android", "com.example.one")
 
 
-def test_an_archived_app_keeps_its_targets_for_good(plane: Served) -> None:
+def test_an_archived_app_keeps_its_targets_for_good(plane: EmbeddedPlane) -> None:
     """The identifiers of an archived app stay taken."""
     first, second = plane.with_app("first"), plane.with_app("second")
     plane.with_target(first, "ios", "com.example.one")
@@ -22,7 +22,7 @@ def test_an_archived_app_keeps_its_targets_for_good(plane: Served) -> None:
     assert refused(answer, 409, "conflict")["details"]["app_slug"] == "first"
 
 
-def test_a_deleted_target_is_free_again(plane: Served) -> None:
+def test_a_deleted_target_is_free_again(plane: EmbeddedPlane) -> None:
     """Delete answers 204 once, 404 afterwards, and another app may then register the tuple."""
     first, second = plane.with_app("first"), plane.with_app("second")
     target = plane.with_target(first)
@@ -34,7 +34,7 @@ def test_a_deleted_target_is_free_again(plane: Served) -> None:
     assert ok(plane.api.get(f"{first}/targets"))["targets"] == []
 
 
-def test_targets_are_listed_as_they_were_answered(plane: Served) -> None:
+def test_targets_are_listed_as_they_were_answered(plane: EmbeddedPlane) -> None:
     """The list holds what create answered, in the order of registration, paged."""
     app = plane.with_app()
     created = [
@@ -45,7 +45,7 @@ def test_targets_are_listed_as_they_were_answered(plane: Served) -> None:
     assert ok(plane.api.get(f"{app}/targets?limit=1&offset=2"))["targets"] == created[2:]
 
 
-def test_a_target_needs_a_known_platform_and_an_identifier(plane: Served) -> None:
+def test_a_target_needs_a_known_platform_and_an_identifier(plane: EmbeddedPlane) -> None:
     """An unknown platform and an empty identifier are refused with their paths; read-only fields are ignored."""
     app = plane.with_app()
     body = {"platform": "tvos", "identifier": "com.example.tv"}
@@ -56,7 +56,7 @@ def test_a_target_needs_a_known_platform_and_an_identifier(plane: Served) -> Non
     ok(plane.api.post(f"{app}/targets", json={"id": "x", "platform": "ios", "identifier": "com.example.x"}), 201)
 
 
-def test_a_platform_beyond_the_contract_can_be_allowed(plane: Served) -> None:
+def test_a_platform_beyond_the_contract_can_be_allowed(plane: EmbeddedPlane) -> None:
     """A test may let this plane know a platform that a newer Octomil might."""
     ok(plane.local.put("/policy", json={"platforms": ["tvos"]}))
     plane.with_target(plane.with_app(), "tvos", "com.example.tv")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 from tests.support.controllers import manifest
-from tests.support.watching import write_over
+from tests.support.file_watch import replace_file
 
 from octosync.contract import expand_policy
 
@@ -91,7 +91,7 @@ class Fleet:
         (self._folder / "spoiled.json").unlink()
 
     def _write(self, slug: str) -> None:
-        write_over(self._folder / f"{slug}.json", self.apps[slug].text())
+        replace_file(self._folder / f"{slug}.json", self.apps[slug].text())
 
 
 async def is_live(plane: httpx.AsyncClient, app: ManifestLoad) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.soak.children import Child
-from tests.support.watching import write_over
+from tests.support.file_watch import replace_file
 
 CONTROLLER: Final = "octosync"
 TEAMMATE: Final = "ana"
@@ -20,7 +20,7 @@ class Keys:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._number = 1
-        write_over(file, self._secret)
+        replace_file(file, self._secret)
 
     @property
     def known(self) -> list[str]:
@@ -40,7 +40,7 @@ class Keys:
         await plane.ask("keys", keys=self.known if overlap is None else [*self.known, old])
         if gap is not None:
             await gap()
-        write_over(self._file, self._secret)
+        replace_file(self._file, self._secret)
         if overlap is not None:
             await overlap()
             await plane.ask("keys", keys=self.known)

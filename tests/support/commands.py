@@ -36,7 +36,7 @@ def octosync(
 
 
 @contextmanager
-def started(*arguments: str, cwd: Path | None = None, **variables: str) -> Iterator[subprocess.Popen[str]]:
+def start_command(*arguments: str, cwd: Path | None = None, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """Start a command with piped output; it is killed where the block leaves it running."""
     process = subprocess.Popen(
         [*OCTOSYNC, *arguments],
@@ -54,7 +54,7 @@ def started(*arguments: str, cwd: Path | None = None, **variables: str) -> Itera
             process.kill()
 
 
-def origin_of(process: subprocess.Popen[str]) -> str:
+def wait_for_url(process: subprocess.Popen[str]) -> str:
     """Wait until `octosync server` says where it listens, and return that."""
     assert process.stderr is not None
     first = process.stderr.readline()
@@ -63,7 +63,7 @@ def origin_of(process: subprocess.Popen[str]) -> str:
     return found[1]
 
 
-def stopped(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> tuple[str, str]:
+def stop_command(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> tuple[str, str]:
     """Send a signal and wait for the end; return what is left of standard output and standard error."""
     process.send_signal(number)
     assert process.stdout is not None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.support.calls import connection_to
+from tests.support.clients import connection_to
 from tests.support.plane import Plane
 
 from octosync.cli.inputs import InputsReloader
@@ -95,7 +95,7 @@ def plane_at(clock: FastClock, **settings: Any) -> Iterator[Plane]:
 
 
 @dataclass
-class Overheard:
+class NoticeRecorder:
     """Everything that would be told: as it is at each turn, whether it was told before or not."""
 
     notices: list[Notice] = field(default_factory=list)
@@ -111,13 +111,13 @@ class Overheard:
     def resolve(self, matter: str) -> None:
         """Take down that something is over."""
 
-    def of(self, event: NotifyEvent) -> list[Notice]:
+    def of_event(self, event: NotifyEvent) -> list[Notice]:
         """Return what was told of an event, oldest first."""
         return [one for one in self.notices if one.event is event]
 
 
 @dataclass
-class Watching:
+class RunningController:
     """A controller that runs, with what it watches and what it says."""
 
     controller: Controller
@@ -126,7 +126,7 @@ class Watching:
     clock: FastClock
     remote: Octomil
     log: io.StringIO
-    told: Overheard
+    recorder: NoticeRecorder
     journal: Journal
     task: asyncio.Task[None]
 
@@ -201,7 +201,9 @@ _SETUP = frozenset(one.name for one in fields(Setup))
 
 
 @asynccontextmanager
-async def watching(folder: Path, plane: Plane, clock: FastClock, **arguments: Any) -> AsyncIterator[Watching]:
+async def run_controller(
+    folder: Path, plane: Plane, clock: FastClock, **arguments: Any
+) -> AsyncIterator[RunningController]:
     """Run a controller over `folder/apps`, with its state in `folder/state.db`, until the block ends.
 
     The arguments are those of `Setup`, and others are settings of the controller.
@@ -210,7 +212,7 @@ async def watching(folder: Path, plane: Plane, clock: FastClock, **arguments: An
     settings = {name: value for name, value in arguments.items() if name not in _SETUP}
     apps = folder / "apps"
     apps.mkdir(exist_ok=True)
-    log, told = io.StringIO(), Overheard()
+    log, recorder = io.StringIO(), NoticeRecorder()
     remote_flags = RemoteFlags(url=None if setup.through_context else plane.url)
     regather = InputsReloader(flags=setup.flags(apps), remote=remote_flags)
     at = connection_to(plane.url, **{"requests_per_minute": 0, **setup.connection})
@@ -233,7 +235,7 @@ async def watching(folder: Path, plane: Plane, clock: FastClock, **arguments: An
                 deploy=setup.deploy or DeployPolicy(previews=False),
                 read_token=setup.read_token,
                 log=Log(log, clock, format_=LogFormat.JSON),
-                notifier=setup.notifier or told,
+                notifier=setup.notifier or recorder,
                 clock=clock,
                 chance=random.Random(7),  # noqa: S311 — jitter
                 can_post=True,
@@ -242,7 +244,7 @@ async def watching(folder: Path, plane: Plane, clock: FastClock, **arguments: An
         async with remote:
             task = asyncio.ensure_future(controller.run())
             try:
-                yield Watching(controller, plane, apps, clock, remote, log, told, journal, task)
+                yield RunningController(controller, plane, apps, clock, remote, log, recorder, journal, task)
             finally:
                 controller.stop.set()
                 await asyncio.wait_for(task, PATIENCE)

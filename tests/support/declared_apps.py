@@ -77,10 +77,10 @@ def declared_apps(slug: str = "a", objects: st.SearchStrategy[Any] | None = None
 
 def objects_with_secrets(sensitivity: Sensitivity) -> st.SearchStrategy[JsonObject]:
     """Draw objects in which every text and number under a sensitive key is a secret of its own, and so are keys there."""
-    return json_objects().map(lambda value: planted(value, sensitivity))
+    return json_objects().map(lambda value: plant_secrets(value, sensitivity))
 
 
-def planted(value: JsonObject, sensitivity: Sensitivity) -> dict[str, JsonValue]:
+def plant_secrets(value: JsonObject, sensitivity: Sensitivity) -> dict[str, JsonValue]:
     """Put a secret wherever something sensitive stands."""
     numbers = count()
 

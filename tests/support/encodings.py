@@ -29,7 +29,7 @@ def body_in(encoding: str) -> bytes:
 
 
 @contextmanager
-def little_memory() -> Iterator[None]:
+def limited_memory() -> Iterator[None]:
     """Fail where what is done inside takes as much memory as the bomb expands to."""
     tracemalloc.start()
     try:

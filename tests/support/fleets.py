@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-from tests.support.planes import Served, ok
+from tests.support.embedded_planes import EmbeddedPlane, ok
 
 CHAT = {"capability": "chat", "platforms": ["ios"], "size_bytes": 1}
 SMALL: dict[str, Any] = {**CHAT, "id": "small", "name": "S", "min_device_class": "low", "latency": 0.5, "quality": 0.6}
 LARGE: dict[str, Any] = {**CHAT, "id": "large", "name": "L", "min_device_class": "high", "latency": 1.0, "quality": 1.2}
 
 
-def with_fleet(plane: Served, *variants: dict[str, Any], high: int = 90, low: int = 10) -> str:
+def with_fleet(plane: EmbeddedPlane, *variants: dict[str, Any], high: int = 90, low: int = 10) -> str:
     """Create an app with an iOS target, devices, a chat slot, and a catalog of these variants."""
     ok(plane.local.put("/catalog", json={"variants": list(variants)}))
     app = plane.with_app()
@@ -24,7 +24,7 @@ def with_fleet(plane: Served, *variants: dict[str, Any], high: int = 90, low: in
     return app
 
 
-def post(plane: Served, app: str, action: str, environment: str | None = None) -> httpx.Response:
+def post(plane: EmbeddedPlane, app: str, action: str, environment: str | None = None) -> httpx.Response:
     """Call a capability operation of chat."""
     body = None if environment is None else {"environment": environment}
     return plane.api.post(f"{app}/capabilities/chat/{action}", json=body)

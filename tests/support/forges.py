@@ -49,8 +49,8 @@ class Forge:
     issues: list[dict[str, Any]] = field(default_factory=list)
     deployments: list[dict[str, Any]] = field(default_factory=list)
     merged: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    instead: list[tuple[str, Answer]] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    next_answers: list[tuple[str, Answer]] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -62,7 +62,7 @@ class Forge:
             "GITHUB_REF": "refs/pull/7/merge",
         }
 
-    def say(self, body: str, *, author: str = BOT) -> dict[str, Any]:
+    def add_comment(self, body: str, *, author: str = BOT) -> dict[str, Any]:
         """Write a comment on pull request 7."""
         return self._add(self.comments, {"user": {"login": author}, "body": body, "pull": 7})
 
@@ -70,19 +70,19 @@ class Forge:
         """Return the comments of a pull request."""
         return [comment for comment in self.comments if comment.get("pull", 7) == pull]
 
-    def deployed(self, sha: str, *states: str, environment: str = "octosync-production") -> None:
+    def add_deployment(self, sha: str, *states: str, environment: str = "octosync-production") -> None:
         """Deploy a revision; it goes through the states in turn."""
         statuses = [{"state": state} for state in reversed(states)]
         deployment = {"id": len(self.deployments) + 1, "sha": sha, "environment": environment, "statuses": statuses}
         self.deployments.insert(0, deployment)
 
-    def first(self, pattern: str, *answers: Answer) -> None:
+    def answer_next(self, pattern: str, *answers: Answer) -> None:
         """Answer these, once each and in turn, to what matches `METHOD path`."""
-        self.instead += [(pattern, answer) for answer in answers]
+        self.next_answers += [(pattern, answer) for answer in answers]
 
     def writes(self) -> list[str]:
         """Return what was asked for that is no reading."""
-        return [line for line in self.asked if not line.startswith("GET ")]
+        return [line for line in self.requests if not line.startswith("GET ")]
 
     def _add(self, where: list[dict[str, Any]], item: dict[str, Any]) -> dict[str, Any]:
         number = len(where) + 1
@@ -166,13 +166,13 @@ def forge_server() -> Iterator[Forge]:
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             asked = f"{self.command} {parts.path}"
-            forge.asked.append(asked)
+            forge.requests.append(asked)
             if self.headers["Authorization"] != f"Bearer {TOKEN}":
                 self._send(refused(401, "Bad credentials"))
                 return
-            first = next((one for one in forge.instead if re.search(one[0], asked)), None)
+            first = next((one for one in forge.next_answers if re.search(one[0], asked)), None)
             if first is not None:
-                forge.instead.remove(first)
+                forge.next_answers.remove(first)
                 if first[1].done:
                     forge.answer(self.command, parts.path, json.loads(data or b"{}"))
                 self._send(first[1])

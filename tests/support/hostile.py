@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.scenes import SENSITIVITY, run_info
-from tests.support.states import deployed, desired_app, live_app, observation, plan_of, policy_of
+from tests.support.sample_reports import SENSITIVITY, run_info
+from tests.support.states import desired_app, live_app, live_deployment, observation, plan_of, policy_of
 
 from octosync.errors import ErrorResponse, Rejected
 from octosync.model import (
@@ -64,7 +64,7 @@ def hostile_run(text: str) -> HostileRun:
                 f"mover{text}",
                 targets=[f"ios:{text}"],
                 config={text: {text: text}},
-                deployments=[deployed(f"mover{text}", text or "chat")],
+                deployments=[live_deployment(f"mover{text}", text or "chat")],
             ),
             live_app(f"gone{text}", archived=True),
             errors={f"broken{text}": error},

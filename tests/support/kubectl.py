@@ -23,7 +23,7 @@ needs_kustomize = pytest.mark.skipif(
 )
 
 
-def kustomized(folder: Path) -> bytes:
+def render_kustomization(folder: Path) -> bytes:
     """Return what `kubectl kustomize` renders of a folder."""
     ended = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, check=False)
     assert ended.returncode == 0, ended.stderr.decode()

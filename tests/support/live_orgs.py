@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from tests.support.planes import Served
+from tests.support.embedded_planes import EmbeddedPlane
 
 from octosync.server.store import Store, to_json
 
@@ -53,7 +53,7 @@ def slugs(count: int) -> list[str]:
     return sorted([*awkward, *(f"app-{number}" for number in range(count))][:count])
 
 
-def fill(plane: Served, count: int, seed: int) -> None:
+def fill(plane: EmbeddedPlane, count: int, seed: int) -> None:
     """Put apps in; the same seed makes the same org."""
     dice, store = Random(seed), plane.running.app.state.plane.store  # noqa: S311 — repeatable on purpose
     with store.transaction():

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.support.planes import Served, client, ok
+from tests.support.embedded_planes import EmbeddedPlane, client, ok
 
 PEOPLE = {name: f"oct_test_key_of_{name}" for name in ("ana", "ben")}
 KEYS_OF_LIVE = frozenset({"apps", "catalog", "by", "allowed", "require_approval", "faults"})
@@ -29,9 +29,9 @@ _NOT_STATE = frozenset({"id", "app_id", "org_id", "slug", "capability", "created
 _STEP, _STEP_SECONDS = 10, 60.0  # of a canary
 
 
-def load(plane: Served, live: Live) -> None:
+def load(plane: EmbeddedPlane, live: Live) -> None:
     """Bring about what a live.json states, over the API and as whom it states."""
-    troubles(plane, live, on=False)
+    set_faults(plane, live, on=False)
     with _hands(plane, live.get("by", {})) as hands:
         loading = _Loading(plane, hands)
         if "catalog" in live:
@@ -46,7 +46,7 @@ def load(plane: Served, live: Live) -> None:
                 ok(loading.by(f"app/{slug}").api.post(f"/apps/{slug}/archive"))
 
 
-def troubles(plane: Served, live: Live, *, on: bool) -> None:
+def set_faults(plane: EmbeddedPlane, live: Live, *, on: bool) -> None:
     """Put in force what goes wrong and where a person is asked, or end it."""
     if "faults" in live:
         ok(plane.local.put("/faults", json={"rules": live["faults"] if on else []}))
@@ -55,7 +55,7 @@ def troubles(plane: Served, live: Live, *, on: bool) -> None:
         ok(plane.local.put("/policy", json={**live.get("allowed", {}), **asked}))
 
 
-def read(plane: Served) -> Live:
+def read(plane: EmbeddedPlane) -> Live:
     """Return what is live, in live.json's format."""
     listed = ok(plane.api.get("/apps", params={"include_archived": "true", "limit": "100"}))["apps"]
     return {"apps": {app["slug"]: _state_of(plane, app) for app in sorted(listed, key=lambda app: app["slug"])}}
@@ -65,16 +65,16 @@ def read(plane: Served) -> Live:
 class _Hands:
     """The control plane as each person uses it, and who wrote which object."""
 
-    people: Mapping[str, Served]
+    people: Mapping[str, EmbeddedPlane]
     by: Mapping[str, str]
-    ci: Served
+    ci: EmbeddedPlane
 
-    def of(self, address: str) -> Served:
+    def of(self, address: str) -> EmbeddedPlane:
         return self.people[self.by[address]] if address in self.by else self.ci
 
 
 @contextmanager
-def _hands(plane: Served, by: Mapping[str, str]) -> Iterator[_Hands]:
+def _hands(plane: EmbeddedPlane, by: Mapping[str, str]) -> Iterator[_Hands]:
     with ExitStack() as stack:
         clients = {
             name: stack.enter_context(client(f"{plane.running.url}/api/v1", PEOPLE[name])) for name in set(by.values())
@@ -84,11 +84,11 @@ def _hands(plane: Served, by: Mapping[str, str]) -> Iterator[_Hands]:
 
 @dataclass
 class _Loading:
-    plane: Served
+    plane: EmbeddedPlane
     hands: _Hands
     ids: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
-    def by(self, address: str) -> Served:
+    def by(self, address: str) -> EmbeddedPlane:
         """Return the control plane as whoever wrote this object uses it."""
         return self.hands.of(address)
 
@@ -174,7 +174,7 @@ def _platform_and_identifier(target: str) -> Sequence[str]:
     return platform, identifier
 
 
-def _state_of(plane: Served, app: Mapping[str, Any]) -> Live:
+def _state_of(plane: EmbeddedPlane, app: Mapping[str, Any]) -> Live:
     path = f"/apps/{app['slug']}"
     targets = ok(plane.api.get(f"{path}/targets"))["targets"]
     slots = ok(plane.api.get(f"{path}/slots"))["slots"]

@@ -22,13 +22,13 @@ def own_document() -> Any:
     return json.loads(_text())
 
 
-def compared(document: Any, contract: Contract | None = None) -> Conformance:
+def compare_document(document: Any, contract: Contract | None = None) -> Conformance:
     """Compare a document with the contract."""
     read = read_document(json.dumps(document).encode(), "openapi.json")
     return compare_with(read, contract or Contract(), API_PATH)
 
 
-def said(conformance: Conformance) -> dict[str, list[str]]:
+def findings_by_operation(conformance: Conformance) -> dict[str, list[str]]:
     """Return `level: message` of what was found, by operation."""
     return {one.operation.id: _lines(one) for one in conformance.operations if one.findings}
 

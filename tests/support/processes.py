@@ -82,12 +82,12 @@ class Process:
         return self.parent.code_of(self.pid)
 
     @property
-    def said(self) -> str:
+    def stderr(self) -> str:
         """What it has written to standard error."""
         return self.err.read_text() if self.err.exists() else ""
 
     @property
-    def printed(self) -> str:
+    def stdout(self) -> str:
         """What it has written to standard output."""
         return self.out.read_text() if self.out.exists() else ""
 
@@ -96,21 +96,21 @@ class Process:
         if self.code is None:
             os.kill(self.pid, number)
 
-    async def ended(self) -> int:
+    async def wait(self) -> int:
         """Wait for its end, and return the exit code."""
         await until(lambda: self.code is not None, self)
         code = self.code
         assert code is not None
         return code
 
-    async def stopped(self, number: signal.Signals = signal.SIGTERM) -> int:
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, and return the exit code."""
         self.send(number)
-        return await self.ended()
+        return await self.wait()
 
 
 @dataclass
-class Watch(Process):
+class WatchProcess(Process):
     """A controller, started with `--log-format json --listen 127.0.0.1:0`."""
 
     http: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, timeout=PATIENCE))
@@ -119,7 +119,7 @@ class Watch(Process):
     @property
     def lines(self) -> list[dict[str, Any]]:
         """Every whole line of the log, each of which has to be a JSON object."""
-        whole, _, _ = self.said.rpartition("\n")
+        whole, _, _ = self.stderr.rpartition("\n")
         return [json.loads(line) for line in whole.splitlines()]
 
     def logged(self, event: str) -> list[dict[str, Any]]:
@@ -152,13 +152,13 @@ class Watch(Process):
         """Return the state of an app."""
         return next((str(one["state"]) for one in self.status["apps"] if one["slug"] == slug), None)
 
-    async def started(self) -> None:
+    async def wait_until_started(self) -> None:
         """Wait until it answers."""
         await until(lambda: self.logged("started"), self)
 
-    async def in_sync(self) -> None:
+    async def wait_until_in_sync(self) -> None:
         """Wait until everything was read, and nothing is left to be done."""
-        await self.started()
+        await self.wait_until_started()
         await until(self._is_in_sync, self)
 
     def _is_in_sync(self) -> bool:
@@ -172,14 +172,14 @@ async def until(holds: Callable[[], Any], process: Process | None = None) -> Non
         async with asyncio.timeout(PATIENCE):
             while not holds():
                 if process is not None and process.code is not None and not holds():
-                    raise AssertionError(f"the process has ended with {process.code}: {process.said[-3000:]}")
+                    raise AssertionError(f"the process has ended with {process.code}: {process.stderr[-3000:]}")
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        said = "" if process is None else process.said[-3000:]
-        raise AssertionError(f"it never came to hold: {said}") from None
+        output = "" if process is None else process.stderr[-3000:]
+        raise AssertionError(f"it never came to hold: {output}") from None
 
 
-def origin_in(said: str) -> str | None:
+def origin_in(output: str) -> str | None:
     """Return where a server says that it listens."""
-    found = re.search(r"listens on (http://\S+)", said)
+    found = re.search(r"listens on (http://\S+)", output)
     return None if found is None else found[1]

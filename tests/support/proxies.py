@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tests.support.sockets import Reply, Request, Then, read_request, reset_on_close
+from tests.support.scripted_server import AfterReply, Reply, Request, read_request, reset_on_close
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +31,7 @@ class Exchange:
 
 
 @dataclass(slots=True, eq=False)
-class Passage:
+class PendingExchange:
     """An exchange under way, in the hands of what happens to it."""
 
     exchange: Exchange
@@ -58,29 +58,29 @@ class Passage:
 
 
 # What happens to a request and its answer; returns whether the connection is good for another one.
-Way = Callable[[Passage], Awaitable[bool]]
+Behavior = Callable[[PendingExchange], Awaitable[bool]]
 
 
-async def through(passage: Passage) -> bool:
+async def pass_through(passage: PendingExchange) -> bool:
     """Let it pass."""
     passage.answer(await passage.forward())
     return True
 
 
-async def swallowed(passage: Passage) -> bool:
+async def drop_request(passage: PendingExchange) -> bool:
     """Reset the connection; the request never arrives."""
     reset_on_close(passage.writer)
     return False
 
 
-async def lost(passage: Passage) -> bool:
+async def lose_response(passage: PendingExchange) -> bool:
     """Have the request carried out, and reset the connection before there is an answer."""
     await passage.forward()
     reset_on_close(passage.writer)
     return False
 
 
-async def cut_off(passage: Passage) -> bool:
+async def cut_response(passage: PendingExchange) -> bool:
     """Have the request carried out, and reset the connection in the middle of the answer."""
     data = await passage.forward()
     passage.writer.write(data[: len(data) - 5])
@@ -90,7 +90,7 @@ async def cut_off(passage: Passage) -> bool:
     return False
 
 
-async def piecemeal(passage: Passage) -> bool:
+async def send_piecemeal(passage: PendingExchange) -> bool:
     """Give the answer in pieces of a few bytes."""
     data = await passage.forward()
     passage.answer(b"")
@@ -101,13 +101,13 @@ async def piecemeal(passage: Passage) -> bool:
     return True
 
 
-async def silent(passage: Passage) -> bool:
+async def never_respond(passage: PendingExchange) -> bool:
     """Say nothing, and let the request go nowhere, until the proxy heals."""
     await passage.released.wait()
     return False
 
 
-async def late(passage: Passage) -> bool:
+async def delay_response(passage: PendingExchange) -> bool:
     """Have the request carried out, and the answer held back until the proxy heals."""
     data = await passage.forward()
     await passage.released.wait()
@@ -115,24 +115,24 @@ async def late(passage: Passage) -> bool:
     return True
 
 
-def replied(reply: Reply) -> Way:
+def reply_with(reply: Reply) -> Behavior:
     """Have something answered that is not the server's, which never gets the request."""
 
-    async def way(passage: Passage) -> bool:
+    async def behavior(passage: PendingExchange) -> bool:
         passage.answer(reply.data)
-        if reply.then is Then.RESET:
+        if reply.then is AfterReply.RESET:
             reset_on_close(passage.writer)
-        return reply.then is Then.KEEP
+        return reply.then is AfterReply.KEEP
 
-    return way
+    return behavior
 
 
 @dataclass(slots=True, eq=False)
 class _Rule:
-    way: Way
+    behavior: Behavior
     applies: Callable[[Exchange], bool]
     left: int | None
-    acted: int = 0
+    count: int = 0
 
 
 @dataclass(slots=True)
@@ -143,7 +143,7 @@ class Proxy:
     port: int = 0
     exchanges: list[Exchange] = field(default_factory=list)
     released: asyncio.Event = field(default_factory=asyncio.Event)
-    underway: int = 0
+    in_flight: int = 0
     _rule: _Rule | None = None
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -154,9 +154,9 @@ class Proxy:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def acted(self) -> int:
+    def injected(self) -> int:
         """How often what was asked for last has happened."""
-        return self._rule.acted if self._rule is not None else 0
+        return self._rule.count if self._rule is not None else 0
 
     def lines(self) -> list[str]:
         """Return `METHOD /path` of every request."""
@@ -166,22 +166,24 @@ class Proxy:
         """Return `METHOD /path` of those that may have changed something."""
         return [one.line for one in self.exchanges if one.writes]
 
-    def treat(self, way: Way, *, which: Callable[[Exchange], bool] = lambda _: True, times: int | None = None) -> None:
+    def inject(
+        self, behavior: Behavior, *, which: Callable[[Exchange], bool] = lambda _: True, times: int | None = None
+    ) -> None:
         """Have this happen to requests from now on, in place of what was asked for before; `times` None: to all of them."""
-        self._rule = _Rule(way, which, times)
+        self._rule = _Rule(behavior, which, times)
 
-    def heal(self) -> None:
+    def restore(self) -> None:
         """Let everything pass, and what was held go on."""
         self._rule = None
         self.released.set()
         self.released = asyncio.Event()
 
-    async def open_door(self) -> None:
+    async def listen(self) -> None:
         """Accept connections."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def close_door(self) -> None:
+    async def stop_listening(self) -> None:
         """Refuse connections, and end those that there are."""
         if self._server is not None:
             self._server.close()
@@ -191,13 +193,13 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _way_of(self, exchange: Exchange) -> Way:
+    def _behavior_of(self, exchange: Exchange) -> Behavior:
         rule = self._rule
         if rule is None or rule.left == 0 or not rule.applies(exchange):
-            return through
+            return pass_through
         rule.left = None if rule.left is None else rule.left - 1
-        rule.acted += 1
-        return rule.way
+        rule.count += 1
+        return rule.behavior
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -207,13 +209,13 @@ class Proxy:
             while (request := await read_request(reader)) is not None:
                 exchange = Exchange(request)
                 self.exchanges.append(exchange)
-                self.underway += 1
+                self.in_flight += 1
                 try:
-                    way = self._way_of(exchange)
-                    goes_on = await way(Passage(exchange, self, writer, _raw(request), self.released))
+                    behavior = self._behavior_of(exchange)
+                    goes_on = await behavior(PendingExchange(exchange, self, writer, _raw(request), self.released))
                     await writer.drain()
                 finally:
-                    self.underway -= 1
+                    self.in_flight -= 1
                 if not goes_on:
                     break
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -226,19 +228,19 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxying(url: str) -> AsyncIterator[Proxy]:
+async def run_proxy(url: str) -> AsyncIterator[Proxy]:
     """Run a proxy in front of a server, on a free port of loopback."""
     parts = urlsplit(url)
     proxy = Proxy((str(parts.hostname), int(parts.port or 80)))
-    await proxy.open_door()
+    await proxy.listen()
     try:
         yield proxy
     finally:
-        proxy.heal()
-        await proxy.close_door()
+        proxy.restore()
+        await proxy.stop_listening()
 
 
-def repeated(exchanges: Iterable[Exchange], ours: Callable[[Exchange], bool] = lambda _: True) -> list[str]:
+def repeated_writes(exchanges: Iterable[Exchange], ours: Callable[[Exchange], bool] = lambda _: True) -> list[str]:
     """Return our writes that were carried out and did what was done already: the same to the same object twice in a row.
 
     What others do to an object in between has to be among the exchanges, or a write that undoes it looks like a repetition.

@@ -52,11 +52,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.calls import KEY
-from tests.support.invoking import Desk, Ran
-from tests.support.live_state import PEOPLE, Live, load, read, troubles
+from tests.support.clients import KEY
+from tests.support.embedded_planes import EmbeddedPlane, ok, run_plane
+from tests.support.live_state import PEOPLE, Live, load, read, set_faults
 from tests.support.plane import writes_in
-from tests.support.planes import Served, ok, served
+from tests.support.workdirs import CommandResult, Workdir
 
 from octosync import __version__
 from octosync.server import Token
@@ -113,29 +113,29 @@ class Scenario:
 
 
 @dataclass
-class Stage:
+class ScenarioRun:
     """A scenario on stage: its control plane, and a desk with its files."""
 
     scenario: Scenario
-    plane: Served
-    desk: Desk
+    plane: EmbeddedPlane
+    workdir: Workdir
     written: list[str] = field(default_factory=list)
 
     def octosync(
         self, command: str, *arguments: str, faults: bool = False, paths: Sequence[str] = ("manifests",)
-    ) -> Ran:
+    ) -> CommandResult:
         """Run a command, with the scenario's troubles in force if they are wanted; keep all that it writes."""
-        troubles(self.plane, self.scenario.live, on=faults)
-        ran = self.desk.octosync(command, *self._where(paths), *self.scenario.arguments, *arguments)
-        troubles(self.plane, self.scenario.live, on=False)
+        set_faults(self.plane, self.scenario.live, on=faults)
+        ran = self.workdir.octosync(command, *self._where(paths), *self.scenario.arguments, *arguments)
+        set_faults(self.plane, self.scenario.live, on=False)
         self.written += [ran.stdout, ran.stderr]
         return ran
 
-    def plan(self, *arguments: str, paths: Sequence[str] = ("manifests",)) -> Ran:
+    def plan(self, *arguments: str, paths: Sequence[str] = ("manifests",)) -> CommandResult:
         """Plan."""
         return self.octosync("plan", *arguments, faults=True, paths=paths)
 
-    def apply(self, *arguments: str, faults: bool = False) -> Ran:
+    def apply(self, *arguments: str, faults: bool = False) -> CommandResult:
         """Apply without asking."""
         return self.octosync("apply", "--yes", *arguments, faults=faults)
 
@@ -149,7 +149,7 @@ class Stage:
                 seen.append(f"> {command}\n")
                 continue
             typed = shlex.split(command.replace(_STANDS_FOR, self.plane.running.url))
-            ran = self.desk.octosync(*typed, OCTOSYNC_URL=self.plane.running.url)
+            ran = self.workdir.octosync(*typed, OCTOSYNC_URL=self.plane.running.url)
             self.written += [ran.stdout, ran.stderr]
             seen.append(_timeless(self._shown(f"octosync {command}", ran)))
         return "\n".join(seen) if seen else None
@@ -182,12 +182,12 @@ class Stage:
             text,
         )
 
-    def transcript(self, command: str, ran: Ran) -> str:
+    def transcript(self, command: str, ran: CommandResult) -> str:
         """Return what a person saw of plan or apply."""
         typed = ("octosync", *shlex.split(command), *self._where(["manifests"]), *self.scenario.arguments)
         return self._shown(shlex.join(typed), ran)
 
-    def _shown(self, typed: str, ran: Ran) -> str:
+    def _shown(self, typed: str, ran: CommandResult) -> str:
         return self.normalised(f"$ {typed}\n{ran.stdout}{ran.stderr}exit {ran.code}\n")
 
     def _where(self, paths: Sequence[str]) -> tuple[str, ...]:
@@ -207,10 +207,10 @@ def _timeless(text: str) -> str:
 
 
 @contextmanager
-def on_stage(scenario: Scenario, directory: Path) -> Iterator[Stage]:
+def scenario_run(scenario: Scenario, directory: Path) -> Iterator[ScenarioRun]:
     """Put a scenario on stage: load live.json over the API, and lay its files on a desk."""
     keys = {"ci": KEY, **PEOPLE}
-    with served(KEY, tokens=tuple(Token(name, key) for name, key in keys.items())) as plane:
+    with run_plane(KEY, tokens=tuple(Token(name, key) for name, key in keys.items())) as plane:
         load(plane, scenario.live)
         shutil.copytree(scenario.folder / "manifests", directory / "manifests")
         configuration = scenario.folder / "octosync.yaml"
@@ -218,7 +218,7 @@ def on_stage(scenario: Scenario, directory: Path) -> Iterator[Stage]:
             text = configuration.read_text().replace(_STANDS_FOR, plane.running.url)
             (directory / "octosync.yaml").write_text(text)
         ok(plane.local.delete("/requests-log"), 204)
-        yield Stage(scenario, plane, Desk(directory, {"OCTOMIL_API_KEY": KEY}))
+        yield ScenarioRun(scenario, plane, Workdir(directory, {"OCTOMIL_API_KEY": KEY}))
 
 
 def expect(scenario: Scenario, found: Mapping[str, str | None]) -> None:

@@ -152,7 +152,7 @@ def live_app(
     )
 
 
-def deployed(
+def live_deployment(
     slug: str, capability: str = "chat", environment: str = "production", *, status: str = "active", **more: Any
 ) -> Deployment:
     """Make a deployment as it is read, of `v1`."""
@@ -212,6 +212,6 @@ def policy_of(**settings: Any) -> GuardPolicy:
     )
 
 
-def shown(plan: Plan) -> list[str]:
+def action_lines(plan: Plan) -> list[str]:
     """Write each action as `verb address`, in the order of the plan."""
     return [f"{action.verb.value} {action.address}" for action in plan.actions]

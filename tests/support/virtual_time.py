@@ -47,7 +47,7 @@ def virtual_clock() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def let_run() -> None:
+async def run_ready_tasks() -> None:
     """Let every task come as far as it can at this moment."""
     for _ in range(5):
         await asyncio.sleep(0)

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 from tests.support.controllers import manifest
 from tests.support.plane import Plane
-from tests.support.processes import PATIENCE, Process, Watch, Zygote, origin_in, until
-from tests.support.proxies import Proxy, proxying
+from tests.support.processes import PATIENCE, Process, WatchProcess, Zygote, origin_in, until
+from tests.support.proxies import Proxy, run_proxy
 
 from octosync.contract import PRESETS
 
@@ -33,10 +33,10 @@ class Bench:
     server: Process
     plane: Plane
     proxy: Proxy
-    others: httpx.AsyncClient  # somebody else, whose requests pass through the proxy, too
+    teammate: httpx.AsyncClient  # somebody else, whose requests pass through the proxy, too
     tokens: tuple[str, ...] = ()
     keys: list[str] = field(default_factory=list)
-    watches: list[Watch] = field(default_factory=list)
+    watches: list[WatchProcess] = field(default_factory=list)
     _numbers: Callable[[], int] = field(default_factory=lambda: count(1).__next__)
 
     @property
@@ -62,14 +62,14 @@ class Bench:
         pid, out, err = self._begin(tuple(map(str, argv)), environment)
         return Process(self.zygote, pid, out, err)
 
-    def watch(self, *flags: str | Path, paths: tuple[str, ...] = ("apps",), **environment: str) -> Watch:
+    def watch(self, *flags: str | Path, paths: tuple[str, ...] = ("apps",), **environment: str) -> WatchProcess:
         """Start a controller on the manifests, which reaches the control plane through the proxy."""
         argv = ["watch", *(part for path in paths for part in ("-f", path)), "--url", self.proxy.url, *map(str, flags)]
         if "--listen" not in flags:
             argv += ["--listen", "127.0.0.1:0"]
         argv += ["--log-format", "json", "--rate", "0"]
         pid, out, err = self._begin(tuple(argv), {"OCTOSYNC_ADMIN_TOKEN": ADMIN, **environment})
-        watch = Watch(self.zygote, pid, out, err, admin_token=ADMIN)
+        watch = WatchProcess(self.zygote, pid, out, err, admin_token=ADMIN)
         self.watches.append(watch)
         return watch
 
@@ -80,26 +80,26 @@ class Bench:
         policies = [one["serving_policy"] for one in found if one["capability"] == capability]
         return next((name for name, policy in PRESETS.items() if [policy] == policies), None)
 
-    async def by_hand(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    async def as_teammate(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Do something as somebody else would, seen by the proxy."""
-        answer = await self.others.request(method, f"/api/v1{path}", json=body)
+        answer = await self.teammate.request(method, f"/api/v1{path}", json=body)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
     def act_as(self, key: str) -> None:
         """Use another key for what the test itself asks."""
-        for http in (self.plane.http, self.others):
+        for http in (self.plane.http, self.teammate):
             http.headers["Authorization"] = f"Bearer {key}"
 
     async def restart_server(self, *flags: str) -> None:
         """Have the server end, and another one with other flags take its place, on the same port and file."""
-        await self.server.stopped()
+        await self.server.stop()
         port = self.proxy.upstream[1]
         self.server = await _server(self, "--port", str(port), *flags)
 
     def close(self) -> None:
         """Check what holds of every process, however it ended: no traceback, no key anywhere, whole lines only."""
-        texts = {str(one.err): one.said + one.printed for one in self.watches}
+        texts = {str(one.err): one.stderr + one.stdout for one in self.watches}
         files = {str(path): path.read_bytes() for path in self.folder.glob(".octosync/*") if path.is_file()}
         for name, text in texts.items():
             assert "Traceback" not in text, f"{name}: {text[-3000:]}"
@@ -125,19 +125,19 @@ async def watch_bench(folder: Path, zygote: Zygote, *tokens: str) -> AsyncIterat
     out, err = folder / "server-out", folder / "server-err"
     argv = ("server", "--port", "0", "--db", "plane.db", *flags)
     server = Process(zygote, zygote.start(argv, folder, {}, out, err), out, err)
-    await until(lambda: origin_in(server.said), server)
-    url = str(origin_in(server.said))
+    await until(lambda: origin_in(server.stderr), server)
+    url = str(origin_in(server.stderr))
     async with (
-        proxying(url) as proxy,
-        httpx.AsyncClient(base_url=proxy.url, headers=headers, trust_env=False) as others,
+        run_proxy(url) as proxy,
+        httpx.AsyncClient(base_url=proxy.url, headers=headers, trust_env=False) as teammate,
     ):
         with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=PATIENCE) as http:
-            bench = Bench(folder, zygote, server, Plane(url, http), proxy, others, tokens, keys)
+            bench = Bench(folder, zygote, server, Plane(url, http), proxy, teammate, tokens, keys)
             try:
                 yield bench
             finally:
                 for one in (*bench.watches, bench.server):
-                    await one.stopped(signal.SIGKILL)
+                    await one.stop(signal.SIGKILL)
                 for one in bench.watches:
                     one.http.close()
             bench.close()
@@ -145,5 +145,5 @@ async def watch_bench(folder: Path, zygote: Zygote, *tokens: str) -> AsyncIterat
 
 async def _server(bench: Bench, *flags: str) -> Process:
     server = bench.start("server", "--db", "plane.db", *flags)
-    await until(lambda: origin_in(server.said), server)
+    await until(lambda: origin_in(server.stderr), server)
     return server

@@ -8,8 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.support.calls import KEY
-from tests.support.controllers import FastClock, Watching, manifest, plane_at
+from tests.support.clients import KEY
+from tests.support.controllers import FastClock, RunningController, manifest, plane_at
 from tests.support.plane import Plane
 
 from octosync.server import Token
@@ -27,13 +27,13 @@ def declare(folder: Path, *slugs: str, chat: str = "local_first", **spec: Any) -
         (folder / "apps" / f"{slug}.json").write_text(text)
 
 
-def have(plane: Plane, *slugs: str) -> None:
+def create_live(plane: Plane, *slugs: str) -> None:
     """Have apps live as `declare` declares them."""
     for slug in slugs:
         plane.app(slug, "chat", target=f"com.{slug}")
 
 
-def many(count: int) -> tuple[str, ...]:
+def app_slugs(count: int) -> tuple[str, ...]:
     """Name so many apps, in their order."""
     return tuple(f"app-{number:02}" for number in range(count))
 
@@ -47,13 +47,13 @@ def plane_of_ana(clock: FastClock, **settings: Any) -> Iterator[Plane]:
         yield plane
 
 
-def by(plane: Plane, name: str) -> list[str]:
+def requests_of(plane: Plane, name: str) -> list[str]:
     """Return `METHOD path` of what one key has sent since the log was cleared, without clearing it."""
     entries = plane.http.get("/_local/requests-log").json()["requests"]
     return [f"{one['method']} {one['path'].partition('?')[0]}" for one in entries if one["key"] == name]
 
 
-async def ticks(watch: Watching, count: int) -> list[str]:
+async def wait_for_ticks(watch: RunningController, count: int) -> list[str]:
     """Return what was asked for until so many ticks had been."""
     found: list[str] = []
 
@@ -65,7 +65,7 @@ async def ticks(watch: Watching, count: int) -> list[str]:
     return found
 
 
-async def another_full_read(watch: Watching) -> None:
+async def wait_for_resync(watch: RunningController) -> None:
     """Wait until one more full read has ended."""
     before = watch.status.full_read_at
     await watch.until(lambda: watch.status.full_read_at != before)

@@ -23,7 +23,7 @@ _NAME: Final = re.compile(r"'[^']*'|\b(?:github|inputs|steps|secrets|runner)(?:\
 
 
 @dataclass
-class Ended:
+class JobResult:
     """How a job ended: whether it succeeded, its log, its summary, each step's outputs, and what was uploaded."""
 
     succeeded: bool
@@ -53,7 +53,7 @@ class Runner:
         github: Mapping[str, Any],
         inputs: Mapping[str, str],
         secrets: Mapping[str, str] | None = None,
-    ) -> Ended:
+    ) -> JobResult:
         """Run the one job of a workflow. `github` is the context of that name, nested as GitHub's is."""
         workflow = yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8"))
         (job,) = workflow["jobs"].values()
@@ -67,10 +67,10 @@ class Runner:
         context = {"github": github, "inputs": {**defaults, **inputs}, "secrets": secrets or {}, "steps": {}}
         running = _Running(self, folder, context)
         if "if" in job and not _evaluated(job["if"], context, succeeded=True):
-            return Ended(False, "skipped", "", {}, [])
+            return JobResult(False, "skipped", "", {}, [])
         succeeded = running.steps(job["steps"], context)
         summary = folder / "summary.md"
-        return Ended(
+        return JobResult(
             succeeded,
             "".join(running.log),
             summary.read_text(encoding="utf-8") if summary.exists() else "",

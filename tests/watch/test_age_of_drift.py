@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.controllers import FastClock, Watching, watching
+from tests.support.controllers import FastClock, RunningController, run_controller
 from tests.support.plane import Plane
-from tests.support.watched_apps import CLOUD, NEVER, TICK, by, declare, plane_of_ana, ticks
+from tests.support.watched_apps import CLOUD, NEVER, TICK, declare, plane_of_ana, requests_of, wait_for_ticks
 
 from octosync.model import NotifyEvent
 from octosync.watch.status import AppState
@@ -19,7 +19,7 @@ NO_FEED = {"operation": "activity.list", "action": "not_found", "times": None}
 LOCAL = {"serving_policy": "local_only", "bindings": []}
 
 
-async def held(watch: Watching) -> None:
+async def held(watch: RunningController) -> None:
     """Wait until the app's drift is held."""
     await watch.until(lambda: watch.app().state is AppState.HELD)
 
@@ -30,12 +30,12 @@ async def test_the_feed_tells_how_old_drift_is(tmp_path: Path) -> None:
     declare(tmp_path, "demo")
     settings: Any = {"drift_hold": timedelta(minutes=10), "resync": NEVER}
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
         plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
         changed_at = clock.now()
         clock.skip(timedelta(minutes=4))
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await held(watch)
             (drift,) = watch.app().drift
             assert drift.actor == "ana"
@@ -49,15 +49,15 @@ async def test_drift_that_is_older_than_its_hold_is_healed_by_the_first_turn(tmp
     declare(tmp_path, "demo")
     settings: Any = {"drift_hold": timedelta(minutes=10), "resync": NEVER}
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
         plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
         clock.skip(timedelta(minutes=11))
         plane.log()
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
-            assert SLOT in by(plane, "octosync")
-            assert watch.told.of(NotifyEvent.HELD) == []
+            assert SLOT in requests_of(plane, "octosync")
+            assert watch.recorder.of_event(NotifyEvent.HELD) == []
 
 
 async def test_without_a_feed_drift_is_as_old_as_it_was_seen_over_a_restart(tmp_path: Path) -> None:
@@ -71,13 +71,13 @@ async def test_without_a_feed_drift_is_as_old_as_it_was_seen_over_a_restart(tmp_
     }
     with plane_of_ana(clock) as plane:
         plane.break_with(NO_FEED)
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await held(watch)
             (before,) = watch.app().drift
         clock.skip(timedelta(minutes=3))
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await held(watch)
             (after,) = watch.app().drift
             assert (after.first_seen, after.until) == (before.first_seen, before.until)
@@ -95,7 +95,7 @@ async def test_what_is_changed_once_more_is_held_anew(tmp_path: Path, is_followe
     }
     with plane_of_ana(clock) as plane:
         plane.break_with(*(() if is_followed else (NO_FEED,)))
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await held(watch)
@@ -118,12 +118,12 @@ async def test_an_earlier_event_does_not_make_a_later_change_old(tmp_path: Path)
         plane.app("demo", "chat", target="com.demo")  # by Ana, and in the feed
         clock.skip(timedelta(minutes=20))
         plane.log()
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is not AppState.IN_SYNC)
             assert watch.app().state is AppState.HELD
-            assert SLOT not in by(plane, "octosync")
+            assert SLOT not in requests_of(plane, "octosync")
             (drift,) = watch.app().drift
             assert drift.actor == "ana"
             assert drift.until is not None
@@ -135,7 +135,7 @@ async def test_a_target_that_was_deleted_by_hand_is_held_and_registered_again(tm
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta(minutes=30), resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, drift_hold=timedelta(minutes=30), resync=NEVER) as watch:
             await watch.until_in_sync()
             (target,) = plane.send("GET", "/apps/demo/targets")["targets"]
             plane.send("DELETE", f"/apps/demo/targets/{target['id']}")
@@ -149,15 +149,15 @@ async def test_a_target_that_was_deleted_by_hand_is_held_and_registered_again(tm
             assert target["identifier"] == "com.demo"
 
 
-async def change(watch: Watching, plane: Plane) -> None:
+async def change(watch: RunningController, plane: Plane) -> None:
     """Change the slot as Ana, and wait until it is changed back."""
     plane.log()
     plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
-    await watch.until(lambda: SLOT in by(plane, "octosync"))
+    await watch.until(lambda: SLOT in requests_of(plane, "octosync"))
     await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
 
 
-async def contest(watch: Watching, plane: Plane) -> None:
+async def contest(watch: RunningController, plane: Plane) -> None:
     """Change the slot once more than it is changed back."""
     for _ in range(3):
         await change(watch, plane)
@@ -172,18 +172,18 @@ async def test_what_is_changed_again_and_again_is_left_alone(tmp_path: Path) -> 
     declare(tmp_path, "demo")
     settings: Any = {"drift_hold": timedelta(), "resync": timedelta(minutes=1)}
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
             await contest(watch, plane)
             (drift,) = watch.app().drift
             assert (drift.actor, drift.heals, drift.contested, drift.until) == ("ana", 3, True, None)
-            await watch.until(lambda: watch.told.of(NotifyEvent.CONTESTED))
-            assert watch.told.of(NotifyEvent.CONTESTED)[-1].actor == "ana"
+            await watch.until(lambda: watch.recorder.of_event(NotifyEvent.CONTESTED))
+            assert watch.recorder.of_event(NotifyEvent.CONTESTED)[-1].actor == "ana"
             assert "ana" in watch.logged("drift")[-1]["@message"]
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until(lambda: watch.app().state is AppState.CONTESTED)
-            await ticks(watch, 6)
-            assert SLOT not in by(plane, "octosync")
+            await wait_for_ticks(watch, 6)
+            assert SLOT not in requests_of(plane, "octosync")
             watch.controller.api.reconcile("demo")
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
 
@@ -193,12 +193,12 @@ async def test_a_commit_ends_a_contest(tmp_path: Path) -> None:
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta(), resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, drift_hold=timedelta(), resync=NEVER) as watch:
             await watch.until_in_sync()
             await contest(watch, plane)
             declare(tmp_path, "demo", description="Other")
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
-            assert SLOT in by(plane, "octosync")
+            assert SLOT in requests_of(plane, "octosync")
 
 
 async def test_heals_of_another_day_do_not_count(tmp_path: Path) -> None:
@@ -206,10 +206,10 @@ async def test_heals_of_another_day_do_not_count(tmp_path: Path) -> None:
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta(), resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, drift_hold=timedelta(), resync=NEVER) as watch:
             await watch.until_in_sync()
             for _ in range(3):
                 await change(watch, plane)
             clock.skip(timedelta(hours=25))
             await change(watch, plane)
-            assert TICK in by(plane, "octosync")
+            assert TICK in requests_of(plane, "octosync")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.commits import commit, write
-from tests.support.controllers import FastClock, plane_at, watching
+from tests.support.controllers import FastClock, plane_at, run_controller
 from tests.support.plane import Plane
 
 from octosync.watch.status import AppState
@@ -31,7 +31,7 @@ async def test_the_last_good_manifests_stay_in_force(tmp_path: Path) -> None:
     clock = FastClock(60)
     commit(tmp_path, CHAT)
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta()) as watch:
+        async with run_controller(tmp_path, plane, clock, drift_hold=timedelta()) as watch:
             await watch.until_in_sync()
             watch.requests()
             write(tmp_path, BROKEN)
@@ -54,7 +54,7 @@ async def test_what_is_broken_from_the_start_is_taken_up_when_it_is_mended(tmp_p
     clock = FastClock(60)
     write(tmp_path, BROKEN)
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: watch.logged("manifests_invalid"))
             assert (watch.status.ready, watch.status.valid) == (False, False)
             assert not any("/apps" in line for line in watch.requests())
@@ -81,7 +81,7 @@ async def test_octosync_yaml_is_taken_up_while_it_runs(tmp_path: Path, monkeypat
         return sum(len(plane.send("GET", f"/apps/{slug}/targets")["targets"]) for slug in three)
 
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, paths=()) as watch:
+        async with run_controller(tmp_path, plane, clock, paths=()) as watch:
             await watch.until_in_sync()
             commit(tmp_path, {slug: {"targets": ()} for slug in three})
             await watch.until(lambda: all(one.state is AppState.BLOCKED for one in watch.status.apps.values()))
@@ -107,7 +107,7 @@ async def test_what_is_only_read_at_the_start_is_said_to_need_one(
     commit(tmp_path, CHAT)
     configured(tmp_path, "")
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, paths=()) as watch:
+        async with run_controller(tmp_path, plane, clock, paths=()) as watch:
             await watch.until_in_sync()
             configured(tmp_path, "rate: {requestsPerMinute: 7}\n")
             await watch.until(lambda: watch.logged("restart_needed"))
@@ -127,7 +127,7 @@ async def test_what_is_for_another_control_plane_is_not_applied_to_this_one(
     text = "contexts: {{one: {{url: 'http://127.0.0.1:1'}}, two: {{url: 'http://127.0.0.1:2'}}}}\ndefaultContext: {}\n"
     configured(tmp_path, text.format("one"))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, paths=(), through_context=True) as watch:
+        async with run_controller(tmp_path, plane, clock, paths=(), through_context=True) as watch:
             await watch.until_in_sync()
             commit(tmp_path, {"demo": {"slots": {}}})
             await watch.until(lambda: not plane.send("GET", "/apps/demo/slots")["slots"])

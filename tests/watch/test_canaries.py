@@ -6,10 +6,10 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
-from tests.support.controllers import FastClock, manifest, watching
+from tests.support.controllers import FastClock, manifest, run_controller
 from tests.support.fleets import LARGE, SMALL
 from tests.support.plane import Plane
-from tests.support.watched_apps import NEVER, by, many, plane_of_ana, ticks
+from tests.support.watched_apps import NEVER, app_slugs, plane_of_ana, requests_of, wait_for_ticks
 
 
 def declare_auto(folder: Path, *slugs: str, more_targets: tuple[str, ...] = ()) -> None:
@@ -45,22 +45,22 @@ def canaries(plane: Plane) -> int:
 
 def started(plane: Plane) -> int:
     """Count the canaries that the controller has started."""
-    return sum(one.endswith("/optimize") for one in by(plane, "octosync"))
+    return sum(one.endswith("/optimize") for one in requests_of(plane, "octosync"))
 
 
 async def test_no_more_canaries_run_at_once_than_are_allowed(tmp_path: Path) -> None:
     """What maxCanaries allows is all that runs in the org, however many apps are read at once; the rest is shown as waiting."""
     clock = FastClock(30)
-    slugs = many(8)
+    slugs = app_slugs(8)
     config = tmp_path / "octosync.yaml"
     config.write_text("maxCanaries: 2\n")
     declare_auto(tmp_path, *slugs)
     with plane_of_ana(clock) as plane:
         outgrown(plane, clock, *slugs)
         plane.log()
-        async with watching(tmp_path, plane, clock, config=config, resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, config=config, resync=NEVER) as watch:
             await watch.until(lambda: watch.status.full_read_at is not None)
-            await ticks(watch, 4)
+            await wait_for_ticks(watch, 4)
             assert canaries(plane) == 2
             waiting = [one for one in watch.status.apps.values() if one.waits_for_canaries]
             assert len(waiting) == 6
@@ -71,13 +71,13 @@ async def test_no_more_canaries_run_at_once_than_are_allowed(tmp_path: Path) -> 
 async def test_the_next_canary_starts_when_one_has_ended(tmp_path: Path) -> None:
     """As each canary ends the next of the waiting apps has its own, without a full read, until all are done."""
     clock = FastClock(30)
-    slugs = many(3)
+    slugs = app_slugs(3)
     config = tmp_path / "octosync.yaml"
     config.write_text("maxCanaries: 1\n")
     declare_auto(tmp_path, *slugs)
     with plane_of_ana(clock) as plane:
         outgrown(plane, clock, *slugs)
-        async with watching(
+        async with run_controller(
             tmp_path, plane, clock, config=config, interval=timedelta(seconds=3), resync=NEVER
         ) as watch:
             large = 0
@@ -95,10 +95,10 @@ async def test_a_running_canary_costs_no_turns(tmp_path: Path) -> None:
     declare_auto(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
         outgrown(plane, clock, "demo")
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until(lambda: started(plane) == 1 and watch.app().canaries)
             watch.requests()
-            asked = await ticks(watch, 8)
+            asked = await wait_for_ticks(watch, 8)
             assert [one for one in asked if "/optimize" in one or "/check" in one] == []
             assert asked.count("GET /api/v1/apps/demo") <= 3
             (canary,) = watch.app().canaries
@@ -116,16 +116,18 @@ async def test_a_check_is_asked_once_a_day_and_again_for_another_fleet(tmp_path:
         plane.deploy("demo")
         clock.skip(timedelta(minutes=5))
         plane.log()
-        async with watching(tmp_path, plane, clock, resync=timedelta(seconds=10)) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=timedelta(seconds=10)) as watch:
             await watch.until_in_sync()
 
             async def read_again(times: int) -> int:
                 """Return how many checks were asked for until the app was read so often."""
                 watch.requests()
-                await watch.until(lambda: by(plane, "octosync").count("GET /api/v1/apps/demo/targets") >= times)
-                return by(plane, "octosync").count(check)
+                await watch.until(
+                    lambda: requests_of(plane, "octosync").count("GET /api/v1/apps/demo/targets") >= times
+                )
+                return requests_of(plane, "octosync").count(check)
 
-            assert by(plane, "octosync").count(check) == 1
+            assert requests_of(plane, "octosync").count(check) == 1
             assert await read_again(3) == 0
             clock.skip(timedelta(hours=25))
             assert await read_again(3) == 1

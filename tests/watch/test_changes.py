@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.commits import commit
-from tests.support.controllers import FastClock, Watching, plane_at, watching
+from tests.support.controllers import FastClock, RunningController, plane_at, run_controller
 from tests.support.plane import Plane
 
 from octosync.model import Address, Kind, Outcome, Status
@@ -39,7 +39,7 @@ def full(slugs: list[str], **spec: Any) -> dict[str, dict[str, Any]]:
     return {slug: {"targets": (f"com.{slug}",), "slots": {"chat": "local_first"}, **spec} for slug in slugs}
 
 
-def blocked(watch: Watching, guard: str = "deletes") -> list[str]:
+def blocked(watch: RunningController, guard: str = "deletes") -> list[str]:
     """Name the apps that a guard blocks something of."""
     return [slug for slug, app in watch.status.apps.items() if any(one.guard == guard for one in app.blocked)]
 
@@ -49,7 +49,7 @@ async def test_what_empties_40_apps_is_refused_as_one_change(tmp_path: Path) -> 
     clock = FastClock(30)
     commit(tmp_path, full(FORTY))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             commit(tmp_path, full(FORTY, targets=(), slots={"chat": "cloud_first"}))
             await watch.until(lambda: len(blocked(watch)) == 40)
@@ -68,7 +68,7 @@ async def test_a_second_commit_lets_nothing_of_the_first_trickle_through(tmp_pat
     some = FORTY[:12]
     commit(tmp_path, full(some))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             commit(tmp_path, full(some, targets=()))
             await watch.until(lambda: len(blocked(watch)) == 12)
@@ -87,13 +87,13 @@ async def test_what_was_refused_stays_so_over_a_restart(tmp_path: Path) -> None:
     some = FORTY[:12]
     commit(tmp_path, full(some))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             commit(tmp_path, full(some) | full(some[:11], targets=()))
             await watch.until(lambda: len(blocked(watch)) == 11)
         clock.skip(timedelta(minutes=11))
         commit(tmp_path, full(some, targets=()))
-        async with watching(tmp_path, plane, clock) as again:
+        async with run_controller(tmp_path, plane, clock) as again:
             await again.until(lambda: len(blocked(again)) == 12)
             await again.until(lambda: "12 removals" in again.app(some[0]).blocked[0].message)
         assert targets(plane, *some) == 12
@@ -105,13 +105,13 @@ async def test_removals_of_ten_minutes_count_together(tmp_path: Path) -> None:
     some = FORTY[:12]
     commit(tmp_path, full(some))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             commit(tmp_path, full(some) | full(some[:7], targets=()))
             await watch.until(lambda: targets(plane, *some) == 5)
             await watch.until_in_sync()
         commit(tmp_path, full(some) | full(some[:11], targets=()))
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: len(blocked(watch)) == 4)
             assert "11 removals (1 here, 10 elsewhere" in watch.app(some[8]).blocked[0].message
             assert targets(plane, *some) == 5
@@ -120,7 +120,7 @@ async def test_removals_of_ten_minutes_count_together(tmp_path: Path) -> None:
             await watch.until(lambda: (watch.app(some[8]).read_at or NOWHEN) > clock.now() - timedelta(hours=1))
             assert len(blocked(watch)) == 4
         clock.skip(timedelta(hours=2))
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             since = clock.now()
             await watch.until(lambda: watch.status.ready and clock.now() - since > timedelta(minutes=1))
             assert "11 removals (1 here, 10 elsewhere" in watch.app(some[8]).blocked[0].message
@@ -142,14 +142,14 @@ async def test_an_approval_is_for_exactly_what_was_blocked_and_once(tmp_path: Pa
     some = FORTY[:12]
     commit(tmp_path, full(some))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             commit(tmp_path, full(some, targets=()))
             await watch.until(lambda: len(blocked(watch)) == 12)
             watch.controller.api.suspend("until it was looked at")
             assert watch.approve("deletes") == 12
         commit(tmp_path, full(some, targets=()) | full(some[:1], targets=(), slots={}))
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: len(blocked(watch)) == 1)
             watch.controller.api.resume()
             await watch.until(lambda: targets(plane, *some) == 0)
@@ -171,7 +171,7 @@ async def test_an_approval_lapses_when_what_it_allowed_is_declared_again(tmp_pat
     some = FORTY[:12]
     commit(tmp_path, full(some))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             watch.controller.api.suspend("until it was looked at")
             commit(tmp_path, full(some, targets=()))
@@ -190,7 +190,7 @@ async def test_an_app_that_cannot_be_read_holds_up_the_removals_of_its_change_al
     some = FORTY[:4]
     commit(tmp_path, full(some))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             plane.break_with(
                 {"operation": "apps.get", "slug": some[3], "action": "status", "status": 500, "times": None}
@@ -213,7 +213,7 @@ async def test_what_is_being_removed_counts_once(tmp_path: Path) -> None:
     some = FORTY[:8]
     commit(tmp_path, full(some))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             plane.break_with({"operation": "apps.delete_target", "action": "delay", "seconds": 0.2, "times": 5})
             commit(tmp_path, full(some, targets=()))
@@ -226,7 +226,7 @@ async def test_two_commits_at_once_remove_no_more_than_one(tmp_path: Path) -> No
     some = FORTY[:16]
     commit(tmp_path, full(some))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             plane.break_with({"operation": "apps.delete_target", "action": "delay", "seconds": 0.5, "times": None})
             commit(tmp_path, full(some) | full(some[:8], targets=()))

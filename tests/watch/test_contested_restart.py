@@ -5,19 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from tests.support.controllers import FastClock, Watching, manifest, plane_at, watching
+from tests.support.controllers import FastClock, RunningController, manifest, plane_at, run_controller
 
 from octosync.watch.status import AppState
 
 AT_ONCE = timedelta()
 
 
-def _policy(watch: Watching) -> str:
+def _policy(watch: RunningController) -> str:
     (slot,) = watch.plane.send("GET", "/apps/demo/slots")["slots"]
     return str(slot["serving_policy"]["routing_mode"])
 
 
-async def _contest(watch: Watching) -> None:
+async def _contest(watch: RunningController) -> None:
     for _ in range(4):
         await watch.until_in_sync()
         await watch.until(lambda: _policy(watch) == "auto")
@@ -32,12 +32,12 @@ async def test_what_is_contested_is_so_after_a_restart_until_its_manifest_change
     file = tmp_path / "apps" / "demo.json"
     file.write_text(manifest(slots={"chat": "local_first"}))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, drift_hold=AT_ONCE) as watch:
+        async with run_controller(tmp_path, plane, clock, drift_hold=AT_ONCE) as watch:
             await _contest(watch)
-        async with watching(tmp_path, plane, clock, drift_hold=AT_ONCE) as watch:
+        async with run_controller(tmp_path, plane, clock, drift_hold=AT_ONCE) as watch:
             await watch.until(lambda: watch.status.ready)
             assert watch.app().state is not AppState.IN_SYNC
             assert _policy(watch) == "cloud_only"
         file.write_text(manifest(slots={"chat": "local_first"}, description="Somebody looked at it"))
-        async with watching(tmp_path, plane, clock, drift_hold=AT_ONCE) as watch:
+        async with run_controller(tmp_path, plane, clock, drift_hold=AT_ONCE) as watch:
             await watch.until(lambda: _policy(watch) == "auto")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from tests.support.controllers import FastClock, manifest, plane_at, watching
+from tests.support.controllers import FastClock, manifest, plane_at, run_controller
 
 from octosync.watch.status import AppState
 
@@ -16,7 +16,7 @@ async def test_a_new_app_is_created_and_then_in_sync(tmp_path: Path) -> None:
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps" / "demo.json").write_text(manifest(targets=("com.demo",), slots={"chat": "local_first"}))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             assert [one["slug"] for one in plane.send("GET", "/apps")["apps"]] == ["demo"]
 
@@ -28,7 +28,7 @@ async def test_a_commit_is_applied(tmp_path: Path) -> None:
     file = tmp_path / "apps" / "demo.json"
     file.write_text(manifest(slots={"chat": "local_first"}))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             file.write_text(manifest(slots={"chat": "cloud_first", "vision": "local_first"}))
             await watch.until(lambda: len(plane.send("GET", "/apps/demo/slots")["slots"]) == 2)
@@ -40,7 +40,7 @@ async def test_drift_is_held_and_then_healed(tmp_path: Path) -> None:
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps" / "demo.json").write_text(manifest(slots={"chat": "local_first"}))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta(minutes=30)) as watch:
+        async with run_controller(tmp_path, plane, clock, drift_hold=timedelta(minutes=30)) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
             await watch.until(lambda: watch.app().state is AppState.HELD)

@@ -6,10 +6,10 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
-from tests.support.controllers import FastClock, manifest, watching
+from tests.support.controllers import FastClock, manifest, run_controller
 from tests.support.fleets import SMALL
 from tests.support.plane import Plane
-from tests.support.watched_apps import NEVER, another_full_read, by, many, plane_of_ana
+from tests.support.watched_apps import NEVER, app_slugs, plane_of_ana, requests_of, wait_for_resync
 
 from octosync.model import NotifyEvent
 from octosync.watch.status import AppState
@@ -52,7 +52,7 @@ async def test_a_target_that_is_registered_again_leaves_the_app_uncovered(tmp_pa
     declare_deployed(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
         have_deployed(plane, clock, "demo")
-        async with watching(tmp_path, plane, clock, resync=NEVER, drift_hold=timedelta()) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER, drift_hold=timedelta()) as watch:
             await watch.until_in_sync()
             remove_target(plane, "demo")
             await watch.until(lambda: watch.app().state is AppState.UNCOVERED)
@@ -68,7 +68,7 @@ async def test_a_target_that_is_registered_again_leaves_the_app_uncovered(tmp_pa
                 {"capability": "chat", "status": "uncovered", "covered_devices": 0, "total_devices": 340}
             ]
             assert b"octosync_uncovered 1.0" in watch.controller.metrics.render()
-            notice = watch.told.of(NotifyEvent.UNCOVERED)[-1]
+            notice = watch.recorder.of_event(NotifyEvent.UNCOVERED)[-1]
             assert (notice.app, notice.message) == ("demo", "chat: 0 of 340 devices covered")
             assert [str(address) for address in notice.addresses] == ["app/demo/slot/chat"]
             assert "--retry-rolled-back" in notice.hints[-1]
@@ -83,7 +83,7 @@ async def test_a_target_that_is_registered_again_leaves_the_app_uncovered(tmp_pa
 async def test_coverage_costs_one_request_an_app_and_full_read(tmp_path: Path) -> None:
     """A full read asks once for the coverage of each app that declares a deployment; ticks and commits never do."""
     clock = FastClock(60)
-    slugs = many(4)
+    slugs = app_slugs(4)
     declare_deployed(tmp_path, *slugs)
     with plane_of_ana(clock) as plane:
         have_deployed(plane, clock, *slugs)
@@ -92,14 +92,14 @@ async def test_coverage_costs_one_request_an_app_and_full_read(tmp_path: Path) -
             manifest("demo", targets=("com.demo",), slots={"chat": "local_first"})
         )
         plane.log()
-        async with watching(tmp_path, plane, clock, resync=NEVER, drift_hold=timedelta()) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER, drift_hold=timedelta()) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
-            await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in by(plane, "octosync"))
+            await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in requests_of(plane, "octosync"))
             await watch.until_in_sync()
             watch.controller.api.reconcile(None)
-            await another_full_read(watch)
-            asked = [line for line in by(plane, "octosync") if line.endswith("/health")]
+            await wait_for_resync(watch)
+            asked = [line for line in requests_of(plane, "octosync") if line.endswith("/health")]
             assert sorted(asked) == sorted(2 * [f"GET /api/v1/apps/{slug}/health" for slug in slugs])
 
 
@@ -109,14 +109,16 @@ async def test_a_failed_read_of_coverage_keeps_what_was_known(tmp_path: Path) ->
     declare_deployed(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
         have_deployed(plane, clock, "demo")
-        async with watching(tmp_path, plane, clock, resync=timedelta(seconds=30), drift_hold=timedelta()) as watch:
+        async with run_controller(
+            tmp_path, plane, clock, resync=timedelta(seconds=30), drift_hold=timedelta()
+        ) as watch:
             await watch.until_in_sync()
             remove_target(plane, "demo")
             await watch.until(lambda: watch.app().state is AppState.UNCOVERED)
             plane.break_with({"operation": "apps.health", "action": "garbage", "times": None})
             await watch.until(lambda: watch.status.coverage_unread)
             for _ in range(2):
-                await another_full_read(watch)
+                await wait_for_resync(watch)
             assert watch.app().state is AppState.UNCOVERED
             assert len(watch.logged("coverage_unread")) == 1
             plane.break_with()

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.support.file_watch import LONG, MANIFESTS, GitSyncCheckout, relink, replace_file, watch_files
 from tests.support.manifests import NOW, app
 from tests.support.repositories import Repo
-from tests.support.watching import LONG, MANIFESTS, Synced, relink, watching, write_over
 
 from octosync.errors import ConfigError, OctosyncError
 from octosync.manifest import Cache, Configuration, load
@@ -131,7 +131,7 @@ async def test_a_file_that_is_being_written(tmp_path: Path) -> None:
     desired = scene.desired
     await desired.load()
     whole = app('description: "a text that ends"', name="a")
-    async with watching(lambda: desired.watched) as news:
+    async with watch_files(lambda: desired.watched) as news:
         (tmp_path / "a.yaml").write_text(whole[:-8])
         assert await news.next() == MANIFESTS
         assert (await desired.load()).declared.fails
@@ -189,7 +189,7 @@ async def test_what_keeps_manifests_from_being_loaded_is_no_exception(tmp_path: 
 
 async def test_a_swap_while_it_loads_is_loaded_again(tmp_path: Path) -> None:
     """What changed while it was read is read again: what counts was the same before and after."""
-    synced = Synced(tmp_path)
+    synced = GitSyncCheckout(tmp_path)
     synced.checkout("one", {"apps/a.yaml": app("name: one", name="a")})
     scene = _Scene((synced.current / "apps",))
     desired = scene.desired
@@ -272,7 +272,7 @@ async def test_manifests_that_never_rest_are_not_used(tmp_path: Path) -> None:
     good = desired.good
 
     def restless() -> None:
-        write_over(tmp_path / "a.yaml", app(f"name: '{scene.loads}'", name="a"))
+        replace_file(tmp_path / "a.yaml", app(f"name: '{scene.loads}'", name="a"))
         scene.then = restless
 
     scene.then = restless

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.calls import KEY
+from tests.support.clients import KEY
 from tests.support.commits import commit
-from tests.support.controllers import FastClock, Watching, plane_at, watching
+from tests.support.controllers import FastClock, RunningController, plane_at, run_controller
 from tests.support.plane import Plane, writes_in
 from tests.support.states import policy_of
 from tests.support.watched_apps import CLOUD, TICK
@@ -44,7 +44,7 @@ def holder_of(plane: Plane, identifier: str, slugs: Iterable[str]) -> list[str]:
     ]
 
 
-async def again(watch: Watching, times: int = 1) -> None:
+async def again(watch: RunningController, times: int = 1) -> None:
     """Wait for full reads."""
     for _ in range(times):
         read = watch.status.full_read_at
@@ -52,7 +52,7 @@ async def again(watch: Watching, times: int = 1) -> None:
         await watch.until(lambda read=read: watch.status.full_read_at != read)  # type: ignore[misc]
 
 
-async def passes(watch: Watching, span: timedelta) -> None:
+async def passes(watch: RunningController, span: timedelta) -> None:
     """Let so much of the clock's time pass."""
     since = watch.clock.now()
     await watch.until(lambda: watch.clock.now() - since > span)
@@ -64,7 +64,7 @@ async def test_an_app_that_fails_backs_off_alone(tmp_path: Path) -> None:
     apps = {"bad": {"slots": {"chat": "local_first"}}, "good": {"slots": {"chat": "local_first"}}}
     commit(tmp_path, apps)
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             fault(plane, "apps.get", "bad")
             commit(tmp_path, {**apps, "bad": VISION})
@@ -94,7 +94,7 @@ async def test_what_is_refused_is_not_sent_again(tmp_path: Path, status: int) ->
     clock = FastClock(60)
     commit(tmp_path, {"demo": {"slots": {"chat": "local_first"}}})
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             fault(plane, "apps.put_slot", "demo", status, message="not so")
             commit(tmp_path, {"demo": {**VISION, "targets": ("com.demo",)}})
@@ -123,7 +123,7 @@ async def test_a_target_that_an_undeclared_app_holds_is_had_once_it_is_free(tmp_
     commit(tmp_path, {"demo": {"targets": ("com.held",)}})
     with plane_at(clock) as plane:
         plane.app("foreign", target="com.held")
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until(lambda: watch.app().state is AppState.REFUSED)
             assert "foreign" in watch.app().error
             watch.requests()
@@ -144,7 +144,7 @@ async def test_a_target_that_a_declared_app_holds_is_had_once_it_is_free(tmp_pat
     (tmp_path / "apps" / "all.yaml").write_text(text.replace('"targets": [], ', ""))
     with plane_at(clock) as plane:
         plane.app("holder", target="com.held")
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until(lambda: watch.app().state is AppState.REFUSED)
             (target,) = plane.send("GET", "/apps/holder/targets")["targets"]
             plane.send("DELETE", f"/apps/holder/targets/{target['id']}")
@@ -158,7 +158,9 @@ async def test_a_key_that_may_only_read_does_not_hammer(tmp_path: Path) -> None:
     apps = {f"app-{number}": {"slots": {"chat": "local_first"}} for number in range(6)}
     commit(tmp_path, apps)
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, resync=NEVER, read_token=lambda: (Secret(KEY), "a file")) as watch:
+        async with run_controller(
+            tmp_path, plane, clock, resync=NEVER, read_token=lambda: (Secret(KEY), "a file")
+        ) as watch:
             await watch.until_in_sync()
             fault(plane, "apps.put_slot", None, 403, code="insufficient_scope", message="this key may only read")
             commit(tmp_path, dict.fromkeys(apps, VISION))
@@ -182,7 +184,9 @@ async def test_a_refused_key_makes_everything_wait_until_there_is_another(tmp_pa
     apps = {f"app-{number}": {"slots": {"chat": "local_first"}} for number in range(6)}
     commit(tmp_path, apps)
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, resync=NEVER, read_token=lambda: (Secret(KEY), "a file")) as watch:
+        async with run_controller(
+            tmp_path, plane, clock, resync=NEVER, read_token=lambda: (Secret(KEY), "a file")
+        ) as watch:
             await watch.until_in_sync()
             fault(plane, "*", None, 401, message="no such key")
             commit(tmp_path, dict.fromkeys(apps, VISION))
@@ -204,7 +208,7 @@ async def test_an_outage_opens_the_circuit_and_loses_nothing(tmp_path: Path) -> 
     apps = {f"app-{number}": {"slots": {"chat": "local_first"}} for number in range(8)}
     commit(tmp_path, apps)
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             fault(plane, "*", None, 503)
             commit(tmp_path, dict.fromkeys(apps, VISION))
@@ -227,7 +231,7 @@ async def test_an_outage_is_known_though_nothing_is_to_be_done(tmp_path: Path) -
     clock = FastClock(300)
     commit(tmp_path, {"demo": {"slots": {"chat": "local_first"}}})
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, resync=NEVER, drift_hold=timedelta()) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER, drift_hold=timedelta()) as watch:
             await watch.until_in_sync()
             fault(plane, "*", None, 503)
             watch.requests()
@@ -248,7 +252,7 @@ async def test_one_broken_app_is_no_outage(tmp_path: Path) -> None:
     apps = {"bad": {}, "good": {"slots": {"chat": "local_first"}}}
     commit(tmp_path, apps)
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, resync=NEVER, interval=timedelta(hours=1)) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER, interval=timedelta(hours=1)) as watch:
             await watch.until_in_sync()
             fault(plane, "apps.get", "bad")
             commit(tmp_path, {**apps, "bad": VISION})
@@ -262,7 +266,7 @@ async def test_too_many_requests_are_waited_out(tmp_path: Path, seconds: int) ->
     clock = FastClock(300 if seconds > 60 else 30)
     commit(tmp_path, {"demo": {"slots": {"chat": "local_first"}}, "other": {}})
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             watch.requests()
             plane.break_with({"operation": "apps.get", "action": "status", "status": 429, "retry_after": seconds})
@@ -282,7 +286,7 @@ async def test_half_a_move_says_which_guard_it_waits_for(tmp_path: Path) -> None
     clock = FastClock(20)
     commit(tmp_path, {"giver": {"targets": ("com.moved",)}, "taker": {}})
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, policy=policy_of(max_deletes=0)) as watch:
+        async with run_controller(tmp_path, plane, clock, policy=policy_of(max_deletes=0)) as watch:
             await watch.until_in_sync()
             commit(tmp_path, {"giver": {}, "taker": {"targets": ("com.moved",)}})
             await watch.until(lambda: watch.app("giver").state is AppState.BLOCKED)

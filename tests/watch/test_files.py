@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import pytest
-from tests.support.watching import MANIFESTS, TOKEN, Mounted, Synced, until, watching, write_over
+from tests.support.file_watch import MANIFESTS, TOKEN, ConfigMapMount, GitSyncCheckout, replace_file, until, watch_files
 from watchfiles import Change
 
 from octosync.watch.manifests.file_snapshot import FileSnapshot, WatchedPaths, scan
@@ -39,7 +39,7 @@ def _made_below(apps: Path) -> None:
 
 _CHANGES: dict[str, Callable[[Path], object]] = {
     "written in place": lambda apps: (apps / "a.yaml").write_text("a: 2\n"),
-    "written over": lambda apps: write_over(apps / "a.yaml", "a: 2\n"),
+    "written over": lambda apps: replace_file(apps / "a.yaml", "a: 2\n"),
     "cut off": lambda apps: os.truncate(apps / "team/b.yaml", 3),
     "made": lambda apps: (apps / "c.yml").write_text("c: 1\n"),
     "made in a new folder": _made_below,
@@ -55,7 +55,7 @@ _CHANGES: dict[str, Callable[[Path], object]] = {
 async def test_a_change_is_told(apps: Path, change: Callable[[Path], object]) -> None:
     """Whatever happens to a manifest is told, and told once."""
     key = apps.parent / "key"
-    async with watching(WatchedPaths(paths=(str(apps),), tokens=(str(key),))) as news:
+    async with watch_files(WatchedPaths(paths=(str(apps),), tokens=(str(key),))) as news:
         change(apps)
         assert await news.next() == MANIFESTS
         key.write_text("k")
@@ -65,7 +65,7 @@ async def test_a_change_is_told(apps: Path, change: Callable[[Path], object]) ->
 async def test_what_does_not_matter_is_no_reason(apps: Path) -> None:
     """Hidden files, what editors leave, Git's and octosync's own folders, and files of other kinds are not told."""
     key = apps.parent / "key"
-    async with watching(WatchedPaths(paths=(str(apps),), tokens=(str(key),))) as news:
+    async with watch_files(WatchedPaths(paths=(str(apps),), tokens=(str(key),))) as news:
         for name in (".a.yaml.swp", "a.yaml~", "#a.yaml#", "README.md", "kustomization.yaml", ".hidden.yaml"):
             (apps / name).write_text("x")
         for name in (".git", ".octosync", "empty"):
@@ -80,7 +80,7 @@ async def test_what_does_not_matter_is_no_reason(apps: Path) -> None:
 async def test_a_folder_that_comes_back_is_watched_again(apps: Path) -> None:
     """A folder that is deleted and made again, or not there at first, is watched as soon as it is there."""
     later = apps.parent / "not/yet"
-    async with watching(WatchedPaths(paths=(str(apps), str(later)))) as news:
+    async with watch_files(WatchedPaths(paths=(str(apps), str(later)))) as news:
         for _ in range(2):
             shutil.rmtree(apps)
             assert await news.next() == MANIFESTS
@@ -97,7 +97,7 @@ async def test_a_folder_that_comes_back_is_watched_again(apps: Path) -> None:
 async def test_a_burst_is_one_change(apps: Path) -> None:
     """Many files that are written together are one change."""
     key = apps.parent / "key"
-    async with watching(WatchedPaths(paths=(str(apps),), tokens=(str(key),))) as news:
+    async with watch_files(WatchedPaths(paths=(str(apps),), tokens=(str(key),))) as news:
         for n in range(200):
             (apps / f"{n}.yaml").write_text("x: 1\n")
         assert await news.next() == MANIFESTS
@@ -107,7 +107,7 @@ async def test_a_burst_is_one_change(apps: Path) -> None:
 
 async def test_a_file_that_never_rests_is_told_all_the_same(apps: Path) -> None:
     """Changes that go on and on are told while they do."""
-    async with watching(WatchedPaths(paths=(str(apps),))) as news:
+    async with watch_files(WatchedPaths(paths=(str(apps),))) as news:
 
         async def scribble() -> None:
             with (apps / "a.yaml").open("a") as file:
@@ -125,11 +125,11 @@ async def test_a_file_that_never_rests_is_told_all_the_same(apps: Path) -> None:
 
 async def test_a_mounted_config_map_and_secret(tmp_path: Path) -> None:
     """The kubelet's update of a ConfigMap is told, and that of a Secret as the key's, each time."""
-    manifests, secret = Mounted(tmp_path / "manifests"), Mounted(tmp_path / "secrets")
+    manifests, secret = ConfigMapMount(tmp_path / "manifests"), ConfigMapMount(tmp_path / "secrets")
     manifests.update({"a.yaml": "a: 1\n"})
     secret.update({"api-key": "one"})
     watched = WatchedPaths(paths=(str(manifests.directory),), tokens=(str(secret.directory / "api-key"),))
-    async with watching(watched) as news:
+    async with watch_files(watched) as news:
         for n in range(3):
             manifests.update({"a.yaml": f"a: 1{n}\n"})
             assert await news.next() == MANIFESTS
@@ -141,9 +141,9 @@ async def test_a_mounted_config_map_and_secret(tmp_path: Path) -> None:
 
 async def test_a_git_sync_swap(tmp_path: Path) -> None:
     """A commit that git-sync checks out is told, though the path leads through a link, and what then changes in it, too."""
-    synced, key = Synced(tmp_path / "git"), tmp_path / "key"
+    synced, key = GitSyncCheckout(tmp_path / "git"), tmp_path / "key"
     synced.checkout("one", {"apps/a.yaml": "a: 1\n"})
-    async with watching(WatchedPaths(paths=(str(synced.current / "apps"),), tokens=(str(key),))) as news:
+    async with watch_files(WatchedPaths(paths=(str(synced.current / "apps"),), tokens=(str(key),))) as news:
         for commit in ("two", "three"):
             synced.checkout(commit, {"apps/a.yaml": "a: 1\n"})
             assert await news.next() == MANIFESTS
@@ -165,7 +165,7 @@ async def test_links_to_files_and_folders_elsewhere(apps: Path) -> None:
     (apps / "folder").symlink_to(elsewhere / "folder")
     (apps / "loop").symlink_to(".")
     (apps / "round.yaml").symlink_to("round.yaml")
-    async with watching(WatchedPaths(paths=(str(apps),))) as news:
+    async with watch_files(WatchedPaths(paths=(str(apps),))) as news:
         (elsewhere / "file").write_text("x: 2\n")
         assert await news.next() == MANIFESTS
         (elsewhere / "folder/y.yaml").write_text("y: 1\n")
@@ -184,7 +184,7 @@ async def test_a_kustomization_and_what_it_refers_to(tmp_path: Path) -> None:
     (overlay / "kustomization.yaml").write_text(
         "resources: [../../base]\nconfigMapGenerator:\n  - {name: x, files: ['env=../../common.env']}\n"
     )
-    async with watching(WatchedPaths(kustomizations=(str(overlay),), tokens=(str(key),))) as news:
+    async with watch_files(WatchedPaths(kustomizations=(str(overlay),), tokens=(str(key),))) as news:
         for path in (overlay / "patch.txt", base / "app.yaml", tmp_path / "common.env"):
             path.write_text("B: 2\n")
             assert await news.next() == MANIFESTS
@@ -203,18 +203,18 @@ async def test_octosync_yaml_that_is_not_there_yet(tmp_path: Path) -> None:
     """octosync.yaml counts as soon as it is where it is looked for, and as it changes."""
     places = (tmp_path / "here/octosync.yaml", tmp_path / "octosync.yaml")
     (tmp_path / "here").mkdir()
-    async with watching(WatchedPaths(configuration=tuple(map(str, places)))) as news:
+    async with watch_files(WatchedPaths(configuration=tuple(map(str, places)))) as news:
         for place in reversed(places):
             place.write_text("paths: [apps]\n")
             assert await news.next() == MANIFESTS
-            write_over(place, "paths: [other]\n")
+            replace_file(place, "paths: [other]\n")
             assert await news.next() == MANIFESTS
 
 
 async def test_other_paths_are_watched_as_soon_as_they_are_asked_for(apps: Path) -> None:
     """What is watched is asked for again at every look."""
     paths = [str(apps / "a.yaml")]
-    async with watching(lambda: WatchedPaths(paths=tuple(paths))) as news:
+    async with watch_files(lambda: WatchedPaths(paths=tuple(paths))) as news:
         paths.append(str(apps.parent / "more"))
         (apps / "a.yaml").write_text("a: 2\n")
         assert await news.next() == MANIFESTS
@@ -227,7 +227,7 @@ async def test_what_happened_before_watching_began(apps: Path) -> None:
     watched = WatchedPaths(paths=(str(apps),))
     loaded = scan(watched).snapshot
     (apps / "a.yaml").write_text("a: 2\n")
-    async with watching(watched, since=loaded) as news:
+    async with watch_files(watched, since=loaded) as news:
         assert await news.next() == MANIFESTS
 
 
@@ -248,7 +248,7 @@ async def _no_listening(*_: object, **__: object) -> AsyncGenerator[set[tuple[Ch
 
 async def test_without_any_event_files_are_looked_at_now_and_then(apps: Path) -> None:
     """A change that the system tells nothing of is found by looking."""
-    async with watching(WatchedPaths(paths=(str(apps),)), every=0.01, events=_nothing_heard) as news:
+    async with watch_files(WatchedPaths(paths=(str(apps),)), every=0.01, events=_nothing_heard) as news:
         (apps / "a.yaml").write_text("a: 2\n")
         assert await news.next() == MANIFESTS
         assert news.warnings == []
@@ -256,7 +256,7 @@ async def test_without_any_event_files_are_looked_at_now_and_then(apps: Path) ->
 
 async def test_without_notices_files_are_looked_at_and_it_is_said_once(apps: Path) -> None:
     """Where the system can't listen, changes are found by looking often, and one warning says so."""
-    async with watching(WatchedPaths(paths=(str(apps),)), events=_no_listening) as news:
+    async with watch_files(WatchedPaths(paths=(str(apps),)), events=_no_listening) as news:
         for n in range(2):
             (apps / "a.yaml").write_text(f"a: 2{n}\n")
             assert await news.next() == MANIFESTS
@@ -322,7 +322,7 @@ def _open() -> int:
 async def test_nothing_is_left_when_it_stops(apps: Path) -> None:
     """After the stop no task is left, and no descriptor and no thread of ours."""
     before, descriptors = asyncio.all_tasks(), _open()
-    async with watching(WatchedPaths(paths=(str(apps),))) as news:
+    async with watch_files(WatchedPaths(paths=(str(apps),))) as news:
         for n in range(5):
             (apps / f"{n}.yaml").write_text("a: 2\n")
             assert await news.next() == MANIFESTS
@@ -343,5 +343,5 @@ class _Standstill(SystemClock):
 async def test_it_stops_while_it_waits_for_rest(apps: Path) -> None:
     """A stop does not wait until files come to rest."""
     changed = FileSnapshot()  # as if everything had just been written
-    async with watching(WatchedPaths(paths=(str(apps),)), since=changed, clock=_Standstill()) as news:
+    async with watch_files(WatchedPaths(paths=(str(apps),)), since=changed, clock=_Standstill()) as news:
         news.stop.set()

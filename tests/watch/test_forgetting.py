@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.support.controllers import FastClock, manifest, plane_at, watching
+from tests.support.controllers import FastClock, manifest, plane_at, run_controller
 from tests.support.plane import Plane
 
 TARGET = {"platform": "ios", "identifier": "com.demo"}
@@ -25,7 +25,7 @@ async def test_what_was_removed_and_somebody_adds_again_stays(tmp_path: Path) ->
     (apps / "target.json").write_text(json.dumps({**document, "spec": {"app": "demo", **TARGET}}))
     with plane_at(clock) as plane:
         plane.send("POST", "/apps", {"slug": "demo", "name": "Demo"})
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             assert targets(plane) == ["com.demo"]
             (apps / "target.json").unlink()

@@ -6,8 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.support.controllers import FastClock, watching
-from tests.support.watched_apps import CLOUD, NEVER, another_full_read, declare, have, many, plane_of_ana
+from tests.support.controllers import FastClock, run_controller
+from tests.support.watched_apps import CLOUD, NEVER, app_slugs, create_live, declare, plane_of_ana, wait_for_resync
 
 from octosync.watch.status import AppState
 
@@ -17,13 +17,13 @@ LIMITED: Any = {"connection": {"requests_per_minute": 100}, "interval": NEVER, "
 async def test_an_app_that_goes_while_everything_is_read_does_not_hold_that_up(tmp_path: Path) -> None:
     """A manifest that is deleted during a full read is an orphan then, and the read ends without it."""
     clock = FastClock(30)
-    slugs = many(40)
+    slugs = app_slugs(40)
     declare(tmp_path, *slugs)
     with plane_of_ana(clock) as plane:
-        have(plane, *slugs)
-        async with watching(tmp_path, plane, clock) as watch:
+        create_live(plane, *slugs)
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
-        async with watching(tmp_path, plane, clock, **LIMITED) as watch:
+        async with run_controller(tmp_path, plane, clock, **LIMITED) as watch:
             # Its reads are more than a minute's share.
             await watch.until(lambda: watch.status.full_read_total == len(slugs))
             (watch.apps / "app-39.json").unlink()
@@ -37,8 +37,8 @@ async def test_what_is_held_is_read_again_all_the_same(tmp_path: Path) -> None:
     declare(tmp_path, "demo", "broken", "other")
     settings: Any = {"interval": NEVER, "resync": timedelta(seconds=30), "connection": {"attempts": 1}}
     with plane_of_ana(clock) as plane:
-        have(plane, "demo", "broken", "other")
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        create_live(plane, "demo", "broken", "other")
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             broken = {"operation": "apps.list_slots", "slug": "broken", "action": "garbage", "times": None}
@@ -47,7 +47,7 @@ async def test_what_is_held_is_read_again_all_the_same(tmp_path: Path) -> None:
             await watch.until(lambda: watch.app("broken").state is AppState.FAILING)
             watch.controller.api.hold("demo", timedelta(hours=4), "an incident")
             for _ in range(2):
-                await another_full_read(watch)
+                await wait_for_resync(watch)
             plane.send("PATCH", "/apps/other", {"name": "Else"})
             await watch.until(lambda: watch.app("other").state is AppState.HELD)
             plane.send("PATCH", "/apps/demo", {"name": "Else"})

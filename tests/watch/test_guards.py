@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.commits import commit, write
-from tests.support.controllers import FastClock, manifest, plane_at, watching
+from tests.support.controllers import FastClock, manifest, plane_at, run_controller
 from tests.support.plane import Plane
 
 from octosync.errors import OctosyncError
@@ -30,7 +30,7 @@ async def test_what_is_protected_stays_and_the_rest_goes_on(tmp_path: Path) -> N
     clock = FastClock(30)
     write(tmp_path, protected(manifest(slots={"chat": "local_first", "vision": "local_first"})))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             write(tmp_path, protected(manifest(slots={"chat": "cloud_first"})))
             await watch.until(lambda: watch.app().state is AppState.BLOCKED)
@@ -49,7 +49,7 @@ async def test_an_approval_lifts_only_the_guard_that_it_is_for(tmp_path: Path) -
     many = {f"slot-{number:02}".replace("-", "_"): "local_first" for number in range(12)}
     write(tmp_path, protected(manifest(slots=many)))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             write(tmp_path, protected(manifest(slots={})))
             await watch.until(lambda: {one.guard for one in watch.app().blocked} == {"deletes", "protected"})
@@ -67,7 +67,7 @@ async def test_what_a_canary_rests_on_waits_until_it_is_over(tmp_path: Path) -> 
     commit(tmp_path, {"demo": {"slots": both}})
     with plane_at(clock) as plane:
         plane.catalog(small=1, good=5)
-        async with watching(tmp_path, plane, clock, resync=timedelta(minutes=2)) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=timedelta(minutes=2)) as watch:
             await watch.until_in_sync()
             plane.deploy("demo")
             plane.catalog(small=1, good=5, better=9)
@@ -85,7 +85,7 @@ async def test_what_is_in_use_is_not_taken_away(tmp_path: Path) -> None:
     clock = FastClock(30)
     commit(tmp_path, {"demo": {"slots": {"chat": "local_first"}, "targets": ("com.demo",)}})
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             plane.local(
                 "POST",
@@ -104,7 +104,7 @@ async def test_what_diverged_is_applied_and_says_so(tmp_path: Path) -> None:
     clock = FastClock(30)
     commit(tmp_path, {"demo": {"slots": {"chat": "local_first"}}})
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
             await watch.until(lambda: watch.app().state is AppState.HELD)
@@ -123,7 +123,7 @@ async def test_what_nothing_can_allow_is_not_approved(tmp_path: Path) -> None:
     clock = FastClock(30)
     commit(tmp_path, {"demo": {"slots": {"chat": "local_first"}}})
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             plane.send("POST", "/apps/demo/archive")
             await watch.until(lambda: [one.guard for one in watch.app().blocked] == ["archived"])
@@ -143,7 +143,7 @@ async def test_an_approval_is_of_what_its_caller_has_seen(tmp_path: Path) -> Non
     for slug in ("team-a", "team-b"):
         declare(slug, both)
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             for slug in ("team-a", "team-b"):
                 declare(slug, {"chat": "local_first"})

@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.support.controllers import FastClock, manifest, watching
+from tests.support.controllers import FastClock, manifest, run_controller
 from tests.support.plane import Plane
-from tests.support.watched_apps import CLOUD, NEVER, TICK, by, declare, have, many, plane_of_ana
+from tests.support.watched_apps import CLOUD, NEVER, TICK, app_slugs, create_live, declare, plane_of_ana, requests_of
 
 from octosync.model import NotifyEvent
 from octosync.watch.status import AppState
@@ -21,17 +21,17 @@ QUICK: Any = {"interval": timedelta(seconds=3), "resync": NEVER}  # ten ticks a 
 async def test_drift_of_one_app_among_many_is_announced_and_healed_for_a_few_requests(tmp_path: Path) -> None:
     """It is said everywhere who changed what and until when; that and the healing cost six requests each, beside ticks."""
     clock = FastClock(30)
-    slugs = many(30)
+    slugs = app_slugs(30)
     declare(tmp_path, *slugs)
     with plane_of_ana(clock) as plane:
-        have(plane, *slugs)
-        async with watching(tmp_path, plane, clock, drift_hold=HOLD, **QUICK) as watch:
+        create_live(plane, *slugs)
+        async with run_controller(tmp_path, plane, clock, drift_hold=HOLD, **QUICK) as watch:
             await watch.until_in_sync()
             watch.requests()
             changed_at = clock.now()
             plane.send("PUT", "/apps/app-07/slots/chat", CLOUD)
             await watch.until(lambda: watch.app("app-07").state is AppState.HELD)
-            found = [one for one in by(plane, "octosync") if one != TICK]
+            found = [one for one in requests_of(plane, "octosync") if one != TICK]
             assert len(found) <= 6
             (drift,) = watch.app("app-07").drift
             assert (str(drift.address), drift.actor) == ("app/app-07/slot/chat", "ana")
@@ -40,19 +40,19 @@ async def test_drift_of_one_app_among_many_is_announced_and_healed_for_a_few_req
             (line,) = watch.logged("drift")
             assert (line["address"], line["actor"]) == ("app/app-07/slot/chat", "ana")
             assert line["until"] == drift.until.isoformat(timespec="seconds")
-            await watch.until(lambda: watch.told.of(NotifyEvent.HELD))
-            (notice,) = watch.told.of(NotifyEvent.HELD)
+            await watch.until(lambda: watch.recorder.of_event(NotifyEvent.HELD))
+            (notice,) = watch.recorder.of_event(NotifyEvent.HELD)
             assert (notice.actor, notice.until) == ("ana", drift.until)
             watch.requests()
             await clock.advance(HOLD)
             await watch.until(lambda: watch.app("app-07").state is AppState.IN_SYNC)
             assert clock.now() >= drift.until
-            healing = [one for one in by(plane, "octosync") if one != TICK]
+            healing = [one for one in requests_of(plane, "octosync") if one != TICK]
             assert healing.count("PUT /api/v1/apps/app-07/slots/chat") == 1
             assert len(healing) <= 6
             (action,) = watch.logged("action")
             assert action["replaces"] == "ana"
-            await watch.until(lambda: [one.actor for one in watch.told.of(NotifyEvent.DRIFT)] == ["ana"])
+            await watch.until(lambda: [one.actor for one in watch.recorder.of_event(NotifyEvent.DRIFT)] == ["ana"])
 
 
 async def test_without_a_hold_drift_is_changed_back_at_once(tmp_path: Path) -> None:
@@ -60,15 +60,15 @@ async def test_without_a_hold_drift_is_changed_back_at_once(tmp_path: Path) -> N
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        have(plane, "demo")
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta(), **QUICK) as watch:
+        create_live(plane, "demo")
+        async with run_controller(tmp_path, plane, clock, drift_hold=timedelta(), **QUICK) as watch:
             await watch.until_in_sync()
             watch.requests()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
-            await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in by(plane, "octosync"))
+            await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in requests_of(plane, "octosync"))
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
-            assert len([one for one in by(plane, "octosync") if one != TICK]) <= 6
-            await watch.until(lambda: [one.actor for one in watch.told.of(NotifyEvent.DRIFT)] == ["ana"])
+            assert len([one for one in requests_of(plane, "octosync") if one != TICK]) <= 6
+            await watch.until(lambda: [one.actor for one in watch.recorder.of_event(NotifyEvent.DRIFT)] == ["ana"])
 
 
 async def test_a_hold_goes_on_over_a_restart_until_it_is_released(tmp_path: Path) -> None:
@@ -77,13 +77,13 @@ async def test_a_hold_goes_on_over_a_restart_until_it_is_released(tmp_path: Path
     declare(tmp_path, "demo")
     settings: Any = {"drift_hold": HOLD, **QUICK}
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
             hold = watch.controller.api.hold("demo", timedelta(hours=4), "an incident")
             await watch.until(lambda: watch.app().drift[0].until == hold.until)
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until(lambda: watch.app().state is AppState.HELD)
             assert watch.app().hold == hold
             (drift,) = watch.app().drift
@@ -103,7 +103,7 @@ async def test_an_app_that_is_held_keeps_what_is_changed_later(tmp_path: Path) -
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta(), **QUICK) as watch:
+        async with run_controller(tmp_path, plane, clock, drift_hold=timedelta(), **QUICK) as watch:
             await watch.until_in_sync()
             hold = watch.controller.api.hold("demo", timedelta(hours=3), "an incident")
             assert watch.status.holds == (hold,)
@@ -121,7 +121,7 @@ async def test_a_hold_ends_by_itself(tmp_path: Path) -> None:
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, drift_hold=HOLD, **QUICK) as watch:
+        async with run_controller(tmp_path, plane, clock, drift_hold=HOLD, **QUICK) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
@@ -137,7 +137,7 @@ async def test_a_commit_to_the_held_field_ends_the_hold_and_says_whose_change_it
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, **QUICK) as watch:
+        async with run_controller(tmp_path, plane, clock, **QUICK) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
@@ -147,8 +147,8 @@ async def test_a_commit_to_the_held_field_ends_the_hold_and_says_whose_change_it
             assert slot(plane)["serving_policy"]["routing_preference"] == "cloud"
             assert watch.logged("action")[-1]["replaces"] == "ana"
             assert "ana" in watch.logged("action")[-1]["@message"]
-            await watch.until(lambda: watch.told.of(NotifyEvent.DRIFT))
-            assert watch.told.of(NotifyEvent.DRIFT)[-1].actor == "ana"
+            await watch.until(lambda: watch.recorder.of_event(NotifyEvent.DRIFT))
+            assert watch.recorder.of_event(NotifyEvent.DRIFT)[-1].actor == "ana"
 
 
 async def test_a_commit_to_another_field_is_applied_beside_what_is_held(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ async def test_a_commit_to_another_field_is_applied_beside_what_is_held(tmp_path
     clock = FastClock(30)
     declare_slot(tmp_path, preferredEngines=["one"])
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, **QUICK) as watch:
+        async with run_controller(tmp_path, plane, clock, **QUICK) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", {**CLOUD, "preferred_engines": ["one"]})
             await watch.until(lambda: watch.app().state is AppState.HELD)
@@ -190,13 +190,13 @@ async def test_a_hold_that_ends_during_a_turn_is_over(tmp_path: Path) -> None:
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, drift_hold=HOLD, **QUICK) as watch:
+        async with run_controller(tmp_path, plane, clock, drift_hold=HOLD, **QUICK) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.HELD)
             plane.break_with({"operation": "apps.list_slots", "action": "delay", "seconds": 0.3})
             watch.requests()
             watch.controller.api.reconcile("demo")
-            await watch.until(lambda: "GET /api/v1/apps/demo/slots" in by(plane, "octosync"))
+            await watch.until(lambda: "GET /api/v1/apps/demo/slots" in requests_of(plane, "octosync"))
             await clock.advance(HOLD)
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)

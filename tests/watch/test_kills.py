@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.support.commits import commit
-from tests.support.controllers import FastClock, plane_at, watching
+from tests.support.controllers import FastClock, plane_at, run_controller
 from tests.support.plane import Plane
 
 pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
@@ -71,7 +71,7 @@ class Dying(httpx.AsyncBaseTransport):
 
 async def killed(folder: Path, plane: Plane, clock: FastClock, dying: Dying) -> bool:
     """Run a controller until it dies; say whether it did, or was done before."""
-    async with watching(folder, plane, clock, transport=dying) as watch:
+    async with run_controller(folder, plane, clock, transport=dying) as watch:
         await watch.until(lambda: dying.is_dead.is_set() or watch.is_in_sync)
     if not dying.is_dead.is_set():
         return False
@@ -88,7 +88,7 @@ async def test_a_killed_controller_is_gone_on_from(tmp_path: Path, seed: int) ->
     clock = FastClock(300)
     commit(tmp_path, BEFORE)
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
         before = {event["id"] for event in plane.send("GET", "/activity?limit=100")["events"]}
         commit(tmp_path, AFTER)
@@ -96,7 +96,7 @@ async def test_a_killed_controller_is_gone_on_from(tmp_path: Path, seed: int) ->
             dying = Dying(chance.randint(8, 30), sends=chance.random() < 0.5, state=tmp_path / "state.db")
             if not await killed(tmp_path, plane, clock, dying):
                 break
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
         events = [one for one in plane.send("GET", "/activity?limit=100")["events"] if one["id"] not in before]
         named = Counter((one["type"], one["app_slug"], str(one.get("resource"))) for one in events)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from tests.support.controllers import FastClock, manifest, plane_at, watching
+from tests.support.controllers import FastClock, manifest, plane_at, run_controller
 from tests.support.plane import Plane
 
 
@@ -26,11 +26,11 @@ async def test_it_is_said_once_that_nothing_is_remembered(tmp_path: Path) -> Non
     (tmp_path / "apps/demo.json").write_text(manifest(slots={"chat": "local_first"}))
     with plane_at(clock) as plane:
         for expected in (1, 0):
-            async with watching(tmp_path, plane, clock) as watch:
+            async with run_controller(tmp_path, plane, clock) as watch:
                 await watch.until_in_sync()
                 assert len(watch.logged("nothing_remembered")) == expected
         lose_state(tmp_path)
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             assert len(watch.logged("nothing_remembered")) == 1
 
@@ -43,13 +43,13 @@ async def test_what_left_the_manifests_meanwhile_stays(tmp_path: Path) -> None:
     (tmp_path / "apps/demo.json").write_text(before)
     (tmp_path / "apps/gone.json").write_text(manifest("gone", targets=("com.gone",)))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
         lose_state(tmp_path)
         (tmp_path / "apps/gone.json").unlink()
         clock.skip(timedelta(hours=1))
         (tmp_path / "apps/demo.json").write_text(manifest(slots={"chat": "private"}))
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: watch.status.ready)
             await watch.until_in_sync()
             assert slots(plane) == {"chat": "local_only"}

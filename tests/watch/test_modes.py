@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.controllers import FastClock, Watching, watching
+from tests.support.controllers import FastClock, RunningController, run_controller
 from tests.support.plane import writes_in
-from tests.support.watched_apps import CLOUD, NEVER, by, declare, have, plane_of_ana, ticks
+from tests.support.watched_apps import CLOUD, NEVER, create_live, declare, plane_of_ana, requests_of, wait_for_ticks
 
 from octosync.model import NotifyEvent, Reason
 from octosync.plan import Plan
@@ -21,7 +21,7 @@ SLOT = "PUT /api/v1/apps/demo/slots/chat"
 SHORT: Any = {"drift_hold": timedelta(), "resync": timedelta(minutes=1)}
 
 
-def planned(watch: Watching) -> Plan:
+def planned(watch: RunningController) -> Plan:
     """Return what the latest turn of the app planned and did not do."""
     plan = watch.app().plan
     assert plan is not None
@@ -33,24 +33,24 @@ async def test_heal_manifest_applies_commits_and_shows_drift(tmp_path: Path) -> 
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        have(plane, "demo")
-        async with watching(tmp_path, plane, clock, write_mode=WriteMode.MANIFEST, **SHORT) as watch:
+        create_live(plane, "demo")
+        async with run_controller(tmp_path, plane, clock, write_mode=WriteMode.MANIFEST, **SHORT) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.DRIFTED)
             (drift,) = watch.app().drift
             assert (drift.actor, drift.until) == ("ana", None)
-            await watch.until(lambda: watch.told.of(NotifyEvent.DRIFT))
-            assert watch.told.of(NotifyEvent.DRIFT)[-1].actor == "ana"
+            await watch.until(lambda: watch.recorder.of_event(NotifyEvent.DRIFT))
+            assert watch.recorder.of_event(NotifyEvent.DRIFT)[-1].actor == "ana"
             watch.requests()
-            await ticks(watch, 8)
+            await wait_for_ticks(watch, 8)
             assert watch.app().state is AppState.DRIFTED
             declare(tmp_path, "demo", description="New")
             await watch.until(lambda: plane.send("GET", "/apps/demo")["description"] == "New")
-            assert SLOT not in by(plane, "octosync")
+            assert SLOT not in requests_of(plane, "octosync")
             declare(tmp_path, "demo", description="New", chat="cloud_first")
             await watch.until_in_sync()
-            assert SLOT in by(plane, "octosync")
+            assert SLOT in requests_of(plane, "octosync")
 
 
 async def test_heal_none_writes_nothing_and_shows_the_plan(tmp_path: Path) -> None:
@@ -58,18 +58,18 @@ async def test_heal_none_writes_nothing_and_shows_the_plan(tmp_path: Path) -> No
     clock = FastClock(60)
     declare(tmp_path, "demo", "new")
     with plane_of_ana(clock) as plane:
-        have(plane, "demo")
+        create_live(plane, "demo")
         plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
         plane.log()
-        async with watching(tmp_path, plane, clock, write_mode=WriteMode.NONE, **SHORT) as watch:
+        async with run_controller(tmp_path, plane, clock, write_mode=WriteMode.NONE, **SHORT) as watch:
             await watch.until(lambda: watch.app("new").state is AppState.WAITING)
             await watch.until(lambda: watch.app().state is AppState.WAITING)
             assert [str(one.address) for one in planned(watch).actions] == ["app/demo/slot/chat"]
             assert "--heal none" in watch.app().why_waiting
             declare(tmp_path, "demo", description="New")
             await watch.until(lambda: len(planned(watch).actions) == 2)
-            await ticks(watch, 4)
-            assert writes_in(by(plane, "octosync")) == []
+            await wait_for_ticks(watch, 4)
+            assert writes_in(requests_of(plane, "octosync")) == []
 
 
 async def test_a_controller_that_only_plans_announces_no_end_of_drift(tmp_path: Path) -> None:
@@ -77,14 +77,14 @@ async def test_a_controller_that_only_plans_announces_no_end_of_drift(tmp_path: 
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        have(plane, "demo")
-        async with watching(tmp_path, plane, clock, write_mode=WriteMode.NONE, resync=NEVER) as watch:
+        create_live(plane, "demo")
+        async with run_controller(tmp_path, plane, clock, write_mode=WriteMode.NONE, resync=NEVER) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: watch.app().state is AppState.DRIFTED)
             (drift,) = watch.app().drift
             assert (drift.actor, drift.until) == ("ana", None)
-            assert watch.told.of(NotifyEvent.HELD) == []
+            assert watch.recorder.of_event(NotifyEvent.HELD) == []
 
 
 async def test_a_suspended_app_is_left_alone_until_the_annotation_goes(tmp_path: Path) -> None:
@@ -93,18 +93,18 @@ async def test_a_suspended_app_is_left_alone_until_the_annotation_goes(tmp_path:
     declare(tmp_path, "demo", annotations={"octosync.dev/suspend": "true"}, chat="cloud_first")
     declare(tmp_path, "other")
     with plane_of_ana(clock) as plane:
-        have(plane, "demo", "other")
-        async with watching(tmp_path, plane, clock, **SHORT) as watch:
+        create_live(plane, "demo", "other")
+        async with run_controller(tmp_path, plane, clock, **SHORT) as watch:
             await watch.until(lambda: watch.app().state is AppState.SUSPENDED)
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             plane.send("PUT", "/apps/other/slots/chat", CLOUD)
             plane.log()
-            await watch.until(lambda: "PUT /api/v1/apps/other/slots/chat" in by(plane, "octosync"))
+            await watch.until(lambda: "PUT /api/v1/apps/other/slots/chat" in requests_of(plane, "octosync"))
             assert watch.app().state is AppState.SUSPENDED
-            assert SLOT not in by(plane, "octosync")
+            assert SLOT not in requests_of(plane, "octosync")
             declare(tmp_path, "demo", chat="cloud_first")
             await watch.until_in_sync()
-            assert SLOT in by(plane, "octosync")
+            assert SLOT in requests_of(plane, "octosync")
 
 
 async def test_suspending_everything_holds_over_a_restart(tmp_path: Path) -> None:
@@ -112,19 +112,19 @@ async def test_suspending_everything_holds_over_a_restart(tmp_path: Path) -> Non
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        have(plane, "demo")
-        async with watching(tmp_path, plane, clock, **SHORT) as watch:
+        create_live(plane, "demo")
+        async with run_controller(tmp_path, plane, clock, **SHORT) as watch:
             await watch.until_in_sync()
             watch.controller.api.suspend("an incident")
             declare(tmp_path, "demo", chat="cloud_first")
             await watch.until(lambda: watch.app().state is AppState.WAITING)
             assert "an incident" in watch.app().why_waiting
         plane.log()
-        async with watching(tmp_path, plane, clock, **SHORT) as watch:
+        async with run_controller(tmp_path, plane, clock, **SHORT) as watch:
             assert watch.status.suspended is not None
             await watch.until(lambda: watch.app().state is AppState.WAITING)
-            await ticks(watch, 3)
-            assert writes_in(by(plane, "octosync")) == []
+            await wait_for_ticks(watch, 3)
+            assert writes_in(requests_of(plane, "octosync")) == []
             watch.controller.api.resume()
             await watch.until_in_sync()
             assert watch.status.suspended is None
@@ -135,8 +135,8 @@ async def test_drift_that_comes_due_while_everything_is_suspended_is_healed_afte
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        have(plane, "demo")
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta(minutes=30), resync=NEVER) as watch:
+        create_live(plane, "demo")
+        async with run_controller(tmp_path, plane, clock, drift_hold=timedelta(minutes=30), resync=NEVER) as watch:
             await watch.until_in_sync()
             watch.controller.api.suspend("an incident")
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
@@ -154,8 +154,8 @@ async def test_a_freeze_window_is_waited_for(tmp_path: Path) -> None:
     config.write_text('freeze: [{cron: "0 12 * * *", duration: 5h, except: [free]}]\n')
     declare(tmp_path, "demo", "free", "other")
     with plane_of_ana(clock) as plane:
-        have(plane, "demo", "free", "other")
-        async with watching(tmp_path, plane, clock, config=config, drift_hold=timedelta(), resync=NEVER) as watch:
+        create_live(plane, "demo", "free", "other")
+        async with run_controller(tmp_path, plane, clock, config=config, drift_hold=timedelta(), resync=NEVER) as watch:
             await watch.until_in_sync()
             declare(tmp_path, "demo", "free", chat="cloud_first")
             plane.send("PUT", "/apps/other/slots/chat", CLOUD)
@@ -168,13 +168,13 @@ async def test_a_freeze_window_is_waited_for(tmp_path: Path) -> None:
             await watch.until(lambda: watch.app("other").state is AppState.HELD)
             (drift,) = watch.app("other").drift
             assert (drift.actor, drift.until) == ("ana", app.frozen_until)
-            await watch.until(lambda: "PUT /api/v1/apps/free/slots/chat" in by(plane, "octosync"))
+            await watch.until(lambda: "PUT /api/v1/apps/free/slots/chat" in requests_of(plane, "octosync"))
             assert clock.now() < app.frozen_until
-            assert SLOT not in by(plane, "octosync")
+            assert SLOT not in requests_of(plane, "octosync")
             await clock.advance(timedelta(hours=5))
             await watch.until_in_sync()
             assert clock.now() >= app.frozen_until
-            assert {SLOT, "PUT /api/v1/apps/other/slots/chat"} <= set(by(plane, "octosync"))
+            assert {SLOT, "PUT /api/v1/apps/other/slots/chat"} <= set(requests_of(plane, "octosync"))
 
 
 async def test_drift_whose_hold_ends_inside_a_freeze_window_stays_until_that_is_over(tmp_path: Path) -> None:
@@ -184,10 +184,10 @@ async def test_drift_whose_hold_ends_inside_a_freeze_window_stays_until_that_is_
     config.write_text('freeze: [{cron: "10 12 * * *", duration: 4h}]\n')
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        have(plane, "demo")
+        create_live(plane, "demo")
         plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
         settings: Any = {"config": config, "drift_hold": timedelta(minutes=20), "resync": NEVER}
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until(lambda: watch.app().state is AppState.HELD)
             (drift,) = watch.app().drift
             assert drift.until is not None
@@ -207,8 +207,8 @@ async def test_a_freeze_window_that_is_taken_away_is_over(tmp_path: Path) -> Non
     config.write_text('freeze: [{cron: "0 12 * * *", duration: 5h}]\n')
     declare(tmp_path, "demo", chat="cloud_first")
     with plane_of_ana(clock) as plane:
-        have(plane, "demo")
-        async with watching(tmp_path, plane, clock, config=config, **SHORT) as watch:
+        create_live(plane, "demo")
+        async with run_controller(tmp_path, plane, clock, config=config, **SHORT) as watch:
             await watch.until(lambda: watch.app().state is AppState.WAITING)
             config.write_text("freeze: []\n")
             await watch.until_in_sync()
@@ -220,23 +220,23 @@ async def test_without_its_state_nothing_is_removed_and_young_changes_are_held(t
     declare_apart(tmp_path, "chat", "vision")
     settings: Any = {"drift_hold": timedelta(minutes=10), "resync": NEVER}
     with plane_of_ana(clock) as plane:
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
         lose(tmp_path, "state.db*", "apps/vision.json")
         plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
         clock.skip(timedelta(minutes=11))
         plane.send("PATCH", "/apps/demo", {"name": "Anas name"})
         plane.log()
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until(lambda: watch.app().state is AppState.HELD)
             assert len(watch.logged("nothing_remembered")) == 1
             (held,) = watch.app().drift
             assert (str(held.address), held.actor) == ("app/demo", "ana")
-            assert writes_in(by(plane, "octosync")) == [SLOT]
+            assert writes_in(requests_of(plane, "octosync")) == [SLOT]
             assert [one.action.reason for one in planned(watch).held] == [Reason.DIFFERS]
             slots = plane.send("GET", "/apps/demo/slots")["slots"]
             assert {one["capability"] for one in slots} == {"chat", "vision"}
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until(lambda: watch.app().state is AppState.HELD)
             assert watch.logged("nothing_remembered") == []
 
@@ -272,8 +272,8 @@ async def test_an_annotation_that_ends_by_itself_is_looked_at_then(tmp_path: Pat
     until = {"octosync.dev/suspend": "2030-01-01T14:00:00Z"}
     declare(tmp_path, "demo", annotations=until, chat="cloud_first")
     with plane_of_ana(clock) as plane:
-        have(plane, "demo")
-        async with watching(
+        create_live(plane, "demo")
+        async with run_controller(
             tmp_path, plane, clock, write_mode=write_mode, drift_hold=timedelta(), resync=NEVER
         ) as watch:
             await watch.until(lambda: watch.app().state is AppState.SUSPENDED)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.commits import commit
-from tests.support.controllers import FastClock, plane_at, watching
+from tests.support.controllers import FastClock, plane_at, run_controller
 from tests.support.plane import Plane
 from tests.support.states import policy_of
 
@@ -46,7 +46,7 @@ async def test_targets_move_in_one_commit(tmp_path: Path, after: dict[str, tuple
     clock = FastClock(60)
     commit(tmp_path, declared(BEFORE))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             commit(tmp_path, declared(after))
             await watch.until(lambda: placed(plane) == wanted(after))
@@ -59,7 +59,7 @@ async def test_a_move_by_hand_is_taken_back_as_one(tmp_path: Path) -> None:
     clock = FastClock(60)
     commit(tmp_path, declared(BEFORE))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             (target,) = plane.send("GET", "/apps/a/targets")["targets"]
             plane.send("DELETE", f"/apps/a/targets/{target['id']}")
@@ -79,7 +79,7 @@ async def test_a_move_that_waits_for_a_suspended_app_is_shown(tmp_path: Path) ->
     suspended = {"targets": ("com.one",), "annotations": {"octosync.dev/suspend": "true"}}
     commit(tmp_path, {"a": {"targets": ("com.one",)}, "b": {}})
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             commit(tmp_path, {"a": {**suspended, "targets": ()}, "b": {"targets": ("com.one",)}})
             await watch.until(lambda: watch.app("b").state is AppState.WAITING)
@@ -101,7 +101,7 @@ async def test_a_refused_registration_stops_the_moves_of_the_whole_change(tmp_pa
 
     commit(tmp_path, old)
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, policy=policy_of(max_delete_percent=100)) as watch:
+        async with run_controller(tmp_path, plane, clock, policy=policy_of(max_delete_percent=100)) as watch:
             await watch.until_in_sync()
             plane.break_with({"operation": "apps.create_target", "action": "status", "status": 422, "times": None})
             commit(tmp_path, new)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from docs.executing import ROOT
-from tests.support.sockets import Reply, Request, Scripted, Then, http, scripted
-from tests.support.watching import until
+from tests.support.file_watch import until
+from tests.support.scripted_server import AfterReply, Reply, Request, ScriptedServer, http_reply, scripted_server
 
 from octosync.errors import ConfigError
 from octosync.model import Address, NotifyEvent, Origin, Receiver, Secret
@@ -27,7 +27,7 @@ from octosync.watch.notify.webhook import DeliveryLimits, Notifier
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PATH = "/hooks/T0-very-secret"
 KEY = "signing-key-8f1c"
-OK = http(204)
+OK = http_reply(204)
 SENDER = Sender(control_plane=ControlPlane(url="https://api.octomil.com/api/v1", context="production"), version="1.2.3")
 HELD = Notice(
     event=NotifyEvent.HELD,
@@ -80,7 +80,7 @@ def state(tmp_path: Path) -> Iterator[WatchState]:
         yield WatchState(journal)
 
 
-def _endpoint(served: Scripted, *events: NotifyEvent, secret: str | None = None) -> Endpoint:
+def _endpoint(served: ScriptedServer, *events: NotifyEvent, secret: str | None = None) -> Endpoint:
     return Endpoint(
         url=Secret(f"{served.url}{PATH}"),
         name=served.url,
@@ -89,7 +89,7 @@ def _endpoint(served: Scripted, *events: NotifyEvent, secret: str | None = None)
     )
 
 
-def _bodies(served: Scripted) -> list[dict[str, Any]]:
+def _bodies(served: ScriptedServer) -> list[dict[str, Any]]:
     return [json.loads(one.body) for one in served.received]
 
 
@@ -121,7 +121,7 @@ async def _notifying(*to: Endpoint, clock: FastClock | None = None, **how: Any) 
 
 async def test_an_event_is_one_post_of_json() -> None:
     """A receiver gets the documented body at its URL, and headers that say which event and delivery it is."""
-    async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
         told.notifier.notify(HELD)
         await told.settled(delivered=1)
     (request,) = served.received
@@ -182,7 +182,7 @@ def _documented() -> Callable[[bytes, Mapping[str, str], bytes, float], bool]:
 async def test_a_signature_can_be_verified_as_documented() -> None:
     """The page's code takes what was sent; not another body, another time, another key, nor the same an hour later."""
     is_genuine = _documented()
-    async with scripted(OK) as served, _notifying(_endpoint(served, secret=KEY)) as told:
+    async with scripted_server(OK) as served, _notifying(_endpoint(served, secret=KEY)) as told:
         told.notifier.notify(HELD)
         await told.settled(delivered=1)
     (request,) = served.received
@@ -197,10 +197,16 @@ async def test_a_signature_can_be_verified_as_documented() -> None:
 
 async def test_a_receiver_that_recovers_gets_it() -> None:
     """No connection, a 500, a 429 and a hang are tried again, later each time; the delivery id stays, the time is anew."""
-    replies = (Reply(then=Then.RESET), http(500), http(429, headers={"Retry-After": "40"}), Reply(then=Then.HANG), OK)
+    replies = (
+        Reply(then=AfterReply.RESET),
+        http_reply(500),
+        http_reply(429, headers={"Retry-After": "40"}),
+        Reply(then=AfterReply.HANG),
+        OK,
+    )
     short = timedelta(seconds=1)
     async with (
-        scripted(*replies) as served,
+        scripted_server(*replies) as served,
         _notifying(_endpoint(served, secret=KEY), limits=DeliveryLimits(timeout=short)) as told,
     ):
         told.notifier.notify(HELD)
@@ -214,10 +220,12 @@ async def test_a_receiver_that_recovers_gets_it() -> None:
     assert told.events == ["notification_delayed"]
 
 
-@pytest.mark.parametrize("reply", [http(302, headers={"Location": "/elsewhere"}), http(404), http(401)])
+@pytest.mark.parametrize(
+    "reply", [http_reply(302, headers={"Location": "/elsewhere"}), http_reply(404), http_reply(401)]
+)
 async def test_a_refusal_is_final(reply: Reply) -> None:
     """What the receiver refuses isn't sent again, a redirect isn't followed, and the next notice is sent all the same."""
-    async with scripted(reply, OK) as served, _notifying(_endpoint(served)) as told:
+    async with scripted_server(reply, OK) as served, _notifying(_endpoint(served)) as told:
         told.notifier.notify(HELD)
         told.notifier.notify(APPLIED)
         await told.settled(given_up=1, delivered=1)
@@ -228,7 +236,7 @@ async def test_a_refusal_is_final(reply: Reply) -> None:
 async def test_a_dead_receiver_is_given_up() -> None:
     """After a bounded time a notice is given up; those that waited behind it are tried at least once."""
     async with (
-        scripted(http(503)) as served,
+        scripted_server(http_reply(503)) as served,
         _notifying(_endpoint(served), limits=DeliveryLimits(give_up=timedelta(minutes=15))) as told,
     ):
         for number in range(5):
@@ -241,8 +249,8 @@ async def test_a_dead_receiver_is_given_up() -> None:
 async def test_telling_never_waits() -> None:
     """A receiver that hangs holds up neither the caller nor another receiver."""
     async with (
-        scripted(Reply(then=Then.HANG)) as hanging,
-        scripted(OK) as other,
+        scripted_server(Reply(then=AfterReply.HANG)) as hanging,
+        scripted_server(OK) as other,
         _notifying(_endpoint(hanging), _endpoint(other), limits=DeliveryLimits(flush=timedelta(seconds=0.1))) as told,
     ):
         for number in range(20):
@@ -258,10 +266,10 @@ async def test_the_queue_is_bounded() -> None:
     answered = asyncio.Event()
 
     def answer(_: Request) -> Reply:
-        return OK if answered.is_set() else http(500)
+        return OK if answered.is_set() else http_reply(500)
 
     async with (
-        scripted(answer) as served,
+        scripted_server(answer) as served,
         _notifying(_endpoint(served), limits=DeliveryLimits(most=3), clock=Stuck()) as told,
     ):
         told.notifier.notify(replace(APPLIED, run="first"))
@@ -280,7 +288,7 @@ async def test_the_queue_is_bounded() -> None:
 
 async def test_leaving_lets_out_what_waits() -> None:
     """What was told in the last moment is sent before the end."""
-    async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
         told.notifier.notify(HELD)
     assert len(served.received) == 1
     assert told.notifier.counts == {"delivered": 1}
@@ -290,7 +298,7 @@ async def test_leaving_does_not_wait_for_a_receiver_that_hangs() -> None:
     """After a moment it ends, says what was not sent, and leaves no task behind."""
     before = asyncio.all_tasks()
     async with (
-        scripted(Reply(then=Then.HANG)) as served,
+        scripted_server(Reply(then=AfterReply.HANG)) as served,
         _notifying(_endpoint(served), limits=DeliveryLimits(flush=timedelta(seconds=0.05))) as told,
     ):
         told.notifier.notify(HELD)
@@ -303,7 +311,7 @@ async def test_leaving_does_not_wait_for_a_receiver_that_hangs() -> None:
 
 async def test_a_fact_is_told_once_until_it_changes() -> None:
     """The same drift turn after turn is one notice; other values, or another end, are another; each run is news."""
-    async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
         for _ in range(3):
             told.notifier.record_facts("notes", [HELD])
             told.notifier.notify(APPLIED)
@@ -317,7 +325,7 @@ async def test_a_fact_is_told_once_until_it_changes() -> None:
 async def test_what_ends_and_begins_again_is_told_again() -> None:
     """Drift that was changed back and comes again is news, and other apps' facts are left alone by that."""
     other = replace(HELD, app="memos")
-    async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
         told.notifier.record_facts("notes", [HELD])
         told.notifier.record_facts("memos", [other])
         told.notifier.record_facts("notes", [])
@@ -343,7 +351,7 @@ async def test_what_comes_together_is_one_notification_for_each_event() -> None:
         )
         for place, slug in enumerate(slugs[:15], 1)
     }
-    async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
         told.notifier.notify_all(held, applied)
         told.notifier.notify_all(held, ())
         await told.settled(delivered=2)
@@ -360,7 +368,7 @@ async def test_a_capability_that_is_covered_again_is_resolved() -> None:
     gap = replace(
         HELD, event=NotifyEvent.UNCOVERED, message="chat: 0 of 340 devices covered", until=None, fingerprint="uncovered"
     )
-    async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
         told.notifier.record_facts("notes", [gap])
         told.notifier.record_facts("notes", [replace(gap, message="chat: 0 of 341 devices covered")])
         told.notifier.record_facts("notes", [])
@@ -380,7 +388,7 @@ async def test_a_revert_that_was_announced_is_one_notification() -> None:
         until=None,
         run="r1",
     )
-    async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
         told.notifier.record_facts("notes", [HELD])
         told.notifier.notify_all({"notes": ()}, [back])
         told.notifier.notify_all({"notes": ()}, [back])
@@ -396,13 +404,19 @@ async def test_a_revert_that_was_announced_is_one_notification() -> None:
 async def test_what_was_told_before_a_restart_is_over_after_it(state: WatchState) -> None:
     """The end of what an earlier process told is told, though no more than its app and event is known by then."""
     plane = ControlPlane(url="https://api.octomil.com/api/v1")
-    async with scripted(OK) as served, _notifying(_endpoint(served), record=state.for_control_plane(plane)) as told:
+    async with (
+        scripted_server(OK) as served,
+        _notifying(_endpoint(served), record=state.for_control_plane(plane)) as told,
+    ):
         told.notifier.record_facts("notes", [HELD])
         told.notifier.notify(
             Notice(event=NotifyEvent.FAILED, at=NOON, message="x", matter="the manifests", fingerprint="a")
         )
         await told.settled(delivered=2)
-    async with scripted(OK) as served, _notifying(_endpoint(served), record=state.for_control_plane(plane)) as told:
+    async with (
+        scripted_server(OK) as served,
+        _notifying(_endpoint(served), record=state.for_control_plane(plane)) as told,
+    ):
         told.notifier.record_facts("notes", [])
         told.notifier.resolve("the control plane")
         told.notifier.resolve("the manifests")
@@ -429,7 +443,7 @@ def test_the_text_has_the_commands_and_the_link() -> None:
 async def test_a_failure_does_not_make_old_drift_news() -> None:
     """A turn that could not read the app only tells that: the drift that it knows nothing of isn't told again afterwards."""
     failed = Notice(event=NotifyEvent.FAILED, at=NOON, message="no answer", app="notes", fingerprint="unavailable")
-    async with scripted(OK) as served, _notifying(_endpoint(served)) as told:
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
         told.notifier.record_facts("notes", [HELD])
         for _ in range(3):
             told.notifier.notify(failed)
@@ -443,10 +457,10 @@ async def test_a_restart_tells_only_what_nobody_got(state: WatchState) -> None:
     """What every receiver got is not told again after a restart; what was given up is, and what ended meanwhile is news."""
     memory = state.for_control_plane(SENDER.control_plane)
     blocked = replace(HELD, event=NotifyEvent.BLOCKED, guard="deletes")
-    async with scripted(OK, http(404)) as served, _notifying(_endpoint(served), record=memory) as told:
+    async with scripted_server(OK, http_reply(404)) as served, _notifying(_endpoint(served), record=memory) as told:
         told.notifier.record_facts("notes", [HELD, blocked])
         await told.settled(delivered=1, given_up=1)
-    async with scripted(OK) as served, _notifying(_endpoint(served), record=memory) as told:
+    async with scripted_server(OK) as served, _notifying(_endpoint(served), record=memory) as told:
         told.notifier.record_facts("notes", [HELD, blocked])
         await told.settled(delivered=1)
         told.notifier.record_facts("notes", [blocked])
@@ -457,7 +471,7 @@ async def test_a_restart_tells_only_what_nobody_got(state: WatchState) -> None:
 async def test_a_state_file_that_fails_keeps_nobody_from_hearing(state: WatchState) -> None:
     """What can't be remembered is told all the same, and logged."""
     memory = state.for_control_plane(SENDER.control_plane)
-    async with scripted(OK) as served, _notifying(_endpoint(served), record=memory) as told:
+    async with scripted_server(OK) as served, _notifying(_endpoint(served), record=memory) as told:
         state.journal.database.execute("drop table told")
         told.notifier.record_facts("notes", [HELD])
         await told.settled(delivered=1)
@@ -468,8 +482,8 @@ async def test_a_state_file_that_fails_keeps_nobody_from_hearing(state: WatchSta
 async def test_a_receiver_hears_of_its_events_only() -> None:
     """`events` chooses; what nobody wants to hear of isn't sent at all."""
     async with (
-        scripted(OK) as one,
-        scripted(OK) as other,
+        scripted_server(OK) as one,
+        scripted_server(OK) as other,
         _notifying(_endpoint(one, NotifyEvent.HELD), _endpoint(other, NotifyEvent.APPLIED, NotifyEvent.HELD)) as told,
     ):
         told.notifier.notify(HELD)
@@ -482,7 +496,7 @@ async def test_a_receiver_hears_of_its_events_only() -> None:
 
 async def test_one_that_can_not_be_sent_at_all_ends_nothing() -> None:
     """What the HTTP client itself chokes on is logged without its text, and other receivers hear as ever."""
-    async with scripted(OK) as served:
+    async with scripted_server(OK) as served:
         broken = replace(_endpoint(served), url=Secret("http://very-secret\x00"))
         async with _notifying(broken, _endpoint(served)) as told:
             told.notifier.notify(HELD)
@@ -492,10 +506,13 @@ async def test_one_that_can_not_be_sent_at_all_ends_nothing() -> None:
     assert "very-secret" not in told.logged.getvalue()
 
 
-@pytest.mark.parametrize("reply", [http(500), http(404), Reply(b"garbage\r\n\r\n", Then.CLOSE), Reply(then=Then.CLOSE)])
+@pytest.mark.parametrize(
+    "reply",
+    [http_reply(500), http_reply(404), Reply(b"garbage\r\n\r\n", AfterReply.CLOSE), Reply(then=AfterReply.CLOSE)],
+)
 async def test_no_secret_is_logged(reply: Reply) -> None:
     """Whatever a receiver does, neither its URL beyond the host nor the key is in the log."""
-    async with scripted(reply) as served, _notifying(_endpoint(served, secret=KEY)) as told:
+    async with scripted_server(reply) as served, _notifying(_endpoint(served, secret=KEY)) as told:
         told.notifier.notify(HELD)
         await told.settled(given_up=1)
     assert served.url in told.logged.getvalue()

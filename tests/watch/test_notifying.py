@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.commits import commit
-from tests.support.controllers import FastClock, Watching, watching
+from tests.support.controllers import FastClock, RunningController, run_controller
 from tests.support.plane import Plane
-from tests.support.sockets import Scripted, http, scripted
-from tests.support.watched_apps import CLOUD, NEVER, many, plane_of_ana
+from tests.support.scripted_server import ScriptedServer, http_reply, scripted_server
+from tests.support.watched_apps import CLOUD, NEVER, app_slugs, plane_of_ana
 
 from octosync.model import NotifyEvent, Secret
 from octosync.plan import ControlPlane
@@ -24,7 +24,7 @@ from octosync.watch.notify.messages import Sender
 from octosync.watch.notify.webhook import Notifier
 from octosync.watch.status import AppState
 
-SOME = many(12)
+SOME = app_slugs(12)
 
 
 def full(**spec: Any) -> dict[str, dict[str, Any]]:
@@ -32,7 +32,7 @@ def full(**spec: Any) -> dict[str, dict[str, Any]]:
     return {slug: {"targets": (f"com.{slug}",), "slots": {"chat": "local_first"}, **spec} for slug in SOME}
 
 
-def told(served: Scripted) -> list[dict[str, Any]]:
+def told(served: ScriptedServer) -> list[dict[str, Any]]:
     """Return what a receiver got."""
     return [json.loads(request.body) for request in served.received]
 
@@ -40,14 +40,14 @@ def told(served: Scripted) -> list[dict[str, Any]]:
 @asynccontextmanager
 async def notifying(
     folder: Path, plane: Plane, clock: FastClock, **settings: Any
-) -> AsyncIterator[tuple[Watching, Scripted]]:
+) -> AsyncIterator[tuple[RunningController, ScriptedServer]]:
     """Run a controller with a receiver that is told everything."""
     sender = Sender(control_plane=ControlPlane(url=plane.url), version="1", external_url="https://octosync.example.com")
-    async with scripted(http(204)) as served:
+    async with scripted_server(http_reply(204)) as served:
         to = Endpoint(url=Secret(f"{served.url}/hook"), name=served.url, events=frozenset(NotifyEvent))
         async with (
             Notifier((to,), sender, clock=clock, log=Log(io.StringIO(), clock)) as notifier,
-            watching(folder, plane, clock, notifier=notifier, resync=NEVER, **settings) as watch,
+            run_controller(folder, plane, clock, notifier=notifier, resync=NEVER, **settings) as watch,
         ):
             yield watch, served
 

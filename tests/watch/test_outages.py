@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.calls import connection_to
-from tests.support.controllers import FastClock, Watching, plane_at, watching
+from tests.support.clients import connection_to
+from tests.support.controllers import FastClock, RunningController, plane_at, run_controller
 from tests.support.plane import Plane
-from tests.support.watched_apps import CLOUD, NEVER, TICK, declare, have
+from tests.support.watched_apps import CLOUD, NEVER, TICK, create_live, declare
 
 from octosync.octomil import Octomil, RateOptions
 from octosync.watch.log import Log
@@ -34,13 +34,13 @@ def fail(plane: Plane, operation: str, times: int | None = None, **rule: Any) ->
     plane.break_with({"operation": operation, "times": times, **rule})
 
 
-async def passes(watch: Watching, span: timedelta) -> None:
+async def passes(watch: RunningController, span: timedelta) -> None:
     """Let so much of the clock's time pass."""
     since = watch.clock.now()
     await watch.until(lambda: watch.clock.now() - since > span)
 
 
-def circuits(watch: Watching) -> set[str]:
+def circuits(watch: RunningController) -> set[str]:
     """Return the reasons for which the metrics say that nothing is sent."""
     lines = watch.controller.metrics.render().decode().splitlines()
     return {line.split('"')[1] for line in lines if line.startswith("octosync_circuit_open{") and line.endswith(" 1.0")}
@@ -52,8 +52,8 @@ async def test_what_is_no_control_plane_is_an_outage_of_its_own_name(tmp_path: P
     clock = FastClock(100)
     declare(tmp_path, "one", "two")
     with plane_at(clock) as plane:
-        have(plane, "one", "two")
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        create_live(plane, "one", "two")
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             assert sentence(watch.status).startswith("All 2 apps in sync")
             fail(plane, "*", **FOREIGN[kind])
@@ -81,7 +81,7 @@ async def test_an_unreadable_start_is_no_start(tmp_path: Path) -> None:
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
         fail(plane, "*", **FOREIGN["html-answer"])
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: watch.status.unreadable)
             assert not watch.status.ready
             plane.break_with()
@@ -94,8 +94,8 @@ async def test_one_unreadable_app_is_its_own_matter(tmp_path: Path) -> None:
     clock = FastClock(100)
     declare(tmp_path, "bad", "good")
     with plane_at(clock) as plane:
-        have(plane, "bad", "good")
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        create_live(plane, "bad", "good")
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             fail(plane, "apps.list_slots", slug="bad", action="garbage")
             declare(tmp_path, "bad", "good", chat="private")
@@ -111,8 +111,8 @@ async def test_a_full_read_that_cannot_begin_is_logged(tmp_path: Path) -> None:
     slugs = [f"app-{number:02}" for number in range(25)]
     declare(tmp_path, *slugs)
     with plane_at(clock) as plane:
-        have(plane, *slugs)
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        create_live(plane, *slugs)
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             before = watch.status.full_read_at
             fail(plane, "apps.list", times=2, action="garbage")
@@ -130,8 +130,8 @@ async def test_a_bad_page_turns_no_feed_off_and_loses_no_event(tmp_path: Path, k
     clock = FastClock(100)
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
-        have(plane, "demo")
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        create_live(plane, "demo")
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             fail(plane, FEED, times=2, **rules[kind])
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
@@ -162,8 +162,8 @@ async def test_a_feed_that_is_off_is_tried_again_with_backoff(tmp_path: Path) ->
     clock = FastClock(200)
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
-        have(plane, "demo")
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        create_live(plane, "demo")
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             fail(plane, FEED, action="garbage")
             await watch.until(lambda: watch.status.feed_off)
@@ -184,8 +184,8 @@ async def test_a_feed_that_is_off_is_tried_at_once(tmp_path: Path, by: str) -> N
     clock = FastClock(2)  # by itself it is tried after half a minute of real time
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
-        have(plane, "demo")
-        async with watching(tmp_path, plane, clock, resync=NEVER, interval=timedelta(seconds=1)) as watch:
+        create_live(plane, "demo")
+        async with run_controller(tmp_path, plane, clock, resync=NEVER, interval=timedelta(seconds=1)) as watch:
             await watch.until_in_sync()
             fail(plane, FEED, action="garbage")
             await watch.until(lambda: watch.status.feed_off)
@@ -206,8 +206,8 @@ async def test_a_control_plane_that_hangs_is_known_after_two_timeouts(tmp_path: 
     declare(tmp_path, "demo")
     patience = {"read_timeout": 0.3}
     with plane_at(clock) as plane:
-        have(plane, "demo")
-        async with watching(tmp_path, plane, clock, resync=NEVER, connection=patience) as watch:
+        create_live(plane, "demo")
+        async with run_controller(tmp_path, plane, clock, resync=NEVER, connection=patience) as watch:
             await watch.until_in_sync()
             watch.requests()
             fail(plane, "*", action="delay", seconds=30)
@@ -223,8 +223,8 @@ async def test_a_long_retry_after_is_told_and_bounded(tmp_path: Path) -> None:
     clock = FastClock(300)
     declare(tmp_path, "demo", "other")
     with plane_at(clock) as plane:
-        have(plane, "demo", "other")
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        create_live(plane, "demo", "other")
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             fail(plane, FEED, times=1, action="status", status=429, retry_after=100_000)
             await watch.until(lambda: watch.status.circuit_open is CircuitReason.THROTTLED)

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.controllers import FastClock, watching
-from tests.support.watched_apps import CLOUD, NEVER, declare, have, plane_of_ana
+from tests.support.controllers import FastClock, run_controller
+from tests.support.watched_apps import CLOUD, NEVER, create_live, declare, plane_of_ana
 
 import octosync
 
@@ -82,8 +82,8 @@ async def test_a_feed_event_reaches_its_revert_through_few_files(tmp_path: Path)
     declare(tmp_path, "demo")
     settings: Any = {"resync": NEVER, "drift_hold": timedelta(), "interval": timedelta(seconds=1)}
     with plane_of_ana(clock) as plane:
-        have(plane, "demo")
-        async with watching(tmp_path, plane, clock, transport=traced, **settings) as watch:
+        create_live(plane, "demo")
+        async with run_controller(tmp_path, plane, clock, transport=traced, **settings) as watch:
             await watch.until_in_sync()
             for _ in range(2):  # the first revert imports modules
                 traced.begin()

@@ -9,7 +9,7 @@ import sys
 
 from tests.support.commands import environment
 from tests.support.processes import until
-from tests.support.proxies import late
+from tests.support.proxies import delay_response
 from tests.support.watch_bench import QUICK, Bench
 
 
@@ -17,7 +17,7 @@ async def test_it_starts_serves_and_stops(bench: Bench) -> None:
     """It applies the manifests, every endpoint reports that, and SIGTERM stops it with exit code 0 and complete JSON lines."""
     bench.declare(targets=("com.demo",))
     watch = bench.watch(*QUICK)
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     assert bench.live() == "local_first"
     assert bench.proxy.writes() == ["POST /apps", "POST /apps/demo/targets", "PUT /apps/demo/slots/chat"]
     assert watch.get("/healthz").text == "ok\n"
@@ -25,23 +25,23 @@ async def test_it_starts_serves_and_stops(bench: Bench) -> None:
     assert 'octosync_apps{state="in_sync"} 1.0' in watch.get("/metrics").text
     assert "demo" in watch.get("/").text
     assert watch.status["sentence"]
-    assert await watch.stopped() == 0
+    assert await watch.stop() == 0
     assert watch.lines[-1]["event"] == "stopped"
-    assert watch.printed == ""
+    assert watch.stdout == ""
 
 
 async def test_it_is_ready_after_the_first_resync(bench: Bench) -> None:
     """Until the first resync is complete, /readyz returns 503 with a reason, while /healthz returns 200."""
     bench.declare()
-    bench.proxy.treat(late)
+    bench.proxy.inject(delay_response)
     watch = bench.watch(*QUICK)
-    await watch.started()
-    await until(lambda: bench.proxy.acted, watch)
+    await watch.wait_until_started()
+    await until(lambda: bench.proxy.injected, watch)
     assert watch.get("/readyz").status_code == 503
     assert watch.get("/readyz").text.strip()
     assert watch.get("/healthz").status_code == 200
-    bench.proxy.heal()
-    await watch.in_sync()
+    bench.proxy.restore()
+    await watch.wait_until_in_sync()
     assert watch.get("/readyz").status_code == 200
 
 
@@ -49,13 +49,13 @@ async def test_every_line_of_a_run_has_its_id(bench: Bench) -> None:
     """All log lines about the writes of one run have one run id, and `octosync history` lists it."""
     bench.declare(targets=("com.demo",))
     watch = bench.watch(*QUICK)
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     lines = watch.logged("action") + watch.logged("app_moved")
     assert len(lines) == 4
     (run,) = {line["run"] for line in lines}
     history = bench.start("history", "-o", "json")
-    assert await history.ended() == 0
-    assert run in history.printed
+    assert await history.wait() == 0
+    assert run in history.stdout
 
 
 async def test_posts_need_the_token(bench: Bench) -> None:
@@ -65,7 +65,7 @@ async def test_posts_need_the_token(bench: Bench) -> None:
     """
     bench.declare()
     watch = bench.watch(*QUICK)
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     assert watch.post("/suspend", token="").status_code == 401
     assert watch.post("/suspend", token="guessed").status_code == 401
     assert watch.status["suspended"] is None
@@ -81,7 +81,7 @@ async def test_posts_need_the_token(bench: Bench) -> None:
 async def test_without_a_token_posts_are_disabled(bench: Bench) -> None:
     """They return 403, and the response names the variable that enables them."""
     watch = bench.watch(*QUICK, "--allow-empty", OCTOSYNC_ADMIN_TOKEN="")
-    await watch.started()
+    await watch.wait_until_started()
     response = watch.post("/suspend")
     assert response.status_code == 403
     assert "OCTOSYNC_ADMIN_TOKEN" in response.text
@@ -91,11 +91,11 @@ async def test_a_token_is_stripped_of_its_trailing_newline(bench: Bench) -> None
     """A Secret made from a file ends in a newline, which no header can carry. A token of whitespace only counts as unset."""
     bench.declare()
     watch = bench.watch(*QUICK, OCTOSYNC_ADMIN_TOKEN="open-sesame-1234567\n")
-    await watch.started()
+    await watch.wait_until_started()
     assert watch.post("/suspend", token="open-sesame-1234567").status_code == 200
-    assert await watch.stopped() == 0
+    assert await watch.stop() == 0
     blank = bench.watch(*QUICK, OCTOSYNC_ADMIN_TOKEN=" \n")
-    await blank.started()
+    await blank.wait_until_started()
     assert blank.post("/suspend", token="").status_code == 403
 
 
@@ -114,7 +114,7 @@ async def test_a_refused_start_reports_one_error(bench: Bench) -> None:
             "token-file-unreadable": (1, "nowhere", bench.watch("--token-file", "nowhere", "--state", "third.db")),
         }
         for reference, (code, named, watch) in starts.items():
-            assert await watch.ended() == code, watch.said
+            assert await watch.wait() == code, watch.stderr
             (line,) = watch.lines
             assert line["reference"] == reference
             assert named in line["@message"]
@@ -130,33 +130,33 @@ async def test_two_controllers_do_not_share_a_state_file(bench: Bench) -> None:
     """
     bench.declare()
     watch = bench.watch(*QUICK)
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     second = bench.watch(*QUICK)
-    assert await second.ended() == 1
+    assert await second.wait() == 1
     (line,) = second.lines
     assert line["reference"] == "state-in-use"
     assert f"process {watch.pid}" in line["@message"]
     assert any("--state" in hint for hint in line["hints"])
     applied = bench.start("apply", "-f", "apps", "--url", bench.proxy.url, "--yes")
-    assert await applied.ended() == 0
+    assert await applied.wait() == 0
     assert watch.code is None
-    await watch.stopped(signal.SIGKILL)
+    await watch.stop(signal.SIGKILL)
     third = bench.watch(*QUICK)
-    await third.in_sync()
+    await third.wait_until_in_sync()
 
 
 async def test_errors_are_text_by_default(bench: Bench) -> None:
     """Without --log-format json, a startup error has the same form as that of any other command."""
     bench.declare()
     watch = bench.start("watch", "-f", "apps", "--url", bench.proxy.url, "--listen", "nowhere")
-    assert await watch.ended() == 64
-    assert watch.said.startswith("error: listen-malformed: ")
+    assert await watch.wait() == 64
+    assert watch.stderr.startswith("error: listen-malformed: ")
 
 
 async def test_it_waits_for_manifests(bench: Bench) -> None:
     """Without a valid manifest it keeps running and reports what is missing. Once a valid one exists, it is applied."""
     watch = bench.watch(*QUICK)
-    await watch.started()
+    await watch.wait_until_started()
     await until(lambda: watch.logged("manifests_invalid"), watch)
     assert watch.status["manifests"]["valid"] is False
     assert "octosync_manifests_valid 0.0" in watch.get("/metrics").text

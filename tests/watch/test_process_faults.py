@@ -6,21 +6,31 @@ import signal
 
 import pytest
 from tests.support.processes import until
-from tests.support.proxies import Way, cut_off, lost, piecemeal, repeated, replied, swallowed
-from tests.support.sockets import Reply, Then, answers, http
+from tests.support.proxies import (
+    Behavior,
+    cut_response,
+    drop_request,
+    lose_response,
+    repeated_writes,
+    reply_with,
+    send_piecemeal,
+)
+from tests.support.scripted_server import AfterReply, Reply, http_reply, json_reply
 from tests.support.watch_bench import QUICK, Bench
 
 APPS = tuple(f"app-{number}" for number in range(8))
-FAILED = replied(answers({"error": {"code": "internal", "message": "oh"}}, 500))
-THROTTLED = replied(answers({"error": {"code": "rate_limited", "message": "slow down"}}, 429, Retry_After="1"))
+FAILED = reply_with(json_reply({"error": {"code": "internal", "message": "oh"}}, 500))
+THROTTLED = reply_with(json_reply({"error": {"code": "rate_limited", "message": "slow down"}}, 429, Retry_After="1"))
 FAULTS = {
-    "reset before the request": swallowed,
-    "reset before the response": lost,
-    "reset in the response": cut_off,
-    "in pieces": piecemeal,
-    "not HTTP": replied(Reply(b"\x00\x01 not http\r\n\r\n", Then.RESET)),
-    "not JSON": replied(http(200, "<html>Welcome to nginx!</html>", headers={"Content-Type": "application/json"})),
-    "a proxy's page": replied(http(502, "<html>Bad gateway</html>", headers={"Content-Type": "text/html"})),
+    "reset before the request": drop_request,
+    "reset before the response": lose_response,
+    "reset in the response": cut_response,
+    "in pieces": send_piecemeal,
+    "not HTTP": reply_with(Reply(b"\x00\x01 not http\r\n\r\n", AfterReply.RESET)),
+    "not JSON": reply_with(
+        http_reply(200, "<html>Welcome to nginx!</html>", headers={"Content-Type": "application/json"})
+    ),
+    "a proxy's page": reply_with(http_reply(502, "<html>Bad gateway</html>", headers={"Content-Type": "text/html"})),
     "throttled": THROTTLED,
     "failed": FAILED,
 }
@@ -32,14 +42,14 @@ async def test_a_control_plane_that_starts_later(bench: Bench) -> None:
     Once it listens, everything is applied exactly once.
     """
     bench.declare(targets=("com.demo",))
-    await bench.proxy.close_door()
+    await bench.proxy.stop_listening()
     watch = bench.watch(*QUICK)
     await until(lambda: watch.logged("everything_waits"), watch)
     assert not watch.status["ready"]
     assert watch.status["alarms"]["outage"]
     assert bench.proxy.exchanges == []
-    await bench.proxy.open_door()
-    await watch.in_sync()
+    await bench.proxy.listen()
+    await watch.wait_until_in_sync()
     assert bench.proxy.writes() == ["POST /apps", "POST /apps/demo/targets", "PUT /apps/demo/slots/chat"]
 
 
@@ -49,19 +59,19 @@ async def test_a_fault_during_a_commit(bench: Bench, name: str) -> None:
 
     Each change is applied once, without a defect.
     """
-    way: Way = FAULTS[name]
+    way: Behavior = FAULTS[name]
     bench.declare(targets=("com.demo",))
-    bench.proxy.treat(way, times=1)
+    bench.proxy.inject(way, times=1)
     watch = bench.watch(*QUICK)
-    await watch.in_sync()
-    assert bench.proxy.acted == 1
-    bench.proxy.treat(way, which=lambda exchange: exchange.writes, times=1)
+    await watch.wait_until_in_sync()
+    assert bench.proxy.injected == 1
+    bench.proxy.inject(way, which=lambda exchange: exchange.writes, times=1)
     bench.declare(targets=("com.demo", "com.more"), slots={"chat": "cloud_first"})
     await until(lambda: bench.live() == "cloud_first", watch)
-    await until(lambda: bench.proxy.acted == 1, watch)
-    await watch.in_sync()
+    await until(lambda: bench.proxy.injected == 1, watch)
+    await watch.wait_until_in_sync()
     assert len(bench.plane.send("GET", "/apps/demo/targets")["targets"]) == 2
-    assert repeated(bench.proxy.exchanges) == []
+    assert repeated_writes(bench.proxy.exchanges) == []
 
 
 async def test_an_outage_opens_the_circuit_breaker(bench: Bench) -> None:
@@ -69,37 +79,37 @@ async def test_an_outage_opens_the_circuit_breaker(bench: Bench) -> None:
     for slug in APPS:
         bench.declare(slug)
     watch = bench.watch(*QUICK)
-    await watch.in_sync()
-    bench.proxy.treat(FAILED)
+    await watch.wait_until_in_sync()
+    bench.proxy.inject(FAILED)
     for slug in APPS:
         bench.declare(slug, slots={"chat": "cloud_first"})
     await until(lambda: watch.logged("everything_waits"), watch)
     assert watch.logged("everything_waits")[0]["why"] == "outage"
-    await until(lambda: bench.proxy.underway == 0, watch)
+    await until(lambda: bench.proxy.in_flight == 0, watch)
     sent_before = len(bench.proxy.exchanges)
     for probes in (1, 2):
         watch.send(signal.SIGHUP)
         await until(lambda probes=probes: len(bench.proxy.exchanges) == sent_before + probes, watch)  # type: ignore[misc]
     assert bench.proxy.lines()[sent_before:] == ["GET /apps"] * 2
     assert watch.status["alarms"]["outage"]
-    bench.proxy.heal()
+    bench.proxy.restore()
     watch.post("/reconcile")
     for slug in APPS:
         await until(lambda slug=slug: bench.live(slug) == "cloud_first", watch)  # type: ignore[misc]
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     assert watch.logged("control_plane_back")
-    assert repeated(bench.proxy.exchanges) == []
+    assert repeated_writes(bench.proxy.exchanges) == []
 
 
 async def test_throttling_of_every_request(bench: Bench) -> None:
     """While all requests are throttled for a while, it waits as asked, applies everything once and blames no app."""
     for slug in APPS:
         bench.declare(slug)
-    bench.proxy.treat(THROTTLED, times=3)
+    bench.proxy.inject(THROTTLED, times=3)
     watch = bench.watch(*QUICK)
-    await watch.in_sync()
-    assert bench.proxy.acted == 3
-    assert repeated(bench.proxy.exchanges) == []
+    await watch.wait_until_in_sync()
+    assert bench.proxy.injected == 3
+    assert repeated_writes(bench.proxy.exchanges) == []
     assert sorted(bench.proxy.lines()).count("POST /apps") == len(APPS)
     assert "octosync_api_throttled_seconds_total 0.0" not in watch.get("/metrics").text
 
@@ -108,14 +118,14 @@ async def test_a_damaged_state_file_is_reported_at_startup(bench: Bench) -> None
     """It starts and reverts nothing blindly. Log, page and metric report what is lost and where the damaged file is kept."""
     bench.declare(targets=("com.demo",))
     watch = bench.watch(*QUICK)
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     watch.send(signal.SIGTERM)
-    await watch.ended()
+    await watch.wait()
     with bench.state.open("r+b") as file:
         file.write(b"\0" * 4096)
     bench.declare(targets=())
     watch = bench.watch(*QUICK)
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     (line,) = watch.logged("state_damaged")
     (kept,) = bench.state.parent.glob("state.db.damaged-*Z")
     assert str(kept.name) in line["@message"]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from tests.support.controllers import manifest
-from tests.support.processes import Watch, until
+from tests.support.file_watch import ConfigMapMount, GitSyncCheckout
+from tests.support.processes import WatchProcess, until
 from tests.support.watch_bench import QUICK, Bench
-from tests.support.watching import Mounted, Synced
 
 Put = Callable[[dict[str, str]], None]
 SLOT = json.dumps(
@@ -29,12 +29,12 @@ SLOT = json.dumps(
 
 
 def _mounted(folder: Path) -> tuple[Put, str]:
-    mounted = Mounted(folder / "mounted")
+    mounted = ConfigMapMount(folder / "mounted")
     return mounted.update, "mounted"
 
 
 def _synced(folder: Path) -> tuple[Put, str]:
-    synced = Synced(folder / "synced")
+    synced = GitSyncCheckout(folder / "synced")
     commits = iter("abcdef")
     return lambda files: synced.checkout(next(commits) * 40, files), "synced/current"
 
@@ -43,7 +43,7 @@ def _removals(bench: Bench) -> list[str]:
     return [line for line in bench.proxy.writes() if line.startswith("DELETE")]
 
 
-async def _resync(watch: Watch) -> None:
+async def _resync(watch: WatchProcess) -> None:
     """Reload the manifests and wait for a complete resync."""
     before = len(watch.logged("full_read"))
     watch.send(signal.SIGHUP)
@@ -60,12 +60,12 @@ async def test_a_swap_is_one_commit(bench: Bench, placed: Callable[[Path], tuple
     demo, other = manifest(slots={"chat": "local_first"}), manifest("other", targets=("com.other",))
     put({"demo.json": demo, "other.json": other})
     watch = bench.watch(*QUICK, paths=(path,))
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     sent_before = len(bench.proxy.exchanges)
     for policy in ("cloud_first", "local_only"):
         put({"demo.json": manifest(slots={"chat": policy}), "other.json": other})
         await until(lambda policy=policy: bench.live() == policy, watch)  # type: ignore[misc]
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     assert bench.proxy.writes()[-2:] == ["PUT /apps/demo/slots/chat"] * 2
     assert not [line for line in bench.proxy.lines()[sent_before:] if "/apps/other" in line]
     assert _removals(bench) == []
@@ -80,7 +80,7 @@ async def test_a_removed_document(bench: Bench) -> None:
     demo, kept = (manifest(name, slots={"chat": "local_first"}) for name in ("demo", "kept"))
     put({"demo.json": demo, "kept.json": kept, "vision.json": SLOT})
     watch = bench.watch(*QUICK, paths=(path,))
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     put({"kept.json": kept, "vision.json": SLOT})
     await until(lambda: watch.state_of("demo") == "orphaned", watch)
     put({"kept.json": kept})
@@ -97,18 +97,18 @@ async def test_an_incomplete_file_is_not_applied(bench: Bench) -> None:
     """
     path = bench.declare(targets=("com.demo",))
     watch = bench.watch(*QUICK)
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     whole = manifest(slots={"chat": "cloud_first"}, targets=("com.demo",))
     with path.open("w") as file:
         file.write(whole[: len(whole) // 2])
         file.flush()
         await until(lambda: watch.logged("manifests_invalid"), watch)
-        await bench.by_hand("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
+        await bench.as_teammate("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
         await until(lambda: bench.live() == "cloud_only", watch)
         await until(lambda: bench.live() == "local_first", watch)
         file.write(whole[len(whole) // 2 :])
     await until(lambda: bench.live() == "cloud_first", watch)
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     assert _removals(bench) == []
 
 
@@ -120,7 +120,7 @@ async def test_a_folder_that_is_missing_for_a_while(bench: Bench) -> None:
     bench.declare(targets=("com.demo",))
     bench.declare("other")
     watch = bench.watch(*QUICK)
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     shutil.rmtree(bench.apps)
     await until(lambda: watch.logged("manifests_invalid"), watch)
     await _resync(watch)
@@ -128,7 +128,7 @@ async def test_a_folder_that_is_missing_for_a_while(bench: Bench) -> None:
     bench.declare("other")
     bench.declare(targets=("com.demo",), slots={"chat": "cloud_first"})
     await until(lambda: bench.live() == "cloud_first", watch)
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     assert watch.status["manifests"]["valid"]
     assert _removals(bench) == []
 
@@ -137,17 +137,17 @@ async def test_sighup_starts_a_resync(bench: Bench) -> None:
     """SIGHUP finds and reverts drift that no file event and no feed event has reported."""
     bench.declare()
     watch = bench.watch("--interval", "10m", "--resync", "10m", "--drift-hold", "0")
-    await watch.in_sync()
-    await bench.by_hand("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
+    await watch.wait_until_in_sync()
+    await bench.as_teammate("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
     watch.send(signal.SIGHUP)
     await until(lambda: bench.live() == "local_first", watch)
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     assert not watch.logged("token_unusable")  # there is no key, and none is needed
 
 
 async def test_commands_use_the_paths_of_the_repository(bench: Bench) -> None:
     """Files below git-sync's link are named as in the repository, and no command contains a path of the pod."""
-    synced = Synced(bench.folder / "git")
+    synced = GitSyncCheckout(bench.folder / "git")
     text = protected(manifest(slots={"chat": "local_first", "vision": "local_first"}))
     files = {".git": "gitdir: ../../x", "octosync.yaml": "", "apps/demo.json": text}
     synced.checkout("a" * 40, files)
@@ -155,8 +155,8 @@ async def test_commands_use_the_paths_of_the_repository(bench: Bench) -> None:
     key.write_text("k\n")
     flags = ("--config", mount / "octosync.yaml", "--token-file", key, *QUICK, "--drift-hold", "1h")
     watch = bench.watch(*flags, paths=(str(mount / "apps"),))
-    await watch.in_sync()
-    await bench.by_hand("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
+    await watch.wait_until_in_sync()
+    await bench.as_teammate("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
     synced.checkout("b" * 40, {**files, "apps/demo.json": protected(manifest(slots={"chat": "local_first"}))})
     await until(lambda: watch.status["apps"][0]["blocked"] and watch.status["apps"][0]["drift"], watch)
     page = html.unescape(re.sub(r"<[^>]*>", "", watch.get("/").text))
@@ -189,5 +189,5 @@ async def test_a_first_load_that_hangs_does_not_block_the_page(bench: Bench) -> 
     (bench.folder / "next").write_text(manifest(slots={"chat": "local_first"}))
     (bench.folder / "next").rename(bench.folder / "ready")
     watch.send(signal.SIGHUP)
-    await watch.in_sync()
+    await watch.wait_until_in_sync()
     assert bench.live() == "local_first"

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from tests.support.processes import Watch, until
-from tests.support.proxies import Exchange, Passage, Way, repeated
+from tests.support.processes import WatchProcess, until
+from tests.support.proxies import Behavior, Exchange, PendingExchange, repeated_writes
 from tests.support.watch_bench import QUICK, Bench
 
 SLUGS = ("ash", "elm", "fir", "oak")
@@ -79,11 +79,11 @@ class Fleet:
         path = f"/apps/{slug}/slots/{capability}"
         match self.chance.randrange(3):
             case 0:
-                await bench.by_hand("PATCH", f"/apps/{slug}", {"description": f"by hand {number}"})
+                await bench.as_teammate("PATCH", f"/apps/{slug}", {"description": f"by hand {number}"})
             case 1 if bench.live(slug, capability) is not None:
-                await bench.by_hand("DELETE", path)
+                await bench.as_teammate("DELETE", path)
             case _:
-                await bench.by_hand("PUT", path, {"serving_policy": FOREIGN[number % 2], "bindings": []})
+                await bench.as_teammate("PUT", path, {"serving_policy": FOREIGN[number % 2], "bindings": []})
 
 
 def _ours(exchange: Exchange) -> bool:
@@ -94,7 +94,7 @@ def _failed(exchange: Exchange) -> bool:
     return exchange.writes and _ours(exchange) and (exchange.status or 200) >= 400
 
 
-def _killer(watch: Watch, chance: random.Random) -> tuple[Callable[[Exchange], bool], Way]:
+def _killer(watch: WatchProcess, chance: random.Random) -> tuple[Callable[[Exchange], bool], Behavior]:
     """Return the request at which a controller is killed, and how: before it, after it, or once its response is delivered."""
     left = [chance.randrange(1, 30)]
     moment = chance.randrange(3)
@@ -103,7 +103,7 @@ def _killer(watch: Watch, chance: random.Random) -> tuple[Callable[[Exchange], b
         left[0] -= _ours(exchange)
         return left[0] == 0 and _ours(exchange)
 
-    async def way(passage: Passage) -> bool:
+    async def way(passage: PendingExchange) -> bool:
         if moment == 0:
             watch.send(signal.SIGKILL)
         data = await passage.forward()
@@ -121,14 +121,14 @@ async def _round(bench: Bench, fleet: Fleet, number: int) -> None:
     """Start a controller, perhaps change something, and kill it: at a request, or else after its resync."""
     watch = bench.watch(*QUICK)
     which, way = _killer(watch, fleet.chance)
-    bench.proxy.treat(way, which=which)
+    bench.proxy.inject(way, which=which)
     if fleet.chance.random() < 0.5:
-        await until(lambda: bench.proxy.underway or watch.code is not None)
+        await until(lambda: bench.proxy.in_flight or watch.code is not None)
         await fleet.interfere(bench, number)
         fleet.commit(bench, number)
     await until(lambda: watch.code is not None or watch.logged("full_read"))
-    await watch.stopped(signal.SIGKILL)
-    await until(lambda: not bench.proxy.underway)
+    await watch.stop(signal.SIGKILL)
+    await until(lambda: not bench.proxy.in_flight)
 
 
 @pytest.mark.parametrize("rounds", [10, pytest.param(50, marks=pytest.mark.soak)])
@@ -143,17 +143,17 @@ async def test_repeated_kills(bench: Bench, rounds: int) -> None:
         await _round(bench, fleet, number)
         fleet.commit(bench, rounds + number)
         await fleet.interfere(bench, rounds + number)
-    bench.proxy.heal()
+    bench.proxy.restore()
     watch = bench.watch(*QUICK)
     await until(lambda: watch.logged("full_read"), watch)
     watch.post("/reconcile")  # contested objects are left alone until a reconcile is requested
     await until(lambda: len(watch.logged("full_read")) > 1, watch)
-    await watch.in_sync()
-    await watch.stopped()
+    await watch.wait_until_in_sync()
+    await watch.stop()
     plan = bench.start("plan", "-f", "apps", "--url", bench.proxy.url, "-o", "json")
-    await plan.ended()
-    assert json.loads(plan.printed)["resource_changes"] == [], plan.said
-    assert repeated(bench.proxy.exchanges, _ours) == []
+    await plan.wait()
+    assert json.loads(plan.stdout)["resource_changes"] == [], plan.stderr
+    assert repeated_writes(bench.proxy.exchanges, _ours) == []
     # A target that moves may be requested while another app has it: a killed controller knew that, its successor does not yet.
     failed = {
         (exchange.line.rpartition("/")[2], exchange.status) for exchange in bench.proxy.exchanges if _failed(exchange)

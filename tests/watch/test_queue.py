@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from tests.support.virtual_time import let_run, run_in_virtual_time, virtual_clock
+from tests.support.virtual_time import run_in_virtual_time, run_ready_tasks, virtual_clock
 
 from octosync.watch.loop.queue import Priority, Queue, Work
 
@@ -59,7 +59,7 @@ def test_an_app_that_changes_in_its_turn_has_another_one_after_it() -> None:
         first = await queue.take(Priority.CHANGED)
         queue.add("notes", Priority.CHANGED)
         second = asyncio.ensure_future(queue.take(Priority.CHANGED))
-        await let_run()
+        await run_ready_tasks()
         assert not second.done()
         queue.done(first)
         assert (await second).apps == {"notes"}

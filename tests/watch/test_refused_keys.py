@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.controllers import FastClock, manifest, plane_at, watching
+from tests.support.controllers import FastClock, manifest, plane_at, run_controller
 
 
 async def test_a_write_that_met_a_refused_key_is_sent_again(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ async def test_a_write_that_met_a_refused_key_is_sent_again(tmp_path: Path) -> N
     file = tmp_path / "apps" / "demo.json"
     file.write_text(manifest(slots={"chat": "local_first"}))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             plane.break_with(
                 {"operation": "apps.put_slot", "action": "status", "status": 401, "code": "invalid_api_key"}

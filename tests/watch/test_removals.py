@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.commits import child, commit, write
-from tests.support.controllers import FastClock, Watching, manifest, plane_at, watching
+from tests.support.controllers import FastClock, RunningController, manifest, plane_at, run_controller
 from tests.support.plane import Plane
 from tests.support.states import policy_of
 
@@ -35,7 +35,7 @@ def slot(slug: str, capability: str) -> str:
     return child("CapabilitySlot", slug, capability, capability=capability, servingPolicy="local_first")
 
 
-async def again(watch: Watching, times: int = 1) -> None:
+async def again(watch: RunningController, times: int = 1) -> None:
     """Wait for full reads."""
     for _ in range(times):
         read = watch.status.full_read_at
@@ -70,7 +70,7 @@ async def test_a_half_written_file_takes_nothing_away(tmp_path: Path, half: dict
     clock = FastClock(30)
     commit(tmp_path, whole())
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, policy=policy_of(max_deletes=0)) as watch:
+        async with run_controller(tmp_path, plane, clock, policy=policy_of(max_deletes=0)) as watch:
             await watch.until_in_sync()
             before = plane.send("GET", "/apps/demo/targets"), plane.send("GET", "/apps/demo/slots")
             watch.requests()
@@ -83,7 +83,7 @@ async def test_a_half_written_file_takes_nothing_away(tmp_path: Path, half: dict
             await watch.until(lambda: clock.now() - loaded > 2 * INTERVAL)
             assert (plane.send("GET", "/apps/demo/targets"), plane.send("GET", "/apps/demo/slots")) == before
             assert not any(line.startswith(("DELETE", "PUT", "PATCH")) for line in watch.requests())
-            assert watch.told.of(NotifyEvent.BLOCKED) == []
+            assert watch.recorder.of_event(NotifyEvent.BLOCKED) == []
 
 
 async def test_what_is_edited_out_goes_after_a_second_look(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ async def test_what_is_edited_out_goes_after_a_second_look(tmp_path: Path) -> No
     clock = FastClock(30)
     commit(tmp_path, {"demo": {"targets": ("com.one", "com.two", "com.three")}})
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             commit(tmp_path, {"demo": {"targets": ("com.two", "com.three")}})
             edited = clock.now()
@@ -99,7 +99,7 @@ async def test_what_is_edited_out_goes_after_a_second_look(tmp_path: Path) -> No
             assert clock.now() - edited >= INTERVAL
         commit(tmp_path, {"demo": {"targets": ("com.two",)}})
         edited = clock.now()
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: there(plane) == {"com.two"})
             assert clock.now() - edited >= INTERVAL
 
@@ -110,7 +110,7 @@ async def test_what_vanishes_with_its_document_goes_after_a_second_look(tmp_path
     write(tmp_path, manifest())
     write(tmp_path, slot("demo", "vision"), "vision.yaml")
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             (watch.apps / "vision.yaml").unlink()
             gone = clock.now()
@@ -126,7 +126,7 @@ async def test_what_is_back_before_the_second_look_never_went(tmp_path: Path) ->
     write(tmp_path, manifest())
     write(tmp_path, slot("demo", "vision"), "vision.yaml")
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             watch.requests()
             (watch.apps / "vision.yaml").unlink()
@@ -145,7 +145,7 @@ async def test_an_app_that_vanishes_is_an_orphan(tmp_path: Path) -> None:
     write(tmp_path, manifest(targets=("com.demo",)))
     write(tmp_path, slot("demo", "vision"), "vision.yaml")
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             (watch.apps / "all.yaml").unlink()
             await watch.until(lambda: watch.status.files == 1)
@@ -156,7 +156,7 @@ async def test_an_app_that_vanishes_is_an_orphan(tmp_path: Path) -> None:
             await watch.until(lambda: clock.now() - since > 2 * INTERVAL)
             said = [line for line in watch.logged("app_moved") if "orphaned" in line["@message"]]
             assert [(line["app"], line["was"]) for line in said] == [("demo", "in_sync")]
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             since = clock.now()
             await watch.until(lambda: watch.status.ready and clock.now() - since > 2 * INTERVAL)
             assert watch.app().state is AppState.ORPHANED
@@ -169,7 +169,7 @@ async def test_apps_are_archived_where_that_is_declared_one_in_ten_minutes(tmp_p
     clock = FastClock(30)
     commit(tmp_path, {"one": {}, "two": {}})
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             commit(tmp_path, {"one": {"archived": True}, "two": {}})
             await watch.until(lambda: is_archived(plane, "one"))
@@ -186,7 +186,7 @@ async def test_an_archive_waits_for_all_else_of_its_commit(tmp_path: Path) -> No
     clock = FastClock(30)
     commit(tmp_path, {"aa": {}, "other": {}})
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             plane.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "times": None})
             commit(tmp_path, {"aa": {"archived": True}, "other": {"slots": {"chat": "local_first"}}})
@@ -228,10 +228,10 @@ async def test_watching_less_removes_nothing(
     (elsewhere / "demo.yaml").write_text(manifest())
     with plane_at(clock) as plane:
         plane.app("shell")
-        async with watching(tmp_path, plane, clock, paths=("apps",)) as watch:
+        async with run_controller(tmp_path, plane, clock, paths=("apps",)) as watch:
             await watch.until_in_sync()
         for once in (narrower, narrower, {"paths": ("apps",)}):
-            async with watching(tmp_path, plane, clock, **{"paths": ("apps",), **once}) as watch:
+            async with run_controller(tmp_path, plane, clock, **{"paths": ("apps",), **once}) as watch:
                 since = clock.now()
                 await watch.until(lambda since=since: clock.now() - since > 2 * INTERVAL)  # type: ignore[misc]
                 await again(watch)
@@ -248,7 +248,7 @@ async def test_a_narrower_octosync_yaml_removes_nothing(tmp_path: Path, monkeypa
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "vision.yaml").write_text(slot("demo", "vision"))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, paths=()) as watch:
+        async with run_controller(tmp_path, plane, clock, paths=()) as watch:
             await watch.until_in_sync()
             (tmp_path / "octosync.yaml").write_text("paths: [apps]\n")
             await watch.until(lambda: watch.logged("scope_narrowed"))
@@ -263,10 +263,10 @@ async def test_what_is_watched_anew_is_not_newly_declared(tmp_path: Path) -> Non
     clock = FastClock(30)
     commit(tmp_path, {"demo": {}, "other": {"slots": {"chat": "local_first"}}})
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, apps=("demo",)) as watch:
+        async with run_controller(tmp_path, plane, clock, apps=("demo",)) as watch:
             await watch.until_in_sync()
         plane.app("other", "chat", "vision")
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: watch.status.ready)
             assert watch.app("other").state is AppState.HELD
             assert there(plane, "other") == {"chat", "vision"}

@@ -7,9 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.controllers import FastClock, plane_at, watching
+from tests.support.controllers import FastClock, plane_at, run_controller
 from tests.support.plane import writes_in
-from tests.support.watched_apps import CLOUD, NEVER, TICK, another_full_read, declare, have, many, ticks
+from tests.support.watched_apps import (
+    CLOUD,
+    NEVER,
+    TICK,
+    app_slugs,
+    create_live,
+    declare,
+    wait_for_resync,
+    wait_for_ticks,
+)
 
 from octosync.watch.status import AppState
 
@@ -19,13 +28,13 @@ pytestmark = pytest.mark.no_cover  # at length: what they run is measured by oth
 async def test_an_idle_tick_is_one_request_and_own_writes_cause_no_more(tmp_path: Path) -> None:
     """After it has created apps, whose events all come back to it, it asks for nothing but the feed, once an interval."""
     clock = FastClock(20)
-    declare(tmp_path, *many(4))
+    declare(tmp_path, *app_slugs(4))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, interval=timedelta(seconds=5)) as watch:
+        async with run_controller(tmp_path, plane, clock, interval=timedelta(seconds=5)) as watch:
             await watch.until_in_sync()
             watch.requests()
             began = clock.monotonic()
-            asked = await ticks(watch, 4)
+            asked = await wait_for_ticks(watch, 4)
             assert set(asked) == {TICK}
             # Ticks are jittered by a tenth, and the first of them may come at once.
             assert clock.monotonic() - began >= 0.9 * 5 * (len(asked) - 1)
@@ -38,9 +47,9 @@ async def test_without_a_feed_full_reads_tell_and_it_is_tried_again_every_hour(t
     declare(tmp_path, "demo")
     settings: Any = {"connection": {"attempts": 1}, "drift_hold": timedelta(), "resync": timedelta(seconds=30)}
     with plane_at(clock) as plane:
-        have(plane, "demo")
+        create_live(plane, "demo")
         plane.break_with({"operation": "activity.list", "action": action, "times": None})
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
             assert watch.status.feed_off
             watch.requests()
@@ -55,8 +64,8 @@ async def test_without_a_feed_full_reads_tell_and_it_is_tried_again_every_hour(t
             assert TICK not in asked
             for _ in range(2):
                 await clock.advance(timedelta(minutes=61))
-                assert (await ticks(watch, 1)).count(TICK) == 1
-                await another_full_read(watch)
+                assert (await wait_for_ticks(watch, 1)).count(TICK) == 1
+                await wait_for_resync(watch)
                 assert TICK not in watch.requests()
             assert len(watch.logged("feed_off")) == 1
             plane.break_with()
@@ -70,9 +79,9 @@ async def test_a_feed_that_only_ever_fails_is_done_without(tmp_path: Path) -> No
     clock = FastClock(300)
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
-        have(plane, "demo")
+        create_live(plane, "demo")
         plane.break_with({"operation": "activity.list", "action": "status", "times": None})
-        async with watching(tmp_path, plane, clock, connection={"attempts": 1}) as watch:
+        async with run_controller(tmp_path, plane, clock, connection={"attempts": 1}) as watch:
             await watch.until(lambda: watch.status.feed_off)
             await watch.until_in_sync()
             assert len(watch.logged("feed_off")) == 1
@@ -81,11 +90,11 @@ async def test_a_feed_that_only_ever_fails_is_done_without(tmp_path: Path) -> No
 async def test_a_commit_among_many_apps_costs_its_own_requests_alone(tmp_path: Path) -> None:
     """One changed file: its app, the sections that it declares, its write, and at most two more."""
     clock = FastClock(20)
-    slugs = many(60)
+    slugs = app_slugs(60)
     declare(tmp_path, *slugs)
     with plane_at(clock) as plane:
-        have(plane, *slugs)
-        async with watching(tmp_path, plane, clock, interval=NEVER, resync=NEVER) as watch:
+        create_live(plane, *slugs)
+        async with run_controller(tmp_path, plane, clock, interval=NEVER, resync=NEVER) as watch:
             await watch.until_in_sync()
             watch.requests()
             declare(tmp_path, slugs[7], chat="cloud_first")
@@ -100,14 +109,14 @@ async def test_a_commit_among_many_apps_costs_its_own_requests_alone(tmp_path: P
 async def test_a_commit_goes_before_a_full_read_that_has_used_up_its_share(tmp_path: Path, place: int) -> None:
     """Under a rate limit whose background share is gone, a commit's requests go out before the rest of the re-read."""
     clock = FastClock(10)
-    slugs = many(60)
+    slugs = app_slugs(60)
     declare(tmp_path, *slugs)
     with plane_at(clock) as plane:
-        have(plane, *slugs)
-        async with watching(tmp_path, plane, clock) as watch:
+        create_live(plane, *slugs)
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
         limit = {"requests_per_minute": 50}
-        async with watching(tmp_path, plane, clock, connection=limit, interval=NEVER, resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, connection=limit, interval=NEVER, resync=NEVER) as watch:
             budget = watch.remote.budget
             await watch.until(lambda: watch.remote.budget.background_used >= budget.background_limit)
             watch.requests()
@@ -123,7 +132,7 @@ async def test_a_foreign_write_beside_an_own_one_is_seen(tmp_path: Path) -> None
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             watch.requests()
             declare(tmp_path, "demo", chat="cloud_first")
@@ -139,7 +148,7 @@ async def test_a_second_write_to_the_same_object_is_seen(tmp_path: Path) -> None
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             watch.requests()
             declare(tmp_path, "demo", chat="cloud_first")
@@ -153,7 +162,7 @@ async def test_a_foreign_write_during_a_turn_is_not_lost(tmp_path: Path) -> None
     clock = FastClock(15)
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, interval=timedelta(seconds=2), resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, interval=timedelta(seconds=2), resync=NEVER) as watch:
             await watch.until_in_sync()
             # The write of the turn takes several ticks, in which the event about the name comes and goes.
             plane.break_with({"operation": "apps.put_slot", "action": "delay", "seconds": 0.6, "slug": "demo"})
@@ -161,7 +170,7 @@ async def test_a_foreign_write_during_a_turn_is_not_lost(tmp_path: Path) -> None
             declare(tmp_path, "demo", chat="cloud_first")
             await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in watch.requests())
             plane.send("PATCH", "/apps/demo", {"name": "Else"})
-            await ticks(watch, 2)
+            await wait_for_ticks(watch, 2)
             assert watch.app().state is not AppState.HELD
             await watch.until(lambda: watch.app().state is AppState.HELD)
 
@@ -169,11 +178,11 @@ async def test_a_foreign_write_during_a_turn_is_not_lost(tmp_path: Path) -> None
 async def test_a_gap_is_one_full_read_and_the_feed_goes_on(tmp_path: Path) -> None:
     """More events between two ticks than are read: everything is read once, and what comes after is heard of again."""
     clock = FastClock(60)
-    slugs = many(8)
+    slugs = app_slugs(8)
     declare(tmp_path, *slugs)
     with plane_at(clock) as plane:
-        have(plane, *slugs)
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        create_live(plane, *slugs)
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync()
             plane.app("elsewhere")
             for number in range(401):
@@ -181,7 +190,7 @@ async def test_a_gap_is_one_full_read_and_the_feed_goes_on(tmp_path: Path) -> No
             plane.send("PATCH", f"/apps/{slugs[3]}", {"name": "Else"})
             watch.requests()
             await watch.until(lambda: watch.app(slugs[3]).state is AppState.HELD)
-            asked = [*watch.requests(), *await ticks(watch, 3)]
+            asked = [*watch.requests(), *await wait_for_ticks(watch, 3)]
             assert asked.count("GET /api/v1/apps") == 1
             assert all(asked.count(f"GET /api/v1/apps/{slug}/slots") <= 2 for slug in slugs)
             plane.send("PATCH", f"/apps/{slugs[4]}", {"name": "Else"})
@@ -192,11 +201,13 @@ async def test_a_gap_is_one_full_read_and_the_feed_goes_on(tmp_path: Path) -> No
 async def test_an_app_that_waits_for_the_rate_limit_says_so(tmp_path: Path) -> None:
     """A commit to more apps than there are requests for: those whose turn is to come name what they wait for."""
     clock = FastClock(60)
-    some = many(12)
+    some = app_slugs(12)
     declare(tmp_path, *some)
     with plane_at(clock) as plane:
-        have(plane, *some)
-        async with watching(tmp_path, plane, clock, connection={"requests_per_minute": 30}, resync=NEVER) as watch:
+        create_live(plane, *some)
+        async with run_controller(
+            tmp_path, plane, clock, connection={"requests_per_minute": 30}, resync=NEVER
+        ) as watch:
             await watch.until_in_sync()
             declare(tmp_path, *some, description="New")
             await watch.until(lambda: any("of 30 requests" in app.why_waiting for app in watch.status.apps.values()))
@@ -208,7 +219,7 @@ async def test_the_first_commit_to_an_empty_org_is_read_once(tmp_path: Path) -> 
     clock = FastClock(60)
     (tmp_path / "apps").mkdir()
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, resync=NEVER) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
             await watch.until(lambda: watch.status.ready)
             declare(tmp_path, "first")
             await watch.until(lambda: watch.app("first").state is AppState.IN_SYNC)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.controllers import FastClock, Watching, watching
-from tests.support.serving import asking
+from tests.support.controller_http import app_client
+from tests.support.controllers import FastClock, RunningController, run_controller
 from tests.support.watched_apps import NEVER, declare, plane_of_ana
 
 from octosync.plan import ControlPlane
@@ -24,16 +24,16 @@ def config(value: str) -> dict[str, Any]:
     return {"provider": "local", "options": {"api_key": value, "tokens": {f"{value}-name": 1}, "retries": 3}}
 
 
-async def everything(watch: Watching) -> str:
+async def everything(watch: RunningController) -> str:
     """Return all that the controller shows: log, metrics, pages, JSON and notices."""
     pages = []
-    async with asking(watch.controller.api, metrics=watch.controller.metrics.render) as ask:
+    async with app_client(watch.controller.api, metrics=watch.controller.metrics.render) as ask:
         for path in ("/", "/apps/demo", "/api/status", "/metrics"):
             answer = await ask.get(path)
             assert answer.status_code == 200
             pages.append(answer.text)
     sender = Sender(control_plane=ControlPlane(url=watch.plane.url), version="1")
-    told = [json.dumps(document_of(one, sender, "1")) for one in watch.told.notices]
+    told = [json.dumps(document_of(one, sender, "1")) for one in watch.recorder.notices]
     return "\n".join((watch.log.getvalue(), *pages, *told))
 
 
@@ -50,7 +50,7 @@ async def test_a_sensitive_value_is_nowhere(tmp_path: Path, fails: bool) -> None
     seen = ""
     with plane_of_ana(clock) as plane:
         settings: Any = {"drift_hold": timedelta(hours=4), "resync": NEVER}
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/inference-config", config(ANAS))
             await watch.until(lambda: watch.app().state is AppState.HELD)
@@ -63,7 +63,7 @@ async def test_a_sensitive_value_is_nowhere(tmp_path: Path, fails: bool) -> None
             await watch.until(lambda: watch.app().state is over)
             seen += await everything(watch)
         kept = files(tmp_path)
-        async with watching(tmp_path, plane, clock, **settings) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until(lambda: watch.app().read_at is not None)
             seen += await everything(watch)
     for value in (DECLARED, ANAS, COMMITTED):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tests.support.controllers import FastClock, manifest, plane_at, watching
+from tests.support.controllers import FastClock, manifest, plane_at, run_controller
 from tests.support.processes import until
-from tests.support.proxies import late, proxying
+from tests.support.proxies import delay_response, run_proxy
 
 from octosync.state import JournalReader
 
@@ -18,13 +18,13 @@ async def test_an_answer_that_never_comes_holds_up_no_end(tmp_path: Path) -> Non
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps" / "demo.json").write_text(manifest(targets=("com.demo",)))
     with plane_at(clock) as plane:
-        async with proxying(plane.url) as proxy:
-            proxy.treat(late, which=lambda one: one.writes)
-            async with watching(tmp_path, replace(plane, url=proxy.url), clock) as watch:
-                await until(lambda: proxy.acted)
+        async with run_proxy(plane.url) as proxy:
+            proxy.inject(delay_response, which=lambda one: one.writes)
+            async with run_controller(tmp_path, replace(plane, url=proxy.url), clock) as watch:
+                await until(lambda: proxy.injected)
                 watch.controller.stop.set()
                 await until(watch.task.done)
-                assert proxy.underway == 1
+                assert proxy.in_flight == 1
             assert proxy.writes() == ["POST /apps"]
     with JournalReader(tmp_path / "state.db") as recorded:
         (run,) = recorded.runs()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.commits import write
-from tests.support.controllers import FastClock, manifest, plane_at, watching
+from tests.support.controllers import FastClock, manifest, plane_at, run_controller
 
 from octosync.watch.status import AppState
 from octosync.watch.web.views import sentence
@@ -17,7 +17,7 @@ async def test_what_keeps_a_kustomization_from_being_rendered_is_said(tmp_path: 
     clock = FastClock(20)
     (tmp_path / "base").mkdir()
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, kustomize=str(tmp_path / "base")) as watch:
+        async with run_controller(tmp_path, plane, clock, kustomize=str(tmp_path / "base")) as watch:
             await watch.until(lambda: watch.logged("manifests_invalid"))
             error = watch.status.load_error  # no diagnostic of a file
             assert error is not None
@@ -34,7 +34,7 @@ async def test_a_folder_that_is_gone_has_no_lines(tmp_path: Path) -> None:
     """What isn't there is named without a place in it."""
     clock = FastClock(20)
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, paths=("nowhere-at-all",)) as watch:
+        async with run_controller(tmp_path, plane, clock, paths=("nowhere-at-all",)) as watch:
             await watch.until(lambda: watch.logged("manifests_invalid"))
             assert watch.logged("manifests_invalid")[0]["errors"] == [
                 "nowhere-at-all: missing-path: nowhere-at-all does not exist"
@@ -51,7 +51,7 @@ async def test_a_selector_that_matches_nothing_leaves_in_force_what_was(tmp_path
     clock = FastClock(20)
     write(tmp_path, of_team("b"))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, selector="team=a") as watch:
+        async with run_controller(tmp_path, plane, clock, selector="team=a") as watch:
             await watch.until(lambda: watch.logged("manifests_invalid"))
             error = watch.status.load_error
             assert error is not None
@@ -71,7 +71,7 @@ async def test_manifests_that_are_being_loaded_are_not_called_bad(tmp_path: Path
     clock = FastClock(20)
     write(tmp_path, manifest())
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             assert sentence(watch.status).startswith("The manifests are being loaded")
             await watch.until_in_sync()
             assert sentence(watch.status).startswith("1 app in sync")

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.controllers import PATIENCE, FastClock, Watching, manifest, plane_at, watching
+from tests.support.controllers import PATIENCE, FastClock, RunningController, manifest, plane_at, run_controller
 from tests.support.plane import Plane
 
 from octosync.errors import OctosyncError, StateLocked
@@ -21,7 +21,7 @@ FOREIGN = {"serving_policy": "cloud_only", "bindings": []}
 
 
 @contextmanager
-def unwritable(watch: Watching) -> Iterator[None]:
+def unwritable(watch: RunningController) -> Iterator[None]:
     """Have SQLite refuse every write until the block ends."""
     watch.journal.database.execute("pragma query_only = on")
     try:
@@ -48,7 +48,7 @@ async def test_a_commit_that_cannot_be_noted_waits_for_the_state_file(tmp_path: 
     file = tmp_path / "apps/demo.json"
     file.write_text(manifest(slots={"chat": "local_first"}))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, drift_hold=timedelta()) as watch:
+        async with run_controller(tmp_path, plane, clock, drift_hold=timedelta()) as watch:
             await watch.until_in_sync()
             declared = mode_of(plane)
             plane.send("PUT", "/apps/demo/slots/chat", FOREIGN)
@@ -70,7 +70,7 @@ async def test_a_first_good_load_that_cannot_be_noted_waits_for_the_state_file(t
     file = tmp_path / "apps/demo.json"
     file.write_text("{")
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: watch.logged("manifests_invalid"))
             with unwritable(watch):
                 file.write_text(manifest(slots={"chat": "private"}))
@@ -86,7 +86,7 @@ async def test_a_full_read_that_cannot_be_noted_is_no_end(tmp_path: Path) -> Non
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps/demo.json").write_text(manifest(slots={"chat": "local_first"}))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock, resync=timedelta(minutes=1)) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=timedelta(minutes=1)) as watch:
             await watch.until_in_sync()
             with unwritable(watch):
                 clock.skip(timedelta(days=2))
@@ -103,7 +103,7 @@ async def test_a_state_file_that_is_removed_is_missed(tmp_path: Path) -> None:
     file = tmp_path / "apps/demo.json"
     file.write_text(manifest(slots={"chat": "local_first"}))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             before = mode_of(plane)
             lose_state(tmp_path)
@@ -122,7 +122,7 @@ async def test_a_locked_state_file_stops_no_loop(tmp_path: Path) -> None:
     file = tmp_path / "apps/demo.json"
     file.write_text(manifest(slots={"chat": "local_first"}))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             before = mode_of(plane)
             with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as another:
@@ -152,7 +152,7 @@ async def test_a_watch_ends_while_its_state_file_is_locked(tmp_path: Path) -> No
     file = tmp_path / "apps/demo.json"
     file.write_text(manifest(slots={"chat": "local_first"}))
     with plane_at(clock) as plane, closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as another:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             another.execute("begin immediate")
             file.write_text(manifest(slots={"chat": "private"}))

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from tests.support.controllers import FastClock, manifest, plane_at, watching
+from tests.support.controllers import FastClock, manifest, plane_at, run_controller
 
 
 def of_another_org(state: Path) -> None:
@@ -22,11 +22,11 @@ async def test_all_waits_until_something_changes(tmp_path: Path) -> None:
     file = tmp_path / "apps/demo.json"
     file.write_text(manifest(slots={"chat": "local_first"}))
     with plane_at(clock) as plane:
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
         of_another_org(tmp_path / "state.db")
         file.write_text(manifest(slots={"vision": "local_first"}))
-        async with watching(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: watch.status.credential)
             assert "belongs to org" in watch.status.credential
             await watch.until(lambda: not watch.status.queue["changed"])

@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from tests.support.serving import asking
-from tests.support.standings import Noting, busy_status
+from tests.support.controller_http import app_client
+from tests.support.controller_statuses import RecordingApi, busy_status
 
 
 @pytest.fixture
-def control() -> Noting:
-    return Noting(said=busy_status())
+def control() -> RecordingApi:
+    return RecordingApi(current=busy_status())
 
 
 @pytest.fixture
-async def ask(control: Noting) -> AsyncIterator[httpx.AsyncClient]:
-    async with asking(control) as one:
+async def ask(control: RecordingApi) -> AsyncIterator[httpx.AsyncClient]:
+    async with app_client(control) as one:
         yield one

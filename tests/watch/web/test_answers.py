@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
-from tests.support.serving import asking, source_of
-from tests.support.standings import (
+from tests.support.controller_http import app_client, web_options
+from tests.support.controller_statuses import (
     NOW,
-    Noting,
+    RecordingApi,
     bad_manifests,
     busy_status,
     held_app,
@@ -64,7 +64,7 @@ async def test_probes_say_why_not(
     status: ControllerStatus, health: tuple[int, str], readiness: tuple[int, str]
 ) -> None:
     """A probe is 200 and ok, or 503 and why."""
-    async with asking(Noting(said=status)) as ask:
+    async with app_client(RecordingApi(current=status)) as ask:
         answers = [await ask.get("/healthz"), await ask.get("/readyz")]
     assert [(one.status_code, one.text) for one in answers] == [health, readiness]
 
@@ -93,13 +93,13 @@ async def test_every_answer_lets_a_page_do_next_to_nothing(ask: httpx.AsyncClien
         assert kept == ("public, max-age=31536000, immutable" if answer.url.path == style else "no-store")
 
 
-async def test_a_failure_has_the_headers_too_and_tells_nothing(control: Noting) -> None:
+async def test_a_failure_has_the_headers_too_and_tells_nothing(control: RecordingApi) -> None:
     """A bug is a 500 with the same headers, without a word of what went wrong inside."""
 
     def broken() -> bytes:
         raise RuntimeError("inside")
 
-    async with asking(control, metrics=broken) as ask:
+    async with app_client(control, metrics=broken) as ask:
         answer = await ask.get("/metrics")
     assert answer.status_code == 500
     assert answer.json()["error"]["reference"] == "internal-error"
@@ -133,7 +133,7 @@ async def test_a_file_of_another_version_is_not_there(ask: httpx.AsyncClient) ->
 
 
 @pytest.mark.parametrize("path", _PAGES)
-async def test_head_and_other_methods(ask: httpx.AsyncClient, control: Noting, path: str) -> None:
+async def test_head_and_other_methods(ask: httpx.AsyncClient, control: RecordingApi, path: str) -> None:
     """HEAD answers as GET does; what a path does not take is 405, with what it takes."""
     got, head = await ask.get(path), await ask.head(path)
     assert (head.status_code, head.headers["content-type"]) == (got.status_code, got.headers["content-type"])
@@ -142,7 +142,7 @@ async def test_head_and_other_methods(ask: httpx.AsyncClient, control: Noting, p
         assert refused.status_code == 405
         assert "GET" in refused.headers["allow"]
         assert refused.json()["error"]["reference"] == "method-not-allowed"
-    assert control.told == []
+    assert control.calls == []
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ async def test_head_and_other_methods(ask: httpx.AsyncClient, control: Noting, p
         ("", 421),
     ],
 )
-async def test_on_this_machine_only_its_own_names_are_answered(control: Noting, host: str, status: int) -> None:
+async def test_on_this_machine_only_its_own_names_are_answered(control: RecordingApi, host: str, status: int) -> None:
     """A name that somebody made resolve to 127.0.0.1 reads nothing, whether or not the network is listened to."""
-    async with asking(control) as ask:
+    async with app_client(control) as ask:
         assert (await ask.get("/", headers={"Host": host})).status_code == status
 
 
@@ -180,24 +180,26 @@ async def test_on_this_machine_only_its_own_names_are_answered(control: Noting, 
         ("octosync.example.com.evil.example", 421),
     ],
 )
-async def test_the_network_asks_by_names_that_are_allowed(control: Noting, host: str, status: int, path: str) -> None:
+async def test_the_network_asks_by_names_that_are_allowed(
+    control: RecordingApi, host: str, status: int, path: str
+) -> None:
     """These are --allowed-host, --external-url and the address at which the connection came in: as probes and Prometheus ask."""
-    app = create_app(source_of(control, hosts=("octosync.example.com", "octosync.octosync.svc")))
+    app = create_app(web_options(control, hosts=("octosync.example.com", "octosync.octosync.svc")))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://10.1.2.3:9900") as ask:
         assert (await ask.get(path, headers={"Host": host})).status_code == status
 
 
-async def test_commands_never_carry_a_strange_host(control: Noting) -> None:
+async def test_commands_never_carry_a_strange_host(control: RecordingApi) -> None:
     """What a request calls its host is put into commands only if it is one."""
-    async with asking(control) as ask:
+    async with app_client(control) as ask:
         page = await ask.get("/", headers={"Host": "x'; rm -rf ~ #"})
     assert "rm -rf" not in page.text
 
 
 async def document_of(status: ControllerStatus) -> Any:
     """Return the document of a status."""
-    async with asking(Noting(said=status)) as ask:
+    async with app_client(RecordingApi(current=status)) as ask:
         answer = await ask.get("/api/status")
     assert answer.headers["content-type"] == "application/json"
     return answer.json()
@@ -281,7 +283,7 @@ async def test_sensitive_values_are_nowhere() -> None:
     """What stands under a sensitive key is in no page and no document, as it is in no plan."""
     secret = "hunter2-correct-horse"
     app = held_app(plan=held_app_with(secret), drift=held_app().drift)
-    async with asking(Noting(said=status_of(app, quiet_app("one")))) as ask:
+    async with app_client(RecordingApi(current=status_of(app, quiet_app("one")))) as ask:
         for path in ("/", "/apps/canary-demo", "/api/status"):
             answer = await ask.get(path)
             assert answer.status_code == 200
@@ -307,7 +309,7 @@ async def test_hostile_names_are_shown_and_do_nothing() -> None:
         state=AppState.FAILING,
     )
     status = status_of(app, feed_off=evil, outage=evil, credential=evil, mode="manifest", revision=evil)
-    async with asking(Noting(said=suspended(status))) as ask:
+    async with app_client(RecordingApi(current=suspended(status))) as ask:
         listing = await ask.get("/")
         url = listing.text.partition('<h3 id="')[2].partition('<a href="')[2].partition('"')[0]
         page = await ask.get(url)
@@ -327,13 +329,13 @@ def test_the_token_shows_itself_in_no_repr() -> None:
 
 
 @dataclass
-class _Ticking(Noting):
+class _Ticking(RecordingApi):
     """A control whose time goes on, though nothing changes."""
 
     def status(self) -> ControllerStatus:
         """Say how everything stands, a second later each time."""
-        self.said = replace(self.said, now=self.said.now + timedelta(seconds=1))
-        return self.said
+        self.current = replace(self.current, now=self.current.now + timedelta(seconds=1))
+        return self.current
 
 
 class _Counted(dict[str, AppReconcileStatus]):
@@ -351,8 +353,8 @@ class _Counted(dict[str, AppReconcileStatus]):
 async def test_many_clients_are_answered_by_one_rendering(path: str) -> None:
     """Until something changes: then there is another, and the tag of the one before is no longer that of what is shown."""
     apps = _Counted((f"app-{number:03}", quiet_app(f"app-{number:03}")) for number in range(300))
-    control = _Ticking(said=replace(status_of(), apps=apps))
-    async with asking(control) as ask:
+    control = _Ticking(current=replace(status_of(), apps=apps))
+    async with app_client(control) as ask:
         first = await ask.get(path)
         once = apps.walks
         assert once
@@ -361,7 +363,7 @@ async def test_many_clients_are_answered_by_one_rendering(path: str) -> None:
         assert {answer.text for answer in answers} == {first.text}
         known = {"If-None-Match": first.headers["etag"]}
         assert (await ask.get(path, headers=known)).status_code == 304
-        control.said = replace(control.said, outage="no connection", circuit_open=CircuitReason.OUTAGE)
+        control.current = replace(control.current, outage="no connection", circuit_open=CircuitReason.OUTAGE)
         assert (await ask.get(path, headers=known)).status_code == 200
         assert once < apps.walks <= 2 * once
 
@@ -383,7 +385,7 @@ class _Slow(dict[str, AppReconcileStatus]):
 async def test_a_rendering_holds_up_no_probe(path: str) -> None:
     """While a page is made the loop answers /healthz."""
     apps = _Slow({"app": quiet_app("app")})
-    async with asking(Noting(said=replace(status_of(), apps=apps))) as ask:
+    async with app_client(RecordingApi(current=replace(status_of(), apps=apps))) as ask:
         page = asyncio.ensure_future(ask.get(path))
         await asyncio.sleep(0)
         assert (await ask.get("/healthz")).status_code == 200

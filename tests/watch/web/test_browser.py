@@ -12,24 +12,24 @@ from typing import Any
 import pytest
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
-from tests.support.browsing import (
+from tests.support.browser import (
     Scheme,
-    await_that,
-    browsing,
-    complaints,
+    console_messages,
     needs_chromium,
-    prefer,
-    scripting,
+    run_browser,
+    set_color_scheme,
+    set_scripting,
+    wait_for,
 )
-from tests.support.serving import served
-from tests.support.standings import (
-    Noting,
-    a_run,
+from tests.support.controller_http import serve_controller
+from tests.support.controller_statuses import (
+    RecordingApi,
     bad_manifests,
     blocked_app,
     busy_status,
     held_app,
     quiet_app,
+    run_status,
     status_of,
     suspended,
 )
@@ -38,7 +38,7 @@ from octosync.watch.status import AppReconcileStatus, AppState, ControllerStatus
 
 pytestmark = needs_chromium
 
-Opened = Callable[..., tuple[Chrome, Noting]]
+Opened = Callable[..., tuple[Chrome, RecordingApi]]
 _EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 # Whether the page is as a loaded one, but for what a person opened, and for times told from now.
@@ -71,7 +71,7 @@ return window.loaded.main !== null && plain(window.loaded.main) === plain(docume
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    with browsing(tmp_path_factory.mktemp("chromium")) as driver:
+    with run_browser(tmp_path_factory.mktemp("chromium")) as driver:
         yield driver
 
 
@@ -80,16 +80,18 @@ def opened(chromium: Chrome) -> Iterator[Opened]:
     """Return what serves a status and opens one of its pages; afterwards nothing of it stays in the browser."""
     with ExitStack() as stack:
 
-        def open_(status: ControllerStatus, path: str = "/", *, refresh_seconds: float = 60) -> tuple[Chrome, Noting]:
-            control = Noting(said=status)
-            url = stack.enter_context(served(control, refresh_seconds=refresh_seconds))
+        def open_(
+            status: ControllerStatus, path: str = "/", *, refresh_seconds: float = 60
+        ) -> tuple[Chrome, RecordingApi]:
+            control = RecordingApi(current=status)
+            url = stack.enter_context(serve_controller(control, refresh_seconds=refresh_seconds))
             chromium.get(f"{url}{path}")
             return chromium, control
 
-        complaints(chromium)
+        console_messages(chromium)
         yield open_
-        scripting(chromium, on=True)
-        prefer(chromium, "light")
+        set_scripting(chromium, on=True)
+        set_color_scheme(chromium, "light")
         chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         chromium.get("about:blank")
 
@@ -119,7 +121,7 @@ def test_drift_and_its_author_are_seen(opened: Opened) -> None:
     assert "It will be reverted at 14:31 UTC (in 28 min.)." in card
     assert "cloud_only → local_only" in card
     assert driver.title.startswith("1 blocked, 1 contested, 2 held, 1 failing")
-    assert complaints(driver) == []
+    assert console_messages(driver) == []
 
 
 def test_the_page_keeps_itself_true_without_a_reload(opened: Opened) -> None:
@@ -128,7 +130,7 @@ def test_the_page_keeps_itself_true_without_a_reload(opened: Opened) -> None:
         held_app(),
         blocked_app(),
         *(quiet_app(f"app-{n:02}") for n in range(40)),
-        runs=(a_run(1), a_run(2)),
+        runs=(run_status(1), run_status(2)),
     )
     driver, control = opened(status, refresh_seconds=0.05)
     driver.execute_script("window.same = true")
@@ -141,9 +143,9 @@ def test_the_page_keeps_itself_true_without_a_reload(opened: Opened) -> None:
 
     more = replace(status.apps["app-15"], state=AppState.IN_SYNC, error="it has changed")
     apps = {slug: app for slug, app in status.apps.items() if slug != "search-old"}
-    control.said = replace(status, apps={**apps, "app-15": more}, runs=(a_run(0), *status.runs))
+    control.current = replace(status, apps={**apps, "app-15": more}, runs=(run_status(0), *status.runs))
 
-    await_that(lambda: "it has changed" in text_of(driver, "#app-app-15"))
+    wait_for(lambda: "it has changed" in text_of(driver, "#app-app-15"))
     assert driver.execute_script("return window.same") is True
     assert driver.title.startswith("1 held ·")
     assert text_of(driver, "#state") == "40 apps in sync, 1 held"
@@ -156,7 +158,7 @@ def test_the_page_keeps_itself_true_without_a_reload(opened: Opened) -> None:
     assert driver.find_element(By.ID, "filter").get_attribute("value") == "app-1"
     assert driver.find_element(By.ID, "app-app-15").is_displayed()
     assert not driver.find_element(By.ID, "app-app-25").is_displayed()
-    assert complaints(driver) == []
+    assert console_messages(driver) == []
 
 
 def test_what_has_not_changed_is_left_alone_where_others_go(opened: Opened) -> None:
@@ -171,8 +173,8 @@ def test_what_has_not_changed_is_left_alone_where_others_go(opened: Opened) -> N
         "link.focus();"
         "link.addEventListener('blur', () => { window.changes += 1; });"
     )
-    control.said = replace(status, apps={"canary-demo": status.apps["canary-demo"]})
-    await_that(lambda: not driver.find_elements(By.CSS_SELECTOR, ".card.blocked"))
+    control.current = replace(status, apps={"canary-demo": status.apps["canary-demo"]})
+    wait_for(lambda: not driver.find_elements(By.CSS_SELECTOR, ".card.blocked"))
     assert driver.execute_script("return window.changes") == 0
     assert focused(driver).text == "canary-demo"
 
@@ -186,8 +188,8 @@ def test_nothing_is_touched_as_long_as_nothing_changes(opened: Opened) -> None:
         ".observe(document.getElementById('main'), {subtree: true, childList: true, attributes: true})"
     )
     before = text_of(driver, "#as-of")
-    control.said = replace(control.said, now=control.said.now.replace(second=41))
-    await_that(lambda: text_of(driver, "#as-of") not in {before, "14:03:20 UTC"})
+    control.current = replace(control.current, now=control.current.now.replace(second=41))
+    wait_for(lambda: text_of(driver, "#as-of") not in {before, "14:03:20 UTC"})
     assert driver.execute_script("return window.changes") == 0
     assert len(driver.find_elements(By.CSS_SELECTOR, "main [role=status], main [aria-live]")) == 1
 
@@ -201,7 +203,7 @@ def test_a_page_that_kept_itself_true_is_the_page_that_would_be_loaded(opened: O
         replace(busy, apps=dict(list(busy.apps.items())[3:]), runs=busy.runs[1:]),
         suspended(bad_manifests(busy)),
         status_of(blocked_app("b"), blocked_app("a"), held_app("c"), full_read_total=9, full_read_done=4),
-        status_of(held_app("d"), held_app("c"), quiet_app("a"), runs=(a_run(4), a_run(2))),
+        status_of(held_app("d"), held_app("c"), quiet_app("a"), runs=(run_status(4), run_status(2))),
         busy,
         status_of(held_app("a"), held_app("b")),
         status_of(held_app("a"), replace(held_app("b"), state=AppState.FAILING)),
@@ -210,32 +212,32 @@ def test_a_page_that_kept_itself_true_is_the_page_that_would_be_loaded(opened: O
     driver, control = opened(steps[0], refresh_seconds=0.05)
     for number, step in enumerate(steps):
         driver.execute_script("document.querySelector('h1').setAttribute('lang', 'la')")
-        control.said = replace(step, version=f"step {number}")
-        await_that(partial(driver.execute_script, _SAME, f"step {number}"))
-    assert complaints(driver) == []
+        control.current = replace(step, version=f"step {number}")
+        wait_for(partial(driver.execute_script, _SAME, f"step {number}"))
+    assert console_messages(driver) == []
 
 
 def test_a_lost_connection_is_said_and_found_again(chromium: Chrome) -> None:
     """When the controller is gone the page says since when, and goes on by itself when it is back."""
-    control = Noting(said=status_of(quiet_app("one")))
-    with served(control, refresh_seconds=0.05) as url:
+    control = RecordingApi(current=status_of(quiet_app("one")))
+    with serve_controller(control, refresh_seconds=0.05) as url:
         chromium.get(url)
         assert not chromium.find_element(By.ID, "connection").is_displayed()
     banner = chromium.find_element(By.ID, "connection")
-    await_that(banner.is_displayed)
+    wait_for(banner.is_displayed)
     assert banner.text.startswith("Connection lost since ")
     assert "What you see is as of 14:03" in banner.text
-    control.said = status_of(held_app())
-    with served(control, port=int(url.rpartition(":")[2]), refresh_seconds=0.05):
-        await_that(lambda: not banner.is_displayed())
+    control.current = status_of(held_app())
+    with serve_controller(control, port=int(url.rpartition(":")[2]), refresh_seconds=0.05):
+        wait_for(lambda: not banner.is_displayed())
         assert text_of(chromium, "#state") == "1 app held"
     chromium.get("about:blank")
-    complaints(chromium)  # of connections that were refused, as they were to be
+    console_messages(chromium)  # of connections that were refused, as they were to be
 
 
 def test_the_keyboard_alone_is_enough(opened: Opened) -> None:
     """Every link and control is reached by Tab, shows that it has the focus, and works with Enter."""
-    driver, _ = opened(status_of(held_app(), quiet_app("one"), runs=(a_run(1),)))
+    driver, _ = opened(status_of(held_app(), quiet_app("one"), runs=(run_status(1),)))
     press(driver, Keys.TAB)
     assert focused(driver).text == "Skip to the content"
     assert focused(driver).is_displayed()
@@ -263,7 +265,7 @@ def test_the_keyboard_alone_is_enough(opened: Opened) -> None:
     assert driver.find_element(By.CSS_SELECTOR, "details.run .outcomes").is_displayed()
     driver.execute_script("document.querySelector('.card a').focus()")
     press(driver, Keys.ENTER)
-    await_that(lambda: driver.current_url.endswith("/apps/canary-demo"))
+    wait_for(lambda: driver.current_url.endswith("/apps/canary-demo"))
     assert text_of(driver, "h1") == "canary-demo"
 
 
@@ -277,14 +279,14 @@ def test_the_filter_finds_apps_by_what_is_typed(opened: Opened) -> None:
 
 def test_without_javascript_everything_is_there(opened: Opened, chromium: Chrome) -> None:
     """The whole page is the server's: apps, runs and diffs are read and opened without a script."""
-    scripting(chromium, on=False)
+    set_scripting(chromium, on=False)
     driver, _ = opened(busy_status())
     assert "ana@example.com changed it at 14:01 UTC." in text_of(driver, "#drift-canary-demo")
     assert not driver.find_element(By.CSS_SELECTOR, ".filter").is_displayed(), "it would do nothing"
     driver.find_element(By.CSS_SELECTOR, "#steady > summary").click()
     assert driver.find_element(By.ID, "app-billing").is_displayed()
     driver.find_element(By.CSS_SELECTOR, "#drift-canary-demo a").click()
-    await_that(lambda: driver.current_url.endswith("/apps/canary-demo"))
+    wait_for(lambda: driver.current_url.endswith("/apps/canary-demo"))
     assert "cloud_only → local_only" in text_of(driver, "#plan-section")
 
 
@@ -293,13 +295,13 @@ def test_an_app_named_like_a_script_does_nothing(opened: Opened) -> None:
     evil = held_app(_EVIL, actor=_EVIL, error=_EVIL, state=AppState.FAILING)
     driver, control = opened(status_of(evil), refresh_seconds=0.05)
     assert _EVIL in text_of(driver, ".card.failing")
-    again = replace(control.said, outage=_EVIL, apps={**control.said.apps, _EVIL + "2": held_app(_EVIL + "2")})
-    control.said = again
-    await_that(lambda: len(driver.find_elements(By.CSS_SELECTOR, ".card.held")) == 2)
+    again = replace(control.current, outage=_EVIL, apps={**control.current.apps, _EVIL + "2": held_app(_EVIL + "2")})
+    control.current = again
+    wait_for(lambda: len(driver.find_elements(By.CSS_SELECTOR, ".card.held")) == 2)
     driver.find_element(By.CSS_SELECTOR, ".card.failing a").click()
-    await_that(lambda: text_of(driver, "h1") == _EVIL)
+    wait_for(lambda: text_of(driver, "h1") == _EVIL)
     assert driver.execute_script("return document.querySelectorAll('main script, main img').length") == 0
-    assert complaints(driver) == [], "nothing was run, and nothing had to be kept from running"
+    assert console_messages(driver) == [], "nothing was run, and nothing had to be kept from running"
 
 
 def test_what_a_page_could_be_made_to_run_is_not_run(opened: Opened) -> None:
@@ -315,7 +317,7 @@ def test_what_a_page_could_be_made_to_run_is_not_run(opened: Opened) -> None:
         "script.append('window.ran = true'); document.body.append(script);"
     )
     assert driver.execute_script("return window.ran") is None
-    complaints(driver)  # of just that
+    console_messages(driver)  # of just that
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -324,7 +326,7 @@ def test_pages_are_accessible_in_both_schemes(opened: Opened, scheme: Scheme, pa
     """axe-core finds nothing: contrast, names, landmarks, order of headings, with everything opened that can be."""
     status = suspended(bad_manifests(replace(busy_status(), outage="no connection", feed_off="404")))
     driver, _ = opened(status, path)
-    prefer(driver, scheme)
+    set_color_scheme(driver, scheme)
     driver.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
     axe = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
     driver.execute_script(axe)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.browsing import REQUIRED, missing
+from tests.support.browser import REQUIRED, missing
 
 _ROOT = Path(__file__).parents[3]
 

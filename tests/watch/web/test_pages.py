@@ -10,14 +10,12 @@ from html import unescape
 
 import httpx
 import pytest
-from tests.support.scenes import mixed_plan
-from tests.support.serving import AUTHORIZED, BROWSER, asking
-from tests.support.standings import (
+from tests.support.controller_http import AUTHORIZED, BROWSER, app_client
+from tests.support.controller_statuses import (
     ABOUT,
     ADMIN_TOKEN,
     NOW,
-    Noting,
-    a_run,
+    RecordingApi,
     bad_manifests,
     blocked_app,
     busy_status,
@@ -25,9 +23,11 @@ from tests.support.standings import (
     failing_app,
     held_app,
     quiet_app,
+    run_status,
     status_of,
     suspended,
 )
+from tests.support.sample_reports import mixed_plan
 
 from octosync.errors import OctosyncError
 from octosync.model import Address
@@ -42,7 +42,7 @@ UNLOADED = OctosyncError(
 
 async def page_of(status: ControllerStatus, path: str = "/", **more: object) -> httpx.Response:
     """Return a page."""
-    async with asking(Noting(said=status), **more) as ask:
+    async with app_client(RecordingApi(current=status), **more) as ask:
         answer = await ask.get(path)
     assert answer.status_code == 200, answer.text
     return answer
@@ -192,7 +192,7 @@ async def test_a_refusal_over_several_apps_is_told_once() -> None:
     """What a guard counts over a whole change is one card that names its apps."""
     one, two = blocked_app("one"), blocked_app("two")
     html = ""
-    async with asking(Noting(said=status_of(one, two))) as ask:
+    async with app_client(RecordingApi(current=status_of(one, two))) as ask:
         html = (await ask.get("/")).text
     assert html.count('class="card blocked"') == 1
     assert 'href="/apps/one"' in html[html.index("card blocked") : html.index("</article>")]
@@ -314,7 +314,7 @@ async def test_the_budget_is_one_bar_with_the_next_full_read_on_it() -> None:
 
 async def test_manifests_that_do_not_load_are_shown_as_validate_shows_them() -> None:
     """The diagnostics stand on the page, with place, source line and caret."""
-    async with asking(Noting(said=bad_manifests(busy_status()))) as ask:
+    async with app_client(RecordingApi(current=bad_manifests(busy_status()))) as ask:
         html = unescape((await ask.get("/")).text)
     assert "error: unknown-field: `servingPolcy` is not a field of a slot" in html
     assert "--> apps/demo.yaml:12:7" in html
@@ -351,7 +351,7 @@ async def test_an_app_says_what_it_waits_for() -> None:
 
 async def test_an_app_shows_its_own_runs_only() -> None:
     """A run that did not touch the app is not on its page."""
-    status = status_of(quiet_app("checkout"), quiet_app("one"), runs=(a_run(1),))
+    status = status_of(quiet_app("checkout"), quiet_app("one"), runs=(run_status(1),))
     assert "req_81fa" in await text_at(status, "/apps/checkout")
     assert "req_81fa" not in await text_at(status, "/apps/one")
 
@@ -371,7 +371,7 @@ async def test_two_thousand_apps_leave_the_page_small() -> None:
     """The page lists what is not in sync and a link to the rest; a mass of drift is cut, and counted."""
     quiet = [AppReconcileStatus(slug=f"app-{n}", state=AppState.IN_SYNC) for n in range(1900)]
     held = [held_app(f"held-{n:03}") for n in range(100)]
-    async with asking(Noting(said=status_of(*quiet, *held))) as ask:
+    async with app_client(RecordingApi(current=status_of(*quiet, *held))) as ask:
         page = await ask.get("/")
         every = await ask.get("/apps")
         document = await ask.get("/api/status")
@@ -383,14 +383,14 @@ async def test_two_thousand_apps_leave_the_page_small() -> None:
     assert len(json.loads(document.text)["apps"]) == 2000
 
 
-async def test_a_page_is_sent_once_as_long_as_nothing_changes(ask: httpx.AsyncClient, control: Noting) -> None:
+async def test_a_page_is_sent_once_as_long_as_nothing_changes(ask: httpx.AsyncClient, control: RecordingApi) -> None:
     """The tag stays while only time goes by, and the answer is then empty; with the status it changes."""
     first = await ask.get("/")
-    control.said = replace(control.said, now=control.said.now + timedelta(seconds=5))
+    control.current = replace(control.current, now=control.current.now + timedelta(seconds=5))
     again = await ask.get("/", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["date"] == "Tue, 01 Jan 2030 14:03:25 GMT"
-    control.said = replace(control.said, apps={})
+    control.current = replace(control.current, apps={})
     changed = await ask.get("/", headers={"If-None-Match": first.headers["etag"]})
     assert changed.status_code == 200
     assert changed.headers["etag"] != first.headers["etag"]

@@ -9,9 +9,9 @@ from datetime import timedelta
 import httpx
 import pytest
 from starlette.requests import Request
+from tests.support.controller_http import AUTHORIZED, app_client
+from tests.support.controller_statuses import ADMIN_TOKEN, RecordingApi, busy_status
 from tests.support.controllers import FastClock
-from tests.support.serving import AUTHORIZED, asking
-from tests.support.standings import ADMIN_TOKEN, Noting, busy_status
 
 from octosync.errors import ConfigError, OctosyncError
 from octosync.model import Secret
@@ -55,12 +55,12 @@ _PATHS = tuple(post.path for post in POSTS)
     ],
 )
 async def test_a_post_with_the_token_is_done(
-    ask: httpx.AsyncClient, control: Noting, path: str, answer: object, told: object
+    ask: httpx.AsyncClient, control: RecordingApi, path: str, answer: object, told: object
 ) -> None:
     """What is asked for reaches the controller once, and the answer says what it came to."""
     done = await ask.post(path, headers=AUTHORIZED)
     assert (done.status_code, done.json()) == (200, answer)
-    assert control.told == [told]
+    assert control.calls == [told]
 
 
 @pytest.mark.parametrize("path", _PATHS)
@@ -79,7 +79,7 @@ async def test_a_post_with_the_token_is_done(
     ],
 )
 async def test_without_the_token_nothing_is_done(
-    ask: httpx.AsyncClient, control: Noting, path: str, authorization: str | None
+    ask: httpx.AsyncClient, control: RecordingApi, path: str, authorization: str | None
 ) -> None:
     """A missing or wrong token is a 401 that says how to send it, before a parameter is looked at."""
     headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
@@ -90,28 +90,30 @@ async def test_without_the_token_nothing_is_done(
     assert error["reference"] == "admin-token-refused"
     assert "Authorization: Bearer $OCTOSYNC_ADMIN_TOKEN" in error["hints"][0]
     assert ADMIN_TOKEN not in refused.text
-    assert control.told == []
+    assert control.calls == []
 
 
 @pytest.mark.parametrize("given", ["app=voice&app=voice", f"token={ADMIN_TOKEN}", "access_token=x"])
-async def test_the_token_is_taken_from_the_header_only(ask: httpx.AsyncClient, control: Noting, given: str) -> None:
+async def test_the_token_is_taken_from_the_header_only(
+    ask: httpx.AsyncClient, control: RecordingApi, given: str
+) -> None:
     """Neither the query nor a cookie authorizes: what a page elsewhere can make a browser send does nothing."""
     refused = await ask.post(f"/reconcile?{given}", headers={"Cookie": f"token={ADMIN_TOKEN}"})
     assert refused.status_code == 401
-    assert control.told == []
+    assert control.calls == []
 
 
 @pytest.mark.parametrize("path", _PATHS)
 @pytest.mark.parametrize("token", [None, ""])
-async def test_posts_are_off_without_a_token(control: Noting, path: str, token: str | None) -> None:
+async def test_posts_are_off_without_a_token(control: RecordingApi, path: str, token: str | None) -> None:
     """A controller without a token takes no POST, whatever comes with it, and says how to turn them on."""
-    async with asking(control, admin_token=token) as ask:
+    async with app_client(control, admin_token=token) as ask:
         answers = [await ask.post(path, headers=headers) for headers in (AUTHORIZED, {"Authorization": "Bearer "}, {})]
     for refused in answers:
         assert refused.status_code == 403
         assert refused.json()["error"]["reference"] == "posts-off"
         assert "OCTOSYNC_ADMIN_TOKEN" in refused.json()["error"]["hints"][0]
-    assert control.told == []
+    assert control.calls == []
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ async def test_posts_are_off_without_a_token(control: Noting, path: str, token: 
     ],
 )
 async def test_wrong_parameters_are_refused_with_what_is_expected(
-    ask: httpx.AsyncClient, control: Noting, path: str, message: str
+    ask: httpx.AsyncClient, control: RecordingApi, path: str, message: str
 ) -> None:
     """A typing error is a 400 that says what is wrong and how it is asked for; nothing is done."""
     refused = await ask.post(path, headers=AUTHORIZED)
@@ -142,23 +144,25 @@ async def test_wrong_parameters_are_refused_with_what_is_expected(
     error = refused.json()["error"]
     assert (error["reference"], error["message"]) == ("parameters-wrong", message)
     assert error["hints"]
-    assert control.told == []
+    assert control.calls == []
 
 
-async def test_parameters_in_a_body_are_refused_rather_than_overlooked(ask: httpx.AsyncClient, control: Noting) -> None:
+async def test_parameters_in_a_body_are_refused_rather_than_overlooked(
+    ask: httpx.AsyncClient, control: RecordingApi
+) -> None:
     """`curl -d app=voice` would else have all apps read again: a body is a 400."""
     for sent in ({"content": b"app=voice"}, {"data": {"app": "voice"}}, {"json": {"app": "voice"}}):
         refused = await ask.post("/reconcile", headers=AUTHORIZED, **sent)
         assert refused.status_code == 400
         assert refused.json()["error"]["message"] == "parameters go into the query, but the request has a body"
-    assert control.told == []
+    assert control.calls == []
 
 
 @pytest.mark.parametrize(("reference", "status"), [("app-not-declared", 404), ("nothing-blocked", 409)])
 async def test_what_the_controller_refuses_is_said_with_its_reference(reference: str, status: int) -> None:
     """An error of the controller is answered with its reference, message and hints."""
     error = OctosyncError(reference, "it can't be done", hints=("Do something else.",))
-    async with asking(Noting(said=busy_status(), refuses=error)) as ask:
+    async with app_client(RecordingApi(current=busy_status(), refuses=error)) as ask:
         refused = await ask.post("/reconcile?app=nope", headers=AUTHORIZED)
     assert refused.status_code == status
     said = {"reference": reference, "message": "it can't be done", "hints": ["Do something else."]}
@@ -166,13 +170,13 @@ async def test_what_the_controller_refuses_is_said_with_its_reference(reference:
 
 
 @pytest.mark.parametrize("path", _PATHS)
-async def test_what_changes_something_is_no_get(ask: httpx.AsyncClient, control: Noting, path: str) -> None:
+async def test_what_changes_something_is_no_get(ask: httpx.AsyncClient, control: RecordingApi, path: str) -> None:
     """A link, an image or a crawler changes nothing: GET and HEAD are 405, with the token or without."""
     for method in ("GET", "HEAD"):
         refused = await ask.request(method, path, headers=AUTHORIZED)
         assert refused.status_code == 405
         assert refused.headers["allow"] == "POST"
-    assert control.told == []
+    assert control.calls == []
 
 
 async def test_a_preflight_of_another_site_is_not_allowed(ask: httpx.AsyncClient) -> None:
@@ -187,7 +191,7 @@ async def test_a_preflight_of_another_site_is_not_allowed(ask: httpx.AsyncClient
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-async def test_guesses_are_logged_and_limited(control: Noting) -> None:
+async def test_guesses_are_logged_and_limited(control: RecordingApi) -> None:
     """Each is a line without the guess; after ten within a minute even the right token waits, and then it is taken."""
     clock, said = FastClock(), io.StringIO()
     gatekeeper = Gatekeeper(Secret(ADMIN_TOKEN), Log(said, clock, format_=LogFormat.JSON), clock.monotonic)
@@ -200,7 +204,7 @@ async def test_guesses_are_logged_and_limited(control: Noting) -> None:
 
     assert [asked(f"guess-{number}") for number in range(12)] == [401] * 10 + [429] * 2
     assert asked(ADMIN_TOKEN) == 429
-    assert control.told == []
+    assert control.calls == []
     assert asked(ADMIN_TOKEN, "10.0.0.4") == 200
     clock.skip(timedelta(minutes=1))
     assert asked(ADMIN_TOKEN) == 200

@@ -9,8 +9,8 @@ from contextlib import closing, suppress
 
 import httpx
 import pytest
-from tests.support.serving import AUTHORIZED, source_of
-from tests.support.standings import Noting, busy_status
+from tests.support.controller_http import AUTHORIZED, web_options
+from tests.support.controller_statuses import RecordingApi, busy_status
 
 from octosync.errors import ConfigError, UsageError
 from octosync.watch.web import bind, create_app, parse_listen, serve
@@ -43,7 +43,7 @@ def test_anything_else_is_refused_with_examples(text: str) -> None:
 async def test_it_answers_on_any_free_port_until_its_block_ends() -> None:
     """Port 0 is a real one that is told; after the block nobody listens there any more."""
     with bind("127.0.0.1", 0) as listener:
-        async with serve(create_app(source_of(Noting(said=busy_status()))), listener) as served:
+        async with serve(create_app(web_options(RecordingApi(current=busy_status()))), listener) as served:
             assert not served.url.endswith(":0")
             async with httpx.AsyncClient(base_url=served.url) as client:
                 answer = await client.get("/healthz")
@@ -61,7 +61,7 @@ async def test_signals_stay_with_the_controller() -> None:
     """Serving touches no signal handler: the controller finishes its writes before it stops."""
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     with bind("127.0.0.1", 0) as listener:
-        async with serve(create_app(source_of(Noting(said=busy_status()))), listener):
+        async with serve(create_app(web_options(RecordingApi(current=busy_status()))), listener):
             during = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     assert before == during
 
@@ -69,7 +69,7 @@ async def test_signals_stay_with_the_controller() -> None:
 async def test_an_open_connection_does_not_hold_up_the_end() -> None:
     """A browser that keeps its connection open is let go when the controller stops."""
     with bind("127.0.0.1", 0) as listener:
-        async with serve(create_app(source_of(Noting(said=busy_status()))), listener) as served:
+        async with serve(create_app(web_options(RecordingApi(current=busy_status()))), listener) as served:
             host, _, port = served.url.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -81,7 +81,7 @@ async def test_an_open_connection_does_not_hold_up_the_end() -> None:
 async def test_a_large_body_is_refused_unread() -> None:
     """A body that says it is endless is answered at once."""
     with bind("127.0.0.1", 0) as listener:
-        async with serve(create_app(source_of(Noting(said=busy_status()))), listener) as served:
+        async with serve(create_app(web_options(RecordingApi(current=busy_status()))), listener) as served:
             host, _, port = served.url.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             head = f"POST /suspend HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {AUTHORIZED['Authorization']}\r\n"
@@ -97,7 +97,7 @@ async def test_one_connection_too_many_ends_the_idlest_and_the_newest_is_answere
     """Whoever opens connections without end takes no file from the requests to the control plane, and no probe its answer."""
     limits = Limits(connections=3)
     with bind("127.0.0.1", 0) as listener:
-        async with serve(create_app(source_of(Noting(said=busy_status()))), listener, limits) as served:
+        async with serve(create_app(web_options(RecordingApi(current=busy_status()))), listener, limits) as served:
             host, _, port = served.url.removeprefix("http://").partition(":")
             begun = []
             for _ in range(limits.connections):
@@ -117,7 +117,7 @@ async def test_many_connections_at_the_same_moment_are_no_more_than_may_be() -> 
     """They are counted as they come, not once the loop has got round to closing those that had to go."""
     limits = Limits(connections=3)
     with bind("127.0.0.1", 0) as listener:
-        async with serve(create_app(source_of(Noting(said=busy_status()))), listener, limits) as served:
+        async with serve(create_app(web_options(RecordingApi(current=busy_status()))), listener, limits) as served:
             host, _, port = served.url.removeprefix("http://").partition(":")
             opened = await asyncio.gather(*(asyncio.open_connection(host, int(port)) for _ in range(30)))
             ended = asyncio.as_completed([reader.read() for reader, _ in opened], timeout=10)
@@ -131,7 +131,9 @@ async def test_many_connections_at_the_same_moment_are_no_more_than_may_be() -> 
 async def test_a_request_that_never_ends_is_let_go_and_a_connection_that_was_answered_is_not() -> None:
     """A request that comes byte by byte has as long as any other; between two requests that time doesn't run."""
     with bind("127.0.0.1", 0) as listener:
-        async with serve(create_app(source_of(Noting(said=busy_status()))), listener, Limits(seconds=0.2)) as served:
+        async with serve(
+            create_app(web_options(RecordingApi(current=busy_status()))), listener, Limits(seconds=0.2)
+        ) as served:
             host, _, port = served.url.removeprefix("http://").partition(":")
             answered, asks = await asyncio.open_connection(host, int(port))
             asks.write(_BEGUN + b"\r\n")

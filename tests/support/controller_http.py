@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import httpx
-from tests.support.standings import ADMIN_TOKEN
+from tests.support.controller_statuses import ADMIN_TOKEN
 
 from octosync.model import Secret
 from octosync.watch.api import ControllerApi
@@ -20,7 +20,7 @@ AUTHORIZED = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
-def source_of(control: ControllerApi, *, admin_token: str | None = ADMIN_TOKEN, **more: Any) -> WebOptions:
+def web_options(control: ControllerApi, *, admin_token: str | None = ADMIN_TOKEN, **more: Any) -> WebOptions:
     """Return what is served: a control, and metrics of one line."""
     facts: dict[str, Any] = {
         "control": control,
@@ -32,15 +32,15 @@ def source_of(control: ControllerApi, *, admin_token: str | None = ADMIN_TOKEN, 
 
 
 @asynccontextmanager
-async def asking(control: ControllerApi, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def app_client(control: ControllerApi, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Ask the application itself; what it fails with is answered, as a server does."""
-    transport = httpx.ASGITransport(app=create_app(source_of(control, **more)), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app=create_app(web_options(control, **more)), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
         yield client
 
 
 @contextmanager
-def served(control: ControllerApi, *, port: int = 0, **more: Any) -> Iterator[str]:
+def serve_controller(control: ControllerApi, *, port: int = 0, **more: Any) -> Iterator[str]:
     """Serve over a socket in a thread; yields the origin."""
     ready = threading.Event()
     found: list[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = []
@@ -48,7 +48,7 @@ def served(control: ControllerApi, *, port: int = 0, **more: Any) -> Iterator[st
     async def main() -> None:
         stop = asyncio.Event()
         with bind("127.0.0.1", port) as listener:
-            async with serve(create_app(source_of(control, **more)), listener) as at:
+            async with serve(create_app(web_options(control, **more)), listener) as at:
                 found.append((at.url, asyncio.get_running_loop(), stop))
                 ready.set()
                 await stop.wait()

@@ -38,7 +38,7 @@ with socket.socket(socket.AF_UNIX) as command:
 
 
 @contextmanager
-def preloaded() -> Iterator[Path]:
+def preloaded_command() -> Iterator[Path]:
     """Yield a folder that holds the command, until the block ends."""
     with tempfile.TemporaryDirectory(prefix="octosync-") as folder:
         address, script, command = f"{folder}/socket", Path(folder, "script.py"), Path(folder, "bin", "octosync")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.support.calls import connection_to
+from tests.support.clients import connection_to
 from tests.support.plane import Plane, writes_in
 from tests.support.states import policy_of
 
@@ -50,8 +50,8 @@ class Tap(httpx.AsyncBaseTransport):
         after: Hook = lambda *_: None,
     ) -> None:
         self.writes: list[httpx.Request] = []
-        self.under_way = 0
-        self.most_under_way = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
         self._inner = inner or httpx.AsyncHTTPTransport(verify=False)  # loading certificates is slow
         self._before = before
         self._after = after
@@ -62,8 +62,8 @@ class Tap(httpx.AsyncBaseTransport):
         if writes:
             self.writes.append(request)
         number = len(self.writes)
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             if writes:
                 self._before(request, number)
@@ -75,7 +75,7 @@ class Tap(httpx.AsyncBaseTransport):
                 await asyncio.sleep(0)
             return response
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -83,7 +83,7 @@ class Tap(httpx.AsyncBaseTransport):
 
 
 @dataclass
-class Site:
+class Harness:
     """Where turns are taken. `now` is the client's clock, in seconds; `connection` are settings of the client."""
 
     plane: Plane
@@ -92,7 +92,7 @@ class Site:
     connection: dict[str, Any] = field(default_factory=dict)
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
 
-    def later(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         """Let the client's clock go on."""
         self.now += seconds
 
@@ -103,12 +103,12 @@ class Site:
             connection, rate=RateOptions(clock=lambda: self.now), sensitivity=self.sensitivity, transport=transport
         )
 
-    async def look(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED, **options: Any) -> ReviewedPlan:
+    async def review(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED, **options: Any) -> ReviewedPlan:
         """Read, plan and judge. `options` are those of the plan."""
         async with self.client() as remote:
             return await observe_and_review(State.from_apps(*desired), remote, policy, PlanOptions(now=NOW, **options))
 
-    async def act(
+    async def apply(
         self,
         reviewed: ReviewedPlan,
         *,
@@ -133,9 +133,9 @@ class Site:
             record.end(0)
             return applied
 
-    async def turn(self, *desired: App, **more: Any) -> ApplyResult:
+    async def reconcile(self, *desired: App, **more: Any) -> ApplyResult:
         """Take a whole turn."""
-        return await self.act(await self.look(*desired), **more)
+        return await self.apply(await self.review(*desired), **more)
 
     def writes(self) -> list[str]:
         """Return `METHOD path` of the writes that the control plane received since its log was last asked for."""
@@ -180,12 +180,12 @@ _OF_THE_CONTROL_PLANE = {"id", "app_id", "created_at", "updated_at"}
 
 
 @contextmanager
-def open_site(directory: Path) -> Iterator[Site]:
+def open_harness(directory: Path) -> Iterator[Harness]:
     """Run a control plane of its own for a site whose journal is in a directory."""
     with running_server(ServerSettings()) as server, httpx.Client(base_url=server.url, verify=False) as http:  # noqa: S501  loopback
-        yield Site(Plane(server.url, http), directory / "state.db")
+        yield Harness(Plane(server.url, http), directory / "state.db")
 
 
-def fates(applied: ApplyResult) -> dict[str, str]:
+def status_by_action(applied: ApplyResult) -> dict[str, str]:
     """Return `verb address` → status of each action, in order."""
     return {f"{outcome.verb} {outcome.address}": outcome.status.value for outcome in applied.outcomes}

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 
-class Then(Enum):
+class AfterReply(Enum):
     """What happens after a reply's bytes."""
 
     KEEP = "keep the connection for the next request"
@@ -27,7 +27,7 @@ class Reply:
     """Bytes to answer, and what comes after them."""
 
     data: bytes = b""
-    then: Then = Then.KEEP
+    then: AfterReply = AfterReply.KEEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Scripted:
+class ScriptedServer:
     """A scripted server: `url` without a path, and what it received so far; `asked` is set by the first request."""
 
     url: str
@@ -55,15 +55,15 @@ class Scripted:
         return [f"{request.method} {request.target}" for request in self.received]
 
 
-Answering = Callable[[Request], Reply]
+Responder = Callable[[Request], Reply]
 
 
-def http(
+def http_reply(
     status: int = 200,
     body: bytes | str = b"",
     *,
     headers: Mapping[str, str] | None = None,
-    then: Then = Then.KEEP,
+    then: AfterReply = AfterReply.KEEP,
     claims: int | None = None,
 ) -> Reply:
     """Make a proper HTTP answer; `claims` is a Content-Length other than the true one."""
@@ -74,15 +74,15 @@ def http(
     return Reply("\r\n".join([*lines, "", ""]).encode() + content, then)
 
 
-def answers(value: Any, status: int = 200, *, request_id: str = "req_1", **headers: str) -> Reply:
+def json_reply(value: Any, status: int = 200, *, request_id: str = "req_1", **headers: str) -> Reply:
     """Make a JSON answer with a request id; `Retry_After="3"` becomes the header `Retry-After`."""
     named = {name.replace("_", "-"): text for name, text in headers.items()}
     head = {"Content-Type": "application/json", "X-Request-Id": request_id, **named}
-    return http(status, json.dumps(value), headers=head)
+    return http_reply(status, json.dumps(value), headers=head)
 
 
 @asynccontextmanager
-async def scripted(*replies: Reply | Answering, greeting: bytes = b"") -> AsyncIterator[Scripted]:
+async def scripted_server(*replies: Reply | Responder, greeting: bytes = b"") -> AsyncIterator[ScriptedServer]:
     """Serve on a free port of loopback: the replies in turn, over all connections, the last one for ever.
 
     A function instead of a reply is asked with each request. With a `greeting`, that is all that a connection gets.
@@ -105,11 +105,11 @@ async def scripted(*replies: Reply | Answering, greeting: bytes = b"") -> AsyncI
                 reply = step if isinstance(step, Reply) else step(request)
                 writer.write(reply.data)
                 await writer.drain()
-                if reply.then is Then.HANG:
+                if reply.then is AfterReply.HANG:
                     await finished.wait()
-                if reply.then is Then.RESET:
+                if reply.then is AfterReply.RESET:
                     reset_on_close(writer)
-                if reply.then is not Then.KEEP:
+                if reply.then is not AfterReply.KEEP:
                     break
         except (ConnectionError, asyncio.CancelledError):
             pass
@@ -120,7 +120,7 @@ async def scripted(*replies: Reply | Answering, greeting: bytes = b"") -> AsyncI
             tasks.discard(task)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    served = Scripted(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    served = ScriptedServer(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     try:
         yield served
     finally:

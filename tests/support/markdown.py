@@ -15,7 +15,7 @@ LINK = re.compile(r"\w@\w|https?://|\bwww\.", re.IGNORECASE)
 
 
 @dataclass
-class Rendered(HTMLParser):
+class RenderedMarkdown(HTMLParser):
     """`tags` are all that were opened, with their attributes; `text` is all text; `unbalanced` what does not close.
 
     `prose` is the text outside of fences.
@@ -53,9 +53,9 @@ class Rendered(HTMLParser):
         return {name for name, _ in self.tags}
 
 
-def rendered(markdown: str) -> Rendered:
+def render_markdown(markdown: str) -> RenderedMarkdown:
     """Render Markdown as a forge does, with HTML and tables."""
-    page = Rendered()
+    page = RenderedMarkdown()
     page.feed(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(markdown))
     page.close()
     page.unbalanced += page._open  # noqa: SLF001 — of this module

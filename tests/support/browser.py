@@ -47,7 +47,7 @@ needs_chromium = pytest.mark.skipif(missing(), reason="chromium or chromedriver 
 
 
 @contextmanager
-def browsing(profile: Path, *, width: int = 900, height: int = 1000, scale: float = 1) -> Iterator[Chrome]:
+def run_browser(profile: Path, *, width: int = 900, height: int = 1000, scale: float = 1) -> Iterator[Chrome]:
     """Run a browser with a profile of its own, its time zone UTC and its scheme light."""
     options = ChromeOptions()
     options.binary_location = next(filter(None, map(shutil.which, _CHROMIUM)), "chromium")
@@ -67,23 +67,23 @@ def browsing(profile: Path, *, width: int = 900, height: int = 1000, scale: floa
         driver.quit()
 
 
-def prefer(driver: Chrome, scheme: Scheme) -> None:
+def set_color_scheme(driver: Chrome, scheme: Scheme) -> None:
     """Have the browser ask for light or dark."""
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
-def scripting(driver: Chrome, *, on: bool) -> None:
+def set_scripting(driver: Chrome, *, on: bool) -> None:
     """Switch JavaScript on or off for the pages that are loaded from now on."""
     driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not on})
 
 
-def complaints(driver: Chrome) -> list[Any]:
+def console_messages(driver: Chrome) -> list[Any]:
     """Return what the browser's console said since the last time: errors, warnings, violations of the page's policy."""
     return [entry for entry in driver.get_log("browser") if entry["level"] in {"WARNING", "SEVERE"}]  # type: ignore[no-untyped-call]
 
 
-def await_that(condition: Callable[[], object]) -> None:
+def wait_for(condition: Callable[[], object]) -> None:
     """Wait until a condition holds; fail where it does not come about."""
     end = monotonic() + _PATIENCE
     while not condition():

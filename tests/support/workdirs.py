@@ -24,7 +24,7 @@ _WHAT_SHOWS = {"CI", "NO_COLOR", "TERM", "FORCE_COLOR", "COLUMNS"}
 
 
 @dataclass(frozen=True)
-class Ran:
+class CommandResult:
     """What a command did: its exit code and what it wrote."""
 
     code: int
@@ -37,7 +37,7 @@ class Ran:
         return self.stdout + self.stderr
 
 
-class Screen(io.TextIOWrapper):
+class MemoryStream(io.TextIOWrapper):
     """A stream in memory that says whether it is a terminal."""
 
     def __init__(self, data: bytes = b"", *, terminal: bool = False) -> None:
@@ -56,7 +56,7 @@ class Screen(io.TextIOWrapper):
 
 
 @dataclass
-class Desk:
+class Workdir:
     """A working directory and an environment in which commands are typed. `environment` is all there is of ours."""
 
     directory: Path
@@ -77,23 +77,23 @@ class Desk:
         stderr: TextIO | None = None,
         terminal: bool = False,
         **environment: str,
-    ) -> Ran:
+    ) -> CommandResult:
         """Run a command in this process.
 
         `terminal`: the streams that are not given say that they are one. `stdin` None: it is closed.
         """
-        out, err = Screen(terminal=terminal), Screen(terminal=terminal)
+        out, err = MemoryStream(terminal=terminal), MemoryStream(terminal=terminal)
         with ExitStack() as stack:
             stack.enter_context(chdir(self.directory))
             stack.enter_context(_environment({**self.environment, **environment}))
             stack.enter_context(patch.object(sys, "argv", ["octosync", *map(str, arguments)]))
-            stack.enter_context(patch.object(sys, "stdin", Screen(stdin) if isinstance(stdin, bytes) else stdin))
+            stack.enter_context(patch.object(sys, "stdin", MemoryStream(stdin) if isinstance(stdin, bytes) else stdin))
             stack.enter_context(redirect_stdout(stdout or out))
             stack.enter_context(redirect_stderr(stderr or err))
             try:
                 main()
             except SystemExit as end:
-                return Ran(int(end.code or 0), out.text(), err.text())
+                return CommandResult(int(end.code or 0), out.text(), err.text())
         raise AssertionError("main returned")
 
     def start(self, *arguments: str | Path, environment: Mapping[str, str] | None = None, **streams: Any) -> Process:
@@ -106,11 +106,13 @@ class Desk:
             **streams,
         )
 
-    def run(self, *arguments: str | Path, environment: Mapping[str, str] | None = None, **streams: Any) -> Ran:
+    def run(
+        self, *arguments: str | Path, environment: Mapping[str, str] | None = None, **streams: Any
+    ) -> CommandResult:
         """Run a command as a process of its own, to its end."""
         with self.start(*arguments, environment=environment, **streams) as process:
             out, err = process.communicate(timeout=60)
-        return Ran(process.returncode, (out or b"").decode(), (err or b"").decode())
+        return CommandResult(process.returncode, (out or b"").decode(), (err or b"").decode())
 
     def files(self) -> dict[str, bytes]:
         """Return every file below the working directory, by its path."""

@@ -19,14 +19,14 @@ AUTO = Deploy(environments=("production",), optimize=Optimize.AUTO)
 class Case:
     """`prepare` makes live state, `desired` needs exactly one action, `write` is its request.
 
-    `meddle` is a teammate's change to the very object.
+    `interfere` is a teammate's change to the very object.
     """
 
     operation: str
     prepare: Callable[[Plane], Any]
     desired: App
     write: str
-    meddle: Callable[[Plane], Any]
+    interfere: Callable[[Plane], Any]
 
 
 def _put_slot(plane: Plane, **fields: Any) -> None:

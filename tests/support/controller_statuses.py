@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.support.states import deployed, desired_app, live_app, plan_of
+from tests.support.states import desired_app, live_app, live_deployment, plan_of
 
 from octosync.errors import OctosyncError
 from octosync.model import (
@@ -154,7 +154,7 @@ def canary_app(slug: str = "voice") -> AppReconcileStatus:
     return AppReconcileStatus(
         slug=slug,
         state=AppState.IN_SYNC,
-        canaries=(deployed(slug, "chat", canary=Canary(candidate="phi-4-mini-q5", percentage=40)),),
+        canaries=(live_deployment(slug, "chat", canary=Canary(candidate="phi-4-mini-q5", percentage=40)),),
         recommendations=(
             Recommendation(
                 address=Address.of_capability(slug, "tts", "production"),
@@ -180,7 +180,7 @@ def quiet_app(slug: str) -> AppReconcileStatus:
     )
 
 
-def a_run(number: int = 1, **more: Any) -> RunStatus:
+def run_status(number: int = 1, **more: Any) -> RunStatus:
     """Return a run of two writes, of which one failed."""
     done = Outcome(
         address=Address.of_slot("checkout", "chat"), verb="update", status=Status.DONE, request_ids=("req_77c0",)
@@ -247,7 +247,7 @@ def busy_status() -> ControllerStatus:
         canary_app(),
         *map(quiet_app, _QUIET),
         holds=(held.hold,),
-        runs=(a_run(1), a_run(2), a_run(3)),
+        runs=(run_status(1), run_status(2), run_status(3)),
         unmanaged=260,
         queue={"changed": 1, "resync": 0},
     )
@@ -257,7 +257,7 @@ def pictured_status() -> ControllerStatus:
     """Return the standing that the documents' pictures show: little of each."""
     canary = replace(canary_app(), recommendations=())
     apps = (held_app(), blocked_app("search-old"), canary, *map(quiet_app, _QUIET))
-    return status_of(*apps, runs=(a_run(1), a_run(2)), unmanaged=260)
+    return status_of(*apps, runs=(run_status(1), run_status(2)), unmanaged=260)
 
 
 def bad_manifests(status: ControllerStatus) -> ControllerStatus:
@@ -281,21 +281,21 @@ def suspended(status: ControllerStatus) -> ControllerStatus:
 
 
 @dataclass(kw_only=True)
-class Noting:
+class RecordingApi:
     """A control that says a standing and notes what it is told; `refuses` answers everything that it is told with an error."""
 
-    said: ControllerStatus
+    current: ControllerStatus
     refuses: OctosyncError | None = None
-    told: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    calls: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
 
     def status(self) -> ControllerStatus:
         """Say how everything stands."""
-        return self.said
+        return self.current
 
     def reconcile(self, app: str | None) -> int:
         """Note it."""
         self._note("reconcile", app=app)
-        return len(self.said.apps) if app is None else 1
+        return len(self.current.apps) if app is None else 1
 
     def suspend(self, reason: str) -> None:
         """Note it."""
@@ -308,7 +308,7 @@ class Noting:
     def hold(self, app: str, duration: timedelta, reason: str) -> Hold:
         """Note it."""
         self._note("hold", app=app, duration=duration, reason=reason)
-        return Hold(app=app, until=self.said.now + duration, reason=reason, at=self.said.now)
+        return Hold(app=app, until=self.current.now + duration, reason=reason, at=self.current.now)
 
     def release(self, app: str) -> None:
         """Note it."""
@@ -322,4 +322,4 @@ class Noting:
     def _note(self, what: str, **given: object) -> None:
         if self.refuses is not None:
             raise self.refuses
-        self.told.append((what, given))
+        self.calls.append((what, given))

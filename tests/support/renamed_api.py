@@ -13,7 +13,7 @@ Rename = Callable[[Any], Any]
 
 
 @dataclass
-class Renamed:
+class RenamedApi:
     """What stands in front of a control plane.
 
     `paths` are what ends of paths are called there, by our ends; ours are then unknown. `answers` change the JSON of what
@@ -63,9 +63,9 @@ async def _answer(send: Any, status: int, body: Any) -> None:
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
-def rename(running: RunningServer, **changes: Any) -> Renamed:
+def rename(running: RunningServer, **changes: Any) -> RenamedApi:
     """Put it in front of a control plane that runs."""
-    there = Renamed(running.app.middleware_stack, **changes)
+    there = RenamedApi(running.app.middleware_stack, **changes)
     running.app.middleware_stack = there
     return there
 

@@ -31,7 +31,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Served:
+class EmbeddedPlane:
     """A control plane that answers: `api` speaks below `/api/v1`, `local` below `/_local`."""
 
     running: RunningServer
@@ -74,14 +74,14 @@ class Served:
 
 
 @contextmanager
-def served(token: str | None = None, **settings: Any) -> Iterator[Served]:
+def run_plane(token: str | None = None, **settings: Any) -> Iterator[EmbeddedPlane]:
     """Run a control plane with a clock that stands still, and clients that use `token`."""
     settings.setdefault("clock", Clock())
     with ExitStack() as stack:
         plane = stack.enter_context(running_server(ServerSettings(**settings)))
         api = stack.enter_context(client(f"{plane.url}/api/v1", token))
         local = stack.enter_context(client(f"{plane.url}/_local"))
-        yield Served(plane, api, local)
+        yield EmbeddedPlane(plane, api, local)
 
 
 def client(base_url: str, token: str | None = None) -> httpx.Client:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.invoking import Desk, Ran
+from tests.support.embedded_planes import EmbeddedPlane, ok
 from tests.support.plane import writes_in
-from tests.support.planes import Served, ok
+from tests.support.workdirs import CommandResult, Workdir
 
 APP = """\
 apiVersion: octosync.dev/v1
@@ -29,11 +29,11 @@ ACTIONS = 4  # what creates an app of this kind: itself, a target, a slot, a con
 
 
 @dataclass(frozen=True)
-class Office:
+class Project:
     """A desk and a control plane; commands name it with --url unless they are told otherwise."""
 
-    plane: Served
-    desk: Desk
+    plane: EmbeddedPlane
+    workdir: Workdir
 
     @property
     def url(self) -> str:
@@ -42,28 +42,28 @@ class Office:
 
     def declare(self, slug: str = "search", *, name: str = "Search", text: str | None = None) -> Path:
         """Write an app's manifest."""
-        return self.desk.write(f"apps/{slug}.yaml", text or APP.format(slug=slug, name=name))
+        return self.workdir.write(f"apps/{slug}.yaml", text or APP.format(slug=slug, name=name))
 
-    def plan(self, *arguments: str | Path, **more: Any) -> Ran:
+    def plan(self, *arguments: str | Path, **more: Any) -> CommandResult:
         """Plan the manifests in `apps`."""
-        return self.desk.octosync("plan", "-f", "apps", "--url", self.url, *arguments, **more)
+        return self.workdir.octosync("plan", "-f", "apps", "--url", self.url, *arguments, **more)
 
-    def apply(self, *arguments: str | Path, **more: Any) -> Ran:
+    def apply(self, *arguments: str | Path, **more: Any) -> CommandResult:
         """Apply the manifests in `apps` without asking."""
-        return self.desk.octosync("apply", "-f", "apps", "--url", self.url, "--yes", *arguments, **more)
+        return self.workdir.octosync("apply", "-f", "apps", "--url", self.url, "--yes", *arguments, **more)
 
-    def save(self, *arguments: str | Path, file: str = "plan.json") -> dict[str, Any]:
+    def save_plan(self, *arguments: str | Path, file: str = "plan.json") -> dict[str, Any]:
         """Plan into a file, and return what it holds."""
         assert self.plan("--plan-out", file, *arguments).code == 0
-        document: dict[str, Any] = json.loads((self.desk.directory / file).read_text())
+        document: dict[str, Any] = json.loads((self.workdir.directory / file).read_text())
         return document
 
     def apply_file(
         self, *arguments: str | Path, file: str = "plan.json", paths: Sequence[str] = ("apps",), **more: Any
-    ) -> Ran:
+    ) -> CommandResult:
         """Apply a plan file of the manifests in `apps`, or at other paths."""
         named = [part for path in paths for part in ("-f", path)]
-        return self.desk.octosync("apply", file, *named, "--url", self.url, *arguments, **more)
+        return self.workdir.octosync("apply", file, *named, "--url", self.url, *arguments, **more)
 
     def log(self) -> list[str]:
         """Return `METHOD /path` of what was received since the last call."""

@@ -22,7 +22,7 @@ TOKEN = frozenset({FileChange.TOKEN})
 
 
 @dataclass
-class FeedUpdate:
+class FileWatch:
     """What is yielded while one watches, in order."""
 
     stop: asyncio.Event
@@ -39,17 +39,17 @@ class FeedUpdate:
 
 
 @asynccontextmanager
-async def watching(
+async def watch_files(
     watched: WatchedPaths | Callable[[], WatchedPaths],
     *,
     since: FileSnapshot | None = None,
     every: float = NEVER,
     events: DirectoryEvents = awatch,
     clock: Clock | None = None,
-) -> AsyncIterator[FeedUpdate]:
+) -> AsyncIterator[FileWatch]:
     """Watch, from what is there now; without events only every so many seconds, which is never unless it is said."""
     asked = watched if callable(watched) else lambda: watched
-    news = FeedUpdate(asyncio.Event())
+    news = FileWatch(asyncio.Event())
     since = since or scan(asked()).snapshot
 
     async def watch() -> None:
@@ -81,7 +81,7 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def write_over(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Replace a file as editors do: another is written beside it, and takes its name."""
     beside = path.with_name("4913.tmp")
     beside.write_text(text)
@@ -96,7 +96,7 @@ def relink(link: Path, target: str) -> None:
 
 
 @dataclass
-class Mounted:
+class ConfigMapMount:
     """A ConfigMap or Secret as the kubelet mounts it, and updates it: everything in one step, by a link to a folder."""
 
     directory: Path
@@ -122,7 +122,7 @@ class Mounted:
 
 
 @dataclass
-class Synced:
+class GitSyncCheckout:
     """A repository as git-sync checks it out: every commit is a folder of its own, and `current` links to one."""
 
     directory: Path
