@@ -678,7 +678,7 @@ def test_a_three_way_plan_reads_as_people_expect() -> None:
     made = plan_of(tree, seen, base=known, hold=HOLDING)
     about = run_info(trailers=("diverged",), invocation=Invocation(paths=("apps/",), base="origin/main"))
     text = render_plan(plan_report(made, about=about, blocked=judge(made, GuardPolicy())), colour=False)
-    assert_golden(Path(__file__).parent / "golden" / "threeway.txt", text)
+    assert_golden(Path(__file__).parent / "golden" / "three_way.txt", text)
     document: Any = document_of(made, about=about, blocked=judge(made, GuardPolicy()))
     assert document["summary"]["held"] == 1
     assert document["blocked"][0]["trailer"] == "Octosync-Allow: diverged"
