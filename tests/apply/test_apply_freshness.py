@@ -34,7 +34,7 @@ async def test_an_old_read_never_overwrites_a_foreign_write(harness: Harness, ki
     (stale,) = (outcome for outcome in applied.outcomes if outcome.address.app == "a")
     assert sorted(status_by_action(applied).values()) == ["done", "stale"]
     assert stale.status is Status.STALE
-    assert stale.reference == "object-moved"
+    assert stale.reference == "object-changed"
     assert "it changed since it was read" in stale.message
     assert any("Plan again" in hint for hint in stale.hints)
     assert harness.writes() == ["POST /api/v1/apps"]
@@ -126,7 +126,7 @@ async def test_an_app_that_was_archived_meanwhile_is_stale(harness: Harness) -> 
     harness.advance(31)
     harness.plane.send("POST", "/apps/a/archive")
     harness.plane.log()
-    assert only_result(await harness.apply(reviewed)) == ("stale", "object-moved")
+    assert only_result(await harness.apply(reviewed)) == ("stale", "object-changed")
     assert harness.writes() == []
 
 
@@ -220,7 +220,7 @@ async def test_a_vanished_app_is_not_a_failed_read(harness: Harness, kind: str) 
     harness.plane.break_with({"operation": "*", **gone})
     harness.plane.log()
     gone_too = kind.startswith(("delete", "remove"))
-    assert only_result(await harness.apply(reviewed)) == (("done", "") if gone_too else ("stale", "object-moved"))
+    assert only_result(await harness.apply(reviewed)) == (("done", "") if gone_too else ("stale", "object-changed"))
     assert harness.writes() == []
 
 

@@ -71,7 +71,7 @@ async def test_unsent_actions_are_recorded_by_outcome(harness: Harness) -> None:
     assert rows == {
         "delete app/a/target/ios:com.a": (Status.FAILED, "rejected"),
         "create app/b/target/ios:com.a": (Status.SKIPPED, ""),
-        "delete app/a/slot/chat": (Status.STALE, "object-moved"),
+        "delete app/a/slot/chat": (Status.STALE, "object-changed"),
     }
 
 

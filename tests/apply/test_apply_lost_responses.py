@@ -144,7 +144,7 @@ async def test_another_user_changed_the_object_meanwhile(harness: Harness, kind:
 
     applied = await harness.apply(reviewed, transport=Tap(before=meddle))
     (outcome,) = applied.outcomes
-    assert (outcome.status.value, outcome.reference) == ("stale", "object-moved")
+    assert (outcome.status.value, outcome.reference) == ("stale", "object-changed")
     assert harness.state() == theirs
     assert applied.wrote  # our write may have existed before theirs
 

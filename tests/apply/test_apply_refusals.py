@@ -80,7 +80,7 @@ async def test_an_archived_app_under_the_slug_is_stale(harness: Harness) -> None
     harness.plane.app("a")
     harness.plane.send("POST", "/apps/a/archive")
     (outcome,) = (await harness.apply(reviewed)).outcomes
-    assert result_of(outcome) == ("stale", "object-moved")
+    assert result_of(outcome) == ("stale", "object-changed")
 
 
 async def test_a_409_for_a_slug_that_no_app_has(harness: Harness) -> None:
@@ -110,7 +110,7 @@ async def test_a_conflict_about_an_object_that_changed(harness: Harness, kind: s
     reviewed = await harness.review(case.desired)
     case.interfere(harness.plane)
     harness.plane.break_with(refusal(case.operation, 409, "conflict"))
-    assert result_of((await harness.apply(reviewed)).outcomes[0]) == ("stale", "object-moved")
+    assert result_of((await harness.apply(reviewed)).outcomes[0]) == ("stale", "object-changed")
 
 
 async def test_a_slot_changed_by_another_user_is_stale(harness: Harness) -> None:
@@ -119,7 +119,7 @@ async def test_a_slot_changed_by_another_user_is_stale(harness: Harness) -> None
     reviewed = await harness.review(desired_app("a", slots={"chat": PUT_SLOT}))
     harness.plane.send("PUT", "/apps/a/slots/chat", {"serving_policy": "cloud_first", "model_variant_id": "v"})
     harness.plane.break_with(refusal("apps.put_slot", 409, "conflict"))
-    assert result_of((await harness.apply(reviewed)).outcomes[0]) == ("stale", "object-moved")
+    assert result_of((await harness.apply(reviewed)).outcomes[0]) == ("stale", "object-changed")
 
 
 async def test_only_registrations_report_a_holder(harness: Harness) -> None:

@@ -154,7 +154,7 @@ def test_a_control_plane_without_the_feed_says_so(project: Project, command: str
         (("..",), "no-slug"),
         (("a/b",), "no-slug"),
         (("demo", "--limit", "-1"), "usage"),
-        (("demo", "--limit", "0"), "nothing-asked"),
+        (("demo", "--limit", "0"), "nothing-to-show"),
         ((), "usage"),
     ],
 )

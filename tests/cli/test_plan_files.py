@@ -170,7 +170,7 @@ def test_a_tampered_file_can_stop_a_run_and_never_steer_one(
 ) -> None:
     """3: rows that were dropped, added or changed are named, and nothing is written."""
     rewrite(planned, tamper)
-    refused(planned, planned.apply_file(), "error: plan-moved")
+    refused(planned, planned.apply_file(), "error: plan-outdated")
 
 
 def test_a_file_cannot_choose_manifests(planned: Project) -> None:

@@ -157,9 +157,9 @@ def test_manifests_may_come_from_elsewhere(org: Project) -> None:
         (("--by", "team"), "usage"),
         (("--by", "label:"), "usage"),
         (("--by", "label:api-token"), "sensitive-label"),
-        (("--watch",), "flags-apart"),
-        (("--archived",), "flags-apart"),
-        (("--state", "x.db"), "flags-apart"),
+        (("--watch",), "conflicting-flags"),
+        (("--archived",), "conflicting-flags"),
+        (("--state", "x.db"), "conflicting-flags"),
     ],
 )
 def test_what_makes_no_sense_is_refused(org: Project, arguments: tuple[str, ...], reference: str) -> None:
@@ -175,7 +175,7 @@ def test_its_options_are_for_it_alone(org: Project, arguments: tuple[str, ...]) 
     """Without --declared they would be ignored, so they are refused; from the environment they are let be."""
     ran = org.workdir.octosync("status", *arguments, "--url", org.url)
     assert ran.code == 64
-    assert ran.stderr.startswith("error: flags-apart: ")
+    assert ran.stderr.startswith("error: conflicting-flags: ")
     assert org.workdir.octosync("status", "app-1", "--url", org.url, OCTOSYNC_STRICT="1").code == 0
 
 

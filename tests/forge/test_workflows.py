@@ -256,7 +256,7 @@ def test_a_force_push_does_not_stop_what_comes_after(team: Team) -> None:
     for deployment in team.forge.deployments:
         deployment["sha"] = "e" * 40
     ended = team.apply()
-    assert "base-gone" in ended.log
+    assert "base-not-found" in ended.log
     assert team.apply(base=team.repository.head).succeeded
 
 

@@ -143,7 +143,7 @@ def test_stdin_is_one_more_file(workspace: Workspace) -> None:
     origin = found.state.apps["piped"].origin
     assert origin is not None
     assert origin.file == "<stdin>"
-    with pytest.raises(UsageError, match="stdin-twice"):
+    with pytest.raises(UsageError, match="duplicate-stdin"):
         workspace.load("-", "-", stdin=b"")
 
 

@@ -246,7 +246,7 @@ def test_a_kustomize_that_does_not_end_is_ended(repo: Repo, tmp_path: Path, monk
     tool.chmod(0o755)
     monkeypatch.chdir(repo.root)
     bound = timedelta(seconds=2)
-    with load_deadline(bound), pytest.raises(OctosyncError, match="load-given-up"):
+    with load_deadline(bound), pytest.raises(OctosyncError, match="load-timeout"):
         render("base", {"PATH": f"{tool.parent}:{os.environ['PATH']}"})
     pid = tmp_path / "pid"
     assert not pid.exists() or not Path("/proc", pid.read_text().strip()).exists()
@@ -269,7 +269,7 @@ def test_owners_hold_for_what_is_rendered(repo: Repo, monkeypatch: pytest.Monkey
         return {one.rule for one in loaded.diagnostics}
 
     unknown = set() if traced else {"owners-not-checked"}
-    assert found("teams/search") == {"not-your-app"} | unknown
-    assert found("prod") == ({"not-your-app"} if traced else unknown)
+    assert found("teams/search") == {"app-not-owned"} | unknown
+    assert found("prod") == ({"app-not-owned"} if traced else unknown)
     repo.write("teams/search/app.yaml", APP.replace("one", "search-eu"))
     assert found("teams/search") == found("prod") == unknown

@@ -171,7 +171,7 @@ def test_a_folder_declares_the_apps_of_its_owner(workspace: Workspace, path: str
     configuration = Configuration(directory=workspace.directory, owners=OWNERS)
     for text in (app(name=slug), child("CapabilitySlot", f"app: {slug}\ncapability: chat")):
         found = workspace.load_text(text, path, configuration=configuration)
-        assert rules(found) == ([] if allowed else ["not-your-app"])
+        assert rules(found) == ([] if allowed else ["app-not-owned"])
 
 
 def test_what_nobody_owns_is_free_and_stdin_has_no_folder(workspace: Workspace) -> None:
@@ -179,7 +179,7 @@ def test_what_nobody_owns_is_free_and_stdin_has_no_folder(workspace: Workspace) 
     configuration = Configuration(directory=workspace.directory, owners=OWNERS[:2])
     assert not workspace.load_text(app(name="free"), "free/a.yaml", configuration=configuration).diagnostics
     assert rules(workspace.load_text(app(name="stray"), "teams/shop/a.yaml", configuration=configuration)) == [
-        "not-your-app"
+        "app-not-owned"
     ]
     assert rules(workspace.load("-", stdin=app(name="cart").encode(), configuration=configuration)) == [
         "owners-not-checked"

@@ -113,7 +113,7 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
 @pytest.mark.parametrize("pace", [{"requests_per_minute": -1}, {"concurrency": 0}, {"attempts": 0}])
 def test_a_pace_that_makes_no_sense_is_refused(pace: dict[str, int]) -> None:
     """A negative rate, no concurrency and no attempt are configuration errors, not a hang."""
-    with pytest.raises(ConfigError, match="bad-pace"):
+    with pytest.raises(ConfigError, match="invalid-rate"):
         Connection(url="https://api.octomil.com", **pace)  # type: ignore[arg-type] # any of several integers
 
 

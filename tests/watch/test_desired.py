@@ -278,7 +278,7 @@ async def test_manifests_that_never_rest_are_not_used(tmp_path: Path) -> None:
     scene.then = restless
     failed = (await desired.load()).declared
     assert failed.error is not None
-    assert failed.error.reference == "manifests-in-motion"
+    assert failed.error.reference == "manifests-changing"
     assert desired.good is good
     scene.then = None
     assert _said(await desired.load()) == (False, {"a"})
@@ -325,7 +325,7 @@ async def test_a_load_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     desired.load_timeout = timedelta(seconds=0.05)
     scene.first = never_ends
     found = (await desired.load()).declared
-    assert (found.fails, found.error and found.error.reference) == (True, "load-given-up")
+    assert (found.fails, found.error and found.error.reference) == (True, "load-timeout")
     assert desired.good is not None
     assert list(desired.good.manifests.state.apps) == ["a"]
     desired.load_timeout = timedelta(minutes=5)
@@ -356,7 +356,7 @@ def test_reading_a_file_is_given_up_within_it(tmp_path: Path, text: str) -> None
     """Nothing in the reading of one file goes on when its time is over."""
     (tmp_path / "a.yaml").write_text(text)
     reads: list[str] = []
-    with load_deadline(timedelta(minutes=5)) as patience, pytest.raises(OctosyncError, match="load-given-up"):
+    with load_deadline(timedelta(minutes=5)) as patience, pytest.raises(OctosyncError, match="load-timeout"):
         parse_after_the_end(tmp_path, patience, reads)
     assert reads == []
 

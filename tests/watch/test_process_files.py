@@ -183,7 +183,7 @@ async def test_a_first_load_that_hangs_does_not_block_the_page(bench: Bench) -> 
     path = f"{tool.parent}:{os.environ['PATH']}"
     watch = bench.watch(*QUICK, "-k", "base", "--load-timeout", "1s", paths=(), PATH=path)
     await until(lambda: watch.logged("manifests_invalid"), watch)
-    assert watch.logged("invalid")[0]["reference"] == "load-given-up"
+    assert watch.logged("invalid")[0]["reference"] == "load-timeout"
     assert watch.get("/healthz").status_code == 200
     assert watch.get("/readyz").status_code == 503
     (bench.folder / "next").write_text(manifest(slots={"chat": "local_first"}))

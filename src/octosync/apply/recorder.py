@@ -116,7 +116,7 @@ OUTCOMES: Final = _table(
         ("if Octomil uses another path for the removal, set it in octosync.yaml: api.operations",),
     ),
     OutcomeMeaning(
-        "object-moved",
+        "object-changed",
         "The object changed after the plan was made, so the plan no longer applies. Nothing was sent for it.",
         ("plan again and review the live state",),
     ),

@@ -277,7 +277,7 @@ def _stale(action: Action, ids: list[str], *, wrote: bool = False) -> WriteResul
         Status.STALE,
         ids,
         reason=OctosyncError(
-            "object-moved",
+            "object-changed",
             "it changed since it was read, so octosync left it unchanged",
             hints=("Plan again, review what changed, and apply again.",),
         ),

@@ -68,7 +68,7 @@ class Connection:
             check_proxy(self.proxy)
         if self.requests_per_minute < 0 or self.concurrency < 1 or self.attempts < 1:
             raise ConfigError(
-                "bad-pace",
+                "invalid-rate",
                 "invalid rate: at least 0 requests per minute, 1 request at a time and 1 attempt",
                 hints=("0 requests per minute means no limit.",),
             )

@@ -111,7 +111,7 @@ async def test_posts_are_off_without_a_token(control: RecordingApi, path: str, t
         answers = [await ask.post(path, headers=headers) for headers in (AUTHORIZED, {"Authorization": "Bearer "}, {})]
     for refused in answers:
         assert refused.status_code == 403
-        assert refused.json()["error"]["reference"] == "posts-off"
+        assert refused.json()["error"]["reference"] == "posts-disabled"
         assert "OCTOSYNC_ADMIN_TOKEN" in refused.json()["error"]["hints"][0]
     assert control.calls == []
 

@@ -121,7 +121,7 @@ class _Acceptance:
             now=self._now,
         ):
             raise OctosyncError(
-                "not-provable",
+                "edit-mismatch",
                 f"the edited manifests would not match the live state: {why}",
                 hints=("Edit them yourself, and check with octosync plan.",),
             )

@@ -276,7 +276,7 @@ def _edit_file(change: AcceptedObject, result: AcceptResult, edit_context: EditC
         )
         also = tuple(f"Also there: {name}:{line}" for line in error.lines[:_MAX_LINES])
         summary = f"{change.address} can't be written at {change.origin}: {error.why}"
-        raise OctosyncError("not-placeable", summary, hints=(*also, *hints)) from None
+        raise OctosyncError("edit-failed", summary, hints=(*also, *hints)) from None
 
 
 def _read(name: str, fileless: str) -> tuple[bytes, bytes]:

@@ -106,7 +106,7 @@ def _check(request: FeedRequest) -> None:
     check_app_names([request.app])
     if not request.limit and not request.follow:
         raise UsageError(
-            "nothing-asked",
+            "nothing-to-show",
             "--limit 0 shows nothing",
             hints=("Use --limit 0 with --follow, to show only new entries.",),
         )

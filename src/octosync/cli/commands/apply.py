@@ -201,7 +201,7 @@ class _ApplyRun:
             return None
         plan_again = shlex.join(("octosync", "plan", *self._repeat_arguments, "--plan-out", str(self.planfile)))
         return StalePlan(
-            "plan-moved",
+            "plan-outdated",
             "the plan has changed since it was approved",
             hints=(*changes, f"Plan again and have the new plan reviewed:  {plan_again}"),
         )

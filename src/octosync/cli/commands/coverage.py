@@ -52,7 +52,9 @@ def check_flags(typed: Collection[str], *, declared: bool) -> None:
     for name, flag in useless.items():
         if name in typed:
             problem = "can't be used with --declared" if declared else "needs --declared"
-            raise UsageError("flags-apart", f"{flag} {problem}", hints=("Run `octosync status --help` for usage.",))
+            raise UsageError(
+                "conflicting-flags", f"{flag} {problem}", hints=("Run `octosync status --help` for usage.",)
+            )
 
 
 def read_by(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

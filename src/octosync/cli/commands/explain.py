@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import click
@@ -55,7 +55,81 @@ _RENAMED_ERRORS: Final = (
         "`octosync bootstrap` would print the keys to a closed standard output or to /dev/null.",
         ("--key-file FILE",),
     ),
+    _RenamedError(
+        "unknown-topic",
+        "nothing-to-explain",
+        "`octosync explain` knows no field, name or heading like its argument.",
+        ("`octosync explain` without an argument lists the available topics",),
+    ),
+    _RenamedError(
+        "duplicate-stdin",
+        "stdin-twice",
+        "`-f -` is given twice, but there is only one standard input.",
+        ("concatenate the documents, with `---` between them",),
+    ),
+    _RenamedError(
+        "load-timeout",
+        "load-given-up",
+        "`octosync watch` stopped a load of the manifests that took too long. The previous manifests stay in use.",
+        ("--load-timeout", "check what kustomize downloads or generates"),
+    ),
+    _RenamedError(
+        "manifests-changing",
+        "manifests-in-motion",
+        "The manifests changed during each attempt of `octosync watch` to read them.",
+        ("switch to a new revision in one step, such as a symbolic link to a clone",),
+    ),
+    _RenamedError(
+        "posts-disabled",
+        "posts-off",
+        "The controller has no admin token, so it rejects all HTTP POST requests.",
+        ("start `octosync watch` with OCTOSYNC_ADMIN_TOKEN set",),
+    ),
+    _RenamedError(
+        "plan-outdated",
+        "plan-moved",
+        "The plan has changed since the plan file was approved. Nothing was sent.",
+        ("plan again and have the new plan reviewed",),
+    ),
+    _RenamedError(
+        "base-not-found",
+        "base-gone",
+        "The revision that was last applied is not in this clone, for example after a force push.",
+        ("start the run again with a base: the revision that is closest to the live state",),
+    ),
+    _RenamedError(
+        "edit-failed",
+        "not-placeable",
+        "`octosync accept` can't write a live value into its manifest. The message shows the lines to write.",
+        ("edit the manifest yourself",),
+    ),
+    _RenamedError(
+        "edit-mismatch",
+        "not-provable",
+        "The manifests that `octosync accept` would write would not match the live state. No file was changed.",
+        ("edit the manifests yourself, and check with `octosync plan`",),
+    ),
+    _RenamedError(
+        "conflicting-flags",
+        "flags-apart",
+        "An option of `octosync status` can't be used with --declared, or needs it.",
+        ("`octosync status --help`",),
+    ),
+    _RenamedError(
+        "nothing-to-show",
+        "nothing-asked",
+        "`--limit 0` shows nothing without --follow.",
+        ("--follow, to show only new entries",),
+    ),
+    _RenamedError(
+        "invalid-rate",
+        "bad-pace",
+        "A connection needs at least 0 requests per minute, 1 request at a time and 1 attempt.",
+        ("--rate", "`rate` in octosync.yaml"),
+    ),
 )
+# Rules and outcomes whose names have changed, by their new names. `explain` knows the former ones for one release.
+_FORMER_NAMES: Final = {"app-not-owned": "not-your-app", "object-changed": "object-moved"}
 _RULES: Final = {
     rule.id: NameExplanation(
         name=rule.id,
@@ -150,15 +224,17 @@ def _explanations(path: str) -> Sequence[FieldExplanation | NameExplanation]:
     try:
         return (explain_path(path),)
     except UnknownPathError as error:
-        raise UsageError(
-            "nothing-to-explain", f"no field or name is called {path!r}", hints=_hints(path, error)
-        ) from None
+        raise UsageError("unknown-topic", f"no field or name is called {path!r}", hints=_hints(path, error)) from None
 
 
 def _named_explanations(name: str) -> Iterator[NameExplanation]:
     for group in _GROUPS.values():
-        if name in group:
-            yield group[name]
+        for explanation in group.values():
+            former = _FORMER_NAMES.get(explanation.name)
+            if name == explanation.name and former is None:
+                yield explanation
+            elif name in {explanation.name, former}:
+                yield replace(explanation, meaning=f"{explanation.meaning} Its former name is `{former}`.")
     for renamed in _RENAMED_ERRORS:
         if name in {renamed.reference, renamed.former}:
             yield NameExplanation(

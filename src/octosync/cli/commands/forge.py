@@ -207,7 +207,7 @@ def _check_gone(found: AppliedRevision, environment: str) -> None:
     """Warn about revisions that a force push has removed. Raise `OctosyncError` if the base is one of them."""
     if found.base is None and found.gone_base is not None:
         raise OctosyncError(
-            "base-gone",
+            "base-not-found",
             f"{found.gone_base} was last applied to {environment}, and is not in this clone: was the branch force-pushed?",
             hints=(
                 "Start the run again with a base: the revision of the branch that is closest to the live state.",

@@ -40,7 +40,7 @@ from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.manifest.config.config import FILE_NAME
 from octosync.manifest.git.repository import is_tracked
-from octosync.manifest.load.limits import LOAD_GIVEN_UP, load_deadline
+from octosync.manifest.load.limits import LOAD_TIMEOUT, load_deadline
 from octosync.manifest.load.selection import matching
 from octosync.model import Optimize, Secret, State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, RateOptions
@@ -442,7 +442,7 @@ def _first_load(options: _WatchOptions) -> LoadedInputs:
         with load_deadline(options.load_timeout):
             return load_inputs(options.manifests, options.remote)
     except OctosyncError as error:
-        if error.reference != LOAD_GIVEN_UP:
+        if error.reference != LOAD_TIMEOUT:
             raise
         timeout = error
     log = options.log(SystemClock())

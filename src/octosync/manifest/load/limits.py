@@ -103,7 +103,7 @@ def links_on(path: str) -> Iterator[Path]:
         names.extendleft(reversed(target.parts[1:] if target.is_absolute() else target.parts))
 
 
-LOAD_GIVEN_UP: Final = "load-given-up"
+LOAD_TIMEOUT: Final = "load-timeout"
 
 
 class LoadDeadline:
@@ -126,7 +126,7 @@ class LoadDeadline:
     def error(self) -> OctosyncError:
         """The error that reports giving up."""
         return OctosyncError(
-            LOAD_GIVEN_UP,
+            LOAD_TIMEOUT,
             f"loading the manifests timed out after {self._span.total_seconds():g} s",
             hints=(
                 "Check for a very large file. The previous manifests stay in effect until these can be loaded.",

@@ -181,7 +181,7 @@ def load(
     if not asked and rendered is None:
         raise UsageError("no-manifests", "no manifests given", hints=("Give -f PATH, or paths in octosync.yaml.",))
     if asked.count(STDIN) > 1:
-        raise UsageError("stdin-twice", "-f - is given twice, but there is only one standard input")
+        raise UsageError("duplicate-stdin", "-f - is given twice, but there is only one standard input")
     findings = Findings()
     contract, directory = options.contract or configuration.contract, options.directory
     loader = Loader(configuration, contract, variables, now, directory, edited=options.edited, cache=cache)

@@ -100,7 +100,7 @@ def _report_owner(resource: Resource, app: str, path: str, base: str, owners: tu
         apps = ", ".join(sorted({app for owner in owners if owner.covers(_below(path, base)) for app in owner.apps}))
         summary = f"this folder may only declare {apps} (owners in octosync.yaml), not {name}"
     resource.reporter.report(
-        "not-your-app", at, summary, path="metadata.name" if resource.kind == "App" else "spec.app"
+        "app-not-owned", at, summary, path="metadata.name" if resource.kind == "App" else "spec.app"
     )
 
 

@@ -210,7 +210,7 @@ _MEANING: Final = (
     _manifest("duplicate-slot", _ERROR, "A slot is declared twice.", _app("slots:\n  - capability: chat\n  - capability: chat")),
     _manifest("declared-twice", _ERROR, "A target, binding or inference config is declared twice.", _app("targets:\n  - {platform: ios, identifier: a.b}\n  - {platform: ios, identifier: a.b}")),
     _manifest("target-claimed-twice", _ERROR, "Two apps claim one (platform, identifier).", _app("targets:\n  - {platform: ios, identifier: a.b}") + "---\n" + _app("targets:\n  - {platform: ios, identifier: a.b}", name="other")),
-    _manifest("not-your-app", _ERROR, "A document is outside the folder that can declare its app.", _app(), "owners:\n  - {paths: teams/demo/**, apps: [demo]}\n"),
+    _manifest("app-not-owned", _ERROR, "A document is outside the folder that can declare its app.", _app(), "owners:\n  - {paths: teams/demo/**, apps: [demo]}\n"),
     _manifest("read-only-field", _ERROR, "A field is declared as read-only in octosync.yaml.", _slot("preferredEngines: [mlx]"), "api: {readOnly: {slot: [preferred_engines]}}\n"),
     _manifest("undefined-variable", _ERROR, "A variable has no value.", _app("name: ${CHANNEL}")),
     _manifest("malformed-variable", _ERROR, "A ${ is not followed by a valid reference.", _app("name: ${release-channel}")),

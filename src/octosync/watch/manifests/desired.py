@@ -210,7 +210,7 @@ class DesiredState:
                 return declared
             await self._clock.sleep(_PAUSE)
         error = OctosyncError(
-            "manifests-in-motion",
+            "manifests-changing",
             f"the manifests changed during all {_MOST_ATTEMPTS} attempts to read them",
             hints=("They are read again when they no longer change; until then, the previous manifests stay in use.",),
         )

@@ -188,7 +188,7 @@ def _posts_off(request: Request) -> Response:
     return refusal(
         request,
         403,
-        "posts-off",
+        "posts-disabled",
         f"{request.url.path} is off: this controller has no admin token",
         hints=(
             f"Start octosync watch with {TOKEN_VARIABLE} set, and send it as `Authorization: Bearer ${TOKEN_VARIABLE}`.",
