@@ -1,4 +1,4 @@
-"""A real control plane for every test that asks for one."""
+"""The `plane` fixture: one local control plane per test."""
 
 from __future__ import annotations
 

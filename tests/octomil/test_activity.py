@@ -1,4 +1,4 @@
-"""Feeds: the newest entries, then the new ones; none is lost or returned twice, and no request is unnecessary."""
+"""Feeds: the newest entries, then the new ones. None is lost or returned twice, and no request is unnecessary."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ ACTIVITY = "GET /api/v1/apps/shop/activity"
 
 @dataclass
 class Pages:
-    """A control plane's feed, newest first, `before` each page of which something may happen to it."""
+    """The feed of a control plane, newest first. `before` runs before each page and may change the feed."""
 
     ids: list[int] = field(default_factory=list)
     before: Callable[[], None] = lambda: None
-    asked: int = 0
+    requests: int = 0
 
     async def read(self, offset: int, limit: int) -> tuple[Sequence[Event], bool]:
-        """Answer a page."""
+        """Return a page."""
         self.before()
-        self.asked += 1
+        self.requests += 1
         page = self.ids[offset : offset + limit]
         return [Event(id=str(id_)) for id_ in page], offset + limit >= len(self.ids)
 
@@ -45,18 +45,18 @@ def ids_of(entries: Sequence[Event]) -> list[int]:
 
 
 @given(st.integers(0, 350), st.integers(0, 350))
-async def test_the_newest_entries_come_newest_last_in_no_more_pages_than_they_take(there: int, wanted: int) -> None:
-    """N entries take ⌈N / 100⌉ requests, and the result shows whether there are older ones."""
+async def test_the_newest_entries_take_as_few_pages_as_possible(existing: int, wanted: int) -> None:
+    """N entries take ⌈N / 100⌉ requests and are returned newest last. The result states whether there are older ones."""
     pages = Pages()
-    pages.grow(there)
+    pages.grow(existing)
     newest = await Feed(pages.read).read_newest(wanted)
-    assert ids_of(newest.entries) == list(range(max(0, there - wanted) + 1, there + 1))
-    assert newest.complete is (there <= wanted)
-    assert pages.asked == max(1, -(-min(there, wanted) // PAGE))
+    assert ids_of(newest.entries) == list(range(max(0, existing - wanted) + 1, existing + 1))
+    assert newest.complete is (existing <= wanted)
+    assert pages.requests == max(1, -(-min(existing, wanted) // PAGE))
 
 
-async def test_a_feed_that_grows_while_it_is_read_tells_nothing_twice() -> None:
-    """An entry that arrives between two pages shifts them; overlapping entries are returned once, and the rest is read."""
+async def test_a_feed_that_grows_during_a_read_returns_nothing_twice() -> None:
+    """An entry that arrives between two pages shifts them: overlapping entries are returned once, and the rest is read."""
     pages = Pages()
     pages.grow(300)
     pages.before = lambda: pages.grow(3)
@@ -67,49 +67,49 @@ async def test_a_feed_that_grows_while_it_is_read_tells_nothing_twice() -> None:
 async def test_a_feed_without_pages_is_read_once() -> None:
     """A control plane that always returns the whole feed is not requested without end."""
     every = [Event(id=str(n)) for n in range(150)]
-    asked = []
+    offsets = []
 
     async def read(offset: int, limit: int) -> tuple[Sequence[Event], bool]:
-        asked.append((offset, limit))
+        offsets.append((offset, limit))
         return every, False
 
     newest = await Feed(read).read_newest(200)
     assert len(newest.entries) == 150
     assert newest.complete
-    assert len(asked) == 1
+    assert len(offsets) == 1
 
 
-async def test_a_feed_that_knows_no_offsets_is_not_read_for_ever() -> None:
-    """A control plane that always returns the first page is requested twice, and the feed is not claimed to be complete."""
-    asked = []
+async def test_a_feed_that_ignores_offsets_is_not_read_endlessly() -> None:
+    """A control plane that always returns the first page gets two requests, and the feed does not count as complete."""
+    offsets = []
 
     async def read(offset: int, limit: int) -> tuple[Sequence[Event], bool]:
-        asked.append(offset)
+        offsets.append(offset)
         return [Event(id=str(n)) for n in range(limit)], False
 
     newest = await Feed(read).read_newest(350)
-    assert (len(newest.entries), newest.complete, asked) == (100, False, [0, 100])
+    assert (len(newest.entries), newest.complete, offsets) == (100, False, [0, 100])
 
 
 @given(st.integers(0, 150), st.lists(st.integers(0, 320), max_size=6), st.integers(0, 120))
-async def test_following_loses_nothing_and_tells_nothing_twice(before: int, growth: list[int], limit: int) -> None:
+async def test_following_loses_nothing_and_returns_nothing_twice(before: int, growth: list[int], limit: int) -> None:
     """All entries between two polls are returned once, in order; a poll without new entries is one request."""
     pages = Pages()
     pages.grow(before)
     feed = Feed(pages.read)
-    told = ids_of((await feed.read_newest(limit, to_follow=True)).entries)
-    assert told == list(range(max(0, before - limit) + 1, before + 1))
+    returned = ids_of((await feed.read_newest(limit, to_follow=True)).entries)
+    assert returned == list(range(max(0, before - limit) + 1, before + 1))
     for count in growth:
         pages.grow(count)
-        pages.asked = 0
+        pages.requests = 0
         news = await feed.read_new()
-        told += ids_of(news.entries)
+        returned += ids_of(news.entries)
         assert not news.gap
-        assert pages.asked <= count // PAGE + 1
-    assert told == list(range(max(0, before - limit) + 1, before + sum(growth) + 1))
+        assert pages.requests <= count // PAGE + 1
+    assert returned == list(range(max(0, before - limit) + 1, before + sum(growth) + 1))
 
 
-async def test_entries_of_the_same_time_may_change_places() -> None:
+async def test_entries_of_the_same_time_may_be_reordered() -> None:
     """An entry that appears below a known one is returned; entries that only move are not."""
     pages = Pages([9, 8, 7, 5])
     feed = Feed(pages.read)
@@ -119,31 +119,31 @@ async def test_entries_of_the_same_time_may_change_places() -> None:
     assert ids_of((await feed.read_new()).entries) == []
 
 
-async def test_more_than_a_look_reads_is_a_gap() -> None:
+async def test_more_entries_than_a_poll_reads_are_a_gap() -> None:
     """If too many entries arrive at once, the newest are returned, with a gap before them."""
     pages = Pages([1])
     feed = Feed(pages.read)
     await feed.read_newest(1, to_follow=True)
     pages.grow(MAX_NEW_PAGES * PAGE + 50)
-    pages.asked = 0
+    pages.requests = 0
     news = await feed.read_new()
     assert news.gap
     assert ids_of(news.entries) == list(range(52, MAX_NEW_PAGES * PAGE + 52))
-    assert pages.asked == MAX_NEW_PAGES
+    assert pages.requests == MAX_NEW_PAGES
     assert (await feed.read_new()).entries == ()
 
 
-async def test_a_look_that_fails_half_way_loses_nothing() -> None:
+async def test_a_poll_that_fails_half_way_loses_nothing() -> None:
     """If the second page can't be read, the next poll returns all new entries."""
     pages = Pages([1])
     feed = Feed(pages.read)
     await feed.read_newest(1, to_follow=True)
     pages.grow(150)
-    pages.asked = 0
+    pages.requests = 0
 
     def second_fails() -> None:
-        if pages.asked == 1:
-            pages.asked += 1
+        if pages.requests == 1:
+            pages.requests += 1
             raise Unavailable("unavailable", "no")
 
     pages.before = second_fails
@@ -152,13 +152,13 @@ async def test_a_look_that_fails_half_way_loses_nothing() -> None:
     assert ids_of((await feed.read_new()).entries) == list(range(2, 152))
 
 
-async def test_failed_looks_are_told_and_come_less_often() -> None:
-    """Each failure is reported with the wait before the next poll, which doubles up to a minute; a success resets it."""
+async def test_failed_polls_are_reported_and_become_less_frequent() -> None:
+    """Each failure is reported with the wait before the next poll, which doubles up to a minute. A success resets it."""
     pages = Pages([1])
     feed = Feed(pages.read)
     await feed.read_newest(1)
+    reported: list[float] = []
     waits: list[float] = []
-    told: list[float] = []
     fails = 5
 
     async def pause(seconds: float) -> None:
@@ -170,16 +170,16 @@ async def test_failed_looks_are_told_and_come_less_often() -> None:
         pages.grow()
 
     pages.before = failing
-    looks = follow_feed(feed, every=5, failed=lambda _, seconds: told.append(seconds), pause=pause)
-    assert ids_of((await anext(looks)).entries) == [2]
-    assert ids_of((await anext(looks)).entries) == [3]
-    assert told == [10, 20, 40, 60, 60]
+    polls = follow_feed(feed, every=5, failed=lambda _, seconds: reported.append(seconds), pause=pause)
+    assert ids_of((await anext(polls)).entries) == [2]
+    assert ids_of((await anext(polls)).entries) == [3]
+    assert reported == [10, 20, 40, 60, 60]
     assert waits == [5, 10, 20, 40, 60, 60, 5]
 
 
 @pytest.mark.parametrize("kind", [CredentialRefused, Missing, Rejected])
-async def test_what_asking_again_does_not_change_ends_following(kind: type[RemoteError]) -> None:
-    """A refused credential, an app that is gone: following ends with the error."""
+async def test_a_permanent_error_ends_following(kind: type[RemoteError]) -> None:
+    """A refused credential or a missing app ends the poll loop with its error."""
     pages = Pages([1])
     feed = Feed(pages.read)
     await feed.read_newest(1)
@@ -196,7 +196,7 @@ async def test_what_asking_again_does_not_change_ends_following(kind: type[Remot
 
 
 async def test_an_apps_activity_is_read_over_http(plane: Plane) -> None:
-    """The real feed, whole and by its end, with actors, resources and times."""
+    """The feed of the real control plane is read as a whole or only its end, with actors, resources and times."""
     plane.app("shop", "chat", target="com.shop")
     plane.app("other")
     async with client_of(plane.url) as client:
@@ -229,11 +229,11 @@ async def test_an_apps_decisions_are_read_over_http(plane: Plane) -> None:
     assert newest.complete
 
 
-async def test_an_app_that_is_not_there_is_an_error(plane: Plane) -> None:
-    """A feed of no app is not an empty feed."""
+async def test_the_feed_of_a_missing_app_is_an_error(plane: Plane) -> None:
+    """The feed of a missing app is not an empty feed."""
     async with client_of(plane.url) as client:
-        with pytest.raises(Missing, match="app nobody does not exist"):
-            await activity_feed(client, "nobody").read_newest(1)
+        with pytest.raises(Missing, match="app missing does not exist"):
+            await activity_feed(client, "missing").read_newest(1)
         assert client.requests == 1
 
 
@@ -241,15 +241,13 @@ async def test_an_app_that_is_not_there_is_an_error(plane: Plane) -> None:
     "fault",
     [{"action": "not_found"}, {"action": "status", "status": 404, "code": "x"}, {"action": "html", "status": 404}],
 )
-async def test_a_control_plane_without_the_feed_is_told_from_one_without_the_app(
-    plane: Plane, fault: dict[str, object]
-) -> None:
-    """If the feed is a 404 of any kind and the app exists, the error is that the feed is missing."""
+async def test_a_missing_feed_is_not_a_missing_app(plane: Plane, fault: dict[str, object]) -> None:
+    """If the feed returns any kind of 404 and the app exists, the error is that the feed is missing."""
     plane.app("shop")
     plane.break_with({"operation": "apps.activity", "times": None, **fault})
     async with client_of(plane.url) as client:
         with pytest.raises(Rejected, match="has no activity feed: app shop exists") as absent:
             await activity_feed(client, "shop").read_newest(1)
         assert any("api.operations.apps.activity" in hint for hint in absent.value.hints)
-        with pytest.raises(Missing, match="app nobody does not exist"):
-            await activity_feed(client, "nobody").read_newest(1)
+        with pytest.raises(Missing, match="app missing does not exist"):
+            await activity_feed(client, "missing").read_newest(1)

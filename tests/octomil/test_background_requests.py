@@ -1,4 +1,4 @@
-"""The background view of a client: the same control plane, with reads that nothing waits for."""
+"""The background view of a client: the same control plane, with reads of low priority."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def _sent(
     percent_for_writes: int = PERCENT_FOR_WRITES,
     **settings: Any,
 ) -> list[tuple[str, float]]:
-    """Run `use` against responses with these statuses, then 200, each after a delay in seconds; return what was sent when."""
+    """Run `use` against responses with these statuses, then 200, each after a delay in seconds.
+
+    Return each request with its time.
+    """
     log: list[tuple[str, float]] = []
     script = list(statuses)
 
@@ -56,8 +59,8 @@ async def _write(client: Octomil, capability: str = "chat") -> None:
     await client.call("apps.put_slot", {"slug": "a", "capability": capability}, body={})
 
 
-def test_reads_in_the_background_take_six_tenths_and_go_last() -> None:
-    """Ten reads of a re-read and one of a changed app that comes later: six go, the changed app's, and then the others."""
+def test_background_reads_use_six_tenths_of_the_limit_and_go_last() -> None:
+    """Of ten reads of a resync, six are sent, then the later read of a changed app, then the other four."""
 
     async def use(client: Octomil) -> None:
         reread = asyncio.gather(*(_read(client.background, f"old-{number}") for number in range(10)))
@@ -70,8 +73,8 @@ def test_reads_in_the_background_take_six_tenths_and_go_last() -> None:
     assert sent[6] == ("changed", 0.0)
 
 
-def test_a_read_tried_again_stays_in_the_background() -> None:
-    """A retry of a background read doesn't use the share of others: if its share is used up, it waits."""
+def test_a_retried_read_stays_in_the_background() -> None:
+    """A retry of a background read never uses the share of others: if its own share is used up, it waits."""
 
     async def use(client: Octomil) -> None:
         await asyncio.gather(*(_read(client.background, f"{number}") for number in range(6)))
@@ -80,8 +83,8 @@ def test_a_read_tried_again_stays_in_the_background() -> None:
     assert [at for _, at in sent] == [0.0] * 6 + [DUE]
 
 
-def test_a_write_through_the_background_view_is_like_any_other() -> None:
-    """Reverts that follow from a resync are written at once, however much of the limit reads have used."""
+def test_a_write_through_the_background_view_has_normal_priority() -> None:
+    """Reverts that follow from a resync are written at once, however much of the limit the reads used."""
 
     async def use(client: Octomil) -> None:
         await asyncio.gather(*(_read(client.background, f"{number}") for number in range(6)))
@@ -91,8 +94,8 @@ def test_a_write_through_the_background_view_is_like_any_other() -> None:
     assert _sent(use, requests_per_minute=10)[-1] == ("chat", 0.0)
 
 
-def test_background_reads_leave_a_lane_to_others() -> None:
-    """Slow answers to a re-read don't keep a changed app from being read at once."""
+def test_background_reads_leave_a_connection_to_others() -> None:
+    """Slow responses to a resync do not delay the read of a changed app."""
 
     async def use(client: Octomil) -> None:
         reread = asyncio.gather(*(_read(client.background, f"{number}") for number in range(5)))
@@ -104,8 +107,8 @@ def test_background_reads_leave_a_lane_to_others() -> None:
     assert sent == [("0", 0.0), ("1", 0.0), ("changed", 1.0), ("2", 10.0), ("3", 10.0), ("4", 20.0)]
 
 
-def test_a_client_that_keeps_nothing_for_writes_reads_with_all_of_its_limit() -> None:
-    """Plan and apply have no background: they read as fast as ever."""
+def test_a_client_without_a_share_for_writes_reads_with_its_whole_limit() -> None:
+    """Plan and apply have no background reads, so their reads may use the whole limit."""
 
     async def use(client: Octomil) -> None:
         await asyncio.gather(*(_read(client, f"{number}") for number in range(100)))
@@ -113,8 +116,8 @@ def test_a_client_that_keeps_nothing_for_writes_reads_with_all_of_its_limit() ->
     assert {at for _, at in _sent(use, percent_for_writes=0, requests_per_minute=100)} == {0.0}
 
 
-async def test_views_share_one_way_onto_the_wire_and_count_for_themselves() -> None:
-    """There is one pool of connections, one key and one contract; `requests` counts the requests of a view."""
+async def test_views_share_one_connection_pool_and_count_their_own_requests() -> None:
+    """All views share the connections, the key and the contract. `requests` counts the requests of one view."""
     async with scripted_server(json_reply({})) as server:
         async with client_of(server.url, org="org") as client:
             background = client.background
@@ -127,8 +130,8 @@ async def test_views_share_one_way_onto_the_wire_and_count_for_themselves() -> N
             await _read(background)
 
 
-async def test_who_still_waits_when_the_client_closes_is_turned_away() -> None:
-    """Nothing hangs on a client that is gone."""
+async def test_requests_that_wait_when_the_client_closes_fail() -> None:
+    """No request hangs when its client is closed."""
     queued = asyncio.Event()
     async with scripted_server(json_reply({})) as server:
         connection = connection_to(server.url, requests_per_minute=1)
@@ -141,8 +144,8 @@ async def test_who_still_waits_when_the_client_closes_is_turned_away() -> None:
 
 
 @pytest.mark.parametrize("events", [0, 1, 100, 250])
-async def test_a_page_of_the_feed_is_one_request(events: int) -> None:
-    """Whatever the org's feed holds and however much of it comes, a look at it costs one request."""
+async def test_a_poll_of_the_feed_is_one_request(events: int) -> None:
+    """Whatever the size and the growth of the org's feed, a poll costs one request."""
     listed = [{"id": f"e{number}", "type": "app.updated"} for number in range(events)]
     body = {"events": listed, "total": 10_000, "limit": 100, "offset": 0}
     async with scripted_server(json_reply(body)) as server, client_of(server.url) as client:
@@ -151,8 +154,8 @@ async def test_a_page_of_the_feed_is_one_request(events: int) -> None:
         assert server.lines == ["GET /api/v1/activity?limit=100&offset=0"]
 
 
-async def test_a_control_plane_counts_what_both_views_send_as_one() -> None:
-    """Foreground and background together stay within the limit, as the server counts: it never returns 429."""
+async def test_a_control_plane_counts_both_views_as_one_client() -> None:
+    """Foreground and background requests together stay within the limit of the server, which never returns 429."""
     with running_server(ServerSettings(rate_limit=6, rate_window_seconds=0.2)) as server:
         connection = connection_to(server.url, attempts=1)
         async with Octomil(connection, limiter=RateLimiter(6, window=0.2)) as client:
@@ -163,8 +166,8 @@ async def test_a_control_plane_counts_what_both_views_send_as_one() -> None:
             assert client.requests + client.background.requests == 15
 
 
-def test_patient_writes_leave_room_for_all_others_and_go_after_them() -> None:
-    """Of ten patient writes before a change, eight are sent; the change is read and written, and the rest follows later."""
+def test_patient_writes_leave_room_for_others() -> None:
+    """Of ten patient writes before a change, eight are sent. The change is read and written next, and the rest follow."""
 
     async def use(client: Octomil) -> None:
         filling = asyncio.gather(*(_write(client.patient, f"old-{number}") for number in range(10)))
@@ -178,7 +181,7 @@ def test_patient_writes_leave_room_for_all_others_and_go_after_them() -> None:
     assert [at for _, at in sent] == [0.0] * 10 + [DUE] * 2
 
 
-def test_what_is_reserved_patiently_is_of_the_same_share() -> None:
+def test_a_patient_reservation_uses_the_share_of_patient_writes() -> None:
     """A patient write that was reserved together with its read waits like any other patient write, and is sent."""
 
     async def use(client: Octomil) -> None:
@@ -194,8 +197,8 @@ def test_what_is_reserved_patiently_is_of_the_same_share() -> None:
     assert [at for _, at in sent] == [0.0] * 8 + [DUE] * 3
 
 
-def test_patient_writes_never_take_more_than_their_share_can_have() -> None:
-    """At a limit of one request a minute a move's two requests still go, one after the other."""
+def test_a_patient_reservation_larger_than_its_share_is_still_sent() -> None:
+    """At a limit of one request per minute both requests of a move are sent, one after the other."""
 
     async def use(client: Octomil) -> None:
         async with client.patient.reserve(2) as within:

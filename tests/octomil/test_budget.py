@@ -1,4 +1,4 @@
-"""What is reported about every request, and the request budget."""
+"""The report of each request, and the request budget."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from octosync.octomil import Budget, Connection, Octomil, RateLimiter, RateOptio
 WINDOW = 60.05
 
 
-def _codes(told: list[SentRequest]) -> list[tuple[str, str]]:
-    return [(request.operation, request.code) for request in told]
+def _codes(reports: list[SentRequest]) -> list[tuple[str, str]]:
+    return [(request.operation, request.code) for request in reports]
 
 
-def _telling(url: str, told: list[SentRequest], **settings: Any) -> Octomil:
-    return Octomil(connection_to(url, **settings), on_request=told.append)
+def _reporting_client(url: str, reports: list[SentRequest], **settings: Any) -> Octomil:
+    return Octomil(connection_to(url, **settings), on_request=reports.append)
 
 
-async def test_every_attempt_is_told_with_its_operation_and_status() -> None:
-    """A retry is a request, too; reads are marked as background, writes are not."""
-    told: list[SentRequest] = []
+async def test_every_attempt_is_reported_with_its_operation_and_status() -> None:
+    """A retry counts as a request. Reads are marked as background, writes are not."""
+    reports: list[SentRequest] = []
     async with (
         scripted_server(http_reply(503), json_reply({}), json_reply({}, 404), json_reply({})) as server,
-        _telling(server.url, told) as client,
+        _reporting_client(server.url, reports) as client,
     ):
         await client.call("apps.get", {"slug": "a"})
         with pytest.raises(OctosyncError):
             await client.background.call("apps.get", {"slug": "b"})
         await client.background.call("apps.put_slot", {"slug": "a", "capability": "chat"}, body={})
     codes = [("apps.get", "503"), ("apps.get", "200"), ("apps.get", "404"), ("apps.put_slot", "200")]
-    assert _codes(told) == codes
-    assert [request.background for request in told] == [False, False, True, False]
-    assert all(request.seconds >= 0.0 for request in told)
+    assert _codes(reports) == codes
+    assert [request.background for request in reports] == [False, False, True, False]
+    assert all(request.seconds >= 0.0 for request in reports)
 
 
 @pytest.mark.parametrize(
@@ -52,44 +52,44 @@ async def test_every_attempt_is_told_with_its_operation_and_status() -> None:
         (http_reply(200, "no JSON"), "unreadable-answer"),
     ],
 )
-async def test_a_lost_answer_is_told_by_a_word(reply: Reply, code: str) -> None:
-    """Without a status, the code is the error's reference, from a small fixed set."""
-    told: list[SentRequest] = []
+async def test_a_lost_response_is_reported_by_its_error_reference(reply: Reply, code: str) -> None:
+    """Without a status, the code is the error reference, from a small fixed set."""
+    reports: list[SentRequest] = []
     async with (
         scripted_server(reply) as server,
-        _telling(server.url, told, attempts=1, response_timeout=0.1, connect_timeout=0.1) as client,
+        _reporting_client(server.url, reports, attempts=1, response_timeout=0.1, connect_timeout=0.1) as client,
     ):
         with pytest.raises(OctosyncError):
             await client.call("apps.get", {"slug": "a"})
-    assert _codes(told) == [("apps.get", code)]
+    assert _codes(reports) == [("apps.get", code)]
 
 
-async def test_an_unreachable_host_and_a_cancelled_request_are_told() -> None:
+async def test_an_unreachable_host_and_a_cancelled_request_are_reported() -> None:
     """A request that was never sent is counted with the reason, a cancelled one as cancelled."""
-    told: list[SentRequest] = []
-    async with _telling("http://127.0.0.1:1", told, attempts=1) as client:
+    reports: list[SentRequest] = []
+    async with _reporting_client("http://127.0.0.1:1", reports, attempts=1) as client:
         with pytest.raises(OctosyncError):
             await client.call("apps.get", {"slug": "a"})
         assert client.requests == 0
-    async with scripted_server(Reply(b"", AfterReply.HANG)) as server, _telling(server.url, told) as client:
+    async with scripted_server(Reply(b"", AfterReply.HANG)) as server, _reporting_client(server.url, reports) as client:
         hanging = asyncio.create_task(client.call("apps.get", {"slug": "a"}))
         await server.asked.wait()
         hanging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await hanging
-    assert [request.code for request in told] == ["connection-refused", "cancelled"]
+    assert [request.code for request in reports] == ["connection-refused", "cancelled"]
 
 
-async def test_nothing_of_what_is_sent_or_answered_is_told() -> None:
-    """No path, no body, no key: an operation's id, a code, a time."""
-    told: list[SentRequest] = []
+async def test_reports_contain_no_sent_or_returned_values() -> None:
+    """A report has no path, no body and no key: only an operation id, a code and a duration."""
+    reports: list[SentRequest] = []
     async with (
         scripted_server(json_reply({"code": KEY, "message": "hunter2000"}, 422)) as server,
-        _telling(server.url, told) as client,
+        _reporting_client(server.url, reports) as client,
     ):
         with pytest.raises(OctosyncError):
             await client.call("apps.put_slot", {"slug": "secret-app", "capability": "chat"}, body={"key": "hunter2000"})
-    assert not any(word in repr(told) for word in (KEY, "hunter2000", "secret-app", "127.0.0.1"))
+    assert not any(word in repr(reports) for word in (KEY, "hunter2000", "secret-app", "127.0.0.1"))
 
 
 # The budget.
@@ -102,8 +102,8 @@ def _in_virtual_time(use: Callable[[RateLimiter], Coroutine[Any, Any, list[Budge
     return run_in_virtual_time(main())
 
 
-def test_the_budget_counts_what_is_under_way_and_what_is_still_in_the_window() -> None:
-    """Used, left, and the background's part of it; it is whole again when a window has passed."""
+def test_the_budget_counts_requests_in_progress_and_in_the_window() -> None:
+    """The budget has used and free places and the part of the background. It is full again after one window."""
 
     async def use(limiter: RateLimiter) -> list[Budget]:
         seen = [limiter.budget]
@@ -131,7 +131,7 @@ def test_the_budget_counts_what_is_under_way_and_what_is_still_in_the_window() -
     }
 
 
-def test_the_budget_says_when_the_next_place_is_free() -> None:
+def test_the_budget_knows_when_the_next_place_is_free() -> None:
     """The next place is free at once, in some seconds, or at an unknown time that depends on a response."""
 
     async def use(limiter: RateLimiter) -> list[Budget]:
@@ -148,7 +148,7 @@ def test_the_budget_says_when_the_next_place_is_free() -> None:
 
 
 def test_throttled_time_is_counted_once_and_only_grows() -> None:
-    """The seconds for which the control plane wanted nothing sent, as far as they are over, overlapping ones once."""
+    """The metric counts the elapsed seconds in which the control plane allowed no requests, overlapping ones once."""
 
     async def use(limiter: RateLimiter) -> list[Budget]:
         seen = [limiter.budget]
@@ -170,7 +170,7 @@ def test_throttled_time_is_counted_once_and_only_grows() -> None:
 
 
 def test_without_a_limit_nothing_is_counted() -> None:
-    """Without a limit nothing is used; the time of pauses is counted nevertheless."""
+    """Without a limit no place is ever used. The time of pauses is still counted."""
 
     async def use(limiter: RateLimiter) -> list[Budget]:
         for _ in range(3):
@@ -182,8 +182,8 @@ def test_without_a_limit_nothing_is_counted() -> None:
     assert budget == Budget(limit=0, throttled_for=5.0)
 
 
-def test_a_client_tells_its_budget_and_a_429_counts_in_it() -> None:
-    """What every view of it sends is in one budget, and `Retry-After` is in the throttled time."""
+def test_a_client_reports_its_budget_including_a_429() -> None:
+    """All views of a client share one budget, and `Retry-After` counts as throttled time."""
     seen: list[Budget] = []
     script = [httpx.Response(429, headers={"Retry-After": "17"}), *(httpx.Response(200, json={}) for _ in range(2))]
 

@@ -34,7 +34,7 @@ from octosync.server import ServerSettings, running_server
 
 
 async def test_a_request_carries_the_key_the_org_and_its_parameters_and_nothing_else() -> None:
-    """The org goes with every call when it is configured; parameters are percent-encoded so that each stays one segment."""
+    """Every call names the org if it is configured. Parameters are percent-encoded, so each stays one path segment."""
     async with scripted_server(json_reply({})) as server:
         async with client_of(server.url, org="org 7") as client:
             await client.call("apps.get_slot", {"slug": "a", "capability": "x/../y z%"}, query={"limit": 5})
@@ -51,7 +51,7 @@ async def test_a_request_carries_the_key_the_org_and_its_parameters_and_nothing_
 
 
 async def test_a_frozen_mapping_is_sent_as_an_object() -> None:
-    """Model values, read-only mappings among them, go out as the JSON that they mean."""
+    """Model values, read-only mappings among them, are sent as the JSON that they represent."""
     async with scripted_server(http_reply(204)) as server, client_of(server.url) as client:
         body = {"policy": MappingProxyType({"routing_mode": "auto"})}
         answer = await client.call("apps.put_slot", {"slug": "a", "capability": "chat"}, body=body)
@@ -60,16 +60,16 @@ async def test_a_frozen_mapping_is_sent_as_an_object() -> None:
 
 
 @pytest.mark.parametrize("value", ["", ".", ".."])
-async def test_a_parameter_that_would_name_another_path_is_not_sent(value: str) -> None:
-    """An id of `..` would delete the app instead of the target: no request goes out."""
+async def test_a_parameter_that_would_change_the_path_is_not_sent(value: str) -> None:
+    """An id of `..` would delete the app instead of the target: no request is sent."""
     async with scripted_server(http_reply(204)) as server, client_of(server.url) as client:
         with pytest.raises(RemoteError, match="name-unusable"):
             await client.call("apps.delete_target", {"slug": "a", "target_id": value})
         assert server.connections == 0
 
 
-async def test_an_overridden_operation_goes_where_the_user_says() -> None:
-    """`api.operations` moves a call."""
+async def test_an_overridden_operation_uses_the_configured_path() -> None:
+    """`api.operations` replaces the method and the path of a call."""
     contract = Contract().overridden(operations={"apps.get": {"path": "/v2/app/{slug}"}})
     async with scripted_server(json_reply({})) as server, Octomil(connection_to(server.url), contract) as client:
         await client.call("apps.get", {"slug": "a"})
@@ -77,15 +77,15 @@ async def test_an_overridden_operation_goes_where_the_user_says() -> None:
 
 
 async def test_connections_are_kept_and_bounded() -> None:
-    """Requests share connections, never more of them than the concurrency, however many callers wait."""
+    """Requests share connections, at most as many as the concurrency, however many callers wait."""
     async with scripted_server(json_reply({})) as server, client_of(server.url, concurrency=3) as client:
         await asyncio.gather(*(client.call("apps.get", {"slug": str(number)}) for number in range(60)))
         assert len(server.received) == client.requests == 60
         assert server.connections <= 3
 
 
-async def test_a_cancelled_call_gives_its_place_back() -> None:
-    """Cancelling leaves the client usable, even with a single lane."""
+async def test_a_cancelled_call_releases_its_connection() -> None:
+    """After a cancellation the client stays usable, even with a single connection."""
     async with (
         scripted_server(Reply(b"", AfterReply.HANG), json_reply({})) as server,
         client_of(server.url, concurrency=1) as client,
@@ -99,8 +99,8 @@ async def test_a_cancelled_call_gives_its_place_back() -> None:
         assert client.requests == 2
 
 
-async def test_what_is_given_up_is_not_tried_again() -> None:
-    """If retries are off, a call's first failure is final, and is its error."""
+async def test_a_call_that_may_not_retry_fails_at_once() -> None:
+    """If retries are disabled, the first failure of a call is its error."""
     async with scripted_server(http_reply(503), http_reply(200, "{}")) as server, client_of(server.url) as client:
         client.keep_trying_while(lambda: False)
         with pytest.raises(Unavailable) as raised:
@@ -110,21 +110,21 @@ async def test_what_is_given_up_is_not_tried_again() -> None:
         assert (await client.call("apps.get", {"slug": "a"})).status == 200
 
 
-async def test_a_call_that_waits_for_its_next_attempt_is_given_up() -> None:
-    """It sends nothing more, and ends with the failure that it had."""
+async def test_a_call_that_waits_for_its_next_attempt_can_be_given_up() -> None:
+    """The call sends nothing more and ends with its previous failure."""
     async with (
         scripted_server(http_reply(503), http_reply(200, "{}")) as server,
         client_of(server.url, backoff=0.01) as client,
     ):
-        said = iter((True, False))
-        client.keep_trying_while(lambda: next(said))
+        may_retry = iter((True, False))
+        client.keep_trying_while(lambda: next(may_retry))
         with pytest.raises(Unavailable):
             await client.call("apps.get", {"slug": "a"})
         assert len(server.received) == 1
 
 
-async def test_retries_are_not_logged_onto_the_screen(capfd: pytest.CaptureFixture[str]) -> None:
-    """A retry is no warning on stderr of a program that shows waits its own way."""
+async def test_retries_do_not_write_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    """The command shows waits itself, so a retry logs no warning to stderr."""
     logger = logging.getLogger("stamina")
     assert any(isinstance(handler, logging.NullHandler) for handler in logger.handlers)
     async with scripted_server(http_reply(503), json_reply({})) as server, client_of(server.url) as client:
@@ -141,7 +141,7 @@ async def test_a_control_plane_with_the_same_limit_never_throttles_us() -> None:
             assert client.requests == 18
 
 
-# In virtual time: httpx's own transport seam stands for the wire.
+# In virtual time: the transport of httpx replaces the network.
 
 
 def _replying(*responses: httpx.Response | Exception, log: list[float]) -> httpx.MockTransport:
@@ -160,15 +160,15 @@ def _replying(*responses: httpx.Response | Exception, log: list[float]) -> httpx
 def _in_virtual_time(
     use: Callable[[Octomil], Coroutine[Any, Any, Any]],
     *responses: httpx.Response | Exception,
-    told: list[WaitNotice] | None = None,
+    notices: list[WaitNotice] | None = None,
     **settings: Any,
 ) -> list[float]:
-    """Run `use` against a script; return when each request was sent."""
+    """Run `use` against scripted responses. Return the time of each request."""
     log: list[float] = []
 
     async def main() -> None:
         connection = Connection(url="https://api.octomil.com", **settings)
-        on_wait = None if told is None else told.append
+        on_wait = None if notices is None else notices.append
         transport = _replying(*responses, log=log)
         async with Octomil(
             connection, rate=RateOptions(clock=virtual_clock), transport=transport, on_wait=on_wait
@@ -188,34 +188,34 @@ async def _put(client: Octomil) -> None:
 
 
 @pytest.mark.parametrize("use", [_get, _put])
-def test_a_429_is_sent_again_when_the_control_plane_says(use: Callable[[Octomil], Coroutine[Any, Any, None]]) -> None:
-    """`Retry-After` in seconds is kept to, for a write too: it certainly wasn't carried out."""
+def test_a_429_is_retried_when_the_control_plane_allows_it(use: Callable[[Octomil], Coroutine[Any, Any, None]]) -> None:
+    """`Retry-After` in seconds is honoured for writes as well: a throttled write certainly had no effect."""
     throttled = httpx.Response(429, headers={"Retry-After": "17"})
     assert _in_virtual_time(use, throttled, httpx.Response(204)) == [0.0, 17.0]
 
 
-def test_a_429_holds_every_other_request_too() -> None:
+def test_a_429_delays_every_other_request() -> None:
     """If another client used up the limit, no request is sent before the named time."""
 
     async def use(client: Octomil) -> None:
         await asyncio.gather(_get(client), _get(client), _put(client))
 
-    told: list[WaitNotice] = []
+    notices: list[WaitNotice] = []
     throttled = httpx.Response(429, headers={"Retry-After": "30"})
     ok = [httpx.Response(200, json={}) for _ in range(3)]
-    assert _in_virtual_time(use, throttled, *ok, concurrency=1, told=told) == [0.0, 30.0, 30.0, 30.0]
-    assert told[0].reason is WaitReason.THROTTLED
-    assert told[0].seconds == 30.0
+    assert _in_virtual_time(use, throttled, *ok, concurrency=1, notices=notices) == [0.0, 30.0, 30.0, 30.0]
+    assert notices[0].reason is WaitReason.THROTTLED
+    assert notices[0].seconds == 30.0
 
 
 def test_a_429_without_a_time_backs_off() -> None:
-    """Without `Retry-After` the pause is drawn, and bounded."""
+    """Without `Retry-After` the pause is random and bounded."""
     sent = _in_virtual_time(_get, httpx.Response(429), httpx.Response(200, json={}))
     assert 0.0 <= sent[1] <= 1.0
 
 
-def test_a_control_plane_that_asks_for_too_long_ends_the_run() -> None:
-    """A CI job doesn't wait for an hour: the error names the requested wait."""
+def test_a_control_plane_that_requests_too_long_a_wait_ends_the_run() -> None:
+    """A CI job does not wait for an hour: the error states the requested wait."""
 
     async def use(client: Octomil) -> None:
         with pytest.raises(Unavailable) as throttled:
@@ -227,8 +227,8 @@ def test_a_control_plane_that_asks_for_too_long_ends_the_run() -> None:
     assert _in_virtual_time(use, httpx.Response(429, headers={"Retry-After": "3600"})) == [0.0]
 
 
-def test_retry_after_as_a_date_is_kept_to() -> None:
-    """A date is read against the answer's own, so that our clock may be wrong."""
+def test_retry_after_as_a_date_is_honoured() -> None:
+    """A date is compared with the date of the response itself, so that our clock may be wrong."""
     then = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
     dates = {
         "Date": format_datetime(then, usegmt=True),
@@ -237,24 +237,24 @@ def test_retry_after_as_a_date_is_kept_to() -> None:
     assert _in_virtual_time(_get, httpx.Response(503, headers=dates), httpx.Response(200, json={})) == [0.0, 40.0]
 
 
-def test_a_backoff_is_told() -> None:
-    """A person sees that a request will be tried again, and when."""
-    told: list[WaitNotice] = []
+def test_a_backoff_is_reported() -> None:
+    """The user sees that a request will be retried, and when."""
+    notices: list[WaitNotice] = []
     busy = httpx.Response(503, headers={"Retry-After": "5"})
-    _in_virtual_time(_get, busy, httpx.Response(200, json={}), told=told)
-    assert told == [WaitNotice(1, 5.0, WaitReason.RETRY)]
+    _in_virtual_time(_get, busy, httpx.Response(200, json={}), notices=notices)
+    assert notices == [WaitNotice(1, 5.0, WaitReason.RETRY)]
 
 
-def test_the_pace_is_kept_over_retries() -> None:
-    """Every attempt takes a place in the window, so that retries can't break the limit."""
+def test_the_rate_limit_includes_retries() -> None:
+    """Every attempt takes a place in the window, so retries can't exceed the limit."""
     sent = _in_virtual_time(
         _get, httpx.Response(503), httpx.Response(503), httpx.Response(200, json={}), requests_per_minute=1, backoff=0.0
     )
     assert all(later - earlier >= 60.0 for earlier, later in pairwise(sent))
 
 
-def test_a_move_keeps_its_second_place_over_a_retry() -> None:
-    """A first half that has to be sent again doesn't take the second half's place."""
+def test_a_move_keeps_its_second_place_during_a_retry() -> None:
+    """A first half that is retried does not take the place of the second half."""
 
     async def use(client: Octomil) -> None:
         async with client.reserve(2) as move:
@@ -269,8 +269,8 @@ def test_a_move_keeps_its_second_place_over_a_retry() -> None:
     assert sent == [0.0, 0.0, 0.0]
 
 
-def test_an_attempt_that_never_left_is_free() -> None:
-    """A host that can't be reached uses nothing of the budget."""
+def test_an_attempt_that_was_never_sent_is_free() -> None:
+    """A host that can't be reached costs nothing of the budget."""
     refused = httpx.ConnectError("refused")
     sent = _in_virtual_time(_put, refused, refused, httpx.Response(204), requests_per_minute=1)
     assert sent[-1] < 60.0
@@ -292,12 +292,12 @@ def test_an_attempt_that_never_left_is_free() -> None:
     ],
 )
 def test_retry_after_is_read_in_seconds_or_ignored(value: str | None, seconds: float | None) -> None:
-    """What makes no sense is as if it weren't there."""
+    """An invalid value counts as missing."""
     assert retry_after(value) == seconds
 
 
-def test_a_date_without_another_to_hold_it_against_uses_our_clock() -> None:
-    """A date in the past means now, one ahead means then."""
+def test_a_date_without_a_date_of_the_response_uses_our_clock() -> None:
+    """A date in the past means now. A future date means then."""
     ahead = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     seconds = retry_after(ahead)
     assert seconds is not None

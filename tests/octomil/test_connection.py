@@ -30,7 +30,7 @@ KEY = "oct_live_0123456789a91f"
     ],
 )
 def test_a_url_has_one_normal_form(given: str, normal: str) -> None:
-    """A bare origin, a trailing slash, a missing scheme: all mean the same base, and it is its own normal form."""
+    """A bare origin, a trailing slash and a missing scheme all mean the same base URL, which is its own normal form."""
     assert normalise_url(given) == normal
     assert normalise_url(normal) == normal
 
@@ -48,8 +48,8 @@ def test_a_url_has_one_normal_form(given: str, normal: str) -> None:
         "https://x:port",
     ],
 )
-def test_what_is_no_url_is_refused(url: str) -> None:
-    """A URL that can't be right is one configuration error, with an example of a right one."""
+def test_an_invalid_url_is_refused(url: str) -> None:
+    """An invalid URL is one configuration error, with an example of a valid URL."""
     with pytest.raises(ConfigError) as refused:
         normalise_url(url)
     assert refused.value.reference == "bad-url"
@@ -57,8 +57,8 @@ def test_what_is_no_url_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("tail", ["?api_key=hunter2", "/#hunter2", "/api/v1?a=b#hunter2"])
-def test_what_follows_a_url_is_not_shown(tail: str) -> None:
-    """A URL that contains a key is rejected, without showing the key; the error names its place."""
+def test_text_after_a_url_is_not_shown(tail: str) -> None:
+    """The error for a URL that contains a key does not show the key and names the source of the URL."""
     with pytest.raises(ConfigError) as refused:
         normalise_url(f"https://octomil.example{tail}")
     assert "hunter2" not in f"{refused.value} {refused.value.hints}"
@@ -69,16 +69,16 @@ def test_what_follows_a_url_is_not_shown(tail: str) -> None:
 @pytest.mark.parametrize(
     "proxy", ["garbage://hunter2::", "http://hunter2:port", "socks5://u:hunter2@proxy:1080", "http://", "", "hunter2"]
 )
-def test_a_proxy_that_is_none_is_refused_unseen(proxy: str) -> None:
-    """What is no address of an HTTP proxy is one error before anything is sent, and its password isn't shown."""
+def test_an_invalid_proxy_is_refused_without_showing_it(proxy: str) -> None:
+    """An invalid address of an HTTP proxy is one error before anything is sent, and its password is not shown."""
     with pytest.raises(ConfigError) as refused:
         Connection(url="https://octomil.example", proxy=proxy)
     assert refused.value.reference == "bad-proxy"
     assert "hunter2" not in f"{refused.value} {refused.value.hints}"
 
 
-def test_credentials_in_a_url_are_refused_unseen() -> None:
-    """A user name or password in the URL is refused, and shown nowhere."""
+def test_credentials_in_a_url_are_refused_without_showing_them() -> None:
+    """A user name or password in the URL is refused and never shown."""
     with pytest.raises(ConfigError) as refused:
         normalise_url("https://ana:hunter2@api.octomil.com")
     shown = str(refused.value) + " ".join(refused.value.hints)
@@ -87,8 +87,8 @@ def test_credentials_in_a_url_are_refused_unseen() -> None:
     assert "ana" not in shown
 
 
-def test_a_key_does_not_travel_unencrypted() -> None:
-    """http:// beyond loopback with a key needs --insecure; loopback, or no key, doesn't."""
+def test_a_key_is_never_sent_unencrypted() -> None:
+    """With a key, http:// needs --insecure, except for loopback."""
     with pytest.raises(ConfigError) as refused:
         Connection(url="http://octomil.internal", token=Secret(KEY))
     assert refused.value.reference == "insecure-url"
@@ -100,8 +100,8 @@ def test_a_key_does_not_travel_unencrypted() -> None:
 
 
 @pytest.mark.parametrize("key", ["", f"{KEY}\n", f"{KEY}é", f" {KEY}", "a\x00b", "two words"])
-def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
-    """A key with a line break or beyond ASCII is a clear error that names its source and doesn't show it."""
+def test_a_key_that_no_header_can_contain_is_refused_without_showing_it(key: str) -> None:
+    """The error for a key with a line break or beyond ASCII names the source of the key and does not show it."""
     with pytest.raises(ConfigError) as refused:
         Connection(url="https://api.octomil.com", token=Secret(key), token_source="OCTOMIL_API_KEY")
     shown = str(refused.value) + " ".join(refused.value.hints)
@@ -111,14 +111,14 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
 
 
 @pytest.mark.parametrize("pace", [{"requests_per_minute": -1}, {"concurrency": 0}, {"attempts": 0}])
-def test_a_pace_that_makes_no_sense_is_refused(pace: dict[str, int]) -> None:
-    """A negative rate, no concurrency and no attempt are configuration errors, not a hang."""
+def test_invalid_rates_are_refused(pace: dict[str, int]) -> None:
+    """A negative rate, a concurrency of 0 and 0 attempts are configuration errors. They don't hang."""
     with pytest.raises(ConfigError, match="invalid-rate"):
         Connection(url="https://api.octomil.com", **pace)  # type: ignore[arg-type] # any of several integers
 
 
-def test_a_secret_shows_itself_to_nobody() -> None:
-    """No repr, format, message or pickle of a secret, or of what holds it, carries it."""
+def test_a_secret_is_never_shown() -> None:
+    """No repr, format, message or pickle of a secret, or of an object that holds it, contains it."""
     secret = Secret(KEY)
     connection = Connection(url="https://api.octomil.com", token=secret, proxy="http://u:pw@proxy:1")
     for shown in (repr(secret), str(secret), f"{secret}", f"{secret!r:>20}", repr(connection), str(connection)):
@@ -130,8 +130,8 @@ def test_a_secret_shows_itself_to_nobody() -> None:
         copy.copy(secret)
 
 
-def test_a_secret_is_told_apart_by_its_ending() -> None:
-    """The last four characters are shown of a long key, none of a short one."""
+def test_a_secret_is_identified_by_its_last_characters() -> None:
+    """A long key shows its last four characters, a short key none."""
     assert Secret(KEY).ending() == "…a91f"
     assert Secret("a91fa91f").ending() == ""
     assert Secret(KEY) == Secret(KEY) != Secret("other")
@@ -144,7 +144,7 @@ def test_a_secret_is_told_apart_by_its_ending() -> None:
 async def test_certificates_that_cannot_be_loaded_are_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, reason: str
 ) -> None:
-    """An `SSL_CERT_FILE` that is missing or invalid is an error that names the variables."""
+    """The error for an `SSL_CERT_FILE` that is missing or invalid names the variables."""
     file = tmp_path / "authorities.pem"
     if content is not None:
         file.write_text(content)

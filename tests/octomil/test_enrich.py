@@ -1,4 +1,4 @@
-"""Inquire: a plan's questions are answered with as few requests as that takes, and a failed answer is none."""
+"""Enrich: the questions of a plan take as few requests as possible, and a failed response is an error, not an answer."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def harness(tmp_path: Path) -> Iterator[Harness]:
 
 
 def chat(slug: str, environment: str = "production") -> Address:
-    """Address chat's deployment."""
+    """Return the address of the deployment of `chat`."""
     return Address.of_capability(slug, "chat", environment)
 
 
 async def seen_of(harness: Harness, *slugs: str, deploy: bool = False) -> Observation:
-    """Observe apps with a slot each."""
+    """Observe apps with one slot each."""
     where = {"chat": "production"} if deploy else None
     async with harness.client() as client:
         desired = State.from_apps(*(desired_app(slug, slots={"chat": {}}, deploy=where) for slug in slugs))
@@ -47,7 +47,7 @@ async def seen_of(harness: Harness, *slugs: str, deploy: bool = False) -> Observ
 
 
 async def answered(harness: Harness, seen: Observation, **questions: Any) -> tuple[Observation, list[str]]:
-    """Enrich an observation, and return it with the requests that were sent."""
+    """Enrich an observation. Return it with the requests that were sent."""
     harness.plane.log()
     async with harness.client() as client:
         found = await enrich(client, seen, FollowUpReads(**questions))
@@ -60,7 +60,7 @@ def deployments(seen: Observation, slug: str) -> list[str]:
 
 
 async def test_one_apps_deployments_are_one_request(harness: Harness) -> None:
-    """For one app its own list is as good as the org's."""
+    """For one app its own list is read instead of the list of the org."""
     harness.plane.app("a", "chat", target="com.a")
     harness.plane.deploy("a")
     seen, requests = await answered(harness, await seen_of(harness, "a"), deployments=("a",))
@@ -72,7 +72,7 @@ async def test_one_apps_deployments_are_one_request(harness: Harness) -> None:
 
 
 async def test_many_apps_deployments_are_the_orgs_list(harness: Harness) -> None:
-    """There is one list instead of one request per app; it also contains the number of running canaries of the org."""
+    """One list replaces one request per app. It also contains the number of running canaries of the org."""
     for slug in ("a", "b", "c", "d"):
         harness.plane.app(slug, "chat", target=f"com.{slug}")
         harness.plane.catalog(good=1)
@@ -87,7 +87,7 @@ async def test_many_apps_deployments_are_the_orgs_list(harness: Harness) -> None
 
 
 async def test_a_long_org_list_is_not_read_for_a_few_apps(harness: Harness) -> None:
-    """If the first page shows that the rest takes more requests than one per app, each app is read."""
+    """If the first page shows that the other pages cost more requests than one per app, each app is read."""
     harness.plane.app("a", "chat", target="com.a")
     harness.plane.app("b", "chat", target="com.b")
     harness.plane.deploy("b")
@@ -105,8 +105,8 @@ async def test_a_long_org_list_is_not_read_for_a_few_apps(harness: Harness) -> N
     assert sum(line.endswith("deployments") for line in harness.plane.log()) == 3
 
 
-async def test_where_the_orgs_list_can_not_be_read_each_app_is_asked(harness: Harness) -> None:
-    """A key without the right to it, or a control plane that has no such list: more requests, the same answer."""
+async def test_if_the_list_of_the_org_is_unreadable_each_app_is_read(harness: Harness) -> None:
+    """If the key may not read it, or the control plane has no such list, the same result takes more requests."""
     for slug in ("a", "b"):
         harness.plane.app(slug, "chat", target=f"com.{slug}")
         harness.plane.deploy(slug)
@@ -118,7 +118,7 @@ async def test_where_the_orgs_list_can_not_be_read_each_app_is_asked(harness: Ha
     assert found.errors == {}
 
 
-async def test_an_orgs_list_that_can_not_be_read_is_not_asked_twice(harness: Harness) -> None:
+async def test_an_unreadable_list_of_the_org_is_requested_once(harness: Harness) -> None:
     """A list that can't be read is not requested again for the canaries."""
     for slug in ("a", "b"):
         harness.plane.app(slug, "chat", target=f"com.{slug}")
@@ -131,8 +131,8 @@ async def test_an_orgs_list_that_can_not_be_read_is_not_asked_twice(harness: Har
     assert isinstance((await seen_of(harness, "a", "b", deploy=True)).canaries, RemoteError)
 
 
-async def test_what_a_guard_has_to_know_and_can_not_be_read_is_an_error(harness: Harness) -> None:
-    """Deployments and routing statistics of an app: its error, never an absence; the other app is not concerned."""
+async def test_unreadable_facts_of_a_guard_are_an_error(harness: Harness) -> None:
+    """Unreadable deployments and routing statistics are an error of their app, never an absence. Other apps are not affected."""
     for slug in ("a", "b", "c"):
         harness.plane.app(slug, "chat")
     seen = await seen_of(harness, "a", "b", "c")
@@ -159,8 +159,8 @@ async def test_requests_of_an_app_are_counted(harness: Harness) -> None:
     assert requests == ["/apps/a/routing/stats"]
 
 
-async def test_previews_and_checks_are_answers_or_errors(harness: Harness) -> None:
-    """There is a preview per capability; the error of one that fails is in its place."""
+async def test_previews_and_checks_are_results_or_errors(harness: Harness) -> None:
+    """There is one preview per capability. A failed preview is an error in its place."""
     harness.plane.app("a", "chat", target="com.a")
     harness.plane.app("b", "chat", target="com.b")
     harness.plane.deploy("b")
@@ -181,8 +181,8 @@ async def test_previews_and_checks_are_answers_or_errors(harness: Harness) -> No
     assert found.requests == seen.requests + 3
 
 
-async def test_the_feed_is_read_back_as_far_as_asked(harness: Harness) -> None:
-    """One page where that reaches back far enough, else at most five; newest first, each event once."""
+async def test_the_feed_is_read_back_to_the_requested_time(harness: Harness) -> None:
+    """One page if it reaches back far enough, otherwise at most five: newest first, each event once."""
     for number in range(30):
         harness.plane.app(f"app-{number}", "chat", "tts", "vision", "embedding", "reasoning")
     for number in range(30):
@@ -199,8 +199,8 @@ async def test_the_feed_is_read_back_as_far_as_asked(harness: Harness) -> None:
     assert near.org_feed == far.org_feed[:100]
 
 
-async def test_a_feed_that_can_not_be_read_is_no_failure(harness: Harness) -> None:
-    """The org's feed is the error, an app's is empty: nothing is claimed, and everything else is read."""
+async def test_an_unreadable_feed_is_not_a_failure(harness: Harness) -> None:
+    """The unreadable feed of the org is an error, that of an app is empty. Everything else is read."""
     harness.plane.app("a", "chat")
     seen = await seen_of(harness, "a")
     broken = {"action": "status", "status": 403, "code": "forbidden", "times": None}
@@ -212,7 +212,7 @@ async def test_a_feed_that_can_not_be_read_is_no_failure(harness: Harness) -> No
 
 
 async def test_an_apps_feed_is_one_page(harness: Harness) -> None:
-    """The app's events are read newest first, with actor, time and object."""
+    """The events of the app are read newest first, with actor, time and object."""
     harness.plane.app("a", "chat")
     harness.plane.app("b")
     found, requests = await answered(harness, await seen_of(harness, "a"), app_feeds=("a",))
@@ -222,7 +222,7 @@ async def test_an_apps_feed_is_one_page(harness: Harness) -> None:
 
 
 async def test_canaries_are_counted_over_the_whole_org(harness: Harness) -> None:
-    """Also where no app's deployments are asked for; a list that can't be read is no zero."""
+    """Canaries are counted even if no app needs its deployments. An unreadable list does not count as zero."""
     harness.plane.app("other", "chat", target="com.other")
     harness.plane.catalog(good=1)
     harness.plane.deploy("other")
@@ -239,8 +239,8 @@ async def test_canaries_are_counted_over_the_whole_org(harness: Harness) -> None
     assert isinstance(failed.canaries, RemoteError)
 
 
-async def test_deployments_of_no_capability_are_not_ours(harness: Harness) -> None:
-    """An org's other deployments are passed over; one of a capability without its environment is an unreadable answer."""
+async def test_deployments_without_a_capability_are_ignored(harness: Harness) -> None:
+    """Other deployments of the org are ignored. One with a capability and without an environment is an unreadable response."""
     harness.plane.app("a", "chat")
     seen = await seen_of(harness, "a")
     foreign = {"id": "d1", "status": "active"}
@@ -258,7 +258,7 @@ UNNAMED = {"id": "d1", "status": "active", "environment": "production", "capabil
 
 
 def listing(*deployments: dict[str, Any]) -> dict[str, Any]:
-    """Make a page of deployments."""
+    """Return a page of deployments."""
     return {"deployments": list(deployments), "total": len(deployments), "limit": 100, "offset": 0}
 
 
@@ -274,10 +274,10 @@ def listing(*deployments: dict[str, Any]) -> dict[str, Any]:
         ({**UNNAMED, "environment": "staging", "canary": {"percentage": 10}, "status": "completed"}, True),
     ],
 )
-async def test_a_missing_capability_makes_nothing_absent(
+async def test_a_missing_capability_does_not_mean_absence(
     harness: Harness, deployment: dict[str, Any], readable: bool
 ) -> None:
-    """If a declared deployment may be the one without a capability, the app can't be read, and nothing is enabled."""
+    """If the declared deployment may be the one without a capability, the app is unreadable, and nothing is enabled."""
     harness.plane.app("a", "chat", target="com.a")
     harness.plane.break_with(
         {"operation": "apps.deployments", "action": "answer", "value": listing(deployment), "times": None}
@@ -291,8 +291,8 @@ async def test_a_missing_capability_makes_nothing_absent(
     assert len(plan.actions) == readable
 
 
-async def test_a_named_deployment_settles_what_an_unnamed_one_leaves_open(harness: Harness) -> None:
-    """A nameless deployment is no error if the capability is deployed: the app is read, from its own list or the org's."""
+async def test_a_listed_deployment_outweighs_an_unnamed_one(harness: Harness) -> None:
+    """If the capability is deployed, a deployment without a name is not an error: the app is read from its list or the org's."""
     ids = {}
     for slug in ("a", "b"):
         harness.plane.app(slug, "chat", target=f"com.{slug}")
@@ -308,21 +308,21 @@ async def test_a_named_deployment_settles_what_an_unnamed_one_leaves_open(harnes
         seen = await seen_of(harness, "a", "b", deploy=True)
         assert seen.errors == {}
         assert deployments(seen, "a") == deployments(seen, "b") == ["chat@production"]
-        asked = [line for line in harness.plane.log() if line.endswith("/deployments") and "/apps/" in line]
-        assert len(asked) == (2 if extra is ours else 0)
+        app_reads = [line for line in harness.plane.log() if line.endswith("/deployments") and "/apps/" in line]
+        assert len(app_reads) == (2 if extra is ours else 0)
 
 
-async def test_an_answer_that_echoes_the_key_shows_it_nowhere(harness: Harness) -> None:
-    """What is only shown, a reason or a variant, has the key masked; a plan would hold it otherwise."""
+async def test_a_response_that_echoes_the_key_is_masked(harness: Harness) -> None:
+    """Reasons and variants, which a plan contains and shows, have the key masked."""
     harness.plane.app("a", "chat", target="com.a")
     seen = await seen_of(harness, "a")
     async with harness.client() as client:
         token = client.connection.token
     assert token is not None
     key = token.reveal()
-    said = {"recommended_variant": {"id": key, "reason": f"because {key}"}, "device_count": 1, "warnings": [key]}
+    suggestion = {"recommended_variant": {"id": key, "reason": f"because {key}"}, "device_count": 1, "warnings": [key]}
     harness.plane.break_with(
-        {"operation": "apps.capabilities.preview", "action": "answer", "value": said, "times": None}
+        {"operation": "apps.capabilities.preview", "action": "answer", "value": suggestion, "times": None}
     )
     found, _ = await answered(harness, seen, previews=(chat("a"),))
     preview = found.previews[chat("a")]
@@ -331,8 +331,8 @@ async def test_an_answer_that_echoes_the_key_shows_it_nowhere(harness: Harness) 
     assert key not in repr(found)
 
 
-async def test_a_refused_key_ends_the_inquiry(harness: Harness) -> None:
-    """A key that was revoked meanwhile is one error, not many answers that failed."""
+async def test_a_refused_key_ends_the_reads(harness: Harness) -> None:
+    """A key that was revoked meanwhile is one error, not one per response."""
     harness.plane.app("a", "chat")
     seen = await seen_of(harness, "a")
     harness.plane.break_with({"operation": "*", "action": "status", "status": 401, "times": None})
@@ -340,18 +340,18 @@ async def test_a_refused_key_ends_the_inquiry(harness: Harness) -> None:
         await answered(harness, seen, previews=(chat("a"),), app_feeds=("a",))
 
 
-async def test_progress_is_told(harness: Harness) -> None:
-    """How many of how many are answered."""
+async def test_progress_is_reported(harness: Harness) -> None:
+    """The progress is the number of finished reads and their total."""
     harness.plane.app("a", "chat")
     seen = await seen_of(harness, "a")
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     async with harness.client() as client:
         questions = FollowUpReads(previews=(chat("a"), chat("a", "staging")))
-        await enrich(client, seen, questions, progress=lambda done, total: told.append((done, total)))
-    assert told == [(1, 2), (2, 2)]
+        await enrich(client, seen, questions, progress=lambda done, total: progress.append((done, total)))
+    assert progress == [(1, 2), (2, 2)]
 
 
 def test_a_deployment_has_its_address() -> None:
-    """What was deployed before has the same deployment."""
+    """A deployment that existed before keeps its address."""
     deployment = Deployment(id="d", app="a", capability="chat", environment="staging", status="paused", live=True)
     assert str(deployment.address) == "app/a/capability/chat@staging"

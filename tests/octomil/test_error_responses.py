@@ -23,7 +23,7 @@ from octosync.octomil.failures import ErrorBody, parse_error_body
 
 
 async def _refusal(reply: Reply, operation: str = "apps.put_slot", **settings: Any) -> RemoteError:
-    """Call once and return the error; nothing but it may come."""
+    """Call once and return the error. Any other exception fails the test."""
     parameters = {"slug": "a", "capability": "chat"} if "slot" in operation else {"slug": "a"}
     async with scripted_server(reply) as server, client_of(server.url, **settings) as client:
         with pytest.raises(RemoteError) as refused:
@@ -63,12 +63,12 @@ async def _refusal(reply: Reply, operation: str = "apps.put_slot", **settings: A
     ],
 )
 def test_the_four_error_shapes_are_read_into_one(body: Any, fault: ErrorBody | None) -> None:
-    """Whichever of its shapes the control plane answers in, code, message, fields and details are found."""
+    """In every error format of the control plane, code, message, fields and details are found."""
     assert parse_error_body(body) == fault
 
 
-async def test_a_refused_key_says_where_it_came_from_and_how_it_ends() -> None:
-    """401: the person sees which key it was, and not the key."""
+async def test_a_refused_key_is_named_by_its_source_and_last_characters() -> None:
+    """The error of a 401 identifies the key without showing it."""
     reply = json_reply({"error": {"code": "invalid_api_key", "message": f"bad {KEY}"}}, 401, request_id="req_77c0")
     error = await _refusal(reply, token_source="OCTOMIL_API_KEY (context production, octosync.yaml:3)")
     assert isinstance(error, CredentialRefused)
@@ -83,8 +83,8 @@ async def test_a_refused_key_says_where_it_came_from_and_how_it_ends() -> None:
     assert not error.sent
 
 
-async def test_a_missing_key_says_how_to_give_one() -> None:
-    """401 without any key sent is not blamed on a key."""
+async def test_a_missing_key_has_the_hint_how_to_set_one() -> None:
+    """A 401 to a request without a key is not attributed to a key."""
     error = await _refusal(json_reply({"detail": "Not authenticated"}, 401), "apps.get", token=None)
     assert isinstance(error, CredentialRefused)
     assert "none is set" in error.message
@@ -93,7 +93,7 @@ async def test_a_missing_key_says_how_to_give_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "org", "reference", "says"),
+    ("code", "org", "reference", "expected"),
     [
         ("insufficient_scope", None, "insufficient-scope", "the API key lacks the scope apps:write"),
         ("missing_org_context", None, "missing-org-context", "--org"),
@@ -101,12 +101,14 @@ async def test_a_missing_key_says_how_to_give_one() -> None:
         ("no_such_luck", None, "forbidden", "…a91f"),
     ],
 )
-async def test_a_forbidden_call_says_which_scope_or_org(code: str, org: str | None, reference: str, says: str) -> None:
-    """403: what the key lacks is named."""
+async def test_a_forbidden_call_names_the_missing_scope_or_org(
+    code: str, org: str | None, reference: str, expected: str
+) -> None:
+    """The error of a 403 names what the key lacks."""
     error = await _refusal(json_reply({"error": {"code": code, "message": "no"}}, 403), org=org)
     assert isinstance(error, Forbidden)
     assert error.reference == reference
-    assert says in " ".join((error.message, *error.hints))
+    assert expected in " ".join((error.message, *error.hints))
 
 
 @pytest.mark.parametrize(
@@ -118,8 +120,8 @@ async def test_a_forbidden_call_says_which_scope_or_org(code: str, org: str | No
         (202, {"code": "approval_required", "message": "ask ben"}),
     ],
 )
-async def test_guard_rails_of_the_org_are_no_crash(status: int, body: Any) -> None:
-    """A required approval is reported as such, in every form in which the control plane may return it."""
+async def test_a_required_approval_is_recognised(status: int, body: Any) -> None:
+    """A required approval is reported as such, in every form that the control plane may return."""
     error = await _refusal(json_reply(body, status))
     assert isinstance(error, AwaitingApproval)
     assert "pprove" in error.hints[0]
@@ -130,13 +132,13 @@ async def test_guard_rails_of_the_org_are_no_crash(status: int, body: Any) -> No
     "reply", [http_reply(202), json_reply({"status": "accepted"}, 202), json_reply(["approval_required"], 202)]
 )
 async def test_a_bare_202_is_a_success(reply: Reply) -> None:
-    """A 202 awaits approval only if its body says that approval is pending."""
+    """A 202 awaits approval only if its body states that approval is pending."""
     async with scripted_server(reply) as server, client_of(server.url) as client:
         assert (await client.call("apps.archive", {"slug": "a"})).status == 202
 
 
 async def test_a_conflict_keeps_its_details() -> None:
-    """409: the holder of a target can be named."""
+    """The details of a 409 name the holder of a target."""
     body = {"error": {"code": "conflict", "message": "taken", "details": {"app_slug": "shop", "note": KEY}}}
     error = await _refusal(json_reply(body, 409, request_id="req_5"))
     assert isinstance(error, Conflict)
@@ -147,8 +149,8 @@ async def test_a_conflict_keeps_its_details() -> None:
     )
 
 
-async def test_what_is_refused_is_said_once() -> None:
-    """A message that is made of the first problem is not followed by that problem again."""
+async def test_a_rejection_is_not_repeated_in_its_message() -> None:
+    """A message that consists of the first problem is not followed by that problem again."""
     details = [{"field": "name", "message": "too long"}, {"field": "slug", "message": "taken"}]
     body = {"error": {"code": "validation_error", "message": "name: too long", "details": details}}
     error = await _refusal(json_reply(body, 422))
@@ -169,7 +171,7 @@ async def test_a_rejected_body_names_its_fields_and_not_their_values() -> None:
 
 @pytest.mark.parametrize(("status", "reference"), [(402, "plan-limit-exceeded"), (400, "rejected"), (413, "rejected")])
 async def test_other_refusals_are_final(status: int, reference: str) -> None:
-    """An error that a retry won't help is raised at once, with `sent` False."""
+    """An error that a retry can't fix is raised at once, with `sent` False."""
     error = await _refusal(json_reply({"error": "x", "message": "no"}, status))
     assert isinstance(error, Rejected)
     assert error.reference == reference
@@ -190,15 +192,15 @@ async def test_other_refusals_are_final(status: int, reference: str) -> None:
     ],
 )
 async def test_a_404_that_names_an_object_is_missing(body: Any, code: str | None, reference: str) -> None:
-    """A coded 404 is an answer about the object, given once."""
+    """A 404 with the code of an object is final: the object is missing."""
     error = await _refusal(json_reply(body, 404), "apps.get")
     assert isinstance(error, Missing)
     assert (error.code, error.reference) == (code, reference)
 
 
 @pytest.mark.parametrize("operation", ["apps.get", "apps.put_slot"])
-async def test_the_bare_404_of_a_route_is_tried_again_and_never_an_absence(operation: str) -> None:
-    """A cold start answers like this for a moment: safe to send again for a write too; in the end, the path is doubted."""
+async def test_a_404_without_a_code_is_retried_and_never_an_absence(operation: str) -> None:
+    """A cold start may return it briefly, so even a write is retried. The final error doubts the path, not the object."""
     bare = json_reply({"detail": "Not Found"}, 404)
     parameters = {"slug": "a", "capability": "chat"}
     async with scripted_server(bare, bare, json_reply({"slug": "a"})) as server, client_of(server.url) as client:
@@ -212,15 +214,15 @@ async def test_the_bare_404_of_a_route_is_tried_again_and_never_an_absence(opera
 
 
 @pytest.mark.parametrize("reply", [http_reply(404, "<html>gone</html>"), http_reply(404), json_reply([], 404)])
-async def test_a_404_of_something_else_is_never_an_absence(reply: Reply) -> None:
-    """A proxy's 404 page doesn't mean that the object is absent."""
+async def test_a_404_of_a_proxy_is_never_an_absence(reply: Reply) -> None:
+    """The 404 page of a proxy does not mean that the object is absent."""
     error = await _refusal(reply, "apps.get")
     assert isinstance(error, Unreadable)
     assert error.reference == "foreign-answer"
     assert error.hints
 
 
-async def test_a_page_of_a_proxy_is_suspected() -> None:
+async def test_an_html_page_is_attributed_to_a_proxy() -> None:
     """The error of an HTML page has the hint that it may not come from Octomil."""
     error = await _refusal(http_reply(403, "<html>blocked</html>", headers={"Content-Type": "text/html"}))
     assert isinstance(error, Forbidden)
@@ -229,7 +231,7 @@ async def test_a_page_of_a_proxy_is_suspected() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_to_another_host_is_not_followed(status: int) -> None:
-    """The key goes to the context's own host only: the other one hears nothing at all."""
+    """The key is sent only to the host of the context. The other host gets no request."""
     async with scripted_server(json_reply({})) as other:
         elsewhere = other.url.replace("127.0.0.1", "localhost")
         async with scripted_server(http_reply(status, headers={"Location": f"{elsewhere}/steal?a={KEY}"})) as server:
@@ -245,34 +247,34 @@ async def test_a_redirect_to_another_host_is_not_followed(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("location", "says"), [("/elsewhere", "change the URL"), ("http://[", "change the URL"), ("", "change the URL")]
+    ("location", "expected"), [("/elsewhere", "change the URL"), ("http://[", "change the URL"), ("", "change the URL")]
 )
-async def test_a_redirect_on_the_same_host_is_not_followed_either(location: str, says: str) -> None:
-    """A control plane that has moved is named, so that the URL can be set right."""
+async def test_a_redirect_on_the_same_host_is_not_followed(location: str, expected: str) -> None:
+    """The error names the new location, so that the user can correct the URL."""
     error = await _refusal(http_reply(307, headers={"Location": location}), "apps.get")
     assert error.reference == "redirected"
-    assert says in " ".join(error.hints)
+    assert expected in " ".join(error.hints)
 
 
 @pytest.mark.parametrize("status", [501, 505])
-async def test_a_server_that_can_not_do_it_is_asked_once(status: int) -> None:
-    """Not implemented is not worth another try."""
+async def test_an_unsupported_request_is_not_retried(status: int) -> None:
+    """A 501 and a 505 are final."""
     async with scripted_server(json_reply({"detail": "no"}, status)) as server, client_of(server.url) as client:
         with pytest.raises(Unavailable):
             await client.call("apps.get", {"slug": "a"})
         assert len(server.received) == 1
 
 
-async def test_a_request_that_arrived_too_slowly_is_read_again() -> None:
-    """408: for a read, another try; a write may or may not have been read."""
+async def test_a_408_is_retried_for_reads_only() -> None:
+    """After a 408 a read is retried. A write may have been received."""
     slow = json_reply({"detail": "slow"}, 408)
     async with scripted_server(slow, json_reply({})) as server, client_of(server.url) as client:
         await client.call("apps.get", {"slug": "a"})
     assert (await _refusal(slow)).sent
 
 
-async def test_hostile_texts_are_tamed() -> None:
-    """Text from a response is one clipped line without control characters, including its request id and code."""
+async def test_hostile_texts_are_sanitised() -> None:
+    """Text from a response is one truncated line without control characters, including its request id and code."""
     body = {"error": {"code": "c" * 500, "message": "a\x1b[2Jb\nerror: fake " + "x" * 5000}}
     error = await _refusal(json_reply(body, 400, request_id="r" * 500))
     assert "\x1b" not in error.message
@@ -280,15 +282,15 @@ async def test_hostile_texts_are_tamed() -> None:
     assert len(error.message) < 700
 
 
-async def test_the_request_id_of_a_body_serves_where_the_header_is_missing() -> None:
-    """Every error quotes a request id, if the control plane gave one anywhere."""
+async def test_the_request_id_in_the_body_is_used_if_the_header_is_missing() -> None:
+    """Every error contains a request id if the response had one anywhere."""
     error = await _refusal(http_reply(409, '{"error": {"code": "conflict", "message": "no", "request_id": "req_b"}}'))
     assert error.request_id == "req_b"
     assert "request req_b" in error.message
 
 
-async def test_a_value_under_a_sensitive_key_that_comes_back_is_masked() -> None:
-    """The control plane quotes what it was sent; the error doesn't."""
+async def test_a_returned_sensitive_value_is_masked() -> None:
+    """If the control plane quotes a sensitive value that it was sent, the error masks it."""
     reply = json_reply({"detail": "bad credential hunter2000"}, 422)
     async with scripted_server(reply) as server, client_of(server.url) as client:
         with pytest.raises(Rejected) as rejected:

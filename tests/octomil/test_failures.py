@@ -48,13 +48,13 @@ LOST = {
 
 
 def _patience(case: str, seconds: float) -> float:
-    """Return how long an answer is waited for: not long where none will come, and otherwise as long as a busy machine takes."""
+    """Return the response timeout: short if no response will arrive, otherwise long enough for a busy machine."""
     return seconds if case.startswith("silence") else 30
 
 
 @pytest.mark.parametrize("case", LOST)
-async def test_a_read_is_tried_again_whatever_was_lost(case: str) -> None:
-    """A lost answer to a read costs another request and nothing else."""
+async def test_a_read_is_retried_after_any_loss(case: str) -> None:
+    """A lost response to a read costs one more request and nothing else."""
     async with scripted_server(LOST[case][0], json_reply({"slug": "a"}, request_id="req_2")) as server:
         async with client_of(server.url, response_timeout=_patience(case, 0.5)) as client:
             answer = await client.call(**READ)
@@ -65,8 +65,8 @@ async def test_a_read_is_tried_again_whatever_was_lost(case: str) -> None:
 
 @pytest.mark.parametrize("case", LOST)
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: write["operation_id"])
-async def test_a_lost_write_is_sent_once_and_says_that_it_may_have_happened(case: str, write: dict[str, Any]) -> None:
-    """Neither the client nor the library under it sends a write twice: one attempt is one request at the socket."""
+async def test_a_lost_write_is_sent_once_and_marked_as_possibly_done(case: str, write: dict[str, Any]) -> None:
+    """Neither the client nor its HTTP library sends a write twice: one attempt is one request at the socket."""
     async with scripted_server(LOST[case][0]) as server:
         async with client_of(server.url, response_timeout=_patience(case, 0.1)) as client:
             with pytest.raises(Unavailable) as lost:
@@ -77,8 +77,8 @@ async def test_a_lost_write_is_sent_once_and_says_that_it_may_have_happened(case
         assert client.requests == len(server.received) == 1
 
 
-async def test_a_kept_connection_that_drops_is_no_reason_to_send_twice() -> None:
-    """On a connection that has served before, where libraries re-send idempotent requests by themselves, ours doesn't."""
+async def test_a_reused_connection_that_drops_does_not_resend_a_write() -> None:
+    """HTTP libraries may resend idempotent requests on a reused connection. This client does not."""
     async with scripted_server(json_reply({"slug": "a"}), Reply(b"", AfterReply.CLOSE)) as server:
         async with client_of(server.url) as client:
             await client.call(**READ)
@@ -88,8 +88,8 @@ async def test_a_kept_connection_that_drops_is_no_reason_to_send_twice() -> None
         assert [request.method for request in server.received] == ["GET", "PUT"]
 
 
-async def test_reads_give_up_in_the_end() -> None:
-    """A control plane that stays broken gets the configured attempts, and the error is that of the last."""
+async def test_reads_fail_after_the_last_attempt() -> None:
+    """A broken control plane gets the configured number of attempts. The error is that of the last one."""
     async with scripted_server(json_reply({"detail": "boom"}, 500, request_id="req_9")) as server:
         async with client_of(server.url, attempts=4) as client:
             with pytest.raises(Unavailable) as gone:
@@ -101,8 +101,8 @@ async def test_reads_give_up_in_the_end() -> None:
 
 
 @pytest.mark.parametrize("call", [READ, WRITES[0]], ids=["read", "write"])
-async def test_a_refused_connection_is_tried_again_and_counts_as_no_request(call: dict[str, Any]) -> None:
-    """If the connection is refused, nothing was sent: a write is retried too, and the error has the hint what to start."""
+async def test_a_refused_connection_is_retried_and_counts_as_no_request(call: dict[str, Any]) -> None:
+    """If the connection is refused, nothing was sent: a write is retried too, and a hint names the command to start."""
     async with scripted_server(Reply()) as server:
         url = server.url
     async with client_of(url) as client:
@@ -115,7 +115,7 @@ async def test_a_refused_connection_is_tried_again_and_counts_as_no_request(call
 
 
 async def test_tls_to_a_server_without_it_is_one_error() -> None:
-    """https:// to a plain HTTP port is not retried, was not sent, and the hint names the scheme of the URL."""
+    """https:// to a plain HTTP port is not retried and counts as unsent. The hint names the scheme of the URL."""
     async with scripted_server(greeting=http_reply(400).data) as server:
         async with client_of(server.url.replace("http://", "https://")) as client:
             with pytest.raises(RemoteError) as refused:
@@ -127,7 +127,7 @@ async def test_tls_to_a_server_without_it_is_one_error() -> None:
 
 
 async def test_an_unknown_host_is_one_error() -> None:
-    """A host name without an address has an error of its own."""
+    """A host name without an address has its own error."""
     async with client_of("https://octomil.invalid", attempts=2) as client:
         with pytest.raises(Unavailable) as unknown:
             await client.call(**READ)
@@ -136,8 +136,8 @@ async def test_an_unknown_host_is_one_error() -> None:
     assert not unknown.value.sent
 
 
-async def test_a_proxy_carries_requests_and_gets_its_password_in_its_own_header() -> None:
-    """With a proxy, the request goes to it, whole URL and all."""
+async def test_a_proxy_forwards_requests_and_gets_its_own_credentials() -> None:
+    """With a proxy, the request is sent to it, with the whole URL."""
     async with scripted_server(json_reply({"slug": "a"})) as server:
         proxy = server.url.replace("http://", "http://u:pw@")
         async with client_of("http://octomil.invalid", insecure=True, proxy=proxy) as client:
@@ -150,8 +150,8 @@ async def test_a_proxy_carries_requests_and_gets_its_password_in_its_own_header(
         assert "proxy-authorization" not in server.received[1].headers
 
 
-async def test_a_proxy_that_is_not_there_is_one_error() -> None:
-    """A proxy that can't be reached is named as the culprit, and its password isn't."""
+async def test_an_unreachable_proxy_is_one_error() -> None:
+    """The error names the proxy as the cause and does not show its password."""
     async with scripted_server(Reply()) as server:
         port = server.url.rpartition(":")[2]
     async with client_of("http://octomil.invalid", insecure=True, proxy=f"http://u:hunter2@127.0.0.1:{port}") as client:
@@ -177,8 +177,8 @@ async def test_a_proxy_that_is_not_there_is_one_error() -> None:
         (http_reply(200, b"[" * 100_000 + b"]" * 100_000), "unreadable-answer"),
     ],
 )
-async def test_what_is_no_answer_of_a_control_plane_is_unreadable(reply: Reply, reference: str) -> None:
-    """A login page, half of a JSON text, another protocol: one error each, at once, and a write may have happened."""
+async def test_a_response_of_another_protocol_is_unreadable(reply: Reply, reference: str) -> None:
+    """A login page, truncated JSON and another protocol are each one error, not retried, and a write may have taken effect."""
     async with scripted_server(reply) as server:
         async with client_of(server.url) as client:
             with pytest.raises(Unreadable) as unreadable:
@@ -189,8 +189,8 @@ async def test_what_is_no_answer_of_a_control_plane_is_unreadable(reply: Reply, 
     assert unreadable.value.hints
 
 
-async def test_an_answer_beyond_all_measure_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compressed answer that unpacks to more than the limit is dropped, not held in memory."""
+async def test_a_response_beyond_the_size_limit_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compressed response that expands beyond the limit is dropped and never held in memory."""
     monkeypatch.setattr(wire, "MAX_RESPONSE_BYTES", 1 << 20)
     bomb = gzip.compress(b" " * (4 << 20))
     async with (
@@ -219,8 +219,8 @@ async def test_an_answer_beyond_all_measure_is_cut_short(monkeypatch: pytest.Mon
         ("599", "unavailable"),
     ],
 )
-async def test_an_odd_status_is_called_what_it_is(status: str, reference: str) -> None:
-    """No part of an answer is taken for the whole, and nothing is called a redirect that is none."""
+async def test_an_unusual_status_is_named(status: str, reference: str) -> None:
+    """A partial response never counts as the whole, and only a redirect is reported as a redirect."""
     reply = Reply(f"HTTP/1.1 {status} Odd\r\nContent-Length: 2\r\n\r\n[]".encode(), AfterReply.CLOSE)
     async with scripted_server(reply) as server, client_of(server.url, attempts=1) as client:
         with pytest.raises(RemoteError) as odd:
@@ -230,8 +230,8 @@ async def test_an_odd_status_is_called_what_it_is(status: str, reference: str) -
 
 
 @pytest.mark.parametrize("encoding", REFUSED_ENCODINGS)
-async def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> None:
-    """A response is decoded once, and only from gzip: no stack of encodings makes a kilobyte fill the memory."""
+async def test_an_encoding_that_was_not_requested_is_refused(encoding: str) -> None:
+    """A response is decoded once, and only from gzip, so nested encodings can't expand a kilobyte to fill the memory."""
     reply = http_reply(200, body_in(encoding), headers={"Content-Encoding": encoding})
     async with scripted_server(reply) as server, client_of(server.url) as client:
         with limited_memory():
@@ -245,8 +245,8 @@ async def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str) -> N
 
 
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "br"])
-async def test_a_refusal_is_known_by_its_status_in_any_encoding(encoding: str) -> None:
-    """A body that can't be decoded takes nothing from an error's status: a 503 is an outage, a 404 no absence."""
+async def test_a_refusal_is_recognised_by_its_status_in_any_encoding(encoding: str) -> None:
+    """A body that can't be decoded does not change the error of its status: a 503 is an outage, a 404 is not an absence."""
     headers = {"Content-Encoding": encoding}
     replies = http_reply(503, bomb(), headers=headers), http_reply(404, bomb(), headers=headers)
     async with scripted_server(*replies) as server, client_of(server.url, attempts=1) as client:
@@ -262,8 +262,8 @@ async def test_a_refusal_is_known_by_its_status_in_any_encoding(encoding: str) -
     [gzip.compress(b"{}")[:-1], gzip.compress(b"{}") + gzip.compress(b"[]"), gzip.compress(b"{}") + b"x", b"{}"],
     ids=["cut off", "two members", "more after it", "plain"],
 )
-async def test_gzip_that_is_cut_off_or_goes_on_is_no_answer(body: bytes) -> None:
-    """A part of a compressed body is never taken for the whole."""
+async def test_truncated_or_overlong_gzip_is_unreadable(body: bytes) -> None:
+    """A part of a compressed body never counts as the whole."""
     reply = http_reply(200, body, headers={"Content-Encoding": "gzip"})
     async with scripted_server(reply) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable, match="not-http"):
@@ -271,8 +271,8 @@ async def test_gzip_that_is_cut_off_or_goes_on_is_no_answer(body: bytes) -> None
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", " GZIP "])
-async def test_compressed_answers_are_read(encoding: str) -> None:
-    """A proxy that compresses changes nothing, nor does a body that comes byte by byte."""
+async def test_compressed_responses_are_read(encoding: str) -> None:
+    """Compression by a proxy and a body that arrives byte by byte do not change the result."""
     packed = gzip.compress(json.dumps({"slug": "a"}).encode())
     pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in packed) + b"0\r\n\r\n"
     head = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: {encoding}\r\n\r\n".encode()
@@ -288,7 +288,7 @@ async def test_compressed_answers_are_read(encoding: str) -> None:
 
 
 async def test_cookies_are_neither_kept_nor_sent() -> None:
-    """What one answer sets doesn't colour the next request."""
+    """A cookie of one response is not sent with the next request."""
     async with scripted_server(json_reply({}, Set_Cookie="session=1; Path=/")) as server:
         async with client_of(server.url) as client:
             await client.call(**READ)
@@ -330,13 +330,13 @@ def _unroutable() -> Exception:
 def test_only_a_failure_to_connect_proves_that_nothing_was_sent(
     problem: Exception, reference: str, retry: RetryPolicy, sent: bool
 ) -> None:
-    """What happened before sending is safe to repeat; everything that may have happened after it isn't."""
+    """A failure before sending is safe to retry. Any failure that may have come after it is not."""
     outcome = failure_of(problem, Connection(url="https://api.octomil.com"), "apps.get")
     assert outcome is not None
     assert (outcome.error.reference, outcome.retry, outcome.error.sent) == (reference, retry, sent)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_told_as_that() -> None:
+def test_an_untrusted_certificate_has_its_own_error() -> None:
     """The error names the problem of the certificate, and how to trust a private authority."""
     reason = ssl.SSLCertVerificationError(1, "certificate verify failed")
     reason.verify_message = "self-signed certificate"
@@ -350,7 +350,7 @@ def test_a_certificate_that_nobody_vouches_for_is_told_as_that() -> None:
     assert any("SSL_CERT_FILE" in hint for hint in outcome.error.hints)
 
 
-def test_a_library_error_is_read_by_its_cause() -> None:
+def test_a_library_error_is_classified_by_its_cause() -> None:
     """A connect timeout of the transport whose cause is a connection lost after sending counts as sent."""
     problem = httpx.ConnectTimeout("Server disconnected")
     problem.__cause__ = aiohttp.ServerDisconnectedError()
@@ -360,8 +360,8 @@ def test_a_library_error_is_read_by_its_cause() -> None:
     assert outcome.retry is RetryPolicy.READS
 
 
-async def test_a_mistake_of_our_own_is_not_dressed_up_as_the_networks() -> None:
-    """A bug surfaces as itself."""
+async def test_a_bug_is_not_reported_as_a_network_error() -> None:
+    """An exception of our own code is raised unchanged."""
 
     class Broken(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -372,7 +372,7 @@ async def test_a_mistake_of_our_own_is_not_dressed_up_as_the_networks() -> None:
             await client.call(**READ)
 
 
-async def test_a_client_that_is_not_open_says_so() -> None:
-    """Forgetting `async with` is reported as a programming error."""
+async def test_a_client_that_is_not_open_is_an_error() -> None:
+    """Using a client without `async with` is reported as a programming error."""
     with pytest.raises(RuntimeError, match="async with"):
         await client_of("http://127.0.0.1:1").call(**READ)

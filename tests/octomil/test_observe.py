@@ -1,4 +1,4 @@
-"""Observe: exactly the declared sections are read, a failure affects its app only, and the order of responses doesn't matter."""
+"""Observe: only declared sections are read, a failure affects only its app, and the order of responses does not matter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def _declared(slug: str, *sections: Section, **more: Any) -> App:
-    """Declare an app with something in each of the sections."""
+    """Return a declaration with something in each section."""
     return App(
         slug=slug,
         fields={"name": slug.title()},
@@ -43,7 +43,7 @@ async def _observe(plane: Plane, *apps: App, **settings: Any) -> Observation:
 
 
 async def test_only_declared_sections_are_read(plane: Plane) -> None:
-    """An app of which just the slots are declared costs two requests, and the rest counts as not read."""
+    """An app with only its slots declared costs two requests. All other sections count as not read."""
     plane.app("shop", "chat", "vision", target="com.shop", config={"a": 1})
     plane.log()
     seen = await _observe(plane, _declared("shop", Section.SLOTS))
@@ -59,7 +59,7 @@ async def test_only_declared_sections_are_read(plane: Plane) -> None:
 
 
 async def test_a_section_declared_empty_is_read_too(plane: Plane) -> None:
-    """`targets: []` owns the list, so it is read; and a config that isn't there is known not to be."""
+    """With `targets: []` the manifest owns the list, so it is read. A missing config is known to be missing."""
     plane.app("shop", target="com.shop")
     desired = App(
         slug="shop",
@@ -72,8 +72,8 @@ async def test_a_section_declared_empty_is_read_too(plane: Plane) -> None:
     assert app.complete_sections == {Section.TARGETS, Section.INFERENCE_CONFIG}
 
 
-async def test_forty_apps_cost_forty_times_three_and_one(plane: Plane) -> None:
-    """With targets, slots and config declared everywhere, there are one list and three reads per app."""
+async def test_forty_apps_cost_one_list_and_three_reads_each(plane: Plane) -> None:
+    """With targets, slots and config declared everywhere, the reads are one list and three per app."""
     for number in range(40):
         plane.app(f"app-{number:02}", "chat", target=f"com.{number}", config={})
     plane.app("other")
@@ -98,8 +98,8 @@ async def test_up_to_five_apps_are_read_by_slug_and_more_by_list(plane: Plane, c
     )
 
 
-async def test_what_a_list_does_not_show_is_asked_for_before_it_counts_as_absent(plane: Plane) -> None:
-    """Lists hide archived apps: each is read by slug, found archived or absent, and nothing of its children is read."""
+async def test_an_app_missing_from_the_list_is_read_before_it_counts_as_absent(plane: Plane) -> None:
+    """Lists hide archived apps, so each missing app is read by slug. For archived and absent apps, no children are read."""
     for number in range(5):
         plane.app(f"app-{number}")
     plane.app("old", "chat")
@@ -116,14 +116,14 @@ async def test_what_a_list_does_not_show_is_asked_for_before_it_counts_as_absent
 
 
 async def test_an_app_known_only_by_its_children_is_read_like_any_other(plane: Plane) -> None:
-    """It must exist, so it is read, whichever way apps are read."""
+    """The app must exist, so it is read, by either method."""
     plane.app("shop", "chat")
     seen = await _observe(plane, _declared("shop", Section.SLOTS, declared=False))
     assert [slot.capability for slot in seen.state.apps["shop"].slots] == ["chat"]
 
 
-async def test_only_targets_are_asked_of_a_suspended_app(plane: Plane) -> None:
-    """An active suspension saves reads; an expired one has no effect."""
+async def test_only_targets_of_a_suspended_app_are_read(plane: Plane) -> None:
+    """An active suspension saves reads. An expired one has no effect."""
     for slug in ("on", "off"):
         plane.app(slug, "chat")
     on = _declared("on", *Section, suspension=Suspension(NOW + timedelta(hours=1)))
@@ -139,7 +139,7 @@ async def test_only_targets_are_asked_of_a_suspended_app(plane: Plane) -> None:
     assert seen.state.apps["on"].complete_sections == {Section.TARGETS}
 
 
-async def test_nothing_declared_asks_for_nothing(plane: Plane) -> None:
+async def test_an_empty_declaration_costs_no_request(plane: Plane) -> None:
     """An empty state costs no request."""
     plane.log()
     assert await _observe(plane) == Observation()
@@ -147,7 +147,7 @@ async def test_nothing_declared_asks_for_nothing(plane: Plane) -> None:
 
 
 async def test_a_failed_read_is_an_error_of_its_app_alone(plane: Plane) -> None:
-    """The other apps are whole; the failed one is neither in the state nor absent, and has its first error."""
+    """The other apps are complete. The failed one is neither in the state nor absent, and has its first error."""
     for slug in ("a", "b", "c"):
         plane.app(slug, "chat", target=f"com.{slug}", config={})
     plane.break_with(
@@ -161,7 +161,7 @@ async def test_a_failed_read_is_an_error_of_its_app_alone(plane: Plane) -> None:
     assert isinstance(seen.errors["b"], Unreadable)
 
 
-async def test_an_app_that_goes_while_it_is_read_is_an_error(plane: Plane) -> None:
+async def test_an_app_that_vanishes_during_the_reads_is_an_error(plane: Plane) -> None:
     """An app that vanishes between the reads of the app and its slots is an error."""
     plane.app("shop", "chat")
     plane.app("other")
@@ -174,8 +174,8 @@ async def test_an_app_that_goes_while_it_is_read_is_an_error(plane: Plane) -> No
 
 
 @pytest.mark.parametrize("count", [3, 8])
-async def test_a_refused_key_is_told_once(count: int) -> None:
-    """401 is the same for every app: one error, no copies, and no storm of requests."""
+async def test_a_refused_key_is_reported_once(count: int) -> None:
+    """A 401 concerns every app alike: one error, no copies, and no further requests."""
     with running_server(ServerSettings(tokens=(Token("ana", "another-key"),))) as server:
         async with client_of(server.url, concurrency=2) as client:
             with pytest.raises(CredentialRefused):
@@ -186,8 +186,8 @@ async def test_a_refused_key_is_told_once(count: int) -> None:
 
 
 @pytest.mark.parametrize(("code", "kind"), [("insufficient_scope", Forbidden), ("missing_org_context", Forbidden)])
-async def test_a_key_that_may_not_read_is_told_once(code: str, kind: type[RemoteError]) -> None:
-    """What the key may not read for one app it may not for any."""
+async def test_a_forbidden_read_is_reported_once(code: str, kind: type[RemoteError]) -> None:
+    """A key that may not read a section of one app may not read it of any app."""
     async with (
         scripted_server(json_reply({"error": {"code": code, "message": "no"}}, 403)) as server,
         client_of(server.url) as client,
@@ -196,7 +196,7 @@ async def test_a_key_that_may_not_read_is_told_once(code: str, kind: type[Remote
             await observe(client, State.from_apps(_declared("a"), _declared("b")))
 
 
-async def test_a_control_plane_that_is_down_is_told_once() -> None:
+async def test_an_outage_is_reported_once() -> None:
     """If the connection is refused, or every response fails, the run ends with exit 75 and one error."""
     async with (
         scripted_server(json_reply({"detail": "boom"}, 503)) as server,
@@ -211,7 +211,7 @@ async def test_a_control_plane_that_is_down_is_told_once() -> None:
 
 
 async def test_an_outage_in_the_middle_costs_a_few_requests(plane: Plane) -> None:
-    """Apps are still listed, and everything else fails: reading stops, instead of trying each of 40 reads several times."""
+    """If apps can be listed and everything else fails, reading stops instead of retrying each of 40 reads."""
     slugs = [f"app-{number}" for number in range(40)]
     for slug in slugs:
         plane.app(slug, "chat")
@@ -222,8 +222,8 @@ async def test_an_outage_in_the_middle_costs_a_few_requests(plane: Plane) -> Non
         assert client.requests == 1 + 10 * 2
 
 
-async def test_a_path_of_ours_that_is_wrong_is_told_once(plane: Plane) -> None:
-    """A route that the control plane doesn't have is not tried for forty apps."""
+async def test_a_wrong_path_is_reported_once(plane: Plane) -> None:
+    """A route that the control plane lacks is not tried for all forty apps."""
     for number in range(6):
         plane.app(f"app-{number}", "chat")
     contract = Contract().overridden(operations={"apps.list_slots": {"path": "/application/{slug}/slots"}})
@@ -234,8 +234,8 @@ async def test_a_path_of_ours_that_is_wrong_is_told_once(plane: Plane) -> None:
         assert client.requests == 3
 
 
-async def test_another_org_than_the_configured_one_stops_everything() -> None:
-    """A key of another org answers for that org: nothing is planned from it."""
+async def test_an_org_other_than_the_configured_one_stops_everything() -> None:
+    """A key of another org returns the apps of that org, and nothing is planned from them."""
     async with (
         scripted_server(json_reply({"slug": "a", "name": "A", "org_id": "org-2"})) as server,
         client_of(server.url, org="org-1") as client,
@@ -248,8 +248,8 @@ async def test_another_org_than_the_configured_one_stops_everything() -> None:
     assert "org-2" in wrong.value.message
 
 
-async def test_answers_that_disagree_on_the_org_stop_everything() -> None:
-    """Two orgs in one observation are an error; a response that names no org is accepted."""
+async def test_responses_of_different_orgs_stop_everything() -> None:
+    """Two orgs in one observation are an error. A response without an org is accepted."""
     slot = {"capability": "chat", "serving_policy": "local_first", "bindings": []}
     app, slots = json_reply({"slug": "a", "name": "A", "org_id": "org-1"}), json_reply([{**slot, "org_id": "org-2"}])
     async with scripted_server(app, slots) as server, client_of(server.url) as client:
@@ -259,7 +259,7 @@ async def test_answers_that_disagree_on_the_org_stop_everything() -> None:
         assert (await observe(client, State.from_apps(_declared("a", Section.SLOTS)))).org_id == "org-1"
 
 
-async def test_an_app_that_a_list_only_sums_up_is_read_by_slug(plane: Plane) -> None:
+async def test_an_app_that_a_list_summarises_is_read_by_slug(plane: Plane) -> None:
     """If a list omits names or declared descriptions, the apps are read by slug."""
     for number in range(6):
         plane.app(f"app-{number}")
@@ -274,8 +274,8 @@ async def test_an_app_that_a_list_only_sums_up_is_read_by_slug(plane: Plane) -> 
         assert len(plane.log()) == 7
 
 
-async def test_an_app_without_its_name_is_unreadable_where_the_name_is_declared(plane: Plane) -> None:
-    """A missing name is a failed read and no difference; an app whose name is not declared doesn't need it."""
+async def test_an_app_without_its_declared_name_is_unreadable(plane: Plane) -> None:
+    """A missing name is a failed read, not a difference. If the name is not declared, it is not needed."""
     plane.app("a")
     plane.app("b")
     plane.break_with({"operation": "apps.get", "action": "drop_answer_field", "field": "name", "times": None})
@@ -285,8 +285,8 @@ async def test_an_app_without_its_name_is_unreadable_where_the_name_is_declared(
     assert [app.slug for app in seen.state] == ["b"]
 
 
-async def test_progress_says_how_far_it_is(plane: Plane) -> None:
-    """Every read is counted as it ends, failed ones too, and at the end all that was expected is done."""
+async def test_progress_counts_every_read(plane: Plane) -> None:
+    """Every read is counted when it ends, failed ones included, and at the end all expected reads are done."""
     plane.app("a", "chat", config={})
     plane.app("b", "chat", config={})
     plane.break_with({"operation": "apps.list_slots", "slug": "b", "action": "garbage", "times": None})
@@ -299,8 +299,8 @@ async def test_progress_says_how_far_it_is(plane: Plane) -> None:
     assert steps[-1] == (8, 8)
 
 
-def test_timing_decides_nothing() -> None:
-    """However long each answer takes, the observation is the same, its times excepted; a failing app included."""
+def test_response_times_do_not_change_the_observation() -> None:
+    """However long each response takes, the observation is the same except for its times, even with a failing app."""
 
     def at_leisure(luck: random.Random) -> httpx.MockTransport:
         async def handle(request: httpx.Request) -> httpx.Response:
@@ -336,8 +336,8 @@ def test_timing_decides_nothing() -> None:
     assert len({seen(seed) for seed in range(6)}) == 1
 
 
-def test_times_are_of_the_sending_not_of_the_queue() -> None:
-    """What waited for the rate limit was read when it was sent, so that apply doesn't read it again for nothing."""
+def test_a_read_has_the_time_at_which_it_was_sent() -> None:
+    """A read that waited for the rate limit has its time of sending, so that apply does not read again needlessly."""
 
     def handle(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/slots"):

@@ -35,34 +35,38 @@ def renamed(**changes: Any) -> Iterator[tuple[Plane, RenamedApi]]:
         yield plane, rename(server, **changes)
 
 
-async def probed(plane: Plane, app: str | None = None, *only: str, **settings: Any) -> ProbeResult:
-    """Probe a control plane."""
+async def run_probe(plane: Plane, app: str | None = None, *only: str, **settings: Any) -> ProbeResult:
+    """Return the probe of a control plane."""
     async with client_of(plane.url, **{"attempts": 1, **settings}) as client:
         return await probe(client, app, only)
 
 
 def verdicts(probe: ProbeResult) -> dict[str, str]:
     """Return the verdict of every operation with a problem."""
-    return {probed.operation.id: probed.verdict.value for probed in probe.operations if not probed.verdict.is_good}
+    return {
+        operation.operation.id: operation.verdict.value
+        for operation in probe.operations
+        if not operation.verdict.is_good
+    }
 
 
 def notes(probe: ProbeResult, id_: str) -> tuple[str, ...]:
     """Return the notes of an operation."""
-    return next(probed.notes for probed in probe.operations if probed.operation.id == id_)
+    return next(operation.notes for operation in probe.operations if operation.operation.id == id_)
 
 
 async def test_our_own_server_is_confirmed(plane: Plane) -> None:
-    """All operations that ten GETs reach are confirmed, with the first app of the list; the others have the reason why not."""
+    """All operations that ten GETs reach are confirmed, with the first app of the list. The others have a reason."""
     plane.app("b", "chat", target="com.b")
     plane.app("a", "chat", target="com.a", config={"model": "m"})
     plane.log()
-    result = await probed(plane)
+    result = await run_probe(plane)
     log = plane.log()
     assert (result.app, result.is_good, result.requests) == ("a", True, MAX_GETS)
     assert len(log) == MAX_GETS
     assert all(line.startswith("GET ") for line in log)
     by_verdict = {
-        verdict: {probed.operation.id for probed in result.operations if probed.verdict is verdict}
+        verdict: {operation.operation.id for operation in result.operations if operation.verdict is verdict}
         for verdict in Verdict
     }
     assert len(by_verdict[Verdict.CONFIRMED]) == MAX_GETS
@@ -72,45 +76,47 @@ async def test_our_own_server_is_confirmed(plane: Plane) -> None:
 
 
 @pytest.mark.parametrize("id_", PROBED_BY_GET)
-async def test_each_operation_can_be_asked_for(id_: str) -> None:
-    """A single operation takes its own request and those that it needs, and is confirmed."""
-    with renamed() as (plane, there):
-        result = await probed(plane, None, id_)
-    assert next(probed.verdict for probed in result.operations if probed.operation.id == id_) is Verdict.CONFIRMED
-    assert result.requests == len(there.requests) <= 3
+async def test_each_operation_can_be_probed_alone(id_: str) -> None:
+    """A single operation costs its own request and those that it needs, and is confirmed."""
+    with renamed() as (plane, proxy):
+        result = await run_probe(plane, None, id_)
+    assert (
+        next(operation.verdict for operation in result.operations if operation.operation.id == id_) is Verdict.CONFIRMED
+    )
+    assert result.requests == len(proxy.requests) <= 3
     assert result.is_good
 
 
-async def test_an_empty_control_plane_leaves_most_untried(plane: Plane) -> None:
-    """Without an app, the operations on apps are not tried, with the reason; that is not a failure."""
-    result = await probed(plane)
+async def test_an_empty_control_plane_leaves_most_operations_untried(plane: Plane) -> None:
+    """Without an app, the operations on apps are not tried, with the reason. That is not a failure."""
+    result = await run_probe(plane)
     assert result.is_good
     assert result.requests == 3
     assert notes(result, "apps.health") == ("the list of apps is empty: name an app",)
     assert "empty" in notes(result, "apps.list")[0]
 
 
-async def test_an_app_without_slots_has_none_to_fetch(plane: Plane) -> None:
-    """An operation on a slot is not tried if the app has none; the response for an app without a config is noted."""
+async def test_an_app_without_slots_leaves_slot_operations_untried(plane: Plane) -> None:
+    """An operation on a slot is not tried if the app has none. The response for an app without a config is noted."""
     plane.app("a")
-    result = await probed(plane, "a")
+    result = await run_probe(plane, "a")
     assert result.is_good
     assert notes(result, "apps.get_slot") == ("the app has no slots",)
     assert "no inference config" in notes(result, "apps.get_inference_config")[0]
 
 
 @pytest.mark.parametrize("status", [403, 500])
-async def test_a_list_that_was_not_read_is_not_said_to_be_empty(status: int) -> None:
-    """What needs a list that failed is not tried for that, never since there is no app, or no slot of it."""
+async def test_an_unreadable_list_is_not_reported_as_empty(status: int) -> None:
+    """If a list fails, that is the reason for the operations that need it, never "no app" or "no slot"."""
     with renamed(statuses={"/apps/a/slots": (status, {})}) as (plane, _):
-        slots = await probed(plane)
+        slots = await run_probe(plane)
     with renamed(statuses={"/api/v1/apps": (status, {})}) as (plane, _):
-        apps = await probed(plane)
+        apps = await run_probe(plane)
     assert notes(slots, "apps.get_slot") == ("the app's slots were not read",)
     assert notes(apps, "apps.get") == ("the list of apps was not read: name an app",)
 
 
-async def test_five_renames_are_told_apart() -> None:
+async def test_five_renames_are_distinguished() -> None:
     """Another path, field, envelope or id and a missing operation are reported with different verdicts and notes."""
     changes = {
         "paths": {"/apps/a/slots": "/apps/a/capability-slots"},
@@ -120,8 +126,8 @@ async def test_five_renames_are_told_apart() -> None:
         },
         "statuses": {"/routing/stats": (404, {"detail": "Not Found"})},
     }
-    with renamed(**changes) as (plane, there):
-        result = await probed(plane, "a")
+    with renamed(**changes) as (plane, proxy):
+        result = await run_probe(plane, "a")
     assert verdicts(result) == {
         "apps.list_slots": "differs",
         "apps.list_targets": "differs",
@@ -136,8 +142,8 @@ async def test_five_renames_are_told_apart() -> None:
     assert notes(result, "apps.deployments") == (
         "the list is in items, but octosync reads deployments, or a bare list",
     )
-    assert len(there.requests) == result.requests == MAX_GETS
-    assert {line.split()[0] for line in there.requests} == {"GET"}
+    assert len(proxy.requests) == result.requests == MAX_GETS
+    assert {line.split()[0] for line in proxy.requests} == {"GET"}
     overrides, incomplete = overrides_of(result, Contract())
     assert overrides is not None
     assert overrides.operations == {
@@ -147,10 +153,10 @@ async def test_five_renames_are_told_apart() -> None:
     assert incomplete == {"apps.routing_stats"}
 
 
-async def test_the_override_that_is_found_confirms_it() -> None:
+async def test_the_suggested_override_confirms_the_operation() -> None:
     """With the suggested overrides, the same probe confirms the operation."""
     with renamed(paths={"/inference-config": "/inference_config"}) as (plane, _):
-        first = await probed(plane, "a")
+        first = await run_probe(plane, "a")
         overrides, _ = overrides_of(first, Contract())
         assert overrides is not None
         contract = Contract().overridden(operations=overrides.operations)
@@ -159,8 +165,8 @@ async def test_the_override_that_is_found_confirms_it() -> None:
     assert verdicts(first) == {"apps.get_inference_config": "differs"}
 
 
-async def test_the_clients_contract_is_what_it_was() -> None:
-    """Looking for an operation elsewhere leaves the client as it was."""
+async def test_a_probe_does_not_change_the_contract_of_the_client() -> None:
+    """Trying other paths for an operation leaves the client unchanged."""
     with renamed(statuses={"/health": (404, {"detail": "Not Found"})}) as (plane, _):
         async with client_of(plane.url, attempts=1) as client:
             await probe(client, "a", ("apps.health",))
@@ -185,56 +191,56 @@ async def test_the_clients_contract_is_what_it_was() -> None:
         (429, {}, "failed"),
     ],
 )
-async def test_an_answer_is_what_it_is(status: int, body: Any, verdict: str) -> None:
-    """Each kind of answer has its verdict, and a 404 of an app that is there is not one of the operation."""
-    with renamed(statuses={"/health": (status, body)}) as (plane, there):
-        result = await probed(plane, "a")
+async def test_each_kind_of_response_has_its_verdict(status: int, body: Any, verdict: str) -> None:
+    """Each kind of response has its verdict. A 404 of an existing app does not mean that the operation is absent."""
+    with renamed(statuses={"/health": (status, body)}) as (plane, proxy):
+        result = await run_probe(plane, "a")
     assert verdicts(result) == {"apps.health": verdict}
     assert notes(result, "apps.health")
-    assert len(there.requests) == result.requests <= MAX_GETS
+    assert len(proxy.requests) == result.requests <= MAX_GETS
 
 
-async def test_a_slot_that_is_listed_and_not_there_differs() -> None:
-    """A slot's 404 after the list has shown it is a difference, and so is another slot's answer."""
+async def test_a_listed_slot_that_is_missing_differs() -> None:
+    """A 404 for a listed slot is a difference, and so is the response for another slot."""
     missing = {"error": {"code": "capability_not_configured", "message": "no"}}
     with renamed(statuses={"/slots/chat": (404, missing)}) as (plane, _):
-        assert verdicts(await probed(plane, "a")) == {"apps.get_slot": "differs"}
+        assert verdicts(await run_probe(plane, "a")) == {"apps.get_slot": "differs"}
     with renamed(answers={"/slots/chat": lambda body: {**body, "capability": "vision"}}) as (plane, _):
-        assert notes(await probed(plane, "a"), "apps.get_slot") == (
+        assert notes(await run_probe(plane, "a"), "apps.get_slot") == (
             "it returned another capability than the requested one",
         )
 
 
-async def test_an_app_that_is_not_there_is_an_error(plane: Plane) -> None:
+async def test_a_missing_app_is_an_error(plane: Plane) -> None:
     """A wrong slug is an error, not a verdict on the operations."""
     with pytest.raises(OctosyncError, match="the org has no app nope") as caught:
-        await probed(plane, "nope")
+        await run_probe(plane, "nope")
     assert caught.value.reference == "no-such-app"
     with pytest.raises(OctosyncError, match="the org has no app nope"):
-        await probed(plane, "nope", "apps.health")
+        await run_probe(plane, "nope", "apps.health")
 
 
-async def test_a_refused_key_ends_it_at_once() -> None:
-    """If the key is rejected from the beginning, there is only one request."""
+async def test_a_refused_key_ends_the_probe() -> None:
+    """If the key is rejected at first, there is only one request."""
     refused = (401, {"error": {"code": "invalid_api_key", "message": "no"}})
-    with renamed(statuses={"": refused}) as (plane, there), pytest.raises(CredentialRefused):
-        await probed(plane)
-    assert len(there.requests) == 1
+    with renamed(statuses={"": refused}) as (plane, proxy), pytest.raises(CredentialRefused):
+        await run_probe(plane)
+    assert len(proxy.requests) == 1
 
 
 async def test_nothing_is_sent_after_a_throttled_request() -> None:
-    """A control plane that throttles gets no further requests; the operations that were not tried have the reason."""
-    with renamed(statuses={"/slots": (429, {})}) as (plane, there):
-        result = await probed(plane, "a")
-    assert result.requests == len(there.requests) == 4
+    """A control plane that throttles gets no further requests. The operations that were not tried have that reason."""
+    with renamed(statuses={"/slots": (429, {})}) as (plane, proxy):
+        result = await run_probe(plane, "a")
+    assert result.requests == len(proxy.requests) == 4
     assert notes(result, "apps.health") == ("nothing more was sent after a request that was throttled",)
     with renamed(statuses={"/apps": (429, {})}) as (plane, _), pytest.raises(RemoteError):
-        await probed(plane)
+        await run_probe(plane)
 
 
 @pytest.mark.parametrize("id_", [id_ for id_ in PROBED_BY_GET if EXCHANGES[id_].response is not None])
-async def test_every_needed_field_is_missed(id_: str) -> None:
-    """Of each operation, each field that octosync needs is missed where the response lacks it."""
+async def test_every_required_field_is_checked(id_: str) -> None:
+    """For each operation, each field that octosync needs is reported if the response lacks it."""
     exchange = EXCHANGES[id_]
     assert exchange.response is not None
     needed = {name for name, field in exchange.response.model_fields.items() if field.is_required()} | exchange.needed
@@ -252,13 +258,13 @@ async def test_every_needed_field_is_missed(id_: str) -> None:
                 "/requests",
                 {"app_slug": "a", "capability": "chat", "route": "local", "count": 1, "latency_ms": 1},
             )
-            result = await probed(plane, "a", id_)
+            result = await run_probe(plane, "a", id_)
         assert verdicts(result) == {id_: "differs"}, name
         assert any(name in note for note in notes(result, id_))
 
 
-async def test_a_client_that_sends_again_can_not_probe(plane: Plane) -> None:
-    """Ten GETs are ten GETs: a client that would send one of them again is refused."""
+async def test_a_client_with_retries_cannot_probe(plane: Plane) -> None:
+    """A probe sends ten GETs at most, so a client that would retry is refused."""
     async with client_of(plane.url) as client:
         with pytest.raises(ValueError, match="attempts=1"):
             await probe(client, None)

@@ -1,4 +1,4 @@
-"""Pacing: a true sliding window, with priorities, pauses and joint reservations."""
+"""The rate limiter: an exact sliding window, with priorities, pauses and reservations."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from octosync.octomil.rate_limit import SLACK_SECONDS
 WINDOW = 60.0
 
 
-def _limiter(limit: int, concurrency: int = 1000, told: list[WaitNotice] | None = None) -> RateLimiter:
+def _limiter(limit: int, concurrency: int = 1000, notices: list[WaitNotice] | None = None) -> RateLimiter:
     return RateLimiter(
-        limit, concurrency=concurrency, clock=virtual_clock, on_wait=None if told is None else told.append
+        limit, concurrency=concurrency, clock=virtual_clock, on_wait=None if notices is None else notices.append
     )
 
 
@@ -29,11 +29,11 @@ def _most_in_any_window(times: list[float]) -> int:
 
 @dataclass
 class _Load:
-    """One request of a schedule: when it is wanted, and how long the way there and back takes."""
+    """One request of a schedule: its time, and how long the request and the response travel."""
 
     wanted_at: float
-    there: float
-    back: float
+    request_seconds: float
+    response_seconds: float
 
 
 _loads = st.lists(
@@ -46,21 +46,21 @@ _loads = st.lists(
 @given(loads=_loads, limit=st.integers(1, 8), concurrency=st.integers(1, 6))
 @examples(150)
 def test_no_window_of_a_minute_ever_holds_more_than_the_limit(loads: list[_Load], limit: int, concurrency: int) -> None:
-    """Whatever is asked for and however long requests travel: no 60 s hold more than N, as sent and as they arrive."""
+    """However requests arrive and travel, no 60 s contain more than N, neither at the client nor at the server."""
     sent: list[float] = []
     arrived: list[float] = []
-    under_way = [0, 0]
+    in_progress = [0, 0]
 
     async def request(limiter: RateLimiter, load: _Load) -> None:
         await asyncio.sleep(load.wanted_at)
         permit = await limiter.acquire()
-        under_way[0] += 1
-        under_way[1] = max(under_way)
+        in_progress[0] += 1
+        in_progress[1] = max(in_progress)
         sent.append(virtual_clock())
-        await asyncio.sleep(load.there)
+        await asyncio.sleep(load.request_seconds)
         arrived.append(virtual_clock())
-        await asyncio.sleep(load.back)
-        under_way[0] -= 1
+        await asyncio.sleep(load.response_seconds)
+        in_progress[0] -= 1
         permit.release()
 
     async def main() -> None:
@@ -71,7 +71,7 @@ def test_no_window_of_a_minute_ever_holds_more_than_the_limit(loads: list[_Load]
     assert len(arrived) == len(loads)
     assert _most_in_any_window(sent) <= limit
     assert _most_in_any_window(sorted(arrived)) <= limit
-    assert under_way[1] <= concurrency
+    assert in_progress[1] <= concurrency
 
 
 async def _one(
@@ -82,8 +82,8 @@ async def _one(
     permit.release()
 
 
-def test_the_whole_budget_is_there_at_once() -> None:
-    """The first N requests wait for nothing, and the next goes the moment that the window lets it."""
+def test_the_whole_budget_is_available_at_once() -> None:
+    """The first N requests are not delayed. The next one is sent as soon as the window allows it."""
 
     async def main() -> tuple[float, float]:
         limiter, order = _limiter(100), list[str]()
@@ -97,7 +97,7 @@ def test_the_whole_budget_is_there_at_once() -> None:
 
 
 def test_no_limit_never_waits() -> None:
-    """A limit of 0 means none."""
+    """A limit of 0 means no limit."""
 
     async def main() -> float:
         limiter = _limiter(0)
@@ -109,19 +109,19 @@ def test_no_limit_never_waits() -> None:
 
 
 def test_writes_go_before_reads_and_otherwise_first_come_first_served() -> None:
-    """What was asked for later goes earlier only if it writes, or finishes something half done."""
+    """A later request overtakes only if it is a write, or completes a pair that has begun."""
 
     async def main() -> list[str]:
         limiter, order = _limiter(0, concurrency=1), list[str]()
         held = await limiter.acquire()
-        asked = [
+        requests = [
             ("read 1", RequestPriority.READ),
             ("write 1", RequestPriority.WRITE),
             ("read 2", RequestPriority.READ),
             ("urgent", RequestPriority.URGENT),
             ("write 2", RequestPriority.WRITE),
         ]
-        tasks = [asyncio.create_task(_one(limiter, order, name, priority)) for name, priority in asked]
+        tasks = [asyncio.create_task(_one(limiter, order, name, priority)) for name, priority in requests]
         await asyncio.sleep(0)
         held.release()
         await asyncio.gather(*tasks)
@@ -130,8 +130,8 @@ def test_writes_go_before_reads_and_otherwise_first_come_first_served() -> None:
     assert run_in_virtual_time(main()) == ["urgent", "write 1", "write 2", "read 1", "read 2"]
 
 
-def test_a_pause_holds_everything_until_its_end() -> None:
-    """After a 429 nothing is sent until the control plane's time has passed, and a shorter pause doesn't end a longer."""
+def test_a_pause_delays_everything_until_its_end() -> None:
+    """After a 429 nothing is sent until the requested time has passed. A shorter pause does not end a longer one."""
 
     async def main() -> list[float]:
         limiter, at = _limiter(100), list[float]()
@@ -145,12 +145,12 @@ def test_a_pause_holds_everything_until_its_end() -> None:
     assert run_in_virtual_time(main()) == [30.0, 30.0]
 
 
-def test_what_waits_and_how_long_is_told_once_and_its_end_too() -> None:
-    """A person sees how many requests wait, how long the first does and why; and that it is over."""
-    told: list[WaitNotice] = []
+def test_a_wait_and_its_end_are_reported_once() -> None:
+    """The user sees how many requests wait, how long the first one waits and why, and that the wait is over."""
+    notices: list[WaitNotice] = []
 
     async def main() -> None:
-        limiter, order = _limiter(1, told=told), list[str]()
+        limiter, order = _limiter(1, notices=notices), list[str]()
         await _one(limiter, order, "first")
         await asyncio.sleep(20)
         await _one(limiter, order, "second")
@@ -158,7 +158,7 @@ def test_what_waits_and_how_long_is_told_once_and_its_end_too() -> None:
         await _one(limiter, order, "third")
 
     run_in_virtual_time(main())
-    assert [(waiting.requests, round(waiting.seconds, 3), waiting.reason) for waiting in told] == [
+    assert [(waiting.requests, round(waiting.seconds, 3), waiting.reason) for waiting in notices] == [
         (1, 40 + SLACK_SECONDS, WaitReason.RATE_LIMIT),
         (0, 0.0, WaitReason.RATE_LIMIT),
         (1, 90.0, WaitReason.THROTTLED),
@@ -166,8 +166,8 @@ def test_what_waits_and_how_long_is_told_once_and_its_end_too() -> None:
     ]
 
 
-def test_a_reservation_gets_its_places_together_and_nothing_comes_between() -> None:
-    """Both halves of a move have room before the first is sent, though others queue behind it."""
+def test_the_places_of_a_reservation_are_granted_together() -> None:
+    """Both halves of a move have a place before the first is sent, even if other requests queue behind it."""
 
     async def main() -> list[tuple[str, float]]:
         limiter, events = _limiter(2), list[tuple[str, float]]()
@@ -197,8 +197,8 @@ def test_a_reservation_gets_its_places_together_and_nothing_comes_between() -> N
     assert events[1:3] == [("remove", due), ("register", due + 1)]
 
 
-def test_what_a_reservation_does_not_use_is_free_at_once() -> None:
-    """A move that stops after its first half gives the other place back, and it costs no minute."""
+def test_unused_places_of_a_reservation_are_free_at_once() -> None:
+    """A move that ends after its first half returns the other place immediately."""
 
     async def main() -> float:
         limiter = _limiter(2)
@@ -212,8 +212,8 @@ def test_what_a_reservation_does_not_use_is_free_at_once() -> None:
     assert run_in_virtual_time(main()) == 0.0
 
 
-def test_without_a_limit_a_reservation_waits_for_nothing() -> None:
-    """No limit, no queue: both places are there."""
+def test_without_a_limit_a_reservation_never_waits() -> None:
+    """Without a limit there is no queue, and both places are available."""
 
     async def main() -> int:
         async with _limiter(0).reserve(2) as reservation:
@@ -222,8 +222,8 @@ def test_without_a_limit_a_reservation_waits_for_nothing() -> None:
     assert run_in_virtual_time(main()) == 2
 
 
-def test_more_than_the_limit_is_reserved_as_far_as_it_goes() -> None:
-    """With one request a minute a move still happens, its second half later, instead of never."""
+def test_a_reservation_above_the_limit_gets_what_is_possible() -> None:
+    """At one request per minute a move is still made, with its second half later."""
 
     async def main() -> int:
         limiter = _limiter(1)
@@ -233,8 +233,8 @@ def test_more_than_the_limit_is_reserved_as_far_as_it_goes() -> None:
     assert run_in_virtual_time(main()) == 1
 
 
-def test_what_never_left_takes_no_place() -> None:
-    """A refused connection costs nothing of the budget, and a permit counts once however often it is released."""
+def test_an_unsent_request_takes_no_place() -> None:
+    """A refused connection costs nothing of the budget, and a permit is released once, however often `release` is called."""
 
     async def main() -> float:
         limiter = _limiter(1)
@@ -247,8 +247,8 @@ def test_what_never_left_takes_no_place() -> None:
     assert run_in_virtual_time(main()) == 0.0
 
 
-def test_a_request_under_way_holds_its_place_until_its_answer() -> None:
-    """A slow answer keeps the place for a minute after it, since the server may have counted the request only then."""
+def test_a_request_in_progress_holds_its_place_until_its_response() -> None:
+    """A place is held for a minute after a slow response, since the server may have counted the request only then."""
 
     async def main() -> float:
         limiter = _limiter(1)
@@ -267,8 +267,8 @@ class _Cancelled:
     order: list[str] = field(default_factory=list)
 
 
-def test_a_cancelled_waiter_leaves_no_trace() -> None:
-    """A request that is cancelled in the queue, or in the moment of its admission, occupies no place."""
+def test_a_cancelled_waiter_holds_no_place() -> None:
+    """A request that is cancelled in the queue, or at the moment of its admission, occupies no place."""
 
     async def main() -> list[str]:
         limiter, order = _limiter(0, concurrency=1), list[str]()
@@ -279,7 +279,7 @@ def test_a_cancelled_waiter_leaves_no_trace() -> None:
         await asyncio.sleep(0)
         queued.cancel()
         await asyncio.sleep(0)
-        held.release()  # lets "admitted" in, which hasn't run yet
+        held.release()  # admits "admitted", which has not run yet
         admitted.cancel()
         await asyncio.gather(queued, admitted, last, return_exceptions=True)
         return order
@@ -288,7 +288,7 @@ def test_a_cancelled_waiter_leaves_no_trace() -> None:
 
 
 def test_a_waiter_cancelled_together_with_a_release_is_passed_over() -> None:
-    """A cancellation that hasn't been noticed yet doesn't swallow the place that becomes free."""
+    """A cancellation that was not noticed yet does not consume the place that becomes free."""
 
     async def main() -> list[str]:
         limiter, order = _limiter(0, concurrency=1), list[str]()
@@ -306,7 +306,7 @@ def test_a_waiter_cancelled_together_with_a_release_is_passed_over() -> None:
 
 
 def test_no_timer_outlives_its_waiters() -> None:
-    """When the last one stops waiting for time, nothing of the limiter keeps running."""
+    """When the last waiter is gone, no timer of the limiter is left."""
 
     async def main() -> int:
         limiter = _limiter(1)

@@ -1,4 +1,4 @@
-"""The shares of background reads and writes, in every window and of the requests in flight."""
+"""The shares of background reads and writes, in every window and of the requests in progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _limiter(limit: int, concurrency: int = 1000, percent_for_writes: int = PERC
 
 
 async def _at(limiter: RateLimiter, priority: RequestPriority) -> float:
-    """Send one request, and return when it was sent."""
+    """Send one request and return its time."""
     (await limiter.acquire(priority)).release()
     return virtual_clock()
 
@@ -29,8 +29,8 @@ async def _burst(limiter: RateLimiter, priority: RequestPriority, count: int) ->
     return await asyncio.gather(*(_at(limiter, priority) for _ in range(count)))
 
 
-def test_background_takes_its_share_at_once_and_leaves_the_rest_to_all_others() -> None:
-    """Of 100 places background reads get 60, other reads 30 more, writes all 100; and each goes on when a window has passed."""
+def test_background_reads_get_their_share_and_leave_the_rest_to_others() -> None:
+    """Of 100 places background reads get 60, other reads 30 more, and writes all 100. Each share is free again after a window."""
 
     async def main() -> list[list[float]]:
         limiter = _limiter(100)
@@ -46,8 +46,8 @@ def test_background_takes_its_share_at_once_and_leaves_the_rest_to_all_others() 
     assert later == [DUE] * 60 + [2 * DUE]
 
 
-def test_background_waits_for_its_share_though_the_window_has_room() -> None:
-    """The 61st goes a window later, however little else is sent."""
+def test_background_reads_wait_for_their_share_even_if_the_window_has_room() -> None:
+    """The 61st is sent a window later, even if nothing else is sent."""
 
     async def main() -> list[float]:
         return await _burst(_limiter(100), BACKGROUND, 61)
@@ -55,8 +55,8 @@ def test_background_waits_for_its_share_though_the_window_has_room() -> None:
     assert run_in_virtual_time(main()) == [0.0] * 60 + [DUE]
 
 
-def test_reads_leave_writes_their_part_only_where_that_is_asked_for() -> None:
-    """A plan has the whole window for its reads; a process that reads and writes side by side keeps a tenth of it."""
+def test_reads_leave_a_share_to_writes_only_if_configured() -> None:
+    """A plan may use the whole window for its reads. A process that reads and writes concurrently keeps a tenth for writes."""
 
     async def main(percent: int) -> list[float]:
         return await _burst(_limiter(100, percent_for_writes=percent), READ, 101)
@@ -65,8 +65,8 @@ def test_reads_leave_writes_their_part_only_where_that_is_asked_for() -> None:
     assert run_in_virtual_time(main(PERCENT_FOR_WRITES)) == [0.0] * 90 + [DUE] * 11
 
 
-def test_background_reads_take_nothing_of_what_is_kept_for_writes() -> None:
-    """If other reads have used the share of reads, background reads wait, too, and a write is sent."""
+def test_background_reads_never_use_the_share_of_writes() -> None:
+    """If other reads have used the share of reads, background reads wait too, and a write is sent."""
 
     async def main() -> tuple[float, float]:
         limiter = _limiter(100)
@@ -79,7 +79,7 @@ def test_background_reads_take_nothing_of_what_is_kept_for_writes() -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 7, 33])
-def test_a_small_limit_leaves_everybody_one(limit: int) -> None:
+def test_a_small_limit_leaves_one_place_to_each_kind(limit: int) -> None:
     """Even with the smallest share, background reads finish."""
 
     async def main() -> float:
@@ -91,8 +91,8 @@ def test_a_small_limit_leaves_everybody_one(limit: int) -> None:
 
 
 @pytest.mark.parametrize("priority", [READ, WRITE, RequestPriority.URGENT])
-def test_a_background_read_that_waits_for_its_share_holds_up_nobody(priority: RequestPriority) -> None:
-    """A request whose share is used up is first in the queue; later requests of another share are admitted."""
+def test_a_background_read_that_waits_for_its_share_delays_no_other(priority: RequestPriority) -> None:
+    """If the share of the first request in the queue is used up, later requests of another share are admitted."""
 
     async def main() -> tuple[float, float]:
         limiter = _limiter(10)
@@ -105,8 +105,8 @@ def test_a_background_read_that_waits_for_its_share_holds_up_nobody(priority: Re
     assert run_in_virtual_time(main()) == (0.0, DUE)
 
 
-def test_a_reservation_is_not_held_up_by_a_background_read_that_waits() -> None:
-    """A move behind a capped background read has its places at once."""
+def test_a_waiting_background_read_does_not_delay_a_reservation() -> None:
+    """A move behind a background read without a free share gets its places at once."""
 
     async def main() -> float:
         limiter = _limiter(10)
@@ -121,8 +121,8 @@ def test_a_reservation_is_not_held_up_by_a_background_read_that_waits() -> None:
     assert run_in_virtual_time(main()) == 0.0
 
 
-def test_a_big_reservation_is_not_starved_by_reads_of_either_kind() -> None:
-    """Endless reads don't starve a reservation: it is admitted as soon as its places are free."""
+def test_reads_never_starve_a_reservation() -> None:
+    """Even with endless reads, a reservation is admitted as soon as its places are free."""
 
     async def main() -> float:
         limiter = _limiter(10)
@@ -150,7 +150,7 @@ async def _reserve(limiter: RateLimiter, places: int) -> float:
         return virtual_clock()
 
 
-def test_other_reads_go_before_background_reads_that_have_waited_longer() -> None:
+def test_other_reads_precede_background_reads_that_waited_longer() -> None:
     """When places become free, a changed app is read first, however many background reads queue."""
 
     async def main() -> list[str]:
@@ -173,8 +173,8 @@ def test_other_reads_go_before_background_reads_that_have_waited_longer() -> Non
 
 
 @pytest.mark.parametrize("limit", [0, 1000])
-def test_background_reads_leave_lanes_free(limit: int) -> None:
-    """While background reads are under way on all the lanes that they may have, a read of a changed app starts at once."""
+def test_background_reads_leave_connections_free(limit: int) -> None:
+    """While background reads use all connections of their share, the read of a changed app starts at once."""
 
     async def main() -> tuple[bool, bool, bool]:
         limiter = _limiter(limit, concurrency=10)
@@ -193,8 +193,8 @@ def test_background_reads_leave_lanes_free(limit: int) -> None:
     assert run_in_virtual_time(main()) == (False, False, True)
 
 
-def test_a_share_is_held_until_a_window_after_the_answer() -> None:
-    """A slow background read holds its part of the share as it holds its place; one that never left gives both back."""
+def test_a_share_is_held_until_a_window_after_the_response() -> None:
+    """A slow background read holds its place and its part of the share. An unsent one returns both."""
 
     async def main() -> list[float]:
         limiter = _limiter(2)
@@ -208,8 +208,8 @@ def test_a_share_is_held_until_a_window_after_the_answer() -> None:
     assert run_in_virtual_time(main()) == [100 + DUE]
 
 
-def test_who_still_waits_when_it_closes_is_turned_away() -> None:
-    """Nobody waits for ever for a client that is gone, no timer is left, and a cancellation stays one."""
+def test_requests_that_wait_at_close_fail() -> None:
+    """No request waits for a closed client, no timer is left, and a cancellation stays a cancellation."""
 
     async def main() -> tuple[list[type[BaseException]], int]:
         limiter = _limiter(1)

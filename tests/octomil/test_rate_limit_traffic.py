@@ -1,4 +1,4 @@
-"""Traffic of all kinds, as the server sees it: in no window more than the limit or a share, however it comes."""
+"""Mixed traffic, as the server sees it: no window contains more than the limit or a share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.virtual_time import run_in_virtual_time, run_ready_tasks, vir
 
 from octosync.octomil import RateLimiter, RequestPriority, rate_limit
 
-pytestmark = pytest.mark.no_cover  # at length: what it runs is measured by other tests of this room
+pytestmark = pytest.mark.no_cover  # long; the code it runs is measured by the other tests of this folder
 
 WINDOW = 60.0
 BACKGROUND, READ, WRITE = RequestPriority.BACKGROUND, RequestPriority.READ, RequestPriority.WRITE
@@ -32,7 +32,7 @@ def _limiter(limit: int, concurrency: int, percent_for_writes: int = 10) -> Rate
 
 @dataclass(slots=True)
 class _Server:
-    """Counts what arrived in the last 60 s, by priority, and keeps the most there ever was; it stores nothing older."""
+    """Counts the requests of the last 60 s by priority, and keeps the maximum. It stores nothing older."""
 
     arrived: deque[tuple[float, RequestPriority]] = field(default_factory=deque)
     total: int = 0
@@ -51,14 +51,14 @@ class _Server:
 
 @dataclass(slots=True)
 class _Load:
-    """One request: when it is wanted, how long it travels, after which wait it is given up, and whether it leaves at all."""
+    """One request: its time, how long it travels, after which wait it is cancelled, and whether it is sent at all."""
 
     wanted_at: float
     priority: RequestPriority
-    there: float
-    back: float
+    request_seconds: float
+    response_seconds: float
     patience: float = float("inf")
-    leaves: bool = True
+    is_sent: bool = True
 
 
 async def _send(limiter: RateLimiter, server: _Server, load: _Load) -> None:
@@ -68,11 +68,11 @@ async def _send(limiter: RateLimiter, server: _Server, load: _Load) -> None:
             permit = await limiter.acquire(load.priority)
     except TimeoutError:
         return
-    await asyncio.sleep(load.there)
-    if load.leaves:
+    await asyncio.sleep(load.request_seconds)
+    if load.is_sent:
         server.take(load.priority)
-    await asyncio.sleep(load.back)
-    permit.release(sent=load.leaves)
+    await asyncio.sleep(load.response_seconds)
+    permit.release(sent=load.is_sent)
 
 
 _loads = st.lists(
@@ -93,7 +93,7 @@ _loads = st.lists(
 @given(loads=_loads, limit=st.integers(1, 12), concurrency=st.integers(1, 6), percent=st.sampled_from([0, 10, 50]))
 @examples(100)
 def test_no_window_ever_holds_more_than_a_share(loads: list[_Load], limit: int, concurrency: int, percent: int) -> None:
-    """Whatever is asked for, given up or lost: in no 60 s does the server see more of anything than there may be."""
+    """However requests are made, cancelled or lost, no 60 s at the server contain more than the limit of any kind."""
     server = _Server()
 
     async def main() -> None:
@@ -109,7 +109,7 @@ def test_no_window_ever_holds_more_than_a_share(loads: list[_Load], limit: int, 
 
 
 def _memory() -> int:
-    """Return the bytes that the limiter's own code holds."""
+    """Return the bytes that the code of the limiter holds."""
     gc.collect()
     files = [
         tracemalloc.Filter(inclusive=True, filename_pattern=module.__file__ or "")
@@ -119,7 +119,7 @@ def _memory() -> int:
 
 
 class _Day:
-    """Traffic of every kind, the same every time; `waits` is how long the feed waited for each of its requests."""
+    """Reproducible traffic of every kind. `waits` is how long each request of the feed waited."""
 
     def __init__(self) -> None:
         self.server = _Server()
@@ -127,12 +127,12 @@ class _Day:
         self._chance = random.Random(7)  # noqa: S311 — the same every time
 
     def work(self) -> Iterator[Callable[[RateLimiter], Coroutine[Any, Any, None]]]:
-        """Yield the concurrent kinds of traffic, each without an end."""
+        """Yield the concurrent kinds of traffic, each endless."""
         yield from (*itertools.repeat(self._resync, 8), self._feed, self._changes)
 
     async def _request(self, limiter: RateLimiter, priority: RequestPriority) -> None:
-        there, back = self._chance.uniform(0, 2), self._chance.uniform(0, 2)
-        load = _Load(0, priority, there, back, leaves=self._chance.random() > 0.01)
+        request_seconds, response_seconds = self._chance.uniform(0, 2), self._chance.uniform(0, 2)
+        load = _Load(0, priority, request_seconds, response_seconds, is_sent=self._chance.random() > 0.01)
         await _send(limiter, self.server, load)
 
     async def _resync(self, limiter: RateLimiter) -> None:
@@ -141,9 +141,9 @@ class _Day:
 
     async def _feed(self, limiter: RateLimiter) -> None:
         while True:
-            asked = virtual_clock()
+            started = virtual_clock()
             await self._request(limiter, READ)
-            self.waits.append(virtual_clock() - asked)
+            self.waits.append(virtual_clock() - started)
             await asyncio.sleep(30)
 
     async def _changes(self, limiter: RateLimiter) -> None:
@@ -155,8 +155,8 @@ class _Day:
                 limiter.pause(30)
 
 
-def test_a_day_of_traffic_stays_within_the_limit_and_leaves_nothing_behind() -> None:
-    """Re-reads without end, a feed, changes in bursts, 429s: no 60 s above the limit or a share, and no memory that grows."""
+def test_a_day_of_traffic_stays_within_the_limit_and_leaks_nothing() -> None:
+    """Endless resyncs, a feed, bursts of changes, 429s: no 60 s exceed the limit or a share, and memory does not grow."""
     limit, hour, day = 10, 3600.0, _Day()
 
     async def main() -> list[int]:

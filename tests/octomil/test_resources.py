@@ -1,4 +1,4 @@
-"""Reads of live values: an object is absent only if the control plane reports it; anything else is an error."""
+"""Reads of live values: an object is absent only if the control plane reports it as absent. Anything else is an error."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from octosync.errors import Missing, RemoteError, Unavailable, Unreadable
 from octosync.octomil import Octomil, read_slot
 
 
-async def test_a_live_app_is_read_whole(plane: Plane) -> None:
-    """An app, its targets, slots and config come as the model's values: read-only fields apart, policies expanded."""
+async def test_a_live_app_is_read_completely(plane: Plane) -> None:
+    """An app, its targets, slots and config are read as model values: read-only fields separate, policies expanded."""
     plane.app("shop", "vision", "chat", target="com.shop", config={"model": "phi", "nothing": None})
     async with client_of(plane.url) as client:
         app = await read_app(client, "shop")
@@ -36,11 +36,11 @@ async def test_a_live_app_is_read_whole(plane: Plane) -> None:
     assert config.config == {"model": "phi", "nothing": None}
 
 
-async def test_what_is_absent_is_none(plane: Plane) -> None:
-    """A missing app, slot or config is reported by the control plane, and is not retried."""
+async def test_an_absent_object_is_none(plane: Plane) -> None:
+    """A missing app, slot or config is reported by the control plane and is not retried."""
     plane.app("shop")
     async with client_of(plane.url) as client:
-        assert await read_app(client, "nobody") is None
+        assert await read_app(client, "missing") is None
         assert await read_slot(client, "shop", "chat") is None
         assert (await read_inference_config(client, "shop")).config is None
         assert await read_targets(client, "shop") == ()
@@ -48,15 +48,15 @@ async def test_what_is_absent_is_none(plane: Plane) -> None:
         assert client.requests == 5
 
 
-async def test_one_slot_is_read_as_in_the_list(plane: Plane) -> None:
-    """A slot is the same value by itself and in the list, so that a re-read can be compared."""
+async def test_a_single_slot_equals_the_slot_of_the_list(plane: Plane) -> None:
+    """A slot is the same value by itself and in the list, so that two reads can be compared."""
     plane.app("shop", "chat")
     async with client_of(plane.url) as client:
         assert (await read_slot(client, "shop", "chat"),) == await read_slots(client, "shop")
 
 
 async def test_an_archived_app_is_read_by_slug_and_hidden_from_the_list(plane: Plane) -> None:
-    """Absence from the list proves nothing."""
+    """Absence from the list does not prove absence."""
     plane.app("old")
     plane.send("POST", "/apps/old/archive")
     async with client_of(plane.url) as client:
@@ -66,27 +66,27 @@ async def test_an_archived_app_is_read_by_slug_and_hidden_from_the_list(plane: P
         assert await list_apps(client) == {}
 
 
-async def test_another_slot_than_the_one_asked_for_is_an_error() -> None:
-    """What answers for another capability isn't this slot."""
+async def test_a_slot_of_another_capability_is_an_error() -> None:
+    """A response for another capability is not the requested slot."""
     async with scripted_server(json_reply({"capability": "vision"})) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable, match="asked for slot chat, got vision"):
             await read_slot(client, "a", "chat")
 
 
 @pytest.mark.parametrize("read", [read_slot, read_slots, read_targets, read_inference_config])
-async def test_children_of_no_app_are_an_error(plane: Plane, read: Callable[..., Awaitable[Any]]) -> None:
-    """An app that has gone meanwhile is never an app without children."""
+async def test_the_children_of_a_missing_app_are_an_error(plane: Plane, read: Callable[..., Awaitable[Any]]) -> None:
+    """An app that vanished meanwhile does not count as an app without children."""
     async with client_of(plane.url) as client:
         with pytest.raises(Missing) as missing:
-            await read(client, "nobody", *(["chat"] if read is read_slot else []))
+            await read(client, "missing", *(["chat"] if read is read_slot else []))
     assert missing.value.code == "app_not_found"
 
 
 @pytest.mark.parametrize(
     "reply", [http_reply(200), json_reply(None), http_reply(204), json_reply({"detail": "no config"}, 404)]
 )
-async def test_every_way_to_have_no_config_is_read(reply: Reply) -> None:
-    """A 404 of any code, `null` and an empty body all mean that there is none."""
+async def test_every_form_of_a_missing_config_is_read(reply: Reply) -> None:
+    """A 404 with any code, `null` and an empty body all mean that there is no config."""
     async with scripted_server(reply) as server, client_of(server.url) as client:
         assert (await read_inference_config(client, "a")).config is None
 
@@ -123,10 +123,10 @@ async def test_every_way_to_have_no_config_is_read(reply: Reply) -> None:
         (read_inference_config, json_reply([1]), "it is not an object"),
     ],
 )
-async def test_an_answer_of_another_shape_names_operation_field_and_request(
+async def test_a_response_of_another_shape_names_operation_field_and_request(
     read: Callable[[Octomil, str], Awaitable[Any]], reply: Reply, problem: str
 ) -> None:
-    """What octosync needs and doesn't get is one error; values of the answer aren't in it."""
+    """A missing required field is one error, which contains no values of the response."""
     async with scripted_server(reply) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable) as unreadable:
             await read(client, "a")
@@ -137,8 +137,8 @@ async def test_an_answer_of_another_shape_names_operation_field_and_request(
     assert ("request req_1" in unreadable.value.message) == (b"req_1" in reply.data)
 
 
-async def test_unknown_fields_are_kept_and_missing_optional_ones_are_not_invented() -> None:
-    """A newer control plane's fields survive in the live value."""
+async def test_unknown_fields_are_kept_and_missing_optional_ones_are_not_added() -> None:
+    """The fields of a newer control plane are kept in the live value."""
     shown = {"serving_policy": "cloud_only", "bindings": [], "novel": {"a": [1, None]}}
     slot = {"capability": "chat", **shown, "model_variant_id": None}
     async with scripted_server(json_reply({"slots": [slot], "total": 1})) as server, client_of(server.url) as client:
@@ -147,7 +147,7 @@ async def test_unknown_fields_are_kept_and_missing_optional_ones_are_not_invente
     assert read.server_fields == {"capability": "chat"}
 
 
-async def test_fields_that_the_user_calls_read_only_are_identity() -> None:
+async def test_fields_configured_as_read_only_are_identity() -> None:
     """A field in `api.readOnly` is neither compared nor carried over."""
     contract = Contract().overridden(read_only={"slot": ["etag"]})
     reply = json_reply([{"capability": "chat", "serving_policy": "private", "bindings": [], "etag": "5"}])
@@ -161,8 +161,8 @@ async def test_fields_that_the_user_calls_read_only_are_identity() -> None:
     "shown",
     [{}, {"serving_policy": "private"}, {"bindings": []}, {"serving_policy": "private", "bindings": None}],
 )
-async def test_a_slot_that_a_list_only_sums_up_is_read_by_itself(shown: dict[str, object]) -> None:
-    """What the list hides of a slot would be lost by the PUT that replaces it; one that is gone meanwhile is not there."""
+async def test_a_slot_that_a_list_summarises_is_read_by_itself(shown: dict[str, object]) -> None:
+    """A field that the list omits would be lost by the next PUT. A slot that vanished meanwhile is absent."""
     summary = json_reply({"slots": [{"capability": "chat", **shown}, {"capability": "vision", **shown}]})
     chat = json_reply({"capability": "chat", "serving_policy": "private", "bindings": [{"binding_key": "a"}]})
     gone = json_reply({"error": {"code": "capability_not_configured", "message": "gone"}}, 404)
@@ -177,7 +177,7 @@ async def test_a_slot_that_a_list_only_sums_up_is_read_by_itself(shown: dict[str
 
 
 @pytest.mark.parametrize("archived_at", [None, False, "", "2030-01-01T00:00:00Z", 1893456000])
-async def test_an_app_is_archived_where_the_time_is_set(archived_at: object) -> None:
+async def test_an_app_is_archived_if_the_time_is_set(archived_at: object) -> None:
     """An app is live for every form of "not archived", of times and of ids."""
     reply = json_reply({"slug": "a", "name": "A", "id": 7, "archived_at": archived_at})
     async with scripted_server(reply) as server, client_of(server.url) as client:
@@ -186,8 +186,8 @@ async def test_an_app_is_archived_where_the_time_is_set(archived_at: object) -> 
     assert app.archived == bool(archived_at)
 
 
-async def test_a_target_may_have_a_number_for_an_id() -> None:
-    """Its id only has to name it in a path."""
+async def test_a_target_may_have_a_number_as_its_id() -> None:
+    """The id only has to identify the target in a path."""
     target = {"id": 7, "platform": "ios", "identifier": "com.shop"}
     async with scripted_server(json_reply([target])) as server, client_of(server.url) as client:
         (read,) = await read_targets(client, "a")
@@ -198,7 +198,7 @@ async def test_a_target_may_have_a_number_for_an_id() -> None:
 
 
 def _pages(total: int, *, bare: bool = False, cap: int = 100, named_total: bool = True) -> Callable[[Request], Reply]:
-    """Serve `total` apps, at most `cap` a page."""
+    """Serve `total` apps, at most `cap` per page."""
 
     def page(request: Request) -> Reply:
         query = dict(pair.split("=") for pair in request.target.partition("?")[2].split("&"))
@@ -226,7 +226,7 @@ def _pages(total: int, *, bare: bool = False, cap: int = 100, named_total: bool 
         (205, {"bare": True}, 3),
     ],
 )
-async def test_lists_are_read_whole_in_as_few_requests_as_they_take(
+async def test_lists_are_read_completely_in_as_few_requests_as_possible(
     total: int, shape: dict[str, Any], requests: int
 ) -> None:
     """Every app is read once, from an envelope or a bare array, with or without a total, at any page size."""
@@ -235,16 +235,16 @@ async def test_lists_are_read_whole_in_as_few_requests_as_they_take(
         assert len(server.received) == requests
 
 
-async def test_a_bare_array_longer_than_asked_for_is_the_whole_list() -> None:
-    """A server that doesn't paginate returns everything at once."""
+async def test_a_bare_array_longer_than_requested_is_the_whole_list() -> None:
+    """A server without pagination returns everything at once."""
     async with scripted_server(json_reply([{"slug": f"app-{number}"} for number in range(150)])) as server:
         async with client_of(server.url) as client:
             assert len(await list_apps(client)) == 150
         assert len(server.received) == 1
 
 
-async def test_a_list_that_moves_while_it_is_read_is_read_again() -> None:
-    """An app that is created between two pages would hide another; the whole list is read once more."""
+async def test_a_list_that_changes_during_the_read_is_read_again() -> None:
+    """An app that is created between two pages could hide another, so the whole list is read once more."""
     grown = _pages(151)
     async with scripted_server(_pages(150), grown) as server, client_of(server.url) as client:
         assert len(await list_apps(client)) == 151
@@ -260,32 +260,32 @@ def _shrinking(request: Request) -> Reply:
 
 
 @pytest.mark.parametrize("page", [_same_page, _shrinking])
-async def test_a_list_that_never_comes_to_rest_is_an_error(page: Callable[[Request], Reply]) -> None:
-    """A list that repeats itself, or ends before its own total, ends in an error, not in a loop or half a list."""
+async def test_a_list_that_never_settles_is_an_error(page: Callable[[Request], Reply]) -> None:
+    """A list that repeats itself, or ends before its own total, is an error, not an endless loop or a partial list."""
     async with scripted_server(page) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable, match="changed or repeated itself"):
             await list_apps(client)
         assert len(server.received) == 6
 
 
-async def test_the_same_capability_twice_is_an_error() -> None:
-    """A list that contradicts itself can't be planned from."""
+async def test_a_duplicate_capability_is_an_error() -> None:
+    """A list that contradicts itself is not planned from."""
     twice = json_reply({"slots": [{"capability": "chat"}, {"capability": "chat"}], "total": 2})
     async with scripted_server(twice) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable):
             await read_slots(client, "a")
 
 
-async def test_a_list_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A control plane that always has another page is given up on."""
+async def test_an_endless_list_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control plane that always has another page ends in an error."""
     monkeypatch.setattr("octosync.octomil.pagination._LONGEST_LIST", 250)
     async with scripted_server(_pages(10_000)) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable, match="more than 250"):
             await list_apps(client)
 
 
-async def test_a_list_of_tiny_pages_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A control plane that answers with a limit of 1 costs a bounded number of requests; a list that fits is read whole."""
+async def test_a_list_of_tiny_pages_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With pages of one entry, the number of requests is bounded. A list within that bound is read completely."""
     monkeypatch.setattr("octosync.octomil.pagination._MOST_PAGES", 7)
     async with scripted_server(_pages(10_000, cap=1)) as server, client_of(server.url) as client:
         with pytest.raises(Unreadable, match="more than 7 pages"):
@@ -295,13 +295,13 @@ async def test_a_list_of_tiny_pages_is_cut_off(monkeypatch: pytest.MonkeyPatch) 
         assert len(await list_apps(client)) == 7
 
 
-# What would be no segment of a URL's path, or name another path.
+# Names that are not one segment of a URL path, or that would change the path.
 NO_NAMES = ["", ".", "..", "a/b", "..\\..", "a\nb", "\x1b[2J", "\u202ea", "x" * 70_000, 10**600, True, None, {}, []]
 
 
 @pytest.mark.parametrize("name", NO_NAMES, ids=lambda name: repr(name)[:12])
-async def test_a_name_that_no_url_can_carry_is_unreadable(name: Any) -> None:
-    """Targets and capabilities are asked for by the names that lists give: one that can't be is an error, never shown."""
+async def test_a_name_that_no_url_can_contain_is_unreadable(name: Any) -> None:
+    """Targets and capabilities are requested by their listed names. A name that no URL can contain is an error that hides it."""
     shown = {"slug": name, "id": name, "capability": name, "platform": "ios", "identifier": "com.a"}
     async with scripted_server(json_reply([shown])) as server, client_of(server.url) as client:
         for reading in (read_targets(client, "a"), read_slots(client, "a")):
@@ -311,8 +311,8 @@ async def test_a_name_that_no_url_can_carry_is_unreadable(name: Any) -> None:
 
 
 @pytest.mark.parametrize("slug", ["x" * 70_000, "", ".", ".."], ids=["long", "empty", "dot", "dots"])
-async def test_a_name_that_would_name_another_path_is_an_error(slug: str) -> None:
-    """It is not sent, and not shown."""
+async def test_a_name_that_would_change_the_path_is_an_error(slug: str) -> None:
+    """It is neither sent nor shown."""
     async with scripted_server(json_reply({})) as server, client_of(server.url) as client:
         with pytest.raises(RemoteError, match="name-unusable") as refused:
             await read_app(client, slug)
@@ -322,7 +322,7 @@ async def test_a_name_that_would_name_another_path_is_an_error(slug: str) -> Non
 
 
 async def test_a_failed_page_is_a_failed_list() -> None:
-    """If a page fails, the list is an error, not a part."""
+    """If a page fails, the result is an error, not a partial list."""
     broken = json_reply({"detail": "boom"}, 500)
     async with scripted_server(_pages(150), broken) as server, client_of(server.url, attempts=2) as client:
         with pytest.raises(Unavailable):
@@ -331,7 +331,7 @@ async def test_a_failed_page_is_a_failed_list() -> None:
 
 @pytest.mark.parametrize("fault", ["html", "garbage", "truncated", "cut", "empty", "not_found", "redirect", "status"])
 async def test_no_fault_of_a_control_plane_makes_an_app_absent(plane: Plane, fault: str) -> None:
-    """Whatever goes wrong for good, a read that failed is an error."""
+    """After any permanent failure, a failed read is an error."""
     plane.app("shop", "chat", config={})
     rules = [{"operation": "*", "action": fault, "times": None}]
     plane.break_with(*rules)

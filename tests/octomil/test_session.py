@@ -1,4 +1,4 @@
-"""A key that changes while the client runs: which requests use which key, and no message shows any."""
+"""A key that changes while the client runs: which requests use which key, and no message shows one."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def _client(answering: _Answering, **settings: Any) -> Octomil:
 
 
 class _Plane:
-    """Records the key of each request in the order of sending; delays responses on request."""
+    """Records the key of each request in the order of sending. Delays responses on request."""
 
     def __init__(self, *statuses: int) -> None:
         self.keys: list[str | None] = []
         self.statuses = list(statuses)
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
@@ -45,18 +45,18 @@ class _Plane:
         key = request.headers.get("authorization")
         self.keys.append(key and key.removeprefix("Bearer "))
         status = self.statuses.pop(0) if self.statuses else 200
-        self.asked.set()
+        self.requested.set()
         await self.may_answer.wait()
-        said = f"{key} is not {NEW}, and was {KEY}"
-        return httpx.Response(status, json={} if status == 200 else {"code": "nope", "message": said})
+        message = f"{key} is not {NEW}, and was {KEY}"
+        return httpx.Response(status, json={} if status == 200 else {"code": "nope", "message": message})
 
 
 async def _get(client: Octomil) -> None:
     await client.call("apps.get", {"slug": "a"})
 
 
-async def test_later_requests_go_with_the_new_key_in_every_view() -> None:
-    """Every request after the change carries the new key."""
+async def test_later_requests_use_the_new_key_in_every_view() -> None:
+    """Every request after the change has the new key."""
     plane = _Plane()
     async with _client(plane.answer) as client:
         background = client.background
@@ -68,13 +68,13 @@ async def test_later_requests_go_with_the_new_key_in_every_view() -> None:
     assert plane.keys == [KEY, NEW, NEW]
 
 
-async def test_what_is_under_way_ends_with_the_old_key_and_what_waits_goes_with_the_new() -> None:
-    """A request that queued before the change doesn't take the old key along."""
+async def test_a_request_in_progress_keeps_the_old_key_and_a_waiting_one_gets_the_new() -> None:
+    """A request that queued before the change is sent with the new key."""
     plane = _Plane()
     plane.may_answer.clear()
     async with _client(plane.answer, concurrency=1) as client:
         calls = asyncio.gather(_get(client), _get(client), _get(client.background))
-        await plane.asked.wait()
+        await plane.requested.wait()
         client.use_token(Secret(NEW), "the new file")
         plane.may_answer.set()
         await calls
@@ -82,21 +82,21 @@ async def test_what_is_under_way_ends_with_the_old_key_and_what_waits_goes_with_
 
 
 @pytest.mark.parametrize("status", [503, 429, 401])
-async def test_a_retry_goes_with_the_new_key(status: int) -> None:
-    """A request whose old key was rejected after the change is retried with the new one."""
+async def test_a_retry_uses_the_new_key(status: int) -> None:
+    """A request whose old key was rejected after the change is retried with the new key."""
     plane = _Plane(status)
     plane.may_answer.clear()
     async with _client(plane.answer) as client:
         call = asyncio.create_task(_get(client))
-        await plane.asked.wait()
+        await plane.requested.wait()
         client.use_token(Secret(NEW), "the new file")
         plane.may_answer.set()
         await call
     assert plane.keys == [KEY, NEW]
 
 
-async def test_a_refused_key_is_named_by_where_it_came_from() -> None:
-    """The error names the rejected key, and the rejection of the current key is not retried."""
+async def test_a_refused_key_is_named_by_its_source() -> None:
+    """The error names the rejected key. The rejection of the current key is not retried."""
     plane = _Plane(401, 401)
     async with _client(plane.answer) as client:
         with pytest.raises(CredentialRefused) as old:
@@ -110,12 +110,12 @@ async def test_a_refused_key_is_named_by_where_it_came_from() -> None:
 
 
 async def test_no_message_shows_the_old_or_the_new_key() -> None:
-    """An answer that echoes either, to a request under way or to a later one, brings neither into an error."""
+    """If a response echoes either key, to a current or a later request, the error contains neither."""
     plane = _Plane(422, 422)
     plane.may_answer.clear()
     async with _client(plane.answer) as client:
         calls = [asyncio.create_task(_get(client))]
-        await plane.asked.wait()
+        await plane.requested.wait()
         client.use_token(Secret(NEW), "the new file")
         calls.append(asyncio.create_task(_get(client)))
         plane.may_answer.set()
@@ -131,8 +131,8 @@ async def test_no_message_shows_the_old_or_the_new_key() -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "two words", "line\nbreak", "ключ"])
-async def test_a_key_that_can_not_work_is_refused_and_the_old_one_stays(bad: str) -> None:
-    """An unusable key is rejected, and the old one is kept."""
+async def test_an_invalid_key_is_refused_and_the_old_one_is_kept(bad: str) -> None:
+    """An invalid key is rejected, and the old key stays in use."""
     plane = _Plane()
     async with _client(plane.answer) as client:
         with pytest.raises(ConfigError) as refused:
@@ -145,8 +145,8 @@ async def test_a_key_that_can_not_work_is_refused_and_the_old_one_stays(bad: str
     assert not bad or bad not in str(refused.value)
 
 
-async def test_a_first_key_may_come_later_but_never_unencrypted() -> None:
-    """A client without one takes one; not over plain HTTP to elsewhere, which is refused before anything is sent."""
+async def test_a_first_key_may_be_set_later_but_is_never_sent_unencrypted() -> None:
+    """A client without a key accepts one later. Over plain HTTP beyond loopback it is refused before anything is sent."""
     plane = _Plane()
     async with _client(plane.answer, token=None) as client:
         await _get(client)
@@ -160,8 +160,8 @@ async def test_a_first_key_may_come_later_but_never_unencrypted() -> None:
     assert refused.value.reference == "insecure-url"
 
 
-def test_the_key_in_force_is_masked_however_often_it_changes() -> None:
-    """Keys that rotate for months are forgotten in time, the one in force never, though it was in force before."""
+def test_the_current_key_is_masked_however_often_it_changes() -> None:
+    """Old keys are forgotten after many rotations. The current key is always masked, even if it was in use before."""
     client = client_of("https://api.octomil.com")
     keys = [f"oct_test_rotated_{number:04}" for number in range(100)]
     for key in [*keys, KEY, *keys[:7], KEY, keys[50]]:
@@ -171,8 +171,8 @@ def test_the_key_in_force_is_masked_however_often_it_changes() -> None:
     assert conceal(keys[99]) == keys[99]
 
 
-async def test_another_key_begins_no_new_window() -> None:
-    """The pace goes on as it was: the limit may be the org's."""
+async def test_a_new_key_does_not_reset_the_window() -> None:
+    """The window of the rate limit continues, since the limit may belong to the org."""
     plane = _Plane()
     async with _client(plane.answer) as client:
         await _get(client)
