@@ -20,7 +20,7 @@ from octosync.report import json_text
 DOCUMENT = document_of(mixed_plan())
 SAVED: Any = json.loads(json_text(DOCUMENT))
 
-# The places of a document that no approval is about: what else is there is compared.
+# The parts of a document that an approval does not cover. Everything else is compared.
 FREE = {
     ("timestamp",),
     ("errored",),
@@ -61,7 +61,7 @@ def read(text: str | bytes, version: str = VERSION) -> Approval:
 
 
 def saved(plan: Plan, **more: Any) -> Approval:
-    """Save a plan and read it again."""
+    """Save a plan and read it back."""
     return read(json_text(document_of(plan, **more)))
 
 
@@ -70,7 +70,7 @@ def moved(then: Plan, now: Plan) -> tuple[str, ...]:
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the path of every value in a document, inner ones too."""
+    """Yield the path of every value in a document, inner values included."""
     if path:
         yield path
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -78,8 +78,8 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from leaves(item, (*path, key))
 
 
-def matters(path: tuple[Any, ...]) -> bool:
-    """Say whether an approval is about this place."""
+def is_covered(path: tuple[Any, ...]) -> bool:
+    """Return whether an approval covers this path."""
     if any(path[: len(free)] == free for free in FREE):
         return False
     if path[:1] == ("resource_changes",) and len(path) >= 3:
@@ -90,7 +90,7 @@ def matters(path: tuple[Any, ...]) -> bool:
 
 
 def changed(document: Any, path: tuple[Any, ...], value: Any, *, remove: bool) -> Any:
-    """Return a copy with another value, or none, at a path."""
+    """Return a copy of a document with another value, or no value, at a path."""
     copied = copy.deepcopy(document)
     place = copied
     for key in path[:-1]:
@@ -103,7 +103,7 @@ def changed(document: Any, path: tuple[Any, ...], value: Any, *, remove: bool) -
 
 
 PLACES = sorted(leaves(SAVED), key=repr)
-IMPORTANT = [path for path in PLACES if matters(path)]
+IMPORTANT = [path for path in PLACES if is_covered(path)]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4) | st.sampled_from(["update", "app/x"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
@@ -111,8 +111,8 @@ JSON = st.recursive(
 )
 
 
-def test_a_saved_plan_is_what_it_was() -> None:
-    """Saved and read again, a plan approves exactly itself, with or without its no-op rows, and keeps its invocation."""
+def test_a_saved_plan_approves_itself() -> None:
+    """A plan that is saved and read back approves exactly itself, with or without no-op rows, and keeps its invocation."""
     for full in (False, True):
         approval = saved(mixed_plan(), full=full)
         assert what_moved(approval, DOCUMENT) == ()
@@ -121,9 +121,9 @@ def test_a_saved_plan_is_what_it_was() -> None:
         assert approval.document["manifests"] == DOCUMENT["manifests"]
 
 
-def test_the_invocation_comes_back_as_it_was() -> None:
+def test_an_invocation_is_read_as_it_was_written() -> None:
     """Paths, kustomize, selection and base are read as they were written."""
-    asked = Invocation(
+    invocation = Invocation(
         paths=("a", "-"),
         kustomize="k",
         apps=("x*",),
@@ -133,11 +133,11 @@ def test_the_invocation_comes_back_as_it_was() -> None:
         optimize="never",
         previews=False,
     )
-    assert saved(steady_plan(), about=run_info(invocation=asked)).invocation == asked
+    assert saved(steady_plan(), about=run_info(invocation=invocation)).invocation == invocation
 
 
 def verdict(document: Any) -> tuple[str, ...]:
-    """Return what stops a run on this file: the refusal with its hints, or what moved; empty: nothing does."""
+    """Return why a run rejects this file: the error with its hints, or what moved. Empty if nothing does."""
     try:
         approval = read(json.dumps(document))
     except OctosyncError as error:
@@ -151,8 +151,8 @@ def verdict(document: Any) -> tuple[str, ...]:
 
 @examples(200)
 @given(st.sampled_from(IMPORTANT), JSON, st.booleans())
-def test_what_is_approved_can_not_be_tampered_with(path: tuple[Any, ...], value: Any, remove: bool) -> None:
-    """Any other value at any place that an approval is about, or none, is refused or named."""
+def test_tampering_with_a_covered_value_is_detected(path: tuple[Any, ...], value: Any, remove: bool) -> None:
+    """Another value, or no value, at a path that the approval covers is rejected or reported."""
     tampered = changed(SAVED, path, value, remove=remove)
     assume(not json_equal(tampered, SAVED))
     assert verdict(tampered)
@@ -160,28 +160,28 @@ def test_what_is_approved_can_not_be_tampered_with(path: tuple[Any, ...], value:
 
 @examples(200)
 @given(st.sampled_from(PLACES), JSON, st.booleans())
-def test_no_tampering_has_another_effect(path: tuple[Any, ...], value: Any, remove: bool) -> None:
-    """Wherever a file is changed, it is refused, named, or without effect: never a crash, never another action."""
+def test_tampering_never_crashes(path: tuple[Any, ...], value: Any, remove: bool) -> None:
+    """A change at any path is rejected, reported or without effect. It never crashes and never adds an action."""
     assert all(isinstance(line, str) for line in verdict(changed(SAVED, path, value, remove=remove)))
 
 
 @pytest.mark.parametrize("path", [path for path in sorted(FREE) if path not in {("invocation",), ("errored",)}])
-def test_what_does_not_matter_may_differ(path: tuple[str, ...]) -> None:
-    """Times, counts, sources, labels and costs are no difference."""
+def test_uncovered_parts_may_differ(path: tuple[str, ...]) -> None:
+    """Times, counts, sources, labels and costs are not compared."""
     now = changed(SAVED, path, {"x": 1}, remove=False)
     assert what_moved(read(json.dumps(SAVED)), now) == ()
 
 
-def test_reasons_labels_and_places_may_differ() -> None:
-    """A row's reason, labels, source and dependencies are no difference."""
+def test_reasons_labels_and_sources_may_differ() -> None:
+    """The reason, labels, source and dependencies of a row are not compared."""
     now = copy.deepcopy(SAVED)
     for row in now["resource_changes"]:
         row.update(dict.fromkeys(FREE_IN_ROWS, "other"))
     assert what_moved(read(json.dumps(SAVED)), now) == ()
 
 
-def test_what_moved_is_named_before_and_after() -> None:
-    """A value that somebody changed live since is named by action, address and field, with both values."""
+def test_a_moved_value_is_named_before_and_after() -> None:
+    """A value that changed live since the approval is named by action, address and field, with both values."""
     wanted = desired_app("a", slots={"chat": {"preferred_engines": ["mlx"]}})
     then = plan_of(wanted, live_app("a", slots={"chat": {"preferred_engines": ["coreml"]}}))
     now = plan_of(wanted, live_app("a", slots={"chat": {"preferred_engines": ["cloud"]}}))
@@ -189,7 +189,7 @@ def test_what_moved_is_named_before_and_after() -> None:
 
 
 def test_an_undeclared_live_value_that_moved_is_a_difference() -> None:
-    """What a PUT carries over was not what was approved when it changed since: before and after both tell."""
+    """An undeclared value that a PUT carries over is compared too: the change is in `before` and in `after`."""
     wanted = desired_app("a", slots={"chat": {"preferred_engines": ["mlx"]}})
     then = plan_of(wanted, live_app("a", slots={"chat": {"x_note": 1}}))
     now = plan_of(wanted, live_app("a", slots={"chat": {}}))
@@ -200,7 +200,7 @@ def test_an_undeclared_live_value_that_moved_is_a_difference() -> None:
 
 
 def test_a_sensitive_live_value_that_moved_is_a_difference_and_stays_hidden() -> None:
-    """With a key, only the fingerprint tells that something sensitive changed; its value is in no line. Without one, nothing."""
+    """With a key, the fingerprint shows that a sensitive value changed, without the value. Without a key, nothing does."""
     wanted = desired_app("a", config={"k": 2, "token": "wanted"})
     then = plan_of(wanted, live_app("a", config={"k": 1, "token": SECRET}))
     now = plan_of(wanted, live_app("a", config={"k": 1, "token": f"{SECRET}2"}))
@@ -211,8 +211,8 @@ def test_a_sensitive_live_value_that_moved_is_a_difference_and_stays_hidden() ->
     assert SECRET not in line
 
 
-def test_rows_that_come_and_go_are_named() -> None:
-    """An action that was approved and is no longer planned is named, and one that is new."""
+def test_added_and_removed_actions_are_named() -> None:
+    """An approved action that is no longer planned is named, and so is a new one."""
     then = plan_of(desired_app("a", slots={"chat": {}}), live_app("a"))
     now = plan_of(desired_app("a", slots={"tts": {}}), live_app("a"))
     assert moved(then, now) == (
@@ -222,7 +222,7 @@ def test_rows_that_come_and_go_are_named() -> None:
 
 
 def test_an_object_that_appeared_is_another_action() -> None:
-    """What was to be created exists now: the update is not what was approved."""
+    """If an object was to be created and exists now, the planned update is not the approved create."""
     wanted = desired_app("a", slots={"chat": {"preferred_engines": ["mlx"]}})
     lines = moved(plan_of(wanted, live_app("a")), plan_of(wanted, live_app("a", slots={"chat": {}})))
     assert lines == (
@@ -232,7 +232,7 @@ def test_an_object_that_appeared_is_another_action() -> None:
 
 
 def test_a_target_that_was_registered_anew_is_a_difference() -> None:
-    """A removal names a target by its id: another id is another object."""
+    """A removal identifies a target by its ID, so a new ID is a difference."""
     wanted, first = desired_app("a", targets=[]), live_app("a", targets=["ios:x.y"])
     again = live_app("a", targets=["ios:x.y"])
     target = again.targets[0]
@@ -241,8 +241,8 @@ def test_a_target_that_was_registered_anew_is_a_difference() -> None:
     assert [line.split(":")[2].strip() for line in lines] == ["operation", "fingerprint"]
 
 
-def test_another_place_or_other_manifests_are_differences() -> None:
-    """Control plane, org and the manifests' digest are named, before and after."""
+def test_another_org_or_other_manifests_are_differences() -> None:
+    """Control plane, org and the digest of the manifests are named, before and after."""
     now = copy.deepcopy(SAVED)
     now["control_plane"] |= {"url": "https://other/api/v1", "org_id": None}
     now["manifests"]["digest"] = "sha256:cd"
@@ -253,16 +253,18 @@ def test_another_place_or_other_manifests_are_differences() -> None:
     )
 
 
-def test_an_unrelated_change_is_no_difference() -> None:
-    """An app that needs nothing may change live, and others may come and go."""
-    one, other = desired_app("a", slots={"chat": {}}), desired_app("b")
-    then = plan_of([one, other], observation(live_app("a"), live_app("b"), unmanaged=("x",), requests=3))
-    now = plan_of([one, other], observation(live_app("a"), live_app("b", description="new"), unmanaged=(), requests=9))
+def test_an_unrelated_change_is_not_a_difference() -> None:
+    """An app without planned changes may change live, and unmanaged apps may be added and removed."""
+    first, second = desired_app("a", slots={"chat": {}}), desired_app("b")
+    then = plan_of([first, second], observation(live_app("a"), live_app("b"), unmanaged=("x",), requests=3))
+    now = plan_of(
+        [first, second], observation(live_app("a"), live_app("b", description="new"), unmanaged=(), requests=9)
+    )
     assert moved(then, now) == ()
 
 
 def test_another_previewed_variant_is_a_difference() -> None:
-    """Where a row has a preview, its variant was approved, and its device counts were not."""
+    """The variant of a preview is approved; its device counts are not."""
     then, now = copy.deepcopy(SAVED), copy.deepcopy(SAVED)
     then["resource_changes"][0]["preview"] = {"variant": "q4", "device_count": 1}
     now["resource_changes"][0]["preview"] = {"variant": "q4", "device_count": 2}
@@ -272,7 +274,7 @@ def test_another_previewed_variant_is_a_difference() -> None:
 
 
 def test_long_values_are_clipped() -> None:
-    """A difference in a long text is a line that a person can read."""
+    """A difference in a long text fits on a readable line."""
     wanted = desired_app("a", fields={"description": "short"})
     lines = moved(
         plan_of(wanted, live_app("a", description="x" * 5000)), plan_of(wanted, live_app("a", description="y" * 5000))
@@ -283,7 +285,7 @@ def test_long_values_are_clipped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "empty or cut off"),
         ("  \n", "empty or cut off"),
@@ -302,19 +304,19 @@ def test_long_values_are_clipped() -> None:
         ("[" * 200_000, "depth"),
     ],
 )
-def test_what_is_no_plan_is_one_clear_error(text: str | bytes, says: str) -> None:
-    """Empty, cut off, foreign or unreadable files are errors that name the file, say why and what to do."""
+def test_a_file_that_is_not_a_plan_is_one_clear_error(text: str | bytes, message: str) -> None:
+    """The error of an empty, truncated, foreign or unreadable file names the file, the cause and what to do."""
     with pytest.raises(PlanFileError) as caught:
         read(text)
     assert caught.value.exit_code is ExitCode.ERROR
     assert caught.value.reference == "plan-file-unreadable"
     assert caught.value.message.startswith("plan.json: ")
-    assert says in caught.value.message
+    assert message in caught.value.message
     assert caught.value.hints
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "says"),
+    ("path", "value", "message"),
     [
         (("control_plane",), None, "`control_plane.url`"),
         (("manifests",), {}, "`manifests.digest`"),
@@ -327,11 +329,11 @@ def test_what_is_no_plan_is_one_clear_error(text: str | bytes, says: str) -> Non
         (("invocation", "changed_only"), 1, "`invocation`"),
     ],
 )
-def test_a_document_that_lacks_what_an_approval_needs_is_refused(path: tuple[Any, ...], value: Any, says: str) -> None:
-    """A plan without the parts that are compared is no plan, and the message names the part."""
+def test_a_document_without_a_required_part_is_rejected(path: tuple[Any, ...], value: Any, message: str) -> None:
+    """A document without a compared part is not a plan, and the message names that part."""
     with pytest.raises(PlanFileError) as caught:
         read(json.dumps(changed(SAVED, path, value, remove=False)))
-    assert says in caught.value.message
+    assert message in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -339,7 +341,7 @@ def test_a_document_that_lacks_what_an_approval_needs_is_refused(path: tuple[Any
     [("format_version", "2.0", "plan-of-another-format"), ("octosync_version", "9.9.9", "plan-of-another-version")],
 )
 def test_a_plan_of_another_format_or_version_is_stale(key: str, value: str, reference: str) -> None:
-    """What another octosync approved may mean something else here: refused as stale, with what to do."""
+    """A plan of another format or octosync version may have another meaning: it is rejected as stale, with what to do."""
     with pytest.raises(StalePlan) as caught:
         read(json.dumps({**SAVED, key: value}))
     assert caught.value.exit_code is ExitCode.STALE
@@ -355,7 +357,7 @@ def test_a_newer_minor_format_is_read() -> None:
 
 
 def test_an_errored_plan_approves_nothing() -> None:
-    """A plan that was made while an app could not be read is refused."""
+    """A plan that was made while an app could not be read is rejected."""
     with pytest.raises(PlanFileError, match="could not be read") as caught:
         saved(errored_plan())
     assert caught.value.reference == "plan-was-errored"

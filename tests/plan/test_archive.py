@@ -1,4 +1,4 @@
-"""`archived`, the one thing without a way back."""
+"""`archived`, the only change that can't be undone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.support.states import action_lines, child_app, desired_app, live_app,
 from octosync.model import Section
 
 
-def test_a_live_app_is_archived_after_everything_else_of_it() -> None:
-    """Declared sections are applied first, so `targets: []` frees their identifiers; the archive is last."""
+def test_a_live_app_is_archived_after_its_other_actions() -> None:
+    """Declared sections are applied first, so that `targets: []` frees their identifiers. The archive is last."""
     live = live_app("a", targets=["ios:x"], slots={"chat": {}}, config={"m": 1})
     wanted = desired_app("a", archived=True, fields={"name": "b"}, targets=[], slots={}, config=None)
     plan = plan_of(wanted, live)
@@ -21,8 +21,8 @@ def test_a_live_app_is_archived_after_everything_else_of_it() -> None:
     assert plan.diagnostics == ()
 
 
-def test_an_archive_sends_nothing_and_shows_the_app_as_it_is_by_then() -> None:
-    """The archive has no body, and its before is what the app's own update leaves."""
+def test_an_archive_has_no_body_and_shows_the_updated_app() -> None:
+    """The archive has no body, and its `before` is the app after its own update."""
     live = live_app("a", name="old", description="d")
     update, archive = plan_of(desired_app("a", archived=True, fields={"name": "new"}), live).actions
     assert (update.operation, archive.operation) == ("apps.update", "apps.archive")
@@ -38,8 +38,8 @@ def test_an_archive_sends_nothing_and_shows_the_app_as_it_is_by_then() -> None:
     assert archive.fingerprint == later.fingerprint
 
 
-def test_an_archived_app_that_is_declared_so_needs_nothing() -> None:
-    """No change; its children are neither read nor planned."""
+def test_an_app_that_is_archived_as_declared_has_no_actions() -> None:
+    """Nothing changes, and the children are neither read nor planned."""
     live = live_app("a", archived=True, read=())
     plan = plan_of(desired_app("a", archived=True, fields={"name": "x"}, targets=["ios:x"], slots={"chat": {}}), live)
     assert plan.actions == ()
@@ -48,15 +48,15 @@ def test_an_archived_app_that_is_declared_so_needs_nothing() -> None:
 
 
 def test_an_archived_app_that_is_declared_live_is_blocked() -> None:
-    """There is no unarchive: nothing of the app is planned, children's documents included, and the plan says which."""
+    """An app can't be unarchived: nothing of it is planned, child documents included, and the plan names it."""
     for wanted in (desired_app("a", targets=["ios:x"]), child_app("a", targets=["ios:x"])):
         plan = plan_of(wanted, live_app("a", archived=True, read=()))
         assert plan.actions == ()
-        assert [str(one) for one in plan.archived_undeclared] == ["app/a"]
+        assert [str(address) for address in plan.archived_undeclared] == ["app/a"]
 
 
 def test_an_absent_app_is_not_created_to_be_archived() -> None:
-    """Archived and not there is as declared."""
+    """An absent app that is declared as archived is as declared."""
     plan = plan_of(desired_app("a", archived=True, targets=["ios:x"]))
     assert plan.actions == ()
     assert not plan.errored
@@ -74,12 +74,12 @@ def test_an_absent_app_is_not_created_to_be_archived() -> None:
         ({}, ["ios:x"], (), ""),
     ],
 )
-def test_an_archive_says_which_identifiers_are_taken_for_good(
+def test_an_archive_lists_the_identifiers_that_stay_taken(
     declared: dict[str, Any], live_targets: list[str], read: Any, stranded: str | None
 ) -> None:
-    """What an archive leaves registered is listed; where targets weren't read, that they may be is said."""
+    """The targets that an archive leaves registered are listed. If targets weren't read, the plan warns that some may be."""
     plan = plan_of(desired_app("a", archived=True, **declared), live_app("a", targets=live_targets, read=read))
-    found = [one.summary for one in plan.diagnostics if one.rule == "archive-strands-identifiers"]
+    found = [diagnostic.summary for diagnostic in plan.diagnostics if diagnostic.rule == "archive-strands-identifiers"]
     assert len(found) == (stranded is not None)
     for summary in found:
         assert summary.endswith(f": {stranded}" if stranded else "taken permanently")

@@ -1,4 +1,4 @@
-"""Who did it: what a plan claims of authors, and what it never claims."""
+"""The author of a live change: what a plan claims, and what it never claims."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from octosync.model import Address, App, Event, Observation
 from octosync.plan import Plan, ReadNeeds
 
 SLOT = Address.of_slot("a", "chat")
-CURIOUS = ReadNeeds(canaries=False, traffic=False, authors_since=NOW - timedelta(minutes=30))
+AUTHORS_NEEDED = ReadNeeds(canaries=False, traffic=False, authors_since=NOW - timedelta(minutes=30))
 WANTED = desired_app("a", slots={"chat": {"serving_policy": "local_only"}})
 LIVE = live_app("a", slots={"chat": {}})
 
 
 def event(id_: str = "evt_1", resource: tuple[str, str] | None = ("slot", "chat"), **more: Any) -> Event:
-    """Make an event of app a."""
+    """Return an event of app a."""
     return Event(**{"id": id_, "app": "a", "actor": "ana", "resource": resource, "at": NOW, **more})
 
 
 def plan(*events: Event, app_events: tuple[Event, ...] | None = None, live: App = LIVE, wanted: App = WANTED) -> Plan:
-    """Plan a slot that differs, with the org's feed, and the app's own where it was read."""
+    """Plan a slot that differs, with the activity feed of the org, and that of the app if it was read."""
     feeds = {} if app_events is None else {"a": app_events}
-    return plan_of(wanted, observation(live, org_feed=events, app_feeds=feeds), read_needs=CURIOUS)
+    return plan_of(wanted, observation(live, org_feed=events, app_feeds=feeds), read_needs=AUTHORS_NEEDED)
 
 
 def claim(made: Plan, address: Address = SLOT) -> tuple[str | None, bool] | None:
-    """Return who, and whether it is only the app's last change."""
+    """Return the actor, and whether it is only the actor of the app's last change."""
     last = made.last_changes.get(address)
     return None if last is None else (last.event.actor, last.of_app)
 
 
 def test_the_newest_event_about_the_object_counts() -> None:
-    """Newest first, other objects' and other apps' events passed over."""
+    """The newest event counts; events of other objects and other apps are skipped."""
     made = plan(
         event("evt_4", ("slot", "tts"), actor="tom"),
         event("evt_3", actor="zoe", app="b"),
@@ -48,37 +48,37 @@ def test_the_newest_event_about_the_object_counts() -> None:
 
 
 def test_an_event_that_names_no_object_is_the_apps_last_change() -> None:
-    """Without `resource` it is the last change of the app, and is said to be that."""
+    """An event without `resource` is the last change of the app, and is reported as that."""
     assert claim(plan(event(resource=None))) == ("ana", True)
 
 
-def test_an_app_that_the_feed_knows_by_its_id_alone() -> None:
-    """An event with the app's id and no slug is about that app; with a stranger's id it is not."""
+def test_an_app_is_found_in_the_feed_by_its_id() -> None:
+    """An event with the app's ID and no slug is about that app; an event with another ID is not."""
     assert claim(plan(event(app=None, app_id="id-a"))) == ("ana", False)
     assert claim(plan(event(app=None, app_id="id-b"))) is None
     assert claim(plan(event(app=None, app_id=None))) is None
 
 
-def test_no_actor_is_no_claim() -> None:
-    """An event that does not say who is nobody's, and an older one is not claimed to be the last; nothing more is asked."""
+def test_an_event_without_an_actor_is_no_claim() -> None:
+    """An event without an actor has no author, an older event is not claimed as the last, and no feed is read again."""
     made = plan(event("evt_2", actor=None), event("evt_1", actor="ana"))
     assert claim(made) is None
     assert not made.questions
 
 
-def test_no_feed_no_claim() -> None:
-    """A feed that could not be read, or was not asked for, makes no claim, and is not asked again, nor are the apps' own."""
+def test_without_a_feed_there_is_no_claim() -> None:
+    """A feed that could not be read, or was not needed, gives no claim. Neither it nor an app's feed is read again."""
     unread = observation(LIVE, org_feed=Missing("unknown-route", "no such route"))
-    made = plan_of(WANTED, unread, read_needs=CURIOUS)
+    made = plan_of(WANTED, unread, read_needs=AUTHORS_NEEDED)
     assert claim(made) is None
     assert not made.questions
     assert not plan_of(WANTED, observation(LIVE), read_needs=ReadNeeds(canaries=False, traffic=False)).questions
 
 
-def test_the_orgs_feed_is_asked_first_and_then_the_apps() -> None:
-    """First the org's, back to the given time; then the feed of each app whose change is older, once."""
-    first = plan_of(WANTED, observation(LIVE), read_needs=CURIOUS)
-    assert first.questions.org_feed_since == CURIOUS.authors_since
+def test_the_orgs_feed_is_read_before_the_apps() -> None:
+    """First the org's feed, back to the given time; then, once, the feed of each app with an older change."""
+    first = plan_of(WANTED, observation(LIVE), read_needs=AUTHORS_NEEDED)
+    assert first.questions.org_feed_since == AUTHORS_NEEDED.authors_since
     assert first.questions.app_feeds == ()
     second = plan()
     assert second.questions.app_feeds == ("a",)
@@ -88,16 +88,16 @@ def test_the_orgs_feed_is_asked_first_and_then_the_apps() -> None:
     assert not plan(app_events=()).questions
 
 
-def test_at_most_ten_apps_are_asked() -> None:
-    """Of many apps with older changes, the first ten by name, and no others once these have told, or have not."""
+def test_at_most_ten_app_feeds_are_read() -> None:
+    """Of many apps with older changes, the first ten by name are read once, and no others after that."""
     slugs = [f"app-{number:02}" for number in range(12)]
     wanted = [desired_app(slug, slots={"chat": {"serving_policy": "local_only"}}) for slug in slugs]
     live = [live_app(slug, slots={"chat": {}}) for slug in slugs]
     seen = observation(*live, org_feed=())
-    assert plan_of(wanted, seen, read_needs=CURIOUS).questions.app_feeds == tuple(slugs[:10])
-    for told in ((), (event(app=None),)):
-        asked = observation(*live, org_feed=(), app_feeds=dict.fromkeys(slugs[:10], told))
-        assert not plan_of(wanted, asked, read_needs=CURIOUS).questions
+    assert plan_of(wanted, seen, read_needs=AUTHORS_NEEDED).questions.app_feeds == tuple(slugs[:10])
+    for events in ((), (event(app=None),)):
+        answered = observation(*live, org_feed=(), app_feeds=dict.fromkeys(slugs[:10], events))
+        assert not plan_of(wanted, answered, read_needs=AUTHORS_NEEDED).questions
 
 
 @pytest.mark.parametrize(
@@ -110,30 +110,30 @@ def test_at_most_ten_apps_are_asked() -> None:
     ],
     ids=["created", "unchanged", "archived", "enabled"],
 )
-def test_what_nobody_changed_asks_for_nobody(wanted: App, live: App) -> None:
-    """Only updates and deletes have an author: a plan without them does not ask."""
-    made = plan_of(wanted, observation(live), read_needs=CURIOUS)
+def test_a_plan_without_updates_and_deletes_reads_no_feed(wanted: App, live: App) -> None:
+    """Only updates and deletes have an author: a plan without them does not read the feed."""
+    made = plan_of(wanted, observation(live), read_needs=AUTHORS_NEEDED)
     assert made.questions.org_feed_since is None
     assert made.last_changes == {}
 
 
 def test_both_halves_of_a_move_have_no_author() -> None:
-    """A move is the manifests' own doing."""
+    """A move is a change of the manifests."""
     wanted = [desired_app("a", targets=[]), desired_app("b", targets=["ios:x"])]
     seen = observation(live_app("a", targets=["ios:x"]), live_app("b"))
-    assert plan_of(wanted, seen, read_needs=CURIOUS).questions.org_feed_since is None
+    assert plan_of(wanted, seen, read_needs=AUTHORS_NEEDED).questions.org_feed_since is None
 
 
-def test_configs_and_apps_are_known_by_their_kind_alone() -> None:
-    """An app has one of each, so whatever key an event gives them, it is theirs; in either spelling of the kind."""
+def test_events_of_configs_and_apps_match_by_kind() -> None:
+    """An app has one of each, so any key of an event matches, in either spelling of the kind."""
     wanted = desired_app("a", fields={"name": "New"}, config={"n": 1})
     live = live_app("a", config={"n": 0}, deployments=[live_deployment("a")])
-    events = (event("evt_2", ("inference-config", "whatever"), actor="ben"), event("evt_1", ("app", "id-a")))
+    events = (event("evt_2", ("inference-config", "any-key"), actor="ben"), event("evt_1", ("app", "id-a")))
     made = plan(*events, live=live, wanted=wanted)
     assert claim(made, Address.of_inference_config("a")) == ("ben", False)
     assert claim(made, Address.of_app("a")) == ("ana", False)
 
 
 def test_an_observation_without_any_feed_is_the_default() -> None:
-    """What nobody asked for is not there."""
+    """A feed that was not requested is None."""
     assert Observation().org_feed is None

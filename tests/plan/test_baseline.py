@@ -1,4 +1,4 @@
-"""What was done is remembered object by object, so that the next plan is the rest of this one, for the same reasons."""
+"""The baseline records what was done object by object: the next plan has the rest of this one, for the same reasons."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from octosync.plan import ActionKey, HoldPolicy, Plan, PlanOptions, Verb, exclud
 from octosync.plan.three_way.merge import to_read
 from octosync.plan.three_way.verdict import Base, changed_apps
 
-HEALED = HoldPolicy(span=timedelta(0), first_seen={})
+REVERT_AT_ONCE = HoldPolicy(span=timedelta(0), first_seen={})
 
 
 @dataclass
 class Watched:
-    """A control plane, and what is remembered of it."""
+    """A control plane and the baseline of its apps."""
 
     plane: SimulatedPlane
-    memory: dict[str, App] = field(default_factory=dict)
+    baselines: dict[str, App] = field(default_factory=dict)
 
     @property
     def base(self) -> Base:
-        """What is remembered, as a base."""
-        return Base(state=State.from_apps(*self.memory.values()))
+        """Return the baselines as a base."""
+        return Base(state=State.from_apps(*self.baselines.values()))
 
-    def plan(self, tree: State, hold: HoldPolicy = HEALED) -> Plan:
-        """Look, and plan against the memory."""
+    def plan(self, tree: State, hold: HoldPolicy = REVERT_AT_ONCE) -> Plan:
+        """Observe, and plan against the baselines."""
         seen = self.plane.observed(to_read(tree, self.base, prune=False))
         return make_plan(tree, seen, PlanOptions(now=NOW, base=self.base, hold=hold))
 
-    def turn(self, tree: State, plan: Plan, left_out: set[ActionKey] | None = None) -> set[ActionKey]:
-        """Carry out a plan, in part; remember; return what was done."""
+    def apply_part(self, tree: State, plan: Plan, left_out: set[ActionKey] | None = None) -> set[ActionKey]:
+        """Apply a part of a plan, record it in the baselines, and return the keys of what was done."""
         actions = exclude(plan, left_out or set()).actions
         done = {action.key for action in actions} - carry_out(actions, self.plane)
-        for slug in {*tree.apps, *self.memory}:
-            app = next_baseline(self.memory.get(slug), tree.apps.get(slug), plan, done)
-            self.memory.pop(slug, None)
+        for slug in {*tree.apps, *self.baselines}:
+            app = next_baseline(self.baselines.get(slug), tree.apps.get(slug), plan, done)
+            self.baselines.pop(slug, None)
             if app is not None:
-                self.memory[slug] = app
+                self.baselines[slug] = app
         return done
 
 
@@ -67,23 +67,23 @@ def in_order(app: App) -> App:
     """Sort an app's lists as the loader does."""
     return replace(
         app,
-        targets=tuple(sorted(app.targets, key=lambda one: one.unique_key)),
-        slots=tuple(sorted(app.slots, key=lambda one: one.capability)),
+        targets=tuple(sorted(app.targets, key=lambda target: target.unique_key)),
+        slots=tuple(sorted(app.slots, key=lambda slot: slot.capability)),
     )
 
 
-def as_left(plan: Plan, slug: str) -> bool:
-    """Say whether an app was left as it is, in part or as a whole, since it could not be planned."""
-    aside = {*plan.errors, *plan.left_alone.suspended, *(one.app for one in plan.archived_undeclared)}
-    # Half a move whose other half is in a suspended app.
+def is_left_alone(plan: Plan, slug: str) -> bool:
+    """Return whether an app was left as it is, in part or as a whole, because it could not be planned."""
+    aside = {*plan.errors, *plan.left_alone.suspended, *(address.app for address in plan.archived_undeclared)}
+    # Half of a move whose other half is in a suspended app.
     waiting = (address.app for address in plan.left_alone.waiting)
     return slug in aside or slug in waiting
 
 
 def check_rest(plan: Plan, done: set[ActionKey], again: Plan) -> None:
-    """Check that what is planned again is what was not done, for the reasons that it had.
+    """Check that the next plan has what was not done, for the same reasons.
 
-    What an app had that was not there at all is new once the app is: it was to come back with it.
+    The children of an app that was missing are new once the app exists: they come back with it.
     """
     rest = {key: reason for key, reason in planned(plan).items() if key not in done}
     assert planned(again).keys() == rest.keys()
@@ -97,17 +97,17 @@ dice = st.randoms(use_true_random=True)
 
 @thoroughly
 @given(situations(), situations(), dice)
-def test_after_all_was_done_the_tree_is_remembered(first: Situation, second: Situation, chance: Random) -> None:
-    """As it is declared, but for what could not be planned; and the next plan has what the control plane refused, alone."""
+def test_after_a_full_apply_the_baseline_is_the_tree(first: Situation, second: Situation, chance: Random) -> None:
+    """The baseline is as declared, except for unplannable parts; the next plan has only what the control plane rejected."""
     watched = Watched(first.plane)
-    watched.turn(first.desired, watched.plan(first.desired), some(watched.plan(first.desired), chance))
+    watched.apply_part(first.desired, watched.plan(first.desired), some(watched.plan(first.desired), chance))
     tree = second.desired
     plan = watched.plan(tree)
-    done = watched.turn(tree, plan)
+    done = watched.apply_part(tree, plan)
     undone = {key for key in planned(plan) if key not in done}
     if not undone:
-        compared = [app for app in tree if not as_left(plan, app.slug) and (app.declared or app.sections)]
-        kept = (watched.memory[app.slug] for app in compared)
+        compared = [app for app in tree if not is_left_alone(plan, app.slug) and (app.declared or app.sections)]
+        kept = (watched.baselines[app.slug] for app in compared)
         assert (
             changed_apps(State.from_apps(*map(in_order, compared)), Base(state=State.from_apps(*map(in_order, kept))))
             == frozenset()
@@ -117,16 +117,16 @@ def test_after_all_was_done_the_tree_is_remembered(first: Situation, second: Sit
 
 @thoroughly
 @given(situations(), situations(), dice)
-def test_after_some_was_done_the_rest_is_planned_for_the_same_reasons(
+def test_after_a_partial_apply_the_rest_is_planned_for_the_same_reasons(
     first: Situation, second: Situation, chance: Random
 ) -> None:
-    """Whatever was left out of whatever turns: no change is lost, none comes up, and none has another reason."""
+    """For any parts that applies leave out: no change is lost, none is added, and none gets another reason."""
     watched = Watched(first.plane)
-    watched.turn(first.desired, watched.plan(first.desired), some(watched.plan(first.desired), chance))
+    watched.apply_part(first.desired, watched.plan(first.desired), some(watched.plan(first.desired), chance))
     tree = second.desired
     plan = watched.plan(tree)
     for _ in range(3):
-        done = watched.turn(tree, plan, some(plan, chance))
+        done = watched.apply_part(tree, plan, some(plan, chance))
         again = watched.plan(tree)
         check_rest(plan, done, again)
         plan = again
@@ -134,21 +134,23 @@ def test_after_some_was_done_the_rest_is_planned_for_the_same_reasons(
 
 @thoroughly
 @given(situations(), situations(), situations(), dice)
-def test_nothing_is_remembered_that_nobody_declared(
+def test_a_baseline_has_only_declared_members(
     first: Situation, second: Situation, third: Situation, chance: Random
 ) -> None:
-    """Members of a list that is not owned are removed only where they stood in manifests; orphans keep all they have."""
+    """Members of a list that is not owned are removed only if manifests declared them; orphans keep everything."""
     watched = Watched(first.plane)
     ever: set[Address] = set()
 
     def members(apps: Collection[App]) -> set[Address]:
-        return {one.address for app in apps for one in app.targets} | {one.address for app in apps for one in app.slots}
+        return {target.address for app in apps for target in app.targets} | {
+            slot.address for app in apps for slot in app.slots
+        }
 
     for tree in (first.desired, second.desired):
         ever |= members(tree.apps.values())
         plan = watched.plan(tree)
-        watched.turn(tree, plan, some(plan, chance))
-        assert members(watched.memory.values()) <= ever
+        watched.apply_part(tree, plan, some(plan, chance))
+        assert members(watched.baselines.values()) <= ever
     tree = third.desired
     for action in watched.plan(tree).actions:
         app = tree.apps.get(action.address.app)
@@ -159,10 +161,10 @@ def test_nothing_is_remembered_that_nobody_declared(
 
 @thoroughly
 @given(situations(), situations(), dice)
-def test_drift_that_is_held_is_drift_the_next_time(first: Situation, second: Situation, chance: Random) -> None:
-    """What others did stays held, turn for turn, while what the manifests change goes on beside it, in parts or not."""
+def test_held_drift_stays_held(first: Situation, second: Situation, chance: Random) -> None:
+    """Held drift stays held in every plan while changes of the manifests are applied beside it, in parts or as a whole."""
     watched = Watched(first.plane)
-    watched.turn(first.desired, watched.plan(first.desired))
+    watched.apply_part(first.desired, watched.plan(first.desired))
     for slug, app in second.plane.apps.items():
         if slug in watched.plane.apps and not watched.plane.apps[slug].archived:
             there = watched.plane.apps[slug]
@@ -171,11 +173,11 @@ def test_drift_that_is_held_is_drift_the_next_time(first: Situation, second: Sit
     forever = HoldPolicy(span=None)
     plan = watched.plan(tree, forever)
     for _ in range(3):
-        done = watched.turn(tree, plan, some(plan, chance))
+        done = watched.apply_part(tree, plan, some(plan, chance))
         again = watched.plan(tree, forever)
-        archived = {key.address.app for key in done if key.verb is Verb.ARCHIVE}  # nothing of it is planned any more
-        still = [one.action.key for one in plan.held if one.action.address.app not in archived]
-        assert [one.action.key for one in again.held] == still
+        archived = {key.address.app for key in done if key.verb is Verb.ARCHIVE}  # none of its objects is planned again
+        still = [held.action.key for held in plan.held if held.action.address.app not in archived]
+        assert [held.action.key for held in again.held] == still
         check_rest(plan, done, again)
         plan = again
 
@@ -187,26 +189,26 @@ EMERGENCY = HoldPolicy(span=timedelta(minutes=30), first_seen={})
 
 
 def after(before: App | None, tree: App | None, live: App, *, done: Any = (), **more: Any) -> tuple[Plan, App | None]:
-    """Plan an app, and remember it with these actions (`verb address`) done, or (True) all of them."""
+    """Plan an app and return its baseline with these actions (`verb address`) done, or (True) all of them."""
     presumed = more.pop("presumed", False)
     base = Base(
         state=State.from_apps(*([before] if before else [tree] if presumed and tree else [])),
         presumed=frozenset({"a"} if presumed else ()),
     )
     plan = plan_of([tree] if tree else [], observation(live, **more), base=base, hold=EMERGENCY)
-    keys = {one.key for one in plan.actions if done is True or f"{one.verb.value} {one.address}" in done}
+    keys = {action.key for action in plan.actions if done is True or f"{action.verb.value} {action.address}" in done}
     return plan, next_baseline(before, tree, plan, keys)
 
 
 def reasons(before: App | None, tree: App, live: App) -> list[tuple[str, Reason]]:
-    """Return what is planned next."""
+    """Return the actions of the next plan, with their reasons."""
     base = Base(state=State.from_apps(*([before] if before else [])))
-    plan = plan_of(tree, observation(live), base=base, hold=HEALED)
-    return [(f"{one.verb.value} {one.address.name}", one.reason) for one in plan.actions]
+    plan = plan_of(tree, observation(live), base=base, hold=REVERT_AT_ONCE)
+    return [(f"{action.verb.value} {action.address.name}", action.reason) for action in plan.actions]
 
 
-def test_one_field_that_is_applied_beside_one_that_is_held_is_remembered() -> None:
-    """Both as declared: the applied one since it is live, the held one since that is what it was."""
+def test_an_applied_field_beside_a_held_one_is_recorded() -> None:
+    """The baseline has both as declared: the applied field is live, and the held one was declared before."""
     before = desired_app("a", slots={"chat": {"serving_policy": "local_only", "preferred_engines": []}})
     tree = desired_app("a", slots={"chat": {"serving_policy": "local_only", "preferred_engines": ["mlx"]}})
     plan, app = after(before, tree, live_app("a", slots={"chat": {"serving_policy": "cloud_only"}}), done=True)
@@ -216,8 +218,8 @@ def test_one_field_that_is_applied_beside_one_that_is_held_is_remembered() -> No
     assert reasons(app, tree, live) == [("update chat", Reason.DRIFT)]
 
 
-def test_an_update_that_failed_beside_one_that_is_held_is_the_manifests_next_time() -> None:
-    """The object stays as it was remembered, so its change is still one."""
+def test_a_failed_update_beside_a_held_field_is_planned_again() -> None:
+    """The baseline of the object is unchanged, so its change is still a change of the manifests."""
     before = desired_app("a", slots={"chat": {"serving_policy": "local_only", "preferred_engines": []}})
     tree = desired_app("a", slots={"chat": {"serving_policy": "local_only", "preferred_engines": ["mlx"]}})
     _, app = after(before, tree, live_app("a", slots={"chat": {"serving_policy": "cloud_only"}}))
@@ -227,8 +229,8 @@ def test_an_update_that_failed_beside_one_that_is_held_is_the_manifests_next_tim
     ]
 
 
-def test_a_removal_that_was_not_done_is_one_the_next_time() -> None:
-    """What is to go stays in memory until it is gone, in owned lists and in files of its own, vanished apps included."""
+def test_a_removal_that_was_not_done_is_planned_again() -> None:
+    """An object stays in the baseline until it is removed: in owned lists, in child documents and in apps without a document."""
     before = desired_app("a", targets=["ios:x", "ios:y"])
     live = live_app("a", targets=["ios:x", "ios:y"])
     tree = desired_app("a", targets=[])
@@ -242,8 +244,8 @@ def test_a_removal_that_was_not_done_is_one_the_next_time() -> None:
     assert after(child, None, live, done=True)[1] is None
 
 
-def test_a_list_is_owned_only_once_all_is_gone_that_others_had_in_it() -> None:
-    """Until then what is left is to go since the manifests took the list over, not since somebody added it."""
+def test_a_list_is_owned_once_its_foreign_members_are_removed() -> None:
+    """Until then, the remaining members are removed because the manifests own the list now, not because of drift."""
     before, tree = desired_app("a"), desired_app("a", targets=["ios:z"])
     live = live_app("a", targets=["ios:x", "ios:y"])
     _, app = after(before, tree, live, done={"create app/a/target/ios:z", "delete app/a/target/ios:x"})
@@ -253,18 +255,18 @@ def test_a_list_is_owned_only_once_all_is_gone_that_others_had_in_it() -> None:
     assert after(app, tree, left, done=True)[1] == tree
 
 
-def test_what_somebody_adds_to_a_list_that_is_owned_is_drift() -> None:
-    """Held or failed to be removed, it never enters the memory, and the list stays owned."""
+def test_an_addition_to_an_owned_list_is_drift() -> None:
+    """Held or not removed yet, it never enters the baseline, and the list stays owned."""
     tree = desired_app("a", targets=["ios:x"])
     live = live_app("a", targets=["ios:x", "ios:y"])
     plan, app = after(tree, tree, live)
-    assert [str(one.action.address) for one in plan.held] == ["app/a/target/ios:y"]
+    assert [str(held.action.address) for held in plan.held] == ["app/a/target/ios:y"]
     assert app == tree
     assert reasons(app, tree, live) == [("delete ios:y", Reason.DRIFT)]
 
 
-def test_a_section_that_is_let_go_of_is_forgotten() -> None:
-    """Its members stay where they are for good; taken up again, the list has to be owned anew."""
+def test_a_released_section_leaves_the_baseline() -> None:
+    """Its members stay live permanently. If the section is declared again, the list is owned anew."""
     before = desired_app("a", targets=["ios:x"], slots={"chat": {}}, config={"n": 1})
     live = live_app("a", targets=["ios:x"], slots={"chat": {}}, config={"n": 1})
     plan, app = after(before, desired_app("a"), live)
@@ -274,15 +276,15 @@ def test_a_section_that_is_let_go_of_is_forgotten() -> None:
     assert reasons(app, desired_app("a", targets=[]), live) == [("delete ios:x", Reason.MANIFEST_CHANGED)]
 
 
-def test_an_app_that_vanished_is_never_forgotten() -> None:
-    """An orphan stays one, turn for turn, with all it had."""
+def test_an_orphan_keeps_its_baseline() -> None:
+    """An app whose manifests are gone stays an orphan in every plan, with all its children."""
     before = desired_app("a", targets=["ios:x"])
     plan, app = after(before, None, live_app("a", targets=["ios:x"]))
     assert (plan.left_alone.orphan_apps, app) == (("a",), before)
 
 
-def test_what_could_not_be_planned_is_remembered_as_it_was() -> None:
-    """Failed reads, suspended apps and archives that nobody declares: nothing is known of them that is new."""
+def test_an_app_that_could_not_be_planned_keeps_its_baseline() -> None:
+    """Failed reads, suspended apps and undeclared archives keep the baseline: nothing new is known of them."""
     before, tree = desired_app("a", targets=["ios:x"]), desired_app("a", targets=[])
     live = live_app("a", targets=["ios:x"])
     failed = plan_of(
@@ -294,8 +296,8 @@ def test_what_could_not_be_planned_is_remembered_as_it_was() -> None:
     assert after(None, tree, live_app("a", archived=True))[1] is None
 
 
-def test_an_app_is_protected_until_all_that_was_planned_is_done() -> None:
-    """Labels, protection and suspension are the tree's once nothing of it is open, held drift aside."""
+def test_an_app_is_protected_until_its_plan_is_done() -> None:
+    """Labels, protection and suspension are recorded once no action of the app is open, except for held drift."""
     before = desired_app("a", targets=["ios:x"], protected=True, labels={"team": "old"})
     tree = desired_app("a", targets=[], labels={"team": "new"})
     live = live_app("a", targets=["ios:x"])
@@ -305,8 +307,8 @@ def test_an_app_is_protected_until_all_that_was_planned_is_done() -> None:
     assert settled == tree
 
 
-def test_an_archive_that_was_not_done_is_one_the_next_time() -> None:
-    """And once it is done the app is remembered as it is declared, whatever was open of its children."""
+def test_an_archive_that_was_not_done_is_planned_again() -> None:
+    """Once it is done, the baseline is the app as declared, open changes of its children included."""
     before, tree = desired_app("a", targets=["ios:x"]), desired_app("a", targets=["ios:x"], archived=True)
     live = live_app("a", targets=["ios:x"])
     _, app = after(before, tree, live)
@@ -316,19 +318,19 @@ def test_an_archive_that_was_not_done_is_one_the_next_time() -> None:
     assert after(tree, tree, live_app("a", archived=True))[1] == tree
 
 
-def test_what_could_not_be_created_is_not_remembered() -> None:
-    """Nothing, of an app whose create failed; of one that was created, what was done, and the rest is new."""
+def test_objects_that_were_not_created_are_not_recorded() -> None:
+    """An app whose create failed has no baseline. Of a created app the created children are recorded, and the rest is new."""
     tree = desired_app("a", targets=["ios:x", "ios:y"])
     plan = plan_of(tree, (), base=Base())
     assert next_baseline(None, tree, plan, ()) is None
-    done = {one.key for one in plan.actions if not str(one.address).endswith("y")}
+    done = {action.key for action in plan.actions if not str(action.address).endswith("y")}
     app = next_baseline(None, tree, plan, done)
     assert app == desired_app("a", targets=["ios:x"])
     assert reasons(app, tree, live_app("a", targets=["ios:x"])) == [("create ios:y", Reason.NEW)]
 
 
-def test_what_an_app_had_that_comes_back_is_not_held_when_a_turn_was_too_short() -> None:
-    """An app that somebody deleted is made again with all it had: the rest of that is new, not somebody's drift."""
+def test_children_of_a_recreated_app_are_new() -> None:
+    """A deleted app is created again with its children: if some are not done yet, they are new, not drift."""
     tree = desired_app("a", targets=["ios:x"])
     plan = plan_of(tree, (), base=Base(state=State.from_apps(tree)))
     app = next_baseline(tree, tree, plan, {plan.actions[0].key})
@@ -336,8 +338,8 @@ def test_what_an_app_had_that_comes_back_is_not_held_when_a_turn_was_too_short()
 
 
 @pytest.mark.parametrize("base", [desired_app("a"), child_app("a"), child_app("a", config={"n": 1})])
-def test_a_config_that_was_not_put_or_deleted_is_as_it_was(base: App) -> None:
-    """Its reason stays, whoever declares it, and whether it is to be or not to be."""
+def test_a_config_that_was_not_applied_keeps_its_reason(base: App) -> None:
+    """Its reason is the same in the next plan, for a put and a delete, declared by an app or by a child document."""
     live = live_app("a", config={"n": 1})
     for tree in (desired_app("a", config={"n": 2}), desired_app("a", config=None), child_app("a", config={"n": 2})):
         if base.declared and not tree.declared:
@@ -348,42 +350,42 @@ def test_a_config_that_was_not_put_or_deleted_is_as_it_was(base: App) -> None:
         assert after(base, tree, live, done=True)[1] == tree
 
 
-def test_what_nobody_remembered_is_remembered_as_held_or_equal() -> None:
-    """After a first turn without memory: what is held becomes drift, and stays held; what failed is still planned."""
+def test_a_first_baseline_has_held_and_equal_objects() -> None:
+    """After a first apply without a baseline, what is held becomes drift and stays held; what failed is still planned."""
     tree = desired_app(
         "a", slots={"chat": {"serving_policy": "local_only"}, "tts": {}}, targets=["ios:x"], config={"n": 1}
     )
     live = live_app("a", slots={"chat": {"serving_policy": "cloud_only"}, "tts": {}}, config={"n": 1})
     young = Event(id="evt_1", app="a", actor="ana", resource=("slot", "chat"), at=NOW - timedelta(minutes=1))
     plan, app = after(None, tree, live, presumed=True, org_feed=(young,))
-    assert [one.action.address for one in plan.held] == [SLOT]
+    assert [held.action.address for held in plan.held] == [SLOT]
     assert app == replace(tree, targets=())
     assert reasons(app, tree, live) == [("create ios:x", Reason.NEW), ("update chat", Reason.DRIFT)]
 
 
-def test_an_app_that_is_left_away_is_remembered_as_declared() -> None:
-    """Somebody took it away, and that is not undone: it stays drift, and what is new of it stays new."""
+def test_a_deleted_app_that_is_held_keeps_its_baseline() -> None:
+    """It was deleted live, and that is not reverted: it stays drift, and its new objects stay new."""
     before, tree = desired_app("a", targets=["ios:x"]), desired_app("a", targets=["ios:x", "ios:y"])
     plan = plan_of(tree, (), base=Base(state=State.from_apps(before)), hold=HoldPolicy(span=None))
     app = next_baseline(before, tree, plan, ())
     assert app == before
-    again = plan_of(tree, (), base=Base(state=State.from_apps(before)), hold=HEALED)
-    assert {str(one.address): one.reason for one in again.actions} == {
+    again = plan_of(tree, (), base=Base(state=State.from_apps(before)), hold=REVERT_AT_ONCE)
+    assert {str(action.address): action.reason for action in again.actions} == {
         "app/a": Reason.DRIFT,
         "app/a/target/ios:x": Reason.DRIFT,
         "app/a/target/ios:y": Reason.NEW,
     }
 
 
-def test_what_nobody_remembered_and_is_held_stays_held_whatever_it_is() -> None:
-    """A foreign target in an owned list, and an archive: drift the next time, though others of the list failed to be removed."""
+def test_a_held_object_without_a_baseline_stays_held() -> None:
+    """A foreign target in an owned list, or an archive, is drift in the next plan, even if other removals of the list failed."""
     tree, live = desired_app("a", targets=[]), live_app("a", targets=["ios:x", "ios:y"])
     young = Event(id="evt_1", app="a", actor="ana", resource=("target", "ios:x"), at=NOW - timedelta(minutes=1))
     plan, app = after(None, tree, live, presumed=True, org_feed=(young,))
-    assert ([one.action.address.name for one in plan.held], len(plan.actions)) == (["ios:x"], 1)
+    assert ([held.action.address.name for held in plan.held], len(plan.actions)) == (["ios:x"], 1)
     assert ("delete ios:x", Reason.DRIFT) in reasons(app, tree, live)
     tree = desired_app("a", archived=True)
     whole = replace(young, resource=None)
     plan, app = after(None, tree, live_app("a"), presumed=True, org_feed=(whole,))
-    assert [one.action.verb.value for one in plan.held] == ["archive"]
+    assert [held.action.verb.value for held in plan.held] == ["archive"]
     assert reasons(app, tree, live_app("a")) == [("archive a", Reason.DRIFT)]

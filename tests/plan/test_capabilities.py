@@ -1,4 +1,4 @@
-"""Capabilities in a plan: what is enabled where, with what the orchestrator says of it, and what is left alone."""
+"""Capabilities in a plan: what is enabled in which environment, its preview, and what is left alone."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from octosync.plan import DeployPolicy, EnableCapability, Plan, ReadNeeds
 PRODUCTION = Address.of_capability("a", "chat", "production")
 STAGING = Address.of_capability("a", "chat", "staging")
 WANTED = desired_app("a", slots={"chat": {}}, deploy={"chat": "staging production"})
-CURIOUS = ReadNeeds()
+ALL_NEEDS = ReadNeeds()
 
 
-def there(*deployments: Deployment, **more: Any) -> App:
-    """Make the live app with its slot."""
+def deployed_app(*deployments: Deployment, **more: Any) -> App:
+    """Return the live app with its slot."""
     return live_app("a", **{"slots": {"chat": {}}, "deployments": deployments, **more})
 
 
@@ -39,11 +39,11 @@ def enables(plan: Plan) -> dict[str, EnableCapability]:
 
 def rules(plan: Plan) -> list[str]:
     """Return the rules of the plan's diagnostics."""
-    return [one.rule for one in plan.diagnostics]
+    return [diagnostic.rule for diagnostic in plan.diagnostics]
 
 
 def test_each_environment_without_a_live_deployment_is_enabled() -> None:
-    """One action an environment, after app, targets and slot, with its environment as the whole body."""
+    """One action per environment, after app, targets and slot. Its body is the environment."""
     plan = plan_of(desired_app("a", targets=["ios:x"], slots={"chat": {}}, deploy={"chat": "staging production"}))
     assert action_lines(plan) == [
         "create app/a",
@@ -58,17 +58,20 @@ def test_each_environment_without_a_live_deployment_is_enabled() -> None:
 
 
 @pytest.mark.parametrize("status", ["started", "active", "paused", "completed", "a status of tomorrow"])
-def test_what_is_live_is_not_enabled_again(status: str) -> None:
-    """Every status but rolled back is live, one that nobody knows yet included: nothing to do, and counted as unchanged."""
-    plan = plan_of(WANTED, there(live_deployment("a", status=status), live_deployment("a", environment="staging")))
+def test_a_live_deployment_is_not_enabled_again(status: str) -> None:
+    """Every status except rolled back is live, unknown ones included: nothing is planned, and it counts as unchanged."""
+    plan = plan_of(
+        WANTED, deployed_app(live_deployment("a", status=status), live_deployment("a", environment="staging"))
+    )
     assert plan.actions == ()
     assert plan.unchanged == (Address.of_app("a"), Address.of_slot("a", "chat"), PRODUCTION, STAGING)
 
 
 def test_a_slot_without_deploy_is_never_deployed() -> None:
-    """Without `deploy` nothing is enabled, whatever is or was deployed, and nothing is said of it."""
+    """Without `deploy` nothing is enabled or reported, for any past or present deployment."""
     plan = plan_of(
-        desired_app("a", slots={"chat": {}}), there(live_deployment("a"), live_deployment("a", environment="staging"))
+        desired_app("a", slots={"chat": {}}),
+        deployed_app(live_deployment("a"), live_deployment("a", environment="staging")),
     )
     assert not plan.actions
     assert not plan.diagnostics
@@ -76,15 +79,15 @@ def test_a_slot_without_deploy_is_never_deployed() -> None:
 
 
 def test_a_child_document_deploys_too() -> None:
-    """A slot in a file of its own enables its capability."""
+    """A slot in a child document enables its capability."""
     child = child_app("a", slots={"chat": {}})
     child = replace(child, slots=(replace(child.slots[0], deploy=WANTED.slots[0].deploy),))
-    assert set(enables(plan_of(child, there()))) == {"chat@production", "chat@staging"}
+    assert set(enables(plan_of(child, deployed_app()))) == {"chat@production", "chat@staging"}
 
 
-def test_what_was_rolled_back_is_enabled_again_only_on_request() -> None:
-    """A rolled-back deployment is a warning with the flag to give, listed as left alone; with the flag it is enabled."""
-    live = there(live_deployment("a", status="rolled_back"), live_deployment("a", environment="staging"))
+def test_a_rolled_back_deployment_is_enabled_only_on_request() -> None:
+    """It is left alone, with a warning that names the flag. With the flag it is enabled."""
+    live = deployed_app(live_deployment("a", status="rolled_back"), live_deployment("a", environment="staging"))
     plan = plan_of(WANTED, live)
     assert plan.actions == ()
     assert plan.left_alone.rolled_back == (PRODUCTION,)
@@ -96,9 +99,9 @@ def test_what_was_rolled_back_is_enabled_again_only_on_request() -> None:
     assert again.left_alone.rolled_back == ()
 
 
-def test_a_newer_live_deployment_counts_whatever_was_rolled_back_before() -> None:
-    """One rolled back, then one that is live: deployed."""
-    live = there(
+def test_a_newer_live_deployment_counts() -> None:
+    """A rolled-back deployment and then a live one: the capability is deployed."""
+    live = deployed_app(
         live_deployment("a", status="rolled_back", id="d1"),
         live_deployment("a", id="d2"),
         live_deployment("a", environment="staging"),
@@ -106,62 +109,62 @@ def test_a_newer_live_deployment_counts_whatever_was_rolled_back_before() -> Non
     assert plan_of(WANTED, live).actions == ()
 
 
-def test_an_environment_that_is_not_declared_is_left_alone_and_said() -> None:
-    """There is no API to undeploy: what is live beyond the declared environments is listed; rolled-back ones are nothing."""
+def test_an_undeclared_environment_is_left_alone_and_listed() -> None:
+    """There is no API to undeploy. A live deployment in an undeclared environment is listed; a rolled-back one is not."""
     wanted = desired_app("a", slots={"chat": {}}, deploy={"chat": "production"})
     gone = live_deployment("a", environment="development", status="rolled_back")
-    plan = plan_of(wanted, there(live_deployment("a"), live_deployment("a", environment="staging"), gone))
+    plan = plan_of(wanted, deployed_app(live_deployment("a"), live_deployment("a", environment="staging"), gone))
     assert plan.actions == ()
     assert plan.left_alone.undeclared_deployments == (STAGING,)
 
 
-def test_a_preview_is_asked_only_where_app_and_slot_exist() -> None:
-    """What does not exist yet has no preview, and says so; asked for none, none is asked."""
-    asked = plan_of(WANTED, there(), read_needs=CURIOUS)
-    assert asked.questions.previews == (PRODUCTION, STAGING)
-    new_slot = plan_of(WANTED, live_app("a"), read_needs=CURIOUS)
+def test_a_preview_is_read_only_if_app_and_slot_exist() -> None:
+    """If one is missing there is no preview, and the action has the reason. Without previews none is read."""
+    draft = plan_of(WANTED, deployed_app(), read_needs=ALL_NEEDS)
+    assert draft.questions.previews == (PRODUCTION, STAGING)
+    new_slot = plan_of(WANTED, live_app("a"), read_needs=ALL_NEEDS)
     assert new_slot.questions.previews == ()
     assert enables(new_slot)["chat@staging"].no_preview == "the slot does not exist yet"
-    new_app = plan_of(WANTED, read_needs=CURIOUS)
+    new_app = plan_of(WANTED, read_needs=ALL_NEEDS)
     assert not new_app.questions
     assert enables(new_app)["chat@staging"].no_preview == "the app does not exist yet"
-    unasked = plan_of(WANTED, there(), read_needs=CURIOUS, deploy=DeployPolicy(previews=False))
-    assert not unasked.questions
-    assert enables(unasked)["chat@staging"].no_preview == "not asked for"
+    without = plan_of(WANTED, deployed_app(), read_needs=ALL_NEEDS, deploy=DeployPolicy(previews=False))
+    assert not without.questions
+    assert enables(without)["chat@staging"].no_preview == "not asked for"
 
 
 def test_a_preview_is_part_of_its_action() -> None:
-    """What the orchestrator answered is there, and is not asked again."""
+    """The action has the orchestrator's answer, and the preview is not read again."""
     preview = Preview(variant="v1", reason="fits", devices=3, assignments=(Assignment(platform="ios", devices=3),))
-    seen = observation(there(), previews={PRODUCTION: preview, STAGING: preview})
-    plan = plan_of(WANTED, seen, read_needs=CURIOUS)
+    seen = observation(deployed_app(), previews={PRODUCTION: preview, STAGING: preview})
+    plan = plan_of(WANTED, seen, read_needs=ALL_NEEDS)
     assert not plan.questions
     assert enables(plan)["chat@production"].preview == preview
     assert enables(plan)["chat@production"].preview_note == ""
 
 
-def test_a_preview_does_not_know_what_the_plan_does_first() -> None:
-    """Where slot or targets are changed before, the preview is of what was: it says so."""
+def test_a_preview_is_of_the_state_before_the_plan() -> None:
+    """If the plan changes slot or targets first, the action notes that the preview is of the state before."""
     wanted = desired_app(
         "a", targets=["ios:x"], slots={"chat": {"serving_policy": "local_only"}}, deploy={"chat": "production"}
     )
-    seen = observation(there(), previews={PRODUCTION: Preview(variant="v1")})
+    seen = observation(deployed_app(), previews={PRODUCTION: Preview(variant="v1")})
     note = enables(plan_of(wanted, seen))["chat@production"].preview_note
     assert note == "as it is now, before this plan changes the slot and the targets"
 
 
-def test_a_preview_does_not_know_a_pin_that_the_plan_sets_first() -> None:
-    """The variant that it names is not the one that will be deployed: it says which one is pinned before."""
+def test_a_preview_notes_a_pin_that_the_plan_sets_first() -> None:
+    """The previewed variant is not the one that will be deployed: the note names the variant that is pinned first."""
     wanted = desired_app("a", slots={"chat": {"model_variant_id": "v2"}}, deploy={"chat": "production"})
-    plan = plan_of(wanted, observation(there(), previews={PRODUCTION: Preview(variant="v1")}))
+    plan = plan_of(wanted, observation(deployed_app(), previews={PRODUCTION: Preview(variant="v1")}))
     assert enables(plan)["chat@production"].preview_note == "as it is now, before this plan pins v2"
     assert not plan.diagnostics
 
 
 def test_a_preview_that_fails_is_a_warning_on_its_action() -> None:
-    """The plan is no failed plan: the action is there, with why it has no preview."""
+    """The plan does not fail: it contains the action, with the reason for the missing preview."""
     error = Unavailable("unavailable", "no answer", response=ErrorResponse(request_id="req_1"), hints=("Try again.",))
-    plan = plan_of(WANTED, observation(there(), previews={PRODUCTION: error, STAGING: Preview(variant="v1")}))
+    plan = plan_of(WANTED, observation(deployed_app(), previews={PRODUCTION: error, STAGING: Preview(variant="v1")}))
     assert not plan.errored
     assert enables(plan)["chat@production"].no_preview == "not available: see the warning preview-failed"
     (warning,) = plan.diagnostics
@@ -171,9 +174,11 @@ def test_a_preview_that_fails_is_a_warning_on_its_action() -> None:
 
 
 def test_a_failed_preview_names_its_request_once() -> None:
-    """Errors of answers name their request already."""
+    """The error of a response names its request already."""
     error = Unavailable("unavailable", "no answer (503, request req_1)", response=ErrorResponse(request_id="req_1"))
-    (warning, _) = plan_of(WANTED, observation(there(), previews={PRODUCTION: error, STAGING: error})).diagnostics
+    (warning, _) = plan_of(
+        WANTED, observation(deployed_app(), previews={PRODUCTION: error, STAGING: error})
+    ).diagnostics
     assert warning.summary.count("req_1") == 1
 
 
@@ -190,11 +195,11 @@ def test_a_failed_preview_names_its_request_once() -> None:
 def test_a_preview_that_differs_from_the_pin(
     pinned: str | None, live: str, previewed: str | None, warned: bool
 ) -> None:
-    """Another variant than the pinned one is a warning that names both; not where this plan is still to pin it."""
+    """A variant other than the pinned one is a warning that names both, unless this plan sets the pin."""
     fields = {} if pinned is None else {"model_variant_id": pinned}
     wanted = desired_app("a", slots={"chat": fields}, deploy={"chat": "production"})
     seen = observation(
-        there(slots={"chat": {"model_variant_id": live}}), previews={PRODUCTION: Preview(variant=previewed)}
+        deployed_app(slots={"chat": {"model_variant_id": live}}), previews={PRODUCTION: Preview(variant=previewed)}
     )
     plan = plan_of(wanted, seen)
     assert rules(plan) == (["enable-differs-from-pin"] if warned else [])
@@ -204,64 +209,65 @@ def test_a_preview_that_differs_from_the_pin(
         assert "deploy v2" in plan.diagnostics[0].summary
 
 
-def test_a_new_target_has_no_assignment_to_what_is_deployed_already() -> None:
-    """Enabling assigned devices to the targets of that time: the plan says so, and what Octomil offers."""
+def test_a_new_target_has_no_assignment_to_a_deployment() -> None:
+    """Enabling assigned devices to the targets of that time. The plan reports that, with what Octomil offers."""
     wanted = desired_app("a", targets=["ios:new"], slots={"chat": {}}, deploy={"chat": "production"})
-    plan = plan_of(wanted, there(live_deployment("a")))
+    plan = plan_of(wanted, deployed_app(live_deployment("a")))
     (notice,) = plan.diagnostics
     assert (notice.rule, notice.severity) == ("target-without-assignment", Severity.NOTICE)
     assert "chat@production" in notice.summary
     assert any("--retry-rolled-back" in note for note in notice.notes)
 
 
-def test_a_deleted_slot_leaves_its_deployment_behind() -> None:
-    """The plan says that the deployment goes on; where nothing live is deployed of it, there is nothing to say."""
+def test_a_deleted_slot_leaves_its_deployment_running() -> None:
+    """The plan reports that the deployment keeps running. Without a live deployment it reports nothing."""
     wanted = desired_app("a", slots={})
-    plan = plan_of(wanted, there(live_deployment("a"), live_deployment("a", "tts", "staging")))
+    plan = plan_of(wanted, deployed_app(live_deployment("a"), live_deployment("a", "tts", "staging")))
     (notice,) = plan.diagnostics
     assert (notice.rule, notice.severity) == ("deployment-goes-on", Severity.NOTICE)
     assert "chat@production" in notice.summary
     assert "tts" not in notice.summary
-    assert plan_of(wanted, there(live_deployment("a", status="rolled_back"))).diagnostics == ()
+    assert plan_of(wanted, deployed_app(live_deployment("a", status="rolled_back"))).diagnostics == ()
 
 
-@pytest.mark.parametrize(("variant", "said"), [("v2", True), ("v1", False), (None, False)])
-def test_a_pin_does_not_reach_what_is_deployed_already(variant: str | None, said: bool) -> None:
-    """A PUT pins another variant than the deployed one, which no API changes: the plan names both."""
+@pytest.mark.parametrize(("variant", "reported"), [("v2", True), ("v1", False), (None, False)])
+def test_a_pin_does_not_change_a_deployment(variant: str | None, reported: bool) -> None:
+    """A PUT that pins a variant other than the deployed one can't change the deployment: the plan names both."""
     wanted = desired_app("a", slots={"chat": {"model_variant_id": "v1"}}, deploy={"chat": "production"})
     plan = plan_of(
-        wanted, there(live_deployment("a", variant=variant), live_deployment("a", "tts", "staging", variant="v3"))
+        wanted,
+        deployed_app(live_deployment("a", variant=variant), live_deployment("a", "tts", "staging", variant="v3")),
     )
-    assert rules(plan) == (["deployment-keeps-its-variant"] if said else [])
-    if said:
+    assert rules(plan) == (["deployment-keeps-its-variant"] if reported else [])
+    if reported:
         assert "v1 is pinned" in plan.diagnostics[0].summary
         assert plan.diagnostics[0].summary.endswith(": chat@production v2")
 
 
 def test_archived_and_suspended_apps_deploy_nothing() -> None:
-    """What is left alone, or is to go, is not enabled."""
+    """An app that is suspended, or to be archived, enables nothing."""
     suspended = desired_app("a", slots={"chat": {}}, deploy={"chat": "production"}, suspended=True)
-    assert plan_of(suspended, there()).actions == ()
+    assert plan_of(suspended, deployed_app()).actions == ()
     archived = replace(WANTED, archived=True)
-    assert not enables(plan_of(archived, there()))
+    assert not enables(plan_of(archived, deployed_app()))
 
 
-def test_a_fingerprint_knows_what_is_deployed_and_not_how_far_it_is() -> None:
-    """Another deployment, variant or canary is another fingerprint; the canary's progress is not, nor is the status."""
+def test_a_fingerprint_covers_the_deployment_and_not_its_progress() -> None:
+    """Another deployment, variant or canary is another fingerprint; the progress of a canary and the status are not."""
     canary = Canary(candidate="v2", percentage=10)
 
-    def printed(*deployments: Deployment) -> str:
-        return plan_of(WANTED, there(*deployments)).fingerprints[PRODUCTION]
+    def fingerprint(*deployments: Deployment) -> str:
+        return plan_of(WANTED, deployed_app(*deployments)).fingerprints[PRODUCTION]
 
-    base = printed(live_deployment("a", canary=canary))
-    assert printed(live_deployment("a", canary=Canary(candidate="v2", percentage=90))) == base
-    assert printed(live_deployment("a", canary=canary, status="paused")) == base
+    base = fingerprint(live_deployment("a", canary=canary))
+    assert fingerprint(live_deployment("a", canary=Canary(candidate="v2", percentage=90))) == base
+    assert fingerprint(live_deployment("a", canary=canary, status="paused")) == base
     others = [
-        printed(),
-        printed(live_deployment("a")),
-        printed(live_deployment("a", canary=Canary(candidate="v3", percentage=10))),
-        printed(live_deployment("a", canary=canary, id="other")),
-        printed(live_deployment("a", canary=canary, variant="v9")),
-        printed(live_deployment("a", canary=canary, status="rolled_back")),
+        fingerprint(),
+        fingerprint(live_deployment("a")),
+        fingerprint(live_deployment("a", canary=Canary(candidate="v3", percentage=10))),
+        fingerprint(live_deployment("a", canary=canary, id="other")),
+        fingerprint(live_deployment("a", canary=canary, variant="v9")),
+        fingerprint(live_deployment("a", canary=canary, status="rolled_back")),
     ]
     assert len({base, *others}) == len(others) + 1

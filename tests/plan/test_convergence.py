@@ -1,6 +1,6 @@
-"""What a plan does to a control plane: any declaration against any live state, carried out on a simulated plane.
+"""Convergence: any declaration is planned against any live state and applied to a simulated control plane.
 
-The plane knows what the API states of its writes, and nothing of plans.
+The simulated plane implements what the API documents of its writes, and imports no planner code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from octosync.plan.three_way.verdict import Base, as_live
 
 T = TypeVar("T")
 
-pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+pytestmark = pytest.mark.no_cover  # slow under coverage; other tests of this package cover the same code
 
 thoroughly = examples(250)
 chances = st.randoms(use_true_random=True)
@@ -44,16 +44,16 @@ def is_held(app: App | None) -> bool:
 
 @thoroughly
 @given(situations(), chances)
-def test_what_was_applied_needs_nothing_more(situation: Situation, chance: Random) -> None:
-    """In whatever order dependencies allow, the next plan holds what the control plane refused, and nothing else."""
+def test_a_plan_after_apply_has_only_rejected_actions(situation: Situation, chance: Random) -> None:
+    """In any order that the dependencies allow, the next plan has what the control plane rejected, and nothing else."""
     undone = carry_out(plan_for(situation).actions, situation.plane, chance)
     assert {action.key for action in plan_for(situation).actions} <= undone
 
 
 @thoroughly
 @given(situations(), st.integers(0, 20), chances)
-def test_a_run_that_dies_is_finished_by_the_next(situation: Situation, cut: int, chance: Random) -> None:
-    """Wherever a run stops, planning again and applying that reaches the same end: what happened needs no journal."""
+def test_an_interrupted_run_is_finished_by_the_next(situation: Situation, cut: int, chance: Random) -> None:
+    """Wherever a run stops, another plan and apply reach the same end state, without a journal."""
     straight = Situation(copy.deepcopy(situation.plane), situation.desired)
     carry_out(plan_for(straight).actions, straight.plane, chance)
     carry_out(plan_for(situation).actions[:cut], situation.plane)
@@ -65,8 +65,8 @@ def test_a_run_that_dies_is_finished_by_the_next(situation: Situation, cut: int,
 
 @thoroughly
 @given(situations(), chances)
-def test_only_a_target_that_another_app_keeps_is_refused(situation: Situation, chance: Random) -> None:
-    """The order leaves one refusal: registering what an app holds that isn't asked to give it up. Its plan is no surprise."""
+def test_only_a_target_that_another_app_keeps_is_rejected(situation: Situation, chance: Random) -> None:
+    """The order leaves one rejection: registering a target of an app that is not planned to give it up. The plan expects it."""
     plan = plan_for(situation)
     before = situation.plane.snapshot()
     for key in carry_out(plan.actions, situation.plane, chance):
@@ -74,7 +74,7 @@ def test_only_a_target_that_another_app_keeps_is_refused(situation: Situation, c
         if isinstance(action, RegisterTarget):
             assert action.moves_from is None
             holder = next(
-                s for s, one in before.items() if (action.platform, action.identifier) in one.targets.values()
+                slug for slug, app in before.items() if (action.platform, action.identifier) in app.targets.values()
             )
             owner = situation.desired.apps.get(holder)
             assert (
@@ -90,7 +90,7 @@ def test_only_a_target_that_another_app_keeps_is_refused(situation: Situation, c
 @thoroughly
 @given(situations(), chances)
 def test_nothing_undeclared_is_touched(situation: Situation, chance: Random) -> None:
-    """Undeclared apps, sections, objects and fields, and everything of a suspended app, are afterwards as they were."""
+    """Undeclared apps, sections, objects and fields, and everything of a suspended app, are unchanged afterwards."""
     before = situation.plane.snapshot()
     carry_out(plan_for(situation).actions, situation.plane, chance)
     for slug, old in before.items():
@@ -103,15 +103,15 @@ def test_nothing_undeclared_is_touched(situation: Situation, chance: Random) -> 
 
 @thoroughly
 @given(situations(), chances)
-def test_no_declared_target_is_lost_on_the_way(situation: Situation, chance: Random) -> None:
-    """A tuple that is live and declared somewhere is registered after the run, in its old app or in its new one."""
+def test_no_declared_target_is_lost(situation: Situation, chance: Random) -> None:
+    """A target that is live and declared is registered after the run, in its old app or in its new one."""
     claimed = {target.unique_key for app in situation.desired for target in app.targets}
     held = {key for app in situation.plane.apps.values() for key in app.targets.values()} & claimed
     plan = plan_for(situation)
     carry_out(plan.actions, situation.plane, chance)
     lost = {key for key in held if situation.plane.holder_of(key) is None}
-    # The app that claims it can't take it: it is archived, or gone and not to be created.
-    hopeless = set(plan.errors) | {one.app for one in plan.archived_undeclared}
+    # The app that claims it can't take it: it is archived, or absent and not created.
+    hopeless = set(plan.errors) | {address.app for address in plan.archived_undeclared}
     hopeless |= {app.slug for app in situation.desired if app.archived}
     assert all(any(t.unique_key == key for slug in hopeless for t in _targets_of(situation, slug)) for key in lost)
 
@@ -119,7 +119,7 @@ def test_no_declared_target_is_lost_on_the_way(situation: Situation, chance: Ran
 @thoroughly
 @given(situations())
 def test_every_action_follows_what_it_needs(situation: Situation) -> None:
-    """The order is a topological one, every dependency is in the plan, and no action is there twice."""
+    """The order is topological, every dependency is in the plan, and no action is in it twice."""
     done: set[ActionKey] = set()
     for action in plan_for(situation).actions:
         assert done.issuperset(action.depends_on)
@@ -129,8 +129,8 @@ def test_every_action_follows_what_it_needs(situation: Situation) -> None:
 
 @thoroughly
 @given(situations())
-def test_both_halves_of_a_move_are_there_or_neither(situation: Situation) -> None:
-    """A move's halves name each other, and the first waits for all that the second waits for."""
+def test_a_plan_has_both_halves_of_a_move_or_neither(situation: Situation) -> None:
+    """The halves of a move name each other, and the first waits for everything that the second waits for."""
     plan = plan_for(situation)
     leaving = {a.address: a for a in plan.actions if isinstance(a, RemoveTarget) and a.moves_to}
     entering = {a.address: a for a in plan.actions if isinstance(a, RegisterTarget) and a.moves_from}
@@ -145,7 +145,7 @@ def test_both_halves_of_a_move_are_there_or_neither(situation: Situation) -> Non
 @thoroughly
 @given(situations(), chances)
 def test_the_order_of_the_input_changes_nothing(situation: Situation, chance: Random) -> None:
-    """However apps, lists and fields arrive, the plan is the same value."""
+    """The plan is the same value for any order of apps, lists and fields."""
 
     def shuffled(items: Iterable[T]) -> list[T]:
         copied = list(items)
@@ -165,13 +165,13 @@ def test_the_order_of_the_input_changes_nothing(situation: Situation, chance: Ra
         PlanOptions(now=NOW),
     )
     assert [action.substance for action in again.actions] == [action.substance for action in plan.actions]
-    assert replace(again, desired=situation.desired) == _tellable(plan, again)
+    assert replace(again, desired=situation.desired) == _with_errors_of(plan, again)
 
 
 @thoroughly
 @given(changes(), st.booleans())
 def test_a_change_can_be_planned_against_its_base_alone(change: tuple[State, State], prune: bool) -> None:
-    """With --offline a base has neither ids nor times, and every removal, change and move is planned all the same."""
+    """With --offline a base has neither IDs nor times, and every removal, change and move is still planned."""
     base, tree = change
     plan = make_plan(tree, as_live(base, tree), PlanOptions(now=NOW, base=Base(state=base), prune=prune))
     rows: Any = document_of(plan)["resource_changes"]
@@ -181,8 +181,8 @@ def test_a_change_can_be_planned_against_its_base_alone(change: tuple[State, Sta
         assert row["operation"]["path"].endswith("/targets/{target_id}") == removes
 
 
-def _tellable(plan: Plan, again: Plan) -> Plan:
-    """Errors are equal when they say the same; exceptions compare by identity."""
+def _with_errors_of(plan: Plan, again: Plan) -> Plan:
+    """Return a plan with the errors of another, after comparing their texts: exceptions compare by identity."""
     assert {s: (e.reference, e.message) for s, e in plan.errors.items()} == {
         s: (e.reference, e.message) for s, e in again.errors.items()
     }
@@ -217,7 +217,7 @@ def _check_untouched(owner: App, old: PlaneApp, new: PlaneApp) -> None:
 
 
 def _check_carried(declared: Slot, old: dict[str, JsonValue], new: dict[str, JsonValue]) -> None:
-    # The PUT replaces wholesale, so whatever is still there was carried.
+    # The PUT replaces the whole slot, so every remaining field was carried over.
     kept = normalise_slot_fields(new)
     for name, value in normalise_slot_fields(old).items():
         if name not in declared.fields:

@@ -22,7 +22,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def document(plan: Plan, **more: Any) -> Any:
-    """Make a document as its readers get it: written as JSON and read again."""
+    """Return a document as its readers get it: written as JSON and read back."""
     return json.loads(json_text(document_of(plan, **more)))
 
 
@@ -30,8 +30,8 @@ def rows(plan: Plan, **more: Any) -> list[Any]:
     return list(document(plan, **more)["resource_changes"])
 
 
-def test_the_document_is_what_its_readers_expect() -> None:
-    """Every key, name and order of the whole document, with guards, overrides and no-op rows."""
+def test_the_document_is_the_golden_one() -> None:
+    """Every key, name and order of the whole document is stable, with guards, overrides and no-op rows."""
     plan, policy = mixed_plan(), policy_of(max_deletes=1, allow_archives=3)
     made = document_of(plan, full=True, blocked=judge(plan, policy), overrides=overrides_of(policy))
     assert_golden(GOLDEN / "plan.json", json_text(made))
@@ -40,8 +40,8 @@ def test_the_document_is_what_its_readers_expect() -> None:
 @pytest.mark.parametrize(
     "plan", [mixed_plan(), steady_plan(), errored_plan(), plan_of([])], ids=["mixed", "steady", "errored", "empty"]
 )
-def test_every_key_is_always_there(plan: Plan) -> None:
-    """A document has the same keys whatever the plan is, and each of its rows has."""
+def test_a_document_always_has_every_key(plan: Plan) -> None:
+    """Every document has the same keys, and so has every row."""
     made = document(plan)
     assert list(made) == [
         "format_version",
@@ -83,8 +83,8 @@ def test_every_key_is_always_there(plan: Plan) -> None:
         ]
 
 
-def test_nothing_secret_is_in_it() -> None:
-    """Values under sensitive keys are null before, after and in fields, at any depth, labels included; fields say so."""
+def test_a_document_has_no_secret() -> None:
+    """Values under sensitive keys are null in `before`, `after` and `fields`, at any depth, also in labels; fields are marked."""
     plan = mixed_plan()
     made = document(plan, full=True)
     assert SECRET not in json.dumps(made)
@@ -98,21 +98,21 @@ def test_nothing_secret_is_in_it() -> None:
     assert slot["change"]["after"]["bindings"] == [{"binding_key": "b", "token": None}]
 
 
-def test_a_field_that_holds_something_sensitive_is_said_to() -> None:
-    """A list with a sensitive value in it is shown without that value, and marked."""
+def test_a_field_with_a_sensitive_value_is_marked() -> None:
+    """A list that contains a sensitive value is shown without that value, and marked."""
     plan = plan_of(desired_app("a", config={"l": [{"token": SECRET, "x": 1}]}), live_app("a", config={"l": []}))
     (field,) = rows(plan)[0]["change"]["fields"]
     assert field == {"path": ["l"], "before": [], "after": [{"token": None, "x": 1}], "sensitive": True}
 
 
-def test_no_credential_of_a_url_is_in_it() -> None:
+def test_a_document_has_no_credential_of_a_url() -> None:
     """A URL with a user and a password is shown without them."""
     about = run_info(control_plane=replace(run_info().control_plane, url=f"https://me:{SECRET}@h:1/api/v1"))
     assert document(steady_plan(), about=about)["control_plane"]["url"] == "https://h:1/api/v1"
 
 
-def test_rows_come_in_the_order_of_people() -> None:
-    """By app, within one the app, targets, slots and config; an app's archive after everything else of it."""
+def test_rows_are_sorted_for_readers() -> None:
+    """By app; within an app: the app, its targets, slots and config. An archive comes after everything else of its app."""
     plan = plan_of(
         [
             desired_app("b", fields={"name": "N"}, archived=True, targets=[], slots={}, config=None),
@@ -135,7 +135,7 @@ def test_rows_come_in_the_order_of_people() -> None:
 
 
 def test_absent_is_null() -> None:
-    """What is not there before or after a change is null, for objects and for fields."""
+    """An object or field that is absent before or after a change is null."""
     plan = plan_of(
         desired_app("a", config={"new": 1}, slots={"c": {}}, targets=[]),
         live_app("a", config={"old": 2}, targets=["ios:x.y"]),
@@ -150,7 +150,7 @@ def test_absent_is_null() -> None:
 
 
 def test_a_no_op_row_shows_what_is_declared() -> None:
-    """Objects of every kind that are as declared have a row with their declared part, on both sides, and no operation."""
+    """An object that is as declared has a row with its declared part on both sides, and no operation."""
     app = desired_app("a", targets=["ios:x.y"], slots={"chat": {"preferred_engines": ["mlx"]}}, config={"k": 1})
     live = live_app("a", targets=["ios:x.y"], slots={"chat": {"preferred_engines": ["mlx"]}}, config={"k": 1})
     gone = desired_app("z", archived=True)
@@ -175,7 +175,7 @@ def test_a_no_op_row_shows_what_is_declared() -> None:
 
 
 def test_operations_are_those_of_the_contract_in_force() -> None:
-    """Method and path are the table's, or an override's, with the parameters filled and encoded."""
+    """Method and path are those of the table, or of an override, with the parameters filled in and encoded."""
     contract = Contract().overridden(
         operations={"apps.put_slot": {"method": "POST", "path": "/v2/{slug}/{capability}"}}
     )
@@ -187,8 +187,8 @@ def test_operations_are_those_of_the_contract_in_force() -> None:
     }
 
 
-def test_dependencies_are_addresses_each_once() -> None:
-    """An archive waits for what else happens to its app, named once each, in order."""
+def test_dependencies_are_unique_addresses() -> None:
+    """An archive waits for the other actions of its app; each is listed once, in order."""
     plan = plan_of(
         desired_app("a", fields={"name": "N"}, archived=True, targets=[]), live_app("a", targets=["ios:x.y"])
     )
@@ -196,8 +196,8 @@ def test_dependencies_are_addresses_each_once() -> None:
 
 
 @pytest.mark.parametrize(("limit", "slots", "seconds"), [(100, 1, 1), (100, 6, 4), (60, 7, 7), (7, 15, 129), (0, 9, 0)])
-def test_what_applying_costs_is_told(limit: int, slots: int, seconds: int) -> None:
-    """Seconds are the writes at the rate limit, rounded up; none where there is no limit."""
+def test_a_document_has_the_cost_of_applying_it(limit: int, slots: int, seconds: int) -> None:
+    """Seconds are the writes at the rate limit, rounded up, and 0 without a limit."""
     plan = plan_of(desired_app("a", slots={f"s{n}": {} for n in range(slots)}), observation(live_app("a"), requests=9))
     assert document(plan, about=run_info(requests_per_minute=limit))["cost"] == {
         "requests_used": 9,
@@ -207,8 +207,8 @@ def test_what_applying_costs_is_told(limit: int, slots: int, seconds: int) -> No
     assert seconds == (math.ceil(slots * 60 / limit) if limit else 0)
 
 
-def test_errors_are_told_by_app() -> None:
-    """A plan of which an app could not be read says so, with reference, message, hints and request."""
+def test_errors_are_listed_by_app() -> None:
+    """The plan of an app that could not be read is errored, with reference, message, hints and request."""
     made = document(errored_plan())
     assert made["errored"] is True
     assert made["errors"] == [
@@ -225,8 +225,8 @@ def test_errors_are_told_by_app() -> None:
     assert document(steady_plan())["errored"] is False
 
 
-def test_scope_says_what_was_looked_at_and_left_alone() -> None:
-    """Apps, sections, and what is suspended, unmanaged or on unknown platforms; null where no list was read."""
+def test_scope_lists_what_was_read_and_left_alone() -> None:
+    """Apps, sections, and what is suspended, unmanaged or on unknown platforms; null if no list was read."""
     live = live_app("a", targets=["tvos:x.y"])
     plan = plan_of([desired_app("a", targets=[]), desired_app("s", suspended=True)], observation(live, live_app("s")))
     assert document(plan)["scope"] == {
@@ -248,14 +248,14 @@ def test_scope_says_what_was_looked_at_and_left_alone() -> None:
 
 
 def test_the_time_is_in_utc() -> None:
-    """A time of another zone is the same moment in UTC, in whole seconds."""
+    """A time in another zone is shown as the same moment in UTC, in whole seconds."""
     local = datetime(2030, 1, 1, 14, 30, 15, 999, tzinfo=timezone(timedelta(hours=2)))
     assert document(steady_plan(), about=run_info(timestamp=local))["timestamp"] == "2030-01-01T12:30:15Z"
 
 
-def test_the_invocation_is_told_in_full() -> None:
-    """Everything that is needed to read the same manifests again is in it; manifests outside Git have no revision."""
-    asked = Invocation(
+def test_a_document_has_the_whole_invocation() -> None:
+    """It has everything needed to read the same manifests again; manifests outside Git have no revision."""
+    invocation = Invocation(
         paths=("a", "-"),
         kustomize="k",
         apps=("x*",),
@@ -266,7 +266,7 @@ def test_the_invocation_is_told_in_full() -> None:
         previews=False,
     )
     manifests = replace(run_info().manifests, git=None)
-    made = document(steady_plan(), about=run_info(invocation=asked, manifests=manifests))
+    made = document(steady_plan(), about=run_info(invocation=invocation, manifests=manifests))
     assert made["invocation"] == {
         "paths": ["a", "-"],
         "kustomize": "k",
@@ -280,8 +280,8 @@ def test_the_invocation_is_told_in_full() -> None:
     assert made["manifests"]["git"] is None
 
 
-def test_diagnostics_have_their_place_and_never_their_source_line() -> None:
-    """The manifests' diagnostics and the plan's own, each once, by place; the source line is not in it."""
+def test_diagnostics_have_a_position_and_no_source_line() -> None:
+    """The diagnostics of the manifests and of the plan, each once, by position, without the source line."""
     plan = mixed_plan()
     mine = Diagnostic(
         severity=Severity.WARNING,
@@ -295,7 +295,7 @@ def test_diagnostics_have_their_place_and_never_their_source_line() -> None:
     )
     nowhere = Diagnostic(severity=Severity.NOTICE, rule="n", summary="s")
     made = document(plan, diagnostics=(nowhere, *plan.diagnostics, mine))["diagnostics"]
-    assert [one["rule"] for one in made] == ["unknown-engine", "archive-strands-identifiers", "n"]
+    assert [diagnostic["rule"] for diagnostic in made] == ["unknown-engine", "archive-strands-identifiers", "n"]
     assert made[0] == {
         "severity": "warning",
         "rule": "unknown-engine",

@@ -1,4 +1,4 @@
-"""Holding: how old drift is by what is known, what is never healed by itself, and what holds where nothing is remembered."""
+"""Holding drift: how its age is determined, what is never reverted automatically, and what is held without a baseline."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ago(minutes: float) -> datetime:
 
 
 def event(minutes: float | None, **more: Any) -> Event:
-    """Make an event about the slot, so many minutes ago; None: at a time that can't be read."""
+    """Return an event about the slot, this many minutes ago; None is a time that can't be parsed."""
     at = None if minutes is None else ago(minutes)
     return Event(**{"id": "evt_1", "app": "a", "actor": "ana", "resource": ("slot", "chat"), "at": at, **more})
 
@@ -42,7 +42,7 @@ def plan(
     live: App = CHANGED,
     **more: Any,
 ) -> Plan:
-    """Plan an app that somebody changed; without a base, the tree's own is presumed."""
+    """Plan an app that was changed live; without a base, the state of the tree is presumed."""
     known = Base(
         state=State.from_apps(base or tree), presumed=frozenset() if base is not None else frozenset({tree.slug})
     )
@@ -53,11 +53,11 @@ def plan(
 
 
 def ends(made: Plan) -> dict[str, datetime | None]:
-    return {str(one.action.address): one.until for one in made.held}
+    return {str(held.action.address): held.until for held in made.held}
 
 
-def test_the_orgs_feed_tells_first_then_the_apps_own_then_when_it_was_first_seen() -> None:
-    """Each source counts only where the one before it says nothing; what is in none was seen now."""
+def test_the_age_of_drift_is_from_the_org_feed_the_app_feed_or_first_seen() -> None:
+    """Each source counts only if the one before it has no event; drift in none of them was first seen now."""
     seen = HoldPolicy(span=SPAN, first_seen={SLOT: ago(7)})
     slot = str(SLOT)
     assert ends(plan(seen, org=[event(5)], own=[event(6)])) == {slot: ago(5) + SPAN}
@@ -68,20 +68,20 @@ def test_the_orgs_feed_tells_first_then_the_apps_own_then_when_it_was_first_seen
     assert ends(plan(HoldPolicy(span=SPAN, first_seen={SLOT: ago(31)}))) == {}
 
 
-def test_an_event_without_a_readable_time_does_not_tell() -> None:
-    """Then the next source does."""
+def test_an_event_without_a_readable_time_is_skipped() -> None:
+    """The next source counts."""
     assert ends(plan(HoldPolicy(span=SPAN, first_seen={SLOT: ago(7)}), org=[event(None)])) == {str(SLOT): ago(7) + SPAN}
 
 
-def test_without_a_feed_what_was_just_seen_is_held_all_the_same() -> None:
-    """With its own memory of when, a feed that can't be read costs nothing, and nothing is said of it."""
+def test_without_a_feed_recent_drift_is_still_held() -> None:
+    """With recorded first-seen times, a feed that can't be read changes nothing, and no diagnostic reports it."""
     made = plan(HoldPolicy(span=SPAN, first_seen={SLOT: ago(7)}), org=Missing("unknown-route", "no such route"))
     assert ends(made) == {str(SLOT): ago(7) + SPAN}
     assert made.diagnostics == ()
 
 
-def test_an_app_that_a_person_holds_is_held_at_least_until_then() -> None:
-    """Whatever its age and the span; a longer age wins, and the time that is over does nothing."""
+def test_an_app_hold_is_a_minimum() -> None:
+    """It holds for any age and span. A later end by age wins, and an expired hold has no effect."""
     old = [event(300)]
     later, sooner = NOW + timedelta(hours=4), NOW + timedelta(minutes=1)
     assert ends(plan(HoldPolicy(span=SPAN, apps={"a": later}), org=old)) == {str(SLOT): later}
@@ -91,24 +91,24 @@ def test_an_app_that_a_person_holds_is_held_at_least_until_then() -> None:
     assert ends(plan(HoldPolicy(span=SPAN, apps={"b": later}), org=old)) == {}
 
 
-def test_what_is_contested_has_no_end() -> None:
-    """It is held whatever its age, while all else of the app goes on."""
+def test_a_contested_hold_has_no_end() -> None:
+    """It is held for any age, while everything else of the app is planned."""
     tree = desired_app("a", slots={"chat": {"serving_policy": "local_only"}}, targets=["ios:x", "ios:y"])
     made = plan(HoldPolicy(span=timedelta(0), never=[SLOT]), tree=tree)
     assert ends(made) == {str(SLOT): None}
-    assert [str(one.address) for one in made.actions] == ["app/a/target/ios:y"]
+    assert [str(action.address) for action in made.actions] == ["app/a/target/ios:y"]
 
 
-def test_without_a_span_drift_is_never_healed_and_manifests_go_on() -> None:
-    """Drift, new and old, has no end; what the manifests changed is planned, another value for the very field included."""
+def test_without_a_span_drift_is_never_reverted_and_manifests_go_on() -> None:
+    """Drift of any age is held without end. Changes of the manifests are planned, also of the same field."""
     assert ends(plan(HoldPolicy(span=None, first_seen={}), org=[event(3000)])) == {str(SLOT): None}
-    other = desired_app("a", slots={"chat": {"serving_policy": "local_first"}}, targets=["ios:x"])
-    made = plan(HoldPolicy(span=None, first_seen={}), tree=other)
-    assert [(one.address, one.reason) for one in made.actions] == [(SLOT, Reason.DIVERGED)]
+    changed = desired_app("a", slots={"chat": {"serving_policy": "local_first"}}, targets=["ios:x"])
+    made = plan(HoldPolicy(span=None, first_seen={}), tree=changed)
+    assert [(action.address, action.reason) for action in made.actions] == [(SLOT, Reason.DIVERGED)]
 
 
-def test_what_has_no_end_reads_so() -> None:
-    """In words, and in the document by a key of its own, as no time can say it."""
+def test_a_hold_without_an_end_is_shown_as_such() -> None:
+    """In words, and in the document by its own key, because no time can express it."""
     made = plan(HoldPolicy(span=None), org=[event(3)])
     text = render_plan(plan_report(made), colour=False)
     assert "held, not reverted automatically" in text
@@ -117,8 +117,8 @@ def test_what_has_no_end_reads_so() -> None:
     assert (row["held_until"], row["held"]) == (None, True)
 
 
-def test_all_that_drifted_is_named_with_what_it_is_now() -> None:
-    """Held or not, with a fingerprint, be it that it isn't there; what the manifests changed is not among it."""
+def test_all_drift_is_listed_with_its_fingerprint() -> None:
+    """Held or not, absent objects included. Changes of the manifests are not listed."""
     base = desired_app(
         "a", slots={"chat": {"serving_policy": "local_only"}, "tts": {}}, targets=["ios:x"], config={"n": 1}
     )
@@ -136,25 +136,25 @@ def test_all_that_drifted_is_named_with_what_it_is_now() -> None:
         HoldPolicy(span=SPAN, first_seen={SLOT: ago(40)}),
     ):
         made = plan(hold, tree=tree, base=base, live=live)
-        assert [str(one) for one in made.drifted] == wanted
+        assert [str(address) for address in made.drifted] == wanted
         assert {*made.drifted} <= made.fingerprints.keys()
-    held, healed = (plan(HoldPolicy(span=span), tree=tree, base=base, live=live) for span in (None, timedelta(0)))
+    held, reverted = (plan(HoldPolicy(span=span), tree=tree, base=base, live=live) for span in (None, timedelta(0)))
     assert len(held.held) == 4
-    assert {one: held.fingerprints[one] for one in held.drifted} == {
-        one: healed.fingerprints[one] for one in healed.drifted
+    assert {address: held.fingerprints[address] for address in held.drifted} == {
+        address: reverted.fingerprints[address] for address in reverted.drifted
     }
 
 
-def test_a_target_on_an_unknown_platform_is_no_drift_that_is_held() -> None:
-    """It would not be removed, so it is listed as what it is, however young."""
+def test_a_target_on_an_unknown_platform_is_not_held_drift() -> None:
+    """It would not be removed, so it is listed as unknown, however recent."""
     live = live_app("a", slots={"chat": {"serving_policy": "local_only"}}, targets=["ios:x", "visionos:y"])
     made = plan(HoldPolicy(span=SPAN, first_seen={}), live=live)
     assert (made.actions, made.held, made.drifted) == ((), (), ())
-    assert [str(one) for one in made.left_alone.unknown_targets] == ["app/a/target/visionos:y"]
+    assert [str(address) for address in made.left_alone.unknown_targets] == ["app/a/target/visionos:y"]
 
 
 def test_both_halves_of_a_move_by_hand_are_held_alike() -> None:
-    """A removal that is old enough waits for the registration elsewhere that is not: no half can happen alone."""
+    """An old removal waits for the more recent registration in the other app: no half can happen alone."""
     tree = [desired_app("a", targets=["ios:x"]), desired_app("b", targets=[])]
     live = [live_app("a"), live_app("b", targets=["ios:x"])]
     gone, come = Address.of_target("a", "ios", "x"), Address.of_target("b", "ios", "x")
@@ -165,95 +165,95 @@ def test_both_halves_of_a_move_by_hand_are_held_alike() -> None:
 
 
 def test_a_move_by_hand_has_an_author() -> None:
-    """Who moved it is known of both halves, though their reason is the move."""
+    """The author of both halves is known, though their reason is the move."""
     tree = [desired_app("a", targets=["ios:x"]), desired_app("b", targets=[])]
     feed = tuple(event(1, app=app, resource=None) for app in "ab")
     seen = observation(live_app("a"), live_app("b", targets=["ios:x"]), org_feed=feed)
     made = plan_of(tree, seen, base=Base(state=State.from_apps(*tree)), hold=HoldPolicy(span=SPAN))
-    assert [one.event.actor for one in made.last_changes.values()] == ["ana", "ana"]
+    assert [change.event.actor for change in made.last_changes.values()] == ["ana", "ana"]
 
 
 @pytest.mark.parametrize(("live", "verb"), [({"n": 3}, "update"), (None, "create")])
-def test_whose_change_is_replaced_is_asked_and_told(live: Any, verb: str) -> None:
-    """What diverged has an author, be it that somebody deleted it."""
+def test_a_diverged_change_has_an_author(live: Any, verb: str) -> None:
+    """The author of a diverged change is read and reported, also of a deletion."""
     tree, base = desired_app("a", config={"n": 2}), desired_app("a", config={"n": 1})
-    curious = ReadNeeds(canaries=False, traffic=False, authors_since=ago(30))
+    needs = ReadNeeds(canaries=False, traffic=False, authors_since=ago(30))
     address = Address.of_inference_config("a")
     seen = live_app("a", config=live)
     known = Base(state=State.from_apps(base))
-    assert plan_of(tree, seen, base=known, read_needs=curious).questions.org_feed_since == ago(30)
+    assert plan_of(tree, seen, base=known, read_needs=needs).questions.org_feed_since == ago(30)
     made = plan_of(tree, observation(seen, org_feed=(event(1, resource=("inference_config", "")),)), base=known)
-    assert [(one.verb.value, one.reason) for one in made.actions] == [(verb, Reason.DIVERGED)]
+    assert [(action.verb.value, action.reason) for action in made.actions] == [(verb, Reason.DIVERGED)]
     assert made.last_changes[address].event.actor == "ana"
 
 
-# -- where nothing is remembered
+# -- without a baseline
 
 
-def test_what_nobody_remembers_differs_and_is_healed_at_once() -> None:
-    """As without a base: reasons, and no hold for what no feed explains, whenever it was first seen; and it is no drift."""
+def test_what_nobody_remembers_differs_and_is_reverted_at_once() -> None:
+    """The reasons are those without a base. Without an event there is no hold, whenever it was first seen. It is not drift."""
     tree = desired_app("a", slots={"chat": {"serving_policy": "local_only"}}, targets=["ios:x"], config={"n": 1})
     live = live_app("a", slots={"chat": {"serving_policy": "cloud_only"}}, targets=["ios:y"])
     made = plan(HoldPolicy(span=SPAN, first_seen={SLOT: NOW}), tree=tree, base=None, live=live)
     plain = plan_of(tree, live)
-    assert [(one.key, one.reason, one.substance) for one in made.actions] == [
-        (one.key, one.reason, one.substance) for one in plain.actions
+    assert [(action.key, action.reason, action.substance) for action in made.actions] == [
+        (action.key, action.reason, action.substance) for action in plain.actions
     ]
-    assert {one.reason for one in made.actions} == {Reason.NEW, Reason.DIFFERS}
+    assert {action.reason for action in made.actions} == {Reason.NEW, Reason.DIFFERS}
     assert (made.held, made.drifted) == ((), ())
 
 
-def test_what_nobody_remembers_is_held_where_a_feed_shows_a_young_change() -> None:
-    """With its author; an older one is healed. A move is one as without a base."""
+def test_a_difference_without_a_baseline_is_held_if_a_feed_has_a_recent_change() -> None:
+    """It has its author. An older one is planned."""
     for feeds in ({"org": [event(10)]}, {"own": [event(10)]}):
         made = plan(HoldPolicy(span=SPAN, first_seen={}), base=None, **feeds)  # type: ignore[arg-type]
         assert ends(made) == {str(SLOT): ago(10) + SPAN}
-        assert [one.action.reason for one in made.held] == [Reason.DIFFERS]
+        assert [held.action.reason for held in made.held] == [Reason.DIFFERS]
         assert (made.actions, made.drifted) == ((), (SLOT,))
         assert made.last_changes[SLOT].event.actor == "ana"
     assert plan(HoldPolicy(span=SPAN, first_seen={}), base=None, org=[event(31)]).held == ()
 
 
-def test_what_somebody_deleted_and_nobody_remembers_is_held_as_new() -> None:
-    """A young event about what is not there: its row says new, and who it was is known."""
+def test_a_deletion_without_a_baseline_is_held_as_new() -> None:
+    """A recent event about an absent object: its row has the reason new, and its author is known."""
     made = plan(HoldPolicy(span=SPAN, first_seen={}), base=None, org=[event(1)], live=live_app("a", targets=["ios:x"]))
-    assert [(one.action.address, one.action.reason) for one in made.held] == [(SLOT, Reason.NEW)]
+    assert [(held.action.address, held.action.reason) for held in made.held] == [(SLOT, Reason.NEW)]
     assert made.last_changes[SLOT].event.actor == "ana"
 
 
-def test_where_nothing_is_remembered_and_drift_is_not_healed_a_change_in_a_feed_stays() -> None:
-    """Without a span, what a feed shows is somebody's, however old; the rest is as it was declared to be."""
+def test_where_nothing_is_remembered_and_drift_is_not_reverted_a_change_in_a_feed_stays() -> None:
+    """Without a span, a live change in a feed is held, however old; the rest is planned as declared."""
     assert ends(plan(HoldPolicy(span=None, first_seen={}), base=None, org=[event(3000)])) == {str(SLOT): None}
     assert plan(HoldPolicy(span=None, first_seen={}), base=None).held == ()
 
 
-def test_an_app_that_nobody_remembers_and_is_not_there_is_new() -> None:
-    """It is made at once with all it has, nobody is asked about it, and nothing of it counts as drift."""
-    curious = ReadNeeds(canaries=False, traffic=False, authors_since=ago(30))
+def test_an_absent_app_without_a_baseline_is_new() -> None:
+    """It is created at once with its children, no author is read, and none of it counts as drift."""
+    needs = ReadNeeds(canaries=False, traffic=False, authors_since=ago(30))
     known = Base(state=State.from_apps(DECLARED), presumed=frozenset({"a"}))
-    made = plan_of(DECLARED, (), base=known, hold=HoldPolicy(span=SPAN, first_seen={}), read_needs=curious)
-    assert {one.reason for one in made.actions} == {Reason.NEW}
+    made = plan_of(DECLARED, (), base=known, hold=HoldPolicy(span=SPAN, first_seen={}), read_needs=needs)
+    assert {action.reason for action in made.actions} == {Reason.NEW}
     assert (made.held, made.drifted, bool(made.questions)) == ((), (), False)
 
 
-def test_whether_a_feed_shows_it_is_asked_before_what_nobody_remembers_is_healed() -> None:
-    """A difference where nothing is remembered asks for the org's feed, a new target on an app that is there, too."""
-    curious = ReadNeeds(canaries=False, traffic=False, authors_since=ago(30))
+def test_whether_a_feed_shows_it_is_asked_before_what_nobody_remembers_is_reverted() -> None:
+    """A difference without a baseline needs the feed of the org, and so does a new target of an existing app."""
+    needs = ReadNeeds(canaries=False, traffic=False, authors_since=ago(30))
     known = Base(state=State.from_apps(DECLARED), presumed=frozenset({"a"}))
     live = live_app("a", slots={"chat": {"serving_policy": "local_only"}})
-    made = plan_of(DECLARED, live, base=known, hold=HoldPolicy(span=SPAN, first_seen={}), read_needs=curious)
-    assert [one.reason for one in made.actions] == [Reason.NEW]
+    made = plan_of(DECLARED, live, base=known, hold=HoldPolicy(span=SPAN, first_seen={}), read_needs=needs)
+    assert [action.reason for action in made.actions] == [Reason.NEW]
     assert made.questions.org_feed_since == ago(30)
 
 
-def test_an_archive_that_nobody_remembers_differs() -> None:
-    """Declared as archived and live: planned with the reason that it has without a base."""
+def test_an_archive_without_a_baseline_differs() -> None:
+    """Declared as archived and live: it is planned with the same reason as without a base."""
     tree = desired_app("a", archived=True, targets=[])
     made = plan(HoldPolicy(span=SPAN, first_seen={}), tree=tree, base=None, live=live_app("a"))
-    assert [(one.verb.value, one.reason) for one in made.actions] == [("archive", Reason.DIFFERS)]
+    assert [(action.verb.value, action.reason) for action in made.actions] == [("archive", Reason.DIFFERS)]
 
 
-# -- an app that is not there at all
+# -- absent apps
 
 
 @pytest.mark.parametrize(
@@ -263,23 +263,21 @@ def test_an_archive_that_nobody_remembers_differs() -> None:
         (HoldPolicy(span=SPAN, first_seen={}, never=[Address.of_app("a")]), None),
         (HoldPolicy(span=SPAN, first_seen={}, apps={"a": NOW + SPAN}), NOW + SPAN),
     ],
-    ids=["never healed", "contested", "held by a person"],
+    ids=["never reverted", "contested", "held by an operator"],
 )
-def test_an_app_that_somebody_took_away_stays_so_where_that_was_asked_for(
-    hold: HoldPolicy, until: datetime | None
-) -> None:
-    """Neither it nor anything it had comes back, and what the manifests add to it waits for it."""
+def test_a_deleted_app_stays_deleted_if_it_is_held(hold: HoldPolicy, until: datetime | None) -> None:
+    """Neither the app nor its children come back, and what the manifests add to it waits for it."""
     base = desired_app("a", targets=["ios:x"], slots={"chat": {}})
     tree = desired_app("a", targets=["ios:x", "ios:y"], slots={"chat": {}})
     made = plan_of(tree, (), base=Base(state=State.from_apps(base)), hold=hold)
     assert made.actions == ()
     assert ends(made) == dict.fromkeys(["app/a", "app/a/target/ios:x", "app/a/slot/chat"], until)
-    assert {*made.drifted} == {one.action.address for one in made.held} <= made.fingerprints.keys()
+    assert {*made.drifted} == {held.action.address for held in made.held} <= made.fingerprints.keys()
 
 
-def test_an_app_that_somebody_took_away_comes_back_at_once_otherwise() -> None:
-    """However young that is, and with all it had: children are not held apart from it."""
+def test_a_deleted_app_that_is_not_held_is_created_again_at_once() -> None:
+    """However recent the deletion is, and with all its children: they are not held separately."""
     for hold in (HoldPolicy(span=SPAN, first_seen={}), HoldPolicy(span=SPAN, first_seen={}, never=[SLOT])):
         made = plan_of(DECLARED, (), base=Base(state=State.from_apps(DECLARED)), hold=hold)
-        assert [str(one.address) for one in made.actions] == ["app/a", "app/a/target/ios:x", "app/a/slot/chat"]
+        assert [str(action.address) for action in made.actions] == ["app/a", "app/a/target/ios:x", "app/a/slot/chat"]
         assert (made.held, len(made.drifted)) == ((), 3)

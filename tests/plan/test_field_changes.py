@@ -1,4 +1,4 @@
-"""What differs between two objects, field by field."""
+"""Field changes: the differences between two objects, field by field."""
 
 from __future__ import annotations
 
@@ -42,13 +42,15 @@ Paths = list[tuple[tuple[str, ...], Any, Any]]
     ],
 )
 def test_a_change_is_a_path_and_two_values(before: Any, after: Any, changes: Paths) -> None:
-    """A list is one value, absence is not null, equality is JSON's, and changes are sorted by path."""
-    assert [(one.path, one.before, one.after) for one in field_changes(before, after)] == changes
+    """A list is one value, absence is not null, equality is that of JSON, and changes are sorted by path."""
+    assert [(change.path, change.before, change.after) for change in field_changes(before, after)] == changes
 
 
 @given(json_objects(), json_objects())
-def test_the_changes_turn_one_object_into_the_other(before: dict[str, JsonValue], after: dict[str, JsonValue]) -> None:
-    """Nothing that differs is missing, and nothing that doesn't is listed."""
+def test_applying_the_changes_gives_the_second_object(
+    before: dict[str, JsonValue], after: dict[str, JsonValue]
+) -> None:
+    """Every difference is listed, and nothing else is."""
     changes = field_changes(before, after)
     patched: Any = before
     for change in changes:
@@ -57,17 +59,17 @@ def test_the_changes_turn_one_object_into_the_other(before: dict[str, JsonValue]
     assert json_equal(patched, after)
     paths = [change.path for change in changes]
     assert paths == sorted(set(paths))
-    assert not any(other[: len(path)] == path for path in paths for other in paths if other != path)
+    assert not any(longer[: len(path)] == path for path in paths for longer in paths if longer != path)
 
 
 @given(json_objects(), json_objects())
-def test_backwards_the_changes_are_the_same_the_other_way_round(
+def test_the_changes_back_are_the_same_with_values_exchanged(
     before: dict[str, JsonValue], after: dict[str, JsonValue]
 ) -> None:
     """Undoing a change shows the same fields with their values exchanged."""
-    there = [(one.path, one.before, one.after) for one in field_changes(before, after)]
-    back = [(one.path, one.after, one.before) for one in field_changes(after, before)]
-    assert there == back
+    forwards = [(change.path, change.before, change.after) for change in field_changes(before, after)]
+    backwards = [(change.path, change.after, change.before) for change in field_changes(after, before)]
+    assert forwards == backwards
 
 
 def _with(value: Any, path: tuple[str, ...], new: JsonValue | Absent) -> Any:
@@ -78,7 +80,7 @@ def _with(value: Any, path: tuple[str, ...], new: JsonValue | Absent) -> Any:
     return others if new is ABSENT else {**others, head: new}
 
 
-def test_the_library_is_loaded_when_something_differs() -> None:
+def test_deepdiff_is_imported_only_if_something_differs() -> None:
     """It takes longer to import than the planner itself, and most plans change nothing."""
     code = (
         "import sys, octosync.plan as plan; print('deepdiff' in sys.modules);"

@@ -1,4 +1,4 @@
-"""What a plan says beyond its changes has names of its own."""
+"""The rules of a plan's diagnostics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from octosync.plan import FINDINGS
 from octosync.plan.plan import RULES_OF_PLANS
 
 
-def test_a_name_means_one_thing() -> None:
-    """No finding of a plan has the name of a manifest's rule, but for those that a plan knows better, equally grave."""
+def test_rules_of_plans_and_manifests_have_distinct_names() -> None:
+    """No finding of a plan shares its name with a manifest rule, except for the rules of both, with the same severity."""
     assert FINDINGS.keys() & RULES.keys() == RULES_OF_PLANS
     assert all(FINDINGS[name].severity is RULES[name].severity for name in RULES_OF_PLANS)

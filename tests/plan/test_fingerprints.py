@@ -1,4 +1,4 @@
-"""Fingerprints: what a live object was, so that a change behind one's back is noticed."""
+"""Fingerprints: a digest of a live object, so that a change between plan and apply is noticed."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def fingerprints(live: App) -> dict[str, str]:
     ],
 )
 def test_a_fingerprint_covers_every_field_declared_or_not(change: dict[str, Any], moved: str | None) -> None:
-    """Any live field that changes moves its own object's fingerprint and no other; equal values don't."""
+    """A change of any live field changes the fingerprint of its own object only; equal values don't."""
     before, after = fingerprints(live_app("a", **LIVE)), fingerprints(live_app("a", **{**LIVE, **change}))
     assert before.keys() == after.keys()
     assert [address for address in before if before[address] != after[address]] == ([moved] if moved else [])
 
 
 def test_read_only_fields_are_not_covered() -> None:
-    """Ids and times of an app and its slots may change without anybody having changed anything."""
+    """IDs and times of an app and its slots may change although no one changed the objects."""
     live = live_app("a", **LIVE)
     stamped = {"updated_at": "2030-01-01T00:00:00Z"}
     slots = tuple(replace(slot, server_fields={**slot.server_fields, **stamped}) for slot in live.slots)
@@ -54,40 +54,40 @@ def test_read_only_fields_are_not_covered() -> None:
     )
 
 
-def test_a_target_that_was_registered_anew_is_another() -> None:
-    """A removal names a target by its id, so the id is covered."""
+def test_a_reregistered_target_has_another_fingerprint() -> None:
+    """A removal identifies a target by its ID, so the fingerprint covers the ID."""
     live = live_app("a", **LIVE)
-    anew = replace(live, targets=tuple(replace(one, server_fields={"id": "other"}) for one in live.targets))
+    anew = replace(live, targets=tuple(replace(target, server_fields={"id": "other"}) for target in live.targets))
     before, after = fingerprints(live), fingerprints(anew)
     assert [address for address in before if before[address] != after[address]] == ["app/a/target/ios:x"]
 
 
-def test_what_is_not_there_is_absent() -> None:
+def test_an_absent_object_has_the_fingerprint_absent() -> None:
     """An object that is to be created has the fingerprint `absent`."""
-    wanted = {str(one): value for one, value in plan_of(WANTED).fingerprints.items()}
+    wanted = {str(address): value for address, value in plan_of(WANTED).fingerprints.items()}
     assert wanted == dict.fromkeys(
         ["app/a", "app/a/target/ios:x", "app/a/slot/chat", "app/a/inference-config"], "absent"
     )
 
 
-def test_archiving_moves_an_apps_fingerprint() -> None:
-    """An app that was archived meanwhile is not the app that was planned for."""
+def test_archiving_changes_an_apps_fingerprint() -> None:
+    """An app that was archived since is not the app that was planned."""
     both = [
         plan_of(desired_app("a", archived=True), live_app("a", archived=archived, read=()))
         for archived in (True, False)
     ]
-    first, second = ({str(one): value for one, value in plan.fingerprints.items()} for plan in both)
+    first, second = ({str(address): value for address, value in plan.fingerprints.items()} for plan in both)
     assert first.keys() == second.keys() == {"app/a"}
     assert first != second
 
 
-def _acting(plan: Plan) -> dict[str, str]:
+def _fingerprints_of_actions(plan: Plan) -> dict[str, str]:
     return {str(action.address): action.fingerprint for action in plan.actions}
 
 
 def test_an_action_carries_the_fingerprint_of_its_object() -> None:
-    """Every action remembers the object as it was planned for, removals of undeclared objects included."""
+    """Every action has the fingerprint of the object it was planned for, removals of undeclared objects included."""
     live = live_app("a", name="old", targets=["ios:y"], slots={"tts": {}}, config={"m": 2})
     plan = plan_of(WANTED, live)
     assert len(plan.actions) == 6
-    assert _acting(plan) == {str(address): value for address, value in plan.fingerprints.items()}
+    assert _fingerprints_of_actions(plan) == {str(address): value for address, value in plan.fingerprints.items()}

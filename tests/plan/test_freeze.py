@@ -1,4 +1,4 @@
-"""Freeze windows: open when cron says so in their time zone, and as long as they say."""
+"""Freeze windows open at the times of their cron expression, in their time zone, for their duration."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def window(cron: str, hours: float, **more: Any) -> FreezeWindow:
-    """Return a window, in Berlin where nothing else is said."""
+    """Return a window, in Berlin by default."""
     return FreezeWindow(cron=cron, duration=timedelta(hours=hours), **{"timezone": "Europe/Berlin", **more})
 
 
 def at(text: str, zone: str | None = None) -> datetime:
-    """Read a time: local in a zone, or, with an offset in it, as it stands."""
+    """Return a time: local in a zone, or with its own offset if it has one."""
     time = datetime.fromisoformat(text)
     return time.replace(tzinfo=ZoneInfo(zone or "Europe/Berlin")) if time.tzinfo is None else time
 
 
 def until(now: str, *windows: FreezeWindow, slug: str = "search") -> str | None:
-    """Say until when an app is frozen, in Berlin's time."""
+    """Return until when an app is frozen, in Berlin's time."""
     end = frozen_until(windows, slug, at(now))
     return None if end is None else end.astimezone(BERLIN).isoformat(timespec="seconds")
 
@@ -49,15 +49,15 @@ WEEKEND = window("0 18 * * FRI", 60)
         ("2026-11-27T16:59:59+00:00", None),
     ],
 )
-def test_it_opens_at_its_time_and_the_end_is_not_in_it(now: str, end: str | None) -> None:
-    """The opening's own moment is frozen, that of the end isn't, whatever zone `now` is given in."""
+def test_a_window_includes_its_start_and_excludes_its_end(now: str, end: str | None) -> None:
+    """The first moment is frozen and the end is not, for `now` in any time zone."""
     assert until(now, WEEKEND) == end
 
 
 @pytest.mark.parametrize(
     ("cron", "hours", "now", "end"),
     [
-        # The clocks go on an hour within it: 60 hours are 60 hours.
+        # The clocks go forward an hour within it: 60 hours are 60 hours.
         ("0 18 * * FRI", 60, "2026-03-30T06:59:59", "2026-03-30T07:00:00+02:00"),
         ("0 18 * * FRI", 60, "2026-03-30T07:00:00", None),
         # They go back an hour within it.
@@ -82,7 +82,7 @@ def test_it_opens_at_its_time_and_the_end_is_not_in_it(now: str, end: str | None
     ],
 )  # fmt: skip
 def test_changes_of_the_clocks(cron: str, hours: float, now: str, end: str | None) -> None:
-    """A skipped time opens right after, a doubled one the first time, and a duration is elapsed time."""
+    """A skipped time opens right after the gap, a doubled one the first time, and a duration is elapsed time."""
     assert until(now, window(cron, hours)) == end
 
 
@@ -97,43 +97,43 @@ def test_changes_of_the_clocks(cron: str, hours: float, now: str, end: str | Non
     ],
 )
 def test_each_window_has_its_own_time_zone(zone: str, now: str, end: str) -> None:
-    """Noon is noon there, offsets of half and quarter hours and summer time included."""
+    """Noon is noon in the zone of the window, offsets of half and quarter hours and summer time included."""
     noon = window("0 12 * * *", 1, timezone=zone)
     assert frozen_until([noon], "search", at(now)) == at(end)
     assert frozen_until([noon], "search", at(now) - timedelta(seconds=1)) is None
 
 
 def test_a_day_of_25_hours_is_longer_than_24_hours() -> None:
-    """A window of `24h` from each midnight leaves the hour free that such a day has more: elapsed time is what it says."""
+    """A duration is elapsed time, so a daily window of `24h` leaves one hour of such a day free."""
     day = window("0 0 * * *", 24)
     assert until("2026-10-25T22:59:59", day) == "2026-10-25T23:00:00+01:00"
     assert until("2026-10-25T23:30:00", day) is None
 
 
 def test_a_midnight_that_is_skipped() -> None:
-    """In zones that change their clocks at midnight, a window of that day opens at one."""
+    """In zones that change their clocks at midnight, a window of that day opens at 01:00."""
     day = window("0 0 * * *", 1, timezone="Africa/Cairo")
     assert frozen_until([day], "search", at("2026-04-23T21:59:59+00:00")) is None
     assert frozen_until([day], "search", at("2026-04-23T22:00:00+00:00")) == at("2026-04-23T23:00:00+00:00")
 
 
 def test_a_window_of_a_month() -> None:
-    """What opened weeks ago is in force, over a change of the year, too."""
+    """A window that opened weeks ago is in force, also across the end of a year."""
     december = window("0 0 15 12 *", 24 * 31)
     assert until("2027-01-14T23:59:59", december) == "2027-01-15T00:00:00+01:00"
     assert until("2027-01-15T00:00:00", december) is None
     assert until("2026-12-14T23:59:59", december) is None
 
 
-def test_windows_that_follow_one_another_are_one() -> None:
-    """Every day of a month, an hour at a time or day by day, comes to an end with the month."""
+def test_adjacent_windows_are_one() -> None:
+    """Windows that cover every day of a month, by the hour or by the day, end with the month."""
     for cron, hours in (("0 0 * 12 *", 24), ("0 * * 12 *", 1), ("*/15 * * 12 *", 0.25), ("* * * 12 *", 1 / 60)):
         assert until("2026-12-03T10:17:30", window(cron, hours)) == "2027-01-01T00:00:00+01:00"
     assert until("2026-12-03T10:17:30", window("0 0 * 12 *", 23.5)) == "2026-12-03T23:30:00+01:00"
 
 
-def test_windows_that_overlap_or_meet_are_one_and_a_gap_parts_them() -> None:
-    """The end is that of the last of them, and each that it takes is named, in the file's order."""
+def test_overlapping_and_adjacent_windows_are_one() -> None:
+    """The end is that of the last window, and every window of the chain is named, in the order of the file. A gap ends it."""
     first = window("0 8 24 12 *", 4, origin=Origin("octosync.yaml", 2))
     inside = window("0 9 24 12 *", 1, origin=Origin("octosync.yaml", 3))
     overlaps = window("0 11 24 12 *", 3, origin=Origin("octosync.yaml", 4))
@@ -148,8 +148,8 @@ def test_windows_that_overlap_or_meet_are_one_and_a_gap_parts_them() -> None:
     assert (only.until, only.windows) == (at("2026-12-24T12:00:00"), (first,))
 
 
-def test_windows_that_are_equal_are_told_apart_by_where_they_stand() -> None:
-    """What was found for one is never shown as the other's."""
+def test_equal_windows_are_distinguished_by_their_position() -> None:
+    """The result for one window never has the position of the other."""
     now = at("2026-11-28T00:00:00")
     for line in (4, 9):
         found = freeze_of([window("0 18 * * FRI", 60, origin=Origin("octosync.yaml", line))], "search", now)
@@ -158,8 +158,8 @@ def test_windows_that_are_equal_are_told_apart_by_where_they_stand() -> None:
 
 
 @pytest.mark.parametrize(("cron", "hours"), [("* * * * *", 24), ("0 0 * * *", 24), ("* * * * *", 1 / 60)])
-def test_where_no_end_is_in_sight_it_is_said(cron: str, hours: float) -> None:
-    """The time that is given is one up to which it is frozen, and asking again then goes on."""
+def test_a_freeze_without_a_foreseeable_end_is_marked(cron: str, hours: float) -> None:
+    """It is frozen at least until the given time, and evaluating again at that time continues."""
     now = at("2026-11-28T00:00:00")
     always = window(cron, hours, timezone="UTC")
     found = freeze_of([always], "search", now)
@@ -181,14 +181,14 @@ def test_where_no_end_is_in_sight_it_is_said(cron: str, hours: float) -> None:
     ],
 )
 def test_exempt_apps_are_not_frozen(patterns: tuple[str, ...], slug: str, held: bool) -> None:
-    """Patterns are those of `--app`: `*` matches, case counts."""
+    """Patterns are those of `--app`: `*` matches anything, and case counts."""
     weekend = window("0 18 * * FRI", 60, exempt=patterns)
     assert is_exempt(weekend, slug) is not held
     assert (until("2026-11-28T00:00:00", weekend, slug=slug) is not None) is held
 
 
 def test_an_exemption_is_from_its_window_alone() -> None:
-    """Another window that is in force holds the app all the same, and the exempt one counts neither for end nor name."""
+    """Another window in force still freezes the app, and the exempt one counts neither for the end nor for the names."""
     weekend, night = window("0 18 * * FRI", 60, exempt=("sandbox-*",)), window("0 22 * * *", 8)
     found = freezes_of([weekend, night], ["sandbox-a", "search", "sandbox-b"], at("2026-11-27T23:00:00"))
     assert list(found) == ["sandbox-a", "search", "sandbox-b"]
@@ -197,14 +197,14 @@ def test_an_exemption_is_from_its_window_alone() -> None:
     assert list(freezes_of([weekend], ["sandbox-a", "search"], at("2026-11-27T23:00:00"))) == ["search"]
 
 
-def test_without_windows_or_with_one_of_no_length_nothing_is_frozen() -> None:
-    """Neither needs a word."""
+def test_without_windows_nothing_is_frozen() -> None:
+    """Neither without windows nor with a window of no duration."""
     assert freeze_of([], "search", at("2026-11-28T00:00:00")) is None
     assert freeze_of([window("* * * * *", 0)], "search", at("2026-11-28T00:00:00")) is None
 
 
-def test_a_time_without_a_zone_is_refused() -> None:
-    """Whose eighteen o'clock it is must not be guessed."""
+def test_a_time_without_a_zone_is_rejected() -> None:
+    """The zone of 18:00 must not be guessed."""
     with pytest.raises(ValueError, match="zone"):
         frozen_until([WEEKEND], "search", at("2026-11-28T00:00:00").replace(tzinfo=None))
 
@@ -221,8 +221,8 @@ _ZONES = ["Europe/Berlin", "Africa/Cairo", "Australia/Lord_Howe", "America/New_Y
     st.integers(1, 1200),
     st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 — bounds, in UTC
 )
-def test_until_its_end_it_is_frozen_and_not_a_moment_longer(cron: str, zone: str, minutes: int, now: datetime) -> None:
-    """Whatever the clocks do: the end is the same a moment before it, and then it is over."""
+def test_a_freeze_lasts_exactly_until_its_end(cron: str, zone: str, minutes: int, now: datetime) -> None:
+    """For any change of the clocks, the end is the same until a moment before it, and then the freeze is over."""
     windows = [FreezeWindow(cron=cron, duration=timedelta(minutes=minutes), timezone=zone)]
     found = freeze_of(windows, "search", now)
     if found is None:
@@ -256,15 +256,15 @@ def test_cron_expressions(text: str) -> None:
         ("0 0 * * FRI-MON", "day-of-week"),
     ],
 )
-def test_what_is_no_cron_expression(text: str, why: str) -> None:
-    """It is said which field is wrong, a day that never comes included."""
+def test_an_invalid_cron_expression(text: str, why: str) -> None:
+    """The error names the wrong field, also for a day that never occurs."""
     with pytest.raises(ValueError, match=why):
         check_cron(text)
 
 
 @pytest.mark.parametrize("name", ["Europe/Berln", "America", "", "../UTC", "/etc/localtime"])
-def test_what_is_no_time_zone(name: str) -> None:
-    """A name that isn't there, a folder of the database, a path."""
+def test_an_invalid_time_zone(name: str) -> None:
+    """A name that doesn't exist, a folder of the database, a path."""
     check_timezone("Europe/Berlin")
     with pytest.raises(ValueError, match="unknown time zone"):
         check_timezone(name)

@@ -1,4 +1,4 @@
-"""Guards refuse by default, at the boundary and not before it, and say the exact flag that allows it."""
+"""Guards refuse by default, at the limit and not before it, and name the exact flag that allows the change."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from octosync.plan.guards.table import Reach
 
 
 def removing(number: int, of: int, **more: Any) -> Plan:
-    """Plan the removal of so many of so many live targets."""
+    """Plan the removal of `number` of `of` live targets."""
     live = live_app("a", targets=[f"ios:{n}" for n in range(of)])
     return plan_of(desired_app("a", targets=[f"ios:{n}" for n in range(number, of)], **more), live)
 
 
 def refusals(plan: Plan, **policy: Any) -> list[str]:
-    """Name the guards that refuse."""
+    """Return the names of the guards that refuse."""
     return [blocked.guard for blocked in judge(plan, policy_of(**policy))]
 
 
@@ -58,7 +58,7 @@ def refusals(plan: Plan, **policy: Any) -> list[str]:
         (2, 100, {"max_deletes": 2}, False),
         (1, 100, {"max_deletes": 0}, True),
         (0, 100, {"max_deletes": 0}, False),
-        # The share: 30% is allowed, more is not, and only from ten objects on.
+        # The share: 30% is allowed and more is not, from ten objects on.
         (3, 10, {}, False),
         (4, 10, {}, True),
         (9, 9, {}, False),
@@ -69,7 +69,7 @@ def refusals(plan: Plan, **policy: Any) -> list[str]:
         (2, 2, {"min_objects": 3}, False),
         (2, 2, {"min_objects": 2}, True),
         (2, 2, {"min_objects": 2, "max_delete_percent": 100}, False),
-        # A flag lifts both, up to its number.
+        # A flag raises both, up to its number.
         (12, 20, {"allow_deletes": 12}, False),
         (13, 20, {"allow_deletes": 12}, True),
         (4, 10, {"allow_deletes": 4}, False),
@@ -78,26 +78,26 @@ def refusals(plan: Plan, **policy: Any) -> list[str]:
     ],
 )
 def test_deletes_at_the_boundary(number: int, of: int, policy: dict[str, Any], refused: bool) -> None:
-    """The limit itself is allowed, and one more is refused, for the count as for the share."""
+    """The limit itself is allowed and one more is refused, for the count and for the share."""
     assert refusals(removing(number, of), **policy) == (["deletes"] if refused else [])
 
 
 @pytest.mark.parametrize(
-    ("number", "of", "says"),
+    ("number", "of", "message"),
     [(11, 100, "11 removals, at most 10"), (4, 10, "4 of 10 targets"), (31, 103, "31 removals")],
 )
-def test_a_refusal_says_how_much_and_what_allows_it(number: int, of: int, says: str) -> None:
-    """The message has the numbers, the flag is as it is to be typed, and allows just this plan."""
+def test_a_refusal_has_the_numbers_and_its_flag(number: int, of: int, message: str) -> None:
+    """The message has the numbers, the flag is ready to be typed, and it allows exactly this plan."""
     plan = removing(number, of)
     (blocked,) = judge(plan, GuardPolicy())
-    assert blocked.message.startswith(says)
+    assert blocked.message.startswith(message)
     assert blocked.override == f"--allow-deletes {number}"
     assert len(blocked.addresses) == number
     assert judge(plan, policy_of(allow_deletes=number)) == ()
 
 
 def test_a_share_just_over_the_limit_is_not_rounded_to_it() -> None:
-    """A refusal never says that 30% is more than 30%."""
+    """A refusal never claims that 30% is more than 30%."""
     (blocked,) = judge(removing(31, 103), policy_of(max_deletes=99))
     assert (
         blocked.message
@@ -105,16 +105,16 @@ def test_a_share_just_over_the_limit_is_not_rounded_to_it() -> None:
     )
 
 
-def test_one_removal_is_written_as_one() -> None:
-    """Counts agree with their nouns."""
+def test_counts_agree_with_their_nouns() -> None:
+    """One removal is singular, two are plural."""
     (blocked,) = judge(removing(1, 5), policy_of(max_deletes=0))
     assert blocked.message == "1 removal, at most 0 are allowed in a run"
     (blocked,) = judge(removing(2, 5), policy_of(max_deletes=1))
     assert blocked.message == "2 removals, at most 1 is allowed in a run"
 
 
-def test_targets_slots_and_configs_add_up_and_their_shares_do_not() -> None:
-    """The count is over all kinds; a share is one of the objects of one kind."""
+def test_counts_cover_all_kinds_and_shares_one_kind() -> None:
+    """The count is over all kinds; a share is of the objects of one kind."""
     slugs = [f"app-{n:02d}" for n in range(10)]
     live = [live_app(slug, targets=[f"ios:{slug}"], slots={"chat": {}}, config={"m": 1}) for slug in slugs]
     none: dict[str, Any] = {"targets": [], "slots": {}, "config": None}
@@ -134,7 +134,7 @@ def test_targets_slots_and_configs_add_up_and_their_shares_do_not() -> None:
 
 
 def test_only_live_objects_that_were_read_count() -> None:
-    """The share is of what is live; what is only declared, and configs that aren't there, count for nothing."""
+    """The share is of live objects; declared objects and absent configs don't count."""
     live = [live_app(f"a{n}", config={"m": 1} if n < 9 else None) for n in range(20)]
     wanted = [desired_app(f"a{n}", config=None if n < 9 else {"m": 2}) for n in range(20)]
     assert refusals(plan_of(wanted, live)) == []
@@ -164,7 +164,7 @@ def test_a_move_counts_as_one() -> None:
     ],
 )
 def test_archives_at_the_boundary(number: int, policy: dict[str, Any], refused: bool) -> None:
-    """One archive a run, unless so many are allowed; allowing deletes allows no archive, and an archive is no delete."""
+    """One archive per run unless more are allowed. Allowing deletes allows no archive, and an archive is not a delete."""
     plan = plan_of(
         [desired_app(f"a{n}", archived=True) for n in range(number)], [live_app(f"a{n}") for n in range(number)]
     )
@@ -188,7 +188,7 @@ def test_archives_at_the_boundary(number: int, policy: dict[str, Any], refused: 
     ],
 )
 def test_a_protected_app_loses_nothing(declared: dict[str, Any], refused: bool) -> None:
-    """Every delete and archive in a protected app is refused; other changes are not, nor is anything without protection."""
+    """Every delete and archive in a protected app is refused. Other changes, and unprotected apps, are not."""
     live = live_app("a", targets=["ios:x"], slots={"chat": {"bindings": [{"use_case": "x"}]}}, config={"m": 1})
     assert refusals(plan_of(desired_app("a", protected=True, **declared), live)) == (["protected"] if refused else [])
     assert refusals(plan_of(desired_app("a", protected=True, **declared), live), allow_protected=True) == []
@@ -196,7 +196,7 @@ def test_a_protected_app_loses_nothing(declared: dict[str, Any], refused: bool) 
 
 
 def test_a_protected_refusal_names_apps_and_objects() -> None:
-    """The message says how many deletions in which apps, and the addresses are those that are hurt."""
+    """The message has the number of deletions and the apps; the addresses are those of the objects."""
     live = [live_app(slug, slots={"chat": {}}) for slug in "abc"]
     plan = plan_of([desired_app(slug, slots={}, protected=slug != "b") for slug in "abc"], live)
     (blocked,) = judge(plan, GuardPolicy())
@@ -205,8 +205,8 @@ def test_a_protected_refusal_names_apps_and_objects() -> None:
     assert list(map(str, blocked.addresses)) == ["app/a/slot/chat", "app/c/slot/chat"]
 
 
-def test_no_flag_brings_an_archived_app_back() -> None:
-    """A live archived app that isn't declared so is refused whatever is allowed, and the way out is in the manifests."""
+def test_no_flag_unarchives_an_app() -> None:
+    """An archived app that isn't declared as archived is refused with any flag. The hint is about the manifests."""
     plan = plan_of(desired_app("a"), live_app("a", archived=True, read=()))
     everything = policy_of(allow_deletes=ALL, allow_archives=99, allow_protected=True)
     (blocked,) = judge(plan, everything)
@@ -215,8 +215,8 @@ def test_no_flag_brings_an_archived_app_back() -> None:
     assert list(map(str, blocked.addresses)) == ["app/a"]
 
 
-def test_refusals_come_in_the_guards_own_order() -> None:
-    """Deletes, archives, protected, archived: whatever is refused is listed, all of it."""
+def test_refusals_are_in_the_order_of_the_guards() -> None:
+    """Deletes, archives, protected, archived: every refusal is listed."""
     live = [
         live_app("a", targets=["ios:x"]),
         live_app("b"),
@@ -232,8 +232,8 @@ def test_refusals_come_in_the_guards_own_order() -> None:
     assert refusals(plan_of(wanted, live), max_deletes=0) == ["deletes", "archives", "protected", "archived"]
 
 
-def test_judging_changes_no_plan() -> None:
-    """A guard's verdict is beside the plan: what is refused is still shown as planned."""
+def test_judging_does_not_change_the_plan() -> None:
+    """A verdict is separate from the plan: a refused action is still shown as planned."""
     plan = removing(11, 100)
     before = plan.actions
     verdict: tuple[Refusal, ...] = judge(plan, GuardPolicy())
@@ -241,8 +241,8 @@ def test_judging_changes_no_plan() -> None:
     assert plan.actions == before
 
 
-def test_an_empty_plan_is_refused_nothing() -> None:
-    """Nothing planned, nothing refused, however strict the limits."""
+def test_an_empty_plan_is_never_refused() -> None:
+    """An empty plan passes the strictest limits."""
     plan = plan_of([], observation())
     assert judge(plan, policy_of(max_deletes=0, max_delete_percent=0, min_objects=0, max_archives=0)) == ()
 
@@ -268,10 +268,8 @@ def test_an_empty_plan_is_refused_nothing() -> None:
         ),
     ],
 )
-def test_what_a_run_loosens_is_listed_needed_or_not(
-    policy: dict[str, Any], overrides: list[tuple[str, str, str]]
-) -> None:
-    """Every flag that loosens a guard is reported with its value; limits of the configuration are not overrides."""
+def test_every_override_is_listed(policy: dict[str, Any], overrides: list[tuple[str, str, str]]) -> None:
+    """Every flag that loosens a guard is listed with its value, needed or not; limits of the configuration are not overrides."""
     wanted = [Override(guard=guard, value=value, source=source) for guard, value, source in overrides]
     assert list(overrides_of(policy_of(**policy))) == wanted
 
@@ -280,7 +278,7 @@ CANARY = Canary(candidate="v2", percentage=40)
 
 
 def with_canary(slug: str = "a", **more: Any) -> App:
-    """Make a live app with targets and slots, of which chat has a canary."""
+    """Return a live app with targets and slots, with a canary of chat."""
     return live_app(
         slug,
         **{
@@ -306,15 +304,15 @@ def with_canary(slug: str = "a", **more: Any) -> App:
     ],
     ids=["put", "delete", "remove a target", "another slot", "new slot", "new target", "app and config", "nothing"],
 )
-def test_what_a_canary_rests_on_is_not_touched(desired: App, refused: bool) -> None:
-    """Its slot is neither written nor deleted, and no target of its app removed; all else goes on."""
+def test_a_canary_protects_its_slot_and_targets(desired: App, refused: bool) -> None:
+    """Its slot is neither written nor deleted, and no target of its app is removed. Other changes are allowed."""
     plan = plan_of(desired, with_canary())
     assert refusals(plan) == (["during-canary"] if refused else [])
     assert refusals(plan, allow_during_canary=True) == []
 
 
 def test_the_canarys_progress_is_in_the_message() -> None:
-    """Where, how far and to what it is, what it stops, the flag, and how to see when it is over."""
+    """Its address, progress and candidate, what it stops, the flag, and how to see when it is complete."""
     plan = plan_of(desired_app("a", slots={"tts": {}}), with_canary())
     (blocked,) = judge(plan, GuardPolicy())
     assert blocked.message == "a: 1 change while a canary runs: chat@production at 40% to v2"
@@ -324,16 +322,16 @@ def test_the_canarys_progress_is_in_the_message() -> None:
 
 
 def test_a_canary_stops_nothing_in_other_apps() -> None:
-    """What another app loses or changes, under the same names, is none of its business."""
-    other = live_app("b", targets=["android:x"], slots={"chat": {}, "tts": {}})
+    """Removals and changes of another app, with the same names, are not refused."""
+    unrelated = live_app("b", targets=["android:x"], slots={"chat": {}, "tts": {}})
     loses = desired_app("b", targets=[], slots={"chat": {"serving_policy": "local_only"}})
-    plan = plan_of([desired_app("a"), loses], [with_canary(), other])
+    plan = plan_of([desired_app("a"), loses], [with_canary(), unrelated])
     assert len(plan.actions) == 3
     assert refusals(plan) == []
 
 
 def test_two_canaries_in_one_app_are_one_refusal() -> None:
-    """What any of them rests on is refused, and both are shown; canaries of two apps are two refusals."""
+    """What either of them needs is refused, and both are shown; canaries of two apps are two refusals."""
     both = [live_deployment("a", canary=CANARY), live_deployment("a", "tts", canary=Canary(candidate="v9"))]
     plan = plan_of(desired_app("a", slots={"chat": {}}), with_canary(deployments=both))
     (blocked,) = judge(plan, GuardPolicy())
@@ -345,8 +343,8 @@ def test_two_canaries_in_one_app_are_one_refusal() -> None:
 
 
 @pytest.mark.parametrize(("capability", "refused"), [("chat", True), ("tts", False)])
-def test_an_optimize_beside_a_canary_is_refused_for_the_same_slot_alone(capability: str, refused: bool) -> None:
-    """Should one be planned while a canary of its slot runs, the guard stops it; that of another slot goes on."""
+def test_an_optimize_beside_a_canary_is_refused_for_the_same_slot_only(capability: str, refused: bool) -> None:
+    """An optimize of a slot with a running canary is refused; that of another slot is not."""
     there = [live_deployment("a"), live_deployment("a", "tts")]
     better = OptimizationCheck(available=True, suggested="v2", improvement={"latency": 0.5})
     deploy = Deploy(environments=("production",), optimize=Optimize.AUTO)
@@ -358,15 +356,15 @@ def test_an_optimize_beside_a_canary_is_refused_for_the_same_slot_alone(capabili
     assert refusals(begun) == (["during-canary"] if refused else [])
 
 
-def test_a_canary_that_says_little_stops_all_the_same() -> None:
-    """Without percentage and candidate it is a canary."""
+def test_a_canary_without_details_still_stops_changes() -> None:
+    """A canary without percentage and candidate is a canary."""
     live = with_canary(deployments=[live_deployment("a", canary=Canary())])
     (blocked,) = judge(plan_of(desired_app("a", slots={"tts": {}}), live), GuardPolicy())
     assert blocked.message.endswith("while a canary runs: chat@production")
 
 
-def test_another_optimize_of_the_slot_is_not_even_planned() -> None:
-    """While a canary of a slot runs, an optimize of it elsewhere waits its turn, and so blocks nothing."""
+def test_a_second_optimize_of_a_slot_is_not_planned() -> None:
+    """While a canary of a slot runs, an optimize of it in another environment waits, and so blocks nothing."""
     staging = live_deployment("a", environment="staging")
     live = with_canary(deployments=[live_deployment("a", canary=CANARY), staging])
     check = OptimizationCheck(available=True, suggested="v2", improvement={"latency": 0.5})
@@ -388,8 +386,8 @@ def test_another_optimize_of_the_slot_is_not_even_planned() -> None:
     ],
     ids=["archive", "remove a target", "delete a slot", "put a slot", "register a target"],
 )
-def test_what_serves_requests_is_not_taken_away(desired: App, refused: bool) -> None:
-    """Archive, slot and target removal of an app with requests are refused, with their number; other changes are not."""
+def test_an_app_with_requests_loses_nothing(desired: App, refused: bool) -> None:
+    """Archive, slot removal and target removal of an app with requests are refused, with their number; other changes are not."""
     live = with_canary(deployments=[])
     plan = plan_of(desired, observation(live, routing={"a": RoutingStats(total=1234)}))
     assert refusals(plan) == (["live-traffic"] if refused else [])
@@ -411,7 +409,7 @@ def test_requests_of_one_app_stop_nothing_in_another() -> None:
 
 
 def test_a_move_is_blocked_with_both_halves() -> None:
-    """A canary or traffic of the old holder blocks the registration, too."""
+    """A canary or traffic of the old app blocks the registration too."""
     live = observation(with_canary(), live_app("b"), routing={"a": RoutingStats(total=1)})
     plan = plan_of([desired_app("a", targets=["ios:x"]), desired_app("b", targets=["ios:y"])], live)
     for blocked in judge(plan, GuardPolicy()):
@@ -419,8 +417,8 @@ def test_a_move_is_blocked_with_both_halves() -> None:
     assert refusals(plan) == ["during-canary", "live-traffic"]
 
 
-def test_a_guard_that_is_lifted_asks_nothing() -> None:
-    """Requests are asked for where a guard minds them, once, and not where its flag was given."""
+def test_a_lifted_guard_needs_no_request() -> None:
+    """Request counts are read once if a guard needs them, and not at all with its flag."""
     lists = set(Section) - {Section.DEPLOYMENTS}
     seen = observation(live_app("a", targets=["ios:x"], read=lists))
     plan = plan_of(desired_app("a", targets=[]), seen, read_needs=read_needs_of(GuardPolicy(), None))
@@ -431,21 +429,21 @@ def test_a_guard_that_is_lifted_asks_nothing() -> None:
     assert not plan_of(desired_app("a", targets=[]), answered, read_needs=ReadNeeds()).questions
 
 
-def test_what_a_deleted_slot_leaves_running_is_asked_all_the_same() -> None:
-    """Whether its deployment goes on is said of every deletion, so a lifted guard saves no request there."""
+def test_deployments_of_a_deleted_slot_are_always_read() -> None:
+    """Every deletion reports whether its deployment keeps running, so a lifted guard saves no request there."""
     seen = observation(live_app("a", slots={"chat": {}}, read=set(Section) - {Section.DEPLOYMENTS}))
     lifted = read_needs_of(policy_of(allow_during_canary=True, allow_live_traffic=True), None)
     assert plan_of(desired_app("a", slots={}), seen, read_needs=lifted).questions.deployments == ("a",)
 
 
-def test_overrides_that_are_in_force_are_told() -> None:
-    """Whether they turn out to be needed or not."""
+def test_overrides_in_force_are_listed() -> None:
+    """They are listed whether they are needed or not."""
     policy = policy_of(allow_during_canary=True, allow_live_traffic=True)
     assert [override.source for override in overrides_of(policy)] == ["--allow-during-canary", "--allow-live-traffic"]
 
 
 def freeze(hours: int = 60, **more: Any) -> FreezeWindow:
-    """Return a window that opens at noon of the day of `NOW`, once in a year."""
+    """Return a window that opens at noon of the day of `NOW`, once a year."""
     return FreezeWindow(cron="0 12 1 1 *", duration=timedelta(hours=hours), **more)
 
 
@@ -455,7 +453,7 @@ def renamed(*slugs: str, **more: Any) -> Plan:
 
 
 def test_changes_inside_a_freeze_window_are_refused() -> None:
-    """The message has apps, changes, window and end; the way out is to wait; the flag lifts it."""
+    """The message has apps, changes, window and end; the hint is to wait; the flag lifts it."""
     plan = renamed("a", "b", freeze=[freeze(origin=Origin("octosync.yaml", 7, 5))])
     (blocked,) = judge(plan, GuardPolicy())
     assert (blocked.guard, blocked.override, blocked.way_out) == ("frozen", "--allow-frozen", "Wait until then")
@@ -465,8 +463,8 @@ def test_changes_inside_a_freeze_window_are_refused() -> None:
     assert overrides_of(policy_of(allow_frozen=True)) == (Override(guard="frozen", value="", source="--allow-frozen"),)
 
 
-def test_only_apps_that_are_frozen_and_change_are_refused() -> None:
-    """An exempt app isn't, and is named as what can go on; nor is one that is as declared."""
+def test_only_frozen_apps_with_changes_are_refused() -> None:
+    """An exempt app is named as one that can be planned alone. An app without changes is not refused."""
     window = freeze(exempt=("sandbox-*",))
     (blocked,) = judge(renamed("a", "sandbox-x", "sandbox-y", freeze=[window]), GuardPolicy())
     assert blocked.message.startswith("a: 1 change inside a freeze window, until")
@@ -476,8 +474,8 @@ def test_only_apps_that_are_frozen_and_change_are_refused() -> None:
     assert judge(renamed("a", freeze=[window], now=NOW - timedelta(seconds=1)), GuardPolicy()) == ()
 
 
-def test_apps_of_other_windows_are_refused_apart() -> None:
-    """Each refusal has its own end, and many apps are named by the first ones."""
+def test_apps_of_different_windows_are_separate_refusals() -> None:
+    """Each refusal has its own end, and only the first of many apps are named."""
     many = [f"app-{number}" for number in range(9)]
     plan = renamed(
         *many,
@@ -493,7 +491,7 @@ def test_apps_of_other_windows_are_refused_apart() -> None:
 
 
 def test_a_freeze_without_an_end_has_nothing_to_wait_for() -> None:
-    """It says so, and what can go on goes on."""
+    """The message has no end, and the hint names only the apps that can be planned alone."""
     always = FreezeWindow(cron="* * * * *", duration=timedelta(hours=1), exempt=("b",))
     (blocked,) = judge(renamed("a", freeze=[always]), GuardPolicy())
     assert blocked.message.endswith("a freeze window, with no end in sight")
@@ -504,7 +502,7 @@ def test_a_freeze_without_an_end_has_nothing_to_wait_for() -> None:
 
 @pytest.mark.parametrize("exempt", ["a", "b"])
 def test_a_move_out_of_or_into_a_frozen_app_is_refused_in_both(exempt: str) -> None:
-    """Half a move leaves the target nowhere, so neither app is one that can go on alone."""
+    """Half a move would leave the target unregistered, so neither app can be planned alone."""
     wanted = [desired_app("a", targets=[]), desired_app("b", targets=["ios:x"])]
     live = [live_app("a", targets=["ios:x"]), live_app("b", targets=[])]
     (blocked,) = judge(plan_of(wanted, live, freeze=[freeze(exempt=(exempt,))]), GuardPolicy())
@@ -513,7 +511,7 @@ def test_a_move_out_of_or_into_a_frozen_app_is_refused_in_both(exempt: str) -> N
 
 
 def test_a_refused_update_is_marked_and_one_beside_a_refused_archive_is_not() -> None:
-    """Both have the app's address: a freeze is about each of them, the guard of archives about the archive."""
+    """Both have the address of the app: a freeze covers both, the guard for archives only the archive."""
     plan = plan_of(desired_app("a", fields={"name": "B"}, archived=True), live_app("a"), freeze=[freeze()])
     kinds = {action.key: type(action).__name__ for action in plan.actions}
     assert sorted(kinds.values()) == ["ArchiveApp", "UpdateApp"]
@@ -523,7 +521,7 @@ def test_a_refused_update_is_marked_and_one_beside_a_refused_archive_is_not() ->
 
 
 def test_the_basis_of_a_refusal_keeps_its_form() -> None:
-    """The state has it: in another form, an update would let pass what was refused before."""
+    """The state file stores it: in another form, an update of octosync would apply what was refused before."""
     assert policy_of(allow_deletes=3, max_deletes=4, max_delete_percent=12.5).basis == (
         "GuardPolicy(max_deletes=4, max_delete_percent=12.5, min_objects=10, max_archives=1, allow_deletes=3, "
         "allow_archives=None, allow_protected=False, allow_during_canary=False, allow_live_traffic=False, "
@@ -533,14 +531,14 @@ def test_the_basis_of_a_refusal_keeps_its_form() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"limits": {"maxRemovals": 1}}, {"allowed": {"delete": 1}}])
-def test_a_policy_is_about_guards_of_the_table(settings: dict[str, Any]) -> None:
-    """A limit or guard that is misspelt is an error, and not without effect."""
+def test_a_policy_accepts_only_known_guards(settings: dict[str, Any]) -> None:
+    """A misspelt limit or guard is an error, not ignored."""
     with pytest.raises(ValueError, match="neither a limit nor a guard"):
         GuardPolicy(**settings)
 
 
-def test_every_guard_that_counts_takes_a_number_and_no_other_does() -> None:
-    """The record of a guard is consistent: what it counts decides what its refusal leaves out, and how it is lifted."""
+def test_only_guards_that_count_take_a_number() -> None:
+    """The record of a guard is consistent: what it counts decides what its refusal excludes and how it is lifted."""
     for guard in GUARDS.values():
         assert guard.counts == (guard.reach is Reach.COUNTED) == bool(guard.limits)
         assert (guard.flag is None) <= (not guard.in_trailers)

@@ -1,4 +1,4 @@
-"""Apps that a target moves between are planned together, and no others."""
+"""Apps that a target moves between are planned together, and no others are."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def apps(**targets: str) -> State:
     return State.from_apps(*(desired_app(slug, targets=keys.split()) for slug, keys in targets.items()))
 
 
-def tied(tree: State, base: State, holders: Mapping[tuple[str, str], str] | None = None) -> set[str]:
-    """Write each group of apps as one word, and check that every app of it knows of the same."""
+def groups_of(tree: State, base: State, holders: Mapping[tuple[str, str], str] | None = None) -> set[str]:
+    """Return each group of apps as one word, and check that all apps of a group have the same group."""
     found = linked_apps(tree, base, holders or {})
     for slug, group in found.items():
         assert slug in group
-        assert all(found[other] == group for other in group)
+        assert all(found[member] == group for member in group)
     return {"".join(sorted(group)) for group in found.values()}
 
 
@@ -39,29 +39,29 @@ def tied(tree: State, base: State, holders: Mapping[tuple[str, str], str] | None
         (apps(a="ios:1 ios:4"), apps(a="ios:1"), set()),
         (apps(), apps(a="ios:1"), set()),
     ],
-    ids=["none", "move", "swap", "cycle", "chain", "two", "to two", "from files that are gone", "new", "orphan"],
+    ids=["none", "move", "swap", "cycle", "chain", "two", "to two", "from removed files", "new", "orphan"],
 )
-def test_what_moves_ties(tree: State, base: State, groups: set[str]) -> None:
-    """Whoever gives, gets, or is between, is in one group; whoever has nothing to do with a move is in none."""
-    assert tied(tree, base) == groups
+def test_a_move_links_its_apps(tree: State, base: State, groups: set[str]) -> None:
+    """An app that gives, receives or passes on a target is in the group; an app without a part in a move is in none."""
+    assert groups_of(tree, base) == groups
 
 
-def test_a_move_by_hand_ties() -> None:
-    """Who has a target now counts, where it is known, as long as it is an app that is, or was, declared."""
+def test_a_move_by_hand_links_its_apps() -> None:
+    """The app that has the target live counts if it is known and is, or was, declared."""
     tree = apps(a="ios:1", b="")
-    assert tied(tree, tree, {("ios", "1"): "b"}) == {"ab"}
-    assert tied(tree, tree, {("ios", "1"): "a", ("ios", "9"): "b"}) == set()
-    assert tied(tree, tree, {("ios", "1"): "unmanaged"}) == set()
-    assert tied(apps(a="ios:1"), apps(a="ios:1", b=""), {("ios", "1"): "b"}) == {"ab"}
+    assert groups_of(tree, tree, {("ios", "1"): "b"}) == {"ab"}
+    assert groups_of(tree, tree, {("ios", "1"): "a", ("ios", "9"): "b"}) == set()
+    assert groups_of(tree, tree, {("ios", "1"): "unmanaged"}) == set()
+    assert groups_of(apps(a="ios:1"), apps(a="ios:1", b=""), {("ios", "1"): "b"}) == {"ab"}
 
 
 def test_base_and_live_may_name_different_holders() -> None:
-    """Both are tied to who is to have it: whichever has it, gives it in that turn."""
-    assert tied(apps(a="ios:1", b="", c=""), apps(b="ios:1"), {("ios", "1"): "c"}) == {"abc"}
+    """Both are linked to the app that declares the target: whichever has it gives it up in the same plan."""
+    assert groups_of(apps(a="ios:1", b="", c=""), apps(b="ios:1"), {("ios", "1"): "c"}) == {"abc"}
 
 
 def test_a_long_chain_is_one_group() -> None:
-    """However many apps hand their target on, none is left alone."""
+    """However many apps pass their target on, none is left out."""
     slugs = [f"app-{n:04d}" for n in range(2000)]
 
     def chain(keys: Iterable[int]) -> Iterable[App]:

@@ -1,4 +1,4 @@
-"""A target that changes apps is one unit: it is never taken away without being given, nor lost."""
+"""A target that moves between apps is one unit: it is never removed without being registered, and never lost."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from octosync.report.plan import left_alone_lines, rest_words
 
 
 def rules(plan: Plan) -> list[str]:
-    """List the rules of the plan's findings."""
+    """Return the rules of the plan's diagnostics."""
     return [finding.rule for finding in plan.diagnostics]
 
 
 def moves_in(plan: Plan) -> set[tuple[str, str]]:
-    """List the plan's moves as (from app, to app), once each half has been held against the other."""
+    """Return the plan's moves as (from app, to app), after matching both halves."""
     first = {(a.address, a.moves_to) for a in plan.actions if isinstance(a, RemoveTarget) and a.moves_to is not None}
     second = {
         (a.moves_from, a.address) for a in plan.actions if isinstance(a, RegisterTarget) and a.moves_from is not None
@@ -35,12 +35,12 @@ def apps(**targets: Iterable[str]) -> list[App]:
 
 
 def live(**targets: Iterable[str]) -> list[App]:
-    """Make live apps, each with its targets."""
+    """Return live apps, each with its targets."""
     return [live_app(slug, targets=list(keys)) for slug, keys in targets.items()]
 
 
-def test_a_move_is_a_removal_and_then_a_registration_that_know_each_other() -> None:
-    """Both halves have the reason `moved` and each other's address, and the second follows the first at once."""
+def test_a_move_is_a_removal_and_then_a_registration() -> None:
+    """Both halves have the reason `moved` and the address of the other; the second directly follows the first."""
     plan = plan_of(apps(b=["ios:x"], a=[]), live(a=["ios:x"], b=[]))
     assert action_lines(plan) == ["delete app/a/target/ios:x", "create app/b/target/ios:x"]
     assert moves_in(plan) == {("a", "b")}
@@ -72,7 +72,7 @@ def test_swaps_and_rotations_have_no_cycle(
 
 
 def test_the_receiving_app_is_created_before_the_first_half() -> None:
-    """A target leaves its app only once all that its registration waits for has happened."""
+    """A target leaves its app only after everything that its registration waits for."""
     plan = plan_of(apps(z=["ios:x"], a=[]), live(a=["ios:x"]))
     assert action_lines(plan) == ["create app/z", "delete app/a/target/ios:x", "create app/z/target/ios:x"]
     create, removal, registration = plan.actions
@@ -81,7 +81,7 @@ def test_the_receiving_app_is_created_before_the_first_half() -> None:
 
 
 def test_a_target_moves_off_an_app_that_is_archived_in_the_same_plan() -> None:
-    """The archive waits for both halves: afterwards the holder could not take its target back."""
+    """The archive waits for both halves: an archived app could not take its target back."""
     wanted = [desired_app("a", archived=True, targets=[]), desired_app("b", targets=["ios:x"])]
     plan = plan_of(wanted, live(a=["ios:x"], b=[]))
     assert action_lines(plan) == ["delete app/a/target/ios:x", "create app/b/target/ios:x", "archive app/a"]
@@ -89,22 +89,22 @@ def test_a_target_moves_off_an_app_that_is_archived_in_the_same_plan() -> None:
 
 
 def test_a_child_document_can_receive_a_target() -> None:
-    """The other end of a move may be an AppTarget document."""
+    """The receiving end of a move may be an AppTarget document."""
     plan = plan_of([desired_app("a", targets=[]), child_app("b", targets=["ios:x"])], live(a=["ios:x"], b=[]))
     assert moves_in(plan) == {("a", "b")}
 
 
 @pytest.mark.parametrize("suspended", ["a", "b"])
 @pytest.mark.parametrize("read", [True, False])
-def test_neither_half_is_planned_where_an_end_is_suspended(suspended: str, read: bool) -> None:
-    """A suspended app gives nothing and takes nothing, whether or not it was read; the half that waits is said."""
+def test_neither_half_is_planned_if_an_end_is_suspended(suspended: str, read: bool) -> None:
+    """A suspended app gives and takes nothing, whether it was read or not; the half that waits is reported."""
     keys: dict[str, list[str]] = {"a": [], "b": ["ios:x"]}
     wanted = [desired_app(slug, targets=keys[slug], suspended=slug == suspended) for slug in keys]
     seen = [app for app in live(a=["ios:x"], b=[]) if read or app.slug != suspended]
     plan = plan_of(wanted, seen)
     assert plan.left_alone.suspended == (suspended,)
     if suspended == "a" and not read:
-        # Nobody knows who holds it: the registration is tried, and the control plane names the holder.
+        # The holder is unknown: the registration is tried, and the control plane names the holder.
         assert action_lines(plan) == ["create app/b/target/ios:x"]
         return
     assert action_lines(plan) == []
@@ -116,7 +116,7 @@ def test_neither_half_is_planned_where_an_end_is_suspended(suspended: str, read:
 
 
 def test_a_move_to_a_suspended_app_that_is_archived_is_blocked() -> None:
-    """It would wait for good: guard `archived` names the app. Where no move waits for it, a suspended app is left alone."""
+    """It would wait forever, so guard `archived` names the app. Without a waiting move, a suspended app is left alone."""
     taker = desired_app("b", targets=["ios:x"], suspended=True)
     there = [live_app("a", targets=["ios:x"]), live_app("b", archived=True, read=())]
     plan = plan_of([desired_app("a", targets=[]), taker], there)
@@ -126,8 +126,8 @@ def test_a_move_to_a_suspended_app_that_is_archived_is_blocked() -> None:
     assert judge(plan_of([desired_app("a", targets=["ios:x"]), taker], there), GuardPolicy()) == ()
 
 
-def test_what_is_not_a_half_of_that_move_goes_on() -> None:
-    """In a rotation with one suspended app, the move between the others happens."""
+def test_other_moves_of_a_rotation_are_planned() -> None:
+    """In a rotation with one suspended app, the move between the others is planned."""
     wanted = [
         desired_app("a", targets=["ios:3"]),
         desired_app("b", targets=["ios:1"]),
@@ -139,22 +139,22 @@ def test_what_is_not_a_half_of_that_move_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("archived", "other"),
+    ("archived", "counterpart"),
     [
         (desired_app("a", archived=True, targets=[]), desired_app("b", targets=["ios:x"], suspended=True)),
         (desired_app("b", archived=True, targets=["ios:x"]), desired_app("a", targets=[], suspended=True)),
     ],
 )
-def test_an_archive_waits_with_a_move_that_waits(archived: App, other: App) -> None:
-    """An app whose target is on the move isn't archived before, since there is no way back."""
-    plan = plan_of([archived, other], live(a=["ios:x"], b=[]))
+def test_an_archive_waits_with_a_move_that_waits(archived: App, counterpart: App) -> None:
+    """An app whose target waits to move isn't archived first, because an archive can't be undone."""
+    plan = plan_of([archived, counterpart], live(a=["ios:x"], b=[]))
     assert action_lines(plan) == []
     assert rules(plan) == ["move-waits", "move-waits"]
     assert any("archive waits" in finding.summary for finding in plan.diagnostics)
 
 
-def test_a_suspension_that_has_passed_holds_nothing() -> None:
-    """At its time a suspension ends, and the move is planned."""
+def test_an_expired_suspension_has_no_effect() -> None:
+    """A suspension ends at its time, and the move is planned."""
     for until, planned in ((NOW, 2), (NOW + timedelta(seconds=1), 0)):
         wanted = [desired_app("a", targets=[]), desired_app("b", targets=["ios:x"], suspended=until)]
         assert len(plan_of(wanted, live(a=["ios:x"], b=[])).actions) == planned
@@ -162,7 +162,7 @@ def test_a_suspension_that_has_passed_holds_nothing() -> None:
 
 @pytest.mark.parametrize("read", [True, False])
 def test_a_suspended_app_is_left_alone_whatever_it_declares(read: bool) -> None:
-    """Nothing of a suspended app is planned, compared or missed, children's documents and unread apps included."""
+    """Nothing of a suspended app is planned, compared or reported missing, child documents and unread apps included."""
     there = [live_app("a", name="other", targets=["ios:y"])] if read else []
     for wanted in (
         desired_app("a", fields={"name": "n"}, targets=["ios:x"], slots={"chat": {}}, config={}, suspended=True),
@@ -176,7 +176,7 @@ def test_a_suspended_app_is_left_alone_whatever_it_declares(read: bool) -> None:
 
 
 def test_a_protected_source_blocks_both_halves() -> None:
-    """The guard names the removal and the registration that can't happen without it."""
+    """The guard names the removal, and the registration that can't happen without it."""
     wanted = [desired_app("a", targets=[], protected=True), desired_app("b", targets=["ios:x"])]
     plan = plan_of(wanted, live(a=["ios:x"], b=[]))
     (blocked,) = judge(plan, GuardPolicy())
@@ -186,13 +186,13 @@ def test_a_protected_source_blocks_both_halves() -> None:
 
 
 def test_a_protected_receiver_blocks_nothing() -> None:
-    """Protection is against loss: an app may gain a target."""
+    """Protection is against loss: a protected app may gain a target."""
     wanted = [desired_app("a", targets=[]), desired_app("b", targets=["ios:x"], protected=True)]
     assert judge(plan_of(wanted, live(a=["ios:x"], b=[])), GuardPolicy()) == ()
 
 
 def test_a_known_holder_that_keeps_its_target_is_a_warning() -> None:
-    """Where an app was read and is not asked to give the target up, the plan says that registering it will be refused."""
+    """If another app keeps the target, the plan warns that the control plane will reject the registration."""
     wanted = [child_app("a", targets=["ios:y"]), desired_app("b", targets=["ios:x"])]
     plan = plan_of(wanted, live(a=["ios:x", "ios:y"], b=[]))
     assert action_lines(plan) == ["create app/b/target/ios:x"]
@@ -202,7 +202,7 @@ def test_a_known_holder_that_keeps_its_target_is_a_warning() -> None:
 
 
 def test_an_unknown_holder_is_not_guessed() -> None:
-    """Where nobody that was read holds the target, its registration is planned, and the control plane decides."""
+    """If no app that was read has the target, its registration is planned, and the control plane decides."""
     plan = plan_of(apps(b=["ios:x"]), live(b=[]))
     assert action_lines(plan) == ["create app/b/target/ios:x"]
     assert plan.diagnostics == ()

@@ -1,4 +1,4 @@
-"""Optimizing in a plan: which better variants become canaries, and which are shown, and why."""
+"""Optimizing in a plan: which better variants become canaries, which are only recommended, and why."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from octosync.errors import ErrorResponse, Forbidden, Unavailable
 from octosync.model import Address, App, Canary, Deploy, OptimizationCheck, Optimize, Reason
 from octosync.plan import DeployPolicy, OptimizeCapability, Plan, ReadNeeds
 
-CURIOUS = ReadNeeds()
+ALL_NEEDS = ReadNeeds()
 
 
-def where(slug: str = "a", environment: str = "production") -> Address:
-    """Address chat's deployment."""
+def deployment_address(slug: str = "a", environment: str = "production") -> Address:
+    """Return the address of chat's deployment."""
     return Address.of_capability(slug, "chat", environment)
 
 
@@ -28,35 +28,35 @@ def wanted(
     least: float | None = 0.05,
     environments: tuple[str, ...] = ("production",),
 ) -> App:
-    """Declare chat as deployed, and how far to optimize it."""
+    """Declare chat as deployed, with its `optimize` level."""
     deploy = Deploy(environments=environments, optimize=optimize, min_improvement=least)
     return desired_app(slug, slots={"chat": {}}, deploy={"chat": deploy})
 
 
 def live(slug: str = "a", **deployment: Any) -> App:
-    """Make the live app, deployed."""
+    """Return the live app, deployed."""
     return live_app(slug, slots={"chat": {}}, deployments=[live_deployment(slug, **deployment)])
 
 
 def better(improvement: Mapping[str, Any] | None = None, **more: Any) -> OptimizationCheck:
-    """Make the answer that there is a better variant."""
+    """Return a check that found a better variant."""
     found = {"latency": 0.2, "quality": -0.01} if improvement is None else improvement
     return OptimizationCheck(**{"available": True, "current": "v1", "suggested": "v2", "improvement": found, **more})
 
 
 def planned(check: Any = None, *, canaries: Any = 0, policy: DeployPolicy | None = None, **more: Any) -> Plan:
-    """Plan one deployed app whose check was answered."""
-    seen = observation(live(), checks={where(): better() if check is None else check}, canaries=canaries)
-    return plan_of(wanted(**more), seen, deploy=policy or DeployPolicy(), read_needs=CURIOUS)
+    """Plan one deployed app with the answer of its check."""
+    seen = observation(live(), checks={deployment_address(): better() if check is None else check}, canaries=canaries)
+    return plan_of(wanted(**more), seen, deploy=policy or DeployPolicy(), read_needs=ALL_NEEDS)
 
 
 def waits(plan: Plan) -> list[str]:
     """Return what each recommendation waits for."""
-    return [one.waiting for one in plan.recommendations]
+    return [recommendation.waiting for recommendation in plan.recommendations]
 
 
 def test_auto_starts_a_canary() -> None:
-    """A large enough improvement is an action with both variants, and no recommendation."""
+    """A large enough improvement is an action with both variants, and not a recommendation."""
     plan = planned()
     (action,) = plan.actions
     assert isinstance(action, OptimizeCapability)
@@ -69,25 +69,25 @@ def test_auto_starts_a_canary() -> None:
         (("model_variant_id",), "v1", "v2")
     ]
     assert plan.recommendations == ()
-    assert where() not in plan.unchanged
+    assert deployment_address() not in plan.unchanged
     assert not plan.questions
 
 
 @pytest.mark.parametrize("optimize", [Optimize.NEVER, Optimize.SUGGEST])
-def test_suggest_shows_and_never_asks_nothing(optimize: Optimize) -> None:
-    """`suggest` asks and shows; `never` does not ask."""
-    asked = plan_of(wanted(optimize=optimize), observation(live()), read_needs=CURIOUS).questions.checks
-    assert asked == (() if optimize is Optimize.NEVER else (where(),))
+def test_suggest_recommends_and_never_does_not_check(optimize: Optimize) -> None:
+    """`suggest` checks and recommends; `never` does not check."""
+    checks = plan_of(wanted(optimize=optimize), observation(live()), read_needs=ALL_NEEDS).questions.checks
+    assert checks == (() if optimize is Optimize.NEVER else (deployment_address(),))
     plan = planned(optimize=optimize)
     assert plan.actions == ()
     assert waits(plan) == ([] if optimize is Optimize.NEVER else [""])
-    assert where() in plan.unchanged
+    assert deployment_address() in plan.unchanged
 
 
 @pytest.mark.parametrize("bound", list(Optimize))
 @pytest.mark.parametrize("declared", list(Optimize))
 def test_the_flag_is_an_upper_bound(declared: Optimize, bound: Optimize) -> None:
-    """The run goes as far as the manifest, and never farther than the flag."""
+    """The run uses the level of the manifest, capped by the flag."""
     plan = planned(optimize=declared, policy=DeployPolicy(optimize=bound))
     levels = list(Optimize)
     effective = levels[min(levels.index(declared), levels.index(bound))]
@@ -110,7 +110,7 @@ def test_the_flag_is_an_upper_bound(declared: Optimize, bound: Optimize) -> None
         ({"latency": None}, 0, False),
     ],
 )
-def test_only_a_number_that_is_large_enough_acts(
+def test_only_a_large_enough_improvement_starts_a_canary(
     improvement: Mapping[str, Any], least: float | None, acts: bool
 ) -> None:
     """The largest metric counts; an improvement without a number is never enough."""
@@ -120,32 +120,32 @@ def test_only_a_number_that_is_large_enough_acts(
     assert len(plan.recommendations) == (0 if acts else 1)
 
 
-def test_a_suggestion_without_a_name_is_only_shown() -> None:
-    """What has no name can't be compared with what comes of it."""
+def test_a_suggestion_without_a_name_is_only_recommended() -> None:
+    """A variant without a name can't be compared with the deployed one later."""
     assert waits(planned(better(suggested=None))) == ["the orchestrator names no variant"]
 
 
-def test_a_suggestion_of_what_is_deployed_is_only_shown() -> None:
-    """A canary to the variant that runs would change nothing, run after run."""
+def test_a_suggestion_of_the_deployed_variant_is_only_recommended() -> None:
+    """A canary of the deployed variant would change nothing, run after run."""
     assert waits(planned(better(suggested="v1"))) == ["it is what is deployed"]
 
 
-def test_at_most_so_many_canaries_run_in_the_org() -> None:
-    """Those that run count; the rest waits in the order of the addresses, and says for what."""
+def test_the_number_of_canaries_in_the_org_is_limited() -> None:
+    """Running canaries count; the other actions wait in the order of their addresses, with the reason."""
     slugs = ["a", "b", "c", "d"]
-    seen = observation(*map(live, slugs), checks={where(slug): better() for slug in slugs}, canaries=1)
-    plan = plan_of(map(wanted, slugs), seen, deploy=DeployPolicy(max_canaries=3), read_needs=CURIOUS)
+    seen = observation(*map(live, slugs), checks={deployment_address(slug): better() for slug in slugs}, canaries=1)
+    plan = plan_of(map(wanted, slugs), seen, deploy=DeployPolicy(max_canaries=3), read_needs=ALL_NEEDS)
     assert action_lines(plan) == [
         "optimize app/a/capability/chat@production",
         "optimize app/b/capability/chat@production",
     ]
     assert waits(plan) == ["at most 3 canaries run in the org at once (maxCanaries)"] * 2
-    none = plan_of(map(wanted, slugs), seen, deploy=DeployPolicy(max_canaries=1), read_needs=CURIOUS)
+    none = plan_of(map(wanted, slugs), seen, deploy=DeployPolicy(max_canaries=1), read_needs=ALL_NEEDS)
     assert none.actions == ()
 
 
-def test_how_many_run_is_asked_only_when_it_matters() -> None:
-    """Not for what is only suggested, too small, or known already; until it is known, nothing acts."""
+def test_running_canaries_are_counted_only_if_needed() -> None:
+    """Not for suggestions, small improvements or a known count. Until the count is known, no canary is planned."""
     unknown = planned(canaries=None)
     assert unknown.questions.canaries
     assert unknown.actions == ()
@@ -154,47 +154,47 @@ def test_how_many_run_is_asked_only_when_it_matters() -> None:
 
 
 def test_canaries_that_can_not_be_counted_start_none() -> None:
-    """A failed read is no zero."""
+    """A failed read is not a count of 0."""
     plan = planned(canaries=Unavailable("unavailable", "no answer"))
     assert plan.actions == ()
     assert waits(plan) == ["how many canaries run in the org could not be read: no answer"]
     assert not plan.questions
 
 
-def test_one_canary_a_slot() -> None:
-    """Two environments of a slot are optimized one after the other, production last; a canary that runs counts, too."""
+def test_a_slot_has_one_canary_at_a_time() -> None:
+    """Two environments of a slot are optimized in turn, production last; a running canary counts too."""
     both = wanted(environments=("production", "staging"))
-    checks = {where(environment=one): better() for one in ("production", "staging")}
+    checks = {deployment_address(environment=environment): better() for environment in ("production", "staging")}
     two = [live_deployment("a"), live_deployment("a", environment="staging")]
     app = live_app("a", slots={"chat": {}}, deployments=two)
-    plan = plan_of(both, observation(app, checks=checks, canaries=0), read_needs=CURIOUS)
+    plan = plan_of(both, observation(app, checks=checks, canaries=0), read_needs=ALL_NEEDS)
     assert action_lines(plan) == ["optimize app/a/capability/chat@staging"]
     assert waits(plan) == ["one canary of a slot at a time"]
     busy = live_app("a", slots={"chat": {}}, deployments=[live_deployment("a", canary=Canary(candidate="v2")), two[1]])
     seen = observation(busy, checks=checks, canaries=1)
-    second = plan_of(both, seen, read_needs=CURIOUS)
+    second = plan_of(both, seen, read_needs=ALL_NEEDS)
     assert second.actions == ()
     assert second.questions.checks == ()
 
 
-def test_while_a_canary_runs_nothing_is_asked() -> None:
-    """What is better has been chosen: no request for it."""
+def test_a_running_canary_is_not_checked_again() -> None:
+    """The better variant has been chosen, so no request is sent for it."""
     seen = observation(live(canary=Canary(candidate="v2", percentage=40)))
-    assert not plan_of(wanted(), seen, read_needs=CURIOUS).questions
+    assert not plan_of(wanted(), seen, read_needs=ALL_NEEDS).questions
 
 
-def test_development_is_never_optimized_by_itself() -> None:
-    """Better variants are rolled out to staging and production alone: in development they are shown."""
+def test_development_is_never_optimized_automatically() -> None:
+    """Only staging and production get canaries; in development, better variants are recommended."""
     app = wanted(environments=("development",))
-    place = where(environment="development")
+    place = deployment_address(environment="development")
     there = live_app("a", slots={"chat": {}}, deployments=[live_deployment("a", environment="development")])
-    plan = plan_of(app, observation(there, checks={place: better()}, canaries=0), read_needs=CURIOUS)
+    plan = plan_of(app, observation(there, checks={place: better()}, canaries=0), read_needs=ALL_NEEDS)
     assert plan.actions == ()
     assert waits(plan) == [""]
 
 
 def test_a_check_that_fails_is_a_warning() -> None:
-    """A scope that is missing, or an outage: said where it matters, and no failed plan."""
+    """A missing scope or an outage is a warning, and the plan does not fail."""
     plan = planned(Forbidden("insufficient-scope", "the key may not", response=ErrorResponse(request_id="req_7")))
     assert not plan.actions
     assert not plan.recommendations
@@ -204,17 +204,17 @@ def test_a_check_that_fails_is_a_warning() -> None:
     assert "req_7" in warning.summary
 
 
-def test_nothing_better_is_nothing_to_say() -> None:
-    """The usual case."""
+def test_without_a_better_variant_nothing_is_reported() -> None:
+    """The usual case: no action, no recommendation and no diagnostic."""
     plan = planned(OptimizationCheck(available=False, reason="the best already"))
     assert not plan.actions
     assert not plan.recommendations
     assert not plan.diagnostics
-    assert where() in plan.unchanged
+    assert deployment_address() in plan.unchanged
 
 
 @pytest.mark.parametrize(
-    ("there", "targets", "more", "said"),
+    ("there", "targets", "more", "reason"),
     [
         (live_app("a", slots={"chat": {}}), [], {}, "it is not deployed yet"),
         (live(), ["ios:x"], {}, "this plan changes the targets"),
@@ -224,13 +224,13 @@ def test_nothing_better_is_nothing_to_say() -> None:
         (live_app("a", slots={"chat": {}}), [], {"environments": ("development",)}, ""),
     ],
 )
-def test_a_plan_says_that_the_next_apply_may_start_a_canary(
-    there: App, targets: list[str], more: dict[str, Any], said: str
+def test_a_plan_reports_that_the_next_apply_may_start_a_canary(
+    there: App, targets: list[str], more: dict[str, Any], reason: str
 ) -> None:
-    """What is better is known once it is deployed and its targets are as declared: a notice, with `auto` alone."""
+    """A check needs a deployment and targets as declared. Until then, `auto` alone gives a notice."""
     app = replace(wanted(**more), targets=tuple(target("a", key) for key in targets))
-    checks = {where(): OptimizationCheck(available=False)}
+    checks = {deployment_address(): OptimizationCheck(available=False)}
     plan = plan_of(app, observation(there, checks=checks, canaries=0))
-    found = [one for one in plan.diagnostics if one.rule == "optimizes-later"]
-    assert len(found) == bool(said)
-    assert all(said in one.summary and one.severity.value == "notice" for one in found)
+    found = [diagnostic for diagnostic in plan.diagnostics if diagnostic.rule == "optimizes-later"]
+    assert len(found) == bool(reason)
+    assert all(reason in diagnostic.summary and diagnostic.severity.value == "notice" for diagnostic in found)

@@ -1,4 +1,4 @@
-"""What is done before what, within an app and between apps."""
+"""The order of actions, within an app and between apps."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ CHAT_OF_B = {"model": "@app/b/chat"}
 
 
 def waits(plan: Plan, action: str, need: str) -> bool:
-    """Whether an action (`verb address`) depends on another, and so comes later."""
-    keys = {f"{one.verb.value} {one.address}": one.key for one in plan.actions}
+    """Return whether an action (`verb address`) depends on another, and so comes later."""
+    keys = {f"{action.verb.value} {action.address}": action.key for action in plan.actions}
     found = plan.by_key()[keys[action]]
     depends = keys[need] in found.depends_on
     assert not depends or plan.actions.index(found) > plan.actions.index(plan.by_key()[keys[need]])
@@ -38,19 +38,19 @@ def waits(plan: Plan, action: str, need: str) -> bool:
 
 
 def test_every_kind_of_action_has_its_row() -> None:
-    """No action is without a place in the table, and none waits for its own kind."""
+    """Every kind of action is in the table, and none waits for its own kind."""
     assert {kind.__name__ for kind in NEEDS} == {kind.__name__ for kind in Action.__args__}
     assert all(kind not in needs for kind, needs in NEEDS.items())
 
 
 def test_ready_actions_run_app_by_app() -> None:
-    """A run that dies leaves few apps half done: an app's objects follow it before the next app begins."""
+    """A run that is interrupted leaves few apps incomplete: the objects of an app follow it before the next app begins."""
     plan = plan_of([desired_app(slug, targets=[f"ios:{slug}"], slots={"chat": {}}) for slug in "ba"])
     assert [action.address.app for action in plan.actions] == ["a", "a", "a", "b", "b", "b"]
 
 
 def test_independent_objects_do_not_wait_for_each_other() -> None:
-    """Only what needs something waits, so that the rest can run at once."""
+    """Only actions with a dependency wait, so that the others can run at once."""
     live = live_app("a", targets=["ios:1"], slots={"chat": {}}, config={"m": 1})
     wanted = desired_app("a", fields={"name": "n"}, targets=["ios:2"], slots={"chat": {"preferred_engines": ["x"]}})
     assert all(action.depends_on == () for action in plan_of(wanted, live).actions)
@@ -58,8 +58,8 @@ def test_independent_objects_do_not_wait_for_each_other() -> None:
 
 @pytest.mark.parametrize("model", ["@app/a/chat", "chat"])
 @pytest.mark.parametrize("config", [None, {"model": "other"}])
-def test_a_slot_goes_after_the_config_of_its_app(config: dict[str, Any] | None, model: str) -> None:
-    """A slot isn't deleted while the app's own config may still name it, in whatever words."""
+def test_a_slot_is_deleted_after_the_config_of_its_app(config: dict[str, Any] | None, model: str) -> None:
+    """A slot isn't deleted while the config of its app may still name it, in any form."""
     live = live_app("a", slots={"chat": {}}, config={"model": model})
     plan = plan_of(desired_app("a", slots={}, config=config), live)
     verb = "delete" if config is None else "update"
@@ -67,7 +67,7 @@ def test_a_slot_goes_after_the_config_of_its_app(config: dict[str, Any] | None, 
 
 
 def test_a_config_waits_for_the_new_slots_that_it_names() -> None:
-    """A config that calls another app's slot is put after that slot is there, and waits for no other."""
+    """A config that references a slot of another app is put after that slot exists, and waits for no other."""
     wanted = [
         desired_app("a", config={"model": "@app/b/chat", "nested": [{"fallback_model": "@app/c/tts"}]}),
         desired_app("b", slots={"chat": {}, "vision": {}}),
@@ -88,17 +88,17 @@ def test_a_config_waits_for_the_new_slots_that_it_names() -> None:
     ],
 )
 @pytest.mark.parametrize(("config", "verb"), [(None, "delete"), ({"model": "@app/c/chat"}, "update")])
-def test_what_a_config_ceases_to_name_goes_after_it(
+def test_a_slot_is_removed_after_the_last_config_that_names_it(
     owner: Any, action: str, config: dict[str, Any] | None, verb: str
 ) -> None:
-    """A slot, or an app, that another app's config called goes only once that config calls it no more."""
+    """A slot or app that another app's config references is removed only after that config drops the reference."""
     live = [live_app("a", config=CHAT_OF_B), live_app("b", slots={"chat": {}})]
     plan = plan_of([desired_app("a", config=config), owner], live)
     assert waits(plan, action, f"{verb} app/a/inference-config")
 
 
-def test_a_config_that_goes_on_naming_a_slot_holds_nothing_up() -> None:
-    """A deletion that breaks a reference is what was declared: it waits only for what mends something."""
+def test_a_config_that_keeps_a_reference_delays_nothing() -> None:
+    """A deletion that breaks a reference is as declared: it waits only for changes that remove the reference."""
     live = [live_app("a", config=CHAT_OF_B), live_app("b", slots={"chat": {}})]
     plan = plan_of([desired_app("a", config={**CHAT_OF_B, "n": 1}), desired_app("b", slots={})], live)
     assert not waits(plan, "delete app/b/slot/chat", "update app/a/inference-config")
@@ -111,14 +111,14 @@ def test_objects_of_an_app_that_exists_do_not_wait_for_its_update() -> None:
 
 
 def test_ordering_again_changes_nothing() -> None:
-    """An order is the same whatever order the actions came in."""
+    """The order is the same for any order of the input."""
     wanted = [desired_app(slug, targets=[f"ios:{slug}"], slots={"chat": {}}, config=CHAT_OF_B) for slug in "abc"]
     actions = plan_of(wanted).actions
     assert in_order(reversed(actions)) == in_order(actions) == actions
 
 
 def needs(*kinds: type[Action]) -> dict[str, set[str]]:
-    """Return for one app with an action of each of these kinds which kinds each waits for."""
+    """Return, for one app with an action of each of these kinds, the kinds that each waits for."""
     made = in_order(any_action(kind) for kind in kinds)
     names = {action.key: type(action).__name__ for action in made}
     assert all(list(names).index(need) < list(names).index(action.key) for action in made for need in action.depends_on)
@@ -126,7 +126,7 @@ def needs(*kinds: type[Action]) -> dict[str, set[str]]:
 
 
 def any_action(kind: type[Action]) -> Action:
-    """Make an action of a kind, of app `a`."""
+    """Return an action of a kind, of app `a`."""
     of_target = {"platform": "ios", "identifier": kind.__name__}
     kinds: dict[type[Action], tuple[Address, dict[str, Any]]] = {
         RegisterTarget: (Address.of_target("a", "ios", "RegisterTarget"), of_target),
@@ -150,8 +150,8 @@ ALL_OF_AN_APP = [kind for kind in Action.__args__ if kind not in {CreateApp, Del
 TARGETS_FIRST = {"RegisterTarget", "RemoveTarget", "PutSlot"}
 
 
-def test_what_is_deployed_waits_for_targets_and_slot() -> None:
-    """An enable and an optimize assign devices to what is registered then: after removals and registrations, and the slot."""
+def test_a_deployment_waits_for_targets_and_slot() -> None:
+    """Enable and optimize assign devices to the registered targets, so they follow removals, registrations and the slot."""
     waiting = needs(*ALL_OF_AN_APP)
     assert waiting["EnableCapability"] == waiting["OptimizeCapability"] == TARGETS_FIRST
     fresh = needs(CreateApp, EnableCapability, OptimizeCapability)
@@ -159,7 +159,7 @@ def test_what_is_deployed_waits_for_targets_and_slot() -> None:
 
 
 def test_everything_of_a_new_app_waits_for_it() -> None:
-    """Its targets, slots and config; and a slot goes only after either kind of change to the config."""
+    """Its targets, slots and config. A slot is deleted only after either kind of change of the config."""
     made = needs(CreateApp, RegisterTarget, PutSlot, PutInferenceConfig)
     assert made == {
         "CreateApp": set(),
@@ -172,13 +172,13 @@ def test_everything_of_a_new_app_waits_for_it() -> None:
 
 
 def test_an_archive_waits_for_every_other_kind_of_its_app() -> None:
-    """Updates, targets, slots, configs, deployments: whatever is left when an app is archived stays so."""
+    """Updates, targets, slots, configs, deployments: what is left when an app is archived stays permanently."""
     assert needs(*ALL_OF_AN_APP)["ArchiveApp"] == {kind.__name__ for kind in ALL_OF_AN_APP} - {"ArchiveApp"}
     assert needs(ArchiveApp, DeleteInferenceConfig)["ArchiveApp"] == {"DeleteInferenceConfig"}
 
 
 def test_the_order_of_equals_is_by_app_then_kind_then_address() -> None:
-    """Archives last; apps by slug; within one as the table has the kinds; then by address, and nothing else decides."""
+    """Archives last; apps by slug; within an app by kind as in the table; then by address."""
     wanted = [
         desired_app("a", archived=True),
         desired_app(
@@ -201,7 +201,7 @@ def test_the_order_of_equals_is_by_app_then_kind_then_address() -> None:
 
 
 def test_dependencies_are_listed_by_address_and_verb() -> None:
-    """An update and an archive of one app have one address: the same input gives the same list."""
+    """An update and an archive of an app have the same address: the same input gives the same list."""
     made = plan_of(
         desired_app("a", archived=True, fields={"name": "n"}, targets=[], slots={}),
         live_app("a", targets=["ios:2", "ios:1"], slots={"tts": {}, "chat": {}}),
@@ -216,7 +216,7 @@ def test_dependencies_are_listed_by_address_and_verb() -> None:
 
 
 def test_a_cycle_is_an_error_that_shows_it() -> None:
-    """Should two actions ever wait for each other, the error names the way round; nothing is dropped silently."""
+    """If two actions wait for each other, the error shows the cycle; nothing is dropped silently."""
     first, second, third = plan_of([desired_app(slug) for slug in "abc"]).actions
     cyclic = (
         replace(first, depends_on=(second.key,)),
@@ -227,8 +227,8 @@ def test_a_cycle_is_an_error_that_shows_it() -> None:
         list(topological({action.key: action for action in cyclic}))
 
 
-def test_a_dependency_outside_of_the_plan_holds_nothing_up() -> None:
-    """What isn't planned needn't be waited for."""
+def test_a_dependency_outside_the_plan_is_ignored() -> None:
+    """An action that isn't planned is not waited for."""
     (action,) = plan_of(desired_app("a")).actions
     elsewhere = action.key._replace(address=Address.of_app("z"))
     waiting = replace(action, depends_on=(elsewhere,))

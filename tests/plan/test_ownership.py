@@ -1,4 +1,4 @@
-"""Presence is ownership: what is declared is planned, and what is not is neither compared nor touched."""
+"""Presence is ownership: declared fields and objects are planned; undeclared ones are neither compared nor touched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from octosync.plan import Action, Plan, Verb
 
 
 def only(plan: Plan) -> Action:
-    """Return the plan's one action."""
+    """Return the plan's only action."""
     (action,) = plan.actions
     return action
 
@@ -30,14 +30,14 @@ class TestApp:
     """The app itself."""
 
     def test_an_absent_app_is_created_under_its_slug(self) -> None:
-        """A create sends slug, name and what is declared; without a name the slug is the name."""
+        """A create sends slug, name and the declared fields; without a name, the slug is the name."""
         action = only(plan_of(desired_app("a", fields={"description": "d"})))
         assert (action.operation, action.parameters) == ("apps.create", {})
         assert action.body == {"slug": "a", "name": "a", "description": "d"}
         assert (action.before, action.fingerprint, action.reason) == (None, "absent", Reason.NEW)
 
     def test_a_new_apps_objects_are_all_created_after_it(self) -> None:
-        """A declared app that isn't there comes with its targets, slots and config."""
+        """A declared app that doesn't exist is created with its targets, slots and config."""
         app = desired_app("a", targets=["ios:x"], slots={"chat": {}}, config={"model": "m"})
         assert action_lines(plan_of(app)) == [
             "create app/a",
@@ -47,21 +47,21 @@ class TestApp:
         ]
 
     def test_only_fields_that_differ_are_patched(self) -> None:
-        """A PATCH holds what changes and nothing else; the rest of the app is shown as it stays."""
+        """A PATCH has the changed fields only; the rest of the app is shown unchanged."""
         live = live_app("a", name="old", description="same", fields={"tier": "gold"})
         action = only(plan_of(desired_app("a", fields={"name": "new", "description": "same"}), live))
         assert (action.operation, action.body) == ("apps.update", {"name": "new"})
         assert action.after == {"name": "new", "description": "same", "tier": "gold"}
-        assert [(one.path, one.before, one.after) for one in action.fields] == [(("name",), "old", "new")]
+        assert [(change.path, change.before, change.after) for change in action.fields] == [(("name",), "old", "new")]
 
     def test_undeclared_fields_of_an_app_are_not_owned(self) -> None:
-        """Name and description that the manifest leaves out may be anything."""
+        """A name and description that the manifest omits may have any value."""
         plan = plan_of(desired_app("a"), live_app("a", name="Whatever", description="Anything"))
         assert plan.actions == ()
         assert [str(address) for address in plan.unchanged] == ["app/a"]
 
     def test_an_app_that_is_not_declared_is_only_counted(self) -> None:
-        """Unmanaged apps are a number where a list was read, and unknown where none was; nothing else is said of them."""
+        """Unmanaged apps are counted if a list was read, and unknown otherwise; nothing else is reported of them."""
         seen = observation(live_app("a"), unmanaged=("x", "y"))
         assert plan_of(desired_app("a"), seen).left_alone.unmanaged_apps == 2
         assert plan_of(desired_app("a"), observation(live_app("a"), unmanaged=())).left_alone.unmanaged_apps == 0
@@ -97,10 +97,10 @@ class TestLists:
             ({"config": None}, ["delete app/a/inference-config"]),
         ],
     )
-    def test_a_declared_section_is_owned_whole_and_an_absent_one_not_at_all(
+    def test_a_declared_section_is_owned_and_an_absent_one_is_not(
         self, declared: dict[str, Any], planned: list[str]
     ) -> None:
-        """What is live and not in a declared list is deleted, `[]` deletes all, and undeclared sections stay as they are."""
+        """Live members that a declared list omits are deleted, `[]` deletes all, and undeclared sections stay unchanged."""
         assert action_lines(plan_of(desired_app("a", **declared), self.LIVE)) == planned
 
     @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ class TestLists:
             ({"config": None}, ["delete app/a/inference-config"]),
         ],
     )
-    def test_a_child_owns_just_itself(self, declared: dict[str, Any], planned: list[str]) -> None:
-        """Where only child documents name an app, nothing beside them is compared, the app included."""
+    def test_a_child_document_owns_only_its_object(self, declared: dict[str, Any], planned: list[str]) -> None:
+        """If only child documents name an app, nothing else of it is compared, the app included."""
         plan = plan_of(child_app("a", **declared), self.LIVE)
         assert action_lines(plan) == planned
         assert "app/a" not in map(str, plan.unchanged)
 
-    def test_children_of_an_app_that_is_not_there_are_an_error(self) -> None:
-        """An app that only child documents name must exist: it is never created, and the error shows the child's place."""
+    def test_children_of_an_absent_app_are_an_error(self) -> None:
+        """An app that only child documents name must exist: it is never created, and the error has the child's position."""
         plan = plan_of([child_app("a", slots={"chat": {}}), desired_app("b")])
         assert action_lines(plan) == ["create app/b"]
         assert plan.errored
@@ -129,18 +129,18 @@ class TestLists:
         assert plan.errors["a"].message.startswith("apps/demo.yaml:3:5: ")
 
     def test_a_target_on_an_unknown_platform_is_left_alone_and_listed(self) -> None:
-        """A live target that octosync has no name for is nobody's to delete, unless `api.platforms` names it."""
+        """A live target on an unknown platform is never deleted, unless `api.platforms` has its platform."""
         live = live_app("a", targets=["ios:1", "toaster:9"])
         plan = plan_of(desired_app("a", targets=["ios:1"]), live)
         assert plan.actions == ()
-        assert [str(one) for one in plan.left_alone.unknown_targets] == ["app/a/target/toaster:9"]
+        assert [str(address) for address in plan.left_alone.unknown_targets] == ["app/a/target/toaster:9"]
         known = Contract().overridden(platforms=["toaster"])
         assert action_lines(plan_of(desired_app("a", targets=["ios:1"]), live, contract=known)) == [
             "delete app/a/target/toaster:9"
         ]
 
     def test_a_target_is_removed_by_its_id_and_registered_by_its_tuple(self) -> None:
-        """There is no update of a target: a change is a removal and a registration."""
+        """A target can't be updated: a change is a removal and a registration."""
         removal, registration = plan_of(
             desired_app("a", targets=["ios:new"]), live_app("a", targets=["ios:old"])
         ).actions
@@ -151,31 +151,31 @@ class TestLists:
 
 
 class TestInferenceConfig:
-    """The config: one opaque object, compared and sent whole."""
+    """The config: one opaque object, compared and sent as a whole."""
 
     def test_a_config_is_sent_whole_and_verbatim(self) -> None:
-        """The body is the declared object itself, nulls kept; live keys that it lacks are shown as removed."""
+        """The body is the declared object, nulls included; live keys that it omits are shown as removed."""
         wanted: dict[str, Any] = {"model": "m", "parameters": {"temperature": None}}
         action = only(plan_of(desired_app("a", config=wanted), live_app("a", config={"old": 1, "model": "m"})))
         assert (action.operation, action.body) == ("apps.put_inference_config", wanted)
-        assert [one.path for one in action.fields] == [("old",), ("parameters",)]
+        assert [change.path for change in action.fields] == [("old",), ("parameters",)]
 
     @pytest.mark.parametrize(("live", "planned"), [(None, []), ({}, ["delete app/a/inference-config"])])
-    def test_null_deletes_the_config_that_is_there(self, live: dict[str, Any] | None, planned: list[str]) -> None:
-        """`inferenceConfig: null` is satisfied by no config; an empty object is one."""
+    def test_null_deletes_an_existing_config(self, live: dict[str, Any] | None, planned: list[str]) -> None:
+        """`inferenceConfig: null` is satisfied if there is no config; an empty object is a config."""
         assert action_lines(plan_of(desired_app("a", config=None), live_app("a", config=live))) == planned
 
     @pytest.mark.parametrize(("live", "verb"), [(None, Verb.CREATE), ({"a": 1}, Verb.UPDATE)])
     def test_an_empty_config_is_a_config(self, live: dict[str, Any] | None, verb: Verb) -> None:
-        """`inferenceConfig: {}` is put where there is none, or another."""
+        """`inferenceConfig: {}` is put if there is no config, or a different one."""
         action = only(plan_of(desired_app("a", config={}), live_app("a", config=live)))
         assert (action.verb, action.body) == (verb, {})
 
 
 class TestErrors:
-    """What could not be read is an error, never an absence."""
+    """An object that could not be read is an error, never an absence."""
 
-    def test_an_app_that_could_not_be_read_is_an_error_and_not_to_be_created(self) -> None:
+    def test_an_unreadable_app_is_an_error_and_not_created(self) -> None:
         """A failed read plans nothing of its app; the other apps are planned, and the plan is errored."""
         error = OctosyncError("unavailable", "no answer")
         plan = plan_of([desired_app("b"), desired_app("a", targets=["ios:x"])], observation(errors={"a": error}))
@@ -185,8 +185,8 @@ class TestErrors:
 
     @pytest.mark.parametrize("section", Section)
     def test_a_declared_section_that_was_not_read_is_an_error(self, section: Section) -> None:
-        """An app whose declared section isn't in the observation is not planned from a partial view."""
-        read = [other for other in Section if other is not section]
+        """An app with an unread declared section is not planned from a partial observation."""
+        read = [candidate for candidate in Section if candidate is not section]
         wanted = desired_app("a", targets=["ios:x"], slots={"chat": {}}, config={}, deploy={"chat": "production"})
         plan = plan_of(wanted, live_app("a", read=read))
         assert plan.actions == ()

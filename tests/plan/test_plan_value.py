@@ -1,4 +1,4 @@
-"""The plan as a value: what it counts, how it groups, and what an approval is given for."""
+"""The plan as a value: its counts, its grouping, and what an approval covers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plan() -> Plan:
 
 
 def test_a_plan_counts_its_verbs_and_its_cost(plan: Plan) -> None:
-    """Writes are counted by what people call them; each is one request."""
+    """Writes are counted by verb; each is one request."""
     counted = {verb: plan.count(verb) for verb in Verb}
     assert counted == {
         Verb.CREATE: 2,
@@ -41,8 +41,8 @@ def test_a_plan_counts_its_verbs_and_its_cost(plan: Plan) -> None:
     assert plan.requests_used == 11
 
 
-def test_a_plan_knows_its_scope(plan: Plan) -> None:
-    """Apps, and how many of them declare each section."""
+def test_a_plan_has_its_scope(plan: Plan) -> None:
+    """The apps, and how many of them declare each section."""
     assert plan.apps == ("a", "b", "c")
     assert plan.sections == {
         Section.TARGETS: 2,
@@ -54,20 +54,20 @@ def test_a_plan_knows_its_scope(plan: Plan) -> None:
 
 
 def test_a_plan_counts_the_live_objects_that_were_read(plan: Plan) -> None:
-    """The base of every percentage: configs count where there is one."""
+    """They are the base of every percentage; a config counts if it exists."""
     assert plan.live_counts == {Kind.APP: 3, Kind.TARGET: 3, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 2}
 
 
-def test_a_plan_says_what_is_as_declared(plan: Plan) -> None:
-    """Whatever was compared is either changed or unchanged, in order."""
+def test_a_plan_lists_unchanged_objects(plan: Plan) -> None:
+    """Every compared object is either changed or unchanged, in order."""
     assert list(map(str, plan.unchanged)) == ["app/a/target/ios:1", "app/b/target/ios:3", "app/c/inference-config"]
     changed = {action.address for action in plan.actions}
     assert set(plan.fingerprints) == changed | set(plan.unchanged)
     assert not changed & set(plan.unchanged)
 
 
-def test_actions_are_grouped_for_people_by_app(plan: Plan) -> None:
-    """One group an app, the app's own change first and its archive last, whatever the order of doing."""
+def test_actions_are_grouped_by_app(plan: Plan) -> None:
+    """One group per app, with the update of the app first and its archive last, in any order of execution."""
     groups = [(slug, [f"{a.verb.value} {a.address.kind.value}" for a in actions]) for slug, actions in plan.by_app()]
     assert groups == [
         ("a", ["update app", "delete target", "delete slot", "create slot", "update inference_config"]),
@@ -76,33 +76,33 @@ def test_actions_are_grouped_for_people_by_app(plan: Plan) -> None:
 
 
 def test_actions_are_found_by_address_and_verb(plan: Plan) -> None:
-    """An app can be updated and archived in one plan, so the address alone names no action."""
+    """An app can be updated and archived in one plan, so an address alone does not identify an action."""
     found = plan.by_key()
     assert len(found) == len(plan.actions)
     assert {key.verb for key in found if str(key.address) == "app/b"} == {Verb.UPDATE, Verb.ARCHIVE}
 
 
 def test_a_plan_can_not_be_changed(plan: Plan) -> None:
-    """Plan and actions are frozen: what is approved is what is applied."""
+    """Plan and actions are frozen: apply uses exactly the approved plan."""
     for value, name in ((plan, "actions"), (plan.actions[0], "body")):
         with pytest.raises(FrozenInstanceError):
             setattr(value, name, None)
 
 
-def test_only_what_takes_something_away_is_destructive(plan: Plan) -> None:
-    """Deletes and archives are; creations and updates are not."""
+def test_only_deletes_and_archives_are_destructive(plan: Plan) -> None:
+    """Creations and updates are not destructive."""
     assert all(action.destructive is (action.verb in {Verb.DELETE, Verb.ARCHIVE}) for action in plan.actions)
 
 
 def test_a_deletion_leaves_nothing_and_a_creation_starts_from_nothing(plan: Plan) -> None:
-    """`before` and `after` are the whole object, None where there is none."""
+    """`before` and `after` are whole objects, and None if there is none."""
     for action in plan.actions:
         assert (action.before is None) is (action.verb is Verb.CREATE)
         assert (action.after is None) is (action.verb is Verb.DELETE)
 
 
-def test_labels_and_places_of_the_manifests_are_on_every_action() -> None:
-    """An action knows the labels of its app and the place of what declared it, or of the app for what nothing declares."""
+def test_every_action_has_labels_and_a_position() -> None:
+    """An action has the labels of its app, and the position of its declaration, or of the app if it is undeclared."""
     wanted = [replace(app, labels={"team": "x"}, origin=Origin("app.yaml")) for app in WANTED]
     for action in plan_of(wanted, observation(*LIVE, live_app("c", config={"m": 1}))).actions:
         assert action.labels == {"team": "x"}
@@ -121,15 +121,15 @@ def _altered(action: Action) -> dict[str, Action]:
     }
 
 
-def test_an_approval_is_for_all_that_is_sent_and_all_that_was_seen(plan: Plan) -> None:
-    """Whatever changes what apply sends, or what it is sent over, changes an action's substance."""
+def test_an_approval_covers_what_is_sent_and_what_was_seen(plan: Plan) -> None:
+    """Any change of what apply sends, or of the live object it replaces, changes the substance of an action."""
     update = plan.actions[0]
     assert update.verb is Verb.UPDATE
     assert all(altered.substance != update.substance for altered in _altered(update).values())
 
 
-def test_an_approval_is_not_for_words(plan: Plan) -> None:
-    """Reason, labels, place and what it waits for may differ: the action is the same."""
+def test_an_approval_does_not_cover_explanations(plan: Plan) -> None:
+    """Reason, labels, position and dependencies may differ: the action is the same."""
     for action in plan.actions:
-        said = replace(action, reason=Reason.DRIFT, labels={"a": "b"}, origin=None, depends_on=())
-        assert said.substance == action.substance
+        relabelled = replace(action, reason=Reason.DRIFT, labels={"a": "b"}, origin=None, depends_on=())
+        assert relabelled.substance == action.substance

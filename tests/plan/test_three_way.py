@@ -1,4 +1,4 @@
-"""Three ways: what changed here is told from what changed on the control plane, unit by unit, and nothing else is touched."""
+"""Three-way plans distinguish changes of the manifests from live changes, field by field, and touch nothing else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOLDING = HoldPolicy(span=HOLD)
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of unit: how the tree declares a value of it, and how it is live. Values are 0, 1, 2; None is undeclared."""
+    """One kind of field: how the tree declares a value, and how it is live. Values are 0, 1 and 2; None is undeclared."""
 
     name: str
     declared: Callable[[Any], App]
@@ -46,7 +46,7 @@ SLOT = Address.of_slot("a", "chat")
 
 
 def field_kind(name: str, values: tuple[Any, ...]) -> Kind:
-    """Make the kind of a slot's field."""
+    """Return the kind of a slot field."""
     return Kind(
         name,
         lambda value: app_with(slots={"chat": {} if value is None else {name: values[value]}}),
@@ -55,7 +55,7 @@ def field_kind(name: str, values: tuple[Any, ...]) -> Kind:
     )
 
 
-# Value 0 of each is what the control plane has where nobody declares anything.
+# Value 0 of a kind is what the control plane has if nothing is declared.
 KINDS = (
     field_kind("serving_policy", POLICIES),
     field_kind("preferred_engines", ([], ["coreml"], ["mlx"])),
@@ -78,12 +78,12 @@ IDS = [kind.name for kind in KINDS]
 
 
 def plan3(tree: App | None, base: App | None, live: App | Observation | None, **more: Any) -> Plan:
-    """Plan a tree against a base and live; `tip` and `attempted` are apps of one state each."""
+    """Plan a tree against a base and live state; `tip` and `attempted` are apps, one per state."""
     tip, attempted = more.pop("tip", None), more.pop("attempted", ())
     known = Base(
         state=State.from_apps(*([base] if base else [])),
         tip=None if tip is None else State.from_apps(*tip),
-        attempted=tuple(State.from_apps(one) for one in attempted),
+        attempted=tuple(State.from_apps(app) for app in attempted),
         unknown=more.pop("unknown", frozenset()),
     )
     seen = live if isinstance(live, Observation) else observation(*([live] if live else []))
@@ -91,11 +91,11 @@ def plan3(tree: App | None, base: App | None, live: App | Observation | None, **
 
 
 def reason(plan: Plan, address: Address) -> Reason | None:
-    """Return why an object changes; None: it doesn't."""
+    """Return the reason of an object's action; None if it has none."""
     return next((action.reason for action in plan.actions if action.address == address), None)
 
 
-# Tree, base, live, and the reason: the table of the rules, by values. 1 is what was declared.
+# Tree, base, live and the reason: the table of the rules by values. 1 is what was declared.
 TABLE = [
     (1, 1, 1, None),
     (2, 1, 1, Reason.MANIFEST_CHANGED),
@@ -114,7 +114,7 @@ TABLE = [
 @pytest.mark.parametrize("kind", KINDS, ids=IDS)
 @pytest.mark.parametrize(("tree", "base", "live", "wanted"), TABLE)
 def test_the_table(kind: Kind, tree: int | None, base: int | None, live: int, wanted: Reason | None) -> None:
-    """Every row of the table, for every kind of field: who changed it decides why it is planned, and whether at all."""
+    """Every row of the table, for every kind of field: which side changed decides the reason, and whether it is planned."""
     made = plan3(kind.declared(tree), kind.declared(base), kind.live(live))
     if kind.name == "inference config" and wanted is not None and live == 0 and tree not in {None, 0}:
         assert reason(made, kind.address) in {wanted, Reason.NEW}
@@ -123,8 +123,8 @@ def test_the_table(kind: Kind, tree: int | None, base: int | None, live: int, wa
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=IDS)
-def test_what_nobody_declares_any_more_returns_to_its_default(kind: Kind) -> None:
-    """A removed field is what it would be had it never been declared, and a second plan is empty."""
+def test_a_field_that_is_no_longer_declared_returns_to_its_default(kind: Kind) -> None:
+    """A removed field gets the value of a field that was never declared, and a second plan is empty."""
     if kind.name == "inference config":
         made = plan3(kind.declared(None), kind.declared(1), kind.live(1))
         assert [action.verb.value for action in made.actions] == ["delete"]
@@ -143,8 +143,8 @@ def _as_live(after: Any, kind: Kind) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", KINDS, ids=IDS)
 @pytest.mark.parametrize("live", [0, 1, 2])
-def test_what_moved_on_elsewhere_is_stale(kind: Kind, live: int) -> None:
-    """Equal to its base, but changed at the base's revision: whatever is live, it is left alone and listed."""
+def test_a_field_that_changed_at_the_tip_is_stale(kind: Kind, live: int) -> None:
+    """Equal to its base but changed at the tip: for any live value, it is left alone and listed."""
     made = plan3(kind.declared(1), kind.declared(1), kind.live(live), tip=[kind.declared(2)])
     assert made.actions == ()
     assert made.left_alone.stale == (kind.address,)
@@ -153,16 +153,16 @@ def test_what_moved_on_elsewhere_is_stale(kind: Kind, live: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=IDS)
 @pytest.mark.parametrize("live", [0, 1, 2])
-def test_what_is_declared_elsewhere_only_is_stale(kind: Kind, live: int) -> None:
-    """What the base's revision first declared, and neither the base nor this branch does: left alone, and listed."""
+def test_a_field_that_only_the_tip_declares_is_stale(kind: Kind, live: int) -> None:
+    """Declared at the tip, and neither in the base nor in this branch: left alone and listed."""
     made = plan3(kind.declared(None), kind.declared(None), kind.live(live), tip=[kind.declared(1)])
     assert made.actions == ()
     assert made.left_alone.stale == (kind.address,)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=IDS)
-def test_what_an_unfinished_apply_left_is_our_own(kind: Kind) -> None:
-    """A live value that an attempted revision declared is neither drift nor diverged, and is held for nobody."""
+def test_a_value_of_an_unfinished_apply_is_not_drift(kind: Kind) -> None:
+    """A live value that an attempted revision declared is neither drift nor diverged, and is not held."""
     attempted = [kind.declared(2)]
     assert reason(plan3(kind.declared(1), kind.declared(1), kind.live(2), attempted=attempted), kind.address) is (
         Reason.MANIFEST_CHANGED
@@ -171,8 +171,8 @@ def test_what_an_unfinished_apply_left_is_our_own(kind: Kind) -> None:
     assert reason(gone, kind.address) is Reason.REMOVED
 
 
-def test_what_only_an_unfinished_apply_declared_is_taken_back() -> None:
-    """Children that tree and base never had: read, and removed with their place; a section's own key is let go of."""
+def test_objects_that_only_an_unfinished_apply_declared_are_removed() -> None:
+    """Children that tree and base never had are read and removed, with their position; a section of its own is released."""
     live = live_app("a", targets=["ios:x", "ios:y"], slots={"chat": {}}, config={"n": 1})
     attempted = child_app("a", targets=["ios:x"], slots={"chat": {}}, config={"n": 1})
     everything = ["app/a/inference-config", "app/a/slot/chat", "app/a/target/ios:x"]
@@ -189,18 +189,18 @@ def test_what_only_an_unfinished_apply_declared_is_taken_back() -> None:
 
 
 def test_an_app_that_only_an_unfinished_apply_declared_is_an_orphan() -> None:
-    """It is there for nobody any more: listed, and archived with prune."""
+    """No manifest declares it: it is listed, and archived with prune."""
     attempted = [targets("ios:x")]
-    assert plan3(None, None, there("ios:x"), attempted=attempted).left_alone.orphan_apps == ("a",)
-    (action,) = plan3(None, None, there("ios:x"), attempted=attempted, prune=True).actions
+    assert plan3(None, None, live_targets("ios:x"), attempted=attempted).left_alone.orphan_apps == ("a",)
+    (action,) = plan3(None, None, live_targets("ios:x"), attempted=attempted, prune=True).actions
     assert (action.verb.value, action.reason) == ("archive", Reason.REMOVED)
 
 
-def test_what_an_unfinished_apply_declared_otherwise_is_among_what_changed() -> None:
-    """Base and tree alike, but another state was begun since: the app is planned, so that nothing of that stays."""
-    app, other = targets("ios:x"), targets("ios:y")
+def test_an_app_of_an_unfinished_apply_has_changed() -> None:
+    """Base and tree are equal, but another state was attempted since: the app is planned, so that nothing of it stays."""
+    app, attempt = targets("ios:x"), targets("ios:y")
     assert changed_apps(
-        State.from_apps(app), Base(state=State.from_apps(app), attempted=(State.from_apps(other),))
+        State.from_apps(app), Base(state=State.from_apps(app), attempted=(State.from_apps(attempt),))
     ) == {"a"}
     assert (
         changed_apps(State.from_apps(app), Base(state=State.from_apps(app), attempted=(State.from_apps(app),)))
@@ -213,8 +213,8 @@ def targets(*keys: str, **more: Any) -> App:
     return desired_app("a", targets=keys, **more)
 
 
-def there(*keys: str) -> App:
-    """Make the live app with targets."""
+def live_targets(*keys: str) -> App:
+    """Return the live app with targets."""
     return live_app("a", targets=keys)
 
 
@@ -224,15 +224,15 @@ TARGET = Address.of_target("a", "ios", "x")
 @pytest.mark.parametrize(
     ("tree", "base", "live", "wanted"),
     [
-        (targets("ios:x"), targets(), there(), ("create", Reason.NEW)),
-        (targets("ios:x"), targets("ios:x"), there(), ("create", Reason.DRIFT)),
-        (targets(), targets(), there("ios:x"), ("delete", Reason.DRIFT)),
-        (targets(), targets("ios:x"), there("ios:x"), ("delete", Reason.REMOVED)),
-        (targets(), targets("ios:x"), there(), None),
-        (targets(), desired_app("a"), there("ios:x"), ("delete", Reason.MANIFEST_CHANGED)),
-        (desired_app("a"), targets("ios:x"), there("ios:x"), None),
-        (child_app("a"), child_app("a", targets=["ios:x"]), there("ios:x"), ("delete", Reason.REMOVED)),
-        (child_app("a"), child_app("a"), there("ios:x"), None),
+        (targets("ios:x"), targets(), live_targets(), ("create", Reason.NEW)),
+        (targets("ios:x"), targets("ios:x"), live_targets(), ("create", Reason.DRIFT)),
+        (targets(), targets(), live_targets("ios:x"), ("delete", Reason.DRIFT)),
+        (targets(), targets("ios:x"), live_targets("ios:x"), ("delete", Reason.REMOVED)),
+        (targets(), targets("ios:x"), live_targets(), None),
+        (targets(), desired_app("a"), live_targets("ios:x"), ("delete", Reason.MANIFEST_CHANGED)),
+        (desired_app("a"), targets("ios:x"), live_targets("ios:x"), None),
+        (child_app("a"), child_app("a", targets=["ios:x"]), live_targets("ios:x"), ("delete", Reason.REMOVED)),
+        (child_app("a"), child_app("a"), live_targets("ios:x"), None),
     ],
     ids=[
         "new",
@@ -247,14 +247,14 @@ TARGET = Address.of_target("a", "ios", "x")
     ],
 )
 def test_the_table_for_objects(tree: App, base: App, live: App, wanted: tuple[str, Reason] | None) -> None:
-    """Every row for the existence of a target, in lists that are owned and in files of its own."""
+    """Every row for the existence of a target, in owned lists and in child documents."""
     made = plan3(tree, base, live)
     assert [(action.verb.value, action.reason) for action in made.actions] == ([wanted] if wanted else [])
 
 
-def test_a_document_that_leaves_with_the_list_it_was_in_is_released_with_it() -> None:
-    """The key of a list and a document that added to it leave together: released. One after the other: its object goes."""
-    both, live = targets("ios:x", "ios:y"), there("ios:x", "ios:y")
+def test_a_document_that_is_removed_with_its_list_is_released() -> None:
+    """A list and a document that added to it, removed together, are released. Removed one by one, the object is deleted."""
+    both, live = targets("ios:x", "ios:y"), live_targets("ios:x", "ios:y")
     made = plan3(desired_app("a"), both, live)
     assert (made.actions, len(made.left_alone.released)) == ((), 2)
     own_left = replace(desired_app("a"), targets=targets("ios:y").targets)
@@ -265,8 +265,8 @@ def test_a_document_that_leaves_with_the_list_it_was_in_is_released_with_it() ->
     assert (str(action.address), action.reason) == ("app/a/target/ios:y", Reason.REMOVED)
 
 
-def test_a_section_that_is_let_go_is_left_as_it_is_and_listed() -> None:
-    """Targets, slots, a config and a deploy whose key is gone: nothing is deleted, all is named."""
+def test_a_released_section_is_left_alone_and_listed() -> None:
+    """Targets, slots, a config and a deploy without their key: nothing is deleted, and everything is listed."""
     base = desired_app("a", targets=["ios:x"], slots={"chat": {}}, config={"n": 1}, deploy={"chat": "production"})
     live = live_app("a", targets=["ios:x"], slots={"chat": {}}, config={"n": 1})
     made = plan3(desired_app("a"), base, live)
@@ -280,38 +280,40 @@ def test_a_section_that_is_let_go_is_left_as_it_is_and_listed() -> None:
     assert "app/a/capability/chat@production" in map(str, still.left_alone.released)
 
 
-def test_a_target_that_is_let_go_of_and_declared_elsewhere_is_told() -> None:
-    """A move that is reverted together with the list: nothing takes the target away, and the plan says so once."""
+def test_a_released_target_that_another_app_declares_is_a_warning() -> None:
+    """A move that is reverted together with the list: no action removes the target, and the plan reports that once."""
     tree, base = [targets("ios:x"), desired_app("b")], [targets(), desired_app("b", targets=["ios:x"])]
     holder = live_app("b", targets=["ios:x"])
     for unread in (replace(holder, targets=(), complete_sections=frozenset()), holder):
-        made = plan_of(tree, observation(there(), unread), base=Base(state=State.from_apps(*base)))
-        assert [(one.rule, "`b`" in one.summary) for one in made.diagnostics] == [("target-held-elsewhere", True)]
+        made = plan_of(tree, observation(live_targets(), unread), base=Base(state=State.from_apps(*base)))
+        assert [(diagnostic.rule, "`b`" in diagnostic.summary) for diagnostic in made.diagnostics] == [
+            ("target-held-elsewhere", True)
+        ]
 
 
-def test_an_app_that_vanishes_is_an_orphan() -> None:
+def test_an_app_without_manifests_is_an_orphan() -> None:
     """It is listed and left alone with all its children; with prune it is archived, and nothing else of it is touched."""
-    base, live = targets("ios:x"), there("ios:x")
+    base, live = targets("ios:x"), live_targets("ios:x")
     made = plan3(None, base, live)
     assert (made.actions, made.left_alone.orphan_apps) == ((), ("a",))
     pruned = plan3(None, base, live, prune=True)
-    assert [(one.verb.value, one.reason) for one in pruned.actions] == [("archive", Reason.REMOVED)]
+    assert [(action.verb.value, action.reason) for action in pruned.actions] == [("archive", Reason.REMOVED)]
     assert pruned.left_alone.orphan_apps == ()
     assert plan3(None, base, None, prune=True).actions == ()
     assert plan3(None, base, live_app("a", archived=True), prune=True).actions == ()
 
 
-def test_an_orphan_that_is_protected_stays_so() -> None:
-    """Protection in the base protects what the tree no longer has, and what it no longer protects."""
+def test_a_protected_orphan_stays_protected() -> None:
+    """Protection in the base also covers what the tree dropped, or no longer protects."""
     base = targets("ios:x", protected=True)
-    pruned = plan3(None, base, there("ios:x"), prune=True)
-    assert "protected" in [one.guard for one in judge(pruned, GuardPolicy())]
-    emptied = plan3(targets(), base, there("ios:x"))
-    assert "protected" in [one.guard for one in judge(emptied, GuardPolicy())]
+    pruned = plan3(None, base, live_targets("ios:x"), prune=True)
+    assert "protected" in [refusal.guard for refusal in judge(pruned, GuardPolicy())]
+    emptied = plan3(targets(), base, live_targets("ios:x"))
+    assert "protected" in [refusal.guard for refusal in judge(emptied, GuardPolicy())]
 
 
-def test_children_that_vanish_without_their_app_are_deleted() -> None:
-    """A file of a child alone that is gone: its object is deleted, though nothing in the tree names the app."""
+def test_children_without_an_app_document_are_deleted() -> None:
+    """If a child document is removed, its object is deleted, though nothing in the tree names the app."""
     base = child_app("a", targets=["ios:x"], slots={"chat": {}}, config={"n": 1})
     live = live_app("a", targets=["ios:x", "ios:y"], slots={"chat": {}, "tts": {}}, config={"n": 1})
     made = plan3(None, base, live)
@@ -323,38 +325,38 @@ def test_children_that_vanish_without_their_app_are_deleted() -> None:
     assert {action.reason for action in made.actions} == {Reason.REMOVED}
 
 
-def test_a_failed_read_is_no_absence() -> None:
-    """What is to be removed and could not be read is an error of its app."""
+def test_a_failed_read_is_not_an_absence() -> None:
+    """An object that is to be removed and could not be read is an error of its app."""
     base = child_app("a", targets=["ios:x"])
     failed = observation(errors={"a": Unavailable("unavailable", "503")})
     assert set(plan3(None, base, failed).errors) == {"a"}
 
 
-def test_what_is_removed_has_its_place_in_the_base() -> None:
-    """The row of a deleted object points to where the base declared it."""
+def test_a_removal_has_its_position_in_the_base() -> None:
+    """The row of a deleted object has the position of its declaration in the base."""
     origin = Origin("3f9d2c1:apps/a.yaml", 7, 5)
     base = targets("ios:x")
-    base = replace(base, targets=tuple(replace(one, origin=origin) for one in base.targets))
-    (action,) = plan3(targets(), base, there("ios:x")).actions
+    base = replace(base, targets=tuple(replace(target, origin=origin) for target in base.targets))
+    (action,) = plan3(targets(), base, live_targets("ios:x")).actions
     assert action.origin == origin
 
 
 def test_an_app_that_main_archived_or_removed_meanwhile_is_stale() -> None:
-    """A branch that doesn't have that yet leaves the whole app alone."""
+    """A branch without that change leaves the whole app alone."""
     tree = base = targets("ios:x")
     for tip in ([], [targets("ios:x", archived=True)]):
-        made = plan3(tree, base, there(), tip=tip)
+        made = plan3(tree, base, live_targets(), tip=tip)
         assert (made.actions, made.left_alone.stale) == ((), (Address.of_app("a"),))
 
 
 def test_an_object_that_main_added_meanwhile_is_not_deleted() -> None:
-    """A list that this branch owns doesn't delete what main has added to it since."""
-    made = plan3(targets("ios:x"), targets("ios:x"), there("ios:x", "ios:y"), tip=[targets("ios:x", "ios:y")])
+    """A list that this branch owns doesn't delete what main added to it since."""
+    made = plan3(targets("ios:x"), targets("ios:x"), live_targets("ios:x", "ios:y"), tip=[targets("ios:x", "ios:y")])
     assert made.actions == ()
 
 
-def test_a_row_shows_the_gravest_reason_and_stale_fields_go_into_the_put_as_they_are_live() -> None:
-    """One field changed here, one drifted, one is stale: one PUT, as drift, with the stale one as it is live."""
+def test_a_row_has_the_gravest_reason_and_keeps_stale_fields() -> None:
+    """One field changed here, one drifted, one is stale: one PUT with the reason drift and the live value of the stale field."""
     base = desired_app("a", slots={"chat": {"serving_policy": "local_first", "preferred_engines": ["mlx"]}})
     tree = desired_app("a", slots={"chat": {"serving_policy": "local_only", "preferred_engines": ["mlx"]}})
     live = live_app("a", slots={"chat": {"serving_policy": "local_first", "preferred_engines": ["coreml"]}})
@@ -369,8 +371,8 @@ def test_a_row_shows_the_gravest_reason_and_stale_fields_go_into_the_put_as_they
     assert made.left_alone.stale == (SLOT,)
 
 
-def test_what_somebody_changed_to_something_else_is_refused() -> None:
-    """Diverged: their work would be undone, so a guard refuses it, and its flag allows it."""
+def test_a_diverged_change_is_refused() -> None:
+    """It would overwrite a live change, so a guard refuses it, and its flag allows it."""
     kind = KINDS[0]
     made = plan3(kind.declared(1), kind.declared(0), kind.live(2))
     (blocked,) = judge(made, GuardPolicy())
@@ -378,25 +380,29 @@ def test_what_somebody_changed_to_something_else_is_refused() -> None:
     assert judge(made, policy_of(allow_diverged=True)) == ()
 
 
-def test_an_app_that_goes_on_under_another_name_is_told() -> None:
-    """A pruned app whose targets all are a new one's: the model references that end are named."""
+def test_a_renamed_app_is_reported() -> None:
+    """A new app has all targets of a pruned one: the model references that end are named."""
     base = desired_app("a", targets=["ios:x"], slots={"chat": {}})
     known = Base(state=State.from_apps(base))
     live = live_app("a", targets=["ios:x"], slots={"chat": {}})
     made = plan_of([desired_app("b", targets=["ios:x"])], live, base=known, prune=True)
-    told = next(one for one in made.diagnostics if one.rule == "renamed-app")
-    assert "`b`" in told.summary
-    assert "@app/a/chat" in told.summary
+    diagnostic = next(diagnostic for diagnostic in made.diagnostics if diagnostic.rule == "renamed-app")
+    assert "`b`" in diagnostic.summary
+    assert "@app/a/chat" in diagnostic.summary
 
 
-def test_a_pruned_app_gives_up_what_another_one_wants() -> None:
-    """Its target moves before it is archived, whether the base declared it or not; the others stay with it, named."""
+def test_a_pruned_app_gives_up_targets_that_another_declares() -> None:
+    """A target moves before its app is archived, whether the base declared it or not. The others stay and are listed."""
     live = live_app("a", targets=["ios:x", "ios:y", "ios:z"])
     known = Base(state=State.from_apps(desired_app("a", targets=["ios:x"])))
     (read,) = to_read(State.from_apps(), known, prune=True)
     assert {section.value for section in read.sections} == {"targets"}
     made = plan_of([desired_app("b", targets=["ios:x", "ios:y"])], live, base=known, prune=True)
-    done = [(one.verb.value, str(one.address), one.reason) for one in made.actions if one.reason is not Reason.NEW]
+    done = [
+        (action.verb.value, str(action.address), action.reason)
+        for action in made.actions
+        if action.reason is not Reason.NEW
+    ]
     assert done == [
         ("delete", "app/a/target/ios:x", Reason.MOVED),
         ("delete", "app/a/target/ios:y", Reason.MOVED),
@@ -404,17 +410,19 @@ def test_a_pruned_app_gives_up_what_another_one_wants() -> None:
         ("create", "app/b/target/ios:y", Reason.MOVED),
         ("archive", "app/a", Reason.REMOVED),
     ]
-    (stranded,) = (one.summary for one in made.diagnostics if one.rule == "archive-strands-identifiers")
+    (stranded,) = (
+        diagnostic.summary for diagnostic in made.diagnostics if diagnostic.rule == "archive-strands-identifiers"
+    )
     assert stranded.endswith(": ios:z")
 
 
-def test_a_target_that_an_orphan_had_is_no_surprise() -> None:
-    """It is read nowhere, so it is a warning, at the line that wants it, with what moves it."""
+def test_a_target_of_an_orphan_is_a_warning() -> None:
+    """An orphan is not read, so the warning is at the line that declares the target, and names how to move it."""
     known = Base(state=State.from_apps(desired_app("a", targets=["ios:x"])))
     made = plan_of([desired_app("b", targets=["ios:x"])], base=known)
-    (told,) = (one for one in made.diagnostics if one.rule == "target-held-elsewhere")
-    assert "app `a`, which no manifest has any more, had this target" in told.summary
-    assert "--prune" in told.notes[0]
+    (warning,) = (diagnostic for diagnostic in made.diagnostics if diagnostic.rule == "target-held-elsewhere")
+    assert "app `a`, which no manifest has any more, had this target" in warning.summary
+    assert "--prune" in warning.notes[0]
     assert plan_of([desired_app("b", targets=["ios:y"])], base=known).diagnostics == ()
 
 
@@ -422,7 +430,7 @@ def test_a_target_that_an_orphan_had_is_no_surprise() -> None:
 
 
 def event(minutes: float, **more: Any) -> Event:
-    """Make an event about the slot, so many minutes ago."""
+    """Return an event about the slot, this many minutes ago."""
     return Event(
         **{
             "id": "evt_1",
@@ -436,59 +444,59 @@ def event(minutes: float, **more: Any) -> Event:
 
 
 def drifted(feed: Any, *, tree: App | None = None, cut: bool = False, hold: HoldPolicy | None = HOLDING) -> Plan:
-    """Plan a slot whose policy somebody changed, with this feed."""
+    """Plan a slot whose policy was changed live, with this feed."""
     kind = KINDS[0]
     seen = observation(kind.live(2), org_feed=feed, org_feed_is_cut=cut)
-    curious = ReadNeeds(canaries=False, traffic=False, authors_since=NOW - HOLD)
-    return plan3(tree or kind.declared(1), kind.declared(1), seen, hold=hold, read_needs=curious)
+    needs = ReadNeeds(canaries=False, traffic=False, authors_since=NOW - HOLD)
+    return plan3(tree or kind.declared(1), kind.declared(1), seen, hold=hold, read_needs=needs)
 
 
-def test_fresh_drift_is_held_and_old_drift_healed() -> None:
+def test_fresh_drift_is_held_and_old_drift_reverted() -> None:
     """Younger than the hold: shown with its end, not applied, in no guard. Older, or in no feed: planned."""
-    held = drifted((event(10),))
-    assert held.actions == ()
-    (one,) = held.held
-    assert (one.action.address, one.action.reason, one.until) == (SLOT, Reason.DRIFT, NOW + timedelta(minutes=20))
-    assert held.last_changes[SLOT].event.actor == "ana"
-    assert SLOT not in held.unchanged
+    made = drifted((event(10),))
+    assert made.actions == ()
+    (held,) = made.held
+    assert (held.action.address, held.action.reason, held.until) == (SLOT, Reason.DRIFT, NOW + timedelta(minutes=20))
+    assert made.last_changes[SLOT].event.actor == "ana"
+    assert SLOT not in made.unchanged
     for feed in ((event(31),), (), (event(10, resource=("slot", "tts")),)):
         assert [action.address for action in drifted(feed).actions] == [SLOT]
 
 
 def test_an_event_that_names_no_object_holds_its_whole_app() -> None:
-    """Where the feed doesn't say of what, the app's newest change counts."""
+    """If events don't name an object, the newest change of the app counts."""
     assert drifted((event(1, resource=None),)).held
 
 
-def test_a_feed_that_does_not_reach_back_holds() -> None:
-    """What may be young is treated so; with the whole feed read, not."""
+def test_drift_older_than_a_cut_feed_is_held() -> None:
+    """It may be recent, so it is held; with the whole feed it is not."""
     assert drifted((event(1, app="b"),), cut=True).held
     assert not drifted((event(1, app="b"),)).held
 
 
-def test_without_a_feed_drift_is_healed_at_once_and_that_is_said() -> None:
-    """No feed, no hold; a notice says why. With a hold of 0 nothing is held either, and nothing is said."""
+def test_without_a_feed_drift_is_reverted_at_once_and_that_is_said() -> None:
+    """Without a feed there is no hold, and a notice has the reason. With a hold of 0 there is neither."""
     made = drifted(Missing("unknown-route", "no such route"))
     assert made.actions
-    assert [one.rule for one in made.diagnostics] == ["drift-not-held"]
+    assert [diagnostic.rule for diagnostic in made.diagnostics] == ["drift-not-held"]
     both = (desired_app("a", fields={"name": "n"}, targets=["ios:x"]), live_app("a", name="m"))
     feed = observation(both[1], org_feed=Missing("unknown-route", "no such route"))
-    (said,) = plan3(both[0], both[0], feed, hold=HoldPolicy(span=timedelta(minutes=30))).diagnostics
-    assert (said.summary.partition(":")[0], said.notes[0]) == ("app/a", "Not held either: app/a/target/ios:x")
+    (notice,) = plan3(both[0], both[0], feed, hold=HoldPolicy(span=timedelta(minutes=30))).diagnostics
+    assert (notice.summary.partition(":")[0], notice.notes[0]) == ("app/a", "Not held either: app/a/target/ios:x")
     assert drifted((event(0.1),), hold=HoldPolicy(span=timedelta(0))).actions
     assert not drifted(Missing("unknown-route", "no such route"), hold=HoldPolicy(span=timedelta(0))).diagnostics
 
 
-def test_an_app_that_is_not_there_at_all_comes_back_at_once() -> None:
-    """Archiving has no way back, so an app that is absent was never archived by hand: it is made again, with all it had."""
+def test_a_deleted_app_is_created_again_at_once() -> None:
+    """An archived app is still readable, so an absent app was not archived by hand: it is created again with its children."""
     app = targets("ios:x")
     made = plan3(app, app, observation(org_feed=(event(1, resource=None),)), hold=HOLDING)
-    assert [(one.verb.value, one.reason) for one in made.actions] == [("create", Reason.DRIFT)] * 2
+    assert [(action.verb.value, action.reason) for action in made.actions] == [("create", Reason.DRIFT)] * 2
     assert made.held == ()
 
 
-def test_other_fields_of_a_held_object_go_on() -> None:
-    """What changed here is planned with the held field as it is live; the held one is a row of its own."""
+def test_other_fields_of_a_held_object_are_planned() -> None:
+    """A change of the manifests is planned with the live value of the held field; the held field has its own row."""
     base = desired_app("a", slots={"chat": {"serving_policy": "local_only"}})
     tree = desired_app("a", slots={"chat": {"serving_policy": "local_only", "preferred_engines": ["mlx"]}})
     live = live_app("a", slots={"chat": {"serving_policy": "cloud_only"}})
@@ -500,45 +508,45 @@ def test_other_fields_of_a_held_object_go_on() -> None:
 
 
 def test_a_target_that_was_moved_by_hand_is_held_on_both_sides() -> None:
-    """A move is drift like any other: the feed is asked for it, and while it is young neither half is changed back."""
-    mine, other = targets("ios:x"), desired_app("b", targets=[])
-    seen = observation(there(), live_app("b", targets=["ios:x"]))
-    known = Base(state=State.from_apps(mine, other))
-    curious = ReadNeeds(canaries=False, traffic=False, authors_since=NOW - HOLD)
-    asked = plan_of([mine, other], seen, base=known, hold=HOLDING, read_needs=curious)
-    assert asked.questions.org_feed_since == NOW - HOLD
+    """A move by hand is drift: the feed is read for it, and while it is recent neither half is reverted."""
+    old, new = targets("ios:x"), desired_app("b", targets=[])
+    seen = observation(live_targets(), live_app("b", targets=["ios:x"]))
+    known = Base(state=State.from_apps(old, new))
+    needs = ReadNeeds(canaries=False, traffic=False, authors_since=NOW - HOLD)
+    draft = plan_of([old, new], seen, base=known, hold=HOLDING, read_needs=needs)
+    assert draft.questions.org_feed_since == NOW - HOLD
     feed = (event(1, resource=None), event(2, app="b", resource=None))
-    held = plan_of([mine, other], replace(seen, org_feed=feed), base=known, hold=HOLDING, read_needs=curious)
-    assert held.actions == ()
-    assert [str(one.action.address) for one in held.held] == ["app/a/target/ios:x", "app/b/target/ios:x"]
+    made = plan_of([old, new], replace(seen, org_feed=feed), base=known, hold=HOLDING, read_needs=needs)
+    assert made.actions == ()
+    assert [str(held.action.address) for held in made.held] == ["app/a/target/ios:x", "app/b/target/ios:x"]
 
 
-def test_an_archive_is_this_changes_own_whatever_is_held_of_the_app() -> None:
-    """A name that somebody changed a moment ago is held; the archive goes on, once, for its own reason."""
+def test_an_archive_is_planned_while_a_field_of_the_app_is_held() -> None:
+    """A name that was changed live a moment ago is held; the archive is planned once, for its own reason."""
     base, live = desired_app("a", fields={"name": "A"}), live_app("a", name="B")
     fresh = observation(live, org_feed=(event(1, resource=None),))
     made = plan3(replace(base, archived=True), base, fresh, hold=HOLDING)
-    assert [(one.verb.value, one.reason) for one in made.actions] == [("archive", Reason.MANIFEST_CHANGED)]
-    assert [one.action.verb.value for one in made.held] == ["update"]
-    healed = plan3(replace(base, archived=True), base, live)
-    assert [(one.verb.value, one.reason) for one in healed.actions] == [
+    assert [(action.verb.value, action.reason) for action in made.actions] == [("archive", Reason.MANIFEST_CHANGED)]
+    assert [held.action.verb.value for held in made.held] == ["update"]
+    reverted = plan3(replace(base, archived=True), base, live)
+    assert [(action.verb.value, action.reason) for action in reverted.actions] == [
         ("update", Reason.DRIFT),
         ("archive", Reason.MANIFEST_CHANGED),
     ]
 
 
-def test_an_app_that_is_gone_is_drift_but_for_one_that_was_to_be_archived() -> None:
-    """Somebody took away what the base has; what the base has archived nobody missed."""
+def test_a_deleted_app_is_drift_unless_the_base_archived_it() -> None:
+    """It was deleted live if the base has it; if the base archived it, its absence is no drift."""
     app = targets("ios:x")
     assert reason(plan3(app, app, None), app.address) is Reason.DRIFT
     assert reason(plan3(app, replace(app, archived=True), None), app.address) is Reason.NEW
 
 
-def test_a_question_for_the_feed_comes_first() -> None:
-    """As long as the feed was not asked, a plan with drift is a draft that asks for it."""
+def test_a_plan_with_drift_needs_the_feed_first() -> None:
+    """Until the feed has been read, a plan with drift is a draft that needs it."""
     seen = observation(KINDS[0].live(2))
-    curious = ReadNeeds(canaries=False, traffic=False, authors_since=NOW - HOLD)
-    made = plan3(KINDS[0].declared(1), KINDS[0].declared(1), seen, hold=HOLDING, read_needs=curious)
+    needs = ReadNeeds(canaries=False, traffic=False, authors_since=NOW - HOLD)
+    made = plan3(KINDS[0].declared(1), KINDS[0].declared(1), seen, hold=HOLDING, read_needs=needs)
     assert made.questions.org_feed_since == NOW - HOLD
 
 
@@ -556,7 +564,7 @@ fields = st.fixed_dictionaries(
 
 @st.composite
 def apps(draw: st.DrawFn) -> App:
-    """Declare an app in some of its sections, as a document or by children alone."""
+    """Declare an app in some of its sections, as a document or by children only."""
     slots = draw(st.dictionaries(st.sampled_from(["chat", "tts"]), fields))
     keys = draw(st.lists(st.sampled_from(["ios:x", "ios:y", "macos:z"]), unique=True))
     config = draw(st.one_of(st.none(), st.fixed_dictionaries({"n": st.integers(0, 2)})))
@@ -572,55 +580,55 @@ def apps(draw: st.DrawFn) -> App:
     return desired_app("a", fields=draw(st.sampled_from([{}, {"description": "one"}])), **more)
 
 
-def lived(app: App) -> App:
-    """Make an app live as it is declared."""
+def live_as_declared(app: App) -> App:
+    """Return an app that is live as it is declared."""
     config = app.inference_config
     return live_app(
         "a",
         description=app.fields.get("description"),  # type: ignore[arg-type]
-        targets=[f"{one.platform}:{one.identifier}" for one in app.targets],
-        slots={one.capability: dict(one.fields) for one in app.slots},
+        targets=[f"{target.platform}:{target.identifier}" for target in app.targets],
+        slots={slot.capability: dict(slot.fields) for slot in app.slots},
         config=None if config is None else config.config,
     )
 
 
 @given(app=apps())
-def test_what_is_as_the_base_and_the_tree_have_it_needs_nothing(app: App) -> None:
-    """Tree, base and live alike: an empty plan, and nobody is named stale or released."""
-    made = plan3(app, app, lived(app))
+def test_equal_tree_base_and_live_state_give_an_empty_plan(app: App) -> None:
+    """No action, and no object is stale, released or held."""
+    made = plan3(app, app, live_as_declared(app))
     assert made.actions == ()
     assert (made.left_alone.stale, made.left_alone.released, made.held) == ((), (), ())
 
 
 @given(tree=apps(), base=apps())
-def test_without_others_nothing_is_drift(tree: App, base: App) -> None:
-    """Where live is as the base declared it, every change is the tree's own: none is drift or diverged, none is held."""
-    made = plan3(tree, base, observation(lived(base), org_feed=(event(0.1, resource=None),)), hold=HOLDING)
+def test_without_live_changes_nothing_is_drift(tree: App, base: App) -> None:
+    """If live equals the base, every change is one of the tree: none is drift or diverged, and none is held."""
+    made = plan3(tree, base, observation(live_as_declared(base), org_feed=(event(0.1, resource=None),)), hold=HOLDING)
     assert {action.reason for action in made.actions} & {Reason.DRIFT, Reason.DIVERGED} == set()
     assert made.held == ()
 
 
-@given(app=apps(), other=apps())
-def test_what_neither_declares_is_not_touched(app: App, other: App) -> None:
-    """Whatever is live beside what tree and base declare of an app by its children stays."""
+@given(app=apps(), existing=apps())
+def test_undeclared_objects_are_not_touched(app: App, existing: App) -> None:
+    """Live objects that the child documents of tree and base don't declare stay unchanged."""
     tree = replace(child_app("a"), slots=app.slots, targets=app.targets)
-    live = lived(other)
-    named = {*(one.address for one in tree.slots), *(one.address for one in tree.targets)}
+    live = live_as_declared(existing)
+    named = {*(slot.address for slot in tree.slots), *(target.address for target in tree.targets)}
     for action in plan3(tree, tree, live).actions:
         assert action.address in named
 
 
-def test_what_may_be_removed_is_read() -> None:
-    """Sections that only the base has children in are read, too; lists that were let go, and orphans, are not."""
+def test_possible_removals_are_read() -> None:
+    """Sections in which only the base has children are read too; released lists and orphans are not."""
     base = Base(state=State.from_apps(child_app("a", targets=["ios:x"]), desired_app("b", slots={"chat": {}})))
     (read,) = to_read(State.from_apps(), base, prune=False)
     assert (read.slug, {section.value for section in read.sections}) == ("a", {"targets"})
-    assert [one.slug for one in to_read(State.from_apps(), base, prune=True)] == ["a", "b"]
+    assert [app.slug for app in to_read(State.from_apps(), base, prune=True)] == ["a", "b"]
     assert to_read(State.from_apps(desired_app("b")), base, prune=False).apps["b"].sections == frozenset()
 
 
-def test_a_three_way_plan_reads_as_people_expect() -> None:
-    """Reasons in words, who and until when, what is stale, released and orphaned, and held ones counted apart."""
+def test_a_three_way_plan_is_the_golden_one() -> None:
+    """Reasons in words, author and end, what is stale, released and orphaned, with held actions counted separately."""
     tree = [
         desired_app(
             "a",
@@ -653,8 +661,10 @@ def test_a_three_way_plan_reads_as_people_expect() -> None:
         replace(
             base[0],
             slots=tuple(
-                replace(one, fields={**one.fields, "public_client_allowed": True}) if one.capability == "ocr" else one
-                for one in base[0].slots
+                replace(slot, fields={**slot.fields, "public_client_allowed": True})
+                if slot.capability == "ocr"
+                else slot
+                for slot in base[0].slots
             ),
         ),
         *base[1:],
@@ -687,8 +697,8 @@ def test_a_three_way_plan_reads_as_people_expect() -> None:
     assert document["scope"]["left_alone"]["released"] == ["app/c/target/ios:c"]
 
 
-def test_public_clients_that_the_plan_ends_are_no_warning() -> None:
-    """A revert of `publicClientAllowed: true` is a row of the plan, and no finding asks for what the row does."""
+def test_public_clients_that_the_plan_disables_are_no_warning() -> None:
+    """A revert of `publicClientAllowed: true` is a row of the plan, and no finding asks for the same."""
     live = live_app("a", slots={"chat": {"public_client_allowed": True}})
     base, tree = (desired_app("a", slots={"chat": fields}) for fields in ({"public_client_allowed": True}, {}))
     reverted = plan3(tree, base, live)

@@ -1,4 +1,4 @@
-"""What a plan's text says of deployments: previews, canaries, better variants, and who changed what."""
+"""Deployments in the text of a plan: previews, canaries, better variants, and the authors of changes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def text_of(plan: Plan) -> str:
 
 
 def enabling(preview: Preview | Unavailable | None, pin: str | None = None, **more: Any) -> str:
-    """Render a plan that enables chat in production, with this answer to the question what that would do."""
+    """Render a plan that enables chat in production, with this preview."""
     slot = {"model_variant_id": pin} if pin else {}
     wanted = desired_app("demo", slots={"chat": slot}, deploy={"chat": "production"})
     previews = {} if preview is None else {CHAT: preview}
@@ -48,7 +48,7 @@ def enabling(preview: Preview | Unavailable | None, pin: str | None = None, **mo
 
 
 def better(check: OptimizationCheck, **deploy: Any) -> Plan:
-    """Plan an app whose chat runs v1 in production, with this answer to the question for a better variant."""
+    """Plan an app whose chat runs v1 in production, with this answer to the check for a better variant."""
     wanted = Deploy(**{"environments": ("production",), **deploy})
     live = live_app("demo", slots={"chat": {}}, deployments=[live_deployment("demo")])
     seen = observation(live, checks={CHAT: check}, canaries=0)
@@ -56,21 +56,21 @@ def better(check: OptimizationCheck, **deploy: Any) -> Plan:
 
 
 def last_changed(*events: Event) -> Plan:
-    """Plan a slot that differs, with these events in the org's feed."""
+    """Plan a slot that differs, with these events in the feed of the org."""
     seen = observation(live_app("demo", slots={"chat": {}}), org_feed=events)
     wanted = desired_app("demo", slots={"chat": {"serving_policy": "local_only"}})
     return plan_of(wanted, seen, read_needs=ReadNeeds(canaries=False, traffic=False, authors_since=AT))
 
 
 def drift_of(plan: Plan) -> Any:
-    """Return what the document of a plan with one change says of who changed it."""
+    """Return the drift in the document of a plan with one change."""
     document: Any = document_of(plan)
     (row,) = document["resource_changes"]
     return row["drift"]
 
 
 def fleet() -> Observation:
-    """Return an org with one capability to enable, one to optimize, one only recommended, one canary and one rolled back."""
+    """Return an org with one capability to enable, one to optimize, one recommended, one canary and one rolled back."""
     slots: dict[str, dict[str, Any]] = {name: {} for name in ("chat", "ocr", "tts", "vision", "embeddings")}
     live = live_app(
         "demo",
@@ -115,14 +115,14 @@ def fleet() -> Observation:
 
 
 def deployments() -> App:
-    """Declare what `fleet` is compared with."""
+    """Declare the apps that `fleet` is compared with."""
     auto = Deploy(environments=("production",), optimize=Optimize.AUTO, min_improvement=0.05)
     names = ("chat", "ocr", "tts", "vision", "embeddings")
     return desired_app("demo", slots={name: {} for name in names}, deploy=dict.fromkeys(names, auto))
 
 
-def test_a_plan_of_deployments_reads_as_people_expect() -> None:
-    """Enable with its preview, a canary with its improvement, what waits and why, what is left alone and rolled back."""
+def test_a_plan_of_deployments_is_the_golden_one() -> None:
+    """An enable with its preview, a canary with its improvement, what waits and why, what is left alone and rolled back."""
     assert_golden(GOLDEN / "plan-deployments.txt", text_of(plan_of(deployments(), fleet())))
 
 
@@ -145,18 +145,18 @@ def test_a_plan_of_deployments_reads_as_people_expect() -> None:
         ),
     ],
 )
-def test_what_enabling_would_do_is_said_as_far_as_it_is_known(preview: Preview | Unavailable, words: str) -> None:
-    """No devices, one, unknown platforms, no variant at all, or no answer: each is told apart."""
+def test_a_preview_is_described_as_far_as_it_is_known(preview: Preview | Unavailable, words: str) -> None:
+    """No devices, one device, unknown platforms, no variant and no response are distinguished."""
     assert words in enabling(preview)
 
 
 def test_a_pinned_variant_is_named_without_a_preview() -> None:
-    """Where the orchestrator is not asked, the manifest's pin still says what is deployed."""
+    """Without a preview, the pin of the manifest still names the variant that is deployed."""
     wanted = desired_app("new", slots={"chat": {"model_variant_id": "phi-4"}}, deploy={"chat": "production"})
     assert "deploys phi-4; no preview: the app does not exist yet" in text_of(plan_of(wanted))
 
 
-def test_words_of_the_control_plane_are_harmless() -> None:
+def test_texts_of_the_control_plane_are_harmless() -> None:
     """Variants, reasons, warnings, platforms, metrics and actors are data: no escape sequence reaches the terminal."""
     evil = Preview(
         variant=ESCAPE,
@@ -184,12 +184,12 @@ def test_words_of_the_control_plane_are_harmless() -> None:
     ],
 )
 def test_improvements_are_written_in_percent(improvement: dict[str, Any], words: str) -> None:
-    """Each metric by name, better or worse; what is no number is shown as it is."""
+    """Each metric by name, better or worse; a value that is not a number is shown unchanged."""
     assert improvement_words(improvement) == words
 
 
-def test_who_changed_it_stands_under_the_change() -> None:
-    """Actor, minute, event: of the object, or, where the feed does not say of what, of the app."""
+def test_the_author_is_shown_under_the_change() -> None:
+    """Actor, minute and event: of the object, or of the app if the feed doesn't name the object."""
     event = Event(
         id="evt_1", app="demo", actor="ana@example.com", type="slot.updated", resource=("slot", "chat"), at=AT
     )
@@ -200,8 +200,8 @@ def test_who_changed_it_stands_under_the_change() -> None:
     assert "by ana@example.com, at an unknown time (evt_1)" in text_of(last_changed(undated))
 
 
-def test_who_changed_it_stands_in_the_document() -> None:
-    """Actor, time, event id, and whether it is of the object or only of its app; null where nobody is known."""
+def test_the_author_is_in_the_document() -> None:
+    """Actor, time, event ID, and whether it is about the object or only its app; null if the author is unknown."""
     event = Event(
         id="evt_1", app="demo", actor="ana@example.com", type="slot.updated", resource=("slot", "chat"), at=AT
     )

@@ -35,7 +35,12 @@ TYPO = finding(
     notes=("A slot has: capability, variant, servingPolicy, preferredEngines, publicClientAllowed, bindings, deploy",),
 )
 FOUND = (
-    finding(severity=Severity.NOTICE, rule="other-group", summary="apps/v1 is not ours, ignored", origin=None),
+    finding(
+        severity=Severity.NOTICE,
+        rule="other-group",
+        summary="apps/v1 is not an API version of octosync, ignored",
+        origin=None,
+    ),
     TYPO,
     finding(
         severity=Severity.WARNING,
@@ -60,7 +65,7 @@ FOUND = (
 
 
 def caret_of(excerpt: str, column: int, width: int = 1) -> tuple[str, str]:
-    """Render one line, and return it with the line under it, both from the gutter on."""
+    """Render one line, and return it and the line below it, both without the gutter."""
     text = render_diagnostics(
         [finding(excerpt=excerpt, width=width, origin=Origin("f", 1, column))], files=1, colour=False
     )
@@ -68,8 +73,8 @@ def caret_of(excerpt: str, column: int, width: int = 1) -> tuple[str, str]:
     return rows[1], rows[2]
 
 
-def meant(excerpt: str, column: int, width: int = 1) -> str:
-    """Return what of the shown line stands above the carets."""
+def marked_text(excerpt: str, column: int, width: int = 1) -> str:
+    """Return the part of the shown line above the carets."""
     source, carets = caret_of(excerpt, column, width)
     indent, under = len(carets) - len(carets.lstrip()), cells(carets.strip())
     columns = [character for character in source for _ in range(cells(character))]
@@ -77,13 +82,13 @@ def meant(excerpt: str, column: int, width: int = 1) -> str:
     return "".join(character for at, character in enumerate(shown) if not at or cells(character) == 1 or at % 2 == 0)
 
 
-def test_diagnostics_read_as_people_expect() -> None:
-    """Severity, rule, place, path, source line, caret, suggestion, notes, and last the counts; by place."""
+def test_diagnostics_are_the_golden_ones() -> None:
+    """Severity, rule, position, path, source line, caret, suggestion, notes, and the counts at the end; sorted by position."""
     assert_golden(GOLDEN / "diagnostics.txt", render_diagnostics(FOUND, files=14, colour=False))
 
 
 def test_colour_only_adds_colour_to_diagnostics() -> None:
-    """The coloured text without its colours is the plain one."""
+    """The coloured text without its colours is the plain text."""
     coloured = render_diagnostics(FOUND, files=14, colour=True)
     assert ANSI.sub("", coloured) == render_diagnostics(FOUND, files=14, colour=False)
     assert "^^^^^^^^^^^^\x1b[0m did you mean" in coloured
@@ -106,32 +111,32 @@ def test_colour_only_adds_colour_to_diagnostics() -> None:
         ("", 1, 1, "", "^"),
     ],
 )
-def test_carets_stand_under_what_is_meant(excerpt: str, column: int, width: int, source: str, caret: str) -> None:
+def test_carets_are_under_the_marked_text(excerpt: str, column: int, width: int, source: str, caret: str) -> None:
     """Tabs, wide, combining and control characters shift the caret as they shift the source line."""
     assert caret_of(excerpt, column, width) == (source, caret)
 
 
 @pytest.mark.parametrize("column", [1, 30, 500, 960, 1000])
 def test_long_lines_are_cut_around_the_caret(column: int) -> None:
-    """A line of a thousand columns is shown by the part around the caret, which still stands under what is meant."""
+    """A line of a thousand columns is shown around the caret, which is still under the marked text."""
     line = "".join(f"{n:04}," for n in range(200))
     source, carets = caret_of(line, column, 4)
     assert cells(source) <= 123
-    assert meant(line, column, 4) == line[column - 1 : column + 3]
+    assert marked_text(line, column, 4) == line[column - 1 : column + 3]
     assert source.startswith("…") is (column > 41)
     assert len(carets) <= cells(source) + 1
 
 
 @given(st.text(st.sampled_from("ab\t名\u0301\x1b,"), max_size=300), st.integers(1, 320), st.integers(0, 400))
 def test_the_caret_never_leaves_the_line(excerpt: str, column: int, width: int) -> None:
-    """Wherever the place is, there is a caret, and no more of it than there is of the line."""
+    """There is a caret for any position, and it is never longer than the line."""
     source, carets = caret_of(f"{excerpt}.", column, width)
     assert re.fullmatch(r" *\^+", carets)
     assert len(carets) <= cells(source) + 1
 
 
 def test_a_suggestion_without_a_source_line_is_a_note() -> None:
-    """Where the source line is hidden, the suggestion still is there, before the other notes."""
+    """If the source line is hidden, the suggestion is shown before the other notes."""
     text = render_diagnostics([finding(suggestion="servingPolicy", notes=("See also.",))], files=1, colour=False)
     assert text.splitlines()[1:4] == [
         "  --> apps/demo.yaml:12:7",
@@ -148,14 +153,14 @@ def test_a_suggestion_without_a_source_line_is_a_note() -> None:
         ([], 0, "No problems. Nothing was sent."),
     ],
 )
-def test_the_last_line_counts(severities: list[Severity], files: int, line: str) -> None:
+def test_the_last_line_has_the_counts(severities: list[Severity], files: int, line: str) -> None:
     """The last line has the counts by severity, gravest first, and the number of files."""
     found = [finding(severity=severity) for severity in severities]
     assert render_diagnostics(found, files=files, colour=False).splitlines()[-1] == line
 
 
-def test_a_validation_says_whether_the_manifests_are_valid() -> None:
-    """Warnings leave manifests valid but under strict; errors never do; text and JSON agree."""
+def test_a_validation_reports_whether_the_manifests_are_valid() -> None:
+    """Manifests with warnings are valid unless strict; with errors they never are. Text and JSON agree."""
     warning, error = finding(severity=Severity.WARNING), finding()
     for found, strict, valid in (
         ((), False, True),
@@ -171,12 +176,12 @@ def test_a_validation_says_whether_the_manifests_are_valid() -> None:
 
 
 def test_the_validate_document_has_the_diagnostics_of_the_text() -> None:
-    """JSON has the same findings in the same order with place, path, suggestion and notes, and never the source line."""
+    """JSON has the same findings in the same order with position, path, suggestion and notes, and no source line."""
     document: Any = validate_document(RunReport(command=VALIDATE, diagnostics=FOUND, files=14, apps=3))
     assert list(document) == ["format_version", "valid", "files", "apps", "diagnostics", "errors"]
     assert (document["format_version"], document["files"], document["apps"]) == ("1.0", 14, 3)
     rules = re.findall(r"^\w+: ([a-z-]+):", render_diagnostics(FOUND, files=14, colour=False), re.MULTILINE)
-    assert [one["rule"] for one in document["diagnostics"]] == rules
+    assert [diagnostic["rule"] for diagnostic in document["diagnostics"]] == rules
     assert document["diagnostics"][1] == {
         "severity": "error",
         "rule": "unknown-field",

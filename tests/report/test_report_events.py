@@ -1,4 +1,4 @@
-"""Events: whatever manifests hold, each is one line of JSON whose words are plain, and none tells a secret."""
+"""Events: each is one line of JSON with printable text and without secrets, for any manifest."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from octosync.plan import judge
 from octosync.report import events, json_line
 
 
-def told(*some: JsonObject) -> list[dict[str, Any]]:
+def read_back(*some: JsonObject) -> list[dict[str, Any]]:
     """Write events as lines, and read them back."""
     lines = [json_line(event) for event in some]
     assert all(line.isascii() and line[:-1].isprintable() and line.endswith("\n") for line in lines)
     return [json.loads(line) for line in lines]
 
 
-def test_a_plan_is_its_changes_and_their_summary() -> None:
-    """What blocks it is an error with the way out; no secret is told."""
+def test_a_plan_is_events_of_its_changes_and_a_summary() -> None:
+    """A refusal is an error event with its hint; no secret is in any event."""
     plan = mixed_plan()
     blocked = judge(plan, policy_of(max_deletes=0))
     planned = plan_report(plan, blocked=blocked)
-    found = told(*events.plan_events(planned))
+    found = read_back(*events.plan_events(planned))
     assert sum(event["type"] == "planned_change" for event in found) == len(plan.actions)
     (refused,) = (event for event in found if "blocked" in event)
     assert (refused["type"], refused["@level"]) == ("diagnostic", "error")
@@ -37,22 +37,22 @@ def test_a_plan_is_its_changes_and_their_summary() -> None:
     assert SECRET not in json.dumps(found)
 
 
-def test_what_kept_an_app_from_being_planned_is_told() -> None:
-    """With the app's slug, and the summary says that the plan is not whole."""
+def test_an_app_that_could_not_be_planned_is_an_event() -> None:
+    """It has the slug of the app, and the summary is errored."""
     planned = plan_report(errored_plan())
-    found = told(*events.plan_events(planned))
+    found = read_back(*events.plan_events(planned))
     assert {event["error"]["app"] for event in found if "error" in event} == set(planned.plan.errors)
     assert found[-1]["errored"] is True
 
 
 @settings(max_examples=30)
 @given(st.text(st.sampled_from("\x1b\n\r\x85\u2028\u202e::#[]%é")))
-def test_no_text_is_more_than_text(text: str) -> None:
-    """A line is one event, and its words are visible on a terminal as they are."""
+def test_texts_are_printable(text: str) -> None:
+    """Each line is one event, and its message is printable."""
     run = hostile_run(text)
     planned = plan_report(run.plan, **run.shown)
-    outcomes = [events.outcome_event(one, done=1, total=2) for one in run.outcomes]
+    outcomes = [events.outcome_event(outcome, done=1, total=2) for outcome in run.outcomes]
     starts = [events.start_event(action) for action in run.plan.actions]
     ends = events.applied_event(apply_report(run.plan, run.outcomes, run_id=text, exit_code=ExitCode.PARTIAL))
-    found = told(*events.plan_events(planned), *starts, *outcomes, events.error_event(run.error), ends)
+    found = read_back(*events.plan_events(planned), *starts, *outcomes, events.error_event(run.error), ends)
     assert all(event["@message"].isprintable() for event in found)

@@ -54,42 +54,42 @@ def text_of(shown: FeedFormat[Any], entries: Any, **more: Any) -> str:
 
 
 def test_a_route_of_any_length_leaves_the_split_readable() -> None:
-    """A name is cut there as it is in the table, and the bars of the others stay beside theirs."""
+    """A name is cut as in the table, and the bars of the other routes stay aligned."""
     lines = list(DECISIONS.summary([*DECIDED, RoutingDecision(id="r5", route="x" * 5_000)]))
     assert max(map(cells, lines)) < 120
 
 
-def test_activity_reads_as_people_expect() -> None:
-    """Time in UTC, who, which event, about what, in whose words; what the feed does not say is a dash."""
+def test_activity_is_the_golden_text() -> None:
+    """Time in UTC, actor, event, object and message; a value that the feed lacks is a dash."""
     assert_golden(GOLDEN / "activity.txt", text_of(ACTIVITY, EVENTS))
 
 
-def test_decisions_read_as_people_expect() -> None:
-    """Time, where, capability, latency, variant; and the split as bars, with shares and average latencies."""
+def test_decisions_are_the_golden_text() -> None:
+    """Time, route, capability, latency, variant; and the split as bars, with shares and average latencies."""
     assert_golden(GOLDEN / "decisions.txt", text_of(DECISIONS, DECIDED))
 
 
 @pytest.mark.parametrize(("shown", "entries"), [(ACTIVITY, EVENTS), (DECISIONS, DECIDED)])
-def test_a_narrow_screen_gets_lines_that_fit(shown: FeedFormat[Any], entries: Any) -> None:
-    """Lines are cut to the width that is given, by columns and not by characters; what comes first is kept."""
+def test_lines_fit_a_narrow_terminal(shown: FeedFormat[Any], entries: Any) -> None:
+    """Lines are cut to the given width, in columns and not in characters; the first columns are kept."""
     for width in (80, 40):
         table = Table(shown, entries, width=width)
         assert all(cells(line) <= width for line in (table.head() + table.rows(entries)).splitlines())
 
 
-def test_entries_that_come_later_stand_in_the_same_columns() -> None:
-    """A table that goes on keeps its columns, whatever comes."""
+def test_later_entries_use_the_same_columns() -> None:
+    """A followed table keeps its columns for any later entry."""
     table = Table(ACTIVITY, EVENTS)
     later = Event(
-        id="e", type="slot.updated", resource=("slot", "tts"), actor="a-very-long-name@of-somebody.example", at=NOON
+        id="e", type="slot.updated", resource=("slot", "tts"), actor="a-very-long-name@long-domain.example", at=NOON
     )
     first, second = table.rows([EVENTS[0], later]).splitlines()
     assert first.index("slot.updated") < second.index("slot.updated")
     assert table.rows([EVENTS[0]]).splitlines() == [first]
 
 
-def test_the_document_has_every_key_whatever_the_feed_lacks() -> None:
-    """JSON has the same keys for each entry, times in UTC, and null for what is not known; its lines are the same."""
+def test_the_document_always_has_every_key() -> None:
+    """JSON has the same keys for each entry, times in UTC, and null for unknown values. The JSON lines are the same."""
     document: Any = feed_document(ACTIVITY, "demo", EVENTS, complete=False)
     assert list(document) == ["format_version", "app", "complete", "events"]
     assert document["events"][1] == {
@@ -109,8 +109,8 @@ def test_the_document_has_every_key_whatever_the_feed_lacks() -> None:
 
 
 @given(st.text(st.sampled_from("\x1b]0;[2Jm\x07\x00\r\n\t\x9b\u202e\u2028\ud800ab'é")), st.sampled_from([None, 40]))
-def test_hostile_texts_do_nothing(text: str, width: int | None) -> None:
-    """Whatever a feed says, a line stays a line, and nothing reaches the terminal that it would act on."""
+def test_hostile_texts_are_harmless(text: str, width: int | None) -> None:
+    """For any text in a feed, a line stays one line, and no control character reaches the terminal."""
     events = [Event(id="e", type=text, resource=(text, f"k{text}"), actor=text, message=text, at=NOON)]
     decided = [RoutingDecision(id="d", route=text, capability=text, variant=text, at=NOON)]
     for report in (text_of(ACTIVITY, events, width=width), text_of(DECISIONS, decided, width=width)):

@@ -1,4 +1,4 @@
-"""Annotations: everything at its place, gravest first, bounded; no text in them is a command of its own."""
+"""Annotations: each at its position, gravest first, limited in number; no text in them becomes a command."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ HOSTILE = st.text(st.sampled_from("%:,=\r\n\x85\u2028\x1b#[]0ADa ")) | st.sample
 
 
 def ended(plan: Plan, policy: GuardPolicy | None = None) -> PlanReport:
-    """End a plan's run."""
+    """Return the report of a plan's run."""
     return plan_report(plan, blocked=judge(plan, policy or GuardPolicy()))
 
 
 def annotated(run: RunReport) -> list[Command]:
-    """Return a run's annotations."""
+    """Return the annotations of a run."""
     return commands_in(render_annotations(run, lambda origin: origin.file))
 
 
 def found(severity: Severity, line: int, **more: Any) -> Diagnostic:
-    """Make a diagnostic at a line."""
+    """Return a diagnostic at a line."""
     facts = {"rule": "some-rule", "summary": f"at {line}", "origin": Origin("a.yaml", line, 3), **more}
     return Diagnostic(severity=severity, **facts)
 
 
-def test_each_change_is_at_its_place() -> None:
-    """What is planned is a notice at its line, what destroys something a warning, what is refused an error with the way out."""
+def test_each_change_is_annotated_at_its_position() -> None:
+    """A planned change is a notice at its line, a destructive one a warning, a refused one an error with its hint."""
     plan = plan_of(
         [desired_app("search", slots={"chat": {}}, targets=[], origin=Origin("a.yaml", 2, 1))],
         observation(live_app("search", slots={}, targets=["ios:a"])),
@@ -58,84 +58,87 @@ def test_each_change_is_at_its_place() -> None:
     assert "--allow-deletes 1" in refused.message
 
 
-def test_a_run_as_annotations() -> None:
-    """A plan of nearly everything, as GitHub's log has it."""
+def test_the_annotations_of_a_run_are_the_golden_ones() -> None:
+    """A plan of nearly everything, as in GitHub's log."""
     text = render_annotations(ended(mixed_plan(), policy=policy_of(max_deletes=1)), lambda origin: origin.file)
     assert SECRET not in text
     assert_golden(GOLDEN / "mixed.github.txt", text)
 
 
-def test_the_gravest_come_first() -> None:
-    """Errors, warnings, notices; within one kind by file and line."""
+def test_the_gravest_annotations_come_first() -> None:
+    """Errors, warnings, notices; within one level by file and line."""
     wrong = [found(severity, line) for line in (9, 2) for severity in reversed(Severity)]
-    said = annotated(RunReport(command="validate", exit_code=ExitCode.ERROR, version="0", diagnostics=wrong))
-    assert [(one.name, one.properties["line"]) for one in said] == [
+    annotations = annotated(RunReport(command="validate", exit_code=ExitCode.ERROR, version="0", diagnostics=wrong))
+    assert [(annotation.name, annotation.properties["line"]) for annotation in annotations] == [
         ("error", "2"), ("error", "9"), ("warning", "2"), ("warning", "9"), ("notice", "2"), ("notice", "9"),
     ]  # fmt: skip
-    assert said[0].properties == {"file": "a.yaml", "line": "2", "col": "3", "title": "octosync: some-rule"}
+    assert annotations[0].properties == {"file": "a.yaml", "line": "2", "col": "3", "title": "octosync: some-rule"}
 
 
 @pytest.mark.parametrize(
-    ("each", "shown", "left"), [(10, 30, ""), (13, 30, "3 more errors, 3 more warnings, 4 more notices")]
+    ("count", "shown", "left"), [(10, 30, ""), (13, 30, "3 more errors, 3 more warnings, 4 more notices")]
 )
-def test_at_most_ten_of_a_kind(each: int, shown: int, left: str) -> None:
-    """GitHub shows ten of each: the rest is counted, by a notice that is one of them."""
-    wrong = [found(severity, line) for line in range(each) for severity in Severity]
-    said = annotated(RunReport(command="validate", exit_code=ExitCode.ERROR, version="0", diagnostics=wrong))
-    assert len(said) == shown
-    assert ("Not shown" in said[-1].message) == bool(left)
-    assert left in said[-1].message
+def test_a_run_has_at_most_ten_annotations_of_a_level(count: int, shown: int, left: str) -> None:
+    """GitHub shows ten of each level: the rest is counted by a notice, which is one of the ten."""
+    wrong = [found(severity, line) for line in range(count) for severity in Severity]
+    annotations = annotated(RunReport(command="validate", exit_code=ExitCode.ERROR, version="0", diagnostics=wrong))
+    assert len(annotations) == shown
+    assert ("Not shown" in annotations[-1].message) == bool(left)
+    assert left in annotations[-1].message
 
 
-def test_what_is_not_in_the_repository_is_said_in_words() -> None:
-    """A place elsewhere, or standard input, can't be marked: the message names it."""
+def test_a_position_outside_the_repository_is_in_the_message() -> None:
+    """A position outside the repository, or on standard input, can't be annotated: the message names it."""
     run = RunReport(command="validate", exit_code=ExitCode.ERROR, version="0", diagnostics=[found(Severity.ERROR, 4)])
-    (said,) = commands_in(render_annotations(run, lambda _: None))
-    assert said.properties == {"title": "octosync: some-rule"}
-    assert said.message == "at 4\ndeclared at a.yaml:4:3"
+    (annotation,) = commands_in(render_annotations(run, lambda _: None))
+    assert annotation.properties == {"title": "octosync: some-rule"}
+    assert annotation.message == "at 4\ndeclared at a.yaml:4:3"
 
 
-def test_what_ended_a_run_is_an_error() -> None:
-    """So is what kept one app from being planned, at that app's place."""
+def test_the_error_of_a_run_is_annotated() -> None:
+    """So is the error of an app that could not be planned, at the position of that app."""
     error = Rejected("rejected", "no, since: 100%", hints=("Ask ana.",), response=ErrorResponse(request_id="req_1"))
-    (said,) = annotated(RunReport(command="plan", exit_code=ExitCode.ERROR, version="0", error=error))
-    assert (said.name, said.message) == ("error", "no, since: 100% (request req_1)\nAsk ana.")
-    assert any(one.name == "error" and "file" in one.properties for one in annotated(ended(errored_plan())))
+    (annotation,) = annotated(RunReport(command="plan", exit_code=ExitCode.ERROR, version="0", error=error))
+    assert (annotation.name, annotation.message) == ("error", "no, since: 100% (request req_1)\nAsk ana.")
+    assert any(
+        annotation.name == "error" and "file" in annotation.properties
+        for annotation in annotated(ended(errored_plan()))
+    )
 
 
-def test_what_became_of_a_change_is_at_its_place() -> None:
-    """After an apply, done is a notice, failed an error, skipped a warning."""
+def test_each_outcome_is_annotated_at_its_position() -> None:
+    """After an apply, done is a notice, failed an error and skipped a warning."""
     plan = plan_of(
         [desired_app("search", slots={"chat": {}, "vision": {}, "tts": {}})], observation(live_app("search", slots={}))
     )
-    fates = (Status.DONE, Status.FAILED, Status.SKIPPED)
+    statuses = (Status.DONE, Status.FAILED, Status.SKIPPED)
     outcomes = [
         Outcome(
             address=action.address, verb=action.verb.value, status=status, message="why", reference="some-reference"
         )
-        for action, status in zip(plan.actions, fates, strict=True)
+        for action, status in zip(plan.actions, statuses, strict=True)
     ]
-    said = annotated(apply_report(plan, outcomes, run_id="r"))
-    assert [one.name for one in said] == ["error", "warning", "notice"]
-    assert "some-reference: why" in said[0].message
-    assert said[0].properties["title"] == "octosync: create slot failed"
+    annotations = annotated(apply_report(plan, outcomes, run_id="r"))
+    assert [annotation.name for annotation in annotations] == ["error", "warning", "notice"]
+    assert "some-reference: why" in annotations[0].message
+    assert annotations[0].properties["title"] == "octosync: create slot failed"
 
 
 @settings(max_examples=40)
 @given(HOSTILE)
 def test_no_text_is_a_command(text: str) -> None:
-    """Whatever manifests, files and the control plane say: each line is one annotation of ours, with our properties only."""
+    """For any text of manifests, files and the control plane, each line is one annotation with octosync's properties only."""
     hostile = hostile_run(text)
     run = plan_report(hostile.plan, exit_code=ExitCode.ERROR, error=hostile.error, **hostile.shown)
     log = render_annotations(run, lambda origin: origin.file)
-    said = commands_in(log)
-    assert len(said) == log.count("\n") == len(log.splitlines())
-    assert {one.name for one in said} <= {"error", "warning", "notice"}
-    assert all(one.properties.keys() <= {"file", "line", "col", "title"} for one in said)
-    assert all(one.properties.get("line", "2").isdigit() for one in said)
+    annotations = commands_in(log)
+    assert len(annotations) == log.count("\n") == len(log.splitlines())
+    assert {annotation.name for annotation in annotations} <= {"error", "warning", "notice"}
+    assert all(annotation.properties.keys() <= {"file", "line", "col", "title"} for annotation in annotations)
+    assert all(annotation.properties.get("line", "2").isdigit() for annotation in annotations)
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b-c"]), st.text(st.sampled_from("octosync_01\n\r=<"), max_size=30)))
 def test_outputs_are_read_back(values: dict[str, str]) -> None:
-    """A value with line breaks goes between delimiters that are not in it: no value can set another output."""
+    """A value with line breaks is written between delimiters that it doesn't contain: no value can set another output."""
     assert outputs_in(output_lines(values)) == values

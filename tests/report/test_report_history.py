@@ -1,4 +1,4 @@
-"""What the journal tells, as text and as JSON."""
+"""The journal as text and as JSON."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ BEGUN = JournalledAction(3, "app/a/target/ios:x", "delete", "apps.delete_target"
 
 
 def run(id_: str = "20300102T030405Z-00aa11", **facts: Any) -> JournalledRun:
-    """Make a run that ended after a minute and a half, in part."""
+    """Return a run that ended after a minute and a half, with a partial result."""
     ended = {"ended_at": AT + timedelta(seconds=90), "exit_code": 5}
     place = {"control_plane": "https://user:hunter2@api.octomil.com/api/v1", "org_id": "org-1", "digest": "sha256:00"}
     return JournalledRun(id=id_, started_at=AT, **{**ended, **place, **facts})
 
 
-DEAD = run("20300102T030406Z-00bb22", ended_at=None, exit_code=None, org_id=None)
+UNFINISHED = run("20300102T030406Z-00bb22", ended_at=None, exit_code=None, org_id=None)
 
 
 def test_runs_are_a_table() -> None:
-    """A row a run: when, how long, how it ended, where, what was begun and what became of it; columns line up."""
-    text = render_history([(DEAD, [DONE, BEGUN]), (run(), [DONE, FAILED]), (run(), [])], total=7, colour=False)
+    """One row per run: start, duration, exit code, control plane, changes and outcomes, in aligned columns."""
+    text = render_history([(UNFINISHED, [DONE, BEGUN]), (run(), [DONE, FAILED]), (run(), [])], total=7, colour=False)
     assert text == (
         "RUN                      STARTED               TOOK        EXIT  CONTROL PLANE    CHANGES             OUTCOMES\n"
         "20300102T030406Z-00bb22  2030-01-02 03:04 UTC  -           -     api.octomil.com  1 create, 1 delete  "
@@ -55,8 +55,8 @@ def test_runs_are_a_table() -> None:
     )
 
 
-def test_a_run_is_told_with_all_its_actions() -> None:
-    """Each action has its outcome, its duration, the ids of its requests, and the name of what went wrong."""
+def test_a_run_is_shown_with_all_its_actions() -> None:
+    """Each action has its outcome, its duration, the IDs of its requests, and the reference of its error."""
     assert render_run(run(), [DONE, FAILED], colour=False) == (
         "Run 20300102T030405Z-00aa11 · api.octomil.com, org org-1\n"
         "Started 2030-01-02 03:04 UTC, took 1 min 30 s, exit 5\n"
@@ -69,18 +69,20 @@ def test_a_run_is_told_with_all_its_actions() -> None:
     )
 
 
-def test_a_run_that_never_ended_says_so() -> None:
-    """What was begun and never ended is unknown, not failed and not done, and how to find out is said."""
-    text = render_run(DEAD, [DONE, BEGUN], colour=False)
+def test_a_run_that_never_ended_is_shown_as_unfinished() -> None:
+    """An action that began and never ended is unknown, not failed and not done, with how to find out."""
+    text = render_run(UNFINISHED, [DONE, BEGUN], colour=False)
     assert "not ended: still running, interrupted or killed\n" in text
     assert "… delete app/a/target/ios:x       -  unknown\n" in text
     assert "The next plan reads whether it took effect.\n" in text
 
 
-def test_documents_say_the_same() -> None:
-    """Stable names, times in UTC, null for what has no end, `unknown` for an action without one."""
-    listed = json.loads(json_text(history_document([(run(), [DONE, FAILED]), (DEAD, [BEGUN])], journal="state.db")))
-    whole = json.loads(json_text(run_document(DEAD, [DONE, BEGUN], journal="state.db")))
+def test_the_documents_have_the_same_facts() -> None:
+    """Stable names, times in UTC, null if there is no end, `unknown` for an action without an outcome."""
+    listed = json.loads(
+        json_text(history_document([(run(), [DONE, FAILED]), (UNFINISHED, [BEGUN])], journal="state.db"))
+    )
+    whole = json.loads(json_text(run_document(UNFINISHED, [DONE, BEGUN], journal="state.db")))
     for document in (listed, whole):
         assert (document["format_version"], document["journal"]) == ("1.0", "state.db")
     first, second = listed["runs"]
@@ -88,18 +90,18 @@ def test_documents_say_the_same() -> None:
     assert (first["started_at"], first["seconds"]) == ("2030-01-02T03:04:05.678Z", 90.0)
     assert (second["ended_at"], second["seconds"], second["exit_code"]) == (None, None, None)
     assert second["summary"]["unknown"] == 1
-    assert whole["run"] == DEAD.id
+    assert whole["run"] == UNFINISHED.id
     assert [action["status"] for action in whole["actions"]] == ["done", "unknown"]
     assert whole["actions"][0]["request_ids"] == ["req_1", "req_2"]
     assert (whole["actions"][1]["ended_at"], whole["actions"][1]["seconds"]) == (None, None)
 
 
 def test_no_escape_and_no_credential_of_a_journal_is_shown() -> None:
-    """A journal may have been written by anybody: what it holds is shown as text, and a URL without its user part."""
-    wild = JournalledAction(1, "app/\x1b[31m", "\x1b]0;x", "o", AT, AT, Status.FAILED, "\x1b[2J", ("\x1b[1m",))
+    """A journal may come from anywhere: its content is shown as text, and a URL without its credential."""
+    hostile = JournalledAction(1, "app/\x1b[31m", "\x1b]0;x", "o", AT, AT, Status.FAILED, "\x1b[2J", ("\x1b[1m",))
     texts = [
-        render_run(run("\x1b[5m", org_id="\x1b[6m", digest="\x1b[7m"), [wild], colour=False),
-        render_history([(run("\x1b[5m", control_plane="http://\x1b[8m"), [wild])], total=1, colour=False),
+        render_run(run("\x1b[5m", org_id="\x1b[6m", digest="\x1b[7m"), [hostile], colour=False),
+        render_history([(run("\x1b[5m", control_plane="http://\x1b[8m"), [hostile])], total=1, colour=False),
     ]
     assert all("\x1b" not in text for text in texts)
     shown = "".join((*texts, str(history_document([(run(), [])], journal="j")), render_run(run(), [], colour=False)))
@@ -107,8 +109,8 @@ def test_no_escape_and_no_credential_of_a_journal_is_shown() -> None:
 
 
 def test_colour_changes_no_word() -> None:
-    """Painted, it is the same text."""
-    recorded = [(DEAD, [DONE, FAILED, BEGUN])]
+    """The coloured text without its colours is the plain text."""
+    recorded = [(UNFINISHED, [DONE, FAILED, BEGUN])]
     painted = render_history(recorded, total=1, colour=True) + render_run(*recorded[0], colour=True)
     plain = render_history(recorded, total=1, colour=False) + render_run(*recorded[0], colour=False)
     assert painted != plain
@@ -131,11 +133,11 @@ def test_colour_changes_no_word() -> None:
         (7500, "2 h 5 min"),
     ],
 )
-def test_durations_are_read_at_a_glance(seconds: float | None, words: str) -> None:
-    """No more digits than anybody needs, and no 60 seconds or minutes."""
+def test_durations_are_short(seconds: float | None, words: str) -> None:
+    """Only significant digits, and never 60 seconds or 60 minutes."""
     assert seconds_words(seconds) == words
 
 
-def test_a_clock_that_is_set_back_makes_no_time_negative() -> None:
-    """A duration is never below zero, whatever zones and clocks say."""
+def test_a_duration_is_never_negative() -> None:
+    """A duration is never below zero, for any time zone and for a clock that was set back."""
     assert run(ended_at=AT.astimezone(timezone(timedelta(hours=2))) - timedelta(hours=1)).seconds == 0.0

@@ -45,7 +45,7 @@ from octosync.report.size_limit import Part, fit_parts
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
-# All that a report of ours is made of, and all the attributes that any of it has.
+# All elements of octosync's reports, and all their attributes.
 TAGS = {"h3", "p", "strong", "b", "code", "pre", "details", "summary", "blockquote", "ul", "li", "sub"}
 ATTRIBUTES = {"class", "open"}
 
@@ -95,7 +95,7 @@ def applied(plan: Plan, made: list[Outcome], *, max_bytes: int = MAX_BYTES, **mo
 
 
 def deploying_plan() -> Plan:
-    """Plan an enable with its preview, and the reversal of what somebody did."""
+    """Plan an enable with its preview, and a revert of drift."""
     capability = Address.of_capability("search", "chat", "production")
     return plan_of(
         desired_app(
@@ -144,7 +144,7 @@ def big_plan(apps: int = 40, *, losing_every: int = 7, name: str = "app", **more
 
 
 def assert_whole(text: str) -> None:
-    """Hold a document to what every one of ours is: balanced HTML of our own tags, and nothing after an open fence."""
+    """Check that a document has balanced HTML of the allowed elements, and no open fence."""
     page = render_markdown(text)
     assert not page.unbalanced
     assert page.names <= TAGS
@@ -152,30 +152,30 @@ def assert_whole(text: str) -> None:
     assert text == "" or text.endswith("\n")
 
 
-def test_a_plan_reads_as_people_expect() -> None:
-    """A summary line, what can't be undone, each app folded with its diff, warnings, and what it was made from."""
+def test_a_plan_is_the_golden_one() -> None:
+    """A summary line, irreversible changes, each app folded with its diff, warnings, and the inputs."""
     assert_golden(GOLDEN / "plan.md", render_plan_markdown(plan_report(mixed_plan())))
 
 
-def test_a_blocked_plan_says_first_what_blocks_it_and_the_way_out() -> None:
-    """Overrides in force and refusals stand before all changes, with the command that allows them."""
+def test_a_blocked_plan_starts_with_its_refusals() -> None:
+    """Overrides in force and refusals come before all changes, with the command that allows them."""
     text = render_plan_markdown(guarded(mixed_plan(), max_deletes=1, max_archives=0, allow_protected=True))
     assert_golden(GOLDEN / "plan-blocked.md", text)
 
 
-def test_a_plan_that_deploys_says_to_how_many_devices_and_who_did_what_it_reverts() -> None:
-    """Previews are shown with platforms, reason and warnings, drift with who made it, when, and by which event."""
+def test_a_plan_has_its_previews_and_the_authors_of_drift() -> None:
+    """Previews have platforms, reason and warnings; drift has its author, time and event."""
     assert_golden(GOLDEN / "plan-deploys.md", render_plan_markdown(plan_report(deploying_plan())))
 
 
-def test_an_errored_plan_and_one_without_changes_say_so() -> None:
-    """An app that could not be read is named with request and hint; nothing to do is one sentence."""
+def test_an_errored_plan_and_an_empty_plan_are_marked() -> None:
+    """An app that could not be read is named with request and hint; an empty plan is one sentence."""
     assert_golden(GOLDEN / "plan-errored.md", render_plan_markdown(plan_report(errored_plan())))
     assert "**No changes.** · read 2 of 41 apps" in render_plan_markdown(plan_report(steady_plan()))
 
 
-def test_outcomes_read_as_people_expect() -> None:
-    """Counts, what needs attention with its hints, how to go on, and under it what was planned."""
+def test_outcomes_are_the_golden_ones() -> None:
+    """Counts, what needs attention with its hints, how to continue, and below it the plan."""
     plan = mixed_plan()
     made = outcomes(
         plan,
@@ -183,7 +183,7 @@ def test_outcomes_read_as_people_expect() -> None:
             "status": Status.FAILED,
             "message": "taken by app `legacy`",
             "reference": "conflict",
-            "hints": ("Mend it.",),
+            "hints": ("Fix it.",),
             "request_ids": ("req_1",),
         },
         at_2={"status": Status.SKIPPED, "message": "needs the target above"},
@@ -193,8 +193,8 @@ def test_outcomes_read_as_people_expect() -> None:
     assert_golden(GOLDEN / "outcomes.md", applied(plan, made))
 
 
-def test_a_full_success_asks_for_nothing() -> None:
-    """Where everything was applied there is no word of going on; an interrupted run says what it had done."""
+def test_a_full_success_has_no_next_step() -> None:
+    """If everything was applied there is no command to continue; an interrupted run lists what it did."""
     plan = mixed_plan()
     done = applied(plan, outcomes(plan), resume_command=None, exit_code=ExitCode.DONE)
     assert "**✓ 12 applied** · exit 0" in done
@@ -203,8 +203,8 @@ def test_a_full_success_asks_for_nothing() -> None:
     assert "Stopped: requests in flight were finished" in stopped
 
 
-def test_what_was_waited_for_stands_in_the_outcome() -> None:
-    """A report of waiting is part of the document, as the text has it."""
+def test_the_outcomes_include_the_rollouts() -> None:
+    """The report of a wait is part of the document, with the same text."""
     plan = mixed_plan()
     waited = RolloutStatus(
         address=Address.of_capability("a", "chat", "production"), result=RolloutResult.COVERED, coverage="covered"
@@ -212,8 +212,8 @@ def test_what_was_waited_for_stands_in_the_outcome() -> None:
     assert "```text\n✓ a/chat@production  covered" in applied(plan, outcomes(plan), waited=(waited,))
 
 
-def test_a_refused_apply_says_that_nothing_was_written_and_why() -> None:
-    """A refusal is said in full, but for a guard's, which stands below with the ways out."""
+def test_a_refused_apply_reports_that_nothing_was_written() -> None:
+    """The error is shown in full, except for a guard's: its refusal is below, with the ways to allow it."""
     plan = mixed_plan()
     refused = render_plan_markdown(plan_report(plan, error=Conflict("conflict", "it is taken", hints=("Free it.",))))
     assert "**Nothing was written.**\n\n```text\nerror: conflict: it is taken\n  Free it.\n```" in refused
@@ -222,7 +222,7 @@ def test_a_refused_apply_says_that_nothing_was_written_and_why() -> None:
     assert "guard-refused" not in by_guard
 
 
-def test_markdown_says_what_text_says() -> None:
+def test_markdown_has_everything_of_the_text() -> None:
     """Every detail of a change in the text report, its refusals and warnings, is in Markdown in the same words."""
     plan = mixed_plan()
     run = guarded(plan, max_deletes=1)
@@ -238,7 +238,7 @@ def test_markdown_says_what_text_says() -> None:
 
 
 def test_destructive_changes_are_marked_without_colour() -> None:
-    """Each change that can't be undone is listed before all others, and marked in its diff in a word."""
+    """Each change that can't be undone is listed before all others, and marked in its diff by a word."""
     text = render_plan_markdown(plan_report(mixed_plan()))
     assert "**4 changes can't be undone**" in text
     assert len(re.findall(r"^- .*DESTRUCTIVE", text, re.MULTILINE)) == 4
@@ -246,7 +246,7 @@ def test_destructive_changes_are_marked_without_colour() -> None:
 
 
 def test_no_sensitive_value_is_in_markdown() -> None:
-    """A value under a sensitive key is nowhere, not even in full; that it changed is."""
+    """A value under a sensitive key is never shown, not even with `full`; that it changed is."""
     text = render_plan_markdown(plan_report(mixed_plan(), full=True))
     assert SECRET not in text
     assert "(sensitive, changed)" in text
@@ -254,8 +254,8 @@ def test_no_sensitive_value_is_in_markdown() -> None:
 
 @settings(max_examples=60)
 @given(HOSTILE, st.sampled_from([60_000, 3000, 700]))
-def test_hostile_texts_do_nothing(text: str, max_bytes: int) -> None:
-    """Whatever anything is called: no tag, attribute, link, mention, reference or open fence comes of it."""
+def test_hostile_texts_are_harmless(text: str, max_bytes: int) -> None:
+    """No name becomes a tag, an attribute, a link, a mention, a reference or an open fence."""
     run = hostile_run(text)
     ended = {"run_id": f"i{text}", "resume_command": text, "exit_code": ExitCode.INTERRUPTED, "history": f"j{text}"}
     for report in (
@@ -287,8 +287,8 @@ def test_hostile_texts_do_nothing(text: str, max_bytes: int) -> None:
         "&lt;",
     ],
 )
-def test_an_escaped_text_reads_as_it_was_and_does_nothing(text: str) -> None:
-    """Rendered, an escaped text is the text, but for what has no width; also in a cell of a table."""
+def test_an_escaped_text_is_rendered_unchanged(text: str) -> None:
+    """An escaped text is rendered as the text, except for zero-width characters; also in a table cell."""
     for markdown in (escaped(text), code(text), f"| a | b |\n|---|---|\n| {code(text)} | c |"):
         page = render_markdown(markdown)
         assert text in page.text.replace("\u200b", "")
@@ -300,15 +300,15 @@ def test_an_escaped_text_reads_as_it_was_and_does_nothing(text: str) -> None:
 
 @given(st.lists(st.text(st.sampled_from("`~ a<")), max_size=5))
 def test_a_fence_is_not_closed_from_inside(lines: list[str]) -> None:
-    """Whatever lines hold, they are one block of code, and what follows is not in it."""
+    """Any lines are one block of code, and what follows is outside of it."""
     page = render_markdown(f"{fence('diff', lines)}\n\nafter\n")
     assert [tag for tag, _ in page.tags] == ["pre", "code", "p"]
     assert page.text.endswith("\nafter\n")
 
 
 @pytest.mark.parametrize("report", ["plan", "outcomes"])
-def test_every_bound_is_kept_and_every_document_whole(report: str) -> None:
-    """From nothing to more than all of it: never a byte too many, never a fence or a tag that is open, and no error."""
+def test_every_size_limit_is_kept_and_every_document_is_complete(report: str) -> None:
+    """For any limit: never a byte too many, never an open fence or tag, and no error."""
     plan = big_plan()
     made = outcomes(plan, **{f"at_{n}": {"status": Status.FAILED, "message": f"no {n}"} for n in range(0, 60, 3)})
 
@@ -331,7 +331,7 @@ def test_every_bound_is_kept_and_every_document_whole(report: str) -> None:
 
 
 def test_apps_get_shorter_before_anything_is_lost() -> None:
-    """With less room apps are counted, those that lose something last; with still less, only totals are left."""
+    """With less room apps are reduced to counts, those with removals last; with still less, only totals are left."""
     plan = big_plan()
     some = render_plan_markdown(plan_report(plan), max_bytes=7000)
     assert "<b>app-000</b>" in some
@@ -346,8 +346,8 @@ def test_apps_get_shorter_before_anything_is_lost() -> None:
 
 
 @pytest.mark.parametrize("losing_every", [10, 50, 500])
-def test_two_thousand_apps_fit_into_a_comment_that_names_what_is_lost_and_blocked(losing_every: int) -> None:
-    """Every destructive and every blocked change is named, whatever else is counted only, and so are the ways out."""
+def test_a_comment_on_two_thousand_apps_names_every_removal(losing_every: int) -> None:
+    """Every destructive and every blocked change is named, and so are the flags that allow them; the rest may be counts."""
     plan = big_plan(2000, losing_every=losing_every, protected=True)
     text = render_plan_markdown(guarded(plan, max_deletes=1))
     assert len(text.encode()) < 60_000
@@ -359,8 +359,8 @@ def test_two_thousand_apps_fit_into_a_comment_that_names_what_is_lost_and_blocke
     assert "by counts only" in text
 
 
-def test_what_is_lost_and_blocked_is_named_as_far_as_there_is_room() -> None:
-    """Where all of 2,000 apps with long names lose something, the first are named, and the ways out are still there."""
+def test_removals_are_named_as_far_as_there_is_room() -> None:
+    """If all of 2,000 apps with long names have removals, the first are named, and the flags are still there."""
     plan = big_plan(2000, losing_every=1, name="a-long-name-of-an-app-that-is-protected", protected=True)
     text = render_plan_markdown(guarded(plan, max_deletes=1))
     assert 55_000 < len(text.encode()) < 60_000
@@ -371,8 +371,8 @@ def test_what_is_lost_and_blocked_is_named_as_far_as_there_is_room() -> None:
     assert "apps not listed" in text
 
 
-def test_a_name_that_is_far_too_long_widens_no_column() -> None:
-    """It stands out of its column: one such name does not fill the document with spaces."""
+def test_a_very_long_name_widens_no_column() -> None:
+    """It exceeds its column: one such name does not fill the document with spaces."""
     long = "x" * 10_000
     text = render_plan_markdown(
         plan_report(plan_of(desired_app("search", targets=[f"ios:{long}"], slots={"chat": {}})))
@@ -389,8 +389,8 @@ def test_a_name_that_is_far_too_long_widens_no_column() -> None:
     ),
     st.integers(0, 80),
 )
-def test_parts_are_whole_or_not_there(parts: list[Part], most: int) -> None:
-    """A fitted document is made of forms of its parts, each whole and in order, within its bound."""
+def test_parts_are_complete_or_absent(parts: list[Part], most: int) -> None:
+    """A fitted document consists of forms of its parts, each complete and in order, within the limit."""
     seen: list[tuple[int | None, ...]] = []
 
     def note(forms: Sequence[int | None]) -> str:
@@ -410,7 +410,7 @@ def test_parts_are_whole_or_not_there(parts: list[Part], most: int) -> None:
 
 
 def test_diagnostics_are_counted_and_folded() -> None:
-    """Findings stand under the apps with place and source line, folded away under their count."""
+    """Findings are under the apps with position and source line, folded under their count."""
     finding = Diagnostic(severity=Severity.WARNING, rule="r", summary="s <b>", path="p")
     text = render_plan_markdown(plan_report(steady_plan(), diagnostics=(finding,)))
     assert "<details><summary>1 warning</summary>\n\n```text\nwarning: r: s ‹b>" in text
@@ -428,7 +428,7 @@ for plan in (mixed_plan(), deploying_plan()):
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:
-    """Neither hash seeds nor the time of day change a byte: a comment is only edited where something is new."""
+    """Neither hash seeds nor the time of day change a byte: a comment is only edited if something is new."""
     seen = set()
     for seed in ("0", "4242"):
         env = {**os.environ, "PYTHONHASHSEED": seed}

@@ -27,7 +27,7 @@ PLAN = mixed_plan()
 
 
 def outcomes(**statuses: dict[str, Any]) -> list[Outcome]:
-    """Make an outcome per action of the plan: done, but for those that an index (`at_3`) says otherwise of."""
+    """Return an outcome per action of the plan: done, unless the index (`at_3`) has other facts."""
     made = []
     for index, action in enumerate(PLAN.actions):
         facts = {"status": Status.DONE, **statuses.get(f"at_{index}", {})}
@@ -59,18 +59,18 @@ def text_of(made: list[Outcome], **more: Any) -> str:
     return render_outcomes(apply_report(PLAN, made, **{**facts, **more}), colour=colour)
 
 
-def test_outcomes_read_as_people_expect() -> None:
-    """Counts first, then only what needs attention, each with reference, message, requests, hints and place."""
+def test_outcomes_are_the_golden_ones() -> None:
+    """Counts first, then only what needs attention, each with reference, message, requests, hints and position."""
     assert_golden(GOLDEN / "outcomes.txt", text_of(PARTIAL, history="octosync history 01JD"))
 
 
 def test_a_full_success_is_two_lines() -> None:
-    """Where everything was applied there is nothing to read but the count and the run."""
+    """If everything was applied, only the count and the run are shown."""
     assert text_of(outcomes(), exit_code=ExitCode.DONE) == "✓ 12 applied\nRun 01JD        exit 0\n"
 
 
 def test_an_interrupted_run_lists_what_was_done() -> None:
-    """After a signal the done list is printed, in the plan's order, and what was not attempted."""
+    """After a signal the finished actions are listed, in the order of the plan, and those that were not attempted."""
     stopped = {f"at_{index}": {"status": Status.NOT_ATTEMPTED, "message": "stopped"} for index in range(3, 12)}
     text = text_of(outcomes(**stopped), exit_code=ExitCode.INTERRUPTED)
     assert_golden(GOLDEN / "outcomes-interrupted.txt", text)
@@ -78,7 +78,7 @@ def test_an_interrupted_run_lists_what_was_done() -> None:
     assert "Done:\n  nothing\n" in text_of(outcomes(**none), exit_code=ExitCode.TERMINATED)
 
 
-def test_many_that_say_the_same_are_said_once() -> None:
+def test_many_actions_of_one_status_are_listed_once() -> None:
     """A run that stopped early names ten of the actions that it did not attempt, and counts the others."""
     text = text_of(outcomes(**{f"at_{index}": {"status": Status.NOT_ATTEMPTED} for index in range(12)}))
     lines = text.splitlines()
@@ -94,12 +94,12 @@ def test_colour_only_adds_colour_to_outcomes() -> None:
 
 
 def test_the_document_of_an_apply_has_one_outcome_per_action() -> None:
-    """JSON has the plan, every outcome in order with all it says, the counts of every status, and the exit code."""
+    """JSON has the plan, every outcome in order with all its facts, the counts of every status, and the exit code."""
     document: Any = apply_document(apply_report(PLAN, PARTIAL, run_id="01JD", exit_code=ExitCode.PARTIAL), full=False)
     assert list(document) == ["format_version", "run", "plan", "outcomes", "waited", "error", "summary", "exit_code"]
     assert (document["run"], document["exit_code"]) == ("01JD", 5)
     assert document["plan"] == document_of(PLAN)
-    assert [(one["address"], one["action"]) for one in document["outcomes"]] == [
+    assert [(outcome["address"], outcome["action"]) for outcome in document["outcomes"]] == [
         (str(action.address), action.verb.value) for action in PLAN.actions
     ]
     assert document["outcomes"][1] == {
@@ -125,13 +125,13 @@ def test_the_document_of_an_apply_has_one_outcome_per_action() -> None:
 
 @pytest.mark.parametrize("status", list(Status))
 def test_the_exit_code_of_an_apply_is_5_unless_everything_is_done(status: Status) -> None:
-    """One outcome that is not done makes the run a partial one."""
+    """One outcome that is not done makes the run partial."""
     code = ExitCode.DONE if status is Status.DONE else ExitCode.PARTIAL
     assert exit_code_of_outcomes(outcomes(at_3={"status": status})) is code
 
 
 def test_the_exit_code_of_a_plan() -> None:
-    """Errored is 1 before blocked is 4; changes are 2 only where that was asked for."""
+    """Errored is 1 and comes before blocked, which is 4; changes are 2 only with `detailed`."""
     blocked = judge(PLAN, policy_of(max_deletes=0))
     assert exit_code_of_plan(PLAN, (), detailed=False) is ExitCode.DONE
     assert exit_code_of_plan(PLAN, (), detailed=True) is ExitCode.CHANGES
@@ -140,8 +140,8 @@ def test_the_exit_code_of_a_plan() -> None:
     assert exit_code_of_plan(steady_plan(), (), detailed=True) is ExitCode.DONE
 
 
-def test_an_error_reads_as_a_document() -> None:
-    """Reference, what and where, request, why and what to do, and last what was written."""
+def test_an_error_is_the_golden_one() -> None:
+    """Reference, cause, request, context and hints, and at the end what was written."""
     error = CredentialRefused(
         "credential-refused",
         "the control plane rejected the API key (401 invalid_api_key, request req_77c0)",
@@ -153,7 +153,7 @@ def test_an_error_reads_as_a_document() -> None:
 
 
 def test_an_error_names_its_request_once() -> None:
-    """A request id that the message lacks is added; an error of ours has none; what was written is said as it was."""
+    """A request ID that the message lacks is added; a local error has none; what was written is shown unchanged."""
     assert render_error(Conflict("conflict", "taken", response=ErrorResponse(request_id="req_1")), written="") == (
         "error: conflict: taken (request req_1)\n"
     )
@@ -162,8 +162,8 @@ def test_an_error_names_its_request_once() -> None:
     )
 
 
-def test_an_app_updated_and_archived_tells_both_outcomes_apart() -> None:
-    """Two actions of one address are named by their verbs too."""
+def test_an_app_updated_and_archived_has_two_outcomes() -> None:
+    """Two actions of one address are distinguished by their verbs."""
     plan = plan_of(desired_app("a", archived=True, targets=[], fields={"name": "B"}), live_app("a"))
     made = [
         Outcome(address=a.address, verb=a.verb.value, status=Status.FAILED, message=a.verb.value) for a in plan.actions

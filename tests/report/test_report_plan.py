@@ -41,34 +41,34 @@ def line_with(text: str, part: str) -> str:
     return next(line for line in text.splitlines() if part in line)
 
 
-def test_a_plan_reads_as_people_expect() -> None:
-    """Groups by app, symbols, places, field changes, what is lost, warnings, and last the counts and the cost."""
+def test_a_plan_is_the_golden_one() -> None:
+    """Groups by app, symbols, positions, field changes, what is lost, warnings, and at the end the counts and the cost."""
     assert_golden(GOLDEN / "plan.txt", text_of(mixed_plan()))
 
 
-def test_a_full_plan_shows_what_is_as_declared_too() -> None:
-    """`full` adds a row for every object that is as declared, in its place among the others."""
+def test_a_full_plan_shows_unchanged_objects() -> None:
+    """`full` adds a row for every object that is as declared, sorted among the others."""
     assert_golden(GOLDEN / "plan-full.txt", text_of(mixed_plan(), full=True))
 
 
 def test_a_blocked_plan_starts_with_the_refusals_and_one_line_that_allows_them() -> None:
-    """What stops you comes first; several guards give one command line, and rows that are refused are marked."""
+    """Refusals come first; several guards give one command line, and refused rows are marked."""
     text = blocked_text(mixed_plan(), max_deletes=1, max_archives=0)
     assert_golden(GOLDEN / "plan-blocked.txt", text)
 
 
 def test_an_errored_plan_names_the_app_and_shows_the_others() -> None:
-    """An app that could not be read is named with its request and hint; the rest is shown, and said to be unusable."""
+    """An app that could not be read is named with its request and hint; the rest is shown, marked as not applicable."""
     assert_golden(GOLDEN / "plan-errored.txt", text_of(errored_plan()))
 
 
-def test_nothing_to_do_is_one_sentence() -> None:
-    """A plan without changes says so, how many apps are as declared, and what it cost."""
+def test_an_empty_plan_is_one_sentence() -> None:
+    """It has the number of apps that are as declared, and the cost."""
     assert_golden(GOLDEN / "plan-no-changes.txt", text_of(steady_plan(unmanaged=("a",) * 260)))
 
 
 def test_colour_only_adds_colour() -> None:
-    """The coloured plan without its colours is the plain one, byte for byte, and destructive lines are red throughout."""
+    """The coloured plan without its colours is the plain one, byte for byte, and destructive lines are entirely red."""
     coloured = text_of(mixed_plan(), colour=True, full=True)
     assert ANSI.sub("", coloured) == text_of(mixed_plan(), full=True)
     red = [line for line in coloured.splitlines() if line.startswith("\x1b[31m")]
@@ -81,8 +81,8 @@ def test_colour_only_adds_colour() -> None:
     ]
 
 
-def test_columns_stand_under_each_other() -> None:
-    """Places of rows and files of apps end in the same column over the whole plan."""
+def test_columns_are_aligned() -> None:
+    """Positions of rows and files of apps end in the same column in the whole plan."""
     lines = [line for line in text_of(mixed_plan()).splitlines() if re.search(r"(\.yaml|:\d+)(   |$)", line)]
     rows = [line for line in lines if not line.startswith((" -->", "octosync"))]
     ends = {match.end(1) for line in rows if (match := re.search(r"(\S*(?:\.yaml|:\d+))(?:   |$)", line[40:]))}
@@ -91,7 +91,7 @@ def test_columns_stand_under_each_other() -> None:
 
 
 def test_no_sensitive_value_is_shown() -> None:
-    """A value under a sensitive key appears nowhere, not even in full; that it changed does."""
+    """A value under a sensitive key is never shown, not even with `full`; that it changed is."""
     text = text_of(mixed_plan(), full=True)
     assert SECRET not in text
     assert "(sensitive, changed)" in line_with(text, "api_key")
@@ -116,14 +116,14 @@ def test_no_sensitive_value_is_shown() -> None:
         ({"a": "1"}, {"a": 1}, '"1" → 1'),
     ],
 )
-def test_a_field_change_says_both_sides_without_doubt(before: Any, after: Any, words: str) -> None:
-    """Absent, null, text that looks like another type, nested and sensitive values are told apart."""
+def test_a_field_change_is_unambiguous(before: Any, after: Any, words: str) -> None:
+    """Absent, null, text that looks like another type, nested and sensitive values are distinguished."""
     plan = plan_of(desired_app("a", config={"z": 1, **after}), live_app("a", config={"z": 1, **before}))
     assert words in text_of(plan)
 
 
 def test_long_values_are_cut_where_they_differ() -> None:
-    """A long value is clipped around the first difference, its length told; `full` shows all of it."""
+    """A long value is clipped around the first difference and shown with its length; `full` shows all of it."""
     head = "x" * 500
     plan = plan_of(desired_app("a", config={"k": head + "NEW"}), live_app("a", config={"k": head + "OLD" + "y" * 900}))
     line = line_with(text_of(plan), "→")
@@ -136,13 +136,13 @@ def test_long_values_are_cut_where_they_differ() -> None:
 
 
 def test_long_values_that_differ_early_are_shown_from_their_start() -> None:
-    """A long value that differs early is cut at its end alone."""
+    """A long value that differs early is only cut at its end."""
     plan = plan_of(desired_app("a", config={"k": "b" * 100}), live_app("a", config={"k": "a" * 100}))
     assert f"{'a' * 60}… (100 characters) → {'b' * 60}… (100 characters)" in text_of(plan)
 
 
 def test_a_policy_that_is_no_preset_is_shown_by_its_fields() -> None:
-    """Only where both sides are presets does one name stand for the whole policy."""
+    """Only if both sides are presets is the whole policy shown by its name."""
     custom = {"routing_mode": "auto", "fallback": {"allow_cloud_fallback": False, "allow_local_fallback": True}}
     plan = plan_of(desired_app("a", slots={"chat": {"serving_policy": custom}}), live_app("a", slots={"chat": {}}))
     text = text_of(plan)
@@ -150,8 +150,8 @@ def test_a_policy_that_is_no_preset_is_shown_by_its_fields() -> None:
     assert "serving_policy   " not in text
 
 
-def test_a_removal_says_what_is_lost() -> None:
-    """A config that is deleted and a target that goes say what goes with them; an empty config loses nothing."""
+def test_a_removal_shows_what_is_lost() -> None:
+    """A deleted config and a removed target show what is lost with them; an empty config loses nothing."""
     plan = plan_of(
         [desired_app("a", config=None, targets=[]), desired_app("b", config=None)],
         [live_app("a", config={"model": "m"}, targets=["ios:x.y"]), live_app("b", config={})],
@@ -164,14 +164,14 @@ def test_a_removal_says_what_is_lost() -> None:
 
 
 def test_every_reason_has_words_of_its_own() -> None:
-    """Every reason that a plan can have reads differently, on a row that can have it."""
+    """Every reason of a plan has its own text."""
     made = plan_of(desired_app("a", targets=[]), live_app("a", targets=["ios:x.y"]))
     texts = {text_of(replace(made, actions=tuple(replace(a, reason=r) for a in made.actions))) for r in Reason}
     assert len(texts) == len(Reason)
 
 
-def test_the_way_out_keeps_what_is_allowed_already() -> None:
-    """The command line to type has this run's paths and selection, the overrides in force, and the missing flags."""
+def test_the_allowing_command_keeps_the_overrides_in_force() -> None:
+    """The command line has the paths and selection of this run, its overrides, and the missing flags."""
     about = run_info(
         invocation=Invocation(
             paths=("a b/", "c/"), kustomize="k", apps=("x*",), selector="t=1", base="main", changed_only=True
@@ -185,15 +185,15 @@ def test_the_way_out_keeps_what_is_allowed_already() -> None:
     assert text.splitlines()[1] == "Allowed in this run: --allow-deletes 2, --allow-protected"
 
 
-def test_the_way_out_is_what_was_typed_where_that_is_known() -> None:
-    """An apply of a plan file is told to apply that file again, with the flag."""
+def test_the_allowing_command_is_the_typed_one() -> None:
+    """An apply of a plan file suggests applying that file again, with the flag."""
     about = run_info(typed=("octosync", "apply", "plan.json", "--context", "staging"))
     text = blocked_text(mixed_plan(), about, max_deletes=0)
     assert "octosync apply plan.json --context staging --allow-deletes 3" in text
 
 
 def test_a_running_canary_names_the_command_that_shows_it() -> None:
-    """The way out is exactly as to be typed: with the flags that reach the same control plane."""
+    """The command is ready to be typed, with the flags that reach the same control plane."""
     live = live_app(
         "a", slots={"chat": {}}, deployments=[live_deployment("a", canary=Canary(candidate="v2", percentage=40))]
     )
@@ -203,8 +203,8 @@ def test_a_running_canary_names_the_command_that_shows_it() -> None:
     assert "Way out: Wait until it is complete: octosync status a\n" in blocked_text(plan)
 
 
-def test_a_refusal_without_a_flag_says_its_own_way_out() -> None:
-    """An archived app that is declared live has no flag: its way out is told, and the flags for the rest come after it."""
+def test_a_refusal_without_a_flag_has_its_own_hint() -> None:
+    """An archived app that is declared live has no flag: its hint is shown, and then the flags for the rest."""
     plan = plan_of(
         [desired_app("gone"), desired_app("a", slots={})],
         [live_app("gone", archived=True), live_app("a", slots={"x": {}})],
@@ -215,8 +215,8 @@ def test_a_refusal_without_a_flag_says_its_own_way_out() -> None:
     assert "To allow the rest, after that:   octosync apply -f apps/ --allow-deletes 1" in both
 
 
-def test_overrides_say_where_they_come_from() -> None:
-    """A guard that a commit loosens is named with the commit, and is no flag of the next command line."""
+def test_overrides_have_their_source() -> None:
+    """A guard that a commit loosens is named with the commit, and is not a flag of the next command line."""
     override = Override(guard="archives", value="2", source="commit 1f3c")
     plan = mixed_plan()
     text = text_of(plan, overrides=(override,), blocked=judge(plan, policy_of(max_deletes=0)))
@@ -224,20 +224,20 @@ def test_overrides_say_where_they_come_from() -> None:
     assert line_with(text, "To allow this").endswith("octosync apply -f apps/ --allow-deletes 3")
 
 
-def test_the_line_of_a_commit_says_what_it_does_not_lift() -> None:
-    """Where a guard has no such line, the line that lifts the others is not said to be enough."""
-    refused = [
+def test_the_line_for_a_commit_names_what_it_does_not_lift() -> None:
+    """If a guard can't be lifted by a commit, the suggested line names it as not possible."""
+    refusals = [
         Refusal(guard="rollback", message="going back", override="--allow-rollback", addresses=()),
         Refusal(guard="diverged", message="changed", override="--allow-diverged", addresses=()),
     ]
-    text = text_of(mixed_plan(), blocked=refused, about=run_info(trailers=("diverged",)))
+    text = text_of(mixed_plan(), blocked=refusals, about=run_info(trailers=("diverged",)))
     assert line_with(text, "In a commit").endswith("Octosync-Allow: diverged   (not possible for rollback)")
     assert line_with(
-        text_of(mixed_plan(), blocked=refused[1:], about=run_info(trailers=("diverged",))), "In a commit"
+        text_of(mixed_plan(), blocked=refusals[1:], about=run_info(trailers=("diverged",))), "In a commit"
     ).endswith("Octosync-Allow: diverged")
 
 
-def test_the_head_says_where_and_what() -> None:
+def test_the_first_line_has_command_and_control_plane() -> None:
     """Command, host, org, context, paths and base are in the first line, and no credential of a URL is."""
     about = run_info(
         control_plane=ControlPlane(url=f"http://user:{SECRET}@127.0.0.1:8787/api/v1"),
@@ -249,8 +249,8 @@ def test_the_head_says_where_and_what() -> None:
     )
 
 
-def test_a_plan_of_all_apps_without_a_limit_says_no_pace() -> None:
-    """Without a rate limit no time is told, and all apps are not told as a part of all."""
+def test_a_plan_of_all_apps_without_a_limit_has_no_duration() -> None:
+    """Without a rate limit no duration is shown, and all apps are not shown as a part of all apps."""
     about = run_info(requests_per_minute=0, manifests=replace(run_info().manifests, apps=3, files=1))
     lines = text_of(errored_plan(), about=about).splitlines()
     assert lines[0].endswith("apps/ 3 apps in 1 file")
@@ -258,17 +258,15 @@ def test_a_plan_of_all_apps_without_a_limit_says_no_pace() -> None:
 
 
 def test_diagnostics_are_shown_once_with_those_of_the_plan() -> None:
-    """The manifests' warnings and the plan's own are shown together, each once, by place."""
+    """The diagnostics of the manifests and of the plan are shown together, each once, by position."""
     plan = mixed_plan()
-    mine = Diagnostic(
-        severity=Severity.WARNING, rule="unknown-engine", summary="`mxl`", origin=Origin("apps/a.yaml", 1)
-    )
-    text = text_of(plan, diagnostics=(mine, *plan.diagnostics))
+    own = Diagnostic(severity=Severity.WARNING, rule="unknown-engine", summary="`mxl`", origin=Origin("apps/a.yaml", 1))
+    text = text_of(plan, diagnostics=(own, *plan.diagnostics))
     assert text.count("archive-strands-identifiers") == 1
     assert text.index("unknown-engine") < text.index("archive-strands-identifiers")
 
 
-def test_a_live_suspended_app_is_left_alone_and_said() -> None:
+def test_a_suspended_app_is_listed_as_left_alone() -> None:
     """Suspended apps and targets on unknown platforms are listed, and count as neither changed nor as declared."""
     live = live_app("a", targets=["tvos:x.y"])
     plan = plan_of([desired_app("a", targets=[]), desired_app("s", suspended=True)], observation(live, live_app("s")))
@@ -278,8 +276,8 @@ def test_a_live_suspended_app_is_left_alone_and_said() -> None:
     assert "No changes. 1 app as declared, 1 suspended.\n" in text
 
 
-def test_a_very_long_name_pushes_only_its_own_line() -> None:
-    """One identifier beyond all measure does not move the columns of the others."""
+def test_a_very_long_name_shifts_only_its_own_line() -> None:
+    """One very long identifier does not move the columns of the others."""
     keys = ["ios:a.b", "ios:" + "long." * 40 + "z"]
     short = plan_of(desired_app("a", targets=keys[:1]), live_app("a"))
     both = plan_of(desired_app("a", targets=keys), live_app("a"))
@@ -293,15 +291,15 @@ def test_wide_names_keep_the_columns() -> None:
     assert wide == narrow - 2
 
 
-def test_targets_and_apps_never_say_more_than_they_know() -> None:
-    """A new app whose name is its slug says nothing under it, not even an empty line."""
+def test_an_app_without_details_has_no_detail_line() -> None:
+    """A new app whose name is its slug has nothing below it, not even an empty line."""
     text = text_of(plan_of(desired_app("a")))
     assert "  + app a  :3\n\nPlan: 1 to create." in text
     assert "\n\n\n" not in text
 
 
-def test_a_config_is_shown_whole_since_its_keys_have_no_meaning_to_us() -> None:
-    """A new or deleted config shows nulls, and keys that would be at their default, or the app's own name, in a slot or app."""
+def test_a_config_is_shown_with_all_its_keys() -> None:
+    """A new or deleted config shows nulls, and keys that a slot or app would omit as defaults or as its own name."""
     config: dict[str, Any] = {"c": None, "bindings": [], "name": "a", "": 1, "two words": {"x y": 2}}
     words = '"" 1 · bindings [] · c null · name a · "two words" {"x y": 2}'
     assert f"\n      {words}\n" in text_of(plan_of(desired_app("a", config=config), live_app("a")))
@@ -309,7 +307,7 @@ def test_a_config_is_shown_whole_since_its_keys_have_no_meaning_to_us() -> None:
 
 
 def test_a_configs_key_that_looks_like_a_policy_is_any_other_key() -> None:
-    """Only a slot's policy is told by a preset: in a config, two names for one policy are two texts."""
+    """Presets name the policy of a slot only: in a config, two names of one policy are two texts."""
     desired = desired_app("a", config={"serving_policy": "local_only", "": 1})
     text = text_of(plan_of(desired, live_app("a", config={"serving_policy": "private", "": 2})))
     assert "serving_policy   private → local_only\n" in text
@@ -317,7 +315,7 @@ def test_a_configs_key_that_looks_like_a_policy_is_any_other_key() -> None:
 
 
 def test_the_fields_of_a_custom_policy_are_aligned() -> None:
-    """The longest names that the contract has keep the columns."""
+    """The longest names of the contract keep the columns."""
     policies: list[dict[str, Any]] = [
         {
             "routing_mode": "auto",

@@ -1,4 +1,4 @@
-"""What became of what was waited for, as people read it."""
+"""The report of the rollouts that an apply waited for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CANARY = Canary(candidate="chat-next", percentage=40.0)
 
 
 def rollout(app: str, name: str = "chat@production", **facts: Any) -> RolloutStatus:
-    """Make a standing of a deployment that is active."""
+    """Return the status of an active deployment."""
     capability, environment = name.split("@")
     address = Address.of_capability(app, capability, environment)
     return RolloutStatus(
@@ -28,7 +28,7 @@ def rollout(app: str, name: str = "chat@production", **facts: Any) -> RolloutSta
     )
 
 
-EVERY = (
+ROLLOUTS = (
     rollout("assistant", result=RolloutResult.COVERED, coverage="covered", covered=1240, devices=1240),
     rollout("assistant", "vision@staging", result=RolloutResult.NO_DEVICES, coverage="uncovered", covered=0, devices=0),
     rollout("checkout", result=RolloutResult.FAILED, status="failed", coverage="partial", covered=10, devices=40),
@@ -66,45 +66,45 @@ def text_of(*rollouts: RolloutStatus, **more: Any) -> str:
     return render_rollouts(apply_report(steady_plan(), waited=rollouts, **{**facts, **more}), colour=colour)
 
 
-def test_a_wait_reads_as_people_expect() -> None:
-    """One line each, aligned, with a bar where there is a share; then what to do, each thing once; last the exit code."""
-    assert_golden(GOLDEN / "waited.txt", text_of(*EVERY))
+def test_a_wait_is_the_golden_one() -> None:
+    """One aligned line each, with a bar if there is a share; then what to do, each once; then the exit code."""
+    assert_golden(GOLDEN / "waited.txt", text_of(*ROLLOUTS))
 
 
-def test_where_all_is_well_nothing_is_to_be_done() -> None:
-    """No advice for what is covered, or was not waited for."""
-    assert text_of(*EVERY[:2], exit_code=ExitCode.DONE).splitlines()[2:] == [
+def test_a_covered_rollout_needs_no_action() -> None:
+    """No advice for a rollout that is covered, or that was not waited for."""
+    assert text_of(*ROLLOUTS[:2], exit_code=ExitCode.DONE).splitlines()[2:] == [
         "Run 01JD: octosync history 01JD        exit 0"
     ]
-    assert text_of(EVERY[0], run_id=None, exit_code=ExitCode.DONE).count("\n") == 1
+    assert text_of(ROLLOUTS[0], run_id=None, exit_code=ExitCode.DONE).count("\n") == 1
 
 
-def test_only_what_another_apply_would_follow_is_to_be_followed_again() -> None:
-    """What stands still is looked at instead: an apply that touches nothing would not wait for it."""
-    still = rollout("a", result=RolloutResult.TIMED_OUT, coverage="partial", covered=1, devices=2)
-    assert "follow it again" not in text_of(still)
-    assert "To show the status: octosync status --context production a\n" in text_of(still)
-    assert "To wait again: octosync apply -f apps/ --wait=10m (" in text_of(EVERY[5])
+def test_only_a_running_rollout_can_be_waited_for_again() -> None:
+    """For a stalled rollout the status command is suggested: an apply without changes would not wait for it."""
+    stalled = rollout("a", result=RolloutResult.TIMED_OUT, coverage="partial", covered=1, devices=2)
+    assert "follow it again" not in text_of(stalled)
+    assert "To show the status: octosync status --context production a\n" in text_of(stalled)
+    assert "To wait again: octosync apply -f apps/ --wait=10m (" in text_of(ROLLOUTS[5])
 
 
 def test_colour_only_adds_colour_to_a_wait() -> None:
-    """The coloured lines without their colours are the plain ones; what failed is red."""
-    coloured = text_of(*EVERY, colour=True)
-    assert ANSI.sub("", coloured) == text_of(*EVERY)
+    """The coloured lines without their colours are the plain ones; failures are red."""
+    coloured = text_of(*ROLLOUTS, colour=True)
+    assert ANSI.sub("", coloured) == text_of(*ROLLOUTS)
     assert "\x1b[31m✗\x1b[0m checkout" in coloured
     assert "\x1b[32m✓\x1b[0m assistant" in coloured
 
 
-def test_a_terminals_orders_in_names_are_not_obeyed() -> None:
-    """What the control plane calls a variant, a status or a deployment is shown, not sent to the terminal."""
-    wiped = "\x1b[2J"
+def test_names_with_escape_sequences_are_harmless() -> None:
+    """A variant, a status or a deployment name of the control plane is shown, not interpreted by the terminal."""
+    escape = "\x1b[2J"
     for facts in (
-        {"status": wiped, "result": RolloutResult.FAILED},
-        {"deployment": wiped, "result": RolloutResult.TIMED_OUT},
-        {"coverage": wiped, "result": RolloutResult.TIMED_OUT},
-        {"canary": Canary(candidate=wiped)},
-        {"ended": CANARY, "variant": wiped, "result": RolloutResult.ROLLED_BACK},
-        {"result": RolloutResult.UNREADABLE, "error": Forbidden("forbidden", wiped, hints=(wiped,))},
+        {"status": escape, "result": RolloutResult.FAILED},
+        {"deployment": escape, "result": RolloutResult.TIMED_OUT},
+        {"coverage": escape, "result": RolloutResult.TIMED_OUT},
+        {"canary": Canary(candidate=escape)},
+        {"ended": CANARY, "variant": escape, "result": RolloutResult.ROLLED_BACK},
+        {"result": RolloutResult.UNREADABLE, "error": Forbidden("forbidden", escape, hints=(escape,))},
     ):
         text = text_of(rollout("a", **facts))
         assert "\x1b" not in text
@@ -126,23 +126,23 @@ def test_a_terminals_orders_in_names_are_not_obeyed() -> None:
         ({"coverage": "partial"}, None, "partial"),
     ],
 )
-def test_a_share_is_one_only_where_it_is_known(
+def test_a_share_is_shown_only_if_it_is_known(
     facts: dict[str, Any], share: tuple[float, float] | None, words: str
 ) -> None:
-    """A bar is never guessed, and never longer than it is wide; the words say what was read."""
-    one = rollout("a", **facts)
-    assert rollout_share(one) == share
-    assert rollout_words(one) == f"{words}, active"
+    """A bar is never guessed and never wider than full; the words have the numbers as read."""
+    status = rollout("a", **facts)
+    assert rollout_share(status) == share
+    assert rollout_words(status) == f"{words}, active"
 
 
 @pytest.mark.parametrize("result", [*RolloutResult, None])
 def test_the_exit_code_of_a_wait(result: RolloutResult | None) -> None:
-    """6 where something was waited for in vain; what was not waited for is no failure."""
+    """6 if a rollout failed or timed out; a rollout that was not waited for is not a failure."""
     fails = result in {
         RolloutResult.FAILED,
         RolloutResult.ROLLED_BACK,
         RolloutResult.TIMED_OUT,
         RolloutResult.UNREADABLE,
     }
-    code = exit_code_of_rollouts([EVERY[0], rollout("a", result=result)])
+    code = exit_code_of_rollouts([ROLLOUTS[0], rollout("a", result=result)])
     assert code is (ExitCode.UNCOVERED if fails else ExitCode.DONE)

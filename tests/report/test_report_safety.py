@@ -1,4 +1,4 @@
-"""What no report may ever do: act on a terminal, tell a secret, or depend on anything but its input."""
+"""What no report may do: control a terminal, show a secret, or depend on anything but its input."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ from octosync.report import (
 )
 
 ROOT = Path(__file__).parents[2]
-OURS = re.compile(r"\x1b\[(?:0|1|2|31|32|33|36)m")
+COLOURS = re.compile(r"\x1b\[(?:0|1|2|31|32|33|36)m")
 HOSTILE = st.text(st.sampled_from("\x1b]0;[2Jm\x07\x08\x00\r\n\t\x7f\x85\x9b\u202e\u2066\u2028\u200f\ufeff\ud800ab'é"))
 ALWAYS = "\x1b[31m\x9b2J\r\n\u202e\x07"
 
 
 def unsafe_in(text: str) -> set[str]:
-    """Return what a terminal would act on, our own colours and line breaks aside."""
-    left = OURS.sub("", text).replace("\n", "")
+    """Return the characters that a terminal would interpret, except for octosync's colours and line breaks."""
+    left = COLOURS.sub("", text).replace("\n", "")
     return {c for c in left if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and c not in "\u200c\u200d"}
 
 
 def hostile_statuses(text: str, error: Rejected) -> list[AppStatus]:
-    """Make the statuses of two apps: one that could be read, with a text wherever an answer has one, one that could not."""
+    """Return the statuses of two apps: a readable one, with a text in every field of a response, and an unreadable one."""
     slug = f"app{text}"
     deployments = (
         live_deployment(slug, f"c{text}", f"e{text}", status=f"s{text}", variant=text),
@@ -81,7 +81,7 @@ def hostile_statuses(text: str, error: Rejected) -> list[AppStatus]:
 
 
 def everything(text: str, *, colour: bool) -> list[str]:
-    """Render every report with a text in each place that manifests, files or the control plane fill."""
+    """Render every report with a text in each field that manifests, files or the control plane fill."""
     run = hostile_run(text)
     plan, error, finding, shown = run.plan, run.error, run.finding, run.shown
     plane = shown["about"].control_plane
@@ -92,7 +92,8 @@ def everything(text: str, *, colour: bool) -> list[str]:
         files=1,
         live=(slug, f"other{text}"),
         declared=tuple(
-            DeclaredApp(slug=f"{one.value}{text}", presence=one, in_part=True, group=f"g{text}") for one in Presence
+            DeclaredApp(slug=f"{presence.value}{text}", presence=presence, in_part=True, group=f"g{text}")
+            for presence in Presence
         ),
         errors={slug: error},
         requests=1,
@@ -113,7 +114,7 @@ def everything(text: str, *, colour: bool) -> list[str]:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(HOSTILE, st.booleans())
 def test_no_control_character_reaches_the_terminal(text: str, colour: bool) -> None:  # hypothesis passes by position
-    """Whatever manifests and the control plane say, a text report holds nothing that a terminal would act on."""
+    """For any text of manifests and the control plane, a text report has nothing that a terminal would interpret."""
     for hostile in (text, ALWAYS + text):
         for report in everything(hostile, colour=colour):
             assert not unsafe_in(report)
@@ -121,8 +122,8 @@ def test_no_control_character_reaches_the_terminal(text: str, colour: bool) -> N
 
 
 def test_a_line_break_in_a_value_can_not_forge_a_line() -> None:
-    """A value with a line break stays on its line, so it can't pretend to be a report's own line."""
-    forged = "x\nPlan: 0 to delete. Nothing to see."
+    """A value with a line break stays on its line, so it can't imitate a line of a report."""
+    forged = "x\nPlan: 0 to delete. No changes."
     for report in everything(forged, colour=False):
         assert "\nPlan: 0 to delete" not in report
 
@@ -139,14 +140,14 @@ def test_a_line_break_in_a_value_can_not_forge_a_line() -> None:
         ("\U000e0041", "\\U000e0041"),
     ],
 )
-def test_escapes_say_what_was_there(text: str, shown: str) -> None:
-    """What is not shown is named by its code point; letters of any script and joined emoji are left as they are."""
+def test_escapes_show_the_original_character(text: str, shown: str) -> None:
+    """A hidden character is shown by its code point; letters of any script and joined emoji are unchanged."""
     assert visible(text) == shown
     assert visible(shown) == shown
 
 
 def test_json_is_safe_to_show() -> None:
-    """JSON is ASCII: no escape sequence, no direction mark and no lone surrogate is ever raw in it."""
+    """JSON is ASCII: it never has a raw escape sequence, direction mark or lone surrogate."""
     plan = plan_of(desired_app("a", fields={"name": ALWAYS + "\ud800é"}))
     text = json_text(document_of(plan))
     assert text.isascii()
@@ -164,7 +165,7 @@ sys.stdout.buffer.write(render_plan(plan_report(plan, full=True), colour=True).e
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:
-    """Hash seeds, the terminal's width, its type and wishes about colour change nothing."""
+    """Hash seeds, the width and type of the terminal, and colour settings change nothing."""
     seen = set()
     for seed, columns, term in (("0", "20", "dumb"), ("4242", "400", "xterm")):
         env = {**os.environ, "PYTHONHASHSEED": seed, "COLUMNS": columns, "TERM": term, "NO_COLOR": "1"}
@@ -174,12 +175,12 @@ def test_the_same_input_gives_the_same_bytes() -> None:
     assert len(seen) == 1
 
 
-def test_the_order_of_keys_gives_the_same_bytes() -> None:
-    """What is declared or answered in another order of keys reads the same."""
+def test_the_order_of_keys_changes_nothing() -> None:
+    """The same fields in another order give the same report."""
 
-    def reports(*, turned: bool) -> tuple[str, str]:
+    def reports(*, reverse: bool) -> tuple[str, str]:
         def order(fields: dict[str, object]) -> dict[str, object]:
-            return dict(reversed(fields.items())) if turned else fields
+            return dict(reversed(fields.items())) if reverse else fields
 
         wanted = order({"b": {"y": 1, "x": order({"q": 1, "p": [order({"n": 1, "m": 2})]})}, "a": 2})
         there = order({"c": 1, "b": order({"y": 2, "x": 3}), "d": [order({"k": 1, "j": 2})]})
@@ -190,4 +191,4 @@ def test_the_order_of_keys_gives_the_same_bytes() -> None:
         text = render_plan(plan_report(plan), colour=False)
         return text, json_text(document_of(plan, full=True))
 
-    assert reports(turned=False) == reports(turned=True)
+    assert reports(reverse=False) == reports(reverse=True)

@@ -1,4 +1,4 @@
-"""SARIF: valid against its schema, with stable rules, places and fingerprints, whatever manifests hold."""
+"""SARIF: valid against its schema, with stable rules, positions and fingerprints, for any manifest."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def sarif(run: RunReport) -> Any:
 
 
 def ended(plan: Plan, **policy: Any) -> PlanReport:
-    """End a plan's run under a policy."""
+    """Return the report of a plan's run under a policy."""
     blocked = judge(plan, policy_of(**policy))
     return plan_report(plan, blocked=blocked, exit_code=ExitCode.GUARDED)
 
 
 def checked(*found: Diagnostic) -> RunReport:
-    """End a run that checked manifests."""
+    """Return the run of a validation."""
     return RunReport(command="validate", exit_code=ExitCode.ERROR, version="0.1.0", diagnostics=found)
 
 
 def at(line: int, summary: str = "wrong", **more: Any) -> Diagnostic:
-    """Make a diagnostic at a line."""
+    """Return a diagnostic at a line."""
     facts = {"severity": Severity.WARNING, "rule": "some-rule", "origin": Origin("a b/ü:x.yaml", line, 3), **more}
     return Diagnostic(summary=summary, **facts)
 
 
 def test_a_refused_change_is_a_result() -> None:
-    """At its place, with the guard as its rule, whose help is there, and the way out in its message; no secret is in it."""
+    """It has its position, its guard as the rule, with help, and the allowing command in its message. No secret is in it."""
     document = sarif(ended(mixed_plan(), max_deletes=1, max_archives=0))
-    refused = [one for one in assert_sarif(document) if one["ruleId"].startswith("guard-")]
-    assert {one["ruleId"] for one in refused} == {"guard-deletes", "guard-archives"}
-    assert all(one["level"] == "error" and "To allow this: " in one["message"]["text"] for one in refused)
+    refused = [result for result in assert_sarif(document) if result["ruleId"].startswith("guard-")]
+    assert {refusal["ruleId"] for refusal in refused} == {"guard-deletes", "guard-archives"}
+    assert all(refusal["level"] == "error" and "To allow this: " in refusal["message"]["text"] for refusal in refused)
     rules = {rule["id"]: rule for rule in document["runs"][0]["tool"]["driver"]["rules"]}
     assert rules["guard-deletes"]["help"]["text"] == GUARDS["deletes"].refuses
     assert all("help" in rule and "defaultConfiguration" in rule for rule in rules.values())
@@ -56,10 +56,10 @@ def test_a_refused_change_is_a_result() -> None:
 
 
 def test_a_diagnostic_is_a_result() -> None:
-    """Its file is relative to the repository's root and encoded, its region as wide as what is meant."""
+    """Its file is relative to the root of the repository and encoded; its region is as wide as the marked text."""
     document = sarif(checked(at(4, width=7), at(0)))
     results = assert_sarif(document)
-    whole, part = sorted((one["locations"][0]["physicalLocation"] for one in results), key=len)
+    whole, part = sorted((result["locations"][0]["physicalLocation"] for result in results), key=len)
     assert part == {
         "artifactLocation": {"uri": "a%20b/%C3%BC%3Ax.yaml", "uriBaseId": "%SRCROOT%"},
         "region": {"startLine": 4, "startColumn": 3, "endColumn": 10},
@@ -68,8 +68,8 @@ def test_a_diagnostic_is_a_result() -> None:
     assert document["runs"][0]["tool"]["driver"]["rules"][0]["help"] == {"text": "What it means."}
 
 
-def test_what_has_no_place_is_a_notification() -> None:
-    """A diagnostic of the whole set, and what ended the run: code scanning takes no result without a place."""
+def test_a_diagnostic_without_a_position_is_a_notification() -> None:
+    """Diagnostics of the whole set, and the error of the run: code scanning takes no result without a position."""
     error = Unavailable("unavailable", "down", hints=("Try again later.",))
     nowhere = Diagnostic(severity=Severity.NOTICE, rule="some-rule", summary="of all")
     run = RunReport(command="plan", exit_code=ExitCode.UNAVAILABLE, version="0", diagnostics=(nowhere,), error=error)
@@ -77,44 +77,44 @@ def test_what_has_no_place_is_a_notification() -> None:
     assert assert_sarif(document) == []
     (invocation,) = document["runs"][0]["invocations"]
     assert (invocation["executionSuccessful"], invocation["exitCode"]) == (False, 75)
-    assert [one["level"] for one in invocation["toolExecutionNotifications"]] == ["error", "note"]
+    assert [notification["level"] for notification in invocation["toolExecutionNotifications"]] == ["error", "note"]
     assert invocation["toolExecutionNotifications"][0]["descriptor"] == {"id": "unavailable"}
 
 
 def test_a_failure_opens_no_alert() -> None:
-    """What kept an app from being read is no fault of its manifest: a notification, at its place."""
+    """A failed read of an app is not an error of its manifest: it is a notification, at the app's position."""
     document = sarif(ended(errored_plan()))
-    assert not any(one["level"] == "error" for one in assert_sarif(document))
+    assert not any(result["level"] == "error" for result in assert_sarif(document))
     (invocation,) = document["runs"][0]["invocations"]
     assert not invocation["executionSuccessful"]
-    assert all("locations" in one for one in invocation["toolExecutionNotifications"])
+    assert all("locations" in notification for notification in invocation["toolExecutionNotifications"])
 
 
 def test_fingerprints_stay_when_lines_move() -> None:
-    """They tell findings apart, and the same ones alike, wherever their lines are; a place named in words counts for nothing."""
+    """They are distinct per finding and stay the same when lines move; positions within texts don't count."""
 
-    def prints(offset: int) -> set[str]:
+    def fingerprints(offset: int) -> set[str]:
         found = [
             at(line + offset, f"as `x`, see b.yaml:{line + offset}:3", path=f"spec.slots[{line}]")
             for line in range(1, 4)
         ]
         twice = [at(9 + offset), at(10 + offset)]
-        return {one["partialFingerprints"]["octosync/v1"] for one in assert_sarif(sarif(checked(*found, *twice)))}
+        return {result["partialFingerprints"]["octosync/v1"] for result in assert_sarif(sarif(checked(*found, *twice)))}
 
-    assert prints(0) == prints(40)
-    assert len(prints(0)) == 5
+    assert fingerprints(0) == fingerprints(40)
+    assert len(fingerprints(0)) == 5
 
 
 def test_no_message_is_a_link_or_takes_arguments() -> None:
-    """Viewers make links of `[text](target)` and put arguments into `{0}`: data gives neither."""
+    """Viewers make links of `[text](target)` and insert arguments into `{0}`: data results in neither."""
     (result,) = assert_sarif(sarif(checked(at(1, "[click](javascript:x) {0}"))))
     assert not re.search(r"\]\(|\{\d", result["message"]["text"])
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.text(st.sampled_from("[](){}0%:/\\ \n\r\t\x1b\u202e\ud800ü'\"")))
-def test_whatever_manifests_hold_it_is_valid(text: str) -> None:
-    """Every place of a run filled with one text: the document is SARIF, and the same each time."""
+def test_the_document_is_valid_for_any_text(text: str) -> None:
+    """With one text in every field of a run, the document is valid SARIF, and the same each time."""
     hostile = hostile_run(text)
     run = plan_report(hostile.plan, exit_code=ExitCode.ERROR, error=Rejected("rejected", text), **hostile.shown)
     document = sarif(run)

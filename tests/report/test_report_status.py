@@ -1,4 +1,4 @@
-"""What people see of what is live: aligned, within a screen's width, and true where something could not be read."""
+"""The live status as text: aligned, within the width of a terminal, and correct if something could not be read."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ REFUSED = Forbidden(
 
 
 def facts(**more: Any) -> StatusFacts:
-    """Make the facts beside statuses that were read in production."""
+    """Return the facts beside statuses that were read in production."""
     plane = ControlPlane(url="https://api.octomil.com/api/v1", org_id="8f1c", context="production")
     return StatusFacts(**{"control_plane": plane, "requests": 14, **more})
 
 
 def status(slug: str = "canary-demo", **more: Any) -> AppStatus:
-    """Make the status of an app that has no slots, no traffic and no past."""
+    """Return the status of an app without slots, traffic and events."""
     app = more.get("app", live_app(slug))
     nothing: dict[str, Any] = {
         "slug": slug,
@@ -75,7 +75,7 @@ def status(slug: str = "canary-demo", **more: Any) -> AppStatus:
 
 
 def busy_status() -> AppStatus:
-    """Make the status of an app in the middle of a rollout."""
+    """Return the status of an app in the middle of a rollout."""
     slots: Slots = {
         "chat": {"model_variant_id": "phi-4-mini-q4"},
         "keyboard_prediction": {"serving_policy": "performance_first"},
@@ -107,15 +107,15 @@ def busy_status() -> AppStatus:
 
 
 def unread_status() -> AppStatus:
-    """Make the status of an app of which hardly anything could be read."""
+    """Return the status of an app of which hardly anything could be read."""
     deployments = (live_deployment("closed"),)
     return status(
         "closed", slots=REFUSED, deployments=deployments, health=REFUSED, routing=REFUSED, last_change=REFUSED
     )
 
 
-def test_statuses_as_people_see_them() -> None:
-    """Errors first, then app by app its traffic and its slots, last the one line that matters."""
+def test_statuses_are_the_golden_text() -> None:
+    """Errors first, then the traffic and slots of each app, and the summary line last."""
     awaiting = PendingApproval(
         address=Address.of_capability("canary-demo", "vision", "production"), verb="enable", run="20300101T1", at=AT
     )
@@ -124,7 +124,7 @@ def test_statuses_as_people_see_them() -> None:
 
 
 def test_colour_and_blocks_carry_no_meaning() -> None:
-    """Without colour the words are the same; in ASCII only the bars are drawn otherwise."""
+    """Without colour the words are the same; in ASCII only the bars differ."""
     shown = [busy_status(), unread_status()]
     painted = render_status(shown, facts(), colour=True)
     for code in ("0", "1", "2", "31", "32", "33", "36"):
@@ -136,14 +136,14 @@ def test_colour_and_blocks_carry_no_meaning() -> None:
     assert not set(ascii_bars) & set("█░▏▎▍▌▋▊▉")
 
 
-def test_a_screen_of_eighty_columns_is_enough() -> None:
-    """No line of apps with names of usual length is wider, the errors' own text aside."""
+def test_a_status_fits_80_columns() -> None:
+    """No line of apps with names of usual length is wider, except for the texts of errors."""
     text = render_status([busy_status()], facts(), colour=False)
     assert max(map(cells, text.splitlines())) <= 80
 
 
 def test_wide_characters_are_aligned() -> None:
-    """Columns stand under each other where a name takes two columns a character."""
+    """Columns are aligned if a name has characters of two columns."""
     deployments = [live_deployment("demo", environment="本番"), live_deployment("demo", environment="staging")]
     app = live_app("demo", slots={"chat": {"model_variant_id": "会話"}, "vision": {}}, deployments=deployments)
     lines = render_status([status("demo", app=app)], facts(), colour=False).splitlines()
@@ -152,8 +152,8 @@ def test_wide_characters_are_aligned() -> None:
     assert len({cells(line.partition("active")[0]) for line in lines if "active: v1" in line}) == 1
 
 
-def test_what_is_not_on_the_first_page_is_not_missing() -> None:
-    """Of a list that was read in part, what isn't in it is not said to be absent."""
+def test_an_object_beyond_the_first_page_is_not_missing() -> None:
+    """If a list was read in part, an object that isn't in it is not reported as absent."""
     app = live_app("demo", slots={"chat": {}}, deployments=[live_deployment("demo", "tts")])
     cut = status("demo", app=app, cut=frozenset({Section.SLOTS, Section.DEPLOYMENTS}))
     text = render_status([cut], facts(), colour=False)
@@ -164,8 +164,8 @@ def test_what_is_not_on_the_first_page_is_not_missing() -> None:
     assert [slot["configured"] for slot in document["apps"][0]["slots"]] == [True, None]
 
 
-def test_a_document_tells_no_secret() -> None:
-    """What stands under a sensitive key of a policy is null."""
+def test_a_document_has_no_secret() -> None:
+    """A value under a sensitive key of a policy is null."""
     policy = {**CUSTOM, "api_key": "hunter2"}
     app = live_app("demo", slots={"chat": {"serving_policy": policy}})
     text = json_text(status_document([status("demo", app=app)], facts(), timestamp=AT, sensitivity=Sensitivity()))
@@ -173,8 +173,8 @@ def test_a_document_tells_no_secret() -> None:
     assert '"api_key": null' in text
 
 
-def test_a_preset_with_fields_of_the_control_planes_own_keeps_its_name() -> None:
-    """A policy is named by what octosync knows of it, as it is compared."""
+def test_a_preset_with_extra_fields_keeps_its_name() -> None:
+    """A policy is named by the fields that octosync knows, as it is compared."""
     app = live_app("demo", slots={"chat": {"serving_policy": "cloud_only"}})
     policy = app.slots[0].fields["serving_policy"]
     assert isinstance(policy, dict)
@@ -197,16 +197,16 @@ def test_a_preset_with_fields_of_the_control_planes_own_keeps_its_name() -> None
         ),
     ],
 )
-def test_traffic_is_told_as_far_as_it_is_known(routing: RoutingStats, words: str) -> None:
-    """Nothing is made up of what the control plane doesn't say."""
+def test_traffic_is_shown_as_far_as_it_is_known(routing: RoutingStats, words: str) -> None:
+    """A value that the control plane doesn't return is not invented."""
     text = render_status([replace(busy_status(), routing=routing)], facts(), colour=False)
     assert f"  routing        {words}\n" in text
 
 
 @pytest.mark.parametrize("blocks", [True, False])
 @given(share=st.floats(allow_nan=True, allow_infinity=True))
-def test_a_bar_is_as_wide_as_any_other_and_never_exaggerates(blocks: bool, share: float) -> None:
-    """Ten columns whatever the share; only all of it looks full and reads 100%, only nothing looks empty and reads 0%."""
+def test_a_bar_has_ten_columns_and_never_exaggerates(blocks: bool, share: float) -> None:
+    """Only a share of 1 is a full bar and 100%; only a share of 0 is an empty bar and 0%."""
     drawn, full, empty = bar(share, blocks=blocks), bar(1, blocks=blocks), bar(0, blocks=blocks)
     assert cells(drawn) == 10
     assert len(percent_words(share)) >= 4
@@ -215,8 +215,8 @@ def test_a_bar_is_as_wide_as_any_other_and_never_exaggerates(blocks: bool, share
         assert (drawn == empty) == (percent_words(share) == "  0%") == (share <= 0)
 
 
-def extent(**more: Any) -> ManifestCoverage:
-    """Make an extent of an org of 301 apps, a few of them declared."""
+def org_coverage(**more: Any) -> ManifestCoverage:
+    """Return the coverage of an org of 301 apps, a few of them declared."""
     apps = [
         DeclaredApp(slug=f"app-{number:03}", presence=Presence.LIVE, in_part=number < 2, group="assistants")
         for number in range(41)
@@ -226,7 +226,7 @@ def extent(**more: Any) -> ManifestCoverage:
         DeclaredApp(slug="shiny", presence=Presence.ABSENT, group="検索"),
         DeclaredApp(slug="shut", presence=Presence.UNKNOWN),
     )
-    facts_of_it: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "control_plane": facts().control_plane,
         "paths": ("apps/",),
         "files": 14,
@@ -236,17 +236,17 @@ def extent(**more: Any) -> ManifestCoverage:
         "requests": 7,
         "by": "label:team",
     }
-    return ManifestCoverage(**{**facts_of_it, **more})
+    return ManifestCoverage(**{**defaults, **more})
 
 
-def test_how_much_is_declared_as_people_see_it() -> None:
-    """A bar first, then how many and which, then group by group."""
-    assert_golden(GOLDEN / "status-declared.txt", render_declared(extent(), colour=False))
+def test_the_coverage_is_the_golden_text() -> None:
+    """A bar first, then how many apps and which, then group by group."""
+    assert_golden(GOLDEN / "status-declared.txt", render_declared(org_coverage(), colour=False))
 
 
 def test_an_empty_org_has_no_share() -> None:
-    """Nothing is divided by nothing."""
-    text = render_declared(extent(live=(), declared=(), errors={}), colour=False)
+    """Without live apps there is no percentage."""
+    text = render_declared(org_coverage(live=(), declared=(), errors={}), colour=False)
     assert "0 of 0 live apps declared" in text
     assert "%" not in text
-    assert declared_document(extent(live=(), declared=()), timestamp=AT)["groups"] == []
+    assert declared_document(org_coverage(live=(), declared=()), timestamp=AT)["groups"] == []

@@ -1,4 +1,4 @@
-"""Widths: columns line up whatever is in them."""
+"""Text widths: columns are aligned for any text."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def test_a_width_is_in_columns(text: str, width: int) -> None:
     ("text", "shown"), [("abcdef", "abc…"), ("東京都", "東…"), ("abcd", "abcd"), ("a東京", "a東…")]
 )
 def test_a_text_is_cut_to_columns(text: str, shown: str) -> None:
-    """The ellipsis has its place, and no wide character is halved."""
+    """The ellipsis fits within the width, and no wide character is halved."""
     assert cut(text, 4) == shown
