@@ -1,4 +1,4 @@
-"""How old drift is: by the feed, else since it was seen; and what is contested."""
+"""The age of drift: known from the feed, else from when it was first seen. And contested drift."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NO_FEED = {"operation": "activity.list", "action": "not_found", "times": None}
 LOCAL = {"serving_policy": "local_only", "bindings": []}
 
 
-async def held(watch: RunningController) -> None:
+async def until_held(watch: RunningController) -> None:
     """Wait until the app's drift is held."""
     await watch.until(lambda: watch.app().state is AppState.HELD)
 
 
-async def test_the_feed_tells_how_old_drift_is(tmp_path: Path) -> None:
-    """What was changed while nobody watched is as old as the feed says: its hold began then."""
+async def test_the_feed_dates_drift(tmp_path: Path) -> None:
+    """The hold of a change made while no controller ran begins at the time in the feed."""
     clock = FastClock(60)
     declare(tmp_path, "demo")
     settings: Any = {"drift_hold": timedelta(minutes=10), "resync": NEVER}
@@ -36,15 +36,15 @@ async def test_the_feed_tells_how_old_drift_is(tmp_path: Path) -> None:
         changed_at = clock.now()
         clock.skip(timedelta(minutes=4))
         async with run_controller(tmp_path, plane, clock, **settings) as watch:
-            await held(watch)
+            await until_held(watch)
             (drift,) = watch.app().drift
             assert drift.actor == "ana"
             assert drift.until is not None
             assert abs(drift.until - changed_at - timedelta(minutes=10)) < timedelta(minutes=1)
 
 
-async def test_drift_that_is_older_than_its_hold_is_healed_by_the_first_turn(tmp_path: Path) -> None:
-    """A change of which the feed says that it was made longer ago is not held once more."""
+async def test_drift_older_than_its_hold_is_reverted_at_once(tmp_path: Path) -> None:
+    """The first reconcile reverts a change that the feed dates before the hold, without another hold."""
     clock = FastClock(60)
     declare(tmp_path, "demo")
     settings: Any = {"drift_hold": timedelta(minutes=10), "resync": NEVER}
@@ -60,8 +60,8 @@ async def test_drift_that_is_older_than_its_hold_is_healed_by_the_first_turn(tmp
             assert watch.recorder.of_event(NotifyEvent.HELD) == []
 
 
-async def test_without_a_feed_drift_is_as_old_as_it_was_seen_over_a_restart(tmp_path: Path) -> None:
-    """When it was first seen is kept: another process goes on from there, and doesn't hold it anew."""
+async def test_without_a_feed_drift_is_dated_when_first_seen(tmp_path: Path) -> None:
+    """That time survives a restart: the next process continues the hold and does not begin it again."""
     clock = FastClock(60)
     declare(tmp_path, "demo")
     settings: Any = {
@@ -74,18 +74,18 @@ async def test_without_a_feed_drift_is_as_old_as_it_was_seen_over_a_restart(tmp_
         async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
-            await held(watch)
+            await until_held(watch)
             (before,) = watch.app().drift
         clock.skip(timedelta(minutes=3))
         async with run_controller(tmp_path, plane, clock, **settings) as watch:
-            await held(watch)
+            await until_held(watch)
             (after,) = watch.app().drift
             assert (after.first_seen, after.until) == (before.first_seen, before.until)
 
 
 @pytest.mark.parametrize("is_followed", [True, False])
-async def test_what_is_changed_once_more_is_held_anew(tmp_path: Path, is_followed: bool) -> None:
-    """Another value is another change: its time begins with it, with and without a feed."""
+async def test_a_second_change_begins_a_new_hold(tmp_path: Path, is_followed: bool) -> None:
+    """Another value is another change, whose hold begins with it, with and without a feed."""
     clock = FastClock(60)
     declare(tmp_path, "demo")
     settings: Any = {
@@ -98,7 +98,7 @@ async def test_what_is_changed_once_more_is_held_anew(tmp_path: Path, is_followe
         async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
-            await held(watch)
+            await until_held(watch)
             (before,) = watch.app().drift
             clock.skip(timedelta(minutes=2))
             plane.send("PUT", "/apps/demo/slots/chat", LOCAL)
@@ -109,13 +109,13 @@ async def test_what_is_changed_once_more_is_held_anew(tmp_path: Path, is_followe
             assert after.until - before.until >= timedelta(minutes=2)
 
 
-async def test_an_earlier_event_does_not_make_a_later_change_old(tmp_path: Path) -> None:
-    """A re-read that is before the feed asks that first: the change is as new as it is, whatever was known."""
+async def test_an_earlier_event_does_not_date_a_later_change(tmp_path: Path) -> None:
+    """A resync that precedes the feed reads the feed first, so the change has its own time, whatever was known before."""
     clock = FastClock(30)
     declare(tmp_path, "demo")
     settings: Any = {"drift_hold": timedelta(minutes=10), "interval": NEVER, "resync": timedelta(minutes=1)}
     with plane_of_ana(clock) as plane:
-        plane.app("demo", "chat", target="com.demo")  # by Ana, and in the feed
+        plane.app("demo", "chat", target="com.demo")  # by Ana, with an event in the feed
         clock.skip(timedelta(minutes=20))
         plane.log()
         async with run_controller(tmp_path, plane, clock, **settings) as watch:
@@ -130,8 +130,8 @@ async def test_an_earlier_event_does_not_make_a_later_change_old(tmp_path: Path)
             assert drift.until > clock.now()
 
 
-async def test_a_target_that_was_deleted_by_hand_is_held_and_registered_again(tmp_path: Path) -> None:
-    """A deletion is drift like any other change: announced, held, and then undone."""
+async def test_a_target_deleted_by_hand_is_held_and_registered_again(tmp_path: Path) -> None:
+    """A deletion is drift like any other change: announced, held and then reverted."""
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
@@ -139,7 +139,7 @@ async def test_a_target_that_was_deleted_by_hand_is_held_and_registered_again(tm
             await watch.until_in_sync()
             (target,) = plane.send("GET", "/apps/demo/targets")["targets"]
             plane.send("DELETE", f"/apps/demo/targets/{target['id']}")
-            await held(watch)
+            await until_held(watch)
             (drift,) = watch.app().drift
             assert (str(drift.address), drift.actor) == ("app/demo/target/ios:com.demo", "ana")
             assert plane.send("GET", "/apps/demo/targets")["targets"] == []
@@ -150,7 +150,7 @@ async def test_a_target_that_was_deleted_by_hand_is_held_and_registered_again(tm
 
 
 async def change(watch: RunningController, plane: Plane) -> None:
-    """Change the slot as Ana, and wait until it is changed back."""
+    """Change the slot as Ana, and wait until that is reverted."""
     plane.log()
     plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
     await watch.until(lambda: SLOT in requests_of(plane, "octosync"))
@@ -158,7 +158,7 @@ async def change(watch: RunningController, plane: Plane) -> None:
 
 
 async def contest(watch: RunningController, plane: Plane) -> None:
-    """Change the slot once more than it is changed back."""
+    """Change the slot once more often than it is reverted."""
     for _ in range(3):
         await change(watch, plane)
     plane.log()
@@ -166,8 +166,8 @@ async def contest(watch: RunningController, plane: Plane) -> None:
     await watch.until(lambda: watch.app().state is AppState.CONTESTED)
 
 
-async def test_what_is_changed_again_and_again_is_left_alone(tmp_path: Path) -> None:
-    """After three times in a day the fourth change stays, over a restart, too, and it is said who makes it."""
+async def test_contested_drift_is_left_alone(tmp_path: Path) -> None:
+    """After three reverts in a day the fourth change stays, also after a restart, and its author is reported."""
     clock = FastClock(60)
     declare(tmp_path, "demo")
     settings: Any = {"drift_hold": timedelta(), "resync": timedelta(minutes=1)}
@@ -188,21 +188,21 @@ async def test_what_is_changed_again_and_again_is_left_alone(tmp_path: Path) -> 
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
 
 
-async def test_a_commit_ends_a_contest(tmp_path: Path) -> None:
-    """Whoever changes the manifest has decided: what is contested is as declared again, whichever field that is about."""
+async def test_a_commit_reverts_contested_drift(tmp_path: Path) -> None:
+    """A change of the manifest is a decision: contested drift is reverted, whichever field has changed."""
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
         async with run_controller(tmp_path, plane, clock, drift_hold=timedelta(), resync=NEVER) as watch:
             await watch.until_in_sync()
             await contest(watch, plane)
-            declare(tmp_path, "demo", description="Other")
+            declare(tmp_path, "demo", description="New")
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
             assert SLOT in requests_of(plane, "octosync")
 
 
-async def test_heals_of_another_day_do_not_count(tmp_path: Path) -> None:
-    """Three times in 24 hours: what was changed back longer ago is no contest."""
+async def test_reverts_older_than_a_day_do_not_count(tmp_path: Path) -> None:
+    """Contested means three reverts in 24 hours. Earlier ones do not count."""
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:

@@ -1,4 +1,4 @@
-"""A commit is one change: what it removes is counted as one, in however many apps it does so."""
+"""A commit is one change: its removals are counted together, in however many apps they are."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from octosync.state import Journal, WatchState
 from octosync.watch.memory import Memory
 from octosync.watch.status import AppState
 
-pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+pytestmark = pytest.mark.no_cover  # slow under coverage; other tests of this package cover the same code
 
 DONE = {AppState.BLOCKED, AppState.IN_SYNC}
-NOWHEN = datetime.min.replace(tzinfo=UTC)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 FORTY = [f"app-{number:02}" for number in range(40)]
 
 
 def targets(plane: Plane, *slugs: str) -> int:
-    """Count the targets that apps have."""
+    """Return the number of targets of apps."""
     return sum(len(plane.send("GET", f"/apps/{slug}/targets")["targets"]) for slug in slugs)
 
 
 def slots(plane: Plane, *slugs: str) -> list[dict[str, Any]]:
-    """Return the slots that apps have."""
+    """Return the slots of apps."""
     return [slot for slug in slugs for slot in plane.send("GET", f"/apps/{slug}/slots")["slots"]]
 
 
 def full(slugs: list[str], **spec: Any) -> dict[str, dict[str, Any]]:
-    """Declare a target and a slot of each app."""
+    """Declare a target and a slot in each app."""
     return {slug: {"targets": (f"com.{slug}",), "slots": {"chat": "local_first"}, **spec} for slug in slugs}
 
 
 def blocked(watch: RunningController, guard: str = "deletes") -> list[str]:
-    """Name the apps that a guard blocks something of."""
-    return [slug for slug, app in watch.status.apps.items() if any(one.guard == guard for one in app.blocked)]
+    """Return the apps with an action that a guard blocks."""
+    return [slug for slug, app in watch.status.apps.items() if any(refusal.guard == guard for refusal in app.blocked)]
 
 
-async def test_what_empties_40_apps_is_refused_as_one_change(tmp_path: Path) -> None:
-    """Not one target goes, however often the apps are read again; what else the commit changes is applied."""
+async def test_a_commit_that_empties_40_apps_is_refused_as_one_change(tmp_path: Path) -> None:
+    """No target is removed, however often the apps are read again. The other changes of the commit are applied."""
     clock = FastClock(30)
     commit(tmp_path, full(FORTY))
     with plane_at(clock) as plane:
@@ -62,188 +62,193 @@ async def test_what_empties_40_apps_is_refused_as_one_change(tmp_path: Path) -> 
             assert not any(line.startswith("DELETE") for line in watch.requests())
 
 
-async def test_a_second_commit_lets_nothing_of_the_first_trickle_through(tmp_path: Path) -> None:
-    """Five of the apps that were emptied are changed otherwise by a later commit: that is applied, and nothing is removed."""
+async def test_a_second_commit_releases_no_removal_of_the_first(tmp_path: Path) -> None:
+    """A later commit changes five of the emptied apps otherwise. That is applied, and nothing is removed."""
     clock = FastClock(30)
-    some = FORTY[:12]
-    commit(tmp_path, full(some))
+    slugs = FORTY[:12]
+    commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
-            commit(tmp_path, full(some, targets=()))
+            commit(tmp_path, full(slugs, targets=()))
             await watch.until(lambda: len(blocked(watch)) == 12)
-            commit(tmp_path, full(some, targets=()) | full(some[:5], targets=(), slots={"chat": "cloud_first"}))
+            commit(tmp_path, full(slugs, targets=()) | full(slugs[:5], targets=(), slots={"chat": "cloud_first"}))
             await watch.until(lambda: sum(line.startswith("PUT") for line in watch.requests()) >= 5)
             await watch.until(lambda: len(blocked(watch)) == 12)
-            assert targets(plane, *some) == 12
-            commit(tmp_path, full(some))
+            assert targets(plane, *slugs) == 12
+            commit(tmp_path, full(slugs))
             await watch.until_in_sync()
-            assert targets(plane, *some) == 12
+            assert targets(plane, *slugs) == 12
 
 
-async def test_what_was_refused_stays_so_over_a_restart(tmp_path: Path) -> None:
-    """A controller that starts anew counts what was declared meanwhile, and what was refused before, as one change."""
+async def test_a_refusal_survives_a_restart(tmp_path: Path) -> None:
+    """After a restart, removals declared meanwhile and those refused before are counted as one change."""
     clock = FastClock(30)
-    some = FORTY[:12]
-    commit(tmp_path, full(some))
+    slugs = FORTY[:12]
+    commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
-            commit(tmp_path, full(some) | full(some[:11], targets=()))
+            commit(tmp_path, full(slugs) | full(slugs[:11], targets=()))
             await watch.until(lambda: len(blocked(watch)) == 11)
         clock.skip(timedelta(minutes=11))
-        commit(tmp_path, full(some, targets=()))
+        commit(tmp_path, full(slugs, targets=()))
         async with run_controller(tmp_path, plane, clock) as again:
             await again.until(lambda: len(blocked(again)) == 12)
-            await again.until(lambda: "12 removals" in again.app(some[0]).blocked[0].message)
-        assert targets(plane, *some) == 12
+            await again.until(lambda: "12 removals" in again.app(slugs[0]).blocked[0].message)
+        assert targets(plane, *slugs) == 12
 
 
 async def test_removals_of_ten_minutes_count_together(tmp_path: Path) -> None:
-    """Commit by commit no more goes than in one; what was too much stays refused, however much later, over restarts, too."""
+    """Several commits remove no more than one commit may.
+
+    What was too much stays refused, however much later, also after restarts.
+    """
     clock = FastClock(30)
-    some = FORTY[:12]
-    commit(tmp_path, full(some))
+    slugs = FORTY[:12]
+    commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
-            commit(tmp_path, full(some) | full(some[:7], targets=()))
-            await watch.until(lambda: targets(plane, *some) == 5)
+            commit(tmp_path, full(slugs) | full(slugs[:7], targets=()))
+            await watch.until(lambda: targets(plane, *slugs) == 5)
             await watch.until_in_sync()
-        commit(tmp_path, full(some) | full(some[:11], targets=()))
+        commit(tmp_path, full(slugs) | full(slugs[:11], targets=()))
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: len(blocked(watch)) == 4)
-            assert "11 removals (1 here, 10 elsewhere" in watch.app(some[8]).blocked[0].message
-            assert targets(plane, *some) == 5
+            assert "11 removals (1 here, 10 elsewhere" in watch.app(slugs[8]).blocked[0].message
+            assert targets(plane, *slugs) == 5
             await clock.advance(timedelta(hours=2))
-            watch.controller.api.reconcile(some[8])
-            await watch.until(lambda: (watch.app(some[8]).read_at or NOWHEN) > clock.now() - timedelta(hours=1))
+            watch.controller.api.reconcile(slugs[8])
+            await watch.until(lambda: (watch.app(slugs[8]).read_at or LONG_AGO) > clock.now() - timedelta(hours=1))
             assert len(blocked(watch)) == 4
         clock.skip(timedelta(hours=2))
         async with run_controller(tmp_path, plane, clock) as watch:
             since = clock.now()
             await watch.until(lambda: watch.status.ready and clock.now() - since > timedelta(minutes=1))
-            assert "11 removals (1 here, 10 elsewhere" in watch.app(some[8]).blocked[0].message
-            assert targets(plane, *some) == 5
+            assert "11 removals (1 here, 10 elsewhere" in watch.app(slugs[8]).blocked[0].message
+            assert targets(plane, *slugs) == 5
             (refused,) = watch.status.blocked
             assert (len(refused.apps), refused.message) == (4, "11 removals, at most 10 are allowed together")
-            assert watch.approve("deletes", *some[7:9]) == 2
-            await watch.until(lambda: targets(plane, *some) == 3)
-            commit(tmp_path, full(some))
-            await watch.until(lambda: targets(plane, *some) == 12)
+            assert watch.approve("deletes", *slugs[7:9]) == 2
+            await watch.until(lambda: targets(plane, *slugs) == 3)
+            commit(tmp_path, full(slugs))
+            await watch.until(lambda: targets(plane, *slugs) == 12)
             clock.skip(timedelta(minutes=11))
-            commit(tmp_path, full(some) | full(some[7:11], targets=()))
-            await watch.until(lambda: targets(plane, *some) == 8)
+            commit(tmp_path, full(slugs) | full(slugs[7:11], targets=()))
+            await watch.until(lambda: targets(plane, *slugs) == 8)
 
 
-async def test_an_approval_is_for_exactly_what_was_blocked_and_once(tmp_path: Path) -> None:
-    """What is added after it is not allowed by it; over a restart it is kept, and when it is used it is over."""
+async def test_an_approval_covers_exactly_the_blocked_actions_once(tmp_path: Path) -> None:
+    """Later additions are not covered. The approval survives a restart and ends once it is used."""
     clock = FastClock(30)
-    some = FORTY[:12]
-    commit(tmp_path, full(some))
+    slugs = FORTY[:12]
+    commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
-            commit(tmp_path, full(some, targets=()))
+            commit(tmp_path, full(slugs, targets=()))
             await watch.until(lambda: len(blocked(watch)) == 12)
-            watch.controller.api.suspend("until it was looked at")
+            watch.controller.api.suspend("until it is reviewed")
             assert watch.approve("deletes") == 12
-        commit(tmp_path, full(some, targets=()) | full(some[:1], targets=(), slots={}))
+        commit(tmp_path, full(slugs, targets=()) | full(slugs[:1], targets=(), slots={}))
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: len(blocked(watch)) == 1)
             watch.controller.api.resume()
-            await watch.until(lambda: targets(plane, *some) == 0)
+            await watch.until(lambda: targets(plane, *slugs) == 0)
             await watch.until(
-                lambda: [str(at) for at in watch.app(some[0]).blocked[0].addresses] == ["app/app-00/slot/chat"]
+                lambda: (
+                    [str(address) for address in watch.app(slugs[0]).blocked[0].addresses] == ["app/app-00/slot/chat"]
+                )
             )
             clock.skip(timedelta(minutes=11))
-            commit(tmp_path, full(some))
-            await watch.until(lambda: targets(plane, *some) == 12)
+            commit(tmp_path, full(slugs))
+            await watch.until(lambda: targets(plane, *slugs) == 12)
             await watch.until_in_sync()
-            commit(tmp_path, full(some, targets=()))
+            commit(tmp_path, full(slugs, targets=()))
             await watch.until(lambda: len(blocked(watch)) == 12)
-            assert targets(plane, *some) == 12
+            assert targets(plane, *slugs) == 12
 
 
 async def test_an_approval_lapses_when_what_it_allowed_is_declared_again(tmp_path: Path) -> None:
-    """A commit that is taken back before it was applied is asked about again when it comes again."""
+    """A commit that is reverted before it was applied needs a new approval when it returns."""
     clock = FastClock(30)
-    some = FORTY[:12]
-    commit(tmp_path, full(some))
+    slugs = FORTY[:12]
+    commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
-            watch.controller.api.suspend("until it was looked at")
-            commit(tmp_path, full(some, targets=()))
+            watch.controller.api.suspend("until it is reviewed")
+            commit(tmp_path, full(slugs, targets=()))
             await watch.until(lambda: len(blocked(watch)) == 12)
             watch.approve("deletes")
             await watch.until(lambda: not blocked(watch))
-            commit(tmp_path, full(some))
+            commit(tmp_path, full(slugs))
             await watch.until_in_sync()
-            commit(tmp_path, full(some, targets=()))
+            commit(tmp_path, full(slugs, targets=()))
             await watch.until(lambda: len(blocked(watch)) == 12)
 
 
-async def test_an_app_that_cannot_be_read_holds_up_the_removals_of_its_change_alone(tmp_path: Path) -> None:
-    """It backs off by itself, what else the commit declares is applied, and its removals go as soon as all of it is read."""
+async def test_an_unreadable_app_delays_only_the_removals_of_its_commit(tmp_path: Path) -> None:
+    """It backs off alone, the other changes of the commit are applied, and the removals follow once all of its apps are read."""
     clock = FastClock(30)
-    some = FORTY[:4]
-    commit(tmp_path, full(some))
+    slugs = FORTY[:4]
+    commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             plane.break_with(
-                {"operation": "apps.get", "slug": some[3], "action": "status", "status": 500, "times": None}
+                {"operation": "apps.get", "slug": slugs[3], "action": "status", "status": 500, "times": None}
             )
-            commit(tmp_path, full(some, targets=(), slots={"chat": "local_first", "vision": "cloud_first"}))
-            await watch.until(lambda: watch.app(some[3]).state is AppState.FAILING)
-            await watch.until(lambda: all(watch.app(one).state is AppState.WAITING for one in some[:3]))
-            assert all(len(plane.send("GET", f"/apps/{one}/slots")["slots"]) == 2 for one in some[:3])
-            await watch.until(lambda: "to be read" in watch.app(some[0]).why_waiting)
-            assert targets(plane, *some[:3]) == 3
-            assert watch.app(some[3]).next_try is not None
+            commit(tmp_path, full(slugs, targets=(), slots={"chat": "local_first", "vision": "cloud_first"}))
+            await watch.until(lambda: watch.app(slugs[3]).state is AppState.FAILING)
+            await watch.until(lambda: all(watch.app(slug).state is AppState.WAITING for slug in slugs[:3]))
+            assert all(len(plane.send("GET", f"/apps/{slug}/slots")["slots"]) == 2 for slug in slugs[:3])
+            await watch.until(lambda: "to be read" in watch.app(slugs[0]).why_waiting)
+            assert targets(plane, *slugs[:3]) == 3
+            assert watch.app(slugs[3]).next_try is not None
             plane.break_with()
             await watch.until_in_sync()
-            assert targets(plane, *some) == 0
+            assert targets(plane, *slugs) == 0
 
 
-async def test_what_is_being_removed_counts_once(tmp_path: Path) -> None:
-    """As many as are allowed go, though they are written at the same time: none is blocked by those that are on their way."""
+async def test_a_removal_in_progress_counts_once(tmp_path: Path) -> None:
+    """The allowed number of removals is made even if they are written at once. None is blocked by those in progress."""
     clock = FastClock(30)
-    some = FORTY[:8]
-    commit(tmp_path, full(some))
+    slugs = FORTY[:8]
+    commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             plane.break_with({"operation": "apps.delete_target", "action": "delay", "seconds": 0.2, "times": 5})
-            commit(tmp_path, full(some, targets=()))
-            await watch.until(lambda: targets(plane, *some) == 0)
+            commit(tmp_path, full(slugs, targets=()))
+            await watch.until(lambda: targets(plane, *slugs) == 0)
 
 
 async def test_two_commits_at_once_remove_no_more_than_one(tmp_path: Path) -> None:
-    """What an earlier commit is about to remove counts for a later one, before it is done."""
+    """Removals that an earlier commit is about to make count for a later one before they are done."""
     clock = FastClock(30)
-    some = FORTY[:16]
-    commit(tmp_path, full(some))
+    slugs = FORTY[:16]
+    commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             plane.break_with({"operation": "apps.delete_target", "action": "delay", "seconds": 0.5, "times": None})
-            commit(tmp_path, full(some) | full(some[:8], targets=()))
+            commit(tmp_path, full(slugs) | full(slugs[:8], targets=()))
             await watch.until(lambda: any(run.ended is None for run in watch.status.runs))
-            commit(tmp_path, full(some, targets=()))
+            commit(tmp_path, full(slugs, targets=()))
             await watch.until(lambda: blocked(watch) and not any(run.ended is None for run in watch.status.runs))
             await watch.until(lambda: all(app.state in DONE for app in watch.status.apps.values()))
-            assert 16 - targets(plane, *some) <= 10
+            assert 16 - targets(plane, *slugs) <= 10
 
 
-def test_what_was_removed_is_counted_once_wherever_it_is_told(tmp_path: Path) -> None:
-    """By the journal, or by what the same change plans, or as under way in another turn: never by two of them."""
+def test_a_removal_is_counted_once_whatever_reports_it(tmp_path: Path) -> None:
+    """The journal, the plan of the same change and the actions in progress may all report it. It counts once."""
     plane, clock = ControlPlane(url="https://octomil.example/api/v1"), FastClock()
-    one, other, third = (Address.of_target(slug, "ios", f"com.{slug}") for slug in ("a", "b", "c"))
+    first, second, third = (Address.of_target(slug, "ios", f"com.{slug}") for slug in ("a", "b", "c"))
     with Journal(tmp_path / "state.db") as journal:
         run = journal.begin_run(control_plane=plane.url, org_id=None, digest="", at=clock.now())
-        for number, address in enumerate((one, other), 1):
+        for number, address in enumerate((first, second), 1):
             journal.begin_action(run, number, address=address, verb="delete", operation="x", at=clock.now())
             outcome = Outcome(address=address, verb="delete", status=Status.DONE)
             journal.end_action(run, number, outcome, clock.now())
@@ -253,6 +258,6 @@ def test_what_was_removed_is_counted_once_wherever_it_is_told(tmp_path: Path) ->
             return memory.removed_lately((), **more).removals.get(Kind.TARGET, 0)
 
         assert count() == 2
-        assert count(planned={one}) == 1
-        assert count(under_way={other}) == 2
-        assert count(planned={one}, under_way={other, third}) == 2
+        assert count(planned={first}) == 1
+        assert count(under_way={second}) == 2
+        assert count(planned={first}, under_way={second, third}) == 2

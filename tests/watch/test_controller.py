@@ -1,4 +1,4 @@
-"""The controller: commits are applied, drift is held and healed, and everything is remembered."""
+"""The controller: commits are applied, drift is held and reverted, and everything is remembered."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from octosync.watch.status import AppState
 
 
 async def test_a_new_app_is_created_and_then_in_sync(tmp_path: Path) -> None:
-    """What is declared at the start is applied, and an idle controller then asks for nothing but the feed."""
+    """The manifests at the start are applied, and an idle controller then requests nothing but the feed."""
     clock = FastClock(20)
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps" / "demo.json").write_text(manifest(targets=("com.demo",), slots={"chat": "local_first"}))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
-            assert [one["slug"] for one in plane.send("GET", "/apps")["apps"]] == ["demo"]
+            assert [app["slug"] for app in plane.send("GET", "/apps")["apps"]] == ["demo"]
 
 
 async def test_a_commit_is_applied(tmp_path: Path) -> None:
-    """A manifest that changes is applied without anybody asking."""
+    """A changed manifest is applied automatically."""
     clock = FastClock(20)
     (tmp_path / "apps").mkdir()
     file = tmp_path / "apps" / "demo.json"
@@ -34,8 +34,8 @@ async def test_a_commit_is_applied(tmp_path: Path) -> None:
             await watch.until(lambda: len(plane.send("GET", "/apps/demo/slots")["slots"]) == 2)
 
 
-async def test_drift_is_held_and_then_healed(tmp_path: Path) -> None:
-    """Somebody's change stays for the hold, announced with its author and its end, and is then changed back."""
+async def test_drift_is_held_and_then_reverted(tmp_path: Path) -> None:
+    """A change by hand stays for the hold, announced with its author and its end, and is then reverted."""
     clock = FastClock(300)
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps" / "demo.json").write_text(manifest(slots={"chat": "local_first"}))

@@ -1,4 +1,4 @@
-"""What was removed is forgotten: whoever has it again later has it for good."""
+"""A removed object is forgotten: if it is added again by hand, it stays."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ TARGET = {"platform": "ios", "identifier": "com.demo"}
 
 
 def targets(plane: Plane) -> list[str]:
-    return [one["identifier"] for one in plane.send("GET", "/apps/demo/targets")["targets"]]
+    return [target["identifier"] for target in plane.send("GET", "/apps/demo/targets")["targets"]]
 
 
-async def test_what_was_removed_and_somebody_adds_again_stays(tmp_path: Path) -> None:
-    """A target's own file goes, and so does the target; added by hand afterwards, it is nobody's that a manifest had."""
+async def test_a_removed_object_that_is_added_again_stays(tmp_path: Path) -> None:
+    """The removal of a target's document removes the target. Added by hand afterwards, it counts as unmanaged."""
     clock = FastClock(60)
     apps = tmp_path / "apps"
     apps.mkdir()

@@ -1,4 +1,4 @@
-"""Drift: announced with who did it and until when, held, and then changed back, unless somebody decides otherwise."""
+"""Drift is announced with its author and its end, held, and then reverted, unless a person decides otherwise."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ HOLD = timedelta(minutes=30)
 QUICK: Any = {"interval": timedelta(seconds=3), "resync": NEVER}  # ten ticks a second
 
 
-async def test_drift_of_one_app_among_many_is_announced_and_healed_for_a_few_requests(tmp_path: Path) -> None:
-    """It is said everywhere who changed what and until when; that and the healing cost six requests each, beside ticks."""
+async def test_drift_of_one_app_is_announced_and_reverted_with_few_requests(tmp_path: Path) -> None:
+    """Log, status and notification have author, change and end. Finding and reverting it cost at most six requests each."""
     clock = FastClock(30)
     slugs = app_slugs(30)
     declare(tmp_path, *slugs)
@@ -31,7 +31,7 @@ async def test_drift_of_one_app_among_many_is_announced_and_healed_for_a_few_req
             changed_at = clock.now()
             plane.send("PUT", "/apps/app-07/slots/chat", CLOUD)
             await watch.until(lambda: watch.app("app-07").state is AppState.HELD)
-            found = [one for one in requests_of(plane, "octosync") if one != TICK]
+            found = [line for line in requests_of(plane, "octosync") if line != TICK]
             assert len(found) <= 6
             (drift,) = watch.app("app-07").drift
             assert (str(drift.address), drift.actor) == ("app/app-07/slot/chat", "ana")
@@ -47,16 +47,18 @@ async def test_drift_of_one_app_among_many_is_announced_and_healed_for_a_few_req
             await clock.advance(HOLD)
             await watch.until(lambda: watch.app("app-07").state is AppState.IN_SYNC)
             assert clock.now() >= drift.until
-            healing = [one for one in requests_of(plane, "octosync") if one != TICK]
-            assert healing.count("PUT /api/v1/apps/app-07/slots/chat") == 1
-            assert len(healing) <= 6
+            revert = [line for line in requests_of(plane, "octosync") if line != TICK]
+            assert revert.count("PUT /api/v1/apps/app-07/slots/chat") == 1
+            assert len(revert) <= 6
             (action,) = watch.logged("action")
             assert action["replaces"] == "ana"
-            await watch.until(lambda: [one.actor for one in watch.recorder.of_event(NotifyEvent.DRIFT)] == ["ana"])
+            await watch.until(
+                lambda: [notice.actor for notice in watch.recorder.of_event(NotifyEvent.DRIFT)] == ["ana"]
+            )
 
 
-async def test_without_a_hold_drift_is_changed_back_at_once(tmp_path: Path) -> None:
-    """With --drift-hold 0 the tick that tells of a change is followed by its end, and by who made it."""
+async def test_without_a_hold_drift_is_reverted_at_once(tmp_path: Path) -> None:
+    """With --drift-hold 0 a change is reverted after the tick that finds it, and the notification names its author."""
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
@@ -67,12 +69,17 @@ async def test_without_a_hold_drift_is_changed_back_at_once(tmp_path: Path) -> N
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
             await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in requests_of(plane, "octosync"))
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
-            assert len([one for one in requests_of(plane, "octosync") if one != TICK]) <= 6
-            await watch.until(lambda: [one.actor for one in watch.recorder.of_event(NotifyEvent.DRIFT)] == ["ana"])
+            assert len([line for line in requests_of(plane, "octosync") if line != TICK]) <= 6
+            await watch.until(
+                lambda: [notice.actor for notice in watch.recorder.of_event(NotifyEvent.DRIFT)] == ["ana"]
+            )
 
 
-async def test_a_hold_goes_on_over_a_restart_until_it_is_released(tmp_path: Path) -> None:
-    """What a person holds stays beyond the hold of all drift, for another process, too, and is healed once released."""
+async def test_a_hold_survives_a_restart_until_it_is_released(tmp_path: Path) -> None:
+    """A hold by a person outlasts the hold of all drift, also after a restart.
+
+    Once it is released, the drift is reverted.
+    """
     clock = FastClock(30)
     declare(tmp_path, "demo")
     settings: Any = {"drift_hold": HOLD, **QUICK}
@@ -98,8 +105,8 @@ async def test_a_hold_goes_on_over_a_restart_until_it_is_released(tmp_path: Path
             assert clock.now() < hold.until
 
 
-async def test_an_app_that_is_held_keeps_what_is_changed_later(tmp_path: Path) -> None:
-    """A hold is of the app: what somebody changes in its time stays, too, even where drift has no hold otherwise."""
+async def test_a_held_app_keeps_later_changes(tmp_path: Path) -> None:
+    """A hold is on the app: changes during it stay too, even if drift is otherwise not held."""
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
@@ -117,7 +124,7 @@ async def test_an_app_that_is_held_keeps_what_is_changed_later(tmp_path: Path) -
 
 
 async def test_a_hold_ends_by_itself(tmp_path: Path) -> None:
-    """Once its time is over, what was held is changed back without anybody asking."""
+    """At its end the held drift is reverted automatically."""
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
@@ -132,8 +139,8 @@ async def test_a_hold_ends_by_itself(tmp_path: Path) -> None:
             assert clock.now() >= hold.until
 
 
-async def test_a_commit_to_the_held_field_ends_the_hold_and_says_whose_change_it_replaces(tmp_path: Path) -> None:
-    """What is declared anew counts at once, and log and notification say who had changed it."""
+async def test_a_commit_to_the_held_field_ends_the_hold(tmp_path: Path) -> None:
+    """The new declaration is applied at once, and log and notification name the author of the replaced change."""
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
@@ -151,8 +158,8 @@ async def test_a_commit_to_the_held_field_ends_the_hold_and_says_whose_change_it
             assert watch.recorder.of_event(NotifyEvent.DRIFT)[-1].actor == "ana"
 
 
-async def test_a_commit_to_another_field_is_applied_beside_what_is_held(tmp_path: Path) -> None:
-    """Of one slot the field that was committed is written, and the one that somebody changed stays as that was."""
+async def test_a_commit_to_another_field_is_applied_beside_held_drift(tmp_path: Path) -> None:
+    """The committed field of a slot is written, and the held field keeps its live value."""
     clock = FastClock(30)
     declare_slot(tmp_path, preferredEngines=["one"])
     with plane_of_ana(clock) as plane:
@@ -166,13 +173,13 @@ async def test_a_commit_to_another_field_is_applied_beside_what_is_held(tmp_path
             assert slot(plane)["serving_policy"]["routing_mode"] == "cloud_only"
             await watch.until(lambda: watch.app().state is AppState.HELD)
             assert watch.logged("action")[-1]["replaces"] is None
-            # Our own write is nobody's change: it makes the drift no younger, and is not the one who is named.
+            # Our own write is not drift: the time and the author of the drift stay.
             (after,) = watch.app().drift
             assert (after.actor, after.until) == ("ana", before.until)
 
 
 def declare_slot(folder: Path, **fields: Any) -> None:
-    """Declare an app with one slot of these fields."""
+    """Declare an app with one slot with these fields."""
     (folder / "apps").mkdir(exist_ok=True)
     slot = {"capability": "chat", "servingPolicy": "local_first", **fields}
     document = {**json.loads(manifest()), "spec": {"name": "Demo", "slots": [slot]}}
@@ -180,13 +187,13 @@ def declare_slot(folder: Path, **fields: Any) -> None:
 
 
 def slot(plane: Plane) -> Any:
-    """Return the slot as it is live."""
-    (found,) = plane.send("GET", "/apps/demo/slots")["slots"]
-    return found
+    """Return the live slot."""
+    (slot_,) = plane.send("GET", "/apps/demo/slots")["slots"]
+    return slot_
 
 
-async def test_a_hold_that_ends_during_a_turn_is_over(tmp_path: Path) -> None:
-    """A turn that began before the end and is done after it is followed by one that heals: no full read is needed."""
+async def test_a_hold_may_end_during_a_reconcile(tmp_path: Path) -> None:
+    """A reconcile that spans the end of a hold is followed by one that reverts the drift, without a resync."""
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:

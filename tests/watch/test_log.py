@@ -18,18 +18,18 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 class Noon:
-    """A clock that stands still."""
+    """A clock that does not move."""
 
     def now(self) -> datetime:
         """Return noon."""
         return NOON + timedelta(milliseconds=5)
 
     def monotonic(self) -> float:
-        """Return the same second."""
+        """Return a constant."""
         return 0.0
 
     async def sleep(self, seconds: float) -> None:
-        """Yield."""
+        """Yield to other tasks."""
         await asyncio.sleep(0 * seconds)
 
 
@@ -42,8 +42,8 @@ def _lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_json_lines_look_like_events() -> None:
-    """A line is what `--output jsonl` prints too: time, level and message with an @, everything else by name."""
+def test_json_lines_have_the_form_of_events() -> None:
+    """A line has the form of `--output jsonl`: time, level and message with an @, every other field under its name."""
     stream, log = _logs()
     log.info(
         "applied",
@@ -71,37 +71,40 @@ def test_json_lines_look_like_events() -> None:
     ]
 
 
-def test_text_is_for_people() -> None:
-    """A line of text has time, level, message, and fields as key=value, quoted where that is needed; absent ones not at all."""
+def test_text_lines_are_readable() -> None:
+    """A line of text has time, level, message and key=value fields, quoted where needed.
+
+    Fields without a value are omitted.
+    """
     stream, log = _logs(LogFormat.TEXT)
     log.warning(
         "full_read",
         message="12 apps read",
         app="notes",
-        reason='says "no"',
+        reason='quoted "no"',
         addresses=["app/a", "app/b"],
         dry=True,
         until=None,
     )
     log.error("failed", message="it failed")
     assert stream.getvalue() == (
-        '2026-03-01T12:00:00.005Z WARN  12 apps read  app=notes reason="says \\"no\\"" addresses=app/a,app/b dry=true\n'
+        '2026-03-01T12:00:00.005Z WARN  12 apps read  app=notes reason="quoted \\"no\\"" addresses=app/a,app/b dry=true\n'
         "2026-03-01T12:00:00.005Z ERROR it failed\n"
     )
 
 
-def test_a_bound_log_says_the_run_on_every_line() -> None:
-    """Each line of a turn has its run id; the log that it came from has not."""
+def test_a_bound_log_adds_its_fields_to_every_line() -> None:
+    """Each line of the bound log has the run id. Lines of the original log do not."""
     stream, log = _logs()
-    turn = log.bind(run="r1", apps=["a", "b"])
-    turn.info("read", message="read")
-    turn.bind(app="a").info("written", message="written", requests=3)
+    run_log = log.bind(run="r1", apps=["a", "b"])
+    run_log.info("read", message="read")
+    run_log.bind(app="a").info("written", message="written", requests=3)
     log.info("idle", message="idle")
-    assert [(one.get("run"), one.get("app")) for one in _lines(stream)] == [("r1", None), ("r1", "a"), (None, None)]
+    assert [(line.get("run"), line.get("app")) for line in _lines(stream)] == [("r1", None), ("r1", "a"), (None, None)]
 
 
-def test_fields_cannot_pass_for_the_lines_own() -> None:
-    """Whoever names a field `event` or `@level` doesn't change what the line says of itself."""
+def test_fields_do_not_replace_those_of_the_line() -> None:
+    """A field named `event` or `@level` does not change the line's own event and level."""
     stream, log = _logs()
     log.info("applied", message="applied", **{"event": "forged", "@level": "forged", "@timestamp": "forged"})
     (line,) = _lines(stream)
@@ -110,7 +113,7 @@ def test_fields_cannot_pass_for_the_lines_own() -> None:
 
 @pytest.mark.parametrize("format_", LogFormat)
 def test_nothing_acts_on_a_terminal_or_forges_a_line(format_: LogFormat) -> None:
-    """Control characters, line breaks and text that turns its direction are shown as escapes, in messages, fields and lists."""
+    """Control characters, line breaks and bidirectional controls are escaped in messages, fields and lists."""
     stream, log = _logs(format_)
     evil = "\x1b[2J\n2026 INFO forged\u202e"
     log.info("read", message=evil, app=evil, apps=[evil])
@@ -124,16 +127,16 @@ def test_nothing_acts_on_a_terminal_or_forges_a_line(format_: LogFormat) -> None
 
 @pytest.mark.parametrize("format_", LogFormat)
 @pytest.mark.parametrize("body", [Secret("sk-hidden"), {"key": "sk-hidden"}, b"sk-hidden", ValueError("sk-hidden")])
-def test_what_could_be_a_body_or_a_token_is_not_written(format_: LogFormat, body: object) -> None:
-    """Of a value that has no business in a log only its type is written, even where types were cast away."""
+def test_a_value_that_could_be_secret_is_not_written(format_: LogFormat, body: object) -> None:
+    """Of a value of an unexpected type only the type is written, even if the type checker was bypassed with a cast."""
     stream, log = _logs(format_)
     log.info("sent", message="sent", body=cast(Value, body), all=cast(Value, [body]))
     assert "sk-hidden" not in stream.getvalue()
     assert type(body).__name__ in stream.getvalue()
 
 
-def test_long_texts_and_lists_are_cut() -> None:
-    """A line stays a line: what is cut says how long it was."""
+def test_long_texts_and_lists_are_truncated() -> None:
+    """A truncated value ends with its original length."""
     stream, log = _logs()
     log.info("read", message="read", text="x" * 5_000, apps=[f"app-{number}" for number in range(1_000)])
     (line,) = _lines(stream)
@@ -142,15 +145,15 @@ def test_long_texts_and_lists_are_cut() -> None:
     assert len(stream.getvalue()) < 3_000
 
 
-def test_numbers_that_json_lacks_are_text() -> None:
-    """A line is valid JSON whatever the numbers are."""
+def test_infinite_numbers_are_text() -> None:
+    """A line is valid JSON for every number."""
     stream, log = _logs()
     log.info("read", message="read", seconds=float("inf"), share=float("nan"))
     assert [_lines(stream)[0][name] for name in ("seconds", "share")] == ["inf", "nan"]
 
 
-def test_a_broken_pipe_does_not_end_the_controller() -> None:
-    """Nobody at the other end of the pipe, or a stream that was closed: the log goes on saying nothing."""
+def test_a_broken_pipe_does_not_stop_the_controller() -> None:
+    """With a broken pipe or a closed stream the log discards its lines."""
     reading, writing = os.pipe()
     stream = os.fdopen(writing, "w")
     log = Log(stream, Noon())
@@ -160,23 +163,23 @@ def test_a_broken_pipe_does_not_end_the_controller() -> None:
     closed = io.StringIO()
     closed.close()
     Log(closed, Noon()).info("third", message="third")
-    with pytest.raises(BrokenPipeError):  # what was never sent is still in its buffer
+    with pytest.raises(BrokenPipeError):  # unsent lines are still in its buffer
         stream.close()
 
 
-def test_an_ascii_stream_takes_every_text() -> None:
-    """In the C locale, too, what it can't encode is written as escapes."""
+def test_an_ascii_stream_accepts_every_text() -> None:
+    """Characters that the stream cannot encode, as in the C locale, are written as escapes."""
     raw = io.BytesIO()
     log = Log(io.TextIOWrapper(raw, encoding="ascii", errors="strict"), Noon())
     log.info("read", message="größer …", name="日本")
     assert raw.getvalue().decode("ascii").endswith("gr\\xf6\\xdfer \\u2026  name=\\u65e5\\u672c\n")
 
 
-def test_libraries_speak_through_the_log() -> None:
-    """Warnings of libraries are lines like others, with the library's name; what they only mention is left out.
+def test_libraries_write_to_the_log() -> None:
+    """A library's warning is a log line with the name of the library; its messages of lower levels are omitted.
 
-    So are retries that octosync asked for, in an outage there would be more of them than of anything else, and requests to
-    the status page that are none: else anybody who reaches it fills the log.
+    Also omitted are the retries that octosync has configured, which would fill the log in an outage, and malformed requests
+    to the status page, with which anyone who reaches it could fill the log.
     """
     stream, log = _logs()
     with libraries_in(log):
@@ -184,17 +187,19 @@ def test_libraries_speak_through_the_log() -> None:
         logging.getLogger("uvicorn.access").info("GET /")
         logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
         logging.getLogger("stamina").warning("stamina.retry_scheduled")
-        wrong = logging.LogRecord("uvicorn.error", logging.ERROR, "server.py", 1, "%d is no number", ("a",), None)
-        logging.getLogger().handlers[-1].handle(wrong)
+        malformed = logging.LogRecord(
+            "uvicorn.error", logging.ERROR, "server.py", 1, "%d is not a number", ("a",), None
+        )
+        logging.getLogger().handlers[-1].handle(malformed)
     logging.getLogger("watchfiles").warning("after")
-    assert [(one["@level"], one["event"], one["logger"], one["@message"]) for one in _lines(stream)] == [
+    assert [(line["@level"], line["event"], line["logger"], line["@message"]) for line in _lines(stream)] == [
         ("warn", "library", "watchfiles", "lost 3"),
-        ("error", "library", "uvicorn.error", "%d is no number"),
+        ("error", "library", "uvicorn.error", "%d is not a number"),
     ]
 
 
-async def test_an_exception_that_nobody_waits_for_is_logged() -> None:
-    """Asyncio's own complaints say what was raised and where, and not the exception's text."""
+async def test_an_unhandled_exception_of_asyncio_is_logged() -> None:
+    """The line has the type and the place of the exception, and not its text."""
     stream, log = _logs()
 
     def fails() -> None:
@@ -211,8 +216,8 @@ async def test_an_exception_that_nobody_waits_for_is_logged() -> None:
     assert "sk-hidden" not in stream.getvalue()
 
 
-def test_our_own_errors_say_all_of_it() -> None:
-    """An error of octosync's has its reference and its sentence, which is made to be shown."""
+def test_an_error_of_octosync_is_logged_in_full() -> None:
+    """It has its reference and its message, which contains nothing secret."""
     assert about(ManifestError("no-manifests", "there are none")) == {
         "reference": "no-manifests",
         "error": "there are none",

@@ -1,4 +1,4 @@
-"""Targets that change apps: both halves in one turn, whichever app is looked at first, and back again where somebody did it."""
+"""Targets that move between apps: both halves are one reconcile, whichever app is read first. A move by hand is reverted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.states import policy_of
 
 from octosync.watch.status import AppState
 
-pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+pytestmark = pytest.mark.no_cover  # slow under coverage; other tests of this package cover the same code
 
 BEFORE: dict[str, tuple[str, ...]] = {"a": ("com.one",), "b": ("com.two",), "c": ("com.three",)}
 MOVES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -24,38 +24,39 @@ MOVES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def declared(placed: dict[str, tuple[str, ...]]) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Declare targets by app."""
+    """Return the manifests of apps with these targets."""
     return {slug: {"targets": targets} for slug, targets in placed.items()}
 
 
-def placed(plane: Plane) -> dict[str, set[str]]:
-    """Return the targets by app."""
+def live_targets(plane: Plane) -> dict[str, set[str]]:
+    """Return the live targets by app."""
     return {
-        slug: {one["identifier"] for one in plane.send("GET", f"/apps/{slug}/targets")["targets"]} for slug in BEFORE
+        slug: {target["identifier"] for target in plane.send("GET", f"/apps/{slug}/targets")["targets"]}
+        for slug in BEFORE
     }
 
 
-def wanted(after: dict[str, tuple[str, ...]]) -> dict[str, set[str]]:
-    """Return what is declared as `placed` does."""
+def expected(after: dict[str, tuple[str, ...]]) -> dict[str, set[str]]:
+    """Return the declared targets in the form of `live_targets`."""
     return {slug: set(targets) for slug, targets in after.items()}
 
 
 @pytest.mark.parametrize("after", MOVES.values(), ids=MOVES)
 async def test_targets_move_in_one_commit(tmp_path: Path, after: dict[str, tuple[str, ...]]) -> None:
-    """Nothing is refused on the way, and no target is removed that isn't registered at once."""
+    """No request is rejected on the way, and each removed target is registered again at once."""
     clock = FastClock(60)
     commit(tmp_path, declared(BEFORE))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             commit(tmp_path, declared(after))
-            await watch.until(lambda: placed(plane) == wanted(after))
+            await watch.until(lambda: live_targets(plane) == expected(after))
             await watch.until_in_sync()
             assert {line["result"] for line in watch.logged("action")} == {"done"}
 
 
-async def test_a_move_by_hand_is_taken_back_as_one(tmp_path: Path) -> None:
-    """Somebody moves a declared target to another declared app: it goes back, with both halves in one run."""
+async def test_a_move_by_hand_is_reverted_in_one_run(tmp_path: Path) -> None:
+    """A declared target that was moved to another declared app returns, with both halves in one run."""
     clock = FastClock(60)
     commit(tmp_path, declared(BEFORE))
     with plane_at(clock) as plane:
@@ -65,16 +66,16 @@ async def test_a_move_by_hand_is_taken_back_as_one(tmp_path: Path) -> None:
             plane.send("DELETE", f"/apps/a/targets/{target['id']}")
             plane.send("POST", "/apps/b/targets", {"platform": "ios", "identifier": "com.one"})
             await watch.until(lambda: watch.status.apps["b"].drift)
-            assert placed(plane) == wanted({**BEFORE, "a": (), "b": ("com.two", "com.one")})
+            assert live_targets(plane) == expected({**BEFORE, "a": (), "b": ("com.two", "com.one")})
             watch.clock.skip(watch.status.resync * 3)
             watch.controller.api.reconcile(None)
-            await watch.until(lambda: placed(plane) == wanted(BEFORE))
+            await watch.until(lambda: live_targets(plane) == expected(BEFORE))
             moved = [line for line in watch.logged("action") if line["address"].endswith("ios:com.one")][-2:]
             assert len({line["run"] for line in moved}) == 1
 
 
 async def test_a_move_that_waits_for_a_suspended_app_is_shown(tmp_path: Path) -> None:
-    """The app that is to take the target is not in sync: it waits, and for what is said."""
+    """The app that receives the target is not in sync. It waits, and its reason is shown."""
     clock = FastClock(60)
     suspended = {"targets": ("com.one",), "annotations": {"octosync.dev/suspend": "true"}}
     commit(tmp_path, {"a": {"targets": ("com.one",)}, "b": {}})
@@ -86,8 +87,11 @@ async def test_a_move_that_waits_for_a_suspended_app_is_shown(tmp_path: Path) ->
             assert watch.app("b").why_waiting == "a suspended app at the other end of a move"
 
 
-async def test_a_refused_registration_stops_the_moves_of_the_whole_change(tmp_path: Path) -> None:
-    """Six pairs of apps move a target each, and registrations are refused: one target is registered nowhere, not six."""
+async def test_a_rejected_registration_stops_the_other_moves_of_its_commit(tmp_path: Path) -> None:
+    """Six pairs of apps move one target each, and registrations are rejected.
+
+    Only one target stays unregistered, not six.
+    """
     clock, pairs = FastClock(60), [(f"from-{number}", f"to-{number}") for number in range(6)]
     old = {slug: {"targets": (f"com.{slug}",)} for pair in pairs for slug in pair}
     new = {

@@ -1,4 +1,4 @@
-"""What receivers get of a controller that runs: one notification for what belongs together, when it is decided, and its end."""
+"""Notifications of a running controller: related changes are one notification, sent once they are decided, and resolved later."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def full(**spec: Any) -> dict[str, dict[str, Any]]:
     return {slug: {"targets": (f"com.{slug}",), "slots": {"chat": "local_first"}, **spec} for slug in SOME}
 
 
-def told(served: ScriptedServer) -> list[dict[str, Any]]:
-    """Return what a receiver got."""
+def notifications(served: ScriptedServer) -> list[dict[str, Any]]:
+    """Return the bodies that a receiver got."""
     return [json.loads(request.body) for request in served.received]
 
 
@@ -41,30 +41,30 @@ def told(served: ScriptedServer) -> list[dict[str, Any]]:
 async def notifying(
     folder: Path, plane: Plane, clock: FastClock, **settings: Any
 ) -> AsyncIterator[tuple[RunningController, ScriptedServer]]:
-    """Run a controller with a receiver that is told everything."""
+    """Run a controller with a receiver of all events."""
     sender = Sender(control_plane=ControlPlane(url=plane.url), version="1", external_url="https://octosync.example.com")
     async with scripted_server(http_reply(204)) as served:
-        to = Endpoint(url=Secret(f"{served.url}/hook"), name=served.url, events=frozenset(NotifyEvent))
+        endpoint = Endpoint(url=Secret(f"{served.url}/hook"), name=served.url, events=frozenset(NotifyEvent))
         async with (
-            Notifier((to,), sender, clock=clock, log=Log(io.StringIO(), clock)) as notifier,
+            Notifier((endpoint,), sender, clock=clock, log=Log(io.StringIO(), clock)) as notifier,
             run_controller(folder, plane, clock, notifier=notifier, resync=NEVER, **settings) as watch,
         ):
             yield watch, served
 
 
-async def test_a_commit_is_one_notification_and_so_is_its_refusal(tmp_path: Path) -> None:
-    """What 12 apps come to is told once, when all of it is decided, with the request that approves exactly that."""
+async def test_a_commit_and_its_refusal_are_one_notification_each(tmp_path: Path) -> None:
+    """The results for 12 apps are sent once, when all are decided, with the request that approves exactly them."""
     clock = FastClock(30)
     commit(tmp_path, full())
     with plane_of_ana(clock) as plane:
         async with notifying(tmp_path, plane, clock) as (watch, served):
             await watch.until_in_sync()
-            await watch.until(lambda: told(served))
-            (first,) = told(served)
+            await watch.until(lambda: notifications(served))
+            (first,) = notifications(served)
             assert (first["event"], first["app_count"], first["address_count"]) == ("applied", 12, 36)
             commit(tmp_path, full(targets=(), slots={"chat": "cloud_first"}))
-            await watch.until(lambda: len(watch.status.blocked) == 1 and len(told(served)) == 3)
-            by_event = {body["event"]: body for body in told(served)[1:]}
+            await watch.until(lambda: len(watch.status.blocked) == 1 and len(notifications(served)) == 3)
+            by_event = {body["event"]: body for body in notifications(served)[1:]}
             assert set(by_event) == {"applied", "blocked"}
             assert by_event["applied"]["address_count"] == 12
             refused, (blocked,) = by_event["blocked"], watch.status.blocked
@@ -73,49 +73,52 @@ async def test_a_commit_is_one_notification_and_so_is_its_refusal(tmp_path: Path
             assert f"'https://octosync.example.com/approve?guard=deletes&seen={blocked.seen}'" in refused["text"]
             watch.approve("deletes")
             await watch.until_in_sync()
-            await watch.until(lambda: len(told(served)) == 5)
-            assert {body["event"] for body in told(served)[3:]} == {"applied", "resolved"}
+            await watch.until(lambda: len(notifications(served)) == 5)
+            assert {body["event"] for body in notifications(served)[3:]} == {"applied", "resolved"}
 
 
-async def test_changes_by_hand_are_one_notification_and_so_is_their_revert(tmp_path: Path) -> None:
-    """A burst is told once, with who, until when, and how to keep it; its revert resolves it, and is nothing else besides."""
+async def test_changes_by_hand_and_their_revert_are_one_notification_each(tmp_path: Path) -> None:
+    """A burst is sent once, with its author, its end and the commands that keep it.
+
+    Its revert resolves it and sends nothing else.
+    """
     clock = FastClock(30)
     commit(tmp_path, full())
     with plane_of_ana(clock) as plane:
         async with notifying(tmp_path, plane, clock, drift_hold=timedelta(minutes=5)) as (watch, served):
             await watch.until_in_sync()
-            await watch.until(lambda: told(served))
+            await watch.until(lambda: notifications(served))
             for slug in SOME[:5]:
                 plane.send("PUT", f"/apps/{slug}/slots/chat", CLOUD)
             await watch.until(lambda: watch.status.count(AppState.HELD) == 5)
             await clock.advance(timedelta(minutes=5))
             await watch.until_in_sync()
-            await watch.until(lambda: sum(body["address_count"] for body in told(served)[1:]) == 10)
-            assert {body["event"] for body in told(served)[1:]} == {"held", "resolved"}
-            held = told(served)[1]
+            await watch.until(lambda: sum(body["address_count"] for body in notifications(served)[1:]) == 10)
+            assert {body["event"] for body in notifications(served)[1:]} == {"held", "resolved"}
+            held = notifications(served)[1]
             assert held["actor"] == "ana"
             assert "reverted at 2030-" in held["text"]
             assert "octosync accept app/app-0" in held["text"]
 
 
-async def test_a_file_that_is_written_in_pieces_is_no_failure(tmp_path: Path) -> None:
-    """Half a file that can't be loaded is told only if it stays; that it is whole again is told where its failure was."""
+async def test_a_file_that_is_written_in_pieces_is_not_a_failure(tmp_path: Path) -> None:
+    """An incomplete file is notified only if it stays incomplete. Its recovery is notified only if its failure was."""
     clock = FastClock(10)
     commit(tmp_path, full())
     with plane_of_ana(clock) as plane:
         async with notifying(tmp_path, plane, clock) as (watch, served):
             await watch.until_in_sync()
-            await watch.until(lambda: told(served))
-            whole = (tmp_path / "apps" / "all.yaml").read_text()
-            (tmp_path / "apps" / "all.yaml").write_text(whole[:-9])
+            await watch.until(lambda: notifications(served))
+            complete = (tmp_path / "apps" / "all.yaml").read_text()
+            (tmp_path / "apps" / "all.yaml").write_text(complete[:-9])
             await watch.until(lambda: not watch.status.valid)
-            (tmp_path / "apps" / "all.yaml").write_text(whole)
+            (tmp_path / "apps" / "all.yaml").write_text(complete)
             await watch.until(lambda: watch.status.valid)
             since = clock.now()
             await watch.until(lambda: clock.now() - since > timedelta(seconds=10))
-            assert len(told(served)) == 1
-            (tmp_path / "apps" / "all.yaml").write_text(whole[:-9])
-            await watch.until(lambda: len(told(served)) == 2)
-            (tmp_path / "apps" / "all.yaml").write_text(whole)
-            await watch.until(lambda: len(told(served)) == 3)
-            assert [body["event"] for body in told(served)[1:]] == ["failed", "resolved"]
+            assert len(notifications(served)) == 1
+            (tmp_path / "apps" / "all.yaml").write_text(complete[:-9])
+            await watch.until(lambda: len(notifications(served)) == 2)
+            (tmp_path / "apps" / "all.yaml").write_text(complete)
+            await watch.until(lambda: len(notifications(served)) == 3)
+            assert [body["event"] for body in notifications(served)[1:]] == ["failed", "resolved"]

@@ -44,32 +44,32 @@ APPLIED = Notice(event=NotifyEvent.APPLIED, at=NOON, message="2 applied", app="n
 
 
 class FastClock:
-    """Time passes only while somebody waits for it, and then at once; each wait lets other tasks go on."""
+    """A clock whose time passes only during a wait, and then at once. Each wait lets other tasks run."""
 
     def __init__(self) -> None:
         self.passed = 0.0
         self.waits: list[float] = []
 
     def now(self) -> datetime:
-        """Return noon, and what has passed since."""
+        """Return noon plus the time that has passed."""
         return NOON + timedelta(seconds=self.passed)
 
     def monotonic(self) -> float:
-        """Return what has passed."""
+        """Return the seconds that have passed."""
         return self.passed
 
     async def sleep(self, seconds: float) -> None:
-        """Let so much time pass."""
+        """Let the time pass."""
         self.waits.append(seconds)
         self.passed += seconds
         await asyncio.sleep(0)
 
 
-class Stuck(FastClock):
-    """A clock that never gets to the end of a wait."""
+class StuckClock(FastClock):
+    """A clock on which no wait ever ends."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for ever."""
+        """Wait forever."""
         self.waits.append(seconds)
         await asyncio.Event().wait()
 
@@ -90,12 +90,12 @@ def _endpoint(served: ScriptedServer, *events: NotifyEvent, secret: str | None =
 
 
 def _bodies(served: ScriptedServer) -> list[dict[str, Any]]:
-    return [json.loads(one.body) for one in served.received]
+    return [json.loads(request.body) for request in served.received]
 
 
 @dataclass(slots=True)
-class NotificationRecord:
-    """A notifier under test, with its log and clock."""
+class NotifierSetup:
+    """A notifier with its log and clock."""
 
     notifier: Notifier
     logged: io.StringIO
@@ -106,24 +106,24 @@ class NotificationRecord:
         """The events in the log."""
         return [json.loads(line)["event"] for line in self.logged.getvalue().splitlines()]
 
-    async def settled(self, **counts: int) -> None:
-        """Wait until so many were delivered, given up and dropped."""
+    async def wait_for_counts(self, **counts: int) -> None:
+        """Wait until the notifier counts these deliveries, by result."""
         await until(lambda: dict(self.notifier.counts) == counts)
 
 
 @asynccontextmanager
-async def _notifying(*to: Endpoint, clock: FastClock | None = None, **how: Any) -> AsyncIterator[NotificationRecord]:
+async def _notifying(*to: Endpoint, clock: FastClock | None = None, **how: Any) -> AsyncIterator[NotifierSetup]:
     clock, logged = clock or FastClock(), io.StringIO()
     log = Log(logged, clock, format_=LogFormat.JSON)
     async with Notifier(to, SENDER, clock=clock, log=log, **how) as notifier:
-        yield NotificationRecord(notifier, logged, clock)
+        yield NotifierSetup(notifier, logged, clock)
 
 
 async def test_an_event_is_one_post_of_json() -> None:
-    """A receiver gets the documented body at its URL, and headers that say which event and delivery it is."""
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.notify(HELD)
-        await told.settled(delivered=1)
+    """A receiver gets the documented body at its URL, with headers for the event and the delivery id."""
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+        setup.notifier.notify(HELD)
+        await setup.wait_for_counts(delivered=1)
     (request,) = served.received
     (body,) = _bodies(served)
     assert (request.method, request.target, request.headers["content-type"]) == ("POST", PATH, "application/json")
@@ -155,36 +155,36 @@ async def test_an_event_is_one_post_of_json() -> None:
 
 
 def test_the_body_is_as_documented() -> None:
-    """The keys of the reference page are those that are sent, in order, and every event is explained there."""
+    """The body has the keys of the reference page, in that order, and the page explains every event."""
     assert list(document_of(HELD, SENDER, "d1")) == list(NotificationDocument.model_fields)
     assert set(EVENTS) == set(NotifyEvent)
 
 
 def test_a_body_stays_small_and_harmless() -> None:
-    """Addresses are cut and counted; what would act on a terminal is shown; the link survives any slug."""
+    """Addresses are truncated and counted, control characters are escaped, and the link works for any slug."""
     many = tuple(Address.of_slot("a/b", f"slot-{number}") for number in range(500))
     notice = replace(HELD, app="a/b", addresses=many, message="\x1b[2J\nevil", actor="\x07")
-    made = document_of(notice, replace(SENDER, external_url="https://octosync.example.com/"), "d1")
-    assert (len(made["addresses"]), made["address_count"]) == (100, 500)  # type: ignore[arg-type]
-    assert (made["message"], made["actor"]) == ("\\x1b[2J\\nevil", "\\x07")
-    assert made["link"] == "https://octosync.example.com/apps/a%2Fb"
+    document = document_of(notice, replace(SENDER, external_url="https://octosync.example.com/"), "d1")
+    assert (len(document["addresses"]), document["address_count"]) == (100, 500)  # type: ignore[arg-type]
+    assert (document["message"], document["actor"]) == ("\\x1b[2J\\nevil", "\\x07")
+    assert document["link"] == "https://octosync.example.com/apps/a%2Fb"
 
 
-def _documented() -> Callable[[bytes, Mapping[str, str], bytes, float], bool]:
-    """Return the function by which, as the reference page says, a receiver checks what it gets."""
+def _documented_check() -> Callable[[bytes, Mapping[str, str], bytes, float], bool]:
+    """Return the function with which a receiver verifies a notification, as the reference page shows it."""
     page = (ROOT / "docs" / "reference" / "notifications.md").read_text(encoding="utf-8")
     scope: dict[str, Any] = {}
-    exec(page.partition("```python\n")[2].partition("```")[0], scope)  # noqa: S102 — it is what the page shows
-    found: Callable[[bytes, Mapping[str, str], bytes, float], bool] = scope["is_genuine"]
-    return found
+    exec(page.partition("```python\n")[2].partition("```")[0], scope)  # noqa: S102 — the code of the page
+    is_genuine: Callable[[bytes, Mapping[str, str], bytes, float], bool] = scope["is_genuine"]
+    return is_genuine
 
 
 async def test_a_signature_can_be_verified_as_documented() -> None:
-    """The page's code takes what was sent; not another body, another time, another key, nor the same an hour later."""
-    is_genuine = _documented()
-    async with scripted_server(OK) as served, _notifying(_endpoint(served, secret=KEY)) as told:
-        told.notifier.notify(HELD)
-        await told.settled(delivered=1)
+    """The page's code accepts what was sent, and rejects another body, time or key, and the same request an hour later."""
+    is_genuine = _documented_check()
+    async with scripted_server(OK) as served, _notifying(_endpoint(served, secret=KEY)) as setup:
+        setup.notifier.notify(HELD)
+        await setup.wait_for_counts(delivered=1)
     (request,) = served.received
     sent = {name.title(): value for name, value in request.headers.items()}
     now = NOON.timestamp()
@@ -195,8 +195,11 @@ async def test_a_signature_can_be_verified_as_documented() -> None:
     assert not is_genuine(KEY.encode(), sent, request.body, now + 3600)
 
 
-async def test_a_receiver_that_recovers_gets_it() -> None:
-    """No connection, a 500, a 429 and a hang are tried again, later each time; the delivery id stays, the time is anew."""
+async def test_a_receiver_that_recovers_gets_the_notification() -> None:
+    """After a reset, a 500, a 429 or a hang it is sent again, each time later.
+
+    The delivery id stays, the timestamp is new.
+    """
     replies = (
         Reply(then=AfterReply.RESET),
         http_reply(500),
@@ -207,62 +210,67 @@ async def test_a_receiver_that_recovers_gets_it() -> None:
     short = timedelta(seconds=1)
     async with (
         scripted_server(*replies) as served,
-        _notifying(_endpoint(served, secret=KEY), limits=DeliveryLimits(timeout=short)) as told,
+        _notifying(_endpoint(served, secret=KEY), limits=DeliveryLimits(timeout=short)) as setup,
     ):
-        told.notifier.notify(HELD)
-        await told.settled(delivered=1)
+        setup.notifier.notify(HELD)
+        await setup.wait_for_counts(delivered=1)
     assert len(served.received) == 5
-    assert len({one.headers["x-octosync-delivery"] for one in served.received}) == 1
-    assert len({one.body for one in served.received}) == 1
-    assert len({one.headers["x-octosync-timestamp"] for one in served.received}) > 1
-    assert len(told.clock.waits) == 4
-    assert told.clock.waits[2] >= 40
-    assert told.events == ["notification_delayed"]
+    assert len({request.headers["x-octosync-delivery"] for request in served.received}) == 1
+    assert len({request.body for request in served.received}) == 1
+    assert len({request.headers["x-octosync-timestamp"] for request in served.received}) > 1
+    assert len(setup.clock.waits) == 4
+    assert setup.clock.waits[2] >= 40
+    assert setup.events == ["notification_delayed"]
 
 
 @pytest.mark.parametrize(
     "reply", [http_reply(302, headers={"Location": "/elsewhere"}), http_reply(404), http_reply(401)]
 )
-async def test_a_refusal_is_final(reply: Reply) -> None:
-    """What the receiver refuses isn't sent again, a redirect isn't followed, and the next notice is sent all the same."""
-    async with scripted_server(reply, OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.notify(HELD)
-        told.notifier.notify(APPLIED)
-        await told.settled(given_up=1, delivered=1)
-    assert [one.target for one in served.received] == [PATH, PATH]
-    assert told.events == ["notification_given_up"]
+async def test_a_rejection_is_final(reply: Reply) -> None:
+    """A rejected notification is not sent again, a redirect is not followed, and the next notification is still sent."""
+    async with scripted_server(reply, OK) as served, _notifying(_endpoint(served)) as setup:
+        setup.notifier.notify(HELD)
+        setup.notifier.notify(APPLIED)
+        await setup.wait_for_counts(given_up=1, delivered=1)
+    assert [request.target for request in served.received] == [PATH, PATH]
+    assert setup.events == ["notification_given_up"]
 
 
 async def test_a_dead_receiver_is_given_up() -> None:
-    """After a bounded time a notice is given up; those that waited behind it are tried at least once."""
+    """A notification is given up after a bounded time. Those queued behind it are tried at least once."""
     async with (
         scripted_server(http_reply(503)) as served,
-        _notifying(_endpoint(served), limits=DeliveryLimits(give_up=timedelta(minutes=15))) as told,
+        _notifying(_endpoint(served), limits=DeliveryLimits(give_up=timedelta(minutes=15))) as setup,
     ):
         for number in range(5):
-            told.notifier.notify(replace(APPLIED, run=f"r{number}"))
-        await told.settled(given_up=5)
-    assert told.clock.passed <= 15 * 60
+            setup.notifier.notify(replace(APPLIED, run=f"r{number}"))
+        await setup.wait_for_counts(given_up=5)
+    assert setup.clock.passed <= 15 * 60
     assert list(dict.fromkeys(body["run"] for body in _bodies(served))) == ["r0", "r1", "r2", "r3", "r4"]
 
 
-async def test_telling_never_waits() -> None:
-    """A receiver that hangs holds up neither the caller nor another receiver."""
+async def test_notify_never_waits() -> None:
+    """A receiver that hangs delays neither the caller nor another receiver."""
     async with (
         scripted_server(Reply(then=AfterReply.HANG)) as hanging,
-        scripted_server(OK) as other,
-        _notifying(_endpoint(hanging), _endpoint(other), limits=DeliveryLimits(flush=timedelta(seconds=0.1))) as told,
+        scripted_server(OK) as healthy,
+        _notifying(
+            _endpoint(hanging), _endpoint(healthy), limits=DeliveryLimits(flush=timedelta(seconds=0.1))
+        ) as setup,
     ):
         for number in range(20):
-            told.notifier.notify(replace(APPLIED, run=f"r{number}"))
-        assert not hanging.received  # no task but this one has had its turn yet
-        await told.settled(delivered=20)
+            setup.notifier.notify(replace(APPLIED, run=f"r{number}"))
+        assert not hanging.received  # no other task has run yet
+        await setup.wait_for_counts(delivered=20)
         assert len(hanging.received) == 1
-    assert [body["run"] for body in _bodies(other)] == [f"r{number}" for number in range(20)]
+    assert [body["run"] for body in _bodies(healthy)] == [f"r{number}" for number in range(20)]
 
 
 async def test_the_queue_is_bounded() -> None:
-    """Of too many that wait the oldest are dropped; it is logged once, and how many were missed when the receiver is back."""
+    """The oldest of too many queued notifications are dropped.
+
+    The log reports that once, and reports their number when the receiver is back.
+    """
     answered = asyncio.Event()
 
     def answer(_: Request) -> Reply:
@@ -270,68 +278,68 @@ async def test_the_queue_is_bounded() -> None:
 
     async with (
         scripted_server(answer) as served,
-        _notifying(_endpoint(served), limits=DeliveryLimits(most=3), clock=Stuck()) as told,
+        _notifying(_endpoint(served), limits=DeliveryLimits(most=3), clock=StuckClock()) as setup,
     ):
-        told.notifier.notify(replace(APPLIED, run="first"))
-        await until(lambda: bool(told.clock.waits))
+        setup.notifier.notify(replace(APPLIED, run="first"))
+        await until(lambda: bool(setup.clock.waits))
         for number in range(10):
-            told.notifier.notify(replace(APPLIED, run=f"r{number}"))
-        assert told.notifier.counts["dropped"] == 7
+            setup.notifier.notify(replace(APPLIED, run=f"r{number}"))
+        assert setup.notifier.counts["dropped"] == 7
         answered.set()
-    # Leaving the context let out what still waited, and tried the first once more.
+    # Leaving the context sent what was queued, and tried the first once more.
     assert [body["run"] for body in _bodies(served)] == ["first", "first", "r7", "r8", "r9"]
-    assert [one for one in told.events if one != "notification_delayed"] == [
+    assert [event for event in setup.events if event != "notification_delayed"] == [
         "notification_dropped",
         "notifications_missed",
     ]
 
 
-async def test_leaving_lets_out_what_waits() -> None:
-    """What was told in the last moment is sent before the end."""
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.notify(HELD)
+async def test_leaving_sends_what_is_queued() -> None:
+    """A notification of the last moment is sent before the end."""
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+        setup.notifier.notify(HELD)
     assert len(served.received) == 1
-    assert told.notifier.counts == {"delivered": 1}
+    assert setup.notifier.counts == {"delivered": 1}
 
 
 async def test_leaving_does_not_wait_for_a_receiver_that_hangs() -> None:
-    """After a moment it ends, says what was not sent, and leaves no task behind."""
+    """It ends after a short time, logs the number of unsent notifications, and leaves no task behind."""
     before = asyncio.all_tasks()
     async with (
         scripted_server(Reply(then=AfterReply.HANG)) as served,
-        _notifying(_endpoint(served), limits=DeliveryLimits(flush=timedelta(seconds=0.05))) as told,
+        _notifying(_endpoint(served), limits=DeliveryLimits(flush=timedelta(seconds=0.05))) as setup,
     ):
-        told.notifier.notify(HELD)
-        told.notifier.notify(APPLIED)
+        setup.notifier.notify(HELD)
+        setup.notifier.notify(APPLIED)
         await served.asked.wait()
-    assert told.events == ["notifications_unsent"]
-    assert json.loads(told.logged.getvalue())["count"] == 2
+    assert setup.events == ["notifications_unsent"]
+    assert json.loads(setup.logged.getvalue())["count"] == 2
     assert asyncio.all_tasks() == before
 
 
-async def test_a_fact_is_told_once_until_it_changes() -> None:
-    """The same drift turn after turn is one notice; other values, or another end, are another; each run is news."""
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
+async def test_a_fact_is_notified_once_until_it_changes() -> None:
+    """Unchanged drift is notified once. Other values or another end are notified again, and so is each run."""
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
         for _ in range(3):
-            told.notifier.record_facts("notes", [HELD])
-            told.notifier.notify(APPLIED)
-        told.notifier.record_facts("notes", [replace(HELD, fingerprint="b")])
-        told.notifier.record_facts("notes", [replace(HELD, fingerprint="", message="x")])
-        told.notifier.record_facts("notes", [replace(HELD, fingerprint="", message="x", until=None)])
-        await told.settled(delivered=7)
+            setup.notifier.record_facts("notes", [HELD])
+            setup.notifier.notify(APPLIED)
+        setup.notifier.record_facts("notes", [replace(HELD, fingerprint="b")])
+        setup.notifier.record_facts("notes", [replace(HELD, fingerprint="", message="x")])
+        setup.notifier.record_facts("notes", [replace(HELD, fingerprint="", message="x", until=None)])
+        await setup.wait_for_counts(delivered=7)
     assert [body["event"] for body in _bodies(served)].count("held") == 4
 
 
-async def test_what_ends_and_begins_again_is_told_again() -> None:
-    """Drift that was changed back and comes again is news, and other apps' facts are left alone by that."""
-    other = replace(HELD, app="memos")
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.record_facts("notes", [HELD])
-        told.notifier.record_facts("memos", [other])
-        told.notifier.record_facts("notes", [])
-        told.notifier.record_facts("notes", [HELD])
-        told.notifier.record_facts("memos", [other])
-        await told.settled(delivered=4)
+async def test_drift_that_returns_is_notified_again() -> None:
+    """Drift that was reverted and returns is news. The facts of other apps are unaffected."""
+    of_memos = replace(HELD, app="memos")
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+        setup.notifier.record_facts("notes", [HELD])
+        setup.notifier.record_facts("memos", [of_memos])
+        setup.notifier.record_facts("notes", [])
+        setup.notifier.record_facts("notes", [HELD])
+        setup.notifier.record_facts("memos", [of_memos])
+        await setup.wait_for_counts(delivered=4)
     assert [(body["event"], body["app"]) for body in _bodies(served)] == [
         ("held", "notes"),
         ("held", "memos"),
@@ -341,20 +349,22 @@ async def test_what_ends_and_begins_again_is_told_again() -> None:
     assert _bodies(served)[2]["message"] == "app/notes/slot/chat is no longer held"
 
 
-async def test_what_comes_together_is_one_notification_for_each_event() -> None:
-    """A commit to 40 apps, or 15 changes by hand, are one body that counts apps and objects, with the first end."""
+async def test_simultaneous_events_are_one_notification_per_kind() -> None:
+    """A commit to 40 apps, or 15 changes by hand, are one body with the counts of apps and objects and the earliest end."""
     slugs = [f"app-{number:02}" for number in range(40)]
     applied = [replace(APPLIED, app=slug, addresses=(Address.of_slot(slug, "chat"),), run=slug) for slug in slugs]
     held = {
         slug: (
-            replace(HELD, app=slug, addresses=(Address.of_slot(slug, "chat"),), until=NOON + timedelta(minutes=place)),
+            replace(
+                HELD, app=slug, addresses=(Address.of_slot(slug, "chat"),), until=NOON + timedelta(minutes=minutes)
+            ),
         )
-        for place, slug in enumerate(slugs[:15], 1)
+        for minutes, slug in enumerate(slugs[:15], 1)
     }
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.notify_all(held, applied)
-        told.notifier.notify_all(held, ())
-        await told.settled(delivered=2)
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+        setup.notifier.notify_all(held, applied)
+        setup.notifier.notify_all(held, ())
+        await setup.wait_for_counts(delivered=2)
     first, second = _bodies(served)
     assert (first["event"], first["app"], first["app_count"], len(first["apps"])) == ("applied", None, 40, 20)
     assert first["message"] == "40 changes applied in 40 apps (app-00, app-01, app-02 and 37 more)"
@@ -364,63 +374,63 @@ async def test_what_comes_together_is_one_notification_for_each_event() -> None:
 
 
 async def test_a_capability_that_is_covered_again_is_resolved() -> None:
-    """Lost coverage is notified once, whatever the number of devices; its end names the slot."""
+    """Lost coverage is notified once, whatever the number of devices. Its resolution names the slot."""
     gap = replace(
         HELD, event=NotifyEvent.UNCOVERED, message="chat: 0 of 340 devices covered", until=None, fingerprint="uncovered"
     )
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.record_facts("notes", [gap])
-        told.notifier.record_facts("notes", [replace(gap, message="chat: 0 of 341 devices covered")])
-        told.notifier.record_facts("notes", [])
-        await told.settled(delivered=2)
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+        setup.notifier.record_facts("notes", [gap])
+        setup.notifier.record_facts("notes", [replace(gap, message="chat: 0 of 341 devices covered")])
+        setup.notifier.record_facts("notes", [])
+        await setup.wait_for_counts(delivered=2)
     assert [(body["event"], body["message"]) for body in _bodies(served)] == [
         ("uncovered", "chat: 0 of 340 devices covered"),
         ("resolved", "app/notes/slot/chat is no longer uncovered"),
     ]
 
 
-async def test_a_revert_that_was_announced_is_one_notification() -> None:
-    """That held drift was changed back resolves what was told, and is no second event; without that it is told as drift."""
-    back = replace(
+async def test_the_revert_of_announced_drift_is_one_notification() -> None:
+    """The revert of held drift resolves its notification and is no second event. Unannounced, it is sent as drift."""
+    revert = replace(
         HELD,
         event=NotifyEvent.DRIFT,
         message="anna changed it, and it matches its manifest again",
         until=None,
         run="r1",
     )
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.record_facts("notes", [HELD])
-        told.notifier.notify_all({"notes": ()}, [back])
-        told.notifier.notify_all({"notes": ()}, [back])
-        await told.settled(delivered=3)
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+        setup.notifier.record_facts("notes", [HELD])
+        setup.notifier.notify_all({"notes": ()}, [revert])
+        setup.notifier.notify_all({"notes": ()}, [revert])
+        await setup.wait_for_counts(delivered=3)
     assert [(body["event"], body["run"]) for body in _bodies(served)] == [
         ("held", None),
         ("resolved", "r1"),
         ("drift", "r1"),
     ]
-    assert _bodies(served)[1]["message"] == back.message
+    assert _bodies(served)[1]["message"] == revert.message
 
 
-async def test_what_was_told_before_a_restart_is_over_after_it(state: WatchState) -> None:
-    """The end of what an earlier process told is told, though no more than its app and event is known by then."""
+async def test_a_fact_is_resolved_across_a_restart(state: WatchState) -> None:
+    """What an earlier process notified is resolved by the next one, which then knows only its app and event."""
     plane = ControlPlane(url="https://api.octomil.com/api/v1")
     async with (
         scripted_server(OK) as served,
-        _notifying(_endpoint(served), record=state.for_control_plane(plane)) as told,
+        _notifying(_endpoint(served), record=state.for_control_plane(plane)) as setup,
     ):
-        told.notifier.record_facts("notes", [HELD])
-        told.notifier.notify(
+        setup.notifier.record_facts("notes", [HELD])
+        setup.notifier.notify(
             Notice(event=NotifyEvent.FAILED, at=NOON, message="x", matter="the manifests", fingerprint="a")
         )
-        await told.settled(delivered=2)
+        await setup.wait_for_counts(delivered=2)
     async with (
         scripted_server(OK) as served,
-        _notifying(_endpoint(served), record=state.for_control_plane(plane)) as told,
+        _notifying(_endpoint(served), record=state.for_control_plane(plane)) as setup,
     ):
-        told.notifier.record_facts("notes", [])
-        told.notifier.resolve("the control plane")
-        told.notifier.resolve("the manifests")
-        await told.settled(delivered=2)
+        setup.notifier.record_facts("notes", [])
+        setup.notifier.resolve("the control plane")
+        setup.notifier.resolve("the manifests")
+        await setup.wait_for_counts(delivered=2)
     assert [body["message"] for body in _bodies(served)] == [
         "notes is no longer held",
         "the manifests can be used again",
@@ -428,82 +438,87 @@ async def test_what_was_told_before_a_restart_is_over_after_it(state: WatchState
 
 
 def test_the_text_has_the_commands_and_the_link() -> None:
-    """What a chat shows says who, what, until when, each way out as it is typed, and where the page is."""
+    """The text for a chat has author, change and end, every command as it is typed, and the link to the page."""
     notice = replace(HELD, hints=("To keep it for some hours: POST /hold?app=notes&for=4h&reason=WHY",))
-    made = document_of(notice, replace(SENDER, external_url="https://octosync.example.com/"), "d1")
+    document = document_of(notice, replace(SENDER, external_url="https://octosync.example.com/"), "d1")
     command = 'curl -X POST -H "Authorization: Bearer $OCTOSYNC_ADMIN_TOKEN"'
-    assert str(made["text"]).splitlines() == [
+    assert str(document["text"]).splitlines() == [
         "octosync · held · notes: slot chat was changed by anna; reverted at 2026-03-01 12:30 UTC",
         f"To keep it for some hours: {command} 'https://octosync.example.com/hold?app=notes&for=4h&reason=WHY'",
         "https://octosync.example.com/apps/notes",
     ]
-    assert made["hints"] == list(notice.hints)
+    assert document["hints"] == list(notice.hints)
 
 
 async def test_a_failure_does_not_make_old_drift_news() -> None:
-    """A turn that could not read the app only tells that: the drift that it knows nothing of isn't told again afterwards."""
+    """If an app could not be read, only that is notified, and its known drift is not notified again afterwards."""
     failed = Notice(event=NotifyEvent.FAILED, at=NOON, message="no answer", app="notes", fingerprint="unavailable")
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as told:
-        told.notifier.record_facts("notes", [HELD])
+    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+        setup.notifier.record_facts("notes", [HELD])
         for _ in range(3):
-            told.notifier.notify(failed)
-        told.notifier.record_facts("notes", [HELD])
-        told.notifier.notify(failed)
-        await told.settled(delivered=4)
+            setup.notifier.notify(failed)
+        setup.notifier.record_facts("notes", [HELD])
+        setup.notifier.notify(failed)
+        await setup.wait_for_counts(delivered=4)
     assert [body["event"] for body in _bodies(served)] == ["held", "failed", "resolved", "failed"]
 
 
-async def test_a_restart_tells_only_what_nobody_got(state: WatchState) -> None:
-    """What every receiver got is not told again after a restart; what was given up is, and what ended meanwhile is news."""
+async def test_a_restart_notifies_only_what_was_not_delivered(state: WatchState) -> None:
+    """A delivered notification is not repeated after a restart.
+
+    One that was given up is, and what ended meanwhile is resolved.
+    """
     memory = state.for_control_plane(SENDER.control_plane)
     blocked = replace(HELD, event=NotifyEvent.BLOCKED, guard="deletes")
-    async with scripted_server(OK, http_reply(404)) as served, _notifying(_endpoint(served), record=memory) as told:
-        told.notifier.record_facts("notes", [HELD, blocked])
-        await told.settled(delivered=1, given_up=1)
-    async with scripted_server(OK) as served, _notifying(_endpoint(served), record=memory) as told:
-        told.notifier.record_facts("notes", [HELD, blocked])
-        await told.settled(delivered=1)
-        told.notifier.record_facts("notes", [blocked])
+    async with scripted_server(OK, http_reply(404)) as served, _notifying(_endpoint(served), record=memory) as setup:
+        setup.notifier.record_facts("notes", [HELD, blocked])
+        await setup.wait_for_counts(delivered=1, given_up=1)
+    async with scripted_server(OK) as served, _notifying(_endpoint(served), record=memory) as setup:
+        setup.notifier.record_facts("notes", [HELD, blocked])
+        await setup.wait_for_counts(delivered=1)
+        setup.notifier.record_facts("notes", [blocked])
     assert [body["event"] for body in _bodies(served)] == ["blocked", "resolved"]
     assert {about.split()[0] for _, about in memory.sent_notifications()} == {"blocked"}
 
 
-async def test_a_state_file_that_fails_keeps_nobody_from_hearing(state: WatchState) -> None:
-    """What can't be remembered is told all the same, and logged."""
+async def test_a_failing_state_file_prevents_no_notification(state: WatchState) -> None:
+    """What cannot be recorded is still sent, and the failure is logged."""
     memory = state.for_control_plane(SENDER.control_plane)
-    async with scripted_server(OK) as served, _notifying(_endpoint(served), record=memory) as told:
+    async with scripted_server(OK) as served, _notifying(_endpoint(served), record=memory) as setup:
         state.journal.database.execute("drop table told")
-        told.notifier.record_facts("notes", [HELD])
-        await told.settled(delivered=1)
-        told.notifier.record_facts("notes", [])
-    assert told.events == ["notifications_forgotten", "notifications_forgotten"]
+        setup.notifier.record_facts("notes", [HELD])
+        await setup.wait_for_counts(delivered=1)
+        setup.notifier.record_facts("notes", [])
+    assert setup.events == ["notifications_forgotten", "notifications_forgotten"]
 
 
-async def test_a_receiver_hears_of_its_events_only() -> None:
-    """`events` chooses; what nobody wants to hear of isn't sent at all."""
+async def test_a_receiver_gets_its_events_only() -> None:
+    """`events` selects them. An event that no receiver has selected is not sent."""
     async with (
-        scripted_server(OK) as one,
-        scripted_server(OK) as other,
-        _notifying(_endpoint(one, NotifyEvent.HELD), _endpoint(other, NotifyEvent.APPLIED, NotifyEvent.HELD)) as told,
+        scripted_server(OK) as first,
+        scripted_server(OK) as second,
+        _notifying(
+            _endpoint(first, NotifyEvent.HELD), _endpoint(second, NotifyEvent.APPLIED, NotifyEvent.HELD)
+        ) as setup,
     ):
-        told.notifier.notify(HELD)
-        told.notifier.notify(APPLIED)
-        told.notifier.notify(replace(HELD, event=NotifyEvent.CONTESTED))
-        await told.settled(delivered=3)
-    assert [body["event"] for body in _bodies(one)] == ["held"]
-    assert [body["event"] for body in _bodies(other)] == ["held", "applied"]
+        setup.notifier.notify(HELD)
+        setup.notifier.notify(APPLIED)
+        setup.notifier.notify(replace(HELD, event=NotifyEvent.CONTESTED))
+        await setup.wait_for_counts(delivered=3)
+    assert [body["event"] for body in _bodies(first)] == ["held"]
+    assert [body["event"] for body in _bodies(second)] == ["held", "applied"]
 
 
-async def test_one_that_can_not_be_sent_at_all_ends_nothing() -> None:
-    """What the HTTP client itself chokes on is logged without its text, and other receivers hear as ever."""
+async def test_a_url_that_the_client_rejects_is_contained() -> None:
+    """An error of the HTTP client is logged without its text, and the other receivers are served."""
     async with scripted_server(OK) as served:
         broken = replace(_endpoint(served), url=Secret("http://very-secret\x00"))
-        async with _notifying(broken, _endpoint(served)) as told:
-            told.notifier.notify(HELD)
-            told.notifier.notify(APPLIED)
-            await told.settled(given_up=2, delivered=2)
-    assert told.events.count("notification_crashed") == 2
-    assert "very-secret" not in told.logged.getvalue()
+        async with _notifying(broken, _endpoint(served)) as setup:
+            setup.notifier.notify(HELD)
+            setup.notifier.notify(APPLIED)
+            await setup.wait_for_counts(given_up=2, delivered=2)
+    assert setup.events.count("notification_crashed") == 2
+    assert "very-secret" not in setup.logged.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -511,33 +526,35 @@ async def test_one_that_can_not_be_sent_at_all_ends_nothing() -> None:
     [http_reply(500), http_reply(404), Reply(b"garbage\r\n\r\n", AfterReply.CLOSE), Reply(then=AfterReply.CLOSE)],
 )
 async def test_no_secret_is_logged(reply: Reply) -> None:
-    """Whatever a receiver does, neither its URL beyond the host nor the key is in the log."""
-    async with scripted_server(reply) as served, _notifying(_endpoint(served, secret=KEY)) as told:
-        told.notifier.notify(HELD)
-        await told.settled(given_up=1)
-    assert served.url in told.logged.getvalue()
-    assert "secret" not in told.logged.getvalue()
-    assert KEY not in told.logged.getvalue()
+    """Whatever a receiver does, the log contains neither the key nor more of the URL than its origin."""
+    async with scripted_server(reply) as served, _notifying(_endpoint(served, secret=KEY)) as setup:
+        setup.notifier.notify(HELD)
+        await setup.wait_for_counts(given_up=1)
+    assert served.url in setup.logged.getvalue()
+    assert "secret" not in setup.logged.getvalue()
+    assert KEY not in setup.logged.getvalue()
 
 
 def _receiver(url: str | None = None, **more: Any) -> Receiver:
     return Receiver(url=None if url is None else Secret(url), origin=Origin("octosync.yaml", 12, 5), **more)
 
 
-def test_what_a_receiver_needs_is_looked_up() -> None:
-    """URL and secret come from the variables that are named; a name for messages is scheme, host and port."""
+def test_endpoints_are_read_from_variables() -> None:
+    """URL and secret come from the named variables. Messages name the scheme, host and port only."""
     environment = {
         "OCTOSYNC_NOTIFY_URL": "https://Hooks.example.com:8443/T0/very-secret\n",
         "OCTOSYNC_NOTIFY_SECRET": KEY,
     }
-    (found,) = endpoints([_receiver(url_env="OCTOSYNC_NOTIFY_URL", secret_env="OCTOSYNC_NOTIFY_SECRET")], environment)
-    assert found.url.reveal() == "https://Hooks.example.com:8443/T0/very-secret"
-    assert (found.name, found.secret) == ("https://hooks.example.com:8443", Secret(KEY))
-    assert "very-secret" not in repr(found)
+    (endpoint,) = endpoints(
+        [_receiver(url_env="OCTOSYNC_NOTIFY_URL", secret_env="OCTOSYNC_NOTIFY_SECRET")], environment
+    )
+    assert endpoint.url.reveal() == "https://Hooks.example.com:8443/T0/very-secret"
+    assert (endpoint.name, endpoint.secret) == ("https://hooks.example.com:8443", Secret(KEY))
+    assert "very-secret" not in repr(endpoint)
 
 
 @pytest.mark.parametrize(
-    ("receiver", "reference", "says"),
+    ("receiver", "reference", "message"),
     [
         (
             _receiver(url_env="NOWHERE"),
@@ -554,19 +571,19 @@ def test_what_a_receiver_needs_is_looked_up() -> None:
         ),
     ],
 )
-def test_what_is_missing_is_said_at_the_start(receiver: Receiver, reference: str, says: str) -> None:
-    """A variable that isn't set, a URL that is none, plain http: one clear error, with its place, and no value in it."""
+def test_a_bad_endpoint_is_one_error(receiver: Receiver, reference: str, message: str) -> None:
+    """An unset variable, a malformed URL or plain http is one clear error with its place and no value."""
     environment = {"EMPTY": " ", "WRONG": "hooks.example.com/very-secret"}
     with pytest.raises(ConfigError) as caught:
         endpoints([receiver], environment)
     assert caught.value.reference == reference
-    assert says in caught.value.message
+    assert message in caught.value.message
     assert caught.value.hints
     assert "very-secret" not in f"{caught.value}{caught.value.hints}"
 
 
-def test_plain_http_is_for_this_machine_or_asked_for() -> None:
-    """Loopback needs no encryption, and --insecure allows it beyond."""
+def test_plain_http_needs_loopback_or_insecure() -> None:
+    """Loopback needs no encryption, and --insecure allows plain http elsewhere."""
     assert endpoints([_receiver(url_env="LOCAL")], {"LOCAL": "http://127.0.0.1:9000/x"})
     assert endpoints([_receiver("http://alerts.monitoring.svc/x")], {}, insecure=True)
 
@@ -583,7 +600,7 @@ def test_plain_http_is_for_this_machine_or_asked_for() -> None:
         "169.254.169.254",
         "[fe80::1]",
         "[::ffff:127.0.0.1]",
-        "0.0.0.0",  # noqa: S104  not bound
+        "0.0.0.0",  # noqa: S104 — not bound
         "[::]",
         "127.1",
         "2130706433",
@@ -592,7 +609,7 @@ def test_plain_http_is_for_this_machine_or_asked_for() -> None:
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_commit_can_not_make_it_post_to_this_machine(scheme: str, host: str) -> None:
-    """What listens beside the controller, or gives out credentials on its link, is named by a variable or not at all."""
+    """A loopback or link-local address is accepted from a variable only, because such services may give out credentials."""
     with pytest.raises(ConfigError, match="receiver-refused") as caught:
         endpoints([_receiver(f"{scheme}://{host}/very-secret")], {}, insecure=True)
     assert "urlEnv" in caught.value.hints[0]
@@ -601,7 +618,7 @@ def test_a_commit_can_not_make_it_post_to_this_machine(scheme: str, host: str) -
 
 
 def test_proxies_are_honoured() -> None:
-    """The same variables as for the control plane say by which proxy a receiver is reached."""
+    """The proxy variables of the control plane also apply to receivers."""
     environment = {"HTTPS_PROXY": "proxy.example.com:3128", "NO_PROXY": "internal.example.com"}
     outer, inner = endpoints(
         [_receiver("https://a.com/x"), _receiver("https://hooks.internal.example.com/x")], environment

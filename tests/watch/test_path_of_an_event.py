@@ -42,13 +42,13 @@ class TracedTransport(httpx.AsyncBaseTransport):
     """Counts the functions entered, by file, from the first response of the feed after `begin` to the next PUT."""
 
     def __init__(self) -> None:
-        self.entered: Counter[str] = Counter()  # in the order in which they are first entered
+        self.entered: Counter[str] = Counter()  # in the order of the first entry
         self.written = asyncio.Event()
         self._inner = httpx.AsyncHTTPTransport()
         self._is_begun = False
 
     def begin(self) -> None:
-        """Count from the next response of the feed on."""
+        """Count from the next response of the feed."""
         self._is_begun = True
         self.entered.clear()
         self.written.clear()
@@ -77,7 +77,7 @@ class TracedTransport(httpx.AsyncBaseTransport):
 
 
 async def test_a_feed_event_reaches_its_revert_through_few_files(tmp_path: Path) -> None:
-    """From the feed to the write an event goes through the files that are named here, and through few others."""
+    """Between the feed and the write, an event passes the files named here and few others."""
     clock, traced = FastClock(4), TracedTransport()
     declare(tmp_path, "demo")
     settings: Any = {"resync": NEVER, "drift_hold": timedelta(), "interval": timedelta(seconds=1)}

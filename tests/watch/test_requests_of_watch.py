@@ -1,4 +1,4 @@
-"""What the controller asks for: as little as tells it what it has to know, and what is urgent first."""
+"""The requests of the controller: as few as it needs, and urgent ones first."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.support.watched_apps import (
 
 from octosync.watch.status import AppState
 
-pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+pytestmark = pytest.mark.no_cover  # slow under coverage; other tests of this package cover the same code
 
 
 async def test_an_idle_tick_is_one_request_and_own_writes_cause_no_more(tmp_path: Path) -> None:
-    """After it has created apps, whose events all come back to it, it asks for nothing but the feed, once an interval."""
+    """After it has created apps, whose events return to it, it requests only the feed, once per interval."""
     clock = FastClock(20)
     declare(tmp_path, *app_slugs(4))
     with plane_at(clock) as plane:
@@ -34,15 +34,15 @@ async def test_an_idle_tick_is_one_request_and_own_writes_cause_no_more(tmp_path
             await watch.until_in_sync()
             watch.requests()
             began = clock.monotonic()
-            asked = await wait_for_ticks(watch, 4)
-            assert set(asked) == {TICK}
+            requests = await wait_for_ticks(watch, 4)
+            assert set(requests) == {TICK}
             # Ticks are jittered by a tenth, and the first of them may come at once.
-            assert clock.monotonic() - began >= 0.9 * 5 * (len(asked) - 1)
+            assert clock.monotonic() - began >= 0.9 * 5 * (len(requests) - 1)
 
 
 @pytest.mark.parametrize("action", ["not_found", "garbage"])
-async def test_without_a_feed_full_reads_tell_and_it_is_tried_again_every_hour(tmp_path: Path, action: str) -> None:
-    """A feed that is not there or can't be read is said once; full reads go on, and it is asked for once an hour."""
+async def test_without_a_feed_resyncs_find_changes(tmp_path: Path, action: str) -> None:
+    """A missing or unreadable feed is logged once. Resyncs continue, and the feed is tried once an hour."""
     clock = FastClock(60)
     declare(tmp_path, "demo")
     settings: Any = {"connection": {"attempts": 1}, "drift_hold": timedelta(), "resync": timedelta(seconds=30)}
@@ -54,14 +54,14 @@ async def test_without_a_feed_full_reads_tell_and_it_is_tried_again_every_hour(t
             assert watch.status.feed_off
             watch.requests()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
-            asked: list[str] = []
+            requests: list[str] = []
 
-            def is_healed() -> bool:
-                asked.extend(watch.requests())
-                return len(writes_in(asked)) == 2 and watch.app().state is AppState.IN_SYNC
+            def is_reverted() -> bool:
+                requests.extend(watch.requests())
+                return len(writes_in(requests)) == 2 and watch.app().state is AppState.IN_SYNC
 
-            await watch.until(is_healed)
-            assert TICK not in asked
+            await watch.until(is_reverted)
+            assert TICK not in requests
             for _ in range(2):
                 await clock.advance(timedelta(minutes=61))
                 assert (await wait_for_ticks(watch, 1)).count(TICK) == 1
@@ -74,8 +74,8 @@ async def test_without_a_feed_full_reads_tell_and_it_is_tried_again_every_hour(t
             await watch.until(lambda: len(watch.logged("feed_on")) == 1)
 
 
-async def test_a_feed_that_only_ever_fails_is_done_without(tmp_path: Path) -> None:
-    """Where everything else answers, an outage of the feed alone keeps nothing from being read, and is said."""
+async def test_a_feed_that_always_fails_is_not_needed(tmp_path: Path) -> None:
+    """If only the feed fails, everything is still read, and the failure is logged."""
     clock = FastClock(300)
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
@@ -87,8 +87,8 @@ async def test_a_feed_that_only_ever_fails_is_done_without(tmp_path: Path) -> No
             assert len(watch.logged("feed_off")) == 1
 
 
-async def test_a_commit_among_many_apps_costs_its_own_requests_alone(tmp_path: Path) -> None:
-    """One changed file: its app, the sections that it declares, its write, and at most two more."""
+async def test_a_commit_among_many_apps_costs_only_its_own_requests(tmp_path: Path) -> None:
+    """One changed file costs the read of its app and its declared sections, its write, and at most two more requests."""
     clock = FastClock(20)
     slugs = app_slugs(60)
     declare(tmp_path, *slugs)
@@ -100,14 +100,14 @@ async def test_a_commit_among_many_apps_costs_its_own_requests_alone(tmp_path: P
             declare(tmp_path, slugs[7], chat="cloud_first")
             await watch.until(lambda: watch.status.runs and watch.status.runs[0].ended)
             await watch.until_in_sync()
-            asked = watch.requests()
-            assert len(writes_in(asked)) == 1
-            assert len(asked) <= 2 + 1 + 2
+            requests = watch.requests()
+            assert len(writes_in(requests)) == 1
+            assert len(requests) <= 2 + 1 + 2
 
 
 @pytest.mark.parametrize("place", [0, 14, 59])
-async def test_a_commit_goes_before_a_full_read_that_has_used_up_its_share(tmp_path: Path, place: int) -> None:
-    """Under a rate limit whose background share is gone, a commit's requests go out before the rest of the re-read."""
+async def test_a_commit_precedes_a_resync_that_has_used_its_share(tmp_path: Path, place: int) -> None:
+    """If the background share of the rate limit is used, a commit's requests are sent before the rest of the resync."""
     clock = FastClock(10)
     slugs = app_slugs(60)
     declare(tmp_path, *slugs)
@@ -127,8 +127,8 @@ async def test_a_commit_goes_before_a_full_read_that_has_used_up_its_share(tmp_p
             assert f"/apps/{slugs[place]}" in first
 
 
-async def test_a_foreign_write_beside_an_own_one_is_seen(tmp_path: Path) -> None:
-    """An own write hides one event about its own object: another object that somebody changes just then is read again."""
+async def test_a_foreign_write_beside_our_own_is_found(tmp_path: Path) -> None:
+    """A write of ours hides one event about its own object. A simultaneous change of another object is read."""
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
@@ -137,14 +137,14 @@ async def test_a_foreign_write_beside_an_own_one_is_seen(tmp_path: Path) -> None
             watch.requests()
             declare(tmp_path, "demo", chat="cloud_first")
             await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in watch.requests())
-            plane.send("PATCH", "/apps/demo", {"name": "Else"})
+            plane.send("PATCH", "/apps/demo", {"name": "Renamed"})
             await watch.until(lambda: watch.app().state is AppState.HELD)
             (drift,) = watch.app().drift
             assert str(drift.address) == "app/demo"
 
 
-async def test_a_second_write_to_the_same_object_is_seen(tmp_path: Path) -> None:
-    """One own write hides one event: where its object has two, somebody else wrote it, too."""
+async def test_a_second_write_to_the_same_object_is_found(tmp_path: Path) -> None:
+    """A write of ours hides one event. A second event about its object means that another client has written it."""
     clock = FastClock(30)
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
@@ -157,26 +157,26 @@ async def test_a_second_write_to_the_same_object_is_seen(tmp_path: Path) -> None
             await watch.until(lambda: watch.app().state is AppState.HELD)
 
 
-async def test_a_foreign_write_during_a_turn_is_not_lost(tmp_path: Path) -> None:
-    """What somebody changes after its section was read, and before the turn ends, is found by the turn after it."""
+async def test_a_foreign_write_during_a_reconcile_is_not_lost(tmp_path: Path) -> None:
+    """A change after its section was read, and before the reconcile ends, is found by the next reconcile."""
     clock = FastClock(15)
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock, interval=timedelta(seconds=2), resync=NEVER) as watch:
             await watch.until_in_sync()
-            # The write of the turn takes several ticks, in which the event about the name comes and goes.
+            # The write of the reconcile takes several ticks, during which the event about the name is read.
             plane.break_with({"operation": "apps.put_slot", "action": "delay", "seconds": 0.6, "slug": "demo"})
             watch.requests()
             declare(tmp_path, "demo", chat="cloud_first")
             await watch.until(lambda: "PUT /api/v1/apps/demo/slots/chat" in watch.requests())
-            plane.send("PATCH", "/apps/demo", {"name": "Else"})
+            plane.send("PATCH", "/apps/demo", {"name": "Renamed"})
             await wait_for_ticks(watch, 2)
             assert watch.app().state is not AppState.HELD
             await watch.until(lambda: watch.app().state is AppState.HELD)
 
 
-async def test_a_gap_is_one_full_read_and_the_feed_goes_on(tmp_path: Path) -> None:
-    """More events between two ticks than are read: everything is read once, and what comes after is heard of again."""
+async def test_a_gap_in_the_feed_is_one_resync(tmp_path: Path) -> None:
+    """After more events between two ticks than are read, everything is read once, and later events are read as before."""
     clock = FastClock(60)
     slugs = app_slugs(8)
     declare(tmp_path, *slugs)
@@ -187,35 +187,35 @@ async def test_a_gap_is_one_full_read_and_the_feed_goes_on(tmp_path: Path) -> No
             plane.app("elsewhere")
             for number in range(401):
                 plane.send("PATCH", "/apps/elsewhere", {"name": f"Name {number}"})
-            plane.send("PATCH", f"/apps/{slugs[3]}", {"name": "Else"})
+            plane.send("PATCH", f"/apps/{slugs[3]}", {"name": "Renamed"})
             watch.requests()
             await watch.until(lambda: watch.app(slugs[3]).state is AppState.HELD)
-            asked = [*watch.requests(), *await wait_for_ticks(watch, 3)]
-            assert asked.count("GET /api/v1/apps") == 1
-            assert all(asked.count(f"GET /api/v1/apps/{slug}/slots") <= 2 for slug in slugs)
-            plane.send("PATCH", f"/apps/{slugs[4]}", {"name": "Else"})
+            requests = [*watch.requests(), *await wait_for_ticks(watch, 3)]
+            assert requests.count("GET /api/v1/apps") == 1
+            assert all(requests.count(f"GET /api/v1/apps/{slug}/slots") <= 2 for slug in slugs)
+            plane.send("PATCH", f"/apps/{slugs[4]}", {"name": "Renamed"})
             await watch.until(lambda: watch.app(slugs[4]).state is AppState.HELD)
             assert "GET /api/v1/apps" not in watch.requests()
 
 
-async def test_an_app_that_waits_for_the_rate_limit_says_so(tmp_path: Path) -> None:
-    """A commit to more apps than there are requests for: those whose turn is to come name what they wait for."""
+async def test_an_app_that_waits_for_the_rate_limit_is_shown(tmp_path: Path) -> None:
+    """If a commit affects more apps than the rate limit allows, the waiting apps name what they wait for."""
     clock = FastClock(60)
-    some = app_slugs(12)
-    declare(tmp_path, *some)
+    slugs = app_slugs(12)
+    declare(tmp_path, *slugs)
     with plane_at(clock) as plane:
-        create_live(plane, *some)
+        create_live(plane, *slugs)
         async with run_controller(
             tmp_path, plane, clock, connection={"requests_per_minute": 30}, resync=NEVER
         ) as watch:
             await watch.until_in_sync()
-            declare(tmp_path, *some, description="New")
+            declare(tmp_path, *slugs, description="New")
             await watch.until(lambda: any("of 30 requests" in app.why_waiting for app in watch.status.apps.values()))
             await watch.until_in_sync()
 
 
 async def test_the_first_commit_to_an_empty_org_is_read_once(tmp_path: Path) -> None:
-    """Which org it is shows with the first app: that alone is no reason to read the app again."""
+    """The org becomes known with its first app. That alone causes no second read of the app."""
     clock = FastClock(60)
     (tmp_path / "apps").mkdir()
     with plane_at(clock) as plane:
@@ -227,5 +227,5 @@ async def test_the_first_commit_to_an_empty_org_is_read_once(tmp_path: Path) -> 
             declare(tmp_path, "first", description="New")
             await watch.until(lambda: plane.send("GET", "/apps/first")["description"] == "New")
             await watch.until_in_sync()
-            # The test's own looks at the app are among them.
+            # They include the test's own reads of the app.
             assert watch.requests().count("GET /api/v1/apps/first/slots") == 1

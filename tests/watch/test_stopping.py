@@ -1,4 +1,4 @@
-"""The end of a controller, where the control plane would keep it waiting for ever."""
+"""The stop of a controller while the control plane never answers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from tests.support.proxies import delay_response, run_proxy
 from octosync.state import JournalReader
 
 
-async def test_an_answer_that_never_comes_holds_up_no_end(tmp_path: Path) -> None:
-    """The write that was sent is waited for, for a while; then the end comes all the same, and the journal has it as open."""
+async def test_a_missing_response_does_not_prevent_the_stop(tmp_path: Path) -> None:
+    """The response to a write is awaited for a limited time.
+
+    Then the controller stops, and the journal keeps the write as open.
+    """
     clock = FastClock(20)
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps" / "demo.json").write_text(manifest(targets=("com.demo",)))
     with plane_at(clock) as plane:
         async with run_proxy(plane.url) as proxy:
-            proxy.inject(delay_response, which=lambda one: one.writes)
+            proxy.inject(delay_response, which=lambda exchange: exchange.writes)
             async with run_controller(tmp_path, replace(plane, url=proxy.url), clock) as watch:
                 await until(lambda: proxy.injected)
                 watch.controller.stop.set()
@@ -29,4 +32,4 @@ async def test_an_answer_that_never_comes_holds_up_no_end(tmp_path: Path) -> Non
     with JournalReader(tmp_path / "state.db") as recorded:
         (run,) = recorded.runs()
         assert run.ended_at is None
-        assert [(str(one.address), one.status) for one in recorded.actions(run.id)] == [("app/demo", None)]
+        assert [(str(action.address), action.status) for action in recorded.actions(run.id)] == [("app/demo", None)]

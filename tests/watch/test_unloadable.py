@@ -1,4 +1,4 @@
-"""Manifests that can't be read at all, rather than have errors: everybody is told why."""
+"""Manifests that cannot be loaded at all: log and status name the error."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from octosync.watch.status import AppState
 from octosync.watch.web.views import sentence
 
 
-async def test_what_keeps_a_kustomization_from_being_rendered_is_said(tmp_path: Path) -> None:
-    """Log and status name the error and what is to be done about it, not only that there is one."""
+async def test_the_error_of_a_kustomization_is_reported(tmp_path: Path) -> None:
+    """Log and status have the error with its hints, and not only the fact that there is one."""
     clock = FastClock(20)
     (tmp_path / "base").mkdir()
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock, kustomize=str(tmp_path / "base")) as watch:
             await watch.until(lambda: watch.logged("manifests_invalid"))
-            error = watch.status.load_error  # no diagnostic of a file
+            error = watch.status.load_error  # not a diagnostic of a file
             assert error is not None
             (line,) = watch.logged("manifests_invalid")
             assert (line["reference"], line["@message"], line["hints"]) == (
@@ -30,8 +30,8 @@ async def test_what_keeps_a_kustomization_from_being_rendered_is_said(tmp_path: 
             assert error.reference == "no-kustomization"
 
 
-async def test_a_folder_that_is_gone_has_no_lines(tmp_path: Path) -> None:
-    """What isn't there is named without a place in it."""
+async def test_a_missing_folder_is_named_without_a_line(tmp_path: Path) -> None:
+    """The error about a missing path names no position in it."""
     clock = FastClock(20)
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock, paths=("nowhere-at-all",)) as watch:
@@ -42,12 +42,12 @@ async def test_a_folder_that_is_gone_has_no_lines(tmp_path: Path) -> None:
 
 
 def of_team(team: str, **spec: Any) -> str:
-    """Return the manifest of a team's app."""
+    """Return the manifest of an app with a team label."""
     return manifest(**spec).replace('"metadata": {', f'"metadata": {{"labels": {{"team": "{team}"}}, ')
 
 
-async def test_a_selector_that_matches_nothing_leaves_in_force_what_was(tmp_path: Path) -> None:
-    """A label that is changed by mistake takes no app out of force; a start waits for one that matches."""
+async def test_a_selector_without_a_match_is_an_error(tmp_path: Path) -> None:
+    """A label changed by mistake leaves the last manifests in use. A controller without manifests waits for a match."""
     clock = FastClock(20)
     write(tmp_path, of_team("b"))
     with plane_at(clock) as plane:
@@ -66,8 +66,8 @@ async def test_a_selector_that_matches_nothing_leaves_in_force_what_was(tmp_path
             assert len(plane.send("GET", "/apps/demo/targets")["targets"]) == 1
 
 
-async def test_manifests_that_are_being_loaded_are_not_called_bad(tmp_path: Path) -> None:
-    """Until the first load has ended it is said to be under way, not to have failed."""
+async def test_the_first_load_is_shown_as_in_progress(tmp_path: Path) -> None:
+    """Until the first load ends, the page shows that it is in progress, and not that it has failed."""
     clock = FastClock(20)
     write(tmp_path, manifest())
     with plane_at(clock) as plane:

@@ -1,4 +1,4 @@
-"""The workers: re-reads rest while what changed is loaded, and never for long."""
+"""The workers: resyncs pause while a commit is loaded, and never for long."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from octosync.watch.status import NextStep, ReconcileResult
 
 
 class LoopClock:
-    """The loop's own time."""
+    """A clock with the event loop's time."""
 
     def monotonic(self) -> float:
         """Return the loop's time."""
         return virtual_clock()
 
     def now(self) -> datetime:
-        """Return it as a time of day."""
+        """Return the loop's time as a date."""
         return datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=virtual_clock())
 
     async def sleep(self, seconds: float) -> None:
@@ -46,19 +46,21 @@ class NoNotifications:
         """Send nothing."""
 
 
-def turns_of(story: Callable[[Workers, Queue], Awaitable[None]], never_ends: str = "") -> list[tuple[str, float]]:
-    """Run workers while a story happens; return which app had a turn, and when it began.
+def reconciles_of(
+    scenario: Callable[[Workers, Queue], Awaitable[None]], never_ends: str = ""
+) -> list[tuple[str, float]]:
+    """Run workers during a scenario; return which app was reconciled, and when that began.
 
-    A turn takes a tenth of a second; that of the app `never_ends` hangs.
+    A reconcile takes a tenth of a second; that of the app `never_ends` hangs.
     """
-    reconciler: list[tuple[str, float]] = []
+    begun: list[tuple[str, float]] = []
 
     async def main() -> None:
         clock = LoopClock()
         queue = Queue(clock)
 
         async def reconcile(work: Work) -> ReconcileResult:
-            reconciler.extend((slug, virtual_clock()) for slug in work.apps)
+            begun.extend((slug, virtual_clock()) for slug in work.apps)
             await asyncio.sleep(1e6 if never_ends in work.apps else 0.1)
             return ReconcileResult(id="", apps=work.apps, next_step=NextStep.DONE)
 
@@ -69,44 +71,44 @@ def turns_of(story: Callable[[Workers, Queue], Awaitable[None]], never_ends: str
                 queue, reconcile, lambda *_: None, breaker=breaker, metrics=Metrics(), clock=clock, log=log
             )
             running = asyncio.ensure_future(workers.run())
-            await story(workers, queue)
+            await scenario(workers, queue)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
     run_in_virtual_time(main())
-    return reconciler
+    return begun
 
 
-def test_re_reads_rest_and_changes_do_not() -> None:
-    """While a commit is loaded no re-read is begun; what has changed has its turn at once, and the re-reads theirs after."""
+def test_a_pause_is_for_resyncs_only() -> None:
+    """While a commit is loaded, no resync begins. A changed app is reconciled at once, and the resync follows later."""
 
-    async def story(workers: Workers, queue: Queue) -> None:
+    async def scenario(workers: Workers, queue: Queue) -> None:
         workers.pause_resync(1.0)
         queue.add("reread", Priority.RESYNC)
         queue.add("changed", Priority.CHANGED)
         await asyncio.sleep(3)
 
-    assert turns_of(story) == [("changed", 0.0), ("reread", 1.0)]
+    assert reconciles_of(scenario) == [("changed", 0.0), ("reread", 1.0)]
 
 
-def test_a_rest_ends_with_what_it_is_for() -> None:
-    """Once the commit is loaded, re-reads go on without waiting for the whole second."""
+def test_a_pause_ends_with_the_load() -> None:
+    """Once the commit is loaded, resyncs continue without waiting for the whole second."""
 
-    async def story(workers: Workers, queue: Queue) -> None:
+    async def scenario(workers: Workers, queue: Queue) -> None:
         workers.pause_resync(1.0)
         queue.add("reread", Priority.RESYNC)
         await asyncio.sleep(0.25)
         workers.continue_resync()
         await asyncio.sleep(1)
 
-    assert turns_of(story) == [("reread", 0.25)]
+    assert reconciles_of(scenario) == [("reread", 0.25)]
 
 
-def test_re_reads_that_wait_behind_a_large_commit_are_no_reason_to_restart() -> None:
-    """The time of changes that a re-read lets go first doesn't count as its own; without such changes it does."""
+def test_waiting_behind_a_large_commit_is_not_a_hang() -> None:
+    """The time that a resync waits for changed apps does not count as its own. Without such apps it does."""
     ages: list[float] = []
 
-    async def story(workers: Workers, queue: Queue) -> None:
+    async def scenario(workers: Workers, queue: Queue) -> None:
         queue.add("hangs", Priority.RESYNC)
         for number in range(100):
             queue.add(f"app-{number}", Priority.CHANGED)
@@ -115,21 +117,21 @@ def test_re_reads_that_wait_behind_a_large_commit_are_no_reason_to_restart() -> 
         await asyncio.sleep(60)
         ages.append(workers.longest)
 
-    turns_of(story, never_ends="hangs")
+    reconciles_of(scenario, never_ends="hangs")
     behind, alone = ages
     assert behind <= 0.1
     assert 59 < alone < 61
 
 
-def test_files_that_are_written_all_the_time_hold_no_re_read_up_for_long() -> None:
-    """A log that grows beside the manifests makes re-reads rest for a second in five, not for ever."""
+def test_constant_file_changes_delay_resyncs_briefly() -> None:
+    """A file that grows beside the manifests pauses resyncs for a second in five, not forever."""
 
-    async def story(workers: Workers, queue: Queue) -> None:
+    async def scenario(workers: Workers, queue: Queue) -> None:
         for number in range(100):
             workers.pause_resync(1.0)
             queue.add(f"app-{number}", Priority.RESYNC)
             await asyncio.sleep(0.1)
 
-    begun = [at for _, at in turns_of(story)]
+    begun = [at for _, at in reconciles_of(scenario)]
     assert len(begun) > 90
     assert not any(0.0 <= at < 1.0 for at in begun)
