@@ -1,4 +1,4 @@
-"""Bindings: a complete list without order, in which the declared fields are compared and the others carried over."""
+"""Bindings: a complete, unordered list. Declared fields are compared, the others are carried over."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ keyed: st.SearchStrategy[list[Binding]] = st.lists(
 
 
 def _fits(desired: list[Binding], live: list[Binding]) -> bool:
-    """Whether some way of pairing gives every declared binding one that has all it declares; tries them all."""
+    """Return whether some pairing gives every declared binding a live one that has all its fields. Tries all pairings."""
     return len(desired) == len(live) and any(
         all(contains(binding, declared) for binding, declared in zip(order, desired, strict=True))
         for order in itertools.permutations(live)
@@ -37,15 +37,15 @@ def _fits(desired: list[Binding], live: list[Binding]) -> bool:
 
 
 @given(few, few)
-def test_lists_are_equal_when_some_pairing_fits(desired: list[Binding], live: list[Binding]) -> None:
-    """Two lists are equal exactly when each declared binding can have a live one of its own that has all it declares."""
+def test_lists_are_equal_if_some_pairing_fits(desired: list[Binding], live: list[Binding]) -> None:
+    """Two lists are equal if and only if each declared binding has a live one of its own with all its fields."""
     assert bindings_equal(desired, live) is _fits(desired, live)
     assert field_equal("bindings", desired, live) is _fits(desired, live)
 
 
 @given(few, few, st.randoms(use_true_random=False))
-def test_no_order_matters(desired: list[Binding], live: list[Binding], random: Any) -> None:
-    """Shuffling either list changes no verdict."""
+def test_the_order_does_not_matter(desired: list[Binding], live: list[Binding], random: Any) -> None:
+    """Shuffling either list does not change the result."""
     before = bindings_equal(desired, live)
     random.shuffle(desired)
     random.shuffle(live)
@@ -53,10 +53,8 @@ def test_no_order_matters(desired: list[Binding], live: list[Binding], random: A
 
 
 @given(st.one_of(few, keyed), st.one_of(few, keyed))
-def test_a_merged_list_is_as_declared_and_merging_again_changes_nothing(
-    desired: list[Binding], live: list[Binding]
-) -> None:
-    """The sent list satisfies the declared one, so the next plan is empty; a list that already does is sent unchanged."""
+def test_a_merged_list_is_as_declared_and_merging_is_idempotent(desired: list[Binding], live: list[Binding]) -> None:
+    """The sent list satisfies the declared one, so the next plan is empty. A live list that already does is sent unchanged."""
     merged = merge_bindings(desired, live)
     assert len(merged) == len(desired)
     assert bindings_equal(desired, merged)
@@ -67,13 +65,13 @@ def test_a_merged_list_is_as_declared_and_merging_again_changes_nothing(
 
 @given(st.one_of(few, keyed), st.one_of(few, keyed))
 def test_no_live_binding_is_used_twice(desired: list[Binding], live: list[Binding]) -> None:
-    """Every declared binding has at most one partner, and no two share one."""
+    """Every declared binding has at most one partner, and no two have the same one."""
     used = [place for place in pair_bindings(desired, live) if place is not None]
     assert len(used) == len(set(used)) <= len(live)
 
 
-def test_a_key_identifies_its_binding_whatever_else_changed() -> None:
-    """A keyed binding is compared with, and carries over from, the live one of the same key."""
+def test_a_key_identifies_its_binding_even_if_everything_else_changed() -> None:
+    """A binding with a key is compared with, and carries over from, the live one with the same key."""
     live: list[Binding] = [
         {"binding_key": "a", "use_case": "old", "weight": 3},
         {"binding_key": "b", "use_case": "new", "weight": 7},
@@ -88,7 +86,7 @@ def test_a_key_identifies_its_binding_whatever_else_changed() -> None:
 
 @pytest.mark.parametrize("key", [1, True, "1", 1.5])
 def test_keys_are_compared_as_json(key: JsonValue) -> None:
-    """A key of another type is another key."""
+    """A key of another JSON type is another key."""
     others = [value for value in (1, True, "1", 1.5) if not json_equal(value, key)]
     assert pair_bindings([{"binding_key": key}], [{"binding_key": value} for value in others]) == [None]
     assert pair_bindings(
@@ -116,15 +114,15 @@ def test_keys_are_compared_as_json(key: JsonValue) -> None:
         ([None], [None], True),
     ],
 )
-def test_duplicates_partial_and_odd_bindings(desired: list[JsonValue], live: list[JsonValue], same: bool) -> None:
-    """Duplicates count, a null is a value, an undeclared field is no difference, and non-objects are compared as a whole."""
+def test_duplicates_partial_and_unusual_bindings(desired: list[JsonValue], live: list[JsonValue], same: bool) -> None:
+    """Duplicates count, null is a value, undeclared fields are not compared, and non-objects are compared as a whole."""
     assert bindings_equal(desired, live) is same
     if same:
         assert all(any(json_equal(merged, binding) for binding in live) for merged in merge_bindings(desired, live))
 
 
-def test_unkeyed_bindings_keep_their_undeclared_fields_when_a_list_changes() -> None:
-    """A list with an additional binding carries over the undeclared fields of the others."""
+def test_bindings_without_a_key_keep_undeclared_fields_when_a_list_changes() -> None:
+    """If a list gets another binding, the undeclared fields of the others are carried over."""
     live: list[Binding] = [{"use_case": "x", "id": "b1"}, {"use_case": "y", "id": "b2"}]
     merged = merge_bindings([{"use_case": "z"}, {"use_case": "y"}, {"use_case": "x"}], live)
     assert sorted(merged, key=str) == sorted([*live, {"use_case": "z"}], key=str)

@@ -1,4 +1,4 @@
-"""Normalization, and the values that it makes equal."""
+"""Normalisation, and the values that it makes equal."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ slot_fields = st.fixed_dictionaries(
 
 
 @given(slot_fields)
-def test_normalising_twice_is_normalising_once(fields: dict[str, JsonValue]) -> None:
-    """What went through the normaliser comes through it unchanged."""
+def test_normalising_is_idempotent(fields: dict[str, JsonValue]) -> None:
+    """A normalised value is not changed by normalising it again."""
     once = normalise_slot_fields(fields)
     assert canonical_json(normalise_slot_fields(once)) == canonical_json(once)
     app = normalise_app_fields(fields)
@@ -35,7 +35,7 @@ def test_normalising_twice_is_normalising_once(fields: dict[str, JsonValue]) -> 
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_presets_name_and_its_object_are_one(name: str) -> None:
+def test_a_preset_name_and_its_object_are_equal(name: str) -> None:
     """Desired and live policies are equal in both forms, the name and the object."""
     assert normalise_slot_fields({"serving_policy": name}) == normalise_slot_fields({"serving_policy": PRESETS[name]})
 
@@ -48,27 +48,27 @@ def test_a_modelled_null_is_an_absent_slot_field(field: str) -> None:
 
 @pytest.mark.parametrize("field", APP.writable)
 def test_a_modelled_null_is_an_absent_app_field(field: str) -> None:
-    """An app without a description may answer null or nothing."""
+    """An app without a description may return null or omit the field."""
     assert normalise_app_fields({field: None, "name": "n"} if field != "name" else {field: None}) == (
         {"name": "n"} if field != "name" else {}
     )
 
 
 @pytest.mark.parametrize("fields", [{"colour": None}, {"bindings": [{"use_case": None}]}, {"colour": {"a": None}}])
-def test_a_null_elsewhere_is_a_value(fields: dict[str, Any]) -> None:
+def test_any_other_null_is_a_value(fields: dict[str, Any]) -> None:
     """In a field that the contract does not know, and inside a binding, a null is kept."""
     assert normalise_slot_fields(fields) == fields
 
 
 @given(st.lists(json_objects(), max_size=5), st.randoms(use_true_random=False))
-def test_the_order_of_bindings_is_lost(bindings: list[JsonValue], random: Any) -> None:
-    """Bindings have no order, so every order gives the same bytes; none is lost."""
+def test_the_order_of_bindings_is_normalised(bindings: list[JsonValue], random: Any) -> None:
+    """Bindings have no order, so every order gives the same bytes. None is lost."""
     shuffled = list(bindings)
     random.shuffle(shuffled)
-    one, other = (normalise_slot_fields({"bindings": given_})["bindings"] for given_ in (bindings, shuffled))
-    assert canonical_json(one) == canonical_json(other)
-    assert isinstance(one, list)
-    assert sorted(map(canonical_json, one)) == sorted(map(canonical_json, bindings))
+    first, second = (normalise_slot_fields({"bindings": given_})["bindings"] for given_ in (bindings, shuffled))
+    assert canonical_json(first) == canonical_json(second)
+    assert isinstance(first, list)
+    assert sorted(map(canonical_json, first)) == sorted(map(canonical_json, bindings))
 
 
 def test_the_order_of_engines_is_kept() -> None:
@@ -81,13 +81,13 @@ def test_the_order_of_engines_is_kept() -> None:
 @pytest.mark.parametrize(
     ("desired", "live", "same"), [("x", "x", True), ("x", "y", False), (1, True, False), (1, 1.0, True)]
 )
-def test_odd_values_are_compared_as_json(name: str, desired: JsonValue, live: JsonValue, same: bool) -> None:
-    """A field that holds something unexpected is still compared, by JSON's equality."""
+def test_unexpected_values_are_compared_as_json(name: str, desired: JsonValue, live: JsonValue, same: bool) -> None:
+    """A field with an unexpected value is still compared, by JSON equality."""
     assert field_equal(name, desired, live) is same
 
 
 @pytest.mark.parametrize("shape", [APP, TARGET, SLOT], ids=lambda shape: shape.name)
-def test_no_field_is_both_sent_and_read_only(shape: Any) -> None:
+def test_no_field_is_both_writable_and_read_only(shape: Any) -> None:
     """Writable and read-only fields are disjoint, and every default belongs to a writable field."""
     assert not set(shape.writable) & shape.read_only
     assert set(shape.defaults) <= set(shape.writable)

@@ -1,4 +1,4 @@
-"""OpenAPI documents against the contract: our own server's is all green, and each kind of damage is found and named."""
+"""OpenAPI documents compared with the contract: our own server's document agrees, and every deviation is found and named."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from octosync.errors import OctosyncError
 from octosync.manifest.config.reader import read_configuration_text
 from octosync.report.show.api import overrides_yaml
 
-Damage = Callable[[Any], object]
+Change = Callable[[Any], object]
 
 
-def mended(conformance: Conformance) -> Contract:
+def contract_with_suggestion(conformance: Conformance) -> Contract:
     """Parse the suggested text like octosync.yaml, and return the resulting contract."""
     assert conformance.mending is not None
     text = "\n".join(overrides_yaml(conformance.mending)) + "\n"
@@ -29,15 +29,15 @@ def mended(conformance: Conformance) -> Contract:
     return configured.configuration.contract
 
 
-def damaged(damage: Damage) -> Any:
-    """Return our own server's document after that."""
+def changed_document(change: Change) -> Any:
+    """Return our own server's document after the change."""
     document = own_document()
-    damage(document)
+    change(document)
     return document
 
 
-def test_our_own_servers_document_is_all_green() -> None:
-    """The embedded control plane describes exactly what octosync sends and reads: not even a note."""
+def test_our_own_servers_document_agrees() -> None:
+    """The document of the embedded control plane matches everything that octosync sends and reads, without a note."""
     conformance = compare_document(own_document())
     assert conformance.agrees
     assert findings_by_operation(conformance) == {}
@@ -45,24 +45,24 @@ def test_our_own_servers_document_is_all_green() -> None:
     assert {operation.by_id for operation in conformance.operations} == {True}
 
 
-# Damage that an override mends, what is said of it, and the override.
-MENDABLE: dict[str, tuple[Damage, str, str, str]] = {
+# Deviations that an override fixes, the expected finding, and the override.
+FIXABLE: dict[str, tuple[Change, str, str, str]] = {
     "another path": (
-        lambda it: move(it, "apps.health", path="/api/v1/applications/{app_slug}/coverage"),
+        lambda document: move(document, "apps.health", path="/api/v1/applications/{app_slug}/coverage"),
         "apps.health",
         "mismatch: the document has it at /applications/{app_slug}/coverage",
         'apps.health: {path: "/applications/{slug}/coverage"}',
     ),
     "another method": (
-        lambda it: move(it, "apps.update", method="put"),
+        lambda document: move(document, "apps.update", method="put"),
         "apps.update",
         "mismatch: the document has it as PUT",
         "apps.update: {method: PUT}",
     ),
     "a field that it doesn't know": (
-        lambda it: (
-            schema_in(it, "PutSlotRequest")["properties"].pop("preferred_engines"),
-            schema_in(it, "PutSlotRequest").update(additionalProperties=False),
+        lambda document: (
+            schema_in(document, "PutSlotRequest")["properties"].pop("preferred_engines"),
+            schema_in(document, "PutSlotRequest").update(additionalProperties=False),
         ),
         "apps.put_slot",
         "mismatch: it has no preferred_engines, which octosync sends if it is declared",
@@ -71,34 +71,34 @@ MENDABLE: dict[str, tuple[Damage, str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", MENDABLE)
-def test_what_an_override_mends_is_green_with_it(name: str) -> None:
-    """The difference is named, nothing else is, and octosync.yaml with the lines that are printed makes it green."""
-    damage, id_, message, line = MENDABLE[name]
-    document = damaged(damage)
+@pytest.mark.parametrize("name", FIXABLE)
+def test_the_suggested_override_fixes_the_deviation(name: str) -> None:
+    """Only this deviation is reported, and with the printed lines in octosync.yaml the document agrees."""
+    change, id_, message, line = FIXABLE[name]
+    document = changed_document(change)
     conformance = compare_document(document)
     assert findings_by_operation(conformance) == {id_: [message]}
     assert not conformance.agrees
     assert conformance.mending is not None
     assert line in "\n".join(overrides_yaml(conformance.mending))
-    assert compare_document(document, mended(conformance)).agrees
+    assert compare_document(document, contract_with_suggestion(conformance)).agrees
 
 
-# Damage that nothing in octosync.yaml mends.
-LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
+# Deviations that no override fixes.
+UNFIXABLE: dict[str, tuple[Change, dict[str, list[str]]]] = {
     "an operation is missing": (
-        lambda it: it["paths"].pop("/api/v1/apps/{slug}/archive"),
+        lambda document: document["paths"].pop("/api/v1/apps/{slug}/archive"),
         {"apps.archive": ["mismatch: the document doesn't have it"]},
     ),
     "a field that is needed isn't sent": (
-        lambda it: (
-            schema_in(it, "CreateTargetRequest")["properties"].update(environment={"type": "string"}),
-            schema_in(it, "CreateTargetRequest")["required"].append("environment"),
+        lambda document: (
+            schema_in(document, "CreateTargetRequest")["properties"].update(environment={"type": "string"}),
+            schema_in(document, "CreateTargetRequest")["required"].append("environment"),
         ),
         {"apps.create_target": ["mismatch: it requires environment, which octosync doesn't send"]},
     ),
     "a field that is needed is sent now and then": (
-        lambda it: schema_in(it, "PutSlotRequest").update(required=["model_variant_id"]),
+        lambda document: schema_in(document, "PutSlotRequest").update(required=["model_variant_id"]),
         {
             "apps.put_slot": [
                 "mismatch: it requires model_variant_id, which octosync sends only if it is declared or live"
@@ -106,47 +106,49 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
         },
     ),
     "a field of another name in a list": (
-        lambda it: schema_in(it, "Target")["properties"].update(
-            bundle_id=schema_in(it, "Target")["properties"].pop("identifier")
+        lambda document: schema_in(document, "Target")["properties"].update(
+            bundle_id=schema_in(document, "Target")["properties"].pop("identifier")
         ),
         {"apps.list_targets": ["mismatch: the response lacks targets[].identifier, which octosync needs"]},
     ),
     "another envelope": (
-        lambda it: schema_in(it, "Apps")["properties"].update(items=schema_in(it, "Apps")["properties"].pop("apps")),
+        lambda document: schema_in(document, "Apps")["properties"].update(
+            items=schema_in(document, "Apps")["properties"].pop("apps")
+        ),
         {"apps.list": ["mismatch: the list is in items, but octosync reads apps, or a bare list"]},
     ),
     "an inner field is needed": (
-        lambda it: schema_in(it, "Coverage")["properties"].pop("capability"),
+        lambda document: schema_in(document, "Coverage")["properties"].pop("capability"),
         {"apps.health": ["mismatch: the response lacks slots[].capability, which octosync needs"]},
     ),
     "an environment is needed though the model can do without": (
-        lambda it: schema_in(it, "Deployment")["properties"].pop("environment"),
+        lambda document: schema_in(document, "Deployment")["properties"].pop("environment"),
         {
             id_: ["mismatch: the response lacks deployments[].environment, which octosync needs"]
             for id_ in ("apps.deployments", "deployments.list")
         },
     ),
     "a field that is read if it is there": (
-        lambda it: schema_in(it, "RoutingSums" if "RoutingSums" in it["components"]["schemas"] else "RoutingStats")[
-            "properties"
-        ].pop("local_requests"),
+        lambda document: schema_in(
+            document, "RoutingSums" if "RoutingSums" in document["components"]["schemas"] else "RoutingStats"
+        )["properties"].pop("local_requests"),
         {"apps.routing_stats": ["note: the response lacks local_requests, which octosync reads if it is present"]},
     ),
     "a type that can't be read": (
-        lambda it: schema_in(it, "App")["properties"].update(slug={"type": "integer"}),
+        lambda document: schema_in(document, "App")["properties"].update(slug={"type": "integer"}),
         {
             "apps.list": ["mismatch: apps[].slug is integer in the document, but octosync reads string"],
             "apps.get": ["mismatch: slug is integer in the document, but octosync reads string"],
         },
     ),
     "a type that isn't sent": (
-        lambda it: schema_in(it, "PutSlotRequest")["properties"].update(
+        lambda document: schema_in(document, "PutSlotRequest")["properties"].update(
             serving_policy={"type": "string", "enum": ["auto"]}
         ),
         {"apps.put_slot": ["mismatch: serving_policy is string in the document, but octosync sends object"]},
     ),
     "an inner field is not known": (
-        lambda it: schema_in(it, "FallbackRequest")["properties"].pop("allow_local_fallback"),
+        lambda document: schema_in(document, "FallbackRequest")["properties"].pop("allow_local_fallback"),
         {
             "apps.put_slot": [
                 "mismatch: it has no serving_policy.fallback.allow_local_fallback, which octosync sends",
@@ -154,15 +156,15 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
         },
     ),
     "a field is read-only": (
-        lambda it: schema_in(it, "UpdateAppRequest")["properties"]["description"].update(readOnly=True),
+        lambda document: schema_in(document, "UpdateAppRequest")["properties"]["description"].update(readOnly=True),
         {"apps.update": ["mismatch: description is read-only in the document, but octosync sends it"]},
     ),
     "a null is not taken": (
-        lambda it: schema_in(it, "UpdateAppRequest")["properties"].update(description={"type": "string"}),
+        lambda document: schema_in(document, "UpdateAppRequest")["properties"].update(description={"type": "string"}),
         {"apps.update": ["warning: description is never null in the document, but octosync sends null to remove it"]},
     ),
     "a body is needed": (
-        lambda it: operation_in(it, "apps.archive").update(
+        lambda document: operation_in(document, "apps.archive").update(
             requestBody={
                 "required": True,
                 "content": {"application/json": {"schema": {"type": "object", "required": ["reason"]}}},
@@ -171,23 +173,25 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
         {"apps.archive": ["mismatch: it requires a body with reason, but octosync sends none"]},
     ),
     "no body is taken": (
-        lambda it: operation_in(it, "apps.capabilities.enable").pop("requestBody"),
+        lambda document: operation_in(document, "apps.capabilities.enable").pop("requestBody"),
         {"apps.capabilities.enable": ["mismatch: it takes no body, but octosync sends one"]},
     ),
     "a body that is not JSON": (
-        lambda it: operation_in(it, "apps.create")["requestBody"].update(content={"multipart/form-data": {}}),
+        lambda document: operation_in(document, "apps.create")["requestBody"].update(
+            content={"multipart/form-data": {}}
+        ),
         {"apps.create": ["mismatch: the body is not JSON in the document"]},
     ),
     "an answer without content": (
-        lambda it: operation_in(it, "apps.get")["responses"].update({"200": {"description": "Nothing"}}),
+        lambda document: operation_in(document, "apps.get")["responses"].update({"200": {"description": "Nothing"}}),
         {"apps.get": ["mismatch: it returns nothing, but octosync reads an object"]},
     ),
     "the config is a list": (
-        lambda it: schema_in(it, "InferenceConfigRequest").update(type="array"),
+        lambda document: schema_in(document, "InferenceConfigRequest").update(type="array"),
         {"apps.put_inference_config": ["mismatch: the body is array, but octosync sends an object"]},
     ),
     "the config has an envelope": (
-        lambda it: schema_in(it, "InferenceConfigRequest").update(required=["config"]),
+        lambda document: schema_in(document, "InferenceConfigRequest").update(required=["config"]),
         {
             "apps.put_inference_config": [
                 "warning: it requires config; octosync sends only the object that manifests declare"
@@ -195,27 +199,27 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
         },
     ),
     "a header is needed": (
-        lambda it: operation_in(it, "apps.get")["parameters"].append(
+        lambda document: operation_in(document, "apps.get")["parameters"].append(
             {"name": "X-Tenant", "in": "header", "required": True}
         ),
         {"apps.get": ["mismatch: it requires the header parameter X-Tenant, which octosync doesn't send"]},
     ),
     "a parameter that is sent now and then": (
-        lambda it: operation_in(it, "apps.list").update(
+        lambda document: operation_in(document, "apps.list").update(
             parameters=[
                 parameter
-                for parameter in operation_in(it, "apps.list")["parameters"]
+                for parameter in operation_in(document, "apps.list")["parameters"]
                 if parameter["name"] != "include_archived"
             ]
         ),
         {"apps.list": ["warning: it has no query parameter include_archived, which octosync sends on request"]},
     ),
     "it is deprecated": (
-        lambda it: operation_in(it, "apps.get").update(deprecated=True),
+        lambda document: operation_in(document, "apps.get").update(deprecated=True),
         {"apps.get": ["warning: the document marks it as deprecated"]},
     ),
     "a read is a write": (
-        lambda it: move(it, "apps.health", method="post"),
+        lambda document: move(document, "apps.health", method="post"),
         {
             "apps.health": [
                 "mismatch: the document has it as POST",
@@ -224,7 +228,7 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
         },
     ),
     "its path has another parameter": (
-        lambda it: move(it, "apps.health", path="/api/v1/orgs/{org}/apps/{slug}/health"),
+        lambda document: move(document, "apps.health", path="/api/v1/orgs/{org}/apps/{slug}/health"),
         {
             "apps.health": [
                 "mismatch: the document has it at /orgs/{org}/apps/{slug}/health",
@@ -235,11 +239,11 @@ LASTING: dict[str, tuple[Damage, dict[str, list[str]]]] = {
 }
 
 
-@pytest.mark.parametrize("name", LASTING)
-def test_what_no_override_mends_is_named(name: str) -> None:
-    """The difference is named and nothing else is; no override is offered. It agrees unless it is a mismatch."""
-    damage, expected = LASTING[name]
-    conformance = compare_document(damaged(damage))
+@pytest.mark.parametrize("name", UNFIXABLE)
+def test_a_deviation_without_an_override_is_reported(name: str) -> None:
+    """Only this deviation is reported, without an override. The document agrees unless the deviation is a mismatch."""
+    change, expected = UNFIXABLE[name]
+    conformance = compare_document(changed_document(change))
     assert findings_by_operation(conformance) == expected
     assert conformance.mending is None
     assert conformance.agrees is not any(line.startswith("mismatch") for lines in expected.values() for line in lines)
@@ -248,7 +252,7 @@ def test_what_no_override_mends_is_named(name: str) -> None:
 _BY_PAGE = "which octosync uses to read apps page by page"
 _IN_PART = "so octosync might see the first page only"
 
-# How lists are paged elsewhere, and what that means.
+# Other ways to paginate a list, and the expected finding.
 PAGING: dict[str, tuple[list[dict[str, Any]], str]] = {
     "by cursor": (
         [{"name": "cursor", "in": "query"}, {"name": "limit", "in": "query"}],
@@ -270,8 +274,8 @@ PAGING: dict[str, tuple[list[dict[str, Any]], str]] = {
 
 
 @pytest.mark.parametrize("how", PAGING)
-def test_a_list_that_might_be_read_in_part_is_a_mismatch(how: str) -> None:
-    """A list that is paged otherwise could be taken for the whole; one without paging only may be."""
+def test_a_list_that_may_be_read_in_part_is_a_mismatch(how: str) -> None:
+    """The first page of a list with another pagination could count as the whole. Without pagination this is only possible."""
     parameters, message = PAGING[how]
     document = own_document()
     operation_in(document, "apps.list")["parameters"] = [*parameters, {"name": "include_archived", "in": "query"}]
@@ -284,9 +288,9 @@ def _without_ids(document: Any) -> None:
             del operation["operationId"]
 
 
-def test_without_ids_operations_are_found_by_method_and_path() -> None:
+def test_without_ids_operations_are_matched_by_method_and_path() -> None:
     """A document without operation ids is compared by method and path, with any names of parameters."""
-    document = damaged(_without_ids)
+    document = changed_document(_without_ids)
     document["paths"] = {
         path.replace("{slug}", "{app}").replace("{target_id}", "{id}"): item for path, item in document["paths"].items()
     }
@@ -295,9 +299,9 @@ def test_without_ids_operations_are_found_by_method_and_path() -> None:
     assert {operation.by_id for operation in conformance.operations} == {False}
 
 
-def test_without_ids_another_method_at_the_same_path_is_said() -> None:
+def test_without_ids_another_method_at_the_same_path_is_reported() -> None:
     """An operation that can't be matched is missing, with the other methods at its path."""
-    document = damaged(lambda it: move(it, "apps.update", method="put"))
+    document = changed_document(lambda document: move(document, "apps.update", method="put"))
     _without_ids(document)
     assert findings_by_operation(compare_document(document)) == {
         "apps.update": ["mismatch: the document doesn't have it; at its path it has PUT"]
@@ -305,9 +309,11 @@ def test_without_ids_another_method_at_the_same_path_is_said() -> None:
 
 
 @pytest.mark.parametrize("style", ["apps_list_targets", "appsListTargets", "Apps.List-Targets"])
-def test_an_id_is_the_same_however_its_words_are_parted(style: str) -> None:
-    """Generators write ids in their own style; it is the same operation, also where it has moved."""
-    document = damaged(lambda it: move(it, "apps.list_targets", path="/api/v1/apps/{slug}/app-targets"))
+def test_ids_are_equal_in_any_case_and_with_any_separators(style: str) -> None:
+    """Generators write ids in their own style: it is still the same operation, even at another path."""
+    document = changed_document(
+        lambda document: move(document, "apps.list_targets", path="/api/v1/apps/{slug}/app-targets")
+    )
     operation_in(document, "apps.list_targets")["operationId"] = style
     assert findings_by_operation(compare_document(document)) == {
         "apps.list_targets": ["mismatch: the document has it at /apps/{slug}/app-targets"]
@@ -330,8 +336,8 @@ def test_an_id_is_the_same_however_its_words_are_parted(style: str) -> None:
         ([{"url": "https://[nowhere"}], "", "", False),
     ],
 )
-def test_the_base_is_taken_into_account(servers: list[Any], prefix: str, base: str, elsewhere: bool) -> None:
-    """Paths below the base are compared, whether it is in servers, paths or both; another base is reported."""
+def test_the_base_path_is_considered(servers: list[Any], prefix: str, base: str, elsewhere: bool) -> None:
+    """Paths below the base are compared, whether it is in servers, paths or both. Another base is reported."""
     document = own_document()
     document["servers"] = servers
     document["paths"] = {prefix + path.removeprefix("/api/v1"): item for path, item in document["paths"].items()}
@@ -340,9 +346,9 @@ def test_the_base_is_taken_into_account(servers: list[Any], prefix: str, base: s
     assert (conformance.base, conformance.is_elsewhere) == (base, elsewhere)
 
 
-def test_overrides_in_force_are_compared_and_kept() -> None:
+def test_existing_overrides_are_compared_and_kept() -> None:
     """Existing overrides in octosync.yaml are applied, and are a part of the suggested text."""
-    document = damaged(lambda it: move(it, "apps.health", path="/api/v1/apps/{slug}/coverage"))
+    document = changed_document(lambda document: move(document, "apps.health", path="/api/v1/apps/{slug}/coverage"))
     contract = Contract().overridden(
         operations={"apps.health": {"path": "/apps/{slug}/coverage"}, "apps.update": {"method": "PUT"}},
         read_only={"slot": ["label"]},
@@ -359,10 +365,10 @@ def test_overrides_in_force_are_compared_and_kept() -> None:
         "    slot: [label]",
         '  platforms: ["visionos"]',
     ]
-    assert compare_document(document, mended(conformance)).agrees
+    assert compare_document(document, contract_with_suggestion(conformance)).agrees
 
 
-# The same object, described in other ways.
+# Equivalent descriptions of the same object.
 TARGET: dict[str, Any] = {
     "type": "object",
     "properties": {"platform": {"type": "string"}, "identifier": {"type": "string"}},
@@ -391,8 +397,8 @@ WAYS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_schema_says_the_same_in_every_way(way: str) -> None:
-    """allOf, oneOf, references and circles of them, 3.0's and 3.1's null, names with escapes: all of it is understood."""
+def test_equivalent_schemas_are_understood(way: str) -> None:
+    """allOf, oneOf, references and circles of them, null in 3.0 and 3.1 and escaped names are all understood."""
     document = own_document()
     whole = {**TARGET, "properties": {**TARGET["properties"], "id": {"type": "string"}}}
     document["components"]["schemas"] |= {"Target": WAYS[way], "Base": TARGET, "a/b~c d": whole}
@@ -403,8 +409,8 @@ def test_a_schema_says_the_same_in_every_way(way: str) -> None:
     )
 
 
-def test_only_some_alternatives_with_a_needed_field_is_a_warning() -> None:
-    """A field that one form of the response has and another lacks may be missed."""
+def test_a_required_field_of_only_some_alternatives_is_a_warning() -> None:
+    """A field that one form of the response has and another lacks may be missing."""
     document = own_document()
     document["components"]["schemas"]["Target"] = {
         "anyOf": [{"properties": {"id": {}, "platform": {}, "identifier": {}, "app_id": {}}}, TARGET]
@@ -423,7 +429,7 @@ def test_only_some_alternatives_with_a_needed_field_is_a_warning() -> None:
         (True, "the document doesn't describe it"),
     ],
 )
-def test_what_is_not_described_cant_be_told(schema: Any, why: str) -> None:
+def test_an_undescribed_part_is_a_note(schema: Any, why: str) -> None:
     """An external reference and a missing schema are notes, and don't fail the check."""
     document = own_document()
     document["components"]["schemas"]["Target"] = schema
@@ -456,8 +462,8 @@ def test_references_to_whole_components_are_followed() -> None:
     assert list(findings_by_operation(compare_document(document))) == ["apps.get_slot"]
 
 
-def test_a_tangle_of_references_takes_no_time() -> None:
-    """Schemas that fan out level by level, or lead on and on, are read once each or left alone."""
+def test_nested_references_take_no_time() -> None:
+    """Schemas that branch at every level, or refer endlessly, are read once each or ignored."""
     document = own_document()
     schemas = document["components"]["schemas"]
     for level in range(500):
@@ -517,8 +523,8 @@ UNREADABLE: dict[str, tuple[bytes, str, str]] = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_what_is_no_openapi_document_is_said_at_once(name: str) -> None:
-    """Anything but an OpenAPI document is an error that names the problem; nothing crashes, hangs or runs."""
+def test_a_document_that_is_not_openapi_is_an_error(name: str) -> None:
+    """Anything but an OpenAPI document is an error that names the problem. Nothing crashes, hangs or is executed."""
     data, reference, words = UNREADABLE[name]
     with pytest.raises(OctosyncError, match=words) as caught:
         read_document(data, "spec.yaml")
@@ -527,17 +533,19 @@ def test_what_is_no_openapi_document_is_said_at_once(name: str) -> None:
     assert caught.value.hints
 
 
-def _replaced(value: Any, key: str, junk: Any) -> Any:
-    """Return a value with something else under every such key."""
+def _replaced(value: Any, key: str, unexpected: Any) -> Any:
+    """Return a value in which every such key has another value."""
     if isinstance(value, list):
-        return [_replaced(child, key, junk) for child in value]
+        return [_replaced(child, key, unexpected) for child in value]
     if isinstance(value, dict):
-        return {name: junk if name == key else _replaced(child, key, junk) for name, child in value.items()}
+        return {name: unexpected if name == key else _replaced(child, key, unexpected) for name, child in value.items()}
     return value
 
 
-@pytest.mark.parametrize("junk", [None, [], {}, "text", 7, True, {"$ref": 1}, {"$ref": "#/"}, [None], {"a": None}])
-def test_nonsense_anywhere_is_no_crash(junk: Any) -> None:
+@pytest.mark.parametrize(
+    "unexpected", [None, [], {}, "text", 7, True, {"$ref": 1}, {"$ref": "#/"}, [None], {"a": None}]
+)
+def test_unexpected_values_do_not_crash_the_comparison(unexpected: Any) -> None:
     """The comparison finishes with values of any type in any place."""
     text = json.dumps(own_document())
     for key in (
@@ -552,5 +560,5 @@ def test_nonsense_anywhere_is_no_crash(junk: Any) -> None:
         "anyOf",
         "requestBody",
     ):
-        document = _replaced(json.loads(text), key, junk)
+        document = _replaced(json.loads(text), key, unexpected)
         assert len(compare_document(document).operations) == 28

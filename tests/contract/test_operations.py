@@ -1,4 +1,4 @@
-"""The table of operations, against a second copy of it that is read off the API's own list."""
+"""The table of operations, compared with a second copy taken from the published API."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TABLE = """
 ROWS = [tuple(line.split()) for line in TABLE.strip().splitlines()]
 
 READS_BY_POST = {"apps.capabilities.check_optimization", "apps.capabilities.preview"}
-# Not stated to be idempotent, or stated to refuse a second one: never sent again before a look.
+# Documented as not idempotent, or as refusing a repetition: never retried without a read.
 ONCE = {
     "apps.bootstrap",
     "apps.capabilities.enable",
@@ -55,8 +55,8 @@ ONCE = {
 SAFE_WITHIN_A_SEGMENT = frozenset(string.ascii_letters + string.digits + "-._~%")
 
 
-def test_the_table_is_the_apis_own_list() -> None:
-    """All 26 operations are there once, and the two of the org, each with its number, id, method and path."""
+def test_the_table_matches_the_published_api() -> None:
+    """It contains all 26 operations once, and the two of the org, each with its number, id, method and path."""
     numbered = [
         ("-" if operation.number is None else str(operation.number), operation.id, operation.method, operation.path)
         for operation in OPERATIONS.values()
@@ -67,8 +67,8 @@ def test_the_table_is_the_apis_own_list() -> None:
 
 
 @pytest.mark.parametrize("id_", OPERATIONS)
-def test_what_an_operation_may_do_follows_from_its_method(id_: str) -> None:
-    """A GET reads and every other method writes, but for the two POSTs that are stated to change nothing."""
+def test_reads_and_writes_follow_from_the_method(id_: str) -> None:
+    """A GET is a read and every other method a write, except for the two POSTs that are documented to change nothing."""
     operation = OPERATIONS[id_]
     reads = operation.method == "GET" or id_ in READS_BY_POST
     assert operation.access is (Access.READ if reads else Access.WRITE)
@@ -76,8 +76,8 @@ def test_what_an_operation_may_do_follows_from_its_method(id_: str) -> None:
 
 
 @pytest.mark.parametrize("id_", OPERATIONS)
-def test_an_operation_says_what_it_does_and_how_that_is_known(id_: str) -> None:
-    """Operations are stated, their paths are assumed, and each has a summary of one sentence."""
+def test_an_operation_has_a_summary_and_a_source(id_: str) -> None:
+    """Operations are documented, their paths are assumed, and each has a summary of one sentence."""
     operation = OPERATIONS[id_]
     assert operation.provenance is Provenance.STATED
     assert operation.path_provenance is Provenance.ASSUMED
@@ -85,8 +85,8 @@ def test_an_operation_says_what_it_does_and_how_that_is_known(id_: str) -> None:
 
 
 @given(st.text(min_size=1).filter(lambda text: text.isprintable()), st.text(min_size=1))
-def test_whatever_a_name_holds_stays_in_its_own_segment(slug: str, capability: str) -> None:
-    """A hostile name can't leave its path segment, add a query or end the URL: it is percent-encoded, and comes back."""
+def test_any_name_stays_in_its_path_segment(slug: str, capability: str) -> None:
+    """A hostile name can't leave its path segment, add a query or end the URL: it is percent-encoded and can be decoded."""
     url = OPERATIONS["apps.put_slot"].url({"slug": slug, "capability": capability})
     *head, sent_slug, slots, sent_capability = url.split("/")
     assert (head, slots) == (["", "apps"], "slots")
@@ -107,12 +107,12 @@ def test_whatever_a_name_holds_stays_in_its_own_segment(slug: str, capability: s
         ("ü", "%C3%BC"),
     ],
 )
-def test_signs_with_a_meaning_in_urls_are_encoded(hostile: str, sent: str) -> None:
+def test_reserved_characters_are_encoded(hostile: str, sent: str) -> None:
     """Slashes, queries, fragments, line breaks, braces and percent signs lose their meaning."""
     assert OPERATIONS["apps.get"].url({"slug": hostile}) == f"/apps/{sent}"
 
 
 def test_a_missing_parameter_is_an_error() -> None:
-    """A template is never sent half filled."""
+    """A template is never sent with an empty parameter."""
     with pytest.raises(KeyError, match="capability"):
         OPERATIONS["apps.get_slot"].url({"slug": "demo"})

@@ -1,4 +1,4 @@
-"""The overrides of the contract that are accepted, and those that are rejected."""
+"""The contract overrides that are accepted, and those that are rejected."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ PREVIEW, ENABLE = "apps.capabilities.preview", "apps.capabilities.enable"
 Override = Mapping[str, Mapping[str, str]]
 
 
-def test_a_path_and_a_method_can_be_replaced_and_nothing_else_moves() -> None:
-    """An override changes its own row, and leaves the contract that it was made from alone."""
+def test_an_override_replaces_only_its_own_path_and_method() -> None:
+    """An override changes its own operation and does not modify the contract that it was made from."""
     plain = Contract()
     changed = plain.overridden(operations={"apps.update": {"method": "put", "path": "/v2/apps/{slug}"}})
     assert (changed.operations["apps.update"].method, changed.operations["apps.update"].path) == (
@@ -30,8 +30,8 @@ def test_a_path_and_a_method_can_be_replaced_and_nothing_else_moves() -> None:
 
 @pytest.mark.parametrize("id_", [id_ for id_, operation in OPERATIONS.items() if operation.access is Access.READ])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_no_read_becomes_a_write_by_its_method(id_: str, method: str) -> None:
-    """A read keeps its method or becomes a GET: a plan never changes anything."""
+def test_a_read_never_becomes_a_write(id_: str, method: str) -> None:
+    """A read keeps its method or becomes a GET, so a plan never changes anything."""
     if method == OPERATIONS[id_].method:
         assert Contract().overridden(operations={id_: {"method": method}}) == Contract()
         return
@@ -51,8 +51,8 @@ def test_no_read_becomes_a_write_by_its_method(id_: str, method: str) -> None:
         {ENABLE: {"path": "/v2/{slug}/{capability}"}, PREVIEW: {"path": "/v2/{slug}/{capability}"}},
     ],
 )
-def test_no_read_by_post_is_sent_to_where_a_write_is(operations: Override) -> None:
-    """A preview that is moved onto enable, or the other way round, would change something: it is refused."""
+def test_a_read_by_post_never_gets_the_path_of_a_write(operations: Override) -> None:
+    """Moving a preview to the path of an enable, or the reverse, would change something: it is refused."""
     with pytest.raises(ConfigError) as caught:
         Contract().overridden(operations=operations)
     assert caught.value.reference == "override-turns-read-into-write"
@@ -78,16 +78,16 @@ def test_no_read_by_post_is_sent_to_where_a_write_is(operations: Override) -> No
         ({"apps.get": {"path": "/apps/{slug"}}, "path-template"),
     ],
 )
-def test_a_wrong_override_is_refused_by_name(operations: Override, reference: str) -> None:
-    """An invalid override is an error that names it; nothing of it takes effect."""
+def test_an_invalid_override_is_refused_by_name(operations: Override, reference: str) -> None:
+    """An invalid override is an error that names it, and no part of it takes effect."""
     with pytest.raises(ConfigError) as caught:
         Contract().overridden(operations=operations)
     assert caught.value.reference == reference
     assert "api.operations" in caught.value.message
 
 
-def test_an_unknown_operation_is_answered_with_the_one_that_was_meant() -> None:
-    """A typo gets a suggestion, and any other unknown name the list of names."""
+def test_an_unknown_operation_gets_a_suggestion() -> None:
+    """The error for a typo has a suggestion, and for any other unknown name the list of names."""
     with pytest.raises(ConfigError) as caught:
         Contract().overridden(operations={"apps.putslot": {}})
     assert caught.value.hints == ("Did you mean apps.put_slot?",)
@@ -96,8 +96,8 @@ def test_an_unknown_operation_is_answered_with_the_one_that_was_meant() -> None:
     assert all(id_ in caught.value.hints[0] for id_ in OPERATIONS)
 
 
-def test_read_only_fields_are_added_to_those_that_are_known() -> None:
-    """`api.readOnly` adds fields that are never sent; it removes none."""
+def test_read_only_fields_are_added_to_the_known_ones() -> None:
+    """`api.readOnly` adds fields that are never sent. It removes none."""
     plain = Contract()
     changed = plain.overridden(read_only={"slot": ["revision", "etag"]})
     assert changed.shapes["slot"].read_only == plain.shapes["slot"].read_only | {"revision", "etag"}
@@ -107,8 +107,8 @@ def test_read_only_fields_are_added_to_those_that_are_known() -> None:
     assert server_fields == {"id": "s", "revision": 3}
 
 
-def test_a_dotted_read_only_field_is_inside_a_field() -> None:
-    """What a control plane adds inside a policy or to each binding can be declared its own, too; the rest stays."""
+def test_a_dotted_read_only_field_is_inside_another_field() -> None:
+    """A key that a control plane adds inside a policy or to each binding can be declared read-only. The other keys stay."""
     shape = (
         Contract().overridden(read_only={"slot": ["serving_policy.rev", "bindings.meta.id", "tier.x"]}).shapes["slot"]
     )
@@ -128,19 +128,19 @@ def test_a_dotted_read_only_field_is_inside_a_field() -> None:
 
 
 def test_an_unknown_object_has_no_read_only_fields() -> None:
-    """`api.readOnly` of something that is no object is an error."""
+    """`api.readOnly` for an unknown kind of object is an error."""
     with pytest.raises(ConfigError) as caught:
         Contract().overridden(read_only={"slots": ["x"]})
     assert caught.value.reference == "unknown-object"
 
 
 def test_platforms_are_added_once_each() -> None:
-    """`api.platforms` adds names behind those that are known, without repeating any."""
+    """`api.platforms` adds names after the known ones, without duplicates."""
     assert Contract().overridden(platforms=["visionos", "ios", "visionos"]).platforms == (*PLATFORMS, "visionos")
 
 
-def test_overrides_add_up() -> None:
-    """A contract that was overridden can be overridden again, and keeps what it had."""
+def test_overrides_accumulate() -> None:
+    """An overridden contract can be overridden again and keeps its earlier overrides."""
     once = Contract().overridden(operations={"apps.get": {"path": "/v2/apps/{slug}"}}, platforms=["visionos"])
     twice = once.overridden(read_only={"app": ["tier"]})
     assert twice.operations["apps.get"].path == "/v2/apps/{slug}"

@@ -13,7 +13,7 @@ from octosync.contract import PRESETS, contradiction_in, expand_policy, field_eq
 from octosync.contract.normalize import ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.model import JsonObject, JsonValue
 
-# The public table: a name, its mode and preference, then whether it may fall back to the cloud, and to the device.
+# The published table: a name, its mode and preference, then whether it allows cloud fallback and local fallback.
 TABLE = [
     ("private", "local_only", None, False, True),
     ("local_only", "local_only", None, False, True),
@@ -43,7 +43,7 @@ policies = st.one_of(
 
 
 @pytest.mark.parametrize(("name", "mode", "preference", "cloud", "local"), TABLE)
-def test_a_preset_is_what_the_public_table_says(
+def test_a_preset_matches_the_published_table(
     name: str, mode: str, preference: str | None, cloud: bool, local: bool
 ) -> None:
     """A name expands to its row, a `–` in it is not sent, and the name means the same as the object."""
@@ -54,19 +54,19 @@ def test_a_preset_is_what_the_public_table_says(
 
 
 def test_there_are_no_other_presets() -> None:
-    """The table has exactly the public names."""
+    """The table has exactly the published names."""
     assert set(PRESETS) == {row[0] for row in TABLE}
 
 
-@pytest.mark.parametrize(("one", "other"), list(itertools.product([row[0] for row in TABLE], repeat=2)))
-def test_presets_differ_but_for_private_and_local_only(one: str, other: str) -> None:
-    """A switch between `private` and `local_only` is no change; any other switch is."""
-    same = one == other or {one, other} == {"private", "local_only"}
-    assert field_equal("serving_policy", expand_policy(one), expand_policy(other)) is same
+@pytest.mark.parametrize(("first", "second"), list(itertools.product([row[0] for row in TABLE], repeat=2)))
+def test_presets_differ_except_private_and_local_only(first: str, second: str) -> None:
+    """A switch between `private` and `local_only` is not a change. Any other switch is."""
+    same = first == second or {first, second} == {"private", "local_only"}
+    assert field_equal("serving_policy", expand_policy(first), expand_policy(second)) is same
 
 
 @given(policies)
-def test_expansion_is_done_once(given_policy: JsonValue) -> None:
+def test_expansion_is_idempotent(given_policy: JsonValue) -> None:
     """Expanding an expanded policy changes nothing, and other values are returned unchanged."""
     once = expand_policy(given_policy)
     assert expand_policy(once) == once
@@ -74,21 +74,21 @@ def test_expansion_is_done_once(given_policy: JsonValue) -> None:
 
 @pytest.mark.parametrize("mode", ["local_only", "cloud_only"])
 def test_a_preference_without_auto_is_neither_sent_nor_compared(mode: str) -> None:
-    """A server may answer a preference where it has no meaning: that is no difference."""
+    """A server may return a preference that has no effect: that is not a difference."""
     bare = policy(mode, None, cloud=mode == "cloud_only", local=mode == "local_only")
     assert expand_policy({**bare, "routing_preference": "cloud"}) == bare
 
 
-def test_a_null_preference_is_an_absent_one() -> None:
-    """A modelled null in a policy is absence; a null of a key that only the control plane knows is kept."""
+def test_a_null_preference_is_absent() -> None:
+    """A null of a known key is absence. A null of a key that only the control plane knows is kept."""
     bare = policy("auto", "local", cloud=True, local=True)
     answered = {**policy("local_only", None, cloud=False, local=True), "routing_preference": None, "region": None}
     assert expand_policy(answered) == {**policy("local_only", None, cloud=False, local=True), "region": None}
     assert not field_equal("serving_policy", bare, expand_policy({**bare, "routing_preference": None}))
 
 
-def test_unknown_live_keys_are_no_difference_and_are_carried() -> None:
-    """What only the control plane knows of a policy, nested too, is never a diff and never lost by a change."""
+def test_unknown_live_keys_are_carried_over_and_not_a_difference() -> None:
+    """Keys of a policy that only the control plane knows, even nested, are never a difference and never lost."""
     desired = policy("auto", "local", cloud=True, local=True)
     old = policy("auto", "cloud", cloud=True, local=False)
     extras = {"region": "eu", "limits": {"rps": 1}, "note": None}
@@ -101,15 +101,15 @@ def test_unknown_live_keys_are_no_difference_and_are_carried() -> None:
 
 
 def test_the_known_keys_are_one_value() -> None:
-    """A known key that the declared policy lacks is not taken from the live one."""
+    """A known key that the declared policy lacks is not copied from the live one."""
     desired: JsonObject = {"routing_mode": "local_only"}
     live = {**policy("auto", "local", cloud=True, local=True), "fallback": {"allow_cloud_fallback": True, "x": 1}}
     assert merge_policy(desired, live) == desired
 
 
 @pytest.mark.parametrize("live", [None, "turbo", 3, ["auto"], {"routing_mode": "auto", "fallback": True}])
-def test_what_is_no_policy_gives_nothing_to_carry(live: JsonValue) -> None:
-    """An answer without a policy, or with an unknown preset, differs, and adds nothing."""
+def test_an_invalid_live_policy_contributes_nothing(live: JsonValue) -> None:
+    """A response without a policy, or with an unknown preset, differs, and adds nothing."""
     desired = expand_policy("local_first")
     assert merge_policy(desired, live) == desired
     assert not field_equal("serving_policy", desired, live)
@@ -122,7 +122,7 @@ def test_what_is_no_policy_gives_nothing_to_carry(live: JsonValue) -> None:
 def test_exactly_two_policies_contradict_themselves(
     mode: str, preference: str | None, cloud: bool, local: bool
 ) -> None:
-    """`local_only` with cloud fallback and `cloud_only` with local fallback, and no others."""
+    """The two are `local_only` with cloud fallback and `cloud_only` with local fallback."""
     contradictory = (mode == "local_only" and cloud) or (mode == "cloud_only" and local)
     found = contradiction_in(policy(mode, preference, cloud, local))
     assert (found is not None) is contradictory
@@ -130,7 +130,7 @@ def test_exactly_two_policies_contradict_themselves(
 
 
 @pytest.mark.parametrize("value", [None, "local_only", {"routing_mode": "local_only"}, {"fallback": True}])
-def test_what_says_nothing_of_fallbacks_contradicts_nothing(value: JsonValue) -> None:
+def test_a_policy_without_fallbacks_contradicts_nothing(value: JsonValue) -> None:
     """Without a fallback there is no contradiction."""
     assert contradiction_in(value) is None
 
@@ -141,7 +141,7 @@ def test_no_preset_contradicts_itself(name: str) -> None:
     assert contradiction_in(expand_policy(name)) is None
 
 
-def test_a_policy_of_ones_own_has_no_name() -> None:
-    """What expands to no row of the table is custom."""
+def test_a_custom_policy_has_no_name() -> None:
+    """A policy that matches no row of the table is custom."""
     assert preset_of(policy("auto", "local", cloud=True, local=False)) is None
     assert preset_of("turbo") is None

@@ -21,14 +21,14 @@ from octosync.server.middleware import find_operation
 
 
 class _Recorder(httpx.AsyncBaseTransport):
-    """The way to the control plane, which keeps every request."""
+    """A transport that records every request."""
 
-    def __init__(self, kept: list[httpx.Request]) -> None:
-        self._kept = kept
+    def __init__(self, requests: list[httpx.Request]) -> None:
+        self._requests = requests
         self._inner = httpx.AsyncHTTPTransport(verify=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self._kept.append(request)
+        self._requests.append(request)
         return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:
@@ -36,24 +36,24 @@ class _Recorder(httpx.AsyncBaseTransport):
 
 
 class _Recorded(Harness):
-    """A site whose clients' requests are kept."""
+    """A harness that records the requests of its clients."""
 
-    kept: list[httpx.Request]
+    requests: list[httpx.Request]
 
     def client(self, transport: httpx.AsyncBaseTransport | None = None, **settings: object) -> Octomil:
-        return super().client(transport or _Recorder(self.kept), **settings)
+        return super().client(transport or _Recorder(self.requests), **settings)
 
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[_Recorded]:
     with open_harness(tmp_path) as plain:
         harness = _Recorded(plain.plane, plain.journal)
-        harness.kept = []
+        harness.requests = []
         yield harness
 
 
-def _held_to_the_table(requests: list[httpx.Request]) -> set[str]:
-    """Check each request against its operation's exchange; return the operations' ids."""
+def _checked_operations(requests: list[httpx.Request]) -> set[str]:
+    """Compare each request with the exchange of its operation. Return the ids of the operations."""
     ids = set()
     for request in requests:
         id_, _ = find_operation(request.method, request.url.path)
@@ -69,30 +69,30 @@ def _held_to_the_table(requests: list[httpx.Request]) -> set[str]:
 
 
 def test_every_operation_has_an_exchange() -> None:
-    """Both halves of the operation table have the same rows, each with its commands."""
+    """Both parts of the operation table have the same rows, each with its commands."""
     assert EXCHANGES.keys() == OPERATIONS.keys()
     with click.Context(octosync) as context:
         commands = set(octosync.list_commands(context))
     assert all(exchange.by and commands.issuperset(exchange.by) for exchange in EXCHANGES.values())
 
 
-def test_a_bootstrap_sends_what_the_table_says() -> None:
-    """The one write that no plan has is held to its body, too."""
+def test_a_bootstrap_matches_the_table() -> None:
+    """The only write that is not part of a plan has the documented body, too."""
     first = FirstApp(slug="a", name="A", platform="ios", identifier="com.a")
     BootstrapBody.model_validate(first.body)
 
 
-async def test_what_is_sent_is_what_the_table_says(harness: _Recorded) -> None:
+async def test_requests_match_the_table(harness: _Recorded) -> None:
     """Every request of a plan and an apply of every kind of action has the parameters and the body of the table.
 
-    And the commands that the table names for an operation are those that send it.
+    The commands that the table names for an operation are those that send it.
     """
     desired = populate(harness.plane)
-    turn = await harness.review(*desired)
-    planned = _held_to_the_table(harness.kept)
-    harness.kept.clear()
-    await harness.apply(turn)
-    applied = _held_to_the_table(harness.kept)
+    reviewed = await harness.review(*desired)
+    planned = _checked_operations(harness.requests)
+    harness.requests.clear()
+    await harness.apply(reviewed)
+    applied = _checked_operations(harness.requests)
     assert {id_ for id_ in planned if "plan" not in EXCHANGES[id_].by} == set()
     assert {id_ for id_ in applied if "apply" not in EXCHANGES[id_].by} == set()
     writes = {id_ for id_, exchange in EXCHANGES.items() if exchange.by == ("apply",)}
@@ -100,17 +100,17 @@ async def test_what_is_sent_is_what_the_table_says(harness: _Recorded) -> None:
 
 
 @pytest.mark.parametrize("kind", CASES)
-async def test_each_kind_of_action_sends_what_the_table_says(harness: _Recorded, kind: str) -> None:
-    """Each kind of action by itself, too: a first slot and a further exchange, a first config and a changed exchange."""
+async def test_each_kind_of_action_matches_the_table(harness: _Recorded, kind: str) -> None:
+    """Each kind of action on its own: a new slot and a changed slot, a new config and a changed config."""
     case = CASES[kind]
     case.prepare(harness.plane)
     await harness.reconcile(case.desired)
-    assert case.operation in _held_to_the_table(harness.kept)
+    assert case.operation in _checked_operations(harness.requests)
 
 
 @pytest.mark.parametrize("body", RequestBody.__subclasses__())
-def test_a_body_has_what_is_always_sent_and_what_may_be(body: type[RequestBody]) -> None:
-    """The fields of a body are its model's, the needed ones those without a default."""
+def test_a_body_has_the_required_and_optional_fields_of_its_model(body: type[RequestBody]) -> None:
+    """The fields of a body are those of its model. Required fields are those without a default."""
     parts = fields_of_model(body)
     assert parts.keys() == body.model_fields.keys()
     assert {name for name, part in parts.items() if part.needed} == {

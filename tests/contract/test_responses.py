@@ -30,7 +30,7 @@ from octosync.contract.responses import (
     WireVariant,
 )
 
-# Each model with the least that octosync needs of it.
+# Each model with its minimal valid response.
 LEAST: list[tuple[type[Wire], dict[str, Any]]] = [
     (WireApp, {"slug": "demo"}),
     (WireTarget, {"id": "t1", "platform": "ios", "identifier": "com.example"}),
@@ -54,28 +54,28 @@ LEAST: list[tuple[type[Wire], dict[str, Any]]] = [
 of_each = pytest.mark.parametrize(("model", "least"), LEAST, ids=lambda value: getattr(value, "__name__", ""))
 
 
-def test_no_model_is_forgotten() -> None:
-    """Every wire model is held to the promises below."""
+def test_every_model_is_tested() -> None:
+    """The tests below cover every wire model."""
     assert {model for model, _ in LEAST} == set(Wire.__subclasses__())
 
 
 @of_each
 def test_unknown_fields_are_kept(model: type[Wire], least: dict[str, Any]) -> None:
-    """What a newer control plane adds is never an error, and is not lost."""
+    """An additional field of a newer control plane is never an error, and is kept."""
     read = model.model_validate({**least, "novel": {"deep": [1]}})
     assert read.model_dump()["novel"] == {"deep": [1]}
 
 
 @of_each
-def test_missing_and_null_optional_fields_are_the_same(model: type[Wire], least: dict[str, Any]) -> None:
-    """An optional field that is left out, or null, is never an error; both read alike."""
+def test_missing_and_null_optional_fields_are_equal(model: type[Wire], least: dict[str, Any]) -> None:
+    """An optional field that is missing or null is never an error, and both have the same result."""
     nulls = {name: None for name, field in model.model_fields.items() if not field.is_required()}
     assert model.model_validate({**least, **nulls}) == model.model_validate(least)
 
 
 @of_each
-def test_what_is_needed_is_needed(model: type[Wire], least: dict[str, Any]) -> None:
-    """A needed field that is missing or null is an error that names it, and so is an answer that is no object."""
+def test_required_fields_are_required(model: type[Wire], least: dict[str, Any]) -> None:
+    """A required field that is missing or null is an error that names it, and so is a response that is not an object."""
     for name in least:
         for answer in ({key: value for key, value in least.items() if key != name}, {**least, name: None}):
             with pytest.raises(ValidationError, match=name):
@@ -102,7 +102,7 @@ def test_a_policy_may_be_a_name_or_an_object(policy: object) -> None:
     ],
 )
 def test_a_deployment_is_live_unless_it_was_rolled_back(status: str, live: bool) -> None:
-    """An unknown status is neither success nor failure, and live."""
+    """An unknown status is neither success nor failure, and counts as live."""
     assert WireDeployment.model_validate({"id": "d", "status": status}).is_live is live
     assert (status not in DEPLOYED_STATUSES_NOT_LIVE) is live
 
@@ -117,7 +117,7 @@ def test_a_deployment_is_live_unless_it_was_rolled_back(status: str, live: bool)
         ("rolled_back", {"percentage": 40}, False),
     ],
 )
-def test_a_canary_runs_while_it_is_there_and_not_decided(status: str, canary: object, running: bool) -> None:
+def test_a_canary_is_running_until_it_is_decided(status: str, canary: object, running: bool) -> None:
     """A canary runs until its deployment is completed or rolled back."""
     deployment = WireDeployment.model_validate({"id": "d", "status": status, "canary": canary})
     assert deployment.has_running_canary is running
