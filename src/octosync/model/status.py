@@ -33,7 +33,16 @@ class AppStatus:
     @property
     def errors(self) -> Mapping[str, RemoteError]:
         """The errors of the parts that could not be read, by the name of the part."""
-        parts = {
+        return {name: part for name, part in self._parts.items() if isinstance(part, RemoteError)}
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether no part could be read."""
+        return len(self.errors) == len(self._parts)
+
+    @property
+    def _parts(self) -> Mapping[str, object]:
+        return {
             "app": self.app,
             "slots": self.slots,
             "deployments": self.deployments,
@@ -42,12 +51,6 @@ class AppStatus:
             "routing": self.routing,
             "last_change": self.last_change,
         }
-        return {name: part for name, part in parts.items() if isinstance(part, RemoteError)}
-
-    @property
-    def is_unread(self) -> bool:
-        """Whether no part could be read."""
-        return len(self.errors) == 7
 
     @property
     def capabilities(self) -> tuple[str, ...]:

@@ -69,8 +69,8 @@ def _is_possible(contract: Contract, operation_id: str, path: str) -> bool:
 
 MAX_GETS: Final = 10
 
-# The most important operations first: ten requests are not enough for all.
-_ORDER: Final = (
+# The most important operations first: ten requests are not enough for all. Others follow in the order of their table.
+_FIRST: Final = (
     "apps.list",
     "apps.get",
     "apps.list_targets",
@@ -87,7 +87,7 @@ _ORDER: Final = (
     "activity.list",
 )
 _READS: Final = tuple(id_ for id_, operation in OPERATIONS.items() if operation.access is Access.READ)
-PROBED_BY_GET: Final = tuple(id_ for id_ in _READS if id_ in _ORDER)
+PROBED_BY_GET: Final = tuple(id_ for id_ in _READS if OPERATIONS[id_].method == "GET")
 # Operations that need an object from another operation's response.
 _NEEDS: Final[Mapping[str, str]] = {"apps.get_slot": "apps.list_slots"}
 _ABSENT_STATUSES: Final = frozenset({404, 405, 501})
@@ -108,7 +108,7 @@ async def probe(
     if client.connection.attempts != 1:
         raise ValueError("a probe sends each request once: the connection needs attempts=1")
     prober = _Prober(client, app, frozenset(only) or frozenset(_READS), progress)
-    for id_ in _ORDER:
+    for id_ in dict.fromkeys((*_FIRST, *PROBED_BY_GET)):
         await prober.take(id_)
     return ProbeResult(
         app=prober.app,

@@ -17,7 +17,7 @@ from typing import Final
 
 from rich.cells import cell_len
 
-from octosync.contract import SLOT, preset_of
+from octosync.contract import APP, SLOT, preset_of
 from octosync.model import ELLIPSIS, SENSITIVE, SENSITIVE_CHANGED, JsonObject, JsonValue, Reason, Sensitivity, clipped
 from octosync.plan import Absent, ControlPlane, FieldChange, LastChange
 
@@ -273,7 +273,7 @@ def _safe_words(name: str, value: JsonValue, sensitivity: Sensitivity) -> str:
     return value_words(SENSITIVE if sensitivity.hides(name, value) else sensitivity.redact(value, SENSITIVE))
 
 
-_SHOWN_FIRST: Final = {name: rank for rank, name in enumerate(("name", "description", *SLOT.writable))}
+_SHOWN_FIRST: Final = {name: rank for rank, name in enumerate((*APP.writable, *SLOT.writable))}
 
 
 def _hidden(value: JsonValue | Absent, sensitivity: Sensitivity, replacement: str) -> JsonValue | Absent:

@@ -21,6 +21,7 @@ from octosync.manifest.edit.accept_slot import (
 from octosync.manifest.edit.editor import Edit, EditTarget, with_fields, with_item
 from octosync.manifest.export.expressible import json_refusal, secret_refusal
 from octosync.manifest.export.yaml_writer import entry
+from octosync.manifest.schema.models import APP_WIRE_NAMES
 from octosync.model import (
     Address,
     App,
@@ -46,6 +47,7 @@ from octosync.plan import (
 )
 
 _LEVELS_ABOVE_CONFIG: Final = 2
+_APP_KEYS: Final = {wire: name for name, wire in APP_WIRE_NAMES.items()}
 
 
 def accept(
@@ -103,22 +105,27 @@ class _AppAcceptor(ObjectAcceptor):
     """Accepts an app's own fields, a target or an inference config."""
 
     def accept_app_fields(self, action: UpdateApp) -> AcceptedObject:
-        """Accept the app's name and description; a field that is not live is no longer declared."""
+        """Accept the app's own fields; a field that is not live is no longer declared."""
         exported = self.export(self.live)
-        changed = {name: exported.app.fields.get(name) for name in action.body or {}}
-        self.refuse_left_out(exported, self.live.address, changed)
-        given = {name: value for name, value in changed.items() if value is not None}
-        for name in changed.keys() - given.keys():
-            if self.live.fields.get(name) is not None:
+        changed = {wire: exported.app.fields.get(wire) for wire in action.body or {}}
+        self.refuse_left_out(exported, self.live.address, (_APP_KEYS[wire] for wire in changed))
+        given = {wire: value for wire, value in changed.items() if value is not None}
+        removed = [_APP_KEYS[wire] for wire in changed if wire not in given]
+        for name in removed:
+            if self.live.fields.get(APP_WIRE_NAMES[name]) is not None:
                 raise refusal(self.address, f"its {name} is not a string")
-        unchanged = {name: value for name, value in self.desired.fields.items() if name not in changed}
-        fields = {**unchanged, **given}
+        unchanged = {wire: value for wire, value in self.desired.fields.items() if wire not in changed}
+        written: JsonObject = {_APP_KEYS[wire]: value for wire, value in given.items()}
         return self.result(
-            replace(self.desired, fields=fields),
-            EditTarget(kind="App", path=("spec",), change=with_fields(given, without=changed.keys() - given.keys())),
+            replace(self.desired, fields={**unchanged, **given}),
+            EditTarget(kind="App", path=("spec",), change=with_fields(written, without=removed)),
             origin=self.desired.origin,
-            fields=tuple(change for change in self.fields if change.path[0] in changed),
-            lines=(*lines_of(given), *(f"# without {name}" for name in changed if name not in given)),
+            fields=tuple(
+                replace(change, path=(_APP_KEYS[change.path[0]],))
+                for change in self.fields
+                if change.path[0] in changed
+            ),
+            lines=(*lines_of(written), *(f"# without {name}" for name in removed)),
         )
 
     def accept_missing_target(self, action: RegisterTarget) -> AcceptedObject:

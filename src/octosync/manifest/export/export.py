@@ -25,7 +25,7 @@ from octosync.manifest.export.expressible import (
     text_refusal,
 )
 from octosync.manifest.export.yaml_writer import manifest_text, value_text
-from octosync.manifest.schema.models import SLOT_WIRE_NAMES, AppSpec, SlotSpec, TargetSpec
+from octosync.manifest.schema.models import APP_WIRE_NAMES, SLOT_WIRE_NAMES, AppSpec, SlotSpec, TargetSpec
 from octosync.manifest.schema.shapes import fields_of
 from octosync.manifest.yaml.source import quoted
 from octosync.model import (
@@ -145,15 +145,15 @@ class _Export:
 
     def _app_fields(self) -> dict[str, JsonValue]:
         fields: dict[str, JsonValue] = {}
-        for name in ("name", "description"):
-            value = self._live.fields.get(name)
+        for name, wire in APP_WIRE_NAMES.items():
+            value = self._live.fields.get(wire)
             if not isinstance(value, str):
                 continue
-            why = self._secret(name) or text_refusal(value, fields_of(AppSpec)[name].shape)
+            why = self._secret(wire, name) or text_refusal(value, fields_of(AppSpec)[name].shape)
             if why:
                 self._leave_out(self._live.address, name, why)
             else:
-                fields[name] = value
+                fields[wire] = value
         return fields
 
     def _secret(self, *names: str) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, cast
 
 from octosync.contract import preset_of
-from octosync.manifest.schema.models import API_VERSION, SLOT_WIRE_NAMES, FallbackSpec, PolicySpec
+from octosync.manifest.schema.models import API_VERSION, APP_WIRE_NAMES, SLOT_WIRE_NAMES, FallbackSpec, PolicySpec
 from octosync.manifest.schema.shapes import attributes_of
 from octosync.model import Address, App, Deploy, JsonObject, JsonValue, Optimize, Section, Slot, Target
 
@@ -206,7 +206,8 @@ class _Writer:
 
     def _spec(self) -> list[str]:
         app = self._app
-        lines = [line for name in ("name", "description") if name in app.fields for line in _field(app.fields, name)]
+        named = ((name, app.fields[wire]) for name, wire in APP_WIRE_NAMES.items() if wire in app.fields)
+        lines = [line for name, value in named for line in entry(name, value, _SPEC)]
         if app.archived:
             lines += entry("archived", True, _SPEC)
         if Section.TARGETS in app.complete_sections:
@@ -237,10 +238,6 @@ class _Writer:
 
 def _head(kind: str) -> tuple[str, str]:
     return (f"apiVersion: {API_VERSION}", f"kind: {kind}")
-
-
-def _field(fields: JsonObject, name: str) -> list[str]:
-    return entry(name, fields[name], _SPEC)
 
 
 def _list(name: str, items: Sequence[Iterable[str]]) -> list[str]:

@@ -15,7 +15,7 @@ from octosync.contract import (
 )
 from octosync.manifest.load.documents import Resource
 from octosync.manifest.schema.checked_object import CheckedObject
-from octosync.manifest.schema.models import SLOT_WIRE_NAMES, SlotSpec
+from octosync.manifest.schema.models import APP_WIRE_NAMES, SLOT_WIRE_NAMES, SlotSpec
 from octosync.manifest.schema.validate import closest
 from octosync.manifest.yaml.nodes import Node, Scalar, UnreadText
 from octosync.model import Deploy, InferenceConfig, JsonObject, JsonValue, Optimize, Slot, Target
@@ -31,7 +31,7 @@ _SHAPES: Final = {
 def app_fields(resource: Resource) -> JsonObject:
     """Return an App document's own wire fields."""
     spec = resource.spec
-    declared = {key: spec.text(key) for key in ("name", "description") if key in spec} if spec else {}
+    declared = {name: spec.text(key) for key, name in APP_WIRE_NAMES.items() if key in spec} if spec else {}
     return normalise_app_fields(declared)
 
 

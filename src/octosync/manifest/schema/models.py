@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from octosync.contract import CAPABILITIES, ENGINES, ENVIRONMENTS, PLATFORMS, PRESETS
+from octosync.contract import APP, CAPABILITIES, ENGINES, ENVIRONMENTS, PLATFORMS, PRESETS
 from octosync.contract.normalize import ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.manifest.schema.shapes import (
     AS_NAME,
@@ -178,6 +178,10 @@ class AppSpec(ObjectModel, title="an app"):
         description="the whole inference config, sent as it is; null deletes it",
         examples=[_CONFIG_EXAMPLE],
     )
+
+
+# The wire names of an app's own fields, by their keys in manifests.
+APP_WIRE_NAMES: Final = {key: name for name, key, _ in attributes_of(AppSpec) if name in APP.writable}
 
 
 class _OfApp(ObjectModel):

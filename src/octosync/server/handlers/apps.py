@@ -11,7 +11,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from octosync.contract import APP
-from octosync.model import Address, JsonValue
+from octosync.model import Address, JsonObject, JsonValue
 from octosync.server import response_models
 from octosync.server.errors import app_archived, app_not_found, conflict
 from octosync.server.handlers.handler import Call, event_json, handles, handles_body, list_page, record_event
@@ -55,7 +55,7 @@ def writable_app(store: Store, slug: str) -> Row:
     return app
 
 
-def insert_app(call: Call, slug: str, name: str, description: str | None) -> Row:
+def insert_app(call: Call, slug: str, fields: JsonObject) -> Row:
     """Create an app. Raises 409 if an app, archived or not, has the slug."""
     store = call.store
     held = store.row("SELECT archived_at FROM apps WHERE slug = ?", slug)
@@ -67,8 +67,7 @@ def insert_app(call: Call, slug: str, name: str, description: str | None) -> Row
         "apps",
         id=store.new_id("app"),
         slug=slug,
-        name=name,
-        description=description,
+        **fields,
         created_at=now,
         updated_at=now,
     )
@@ -83,8 +82,7 @@ def app_json(call: Call, row: Row) -> JsonValue:
         "id": row["id"],
         "org_id": call.plane.settings.org_id,
         "slug": row["slug"],
-        "name": row["name"],
-        "description": row["description"],
+        **{name: row[name] for name in APP.writable},
         "archived_at": row["archived_at"],
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],
@@ -94,7 +92,7 @@ def app_json(call: Call, row: Row) -> JsonValue:
 @handles_body("apps.create", CreateAppRequest, response=response_models.App, status=201)
 def create(call: Call, body: CreateAppRequest) -> JsonValue:
     """Create an app."""
-    return app_json(call, insert_app(call, body.slug, body.name, body.description))
+    return app_json(call, insert_app(call, body.slug, {name: getattr(body, name) for name in APP.writable}))
 
 
 @handles("apps.list", response=response_models.Apps, query=("limit", "offset", "include_archived"))
@@ -118,11 +116,7 @@ def update(call: Call, body: UpdateAppRequest) -> JsonValue:
     changes = {name: getattr(body, name) for name in APP.writable if name in body.model_fields_set}
     changes = {name: value for name, value in changes.items() if value != app[name]}
     if changes:
-        new = {"name": app["name"], "description": app["description"], **changes}
-        store.run(
-            "UPDATE apps SET name = ?, description = ?, updated_at = ? WHERE id = ?",
-            *(new["name"], new["description"], store.stamp(), app["id"]),
-        )
+        store.update("apps", app["id"], **changes, updated_at=store.stamp())
         message = f"Changed {', '.join(changes)} of app {slug}"
         record_event(store, call.actor, app, "app.updated", Address.of_app(slug), message)
     return app_json(call, app_by_slug(store, slug))

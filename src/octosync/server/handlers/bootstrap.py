@@ -33,7 +33,7 @@ class BootstrapRequest(Body):
 @handles_body("apps.bootstrap", BootstrapRequest, response=response_models.BootstrapResult, status=201)
 def bootstrap(call: Call, body: BootstrapRequest) -> JsonValue:
     """Create an app, a target, an app key, and for ios, android and browser a publishable key, or nothing at all."""
-    app = insert_app(call, body.slug, body.name, None)
+    app = insert_app(call, body.slug, {"name": body.name})
     target = insert_target(call, app, body.platform, body.identifier)
     response: dict[str, JsonValue] = {
         "app": app_json(call, app),
