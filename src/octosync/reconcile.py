@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from octosync.apply import ApplyResult, Listener, Record, apply_plan
+from octosync.apply import ApplyResult, Listener, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
 from octosync.model import App, FollowUpReads, Observation, Sensitivity, State
 from octosync.octomil import Octomil, ReadResult, enrich, observe
 from octosync.plan import GuardPolicy, Plan, PlanOptions, Refusal, judge, make_plan, read_needs_of
 from octosync.plan.three_way.merge import to_read
+from octosync.state import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,13 @@ from tests.support.harness import EVERYTHING_ALLOWED, NOW, RESUME, status_by_act
 from tests.support.states import desired_app
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
-from octosync.apply import FRESH_FOR_SECONDS, ApplyResult, Record
+from octosync.apply import FRESH_FOR_SECONDS, ApplyResult
 from octosync.model import App, Sensitivity, State
 from octosync.octomil import Octomil, RateOptions
 from octosync.plan import PlanOptions
 from octosync.reconcile import ReviewedPlan, apply_reviewed, observe_and_review
 from octosync.server import ServerSettings, Token, create_app
-from octosync.state import Journal
+from octosync.state import Journal, Record
 
 URL = "http://127.0.0.1:8787"
 TEAMMATE = "oct_test_teammate"

@@ -13,10 +13,10 @@ import pytest
 from tests.support.harness import Harness, Tap
 from tests.support.plane import writes_in
 
-from octosync.apply import BootstrapResult, FirstApp, Record, bootstrap_app, check_slug_is_free
+from octosync.apply import BootstrapResult, FirstApp, bootstrap_app, check_slug_is_free
 from octosync.errors import ExitCode, OctosyncError, RemoteError
 from octosync.model import Status
-from octosync.state import Journal
+from octosync.state import Journal, Record
 
 ASKED = FirstApp(slug="notes", name="Notes", platform="ios", identifier="com.acme.notes")
 SENT = "POST /api/v1/apps/bootstrap"

@@ -15,7 +15,7 @@ from tests.fuzz.manifests import GROWTH, KUSTOMIZATIONS
 from tests.fuzz.running import Part, run
 
 from octosync.apply import write
-from octosync.apply.irreversible import IrreversibleActions
+from octosync.apply.executor import IrreversibleActions
 from octosync.contract.operations import BodyTooLarge
 from octosync.manifest.load import kustomize
 from octosync.manifest.yaml import source

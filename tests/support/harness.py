@@ -15,13 +15,13 @@ from tests.support.clients import connection_to
 from tests.support.plane import Plane, writes_in
 from tests.support.states import policy_of
 
-from octosync.apply import ApplyResult, Listener, Progress, Record
+from octosync.apply import ApplyResult, Listener, Progress
 from octosync.model import App, JournalledAction, JournalledRun, Sensitivity, State
 from octosync.octomil import Octomil, RateOptions
 from octosync.plan import ALL, GuardPolicy, PlanOptions
 from octosync.reconcile import ReviewedPlan, apply_reviewed, observe_and_review
 from octosync.server import ServerSettings, running_server
-from octosync.state import Journal, JournalReader
+from octosync.state import Journal, JournalReader, Record
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 RESUME = "octosync apply -f apps/"

@@ -7,8 +7,8 @@ What may not live here: decisions about what to write (`plan`) and the wording o
 """
 
 from octosync.apply.bootstrap import BootstrapResult, FirstApp, Keys, bootstrap_app, check_slug_is_free, key_hint
-from octosync.apply.executor import ApplyResult, Listener, Progress, apply_plan
-from octosync.apply.recorder import OUTCOMES, OutcomeMeaning, Record
+from octosync.apply.executor import apply_plan
+from octosync.apply.outcomes import OUTCOMES, ApplyResult, Listener, OutcomeMeaning, Progress
 from octosync.apply.rollout import RolloutWaiter, RolloutWatch, rollouts_to_watch
 from octosync.apply.verify import FRESH_FOR_SECONDS
 
@@ -22,7 +22,6 @@ __all__ = [
     "Listener",
     "OutcomeMeaning",
     "Progress",
-    "Record",
     "RolloutWaiter",
     "RolloutWatch",
     "apply_plan",

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
-from octosync.apply.recorder import Record
 from octosync.contract.responses import WireBootstrapped
 from octosync.errors import AwaitingApproval, Conflict, ExitCode, Interrupted, OctosyncError, RemoteError
 from octosync.model import Address, JsonObject, Outcome, Secret, Status
 from octosync.octomil import ApiResponse, Octomil, Withheld, read_app, read_targets
 from octosync.octomil.pagination import parse_model
 from octosync.plan import Verb
+from octosync.state import Record
 
 _ATTEMPTS: Final = 3
 _EXPORT: Final = "octosync export"

@@ -2,6 +2,10 @@
 
 The first action of each operation runs alone, and so does the first one that declares a further field. octosync checks that the
 control plane persisted it before other actions of that operation start, so a wrong assumption about the API affects one object.
+
+Moves and archives can't be undone: a move can fail half-way, and an archive is permanent. They run late, one at a time. A move
+starts after all plain registrations, and never after a failed one, so a control plane that rejects registrations leaves at most
+one target unregistered. An archive starts after all other actions, and never after an action that was not done.
 """
 
 from __future__ import annotations
@@ -12,9 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
-from octosync.apply.irreversible import IrreversibleActions
-from octosync.apply.recorder import Record
-from octosync.apply.verify import ObjectReader
+from octosync.apply.outcomes import ApplyResult, Listener, Progress
+from octosync.apply.verify import FirstWriteCheck, ObjectReader
 from octosync.apply.write import ActionWriter, WriteResult
 from octosync.errors import CredentialRefused, Forbidden, OctosyncError, Unavailable
 from octosync.model import Observation, Outcome, Sensitivity, Status
@@ -25,90 +28,15 @@ from octosync.plan import (
     ArchiveApp,
     CreateApp,
     Plan,
-    PutInferenceConfig,
     RegisterTarget,
     RemoveTarget,
 )
-
-
-@dataclass(slots=True)
-class FirstWriteCheck:
-    """Which fields of each operation are known to be persisted, which operations are being checked, and which are stopped."""
-
-    _proved: dict[str, set[str]] = field(default_factory=dict)
-    _proving: set[str] = field(default_factory=set)
-    _stopped: dict[str, Action] = field(default_factory=dict)
-
-    def stopper(self, unit: Iterable[Action]) -> Action | None:
-        """Return the action that stopped an operation of this unit because its fields were not persisted, if any."""
-        return next((self._stopped[action.operation] for action in unit if action.operation in self._stopped), None)
-
-    def admits(self, unit: Iterable[Action]) -> bool:
-        """Return whether a unit may start: all its fields are known, or no other action checks its operation now."""
-        return all(self._is_proved(action) or action.operation not in self._proving for action in unit)
-
-    def begin(self, unit: Iterable[Action]) -> frozenset[str]:
-        """Record the start of a unit and return the operations that it checks; pass them to `end` afterwards."""
-        unproved = frozenset(action.operation for action in unit if not self._is_proved(action))
-        self._proving |= unproved
-        return unproved
-
-    def end(self, operations: frozenset[str]) -> None:
-        """Release operations, so that another unit may check them."""
-        self._proving -= operations
-
-    def record_kept(self, unit: Iterable[Action]) -> None:
-        """Record that actions are done and their fields persisted."""
-        for action in unit:
-            self._proved.setdefault(action.operation, set()).update(_fields(action))
-
-    def stop(self, action: Action) -> None:
-        """Stop an operation for this run, because the control plane accepted the action but did not persist its fields."""
-        self._stopped.setdefault(action.operation, action)
-
-    def _is_proved(self, action: Action) -> bool:
-        proved = self._proved.get(action.operation)
-        return proved is not None and proved >= _fields(action)
-
-
-def _fields(action: Action) -> frozenset[str]:
-    # An inference config is opaque: it counts as one field.
-    return frozenset() if isinstance(action, PutInferenceConfig) else frozenset(action.declared)
-
+from octosync.state import Record
 
 # After this many failures in a row because the control plane is unavailable, the run stops.
 _UNAVAILABLE_IN_A_ROW = 3
 
 Unit: TypeAlias = tuple[Action, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The progress of a run: `done` of `total` actions have an outcome; `outcome` is the latest one."""
-
-    done: int
-    total: int
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyResult:
-    """The result of a run: one outcome per action, in plan order.
-
-    `stopped_by` is the error that ended the run early, if any. `wrote` is False if nothing was written.
-    """
-
-    outcomes: tuple[Outcome, ...]
-    stopped_by: OctosyncError | None = None
-    wrote: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """Callbacks of a run: `started` before the first request of an action, `progressed` after each outcome."""
-
-    started: Callable[[Action], None] | None = None
-    progressed: Callable[[Progress], None] | None = None
 
 
 _NO_LISTENER: Final = Listener()
@@ -134,6 +62,64 @@ async def apply_plan(
     run = _Run(plan, remote, performer, record, resume, org_known=seen.org_id is not None, listener=listener)
     await run.run_all(stop or asyncio.Event())
     return run.applied()
+
+
+# Outcomes that stop no archive. Another archive that awaits approval has not failed.
+_HARMLESS: Final = frozenset({Status.DONE})
+_HARMLESS_ARCHIVE: Final = frozenset({Status.DONE, Status.AWAITING_APPROVAL})
+
+
+class IrreversibleActions:
+    """Decides when moves and archives may start, and which action stops them: the first in plan order that was not done."""
+
+    def __init__(self, actions: tuple[Action, ...]) -> None:
+        self._rank = {action.key: rank for rank, action in enumerate(actions)}
+        self._before_moves = sum(_is_plain_registration(action) for action in actions)
+        self._before_archives = sum(not isinstance(action, ArchiveApp) for action in actions)
+        self._stops_moves: Action | None = None
+        self._stops_archives: Action | None = None
+
+    def settle(self, action: Action, outcome: Outcome) -> None:
+        """Record the outcome of an action."""
+        is_archive = isinstance(action, ArchiveApp)
+        self._before_archives -= not is_archive
+        self._before_moves -= _is_plain_registration(action)
+        if outcome.status not in (_HARMLESS_ARCHIVE if is_archive else _HARMLESS):
+            self._stops_archives = self._first(self._stops_archives, action)
+        if isinstance(action, RegisterTarget) and not _allows_moves(action, outcome):
+            self._stops_moves = self._first(self._stops_moves, action)
+
+    def stopper(self, unit: tuple[Action, ...]) -> ActionKey | None:
+        """Return the action that keeps a unit from starting in this run; None if there is none, or none yet."""
+        if _is_move(unit) and not self._before_moves and self._stops_moves is not None:
+            return self._stops_moves.key
+        if isinstance(unit[0], ArchiveApp) and not self._before_archives and self._stops_archives is not None:
+            return self._stops_archives.key
+        return None
+
+    def admits(self, unit: tuple[Action, ...], underway: Iterable[tuple[Action, ...]]) -> bool:
+        """Return whether a unit may start now."""
+        if isinstance(unit[0], ArchiveApp):
+            return not self._before_archives and not any(True for _ in underway)
+        return not _is_move(unit) or not (self._before_moves or any(map(_is_move, underway)))
+
+    def _first(self, known: Action | None, action: Action) -> Action:
+        return min((known or action, action), key=lambda candidate: self._rank[candidate.key])
+
+
+def _is_move(unit: tuple[Action, ...]) -> bool:
+    return len(unit) > 1
+
+
+def _is_plain_registration(action: Action) -> bool:
+    return isinstance(action, RegisterTarget) and action.moves_from is None
+
+
+def _allows_moves(action: RegisterTarget, outcome: Outcome) -> bool:
+    """Return whether a registration was done, not sent, or refused only because another app holds the target."""
+    if outcome.status in {Status.DONE, Status.SKIPPED, Status.NOT_ATTEMPTED}:
+        return True
+    return _is_plain_registration(action) and outcome.reference == "target-held-elsewhere"
 
 
 @dataclass(slots=True)

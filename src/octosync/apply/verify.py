@@ -7,8 +7,8 @@ overwrites it, and decides by a read what a write did whose response was lost.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from octosync.contract import APP, SLOT, Contract, field_equal, normalise_app_fields, normalise_slot_fields
@@ -337,3 +337,48 @@ def _same_app(before: JsonObject | None, now: JsonObject) -> bool:
         json_equal(known.get(key, APP.defaults.get(key)), now.get(key, APP.defaults.get(key)))
         for key in (*known, *APP.writable)
     )
+
+
+@dataclass(slots=True)
+class FirstWriteCheck:
+    """Which fields of each operation are known to be persisted, which operations are being checked, and which are stopped."""
+
+    _proved: dict[str, set[str]] = field(default_factory=dict)
+    _proving: set[str] = field(default_factory=set)
+    _stopped: dict[str, Action] = field(default_factory=dict)
+
+    def stopper(self, unit: Iterable[Action]) -> Action | None:
+        """Return the action that stopped an operation of this unit because its fields were not persisted, if any."""
+        return next((self._stopped[action.operation] for action in unit if action.operation in self._stopped), None)
+
+    def admits(self, unit: Iterable[Action]) -> bool:
+        """Return whether a unit may start: all its fields are known, or no other action checks its operation now."""
+        return all(self._is_proved(action) or action.operation not in self._proving for action in unit)
+
+    def begin(self, unit: Iterable[Action]) -> frozenset[str]:
+        """Record the start of a unit and return the operations that it checks; pass them to `end` afterwards."""
+        unproved = frozenset(action.operation for action in unit if not self._is_proved(action))
+        self._proving |= unproved
+        return unproved
+
+    def end(self, operations: frozenset[str]) -> None:
+        """Release operations, so that another unit may check them."""
+        self._proving -= operations
+
+    def record_kept(self, unit: Iterable[Action]) -> None:
+        """Record that actions are done and their fields persisted."""
+        for action in unit:
+            self._proved.setdefault(action.operation, set()).update(_fields(action))
+
+    def stop(self, action: Action) -> None:
+        """Stop an operation for this run, because the control plane accepted the action but did not persist its fields."""
+        self._stopped.setdefault(action.operation, action)
+
+    def _is_proved(self, action: Action) -> bool:
+        proved = self._proved.get(action.operation)
+        return proved is not None and proved >= _fields(action)
+
+
+def _fields(action: Action) -> frozenset[str]:
+    # An inference config is opaque: it counts as one field.
+    return frozenset() if isinstance(action, PutInferenceConfig) else frozenset(action.declared)

@@ -9,10 +9,10 @@ is never stored, only a digest made with a key of the file, by which the value i
 """
 
 from octosync.state.drift import StoredRefusal
-from octosync.state.journal import DEFAULT_PATH, Journal, JournalReader, new_run_id
+from octosync.state.journal import DEFAULT_PATH, Journal, JournalReader, Record, new_run_id
 from octosync.state.lock import state_lock
-from octosync.state.operator import Approvable, ApprovedAction
 from octosync.state.seal import SealedValue
+from octosync.state.tables import Approvable, ApprovedAction
 from octosync.state.watch import KEPT_FOR, ControlPlaneState, DamagedFile, WatchState, open_or_replace_journal
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "DamagedFile",
     "Journal",
     "JournalReader",
+    "Record",
     "SealedValue",
     "StoredRefusal",
     "WatchState",

@@ -7,13 +7,13 @@ from typing import Final
 
 from octosync.model import App, Sensitivity, State
 from octosync.state.codec import app_document, app_of, bytes_of, document_of, values_of, with_values
-from octosync.state.part import ControlPlanePart
 from octosync.state.seal import Seals, holds_plain_secrets, holds_seals, opened_object
+from octosync.state.tables import ControlPlaneTable
 
 _NOTHING: Final = State()
 
 
-class StoredBaseline(ControlPlanePart):
+class StoredBaseline(ControlPlaneTable):
     """The baseline of one control plane."""
 
     def baseline(self, tree: State = _NOTHING, sensitivity: Sensitivity | None = None) -> dict[str, App]:

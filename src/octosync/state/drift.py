@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from octosync.model import Address
-from octosync.state.migrations import time_of, time_text
-from octosync.state.part import ControlPlanePart
+from octosync.state.journal import time_of, time_text
 from octosync.state.seal import SealedValue
+from octosync.state.tables import ControlPlaneTable
 
 
 class StoredRefusal(NamedTuple):
@@ -25,7 +25,7 @@ class StoredRefusal(NamedTuple):
     override: str | None
 
 
-class DriftRecord(ControlPlanePart):
+class DriftRecord(ControlPlaneTable):
     """The drift of one control plane's objects."""
 
     def record_drift(self, app: str, drift: Mapping[Address, str], now: datetime) -> dict[Address, datetime]:

@@ -2,6 +2,8 @@
 
 An action with a beginning and no end was in flight when the process died. The next run finds out by reading whether it took
 effect, as every run does.
+
+Times are stored as text in UTC, all of one length in a column, so that they sort as times do.
 """
 
 from __future__ import annotations
@@ -9,16 +11,18 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Protocol, Self
 
 from octosync.errors import OctosyncError, StateDamaged, StateLocked
 from octosync.model import Address, JournalledAction, JournalledRun, Outcome, Secret, Status
-from octosync.state.migrations import READABLE, VERSION, bring_up, journal_time_text, time_of
+from octosync.plan import Verb
+from octosync.state.migrations import READABLE, VERSION, bring_up
 
 
 class JournalReader:
@@ -284,9 +288,90 @@ class Journal(JournalReader):
             self._database.execute(statement, values)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Recordable(Protocol):
+    """A change that is recorded: an action of a plan, or a bootstrap."""
+
+    @property
+    def address(self) -> Address:
+        """The address of the object."""
+
+    @property
+    def verb(self) -> Verb:
+        """The verb: create, update, delete and so on."""
+
+    @property
+    def operation(self) -> str:
+        """The operation that is sent."""
+
+
+@dataclass(slots=True)
+class Record:
+    """One run in a journal. `clock` returns the time with its zone."""
+
+    journal: Journal
+    run: str
+    clock: Callable[[], datetime] = _now
+    _number: int = 0
+
+    @classmethod
+    def begin(
+        cls,
+        journal: Journal,
+        *,
+        control_plane: str,
+        org_id: str | None,
+        digest: str,
+        clock: Callable[[], datetime] = _now,
+        run: str | None = None,
+    ) -> Record:
+        """Open a run in the journal, with the given id or a new one.
+
+        Raise `OctosyncError` if the journal can't be written.
+        """
+        run = journal.begin_run(control_plane=control_plane, org_id=org_id, digest=digest, at=clock(), run=run)
+        return cls(journal, run, clock)
+
+    def begin_action(self, action: Recordable) -> Callable[[Outcome], None]:
+        """Record the start of an action. Call the returned function with its outcome; without a call, the action stays open."""
+        self._number += 1
+        number = self._number
+        self.journal.begin_action(
+            self.run,
+            number,
+            address=action.address,
+            verb=action.verb.value,
+            operation=action.operation,
+            at=self.clock(),
+        )
+        return lambda outcome: self.journal.end_action(self.run, number, outcome, self.clock())
+
+    def end(self, exit_code: int) -> None:
+        """Close the run."""
+        self.journal.end_run(self.run, exit_code, self.clock())
+
+
 def new_run_id(at: datetime) -> str:
     """Return a new run id, sortable by time and unique."""
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def time_text(at: datetime) -> str:
+    """Return a time as text, to the microsecond."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def journal_time_text(at: datetime) -> str:
+    """Return a time as text in the journal, to the millisecond."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def time_of(text: str) -> datetime:
+    """Return the time of a text. Raises `ValueError` for anything else."""
+    return datetime.fromisoformat(text)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -1,14 +1,10 @@
-"""The schema of the state file and its migrations.
-
-Times are stored as text in UTC, all of one length in a column, so that they sort as times do.
-"""
+"""The schema of the state file and its migrations."""
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 VERSION: Final = 4
@@ -159,18 +155,3 @@ def bring_up(database: sqlite3.Connection, version: int) -> None:
         _STEPS[step](database)
     if version < VERSION:
         database.execute(f"pragma user_version = {VERSION}")
-
-
-def time_text(at: datetime) -> str:
-    """Return a time as text, to the microsecond."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def journal_time_text(at: datetime) -> str:
-    """Return a time as text in the journal, to the millisecond."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")
-
-
-def time_of(text: str) -> datetime:
-    """Return the time of a text. Raises `ValueError` for anything else."""
-    return datetime.fromisoformat(text)

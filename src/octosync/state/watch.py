@@ -18,44 +18,16 @@ from octosync.plan import ControlPlane, Verb
 from octosync.state.baseline import StoredBaseline, stored_app
 from octosync.state.codec import values_of
 from octosync.state.drift import DriftRecord
-from octosync.state.journal import Journal
+from octosync.state.journal import Journal, journal_time_text, time_text
 from octosync.state.lock import lock_beside, state_lock
-from octosync.state.migrations import journal_time_text, time_text
-from octosync.state.operator import Approvals, OperatorRequests
-from octosync.state.part import ControlPlanePart, number_for, number_of
-from octosync.state.seal import SealedValue, Seals, holds_seals
-
-
-class SentNotifications(ControlPlanePart):
-    """The last notification about each subject of an app, so that a restart doesn't send it again. The app may be ""."""
-
-    def sent_notifications(self) -> dict[tuple[str, str], SealedValue]:
-        """Return the facts by app and subject. Each equals only the text that was sent."""
-        with self._read("the sent notifications") as database:
-            rows = database.execute(
-                "select app, about, fact from told where plane = ? order by app, about", (self._number(database),)
-            )
-            return {(app, about): SealedValue(fact, self._seals) for app, about, fact in rows}
-
-    def record_notification(self, app: str, about: str, fact: str) -> None:
-        """Store a fact that was sent, in place of an earlier one about the same subject.
-
-        It is stored as a keyed digest, since it may contain a sensitive value.
-        """
-        with self.journal.transaction() as database:
-            database.execute(
-                "insert into told values (?, ?, ?, ?) on conflict do update set fact = excluded.fact",
-                (self._own_number(database), app, about, self._seals.digest_of(fact)),
-            )
-
-    def forget_notification(self, app: str, about: str) -> None:
-        """Delete a fact that no longer holds. If it holds again later, it is sent again."""
-        with self.journal.transaction() as database:
-            database.execute(
-                "delete from told where plane = ? and app = ? and about = ?",
-                (self._number(database), app, about),
-            )
-
+from octosync.state.seal import Seals, holds_seals
+from octosync.state.tables import (
+    Approvals,
+    OperatorRequests,
+    SentNotifications,
+    number_for,
+    number_of,
+)
 
 KEPT_FOR: Final = timedelta(days=90)
 MOST_RUNS: Final = 10_000

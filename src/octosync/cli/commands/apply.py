@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from octosync.apply import ApplyResult, Listener, Progress, Record, rollouts_to_watch
+from octosync.apply import ApplyResult, Listener, Progress, rollouts_to_watch
 from octosync.cli import signals
 from octosync.cli.commands.apply_output import ApplyOutput, Timeout, wait_for_rollouts, wait_option
 from octosync.cli.commands.plan import check_base, check_request, read_plan_file
@@ -26,7 +26,7 @@ from octosync.octomil import Octomil, WaitNotice
 from octosync.plan import Approval, RunInfo, check_plan_key, what_moved
 from octosync.reconcile import ReviewedPlan, apply_reviewed, refuse_unsafe
 from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_rollouts
-from octosync.state import Journal
+from octosync.state import Journal, Record
 
 
 @click.command(

@@ -15,7 +15,7 @@ from typing import Final
 
 import click
 
-from octosync.apply import BootstrapResult, FirstApp, Keys, Record, bootstrap_app, check_slug_is_free, key_hint
+from octosync.apply import BootstrapResult, FirstApp, Keys, bootstrap_app, check_slug_is_free, key_hint
 from octosync.cli import signals
 from octosync.cli.command import Command
 from octosync.cli.console import err, out
@@ -38,7 +38,7 @@ from octosync.report import (
     render_bootstrap,
     render_bootstrap_end,
 )
-from octosync.state import Journal
+from octosync.state import Journal, Record
 
 _ARGUMENTS: Final = {
     "metadata.name": "APP",

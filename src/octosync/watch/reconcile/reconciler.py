@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from octosync.apply import ApplyResult, Listener, Record
+from octosync.apply import ApplyResult, Listener
 from octosync.errors import ExitCode, OctosyncError, RemoteError, StateLocked, Unavailable, Unreadable
 from octosync.manifest.git.base import without as besides
 from octosync.model import Address, App, Outcome, Reason, State, Status
@@ -27,7 +27,7 @@ from octosync.plan import (
 )
 from octosync.plan.three_way.verdict import Base
 from octosync.reconcile import ReviewedPlan, apply_reviewed
-from octosync.state import Journal, new_run_id
+from octosync.state import Journal, Record, new_run_id
 from octosync.watch.coverage import CoverageMonitor
 from octosync.watch.loop.activity_feed import ActivityFeed
 from octosync.watch.loop.circuit_breaker import CircuitBreaker

@@ -1,85 +1,44 @@
-"""The recorder writes each action to the journal before its first request and after its last one.
-
-`OUTCOMES` explains the reference of every outcome other than success.
-"""
+"""The result of a run: its progress, one outcome per action, and the meaning of the references of outcomes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
-from octosync.model import Address, Outcome
-from octosync.plan import Verb
-from octosync.state import Journal
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+from octosync.errors import OctosyncError
+from octosync.model import Outcome
+from octosync.plan import Action
 
 
-class Recordable(Protocol):
-    """A change that is recorded: an action of a plan, or a bootstrap."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The progress of a run: `done` of `total` actions have an outcome; `outcome` is the latest one."""
 
-    @property
-    def address(self) -> Address:
-        """The address of the object."""
-
-    @property
-    def verb(self) -> Verb:
-        """The verb: create, update, delete and so on."""
-
-    @property
-    def operation(self) -> str:
-        """The operation that is sent."""
+    done: int
+    total: int
+    outcome: Outcome
 
 
-@dataclass(slots=True)
-class Record:
-    """One run in a journal. `clock` returns the time with its zone."""
+@dataclass(frozen=True, slots=True)
+class ApplyResult:
+    """The result of a run: one outcome per action, in plan order.
 
-    journal: Journal
-    run: str
-    clock: Callable[[], datetime] = _now
-    _number: int = 0
+    `stopped_by` is the error that ended the run early, if any. `wrote` is False if nothing was written.
+    """
 
-    @classmethod
-    def begin(
-        cls,
-        journal: Journal,
-        *,
-        control_plane: str,
-        org_id: str | None,
-        digest: str,
-        clock: Callable[[], datetime] = _now,
-        run: str | None = None,
-    ) -> Record:
-        """Open a run in the journal, with the given id or a new one.
+    outcomes: tuple[Outcome, ...]
+    stopped_by: OctosyncError | None = None
+    wrote: bool = False
 
-        Raise `OctosyncError` if the journal can't be written.
-        """
-        run = journal.begin_run(control_plane=control_plane, org_id=org_id, digest=digest, at=clock(), run=run)
-        return cls(journal, run, clock)
 
-    def begin_action(self, action: Recordable) -> Callable[[Outcome], None]:
-        """Record the start of an action. Call the returned function with its outcome; without a call, the action stays open."""
-        self._number += 1
-        number = self._number
-        self.journal.begin_action(
-            self.run,
-            number,
-            address=action.address,
-            verb=action.verb.value,
-            operation=action.operation,
-            at=self.clock(),
-        )
-        return lambda outcome: self.journal.end_action(self.run, number, outcome, self.clock())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Callbacks of a run: `started` before the first request of an action, `progressed` after each outcome."""
 
-    def end(self, exit_code: int) -> None:
-        """Close the run."""
-        self.journal.end_run(self.run, exit_code, self.clock())
+    started: Callable[[Action], None] | None = None
+    progressed: Callable[[Progress], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,73 @@
-"""What operators asked of a controller, stored over restarts: holds, suspension, and approvals that are used once."""
+"""The tables of a controller's state: holds, suspension, approvals and sent notifications, and the bases of all tables.
+
+Holds, suspension and approvals are what operators asked for; an approval is used once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
+from octosync.errors import StateDamaged
 from octosync.model import Address, ControllerSuspension, Hold
-from octosync.state.migrations import time_of, time_text
-from octosync.state.part import ControlPlanePart, Part
+from octosync.plan import ControlPlane
+from octosync.state.journal import Journal, time_of, time_text
+from octosync.state.seal import SealedValue, Seals
 
 # What is approved: an object, a verb, and exactly which change, as a text. A keyed digest of the text is stored.
 Approvable: TypeAlias = tuple[Address, str, str]
 _SET_CHARACTERS: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovedAction:
-    """An approved action: although a guard rejects it, it may be applied once, exactly as it was planned."""
+class StateTable:
+    """Tables of the state. They are in the file of an open journal, which its owner closes."""
 
-    guard: str
-    address: Address
-    verb: str
-    at: datetime
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    @contextmanager
+    def _read(self, what: str) -> Iterator[sqlite3.Connection]:
+        """Read rows. Raises `StateDamaged`, which names `what` is read, for a row that is not as octosync wrote it."""
+        with self.journal.documented():
+            try:
+                yield self.journal.database
+            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+                raise self._unreadable(what, error) from error
+
+    def _unreadable(self, what: str, error: Exception) -> StateDamaged:
+        # The text of the error could quote what was read.
+        return StateDamaged(
+            "state-unreadable",
+            f"{self.journal.path}: {what} can't be read: it has an unexpected format ({type(error).__name__})",
+            hints=(
+                "If a newer version of octosync wrote it, use that version.",
+                "Otherwise restore the file, or move it away. A new one is created, and at first nothing counts as removed.",
+            ),
+        )
 
 
-class OperatorRequests(Part):
+class ControlPlaneTable(StateTable):
+    """Tables with the rows of one control plane: a URL with an org."""
+
+    def __init__(self, journal: Journal, plane: ControlPlane, seals: Seals) -> None:
+        super().__init__(journal)
+        self.plane = plane
+        self._seals = seals
+
+    def _number(self, database: sqlite3.Connection) -> int | None:
+        """Return the number of the control plane in the file, None if the file has no row of it."""
+        return number_of(database, self.plane)
+
+    def _own_number(self, database: sqlite3.Connection) -> int:
+        """Return the number of the control plane in the file, where it gets one if it has none."""
+        return number_for(database, self.plane)
+
+
+class OperatorRequests(StateTable):
     """Holds and suspension. They apply to every control plane that the file is used with."""
 
     def hold(self, hold: Hold) -> None:
@@ -67,7 +108,17 @@ class OperatorRequests(Part):
             return None if row is None else ControllerSuspension(at=time_of(row[0]), reason=row[1])
 
 
-class Approvals(ControlPlanePart):
+@dataclass(frozen=True, slots=True)
+class ApprovedAction:
+    """An approved action: although a guard rejects it, it may be applied once, exactly as it was planned."""
+
+    guard: str
+    address: Address
+    verb: str
+    at: datetime
+
+
+class Approvals(ControlPlaneTable):
     """Approvals of actions that a guard rejects."""
 
     def approve(self, guard: str, actions: Collection[Approvable], at: datetime) -> None:
@@ -130,3 +181,53 @@ class Approvals(ControlPlanePart):
     def _key(self, action: Approvable) -> tuple[str, str, str]:
         address, verb, substance = action
         return str(address), verb, self._seals.digest_of(substance)
+
+
+class SentNotifications(ControlPlaneTable):
+    """The last notification about each subject of an app, so that a restart doesn't send it again. The app may be ""."""
+
+    def sent_notifications(self) -> dict[tuple[str, str], SealedValue]:
+        """Return the facts by app and subject. Each equals only the text that was sent."""
+        with self._read("the sent notifications") as database:
+            rows = database.execute(
+                "select app, about, fact from told where plane = ? order by app, about", (self._number(database),)
+            )
+            return {(app, about): SealedValue(fact, self._seals) for app, about, fact in rows}
+
+    def record_notification(self, app: str, about: str, fact: str) -> None:
+        """Store a fact that was sent, in place of an earlier one about the same subject.
+
+        It is stored as a keyed digest, since it may contain a sensitive value.
+        """
+        with self.journal.transaction() as database:
+            database.execute(
+                "insert into told values (?, ?, ?, ?) on conflict do update set fact = excluded.fact",
+                (self._own_number(database), app, about, self._seals.digest_of(fact)),
+            )
+
+    def forget_notification(self, app: str, about: str) -> None:
+        """Delete a fact that no longer holds. If it holds again later, it is sent again."""
+        with self.journal.transaction() as database:
+            database.execute(
+                "delete from told where plane = ? and app = ? and about = ?",
+                (self._number(database), app, about),
+            )
+
+
+def number_of(database: sqlite3.Connection, plane: ControlPlane) -> int | None:
+    """Return the number of a control plane, None if the file has no row of it."""
+    row = database.execute(
+        "select id from plane where control_plane = ? and org_id = ?", (plane.url, plane.org_id or "")
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def number_for(database: sqlite3.Connection, plane: ControlPlane) -> int:
+    """Return the number of a control plane, which gets one if it has none."""
+    known = number_of(database, plane)
+    if known is not None:
+        return known
+    added = database.execute(
+        "insert into plane (control_plane, org_id) values (?, ?) returning id", (plane.url, plane.org_id or "")
+    )
+    return int(added.fetchone()[0])
