@@ -81,7 +81,7 @@ def test_a_path_may_be_typed_as_messages_write_it(typed: str, meant: str, workdi
         ("app.spec.slot", "Did you mean app.spec.slots?"),
         ("app.spec.slot.servingPolcy", "Did you mean app.spec.slots?"),
         ("ap.spec", "Did you mean app.spec?"),
-        ("app.spec.name.first", "app.spec.name has no fields: it is text"),
+        ("app.spec.name.first", "app.spec.name has no fields: it is a string"),
         ("config.zebra", "config has: requires, contexts,"),
         ("delete", "Did you mean deletes?"),
         ("gaurds", "Did you mean guards?"),

@@ -81,7 +81,7 @@ def test_a_field_that_cant_be_declared_is_left_out_alone(fields: dict[str, Any],
         ({"k" * 1100: 1}, "a key in it is too long"),
         ({"é\u202e" * 150: 1}, "a key in it is too long"),
         ({"a": 10**400}, "a number in it is too long"),
-        ({"a": ["\ud800"]}, "a text in it holds a control character"),
+        ({"a": ["\ud800"]}, "a string in it contains a control character"),
         ({"a": {"Authorization": "x"}}, "(`a.Authorization`)"),
     ],
 )

@@ -52,7 +52,9 @@ def list_refusal(values: JsonValue, field: Field) -> str | None:
     shape = field.shape
     if shape.type is not list or not isinstance(values, list | tuple):
         return "it is not a list"
-    reasons = (text_refusal(value, shape.parts[0]) if isinstance(value, str) else "it is not text" for value in values)
+    reasons = (
+        text_refusal(value, shape.parts[0]) if isinstance(value, str) else "it is not a string" for value in values
+    )
     return next((f"an item can't be declared: {why}" for why in reasons if why is not None), None)
 
 
@@ -76,7 +78,7 @@ def json_refusal(value: JsonValue, *, above: int) -> str | None:
         if count > MOST_NODES - _SPARE_NODES:
             return "it has more values than a manifest may have"
         if isinstance(node, str) and _has_control_character(node):
-            return "a text in it holds a control character"
+            return "a string in it contains a control character"
         if isinstance(node, Mapping) and any(map(_has_control_character, node)):
             return "a key in it holds a control character"
         if isinstance(node, Mapping) and any(len(value_text(key)) > _LONGEST_KEY for key in node):

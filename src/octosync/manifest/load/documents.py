@@ -65,7 +65,7 @@ def read_document(document: YamlDocument, reporter: Reporter, variables: Variabl
     if isinstance(root, Scalar) and isinstance(root.value, UnreadText):
         return None
     if not isinstance(root, Mapping):
-        summary = f"a document must be an object with apiVersion and kind, not {type_name(root)}"
+        summary = f"expected an object with apiVersion and kind, got {type_name(root)}"
         reporter.report("wrong-type", root, summary, shows_line=False)
         return None
     kind = _kind(root, reporter)
@@ -112,7 +112,7 @@ def _kind(root: Mapping, reporter: Reporter) -> str | None:
         return None
     for name, node in (("apiVersion", version), ("kind", kind)):
         if node is not None and not (isinstance(node, Scalar) and isinstance(node.value, str)):
-            reporter.report("wrong-type", node, f"`{name}` is text, not {type_name(node)}", path=name)
+            reporter.report("wrong-type", node, f"expected a string for `{name}`, got {type_name(node)}", path=name)
     if kind is None:
         _report_missing(root, "kind", "a document needs `kind`", reporter, notes=(_KINDS,))
     if not isinstance(kind, Scalar) or not isinstance(kind.value, str) or isinstance(kind.value, UnreadText):

@@ -118,7 +118,7 @@ def _text(shape: Shape) -> Text | None:
 
 
 def type_words(shape: Shape) -> str:
-    """Return a shape in words: `text`, `a list of objects`, `a whole number of at least 1 and at most 256`."""
+    """Return a shape in words: `a string`, `a list of objects`, `a whole number of at least 1 and at most 256`."""
     if shape.type in (int, float):
         most = "" if shape.most is None else f" and at most {shape.most:g}"
         return f"a {'whole ' if shape.type is int else ''}number of at least {shape.least:g}{most}"
@@ -128,9 +128,11 @@ def type_words(shape: Shape) -> str:
         return f"a list of {_plural(shape.parts[0])}{least}{key}"
     if shape.type is dict and not shape.is_opaque:
         return f"an object with names of your own and {_plural(shape.parts[0])} as values"
-    simple = {str: "text", bool: "true or false", Union: "a name or an object", Any: "anything"}
+    simple = {str: "a string", bool: "true or false", Union: "a name or an object", Any: "anything"}
     return simple.get(shape.type, "an object or null" if shape.nullable else "an object")
 
 
 def _plural(shape: Shape) -> str:
-    return f"lists of {_plural(shape.parts[0])}" if shape.type is list else "texts" if shape.type is str else "objects"
+    return (
+        f"lists of {_plural(shape.parts[0])}" if shape.type is list else "strings" if shape.type is str else "objects"
+    )

@@ -202,17 +202,17 @@ class _ErrorReporter:
         elif shape.type is Union:
             self._wrong_type(node, "a name or an object", path)
         else:
-            wanted = "a list" if shape.type is list else "an object or null" if shape.nullable else "an object"
-            self._wrong_type(node, wanted, path)
+            expected = "a list" if shape.type is list else "an object or null" if shape.nullable else "an object"
+            self._wrong_type(node, expected, path)
 
     def _text(self, node: Node, text: Text, path: str) -> None:
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
             meaning = text.meaning or ", ".join(text.choices)
-            notes = (f"wanted is {meaning}",) if meaning else ()
-            self._wrong_type(node, "text", path, suggestion=self._in_quotes(node, text), notes=notes)
+            notes = (f"expected {meaning}",) if meaning else ()
+            self._wrong_type(node, "a string", path, suggestion=self._in_quotes(node, text), notes=notes)
             return
         value = node.value
-        written = self._reporter.quote(value, node) if value else "an empty text"
+        written = self._reporter.quote(value, node) if value else "an empty string"
         hidden = self._reporter.source.hides(node.line, node.column)
         report = partial(self._reporter.report, text.rule, node, path=path)
         if text.choices:
@@ -222,7 +222,7 @@ class _ErrorReporter:
             suggestion = None if hidden else _respelled(value, text.pattern)
             report(f"{written} is not {text.meaning}", suggestion=suggestion)
         else:
-            report("the text is empty")
+            report("the string is empty")
 
     def _in_quotes(self, node: Node, text: Text) -> str | None:
         """Return a number or boolean in quotes if that text would be valid."""
@@ -240,17 +240,17 @@ class _ErrorReporter:
     def _number(self, node: Node, shape: Shape, path: str) -> None:
         value = node.value if isinstance(node, Scalar) else None
         bounds = f"at least {shape.least:g}" + ("" if shape.most is None else f" and at most {shape.most:g}")
-        wanted = "a whole number" if shape.type is int else "a number"
+        expected = "a whole number" if shape.type is int else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self._wrong_type(node, wanted, path, notes=(f"wanted is {wanted} of {bounds}",))
+            self._wrong_type(node, expected, path, notes=(f"expected {expected} of {bounds}",))
         elif shape.type is int and isinstance(value, float) and not value.is_integer():
-            self._wrong_type(node, wanted, path)
+            self._wrong_type(node, expected, path)
         else:
             quote = self._reporter.quote(value, node)
             self._reporter.report("invalid-value", node, f"{quote} must be {bounds}", path=path)
 
     def _wrong_type(
-        self, node: Node, wanted: str, path: str, *, suggestion: str | None = None, notes: tuple[str, ...] = ()
+        self, node: Node, expected: str, path: str, *, suggestion: str | None = None, notes: tuple[str, ...] = ()
     ) -> None:
         if isinstance(node, Mapping) and node.has_unread_key:
             return  # such as {{ name }}: that it is an object is part of what was reported
@@ -258,7 +258,7 @@ class _ErrorReporter:
         self._reporter.report(
             "wrong-type",
             node,
-            f"{wanted} is wanted here, not {type_name(node)}",
+            f"expected {expected}, got {type_name(node)}",
             path=path,
             suggestion=None if hidden else suggestion,
             notes=(*notes, *_about_null(node, path)),

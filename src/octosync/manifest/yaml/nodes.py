@@ -146,11 +146,11 @@ def type_name(node: Node) -> str:
         case Mapping():
             return "an object"
         case Scalar(value=bool()):
-            return "true or false"
+            return "a boolean"
         case Scalar(value=None):
             return "null"
         case Scalar(value=str()):
-            return "text"
+            return "a string"
         case Scalar():
             return "a number"
 
