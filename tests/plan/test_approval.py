@@ -14,7 +14,7 @@ from tests.support.states import desired_app, live_app, observation, plan_of
 
 from octosync.errors import ExitCode, OctosyncError, PlanFileError, StalePlan
 from octosync.model import Secret, Sensitivity, json_equal
-from octosync.plan import Approval, Fingerprinting, Invocation, Plan, check_plan_key, read_approval, what_moved
+from octosync.plan import Approval, FingerprintScheme, Invocation, Plan, check_plan_key, read_approval, what_moved
 from octosync.report import json_text
 
 DOCUMENT = document_of(mixed_plan())
@@ -143,7 +143,7 @@ def verdict(document: Any) -> tuple[str, ...]:
     except OctosyncError as error:
         return (str(error), *error.hints)
     try:
-        check_plan_key(approval, Fingerprinting(Sensitivity()), file="plan.json")
+        check_plan_key(approval, FingerprintScheme(Sensitivity()), file="plan.json")
     except StalePlan as error:
         return (str(error), *error.hints)
     return what_moved(approval, DOCUMENT)

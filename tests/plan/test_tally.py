@@ -31,11 +31,11 @@ def messages(plan: Plan, also: Tally, **policy: Any) -> list[str]:
 def test_removals_in_small_parts_are_refused_as_a_whole() -> None:
     """Forty apps that lose one target each: all of them are refused, and each message explains the number."""
     parts = [removing(f"app-{n}", 1, 1) for n in range(40)]
-    whole = sum(map(Tally.of, parts), Tally())
+    whole = sum(map(Tally.from_plan, parts), Tally())
     assert judge(parts[0], GuardPolicy()) == ()
     for number, part in enumerate(parts):
-        others = sum((Tally.of(p) for n, p in enumerate(parts) if n != number), Tally())
-        assert others + Tally.of(part) == whole
+        others = sum((Tally.from_plan(p) for n, p in enumerate(parts) if n != number), Tally())
+        assert others + Tally.from_plan(part) == whole
         (blocked,) = judge(part, GuardPolicy(), others)
         assert blocked.guard == "deletes"
         assert blocked.message == (f"40 removals ({PARTS.format(1, 39)}), at most 10 are allowed together")
@@ -81,7 +81,7 @@ def test_a_share_is_of_one_kind() -> None:
 def test_archives_count_together() -> None:
     """One is allowed; a second one in another plan is refused. A plan without one passes, however many others are archived."""
     assert judge(archiving("a"), GuardPolicy()) == ()
-    (blocked,) = judge(archiving("a"), GuardPolicy(), Tally.of(archiving("b")))
+    (blocked,) = judge(archiving("a"), GuardPolicy(), Tally.from_plan(archiving("b")))
     assert blocked.guard == "archives"
     assert blocked.message == (
         f"2 apps would be archived ({PARTS.format(1, 1)}), at most 1 is allowed together: archiving can't be undone"
@@ -100,7 +100,7 @@ def test_a_tally_counts_as_the_guards_do() -> None:
         [desired_app("a", targets=[], slots={}, config=None), desired_app("b", targets=["ios:x"])],
         [live_app("a", targets=["ios:x", "ios:y"], slots={"chat": {}}, config={"n": 1}), live_app("b")],
     )
-    counted = Tally.of(plan)
+    counted = Tally.from_plan(plan)
     assert counted.removals == {Kind.TARGET: 2, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 1}
     assert (counted.archives, counted.there) == (0, plan.live_counts)
-    assert Tally.of(archiving("a")).archives == 1
+    assert Tally.from_plan(archiving("a")).archives == 1

@@ -25,7 +25,7 @@ from octosync.manifest.git.base import (
 from octosync.manifest.git.repository import SHOWN, Repository
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load.files import File, read_files
-from octosync.manifest.load.kustomize import holds_kustomization, render_at
+from octosync.manifest.load.kustomize import has_kustomization, render_at
 from octosync.manifest.schema.rules import Findings
 from octosync.model import Diagnostic, Severity, State
 from octosync.plan import Commit
@@ -96,7 +96,7 @@ class BaseRevisions:
         before = _valid_or_default(self.tip_configured).contexts.get(context.name) if context is not None else None
         known = before.kustomize if before is not None else None
         if known is not None and os.path.normpath(known) == os.path.normpath(kustomize):
-            if holds_kustomization(self.tip, kustomize):
+            if has_kustomization(self.tip, kustomize):
                 return
             why = f"{self.named} has no kustomization at {kustomize}"
         else:

@@ -25,7 +25,7 @@ from octosync.plan import (
     PLAN_KEY,
     ControlPlane,
     DeployPolicy,
-    Fingerprinting,
+    FingerprintScheme,
     GuardPolicy,
     HoldPolicy,
     Invocation,
@@ -103,9 +103,9 @@ class Run:
         )
 
     @property
-    def fingerprinting(self) -> Fingerprinting:
-        """How the fingerprints of plan documents are made."""
-        return Fingerprinting(self.inputs.configuration.sensitivity, self.plan_key)
+    def fingerprint_scheme(self) -> FingerprintScheme:
+        """How the fingerprints of plan documents are computed."""
+        return FingerprintScheme(self.inputs.configuration.sensitivity, self.plan_key)
 
     def report(self, reviewed: ReviewedPlan, *, command: str, typed: tuple[str, ...]) -> PlanReport:
         """Return the report of a plan. `typed` is the command line of the apply that it suggests."""

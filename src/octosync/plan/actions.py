@@ -347,8 +347,8 @@ class Fingerprint(str):
 
 
 @dataclass(frozen=True)
-class Fingerprinting:
-    """How a document's digests are made: without sensitive values, or of everything with a key."""
+class FingerprintScheme:
+    """How the fingerprints of a document are computed: without sensitive values, or of everything with a key."""
 
     sensitivity: Sensitivity
     key: Secret | None = None

@@ -113,8 +113,8 @@ class Plan:
     def by_app(self) -> Iterator[tuple[str, tuple[Action, ...]]]:
         """Yield the actions in groups for people: apps in order, the app itself first, then its objects by address."""
         shown = sorted(self.actions, key=lambda a: (a.address.app, a.verb is Verb.ARCHIVE, a.address.sort_key))
-        for slug, mine in groupby(shown, key=lambda a: a.address.app):
-            yield slug, tuple(mine)
+        for slug, actions in groupby(shown, key=lambda action: action.address.app):
+            yield slug, tuple(actions)
 
 
 # What the manifests alone can only suspect.

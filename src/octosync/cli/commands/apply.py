@@ -89,7 +89,7 @@ def _apply_run(
     run = prepare(request, outputs.record_inputs)
     if approval is not None:
         check_base(run, approval, str(planfile))
-        check_plan_key(approval, run.fingerprinting, file=str(planfile))
+        check_plan_key(approval, run.fingerprint_scheme, file=str(planfile))
     asks = approval is None and not yes
     return _ApplyRun(
         run=run,

@@ -230,7 +230,7 @@ def _plan_file_message(run: Run, plan: Plan, file: Path) -> str:
 def _fingerprint_warning(run: Run, plan: Plan) -> str:
     """Return a warning about objects whose changes between plan and apply are not detected, "" if there are none."""
     acted_on = {action.address for action in plan.actions}
-    without = [str(address) for address in uncovered(plan, run.fingerprinting) if address in acted_on]
+    without = [str(address) for address in uncovered(plan, run.fingerprint_scheme) if address in acted_on]
     if not without:
         return ""
     return (

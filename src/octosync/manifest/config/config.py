@@ -128,7 +128,7 @@ class ConfigurationResult:
     @property
     def has_errors(self) -> bool:
         """Return whether any diagnostic is an error."""
-        return any(one.severity is Severity.ERROR for one in self.diagnostics)
+        return any(found.severity is Severity.ERROR for found in self.diagnostics)
 
 
 def find_configuration(directory: Path) -> Path | None:

@@ -73,7 +73,7 @@ class Revision:
             return None
         return self.repository.contents([entry.object])[entry.object]
 
-    def holds(self, path: str) -> bool:
+    def has_file(self, path: str) -> bool:
         """Return whether there is a file at a path, following links."""
         real = self._resolved(path)
         return real is not None and real in self._entries and not self._entries[real].is_submodule

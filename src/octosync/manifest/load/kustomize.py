@@ -152,7 +152,7 @@ def render_at(
     All files of the revision are exported for it, since a kustomization may refer to any of them.
     """
     path = revision.path_of(kustomization)
-    if not holds_kustomization(revision, kustomization):
+    if not has_kustomization(revision, kustomization):
         return None
     shown = f"{revision.label(path)} (rendered)"
     with TemporaryDirectory(prefix="octosync-") as temporary:
@@ -163,10 +163,10 @@ def render_at(
     return File(shown, data, open_=partial(_opened_at, revision, real))
 
 
-def holds_kustomization(revision: Revision, kustomization: str) -> bool:
+def has_kustomization(revision: Revision, kustomization: str) -> bool:
     """Return whether a folder was a kustomization in a revision."""
     path = revision.path_of(kustomization)
-    return any(revision.holds(f"{path}/{name}" if path else name) for name in KUSTOMIZATION_NAMES)
+    return any(revision.has_file(f"{path}/{name}" if path else name) for name in KUSTOMIZATION_NAMES)
 
 
 def _check_reach(folder: str, shown: str) -> str | None:

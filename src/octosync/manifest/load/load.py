@@ -47,7 +47,7 @@ class FileContents:
     is_empty: bool
     opened: Mapping[str, bytes | None] = field(default_factory=dict)
 
-    def holds(self, file: File, now: datetime) -> bool:
+    def is_current(self, file: File, now: datetime) -> bool:
         """Return whether parsing a file now has the same result: its bytes are the same, and no suspension has ended since."""
         if file.data != self.data:
             return False
@@ -92,7 +92,7 @@ class Cache:
     def find(self, file: File, now: datetime) -> FileContents | None:
         """Return the contents of a file; None if they are unknown or no longer valid."""
         found = self._files.find(_key(file))
-        if found is None or not found.holds(file, now):
+        if found is None or not found.is_current(file, now):
             return None
         self._files.keep(_key(file), found)
         return found

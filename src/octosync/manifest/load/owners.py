@@ -23,7 +23,7 @@ class Owner:
     paths: str
     apps: tuple[str, ...]
 
-    def holds(self, app: str) -> bool:
+    def owns(self, app: str) -> bool:
         """Return whether this owner owns an app."""
         return any(fnmatchcase(app, pattern) for pattern in self.apps)
 
@@ -76,7 +76,7 @@ def _origin(resource: Resource, file: File) -> str | None:
 
 def _is_wrong(app: str, path: str, base: str, owners: tuple[Owner, ...], *, unowned: bool) -> bool:
     """Return whether a file may not declare an app. With `unowned`, a file in no owner's folder may declare any app."""
-    by_app = [owner for owner in owners if owner.holds(app)]
+    by_app = [owner for owner in owners if owner.owns(app)]
     by_path = [owner for owner in owners if owner.covers(_below(path, base))]
     if unowned and not by_path:
         return False
@@ -93,7 +93,7 @@ def _report_owner(resource: Resource, app: str, path: str, base: str, owners: tu
     if resource.kind == "App" and metadata is not None:
         at = metadata.value_node("name")
     name = resource.reporter.quote(app, at)
-    if by_app := [owner for owner in owners if owner.holds(app)]:
+    if by_app := [owner for owner in owners if owner.owns(app)]:
         where = " or ".join(sorted({owner.paths for owner in by_app}))
         summary = f"app {name} must be declared in {where} (owners in octosync.yaml)"
     else:

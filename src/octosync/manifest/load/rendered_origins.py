@@ -61,13 +61,13 @@ class RenderedOrigins:
 
     def _path_of(self, root: Node) -> str | None:
         """Return the path in the annotation; None if there is none, or the file is in another repository."""
-        text = _at(root, "metadata", "annotations", _ORIGIN)
+        text = _node_at(root, "metadata", "annotations", _ORIGIN)
         if not isinstance(text, Scalar) or not isinstance(text.value, str):
             return None
         _, documents = parse("", text.value.encode("utf-8", "replace"), self.sensitivity, Findings())
         origin = documents[0].root if documents else None
-        path = _at(origin, "path")
-        if not isinstance(path, Scalar) or not isinstance(path.value, str) or _at(origin, "repo") is not None:
+        path = _node_at(origin, "path")
+        if not isinstance(path, Scalar) or not isinstance(path.value, str) or _node_at(origin, "repo") is not None:
             return None
         return path.value
 
@@ -79,7 +79,7 @@ class RenderedOrigins:
         return self._read[path]
 
 
-def _at(node: Node | None, *keys: str) -> Node | None:
+def _node_at(node: Node | None, *keys: str) -> Node | None:
     for key in keys:
         node = node.get(key) if isinstance(node, Mapping) else None
     return node
@@ -95,7 +95,7 @@ def _same_document(root: Node, documents: Iterable[YamlDocument]) -> YamlDocumen
 
 
 def _text(root: Node, *keys: str) -> object:
-    node = _at(root, *keys)
+    node = _node_at(root, *keys)
     return node.value if isinstance(node, Scalar) else None
 
 

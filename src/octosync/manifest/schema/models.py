@@ -221,13 +221,13 @@ class AppMetadata(Metadata, title="metadata"):
     name: Slug = Field(description="the app's slug", examples=["notes"])
 
 
-class _Document(ObjectModel):
+class _Manifest(ObjectModel):
     api_version: Annotated[str, Text(choices=(API_VERSION,))] = Field(description=API_VERSION)
     kind: Annotated[str, Text()]
     metadata: Maybe[Metadata] = Field(None, description="name, labels, annotations")
 
 
-class AppDocument(_Document, title="a document of kind App"):
+class AppManifest(_Manifest, title="a document of kind App"):
     """A document of kind App."""
 
     kind: Annotated[str, Text(choices=("App",))] = Field(description="App")
@@ -235,21 +235,21 @@ class AppDocument(_Document, title="a document of kind App"):
     spec: Maybe[AppSpec] = Field(None, description="what is declared")
 
 
-class AppTargetDocument(_Document, title="a document of kind AppTarget"):
+class AppTargetManifest(_Manifest, title="a document of kind AppTarget"):
     """A document of kind AppTarget."""
 
     kind: Annotated[str, Text(choices=("AppTarget",))] = Field(description="AppTarget")
     spec: AppTargetSpec = Field(description="what is declared")
 
 
-class CapabilitySlotDocument(_Document, title="a document of kind CapabilitySlot"):
+class CapabilitySlotManifest(_Manifest, title="a document of kind CapabilitySlot"):
     """A document of kind CapabilitySlot."""
 
     kind: Annotated[str, Text(choices=("CapabilitySlot",))] = Field(description="CapabilitySlot")
     spec: CapabilitySlotSpec = Field(description="what is declared")
 
 
-class InferenceConfigDocument(_Document, title="a document of kind InferenceConfig"):
+class InferenceConfigManifest(_Manifest, title="a document of kind InferenceConfig"):
     """A document of kind InferenceConfig."""
 
     kind: Annotated[str, Text(choices=("InferenceConfig",))] = Field(description="InferenceConfig")
@@ -257,8 +257,8 @@ class InferenceConfigDocument(_Document, title="a document of kind InferenceConf
 
 
 KINDS: Final[dict[str, type[ObjectModel]]] = {
-    "App": AppDocument,
-    "AppTarget": AppTargetDocument,
-    "CapabilitySlot": CapabilitySlotDocument,
-    "InferenceConfig": InferenceConfigDocument,
+    "App": AppManifest,
+    "AppTarget": AppTargetManifest,
+    "CapabilitySlot": CapabilitySlotManifest,
+    "InferenceConfig": InferenceConfigManifest,
 }

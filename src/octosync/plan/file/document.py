@@ -19,7 +19,7 @@ from octosync.plan.actions import (
     Action,
     EnableCapability,
     FieldChange,
-    Fingerprinting,
+    FingerprintScheme,
     OptimizeCapability,
     Verb,
     content_of,
@@ -49,7 +49,7 @@ def plan_document(
     `diagnostics` are those of the manifests: the plan's own are in it anyway, and none appears twice. `full` adds a row for
     each object that is as declared.
     """
-    fingerprinting = Fingerprinting(sensitivity, about.plan_key)
+    scheme = FingerprintScheme(sensitivity, about.plan_key)
     document = schema.PlanDocument(
         format_version=FORMAT_VERSION,
         octosync_version=about.octosync_version,
@@ -65,12 +65,10 @@ def plan_document(
         recommendations=[recommendation_row(recommendation) for recommendation in plan.recommendations],
         diagnostics=[diagnostic_row(diagnostic) for diagnostic in all_diagnostics(plan, diagnostics)],
         errors=[error_row(error, app=slug) for slug, error in sorted(plan.errors.items())],
-        fingerprints={
-            str(address): fingerprinting.shown(found) for address, found in sorted(plan.fingerprints.items())
-        },
+        fingerprints={str(address): scheme.shown(found) for address, found in sorted(plan.fingerprints.items())},
         fingerprinting=schema.FingerprintingDocument(
-            key_check=fingerprinting.key_check,
-            not_covered=[str(address) for address in uncovered(plan, fingerprinting)],
+            key_check=scheme.key_check,
+            not_covered=[str(address) for address in uncovered(plan, scheme)],
         ),
         cost=schema.CostDocument(
             requests_used=plan.requests_used,
@@ -128,10 +126,10 @@ def _manifests(manifests: ManifestSet) -> schema.ManifestsDocument:
     )
 
 
-def uncovered(plan: Plan, made: Fingerprinting) -> tuple[Address, ...]:
+def uncovered(plan: Plan, scheme: FingerprintScheme) -> tuple[Address, ...]:
     """Return the objects with sensitive values. The document can't show whether such a value changed."""
-    live = {address for address, found in plan.fingerprints.items() if made.leaves_out(content_of(found))}
-    return tuple(sorted(live | {action.address for action in plan.shown if made.leaves_out(action.after)}))
+    live = {address for address, found in plan.fingerprints.items() if scheme.leaves_out(content_of(found))}
+    return tuple(sorted(live | {action.address for action in plan.shown if scheme.leaves_out(action.after)}))
 
 
 def _scope(plan: Plan) -> schema.ScopeDocument:

@@ -48,7 +48,7 @@ class Tally:
     there: Mapping[Kind, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: Plan) -> Tally:
+    def from_plan(cls, plan: Plan) -> Tally:
         """Count a plan."""
         removals = Counter(action.address.kind for action in _removals_of(plan))
         archives = sum(isinstance(action, ArchiveApp) for action in plan.actions)

@@ -183,11 +183,11 @@ class Base:
     def kept(self, keep: Callable[[App], bool]) -> Base:
         """Leave out of every state the apps that are not to be kept."""
 
-        def of(state: State) -> State:
+        def selected(state: State) -> State:
             return State.from_apps(*filter(keep, state))
 
-        tip = None if self.tip is None else of(self.tip)
-        return replace(self, state=of(self.state), tip=tip, attempted=tuple(map(of, self.attempted)))
+        tip = None if self.tip is None else selected(self.tip)
+        return replace(self, state=selected(self.state), tip=tip, attempted=tuple(map(selected, self.attempted)))
 
 
 def changed_apps(tree: State, base: Base) -> frozenset[str]:

@@ -110,7 +110,7 @@ def _or_unknown(text: str | None) -> str:
     return visible(text) if text else _UNKNOWN
 
 
-def _what(event: Event) -> str:
+def _event_object(event: Event) -> str:
     """Return the object of an event, with its kind if the type of the event does not start with it."""
     kind, name = event.resource or ("", "")
     names_kind = name and (event.type or "").partition(".")[0] == kind
@@ -137,7 +137,7 @@ ACTIVITY: Final[FeedFormat[Event]] = FeedFormat(
         Column("TIME (UTC)", lambda event: _time(event.at), least=19),
         Column("ACTOR", lambda event: _or_unknown(event.actor), least=9),
         Column("EVENT", lambda event: _or_unknown(event.type), least=12),
-        Column("OBJECT", _what, most=60),
+        Column("OBJECT", _event_object, most=60),
         Column("MESSAGE", lambda event: visible(event.message or ""), most=1000),
     ),
     document=_event_document,

@@ -74,8 +74,8 @@ def render_explained_roots(
         "",
         *_rows((f.path, f.about) for f in roots),
     ]
-    for of, those in names.items():
-        lines.extend(("", style.bold(of), *_wrapped(", ".join(those), "  ")))
+    for heading, group in names.items():
+        lines.extend(("", style.bold(heading), *_wrapped(", ".join(group), "  ")))
     return text_of(lines)
 
 

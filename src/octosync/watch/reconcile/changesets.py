@@ -134,7 +134,7 @@ class Changesets:
         was_read = change.is_read
         change.unread -= set(apps)
         change.waiting_to_move -= set(apps)
-        change.record_tally(apps, Tally.of(plan))
+        change.record_tally(apps, Tally.from_plan(plan))
         return _freed(change, was_read=was_read) - frozenset(apps)
 
     def record_rest(self, apps: Collection[str], left: Plan) -> frozenset[str]:
@@ -149,7 +149,7 @@ class Changesets:
         change.undone -= set(apps)
         if any(action.verb not in _NOT_WAITED_FOR for action in left.actions):
             change.undone |= change.apps & set(apps)
-        looked, rest = change.tally_of(apps), Tally.of(left)
+        looked, rest = change.tally_of(apps), Tally.from_plan(left)
         gone = {kind: count - rest.removals.get(kind, 0) for kind, count in looked.removals.items()}
         there = {kind: count - gone.get(kind, 0) for kind, count in looked.there.items()}
         change.record_tally(apps, replace(rest, there=there))
