@@ -189,7 +189,6 @@ class Controller:
                 feed=self.feed,
                 history=self.observer.history,
                 clock=clock,
-                stop=self.stop,
             ),
             coverage=self.coverage,
             clock=clock,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -27,7 +27,8 @@ class Priority(Enum):
 class Work:
     """One reconcile: its apps, why, and how many seconds the first of them was ready and waited.
 
-    `since` is when it was taken, `task` what carries it out. While `is_writing`, nothing may interrupt it.
+    `since` is when it was taken, `task` what carries it out. Once `is_writing`, an interruption sends no further action and
+    finishes those that were sent. `dropped` are those of its apps that are no longer managed.
     """
 
     apps: frozenset[str]
@@ -36,6 +37,14 @@ class Work:
     since: float
     task: asyncio.Task[Any] | None = None
     is_writing: bool = False
+    interrupted: asyncio.Event = field(default_factory=asyncio.Event)
+    dropped: frozenset[str] = frozenset()
+
+    def interrupt(self) -> None:
+        """Cancel it while it reads; let it write no further action."""
+        self.interrupted.set()
+        if not self.is_writing and self.task is not None:
+            self.task.cancel()
 
 
 Group = Callable[[str], Collection[str]]
@@ -103,6 +112,9 @@ class Queue:
     def drop(self, slugs: Iterable[str]) -> None:
         """Remove apps that this controller no longer manages."""
         for slug in slugs:
+            for work in self._running_for(slug):
+                work.dropped |= {slug}
+                work.interrupt()
             for ready in self._ready.values():
                 ready.pop(slug, None)
             self._later.pop(slug, None)
@@ -137,10 +149,14 @@ class Queue:
 
     def interrupt_resync(self, slug: str) -> None:
         """Cancel the resync of a changed app, which may be waiting for the rate limit."""
-        for work in self._running:
-            is_resync = slug in work.apps and work.priority is Priority.RESYNC
-            if is_resync and not work.is_writing and work.task is not None:
-                work.task.cancel()
+        for work in self._running_for(slug):
+            if work.priority is Priority.RESYNC and not work.is_writing:
+                work.interrupt()
+
+    def interrupt(self, slug: str) -> None:
+        """Interrupt the reconcile of an app whose manifest has changed: it would write what was declared before."""
+        for work in self._running_for(slug):
+            work.interrupt()
 
     def is_busy(self, slug: str) -> bool:
         """Return whether an app is being reconciled."""
@@ -159,6 +175,9 @@ class Queue:
     def depth(self) -> Mapping[str, int]:
         """How many apps wait, by priority; those that back off are not among them."""
         return {priority.value: len(self._ready[priority]) for priority in Priority}
+
+    def _running_for(self, slug: str) -> Iterator[Work]:
+        return (work for work in self._running if slug in work.apps)
 
     def _next(self, priority: Priority) -> Work | None:
         now = self._clock.monotonic()

@@ -47,6 +47,7 @@ class Resync:
     took: timedelta | None = None
     unmanaged: int | None = None
     _listing: ReadResult[dict[str, App]] | None = None
+    _forgotten: set[str] = field(default_factory=set)  # since the last list was requested
     _unread: set[str] = field(default_factory=set)
     _pause: float = 0.0
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,7 +82,8 @@ class Resync:
         return ReadResult({slug: listing.value[slug] for slug in sorted(apps)}, listing.at)
 
     def forget(self, slug: str) -> None:
-        """Forget how an app was listed: something has happened to it since."""
+        """Forget how an app was listed, or is being listed: something has happened to it since."""
+        self._forgotten.add(slug)
         if self._listing is not None:
             self._listing.value.pop(slug, None)
 
@@ -116,6 +118,7 @@ class Resync:
             try:
                 await self._follow_feed()
                 apps = self.assignment.slugs
+                self._forgotten.clear()
                 self._listing = await read_apps(self.remote.background) if len(apps) > MAX_APPS_READ_BY_SLUG else None
             except OctosyncError as error:
                 self.breaker.record_failure(error)
@@ -125,6 +128,8 @@ class Resync:
             break
         if self._listing is not None:
             self.unmanaged = len(self._listing.value.keys() - set(apps))
+            for slug in self._forgotten:
+                self._listing.value.pop(slug, None)
         self.total = len(apps)
         self._ended.clear()
         # An app that backs off is retried at the end of its backoff; no resync waits for it.

@@ -35,6 +35,11 @@ class Scheduler:
         self.queue.add(slug, Priority.CHANGED)
         self.tracker.mark_pending(slug, self.clock.now())
 
+    def replan(self, slug: str) -> None:
+        """Reconcile an app whose manifest has changed. What is being reconciled of it is planned from the manifest before."""
+        self.queue.interrupt(slug)
+        self.reconcile_soon(slug)
+
     def remove(self, apps: Collection[str]) -> None:
         """Remove apps that this controller no longer manages."""
         self.queue.drop(apps)

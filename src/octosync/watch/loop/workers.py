@@ -114,7 +114,7 @@ class Workers:
 
     def _put_back(self, work: Work) -> None:
         self._queue.done(work)
-        for slug in work.apps:
+        for slug in work.apps - work.dropped:
             self._queue.add(slug, work.priority)
 
     def _is_paused(self, priority: Priority) -> bool:
@@ -144,9 +144,8 @@ class Workers:
     async def _finish(self) -> None:
         """Cancel reads; wait for writes."""
         running = {work: work.task for work in self._queue.running if work.task is not None}
-        for work, task in running.items():
-            if not work.is_writing:
-                task.cancel()
+        for work in running:
+            work.interrupt()
         finished = asyncio.Event()
         asyncio.gather(*running.values(), return_exceptions=True).add_done_callback(lambda _: finished.set())
         try:

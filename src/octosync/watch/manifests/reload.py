@@ -173,7 +173,9 @@ class ManifestReloader:
             self.changesets.begin(applied.changed)
         for slug in sorted(applied.changed):
             self.results.start_over(slug)
-        for slug in sorted(applied.changed | freed):
+        for slug in sorted(applied.changed):
+            scheduler.replan(slug)
+        for slug in sorted(freed - applied.changed):
             scheduler.reconcile_soon(slug)
         if difference.reconfigured:
             for app in tuple(tracker.in_state(*_DECIDED_BY_CONFIGURATION)):

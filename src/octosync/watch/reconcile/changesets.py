@@ -140,11 +140,15 @@ class Changesets:
     def record_rest(self, apps: Collection[str], left: Plan) -> frozenset[str]:
         """Record what is left of the plan of apps after the write, and forget a changeset that is done.
 
+        If their manifests have changed during the write, the plan counts no longer: only its moves are recorded.
         Return the apps whose archives, or next move, waited for that.
         """
         change = self.find(apps)
         if change is None:
             return frozenset()
+        if not change.unread.isdisjoint(apps):
+            change.record_moves(apps, left)
+            return _freed_move(change)
         was_undone = bool(change.undone)
         change.undone -= set(apps)
         if any(action.verb not in _NOT_WAITED_FOR for action in left.actions):

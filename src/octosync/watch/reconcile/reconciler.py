@@ -86,7 +86,7 @@ _A_WHILE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanWriter:
-    """Writes what was admitted of a plan. What is being written when `stop` is set is finished."""
+    """Writes what was admitted of a plan."""
 
     journal: Journal
     queue: Queue
@@ -95,12 +95,16 @@ class PlanWriter:
     feed: ActivityFeed
     history: ObjectHistory
     clock: Clock
-    stop: asyncio.Event
 
     async def write(
-        self, context: ReconcileContext, reviewed: ReviewedPlan, active: ActiveConfig, remote: Octomil
+        self,
+        context: ReconcileContext,
+        reviewed: ReviewedPlan,
+        active: ActiveConfig,
+        remote: Octomil,
+        stop: asyncio.Event,
     ) -> ApplyResult:
-        """Write a reviewed plan, and record in the journal what every write did."""
+        """Write a reviewed plan, and record in the journal what every write did. Once `stop` is set, no action starts."""
         began: dict[ActionKey, datetime] = {}
 
         def started(action: Action) -> None:
@@ -123,7 +127,7 @@ class PlanWriter:
             record=record,
             resume=active.apply_again,
             sensitivity=active.configuration.sensitivity,
-            stop=self.stop,
+            stop=stop,
             listener=Listener(started=started),
         )
         for action, outcome in zip(reviewed.plan.actions, applied.outcomes, strict=True):
@@ -189,7 +193,7 @@ class Reconciler:
             # The org is known only now, and with it the base.
             return await self._reconcile(work, active, listed)
         self.breaker.record_success()
-        result = await self._admit_and_write(context, reviewed, active, writer)
+        result = await self._admit_and_write(context, reviewed, active, writer, work.interrupted)
         is_resync = work.priority is Priority.RESYNC
         return await self.coverage.add_gaps(result, context.tree.apps, reader, is_full_read=is_resync)
 
@@ -204,7 +208,12 @@ class Reconciler:
         return replace(base, state=besides(base.state, active.others)) if active.others.apps else base
 
     async def _admit_and_write(
-        self, context: ReconcileContext, reviewed: ReviewedPlan, active: ActiveConfig, remote: Octomil
+        self,
+        context: ReconcileContext,
+        reviewed: ReviewedPlan,
+        active: ActiveConfig,
+        remote: Octomil,
+        stop: asyncio.Event,
     ) -> ReconcileResult:
         plan, apps, now = reviewed.plan, context.apps, self.clock.now()
         canaries = (
@@ -218,7 +227,7 @@ class Reconciler:
             with self.admission.writing(context, review):
                 if review.plan.actions:
                     applied = await self.writer.write(
-                        context, replace(reviewed, plan=review.plan, refusals=()), active, remote
+                        context, replace(reviewed, plan=review.plan, refusals=()), active, remote, stop
                     )
         finally:
             self.admission.release_canaries(review, _done(review.plan, applied))

@@ -48,7 +48,7 @@ class ResultRecorder:
         queue, assignment = self.scheduler.queue, self.scheduler.assignment
         tied = assignment.record_holders(result.observed) if result.observed is not None else frozenset()
         # An app that waits for a second check of its files is reconciled after it.
-        result = replace(result, freed=result.freed - assignment.active.unsettled)
+        result = replace(result, apps=result.apps - work.dropped, freed=result.freed - assignment.active.unsettled)
         self._record(work, result, seconds)
         for slug in sorted(assignment.withhold(result.unsettled)):
             self.scheduler.reconcile_soon(slug)
@@ -129,7 +129,7 @@ class ResultRecorder:
             for _ in scheduler.feed.take_deferred(slug):
                 scheduler.rejections.retry(slug)
                 scheduler.queue.add(slug, Priority.CHANGED)
-            if result.run:
+            if work.is_writing:
                 scheduler.resync.forget(slug)
         if self.breaker.is_closed or not result.errors:
             scheduler.resync.record_read(result.apps)
@@ -140,7 +140,12 @@ class ResultRecorder:
 
     def _next_try(self, work: Work, result: ReconcileResult, now: datetime) -> datetime | None:
         """Put the next reconcile into the queue; return when it is, if it is for a failure."""
-        first, queue = min(result.apps), self.scheduler.queue
+        queue = self.scheduler.queue
+        if work.interrupted.is_set():  # the rest is planned anew
+            for slug in result.apps:
+                queue.add(slug, Priority.CHANGED)
+            return None
+        first = min(result.apps)
         if result.next_step is NextStep.REQUEUE:
             if not self.breaker.is_closed:  # not an error of the app: it is reconciled once the control plane is back
                 queue.add(first, work.priority)
@@ -186,7 +191,7 @@ class ResultRecorder:
 
 
 def _log_outcome(log: Log, outcome: Outcome, replaced: Mapping[Address, str | None]) -> None:
-    write = log.info if outcome.status is Status.DONE else log.warning
+    write = log.info if outcome.status in {Status.DONE, Status.NOT_ATTEMPTED} else log.warning
     of_somebody = outcome.address in replaced
     actor = replaced.get(outcome.address)
     what = f", which replaces a change by {actor or 'an unknown author'}" if of_somebody else ""
