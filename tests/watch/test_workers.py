@@ -14,9 +14,7 @@ from octosync.errors import OctosyncError
 from octosync.octomil import Connection, Octomil
 from octosync.watch.log import Log
 from octosync.watch.loop.circuit_breaker import CircuitBreaker
-from octosync.watch.loop.queue import Priority, Queue, Work
-from octosync.watch.loop.workers import Workers
-from octosync.watch.metrics import Metrics
+from octosync.watch.loop.queue import Priority, Queue, Work, Workers
 from octosync.watch.status import NextStep, ReconcileResult
 
 
@@ -67,9 +65,7 @@ def reconciles_of(
         log = Log(io.StringIO(), clock)
         async with Octomil(Connection(url="http://127.0.0.1:1")) as remote:
             breaker = CircuitBreaker(remote, NoNotifications(), clock=clock, chance=random.Random(7), log=log)  # noqa: S311 — jitter
-            workers = Workers(
-                queue, reconcile, lambda *_: None, breaker=breaker, metrics=Metrics(), clock=clock, log=log
-            )
+            workers = Workers(queue, reconcile, lambda *_: None, breaker=breaker, clock=clock, log=log)
             running = asyncio.ensure_future(workers.run())
             await scenario(workers, queue)
             running.cancel()

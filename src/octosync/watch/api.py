@@ -14,7 +14,7 @@ from octosync.errors import OctosyncError
 from octosync.model import Hold, counted
 from octosync.watch.approvals import ApprovalSets, blocked_actions
 from octosync.watch.log import Log
-from octosync.watch.loop.feed_follower import FeedFollower
+from octosync.watch.loop.activity_feed import FeedFollower
 from octosync.watch.loop.scheduler import Scheduler
 from octosync.watch.memory import Memory
 from octosync.watch.reconcile.observer import OptimizationChecks

@@ -27,13 +27,10 @@ from octosync.watch.api import ControllerOperations
 from octosync.watch.approvals import ApprovalSets
 from octosync.watch.coverage import CoverageMonitor
 from octosync.watch.log import Log
-from octosync.watch.loop.activity_feed import ActivityFeed
+from octosync.watch.loop.activity_feed import ActivityFeed, FeedFollower
 from octosync.watch.loop.circuit_breaker import CircuitBreaker, CircuitReason
-from octosync.watch.loop.feed_follower import FeedFollower
-from octosync.watch.loop.queue import Queue
-from octosync.watch.loop.resync import Resync
-from octosync.watch.loop.scheduler import Scheduler
-from octosync.watch.loop.workers import Workers
+from octosync.watch.loop.queue import Queue, Workers
+from octosync.watch.loop.scheduler import Resync, Scheduler
 from octosync.watch.manifests.assignment import AppAssignment
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad
 from octosync.watch.manifests.file_snapshot import FileChange
@@ -161,7 +158,7 @@ class Controller:
         )
         self.follower = FeedFollower(
             self.feed,
-            self.scheduler,
+            self.scheduler.handle,
             remote=remote,
             journal=journal,
             breaker=self.breaker,
@@ -209,7 +206,6 @@ class Controller:
             self.reconciler.reconcile,
             self.results.record,
             breaker=self.breaker,
-            metrics=self.metrics,
             clock=clock,
             log=log,
         )

@@ -1,23 +1,29 @@
 """The activity feed of an org: one request per interval shows which apps were changed, and by which author.
 
 The newest known event is the cursor. It is read before a resync starts, so that changes during a resync are new events after
-it. Events only trigger reconciles; the live state is always read.
+it. Events only trigger reconciles; the live state is always read. While the circuit is open, the follower of the feed
+sends the probe that may close it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
-from octosync.errors import CredentialRefused, RemoteError, Unavailable, Unreadable
+from octosync.errors import CredentialRefused, OctosyncError, RemoteError, Unavailable, Unreadable
 from octosync.model import Address, Backoff, Event
 from octosync.octomil import Octomil, read_org_events
 from octosync.octomil.activity import Feed
+from octosync.octomil.pagination import read_page
+from octosync.state import Journal
 from octosync.watch.log import Log
-from octosync.watch.settings import Clock
+from octosync.watch.loop.circuit_breaker import CircuitBreaker, CircuitReason
+from octosync.watch.settings import Clock, wait_for
 
 # The most pages that are read to find the cursor; if it is on none of them, there is a gap.
 _MOST_PAGES = 4
@@ -32,6 +38,7 @@ _MOST_EVENTS = 2_000
 _FAILURES_TO_TURN_OFF = 3
 # Without a response it takes more: that is more likely an outage, which the circuit breaker is for.
 _UNANSWERED_TO_TURN_OFF = 8
+_STATE_PROBE: Final = 1.0  # seconds for which a probe waits for a locked state file
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,3 +241,107 @@ class ActivityFeed:
         if self.off is not None or excess >= 0:
             self.off = error
             self._try_again = self._clock.now() + timedelta(seconds=_BACKOFF.bound(max(excess, 0) + 1))
+
+
+class FeedFollower:
+    """Polls the feed every `interval`, and gives what is new to `schedule`. `heartbeat` is when it last did something."""
+
+    def __init__(
+        self,
+        feed: ActivityFeed,
+        schedule: Callable[[FeedUpdate], None],
+        *,
+        remote: Octomil,
+        journal: Journal,
+        breaker: CircuitBreaker,
+        interval: timedelta,
+        clock: Clock,
+        chance: random.Random,
+    ) -> None:
+        self._feed = feed
+        self._schedule = schedule
+        self._remote = remote
+        self._journal = journal
+        self._breaker = breaker
+        self._interval = interval.total_seconds()
+        self._clock = clock
+        self._chance = chance
+        self._woken = asyncio.Event()
+        self.heartbeat = clock.monotonic()
+
+    async def run(self) -> None:
+        """Poll for ever. The first poll waits, too, so that controllers that start together don't poll at the same time."""
+        while True:
+            await wait_for(self._woken, self._pause(), self._clock)
+            self._woken.clear()
+            self.heartbeat = self._clock.monotonic()
+            if self._breaker.is_closed:
+                await self._poll()
+            elif not self._breaker.seconds_to_probe():
+                await self._probe()
+            self.heartbeat = self._clock.monotonic()
+
+    async def poll_now(self) -> None:
+        """Poll the feed between two intervals, since there is a change without an event yet."""
+        if self._breaker.is_closed:
+            await self._poll()
+
+    def probe_now(self) -> None:
+        """Check at once whether an open circuit can be closed, and whether a feed that is off works again."""
+        if not self._breaker.is_closed:
+            self._breaker.probe_now()
+            self._woken.set()
+        elif self._feed.off is not None:
+            self._feed.retry_now()
+            self._woken.set()
+
+    def _pause(self) -> float:
+        if self._breaker.is_closed:
+            return self._interval * self._chance.uniform(0.9, 1.1)
+        return min(self._interval, self._breaker.seconds_to_probe())
+
+    async def _poll(self) -> None:
+        if not self._feed.has_begun or not self._feed.is_due:
+            return
+        was_off = self._feed.off is not None
+        try:
+            update = await self._feed.poll()
+        except OctosyncError as error:
+            self._breaker.record_failure(error, "the feed")
+            return
+        if update.failed is None:
+            self._breaker.record_success()
+        elif update.may_concern_all:
+            self._breaker.record_failure(update.failed, "the feed")
+            if self._breaker.is_closed:
+                await self._check_control_plane()
+        if update.events or update.gap or (self._feed.off is not None) is not was_off:
+            self._schedule(update)
+
+    async def _check_control_plane(self) -> None:
+        """Check with another request whether only the feed fails."""
+        self.heartbeat = self._clock.monotonic()  # each of the two may have taken all the time that its attempts have
+        try:
+            await self._read_one_app()
+        except OctosyncError as error:
+            self._breaker.record_failure(error)
+            return
+        self._breaker.record_success()
+
+    async def _probe(self) -> None:
+        try:
+            if self._breaker.reason is CircuitReason.STATE_LOCKED:
+                await asyncio.to_thread(self._journal.wait_until_free, _STATE_PROBE)
+            else:
+                await self._read_one_app()
+        except OctosyncError as error:
+            self._breaker.probe_failed(error)
+            return
+        self._breaker.probe_succeeded()
+        self.probe_now()  # of a feed that is off
+
+    async def _read_one_app(self) -> None:
+        """Send the request that must succeed in any case; a response without a list of apps is a failure."""
+        await read_page(
+            self._remote.prompt, "apps.list", {}, plural=self._remote.contract.shapes["app"].plural, limit=1
+        )

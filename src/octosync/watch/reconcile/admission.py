@@ -241,9 +241,8 @@ class Admission:
         if (suspended := self.memory.suspended) is not None:
             reason = f": {suspended.reason}" if suspended.reason else ""
             return exclude(plan, keys_of(plan)), f"everything is suspended{reason}"
-        frozen = {slug for slug in apps if frozen_until(active.configuration.freeze, slug, now) is not None}
-        why = ""
-        if frozen:
+        windows, why = active.configuration.freeze, ""
+        if windows and (frozen := {slug for slug in apps if frozen_until(windows, slug, now) is not None}):
             plan, why = exclude(plan, keys_of(plan, lambda action: action.address.app in frozen)), "a freeze window"
         if unsettled := _unsettled(plan, active):
             plan, why = exclude(plan, unsettled), why or SECOND_LOOK

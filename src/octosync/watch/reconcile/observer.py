@@ -18,8 +18,7 @@ from octosync.plan import ControlPlane, HoldPolicy, Plan, PlanOptions
 from octosync.plan.drift import newest_in_app_feeds, newest_in_org_feed
 from octosync.plan.three_way.verdict import Base
 from octosync.reconcile import ReviewedPlan, observe_and_review, review
-from octosync.watch.loop.activity_feed import ActivityFeed
-from octosync.watch.loop.feed_follower import FeedFollower
+from octosync.watch.loop.activity_feed import ActivityFeed, FeedFollower
 from octosync.watch.manifests.assignment import ActiveConfig
 from octosync.watch.memory import Memory
 from octosync.watch.settings import WriteMode

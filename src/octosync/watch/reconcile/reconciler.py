@@ -32,7 +32,7 @@ from octosync.watch.coverage import CoverageMonitor
 from octosync.watch.loop.activity_feed import ActivityFeed
 from octosync.watch.loop.circuit_breaker import CircuitBreaker
 from octosync.watch.loop.queue import Priority, Queue, Work
-from octosync.watch.loop.resync import Resync
+from octosync.watch.loop.scheduler import Resync
 from octosync.watch.manifests.assignment import ActiveConfig, AppAssignment
 from octosync.watch.memory import Memory
 from octosync.watch.reconcile.admission import Admission

@@ -133,6 +133,7 @@ class ResultRecorder:
                 scheduler.resync.forget(slug)
         if self.breaker.is_closed or not result.errors:
             scheduler.resync.record_read(result.apps)
+        self.metrics.observe_wait(work.waited)
         self.metrics.count_reconcile(_outcome(result), seconds)
         for outcome in result.outcomes:
             self.metrics.count_action(Verb(outcome.verb), outcome.address.kind, outcome.status)
