@@ -1,4 +1,4 @@
-"""What holds for every room's tests."""
+"""Settings and fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.support.skipped_tests import pytest_unconfigure
 __all__ = ["command_folder", "pytest_unconfigure"]
 
 load_profile()
-# A shell has SIGINT ignored in what it runs in the background, and so would all commands that tests start.
+# Background processes of a shell ignore SIGINT, and so would all commands that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def command_folder() -> Iterator[Path]:
-    """Put an `octosync` that starts at once into a folder for the PATH."""
+    """Return a folder for the PATH with an `octosync` that starts fast."""
     with preloaded_command() as folder:
         yield folder

@@ -73,7 +73,7 @@ async def test_an_unreachable_host_and_a_cancelled_request_are_reported() -> Non
         assert client.requests == 0
     async with scripted_server(Reply(b"", AfterReply.HANG)) as server, _reporting_client(server.url, reports) as client:
         hanging = asyncio.create_task(client.call("apps.get", {"slug": "a"}))
-        await server.asked.wait()
+        await server.requested.wait()
         hanging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await hanging

@@ -91,7 +91,7 @@ async def test_a_cancelled_call_releases_its_connection() -> None:
         client_of(server.url, concurrency=1) as client,
     ):
         hanging = asyncio.create_task(client.call("apps.get", {"slug": "a"}))
-        await server.asked.wait()
+        await server.requested.wait()
         hanging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await hanging

@@ -1,4 +1,4 @@
-"""One small case for each kind of action: what is live, what is declared, and what somebody else might do meanwhile."""
+"""One small case for each kind of action: live state, declared state, and a concurrent change by a teammate."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ AUTO = Deploy(environments=("production",), optimize=Optimize.AUTO)
 
 @dataclass(frozen=True)
 class Case:
-    """`prepare` makes live state, `desired` needs exactly one action, `write` is its request.
+    """`prepare` creates the live state, `desired` needs exactly one action, and `write` is its request.
 
-    `interfere` is a teammate's change to the very object.
+    `interfere` is a teammate's change to the same object.
     """
 
     operation: str
@@ -34,13 +34,13 @@ def _put_slot(plane: Plane, **fields: Any) -> None:
 
 
 def _register_anew(plane: Plane) -> None:
-    (there,) = plane.send("GET", f"{A}/targets")["targets"]
-    plane.send("DELETE", f"{A}/targets/{there['id']}")
+    (target,) = plane.send("GET", f"{A}/targets")["targets"]
+    plane.send("DELETE", f"{A}/targets/{target['id']}")
     plane.send("POST", f"{A}/targets", {"platform": "ios", "identifier": "com.a"})
 
 
 def _deployed(plane: Plane) -> None:
-    """Deploy one variant, and let a better one come."""
+    """Deploy a variant, then add a better one to the catalog."""
     plane.app("a", "chat", target="com.a")
     plane.catalog(good=1)
     plane.deploy("a")
@@ -48,9 +48,9 @@ def _deployed(plane: Plane) -> None:
 
 
 def _roll_back(plane: Plane) -> None:
-    """Roll back what is deployed; where nothing is, it is deployed first."""
-    there = plane.send("GET", f"{A}/deployments")["deployments"]
-    (id_,) = [one["id"] for one in there] or [plane.deploy("a")]
+    """Roll back the deployment; without one, deploy first."""
+    deployments = plane.send("GET", f"{A}/deployments")["deployments"]
+    (id_,) = [deployment["id"] for deployment in deployments] or [plane.deploy("a")]
     plane.local("POST", f"/deployments/{id_}", {"status": "rolled_back"})
 
 
@@ -148,12 +148,12 @@ CASES = {
     ),
 }
 
-# A registration and a creation replace nothing: the control plane's own 409 says that somebody was faster.
+# A registration and a creation replace nothing: the control plane answers 409 if a teammate was faster.
 OVERWRITING = {name: case for name, case in CASES.items() if name not in {"create app", "register target"}}
 
 
 def populate(plane: Plane) -> list[App]:
-    """Fill a control plane, and return declarations that need every kind of action of it, moves and a swap included."""
+    """Fill a control plane, and return declarations that need every kind of action, including moves and a swap."""
     plane.app("busy", "chat", "vision", target="com.busy", config={"model": "@app/busy/vision"})
     plane.app("left", target="com.left")
     plane.app("old", "chat", target="com.old", config={"model": "old"})

@@ -1,4 +1,4 @@
-"""A real browser, Chromium by its driver: a test that needs it skips where it is missing, or fails where it is required."""
+"""A real Chromium through its driver. Tests that need it are skipped if it is missing, or fail if it is required."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 REQUIRED = "OCTOSYNC_REQUIRE_CHROMIUM"
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _DRIVER = "chromedriver"
-_PATIENCE = 20  # seconds, before a condition that does not come about fails its test
+_PATIENCE = 20  # seconds until a condition that still does not hold fails its test
 _FLAGS = (
     "--headless",
     "--no-sandbox",  # tests run as root in containers
@@ -38,9 +38,9 @@ Scheme = Literal["light", "dark"]
 
 
 def missing() -> bool:
-    """Say whether there is no browser and a test may skip: not where `OCTOSYNC_REQUIRE_CHROMIUM=1` is set."""
-    there = shutil.which(_DRIVER) is not None and any(map(shutil.which, _CHROMIUM))
-    return os.environ.get(REQUIRED) != "1" and not there
+    """Return whether the browser is missing and tests may be skipped; never with `OCTOSYNC_REQUIRE_CHROMIUM=1`."""
+    installed = shutil.which(_DRIVER) is not None and any(map(shutil.which, _CHROMIUM))
+    return os.environ.get(REQUIRED) != "1" and not installed
 
 
 needs_chromium = pytest.mark.skipif(missing(), reason="chromium or chromedriver is not installed")
@@ -48,7 +48,7 @@ needs_chromium = pytest.mark.skipif(missing(), reason="chromium or chromedriver 
 
 @contextmanager
 def run_browser(profile: Path, *, width: int = 900, height: int = 1000, scale: float = 1) -> Iterator[Chrome]:
-    """Run a browser with a profile of its own, its time zone UTC and its scheme light."""
+    """Run a browser with its own profile, the time zone UTC and the light colour scheme."""
     options = ChromeOptions()
     options.binary_location = next(filter(None, map(shutil.which, _CHROMIUM)), "chromium")
     for flag in (
@@ -68,24 +68,24 @@ def run_browser(profile: Path, *, width: int = 900, height: int = 1000, scale: f
 
 
 def set_color_scheme(driver: Chrome, scheme: Scheme) -> None:
-    """Have the browser ask for light or dark."""
+    """Make the browser prefer the light or the dark colour scheme."""
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 def set_scripting(driver: Chrome, *, on: bool) -> None:
-    """Switch JavaScript on or off for the pages that are loaded from now on."""
+    """Enable or disable JavaScript for the pages that are loaded from now on."""
     driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not on})
 
 
 def console_messages(driver: Chrome) -> list[Any]:
-    """Return what the browser's console said since the last time: errors, warnings, violations of the page's policy."""
+    """Return the new entries of the browser's console: errors, warnings, violations of the content security policy."""
     return [entry for entry in driver.get_log("browser") if entry["level"] in {"WARNING", "SEVERE"}]  # type: ignore[no-untyped-call]
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds; fail where it does not come about."""
+    """Wait until a condition holds; fail if it does not hold in time."""
     end = monotonic() + _PATIENCE
     while not condition():
-        assert monotonic() < end, "it did not come about"
+        assert monotonic() < end, "the condition never held"
         sleep(0.02)

@@ -1,4 +1,4 @@
-"""Clients for tests: quick to give up, and told apart by nothing else from real ones."""
+"""Clients for tests: they retry at once and have no rate limit, and are like real ones otherwise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KEY = "oct_test_0123456789a91f"
 
 
 def connection_to(url: str, **settings: Any) -> Connection:
-    """Make a connection without a rate limit that retries at once."""
+    """Return a connection without a rate limit that retries at once."""
     defaults: dict[str, Any] = {
         "token": Secret(KEY),
         "token_source": "OCTOMIL_API_KEY",
@@ -22,5 +22,5 @@ def connection_to(url: str, **settings: Any) -> Connection:
 
 
 def client_of(url: str, **settings: Any) -> Octomil:
-    """Make a client for a control plane at a URL, not yet entered."""
+    """Return a client for the control plane at a URL, not yet entered."""
     return Octomil(connection_to(url, **settings))

@@ -1,4 +1,4 @@
-"""The octosync command as its users start it: a process of its own, whose output is read as it comes."""
+"""The octosync command as users start it: a separate process whose output is read while it runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OCTOSYNC = (sys.executable, "-m", "octosync")
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return this process's environment without what would steer octosync, and with these variables."""
+    """Return this process's environment with these variables and without the others that octosync reads."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
     return {**kept, **variables}
 
@@ -23,7 +23,7 @@ def environment(**variables: str) -> dict[str, str]:
 def octosync(
     *arguments: str, cwd: Path | None = None, variables: Mapping[str, str] | None = None, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; its output is text."""
+    """Run a command to its end, with its output as text."""
     return subprocess.run(
         [*OCTOSYNC, *arguments],
         cwd=cwd,
@@ -37,7 +37,7 @@ def octosync(
 
 @contextmanager
 def start_command(*arguments: str, cwd: Path | None = None, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a command with piped output; it is killed where the block leaves it running."""
+    """Start a command with piped output; kill it if it still runs at the end of the block."""
     process = subprocess.Popen(
         [*OCTOSYNC, *arguments],
         cwd=cwd,
@@ -55,7 +55,7 @@ def start_command(*arguments: str, cwd: Path | None = None, **variables: str) ->
 
 
 def wait_for_url(process: subprocess.Popen[str]) -> str:
-    """Wait until `octosync server` says where it listens, and return that."""
+    """Wait until `octosync server` prints the URL on which it listens, and return the URL."""
     assert process.stderr is not None
     first = process.stderr.readline()
     found = re.search(r"listens on (http://\S+)", first)
@@ -64,10 +64,10 @@ def wait_for_url(process: subprocess.Popen[str]) -> str:
 
 
 def stop_command(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> tuple[str, str]:
-    """Send a signal and wait for the end; return what is left of standard output and standard error."""
+    """Send a signal and wait for the end; return the rest of standard output and standard error."""
     process.send_signal(number)
     assert process.stdout is not None
     assert process.stderr is not None
-    rest = process.stdout.read(), process.stderr.read()  # not communicate(): it forgets what readline has read ahead
+    rest = process.stdout.read(), process.stderr.read()  # not communicate(): it drops what readline has buffered
     process.wait()
     return rest

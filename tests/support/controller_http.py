@@ -1,4 +1,4 @@
-"""The controller's HTTP side around a control: asked in this very loop, or over a socket in a thread."""
+"""The controller's HTTP side for a given API: called in the running event loop, or served over a socket by a thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 def web_options(control: ControllerApi, *, admin_token: str | None = ADMIN_TOKEN, **more: Any) -> WebOptions:
-    """Return what is served: a control, and metrics of one line."""
+    """Return the options of the HTTP side, with metrics of one line."""
     facts: dict[str, Any] = {
         "control": control,
         "metrics": lambda: b"octosync_apps 1\n",
@@ -33,7 +33,7 @@ def web_options(control: ControllerApi, *, admin_token: str | None = ADMIN_TOKEN
 
 @asynccontextmanager
 async def app_client(control: ControllerApi, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """Ask the application itself; what it fails with is answered, as a server does."""
+    """Yield a client of the application itself; an exception becomes a response, as in a server."""
     transport = httpx.ASGITransport(app=create_app(web_options(control, **more)), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
         yield client
@@ -41,7 +41,7 @@ async def app_client(control: ControllerApi, **more: Any) -> AsyncIterator[httpx
 
 @contextmanager
 def serve_controller(control: ControllerApi, *, port: int = 0, **more: Any) -> Iterator[str]:
-    """Serve over a socket in a thread; yields the origin."""
+    """Serve over a socket in a thread; yield the URL."""
     ready = threading.Event()
     found: list[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = []
 
@@ -57,9 +57,9 @@ def serve_controller(control: ControllerApi, *, port: int = 0, **more: Any) -> I
         try:
             asyncio.run(main())
         finally:
-            ready.set()  # whoever waits gets to see that it failed, instead of nothing
+            ready.set()  # after a failure too, so that the test does not wait for ever
 
-    thread = threading.Thread(target=run, name="served", daemon=True)
+    thread = threading.Thread(target=run, name="controller-http", daemon=True)
     thread.start()
     ready.wait()
     url, loop, stop = found[0]

@@ -1,4 +1,4 @@
-"""A controller's standing, and a control that says it and notes what it is told: what the HTTP side is tried on."""
+"""Statuses of a controller, and a controller API that returns one and records its calls, for tests of the HTTP side."""
 
 from __future__ import annotations
 
@@ -72,18 +72,18 @@ def soon(**span: float) -> datetime:
 
 
 def held_plan(slug: str, *, until: datetime | None, capability: str = "vision", **fields: Any) -> Plan:
-    """Plan an app whose one slot somebody changed, which is held."""
+    """Return a plan for an app with a manual change to one slot, whose revert is held."""
     wanted = {"serving_policy": "local_only", **fields}
     desired = desired_app(slug, slots={capability: wanted, "chat": {}}, origin=Origin(f"apps/{slug}.yaml", 1, 1))
     plan = plan_of(desired, live_app(slug, slots={capability: {"serving_policy": "cloud_only"}, "chat": {}}))
     origin = Origin(f"apps/{slug}.yaml", 27, 7)
-    drifted = [replace(one, reason=Reason.DRIFT, origin=origin) for one in plan.actions]
-    held = tuple(Held(one, until) for one in drifted)
+    reverts = [replace(action, reason=Reason.DRIFT, origin=origin) for action in plan.actions]
+    held = tuple(Held(action, until) for action in reverts)
     return replace(plan, actions=(), held=held)
 
 
 def held_app(slug: str = "canary-demo", **more: Any) -> AppReconcileStatus:
-    """Return an app whose drift is held: Ana changed its slot a moment ago."""
+    """Return an app with held drift: Ana has just changed its slot."""
     until = more.pop("until", soon(minutes=28, seconds=30))
     drift = DriftStatus(
         address=Address.of_slot(slug, "vision"),
@@ -107,7 +107,7 @@ def held_app(slug: str = "canary-demo", **more: Any) -> AppReconcileStatus:
 
 
 def blocked_app(slug: str = "search-old", count: int = 14) -> AppReconcileStatus:
-    """Return an app of which too much would be removed at once."""
+    """Return an app with more removals than the guards allow."""
     plan = plan_of(
         desired_app(slug, targets=[], slots={"chat": {}}, origin=Origin(f"apps/{slug}.yaml", 1, 1)),
         live_app(slug, targets=[f"ios:com.acme.search{n}" for n in range(count)], slots={"chat": {}}),
@@ -124,7 +124,7 @@ def blocked_app(slug: str = "search-old", count: int = 14) -> AppReconcileStatus
 
 
 def contested_app(slug: str = "keyboard") -> AppReconcileStatus:
-    """Return an app whose slot somebody changes again and again."""
+    """Return an app whose slot is changed again after every revert."""
     drift = DriftStatus(
         address=Address.of_slot(slug, "vision"),
         first_seen=ago(hours=3),
@@ -137,7 +137,7 @@ def contested_app(slug: str = "keyboard") -> AppReconcileStatus:
 
 
 def failing_app(slug: str = "search-eu") -> AppReconcileStatus:
-    """Return an app that can't be read for the moment."""
+    """Return an app that can't be read at the moment."""
     return AppReconcileStatus(
         slug=slug,
         state=AppState.FAILING,
@@ -150,7 +150,7 @@ def failing_app(slug: str = "search-eu") -> AppReconcileStatus:
 
 
 def canary_app(slug: str = "voice") -> AppReconcileStatus:
-    """Return an app in sync with a canary under way, and a better variant that waits."""
+    """Return an app in sync with a running canary and a recommendation that waits."""
     return AppReconcileStatus(
         slug=slug,
         state=AppState.IN_SYNC,
@@ -168,7 +168,7 @@ def canary_app(slug: str = "voice") -> AppReconcileStatus:
 
 
 def quiet_app(slug: str) -> AppReconcileStatus:
-    """Return an app that is as declared."""
+    """Return an app in sync."""
     app = desired_app(slug, slots={"chat": {}}, origin=Origin(f"apps/{slug}.yaml", 1, 1))
     return AppReconcileStatus(
         slug=slug,
@@ -181,7 +181,7 @@ def quiet_app(slug: str) -> AppReconcileStatus:
 
 
 def run_status(number: int = 1, **more: Any) -> RunStatus:
-    """Return a run of two writes, of which one failed."""
+    """Return run 1 with a successful and a failed write; other numbers have one successful write."""
     done = Outcome(
         address=Address.of_slot("checkout", "chat"), verb="update", status=Status.DONE, request_ids=("req_77c0",)
     )
@@ -208,7 +208,7 @@ def run_status(number: int = 1, **more: Any) -> RunStatus:
 
 
 def status_of(*apps: AppReconcileStatus, **more: Any) -> ControllerStatus:
-    """Return the standing of a controller that is ready and has these apps."""
+    """Return the status of a ready controller with these apps."""
     return ControllerStatus(
         **{
             "now": NOW,
@@ -233,7 +233,7 @@ def status_of(*apps: AppReconcileStatus, **more: Any) -> ControllerStatus:
 
 
 def busy_status() -> ControllerStatus:
-    """Return a standing with something of nearly everything."""
+    """Return a status with nearly every state of apps."""
     held = replace(
         held_app("photos", until=soon(hours=3)),
         hold=Hold(app="photos", until=soon(hours=3), reason="incident 4711: routing by hand", at=ago(hours=1)),
@@ -254,15 +254,15 @@ def busy_status() -> ControllerStatus:
 
 
 def pictured_status() -> ControllerStatus:
-    """Return the standing that the documents' pictures show: little of each."""
+    """Return the status for the pictures in the documentation."""
     canary = replace(canary_app(), recommendations=())
     apps = (held_app(), blocked_app("search-old"), canary, *map(quiet_app, _QUIET))
     return status_of(*apps, runs=(run_status(1), run_status(2)), unmanaged=260)
 
 
 def bad_manifests(status: ControllerStatus) -> ControllerStatus:
-    """Return the standing with manifests that can't be loaded."""
-    wrong = Diagnostic(
+    """Return the status with invalid manifests."""
+    error = Diagnostic(
         severity=Severity.ERROR,
         rule="unknown-field",
         summary="`servingPolcy` is not a field of a slot",
@@ -272,54 +272,54 @@ def bad_manifests(status: ControllerStatus) -> ControllerStatus:
         width=12,
         suggestion="servingPolicy",
     )
-    return replace(status, valid=False, diagnostics=(wrong,))
+    return replace(status, valid=False, diagnostics=(error,))
 
 
 def suspended(status: ControllerStatus) -> ControllerStatus:
-    """Return the standing with everything suspended."""
+    """Return the status with a suspended controller."""
     return replace(status, suspended=ControllerSuspension(at=ago(minutes=30), reason="incident 4711"))
 
 
 @dataclass(kw_only=True)
 class RecordingApi:
-    """A control that says a standing and notes what it is told; `refuses` answers everything that it is told with an error."""
+    """A controller API with a fixed status that records its calls; `refuses` is an error that every call raises."""
 
     current: ControllerStatus
     refuses: OctosyncError | None = None
     calls: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
 
     def status(self) -> ControllerStatus:
-        """Say how everything stands."""
+        """Return the fixed status."""
         return self.current
 
     def reconcile(self, app: str | None) -> int:
-        """Note it."""
-        self._note("reconcile", app=app)
+        """Record the call."""
+        self._record("reconcile", app=app)
         return len(self.current.apps) if app is None else 1
 
     def suspend(self, reason: str) -> None:
-        """Note it."""
-        self._note("suspend", reason=reason)
+        """Record the call."""
+        self._record("suspend", reason=reason)
 
     def resume(self) -> None:
-        """Note it."""
-        self._note("resume")
+        """Record the call."""
+        self._record("resume")
 
     def hold(self, app: str, duration: timedelta, reason: str) -> Hold:
-        """Note it."""
-        self._note("hold", app=app, duration=duration, reason=reason)
+        """Record the call."""
+        self._record("hold", app=app, duration=duration, reason=reason)
         return Hold(app=app, until=self.current.now + duration, reason=reason, at=self.current.now)
 
     def release(self, app: str) -> None:
-        """Note it."""
-        self._note("release", app=app)
+        """Record the call."""
+        self._record("release", app=app)
 
     def approve(self, guard: str, seen: str, apps: Sequence[str] = ()) -> int:
-        """Note it."""
-        self._note("approve", guard=guard, seen=seen, apps=apps)
+        """Record the call."""
+        self._record("approve", guard=guard, seen=seen, apps=apps)
         return 14
 
-    def _note(self, what: str, **given: object) -> None:
+    def _record(self, operation: str, **arguments: object) -> None:
         if self.refuses is not None:
             raise self.refuses
-        self.calls.append((what, given))
+        self.calls.append((operation, arguments))

@@ -1,4 +1,4 @@
-"""A controller in a test: on real files, over sockets to a real control plane, with a clock that runs as fast as wanted."""
+"""A controller in a test: real files, sockets to a real control plane, and a clock that may run faster than real time."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from octosync.watch.notify.webhook import Notifier
 from octosync.watch.settings import Settings
 from octosync.watch.status import AppReconcileStatus, ControllerStatus
 
-PATIENCE = 60.0  # seconds of real time after which what is awaited is taken never to come, on a busy machine, too
+PATIENCE = 60.0  # seconds of real time until a wait fails; enough for a busy machine
 
 
 class FastClock:
-    """A clock on which every second is `speed` seconds. Whoever shares it lives in the same time.
+    """A clock on which a real second is `speed` seconds. All parts that share it have the same time.
 
-    `began` is when it began, by the machine's monotonic clock: with it another process has the same.
+    `began` is the start by the machine's monotonic clock: another process with the same value has the same time.
     """
 
     def __init__(self, speed: float = 1.0, began: float | None = None) -> None:
@@ -50,7 +50,7 @@ class FastClock:
         self._asleep: set[asyncio.Event] = set()
 
     def monotonic(self) -> float:
-        """Return the seconds that have passed."""
+        """Return the seconds since the start."""
         return (time.monotonic() - self.began) * self.speed + self._skipped
 
     def now(self) -> datetime:
@@ -58,19 +58,19 @@ class FastClock:
         return self._start + timedelta(seconds=self.monotonic())
 
     def skip(self, span: timedelta) -> None:
-        """Let so much time be over at once. Who sleeps meanwhile sleeps on, as long as was asked for."""
+        """Move the time forward at once. Sleeping tasks still sleep for as long as they requested."""
         self._skipped += span.total_seconds()
 
     async def advance(self, span: timedelta) -> None:
-        """Let so much time be over at once, also for those who sleep: who would have woken by then wakes now."""
-        for _ in range(20):  # whoever is about to sleep does
+        """Move the time forward at once, for sleeping tasks too: those whose time has passed wake now."""
+        for _ in range(20):  # let tasks that are about to sleep do so
             await asyncio.sleep(0)
         self.skip(span)
-        for one in self._asleep:
-            one.set()
+        for wake_up in self._asleep:
+            wake_up.set()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Sleep for so many seconds of this clock."""
         until, woken = self.monotonic() + seconds, asyncio.Event()
         self._asleep.add(woken)
         try:
@@ -86,7 +86,7 @@ class FastClock:
 
 @contextmanager
 def plane_at(clock: FastClock, **settings: Any) -> Iterator[Plane]:
-    """Run a control plane that lives in a clock's time."""
+    """Run a control plane that uses this clock."""
     with (
         running_server(ServerSettings(clock=clock.now, **settings)) as plane,
         httpx.Client(base_url=plane.url, trust_env=False, timeout=30) as http,
@@ -96,29 +96,29 @@ def plane_at(clock: FastClock, **settings: Any) -> Iterator[Plane]:
 
 @dataclass
 class NoticeRecorder:
-    """Everything that would be told: as it is at each turn, whether it was told before or not."""
+    """A notifier that keeps every notice it gets at each reconcile, also those that were sent before."""
 
     notices: list[Notice] = field(default_factory=list)
 
     def notify(self, notice: Notice) -> None:
-        """Take down what happened."""
+        """Record a notice."""
         self.notices.append(notice)
 
     def notify_all(self, facts: Mapping[str, tuple[Notice, ...]], happened: Iterable[Notice]) -> None:
-        """Take down what has happened, and what is so of apps now."""
+        """Record the notices of events, and those of the apps' current state."""
         self.notices += (*happened, *(notice for notices in facts.values() for notice in notices))
 
     def resolve(self, matter: str) -> None:
-        """Take down that something is over."""
+        """Ignore the end of a subject."""
 
     def of_event(self, event: NotifyEvent) -> list[Notice]:
-        """Return what was told of an event, oldest first."""
-        return [one for one in self.notices if one.event is event]
+        """Return the notices of an event, oldest first."""
+        return [notice for notice in self.notices if notice.event is event]
 
 
 @dataclass
 class RunningController:
-    """A controller that runs, with what it watches and what it says."""
+    """A controller that runs, with its control plane, manifests, clock, log, notices and journal."""
 
     controller: Controller
     plane: Plane
@@ -132,53 +132,57 @@ class RunningController:
 
     @property
     def status(self) -> ControllerStatus:
-        """How everything stands now."""
+        """The current status."""
         return self.controller.api.status()
 
     def app(self, slug: str = "demo") -> AppReconcileStatus:
-        """How an app stands now; of one that isn't known yet, nothing is."""
+        """Return the current status of an app; of an unknown app, an empty one."""
         return self.status.apps.get(slug) or AppReconcileStatus(slug=slug)
 
     def logged(self, event: str) -> list[dict[str, Any]]:
-        """Return the lines of an event."""
+        """Return the log lines of an event."""
         lines = (json.loads(line) for line in self.log.getvalue().splitlines())
         return [line for line in lines if line["event"] == event]
 
-    async def until(self, holds: Callable[[], Any], *, patience: float = PATIENCE) -> None:
-        """Wait until something holds, which has to be before long; the controller must not end meanwhile."""
+    async def until(self, condition: Callable[[], Any], *, patience: float = PATIENCE) -> None:
+        """Wait until a condition holds; fail if it does not hold in time or if the controller ends."""
         try:
             async with asyncio.timeout(patience):
-                while not holds():
+                while not condition():
                     if self.task.done():
                         self.task.result()
                         raise AssertionError("the controller has ended")
                     await asyncio.sleep(0.005)
         except TimeoutError:
-            how = {slug: one.state.value for slug, one in self.status.apps.items()}
-            raise AssertionError(f"it never came: {how}\n{self.log.getvalue()[-5000:]}") from None
+            states = {slug: app.state.value for slug, app in self.status.apps.items()}
+            raise AssertionError(f"the condition never held: {states}\n{self.log.getvalue()[-5000:]}") from None
 
     @property
     def is_in_sync(self) -> bool:
-        """Whether everything was read, and nothing is left to be done."""
-        return self.status.ready and all(one.state.value == "in_sync" for one in self.status.apps.values())
+        """Whether everything was read and every app is in sync."""
+        return self.status.ready and all(app.state.value == "in_sync" for app in self.status.apps.values())
 
     async def until_in_sync(self, *, patience: float = PATIENCE) -> None:
-        """Wait until everything was read, and nothing is left to be done."""
+        """Wait until everything was read and every app is in sync."""
         await self.until(lambda: self.is_in_sync, patience=patience)
 
     def approve(self, guard: str, *apps: str) -> int:
-        """Approve all that a guard blocks now, of apps or of all, as it is shown."""
-        sets = [one for one in self.status.blocked if one.guard == guard and (not apps or {*apps} & {*one.apps})]
-        return sum(self.controller.api.approve(guard, one.seen, apps) for one in sets)
+        """Approve everything that a guard blocks now, of these apps or of all; return the number of actions."""
+        blocked_sets = [
+            blocked
+            for blocked in self.status.blocked
+            if blocked.guard == guard and (not apps or {*apps} & {*blocked.apps})
+        ]
+        return sum(self.controller.api.approve(guard, blocked.seen, apps) for blocked in blocked_sets)
 
     def requests(self) -> list[str]:
-        """Return `METHOD path` of what the control plane received since this was asked last."""
+        """Return `METHOD path` of every request that the control plane received since the last call."""
         return self.plane.log()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What of a controller differs from the usual."""
+    """The options of a controller that differ from the defaults."""
 
     connection: Mapping[str, Any] = field(default_factory=dict)
     policy: GuardPolicy | None = None
@@ -192,12 +196,12 @@ class Setup:
     notifier: Notifier | None = None
 
     def flags(self, apps: Path) -> ManifestFlags:
-        """Return the flags that name the manifests."""
+        """Return the flags for the manifests."""
         paths = self.paths if self.paths is not None else () if self.kustomize else (str(apps),)
         return ManifestFlags(paths=paths, kustomize=self.kustomize, config=self.config, allow_empty=True)
 
 
-_SETUP = frozenset(one.name for one in fields(Setup))
+_SETUP = frozenset(option.name for option in fields(Setup))
 
 
 @asynccontextmanager
@@ -206,7 +210,7 @@ async def run_controller(
 ) -> AsyncIterator[RunningController]:
     """Run a controller over `folder/apps`, with its state in `folder/state.db`, until the block ends.
 
-    The arguments are those of `Setup`, and others are settings of the controller.
+    The arguments are the fields of `Setup`; all others are settings of the controller.
     """
     setup = Setup(**{name: value for name, value in arguments.items() if name in _SETUP and value is not None})
     settings = {name: value for name, value in arguments.items() if name not in _SETUP}
@@ -262,14 +266,14 @@ def manifest(
     annotations: Mapping[str, str] | None = None,
     **spec: Any,
 ) -> str:
-    """Return an app's manifest: iOS targets by identifier, slots with their policies."""
+    """Return an app's manifest, with iOS targets by identifier and slots with their serving policies."""
     document = {
         "apiVersion": "octosync.dev/v1",
         "kind": "App",
         "metadata": {"name": slug, **({"annotations": annotations} if annotations else {})},
         "spec": {
             "name": slug.title(),
-            "targets": [{"platform": "ios", "identifier": one} for one in targets],
+            "targets": [{"platform": "ios", "identifier": identifier} for identifier in targets],
             "slots": [{"capability": name, "servingPolicy": policy} for name, policy in (slots or {}).items()],
             **spec,
         },

@@ -1,4 +1,4 @@
-"""Declared apps by chance, as complete as a desired state can be, and apps that hold secrets wherever one may stand."""
+"""Random declared apps with every field a desired state can have, and apps with secrets in every possible place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from octosync.model import (
     Target,
 )
 
-SECRET = "hunter2"  # every planted secret begins so
+SECRET = "hunter2"  # every planted secret starts with it
 
 _names = st.text("abcé😀:/@. ", min_size=1, max_size=4)
 _origins = st.none() | st.builds(Origin, _names, st.integers(0, 9), st.integers(1, 9))
@@ -39,7 +39,7 @@ _deploys = st.builds(
 
 
 def declared_apps(slug: str = "a", objects: st.SearchStrategy[Any] | None = None) -> st.SearchStrategy[App]:
-    """Draw an app as manifests may declare it; `objects` are what is declared wherever anything may stand."""
+    """Draw an app as manifests may declare it; `objects` are the values of the free-form fields."""
     values = json_objects() if objects is None else objects
     return st.builds(
         App,
@@ -76,25 +76,25 @@ def declared_apps(slug: str = "a", objects: st.SearchStrategy[Any] | None = None
 
 
 def objects_with_secrets(sensitivity: Sensitivity) -> st.SearchStrategy[JsonObject]:
-    """Draw objects in which every text and number under a sensitive key is a secret of its own, and so are keys there."""
+    """Draw objects in which every text and number under a sensitive key is a unique secret, and so is every key there."""
     return json_objects().map(lambda value: plant_secrets(value, sensitivity))
 
 
 def plant_secrets(value: JsonObject, sensitivity: Sensitivity) -> dict[str, JsonValue]:
-    """Put a secret wherever something sensitive stands."""
+    """Replace every sensitive value by a secret."""
     numbers = count()
 
-    def secret(one: JsonValue) -> JsonValue:
-        if isinstance(one, dict):
-            return {f"{SECRET}-{next(numbers)}-{key}": secret(item) for key, item in one.items()}
-        if isinstance(one, list):
-            return [secret(item) for item in one]
-        return one if one is None or isinstance(one, bool) else f"{SECRET}-{next(numbers)}"
+    def secret(json: JsonValue) -> JsonValue:
+        if isinstance(json, dict):
+            return {f"{SECRET}-{next(numbers)}-{key}": secret(item) for key, item in json.items()}
+        if isinstance(json, list):
+            return [secret(item) for item in json]
+        return json if json is None or isinstance(json, bool) else f"{SECRET}-{next(numbers)}"
 
-    def plant(one: JsonValue) -> Any:
-        if isinstance(one, dict):
-            return {key: secret(item) if sensitivity.covers(key) else plant(item) for key, item in one.items()}
-        return [plant(item) for item in one] if isinstance(one, list) else one
+    def plant(json: JsonValue) -> Any:
+        if isinstance(json, dict):
+            return {key: secret(item) if sensitivity.covers(key) else plant(item) for key, item in json.items()}
+        return [plant(item) for item in json] if isinstance(json, list) else json
 
-    found: dict[str, JsonValue] = plant(value)
-    return found
+    result: dict[str, JsonValue] = plant(value)
+    return result

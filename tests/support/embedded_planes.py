@@ -1,4 +1,4 @@
-"""Embedded control planes for tests, with clients that speak plain HTTP to them."""
+"""Embedded control planes for tests, with plain HTTP clients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JSON = {"Content-Type": "application/json"}
 
 @dataclass
 class Clock:
-    """A clock that stands still unless it is told otherwise."""
+    """A clock that moves only by `advance`."""
 
     now: datetime = field(default_factory=lambda: datetime(2026, 3, 1, 12, 0, tzinfo=UTC))
 
@@ -26,13 +26,13 @@ class Clock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let time go on."""
+        """Move the time forward."""
         self.now += timedelta(seconds=seconds)
 
 
 @dataclass(frozen=True)
 class EmbeddedPlane:
-    """A control plane that answers: `api` speaks below `/api/v1`, `local` below `/_local`."""
+    """A running control plane: `api` is a client for `/api/v1`, `local` for `/_local`."""
 
     running: RunningServer
     api: httpx.Client
@@ -54,28 +54,28 @@ class EmbeddedPlane:
         return str(answer["id"])
 
     def with_devices(self, count: int, device_class: str = "high", platform: str = "ios", **fields: Any) -> None:
-        """Let devices be seen."""
+        """Add devices to the fleet."""
         body = {"platform": platform, "identifier": "com.example.demo", "device_class": device_class, "count": count}
         ok(self.local.post("/devices", json={**body, **fields}))
 
     def tick(self, seconds: float = 60) -> None:
-        """Let server time go on."""
+        """Advance the server's time."""
         ok(self.local.post("/tick", json={"seconds": seconds}))
 
     def inject(self, operation: str, action: str, **fields: Any) -> None:
-        """Put one fault in force, in place of all others."""
+        """Inject one fault in place of all others."""
         rule = {"operation": operation, "action": action, **fields}
         ok(self.local.put("/faults", json={"rules": [rule]}))
 
     def log(self) -> list[dict[str, Any]]:
-        """Return what was received, oldest first."""
+        """Return the received requests, oldest first."""
         requests: list[dict[str, Any]] = ok(self.local.get("/requests-log"))["requests"]
         return requests
 
 
 @contextmanager
 def run_plane(token: str | None = None, **settings: Any) -> Iterator[EmbeddedPlane]:
-    """Run a control plane with a clock that stands still, and clients that use `token`."""
+    """Run a control plane with a fixed clock, and clients that use `token`."""
     settings.setdefault("clock", Clock())
     with ExitStack() as stack:
         plane = stack.enter_context(running_server(ServerSettings(**settings)))
@@ -85,19 +85,19 @@ def run_plane(token: str | None = None, **settings: Any) -> Iterator[EmbeddedPla
 
 
 def client(base_url: str, token: str | None = None) -> httpx.Client:
-    """Make a client."""
+    """Return a client."""
     headers: Mapping[str, str] = {} if token is None else {"Authorization": f"Bearer {token}"}
     return httpx.Client(base_url=base_url, headers=headers, verify=False, trust_env=False, timeout=10)  # noqa: S501  loopback
 
 
 def ok(answer: httpx.Response, status: int = 200) -> Any:
-    """Return the JSON of an answer that must have this status."""
+    """Return the JSON of a response, which must have this status."""
     assert answer.status_code == status, answer.text
     return answer.json() if answer.content else None
 
 
 def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """Return the error of an answer that must be refused so, in Octomil's nested shape."""
+    """Return the error of a response, which must have this status and code in Octomil's nested shape."""
     assert answer.status_code == status, answer.text
     error: dict[str, Any] = answer.json()["error"]
     assert error["code"] == code

@@ -1,4 +1,4 @@
-"""HTTP bodies in encodings that no client asked for, and how much memory it takes to receive them."""
+"""HTTP bodies in encodings that no client accepts, and a limit for the memory that receiving them takes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from functools import cache
 
 _BLANKS = 192 * 2**20
-# Far below what one of the bombs expands to, far above what receiving it takes.
+# Far less than the expanded bomb, far more than it takes to receive it.
 _MOST_MEMORY = 96 * 2**20
 
-# The Content-Encoding of each; what is sent is small, and what it claims to be is not.
+# Values of Content-Encoding. The bodies are small, and large once they are decoded.
 REFUSED_ENCODINGS = ("gzip, gzip", "gzip,identity,gzip", "deflate", "br", "zstd", "compress", "gzip;q=1", "x" * 5_000)
 
 
@@ -30,7 +30,7 @@ def body_in(encoding: str) -> bytes:
 
 @contextmanager
 def limited_memory() -> Iterator[None]:
-    """Fail where what is done inside takes as much memory as the bomb expands to."""
+    """Fail if the block takes as much memory as the expanded bomb."""
     tracemalloc.start()
     try:
         yield

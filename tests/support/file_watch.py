@@ -1,4 +1,4 @@
-"""Watching files as the controller does: what it yields, awaited one by one; and how others replace files."""
+"""The controller's file watch, with its changes returned one by one; and the ways in which other programs replace files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from octosync.watch.manifests.file_snapshot import FileChange, FileSnapshot, Wat
 from octosync.watch.manifests.files import DirectoryEvents, file_changes
 from octosync.watch.settings import Clock, SystemClock
 
-LONG = 20.0  # seconds after which what is awaited is taken never to come
+LONG = 20.0  # seconds until a wait fails
 NEVER = 10_000.0
 MANIFESTS = frozenset({FileChange.MANIFESTS})
 TOKEN = frozenset({FileChange.TOKEN})
@@ -23,19 +23,19 @@ TOKEN = frozenset({FileChange.TOKEN})
 
 @dataclass
 class FileWatch:
-    """What is yielded while one watches, in order."""
+    """A running file watch: its changes in order, and its warnings."""
 
     stop: asyncio.Event
     warnings: list[str] = field(default_factory=list)
-    _came: asyncio.Queue[frozenset[FileChange]] = field(default_factory=asyncio.Queue)
+    _changes: asyncio.Queue[frozenset[FileChange]] = field(default_factory=asyncio.Queue)
 
     async def next(self) -> frozenset[FileChange]:
-        """Return the next, which has to come before long."""
-        return await asyncio.wait_for(self._came.get(), LONG)
+        """Wait for the next change, and return it."""
+        return await asyncio.wait_for(self._changes.get(), LONG)
 
-    def tell(self, changed: frozenset[FileChange]) -> None:
-        """Take one in."""
-        self._came.put_nowait(changed)
+    def put(self, changed: frozenset[FileChange]) -> None:
+        """Add a change."""
+        self._changes.put_nowait(changed)
 
 
 @asynccontextmanager
@@ -47,63 +47,63 @@ async def watch_files(
     events: DirectoryEvents = awatch,
     clock: Clock | None = None,
 ) -> AsyncIterator[FileWatch]:
-    """Watch, from what is there now; without events only every so many seconds, which is never unless it is said."""
-    asked = watched if callable(watched) else lambda: watched
-    news = FileWatch(asyncio.Event())
-    since = since or scan(asked()).snapshot
+    """Watch files, by default from their current state; without file events they are scanned `every` so many seconds."""
+    paths = watched if callable(watched) else lambda: watched
+    file_watch = FileWatch(asyncio.Event())
+    since = since or scan(paths()).snapshot
 
     async def watch() -> None:
-        yielded = file_changes(
-            asked,
-            stop=news.stop,
+        changes = file_changes(
+            paths,
+            stop=file_watch.stop,
             clock=clock or SystemClock(),
-            warn=news.warnings.append,
+            warn=file_watch.warnings.append,
             since=since,
             every=every,
             events=events,
         )
-        async with aclosing(yielded):
-            async for changed in yielded:
-                news.tell(changed)
+        async with aclosing(changes):
+            async for changed in changes:
+                file_watch.put(changed)
 
     task = asyncio.create_task(watch())
     try:
-        yield news
+        yield file_watch
     finally:
-        news.stop.set()
+        file_watch.stop.set()
         await asyncio.wait_for(task, LONG)
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds, which has to be before long."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds; fail if it does not hold in time."""
     async with asyncio.timeout(LONG):
-        while not holds():  # noqa: ASYNC110 — nobody tells when
+        while not condition():  # noqa: ASYNC110 — there is no event to wait for
             await asyncio.sleep(0.005)
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Replace a file as editors do: another is written beside it, and takes its name."""
-    beside = path.with_name("4913.tmp")
-    beside.write_text(text)
-    beside.rename(path)
+    """Replace a file as editors do: write a temporary file beside it, then rename that."""
+    temporary = path.with_name("4913.tmp")
+    temporary.write_text(text)
+    temporary.rename(path)
 
 
 def relink(link: Path, target: str) -> None:
-    """Let a link point elsewhere, in one step."""
-    beside = link.with_name(".relinked")
-    beside.symlink_to(target)
-    beside.rename(link)
+    """Change the target of a symbolic link in one step."""
+    temporary = link.with_name(".relinked")
+    temporary.symlink_to(target)
+    temporary.rename(link)
 
 
 @dataclass
 class ConfigMapMount:
-    """A ConfigMap or Secret as the kubelet mounts it, and updates it: everything in one step, by a link to a folder."""
+    """A ConfigMap or Secret as the kubelet mounts and updates it: all files in one step, by a link to a folder."""
 
     directory: Path
     _versions: int = 0
 
     def update(self, files: dict[str, str]) -> None:
-        """Replace all files by these."""
+        """Replace all files."""
         self._versions += 1
         version, data = self.directory / f"..2026_{self._versions}", self.directory / "..data"
         version.mkdir(parents=True)
@@ -123,17 +123,17 @@ class ConfigMapMount:
 
 @dataclass
 class GitSyncCheckout:
-    """A repository as git-sync checks it out: every commit is a folder of its own, and `current` links to one."""
+    """A repository as git-sync checks it out: each commit has a folder, and `current` links to one of them."""
 
     directory: Path
 
     @property
     def current(self) -> Path:
-        """The link through which it is read."""
+        """The link to the commit that is checked out."""
         return self.directory / "current"
 
     def checkout(self, commit: str, files: dict[str, str]) -> None:
-        """Check a commit out; what was there before is deleted."""
+        """Check a commit out, and delete the previous one."""
         tree = self.directory / ".worktrees" / commit
         for name, text in files.items():
             path = tree / name

@@ -1,4 +1,4 @@
-"""A fleet for tests of capabilities: two variants of chat, and an app whose devices tell them apart."""
+"""A fleet for tests of capabilities: two variants of chat, and an app with devices of two classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LARGE: dict[str, Any] = {**CHAT, "id": "large", "name": "L", "min_device_class":
 
 
 def with_fleet(plane: EmbeddedPlane, *variants: dict[str, Any], high: int = 90, low: int = 10) -> str:
-    """Create an app with an iOS target, devices, a chat slot, and a catalog of these variants."""
+    """Create an app with an iOS target, devices and a chat slot, and a catalog of these variants; return the app's path."""
     ok(plane.local.put("/catalog", json={"variants": list(variants)}))
     app = plane.with_app()
     plane.with_target(app)

@@ -1,4 +1,4 @@
-"""A forge with GitHub's shapes, as far as octosync uses it: pull requests, comments, issues and deployments of one repository."""
+"""A forge with the part of GitHub's API that octosync uses: pull requests, comments, issues and deployments of a repository."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEAD, NEXT = "a" * 40, "b" * 40
 
 @dataclass(frozen=True)
 class Answer:
-    """What is answered instead of what would be: a status, a body, headers. `done`: it is carried out all the same."""
+    """A response in place of the usual one. With `done`, the request is carried out all the same."""
 
     status: int
     body: Any = None
@@ -30,7 +30,7 @@ class Answer:
 
 
 def refused(status: int, message: str, **headers: str) -> Answer:
-    """Make a refusal in GitHub's shape; `Retry_After="0"` becomes the header `Retry-After`."""
+    """Return an error response in GitHub's shape; `Retry_After="0"` becomes the header `Retry-After`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(status, {"message": message, "documentation_url": "https://docs.github.com/rest"}, named)
 
@@ -40,10 +40,10 @@ FORBIDDEN = refused(403, "Resource not accessible by integration")
 
 @dataclass
 class Forge:
-    """The forge's state, `METHOD path` of what it was asked, and answers that come first, by a pattern for those."""
+    """The forge: its state, `METHOD path` of its requests, and answers that replace the next matching ones, by pattern."""
 
     url: str = ""
-    login: str | None = None  # of the token; None is an app's token, which may not ask
+    login: str | None = None  # of the token; None is an app's token, which may not read its user
     pulls: dict[int, dict[str, Any]] = field(default_factory=lambda: {7: {"number": 7, "head": {"sha": HEAD}}})
     comments: list[dict[str, Any]] = field(default_factory=list)
     issues: list[dict[str, Any]] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Forge:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a job of pull request 7 finds in its environment."""
+        """The environment of a job of pull request 7."""
         return {
             "GITHUB_API_URL": self.url,
             "GITHUB_REPOSITORY": NAME,
@@ -71,17 +71,17 @@ class Forge:
         return [comment for comment in self.comments if comment.get("pull", 7) == pull]
 
     def add_deployment(self, sha: str, *states: str, environment: str = "octosync-production") -> None:
-        """Deploy a revision; it goes through the states in turn."""
+        """Add a deployment of a revision with these states, oldest first."""
         statuses = [{"state": state} for state in reversed(states)]
         deployment = {"id": len(self.deployments) + 1, "sha": sha, "environment": environment, "statuses": statuses}
         self.deployments.insert(0, deployment)
 
     def answer_next(self, pattern: str, *answers: Answer) -> None:
-        """Answer these, once each and in turn, to what matches `METHOD path`."""
+        """Return these answers, once each and in order, to requests whose `METHOD path` matches the pattern."""
         self.next_answers += [(pattern, answer) for answer in answers]
 
     def writes(self) -> list[str]:
-        """Return what was asked for that is no reading."""
+        """Return the requests other than reads."""
         return [line for line in self.requests if not line.startswith("GET ")]
 
     def _add(self, where: list[dict[str, Any]], item: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class Forge:
         return where[-1]
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        """Do what was asked; return an `Answer` for a refusal, and what is to be answered otherwise."""
+        """Carry out a request; return the JSON value of the response, or an `Answer` for an error."""
         for pattern, act in _ROUTES:
             found = re.fullmatch(pattern, f"{method} {path}")
             if found:
@@ -105,8 +105,8 @@ def _user(forge: Forge, _: Any) -> Any:
 def _post_comment(forge: Forge, body: dict[str, Any], number: str) -> Any:
     if int(number) not in forge.pulls:
         return refused(404, "Not Found")
-    said = {"user": {"login": forge.login or BOT}, **body, "pull": int(number)}
-    return _too_long(body) or forge._add(forge.comments, said)  # noqa: SLF001
+    comment = {"user": {"login": forge.login or BOT}, **body, "pull": int(number)}
+    return _too_long(body) or forge._add(forge.comments, comment)  # noqa: SLF001
 
 
 def _patch(items: list[dict[str, Any]], key: str, number: str, body: dict[str, Any]) -> Any:
@@ -147,7 +147,9 @@ _ROUTES: tuple[tuple[str, Callable[..., Any]], ...] = (
     (rf"GET {_REPOSITORY}/deployments", lambda forge, _: forge.deployments),
     (
         rf"GET {_REPOSITORY}/deployments/(\d+)/statuses",
-        lambda forge, _, n: next(one["statuses"] for one in forge.deployments if one["id"] == int(n)),
+        lambda forge, _, n: next(
+            deployment["statuses"] for deployment in forge.deployments if deployment["id"] == int(n)
+        ),
     ),
 )
 
@@ -159,18 +161,18 @@ def forge_server() -> Iterator[Forge]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # or each answer waits 40 ms for an acknowledgement
+        disable_nagle_algorithm = True  # otherwise each response waits 40 ms for an acknowledgement
 
         def _serve(self) -> None:
             parts = urlsplit(self.path)
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            asked = f"{self.command} {parts.path}"
-            forge.requests.append(asked)
+            request = f"{self.command} {parts.path}"
+            forge.requests.append(request)
             if self.headers["Authorization"] != f"Bearer {TOKEN}":
                 self._send(refused(401, "Bad credentials"))
                 return
-            first = next((one for one in forge.next_answers if re.search(one[0], asked)), None)
+            first = next((answer for answer in forge.next_answers if re.search(answer[0], request)), None)
             if first is not None:
                 forge.next_answers.remove(first)
                 if first[1].done:
@@ -183,10 +185,10 @@ def forge_server() -> Iterator[Forge]:
             status = 201 if self.command == "POST" else 200
             self._send(answer if isinstance(answer, Answer) else Answer(status, answer))
 
-        do_GET = do_POST = do_PATCH = _serve  # noqa: N815 — as they are named there
+        do_GET = do_POST = do_PATCH = _serve  # noqa: N815 — the base class's names
 
         def _send(self, answer: Answer) -> None:
-            if answer.status == 0:  # the connection breaks instead
+            if answer.status == 0:  # close the connection without a response
                 self.close_connection = True
                 return
             body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
@@ -196,10 +198,10 @@ def forge_server() -> Iterator[Forge]:
             self.send_header("X-GitHub-Request-Id", "ABCD:1234")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            with suppress(ConnectionError):  # a client may have had enough of it
+            with suppress(ConnectionError):  # the client may have closed the connection
                 self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — as it is named there
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base class's name
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -216,7 +218,7 @@ def forge_server() -> Iterator[Forge]:
 
 
 def _page(forge: Forge, path: str, query: Mapping[str, str], items: list[dict[str, Any]]) -> Answer:
-    """Cut a page out of a list as it is wanted: at most a hundred, thirty unless asked for, by `environment` where that is."""
+    """Return the requested page of a list: 30 items by default, at most 100, filtered by `environment` if given."""
     size, number = min(int(query.get("per_page", "30")), 100), int(query.get("page", "1"))
     kept = [item for item in items if query.get("environment") in {None, item.get("environment")}]
     links = {}

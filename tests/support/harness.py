@@ -1,4 +1,4 @@
-"""A control plane, a client with a clock of its own, and a journal: whole turns, as the commands take them."""
+"""A control plane, a client with its own clock, and a journal: whole reconcile passes, as the commands run them."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ Hook = Callable[[httpx.Request, int], None]
 
 
 class Tap(httpx.AsyncBaseTransport):
-    """The way to the control plane, tapped: keeps the writes, counts what is under way, and tells of each write.
+    """A transport that records the writes, counts the requests in flight, and calls hooks for each write.
 
-    `before` and `after` are called with a write and its number, from 1: when it is about to go, and when its answer is there.
+    `before` and `after` are called with a write and its number, from 1: before it is sent, and after its response.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Tap(httpx.AsyncBaseTransport):
         self._after = after
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass a request on."""
+        """Send a request."""
         writes = request.method != "GET"
         if writes:
             self.writes.append(request)
@@ -84,7 +84,7 @@ class Tap(httpx.AsyncBaseTransport):
 
 @dataclass
 class Harness:
-    """Where turns are taken. `now` is the client's clock, in seconds; `connection` are settings of the client."""
+    """Runs reconcile passes. `now` is the client's clock, in seconds; `connection` are settings of the client."""
 
     plane: Plane
     journal: Path
@@ -93,18 +93,18 @@ class Harness:
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
 
     def advance(self, seconds: float) -> None:
-        """Let the client's clock go on."""
+        """Move the client's clock forward."""
         self.now += seconds
 
     def client(self, transport: httpx.AsyncBaseTransport | None = None, **settings: Any) -> Octomil:
-        """Make a client, not yet entered."""
+        """Return a client, not yet entered."""
         connection = connection_to(self.plane.url, **{**self.connection, **settings})
         return Octomil(
             connection, rate=RateOptions(clock=lambda: self.now), sensitivity=self.sensitivity, transport=transport
         )
 
     async def review(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED, **options: Any) -> ReviewedPlan:
-        """Read, plan and judge. `options` are those of the plan."""
+        """Observe, plan and check the guards. `options` are those of the plan."""
         async with self.client() as remote:
             return await observe_and_review(State.from_apps(*desired), remote, policy, PlanOptions(now=NOW, **options))
 
@@ -117,7 +117,7 @@ class Harness:
         on_progress: Callable[[Progress], None] | None = None,
         **settings: Any,
     ) -> ApplyResult:
-        """Carry a turn's plan out."""
+        """Apply a reviewed plan."""
         with Journal(self.journal) as journal:
             record = Record.begin(journal, control_plane=self.plane.url, org_id=None, digest="sha256:0")
             async with self.client(transport, **settings) as remote:
@@ -134,11 +134,11 @@ class Harness:
             return applied
 
     async def reconcile(self, *desired: App, **more: Any) -> ApplyResult:
-        """Take a whole turn."""
+        """Run a whole reconcile pass."""
         return await self.apply(await self.review(*desired), **more)
 
     def writes(self) -> list[str]:
-        """Return `METHOD path` of the writes that the control plane received since its log was last asked for."""
+        """Return `METHOD path` of the writes that the control plane received since its log was last read."""
         return writes_in(self.plane.log())
 
     def last_run(self) -> tuple[JournalledRun, tuple[JournalledAction, ...]]:
@@ -148,12 +148,12 @@ class Harness:
             return run, journal.actions(run.id)
 
     def state(self) -> dict[str, Any]:
-        """Return all that the control plane holds, without ids and times."""
+        """Return the state of the control plane, without ids and times."""
         apps = self.plane.send("GET", "/apps?include_archived=true&limit=100")["apps"]
         return {app["slug"]: self._app(app) for app in sorted(apps, key=lambda app: app["slug"])}
 
     def events(self) -> list[str]:
-        """Return every effect that there was, `type resource`, oldest first."""
+        """Return every event of the activity feed as `type resource`, oldest first."""
         events = self.plane.send("GET", "/activity?limit=100")["events"]
         return [f"{event['type']} {event['resource']['key']}" for event in reversed(events)]
 
@@ -181,11 +181,11 @@ _OF_THE_CONTROL_PLANE = {"id", "app_id", "created_at", "updated_at"}
 
 @contextmanager
 def open_harness(directory: Path) -> Iterator[Harness]:
-    """Run a control plane of its own for a site whose journal is in a directory."""
+    """Run a control plane for a harness whose journal is in a directory."""
     with running_server(ServerSettings()) as server, httpx.Client(base_url=server.url, verify=False) as http:  # noqa: S501  loopback
         yield Harness(Plane(server.url, http), directory / "state.db")
 
 
 def status_by_action(applied: ApplyResult) -> dict[str, str]:
-    """Return `verb address` → status of each action, in order."""
+    """Return the status of each action by `verb address`, in order."""
     return {f"{outcome.verb} {outcome.address}": outcome.status.value for outcome in applied.outcomes}

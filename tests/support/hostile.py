@@ -1,4 +1,4 @@
-"""A run in which one text stands in every place that manifests, files and the control plane fill."""
+"""A run in which one text fills every value that comes from manifests, files or the control plane."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from octosync.plan import ControlPlane, GitRevision, Invocation, ManifestSet, Ov
 
 @dataclass(frozen=True)
 class HostileRun:
-    """A plan, what a report says beside it, the outcomes of its actions, an error and a diagnostic."""
+    """A plan, the other fields of its report, the outcomes of its actions, an error and a diagnostic."""
 
     plan: Plan
     shown: dict[str, Any]
@@ -35,7 +35,7 @@ class HostileRun:
 
 
 def hostile_run(text: str) -> HostileRun:
-    """Fill every place of a run with a text."""
+    """Return a run with a text in every such value."""
     at = Origin(f"apps/{text}.yaml", 2, 3)
     error = Rejected(f"rejected{text}", f"m {text}", hints=(text,), response=ErrorResponse(request_id=f"r{text}"))
     slug = f"app{text}"
@@ -99,7 +99,7 @@ def hostile_run(text: str) -> HostileRun:
         invocation=Invocation(paths=(f"p{text}",), kustomize=text, apps=(text,), selector=text, base=text),
         manifests=ManifestSet(digest="sha256:0", files=1, apps=9, git=git),
     )
-    made = [
+    outcomes = [
         Outcome(
             address=action.address,
             verb=action.verb.value,
@@ -121,4 +121,4 @@ def hostile_run(text: str) -> HostileRun:
         ),
         "diagnostics": (finding, Diagnostic(severity=Severity.NOTICE, rule="n", summary=text, path=f"p{text}")),
     }
-    return HostileRun(plan, shown, made, error, finding)
+    return HostileRun(plan, shown, outcomes, error, finding)

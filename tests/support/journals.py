@@ -1,4 +1,4 @@
-"""Journals as earlier versions made them."""
+"""Journals as earlier versions wrote them."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ insert into action values ('20300101T120000Z-abcdef', 2, 'app/a', 'archive', 'ap
 
 
 def make_version_1(path: Path, *, with_run: bool = False) -> None:
-    """Make a journal of version 1, with one run of an action that ended and one that did not where that is wanted."""
+    """Create a journal of version 1; `with_run` adds a run with a finished and an unfinished action."""
     with closing(sqlite3.connect(path)) as database:
         database.executescript(_VERSION_1 + (_RUN if with_run else ""))

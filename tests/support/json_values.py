@@ -1,4 +1,4 @@
-"""Strategies for JSON: small values over few keys, so that examples collide, nest and differ in one place."""
+"""Strategies for JSON: small values with few keys, so that examples collide, nest and differ in one place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ scalars: st.SearchStrategy[JsonValue] = st.one_of(
 
 
 def json_values() -> st.SearchStrategy[JsonValue]:
-    """Any JSON value, seldom deep."""
+    """Return a strategy for any JSON value, rarely deep."""
     return st.recursive(
         scalars,
         lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(KEYS), inner, max_size=3)),
@@ -29,5 +29,5 @@ def json_values() -> st.SearchStrategy[JsonValue]:
 
 
 def json_objects() -> st.SearchStrategy[dict[str, JsonValue]]:
-    """Any JSON object, seldom deep."""
+    """Return a strategy for any JSON object, rarely deep."""
     return st.dictionaries(st.sampled_from(KEYS), json_values(), max_size=4)

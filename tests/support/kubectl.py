@@ -1,4 +1,4 @@
-"""What renders kustomizations: a test that needs it skips where it is missing, or fails where it is required."""
+"""kubectl and kustomize. Tests that need them are skipped if they are missing, or fail if they are required."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REQUIRED = "OCTOSYNC_REQUIRE_KUBECTL"
 
 
 def missing(*commands: str) -> bool:
-    """Say whether none of these commands is here and a test may skip: not where `OCTOSYNC_REQUIRE_KUBECTL=1` is set."""
+    """Return whether all of these commands are missing and tests may be skipped; never with `OCTOSYNC_REQUIRE_KUBECTL=1`."""
     return os.environ.get(REQUIRED) != "1" and not any(map(shutil.which, commands))
 
 
@@ -24,7 +24,7 @@ needs_kustomize = pytest.mark.skipif(
 
 
 def render_kustomization(folder: Path) -> bytes:
-    """Return what `kubectl kustomize` renders of a folder."""
-    ended = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, check=False)
-    assert ended.returncode == 0, ended.stderr.decode()
-    return ended.stdout
+    """Return the output of `kubectl kustomize` for a folder."""
+    result = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr.decode()
+    return result.stdout

@@ -1,7 +1,7 @@
-"""A live org by chance, put straight into an embedded control plane's database: what its API would refuse occurs, too.
+"""A random live org, written directly to an embedded control plane's database, with values that its API would reject.
 
-Another control plane may hold it: contradictory policies, platforms, capabilities and environments that octosync doesn't
-know, control characters, secrets, texts that YAML reads as something else.
+Another control plane may have them: contradictory policies, platforms, capabilities and environments that octosync
+doesn't know, control characters, secrets, texts that YAML reads as another type.
 """
 
 from __future__ import annotations
@@ -48,43 +48,43 @@ NOW = "2026-03-01T12:00:00.000000Z"
 
 
 def slugs(count: int) -> list[str]:
-    """Return the slugs of an org of so many apps, some of them awkward as names of files."""
+    """Return the slugs of an org with this number of apps; some are awkward as file names."""
     awkward = ["octosync", "kustomization", "null", "yes", "1e3", "012", "2024-01-31"]
     return sorted([*awkward, *(f"app-{number}" for number in range(count))][:count])
 
 
 def fill(plane: EmbeddedPlane, count: int, seed: int) -> None:
-    """Put apps in; the same seed makes the same org."""
-    dice, store = Random(seed), plane.running.app.state.plane.store  # noqa: S311 — repeatable on purpose
+    """Add apps; the same seed gives the same org."""
+    rng, store = Random(seed), plane.running.app.state.plane.store  # noqa: S311 — repeatable on purpose
     with store.transaction():
         for number, slug in enumerate(slugs(count)):
-            _add_app(store, dice, number, slug)
+            _add_app(store, rng, number, slug)
 
 
-def _add_app(store: Store, dice: Random, number: int, slug: str) -> None:
+def _add_app(store: Store, rng: Random, number: int, slug: str) -> None:
     id_, stamps = f"app_{number}", {"created_at": NOW, "updated_at": NOW}
-    archived = NOW if dice.random() < 0.1 else None
-    description = dice.choice([None, *TEXTS])
+    archived = NOW if rng.random() < 0.1 else None
+    description = rng.choice([None, *TEXTS])
     store.insert(
-        "apps", id=id_, slug=slug, name=dice.choice(TEXTS), description=description, archived_at=archived, **stamps
+        "apps", id=id_, slug=slug, name=rng.choice(TEXTS), description=description, archived_at=archived, **stamps
     )
-    for index, platform in enumerate(dice.sample(_PLATFORMS, dice.randrange(4))):
-        identifier = f"{dice.choice(TEXTS)}{number}" if dice.random() < 0.9 else f"com.example.{number}"
+    for index, platform in enumerate(rng.sample(_PLATFORMS, rng.randrange(4))):
+        identifier = f"{rng.choice(TEXTS)}{number}" if rng.random() < 0.9 else f"com.example.{number}"
         store.insert(
             "targets", id=f"t{number}-{index}", app_id=id_, platform=platform, identifier=identifier, created_at=NOW
         )
-    for capability in dice.sample(_CAPABILITIES, dice.randrange(4)):
-        store.insert("slots", id=f"s{number}-{capability}", app_id=id_, capability=capability, **_slot(dice), **stamps)
-    if dice.random() < 0.7:
-        store.insert("inference_configs", app_id=id_, config=to_json(_object(dice, 0)))
-    for index in range(dice.randrange(4)):
+    for capability in rng.sample(_CAPABILITIES, rng.randrange(4)):
+        store.insert("slots", id=f"s{number}-{capability}", app_id=id_, capability=capability, **_slot(rng), **stamps)
+    if rng.random() < 0.7:
+        store.insert("inference_configs", app_id=id_, config=to_json(_object(rng, 0)))
+    for index in range(rng.randrange(4)):
         store.insert(
             "deployments",
             id=f"d{number}-{index}",
             app_id=id_,
-            capability=dice.choice(_CAPABILITIES[:3]),
-            environment=dice.choice(_ENVIRONMENTS),
-            status=dice.choice(_STATUSES),
+            capability=rng.choice(_CAPABILITIES[:3]),
+            environment=rng.choice(_ENVIRONMENTS),
+            status=rng.choice(_STATUSES),
             model_variant_id="chat-swift-1b-q4",
             app_target_ids="[]",
             since=0.0,
@@ -92,37 +92,35 @@ def _add_app(store: Store, dice: Random, number: int, slug: str) -> None:
         )
 
 
-def _slot(dice: Random) -> dict[str, Any]:
+def _slot(rng: Random) -> dict[str, Any]:
     return {
-        "model_variant_id": dice.choice([None, "chat-swift-1b-q4", *TEXTS]),
-        "serving_policy": to_json(dice.choice(_POLICIES)),
-        "bindings": to_json([_binding(dice) for _ in range(dice.randrange(3))]),
+        "model_variant_id": rng.choice([None, "chat-swift-1b-q4", *TEXTS]),
+        "serving_policy": to_json(rng.choice(_POLICIES)),
+        "bindings": to_json([_binding(rng) for _ in range(rng.randrange(3))]),
         "preferred_engines": to_json(
-            dice.choice([[], ["mlx", "coreml"], ["mlx", "mlx"], ["mine"], [dice.choice(TEXTS)]])
+            rng.choice([[], ["mlx", "coreml"], ["mlx", "mlx"], ["mine"], [rng.choice(TEXTS)]])
         ),
-        "public_client_allowed": dice.random() < 0.5,
-        "extra": to_json(dice.choice([{}, {"quota": 3}])),
+        "public_client_allowed": rng.random() < 0.5,
+        "extra": to_json(rng.choice([{}, {"quota": 3}])),
     }
 
 
-def _binding(dice: Random) -> dict[str, Any]:
-    key = {"binding_key": dice.choice(["a", "b"])} if dice.random() < 0.8 else {}
-    return {**key, "use_case": dice.choice(TEXTS), **(_object(dice, 2) if dice.random() < 0.3 else {})}
+def _binding(rng: Random) -> dict[str, Any]:
+    key = {"binding_key": rng.choice(["a", "b"])} if rng.random() < 0.8 else {}
+    return {**key, "use_case": rng.choice(TEXTS), **(_object(rng, 2) if rng.random() < 0.3 else {})}
 
 
-def _object(dice: Random, depth: int) -> dict[str, Any]:
-    found = {dice.choice(_KEYS[:9]): _value(dice, depth + 1) for _ in range(dice.randrange(5))}
-    if dice.random() < 0.08:
-        found[dice.choice(_KEYS)] = _value(dice, depth + 1)
-    if dice.random() < 0.06:
-        found["api_key"] = SECRET
-    return found
+def _object(rng: Random, depth: int) -> dict[str, Any]:
+    result = {rng.choice(_KEYS[:9]): _value(rng, depth + 1) for _ in range(rng.randrange(5))}
+    if rng.random() < 0.08:
+        result[rng.choice(_KEYS)] = _value(rng, depth + 1)
+    if rng.random() < 0.06:
+        result["api_key"] = SECRET
+    return result
 
 
-def _value(dice: Random, depth: int) -> Any:
-    if depth < 4 and dice.random() < 0.4:
-        return (
-            _object(dice, depth) if dice.random() < 0.5 else [_value(dice, depth + 1) for _ in range(dice.randrange(4))]
-        )
+def _value(rng: Random, depth: int) -> Any:
+    if depth < 4 and rng.random() < 0.4:
+        return _object(rng, depth) if rng.random() < 0.5 else [_value(rng, depth + 1) for _ in range(rng.randrange(4))]
     numbers = (0, 1, -1, 1.5, 1e16, 1e-7, 10**30, 0.1, True, False, None)
-    return dice.choice(TEXTS[:-5]) if dice.random() < 0.5 else dice.choice(numbers)
+    return rng.choice(TEXTS[:-5]) if rng.random() < 0.5 else rng.choice(numbers)

@@ -1,4 +1,4 @@
-"""Live state as a scenario's file holds it, put onto a control plane and read from it; `scenarios` has the format."""
+"""Live state in the format of a scenario's live.json: created on a control plane and read from it (see `scenarios`)."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _STEP, _STEP_SECONDS = 10, 60.0  # of a canary
 
 
 def load(plane: EmbeddedPlane, live: Live) -> None:
-    """Bring about what a live.json states, over the API and as whom it states."""
+    """Create the state of a live.json over the API, each object as the person that the file names."""
     set_faults(plane, live, on=False)
-    with _hands(plane, live.get("by", {})) as hands:
-        loading = _Loading(plane, hands)
+    with _authors(plane, live.get("by", {})) as authors:
+        loading = _Loader(plane, authors)
         if "catalog" in live:
             variants = [{"id": id_, "name": id_, **_VARIANT, **fields} for id_, fields in live["catalog"].items()]
             ok(plane.local.put("/catalog", json={"variants": variants}))
@@ -47,53 +47,53 @@ def load(plane: EmbeddedPlane, live: Live) -> None:
 
 
 def set_faults(plane: EmbeddedPlane, live: Live, *, on: bool) -> None:
-    """Put in force what goes wrong and where a person is asked, or end it."""
+    """Set or clear the scenario's faults and the environments that need approval."""
     if "faults" in live:
         ok(plane.local.put("/faults", json={"rules": live["faults"] if on else []}))
     if "allowed" in live or "require_approval" in live:
-        asked = {"require_approval": live.get("require_approval", [])} if on else {}
-        ok(plane.local.put("/policy", json={**live.get("allowed", {}), **asked}))
+        approval = {"require_approval": live.get("require_approval", [])} if on else {}
+        ok(plane.local.put("/policy", json={**live.get("allowed", {}), **approval}))
 
 
 def read(plane: EmbeddedPlane) -> Live:
-    """Return what is live, in live.json's format."""
+    """Return the live state in the format of live.json."""
     listed = ok(plane.api.get("/apps", params={"include_archived": "true", "limit": "100"}))["apps"]
     return {"apps": {app["slug"]: _state_of(plane, app) for app in sorted(listed, key=lambda app: app["slug"])}}
 
 
 @dataclass(frozen=True)
-class _Hands:
-    """The control plane as each person uses it, and who wrote which object."""
+class _Authors:
+    """The control plane with each person's key, and the author of each object."""
 
     people: Mapping[str, EmbeddedPlane]
     by: Mapping[str, str]
     ci: EmbeddedPlane
 
-    def of(self, address: str) -> EmbeddedPlane:
+    def plane_for(self, address: str) -> EmbeddedPlane:
         return self.people[self.by[address]] if address in self.by else self.ci
 
 
 @contextmanager
-def _hands(plane: EmbeddedPlane, by: Mapping[str, str]) -> Iterator[_Hands]:
+def _authors(plane: EmbeddedPlane, by: Mapping[str, str]) -> Iterator[_Authors]:
     with ExitStack() as stack:
         clients = {
             name: stack.enter_context(client(f"{plane.running.url}/api/v1", PEOPLE[name])) for name in set(by.values())
         }
-        yield _Hands({name: replace(plane, api=api) for name, api in clients.items()}, by, plane)
+        yield _Authors({name: replace(plane, api=api) for name, api in clients.items()}, by, plane)
 
 
 @dataclass
-class _Loading:
+class _Loader:
     plane: EmbeddedPlane
-    hands: _Hands
+    authors: _Authors
     ids: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     def by(self, address: str) -> EmbeddedPlane:
-        """Return the control plane as whoever wrote this object uses it."""
-        return self.hands.of(address)
+        """Return the control plane with the key of the object's author."""
+        return self.authors.plane_for(address)
 
     def app(self, slug: str, app: Live) -> None:
-        """Create an app with what it holds, deployments excepted."""
+        """Create an app with all its objects except deployments."""
         described = {"description": app["description"]} if "description" in app else {}
         path = self.by(f"app/{slug}").with_app(slug, name=app.get("name", slug), **described)
         for target in app.get("targets", []):
@@ -109,34 +109,35 @@ class _Loading:
                 self.plane.with_devices(count, device_class, platform, identifier=identifier)
 
     def route(self, slug: str, app: Live) -> None:
-        """Let requests of an app have been served, by what is deployed."""
+        """Record served requests of an app's deployments."""
         for capability, routes in app.get("requests", {}).items():
             for route, count in routes.items():
                 recorded = {"app_slug": slug, "capability": capability, "route": route, "count": count}
                 ok(self.plane.local.post("/requests", json=recorded))
 
     def deploy(self, apps: Mapping[str, Live]) -> None:
-        """Deploy what is deployed: canaries first, since server time has to go on for them."""
-        every = [(slug, one) for slug, app in apps.items() for one in app.get("deployments", [])]
-        for slug, one in every:
-            if "canary" in one:
-                self._enable(slug, apps[slug], one)
+        """Create the deployments: those with a canary first, because server time advances for them."""
+        deployments = [(slug, deployment) for slug, app in apps.items() for deployment in app.get("deployments", [])]
+        for slug, deployment in deployments:
+            if "canary" in deployment:
+                self._enable(slug, apps[slug], deployment)
         reached = None
-        for slug, one in sorted(every, key=lambda pair: -_percentage(pair[1])):
-            if "canary" in one:
-                self._run_canaries(reached, _percentage(one))
-                reached = _percentage(one)
-                self._optimize(slug, one)
+        for slug, deployment in sorted(deployments, key=lambda pair: -_percentage(pair[1])):
+            if "canary" in deployment:
+                self._run_canaries(reached, _percentage(deployment))
+                reached = _percentage(deployment)
+                self._optimize(slug, deployment)
         self._run_canaries(reached, _STEP)
-        for slug, one in every:
-            if "canary" not in one:
-                self._enable(slug, apps[slug], one)
-        for slug, one in every:
-            self._set_status(slug, one)
-        for slug, one in every:
-            fields = apps[slug]["slots"].get(one["capability"], {})
+        for slug, deployment in deployments:
+            if "canary" not in deployment:
+                self._enable(slug, apps[slug], deployment)
+        for slug, deployment in deployments:
+            self._set_status(slug, deployment)
+        for slug, deployment in deployments:
+            capability = deployment["capability"]
+            fields = apps[slug]["slots"].get(capability, {})
             if "model_variant_id" in fields:
-                self.by(f"app/{slug}/slot/{one['capability']}").with_slot(f"/apps/{slug}", one["capability"], **fields)
+                self.by(f"app/{slug}/slot/{capability}").with_slot(f"/apps/{slug}", capability, **fields)
 
     def _optimize(self, slug: str, deployment: Live) -> None:
         capability, environment = deployment["capability"], deployment["environment"]
@@ -150,17 +151,17 @@ class _Loading:
             id_ = self.ids[slug, deployment["capability"], deployment["environment"]]
             ok(self.plane.local.post(f"/deployments/{id_}", json={"status": status}))
 
-    def _enable(self, slug: str, app: Live, one: Live) -> None:
-        capability, environment = one["capability"], one["environment"]
-        if "model_variant_id" in one:
-            fields = {**app["slots"][capability], "model_variant_id": one["model_variant_id"]}
+    def _enable(self, slug: str, app: Live, deployment: Live) -> None:
+        capability, environment = deployment["capability"], deployment["environment"]
+        if "model_variant_id" in deployment:
+            fields = {**app["slots"][capability], "model_variant_id": deployment["model_variant_id"]}
             self.by(f"app/{slug}/slot/{capability}").with_slot(f"/apps/{slug}", capability, **fields)
         api = self.by(f"app/{slug}/capability/{capability}@{environment}").api
         answer = ok(api.post(f"/apps/{slug}/capabilities/{capability}/enable", json={"environment": environment}), 201)
         self.ids[slug, capability, environment] = answer["id"]
 
     def _run_canaries(self, reached: int | None, percentage: int) -> None:
-        """Let those that run get ahead of one that starts now, by as much as they are to be ahead of it."""
+        """Advance the running canaries until they are as far ahead of the next one as live.json states."""
         if reached is not None and reached > percentage:
             self.plane.tick((reached - percentage) / _STEP * _STEP_SECONDS)
 
@@ -182,22 +183,22 @@ def _state_of(plane: EmbeddedPlane, app: Mapping[str, Any]) -> Live:
     deployments = ok(plane.api.get(f"{path}/deployments", params={"limit": "100"}))["deployments"]
     names = {target["id"]: f"{target['platform']}:{target['identifier']}" for target in targets}
     return {
-        **_stated(app),
+        **_state_fields(app),
         "targets": sorted(names.values()),
-        "slots": {slot["capability"]: _stated(slot) for slot in sorted(slots, key=lambda s: s["capability"])},
+        "slots": {slot["capability"]: _state_fields(slot) for slot in sorted(slots, key=lambda s: s["capability"])},
         **({"inference_config": config.json()} if config.status_code == 200 else {}),
         **({"deployments": list(_deployments(deployments, names))} if deployments else {}),
     }
 
 
 def _deployments(deployments: Iterable[Live], names: Mapping[str, str]) -> Iterator[Live]:
-    for one in sorted(deployments, key=lambda one: (one["capability"], one["environment"])):
+    for deployment in sorted(deployments, key=lambda item: (item["capability"], item["environment"])):
         yield {
-            "capability": one["capability"],
-            **{name: value for name, value in _stated(one).items() if name != "app_target_ids"},
-            "targets": sorted(names[id_] for id_ in one["app_target_ids"]),
+            "capability": deployment["capability"],
+            **{name: value for name, value in _state_fields(deployment).items() if name != "app_target_ids"},
+            "targets": sorted(names[id_] for id_ in deployment["app_target_ids"]),
         }
 
 
-def _stated(answer: Mapping[str, Any]) -> Live:
+def _state_fields(answer: Mapping[str, Any]) -> Live:
     return {name: value for name, value in answer.items() if name not in _NOT_STATE and value is not None}

@@ -1,4 +1,4 @@
-"""Manifests in a temporary folder, loaded the way the commands load them."""
+"""Manifests in a temporary folder, loaded as the commands load them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def app(spec: str = "", *, name: str = "demo", metadata: str = "") -> str:
-    """Return an App's manifest, with `spec` and more `metadata` as YAML at their own indentation."""
+    """Return an App's manifest; `spec` and additional `metadata` are YAML without indentation."""
     text = f"apiVersion: octosync.dev/v1\nkind: App\nmetadata:\n  name: {name}\n{_indented(metadata)}"
     return f"{text}spec:\n{_indented(spec)}" if spec else text
 
@@ -41,7 +41,7 @@ class Workspace:
         self.directory = directory
 
     def write(self, files: Mapping[str, str | bytes]) -> None:
-        """Write files, their folders included."""
+        """Write files, and create their folders."""
         for name, content in files.items():
             path = self.directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ class Workspace:
         return self._load(paths or ["."], configuration or Configuration(directory=self.directory), **more)
 
     def load_paths(self, *, configuration: Configuration, **more: Any) -> Manifests:
-        """Load what octosync.yaml names, as commands without -f do."""
+        """Load the paths of octosync.yaml, as commands without -f do."""
         return self._load([], configuration, **more)
 
     def _load(self, paths: Sequence[str], configuration: Configuration, **more: Any) -> Manifests:
@@ -72,14 +72,14 @@ class Workspace:
 
 
 def rules(found: Manifests | ConfigurationResult) -> list[str]:
-    """Return the rule ids of what was found, in order."""
-    return [one.rule for one in found.diagnostics]
+    """Return the rule ids of all diagnostics, in order."""
+    return [diagnostic.rule for diagnostic in found.diagnostics]
 
 
 def only(found: Manifests | ConfigurationResult) -> Diagnostic:
-    """Return the one diagnostic there is."""
-    (one,) = found.diagnostics
-    return one
+    """Return the only diagnostic."""
+    (diagnostic,) = found.diagnostics
+    return diagnostic
 
 
 def _indented(text: str, by: int = 2) -> str:

@@ -1,4 +1,4 @@
-"""Markdown as a renderer sees it: the HTML that comes out, taken apart into tags and text."""
+"""Rendered Markdown: the tags and the text of the HTML."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from html.parser import HTMLParser
 from markdown_it import MarkdownIt
 
 _EMPTY = {"br", "hr", "img", "input"}
-# What forges make a mention or a reference of, wherever it stands, and a link, outside of code.
+# Text outside of code that forges turn into a mention, a reference or a link.
 REFERENCE = re.compile(r"(?<!\w)@[A-Za-z0-9]|#\d|\bGH-\d", re.IGNORECASE)
 LINK = re.compile(r"\w@\w|https?://|\bwww\.", re.IGNORECASE)
 
 
 @dataclass
 class RenderedMarkdown(HTMLParser):
-    """`tags` are all that were opened, with their attributes; `text` is all text; `unbalanced` what does not close.
+    """`tags` are all opening tags with their attributes, `text` is all text, `unbalanced` are the tags that do not close.
 
     `prose` is the text outside of fences.
     """
@@ -31,18 +31,18 @@ class RenderedMarkdown(HTMLParser):
         super().__init__(convert_charrefs=True)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep a tag."""
+        """Record an opening tag."""
         self.tags.append((tag, tuple(name for name, _ in attrs)))
         if tag not in _EMPTY:
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        """Close a tag."""
+        """Record a closing tag."""
         if not self._open or self._open.pop() != tag:
             self.unbalanced.append(tag)
 
     def handle_data(self, data: str) -> None:
-        """Keep a text."""
+        """Record text."""
         self.text += data
         if "pre" not in self._open:
             self.prose += data
@@ -58,5 +58,5 @@ def render_markdown(markdown: str) -> RenderedMarkdown:
     page = RenderedMarkdown()
     page.feed(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(markdown))
     page.close()
-    page.unbalanced += page._open  # noqa: SLF001 — of this module
+    page.unbalanced += page._open  # noqa: SLF001 — this module's own class
     return page

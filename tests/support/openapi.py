@@ -1,4 +1,4 @@
-"""OpenAPI documents to compare with: the embedded control plane's own, and what befalls one."""
+"""OpenAPI documents for comparisons: the embedded control plane's own, and edits that damage it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _text() -> str:
 
 
 def own_document() -> Any:
-    """Return a copy of the embedded control plane's document, to be damaged."""
+    """Return a copy of the embedded control plane's document, which the caller may damage."""
     return json.loads(_text())
 
 
@@ -29,12 +29,12 @@ def compare_document(document: Any, contract: Contract | None = None) -> Conform
 
 
 def findings_by_operation(conformance: Conformance) -> dict[str, list[str]]:
-    """Return `level: message` of what was found, by operation."""
-    return {one.operation.id: _lines(one) for one in conformance.operations if one.findings}
+    """Return `level: message` of every finding, by operation."""
+    return {comparison.operation.id: _lines(comparison) for comparison in conformance.operations if comparison.findings}
 
 
-def _lines(one: OperationComparison) -> list[str]:
-    return [f"{finding.level.value}: {finding.message}" for finding in one.findings]
+def _lines(comparison: OperationComparison) -> list[str]:
+    return [f"{finding.level.value}: {finding.message}" for finding in comparison.findings]
 
 
 def operation_in(document: Any, id_: str) -> Any:

@@ -1,4 +1,4 @@
-"""An embedded control plane as a teammate sees it: plain HTTP, with no client of ours in between."""
+"""An embedded control plane as a teammate uses it: over plain HTTP, without octosync's client."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Plane:
     http: httpx.Client
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
-        """Do something as a teammate would; return the JSON answer."""
+        """Send a request as a teammate; return the JSON of the response."""
         response = self.http.request(method, f"/api/v1{path}", json=body)
         response.raise_for_status()
         return response.json() if response.content else None
 
     def app(self, slug: str, *capabilities: str, target: str = "", config: Mapping[str, Any] | None = None) -> None:
-        """Create an app with slots, one iOS target and an inference config, as far as they are given."""
+        """Create an app with these slots, and with an iOS target and an inference config if given."""
         self.send("POST", "/apps", {"slug": slug, "name": slug.title()})
         for capability in capabilities:
             self.send("PUT", f"/apps/{slug}/slots/{capability}", {"serving_policy": "local_first", "bindings": []})
@@ -33,22 +33,22 @@ class Plane:
             self.send("PUT", f"/apps/{slug}/inference-config", config)
 
     def break_with(self, *rules: Mapping[str, Any]) -> None:
-        """Put faults in force."""
+        """Inject faults."""
         self.http.put("/_local/faults", json={"rules": rules}).raise_for_status()
 
     def deploy(self, slug: str, capability: str = "chat", environment: str = "production") -> str:
-        """Enable a capability as a teammate would; return the deployment's id."""
+        """Enable a capability as a teammate; return the deployment's id."""
         answer = self.send("POST", f"/apps/{slug}/capabilities/{capability}/enable", {"environment": environment})
         return str(answer["id"])
 
     def local(self, method: str, path: str, body: Any = None) -> Any:
-        """Use a local control; return the JSON answer."""
+        """Send a request to the server's local controls; return the JSON of the response."""
         response = self.http.request(method, f"/_local{path}", json=body)
         response.raise_for_status()
         return response.json() if response.content else None
 
     def catalog(self, **worth: float) -> None:
-        """Put chat variants in force that run everywhere, by what they are worth to any fleet."""
+        """Set the catalog to chat variants that run on every device, with this quality each."""
         variants = [
             {
                 "id": name,
@@ -71,7 +71,7 @@ class Plane:
 
 
 def writes_in(log: Iterable[str]) -> list[str]:
-    """Keep what may have changed something of `METHOD path` lines: a preview and a check are reads by POST."""
+    """Return the `METHOD path` lines that may change something; a preview and a check are reads by POST."""
     return [
         line for line in log if not line.startswith("GET ") and not line.endswith(("/preview", "/check-optimization"))
     ]

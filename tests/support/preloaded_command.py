@@ -1,8 +1,8 @@
-"""An `octosync` command that starts at once, for scripts that call it often: each a process of its own, its modules loaded.
+"""An `octosync` command for scripts that call it often: each call is a separate process whose modules are already loaded.
 
-Run as a program, this is what loads them and then forks for each command, which gets the arguments, environment, working
-directory and streams of whoever typed it. Python's own start is left out, and nothing else: a test that is about the start
-uses `invoking` or `commands`.
+Run as a program, this module loads all of octosync and forks for each command. The command gets the arguments,
+environment, working directory and streams of its caller. Only the start of Python is skipped: tests about the start use
+`workdirs` or `commands`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-# What is on the PATH: it hands everything over, and ends with the exit code that it is told. One that is told none died.
-_HANDING_OVER = """\
+# The script on the PATH: it passes everything on and exits with the exit code it receives. No exit code means a crash.
+_CLIENT_SCRIPT = """\
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as command:
     command.connect({address!r})
-    said = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
-    socket.send_fds(command, [len(said).to_bytes(4)], [0, 1, 2])
-    command.sendall(said)
+    request = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(command, [len(request).to_bytes(4)], [0, 1, 2])
+    command.sendall(request)
     code = command.recv(1)
     sys.exit(code[0] if code else "octosync died")
 """
@@ -39,14 +39,14 @@ with socket.socket(socket.AF_UNIX) as command:
 
 @contextmanager
 def preloaded_command() -> Iterator[Path]:
-    """Yield a folder that holds the command, until the block ends."""
+    """Yield a folder with the command, which works until the block ends."""
     with tempfile.TemporaryDirectory(prefix="octosync-") as folder:
         address, script, command = f"{folder}/socket", Path(folder, "script.py"), Path(folder, "bin", "octosync")
-        script.write_text(_HANDING_OVER.format(address=address), encoding="utf-8")
+        script.write_text(_CLIENT_SCRIPT.format(address=address), encoding="utf-8")
         command.parent.mkdir()
         command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{script}" "$@"\n', encoding="utf-8")
         command.chmod(0o755)
-        # -P: this folder's modules are not to be found in the place of others.
+        # -P: modules of this folder must not shadow others.
         loading = (sys.executable, "-P", __file__, address)
         with subprocess.Popen(loading, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as loaded:
             assert loaded.stdout is not None
@@ -64,7 +64,7 @@ def _serve(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the children are not waited for
         sys.stdout.write("listens\n")
         sys.stdout.flush()
         while listener.fileno() in select.select([listener.fileno(), 0], [], [])[0]:
@@ -77,10 +77,10 @@ def _serve(address: str) -> None:
 
 
 def _run(command: socket.socket) -> NoReturn:
-    """Be the command, in a process of its own, and tell its exit code."""
+    """Run the command in this forked process, and send its exit code."""
     size, streams, _, _ = socket.recv_fds(command, 4, 3)
-    with command.makefile("rb") as told:
-        arguments, folder, environment = json.loads(told.read(int.from_bytes(size)))
+    with command.makefile("rb") as request:
+        arguments, folder, environment = json.loads(request.read(int.from_bytes(size)))
     for stream, number in zip(streams, range(3), strict=True):
         os.dup2(stream, number)
         os.close(stream)
@@ -99,8 +99,8 @@ def _run(command: socket.socket) -> NoReturn:
     except BaseException:  # noqa: BLE001 — as Python does
         traceback.print_exc()
     finally:
-        for written in (sys.stdout, sys.stderr):
-            written.flush()
+        for output in (sys.stdout, sys.stderr):
+            output.flush()
         command.sendall(bytes([code]))
         os._exit(code)
 

@@ -1,4 +1,4 @@
-"""Real processes: `octosync watch` and `octosync server`, forked from one that has imported everything already."""
+"""Real processes: `octosync watch` and `octosync server`, forked from a process that has imported all of octosync."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from typing import Any, Protocol
 
 import httpx
 
-PATIENCE = 90.0  # seconds after which what is awaited is taken never to come, on a busy machine, too
+PATIENCE = 90.0  # seconds until a wait fails; enough for a busy machine
 _ZYGOTE = Path(__file__).with_name("zygote.py")
 
 
 class Parent(Protocol):
-    """Where processes come from."""
+    """The process that starts others."""
 
     def start(self, argv: tuple[str, ...], cwd: Path, env: Mapping[str, str], out: Path, err: Path) -> int:
         """Start `octosync` and return its pid."""
 
     def code_of(self, pid: int) -> int | None:
-        """Return its exit code, minus the signal's number where one ended it; None while it runs."""
+        """Return its exit code, or minus the number of the signal that ended it; None while it runs."""
 
 
 class Zygote:
-    """A process with all of octosync imported, from which others are forked."""
+    """A process that has imported all of octosync and forks others."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     def start(self, argv: tuple[str, ...], cwd: Path, env: Mapping[str, str], out: Path, err: Path) -> int:
-        """Fork."""
+        """Fork an `octosync` and return its pid."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         request = {"argv": argv, "cwd": str(cwd), "env": {**kept, **env}, "out": str(out), "err": str(err)}
         return int(self._ask(request)["pid"])
 
     def code_of(self, pid: int) -> int | None:
-        """Ask for an exit code."""
+        """Return the exit code of a forked process; None while it runs."""
         code: int | None = self._ask({"pid": pid})["code"]
         return code
 
@@ -58,7 +58,7 @@ class Zygote:
 
 @contextmanager
 def zygote() -> Iterator[Zygote]:
-    """Run one; all that it forked ends with it."""
+    """Run a zygote; all processes that it forked end with it."""
     with subprocess.Popen([sys.executable, _ZYGOTE], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -69,7 +69,7 @@ def zygote() -> Iterator[Zygote]:
 
 @dataclass
 class Process:
-    """One process: what it says is read from the files that its streams go to."""
+    """A process whose output is read from the files of its streams."""
 
     parent: Parent
     pid: int
@@ -83,21 +83,21 @@ class Process:
 
     @property
     def stderr(self) -> str:
-        """What it has written to standard error."""
+        """The standard error so far."""
         return self.err.read_text() if self.err.exists() else ""
 
     @property
     def stdout(self) -> str:
-        """What it has written to standard output."""
+        """The standard output so far."""
         return self.out.read_text() if self.out.exists() else ""
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal if the process still runs."""
         if self.code is None:
             os.kill(self.pid, number)
 
     async def wait(self) -> int:
-        """Wait for its end, and return the exit code."""
+        """Wait for the end, and return the exit code."""
         await until(lambda: self.code is not None, self)
         code = self.code
         assert code is not None
@@ -118,26 +118,26 @@ class WatchProcess(Process):
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Every whole line of the log, each of which has to be a JSON object."""
+        """Every complete line of the log; each must be a JSON object."""
         whole, _, _ = self.stderr.rpartition("\n")
         return [json.loads(line) for line in whole.splitlines()]
 
     def logged(self, event: str) -> list[dict[str, Any]]:
-        """Return the lines of an event."""
+        """Return the log lines of an event."""
         return [line for line in self.lines if line["event"] == event]
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The URL of its HTTP side."""
         url: str = self.logged("started")[0]["url"]
         return url
 
     def get(self, path: str) -> httpx.Response:
-        """Ask for a page."""
+        """Request a page."""
         return self.http.get(f"{self.url}{path}")
 
     def post(self, path: str, token: str | None = None, **parameters: str) -> httpx.Response:
-        """Tell it something, with the admin token or another one."""
+        """Send a POST with the admin token or another one."""
         given = self.admin_token if token is None else token
         return self.http.post(
             f"{self.url}{path}", params=parameters, headers={"Authorization": f"Bearer {given}"} if given else {}
@@ -145,41 +145,41 @@ class WatchProcess(Process):
 
     @property
     def status(self) -> Any:
-        """How everything stands."""
+        """The current status."""
         return self.get("/api/status").json()
 
     def state_of(self, slug: str) -> str | None:
         """Return the state of an app."""
-        return next((str(one["state"]) for one in self.status["apps"] if one["slug"] == slug), None)
+        return next((str(app["state"]) for app in self.status["apps"] if app["slug"] == slug), None)
 
     async def wait_until_started(self) -> None:
-        """Wait until it answers."""
+        """Wait until its HTTP side is up."""
         await until(lambda: self.logged("started"), self)
 
     async def wait_until_in_sync(self) -> None:
-        """Wait until everything was read, and nothing is left to be done."""
+        """Wait until everything was read and every app is in sync."""
         await self.wait_until_started()
         await until(self._is_in_sync, self)
 
     def _is_in_sync(self) -> bool:
         status = self.status
-        return bool(status["ready"]) and all(one["state"] == "in_sync" for one in status["apps"])
+        return bool(status["ready"]) and all(app["state"] == "in_sync" for app in status["apps"])
 
 
-async def until(holds: Callable[[], Any], process: Process | None = None) -> None:
-    """Wait until something holds, which has to be before long; what a process says is shown where it doesn't."""
+async def until(condition: Callable[[], Any], process: Process | None = None) -> None:
+    """Wait until a condition holds; fail if it does not hold in time, with the standard error of the process."""
     try:
         async with asyncio.timeout(PATIENCE):
-            while not holds():
-                if process is not None and process.code is not None and not holds():
+            while not condition():
+                if process is not None and process.code is not None and not condition():
                     raise AssertionError(f"the process has ended with {process.code}: {process.stderr[-3000:]}")
                 await asyncio.sleep(0.01)
     except TimeoutError:
         output = "" if process is None else process.stderr[-3000:]
-        raise AssertionError(f"it never came to hold: {output}") from None
+        raise AssertionError(f"the condition never held: {output}") from None
 
 
 def origin_in(output: str) -> str | None:
-    """Return where a server says that it listens."""
+    """Return the URL that a server's output names."""
     found = re.search(r"listens on (http://\S+)", output)
     return None if found is None else found[1]

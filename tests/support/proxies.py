@@ -1,4 +1,4 @@
-"""A proxy between a client and a real server, which does to requests and answers what networks and load balancers do."""
+"""A proxy between a client and a real server that can behave as faulty networks and load balancers do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.scripted_server import AfterReply, Reply, Request, read_reque
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """One request as it came through: `reached` says whether the server got it, `status` what the client was answered."""
+    """A request: `reached` is whether the server got it, `status` is the status that the client received."""
 
     request: Request
     reached: bool = False
@@ -26,13 +26,13 @@ class Exchange:
 
     @property
     def writes(self) -> bool:
-        """Whether it may change something."""
+        """Whether the request may change something."""
         return self.request.method != "GET" and not self.line.endswith(("/preview", "/check-optimization"))
 
 
 @dataclass(slots=True, eq=False)
 class PendingExchange:
-    """An exchange under way, in the hands of what happens to it."""
+    """An exchange in flight: what a behavior can do with the request and the response."""
 
     exchange: Exchange
     proxy: Proxy
@@ -41,7 +41,7 @@ class PendingExchange:
     released: asyncio.Event
 
     async def forward(self) -> bytes:
-        """Have the server carry the request out, and return its answer."""
+        """Send the request to the server, and return the response."""
         reader, writer = await asyncio.open_connection(*self.proxy.upstream)
         try:
             writer.write(self.raw)
@@ -51,37 +51,37 @@ class PendingExchange:
             writer.close()
 
     def answer(self, data: bytes) -> None:
-        """Give the client an answer."""
+        """Send a response to the client."""
         with suppress(IndexError, ValueError):  # garbage has no status
             self.exchange.status = int(data.split(b" ", 2)[1])
         self.writer.write(data)
 
 
-# What happens to a request and its answer; returns whether the connection is good for another one.
+# Handles a request and its response; returns whether the connection can be used again.
 Behavior = Callable[[PendingExchange], Awaitable[bool]]
 
 
 async def pass_through(passage: PendingExchange) -> bool:
-    """Let it pass."""
+    """Pass the request and the response through."""
     passage.answer(await passage.forward())
     return True
 
 
 async def drop_request(passage: PendingExchange) -> bool:
-    """Reset the connection; the request never arrives."""
+    """Reset the connection before the request reaches the server."""
     reset_on_close(passage.writer)
     return False
 
 
 async def lose_response(passage: PendingExchange) -> bool:
-    """Have the request carried out, and reset the connection before there is an answer."""
+    """Let the server carry out the request, and reset the connection before the response."""
     await passage.forward()
     reset_on_close(passage.writer)
     return False
 
 
 async def cut_response(passage: PendingExchange) -> bool:
-    """Have the request carried out, and reset the connection in the middle of the answer."""
+    """Let the server carry out the request, and reset the connection in the middle of the response."""
     data = await passage.forward()
     passage.writer.write(data[: len(data) - 5])
     with suppress(ConnectionError):
@@ -91,7 +91,7 @@ async def cut_response(passage: PendingExchange) -> bool:
 
 
 async def send_piecemeal(passage: PendingExchange) -> bool:
-    """Give the answer in pieces of a few bytes."""
+    """Send the response in pieces of a few bytes."""
     data = await passage.forward()
     passage.answer(b"")
     for start in range(0, len(data), 7):
@@ -102,13 +102,13 @@ async def send_piecemeal(passage: PendingExchange) -> bool:
 
 
 async def never_respond(passage: PendingExchange) -> bool:
-    """Say nothing, and let the request go nowhere, until the proxy heals."""
+    """Hold the request back and send nothing until the proxy is restored."""
     await passage.released.wait()
     return False
 
 
 async def delay_response(passage: PendingExchange) -> bool:
-    """Have the request carried out, and the answer held back until the proxy heals."""
+    """Let the server carry out the request, and hold the response back until the proxy is restored."""
     data = await passage.forward()
     await passage.released.wait()
     passage.answer(data)
@@ -116,7 +116,7 @@ async def delay_response(passage: PendingExchange) -> bool:
 
 
 def reply_with(reply: Reply) -> Behavior:
-    """Have something answered that is not the server's, which never gets the request."""
+    """Return a behavior that sends this reply; the request never reaches the server."""
 
     async def behavior(passage: PendingExchange) -> bool:
         passage.answer(reply.data)
@@ -150,30 +150,30 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Its origin."""
+        """The proxy's URL."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def injected(self) -> int:
-        """How often what was asked for last has happened."""
+        """How often the last injected behavior was used."""
         return self._rule.count if self._rule is not None else 0
 
     def lines(self) -> list[str]:
         """Return `METHOD /path` of every request."""
-        return [one.line for one in self.exchanges]
+        return [exchange.line for exchange in self.exchanges]
 
     def writes(self) -> list[str]:
-        """Return `METHOD /path` of those that may have changed something."""
-        return [one.line for one in self.exchanges if one.writes]
+        """Return `METHOD /path` of every request that may have changed something."""
+        return [exchange.line for exchange in self.exchanges if exchange.writes]
 
     def inject(
         self, behavior: Behavior, *, which: Callable[[Exchange], bool] = lambda _: True, times: int | None = None
     ) -> None:
-        """Have this happen to requests from now on, in place of what was asked for before; `times` None: to all of them."""
+        """Use this behavior for matching requests from now on, in place of the last one; `times` None means all of them."""
         self._rule = _Rule(behavior, which, times)
 
     def restore(self) -> None:
-        """Let everything pass, and what was held go on."""
+        """Pass everything through again, and release the held requests and responses."""
         self._rule = None
         self.released.set()
         self.released = asyncio.Event()
@@ -184,7 +184,7 @@ class Proxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop_listening(self) -> None:
-        """Refuse connections, and end those that there are."""
+        """Refuse new connections, and close the open ones."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -212,11 +212,11 @@ class Proxy:
                 self.in_flight += 1
                 try:
                     behavior = self._behavior_of(exchange)
-                    goes_on = await behavior(PendingExchange(exchange, self, writer, _raw(request), self.released))
+                    keep_open = await behavior(PendingExchange(exchange, self, writer, _raw(request), self.released))
                     await writer.drain()
                 finally:
                     self.in_flight -= 1
-                if not goes_on:
+                if not keep_open:
                     break
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
@@ -241,26 +241,27 @@ async def run_proxy(url: str) -> AsyncIterator[Proxy]:
 
 
 def repeated_writes(exchanges: Iterable[Exchange], ours: Callable[[Exchange], bool] = lambda _: True) -> list[str]:
-    """Return our writes that were carried out and did what was done already: the same to the same object twice in a row.
+    """Return our successful writes that repeat the last write to the same object.
 
-    What others do to an object in between has to be among the exchanges, or a write that undoes it looks like a repetition.
+    A teammate's changes in between must be among the exchanges; otherwise a write that reverts one looks like a repetition.
     """
     latest: dict[str, tuple[str, bytes]] = {}
-    found = []
-    for one in exchanges:
-        if not one.writes or not one.reached or (one.status or 200) >= 400:
+    repetitions = []
+    for exchange in exchanges:
+        if not exchange.writes or not exchange.reached or (exchange.status or 200) >= 400:
             continue  # it changed nothing
-        method, path = one.line.split(" ")
-        effect = (method, one.request.body)
-        # What is created has no path of its own yet.
-        thing = f"{path} {one.request.body.decode()}" if method == "POST" else path
-        if latest.get(thing) == effect and ours(one):
-            found.append(f"{one.line} {one.request.body.decode()}")
-        latest[thing] = effect
-        if method == "DELETE":  # the same may be created anew
-            beside = f"{path.rpartition('/')[0]} "
-            latest = {name: done for name, done in latest.items() if not name.startswith(beside)}
-    return found
+        method, path = exchange.line.split(" ")
+        body = exchange.request.body
+        effect = (method, body)
+        # A new object has no path yet.
+        target = f"{path} {body.decode()}" if method == "POST" else path
+        if latest.get(target) == effect and ours(exchange):
+            repetitions.append(f"{exchange.line} {body.decode()}")
+        latest[target] = effect
+        if method == "DELETE":  # the same object may be created again
+            collection = f"{path.rpartition('/')[0]} "
+            latest = {name: write for name, write in latest.items() if not name.startswith(collection)}
+    return repetitions
 
 
 def _raw(request: Request) -> bytes:
@@ -270,7 +271,7 @@ def _raw(request: Request) -> bytes:
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> bytes:
-    """Read one whole answer of a connection that ends with it, and have the client's go on."""
+    """Read the whole response of a connection that closes after it; drop the header that would close the client's."""
     head, separator, body = (await reader.read()).partition(b"\r\n\r\n")
     if not separator:
         raise asyncio.IncompleteReadError(head, None)

@@ -1,4 +1,4 @@
-"""What was read, without its time: most tests of reads ask for no more."""
+"""Reads that return the value without its time, which most tests of reads don't need."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ async def read_app(client: octomil.Octomil, slug: str) -> App | None:
 
 
 async def list_apps(client: octomil.Octomil) -> dict[str, App]:
-    """Read all apps that the list shows."""
+    """Read all apps of the list."""
     return (await octomil.read_apps(client)).value
 
 

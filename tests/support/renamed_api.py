@@ -1,4 +1,4 @@
-"""The embedded control plane as it would be had Octomil called things otherwise: in front of it, paths and answers change."""
+"""The embedded control plane with other names, as if Octomil's API differed: paths and responses are rewritten."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Rename = Callable[[Any], Any]
 
 @dataclass
 class RenamedApi:
-    """What stands in front of a control plane.
+    """An ASGI application in front of a control plane that rewrites requests and responses.
 
-    `paths` are what ends of paths are called there, by our ends; ours are then unknown. `answers` change the JSON of what
-    is answered to a path with such an end, `statuses` answer nothing but a status to it.
+    `paths` maps our path endings to the renamed ones; ours are then unknown. `answers` changes the JSON of the responses to
+    paths with an ending, `statuses` replaces the response by a status and a body.
     """
 
     inner: Any
@@ -27,7 +27,7 @@ class RenamedApi:
     requests: list[str] = field(default_factory=list)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve, as ASGI has it."""
+        """Serve an ASGI request."""
         path = str(scope.get("path", ""))
         if scope["type"] != "http" or not path.startswith("/api/"):
             await self.inner(scope, receive, send)
@@ -45,12 +45,12 @@ class RenamedApi:
                 return
         sent: list[Any] = []
 
-        async def keep(message: Any) -> None:
+        async def record(message: Any) -> None:
             sent.append(message)
 
-        await self.inner({**scope, "path": path, "raw_path": path.encode()}, receive, keep)
+        await self.inner({**scope, "path": path, "raw_path": path.encode()}, receive, record)
         status = sent[0]["status"]
-        body = json.loads(b"".join(one.get("body", b"") for one in sent[1:]) or b"null")
+        body = json.loads(b"".join(message.get("body", b"") for message in sent[1:]) or b"null")
         for end, rename in self.answers.items():
             if path.endswith(end):
                 body = rename(body)
@@ -64,18 +64,18 @@ async def _answer(send: Any, status: int, body: Any) -> None:
 
 
 def rename(running: RunningServer, **changes: Any) -> RenamedApi:
-    """Put it in front of a control plane that runs."""
-    there = RenamedApi(running.app.middleware_stack, **changes)
-    running.app.middleware_stack = there
-    return there
+    """Rename parts of a running control plane's API."""
+    renamed = RenamedApi(running.app.middleware_stack, **changes)
+    running.app.middleware_stack = renamed
+    return renamed
 
 
 def fields(**names: str) -> Rename:
-    """Rename fields of every item of a list in its envelope: `identifier="bundle_id"`."""
+    """Return a rename of fields in every item of the response's list: `identifier="bundle_id"`."""
 
     def apply(body: Any) -> Any:
         return {
-            key: [{names.get(name, name): one for name, one in item.items()} for item in value]
+            key: [{names.get(name, name): field for name, field in item.items()} for item in value]
             if isinstance(value, list)
             else value
             for key, value in body.items()
@@ -85,5 +85,5 @@ def fields(**names: str) -> Rename:
 
 
 def envelope(**names: str) -> Rename:
-    """Rename fields of the answer itself: `apps="items"`."""
+    """Return a rename of fields of the response itself: `apps="items"`."""
     return lambda body: {names.get(key, key): value for key, value in body.items()}

@@ -1,4 +1,4 @@
-"""Scenes for reports: whole plans, made by the planner from desired and live state, and facts about a run beside them."""
+"""Sample reports: plans that the planner makes from desired and live state, and facts about their run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SENSITIVITY = Sensitivity()
 
 
 def run_info(**more: Any) -> RunInfo:
-    """Make the facts about a run on production."""
+    """Return facts about a run on production."""
     facts: dict[str, Any] = {
         "octosync_version": VERSION,
         "timestamp": datetime(2030, 1, 1, 12, 30, 15, 999, tzinfo=UTC),
@@ -32,25 +32,25 @@ def run_info(**more: Any) -> RunInfo:
 
 
 def document_of(plan: Plan, **more: Any) -> JsonObject:
-    """Make a plan's document with the facts above."""
+    """Return a plan's document with these facts."""
     facts: dict[str, Any] = {"about": run_info(), "contract": Contract(), "sensitivity": SENSITIVITY}
     return plan_document(plan, **{**facts, **more})
 
 
 def plan_report(plan: Plan, **more: Any) -> PlanReport:
-    """Make the report of a plan with the facts above."""
+    """Return the report of a plan with these facts."""
     return PlanReport(plan=plan, **{"about": run_info(), "sensitivity": SENSITIVITY, "version": VERSION, **more})
 
 
 def apply_report(plan: Plan, outcomes: Sequence[Outcome] = (), **more: Any) -> ApplyReport:
-    """Make the report of an apply of a plan, with an exit code that writes and run share."""
+    """Return the report of an apply; by default the writes have the exit code of the run."""
     code = more.get("exit_code", ExitCode.DONE)
     facts = {"about": run_info(), "sensitivity": SENSITIVITY, "version": VERSION, "write_code": code, **more}
     return ApplyReport(plan=plan, outcomes=outcomes, **facts)
 
 
 def mixed_plan() -> Plan:
-    """Plan one of nearly everything over several apps: created, updated, removed, moved, archived, sensitive, as declared."""
+    """Return a plan with nearly every kind of change: create, update, remove, move, archive, sensitive values, no change."""
     return plan_of(
         [
             desired_app(
@@ -96,14 +96,14 @@ def mixed_plan() -> Plan:
 
 
 def steady_plan(**more: Any) -> Plan:
-    """Plan two apps that are as declared."""
+    """Return a plan of two apps without changes."""
     app = desired_app("steady", targets=["ios:com.octomil.steady"], slots={"chat": {}}, config=None)
     live = live_app("steady", targets=["ios:com.octomil.steady"], slots={"chat": {}})
     return plan_of([app, desired_app("other")], observation(live, live_app("other"), requests=8, **more))
 
 
 def errored_plan() -> Plan:
-    """Plan three apps: one could not be read, one is suspended, one is created."""
+    """Return a plan of three apps: one could not be read, one is suspended, one is created."""
     refused = Forbidden(
         "forbidden",
         "GET /apps/closed/slots: the key may not read slots (403 insufficient_scope)",

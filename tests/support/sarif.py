@@ -1,4 +1,4 @@
-"""SARIF's own schema, as OASIS has it, and what holds beyond it for code scanning."""
+"""SARIF's schema, as published by OASIS, and the additional rules of code scanning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _VALIDATOR = Draft4Validator(json.loads(_SCHEMA.read_text(encoding="utf-8")))
 
 
 def assert_sarif(document: Any) -> list[Any]:
-    """Assert that a document is SARIF whose results have a place, a rule and a fingerprint of their own; return these."""
+    """Assert that a document is valid SARIF whose results have a location, a rule and a unique fingerprint; return them."""
     _VALIDATOR.validate(document)
     (run,) = document["runs"]
     rules = run["tool"]["driver"]["rules"]

@@ -1,22 +1,22 @@
-"""Scenarios: folders that say what is declared, what is live, and what octosync is to make of it.
+"""Scenarios: folders with declared state, live state and the expected results of octosync.
 
     tests/scenarios/NNN-what/
-        manifests/       what is declared
-        octosync.yaml    optional; http://127.0.0.1:8787 in it stands for the control plane
-        args             optional: more arguments of plan and apply, as a shell reads them
-        apply-args       optional: more arguments of apply alone, the first time
-        live.json        what is live before (below)
-        plan.txt         what `octosync plan` says, with its exit code
-        plan.json        what `octosync plan -o json` says
-        plan.md, plan.github.txt, plan.sarif, plan.jsonl    what the same run writes with `--write`
-        requests.txt     where the folder has one, maybe an empty one: what plan sent, sorted
-        after.json       what is live after `octosync apply`; absent where apply may change nothing
-        apply.txt        what `octosync apply` says, where it does not end with 0 or has arguments of its own
-        then             optional: commands that are typed after all that, one a line, without `octosync` before it;
-                         `/tick {"seconds": 60}` is for the control plane's own controls
-        then.txt         what they say
+        manifests/       the declared state
+        octosync.yaml    optional; http://127.0.0.1:8787 in it is replaced by the control plane's URL
+        args             optional: additional arguments of plan and apply, as a shell reads them
+        apply-args       optional: additional arguments of the first apply only
+        live.json        the live state before (see below)
+        plan.txt         the output of `octosync plan`, with its exit code
+        plan.json        the output of `octosync plan -o json`
+        plan.md, plan.github.txt, plan.sarif, plan.jsonl    the files that the same run writes with `--write`
+        requests.txt     optional, may be empty: the requests of plan, sorted
+        after.json       the live state after `octosync apply`; missing if apply may change nothing
+        apply.txt        the output of `octosync apply`, if its exit code is not 0 or it has additional arguments
+        then             optional: commands to run after that, one per line, without the word `octosync`;
+                         `/tick {"seconds": 60}` is a request to the server's local controls
+        then.txt         their output
 
-live.json and after.json have the same format, and what a slot, an app or a config holds is the API's:
+live.json and after.json have the same format; the fields of slots, apps and configs are those of the API:
 
     {"apps": {"search": {"name": "Search", "archived": false, "targets": ["ios:com.acme.search"],
                          "slots": {"chat": {"serving_policy": "local_first"}}, "inference_config": {…},
@@ -24,20 +24,20 @@ live.json and after.json have the same format, and what a slot, an app or a conf
                                           "model_variant_id": "lean",
                                           "canary": {"candidate_variant_id": "deep", "percentage": 30}}]}}}
 
-A slot has the variant of its last deployment, unless it states its own. A canary is to what is best for the app. In
-after.json a deployment has the `targets` that it is assigned to. live.json alone may hold, too:
+A slot has the variant of its last deployment unless it states another one. A canary's candidate is the best variant for
+the app. In after.json a deployment has its assigned `targets`. Only live.json may have these fields:
 
-    of an app   "devices": {"ios:com.acme.search": {"high": 90}}    how many of each class were seen
-                "requests": {"chat": {"local": 900, "cloud": 30}}   how many its routing statistics count
-    "catalog": {"lean": {}, "deep": {"quality": 1.2}}               variants, in place of the default ones
-    "by": {"app/search/slot/chat": "ana"}                           who wrote what, where it was not `ci`
-    "allowed": {"slot_fields": ["speculative"]}                     what this control plane knows beyond the contract
-    "require_approval": ["production"]                              where a person is asked, until apply has ended
-    "faults": [{"operation": "apps.get", "slug": "search",          what goes wrong, until apply has ended
+    of an app   "devices": {"ios:com.acme.search": {"high": 90}}    number of devices per class
+                "requests": {"chat": {"local": 900, "cloud": 30}}   numbers in the routing statistics
+    "catalog": {"lean": {}, "deep": {"quality": 1.2}}               variants that replace the default ones
+    "by": {"app/search/slot/chat": "ana"}                           authors of objects, if not `ci`
+    "allowed": {"slot_fields": ["speculative"]}                     additions of this control plane to the contract
+    "require_approval": ["production"]                              needs approval until apply has ended
+    "faults": [{"operation": "apps.get", "slug": "search",          faults until apply has ended
                 "action": "status", "status": 500}]
 
-Every scenario also promises what no file says: see `test_scenario`. `OCTOSYNC_UPDATE_GOLDEN=1` writes the expectations
-anew, and fails all the same: what was written is to be looked at first.
+`test_scenario` has further promises that hold for every scenario. `OCTOSYNC_UPDATE_GOLDEN=1` writes the expected files and
+fails the test, so that the new files are reviewed before they are used.
 """
 
 from __future__ import annotations
@@ -61,45 +61,45 @@ from tests.support.workdirs import CommandResult, Workdir
 from octosync import __version__
 from octosync.server import Token
 
-HIDDEN = "hunter2"  # whatever holds these letters in a scenario may not be seen anywhere
-_STANDS_FOR = "http://127.0.0.1:8787"
+HIDDEN = "hunter2"  # a word of a scenario with these letters must not be in any output
+_PLACEHOLDER_URL = "http://127.0.0.1:8787"
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One scenario's folder."""
+    """The folder of one scenario."""
 
     folder: Path
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The arguments of plan and apply beyond the manifests and the control plane."""
+        """The arguments of plan and apply in addition to the manifests and the control plane."""
         return self._words("args")
 
     @property
     def apply_arguments(self) -> tuple[str, ...]:
-        """The arguments that only apply has, the first time."""
+        """The additional arguments of the first apply."""
         return self._words("apply-args")
 
     @property
     def counts_requests(self) -> bool:
-        """Whether what plan sends is part of what is expected."""
+        """Whether the scenario has an expectation for plan's requests."""
         return (self.folder / "requests.txt").exists()
 
     @property
     def then(self) -> tuple[str, ...]:
-        """The commands that are typed at the end."""
+        """The commands to run at the end."""
         return tuple(self._text("then").splitlines())
 
     @property
     def live(self) -> Live:
-        """What is live before."""
+        """The live state before."""
         live: Live = json.loads((self.folder / "live.json").read_text())
         return live
 
     @property
     def hidden(self) -> tuple[bytes, ...]:
-        """What may be seen nowhere: the API key, and every word of the scenario's with the hidden letters."""
+        """The texts that must not be in any output: the API keys, and every word of the scenario with the hidden letters."""
         texts = [path.read_text() for path in self.folder.rglob("*") if path.is_file()]
         words = {word for text in texts for word in re.findall(rf"[\w-]*{HIDDEN}[\w-]*", text)}
         return (KEY.encode(), *(key.encode() for key in PEOPLE.values()), *sorted(word.encode() for word in words))
@@ -114,7 +114,7 @@ class Scenario:
 
 @dataclass
 class ScenarioRun:
-    """A scenario on stage: its control plane, and a desk with its files."""
+    """A scenario that is set up: its control plane, and a working directory with its files."""
 
     scenario: Scenario
     plane: EmbeddedPlane
@@ -124,7 +124,7 @@ class ScenarioRun:
     def octosync(
         self, command: str, *arguments: str, faults: bool = False, paths: Sequence[str] = ("manifests",)
     ) -> CommandResult:
-        """Run a command, with the scenario's troubles in force if they are wanted; keep all that it writes."""
+        """Run a command, optionally with the scenario's faults; record its output."""
         set_faults(self.plane, self.scenario.live, on=faults)
         ran = self.workdir.octosync(command, *self._where(paths), *self.scenario.arguments, *arguments)
         set_faults(self.plane, self.scenario.live, on=False)
@@ -136,39 +136,39 @@ class ScenarioRun:
         return self.octosync("plan", *arguments, faults=True, paths=paths)
 
     def apply(self, *arguments: str, faults: bool = False) -> CommandResult:
-        """Apply without asking."""
+        """Apply without confirmation."""
         return self.octosync("apply", "--yes", *arguments, faults=faults)
 
     def then(self) -> str | None:
-        """Type the commands of `then`, and return what a person saw; None: there are none."""
-        seen = []
+        """Run the commands of `then`, and return their transcript; None if there are none."""
+        transcripts = []
         for command in self.scenario.then:
             if command.startswith("/"):
                 path, _, body = command.partition(" ")
                 ok(self.plane.local.post(path, content=body, headers={"Content-Type": "application/json"}))
-                seen.append(f"> {command}\n")
+                transcripts.append(f"> {command}\n")
                 continue
-            typed = shlex.split(command.replace(_STANDS_FOR, self.plane.running.url))
+            typed = shlex.split(command.replace(_PLACEHOLDER_URL, self.plane.running.url))
             ran = self.workdir.octosync(*typed, OCTOSYNC_URL=self.plane.running.url)
             self.written += [ran.stdout, ran.stderr]
-            seen.append(_timeless(self._shown(f"octosync {command}", ran)))
-        return "\n".join(seen) if seen else None
+            transcripts.append(_timeless(self._shown(f"octosync {command}", ran)))
+        return "\n".join(transcripts) if transcripts else None
 
     def requests(self) -> list[str]:
-        """Return `METHOD path?query` of what was received since the last call."""
+        """Return `METHOD path?query` of the requests since the last call."""
         log = ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"]
         return [f"{entry['method']} {entry['path'].removeprefix('/api/v1')}" for entry in log]
 
     def writes(self) -> list[str]:
-        """Return what wrote since the last call."""
+        """Return `METHOD path` of the writes since the last call."""
         return writes_in(line.partition("?")[0] for line in self.requests())
 
     def state(self) -> Live:
-        """Return what is live, in live.json's format."""
+        """Return the live state in the format of live.json."""
         return read(self.plane)
 
     def normalised(self, text: str) -> str:
-        """Replace what differs from run to run: the port, the time, ids, the keys of a new app, octosync's version."""
+        """Replace the parts that differ between runs: port, times, ids, the keys of a new app, octosync's version."""
         port = self.plane.running.url.rpartition(":")[2]
         text = text.replace(f"127.0.0.1:{port}", "127.0.0.1:8787")
         text = re.sub(r'"@timestamp": "[^"]*"', '"@timestamp": "2026-03-01T12:00:00.000Z"', text)
@@ -183,7 +183,7 @@ class ScenarioRun:
         )
 
     def transcript(self, command: str, ran: CommandResult) -> str:
-        """Return what a person saw of plan or apply."""
+        """Return the command line, output and exit code of plan or apply."""
         typed = ("octosync", *shlex.split(command), *self._where(["manifests"]), *self.scenario.arguments)
         return self._shown(shlex.join(typed), ran)
 
@@ -197,7 +197,7 @@ class ScenarioRun:
 
 
 def _timeless(text: str) -> str:
-    """Replace the times of this machine's clock, which the journal has, and how long something took."""
+    """Replace times of the journal, which are this machine's, and durations."""
     text = re.sub(r"20\d\d-\d\d-\d\dT[\d:]+(\.\d+)?Z", "2026-03-01T12:00:00Z", text)
     text = re.sub(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC", "2026-03-01 12:00 UTC", text)
     text = re.sub(r'"seconds": [\d.]+', '"seconds": 0.1', text)
@@ -208,32 +208,32 @@ def _timeless(text: str) -> str:
 
 @contextmanager
 def scenario_run(scenario: Scenario, directory: Path) -> Iterator[ScenarioRun]:
-    """Put a scenario on stage: load live.json over the API, and lay its files on a desk."""
+    """Set a scenario up: create the state of live.json over the API, and copy its files to a working directory."""
     keys = {"ci": KEY, **PEOPLE}
     with run_plane(KEY, tokens=tuple(Token(name, key) for name, key in keys.items())) as plane:
         load(plane, scenario.live)
         shutil.copytree(scenario.folder / "manifests", directory / "manifests")
         configuration = scenario.folder / "octosync.yaml"
         if configuration.exists():
-            text = configuration.read_text().replace(_STANDS_FOR, plane.running.url)
+            text = configuration.read_text().replace(_PLACEHOLDER_URL, plane.running.url)
             (directory / "octosync.yaml").write_text(text)
         ok(plane.local.delete("/requests-log"), 204)
         yield ScenarioRun(scenario, plane, Workdir(directory, {"OCTOMIL_API_KEY": KEY}))
 
 
 def expect(scenario: Scenario, found: Mapping[str, str | None]) -> None:
-    """Compare files of a scenario with what was found; None: there is to be no such file."""
+    """Compare files of a scenario with the results; None means that there must be no such file."""
     if os.environ.get("OCTOSYNC_UPDATE_GOLDEN") == "1":
         for name, text in found.items():
             (scenario.folder / name).unlink(missing_ok=True)
             if text is not None:
                 (scenario.folder / name).write_text(text, encoding="utf-8", newline="")
-        raise AssertionError(f"{scenario.folder.name} was written: look at it, then run the test again")
+        raise AssertionError(f"{scenario.folder.name} was written: review it, then run the test again")
     for name, text in found.items():
         file = scenario.folder / name
         assert text == (file.read_text(encoding="utf-8") if file.exists() else None), name
 
 
 def as_file(value: Live) -> str:
-    """Return JSON as a scenario's file holds it."""
+    """Return JSON in the format of a scenario's file."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

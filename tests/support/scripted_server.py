@@ -1,4 +1,4 @@
-"""A TCP server that answers exactly the bytes it is given, then keeps, closes, resets or hangs: what no real one does."""
+"""A TCP server that sends exactly the given bytes, then keeps, closes or resets the connection, or hangs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any
 
 
 class AfterReply(Enum):
-    """What happens after a reply's bytes."""
+    """What happens to the connection after a reply."""
 
     KEEP = "keep the connection for the next request"
-    CLOSE = "close it properly"
-    RESET = "reset it"
-    HANG = "never say anything again"
+    CLOSE = "close the connection properly"
+    RESET = "reset the connection"
+    HANG = "send nothing more"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Bytes to answer, and what comes after them."""
+    """The bytes of a reply, and what happens after them."""
 
     data: bytes = b""
     then: AfterReply = AfterReply.KEEP
@@ -32,7 +32,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it came over the socket."""
+    """A request as it was received."""
 
     method: str
     target: str
@@ -42,12 +42,12 @@ class Request:
 
 @dataclass(slots=True)
 class ScriptedServer:
-    """A scripted server: `url` without a path, and what it received so far; `asked` is set by the first request."""
+    """A scripted server: `url` has no path, `received` are its requests, and the first one sets `requested`."""
 
     url: str
     received: list[Request] = field(default_factory=list)
     connections: int = 0
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    requested: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def lines(self) -> list[str]:
@@ -66,7 +66,7 @@ def http_reply(
     then: AfterReply = AfterReply.KEEP,
     claims: int | None = None,
 ) -> Reply:
-    """Make a proper HTTP answer; `claims` is a Content-Length other than the true one."""
+    """Return a valid HTTP response; `claims` is a Content-Length other than the true one."""
     content = body.encode() if isinstance(body, str) else body
     length = len(content) if claims is None else claims
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {length}"]
@@ -75,7 +75,7 @@ def http_reply(
 
 
 def json_reply(value: Any, status: int = 200, *, request_id: str = "req_1", **headers: str) -> Reply:
-    """Make a JSON answer with a request id; `Retry_After="3"` becomes the header `Retry-After`."""
+    """Return a JSON response with a request id; `Retry_After="3"` becomes the header `Retry-After`."""
     named = {name.replace("_", "-"): text for name, text in headers.items()}
     head = {"Content-Type": "application/json", "X-Request-Id": request_id, **named}
     return http_reply(status, json.dumps(value), headers=head)
@@ -83,9 +83,9 @@ def json_reply(value: Any, status: int = 200, *, request_id: str = "req_1", **he
 
 @asynccontextmanager
 async def scripted_server(*replies: Reply | Responder, greeting: bytes = b"") -> AsyncIterator[ScriptedServer]:
-    """Serve on a free port of loopback: the replies in turn, over all connections, the last one for ever.
+    """Serve on a free port of loopback: the replies in order, over all connections, the last one for ever.
 
-    A function instead of a reply is asked with each request. With a `greeting`, that is all that a connection gets.
+    A function in place of a reply is called with the request. With a `greeting`, a connection gets nothing else.
     """
     script = list(replies)
     finished = asyncio.Event()
@@ -100,7 +100,7 @@ async def scripted_server(*replies: Reply | Responder, greeting: bytes = b"") ->
             writer.write(greeting)
             while not greeting and (request := await read_request(reader)) is not None:
                 served.received.append(request)
-                served.asked.set()
+                served.requested.set()
                 step = script.pop(0) if len(script) > 1 else script[0]
                 reply = step if isinstance(step, Reply) else step(request)
                 writer.write(reply.data)
@@ -132,7 +132,7 @@ async def scripted_server(*replies: Reply | Responder, greeting: bytes = b"") ->
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
-    """Read one request; None where there is no whole one."""
+    """Read one request; None if it is incomplete."""
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *rest = head.rstrip("\r\n").split("\r\n")
@@ -145,6 +145,6 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
 
 
 def reset_on_close(writer: asyncio.StreamWriter) -> None:
-    """Have the close answer with RST instead of FIN."""
+    """Make the close of the connection send RST instead of FIN."""
     connection: socket.socket = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

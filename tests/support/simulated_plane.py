@@ -1,6 +1,6 @@
-"""A control plane in miniature: what the API states that its writes do, and nothing of octosync's own reasoning.
+"""A simulated control plane: it implements the documented effect of the API's writes, and none of octosync's logic.
 
-It takes operations as apply sends them (id, parameters, body), refuses what the API refuses, and is read as the client
+It takes operations as apply sends them (id, parameters, body) and rejects what the API rejects. It is read as the client
 reads: declared sections of declared apps only, nothing of a suspended app, no children of an archived one.
 """
 
@@ -27,12 +27,12 @@ SLOT_DEFAULTS: Mapping[str, Any] = {
 
 
 class Refused(Exception):
-    """The control plane refuses a request: its state does not allow it."""
+    """The control plane rejects a request because of its state."""
 
 
 @dataclass
 class PlaneApp:
-    """An app as the control plane keeps it: plain wire values. `targets` are (platform, identifier) by id."""
+    """An app as the control plane stores it: plain wire values. `targets` are (platform, identifier) by id."""
 
     fields: dict[str, Any]
     targets: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -43,21 +43,21 @@ class PlaneApp:
 
 @dataclass
 class SimulatedPlane:
-    """All apps of an org by slug. `sent` lists the operations that were carried out."""
+    """All apps of an org by slug. `sent` lists the successful operations."""
 
     apps: dict[str, PlaneApp] = field(default_factory=dict)
     sent: list[str] = field(default_factory=list)
 
     def snapshot(self) -> dict[str, PlaneApp]:
-        """Copy the apps, to compare with later."""
+        """Return a copy of the apps for later comparison."""
         return copy.deepcopy(self.apps)
 
     def holder_of(self, unique_key: tuple[str, str]) -> str | None:
-        """Name the app that a tuple is registered to; archived ones hold theirs for good."""
+        """Return the slug of the app that a target is registered to; archived apps keep theirs."""
         return next((slug for slug, app in self.apps.items() if unique_key in app.targets.values()), None)
 
     def perform(self, operation: str, parameters: Mapping[str, str], body: Any) -> None:
-        """Carry out one write. Raises `Refused` for what the API answers with 404, 409 or 422."""
+        """Carry out one write. Raise `Refused` if the API would answer 404, 409 or 422."""
         body = copy.deepcopy(body)
         if operation == "apps.create":
             self._create(body)
@@ -100,31 +100,31 @@ class SimulatedPlane:
                 raise Refused(f"no such write: {operation}")
 
     @staticmethod
-    def _take(things: dict[str, Any], key: str) -> None:
-        if key not in things:
+    def _take(objects: dict[str, Any], key: str) -> None:
+        if key not in objects:
             raise Refused(f"{key} does not exist")
-        del things[key]
+        del objects[key]
 
     def observed(self, desired: State) -> Observation:
-        """Read what is declared."""
+        """Return the observation of the declared apps."""
         found = []
         for app in desired:
-            there = self.apps.get(app.slug)
-            if there is None or (app.suspension is not None and app.suspension.is_active(NOW)):
+            stored = self.apps.get(app.slug)
+            if stored is None or (app.suspension is not None and app.suspension.is_active(NOW)):
                 continue
-            read: Collection[Section] = () if there.archived else app.sections
+            read: Collection[Section] = () if stored.archived else app.sections
             live = live_app(
                 app.slug,
-                name=there.fields["name"],
-                fields={key: value for key, value in there.fields.items() if key != "name"},
-                description=there.fields.get("description"),
-                slots=there.slots,
-                config=there.config,
-                archived=there.archived,
+                name=stored.fields["name"],
+                fields={key: value for key, value in stored.fields.items() if key != "name"},
+                description=stored.fields.get("description"),
+                slots=stored.slots,
+                config=stored.config,
+                archived=stored.archived,
                 read=read,
                 targets=tuple(
                     live_target(app.slug, f"{platform}:{identifier}", id_=id_)
-                    for id_, (platform, identifier) in sorted(there.targets.items())
+                    for id_, (platform, identifier) in sorted(stored.targets.items())
                 ),
             )
             found.append(live)
@@ -132,9 +132,9 @@ class SimulatedPlane:
 
 
 def carry_out(actions: Iterable[Action], plane: SimulatedPlane, chance: Random | None = None) -> set[ActionKey]:
-    """Send actions; return those that were refused, or skipped since they depend on one that was.
+    """Send actions; return those that were refused, or skipped because a dependency was.
 
-    In their own order, or with `chance` in any that their dependencies allow, as concurrent workers might.
+    The order is that of the plan, or with `chance` any order that the dependencies allow, as with concurrent workers.
     """
     undone: set[ActionKey] = set()
     for action in actions if chance is None else _any_order(list(actions), chance):

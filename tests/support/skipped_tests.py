@@ -1,4 +1,4 @@
-"""The last line of a test run: which tests were skipped, and how to run these too."""
+"""The last line of a test run: which tests were skipped, and how to run them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-# Debian's packages, by the command that a reason names.
+# Debian packages by the command in the reason.
 _PACKAGES = {
     "kubectl": "kubectl",
     "chromium": "chromium",
@@ -19,7 +19,7 @@ _PACKAGES = {
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Print the line, after everything else. A worker has none, nor a run without tests, nor a quiet one."""
+    """Print the line after everything else; not in a worker, in a run without tests or in a quiet run."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if hasattr(config, "workerinput") or reporter is None or config.get_verbosity() < 0:
         return
@@ -29,7 +29,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def skipped_line(skipped: Mapping[str, int]) -> str:
-    """Return the line for a run that skipped so many tests for these reasons."""
+    """Return the line for the numbers of skipped tests by reason."""
     if not skipped:
         return "No tests were skipped."
     total = sum(skipped.values())

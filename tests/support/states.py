@@ -1,7 +1,7 @@
-"""Builders for the values that plans are made of: short to write in a test, and complete as the real readers make them.
+"""Builders of desired state, live state and plans: short to write, with the same values as the loader and the client build.
 
-Targets are written as `platform:identifier`, slots as `{capability: fields}` with wire names. What desired and live state
-have in common with the manifests' loader and the client is done here too: slot fields pass the contract's normaliser.
+Targets are written as `platform:identifier`, slots as `{capability: fields}` with wire names. Slot fields are normalized
+by the contract, as the loader and the client do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ORIGIN = Origin("apps/demo.yaml", 3, 5)
 ORG = "org-1"
 
-# What a control plane answers for a slot, whoever configured it.
+# The fields that a control plane returns for every slot.
 LIVE_SLOT: JsonObject = {
     "serving_policy": "local_first",
     "bindings": [],
@@ -44,17 +44,17 @@ LIVE_SLOT: JsonObject = {
 
 Slots = Mapping[str, Mapping[str, Any]]
 Deploys = Mapping[str, Deploy | str]
-_UNSAID: Any = object()
+_UNSET: Any = object()
 
 
 def target(slug: str, key: str, **more: Any) -> Target:
-    """Make a desired target from `platform:identifier`."""
+    """Return a desired target from `platform:identifier`."""
     platform, _, identifier = key.partition(":")
     return Target(app=slug, platform=platform, identifier=identifier, **{"origin": ORIGIN, **more})
 
 
 def slot(slug: str, capability: str, fields: Mapping[str, Any], **more: Any) -> Slot:
-    """Make a desired slot that declares exactly these fields."""
+    """Return a desired slot that declares exactly these fields."""
     normal = normalise_slot_fields(dict(fields))
     return Slot(app=slug, capability=capability, fields=normal, **{"origin": ORIGIN, **more})
 
@@ -64,27 +64,27 @@ def desired_app(
     *,
     targets: Iterable[str] | None = None,
     slots: Slots | None = None,
-    config: JsonObject | None = _UNSAID,
+    config: JsonObject | None = _UNSET,
     suspended: bool | datetime = False,
     deploy: Deploys | None = None,
     **more: Any,
 ) -> App:
-    """Make an App document's state: a section that is given is owned as a whole; `config=None` deletes the config.
+    """Return the state of an App document: it owns each given section completely; `config=None` deletes the config.
 
-    `deploy` says of slots where they are to be enabled, and how far to optimize them. `suspended` is True for good, or the
-    time until when. `more` are fields of `App` (`fields`, `archived`, `protected`, …).
+    `deploy` maps slots to the environments in which they are enabled, and how they are optimized. `suspended` is True or
+    the end of the suspension. `more` are fields of `App` (`fields`, `archived`, `protected`, …).
     """
     whole = {
         Section.TARGETS: targets is not None,
         Section.SLOTS: slots is not None,
-        Section.INFERENCE_CONFIG: config is not _UNSAID,
+        Section.INFERENCE_CONFIG: config is not _UNSET,
     }
     base = child_app(slug, targets=targets or (), slots=slots or {}, config=config, **{"declared": True, **more})
     return replace(
         base,
         complete_sections=frozenset(section for section, owned in whole.items() if owned),
         suspension=Suspension(None if suspended is True else suspended) if suspended else None,
-        slots=tuple(replace(one, deploy=_deploy((deploy or {}).get(one.capability))) for one in base.slots),
+        slots=tuple(replace(slot, deploy=_deploy((deploy or {}).get(slot.capability))) for slot in base.slots),
     )
 
 
@@ -97,27 +97,27 @@ def child_app(
     *,
     targets: Iterable[str] = (),
     slots: Slots | None = None,
-    config: JsonObject | None = _UNSAID,
+    config: JsonObject | None = _UNSET,
     **more: Any,
 ) -> App:
-    """Make the state of child documents alone: no App document, no list owned."""
+    """Return the state of child documents without an App document: no section is owned completely."""
     return App(
         slug=slug,
         targets=tuple(target(slug, key) for key in targets),
         slots=tuple(slot(slug, capability, fields) for capability, fields in (slots or {}).items()),
-        inference_config=None if config is _UNSAID else InferenceConfig(app=slug, config=config, origin=ORIGIN),
+        inference_config=None if config is _UNSET else InferenceConfig(app=slug, config=config, origin=ORIGIN),
         **{"declared": False, "origin": ORIGIN, **more},
     )
 
 
 def live_target(slug: str, key: str, *, id_: str = "") -> Target:
-    """Make a target as it is read, with an id (by default one that tells app and tuple)."""
+    """Return a live target with an id, by default one made of app, platform and identifier."""
     server_fields = {"id": id_ or f"tgt-{slug}-{key}", "app_id": f"id-{slug}"}
     return target(slug, key, server_fields=server_fields, origin=None)
 
 
 def live_slot(slug: str, capability: str, fields: Mapping[str, Any]) -> Slot:
-    """Make a slot as it is read: what is not given is as a control plane answers it."""
+    """Return a live slot; fields that are not given have the control plane's defaults."""
     server_fields = {"id": f"slot-{slug}-{capability}", "app_id": f"id-{slug}", "capability": capability}
     return slot(slug, capability, {**LIVE_SLOT, **fields}, server_fields=server_fields, origin=None)
 
@@ -134,7 +134,7 @@ def live_app(
     read: Iterable[Section] = tuple(Section),
     **more: Any,
 ) -> App:
-    """Make an app as it is read, with everything in the sections that were `read`."""
+    """Return a live app with the objects of the sections that were `read`."""
     fields = normalise_app_fields({"name": name or slug, "description": description, **more.pop("fields", {})})
     sections = frozenset(read)
     return App(
@@ -142,7 +142,9 @@ def live_app(
         fields=fields,
         complete_sections=sections,
         targets=tuple(
-            one if isinstance(one, Target) else live_target(slug, one) for one in targets if Section.TARGETS in sections
+            target if isinstance(target, Target) else live_target(slug, target)
+            for target in targets
+            if Section.TARGETS in sections
         ),
         slots=tuple(live_slot(slug, c, f) for c, f in (slots or {}).items() if Section.SLOTS in sections),
         inference_config=InferenceConfig(app=slug, config=config) if Section.INFERENCE_CONFIG in sections else None,
@@ -155,7 +157,7 @@ def live_app(
 def live_deployment(
     slug: str, capability: str = "chat", environment: str = "production", *, status: str = "active", **more: Any
 ) -> Deployment:
-    """Make a deployment as it is read, of `v1`."""
+    """Return a live deployment of variant `v1`."""
     return Deployment(
         **{
             "id": f"dep-{slug}-{capability}-{environment}",
@@ -177,7 +179,7 @@ def observation(
     requests: int = 0,
     **more: Any,
 ) -> Observation:
-    """Make an observation in which these apps are live and every other declared one is absent."""
+    """Return an observation in which these apps are live and every other declared app is absent."""
     return Observation(
         state=State.from_apps(*apps), errors=errors or {}, unmanaged=unmanaged, org_id=ORG, requests=requests, **more
     )
@@ -191,7 +193,7 @@ def plan_of(
     now: datetime = NOW,
     **more: Any,
 ) -> Plan:
-    """Plan apps against live ones. `more` is what the run may do about deployments, and what it wants to know."""
+    """Return the plan of desired apps for a live state. `more` are further options of the plan."""
     wanted = [desired] if isinstance(desired, App) else list(desired)
     if isinstance(live, App):
         live = [live]
@@ -200,7 +202,7 @@ def plan_of(
 
 
 def policy_of(**settings: Any) -> GuardPolicy:
-    """Make a guards' policy: limits as in `max_deletes=3`, what lifts guards as in `allow_during_canary=True`."""
+    """Return a guard policy: limits as in `max_deletes=3`, overrides as in `allow_during_canary=True`."""
     limits = {re.sub("_(.)", lambda found: found[1].upper(), name): value for name, value in settings.items()}
     return GuardPolicy(
         limits={name: value for name, value in limits.items() if not name.startswith("allow")},
@@ -213,5 +215,5 @@ def policy_of(**settings: Any) -> GuardPolicy:
 
 
 def action_lines(plan: Plan) -> list[str]:
-    """Write each action as `verb address`, in the order of the plan."""
+    """Return `verb address` of each action, in the order of the plan."""
     return [f"{action.verb.value} {action.address}" for action in plan.actions]

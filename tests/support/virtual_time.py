@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps: hours pass in no time, and always in the same order."""
+"""An event loop with virtual time: waits take no real time, and events always have the same order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Never blocks: where a loop would wait for its next timer, the clock goes there."""
+    """A selector that never blocks: where a loop would wait for its next timer, the clock moves to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,20 +19,20 @@ class _JumpingSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise RuntimeError("nothing will ever happen: every task waits for another")
+            raise RuntimeError("deadlock: every task waits for another")
         self.now += max(0.0, timeout)
         return super().select(0)
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """`time()` starts at 0. For code that does no real input or output."""
+    """A loop whose `time()` starts at 0, for code without real input or output."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """Return the time to which the clock has jumped."""
+        """Return the virtual time in seconds."""
         return self._jumping.now
 
 
@@ -43,11 +43,11 @@ def run_in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
 
 
 def virtual_clock() -> float:
-    """Return the running loop's time: a clock for code that takes one."""
+    """Return the running loop's time, for code that needs a clock."""
     return asyncio.get_running_loop().time()
 
 
 async def run_ready_tasks() -> None:
-    """Let every task come as far as it can at this moment."""
+    """Run all tasks until each waits for time to pass."""
     for _ in range(5):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""A bench for a whole controller: manifests in a folder, a control plane in a process, and a proxy between the two."""
+"""A test bench for `octosync watch` processes: manifests in a folder, a server process, and a proxy between the two."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from tests.support.proxies import Proxy, run_proxy
 from octosync.contract import PRESETS
 
 ADMIN = "admin-token-of-the-bench"
-# Guards that don't stand in the way of what a test is not about.
+# Guards that never block, for tests about other things.
 LOOSE = "guards: {maxDeletes: 1000, maxDeletePercent: 100, minObjects: 1000}\n"
 QUICK = ("--interval", "1s", "--resync", "10m", "--drift-hold", "0")
 
 
 @dataclass
 class Bench:
-    """What stands on it. `keys` are what nothing may ever show."""
+    """The parts of the bench. `keys` must never be in any output or file."""
 
     folder: Path
     zygote: Zygote
     server: Process
     plane: Plane
     proxy: Proxy
-    teammate: httpx.AsyncClient  # somebody else, whose requests pass through the proxy, too
+    teammate: httpx.AsyncClient  # its requests pass through the proxy, too
     tokens: tuple[str, ...] = ()
     keys: list[str] = field(default_factory=list)
     watches: list[WatchProcess] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Bench:
 
     @property
     def apps(self) -> Path:
-        """Where manifests are."""
+        """The folder of the manifests."""
         return self.folder / "apps"
 
     @property
@@ -50,20 +50,20 @@ class Bench:
         return self.folder / ".octosync" / "state.db"
 
     def declare(self, slug: str = "demo", **spec: Any) -> Path:
-        """Write an app's manifest, as an editor does that puts another file in its place."""
+        """Write an app's manifest as editors do: a new file replaces the old one in one step."""
         path = self.apps / f"{slug}.json"
         path.parent.mkdir(exist_ok=True)
-        beside = path.with_name(f".{slug}.tmp")
-        beside.write_text(manifest(slug, **{"slots": {"chat": "local_first"}, **spec}))
-        return beside.rename(path)
+        temporary = path.with_name(f".{slug}.tmp")
+        temporary.write_text(manifest(slug, **{"slots": {"chat": "local_first"}, **spec}))
+        return temporary.rename(path)
 
     def start(self, *argv: str | Path, **environment: str) -> Process:
-        """Start any command as a process of its own."""
+        """Start any command as a separate process."""
         pid, out, err = self._begin(tuple(map(str, argv)), environment)
         return Process(self.zygote, pid, out, err)
 
     def watch(self, *flags: str | Path, paths: tuple[str, ...] = ("apps",), **environment: str) -> WatchProcess:
-        """Start a controller on the manifests, which reaches the control plane through the proxy."""
+        """Start a controller on the manifests that uses the control plane through the proxy."""
         argv = ["watch", *(part for path in paths for part in ("-f", path)), "--url", self.proxy.url, *map(str, flags)]
         if "--listen" not in flags:
             argv += ["--listen", "127.0.0.1:0"]
@@ -74,32 +74,32 @@ class Bench:
         return watch
 
     def live(self, slug: str = "demo", capability: str = "chat") -> str | None:
-        """Return a slot's live serving policy by its name in manifests, None where there is no such slot or app."""
+        """Return a slot's live serving policy by its name in manifests; None if there is no such slot or app."""
         answer = self.plane.http.get(f"/api/v1/apps/{slug}/slots")
-        found = [] if answer.status_code == 404 else answer.raise_for_status().json()["slots"]
-        policies = [one["serving_policy"] for one in found if one["capability"] == capability]
+        slots = [] if answer.status_code == 404 else answer.raise_for_status().json()["slots"]
+        policies = [slot["serving_policy"] for slot in slots if slot["capability"] == capability]
         return next((name for name, policy in PRESETS.items() if [policy] == policies), None)
 
     async def as_teammate(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Do something as somebody else would, seen by the proxy."""
+        """Send a request as a teammate, through the proxy."""
         answer = await self.teammate.request(method, f"/api/v1{path}", json=body)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
     def act_as(self, key: str) -> None:
-        """Use another key for what the test itself asks."""
+        """Use another key for the test's own requests."""
         for http in (self.plane.http, self.teammate):
             http.headers["Authorization"] = f"Bearer {key}"
 
     async def restart_server(self, *flags: str) -> None:
-        """Have the server end, and another one with other flags take its place, on the same port and file."""
+        """Stop the server, and start one with other flags on the same port and database."""
         await self.server.stop()
         port = self.proxy.upstream[1]
         self.server = await _server(self, "--port", str(port), *flags)
 
     def close(self) -> None:
-        """Check what holds of every process, however it ended: no traceback, no key anywhere, whole lines only."""
-        texts = {str(one.err): one.stderr + one.stdout for one in self.watches}
+        """Check every process, however it ended: no traceback, no defect event, and no key in output or state files."""
+        texts = {str(watch.err): watch.stderr + watch.stdout for watch in self.watches}
         files = {str(path): path.read_bytes() for path in self.folder.glob(".octosync/*") if path.is_file()}
         for name, text in texts.items():
             assert "Traceback" not in text, f"{name}: {text[-3000:]}"
@@ -116,12 +116,12 @@ class Bench:
 
 @asynccontextmanager
 async def watch_bench(folder: Path, zygote: Zygote, *tokens: str) -> AsyncIterator[Bench]:
-    """Set one up. With `tokens` (`NAME:KEY`) the server wants a key, and knows the first one as that of the plane."""
+    """Set a bench up. With `tokens` (`NAME:KEY`) the server requires a key; the test's own requests use the first one."""
     (folder / "apps").mkdir()
     (folder / "octosync.yaml").write_text(LOOSE)
-    keys = [one.partition(":")[2] for one in tokens]
+    keys = [token.partition(":")[2] for token in tokens]
     headers = {"Authorization": f"Bearer {keys[0]}"} if keys else {}
-    flags = [part for one in tokens for part in ("--token", one)]
+    flags = [part for token in tokens for part in ("--token", token)]
     out, err = folder / "server-out", folder / "server-err"
     argv = ("server", "--port", "0", "--db", "plane.db", *flags)
     server = Process(zygote, zygote.start(argv, folder, {}, out, err), out, err)
@@ -136,10 +136,10 @@ async def watch_bench(folder: Path, zygote: Zygote, *tokens: str) -> AsyncIterat
             try:
                 yield bench
             finally:
-                for one in (*bench.watches, bench.server):
-                    await one.stop(signal.SIGKILL)
-                for one in bench.watches:
-                    one.http.close()
+                for process in (*bench.watches, bench.server):
+                    await process.stop(signal.SIGKILL)
+                for watch in bench.watches:
+                    watch.http.close()
             bench.close()
 
 

@@ -1,4 +1,4 @@
-"""Apps that a controller watches in a test, a file each, and people who change them by hand."""
+"""Apps of a controller in a test, one manifest file each, and a control plane that teammates change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLOUD = {"serving_policy": "cloud_only", "bindings": []}
 
 
 def declare(folder: Path, *slugs: str, chat: str = "local_first", **spec: Any) -> None:
-    """Declare apps, a file each: a slot and a target."""
+    """Declare apps with a slot and a target, one file each."""
     (folder / "apps").mkdir(exist_ok=True)
     for slug in slugs:
         text = manifest(slug, **{"targets": (f"com.{slug}",), "slots": {"chat": chat}, **spec})
@@ -28,19 +28,19 @@ def declare(folder: Path, *slugs: str, chat: str = "local_first", **spec: Any) -
 
 
 def create_live(plane: Plane, *slugs: str) -> None:
-    """Have apps live as `declare` declares them."""
+    """Create live apps as `declare` declares them."""
     for slug in slugs:
         plane.app(slug, "chat", target=f"com.{slug}")
 
 
 def app_slugs(count: int) -> tuple[str, ...]:
-    """Name so many apps, in their order."""
+    """Return this number of slugs, sorted."""
     return tuple(f"app-{number:02}" for number in range(count))
 
 
 @contextmanager
 def plane_of_ana(clock: FastClock, **settings: Any) -> Iterator[Plane]:
-    """Run a control plane that knows the controller and Ana apart. What is sent is Ana's."""
+    """Run a control plane with keys for the controller and for Ana. The test's own requests use Ana's."""
     tokens = (Token("octosync", KEY), Token("ana", "anas-key"))
     with plane_at(clock, tokens=tokens, **settings) as plane:
         plane.http.headers["Authorization"] = "Bearer anas-key"
@@ -48,24 +48,24 @@ def plane_of_ana(clock: FastClock, **settings: Any) -> Iterator[Plane]:
 
 
 def requests_of(plane: Plane, name: str) -> list[str]:
-    """Return `METHOD path` of what one key has sent since the log was cleared, without clearing it."""
+    """Return `METHOD path` of the requests of a key since the log was last cleared; don't clear it."""
     entries = plane.http.get("/_local/requests-log").json()["requests"]
-    return [f"{one['method']} {one['path'].partition('?')[0]}" for one in entries if one["key"] == name]
+    return [f"{entry['method']} {entry['path'].partition('?')[0]}" for entry in entries if entry["key"] == name]
 
 
 async def wait_for_ticks(watch: RunningController, count: int) -> list[str]:
-    """Return what was asked for until so many ticks had been."""
-    found: list[str] = []
+    """Wait for this number of reads of the activity feed, and return all requests until then."""
+    requests: list[str] = []
 
     def ticked() -> bool:
-        found.extend(watch.requests())
-        return found.count(TICK) >= count
+        requests.extend(watch.requests())
+        return requests.count(TICK) >= count
 
     await watch.until(ticked)
-    return found
+    return requests
 
 
 async def wait_for_resync(watch: RunningController) -> None:
-    """Wait until one more full read has ended."""
+    """Wait for the end of the next resync."""
     before = watch.status.full_read_at
     await watch.until(lambda: watch.status.full_read_at != before)

@@ -1,7 +1,7 @@
-"""The command line as somebody types it: `octosync` in a folder of its own, in this process or in one of its own.
+"""A working directory in which `octosync` runs as users run it, in this process or in a separate one.
 
-In this process it is the same `main`, with other streams, arguments, environment and working directory; whatever it
-raises beyond its exit is a traceback that a user would see, and fails the test.
+In this process it is the same `main` with other streams, arguments, environment and working directory. Any exception
+other than its exit is a traceback that a user would see, and fails the test.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from unittest.mock import patch
 from octosync.cli import main
 
 _FOREIGN = ("OCTOSYNC_", "OCTOMIL_", "GITHUB_")
-_WHAT_SHOWS = {"CI", "NO_COLOR", "TERM", "FORCE_COLOR", "COLUMNS"}
+_TERMINAL = {"CI", "NO_COLOR", "TERM", "FORCE_COLOR", "COLUMNS"}
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command did: its exit code and what it wrote."""
+    """The exit code and the output of a command."""
 
     code: int
     stdout: str
@@ -38,7 +38,7 @@ class CommandResult:
 
 
 class MemoryStream(io.TextIOWrapper):
-    """A stream in memory that says whether it is a terminal."""
+    """A stream in memory that may pretend to be a terminal."""
 
     def __init__(self, data: bytes = b"", *, terminal: bool = False) -> None:
         self.memory = io.BytesIO(data)
@@ -46,24 +46,24 @@ class MemoryStream(io.TextIOWrapper):
         super().__init__(self.memory, encoding="utf-8", newline="")
 
     def isatty(self) -> bool:
-        """Say whether this is a terminal."""
+        """Return whether this stream is a terminal."""
         return self._terminal
 
     def text(self) -> str:
-        """Return what was written."""
+        """Return the text that was written."""
         self.flush()
         return self.memory.getvalue().decode()
 
 
 @dataclass
 class Workdir:
-    """A working directory and an environment in which commands are typed. `environment` is all there is of ours."""
+    """A working directory and the environment of its commands. `environment` has all variables that octosync reads."""
 
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
 
     def write(self, name: str, content: str | bytes) -> Path:
-        """Write a file, its folders included."""
+        """Write a file, and create its folders."""
         path = self.directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -80,7 +80,7 @@ class Workdir:
     ) -> CommandResult:
         """Run a command in this process.
 
-        `terminal`: the streams that are not given say that they are one. `stdin` None: it is closed.
+        With `terminal`, the streams that are not given are terminals. If `stdin` is None, it is closed.
         """
         out, err = MemoryStream(terminal=terminal), MemoryStream(terminal=terminal)
         with ExitStack() as stack:
@@ -97,7 +97,7 @@ class Workdir:
         raise AssertionError("main returned")
 
     def start(self, *arguments: str | Path, environment: Mapping[str, str] | None = None, **streams: Any) -> Process:
-        """Start a command as a process of its own."""
+        """Start a command as a separate process."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
         return subprocess.Popen(
             (sys.executable, "-m", "octosync", *map(str, arguments)),
@@ -109,13 +109,13 @@ class Workdir:
     def run(
         self, *arguments: str | Path, environment: Mapping[str, str] | None = None, **streams: Any
     ) -> CommandResult:
-        """Run a command as a process of its own, to its end."""
+        """Run a command as a separate process, to its end."""
         with self.start(*arguments, environment=environment, **streams) as process:
             out, err = process.communicate(timeout=60)
         return CommandResult(process.returncode, (out or b"").decode(), (err or b"").decode())
 
     def files(self) -> dict[str, bytes]:
-        """Return every file below the working directory, by its path."""
+        """Return the content of every file below the working directory, by path."""
         return {
             str(path.relative_to(self.directory)): path.read_bytes()
             for path in sorted(self.directory.rglob("*"))
@@ -127,9 +127,9 @@ Process = subprocess.Popen[bytes]
 
 
 def _without_ours() -> dict[str, str]:
-    """Return the environment without what would speak to octosync or change how it looks."""
+    """Return the environment without the variables that octosync reads and those that change the output."""
     return {
-        name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN) and name not in _WHAT_SHOWS
+        name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN) and name not in _TERMINAL
     }
 
 

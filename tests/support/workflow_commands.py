@@ -1,4 +1,4 @@
-"""What GitHub's runner makes of a log and of the files that it names, as public in actions/runner and actions/toolkit."""
+"""Workflow commands and output files as GitHub's runner reads them (source: actions/runner and actions/toolkit)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OLD_COMMAND = re.compile(r"##\[([\w-]+)")
 
 @dataclass(frozen=True)
 class Command:
-    """A workflow command, its escapes undone."""
+    """A workflow command, unescaped."""
 
     name: str
     message: str
@@ -19,7 +19,7 @@ class Command:
 
 
 def commands_in(log: str) -> list[Command]:
-    """Return the commands that the runner reads in a log, which it takes line by line, at any kind of line break."""
+    """Return the commands that the runner reads in a log; any kind of line break ends a line."""
     found = []
     for line in re.split(r"\r\n|\r|\n", log):
         command, old = _COMMAND.match(line), _OLD_COMMAND.search(line)
@@ -40,7 +40,7 @@ def _data(text: str) -> str:
 
 
 def outputs_in(text: str) -> dict[str, str]:
-    """Return a step's outputs. Raises `ValueError` for what the runner would refuse."""
+    """Return a step's outputs. Raise `ValueError` for text that the runner would reject."""
     values, lines = {}, text.split("\n")
     assert lines.pop() == ""
     while lines:

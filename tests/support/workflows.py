@@ -1,6 +1,6 @@
-"""A runner for our own workflows: real git, real scripts, the action's steps in order; only what installs is done already.
+"""A runner for our own workflows, with real git and real scripts. octosync is installed already.
 
-It knows as much of GitHub's expressions and actions as these workflows use, and fails for anything else.
+It supports the GitHub expressions and actions that these workflows use, and fails for all others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAME: Final = re.compile(r"'[^']*'|\b(?:github|inputs|steps|secrets|runner)(?:\
 
 @dataclass
 class JobResult:
-    """How a job ended: whether it succeeded, its log, its summary, each step's outputs, and what was uploaded."""
+    """The result of a job: whether it succeeded, its log, its summary, each step's outputs, and the uploaded paths."""
 
     succeeded: bool
     log: str
@@ -35,9 +35,9 @@ class JobResult:
 
 @dataclass
 class Runner:
-    """Runs jobs for one repository, each in a fresh clone below a folder. `environment` is what every step has.
+    """Runs jobs for a repository, each in a fresh clone below `folder`. Every step has the variables of `environment`.
 
-    `command` is the folder of the `octosync` that is installed already.
+    `command` is the folder of the installed `octosync`.
     """
 
     origin: Path
@@ -54,33 +54,33 @@ class Runner:
         inputs: Mapping[str, str],
         secrets: Mapping[str, str] | None = None,
     ) -> JobResult:
-        """Run the one job of a workflow. `github` is the context of that name, nested as GitHub's is."""
+        """Run the only job of a workflow. `github` is the context of that name, nested as on GitHub."""
         workflow = yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8"))
         (job,) = workflow["jobs"].values()
         defaults = {
-            one: str(spec.get("default", "")) for one, spec in workflow[True]["workflow_call"]["inputs"].items()
+            name: str(spec.get("default", "")) for name, spec in workflow[True]["workflow_call"]["inputs"].items()
         }
         self.jobs += 1
         folder = self.folder / f"job-{self.jobs}"
         (folder / "temp").mkdir(parents=True)
         (folder / "temp" / "octosync-bin").symlink_to(self.command)
         context = {"github": github, "inputs": {**defaults, **inputs}, "secrets": secrets or {}, "steps": {}}
-        running = _Running(self, folder, context)
+        job_run = _JobRun(self, folder, context)
         if "if" in job and not _evaluated(job["if"], context, succeeded=True):
             return JobResult(False, "skipped", "", {}, [])
-        succeeded = running.steps(job["steps"], context)
+        succeeded = job_run.steps(job["steps"], context)
         summary = folder / "summary.md"
         return JobResult(
             succeeded,
-            "".join(running.log),
+            "".join(job_run.log),
             summary.read_text(encoding="utf-8") if summary.exists() else "",
-            {one: step["outputs"] for one, step in context["steps"].items()},
-            running.uploaded,
+            {id_: step["outputs"] for id_, step in context["steps"].items()},
+            job_run.uploaded,
         )
 
 
 @dataclass
-class _Running:
+class _JobRun:
     runner: Runner
     folder: Path
     context: Mapping[str, Any]
@@ -89,7 +89,7 @@ class _Running:
     count: int = 0
 
     def steps(self, steps: list[dict[str, Any]], context: Mapping[str, Any]) -> bool:
-        """Run steps in order; one that failed lets only those go on that say so. Say whether all succeeded."""
+        """Run steps in order; after a failure, only those whose condition allows it. Return whether all succeeded."""
         succeeded = True
         for step in steps:
             condition = str(step.get("if", "success()"))
@@ -182,7 +182,7 @@ def _text(value: object, context: Mapping[str, Any]) -> str:
 
 
 def _evaluated(expression: str, context: Mapping[str, Any], *, succeeded: bool) -> Any:
-    """Evaluate an expression of ours: comparisons, `&&`, `||`, `!`, and the few functions."""
+    """Evaluate an expression: comparisons, `&&`, `||`, `!`, and a few functions."""
     names: dict[str, Any] = {
         "format": lambda text, *values: text.format(*values),
         "success": lambda: succeeded,
@@ -202,7 +202,7 @@ def _evaluated(expression: str, context: Mapping[str, Any], *, succeeded: bool) 
 
 
 def _looked_up(context: Mapping[str, Any], path: list[str]) -> Any:
-    """Return a value, "" where there is none, as null is in a text."""
+    """Return a value of the context; "" if it is missing, as GitHub renders null."""
     value: Any = context
     for name in path:
         value = value.get(name, "") if isinstance(value, Mapping) else ""

@@ -1,8 +1,8 @@
-"""A process from which others are forked with all of octosync imported already: `python zygote.py`, spoken to in JSON lines.
+"""A process that has imported all of octosync and forks others: `python zygote.py`, which reads and writes JSON lines.
 
-What is forked is a process like any other, with a pid, signals, streams and an exit code of its own; it only doesn't import
-again what takes most of a start. `{"argv", "cwd", "env", "out", "err"}` is answered by `{"pid"}`, `{"pid"}` by `{"code"}`,
-null while it runs. All of them are killed when standard input ends.
+A forked process is like any other, with its own pid, signals, streams and exit code; it only skips the imports, which
+take most of a start. The answer to `{"argv", "cwd", "env", "out", "err"}` is `{"pid"}`, the answer to `{"pid"}` is
+`{"code"}`, null while the process runs. All of them are killed when standard input ends.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PRELOADED = (
 
 
 def become(request: dict[str, Any]) -> None:
-    """Become the process that is asked for."""
+    """Become the requested process."""
     os.setsid()
     streams = ((os.devnull, os.O_RDONLY), (request["out"], os.O_WRONLY), (request["err"], os.O_WRONLY))
     for number, (path, mode) in enumerate(streams):
@@ -42,8 +42,8 @@ def become(request: dict[str, Any]) -> None:
 
 
 def serve() -> None:
-    """Fork what is asked for, until nothing more is; returns in what was forked, too."""
-    ours: set[int] = set()
+    """Fork processes on request until standard input ends; returns in each forked process."""
+    running: set[int] = set()
     codes: dict[int, int] = {}
     while line := os.read(0, 1 << 20):
         request = json.loads(line)
@@ -52,16 +52,16 @@ def serve() -> None:
             if pid == 0:
                 become(request)
                 return
-            ours.add(pid)
+            running.add(pid)
             answer: dict[str, Any] = {"pid": pid}
         else:
             pid = request["pid"]
-            if pid in ours and (ended := os.waitpid(pid, os.WNOHANG))[0]:
-                ours.discard(pid)
-                codes[pid] = os.waitstatus_to_exitcode(ended[1])
+            if pid in running and (status := os.waitpid(pid, os.WNOHANG))[0]:
+                running.discard(pid)
+                codes[pid] = os.waitstatus_to_exitcode(status[1])
             answer = {"code": codes.get(pid)}
         os.write(1, json.dumps(answer).encode() + b"\n")
-    for pid in ours:
+    for pid in running:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     os._exit(0)

@@ -311,7 +311,7 @@ async def test_leaving_does_not_wait_for_a_receiver_that_hangs() -> None:
     ):
         setup.notifier.notify(HELD)
         setup.notifier.notify(APPLIED)
-        await served.asked.wait()
+        await served.requested.wait()
     assert setup.events == ["notifications_unsent"]
     assert json.loads(setup.logged.getvalue())["count"] == 2
     assert asyncio.all_tasks() == before
