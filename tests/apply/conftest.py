@@ -1,4 +1,4 @@
-"""The `site` fixture: one local control plane per test."""
+"""The `harness` fixture: one local control plane per test."""
 
 from __future__ import annotations
 
