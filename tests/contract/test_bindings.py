@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octosync.contract import bindings_equal, field_equal, merge_bindings
-from octosync.contract.normalize import contains, pair_bindings
+from octosync.contract.resources import contains, pair_bindings
 from octosync.model import JsonValue, json_equal
 
 Binding = dict[str, JsonValue]

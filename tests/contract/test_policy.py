@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.json_values import json_values
 
 from octosync.contract import PRESETS, contradiction_in, expand_policy, field_equal, merge_policy, preset_of
-from octosync.contract.normalize import ROUTING_MODES, ROUTING_PREFERENCES
+from octosync.contract.resources import ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.model import JsonObject, JsonValue
 
 # The published table: a name, its mode and preference, then whether it allows cloud fallback and local fallback.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from octosync.contract import APP, SLOT, Contract, field_equal, normalise_app_fields, normalise_slot_fields
-from octosync.contract.normalize import unknown_policy
+from octosync.contract.resources import unknown_policy
 from octosync.errors import Missing
 from octosync.model import (
     App,

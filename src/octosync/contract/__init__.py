@@ -7,18 +7,6 @@ types, *assumed* by us, for a reason but unconfirmed.
 Requests (`octomil`), routes (`server`) and decisions (`plan`) don't belong here.
 """
 
-from octosync.contract.normalize import (
-    PRESETS,
-    bindings_equal,
-    contradiction_in,
-    expand_policy,
-    field_equal,
-    merge_bindings,
-    merge_policy,
-    normalise_app_fields,
-    normalise_slot_fields,
-    preset_of,
-)
 from octosync.contract.operations import OPERATIONS, Access, Contract, Operation, Provenance
 from octosync.contract.resources import (
     APP,
@@ -33,12 +21,22 @@ from octosync.contract.resources import (
     EVENTS,
     PARTIAL,
     PLATFORMS,
+    PRESETS,
     PUBLISHABLE_KEY_PLATFORMS,
     SLOT,
     TARGET,
     UNCOVERED,
     ErrorCode,
     ObjectShape,
+    bindings_equal,
+    contradiction_in,
+    expand_policy,
+    field_equal,
+    merge_bindings,
+    merge_policy,
+    normalise_app_fields,
+    normalise_slot_fields,
+    preset_of,
 )
 
 __all__ = [

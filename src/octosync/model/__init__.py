@@ -21,23 +21,19 @@ from octosync.model.deployment import (
     RoutingStats,
 )
 from octosync.model.diagnostic import Diagnostic, ExportOmission, FieldExplanation, NameExplanation, Severity
-from octosync.model.observation import DeclaredApp, Event, FollowUpReads, Observation, OrgPresence, Presence
 from octosync.model.outcome import JournalledAction, JournalledRun, Outcome, Reason, Status
-from octosync.model.redaction import (
-    DEFAULT_SENSITIVE_KEYS,
-    SENSITIVE_CHANGED,
-    Redactor,
-    Secret,
-    Sensitivity,
-    may_be_secret,
-    safe_text,
-)
 from octosync.model.settings import ControllerSuspension, FreezeWindow, Hold, NotifyEvent, Receiver
 from octosync.model.state import (
     App,
+    DeclaredApp,
     Deploy,
+    Event,
+    FollowUpReads,
     InferenceConfig,
+    Observation,
     Optimize,
+    OrgPresence,
+    Presence,
     Section,
     Slot,
     State,
@@ -46,10 +42,15 @@ from octosync.model.state import (
 )
 from octosync.model.status import AppStatus, PendingApproval
 from octosync.model.values import (
+    DEFAULT_SENSITIVE_KEYS,
     ELLIPSIS,
     SENSITIVE,
+    SENSITIVE_CHANGED,
     JsonObject,
     JsonValue,
+    Redactor,
+    Secret,
+    Sensitivity,
     UndisclosedValue,
     canonical_json,
     canonical_object,
@@ -57,6 +58,8 @@ from octosync.model.values import (
     counted,
     digest_of,
     json_equal,
+    may_be_secret,
+    safe_text,
     truncated,
 )
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from octosync.model.address import Address, Origin
-from octosync.model.redaction import Redactor
-from octosync.model.values import JsonValue
+from octosync.model.values import JsonValue, Redactor
 
 
 class Severity(Enum):

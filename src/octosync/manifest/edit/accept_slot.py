@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from octosync.contract import Contract, contradiction_in, field_equal, normalise_slot_fields, preset_of
-from octosync.contract.normalize import known_policy
+from octosync.contract.resources import known_policy
 from octosync.errors import OctosyncError
 from octosync.manifest.edit.editor import (
     Change,

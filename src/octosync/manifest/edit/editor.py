@@ -13,7 +13,7 @@ from difflib import SequenceMatcher, unified_diff
 from itertools import takewhile
 from typing import TypeAlias, cast
 
-from octosync.contract.normalize import pair_bindings
+from octosync.contract.resources import pair_bindings
 from octosync.errors import OctosyncError
 from octosync.manifest.edit import styles
 from octosync.manifest.edit.layout import (

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from octosync.contract import ENVIRONMENTS, Contract, contradiction_in
-from octosync.contract.normalize import known_policy
+from octosync.contract.resources import known_policy
 from octosync.manifest.export.expressible import (
     WHY_SENSITIVE,
     fits,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from octosync.contract.normalize import ROUTING_MODES, ROUTING_PREFERENCES
+from octosync.contract.resources import ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.manifest.export.yaml_writer import value_text
 from octosync.manifest.schema.shapes import Field, Shape
 from octosync.manifest.yaml.loader import MOST_LEVELS, MOST_NODES

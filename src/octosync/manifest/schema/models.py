@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from octosync.contract import APP, CAPABILITIES, ENGINES, ENVIRONMENTS, PLATFORMS, PRESETS
-from octosync.contract.normalize import ROUTING_MODES, ROUTING_PREFERENCES
+from octosync.contract.resources import ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.manifest.schema.shapes import (
     AS_NAME,
     AS_OBJECT,

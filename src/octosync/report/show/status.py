@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from octosync.contract import ENVIRONMENTS, preset_of
-from octosync.contract.normalize import known_policy
+from octosync.contract.resources import known_policy
 from octosync.errors import RemoteError
 from octosync.model import AppStatus, Deployment, JsonValue, Kind, PendingApproval, Section, counted
 from octosync.plan import ControlPlane

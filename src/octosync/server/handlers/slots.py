@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic import JsonValue as AnyJson
 
 from octosync.contract import PRESETS, SLOT, contradiction_in, expand_policy
-from octosync.contract.normalize import ROUTING_MODES, ROUTING_PREFERENCES
+from octosync.contract.resources import ROUTING_MODES, ROUTING_PREFERENCES
 from octosync.model import Address, JsonObject, JsonValue
 from octosync.server import response_models
 from octosync.server.errors import capability_not_configured, invalid
