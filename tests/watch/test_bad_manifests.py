@@ -1,4 +1,4 @@
-"""Manifests and octosync.yaml that say something wrong: nothing of them is used, and what was good stays in force."""
+"""Invalid manifests and an invalid octosync.yaml: nothing of them is used, and the last valid ones stay in use."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ BROKEN = "kind: App\nmetadata: {name: demo"
 
 
 def preference(plane: Plane) -> str:
-    """Return what the slot prefers."""
+    """Return the routing preference of the slot."""
     return str(plane.send("GET", "/apps/demo/slots")["slots"][0]["serving_policy"]["routing_preference"])
 
 
-def drift(plane: Plane) -> None:
-    """Change the slot as somebody else."""
+def change_slot(plane: Plane) -> None:
+    """Change the slot by hand."""
     plane.send("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_first", "bindings": []})
 
 
-async def test_the_last_good_manifests_stay_in_force(tmp_path: Path) -> None:
-    """Nothing of a broken commit is applied, drift is healed all the same, it is said once; a mended one is taken up."""
+async def test_the_last_valid_manifests_stay_in_use(tmp_path: Path) -> None:
+    """An invalid commit is reported once and not applied, while drift is still reverted. A valid commit is applied."""
     clock = FastClock(60)
     commit(tmp_path, CHAT)
     with plane_at(clock) as plane:
@@ -37,7 +37,7 @@ async def test_the_last_good_manifests_stay_in_force(tmp_path: Path) -> None:
             write(tmp_path, BROKEN)
             await watch.until(lambda: not watch.status.valid)
             assert watch.status.diagnostics
-            drift(plane)
+            change_slot(plane)
             await watch.until(lambda: preference(plane) == "local")
             watch.controller.reload()
             write(tmp_path, "a note\n", "note.txt")
@@ -49,8 +49,8 @@ async def test_the_last_good_manifests_stay_in_force(tmp_path: Path) -> None:
             assert watch.status.valid
 
 
-async def test_what_is_broken_from_the_start_is_taken_up_when_it_is_mended(tmp_path: Path) -> None:
-    """The controller runs, is not ready and asks for nothing of any app; then everything is as usual."""
+async def test_manifests_invalid_at_the_start_are_used_once_valid(tmp_path: Path) -> None:
+    """Until then the controller runs, is not ready and reads no app."""
     clock = FastClock(60)
     write(tmp_path, BROKEN)
     with plane_at(clock) as plane:
@@ -63,19 +63,19 @@ async def test_what_is_broken_from_the_start_is_taken_up_when_it_is_mended(tmp_p
             assert preference(plane) == "local"
 
 
-def configured(folder: Path, text: str) -> None:
-    """Write octosync.yaml, whole from the first moment."""
-    (folder / "coming").write_text("paths: [apps]\n" + text)
-    (folder / "coming").replace(folder / "octosync.yaml")
+def configure(folder: Path, text: str) -> None:
+    """Write octosync.yaml in one step."""
+    (folder / "next.yaml").write_text("paths: [apps]\n" + text)
+    (folder / "next.yaml").replace(folder / "octosync.yaml")
 
 
-async def test_octosync_yaml_is_taken_up_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A limit that is raised lets go what it blocked, a freeze holds what comes; a broken file changes nothing."""
+async def test_octosync_yaml_is_reloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A higher limit releases what it blocked, and a freeze window delays a commit. An invalid file changes nothing."""
     monkeypatch.chdir(tmp_path)
     clock = FastClock(60)
     three = {f"app-{number}": {"targets": (f"com.app{number}",)} for number in range(3)}
     commit(tmp_path, three)
-    configured(tmp_path, "guards: {maxDeletes: 2}\n")
+    configure(tmp_path, "guards: {maxDeletes: 2}\n")
 
     def targets(plane: Plane) -> int:
         return sum(len(plane.send("GET", f"/apps/{slug}/targets")["targets"]) for slug in three)
@@ -84,32 +84,30 @@ async def test_octosync_yaml_is_taken_up_while_it_runs(tmp_path: Path, monkeypat
         async with run_controller(tmp_path, plane, clock, paths=()) as watch:
             await watch.until_in_sync()
             commit(tmp_path, {slug: {"targets": ()} for slug in three})
-            await watch.until(lambda: all(one.state is AppState.BLOCKED for one in watch.status.apps.values()))
-            configured(tmp_path, "guards: {maxDeletes: oh no}\n")
+            await watch.until(lambda: all(app.state is AppState.BLOCKED for app in watch.status.apps.values()))
+            configure(tmp_path, "guards: {maxDeletes: many}\n")
             await watch.until(lambda: not watch.status.valid)
             assert targets(plane) == 3
-            configured(tmp_path, "guards: {maxDeletes: 3}\n")
+            configure(tmp_path, "guards: {maxDeletes: 3}\n")
             await watch.until(lambda: targets(plane) == 0)
             await watch.until_in_sync()
-            configured(tmp_path, "freeze: [{cron: '0 0 * * *', duration: 24h}]\n")
+            configure(tmp_path, "freeze: [{cron: '0 0 * * *', duration: 24h}]\n")
             commit(tmp_path, three)
-            await watch.until(lambda: all(one.state is AppState.WAITING for one in watch.status.apps.values()))
-            configured(tmp_path, "")
+            await watch.until(lambda: all(app.state is AppState.WAITING for app in watch.status.apps.values()))
+            configure(tmp_path, "")
             await watch.until(lambda: targets(plane) == 3)
 
 
-async def test_what_is_only_read_at_the_start_is_said_to_need_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A connection isn't changed under a controller that runs: the log says what waits for a restart, once."""
+async def test_settings_that_need_a_restart_are_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed connection setting is not used by a running controller. The log reports once that it needs a restart."""
     monkeypatch.chdir(tmp_path)
     clock = FastClock(60)
     commit(tmp_path, CHAT)
-    configured(tmp_path, "")
+    configure(tmp_path, "")
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock, paths=()) as watch:
             await watch.until_in_sync()
-            configured(tmp_path, "rate: {requestsPerMinute: 7}\n")
+            configure(tmp_path, "rate: {requestsPerMinute: 7}\n")
             await watch.until(lambda: watch.logged("restart_needed"))
             assert "rate" in watch.logged("restart_needed")[0]["@message"]
             commit(tmp_path, {"demo": {"slots": {"chat": "cloud_first"}}})
@@ -117,25 +115,23 @@ async def test_what_is_only_read_at_the_start_is_said_to_need_one(
             assert len(watch.logged("restart_needed")) == 1
 
 
-async def test_what_is_for_another_control_plane_is_not_applied_to_this_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A default context that means another one is no commit for this one: it is shown, and waits for a restart."""
+async def test_a_change_of_the_default_context_applies_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the default context names another control plane, nothing is applied here. That is shown, and needs a restart."""
     monkeypatch.chdir(tmp_path)
     clock = FastClock(60)
     commit(tmp_path, CHAT)
     text = "contexts: {{one: {{url: 'http://127.0.0.1:1'}}, two: {{url: 'http://127.0.0.1:2'}}}}\ndefaultContext: {}\n"
-    configured(tmp_path, text.format("one"))
+    configure(tmp_path, text.format("one"))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock, paths=(), through_context=True) as watch:
             await watch.until_in_sync()
             commit(tmp_path, {"demo": {"slots": {}}})
             await watch.until(lambda: not plane.send("GET", "/apps/demo/slots")["slots"])
-            configured(tmp_path, text.format("two"))
+            configure(tmp_path, text.format("two"))
             await watch.until(lambda: not watch.status.valid)
             commit(tmp_path, CHAT)
             loaded = clock.now()
             await watch.until(lambda: clock.now() - loaded > timedelta(seconds=60))
             assert plane.send("GET", "/apps/demo/slots")["slots"] == []
-            configured(tmp_path, text.format("one"))
+            configure(tmp_path, text.format("one"))
             await watch.until(lambda: plane.send("GET", "/apps/demo/slots")["slots"])

@@ -1,4 +1,4 @@
-"""Canaries that the controller starts by itself: never too many at once, each in its turn, and nothing asked in vain."""
+"""Canaries that the controller starts: no more at once than allowed, one after the other, and no needless requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.watched_apps import NEVER, app_slugs, plane_of_ana, requests_
 
 
 def declare_auto(folder: Path, *slugs: str, more_targets: tuple[str, ...] = ()) -> None:
-    """Declare apps whose slot is deployed to production and optimized."""
+    """Declare apps with a slot that is deployed to production and optimized automatically."""
     (folder / "apps").mkdir(exist_ok=True)
     deploy = {"environments": ["production"], "optimize": "auto"}
     slot = {"capability": "chat", "servingPolicy": "local_first", "deploy": deploy}
@@ -23,8 +23,8 @@ def declare_auto(folder: Path, *slugs: str, more_targets: tuple[str, ...] = ()) 
         (folder / "apps" / f"{slug}.json").write_text(json.dumps(document))
 
 
-def outgrown(plane: Plane, clock: FastClock, *slugs: str) -> None:
-    """Have apps deployed with the small variant, and fleets for which the large one is better by now."""
+def deploy_outgrown(plane: Plane, clock: FastClock, *slugs: str) -> None:
+    """Deploy apps with the small variant, and grow their fleets so that the large variant is better."""
     plane.local("PUT", "/catalog", {"variants": [SMALL, LARGE]})
     for slug in slugs:
         plane.app(slug, "chat", target=f"com.{slug}")
@@ -38,45 +38,45 @@ def outgrown(plane: Plane, clock: FastClock, *slugs: str) -> None:
 
 
 def canaries(plane: Plane) -> int:
-    """Count the canaries that run."""
-    found = plane.send("GET", "/deployments")["deployments"]
-    return sum(one["canary"] is not None for one in found)
+    """Return the number of running canaries."""
+    deployments = plane.send("GET", "/deployments")["deployments"]
+    return sum(deployment["canary"] is not None for deployment in deployments)
 
 
-def started(plane: Plane) -> int:
-    """Count the canaries that the controller has started."""
-    return sum(one.endswith("/optimize") for one in requests_of(plane, "octosync"))
+def started_canaries(plane: Plane) -> int:
+    """Return the number of canaries that the controller has started."""
+    return sum(line.endswith("/optimize") for line in requests_of(plane, "octosync"))
 
 
 async def test_no_more_canaries_run_at_once_than_are_allowed(tmp_path: Path) -> None:
-    """What maxCanaries allows is all that runs in the org, however many apps are read at once; the rest is shown as waiting."""
+    """At most maxCanaries run in the org, however many apps are read at once. The other apps are shown as waiting."""
     clock = FastClock(30)
     slugs = app_slugs(8)
     config = tmp_path / "octosync.yaml"
     config.write_text("maxCanaries: 2\n")
     declare_auto(tmp_path, *slugs)
     with plane_of_ana(clock) as plane:
-        outgrown(plane, clock, *slugs)
+        deploy_outgrown(plane, clock, *slugs)
         plane.log()
         async with run_controller(tmp_path, plane, clock, config=config, resync=NEVER) as watch:
             await watch.until(lambda: watch.status.full_read_at is not None)
             await wait_for_ticks(watch, 4)
             assert canaries(plane) == 2
-            waiting = [one for one in watch.status.apps.values() if one.waits_for_canaries]
+            waiting = [app for app in watch.status.apps.values() if app.waits_for_canaries]
             assert len(waiting) == 6
-            for one in waiting:
-                assert "maxCanaries" in " ".join((one.why_waiting, *(each.waiting for each in one.recommendations)))
+            for app in waiting:
+                assert "maxCanaries" in " ".join((app.why_waiting, *(advice.waiting for advice in app.recommendations)))
 
 
 async def test_the_next_canary_starts_when_one_has_ended(tmp_path: Path) -> None:
-    """As each canary ends the next of the waiting apps has its own, without a full read, until all are done."""
+    """When a canary ends, the next waiting app starts its own, without a resync, until all are done."""
     clock = FastClock(30)
     slugs = app_slugs(3)
     config = tmp_path / "octosync.yaml"
     config.write_text("maxCanaries: 1\n")
     declare_auto(tmp_path, *slugs)
     with plane_of_ana(clock) as plane:
-        outgrown(plane, clock, *slugs)
+        deploy_outgrown(plane, clock, *slugs)
         async with run_controller(
             tmp_path, plane, clock, config=config, interval=timedelta(seconds=3), resync=NEVER
         ) as watch:
@@ -85,28 +85,28 @@ async def test_the_next_canary_starts_when_one_has_ended(tmp_path: Path) -> None
                 await watch.until(lambda: canaries(plane))
                 assert canaries(plane) == 1
                 await clock.advance(timedelta(minutes=10))
-                found = plane.send("GET", "/deployments")["deployments"]
-                large = sum(one["model_variant_id"] == "large" for one in found)
+                deployments = plane.send("GET", "/deployments")["deployments"]
+                large = sum(deployment["model_variant_id"] == "large" for deployment in deployments)
 
 
-async def test_a_running_canary_costs_no_turns(tmp_path: Path) -> None:
-    """While a canary runs, an app is read when its deployment has an event, and otherwise left alone."""
+async def test_a_running_canary_costs_no_reconciles(tmp_path: Path) -> None:
+    """While a canary runs, its app is read only when the feed has an event about the deployment."""
     clock = FastClock(60)
     declare_auto(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        outgrown(plane, clock, "demo")
+        deploy_outgrown(plane, clock, "demo")
         async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
-            await watch.until(lambda: started(plane) == 1 and watch.app().canaries)
+            await watch.until(lambda: started_canaries(plane) == 1 and watch.app().canaries)
             watch.requests()
-            asked = await wait_for_ticks(watch, 8)
-            assert [one for one in asked if "/optimize" in one or "/check" in one] == []
-            assert asked.count("GET /api/v1/apps/demo") <= 3
+            requests = await wait_for_ticks(watch, 8)
+            assert [line for line in requests if "/optimize" in line or "/check" in line] == []
+            assert requests.count("GET /api/v1/apps/demo") <= 3
             (canary,) = watch.app().canaries
             assert canary.canary is not None
 
 
-async def test_a_check_is_asked_once_a_day_and_again_for_another_fleet(tmp_path: Path) -> None:
-    """However often an app is read, Octomil is asked for a better variant once a day, and when its targets have changed."""
+async def test_a_check_is_requested_once_a_day_and_for_another_fleet(tmp_path: Path) -> None:
+    """However often an app is read, a better variant is requested once a day, and again when its targets have changed."""
     clock = FastClock(60)
     declare_auto(tmp_path, "demo")
     check = "POST /api/v1/apps/demo/capabilities/chat/check-optimization"
@@ -119,8 +119,8 @@ async def test_a_check_is_asked_once_a_day_and_again_for_another_fleet(tmp_path:
         async with run_controller(tmp_path, plane, clock, resync=timedelta(seconds=10)) as watch:
             await watch.until_in_sync()
 
-            async def read_again(times: int) -> int:
-                """Return how many checks were asked for until the app was read so often."""
+            async def checks_during(times: int) -> int:
+                """Return the number of checks requested during this many reads of the app."""
                 watch.requests()
                 await watch.until(
                     lambda: requests_of(plane, "octosync").count("GET /api/v1/apps/demo/targets") >= times
@@ -128,10 +128,10 @@ async def test_a_check_is_asked_once_a_day_and_again_for_another_fleet(tmp_path:
                 return requests_of(plane, "octosync").count(check)
 
             assert requests_of(plane, "octosync").count(check) == 1
-            assert await read_again(3) == 0
+            assert await checks_during(3) == 0
             clock.skip(timedelta(hours=25))
-            assert await read_again(3) == 1
+            assert await checks_during(3) == 1
             declare_auto(tmp_path, "demo", more_targets=("com.more",))
             await watch.until(lambda: len(plane.send("GET", "/apps/demo/targets")["targets"]) == 2)
-            assert await read_again(3) == 1
-            assert await read_again(3) == 0
+            assert await checks_during(3) == 1
+            assert await checks_during(3) == 0

@@ -1,4 +1,4 @@
-"""Contested objects over a restart."""
+"""Contested objects after a restart."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ async def _contest(watch: RunningController) -> None:
         await watch.until_in_sync()
         await watch.until(lambda: _policy(watch) == "auto")
         watch.plane.send("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
-    await watch.until(lambda: any(one.contested for one in watch.app().drift))
+    await watch.until(lambda: any(drift.contested for drift in watch.app().drift))
 
 
-async def test_what_is_contested_is_so_after_a_restart_until_its_manifest_changes(tmp_path: Path) -> None:
-    """A restart alone heals nothing of it; where the manifest was changed meanwhile, it is healed as before."""
+async def test_contested_drift_survives_a_restart_until_its_manifest_changes(tmp_path: Path) -> None:
+    """A restart alone does not revert it. After a change of the manifest it is reverted as before."""
     clock = FastClock(60)
     (tmp_path / "apps").mkdir()
     file = tmp_path / "apps" / "demo.json"
@@ -38,6 +38,6 @@ async def test_what_is_contested_is_so_after_a_restart_until_its_manifest_change
             await watch.until(lambda: watch.status.ready)
             assert watch.app().state is not AppState.IN_SYNC
             assert _policy(watch) == "cloud_only"
-        file.write_text(manifest(slots={"chat": "local_first"}, description="Somebody looked at it"))
+        file.write_text(manifest(slots={"chat": "local_first"}, description="Reviewed"))
         async with run_controller(tmp_path, plane, clock, drift_hold=AT_ONCE) as watch:
             await watch.until(lambda: _policy(watch) == "auto")

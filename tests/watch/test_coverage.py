@@ -1,4 +1,4 @@
-"""Coverage: an app that is as declared, and whose enabled capability doesn't reach its devices, isn't simply in sync."""
+"""Coverage: an app whose enabled capability does not reach its devices is uncovered, even if it is as declared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEALTH = "GET /api/v1/apps/demo/health"
 
 
 def declare_deployed(folder: Path, *slugs: str) -> None:
-    """Declare apps whose slot is deployed to production."""
+    """Declare apps with a slot that is deployed to production."""
     (folder / "apps").mkdir(exist_ok=True)
     for slug in slugs:
         document = json.loads(manifest(slug, targets=(f"com.{slug}",)))
@@ -29,8 +29,8 @@ def declare_deployed(folder: Path, *slugs: str) -> None:
         (folder / "apps" / f"{slug}.json").write_text(json.dumps(document))
 
 
-def have_deployed(plane: Plane, clock: FastClock, *slugs: str) -> None:
-    """Have apps live as `declare_deployed` declares them, with 340 devices each, rolled out long ago."""
+def create_deployed(plane: Plane, clock: FastClock, *slugs: str) -> None:
+    """Create the apps that `declare_deployed` declares, with 340 devices each and completed rollouts."""
     plane.local("PUT", "/catalog", {"variants": [SMALL]})
     for slug in slugs:
         plane.app(slug, "chat", target=f"com.{slug}")
@@ -41,17 +41,17 @@ def have_deployed(plane: Plane, clock: FastClock, *slugs: str) -> None:
 
 
 def remove_target(plane: Plane, slug: str) -> None:
-    """Remove an app's only target by hand."""
+    """Remove the only target of an app by hand."""
     (target,) = plane.send("GET", f"/apps/{slug}/targets")["targets"]
     plane.send("DELETE", f"/apps/{slug}/targets/{target['id']}")
 
 
 async def test_a_target_that_is_registered_again_leaves_the_app_uncovered(tmp_path: Path) -> None:
-    """A removed target is reverted; the app is shown as uncovered, on page, in JSON and metrics, until devices are assigned."""
+    """A removed target is reverted. Page, JSON and metrics show the app as uncovered until devices are assigned."""
     clock = FastClock(60)
     declare_deployed(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        have_deployed(plane, clock, "demo")
+        create_deployed(plane, clock, "demo")
         async with run_controller(tmp_path, plane, clock, resync=NEVER, drift_hold=timedelta()) as watch:
             await watch.until_in_sync()
             remove_target(plane, "demo")
@@ -72,7 +72,7 @@ async def test_a_target_that_is_registered_again_leaves_the_app_uncovered(tmp_pa
             assert (notice.app, notice.message) == ("demo", "chat: 0 of 340 devices covered")
             assert [str(address) for address in notice.addresses] == ["app/demo/slot/chat"]
             assert "--retry-rolled-back" in notice.hints[-1]
-            # What the hints name: rolled back by hand, and enabled again.
+            # As the hints say: rolled back by hand, and enabled again.
             (deployment,) = plane.send("GET", "/deployments")["deployments"]
             plane.local("POST", f"/deployments/{deployment['id']}", {"status": "rolled_back"})
             plane.deploy("demo")
@@ -80,13 +80,13 @@ async def test_a_target_that_is_registered_again_leaves_the_app_uncovered(tmp_pa
             assert watch.app().uncovered == ()
 
 
-async def test_coverage_costs_one_request_an_app_and_full_read(tmp_path: Path) -> None:
-    """A full read asks once for the coverage of each app that declares a deployment; ticks and commits never do."""
+async def test_coverage_costs_one_request_per_app_and_resync(tmp_path: Path) -> None:
+    """A resync reads the coverage of each app that declares a deployment once. Ticks and commits never read it."""
     clock = FastClock(60)
     slugs = app_slugs(4)
     declare_deployed(tmp_path, *slugs)
     with plane_of_ana(clock) as plane:
-        have_deployed(plane, clock, *slugs)
+        create_deployed(plane, clock, *slugs)
         plane.app("demo", "chat", target="com.demo")
         (tmp_path / "apps" / "demo.json").write_text(
             manifest("demo", targets=("com.demo",), slots={"chat": "local_first"})
@@ -99,16 +99,16 @@ async def test_coverage_costs_one_request_an_app_and_full_read(tmp_path: Path) -
             await watch.until_in_sync()
             watch.controller.api.reconcile(None)
             await wait_for_resync(watch)
-            asked = [line for line in requests_of(plane, "octosync") if line.endswith("/health")]
-            assert sorted(asked) == sorted(2 * [f"GET /api/v1/apps/{slug}/health" for slug in slugs])
+            requests = [line for line in requests_of(plane, "octosync") if line.endswith("/health")]
+            assert sorted(requests) == sorted(2 * [f"GET /api/v1/apps/{slug}/health" for slug in slugs])
 
 
-async def test_a_failed_read_of_coverage_keeps_what_was_known(tmp_path: Path) -> None:
-    """An app without coverage stays uncovered while coverage can't be read; the page states that, and the log once."""
+async def test_a_failed_read_of_coverage_keeps_the_last_values(tmp_path: Path) -> None:
+    """An uncovered app stays uncovered while coverage cannot be read. The page reports that, and the log once."""
     clock = FastClock(60)
     declare_deployed(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
-        have_deployed(plane, clock, "demo")
+        create_deployed(plane, clock, "demo")
         async with run_controller(
             tmp_path, plane, clock, resync=timedelta(seconds=30), drift_hold=timedelta()
         ) as watch:

@@ -1,4 +1,4 @@
-"""Guards about single objects: what they name waits, with what needs it; the rest of the app goes on."""
+"""Guards on single objects: their actions wait, with those that depend on them. The rest of the app is applied."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from octosync.watch.status import AppState
 
 
 def capabilities(plane: Plane, slug: str = "demo") -> dict[str, str]:
-    """Return an app's slots with what they prefer."""
+    """Return the routing preference of each slot of an app."""
     slots = plane.send("GET", f"/apps/{slug}/slots")["slots"]
-    return {one["capability"]: one["serving_policy"]["routing_preference"] for one in slots}
+    return {slot["capability"]: slot["serving_policy"]["routing_preference"] for slot in slots}
 
 
 def protected(text: str) -> str:
-    """Protect what a manifest declares."""
+    """Add the annotation for protection to a manifest."""
     return text.replace('"metadata": {', '"metadata": {"annotations": {"octosync.dev/protect": "true"}, ')
 
 
-async def test_what_is_protected_stays_and_the_rest_goes_on(tmp_path: Path) -> None:
-    """A removal waits with guard and ways out, the same commit's update is applied; allowed, it is done once."""
+async def test_a_protected_object_stays_and_the_rest_is_applied(tmp_path: Path) -> None:
+    """The removal waits with its guard and override, and the update of the same commit is applied.
+
+    Approved, it is made once.
+    """
     clock = FastClock(30)
     write(tmp_path, protected(manifest(slots={"chat": "local_first", "vision": "local_first"})))
     with plane_at(clock) as plane:
@@ -37,14 +40,14 @@ async def test_what_is_protected_stays_and_the_rest_goes_on(tmp_path: Path) -> N
             assert capabilities(plane) == {"chat": "cloud", "vision": "local"}
             (blocked,) = watch.app().blocked
             assert (blocked.guard, blocked.override) == ("protected", "--allow-protected")
-            assert [str(at) for at in blocked.addresses] == ["app/demo/slot/vision"]
+            assert [str(address) for address in blocked.addresses] == ["app/demo/slot/vision"]
             watch.approve("protected")
             await watch.until(lambda: capabilities(plane) == {"chat": "cloud"})
             await watch.until_in_sync()
 
 
-async def test_an_approval_lifts_only_the_guard_that_it_is_for(tmp_path: Path) -> None:
-    """What two guards mind is not done because one of them was lifted."""
+async def test_an_approval_is_for_one_guard(tmp_path: Path) -> None:
+    """An action that two guards block is not applied after the approval of one."""
     clock = FastClock(30)
     many = {f"slot-{number:02}".replace("-", "_"): "local_first" for number in range(12)}
     write(tmp_path, protected(manifest(slots=many)))
@@ -52,16 +55,19 @@ async def test_an_approval_lifts_only_the_guard_that_it_is_for(tmp_path: Path) -
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             write(tmp_path, protected(manifest(slots={})))
-            await watch.until(lambda: {one.guard for one in watch.app().blocked} == {"deletes", "protected"})
+            await watch.until(lambda: {refusal.guard for refusal in watch.app().blocked} == {"deletes", "protected"})
             watch.approve("deletes")
-            await watch.until(lambda: {one.guard for one in watch.app().blocked} == {"protected"})
+            await watch.until(lambda: {refusal.guard for refusal in watch.app().blocked} == {"protected"})
             assert len(capabilities(plane)) == 12
             watch.approve("protected")
             await watch.until(lambda: not capabilities(plane))
 
 
-async def test_what_a_canary_rests_on_waits_until_it_is_over(tmp_path: Path) -> None:
-    """The slot that a canary runs for is left alone, another one is changed; when it is complete, nobody has to ask."""
+async def test_a_slot_with_a_canary_waits_for_its_end(tmp_path: Path) -> None:
+    """The slot of a running canary stays while another one is removed.
+
+    Once the canary is complete, it is removed automatically.
+    """
     clock = FastClock(600)
     both = {"chat": "local_first", "vision": "local_first"}
     commit(tmp_path, {"demo": {"slots": both}})
@@ -80,8 +86,8 @@ async def test_what_a_canary_rests_on_waits_until_it_is_over(tmp_path: Path) -> 
             await watch.until(lambda: capabilities(plane) == {})
 
 
-async def test_what_is_in_use_is_not_taken_away(tmp_path: Path) -> None:
-    """An app that has requests keeps slots and targets that a commit removes, and is changed otherwise as declared."""
+async def test_a_slot_in_use_is_not_removed(tmp_path: Path) -> None:
+    """An app with requests keeps the slots and targets that a commit removes. Its other changes are applied."""
     clock = FastClock(30)
     commit(tmp_path, {"demo": {"slots": {"chat": "local_first"}, "targets": ("com.demo",)}})
     with plane_at(clock) as plane:
@@ -94,13 +100,13 @@ async def test_what_is_in_use_is_not_taken_away(tmp_path: Path) -> None:
             )
             commit(tmp_path, {"demo": {"slots": {"chat": "cloud_first"}, "targets": ()}})
             await watch.until(lambda: watch.app().state is AppState.BLOCKED)
-            assert [one.guard for one in watch.app().blocked] == ["live-traffic"]
+            assert [refusal.guard for refusal in watch.app().blocked] == ["live-traffic"]
             assert capabilities(plane) == {"chat": "cloud"}
             assert plane.send("GET", "/apps/demo/targets")["targets"]
 
 
-async def test_what_diverged_is_applied_and_says_so(tmp_path: Path) -> None:
-    """A commit to a field that somebody changed to something else wins at once: that is a reason here, and no guard."""
+async def test_a_commit_replaces_a_change_by_hand(tmp_path: Path) -> None:
+    """A commit to a field that was changed by hand is applied at once. That is a reason of the action and not a guard."""
     clock = FastClock(30)
     commit(tmp_path, {"demo": {"slots": {"chat": "local_first"}}})
     with plane_at(clock) as plane:
@@ -118,22 +124,22 @@ async def test_what_diverged_is_applied_and_says_so(tmp_path: Path) -> None:
             assert watch.app().blocked == ()
 
 
-async def test_what_nothing_can_allow_is_not_approved(tmp_path: Path) -> None:
-    """An app that is archived and declared as live is shown as such, and an approval of that is refused."""
+async def test_a_refusal_without_override_is_not_approved(tmp_path: Path) -> None:
+    """An archived app that is declared as live is shown as such, and its approval is rejected."""
     clock = FastClock(30)
     commit(tmp_path, {"demo": {"slots": {"chat": "local_first"}}})
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             plane.send("POST", "/apps/demo/archive")
-            await watch.until(lambda: [one.guard for one in watch.app().blocked] == ["archived"])
+            await watch.until(lambda: [refusal.guard for refusal in watch.app().blocked] == ["archived"])
             with pytest.raises(OctosyncError, match="archived blocks nothing") as refused:
                 watch.controller.api.approve("archived", "x")
             assert refused.value.reference == "nothing-blocked"
 
 
-async def test_an_approval_is_of_what_its_caller_has_seen(tmp_path: Path) -> None:
-    """Two commits that are blocked are approved one by one; where a set has grown since it was looked at, nothing is."""
+async def test_an_approval_is_for_what_its_caller_has_seen(tmp_path: Path) -> None:
+    """Two blocked commits are approved one by one. If a set has grown since it was read, nothing of it is approved."""
     clock = FastClock(30)
     both = {"chat": "local_first", "vision": "local_first"}
 

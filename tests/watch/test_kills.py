@@ -1,4 +1,4 @@
-"""A controller that is killed between any two requests: the next one goes on from there, and nothing is done twice."""
+"""A controller that is killed between any two requests: the next one continues, and repeats no write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.commits import commit
 from tests.support.controllers import FastClock, plane_at, run_controller
 from tests.support.plane import Plane
 
-pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+pytestmark = pytest.mark.no_cover  # slow under coverage; other tests of this package cover the same code
 
 BEFORE = {
     "a": {"targets": ("com.a",), "slots": {"chat": "local_first"}},
@@ -30,10 +30,10 @@ AFTER = {
 }
 
 
-class Dying(httpx.AsyncBaseTransport):
-    """Sends so many requests; of the one after nothing goes out, or no answer comes back. Then there is silence.
+class DyingTransport(httpx.AsyncBaseTransport):
+    """Sends this number of requests. The next one is not sent, or gets no response, and neither do all later ones.
 
-    What the state file has at that moment is all that is left of the process.
+    The state file of that moment is all that is left of the process.
     """
 
     def __init__(self, requests: int, *, sends: bool, state: Path) -> None:
@@ -44,7 +44,7 @@ class Dying(httpx.AsyncBaseTransport):
         self.is_dead = asyncio.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send, or don't."""
+        """Send a request, or not."""
         self._left -= 1
         if self._left >= 0:
             response = await self._inner.handle_async_request(request)
@@ -53,24 +53,24 @@ class Dying(httpx.AsyncBaseTransport):
         elif not self.is_dead.is_set():
             if self._sends:
                 await self._inner.handle_async_request(request)
-            with closing(sqlite3.connect(self._state)) as now, closing(sqlite3.connect(self.left)) as left:
-                now.backup(left)
+            with closing(sqlite3.connect(self._state)) as current, closing(sqlite3.connect(self.left)) as left:
+                current.backup(left)
             self.is_dead.set()
         await asyncio.Event().wait()
         raise AssertionError
 
     @property
     def left(self) -> Path:
-        """The state file as it was."""
+        """The copy of the state file."""
         return self._state.with_name("left.db")
 
     async def aclose(self) -> None:
-        """Close."""
+        """Close the connections."""
         await self._inner.aclose()
 
 
-async def killed(folder: Path, plane: Plane, clock: FastClock, dying: Dying) -> bool:
-    """Run a controller until it dies; say whether it did, or was done before."""
+async def run_until_killed(folder: Path, plane: Plane, clock: FastClock, dying: DyingTransport) -> bool:
+    """Run a controller until its transport dies; return whether it did, or was in sync before."""
     async with run_controller(folder, plane, clock, transport=dying) as watch:
         await watch.until(lambda: dying.is_dead.is_set() or watch.is_in_sync)
     if not dying.is_dead.is_set():
@@ -82,8 +82,8 @@ async def killed(folder: Path, plane: Plane, clock: FastClock, dying: Dying) -> 
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_killed_controller_is_gone_on_from(tmp_path: Path, seed: int) -> None:
-    """However often it is killed over a commit that creates, changes, moves and removes: each write is there once."""
+async def test_the_next_controller_continues(tmp_path: Path, seed: int) -> None:
+    """However often it is killed during a commit that creates, changes, moves and removes, each write is made once."""
     chance = random.Random(seed)  # noqa: S311 — the same kills every time
     clock = FastClock(300)
     commit(tmp_path, BEFORE)
@@ -93,15 +93,15 @@ async def test_a_killed_controller_is_gone_on_from(tmp_path: Path, seed: int) ->
         before = {event["id"] for event in plane.send("GET", "/activity?limit=100")["events"]}
         commit(tmp_path, AFTER)
         for _ in range(5):
-            dying = Dying(chance.randint(8, 30), sends=chance.random() < 0.5, state=tmp_path / "state.db")
-            if not await killed(tmp_path, plane, clock, dying):
+            dying = DyingTransport(chance.randint(8, 30), sends=chance.random() < 0.5, state=tmp_path / "state.db")
+            if not await run_until_killed(tmp_path, plane, clock, dying):
                 break
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
-        events = [one for one in plane.send("GET", "/activity?limit=100")["events"] if one["id"] not in before]
-        named = Counter((one["type"], one["app_slug"], str(one.get("resource"))) for one in events)
+        events = [event for event in plane.send("GET", "/activity?limit=100")["events"] if event["id"] not in before]
+        named = Counter((event["type"], event["app_slug"], str(event.get("resource"))) for event in events)
         assert {name: count for name, count in named.items() if count > 1} == {}
         for slug, spec in AFTER.items():
-            targets = {one["identifier"] for one in plane.send("GET", f"/apps/{slug}/targets")["targets"]}
-            slots = {one["capability"] for one in plane.send("GET", f"/apps/{slug}/slots")["slots"]}
+            targets = {target["identifier"] for target in plane.send("GET", f"/apps/{slug}/targets")["targets"]}
+            slots = {slot["capability"] for slot in plane.send("GET", f"/apps/{slug}/slots")["slots"]}
             assert (targets, slots) == (set(spec["targets"]), set(spec["slots"]))

@@ -1,4 +1,4 @@
-"""The state file is lost: nothing counts as removed, what differs is written or held, and the log says that it is so."""
+"""A lost state file: nothing counts as removed, differences are written or held, and the log reports the loss."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def lose_state(folder: Path) -> None:
 
 
 def slots(plane: Plane) -> dict[str, str]:
-    found = plane.send("GET", "/apps/demo/slots")["slots"]
-    return {one["capability"]: one["serving_policy"]["routing_mode"] for one in found}
+    live = plane.send("GET", "/apps/demo/slots")["slots"]
+    return {slot["capability"]: slot["serving_policy"]["routing_mode"] for slot in live}
 
 
-async def test_it_is_said_once_that_nothing_is_remembered(tmp_path: Path) -> None:
-    """At the first start, and when the file is gone; not at a restart that finds its file."""
+async def test_a_missing_state_file_is_logged_once(tmp_path: Path) -> None:
+    """That includes the first start, but not a restart that finds its file."""
     clock = FastClock(20)
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps/demo.json").write_text(manifest(slots={"chat": "local_first"}))
@@ -35,8 +35,8 @@ async def test_it_is_said_once_that_nothing_is_remembered(tmp_path: Path) -> Non
             assert len(watch.logged("nothing_remembered")) == 1
 
 
-async def test_what_left_the_manifests_meanwhile_stays(tmp_path: Path) -> None:
-    """A config that is not declared any more, and an app whose manifest went; a list that is declared owns what is in it."""
+async def test_what_left_the_manifests_meanwhile_stays_live(tmp_path: Path) -> None:
+    """A removed config and a removed app stay live. A declared list is still authoritative for its elements."""
     clock = FastClock(300)
     (tmp_path / "apps").mkdir()
     before = manifest(slots={"chat": "local_first", "vision": "local_first"}, inferenceConfig={"model": "a"})

@@ -49,20 +49,20 @@ SPECIFIED = {
 
 
 class Scraped:
-    """A scrape, parsed as Prometheus does it: the value of a series by its name and labels."""
+    """A scrape, parsed as by Prometheus: the value of a series by its name and labels."""
 
     def __init__(self, metrics: Metrics) -> None:
-        """Parse what is served, without the library's own metrics of the process."""
+        """Parse the served text, without the process metrics of the library."""
         families = list(text_string_to_metric_families(metrics.render().decode()))
         self.families = [family for family in families if not family.name.startswith("process_")]
         self.has_process = len(self.families) < len(families)
         self.samples = [sample for family in self.families for sample in family.samples]
 
     def __call__(self, name: str, **labels: str) -> float | None:
-        """Return a series' value, None where it isn't there."""
-        found = [one.value for one in self.samples if one.name == name and one.labels == labels]
-        assert len(found) < 2, f"{name} {labels} is there {len(found)} times"
-        return found[0] if found else None
+        """Return the value of a series, None if there is no such series."""
+        values = [sample.value for sample in self.samples if sample.name == name and sample.labels == labels]
+        assert len(values) < 2, f"{name} {labels} occurs {len(values)} times"
+        return values[0] if values else None
 
 
 def _always(status: ControllerStatus) -> Callable[[], ControllerStatus]:
@@ -77,7 +77,7 @@ def _metrics_of(status: Callable[[], ControllerStatus]) -> Metrics:
 
 
 def _eventful() -> Metrics:
-    """Count one of everything that can be told."""
+    """Count one of each countable event."""
     metrics = _metrics_of(_always(NOTHING))
     for result in ReconcileOutcome:
         metrics.count_reconcile(result, 0.3)
@@ -88,15 +88,15 @@ def _eventful() -> Metrics:
 
 
 def test_the_metrics_are_the_specified_ones() -> None:
-    """Names and labels are an interface of alert rules and dashboards: none goes, changes or appears unnoticed."""
-    assert {name: one.label_names for name, one in METRICS.items()} == SPECIFIED
+    """Names and labels are an interface for alert rules and dashboards. None is added, changed or removed unnoticed."""
+    assert {name: metric.label_names for name, metric in METRICS.items()} == SPECIFIED
 
 
-def test_what_is_served_is_what_the_table_says() -> None:
-    """Every series has the name, type, help and labels of the table, and every metric of the table is served."""
+def test_the_served_metrics_match_the_table() -> None:
+    """Each series has the name, type, help and labels of the table, and each metric of the table is served."""
     scraped = Scraped(_eventful())
     assert scraped.has_process
-    names = {one.name for one in scraped.samples}
+    names = {sample.name for sample in scraped.samples}
     assert names == {series for metric in METRICS.values() for series in metric.series}
     for family in scraped.families:
         metric = METRICS.get(family.name) or METRICS[f"{family.name}_total"]
@@ -107,43 +107,43 @@ def test_what_is_served_is_what_the_table_says() -> None:
                 assert not label.values or sample.labels[label.name] in label.values
 
 
-def test_no_metric_names_an_app() -> None:
-    """A thousand apps make no more series than one: their names are in no label."""
+def test_no_metric_contains_a_name_of_an_app() -> None:
+    """A thousand apps make no more series than none."""
     apps = {f"app-{number}": AppReconcileStatus(slug=f"app-{number}") for number in range(1000)}
     few, many = Scraped(_metrics_of(_always(NOTHING))), Scraped(_metrics_of(_always(replace(NOTHING, apps=apps))))
     assert len(many.samples) == len(few.samples)
     assert many("octosync_apps", state="unread") == 1000
 
 
-def test_labels_take_no_other_values() -> None:
-    """Whatever is told, a label keeps to its fixed set: an unknown operation is `other`, no HTTP status is `error`."""
+def test_labels_have_a_fixed_set_of_values() -> None:
+    """An unknown operation is `other`, and a response without an HTTP status is `error`."""
     metrics = _metrics_of(_always(NOTHING))
     for number in range(50):
         metrics.count_request(f"made.up.{number}", f"code {number}", 0.1)
     scraped = Scraped(metrics)
     assert scraped("octosync_api_requests_total", operation="other", code="error") == 50
-    assert sum(one.name == "octosync_api_requests_total" for one in scraped.samples) == 1
+    assert sum(sample.name == "octosync_api_requests_total" for sample in scraped.samples) == 1
 
 
 @pytest.mark.parametrize(
     ("name", "label", "values"),
     [
-        ("octosync_reconcile_total", "result", {one.value for one in ReconcileOutcome}),
-        ("octosync_drift_objects", "type", {one.value for one in Kind}),
-        ("octosync_apps", "state", {one.value for one in AppState}),
+        ("octosync_reconcile_total", "result", {outcome.value for outcome in ReconcileOutcome}),
+        ("octosync_drift_objects", "type", {kind.value for kind in Kind}),
+        ("octosync_apps", "state", {state.value for state in AppState}),
         ("octosync_queue_depth", "priority", {"changed", "resync"}),
         ("octosync_blocked", "guard", set(GUARDS)),
     ],
 )
-def test_what_is_not_there_is_0(name: str, label: str, values: set[str]) -> None:
-    """A series exists before it first counts, so that rates and alerts see the first one."""
-    samples = [one for one in Scraped(_metrics_of(_always(NOTHING))).samples if one.name == name]
-    assert {one.labels[label] for one in samples} == values
-    assert {one.value for one in samples} == {0.0}
+def test_a_series_without_a_count_is_0(name: str, label: str, values: set[str]) -> None:
+    """A series exists before its first count, so that rates and alerts include the first one."""
+    samples = [sample for sample in Scraped(_metrics_of(_always(NOTHING))).samples if sample.name == name]
+    assert {sample.labels[label] for sample in samples} == values
+    assert {sample.value for sample in samples} == {0.0}
 
 
-def test_turns_actions_and_requests_are_counted() -> None:
-    """Each call counts one, by its labels, and its seconds go into the histogram."""
+def test_reconciles_actions_and_requests_are_counted() -> None:
+    """Each call counts one with its labels, and the histogram gets its seconds."""
     scraped = Scraped(_eventful())
     assert scraped("octosync_reconcile_total", result="blocked") == 1
     assert scraped("octosync_reconcile_duration_seconds_count") == len(ReconcileOutcome)
@@ -160,8 +160,8 @@ def _drift(address: Address, until: datetime | None, *, contested: bool = False)
     return DriftStatus(address=address, first_seen=NOW, until=until, contested=contested)
 
 
-def test_gauges_say_how_it_stands_at_the_scrape() -> None:
-    """Nothing is kept between scrapes: what is gone from the status is gone from the metrics."""
+def test_gauges_show_the_status_at_the_scrape() -> None:
+    """Nothing is kept between scrapes: what leaves the status leaves the metrics."""
     slot, target = Address.of_slot("a", "chat"), Address.of_target("b", "ios", "com.example")
     later = NOW + timedelta(minutes=30)
     blocked = Refusal(guard="deletes", message="too many", override=None, addresses=(target,))
@@ -190,7 +190,7 @@ def test_gauges_say_how_it_stands_at_the_scrape() -> None:
     ]
     assert (scraped("octosync_held"), scraped("octosync_contested")) == (1, 1)
     assert (scraped("octosync_apps", state="held"), scraped("octosync_apps", state="in_sync")) == (1, 0)
-    # One app that a guard refuses two things in is one.
+    # An app with two refusals of one guard counts once.
     assert scraped("octosync_blocked", guard="deletes") == 1
     assert scraped("octosync_api_budget_remaining") == 40
     assert scraped("octosync_api_budget_limit") == 100
@@ -209,15 +209,18 @@ def test_gauges_say_how_it_stands_at_the_scrape() -> None:
     assert (scraped("octosync_manifests_valid"), scraped("octosync_last_success_timestamp_seconds")) == (1, 0)
 
 
-def test_two_controllers_count_apart() -> None:
-    """Metrics of one process don't meet in a common registry."""
-    one, other = _metrics_of(_always(NOTHING)), _metrics_of(_always(NOTHING))
-    one.count_reconcile(ReconcileOutcome.APPLIED, 1.0)
-    assert Scraped(other)("octosync_reconcile_total", result="applied") == 0
+def test_two_controllers_count_separately() -> None:
+    """The metrics of one process share no registry."""
+    first, second = _metrics_of(_always(NOTHING)), _metrics_of(_always(NOTHING))
+    first.count_reconcile(ReconcileOutcome.APPLIED, 1.0)
+    assert Scraped(second)("octosync_reconcile_total", result="applied") == 0
 
 
-def test_every_metric_is_explained() -> None:
-    """Each has a sentence of help; buckets rise; only histograms have some; counters end as Prometheus wants it."""
+def test_every_metric_is_described() -> None:
+    """Each metric has a help sentence.
+
+    Only histograms have buckets, in ascending order, and only counters end in `_total`.
+    """
     for name, metric in METRICS.items():
         assert metric.help.endswith(".")
         assert list(metric.buckets) == sorted(set(metric.buckets))

@@ -1,4 +1,4 @@
-"""What is written and when: by mode, suspension and freeze window, and where nothing is remembered."""
+"""When the controller writes: by mode, suspension and freeze window, and without a state file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SHORT: Any = {"drift_hold": timedelta(), "resync": timedelta(minutes=1)}
 
 
 def planned(watch: RunningController) -> Plan:
-    """Return what the latest turn of the app planned and did not do."""
+    """Return the plan of the app's last reconcile that is not applied."""
     plan = watch.app().plan
     assert plan is not None
     return plan
 
 
 async def test_heal_manifest_applies_commits_and_shows_drift(tmp_path: Path) -> None:
-    """Drift is announced as such and never changed back; what is committed is applied, the drifted field included."""
+    """Drift is announced and never reverted. Commits are applied, also to the drifted field."""
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
@@ -54,7 +54,7 @@ async def test_heal_manifest_applies_commits_and_shows_drift(tmp_path: Path) -> 
 
 
 async def test_heal_none_writes_nothing_and_shows_the_plan(tmp_path: Path) -> None:
-    """Neither commits nor drift are written: the plan is there to be looked at, and says why it waits."""
+    """Neither a commit nor drift is written. The plan is shown with the reason why it waits."""
     clock = FastClock(60)
     declare(tmp_path, "demo", "new")
     with plane_of_ana(clock) as plane:
@@ -64,7 +64,7 @@ async def test_heal_none_writes_nothing_and_shows_the_plan(tmp_path: Path) -> No
         async with run_controller(tmp_path, plane, clock, write_mode=WriteMode.NONE, **SHORT) as watch:
             await watch.until(lambda: watch.app("new").state is AppState.WAITING)
             await watch.until(lambda: watch.app().state is AppState.WAITING)
-            assert [str(one.address) for one in planned(watch).actions] == ["app/demo/slot/chat"]
+            assert [str(action.address) for action in planned(watch).actions] == ["app/demo/slot/chat"]
             assert "--heal none" in watch.app().why_waiting
             declare(tmp_path, "demo", description="New")
             await watch.until(lambda: len(planned(watch).actions) == 2)
@@ -73,7 +73,7 @@ async def test_heal_none_writes_nothing_and_shows_the_plan(tmp_path: Path) -> No
 
 
 async def test_a_controller_that_only_plans_announces_no_end_of_drift(tmp_path: Path) -> None:
-    """With --heal none nothing is changed back at any time, so nothing else is said of fresh drift."""
+    """With --heal none nothing is ever reverted, so new drift is not announced as held."""
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
@@ -87,8 +87,8 @@ async def test_a_controller_that_only_plans_announces_no_end_of_drift(tmp_path: 
             assert watch.recorder.of_event(NotifyEvent.HELD) == []
 
 
-async def test_a_suspended_app_is_left_alone_until_the_annotation_goes(tmp_path: Path) -> None:
-    """octosync.dev/suspend keeps one app as it is, whatever is committed or changed; the others go on."""
+async def test_a_suspended_app_is_left_alone_while_annotated(tmp_path: Path) -> None:
+    """octosync.dev/suspend keeps one app as it is, whatever is committed or changed. Other apps are reconciled."""
     clock = FastClock(60)
     declare(tmp_path, "demo", annotations={"octosync.dev/suspend": "true"}, chat="cloud_first")
     declare(tmp_path, "other")
@@ -107,8 +107,8 @@ async def test_a_suspended_app_is_left_alone_until_the_annotation_goes(tmp_path:
             assert SLOT in requests_of(plane, "octosync")
 
 
-async def test_suspending_everything_holds_over_a_restart(tmp_path: Path) -> None:
-    """What is suspended stays so for the next process; commits wait, shown as that, and resuming applies them."""
+async def test_a_suspension_survives_a_restart(tmp_path: Path) -> None:
+    """Commits wait, shown as waiting, also after a restart. Resuming applies them."""
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
@@ -130,8 +130,8 @@ async def test_suspending_everything_holds_over_a_restart(tmp_path: Path) -> Non
             assert watch.status.suspended is None
 
 
-async def test_drift_that_comes_due_while_everything_is_suspended_is_healed_after_it(tmp_path: Path) -> None:
-    """A suspension keeps drift, too; when it ends, what is older than its hold is changed back."""
+async def test_drift_due_during_a_suspension_is_reverted_after_it(tmp_path: Path) -> None:
+    """A suspension keeps drift too. When it ends, drift older than its hold is reverted."""
     clock = FastClock(60)
     declare(tmp_path, "demo")
     with plane_of_ana(clock) as plane:
@@ -147,8 +147,8 @@ async def test_drift_that_comes_due_while_everything_is_suspended_is_healed_afte
             await watch.until_in_sync()
 
 
-async def test_a_freeze_window_is_waited_for(tmp_path: Path) -> None:
-    """Inside a window a commit waits, shown with its end and not as blocked, drift is shown; exempt apps go on."""
+async def test_a_commit_waits_for_a_freeze_window(tmp_path: Path) -> None:
+    """In a window a commit waits, shown with its end and not as blocked. Drift is shown, and exempt apps are reconciled."""
     clock = FastClock(60)
     config = tmp_path / "octosync.yaml"
     config.write_text('freeze: [{cron: "0 12 * * *", duration: 5h, except: [free]}]\n')
@@ -177,8 +177,8 @@ async def test_a_freeze_window_is_waited_for(tmp_path: Path) -> None:
             assert {SLOT, "PUT /api/v1/apps/other/slots/chat"} <= set(requests_of(plane, "octosync"))
 
 
-async def test_drift_whose_hold_ends_inside_a_freeze_window_stays_until_that_is_over(tmp_path: Path) -> None:
-    """The end that is announced is the one that comes true: the later of the two."""
+async def test_drift_due_in_a_freeze_window_stays_until_its_end(tmp_path: Path) -> None:
+    """The announced end is the actual one: the later of the two."""
     clock = FastClock(60)
     config = tmp_path / "octosync.yaml"
     config.write_text('freeze: [{cron: "10 12 * * *", duration: 4h}]\n')
@@ -200,8 +200,8 @@ async def test_drift_whose_hold_ends_inside_a_freeze_window_stays_until_that_is_
             assert clock.now() >= drift.until
 
 
-async def test_a_freeze_window_that_is_taken_away_is_over(tmp_path: Path) -> None:
-    """What waits for a window goes on when octosync.yaml has it no more."""
+async def test_a_removed_freeze_window_is_over(tmp_path: Path) -> None:
+    """What waits for a window continues when it is removed from octosync.yaml."""
     clock = FastClock(30)
     config = tmp_path / "octosync.yaml"
     config.write_text('freeze: [{cron: "0 12 * * *", duration: 5h}]\n')
@@ -214,18 +214,18 @@ async def test_a_freeze_window_that_is_taken_away_is_over(tmp_path: Path) -> Non
             await watch.until_in_sync()
 
 
-async def test_without_its_state_nothing_is_removed_and_young_changes_are_held(tmp_path: Path) -> None:
-    """Where nothing is remembered, that is said: differences are applied as such, except for what was just changed."""
+async def test_without_state_nothing_is_removed_and_recent_changes_are_held(tmp_path: Path) -> None:
+    """The loss of the state is logged. Differences are applied as such, except for those changed just before."""
     clock = FastClock(30)
-    declare_apart(tmp_path, "chat", "vision")
+    declare_separately(tmp_path, "chat", "vision")
     settings: Any = {"drift_hold": timedelta(minutes=10), "resync": NEVER}
     with plane_of_ana(clock) as plane:
         async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
-        lose(tmp_path, "state.db*", "apps/vision.json")
+        delete_files(tmp_path, "state.db*", "apps/vision.json")
         plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
         clock.skip(timedelta(minutes=11))
-        plane.send("PATCH", "/apps/demo", {"name": "Anas name"})
+        plane.send("PATCH", "/apps/demo", {"name": "Name by Ana"})
         plane.log()
         async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until(lambda: watch.app().state is AppState.HELD)
@@ -233,16 +233,16 @@ async def test_without_its_state_nothing_is_removed_and_young_changes_are_held(t
             (held,) = watch.app().drift
             assert (str(held.address), held.actor) == ("app/demo", "ana")
             assert writes_in(requests_of(plane, "octosync")) == [SLOT]
-            assert [one.action.reason for one in planned(watch).held] == [Reason.DIFFERS]
+            assert [held.action.reason for held in planned(watch).held] == [Reason.DIFFERS]
             slots = plane.send("GET", "/apps/demo/slots")["slots"]
-            assert {one["capability"] for one in slots} == {"chat", "vision"}
+            assert {slot["capability"] for slot in slots} == {"chat", "vision"}
         async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until(lambda: watch.app().state is AppState.HELD)
             assert watch.logged("nothing_remembered") == []
 
 
-def declare_apart(folder: Path, *capabilities: str) -> None:
-    """Declare an app, and slots of it in documents of their own."""
+def declare_separately(folder: Path, *capabilities: str) -> None:
+    """Declare an app, and its slots in separate documents."""
     declare(folder, "demo")
     app = folder / "apps" / "demo.json"
     document = json.loads(app.read_text())
@@ -258,16 +258,16 @@ def declare_apart(folder: Path, *capabilities: str) -> None:
         (folder / "apps" / f"{capability}.json").write_text(json.dumps(slot))
 
 
-def lose(folder: Path, *patterns: str) -> None:
-    """Delete files."""
+def delete_files(folder: Path, *patterns: str) -> None:
+    """Delete the files that match the patterns."""
     for pattern in patterns:
         for file in folder.glob(pattern):
             file.unlink()
 
 
 @pytest.mark.parametrize("write_mode", [WriteMode.ALL, WriteMode.MANIFEST])
-async def test_an_annotation_that_ends_by_itself_is_looked_at_then(tmp_path: Path, write_mode: WriteMode) -> None:
-    """A suspension until a time is over at that time, without a commit or a full read."""
+async def test_an_annotation_with_an_end_is_reconciled_then(tmp_path: Path, write_mode: WriteMode) -> None:
+    """A suspension with an end is over at that time, without a commit or a resync."""
     clock = FastClock(60)
     until = {"octosync.dev/suspend": "2030-01-01T14:00:00Z"}
     declare(tmp_path, "demo", annotations=until, chat="cloud_first")

@@ -1,4 +1,7 @@
-"""The control plane is away, hangs, throttles, or something else answers in its place: known soon, said, and over by itself."""
+"""Outages: the control plane is away, hangs, throttles or is replaced by something else.
+
+All are detected, reported and survived.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from octosync.watch.status import AppState, CircuitReason
 from octosync.watch.web.views import sentence, unready_words
 
 FEED = "activity.list"
-# What answers in the place of a control plane, and the reference of the error that it is.
+# What may respond in place of a control plane, by the reference of the error.
 FOREIGN: dict[str, dict[str, Any]] = {
     "unreadable-answer": {"action": "garbage"},
     "html-answer": {"action": "html", "status": 200},
@@ -30,25 +33,28 @@ FOREIGN: dict[str, dict[str, Any]] = {
 
 
 def fail(plane: Plane, operation: str, times: int | None = None, **rule: Any) -> None:
-    """Have an operation fail so often (None: until the rules are replaced), with nothing else failing."""
+    """Make an operation fail this many times (None: until the rules are replaced), and no other."""
     plane.break_with({"operation": operation, "times": times, **rule})
 
 
-async def passes(watch: RunningController, span: timedelta) -> None:
-    """Let so much of the clock's time pass."""
+async def wait(watch: RunningController, span: timedelta) -> None:
+    """Wait until this much of the clock's time has passed."""
     since = watch.clock.now()
     await watch.until(lambda: watch.clock.now() - since > span)
 
 
-def circuits(watch: RunningController) -> set[str]:
-    """Return the reasons for which the metrics say that nothing is sent."""
+def open_circuits(watch: RunningController) -> set[str]:
+    """Return the reasons for which the metrics report an open circuit breaker."""
     lines = watch.controller.metrics.render().decode().splitlines()
     return {line.split('"')[1] for line in lines if line.startswith("octosync_circuit_open{") and line.endswith(" 1.0")}
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-async def test_what_is_no_control_plane_is_an_outage_of_its_own_name(tmp_path: Path, kind: str) -> None:
-    """Garbage, HTML, a redirect or foreign JSON on everything stop all requests but a probe; page, probe, log, metric say so."""
+async def test_another_service_is_reported_as_unreadable(tmp_path: Path, kind: str) -> None:
+    """Garbage, HTML, a redirect or foreign JSON stops all requests except probes.
+
+    Page, readiness, log and metric report it.
+    """
     clock = FastClock(100)
     declare(tmp_path, "one", "two")
     with plane_at(clock) as plane:
@@ -60,23 +66,23 @@ async def test_what_is_no_control_plane_is_an_outage_of_its_own_name(tmp_path: P
             await watch.until(lambda: watch.status.unreadable)
             assert not watch.status.ready
             assert unready_words(watch.status) == watch.status.unreadable
-            said = sentence(watch.status)
-            assert said.startswith("The control plane can't be read: everything waits. As last read at ")
-            assert "all 2 apps in sync; last resync" in said
-            assert circuits(watch) == {"unreadable"}
+            state = sentence(watch.status)
+            assert state.startswith("The control plane can't be read: everything waits. As last read at ")
+            assert "all 2 apps in sync; last resync" in state
+            assert open_circuits(watch) == {"unreadable"}
             (line,) = watch.logged("everything_waits")
             assert (line["why"], line["reference"]) == ("unreadable", "control-plane-unreadable")
             watch.requests()
-            await passes(watch, timedelta(minutes=10))
+            await wait(watch, timedelta(minutes=10))
             assert set(watch.requests()) == {"GET /api/v1/apps"}
             plane.break_with()
             await watch.until_in_sync()
-            assert circuits(watch) == set()
+            assert open_circuits(watch) == set()
             assert sentence(watch.status).startswith("All 2 apps in sync")
 
 
-async def test_an_unreadable_start_is_no_start(tmp_path: Path) -> None:
-    """From its first request on: nothing is ready, and the log says what answers instead."""
+async def test_a_start_without_readable_responses_is_not_ready(tmp_path: Path) -> None:
+    """If the first response is unreadable, the controller is not ready, and the log reports the cause."""
     clock = FastClock(100)
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
@@ -89,8 +95,8 @@ async def test_an_unreadable_start_is_no_start(tmp_path: Path) -> None:
             await watch.until(lambda: not watch.status.feed_off)
 
 
-async def test_one_unreadable_app_is_its_own_matter(tmp_path: Path) -> None:
-    """It fails and is tried again; the circuit stays closed, and another app's commit is applied."""
+async def test_one_unreadable_app_fails_alone(tmp_path: Path) -> None:
+    """It fails and is retried, the circuit breaker stays closed, and a commit to another app is applied."""
     clock = FastClock(100)
     declare(tmp_path, "bad", "good")
     with plane_at(clock) as plane:
@@ -101,12 +107,12 @@ async def test_one_unreadable_app_is_its_own_matter(tmp_path: Path) -> None:
             declare(tmp_path, "bad", "good", chat="private")
             await watch.until(lambda: watch.app("bad").state is AppState.FAILING)
             await watch.until(lambda: watch.app("good").state is AppState.IN_SYNC)
-            await passes(watch, timedelta(minutes=5))
+            await wait(watch, timedelta(minutes=5))
             assert watch.logged("everything_waits") == []
 
 
-async def test_a_full_read_that_cannot_begin_is_logged(tmp_path: Path) -> None:
-    """Its error and its next try are in the log, and it is made up for."""
+async def test_a_resync_that_cannot_begin_is_logged(tmp_path: Path) -> None:
+    """The log has its error and the time of the next attempt, which succeeds."""
     clock = FastClock(100)
     slugs = [f"app-{number:02}" for number in range(25)]
     declare(tmp_path, *slugs)
@@ -124,8 +130,8 @@ async def test_a_full_read_that_cannot_begin_is_logged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [*FOREIGN, "empty", "404"])
-async def test_a_bad_page_turns_no_feed_off_and_loses_no_event(tmp_path: Path, kind: str) -> None:
-    """Two in a row are survived: who changed something meanwhile is known by the next page."""
+async def test_two_bad_pages_neither_disable_the_feed_nor_lose_an_event(tmp_path: Path, kind: str) -> None:
+    """After two bad pages in a row the next good page still has the author of a change."""
     rules = {**FOREIGN, "empty": {"action": "answer", "value": {"events": []}}, "404": {"action": "not_found"}}
     clock = FastClock(100)
     declare(tmp_path, "demo")
@@ -140,25 +146,28 @@ async def test_a_bad_page_turns_no_feed_off_and_loses_no_event(tmp_path: Path, k
             assert watch.logged("feed_off") == watch.logged("everything_waits") == []
 
 
-async def test_a_bad_page_after_an_outage_turns_no_feed_off() -> None:
-    """Pages that an outage left unanswered aren't bad pages: it takes three bad ones, too, to turn the feed off."""
+async def test_an_outage_does_not_count_as_bad_pages() -> None:
+    """Pages without a response do not count: it still takes three bad pages to disable the feed."""
     clock = FastClock(100)
     with plane_at(clock) as plane:
-        at = connection_to(plane.url, requests_per_minute=0)
-        async with Octomil(at, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep)) as remote:
+        connection = connection_to(plane.url, requests_per_minute=0)
+        async with Octomil(connection, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep)) as remote:
             feed = ActivityFeed(remote, clock=clock, log=Log(io.StringIO(), clock))
             await feed.begin(timedelta())
-            for rule, looks in (({"action": "status", "status": 503}, 4), ({"action": "garbage"}, 2)):
+            for rule, polls in (({"action": "status", "status": 503}, 4), ({"action": "garbage"}, 2)):
                 fail(plane, FEED, **rule)
-                for _ in range(looks):
+                for _ in range(polls):
                     assert (await feed.poll()).failed is not None
             assert feed.off is None
             assert (await feed.poll()).failed is not None
             assert feed.off is not None
 
 
-async def test_a_feed_that_is_off_is_tried_again_with_backoff(tmp_path: Path) -> None:
-    """Off after three bad pages, tried after 1, 2, 4 … minutes, which the metric tells; what it had meanwhile is followed up."""
+async def test_a_disabled_feed_is_retried_with_backoff(tmp_path: Path) -> None:
+    """Three bad pages disable the feed, as the metric reports.
+
+    It is retried after 1, 2, 4 … minutes, and missed events are read.
+    """
     clock = FastClock(200)
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
@@ -169,7 +178,7 @@ async def test_a_feed_that_is_off_is_tried_again_with_backoff(tmp_path: Path) ->
             await watch.until(lambda: watch.status.feed_off)
             assert b"octosync_feed_followed 0.0" in watch.controller.metrics.render()
             watch.requests()
-            await passes(watch, timedelta(minutes=16))
+            await wait(watch, timedelta(minutes=16))
             assert 2 <= watch.requests().count(TICK) <= 4  # after 1, 3, 7 and 15 minutes
             plane.break_with()
             plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
@@ -179,9 +188,9 @@ async def test_a_feed_that_is_off_is_tried_again_with_backoff(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("by", ["reconcile", "reload", "back"])
-async def test_a_feed_that_is_off_is_tried_at_once(tmp_path: Path, by: str) -> None:
-    """By POST /reconcile, by SIGHUP, and when the control plane is back."""
-    clock = FastClock(2)  # by itself it is tried after half a minute of real time
+async def test_a_disabled_feed_is_retried_on_request(tmp_path: Path, by: str) -> None:
+    """POST /reconcile, SIGHUP and the return of the control plane retry it at once."""
+    clock = FastClock(2)  # the backoff takes half a minute of real time
     declare(tmp_path, "demo")
     with plane_at(clock) as plane:
         create_live(plane, "demo")
@@ -200,26 +209,26 @@ async def test_a_feed_that_is_off_is_tried_at_once(tmp_path: Path, by: str) -> N
             await watch.until(lambda: not watch.status.feed_off)
 
 
-async def test_a_control_plane_that_hangs_is_known_after_two_timeouts(tmp_path: Path) -> None:
-    """One tick and one question are all that wait: no request is repeated before the alarm."""
+async def test_a_control_plane_that_hangs_is_detected_after_two_timeouts(tmp_path: Path) -> None:
+    """Only one tick and one check wait: no request is repeated before the alarm."""
     clock = FastClock(20)
     declare(tmp_path, "demo")
-    patience = {"read_timeout": 0.3}
+    timeouts = {"read_timeout": 0.3}
     with plane_at(clock) as plane:
         create_live(plane, "demo")
-        async with run_controller(tmp_path, plane, clock, resync=NEVER, connection=patience) as watch:
+        async with run_controller(tmp_path, plane, clock, resync=NEVER, connection=timeouts) as watch:
             await watch.until_in_sync()
             watch.requests()
             fail(plane, "*", action="delay", seconds=30)
             await watch.until(lambda: watch.status.outage)
             assert "within 0.3 s" in watch.status.outage
-            assert circuits(watch) == {"outage"}
+            assert open_circuits(watch) == {"outage"}
             plane.break_with()
             assert watch.requests()[:2] == [TICK, "GET /api/v1/apps"]
 
 
-async def test_a_long_retry_after_is_told_and_bounded(tmp_path: Path) -> None:
-    """The page names the end that the control plane asks for; a probe, or POST /reconcile, ends the pause long before it."""
+async def test_a_long_retry_after_is_shown_and_bounded(tmp_path: Path) -> None:
+    """The page has the time that the control plane asks for. A probe or POST /reconcile ends the pause long before it."""
     clock = FastClock(300)
     declare(tmp_path, "demo", "other")
     with plane_at(clock) as plane:
@@ -236,7 +245,7 @@ async def test_a_long_retry_after_is_told_and_bounded(tmp_path: Path) -> None:
             assert not watch.status.outage
             assert watch.status.ready
             watch.requests()
-            await passes(watch, timedelta(minutes=13))
+            await wait(watch, timedelta(minutes=13))
             assert watch.requests() == []
             assert 700 < watch.status.budget.throttled_seconds <= 900
             await watch.until(lambda: watch.status.circuit_open is None)

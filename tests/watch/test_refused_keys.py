@@ -1,4 +1,4 @@
-"""A key that is refused is no app's fault: what met it is done once the key is good again."""
+"""A rejected key is not the fault of an app: its write is repeated once the key is valid again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.support.controllers import FastClock, manifest, plane_at, run_controller
 
 
-async def test_a_write_that_met_a_refused_key_is_sent_again(tmp_path: Path) -> None:
-    """A key that is revoked between a turn's reads and its write leaves nothing undone: the app isn't taken for refused."""
+async def test_a_write_with_a_rejected_key_is_sent_again(tmp_path: Path) -> None:
+    """A key may be revoked between the reads and the write of a reconcile. The app does not count as refused."""
     clock = FastClock(60)
     (tmp_path / "apps").mkdir()
     file = tmp_path / "apps" / "demo.json"

@@ -1,4 +1,4 @@
-"""What leaves the manifests: removed where it was edited out, once it is sure where a document is gone, and never by mistake."""
+"""What leaves the manifests: removed after a second check, orphaned with its app, and never removed by mistake."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from octosync.watch.status import AppState
 INTERVAL = timedelta(seconds=15)
 
 
-def there(plane: Plane, slug: str = "demo") -> set[str]:
-    """Name what an app has: capabilities and identifiers."""
+def live_children(plane: Plane, slug: str = "demo") -> set[str]:
+    """Return the capabilities and identifiers of an app's slots and targets."""
     slots = plane.send("GET", f"/apps/{slug}/slots")["slots"]
     targets = plane.send("GET", f"/apps/{slug}/targets")["targets"]
-    return {one["capability"] for one in slots} | {one["identifier"] for one in targets}
+    return {slot["capability"] for slot in slots} | {target["identifier"] for target in targets}
 
 
 def is_archived(plane: Plane, slug: str) -> bool:
-    """Say whether an app is archived."""
+    """Return whether an app is archived."""
     return plane.send("GET", f"/apps/{slug}")["archived_at"] is not None
 
 
 def slot(slug: str, capability: str) -> str:
-    """Return a slot's own document."""
+    """Return the document of a slot."""
     return child("CapabilitySlot", slug, capability, capability=capability, servingPolicy="local_first")
 
 
-async def again(watch: RunningController, times: int = 1) -> None:
-    """Wait for full reads."""
+async def resync(watch: RunningController, times: int = 1) -> None:
+    """Wait for this number of resyncs."""
     for _ in range(times):
         read = watch.status.full_read_at
         watch.controller.api.reconcile(None)
@@ -44,7 +44,7 @@ async def again(watch: RunningController, times: int = 1) -> None:
 
 
 ROUTES = {"a": "local", "b": "cloud"}
-HALVES: dict[str, dict[str, Any]] = {
+INCOMPLETE: dict[str, dict[str, Any]] = {
     "a target": {"targets": ("com.one",)},
     "a slot": {"slots": {"chat": "local_first"}},
     "a key of the inference config": {"inferenceConfig": {"routes": {"a": "local"}}},
@@ -52,32 +52,32 @@ HALVES: dict[str, dict[str, Any]] = {
 }
 
 
-def whole(**half: Any) -> dict[str, Any]:
-    """Declare an app, but for what a half-written file lacks."""
+def complete(**incomplete: Any) -> dict[str, Any]:
+    """Declare an app, without what an incomplete file lacks."""
     spec: dict[str, Any] = {
         "description": "Whole",
         "targets": ("com.one", "com.two"),
         "slots": {"chat": "local_first", "vision": "local_first"},
         "inferenceConfig": {"routes": ROUTES},
-        **half,
+        **incomplete,
     }
     return {"demo": {name: value for name, value in spec.items() if value is not None}}
 
 
-@pytest.mark.parametrize("half", HALVES.values(), ids=HALVES)
-async def test_a_half_written_file_takes_nothing_away(tmp_path: Path, half: dict[str, Any]) -> None:
-    """What it lacks is not removed while it may still come, and what else has changed is applied at once."""
+@pytest.mark.parametrize("incomplete", INCOMPLETE.values(), ids=INCOMPLETE)
+async def test_an_incomplete_file_removes_nothing(tmp_path: Path, incomplete: dict[str, Any]) -> None:
+    """What it lacks is not removed while it may still come. All other changes are applied at once."""
     clock = FastClock(30)
-    commit(tmp_path, whole())
+    commit(tmp_path, complete())
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock, policy=policy_of(max_deletes=0)) as watch:
             await watch.until_in_sync()
             before = plane.send("GET", "/apps/demo/targets"), plane.send("GET", "/apps/demo/slots")
             watch.requests()
-            commit(tmp_path, whole(**half) | {"other": {}})
+            commit(tmp_path, complete(**incomplete) | {"other": {}})
             await watch.until(lambda: "second check" in watch.app().why_waiting)
             await watch.until(lambda: watch.app("other").state is AppState.IN_SYNC)
-            commit(tmp_path, whole() | {"other": {}})
+            commit(tmp_path, complete() | {"other": {}})
             await watch.until_in_sync()
             loaded = clock.now()
             await watch.until(lambda: clock.now() - loaded > 2 * INTERVAL)
@@ -86,8 +86,8 @@ async def test_a_half_written_file_takes_nothing_away(tmp_path: Path, half: dict
             assert watch.recorder.of_event(NotifyEvent.BLOCKED) == []
 
 
-async def test_what_is_edited_out_goes_after_a_second_look(tmp_path: Path) -> None:
-    """A list that is shorter than it was counts once its files are unchanged for an interval, after a restart as well."""
+async def test_a_removed_list_element_is_deleted_after_a_second_check(tmp_path: Path) -> None:
+    """A shorter list counts once its files are unchanged for an interval, also after a restart."""
     clock = FastClock(30)
     commit(tmp_path, {"demo": {"targets": ("com.one", "com.two", "com.three")}})
     with plane_at(clock) as plane:
@@ -95,17 +95,17 @@ async def test_what_is_edited_out_goes_after_a_second_look(tmp_path: Path) -> No
             await watch.until_in_sync()
             commit(tmp_path, {"demo": {"targets": ("com.two", "com.three")}})
             edited = clock.now()
-            await watch.until(lambda: there(plane) == {"com.two", "com.three"})
+            await watch.until(lambda: live_children(plane) == {"com.two", "com.three"})
             assert clock.now() - edited >= INTERVAL
         commit(tmp_path, {"demo": {"targets": ("com.two",)}})
         edited = clock.now()
         async with run_controller(tmp_path, plane, clock) as watch:
-            await watch.until(lambda: there(plane) == {"com.two"})
+            await watch.until(lambda: live_children(plane) == {"com.two"})
             assert clock.now() - edited >= INTERVAL
 
 
-async def test_what_vanishes_with_its_document_goes_after_a_second_look(tmp_path: Path) -> None:
-    """Until an interval has passed it only waits, and says so; then it is removed."""
+async def test_a_removed_document_is_deleted_after_a_second_check(tmp_path: Path) -> None:
+    """Its removal waits for an interval, which is shown. Then the object is deleted."""
     clock = FastClock(30)
     write(tmp_path, manifest())
     write(tmp_path, slot("demo", "vision"), "vision.yaml")
@@ -115,13 +115,13 @@ async def test_what_vanishes_with_its_document_goes_after_a_second_look(tmp_path
             (watch.apps / "vision.yaml").unlink()
             gone = clock.now()
             await watch.until(lambda: "second check" in watch.app().why_waiting)
-            assert there(plane) == {"vision"}
-            await watch.until(lambda: not there(plane))
+            assert live_children(plane) == {"vision"}
+            await watch.until(lambda: not live_children(plane))
             assert clock.now() - gone >= INTERVAL
 
 
-async def test_what_is_back_before_the_second_look_never_went(tmp_path: Path) -> None:
-    """A file that is gone for a moment, over a checkout, removes nothing, however long one waits."""
+async def test_a_document_that_returns_before_the_second_check(tmp_path: Path) -> None:
+    """A file that is missing for a moment, as in a checkout, removes nothing at any time."""
     clock = FastClock(60)
     write(tmp_path, manifest())
     write(tmp_path, slot("demo", "vision"), "vision.yaml")
@@ -135,12 +135,12 @@ async def test_what_is_back_before_the_second_look_never_went(tmp_path: Path) ->
             await watch.until_in_sync()
             loaded = clock.now()
             await watch.until(lambda: clock.now() - loaded > 2 * INTERVAL)
-            assert there(plane) == {"vision"}
+            assert live_children(plane) == {"vision"}
             assert not any(line.startswith(("DELETE", "PUT")) for line in watch.requests())
 
 
-async def test_an_app_that_vanishes_is_an_orphan(tmp_path: Path) -> None:
-    """It is logged once and listed, neither archived nor emptied, even where its files go one by one; over a restart, too."""
+async def test_an_app_without_a_manifest_is_an_orphan(tmp_path: Path) -> None:
+    """It is logged once and listed, neither archived nor emptied, even if its files go one by one, and also after a restart."""
     clock = FastClock(30)
     write(tmp_path, manifest(targets=("com.demo",)))
     write(tmp_path, slot("demo", "vision"), "vision.yaml")
@@ -149,23 +149,23 @@ async def test_an_app_that_vanishes_is_an_orphan(tmp_path: Path) -> None:
             await watch.until_in_sync()
             (watch.apps / "all.yaml").unlink()
             await watch.until(lambda: watch.status.files == 1)
-            await again(watch)
+            await resync(watch)
             (watch.apps / "vision.yaml").unlink()
             await watch.until(lambda: watch.app().state is AppState.ORPHANED)
             since = clock.now()
             await watch.until(lambda: clock.now() - since > 2 * INTERVAL)
-            said = [line for line in watch.logged("app_moved") if "orphaned" in line["@message"]]
-            assert [(line["app"], line["was"]) for line in said] == [("demo", "in_sync")]
+            lines = [line for line in watch.logged("app_moved") if "orphaned" in line["@message"]]
+            assert [(line["app"], line["was"]) for line in lines] == [("demo", "in_sync")]
         async with run_controller(tmp_path, plane, clock) as watch:
             since = clock.now()
             await watch.until(lambda: watch.status.ready and clock.now() - since > 2 * INTERVAL)
             assert watch.app().state is AppState.ORPHANED
-        assert there(plane) == {"com.demo", "vision"}
+        assert live_children(plane) == {"com.demo", "vision"}
         assert not is_archived(plane, "demo")
 
 
-async def test_apps_are_archived_where_that_is_declared_one_in_ten_minutes(tmp_path: Path) -> None:
-    """`archived: true` archives; of two in a row the second waits to be allowed, and there is no way back."""
+async def test_declared_archives_are_limited_to_one_in_ten_minutes(tmp_path: Path) -> None:
+    """`archived: true` archives an app. A second one needs approval, because an archive cannot be undone."""
     clock = FastClock(30)
     commit(tmp_path, {"one": {}, "two": {}})
     with plane_at(clock) as plane:
@@ -181,8 +181,8 @@ async def test_apps_are_archived_where_that_is_declared_one_in_ten_minutes(tmp_p
             await watch.until(lambda: is_archived(plane, "two"))
 
 
-async def test_an_archive_waits_for_all_else_of_its_commit(tmp_path: Path) -> None:
-    """While another app's change is refused nothing is archived, and the app says why; done, the archive follows by itself."""
+async def test_an_archive_waits_for_the_rest_of_its_commit(tmp_path: Path) -> None:
+    """While another app's change is rejected nothing is archived, and the app shows why. Afterwards the archive follows."""
     clock = FastClock(30)
     commit(tmp_path, {"aa": {}, "other": {}})
     with plane_at(clock) as plane:
@@ -202,7 +202,7 @@ async def test_an_archive_waits_for_all_else_of_its_commit(tmp_path: Path) -> No
 
 
 def labelled(slug: str) -> str:
-    """Return the manifest of an app of team a."""
+    """Return the manifest of an app with the label of team a."""
     return manifest(slug).replace('"metadata": {', '"metadata": {"labels": {"team": "a"}, ')
 
 
@@ -215,10 +215,10 @@ NARROWER: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("narrower", NARROWER.values(), ids=NARROWER)
-async def test_watching_less_removes_nothing(
+async def test_a_narrower_scope_removes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrower: dict[str, Any]
 ) -> None:
-    """What is not watched any more was not taken out of Git; nor is it when all is watched again, or apps are drifted."""
+    """What is no longer watched was not removed from Git. Nothing is removed either when all is watched again."""
     monkeypatch.chdir(tmp_path)
     clock = FastClock(60)
     write(tmp_path, manifest())
@@ -230,17 +230,17 @@ async def test_watching_less_removes_nothing(
         plane.app("shell")
         async with run_controller(tmp_path, plane, clock, paths=("apps",)) as watch:
             await watch.until_in_sync()
-        for once in (narrower, narrower, {"paths": ("apps",)}):
-            async with run_controller(tmp_path, plane, clock, **{"paths": ("apps",), **once}) as watch:
+        for scope in (narrower, narrower, {"paths": ("apps",)}):
+            async with run_controller(tmp_path, plane, clock, **{"paths": ("apps",), **scope}) as watch:
                 since = clock.now()
                 await watch.until(lambda since=since: clock.now() - since > 2 * INTERVAL)  # type: ignore[misc]
-                await again(watch)
-            assert (there(plane), there(plane, "shell")) == ({"vision"}, {"chat"})
+                await resync(watch)
+            assert (live_children(plane), live_children(plane, "shell")) == ({"vision"}, {"chat"})
         assert not is_archived(plane, "other")
 
 
 async def test_a_narrower_octosync_yaml_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paths that octosync.yaml names no more are out of sight from then on, while the controller runs; the log says so."""
+    """Paths that leave octosync.yaml leave the scope of the running controller, and the log reports it."""
     monkeypatch.chdir(tmp_path)
     clock = FastClock(60)
     (tmp_path / "octosync.yaml").write_text("paths: [apps, more]\n")
@@ -254,12 +254,12 @@ async def test_a_narrower_octosync_yaml_removes_nothing(tmp_path: Path, monkeypa
             await watch.until(lambda: watch.logged("scope_narrowed"))
             since = clock.now()
             await watch.until(lambda: clock.now() - since > 2 * INTERVAL)
-            await again(watch)
-            assert there(plane) == {"vision"}
+            await resync(watch)
+            assert live_children(plane) == {"vision"}
 
 
-async def test_what_is_watched_anew_is_not_newly_declared(tmp_path: Path) -> None:
-    """An app that was out of sight may have been changed by somebody: that is held like drift, and not written over."""
+async def test_an_app_that_is_watched_again_is_not_newly_declared(tmp_path: Path) -> None:
+    """Its live state may have been changed by hand meanwhile. That is held like drift and not overwritten."""
     clock = FastClock(30)
     commit(tmp_path, {"demo": {}, "other": {"slots": {"chat": "local_first"}}})
     with plane_at(clock) as plane:
@@ -269,4 +269,4 @@ async def test_what_is_watched_anew_is_not_newly_declared(tmp_path: Path) -> Non
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: watch.status.ready)
             assert watch.app("other").state is AppState.HELD
-            assert there(plane, "other") == {"chat", "vision"}
+            assert live_children(plane, "other") == {"chat", "vision"}

@@ -1,4 +1,4 @@
-"""Full reads: everything again now and then, whatever happens to single apps meanwhile."""
+"""Resyncs: everything is read again at intervals, whatever happens to single apps meanwhile."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from octosync.watch.status import AppState
 LIMITED: Any = {"connection": {"requests_per_minute": 100}, "interval": NEVER, "resync": NEVER}
 
 
-async def test_an_app_that_goes_while_everything_is_read_does_not_hold_that_up(tmp_path: Path) -> None:
-    """A manifest that is deleted during a full read is an orphan then, and the read ends without it."""
+async def test_a_manifest_removed_during_a_resync_does_not_block_it(tmp_path: Path) -> None:
+    """The app becomes an orphan, and the resync ends without it."""
     clock = FastClock(30)
     slugs = app_slugs(40)
     declare(tmp_path, *slugs)
@@ -24,15 +24,15 @@ async def test_an_app_that_goes_while_everything_is_read_does_not_hold_that_up(t
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
         async with run_controller(tmp_path, plane, clock, **LIMITED) as watch:
-            # Its reads are more than a minute's share.
+            # Its reads exceed the share of one minute.
             await watch.until(lambda: watch.status.full_read_total == len(slugs))
             (watch.apps / "app-39.json").unlink()
             await watch.until(lambda: watch.app("app-39").state is AppState.ORPHANED)
             await watch.until(lambda: watch.status.full_read_at is not None)
 
 
-async def test_what_is_held_is_read_again_all_the_same(tmp_path: Path) -> None:
-    """Neither a hold nor an app that fails keeps full reads from ending, and what is held is looked at by each."""
+async def test_a_resync_reads_held_apps(tmp_path: Path) -> None:
+    """Neither a hold nor a failing app prevents the end of a resync, and each resync reads the held app."""
     clock = FastClock(60)
     declare(tmp_path, "demo", "broken", "other")
     settings: Any = {"interval": NEVER, "resync": timedelta(seconds=30), "connection": {"attempts": 1}}
@@ -48,7 +48,7 @@ async def test_what_is_held_is_read_again_all_the_same(tmp_path: Path) -> None:
             watch.controller.api.hold("demo", timedelta(hours=4), "an incident")
             for _ in range(2):
                 await wait_for_resync(watch)
-            plane.send("PATCH", "/apps/other", {"name": "Else"})
+            plane.send("PATCH", "/apps/other", {"name": "Renamed"})
             await watch.until(lambda: watch.app("other").state is AppState.HELD)
-            plane.send("PATCH", "/apps/demo", {"name": "Else"})
+            plane.send("PATCH", "/apps/demo", {"name": "Renamed"})
             await watch.until(lambda: len(watch.app().drift) == 2)

@@ -1,4 +1,4 @@
-"""The state file can't be written for a while, as on a full disk: nothing ends for that, and it is made up for."""
+"""A state file that cannot be written for a while, as on a full disk: the controller keeps running and recovers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOREIGN = {"serving_policy": "cloud_only", "bindings": []}
 
 @contextmanager
 def unwritable(watch: RunningController) -> Iterator[None]:
-    """Have SQLite refuse every write until the block ends."""
+    """Make SQLite reject every write until the block ends."""
     watch.journal.database.execute("pragma query_only = on")
     try:
         yield
@@ -31,7 +31,7 @@ def unwritable(watch: RunningController) -> Iterator[None]:
 
 
 def lose_state(folder: Path) -> None:
-    """Remove the state file, with what SQLite has beside it."""
+    """Remove the state file and SQLite's files beside it."""
     for file in folder.glob("state.db*"):
         file.unlink()
 
@@ -41,8 +41,8 @@ def mode_of(plane: Plane, slug: str = "demo") -> str:
     return str(slot["serving_policy"]["routing_mode"])
 
 
-async def test_a_commit_that_cannot_be_noted_waits_for_the_state_file(tmp_path: Path) -> None:
-    """Of an app that was healed before, too: it is shown as failing, writes nothing, and is applied once it can be noted."""
+async def test_a_commit_that_cannot_be_recorded_waits_for_the_state_file(tmp_path: Path) -> None:
+    """The app, which had a revert before, is failing and not written. The commit is applied once it can be recorded."""
     clock = FastClock(20)
     (tmp_path / "apps").mkdir()
     file = tmp_path / "apps/demo.json"
@@ -63,8 +63,8 @@ async def test_a_commit_that_cannot_be_noted_waits_for_the_state_file(tmp_path: 
             await watch.until_in_sync()
 
 
-async def test_a_first_good_load_that_cannot_be_noted_waits_for_the_state_file(tmp_path: Path) -> None:
-    """Where the manifests were no good at the start, the first that are may come while the disk is full."""
+async def test_a_first_valid_load_that_cannot_be_recorded_waits(tmp_path: Path) -> None:
+    """After invalid manifests at the start, the first valid ones may come while the disk is full."""
     clock = FastClock(20)
     (tmp_path / "apps").mkdir()
     file = tmp_path / "apps/demo.json"
@@ -80,8 +80,8 @@ async def test_a_first_good_load_that_cannot_be_noted_waits_for_the_state_file(t
             assert mode_of(plane) == "local_only"
 
 
-async def test_a_full_read_that_cannot_be_noted_is_no_end(tmp_path: Path) -> None:
-    """It is said, and the next one notes what this one could not."""
+async def test_a_resync_that_cannot_be_recorded_is_logged(tmp_path: Path) -> None:
+    """The controller keeps running, and the next resync records what this one could not."""
     clock = FastClock(100)
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps/demo.json").write_text(manifest(slots={"chat": "local_first"}))
@@ -96,8 +96,8 @@ async def test_a_full_read_that_cannot_be_noted_is_no_end(tmp_path: Path) -> Non
             assert watch.app().state is AppState.IN_SYNC
 
 
-async def test_a_state_file_that_is_removed_is_missed(tmp_path: Path) -> None:
-    """Nothing is written that no file would tell of, and no hold is promised that a restart wouldn't know."""
+async def test_a_removed_state_file_stops_writes(tmp_path: Path) -> None:
+    """No write is sent that could not be recorded, and no hold is accepted that a restart would lose."""
     clock = FastClock(20)
     (tmp_path / "apps").mkdir()
     file = tmp_path / "apps/demo.json"
@@ -115,8 +115,11 @@ async def test_a_state_file_that_is_removed_is_missed(tmp_path: Path) -> None:
                 watch.controller.api.hold("demo", timedelta(hours=1), "incident")
 
 
-async def test_a_locked_state_file_stops_no_loop(tmp_path: Path) -> None:
-    """Nothing is written while another process has the lock, which page, probe, log and metric tell; then it goes on."""
+async def test_a_locked_state_file_pauses_writes(tmp_path: Path) -> None:
+    """While another process holds the lock, page, readiness, log and metric report it, and nothing is written.
+
+    Then it continues.
+    """
     clock = FastClock(20)
     (tmp_path / "apps").mkdir()
     file = tmp_path / "apps/demo.json"
@@ -125,10 +128,10 @@ async def test_a_locked_state_file_stops_no_loop(tmp_path: Path) -> None:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             before = mode_of(plane)
-            with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as another:
-                another.execute("begin immediate")
+            with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as database:
+                database.execute("begin immediate")
                 file.write_text(manifest(slots={"chat": "private"}))
-                # A single wait of SQLite's own would take longer than this is waited for.
+                # A wait inside SQLite would take longer than this timeout.
                 await watch.until(lambda: watch.status.state_locked)
                 assert not watch.status.ready
                 assert "Another process has locked the state file" in sentence(watch.status)
@@ -139,22 +142,22 @@ async def test_a_locked_state_file_stops_no_loop(tmp_path: Path) -> None:
                 assert mode_of(plane) == before
                 with pytest.raises(StateLocked):
                     watch.controller.api.hold("demo", timedelta(hours=1), "incident")
-                another.execute("rollback")
+                database.execute("rollback")
             await watch.until(lambda: mode_of(plane) == "local_only")
             await watch.until_in_sync()
             assert [line["why"] for line in watch.logged("everything_waits")] == ["state_locked"]
 
 
-async def test_a_watch_ends_while_its_state_file_is_locked(tmp_path: Path) -> None:
-    """A first signal is obeyed at once: it waits for no lock."""
+async def test_it_stops_while_its_state_file_is_locked(tmp_path: Path) -> None:
+    """The first signal stops it at once, without waiting for the lock."""
     clock = FastClock(20)
     (tmp_path / "apps").mkdir()
     file = tmp_path / "apps/demo.json"
     file.write_text(manifest(slots={"chat": "local_first"}))
-    with plane_at(clock) as plane, closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as another:
+    with plane_at(clock) as plane, closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as database:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
-            another.execute("begin immediate")
+            database.execute("begin immediate")
             file.write_text(manifest(slots={"chat": "private"}))
             await watch.until(lambda: watch.status.state_locked)
             watch.controller.stop.set()

@@ -1,4 +1,4 @@
-"""A key of another org than the one that is remembered: nothing is written, and nothing is asked until something changes."""
+"""A key of another org than the state file's: nothing is written, and no request is sent until something changes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from pathlib import Path
 from tests.support.controllers import FastClock, manifest, plane_at, run_controller
 
 
-def of_another_org(state: Path) -> None:
-    """Have a state file remember another org than the one that it is of."""
+def change_org(state: Path) -> None:
+    """Record another org in a state file."""
     with closing(sqlite3.connect(state)) as database, database:
         database.execute("update plane set org_id = '00000000-0000-4000-8000-000000000001'")
 
 
-async def test_all_waits_until_something_changes(tmp_path: Path) -> None:
-    """It is said once and shown; no probe, which would be answered, lets anything through until somebody asks for it."""
+async def test_everything_waits_until_a_request(tmp_path: Path) -> None:
+    """It is logged once and shown. A probe, which would succeed, does not end the pause.
+
+    A reconcile request checks the org again.
+    """
     clock = FastClock(300)
     (tmp_path / "apps").mkdir()
     file = tmp_path / "apps/demo.json"
@@ -24,7 +27,7 @@ async def test_all_waits_until_something_changes(tmp_path: Path) -> None:
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
-        of_another_org(tmp_path / "state.db")
+        change_org(tmp_path / "state.db")
         file.write_text(manifest(slots={"vision": "local_first"}))
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: watch.status.credential)
@@ -37,4 +40,4 @@ async def test_all_waits_until_something_changes(tmp_path: Path) -> None:
             assert len(watch.logged("everything_waits")) == 1
             watch.controller.api.reconcile(None)
             await watch.until(lambda: len(watch.logged("everything_waits")) == 2)
-            assert [one["capability"] for one in plane.send("GET", "/apps/demo/slots")["slots"]] == ["chat"]
+            assert [slot["capability"] for slot in plane.send("GET", "/apps/demo/slots")["slots"]] == ["chat"]
