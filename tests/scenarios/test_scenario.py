@@ -1,4 +1,4 @@
-"""Every scenario under this folder; `tests/support/scenarios.py` says what is in one, and how to write its expectations."""
+"""Every scenario in this folder. `tests/support/scenarios.py` documents the files of a scenario and how to write them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.workdirs import CommandResult
 HERE = Path(__file__).parent
 SCENARIOS = [Scenario(folder) for folder in sorted(HERE.iterdir()) if folder.name[:3].isdigit()]
 _WRITTEN = {"markdown": "plan.md", "github": "plan.github.txt", "sarif": "plan.sarif", "jsonl": "plan.jsonl"}
-_MUST_HOLD = {"manifests", "live.json", "plan.txt", "plan.json", *_WRITTEN.values()}
-_MAY_HOLD = _MUST_HOLD | {
+_REQUIRED = {"manifests", "live.json", "plan.txt", "plan.json", *_WRITTEN.values()}
+_ALLOWED = _REQUIRED | {
     "octosync.yaml",
     "args",
     "apply-args",
@@ -30,15 +30,15 @@ _MAY_HOLD = _MUST_HOLD | {
 }
 _DONE, _PARTIAL, _NOT_COVERED = 0, 5, 6
 
-pytestmark = pytest.mark.no_cover  # end to end and at length: what they run is measured by the tests of its own room
+pytestmark = pytest.mark.no_cover  # end to end and long; the code they run is measured by the tests of its own package
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.folder.name for scenario in SCENARIOS])
 def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
-    """A plan says what its files say, in any order of the manifests, and never writes.
+    """A plan equals its expected files, in any order of the manifests, and never writes.
 
-    Apply brings about what after.json says, or, without that file, writes nothing. What was not done is done by another
-    apply; then the plan is empty, and one more apply sends no write. No secret is seen anywhere.
+    Apply results in the state of after.json or, without that file, writes nothing. Another apply finishes any action that
+    was not done. After that the plan is empty and one more apply sends no write. No output contains a secret.
     """
     with scenario_run(scenario, tmp_path) as stage:
         before = stage.state()
@@ -48,7 +48,7 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
         files = [part for format_, name in _WRITTEN.items() for part in ("--write", f"{format_}={name}")]
         document = stage.plan("-o", "json", "--plan-out", "saved.json", *files)
         written = {name: stage.normalised((tmp_path / name).read_text(encoding="utf-8")) for name in _WRITTEN.values()}
-        _assert_order_means_nothing(stage)
+        _assert_order_does_not_matter(stage)
         assert not writes_in(requests)
         assert not stage.writes()
         applied = stage.apply(*scenario.apply_arguments, faults=True)
@@ -56,7 +56,7 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
         if applied.code in {_DONE, _PARTIAL, _NOT_COVERED}:
             _assert_settles(stage, applied)
         else:
-            assert not wrote, "a refused apply wrote"
+            assert not wrote, "a refused apply sent a write"
         assert wrote or after == before
         then = stage.then()
         _assert_hidden(stage)
@@ -76,17 +76,17 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
         )
 
 
-def _assert_order_means_nothing(stage: ScenarioRun) -> None:
+def _assert_order_does_not_matter(stage: ScenarioRun) -> None:
     folder = stage.workdir.directory
     files = sorted(str(path.relative_to(folder)) for path in (folder / "manifests").rglob("*") if path.is_file())
     for output in ("text", "json"):
-        one, other = (stage.plan("-o", output, paths=order) for order in (files, files[::-1]))
-        assert stage.normalised(one.output) == stage.normalised(other.output)
+        forward, reverse = (stage.plan("-o", output, paths=order) for order in (files, files[::-1]))
+        assert stage.normalised(forward.output) == stage.normalised(reverse.output)
 
 
 def _assert_settles(stage: ScenarioRun, applied: CommandResult) -> None:
     if applied.code == _PARTIAL:
-        assert stage.apply().code == _DONE, "another apply did not finish what the first one left"
+        assert stage.apply().code == _DONE, "the second apply did not finish the actions that the first one left"
         stage.writes()
     planned = stage.octosync("plan", "-o", "json", "--detailed-exitcode")
     assert planned.code == _DONE
@@ -110,24 +110,24 @@ def _assert_hidden(stage: ScenarioRun) -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.folder.name for scenario in SCENARIOS])
-def test_a_scenario_holds_what_is_read_and_nothing_else(scenario: Scenario) -> None:
-    """A scenario's folder has every file that it needs, and none whose name is not read; so has its live.json."""
+def test_a_scenario_has_all_required_files_and_no_other(scenario: Scenario) -> None:
+    """Every required file exists, and no file has an unknown name. The same is true of the keys in live.json."""
     names = {path.name for path in scenario.folder.iterdir()}
-    assert _MUST_HOLD <= names <= _MAY_HOLD
+    assert _REQUIRED <= names <= _ALLOWED
     assert ("then" in names) == ("then.txt" in names)
     assert {"apps"} <= set(scenario.live) <= KEYS_OF_LIVE
     assert {key for app in scenario.live["apps"].values() for key in app} <= KEYS_OF_APP
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.folder.name for scenario in SCENARIOS])
-def test_a_scenarios_sarif_is_sarif(scenario: Scenario) -> None:
-    """It keeps to its schema, and each rule in it has help."""
+def test_the_sarif_of_a_scenario_is_valid(scenario: Scenario) -> None:
+    """It matches the SARIF schema, and each rule has a help text."""
     document = json.loads((scenario.folder / "plan.sarif").read_text(encoding="utf-8"))
     assert_sarif(document)
     assert all("help" in rule for rule in document["runs"][0]["tool"]["driver"]["rules"])
 
 
 def test_scenarios_are_numbered() -> None:
-    """No two scenarios have one number, so that they can be spoken of."""
+    """Every scenario has its own number, which identifies it."""
     numbers = [scenario.folder.name[:3] for scenario in SCENARIOS]
     assert len(set(numbers)) == len(numbers) >= 20
