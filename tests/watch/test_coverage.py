@@ -72,7 +72,7 @@ async def test_a_target_that_is_registered_again_leaves_the_app_uncovered(tmp_pa
             assert (notice.app, notice.message) == ("demo", "chat: 0 of 340 devices covered")
             assert [str(address) for address in notice.addresses] == ["app/demo/slot/chat"]
             assert "--retry-rolled-back" in notice.hints[-1]
-            # As the hints say: rolled back by hand, and enabled again.
+            # As in the hints: rolled back by hand, and enabled again.
             (deployment,) = plane.send("GET", "/deployments")["deployments"]
             plane.local("POST", f"/deployments/{deployment['id']}", {"status": "rolled_back"})
             plane.deploy("demo")

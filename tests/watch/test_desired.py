@@ -212,17 +212,17 @@ async def test_two_commits_are_never_mixed(tmp_path: Path) -> None:
             folder.mkdir(parents=True)
             (folder / "app.yaml").write_text(app(f"name: '{commit}'", name=f"app-{name}"))
     current.symlink_to("0")
-    desired, begun = _Loader(tuple(current / name for name in folders)).desired, threading.Event()
+    desired, started = _Loader(tuple(current / name for name in folders)).desired, threading.Event()
 
     def swap() -> None:
-        begun.wait(LONG)
+        started.wait(LONG)
         for commit in range(1, commits):
             relink(current, str(commit))
             time.sleep(0.001 * (commit % 4 == 0))
 
     swapping = threading.Thread(target=swap)
     swapping.start()
-    begun.set()
+    started.set()
     while swapping.is_alive():
         _one_commit((await desired.load()).declared)
     swapping.join()
@@ -340,16 +340,16 @@ async def test_a_load_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
 async def test_a_load_is_given_up_at_the_stop(tmp_path: Path) -> None:
     """A controller that stops waits for no file."""
     loader = _loader(tmp_path / "apps", a=app(name="a"))
-    desired, begun = loader.desired, threading.Event()
+    desired, started = loader.desired, threading.Event()
 
     def never_ends() -> None:
-        begun.set()
+        started.set()
         while True:
             check_deadline()
 
     loader.before_load = never_ends
     loading = asyncio.ensure_future(desired.load())
-    await asyncio.to_thread(begun.wait)
+    await asyncio.to_thread(started.wait)
     desired.stop_loading()
     assert (await loading).declared.fails
     assert (await desired.load()).declared.fails

@@ -1,4 +1,4 @@
-"""A commit that arrives during a reconcile: what it replaces is not written any more."""
+"""A commit that arrives during a reconcile: values that it replaces are no longer written."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class HoldingTransport(httpx.AsyncBaseTransport):
 
 
 def mode(plane: Plane, slot: str, app: str = "demo") -> str:
-    """Return the routing mode of a slot as it is live."""
+    """Return the live routing mode of a slot."""
     return str(plane.send("GET", f"/apps/{app}/slots/{slot}")["serving_policy"]["routing_mode"])
 
 
@@ -71,7 +71,7 @@ async def load(watch: RunningController, change: Callable[[], object]) -> None:
 
 
 async def test_a_commit_during_the_reads_of_a_revert_is_written_at_once(tmp_path: Path) -> None:
-    """The value from before the commit is not written any more: the object is written once, as it is declared now."""
+    """The value from before the commit is not written. The object is written once, as declared by the commit."""
     clock, transport = FastClock(60), HoldingTransport()
     declare(tmp_path, "demo")
     settings: Any = {"drift_hold": timedelta(), "resync": NEVER, "transport": transport}
@@ -89,7 +89,7 @@ async def test_a_commit_during_the_reads_of_a_revert_is_written_at_once(tmp_path
 
 
 async def test_a_commit_during_the_writes_of_a_reconcile_is_written_at_once(tmp_path: Path) -> None:
-    """What of the commit before is not sent yet is not sent any more: each object is written once."""
+    """Actions of the previous commit that are not sent yet are dropped. Each object is written once."""
     clock, transport = FastClock(60), HoldingTransport()
     slots = {"chat": "local_first", "vision": "local_first"}
     declare(tmp_path, "demo", slots=slots)
@@ -107,7 +107,7 @@ async def test_a_commit_during_the_writes_of_a_reconcile_is_written_at_once(tmp_
 
 
 async def test_an_app_that_leaves_the_manifests_during_a_reconcile_is_not_written(tmp_path: Path) -> None:
-    """A revert that is being prepared is given up with the manifest: the app stays as it is, and is reconciled no more."""
+    """A revert in preparation is given up with the manifest. The app stays as it is and is no longer reconciled."""
     clock, transport = FastClock(60), HoldingTransport()
     declare(tmp_path, "demo", "other")
     settings: Any = {"drift_hold": timedelta(), "resync": NEVER, "transport": transport}
@@ -129,7 +129,7 @@ async def test_an_app_that_leaves_the_manifests_during_a_reconcile_is_not_writte
 
 
 async def test_an_archive_waits_for_the_plan_of_its_own_commit(tmp_path: Path) -> None:
-    """The end of a reconcile that began before the commit doesn't count as that of the commit's other actions."""
+    """The end of a reconcile that began before the commit does not count for the commit's other actions."""
     clock, transport = FastClock(60), HoldingTransport()
     commit(tmp_path, {"demo": {"slots": {"chat": "local_first"}}, "old": {}})
     with plane_of_ana(clock) as plane:
@@ -151,7 +151,7 @@ async def test_an_archive_waits_for_the_plan_of_its_own_commit(tmp_path: Path) -
 
 
 async def test_an_app_that_was_written_while_the_apps_were_listed_is_read_again(tmp_path: Path) -> None:
-    """A list from before our own write doesn't count: the write is neither drift nor repeated."""
+    """A list from before our own write does not count. The write is neither drift nor repeated."""
     clock, transport = FastClock(), HoldingTransport()
     apps = app_slugs(7)
     declare(tmp_path, *apps, description="Old")

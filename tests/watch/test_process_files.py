@@ -142,7 +142,7 @@ async def test_sighup_starts_a_resync(bench: Bench) -> None:
     watch.send(signal.SIGHUP)
     await until(lambda: bench.live() == "local_first", watch)
     await watch.wait_until_in_sync()
-    assert not watch.logged("token_unusable")  # there is no key, and none is needed
+    assert not watch.logged("token_unusable")  # no key is configured
 
 
 async def test_commands_use_the_paths_of_the_repository(bench: Bench) -> None:

@@ -113,11 +113,11 @@ async def test_a_removed_document_is_deleted_after_a_second_check(tmp_path: Path
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
             (watch.apps / "vision.yaml").unlink()
-            gone = clock.now()
+            removed_at = clock.now()
             await watch.until(lambda: "second check" in watch.app().why_waiting)
             assert live_children(plane) == {"vision"}
             await watch.until(lambda: not live_children(plane))
-            assert clock.now() - gone >= INTERVAL
+            assert clock.now() - removed_at >= INTERVAL
 
 
 async def test_a_document_that_returns_before_the_second_check(tmp_path: Path) -> None:

@@ -51,14 +51,14 @@ def reconciles_of(
 
     A reconcile takes a tenth of a second; that of the app `never_ends` hangs.
     """
-    begun: list[tuple[str, float]] = []
+    started: list[tuple[str, float]] = []
 
     async def main() -> None:
         clock = LoopClock()
         queue = Queue(clock)
 
         async def reconcile(work: Work) -> ReconcileResult:
-            begun.extend((slug, virtual_clock()) for slug in work.apps)
+            started.extend((slug, virtual_clock()) for slug in work.apps)
             await asyncio.sleep(1e6 if never_ends in work.apps else 0.1)
             return ReconcileResult(id="", apps=work.apps, next_step=NextStep.DONE)
 
@@ -72,7 +72,7 @@ def reconciles_of(
             await asyncio.gather(running, return_exceptions=True)
 
     run_in_virtual_time(main())
-    return begun
+    return started
 
 
 def test_a_pause_is_for_resyncs_only() -> None:
@@ -128,6 +128,6 @@ def test_constant_file_changes_delay_resyncs_briefly() -> None:
             queue.add(f"app-{number}", Priority.RESYNC)
             await asyncio.sleep(0.1)
 
-    begun = [at for _, at in reconciles_of(scenario)]
-    assert len(begun) > 90
-    assert not any(0.0 <= at < 1.0 for at in begun)
+    started = [at for _, at in reconciles_of(scenario)]
+    assert len(started) > 90
+    assert not any(0.0 <= at < 1.0 for at in started)

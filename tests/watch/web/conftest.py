@@ -1,4 +1,4 @@
-"""The HTTP side, asked without a socket."""
+"""Fixtures for the HTTP server, used without a socket."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def control() -> RecordingApi:
 
 @pytest.fixture
 async def ask(control: RecordingApi) -> AsyncIterator[httpx.AsyncClient]:
-    async with app_client(control) as one:
-        yield one
+    async with app_client(control) as client:
+        yield client

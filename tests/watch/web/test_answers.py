@@ -1,4 +1,4 @@
-"""Health, readiness, metrics and JSON; what every answer carries, and which requests are refused."""
+"""Health, readiness, metrics and JSON; the headers of every response, and which requests are rejected."""
 
 from __future__ import annotations
 
@@ -60,55 +60,55 @@ _PAGES = ("/", "/apps", "/apps/canary-demo", "/api/status", "/healthz", "/readyz
         ),
     ],
 )
-async def test_probes_say_why_not(
+async def test_probes_report_the_cause(
     status: ControllerStatus, health: tuple[int, str], readiness: tuple[int, str]
 ) -> None:
-    """A probe is 200 and ok, or 503 and why."""
+    """A probe is 200 with ok, or 503 with the cause."""
     async with app_client(RecordingApi(current=status)) as ask:
-        answers = [await ask.get("/healthz"), await ask.get("/readyz")]
-    assert [(one.status_code, one.text) for one in answers] == [health, readiness]
+        responses = [await ask.get("/healthz"), await ask.get("/readyz")]
+    assert [(response.status_code, response.text) for response in responses] == [health, readiness]
 
 
-async def test_metrics_are_as_they_are_rendered(ask: httpx.AsyncClient) -> None:
-    """The bytes and their type are those of whoever renders them."""
-    answer = await ask.get("/metrics")
-    assert answer.content == b"octosync_apps 1\n"
-    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+async def test_metrics_are_served_as_rendered(ask: httpx.AsyncClient) -> None:
+    """The bytes and their content type are those of the renderer."""
+    response = await ask.get("/metrics")
+    assert response.content == b"octosync_apps 1\n"
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
-async def test_every_answer_lets_a_page_do_next_to_nothing(ask: httpx.AsyncClient) -> None:
-    """Pages, documents, files, refusals: the same strict headers, nothing kept by caches but files for good."""
+async def test_every_response_has_strict_headers(ask: httpx.AsyncClient) -> None:
+    """Pages, documents, files and errors have the same headers. Caches keep only files, and those for good."""
     style = (await ask.get("/")).text.partition('rel="stylesheet" href="')[2].partition('"')[0]
-    answers = [await ask.get(path) for path in (*_PAGES, style, "/nope", "/hold")] + [await ask.post("/hold")]
-    for answer in answers:
-        policy = answer.headers["content-security-policy"].split("; ")
+    responses = [await ask.get(path) for path in (*_PAGES, style, "/nope", "/hold")] + [await ask.post("/hold")]
+    for response in responses:
+        policy = response.headers["content-security-policy"].split("; ")
         assert {"default-src 'none'", "script-src 'self'", "style-src 'self'", "form-action 'none'"} <= set(policy)
         assert {"base-uri 'none'", "frame-ancestors 'none'"} <= set(policy)
-        assert not [one for one in policy if "unsafe" in one or "http" in one or "*" in one]
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["referrer-policy"] == "no-referrer"
-        assert "access-control-allow-origin" not in answer.headers
-        assert "set-cookie" not in answer.headers
-        kept = answer.headers["cache-control"]
-        assert kept == ("public, max-age=31536000, immutable" if answer.url.path == style else "no-store")
+        assert not [rule for rule in policy if "unsafe" in rule or "http" in rule or "*" in rule]
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["referrer-policy"] == "no-referrer"
+        assert "access-control-allow-origin" not in response.headers
+        assert "set-cookie" not in response.headers
+        caching = response.headers["cache-control"]
+        assert caching == ("public, max-age=31536000, immutable" if response.url.path == style else "no-store")
 
 
-async def test_a_failure_has_the_headers_too_and_tells_nothing(control: RecordingApi) -> None:
-    """A bug is a 500 with the same headers, without a word of what went wrong inside."""
+async def test_a_defect_has_the_headers_and_shows_nothing(control: RecordingApi) -> None:
+    """A defect is a 500 with the same headers and without the text of the exception."""
 
     def broken() -> bytes:
         raise RuntimeError("inside")
 
     async with app_client(control, metrics=broken) as ask:
-        answer = await ask.get("/metrics")
-    assert answer.status_code == 500
-    assert answer.json()["error"]["reference"] == "internal-error"
-    assert "inside" not in answer.text
-    assert "content-security-policy" in answer.headers
+        response = await ask.get("/metrics")
+    assert response.status_code == 500
+    assert response.json()["error"]["reference"] == "internal-error"
+    assert "inside" not in response.text
+    assert "content-security-policy" in response.headers
 
 
-async def test_pages_load_only_what_this_server_has(ask: httpx.AsyncClient) -> None:
-    """Each URL that a page loads is this server's, and is there; nothing is inline."""
+async def test_pages_load_only_files_of_this_server(ask: httpx.AsyncClient) -> None:
+    """Each URL that a page loads is served here. Nothing is inline."""
     for path in ("/", "/apps", "/apps/canary-demo"):
         html = (await ask.get(path)).text
         loaded = [
@@ -125,8 +125,8 @@ async def test_pages_load_only_what_this_server_has(ask: httpx.AsyncClient) -> N
         assert " on" not in "".join(part.partition(">")[0] for part in html.split("<")[1:] if " on" in part)
 
 
-async def test_a_file_of_another_version_is_not_there(ask: httpx.AsyncClient) -> None:
-    """A file's URL is its content's: an old one is 404, never the new file under the old name."""
+async def test_a_file_of_another_version_is_not_found(ask: httpx.AsyncClient) -> None:
+    """The URL of a file depends on its content: an old one is 404, never the new file under the old name."""
     assert (await ask.get("/static/style.0123456789abcdef.css")).status_code == 404
     assert (await ask.get("/static/style.css")).status_code == 404
     assert (await ask.get("/static/..%2Fapp.py")).status_code == 404
@@ -134,14 +134,14 @@ async def test_a_file_of_another_version_is_not_there(ask: httpx.AsyncClient) ->
 
 @pytest.mark.parametrize("path", _PAGES)
 async def test_head_and_other_methods(ask: httpx.AsyncClient, control: RecordingApi, path: str) -> None:
-    """HEAD answers as GET does; what a path does not take is 405, with what it takes."""
+    """HEAD responds as GET does. A method that a path does not support is 405, with the supported ones."""
     got, head = await ask.get(path), await ask.head(path)
     assert (head.status_code, head.headers["content-type"]) == (got.status_code, got.headers["content-type"])
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
-        refused = await ask.request(method, path)
-        assert refused.status_code == 405
-        assert "GET" in refused.headers["allow"]
-        assert refused.json()["error"]["reference"] == "method-not-allowed"
+        response = await ask.request(method, path)
+        assert response.status_code == 405
+        assert "GET" in response.headers["allow"]
+        assert response.json()["error"]["reference"] == "method-not-allowed"
     assert control.calls == []
 
 
@@ -160,8 +160,8 @@ async def test_head_and_other_methods(ask: httpx.AsyncClient, control: Recording
         ("", 421),
     ],
 )
-async def test_on_this_machine_only_its_own_names_are_answered(control: RecordingApi, host: str, status: int) -> None:
-    """A name that somebody made resolve to 127.0.0.1 reads nothing, whether or not the network is listened to."""
+async def test_on_loopback_only_its_own_names_are_served(control: RecordingApi, host: str, status: int) -> None:
+    """A foreign name that resolves to 127.0.0.1 reads nothing, whether or not the server listens on the network."""
     async with app_client(control) as ask:
         assert (await ask.get("/", headers={"Host": host})).status_code == status
 
@@ -180,18 +180,18 @@ async def test_on_this_machine_only_its_own_names_are_answered(control: Recordin
         ("octosync.example.com.evil.example", 421),
     ],
 )
-async def test_the_network_asks_by_names_that_are_allowed(
+async def test_on_the_network_only_allowed_names_are_served(
     control: RecordingApi, host: str, status: int, path: str
 ) -> None:
-    """These are --allowed-host, --external-url and the address at which the connection came in: as probes and Prometheus ask."""
+    """They are --allowed-host, --external-url and the address of the connection, as probes and Prometheus use it."""
     app = create_app(web_options(control, hosts=("octosync.example.com", "octosync.octosync.svc")))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://10.1.2.3:9900") as ask:
         assert (await ask.get(path, headers={"Host": host})).status_code == status
 
 
-async def test_commands_never_carry_a_strange_host(control: RecordingApi) -> None:
-    """What a request calls its host is put into commands only if it is one."""
+async def test_commands_never_contain_a_malformed_host(control: RecordingApi) -> None:
+    """The host of a request is put into commands only if it is a valid one."""
     async with app_client(control) as ask:
         page = await ask.get("/", headers={"Host": "x'; rm -rf ~ #"})
     assert "rm -rf" not in page.text
@@ -200,13 +200,13 @@ async def test_commands_never_carry_a_strange_host(control: RecordingApi) -> Non
 async def document_of(status: ControllerStatus) -> Any:
     """Return the document of a status."""
     async with app_client(RecordingApi(current=status)) as ask:
-        answer = await ask.get("/api/status")
-    assert answer.headers["content-type"] == "application/json"
-    return answer.json()
+        response = await ask.get("/api/status")
+    assert response.headers["content-type"] == "application/json"
+    return response.json()
 
 
-async def test_the_document_has_the_whole_standing() -> None:
-    """Counts, alarms, budget, apps with drift and refusals, runs: all of it, its times in UTC."""
+async def test_the_document_has_the_whole_status() -> None:
+    """It has counts, alarms, budget, apps with drift and refusals, and runs, with times in UTC."""
     document = await document_of(suspended(busy_status()))
     assert document["format_version"] == "1.1"
     assert document["timestamp"] == "2030-01-01T14:03:20Z"
@@ -247,57 +247,57 @@ async def test_the_document_has_the_whole_standing() -> None:
         ControllerStatus(now=NOW, started=NOW, version="0", control_plane=busy_status().control_plane),
     ],
 )
-async def test_the_document_is_as_its_schema_says(status: ControllerStatus) -> None:
-    """Every document has every key that the published schema names, of the type that it names, and no other."""
+async def test_the_document_matches_its_schema(status: ControllerStatus) -> None:
+    """Every document has every key that the published schema names, of the type that it names, and no other key."""
     schema = _strict(watch_schema())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(await document_of(status), schema, cls=jsonschema.Draft202012Validator)
 
 
 def _strict(schema: Any) -> Any:
-    """Refuse keys that a schema does not describe."""
+    """Return a schema that rejects undescribed keys."""
     if isinstance(schema, list):
-        return [_strict(one) for one in schema]
+        return [_strict(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    closed = {name: _strict(one) for name, one in schema.items()}
+    closed = {name: _strict(value) for name, value in schema.items()}
     described = isinstance(schema.get("properties"), dict) and schema.get("type") == "object"
     return {"additionalProperties": False, **closed} if described else closed
 
 
-async def test_the_document_is_the_same_for_the_same_standing() -> None:
-    """The same status gives the same bytes, in whatever order its apps came."""
+async def test_the_document_is_the_same_for_the_same_status() -> None:
+    """The same status gives the same bytes, in whatever order its apps are."""
     status = busy_status()
-    turned = replace(status, apps=dict(reversed(list(status.apps.items()))))
-    assert json.dumps(await document_of(status)) == json.dumps(await document_of(turned))
+    reversed_status = replace(status, apps=dict(reversed(list(status.apps.items()))))
+    assert json.dumps(await document_of(status)) == json.dumps(await document_of(reversed_status))
 
 
 async def test_without_facts_of_a_run_a_refusal_has_its_flag_only() -> None:
-    """Before anything was loaded there is no command to complete; what is known is still said."""
+    """Before anything was loaded there is no command to complete. What is known is still included."""
     document = await document_of(replace(busy_status(), about=None))
     blocked = next(app["blocked"] for app in document["apps"] if app["slug"] == "search-old")
     assert (blocked[0]["override"], blocked[0]["trailer"]) == ("--allow-deletes 14", None)
 
 
-async def test_sensitive_values_are_nowhere() -> None:
-    """What stands under a sensitive key is in no page and no document, as it is in no plan."""
+async def test_sensitive_values_are_never_served() -> None:
+    """The value of a sensitive key is in no page and no document, as it is in no plan."""
     secret = "hunter2-correct-horse"
-    app = held_app(plan=held_app_with(secret), drift=held_app().drift)
+    app = held_app(plan=held_plan_with(secret), drift=held_app().drift)
     async with app_client(RecordingApi(current=status_of(app, quiet_app("one")))) as ask:
         for path in ("/", "/apps/canary-demo", "/api/status"):
-            answer = await ask.get(path)
-            assert answer.status_code == 200
-            assert secret not in answer.text
+            response = await ask.get(path)
+            assert response.status_code == 200
+            assert secret not in response.text
         assert "(sensitive" in (await ask.get("/apps/canary-demo")).text
 
 
-def held_app_with(secret: str) -> Plan:
-    """Plan the app with a secret in its slot's bindings."""
+def held_plan_with(secret: str) -> Plan:
+    """Return the plan of the app with a secret in the bindings of its slot."""
     return held_plan("canary-demo", until=NOW + timedelta(minutes=3), bindings=[{"binding_key": "b", "token": secret}])
 
 
-async def test_hostile_names_are_shown_and_do_nothing() -> None:
-    """Markup, control characters and letters that turn a line around come out as visible text, wherever they stand."""
+async def test_hostile_names_are_inert() -> None:
+    """Markup, control characters and bidirectional controls are shown as visible text on all pages."""
     evil = '"><script>alert(1)</script>\u202e\x1b[31m/../&amp;'
     app = replace(
         held_app(evil, actor=evil),
@@ -320,74 +320,74 @@ async def test_hostile_names_are_shown_and_do_nothing() -> None:
         assert "\u202e" not in html
         assert "\x1b" not in html
         assert "&lt;script&gt;alert(1)&lt;/script&gt;\\u202e\\x1b[31m" in html
-    assert visible(evil) not in listing.text, "it is escaped, too"
+    assert visible(evil) not in listing.text, "it is also escaped"
 
 
-def test_the_token_shows_itself_in_no_repr() -> None:
-    """What is served can be logged without giving the token away."""
+def test_the_token_is_in_no_repr() -> None:
+    """The served options can be logged without the token."""
     assert "horse" not in repr(Secret("admin-correct-horse-battery"))
 
 
 @dataclass
 class _Ticking(RecordingApi):
-    """A control whose time goes on, though nothing changes."""
+    """An API whose time passes although nothing changes."""
 
     def status(self) -> ControllerStatus:
-        """Say how everything stands, a second later each time."""
+        """Return the status, a second later each time."""
         self.current = replace(self.current, now=self.current.now + timedelta(seconds=1))
         return self.current
 
 
-class _Counted(dict[str, AppReconcileStatus]):
-    """Apps that count how often they are gone through, which is what a rendering begins with."""
+class _CountedApps(dict[str, AppReconcileStatus]):
+    """Apps that count their iterations, with which a rendering begins."""
 
-    walks = 0
+    iterations = 0
 
     def values(self) -> Any:
-        """Count it."""
-        self.walks += 1
+        """Count the iteration."""
+        self.iterations += 1
         return super().values()
 
 
 @pytest.mark.parametrize("path", ["/api/status", "/", "/apps"])
-async def test_many_clients_are_answered_by_one_rendering(path: str) -> None:
-    """Until something changes: then there is another, and the tag of the one before is no longer that of what is shown."""
-    apps = _Counted((f"app-{number:03}", quiet_app(f"app-{number:03}")) for number in range(300))
+async def test_many_clients_share_one_rendering(path: str) -> None:
+    """After a change there is a new rendering, and the tag of the previous one is out of date."""
+    apps = _CountedApps((f"app-{number:03}", quiet_app(f"app-{number:03}")) for number in range(300))
     control = _Ticking(current=replace(status_of(), apps=apps))
     async with app_client(control) as ask:
         first = await ask.get(path)
-        once = apps.walks
+        once = apps.iterations
         assert once
-        answers = await asyncio.gather(*(ask.get(path) for _ in range(100)))
-        assert apps.walks == once
-        assert {answer.text for answer in answers} == {first.text}
+        responses = await asyncio.gather(*(ask.get(path) for _ in range(100)))
+        assert apps.iterations == once
+        assert {response.text for response in responses} == {first.text}
         known = {"If-None-Match": first.headers["etag"]}
         assert (await ask.get(path, headers=known)).status_code == 304
         control.current = replace(control.current, outage="no connection", circuit_open=CircuitReason.OUTAGE)
         assert (await ask.get(path, headers=known)).status_code == 200
-        assert once < apps.walks <= 2 * once
+        assert once < apps.iterations <= 2 * once
 
 
-class _Slow(dict[str, AppReconcileStatus]):
-    """Apps that take as long to render as probes take to be answered meanwhile."""
+class _SlowApps(dict[str, AppReconcileStatus]):
+    """Apps whose rendering waits until a probe has its response."""
 
     def __init__(self, apps: Mapping[str, AppReconcileStatus]) -> None:
         super().__init__(apps)
-        self.answered = threading.Event()
+        self.is_probed = threading.Event()
 
     def values(self) -> Any:
-        """Wait for the probe; a loop that renders itself would never answer it."""
-        assert self.answered.wait(20)
+        """Wait for the probe, which would never come if the event loop did the rendering."""
+        assert self.is_probed.wait(20)
         return super().values()
 
 
 @pytest.mark.parametrize("path", ["/api/status", "/"])
-async def test_a_rendering_holds_up_no_probe(path: str) -> None:
-    """While a page is made the loop answers /healthz."""
-    apps = _Slow({"app": quiet_app("app")})
+async def test_a_rendering_does_not_delay_a_probe(path: str) -> None:
+    """While a page is rendered the event loop serves /healthz."""
+    apps = _SlowApps({"app": quiet_app("app")})
     async with app_client(RecordingApi(current=replace(status_of(), apps=apps))) as ask:
         page = asyncio.ensure_future(ask.get(path))
         await asyncio.sleep(0)
         assert (await ask.get("/healthz")).status_code == 200
-        apps.answered.set()
+        apps.is_probed.set()
         assert (await page).status_code == 200

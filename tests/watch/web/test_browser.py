@@ -1,4 +1,4 @@
-"""The pages in a real browser: what people see, what changes by itself, what the keyboard reaches, and what never runs."""
+"""The pages in a real browser: what they show, how they update themselves, keyboard use, and scripts that must not run."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from octosync.watch.status import AppReconcileStatus, AppState, ControllerStatus
 
 pytestmark = needs_chromium
 
-Opened = Callable[..., tuple[Chrome, RecordingApi]]
+OpenPage = Callable[..., tuple[Chrome, RecordingApi]]
 _EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
-# Whether the page is as a loaded one, but for what a person opened, and for times told from now.
-_SAME = """
+# Whether the page equals a newly loaded one, except for what a person has opened and for relative times.
+_EQUALS_LOADED_PAGE = """
 const request = new XMLHttpRequest();
 request.open("GET", location.href, false);
 request.send();
@@ -50,10 +50,10 @@ if (!request.responseText.includes(arguments[0])) return false;
 const tag = request.getResponseHeader("ETag");
 const plain = (main) => {
   const copy = main.cloneNode(true);
-  for (const one of copy.querySelectorAll(".ago")) one.textContent = "";
-  for (const one of copy.querySelectorAll("time")) one.removeAttribute("title");
-  for (const one of copy.querySelectorAll("[hidden]")) one.removeAttribute("hidden");
-  for (const one of copy.querySelectorAll("details")) one.open = false;
+  for (const element of copy.querySelectorAll(".ago")) element.textContent = "";
+  for (const element of copy.querySelectorAll("time")) element.removeAttribute("title");
+  for (const element of copy.querySelectorAll("[hidden]")) element.removeAttribute("hidden");
+  for (const element of copy.querySelectorAll("details")) element.open = false;
   return copy.innerHTML;
 };
 window.loaded ??= {};
@@ -76,8 +76,8 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 @pytest.fixture
-def opened(chromium: Chrome) -> Iterator[Opened]:
-    """Return what serves a status and opens one of its pages; afterwards nothing of it stays in the browser."""
+def open_page(chromium: Chrome) -> Iterator[OpenPage]:
+    """Yield a function that serves a status and opens one of its pages. Afterwards the browser is reset."""
     with ExitStack() as stack:
 
         def open_(
@@ -97,24 +97,24 @@ def opened(chromium: Chrome) -> Iterator[Opened]:
 
 
 def text_of(driver: Chrome, css: str) -> str:
-    """Return what an element shows."""
+    """Return the visible text of an element."""
     return driver.find_element(By.CSS_SELECTOR, css).text
 
 
 def press(driver: Chrome, *keys: str) -> None:
-    """Press keys, wherever the focus is."""
+    """Press keys at the current focus."""
     for key in keys:
         ActionChains(driver).send_keys(key).perform()
 
 
 def focused(driver: Chrome) -> Any:
-    """Return the element that has the focus."""
+    """Return the element with the focus."""
     return driver.switch_to.active_element
 
 
-def test_drift_and_its_author_are_seen(opened: Opened) -> None:
-    """Who changed what, when, and until when it stays, without a complaint of the browser."""
-    driver, _ = opened(busy_status())
+def test_drift_and_its_author_are_shown(open_page: OpenPage) -> None:
+    """The page shows the change, its author, its time and the time of its revert, without a message in the browser's console."""
+    driver, _ = open_page(busy_status())
     card = text_of(driver, "#drift-canary-demo")
     assert "held" in card
     assert "ana@example.com changed it at 14:01 UTC (2 min. ago)." in card
@@ -124,15 +124,15 @@ def test_drift_and_its_author_are_seen(opened: Opened) -> None:
     assert console_messages(driver) == []
 
 
-def test_the_page_keeps_itself_true_without_a_reload(opened: Opened) -> None:
-    """What changes on the server changes on the page; what a person does meanwhile stays as it is."""
+def test_the_page_updates_itself_without_a_reload(open_page: OpenPage) -> None:
+    """Changes on the server appear on the page, and the state of a person's work on it is kept."""
     status = status_of(
         held_app(),
         blocked_app(),
         *(quiet_app(f"app-{n:02}") for n in range(40)),
         runs=(run_status(1), run_status(2)),
     )
-    driver, control = opened(status, refresh_seconds=0.05)
+    driver, control = open_page(status, refresh_seconds=0.05)
     driver.execute_script("window.same = true")
     driver.find_element(By.CSS_SELECTOR, "details.run > summary").click()
     driver.find_element(By.ID, "filter").send_keys("app-1")
@@ -152,7 +152,7 @@ def test_the_page_keeps_itself_true_without_a_reload(opened: Opened) -> None:
     assert not driver.find_elements(By.CSS_SELECTOR, ".card.blocked")
     assert focused(driver) == link
     assert driver.execute_script("return document.querySelectorAll('details.run').length") == 3
-    # What was opened is still open, though another one stands before it now.
+    # The opened run is still open, although another one precedes it now.
     opened_runs = "return [...document.querySelectorAll('details.run')].map((run) => run.open)"
     assert driver.execute_script(opened_runs) == [False, True, False]
     assert driver.find_element(By.ID, "filter").get_attribute("value") == "app-1"
@@ -161,13 +161,13 @@ def test_the_page_keeps_itself_true_without_a_reload(opened: Opened) -> None:
     assert console_messages(driver) == []
 
 
-def test_what_has_not_changed_is_left_alone_where_others_go(opened: Opened) -> None:
-    """A matter that stays is not touched, and keeps the focus, when the one above it is settled."""
+def test_an_unchanged_card_is_not_touched_when_another_goes(open_page: OpenPage) -> None:
+    """A card that stays is not modified, and keeps the focus, when the one above it is removed."""
     status = status_of(blocked_app(), held_app())
-    driver, control = opened(status, refresh_seconds=0.05)
+    driver, control = open_page(status, refresh_seconds=0.05)
     driver.execute_script(
         "window.changes = 0;"
-        "new MutationObserver((all) => { window.changes += all.filter(one => !one.target.closest('.ago')).length; })"
+        "new MutationObserver((all) => { window.changes += all.filter(change => !change.target.closest('.ago')).length; })"
         ".observe(document.querySelector('.card.held'), {subtree: true, childList: true, attributes: true});"
         "const link = document.querySelector('.card.held a');"
         "link.focus();"
@@ -179,12 +179,12 @@ def test_what_has_not_changed_is_left_alone_where_others_go(opened: Opened) -> N
     assert focused(driver).text == "canary-demo"
 
 
-def test_nothing_is_touched_as_long_as_nothing_changes(opened: Opened) -> None:
-    """Looks that find the same leave every element alone, so that nothing is read out again."""
-    driver, control = opened(busy_status(), refresh_seconds=0.05)
+def test_nothing_is_touched_as_long_as_nothing_changes(open_page: OpenPage) -> None:
+    """An update without changes modifies no element, so that screen readers repeat nothing."""
+    driver, control = open_page(busy_status(), refresh_seconds=0.05)
     driver.execute_script(
         "window.changes = 0;"
-        "new MutationObserver((all) => { window.changes += all.filter(one => !one.target.closest('.ago')).length; })"
+        "new MutationObserver((all) => { window.changes += all.filter(change => !change.target.closest('.ago')).length; })"
         ".observe(document.getElementById('main'), {subtree: true, childList: true, attributes: true})"
     )
     before = text_of(driver, "#as-of")
@@ -194,8 +194,8 @@ def test_nothing_is_touched_as_long_as_nothing_changes(opened: Opened) -> None:
     assert len(driver.find_elements(By.CSS_SELECTOR, "main [role=status], main [aria-live]")) == 1
 
 
-def test_a_page_that_kept_itself_true_is_the_page_that_would_be_loaded(opened: Opened) -> None:
-    """After any change the page is what a reload would bring, element by element."""
+def test_an_updated_page_equals_a_loaded_one(open_page: OpenPage) -> None:
+    """After any change the page equals a newly loaded one, element by element."""
     busy = busy_status()
     steps = (
         status_of(),
@@ -209,16 +209,16 @@ def test_a_page_that_kept_itself_true_is_the_page_that_would_be_loaded(opened: O
         status_of(held_app("a"), replace(held_app("b"), state=AppState.FAILING)),
         status_of(quiet_app("a")),
     )
-    driver, control = opened(steps[0], refresh_seconds=0.05)
+    driver, control = open_page(steps[0], refresh_seconds=0.05)
     for number, step in enumerate(steps):
         driver.execute_script("document.querySelector('h1').setAttribute('lang', 'la')")
         control.current = replace(step, version=f"step {number}")
-        wait_for(partial(driver.execute_script, _SAME, f"step {number}"))
+        wait_for(partial(driver.execute_script, _EQUALS_LOADED_PAGE, f"step {number}"))
     assert console_messages(driver) == []
 
 
-def test_a_lost_connection_is_said_and_found_again(chromium: Chrome) -> None:
-    """When the controller is gone the page says since when, and goes on by itself when it is back."""
+def test_a_lost_connection_is_shown_until_it_is_back(chromium: Chrome) -> None:
+    """When the controller is gone the page shows since when. When it is back the page continues by itself."""
     control = RecordingApi(current=status_of(quiet_app("one")))
     with serve_controller(control, refresh_seconds=0.05) as url:
         chromium.get(url)
@@ -235,9 +235,9 @@ def test_a_lost_connection_is_said_and_found_again(chromium: Chrome) -> None:
     console_messages(chromium)  # of connections that were refused, as they were to be
 
 
-def test_the_keyboard_alone_is_enough(opened: Opened) -> None:
-    """Every link and control is reached by Tab, shows that it has the focus, and works with Enter."""
-    driver, _ = opened(status_of(held_app(), quiet_app("one"), runs=(run_status(1),)))
+def test_the_keyboard_alone_is_enough(open_page: OpenPage) -> None:
+    """Tab reaches every link and control, each shows its focus, and Enter activates it."""
+    driver, _ = open_page(status_of(held_app(), quiet_app("one"), runs=(run_status(1),)))
     press(driver, Keys.TAB)
     assert focused(driver).text == "Skip to the content"
     assert focused(driver).is_displayed()
@@ -269,20 +269,20 @@ def test_the_keyboard_alone_is_enough(opened: Opened) -> None:
     assert text_of(driver, "h1") == "canary-demo"
 
 
-def test_the_filter_finds_apps_by_what_is_typed(opened: Opened) -> None:
-    """Typing leaves the apps that fit, those in sync opened with them."""
-    driver, _ = opened(status_of(held_app(), quiet_app("one"), quiet_app("two")))
+def test_the_filter_finds_apps_by_name(open_page: OpenPage) -> None:
+    """Only the matching apps remain, and the list of apps in sync opens for them."""
+    driver, _ = open_page(status_of(held_app(), quiet_app("one"), quiet_app("two")))
     driver.find_element(By.ID, "filter").send_keys("TW")
     shown = [item.text for item in driver.find_elements(By.CSS_SELECTOR, ".apps li") if item.is_displayed()]
     assert shown == ["two\nin sync"]
 
 
-def test_without_javascript_everything_is_there(opened: Opened, chromium: Chrome) -> None:
-    """The whole page is the server's: apps, runs and diffs are read and opened without a script."""
+def test_everything_is_there_without_javascript(open_page: OpenPage, chromium: Chrome) -> None:
+    """The server renders the whole page: apps, runs and diffs can be read and opened without a script."""
     set_scripting(chromium, on=False)
-    driver, _ = opened(busy_status())
+    driver, _ = open_page(busy_status())
     assert "ana@example.com changed it at 14:01 UTC." in text_of(driver, "#drift-canary-demo")
-    assert not driver.find_element(By.CSS_SELECTOR, ".filter").is_displayed(), "it would do nothing"
+    assert not driver.find_element(By.CSS_SELECTOR, ".filter").is_displayed(), "the filter needs JavaScript"
     driver.find_element(By.CSS_SELECTOR, "#steady > summary").click()
     assert driver.find_element(By.ID, "app-billing").is_displayed()
     driver.find_element(By.CSS_SELECTOR, "#drift-canary-demo a").click()
@@ -290,25 +290,25 @@ def test_without_javascript_everything_is_there(opened: Opened, chromium: Chrome
     assert "cloud_only → local_only" in text_of(driver, "#plan-section")
 
 
-def test_an_app_named_like_a_script_does_nothing(opened: Opened) -> None:
-    """Markup in names is letters: on the page, after it has kept itself true, and on the app's own page."""
+def test_an_app_named_like_a_script_is_inert(open_page: OpenPage) -> None:
+    """Markup in a name is text: on the page, after an update, and on the page of the app."""
     evil = held_app(_EVIL, actor=_EVIL, error=_EVIL, state=AppState.FAILING)
-    driver, control = opened(status_of(evil), refresh_seconds=0.05)
+    driver, control = open_page(status_of(evil), refresh_seconds=0.05)
     assert _EVIL in text_of(driver, ".card.failing")
-    again = replace(control.current, outage=_EVIL, apps={**control.current.apps, _EVIL + "2": held_app(_EVIL + "2")})
-    control.current = again
+    updated = replace(control.current, outage=_EVIL, apps={**control.current.apps, _EVIL + "2": held_app(_EVIL + "2")})
+    control.current = updated
     wait_for(lambda: len(driver.find_elements(By.CSS_SELECTOR, ".card.held")) == 2)
     driver.find_element(By.CSS_SELECTOR, ".card.failing a").click()
     wait_for(lambda: text_of(driver, "h1") == _EVIL)
     assert driver.execute_script("return document.querySelectorAll('main script, main img').length") == 0
-    assert console_messages(driver) == [], "nothing was run, and nothing had to be kept from running"
+    assert console_messages(driver) == [], "a script was run or blocked"
 
 
-def test_what_a_page_could_be_made_to_run_is_not_run(opened: Opened) -> None:
-    """Even markup that got into the page would run no script, and no text becomes markup."""
-    driver, _ = opened(status_of(quiet_app("one")))
+def test_injected_scripts_do_not_run(open_page: OpenPage) -> None:
+    """Even injected markup would run no script, and no text becomes markup."""
+    driver, _ = open_page(status_of(quiet_app("one")))
     refused = driver.execute_script(
-        "try { document.body.innerHTML = '<b>x</b>'; return 'taken'; } catch (error) { return error.name; }"
+        "try { document.body.innerHTML = '<b>x</b>'; return 'accepted'; } catch (error) { return error.name; }"
     )
     assert refused == "TypeError"
     driver.execute_script(
@@ -322,34 +322,34 @@ def test_what_a_page_could_be_made_to_run_is_not_run(opened: Opened) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", ["/", "/apps", "/apps/canary-demo", "/apps/search-old", "/nope"])
-def test_pages_are_accessible_in_both_schemes(opened: Opened, scheme: Scheme, path: str) -> None:
-    """axe-core finds nothing: contrast, names, landmarks, order of headings, with everything opened that can be."""
+def test_pages_are_accessible_in_both_schemes(open_page: OpenPage, scheme: Scheme, path: str) -> None:
+    """axe-core reports nothing: contrast, names, landmarks and order of headings, with all details open."""
     status = suspended(bad_manifests(replace(busy_status(), outage="no connection", feed_off="404")))
-    driver, _ = opened(status, path)
+    driver, _ = open_page(status, path)
     set_color_scheme(driver, scheme)
-    driver.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
+    driver.execute_script("for (const details of document.querySelectorAll('details')) details.open = true")
     axe = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
     driver.execute_script(axe)
-    found = driver.execute_async_script(
+    results = driver.execute_async_script(
         "const done = arguments[arguments.length - 1];"
         "axe.run().then((all) => done(all), (error) => done({violations: [String(error)], passes: []}))"
     )
-    told = [
-        (one["id"], [node["html"] for node in one["nodes"]]) if isinstance(one, dict) else one
-        for one in found["violations"]
+    violations = [
+        (violation["id"], [node["html"] for node in violation["nodes"]]) if isinstance(violation, dict) else violation
+        for violation in results["violations"]
     ]
-    assert told == []
-    assert "color-contrast" in {one["id"] for one in found["passes"]}
+    assert violations == []
+    assert "color-contrast" in {check["id"] for check in results["passes"]}
 
 
 @pytest.mark.parametrize("path", ["/", "/apps", "/apps/canary-demo", "/apps/search-old"])
-def test_a_phone_scrolls_down_only(opened: Opened, path: str) -> None:
-    """On a narrow screen nothing stands out to the side, however long names are."""
+def test_a_phone_scrolls_vertically_only(open_page: OpenPage, path: str) -> None:
+    """On a narrow screen no element is wider than the screen, however long names are."""
     long = AppReconcileStatus(slug="x" * 120, state=AppState.FAILING, error="y" * 300)
     status = bad_manifests(busy_status())
-    driver, _ = opened(replace(status, apps={**status.apps, long.slug: long}), path)
+    driver, _ = open_page(replace(status, apps={**status.apps, long.slug: long}), path)
     metrics = {"width": 340, "height": 700, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     assert driver.execute_script("return document.documentElement.clientWidth") == 340
-    driver.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
+    driver.execute_script("for (const details of document.querySelectorAll('details')) details.open = true")
     assert driver.execute_script("return document.documentElement.scrollWidth") == 340

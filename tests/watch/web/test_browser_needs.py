@@ -1,4 +1,4 @@
-"""What the tests in a browser need, and the pictures that one takes for the documents."""
+"""The requirements of the browser tests, and the screenshots for the documentation."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.support.browser import REQUIRED, missing
 _ROOT = Path(__file__).parents[3]
 
 
-def test_a_skip_fails_where_chromium_is_required(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where `.ci/run` asks for Chromium, its absence is no reason to skip; elsewhere it is."""
+def test_a_missing_chromium_fails_where_it_is_required(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """If `.ci/run` requires Chromium, the browser tests are not skipped without it. Elsewhere they are."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv(REQUIRED, "1")
     assert not missing()
@@ -20,8 +20,8 @@ def test_a_skip_fails_where_chromium_is_required(monkeypatch: pytest.MonkeyPatch
     assert f"export {REQUIRED}=" in (_ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-def test_pictures_of_the_documents_are_small() -> None:
-    """The status page's pictures are there, in both schemes, below 200 kB."""
+def test_screenshots_of_the_documentation_are_small() -> None:
+    """The status page's screenshots exist in both color schemes and are smaller than 200 kB."""
     folder = _ROOT / "docs" / "images"
     for scheme in ("light", "dark"):
         assert 10_000 < (folder / f"status-{scheme}.png").stat().st_size < 200_000

@@ -1,4 +1,4 @@
-"""The status page and the apps' pages, as HTML."""
+"""The status page and the pages of apps, as HTML."""
 
 from __future__ import annotations
 
@@ -41,41 +41,41 @@ UNLOADED = OctosyncError(
 
 
 async def page_of(status: ControllerStatus, path: str = "/", **more: object) -> httpx.Response:
-    """Return a page."""
+    """Return the response of a page."""
     async with app_client(RecordingApi(current=status), **more) as ask:
-        answer = await ask.get(path)
-    assert answer.status_code == 200, answer.text
-    return answer
+        response = await ask.get(path)
+    assert response.status_code == 200, response.text
+    return response
 
 
 async def text_at(status: ControllerStatus, path: str = "/", **more: object) -> str:
-    """Return what a page says, without its markup."""
-    answer = await page_of(status, path, **more)
-    inline = re.sub(r"</?(?:a|code|span|strong|time)\b[^>]*>", "", answer.text)
+    """Return the text of a page, without its markup."""
+    response = await page_of(status, path, **more)
+    inline = re.sub(r"</?(?:a|code|span|strong|time)\b[^>]*>", "", response.text)
     words = unescape(re.sub(r"<[^>]*>", " ", inline))
     return re.sub(r"\s+", " ", words)
 
 
-def heading_of(html: str) -> str:
-    """Return a page's title."""
-    found = re.search(r"<title>(.*?)</title>", html)
-    assert found is not None
-    return unescape(found[1])
+def title_of(html: str) -> str:
+    """Return the title of a page."""
+    match = re.search(r"<title>(.*?)</title>", html)
+    assert match is not None
+    return unescape(match[1])
 
 
-async def test_the_first_thing_is_a_sentence_with_the_state(ask: httpx.AsyncClient) -> None:
-    """The page begins with how many apps are in sync, and what the others are, and its title with what matters."""
+async def test_the_page_begins_with_the_state(ask: httpx.AsyncClient) -> None:
+    """Its first sentence has the number of apps in sync and in other states, and its title the most important ones."""
     html = (await ask.get("/")).text
     main = html[html.index("<main") :]
     state = re.search(r'<p class="state.*?</p>', main)
     assert state is not None
     words = re.sub(r"<[^>]*>", "", state[0])
     assert words == "11 apps in sync, 1 blocked, 1 contested, 2 held, 1 failing; last resync 14:01 UTC."
-    assert heading_of(html).startswith("1 blocked, 1 contested, 2 held, 1 failing · production")
+    assert title_of(html).startswith("1 blocked, 1 contested, 2 held, 1 failing · production")
 
 
-async def test_it_says_which_commit_is_in_force() -> None:
-    """Whether one's commit has arrived is the first thing that one wants to know of it."""
+async def test_the_commit_in_use_is_shown() -> None:
+    """The page shows the commit, the number of files and the time of the load, as far as they are known."""
     loaded = {"files": 14, "loaded_at": NOW - timedelta(minutes=9)}
     assert "Manifests in use: 14 files of commit 3f9d2c1, loaded 13:54 UTC" in await text_at(
         status_of(revision="3f9d2c1", **loaded)
@@ -84,24 +84,24 @@ async def test_it_says_which_commit_is_in_force() -> None:
     assert "Manifests in use" not in await text_at(status_of(loaded_at=None))
 
 
-async def test_what_drifted_is_named_with_the_line_that_declares_it() -> None:
-    """A file and one line: the object's own, not that of its app."""
+async def test_drift_is_shown_with_the_line_that_declares_it() -> None:
+    """The place is a file and one line: that of the object, not of its app."""
     page = await page_of(status_of(replace(held_app(), source="apps/demo.yaml:3")))
     places = re.findall(r'<span class="place">(.*?)</span>', page.text)
     assert places
-    assert all(re.fullmatch(r"apps/[a-z-]+\.yaml:\d+", one) for one in places), places
+    assert all(re.fullmatch(r"apps/[a-z-]+\.yaml:\d+", place) for place in places), places
 
 
-async def test_what_is_to_be_typed_looks_like_it_and_a_sentence_does_not() -> None:
-    """A sentence that stands among commands isn't taken for one."""
+async def test_only_commands_are_formatted_as_commands() -> None:
+    """A sentence among commands is not formatted as one."""
     archived = replace(blocked_app().blocked[0], guard="archived", override=None, way_out="Declare it, or don't.")
     html = (await page_of(status_of(replace(blocked_app(), blocked=(archived,)), about=None))).text
     assert "<dd>Declare it, or don&#39;t.</dd>" in html
     assert "<dd><code>octosync.dev/suspend: &#34;true&#34;</code></dd>" in (await page_of(status_of(held_app()))).text
 
 
-async def test_the_way_back_stands_beside_the_way_past_a_guard() -> None:
-    """At night nobody is to find the flag that lets it through, and nothing else."""
+async def test_a_refusal_also_shows_how_to_undo_the_change() -> None:
+    """The page does not only show the flag that overrides the guard."""
     assert "If the change isn't intended, revert the commit." in await text_at(status_of(blocked_app()))
 
 
@@ -136,13 +136,13 @@ async def test_the_way_back_stands_beside_the_way_past_a_guard() -> None:
         (status_of(quiet_app("one"), unmanaged=260), "260 more apps on the control plane that no manifest declares"),
     ],
 )
-async def test_what_holds_up_everything_is_said_first(status: ControllerStatus, expected: str) -> None:
-    """Each state of the whole controller has its sentence."""
+async def test_each_state_of_the_controller_has_its_sentence(status: ControllerStatus, expected: str) -> None:
+    """A state of the whole controller is shown as one sentence."""
     assert expected in await text_at(status)
 
 
-async def test_drift_is_shown_with_its_author_its_end_and_the_ways_out() -> None:
-    """Held drift says what was changed, who did it, when it is changed back, and the three ways to keep it."""
+async def test_held_drift_is_shown_with_author_end_and_commands() -> None:
+    """Held drift has the change, its author, the time of its revert, and the three ways to keep it."""
     text = await text_at(status_of(held_app()))
     assert "ana@example.com changed it at 14:01 UTC" in text
     assert "It will be reverted at 14:31 UTC" in text
@@ -168,17 +168,17 @@ async def test_drift_is_shown_with_its_author_its_end_and_the_ways_out() -> None
         ({"until": NOW + timedelta(days=1)}, "It will be reverted at 2030-01-02 14:03 UTC"),
     ],
 )
-async def test_what_is_not_known_of_drift_is_not_made_up(drift: dict[str, object], expected: str) -> None:
-    """Who and when are said as far as they are known."""
+async def test_unknown_facts_of_drift_are_not_invented(drift: dict[str, object], expected: str) -> None:
+    """Author and time are shown as far as they are known."""
     known = DriftStatus(
         address=Address.of_slot("canary-demo", "vision"), first_seen=NOW - timedelta(minutes=3), actor="x", at=NOW
     )
-    one = replace(known, **drift)  # type: ignore[arg-type]  # fields by name
-    assert expected in await text_at(status_of(held_app(drift=(one,))))
+    status = replace(known, **drift)  # type: ignore[arg-type]  # fields by name
+    assert expected in await text_at(status_of(held_app(drift=(status,))))
 
 
-async def test_a_refusal_is_shown_with_its_guard_and_exactly_the_ways_past_it() -> None:
-    """A blocked change names the guard, and the POST, the commit's line and the flag that allow it."""
+async def test_a_refusal_is_shown_with_its_guard_and_overrides() -> None:
+    """A blocked change has its guard, and the POST request and the flag that allow exactly this change."""
     text = await text_at(status_of(blocked_app()))
     assert "guard deletes" in text
     assert "14 removals, at most 10 are allowed in a run." in text
@@ -188,19 +188,19 @@ async def test_a_refusal_is_shown_with_its_guard_and_exactly_the_ways_past_it() 
     assert "and 11 more" in text
 
 
-async def test_a_refusal_over_several_apps_is_told_once() -> None:
-    """What a guard counts over a whole change is one card that names its apps."""
-    one, two = blocked_app("one"), blocked_app("two")
+async def test_a_refusal_over_several_apps_is_one_card() -> None:
+    """A refusal of a whole change is one card that names its apps."""
+    first, second = blocked_app("first"), blocked_app("second")
     html = ""
-    async with app_client(RecordingApi(current=status_of(one, two))) as ask:
+    async with app_client(RecordingApi(current=status_of(first, second))) as ask:
         html = (await ask.get("/")).text
     assert html.count('class="card blocked"') == 1
-    assert 'href="/apps/one"' in html[html.index("card blocked") : html.index("</article>")]
-    assert 'href="/apps/two"' in html[html.index("card blocked") : html.index("</article>")]
+    assert 'href="/apps/first"' in html[html.index("card blocked") : html.index("</article>")]
+    assert 'href="/apps/second"' in html[html.index("card blocked") : html.index("</article>")]
 
 
 async def test_without_an_admin_token_no_post_is_offered() -> None:
-    """Where POSTs are off no command for one is shown, and how to turn them on is."""
+    """If POST requests are disabled, the page shows how to enable them and no command for one."""
     text = await text_at(replace(busy_status(), can_post=False))
     assert "curl" not in text
     assert "start the controller with OCTOSYNC_ADMIN_TOKEN set" in text
@@ -208,13 +208,13 @@ async def test_without_an_admin_token_no_post_is_offered() -> None:
 
 
 async def test_the_token_is_in_no_page_and_no_document(ask: httpx.AsyncClient) -> None:
-    """Commands name the token's variable; its value is nowhere."""
+    """Commands contain the name of the token's variable. Its value is in no response."""
     for path in ("/", "/apps", "/apps/canary-demo", "/api/status", "/metrics", "/hold"):
         assert ADMIN_TOKEN not in (await ask.get(path, headers=AUTHORIZED)).text
 
 
-async def test_what_fails_says_when_it_is_tried_again() -> None:
-    """A failing app has its error, the advice, and the next try; a refused one what it waits for."""
+async def test_a_failure_is_shown_with_its_next_attempt() -> None:
+    """A failing app has its error, the hints and the next attempt. A refused one has the condition of its next attempt."""
     text = await text_at(status_of(failing_app(), replace(failing_app("refused"), state=AppState.REFUSED)))
     assert "unavailable: GET /apps/search-eu/slots: the control plane answered 503 three times" in text
     assert "The others go on." in text
@@ -222,8 +222,8 @@ async def test_what_fails_says_when_it_is_tried_again() -> None:
     assert "It is retried when its manifest or live state changes." in text
 
 
-async def test_an_orphan_is_left_as_it_is_and_says_so() -> None:
-    """An app that no manifest has any more is listed, with what would archive it."""
+async def test_an_orphan_is_listed() -> None:
+    """An app without a manifest is listed, with the command that would archive it."""
     text = await text_at(status_of(AppReconcileStatus(slug="gone", state=AppState.ORPHANED)))
     assert "1 app orphaned; last resync" in text
     assert "removing a manifest does not archive its app" in text
@@ -231,7 +231,7 @@ async def test_an_orphan_is_left_as_it_is_and_says_so() -> None:
 
 
 async def test_much_drift_of_an_app_is_named_and_counted() -> None:
-    """Before the app was planned its objects are named, the first few; the others are counted."""
+    """Before the app is planned its first few objects are named, and the others are counted."""
     drift = tuple(
         DriftStatus(address=Address.of_slot("demo", f"slot-{n:02}"), first_seen=NOW, actor="ana", at=NOW)
         for n in range(12)
@@ -252,29 +252,29 @@ async def test_much_drift_of_an_app_is_named_and_counted() -> None:
         (Invocation(kustomize="overlays/production"), None),
     ],
 )
-async def test_accept_is_offered_where_it_has_files_to_write(invocation: Invocation, expected: str | None) -> None:
-    """What a pipe or kustomize made no command can write back; a path of this machine is none of a clone."""
+async def test_accept_is_offered_only_with_files_to_write(invocation: Invocation, expected: str | None) -> None:
+    """A pipe or kustomize output cannot be written back. A path of this machine is not one of a clone."""
     about = replace(ABOUT, invocation=invocation)
     text = await text_at(status_of(held_app(), about=about))
     assert expected is None or expected in text
     assert ("octosync accept" in text) is (expected is not None)
 
 
-async def test_contested_drift_offers_to_change_it_back_once_more() -> None:
-    """A contested object is healed again only when somebody says so."""
+async def test_contested_drift_offers_another_revert() -> None:
+    """A contested object is reverted again only on request."""
     text = await text_at(status_of(contested_app()))
     assert "automation@example.com" in text
     assert "/reconcile?app=keyboard" in text
 
 
-async def test_better_variants_that_wait_say_what_for(ask: httpx.AsyncClient) -> None:
-    """An automatic rollout that waits its turn is shown as waiting."""
+async def test_a_waiting_rollout_shows_what_it_waits_for(ask: httpx.AsyncClient) -> None:
+    """An automatic rollout that waits for another one is shown as waiting."""
     html = unescape((await ask.get("/")).text)
     assert "voice/tts@production  kokoro-1 → kokoro-2 (latency 18% better); waiting: one canary of a slot" in html
 
 
-async def test_a_move_is_counted_app_by_app() -> None:
-    """Of a plan of several apps each has its own part in the list."""
+async def test_a_move_is_counted_per_app() -> None:
+    """In a plan of several apps each app has its own actions in the list."""
     plan = mixed_plan()
     apps = [AppReconcileStatus(slug=slug, state=AppState.WAITING, plan=plan) for slug in ("checkout", "fresh")]
     text = await text_at(status_of(*apps), "/apps")
@@ -283,7 +283,7 @@ async def test_a_move_is_counted_app_by_app() -> None:
 
 
 async def test_canaries_have_bars_and_runs_their_request_ids(ask: httpx.AsyncClient) -> None:
-    """A canary is a bar with its share in words; a run has its actions with the control plane's request ids."""
+    """A canary is a bar with its percentage as text. A run has its actions with the request ids of the control plane."""
     html = (await ask.get("/")).text
     assert 'max="100" value="40"' in html
     assert "canary to phi-4-mini-q5 at 40%" in html
@@ -291,12 +291,12 @@ async def test_canaries_have_bars_and_runs_their_request_ids(ask: httpx.AsyncCli
     assert "taken by app search-legacy (409)" in html
 
 
-async def test_the_budget_is_one_bar_with_the_next_full_read_on_it() -> None:
-    """Used, left, and when the next full read is, or how far it has come and why it takes so long."""
+async def test_the_budget_is_one_bar_with_the_next_resync() -> None:
+    """It shows used and remaining requests and the next resync, or the progress of a resync and why it takes long."""
     text = await text_at(status_of(quiet_app("one")))
     assert "37 of 100 used 63 left" in text
     assert "Next resync 14:16 UTC" in text
-    reading = status_of(
+    during_resync = status_of(
         quiet_app("one"),
         full_read_done=412,
         full_read_total=1000,
@@ -304,7 +304,7 @@ async def test_the_budget_is_one_bar_with_the_next_full_read_on_it() -> None:
         budget=BudgetStatus(limit=100, used=60, remaining=40, throttled_until=NOW + timedelta(seconds=40)),
         queue={"changed": 1, "resync": 588},
     )
-    text = await text_at(reading)
+    text = await text_at(during_resync)
     assert "Resync in progress: 412 of 1,000 apps." in text
     assert "A resync takes 30 min 0 s at this rate, longer than the 15 min 0 s" in text
     assert "The control plane throttles requests until 14:04 UTC" in text
@@ -312,8 +312,8 @@ async def test_the_budget_is_one_bar_with_the_next_full_read_on_it() -> None:
     assert "Requests are not limited." in await text_at(status_of(budget=BudgetStatus(limit=0)))
 
 
-async def test_manifests_that_do_not_load_are_shown_as_validate_shows_them() -> None:
-    """The diagnostics stand on the page, with place, source line and caret."""
+async def test_manifest_errors_are_shown_as_by_validate() -> None:
+    """The page has the diagnostics with place, source line and caret."""
     async with app_client(RecordingApi(current=bad_manifests(busy_status()))) as ask:
         html = unescape((await ask.get("/")).text)
     assert "error: unknown-field: `servingPolcy` is not a field of a slot" in html
@@ -321,8 +321,8 @@ async def test_manifests_that_do_not_load_are_shown_as_validate_shows_them() -> 
     assert "^^^^^^^^^^^^ did you mean `servingPolicy`?" in html
 
 
-async def test_an_app_has_its_page_with_the_diff_that_the_plan_shows() -> None:
-    """Every line under a row of the plan's text stands on the app's page, word for word."""
+async def test_the_page_of_an_app_has_the_diff_of_the_plan() -> None:
+    """Every line below a row of the plan's text is on the page of the app, word for word."""
     app = blocked_app()
     assert app.plan is not None
     status = status_of(app, held_app())
@@ -334,12 +334,12 @@ async def test_an_app_has_its_page_with_the_diff_that_the_plan_shows() -> None:
         rows = [row for group in groups_of(plan, (), status.sensitivity, full=True) for row in group.rows]
         assert rows
         for row in rows:
-            for said in (row.left[4:], row.remark, *row.details):
-                assert re.sub(r"\s+", " ", said.strip()) in text
+            for words in (row.left[4:], row.remark, *row.details):
+                assert re.sub(r"\s+", " ", words.strip()) in text
 
 
-async def test_an_app_says_what_it_waits_for() -> None:
-    """A frozen app has the reason and the end; one that was not planned says so."""
+async def test_an_app_shows_what_it_waits_for() -> None:
+    """A frozen app has the reason and the end. An app without a plan is shown as not planned yet."""
     frozen = AppReconcileStatus(
         slug="a", state=AppState.WAITING, why_waiting="freeze window", frozen_until=NOW + timedelta(hours=2)
     )
@@ -357,7 +357,7 @@ async def test_an_app_shows_its_own_runs_only() -> None:
 
 
 async def test_apps_can_be_listed_by_state(ask: httpx.AsyncClient) -> None:
-    """The list of apps has a link per state, and shows that state's alone."""
+    """The list of apps has a link per state, which lists only the apps in that state."""
     every = (await ask.get("/apps")).text
     assert 'href="/apps?state=held"' in every
     assert 'id="app-billing"' in every
@@ -367,8 +367,8 @@ async def test_apps_can_be_listed_by_state(ask: httpx.AsyncClient) -> None:
     assert (await ask.get("/apps?state=nope")).status_code == 400
 
 
-async def test_two_thousand_apps_leave_the_page_small() -> None:
-    """The page lists what is not in sync and a link to the rest; a mass of drift is cut, and counted."""
+async def test_the_page_stays_small_with_two_thousand_apps() -> None:
+    """It lists the apps that are not in sync and links to the others. Much drift is truncated and counted."""
     quiet = [AppReconcileStatus(slug=f"app-{n}", state=AppState.IN_SYNC) for n in range(1900)]
     held = [held_app(f"held-{n:03}") for n in range(100)]
     async with app_client(RecordingApi(current=status_of(*quiet, *held))) as ask:
@@ -384,20 +384,20 @@ async def test_two_thousand_apps_leave_the_page_small() -> None:
 
 
 async def test_a_page_is_sent_once_as_long_as_nothing_changes(ask: httpx.AsyncClient, control: RecordingApi) -> None:
-    """The tag stays while only time goes by, and the answer is then empty; with the status it changes."""
+    """While only time passes the tag stays and the response is empty. With another status the tag changes."""
     first = await ask.get("/")
     control.current = replace(control.current, now=control.current.now + timedelta(seconds=5))
-    again = await ask.get("/", headers={"If-None-Match": first.headers["etag"]})
-    assert (again.status_code, again.content) == (304, b"")
-    assert again.headers["date"] == "Tue, 01 Jan 2030 14:03:25 GMT"
+    unchanged = await ask.get("/", headers={"If-None-Match": first.headers["etag"]})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert unchanged.headers["date"] == "Tue, 01 Jan 2030 14:03:25 GMT"
     control.current = replace(control.current, apps={})
     changed = await ask.get("/", headers={"If-None-Match": first.headers["etag"]})
     assert changed.status_code == 200
     assert changed.headers["etag"] != first.headers["etag"]
 
 
-async def test_errors_are_pages_for_people_and_json_for_everything_else(ask: httpx.AsyncClient) -> None:
-    """A 404 is a page where a browser asks, and else a document with reference, message and hints."""
+async def test_errors_are_pages_for_browsers_and_json_otherwise(ask: httpx.AsyncClient) -> None:
+    """A 404 is a page for a browser, and otherwise a document with reference, message and hints."""
     page = await ask.get("/apps/nope", headers=BROWSER)
     assert page.status_code == 404
     assert page.headers["content-type"].startswith("text/html")

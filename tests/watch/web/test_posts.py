@@ -1,4 +1,4 @@
-"""POSTs: who may send them, what they take, and what they come to."""
+"""POST requests: who may send them, their parameters, and their results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATHS = tuple(post.path for post in POSTS)
 
 
 @pytest.mark.parametrize(
-    ("path", "answer", "told"),
+    ("path", "result", "call"),
     [
         ("/reconcile", {"queued": 16}, ("reconcile", {"app": None})),
         ("/reconcile?app=voice", {"queued": 1}, ("reconcile", {"app": "voice"})),
@@ -54,13 +54,13 @@ _PATHS = tuple(post.path for post in POSTS)
         ),
     ],
 )
-async def test_a_post_with_the_token_is_done(
-    ask: httpx.AsyncClient, control: RecordingApi, path: str, answer: object, told: object
+async def test_a_post_with_the_token_is_executed(
+    ask: httpx.AsyncClient, control: RecordingApi, path: str, result: object, call: object
 ) -> None:
-    """What is asked for reaches the controller once, and the answer says what it came to."""
-    done = await ask.post(path, headers=AUTHORIZED)
-    assert (done.status_code, done.json()) == (200, answer)
-    assert control.calls == [told]
+    """The operation is called once, and the response has its result."""
+    response = await ask.post(path, headers=AUTHORIZED)
+    assert (response.status_code, response.json()) == (200, result)
+    assert control.calls == [call]
 
 
 @pytest.mark.parametrize("path", _PATHS)
@@ -81,38 +81,40 @@ async def test_a_post_with_the_token_is_done(
 async def test_without_the_token_nothing_is_done(
     ask: httpx.AsyncClient, control: RecordingApi, path: str, authorization: str | None
 ) -> None:
-    """A missing or wrong token is a 401 that says how to send it, before a parameter is looked at."""
+    """A missing or wrong token is a 401 that explains how to send it, before any parameter is read."""
     headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
-    refused = await ask.post(path, headers=headers)  # type: ignore[arg-type]  # bytes, for what is no ASCII
-    assert refused.status_code == 401
-    assert refused.headers["www-authenticate"].startswith("Bearer")
-    error = refused.json()["error"]
+    response = await ask.post(path, headers=headers)  # type: ignore[arg-type]  # bytes, for non-ASCII text
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"].startswith("Bearer")
+    error = response.json()["error"]
     assert error["reference"] == "admin-token-refused"
     assert "Authorization: Bearer $OCTOSYNC_ADMIN_TOKEN" in error["hints"][0]
-    assert ADMIN_TOKEN not in refused.text
+    assert ADMIN_TOKEN not in response.text
     assert control.calls == []
 
 
 @pytest.mark.parametrize("given", ["app=voice&app=voice", f"token={ADMIN_TOKEN}", "access_token=x"])
-async def test_the_token_is_taken_from_the_header_only(
+async def test_the_token_is_read_from_the_header_only(
     ask: httpx.AsyncClient, control: RecordingApi, given: str
 ) -> None:
-    """Neither the query nor a cookie authorizes: what a page elsewhere can make a browser send does nothing."""
-    refused = await ask.post(f"/reconcile?{given}", headers={"Cookie": f"token={ADMIN_TOKEN}"})
-    assert refused.status_code == 401
+    """Neither the query nor a cookie authorizes, because a page of another site can make a browser send those."""
+    response = await ask.post(f"/reconcile?{given}", headers={"Cookie": f"token={ADMIN_TOKEN}"})
+    assert response.status_code == 401
     assert control.calls == []
 
 
 @pytest.mark.parametrize("path", _PATHS)
 @pytest.mark.parametrize("token", [None, ""])
-async def test_posts_are_off_without_a_token(control: RecordingApi, path: str, token: str | None) -> None:
-    """A controller without a token takes no POST, whatever comes with it, and says how to turn them on."""
+async def test_posts_are_disabled_without_a_token(control: RecordingApi, path: str, token: str | None) -> None:
+    """A controller without a token rejects every POST, whatever it contains, and explains how to enable them."""
     async with app_client(control, admin_token=token) as ask:
-        answers = [await ask.post(path, headers=headers) for headers in (AUTHORIZED, {"Authorization": "Bearer "}, {})]
-    for refused in answers:
-        assert refused.status_code == 403
-        assert refused.json()["error"]["reference"] == "posts-disabled"
-        assert "OCTOSYNC_ADMIN_TOKEN" in refused.json()["error"]["hints"][0]
+        responses = [
+            await ask.post(path, headers=headers) for headers in (AUTHORIZED, {"Authorization": "Bearer "}, {})
+        ]
+    for response in responses:
+        assert response.status_code == 403
+        assert response.json()["error"]["reference"] == "posts-disabled"
+        assert "OCTOSYNC_ADMIN_TOKEN" in response.json()["error"]["hints"][0]
     assert control.calls == []
 
 
@@ -135,90 +137,88 @@ async def test_posts_are_off_without_a_token(control: RecordingApi, path: str, t
         ("/resume?app=voice", "'app' is not a parameter of /resume"),
     ],
 )
-async def test_wrong_parameters_are_refused_with_what_is_expected(
+async def test_wrong_parameters_are_rejected_with_what_is_expected(
     ask: httpx.AsyncClient, control: RecordingApi, path: str, message: str
 ) -> None:
-    """A typing error is a 400 that says what is wrong and how it is asked for; nothing is done."""
-    refused = await ask.post(path, headers=AUTHORIZED)
-    assert refused.status_code == 400
-    error = refused.json()["error"]
+    """A typing error is a 400 with the error and the right usage. Nothing is executed."""
+    response = await ask.post(path, headers=AUTHORIZED)
+    assert response.status_code == 400
+    error = response.json()["error"]
     assert (error["reference"], error["message"]) == ("parameters-wrong", message)
     assert error["hints"]
     assert control.calls == []
 
 
-async def test_parameters_in_a_body_are_refused_rather_than_overlooked(
-    ask: httpx.AsyncClient, control: RecordingApi
-) -> None:
-    """`curl -d app=voice` would else have all apps read again: a body is a 400."""
+async def test_parameters_in_a_body_are_rejected(ask: httpx.AsyncClient, control: RecordingApi) -> None:
+    """`curl -d app=voice` would otherwise reconcile all apps: a body is a 400."""
     for sent in ({"content": b"app=voice"}, {"data": {"app": "voice"}}, {"json": {"app": "voice"}}):
-        refused = await ask.post("/reconcile", headers=AUTHORIZED, **sent)
-        assert refused.status_code == 400
-        assert refused.json()["error"]["message"] == "parameters go into the query, but the request has a body"
+        response = await ask.post("/reconcile", headers=AUTHORIZED, **sent)
+        assert response.status_code == 400
+        assert response.json()["error"]["message"] == "parameters go into the query, but the request has a body"
     assert control.calls == []
 
 
 @pytest.mark.parametrize(("reference", "status"), [("app-not-declared", 404), ("nothing-blocked", 409)])
-async def test_what_the_controller_refuses_is_said_with_its_reference(reference: str, status: int) -> None:
-    """An error of the controller is answered with its reference, message and hints."""
+async def test_an_error_of_the_controller_has_its_reference(reference: str, status: int) -> None:
+    """The response has the reference, the message and the hints of the error."""
     error = OctosyncError(reference, "it can't be done", hints=("Do something else.",))
     async with app_client(RecordingApi(current=busy_status(), refuses=error)) as ask:
-        refused = await ask.post("/reconcile?app=nope", headers=AUTHORIZED)
-    assert refused.status_code == status
-    said = {"reference": reference, "message": "it can't be done", "hints": ["Do something else."]}
-    assert refused.json() == {"error": said}
+        response = await ask.post("/reconcile?app=nope", headers=AUTHORIZED)
+    assert response.status_code == status
+    expected = {"reference": reference, "message": "it can't be done", "hints": ["Do something else."]}
+    assert response.json() == {"error": expected}
 
 
 @pytest.mark.parametrize("path", _PATHS)
-async def test_what_changes_something_is_no_get(ask: httpx.AsyncClient, control: RecordingApi, path: str) -> None:
-    """A link, an image or a crawler changes nothing: GET and HEAD are 405, with the token or without."""
+async def test_an_operation_is_never_a_get(ask: httpx.AsyncClient, control: RecordingApi, path: str) -> None:
+    """A link, an image or a crawler changes nothing: GET and HEAD are 405, with or without the token."""
     for method in ("GET", "HEAD"):
-        refused = await ask.request(method, path, headers=AUTHORIZED)
-        assert refused.status_code == 405
-        assert refused.headers["allow"] == "POST"
+        response = await ask.request(method, path, headers=AUTHORIZED)
+        assert response.status_code == 405
+        assert response.headers["allow"] == "POST"
     assert control.calls == []
 
 
 async def test_a_preflight_of_another_site_is_not_allowed(ask: httpx.AsyncClient) -> None:
-    """A script of another site may not send the header: its browser asks first, and is not told that it may."""
-    asked = {
+    """A script of another site may not send the header: its browser asks first, and gets no permission."""
+    headers = {
         "Origin": "https://evil.example",
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization",
     }
-    answer = await ask.options("/suspend", headers=asked)
-    assert answer.status_code == 405
-    assert not [name for name in answer.headers if name.startswith("access-control")]
+    response = await ask.options("/suspend", headers=headers)
+    assert response.status_code == 405
+    assert not [name for name in response.headers if name.startswith("access-control")]
 
 
-async def test_guesses_are_logged_and_limited(control: RecordingApi) -> None:
-    """Each is a line without the guess; after ten within a minute even the right token waits, and then it is taken."""
-    clock, said = FastClock(), io.StringIO()
-    gatekeeper = Gatekeeper(Secret(ADMIN_TOKEN), Log(said, clock, format_=LogFormat.JSON), clock.monotonic)
+async def test_guessed_tokens_are_logged_and_limited(control: RecordingApi) -> None:
+    """Each guess is one log line without the token. After ten in a minute even the right token has to wait."""
+    clock, logged = FastClock(), io.StringIO()
+    gatekeeper = Gatekeeper(Secret(ADMIN_TOKEN), Log(logged, clock, format_=LogFormat.JSON), clock.monotonic)
 
-    def asked(token: str, address: str = "10.0.0.3") -> int:
+    def status_of(token: str, address: str = "10.0.0.3") -> int:
         headers = [(b"authorization", f"Bearer {token}".encode())]
         scope = {"type": "http", "method": "POST", "path": "/suspend", "query_string": b"", "headers": headers}
         request = Request({**scope, "client": (address, 4711), "server": ("127.0.0.1", 9900), "scheme": "http"})
         return answer_post(request, POSTS[1], control, gatekeeper).status_code
 
-    assert [asked(f"guess-{number}") for number in range(12)] == [401] * 10 + [429] * 2
-    assert asked(ADMIN_TOKEN) == 429
+    assert [status_of(f"guess-{number}") for number in range(12)] == [401] * 10 + [429] * 2
+    assert status_of(ADMIN_TOKEN) == 429
     assert control.calls == []
-    assert asked(ADMIN_TOKEN, "10.0.0.4") == 200
+    assert status_of(ADMIN_TOKEN, "10.0.0.4") == 200
     clock.skip(timedelta(minutes=1))
-    assert asked(ADMIN_TOKEN) == 200
-    lines = [json.loads(line) for line in said.getvalue().splitlines()]
+    assert status_of(ADMIN_TOKEN) == 200
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
     assert [line["event"] for line in lines] == ["admin_token_refused"] * 10
     assert {line["address"] for line in lines} == {"10.0.0.3"}
-    assert "guess" not in said.getvalue()
+    assert "guess" not in logged.getvalue()
 
 
 @pytest.mark.parametrize("token", ["x", "open-sesame", "a" * 40, "0101010101010101"])
-def test_a_token_that_can_be_guessed_is_refused(token: str) -> None:
-    """It is too short, or of few different characters; the error says how to make a good one, and doesn't show it."""
-    with pytest.raises(ConfigError, match="admin-token-weak") as refused:
+def test_a_weak_token_is_rejected(token: str) -> None:
+    """It is too short or has few different characters. The error explains how to make a strong one, and does not show it."""
+    with pytest.raises(ConfigError, match="admin-token-weak") as caught:
         admin_token(token)
-    assert "openssl rand -hex 32" in refused.value.hints[0]
-    assert token == "x" or token not in str(refused.value)
+    assert "openssl rand -hex 32" in caught.value.hints[0]
+    assert token == "x" or token not in str(caught.value)
     assert admin_token("0123456789abcdef") == Secret("0123456789abcdef")

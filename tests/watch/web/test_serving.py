@@ -1,4 +1,4 @@
-"""Serving over a socket, within a loop that has other things to do."""
+"""Serving over a socket, in an event loop with other tasks."""
 
 from __future__ import annotations
 
@@ -26,48 +26,48 @@ from octosync.watch.web.server import Limits
         ("[::1]:9900", ("::1", 9900)),
     ],
 )
-def test_where_to_listen_is_read(text: str, expected: tuple[str, int]) -> None:
-    """HOST:PORT, IPv6 in brackets, port 0 for any."""
+def test_the_listen_address_is_parsed(text: str, expected: tuple[str, int]) -> None:
+    """HOST:PORT, with IPv6 in brackets and port 0 for any free one."""
     assert parse_listen(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "9900", ":9900", "localhost", "localhost:", "a:b", "::1:9900", "h:65536", "h:-1"])
-def test_anything_else_is_refused_with_examples(text: str) -> None:
-    """What is no HOST:PORT is a usage error that shows some."""
-    with pytest.raises(UsageError) as refused:
+def test_a_malformed_address_is_rejected_with_examples(text: str) -> None:
+    """Text that is not HOST:PORT is a usage error with examples."""
+    with pytest.raises(UsageError) as caught:
         parse_listen(text)
-    assert refused.value.reference == "listen-malformed"
-    assert "127.0.0.1:9900" in refused.value.hints[0]
+    assert caught.value.reference == "listen-malformed"
+    assert "127.0.0.1:9900" in caught.value.hints[0]
 
 
-async def test_it_answers_on_any_free_port_until_its_block_ends() -> None:
-    """Port 0 is a real one that is told; after the block nobody listens there any more."""
+async def test_it_serves_on_a_free_port_until_its_block_ends() -> None:
+    """Port 0 is replaced by a real port, which the URL names. After the block nothing listens on it."""
     with bind("127.0.0.1", 0) as listener:
         async with serve(create_app(web_options(RecordingApi(current=busy_status()))), listener) as served:
             assert not served.url.endswith(":0")
             async with httpx.AsyncClient(base_url=served.url) as client:
-                answer = await client.get("/healthz")
+                response = await client.get("/healthz")
                 head = await client.head("/")
-            assert (answer.status_code, answer.text) == (200, "ok\n")
+            assert (response.status_code, response.text) == (200, "ok\n")
             assert (head.status_code, head.content) == (200, b"")
             assert int(head.headers["content-length"]) > 1000
-            assert "server" not in answer.headers
+            assert "server" not in response.headers
     async with httpx.AsyncClient() as client:
         with pytest.raises(httpx.ConnectError):
             await client.get(served.url)
 
 
 async def test_signals_stay_with_the_controller() -> None:
-    """Serving touches no signal handler: the controller finishes its writes before it stops."""
-    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    """Serving changes no signal handler, so that the controller finishes its writes before it stops."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with bind("127.0.0.1", 0) as listener:
         async with serve(create_app(web_options(RecordingApi(current=busy_status()))), listener):
-            during = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+            during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert before == during
 
 
-async def test_an_open_connection_does_not_hold_up_the_end() -> None:
-    """A browser that keeps its connection open is let go when the controller stops."""
+async def test_an_open_connection_does_not_delay_the_stop() -> None:
+    """The open connection of a browser is closed when the controller stops."""
     with bind("127.0.0.1", 0) as listener:
         async with serve(create_app(web_options(RecordingApi(current=busy_status()))), listener) as served:
             host, _, port = served.url.removeprefix("http://").partition(":")
@@ -78,8 +78,8 @@ async def test_an_open_connection_does_not_hold_up_the_end() -> None:
         writer.close()
 
 
-async def test_a_large_body_is_refused_unread() -> None:
-    """A body that says it is endless is answered at once."""
+async def test_a_large_body_is_rejected_unread() -> None:
+    """A request with an endless body gets its response at once."""
     with bind("127.0.0.1", 0) as listener:
         async with serve(create_app(web_options(RecordingApi(current=busy_status()))), listener) as served:
             host, _, port = served.url.removeprefix("http://").partition(":")
@@ -93,8 +93,8 @@ async def test_a_large_body_is_refused_unread() -> None:
 _BEGUN = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
 
-async def test_one_connection_too_many_ends_the_idlest_and_the_newest_is_answered() -> None:
-    """Whoever opens connections without end takes no file from the requests to the control plane, and no probe its answer."""
+async def test_a_connection_over_the_limit_replaces_the_idlest() -> None:
+    """A client that opens connections without end blocks neither the requests to the control plane nor a probe."""
     limits = Limits(connections=3)
     with bind("127.0.0.1", 0) as listener:
         async with serve(create_app(web_options(RecordingApi(current=busy_status()))), listener, limits) as served:
@@ -113,8 +113,8 @@ async def test_one_connection_too_many_ends_the_idlest_and_the_newest_is_answere
             await _closed(*(writer for _, writer in begun))
 
 
-async def test_many_connections_at_the_same_moment_are_no_more_than_may_be() -> None:
-    """They are counted as they come, not once the loop has got round to closing those that had to go."""
+async def test_simultaneous_connections_are_limited() -> None:
+    """Connections are counted when they open, not when the loop has closed the superfluous ones."""
     limits = Limits(connections=3)
     with bind("127.0.0.1", 0) as listener:
         async with serve(create_app(web_options(RecordingApi(current=busy_status()))), listener, limits) as served:
@@ -124,28 +124,31 @@ async def test_many_connections_at_the_same_moment_are_no_more_than_may_be() -> 
             for _ in range(len(opened) - limits.connections):
                 assert await next(ended) == b""
             await _closed(*(writer for _, writer in opened))
-            for one in ended:
-                await one
+            for closed in ended:
+                await closed
 
 
-async def test_a_request_that_never_ends_is_let_go_and_a_connection_that_was_answered_is_not() -> None:
-    """A request that comes byte by byte has as long as any other; between two requests that time doesn't run."""
+async def test_an_endless_request_is_closed_and_an_idle_connection_is_not() -> None:
+    """A request that comes byte by byte has the same time limit as any other.
+
+    Between two requests the limit does not apply.
+    """
     with bind("127.0.0.1", 0) as listener:
         async with serve(
             create_app(web_options(RecordingApi(current=busy_status()))), listener, Limits(seconds=0.2)
         ) as served:
             host, _, port = served.url.removeprefix("http://").partition(":")
-            answered, asks = await asyncio.open_connection(host, int(port))
-            asks.write(_BEGUN + b"\r\n")
-            assert (await answered.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(_BEGUN + b"\r\n")
+            assert (await reader.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
             for begun in (b"", _BEGUN):
-                slow, begins = await asyncio.open_connection(host, int(port))
-                begins.write(begun)
-                assert await asyncio.wait_for(slow.read(), 10) == b""
-                await _closed(begins)
-            asks.write(_BEGUN + b"\r\n")
-            assert (await answered.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
-            await _closed(asks)
+                slow_reader, slow_writer = await asyncio.open_connection(host, int(port))
+                slow_writer.write(begun)
+                assert await asyncio.wait_for(slow_reader.read(), 10) == b""
+                await _closed(slow_writer)
+            writer.write(_BEGUN + b"\r\n")
+            assert (await reader.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
+            await _closed(writer)
 
 
 async def _closed(*writers: asyncio.StreamWriter) -> None:
@@ -155,12 +158,12 @@ async def _closed(*writers: asyncio.StreamWriter) -> None:
             await writer.wait_closed()
 
 
-def test_a_taken_port_is_an_error_that_says_so() -> None:
-    """Before anything else begins: which address, why, and what to do."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(ConfigError) as refused, bind("127.0.0.1", port):
+def test_a_port_in_use_is_one_error() -> None:
+    """Before anything else, the error names the address, the cause and what to do."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ConfigError) as caught, bind("127.0.0.1", port):
             pass
-    assert refused.value.reference == "address-unavailable"
-    assert f"127.0.0.1 port {port}" in refused.value.message
-    assert "--listen" in refused.value.hints[0]
+    assert caught.value.reference == "address-unavailable"
+    assert f"127.0.0.1 port {port}" in caught.value.message
+    assert "--listen" in caught.value.hints[0]
