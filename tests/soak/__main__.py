@@ -1,7 +1,7 @@
-"""`make soak`: hours of a controller's life in minutes, and whether it is still as it was at the beginning.
+"""`make soak`: run a controller for hours of accelerated time, and check that it does not grow and makes no mistake.
 
-Three processes live in the same accelerated time: the control plane (which counts requests by its own clock), the controller
-(so that its memory, tasks and descriptors are its own), and this one, in which people and machines do what they do.
+Three processes share the same accelerated time: the control plane (which counts requests by its own clock), the
+controller (whose memory, tasks and file descriptors are measured), and this one, which changes manifests and live state.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.soak.story import Story
 from tests.support.controllers import FastClock
 
 _ADMIN_TOKEN: Final = "soak-admin-token-0123456789abcdef"
-_LIMIT: Final = 100  # requests a minute, as Octomil has it
+_LIMIT: Final = 100  # requests per minute, as in Octomil
 _SAMPLE_EVERY: Final = 120.0
 _ROWS: Final = 12
 _COLUMNS: Final = (
@@ -43,11 +43,11 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long a soak takes, in the clock's seconds: until it is warm, until its end; and how long drift is held.
+    """The size of a soak. Times are in the clock's seconds: the warm-up, the whole soak, and how long drift is held.
 
-    It is warm once most apps have had an event: until then each first event adds to what the controller remembers of its app.
-    `growth` is the factor by which the number of objects may grow afterwards. A short soak ends before the last runs, the
-    rendered pages and the feed's events have reached their limits, so it finds only leaks of whole plans or loads.
+    The warm-up ends when most apps have had an event, because the first event of an app adds to the controller's memory.
+    `growth` is the factor by which the number of objects may grow afterwards. A short soak ends before recent runs,
+    rendered pages and feed events have reached their limits, so it finds only leaks of whole plans or loads.
     """
 
     apps: int
@@ -65,7 +65,7 @@ _LENGTHS: Final = {
 
 @dataclass
 class Soak:
-    """One soak under way, and what was measured."""
+    """A running soak and its measurements."""
 
     clock: FastClock
     length: Length
@@ -78,7 +78,7 @@ class Soak:
     received: Mapping[str, Any] = field(default_factory=dict)
 
     async def measure(self) -> None:
-        """Measure now and then, and print a row now and then, for ever."""
+        """Take samples and print rows at regular intervals, for ever."""
         row_every = self.length.whole / _ROWS
         next_row = row_every
         while True:
@@ -89,7 +89,7 @@ class Soak:
                 await self.row()
 
     async def row(self) -> None:
-        """Print how everything is."""
+        """Print a row of the table."""
         self.received = await self.control_plane.ask("report")
         now, counts = self.samples[-1], self.story.counts
         minutes = int(now.at // 60)
@@ -103,7 +103,7 @@ class Soak:
         _print_row(*values)
 
     async def at_rest(self) -> bool:
-        """Wait until every app is in sync, for an hour at most; say whether that is so."""
+        """Wait for at most an hour until every app is in sync; return whether it is."""
         until = self.clock.monotonic() + 3600
         while self.clock.monotonic() < until:
             status = (await self.page.get("/api/status")).raise_for_status().json()
@@ -114,11 +114,11 @@ class Soak:
 
 
 async def soak(folder: Path, length: Length, *, apps: int, speed: float, seed: int) -> list[str]:
-    """Soak, and return what was found wrong."""
+    """Run a soak, and return the problems."""
     fleet, keys = Fleet(folder / "apps", apps), Keys(folder / "key")
     with _receiver() as (notices, receiver):
         async with child("plane", folder) as control_plane, child("controller", folder) as controller:
-            clock = FastClock(speed)  # only now, so that it takes no hours to start them
+            clock = FastClock(speed)  # started last, so that the start of the processes takes no hours of its time
             shared = {"speed": speed, "began": clock.began, "limit": _LIMIT}
             url = (await control_plane.ask("begin", **shared, keys=keys.known))["url"]
             page_url = (
@@ -133,64 +133,64 @@ async def soak(folder: Path, length: Length, *, apps: int, speed: float, seed: i
                 )
             )["url"]
             async with _client(url, TEAMMATES_KEY) as plane, _client(page_url, _ADMIN_TOKEN) as page:
-                chance = random.Random(seed)  # noqa: S311 — a story
+                chance = random.Random(seed)  # noqa: S311 — repeatable on purpose
                 story = Story(clock, fleet, plane, page, controller, control_plane, keys, length.hold, chance)
                 run = Soak(clock, length, controller, control_plane, page, story, notices)
-                return [one async for one in _run(run, fleet, plane, folder / "log")]
+                return [problem async for problem in _run(run, fleet, plane, folder / "log")]
 
 
 async def _run(run: Soak, fleet: Fleet, plane: httpx.AsyncClient, log: Path) -> Any:
     _print_row(*_COLUMNS)
-    measuring = asyncio.ensure_future(run.measure())
+    measurement = asyncio.ensure_future(run.measure())
     try:
         if not await run.at_rest():
-            yield "the apps that were declared at first are not all in sync"
+            yield "not all apps are in sync at the start"
         began = run.clock.monotonic()
-        await run.story.tell(run.length.whole)
-        await run.clock.sleep(300)  # until what was committed last is noticed
+        await run.story.run(run.length.whole)
+        await run.clock.sleep(300)  # until the controller has seen the last commit
         if not await run.at_rest():
-            yield "not everything is in sync at the end"
+            yield "not all apps are in sync at the end"
     finally:
-        measuring.cancel()
+        measurement.cancel()
         with suppress(asyncio.CancelledError):
-            await measuring
+            await measurement
     await run.row()
-    warm = [one for one in run.samples if one.at >= run.length.warm]
+    warm = [sample for sample in run.samples if sample.at >= run.length.warm]
     writes = await verdicts.all_writes(plane, run.clock)
-    for found in (
+    for problems in (
         verdicts.sizes(warm, run.length.growth),
         verdicts.writes_done(fleet, writes, began),
         verdicts.drifts_ended(run.story.drifts, writes),
         await verdicts.live(fleet, plane),
-        verdicts.log_explained(log, run.story.troubles, run.clock),
+        verdicts.log_explained(log, run.story.incidents, run.clock),
     ):
-        for one in found:
-            yield one
+        for problem in problems:
+            yield problem
     if run.received["most_in_a_window"] > _LIMIT or run.received["refused"]:
-        yield f"more than {_LIMIT} requests came in a minute"
+        yield f"more than {_LIMIT} requests were received within a minute"
     run.controller.signal(signal.SIGTERM)
-    if (code := await run.controller.ended()) != 0:
-        yield f"the controller ended with {code}"
-    print("\nBesides:", ", ".join(f"{count} {what}" for what, count in sorted(run.story.counts.items())))
+    if (code := await run.controller.wait()) != 0:
+        yield f"the controller exited with {code}"
+    print("\nEvents:", ", ".join(f"{count} {event}" for event, count in sorted(run.story.counts.items())))
 
 
 def main() -> int:
-    """Soak as the arguments say; return 1 where something is wrong."""
+    """Run the soak of the command line; return 1 if there are problems."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("length", nargs="?", default="full", choices=sorted(_LENGTHS))
     parser.add_argument("--apps", type=int)
-    parser.add_argument("--speed", type=float, default=120.0, help="how many seconds pass in one")
-    parser.add_argument("--seed", type=int, default=11, help="another story")
-    asked = parser.parse_args()
+    parser.add_argument("--speed", type=float, default=120.0, help="accelerated seconds per real second")
+    parser.add_argument("--seed", type=int, default=11, help="the same seed gives the same events")
+    arguments = parser.parse_args()
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="octosync-soak-"))
-    length = _LENGTHS[asked.length]
-    apps = asked.apps or length.apps
-    print(f"{length.whole / 3600:g} hours of {apps} apps, {asked.speed:g} times as fast")
-    problems = asyncio.run(soak(folder, length, apps=apps, speed=asked.speed, seed=asked.seed))
+    length = _LENGTHS[arguments.length]
+    apps = arguments.apps or length.apps
+    print(f"{length.whole / 3600:g} hours with {apps} apps, {arguments.speed:g} times as fast")
+    problems = asyncio.run(soak(folder, length, apps=apps, speed=arguments.speed, seed=arguments.seed))
     print(f"It took {time.monotonic() - started:.0f} s.")
     if problems:
-        print("\n".join(("", "Wrong:", *problems, f"The controller's log and state are in {folder}")))
+        print("\n".join(("", "Problems:", *problems, f"The controller's log and state are in {folder}")))
     else:
         shutil.rmtree(folder)
     return 1 if problems else 0
@@ -198,10 +198,10 @@ def main() -> int:
 
 @contextmanager
 def _receiver() -> Iterator[tuple[Counter[str], str]]:
-    """Take notifications in; yields how many there were of each event, and where to send them."""
+    """Receive notifications; yield the number of each event, and the URL of the receiver."""
     counts: Counter[str] = Counter()
 
-    class Taking(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             counts[self.headers.get("X-Octosync-Event", "")] += 1
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -211,7 +211,7 @@ def _receiver() -> Iterator[tuple[Counter[str], str]]:
         def log_message(self, *_: Any) -> None:  # the table is enough
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

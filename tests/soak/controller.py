@@ -1,4 +1,4 @@
-"""The controller of a soak, in a process of its own, as `octosync watch` puts it together, but on a clock that runs faster."""
+"""The controller of a soak: a separate process, composed as `octosync watch` is, with an accelerated clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.soak.children import open_descriptors, resident_megabytes, say
+from tests.soak.children import open_descriptors, resident_megabytes, write_line
 from tests.support.controllers import FastClock
 
 from octosync import __version__
@@ -40,19 +40,19 @@ from octosync.watch.settings import Clock, Settings
 from octosync.watch.web import WebOptions, bind, create_app, serve
 
 
-async def watch(asked: dict[str, Any]) -> None:
-    """Run until SIGTERM. The first line of standard input says all that is asked, times in seconds."""
-    clock, folder = FastClock(asked["speed"], asked["began"]), Path(asked["folder"])
-    flags = RemoteFlags(url=asked["url"], token_file=folder / "key", rate=asked["limit"])
-    # Retries wait by the machine's clock.
+async def watch(options: dict[str, Any]) -> None:
+    """Run until SIGTERM. The first line of standard input has the options; times are in seconds."""
+    clock, folder = FastClock(options["speed"], options["began"]), Path(options["folder"])
+    flags = RemoteFlags(url=options["url"], token_file=folder / "key", rate=options["limit"])
+    # Retries wait in real time.
     connection = replace(connect(flags, Configuration(), None, {}), backoff=0.5 / clock.speed)
-    regather = InputsReloader(flags=ManifestFlags(paths=(str(folder / "apps"),)), remote=flags, environment={})
+    reloader = InputsReloader(flags=ManifestFlags(paths=(str(folder / "apps"),)), remote=flags, environment={})
     control_plane = ControlPlane(url=connection.url)
     metrics = Metrics()
     remote = Octomil(
         connection,
         rate=RateOptions(percent_for_writes=PERCENT_FOR_WRITES, clock=clock.monotonic, sleep=clock.sleep),
-        on_request=lambda one: metrics.count_request(one.operation, one.code, one.seconds),
+        on_request=lambda request: metrics.count_request(request.operation, request.code, request.seconds),
     )
     with (
         (folder / "log").open("w", encoding="utf-8") as stream,
@@ -61,7 +61,7 @@ async def watch(asked: dict[str, Any]) -> None:
     ):
         log = Log(stream, clock, format_=LogFormat.JSON)
         notifier = Notifier(
-            (Endpoint(url=Secret(asked["receiver"]), name="receiver", events=frozenset(NotifyEvent)),),
+            (Endpoint(url=Secret(options["receiver"]), name="receiver", events=frozenset(NotifyEvent)),),
             Sender(control_plane=control_plane, version=__version__, external_url=None),
             clock=clock,
             log=log,
@@ -70,10 +70,10 @@ async def watch(asked: dict[str, Any]) -> None:
         controller = Controller(
             ControllerOptions(
                 remote=remote,
-                desired=DesiredState(regather, regather.watched, clock),
+                desired=DesiredState(reloader, reloader.watched, clock),
                 journal=journal,
                 control_plane=control_plane,
-                settings=Settings(drift_hold=timedelta(seconds=asked["hold"])),
+                settings=Settings(drift_hold=timedelta(seconds=options["hold"])),
                 policy=lambda _: GuardPolicy(),
                 deploy=DeployPolicy(previews=False),
                 read_token=lambda: _token(connect(flags, Configuration(), None, {})),
@@ -89,20 +89,20 @@ async def watch(asked: dict[str, Any]) -> None:
             control=controller.api,
             metrics=metrics.render,
             metrics_type=CONTENT_TYPE,
-            admin_token=Secret(asked["admin_token"]),
+            admin_token=Secret(options["admin_token"]),
         )
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, controller.stop.set)
         loop.add_signal_handler(signal.SIGHUP, controller.reload)
         with libraries_in(log):
             async with remote, notifier, serve(create_app(source), listener) as served:
-                say({"url": served.url})
-                answering = asyncio.ensure_future(_answer(clock))
-                answering.add_done_callback(lambda _: controller.stop.set())
+                write_line({"url": served.url})
+                answers = asyncio.ensure_future(_answer(clock))
+                answers.add_done_callback(lambda _: controller.stop.set())
                 await controller.run()
-                answering.cancel()
+                answers.cancel()
                 with suppress(asyncio.CancelledError):
-                    await answering
+                    await answers
 
 
 def _token(connection: Connection) -> tuple[Secret, str]:
@@ -115,25 +115,25 @@ def _objects() -> Counter[str]:
     """Count the objects of octosync's own classes, by class."""
     gc.collect()
     interval = sys.getswitchinterval()
-    # Loads go on in threads: one that is in the midst of making a tuple must not go on while another reference to it is held.
+    # Manifests load in threads: a thread that is building a tuple must not run while another reference to the tuple exists.
     sys.setswitchinterval(60)
-    time.sleep(0.01)  # for whoever waits by the old interval
+    time.sleep(0.01)  # for threads that still wait by the old interval
     try:
         return Counter(
-            f"{module}.{type(one).__qualname__}"
-            for one in gc.get_objects()
-            if (module := str(type(one).__module__)).startswith("octosync.")
+            f"{module}.{type(value).__qualname__}"
+            for value in gc.get_objects()
+            if (module := str(type(value).__module__)).startswith("octosync.")
         )
     finally:
         sys.setswitchinterval(interval)
 
 
 async def _answer(clock: Clock) -> None:
-    """Say how big this process is, whenever a line comes in."""
+    """Write the size of this process for every line of standard input."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while await reader.readline():
-        say(
+        write_line(
             {
                 "at": clock.monotonic(),
                 "rss": resident_megabytes(),
@@ -145,5 +145,5 @@ async def _answer(clock: Clock) -> None:
 
 
 if __name__ == "__main__":
-    say(None)
+    write_line(None)
     asyncio.run(watch(json.loads(sys.stdin.readline())))

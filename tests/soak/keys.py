@@ -1,4 +1,4 @@
-"""The controller's API key: what the control plane knows, and what stands in the file that the controller reads."""
+"""The controller's API key: the keys that the control plane accepts, and the file that the controller reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEAMMATES_KEY: Final = "oct_soak_ana"
 
 
 class Keys:
-    """One key after the other."""
+    """The current key and its rotation."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -24,7 +24,7 @@ class Keys:
 
     @property
     def known(self) -> list[str]:
-        """The keys that the control plane is to know, in its own notation."""
+        """The keys that the control plane accepts, as `NAME:KEY`."""
         return [self._named(self._secret), f"{TEAMMATE}:{TEAMMATES_KEY}"]
 
     async def rotate(
@@ -34,7 +34,7 @@ class Keys:
         overlap: Callable[[], Awaitable[None]] | None = None,
         gap: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Replace the key: with a time in which both are good, or with one in which the controller has only the old one."""
+        """Replace the key: either both are valid for a while, or the controller has only the old one for a while."""
         old = self._named(self._secret)
         self._number += 1
         await plane.ask("keys", keys=self.known if overlap is None else [*self.known, old])

@@ -1,4 +1,4 @@
-"""The control plane of a soak, in a process of its own: keys that change, and a clock's time for each request received."""
+"""The control plane of a soak: a separate process with changing keys and the accelerated time of each request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 
-from tests.soak.children import resident_megabytes, say
+from tests.soak.children import resident_megabytes, write_line
 from tests.soak.keys import TEAMMATE, TEAMMATES_KEY
 from tests.support.controllers import FastClock
 
@@ -18,8 +18,8 @@ from octosync.server.limits import LoggedRequest, RequestsLog, SlidingWindows
 WINDOW = 60.0
 
 
-class Arrivals(RequestsLog):
-    """All requests, each with when it came. Whatever was not sent with a teammate's key counts as the controller's."""
+class TimedRequestsLog(RequestsLog):
+    """All requests with their times. A request without the teammate's key counts as the controller's."""
 
     def __init__(self, clock: Callable[[], float], teammate: str) -> None:
         super().__init__()
@@ -28,12 +28,12 @@ class Arrivals(RequestsLog):
         self._all: list[tuple[float, LoggedRequest]] = []
 
     def add(self, received: LoggedRequest) -> None:
-        """Append a request as it arrives."""
+        """Add a request with its time."""
         super().add(received)
         self._all.append((self._clock(), received))
 
     def counted(self) -> dict[str, int]:
-        """Count all requests of the controller, and the most that came in any window, whatever keys they had."""
+        """Return the number of the controller's requests, and the most in any window, whatever key they had."""
         times = [at for at, received in self._all if received.key != self._teammate]
         window: deque[float] = deque()
         most = 0
@@ -45,8 +45,8 @@ class Arrivals(RequestsLog):
         return {"requests": len(times), "most_in_a_window": most}
 
 
-class Limiting(SlidingWindows):
-    """The rate limit, which counts whom it refuses, and is none for the teammate, who looks at everything in the end."""
+class CountingRateLimit(SlidingWindows):
+    """The rate limit with a count of refused requests. The teammate, who reads everything at the end, is exempt."""
 
     def __init__(self, limit: int, teammates_key: str) -> None:
         super().__init__(limit, WINDOW)
@@ -54,7 +54,7 @@ class Limiting(SlidingWindows):
         self.refused = 0
 
     def admit(self, key: str, now: float) -> None:
-        """Count a request. Raises 429."""
+        """Count a request. Raise 429 if it exceeds the limit."""
         if key == self._exempt:
             return
         try:
@@ -66,24 +66,24 @@ class Limiting(SlidingWindows):
 
 def main() -> None:
     """Serve until standard input ends. Its first line is {began, speed, limit, keys}."""
-    say(None)
-    asked = json.loads(sys.stdin.readline())
-    clock = FastClock(asked["speed"], asked["began"])
-    keys = tuple(map(Token.parse, asked["keys"]))
+    write_line(None)
+    options = json.loads(sys.stdin.readline())
+    clock = FastClock(options["speed"], options["began"])
+    keys = tuple(map(Token.parse, options["keys"]))
     with running_server(
-        ServerSettings(clock=clock.now, tokens=keys, rate_limit=asked["limit"], rate_window_seconds=WINDOW)
+        ServerSettings(clock=clock.now, tokens=keys, rate_limit=options["limit"], rate_window_seconds=WINDOW)
     ) as plane:
         state = plane.app.state.plane
-        state.log = arrivals = Arrivals(clock.monotonic, TEAMMATE)
-        state.windows = limiting = Limiting(asked["limit"], TEAMMATES_KEY)
-        say({"url": plane.url})
+        state.log = requests = TimedRequestsLog(clock.monotonic, TEAMMATE)
+        state.windows = rate_limit = CountingRateLimit(options["limit"], TEAMMATES_KEY)
+        write_line({"url": plane.url})
         for line in sys.stdin:
             command = json.loads(line)
             if command["do"] == "keys":
                 state.keys = tuple(map(Token.parse, command["keys"]))
-                say(None)
+                write_line(None)
             else:
-                say({**arrivals.counted(), "refused": limiting.refused, "rss": resident_megabytes()})
+                write_line({**requests.counted(), "refused": rate_limit.refused, "rss": resident_megabytes()})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the room's tests share: an open state file, the part of one control plane, and the bytes of all that it wrote."""
+"""The tests' shared fixtures: the path of a state file, an open state, and the state of one control plane."""
 
 from __future__ import annotations
 

@@ -24,22 +24,22 @@ NOTHING_SENSITIVE = Sensitivity(())
 
 
 def plain(app: App) -> bytes:
-    """Write an app with its types: in these bytes 1 is not 1.0, which equality of apps would not tell."""
+    """Return an app as bytes that include the types: they distinguish 1 from 1.0, which equality of apps does not."""
     return bytes_of(app_document(app, lambda value: value))
 
 
 @given(declared_apps())
 def test_an_app_comes_back_as_it_was(app: App) -> None:
-    """Every field, place, time and type of a declared app is the same after writing and reading it, and so are the bytes."""
+    """Every field, origin, time and type of a declared app is the same after writing and reading, and so are the bytes."""
     again = app_of(document_of(plain(app)), lambda value: value)  # type: ignore[arg-type,return-value]
     assert again == app
     assert plain(again) == plain(app)
 
 
-@settings(max_examples=50)  # each makes a file
+@settings(max_examples=50)  # each example needs a new file
 @given(declared_apps("a"), declared_apps("b"))
 def test_what_is_remembered_is_there_after_a_restart(one: App, other: App) -> None:
-    """Apps are read back from the file as they were, the latest of each, in slug order."""
+    """Apps are read back as they were stored, the latest version of each, in the order of their slugs."""
     with TemporaryDirectory() as folder:
         with Journal(Path(folder) / "state.db") as journal:
             for app in (other, App(slug="a"), one):
@@ -51,7 +51,7 @@ def test_what_is_remembered_is_there_after_a_restart(one: App, other: App) -> No
 
 
 def test_what_is_remembered_again_is_not_written_again(memory: ControlPlaneState) -> None:
-    """An app that is as it was remembered costs no write: a full read of an org in sync leaves the file alone."""
+    """An unchanged app is not written again: a resync of an org in sync does not touch the file."""
     app = desired_app("a", config={"api_key": "hunter2"})
     memory.store(app)
     before = memory.journal.database.total_changes
@@ -62,19 +62,19 @@ def test_what_is_remembered_again_is_not_written_again(memory: ControlPlaneState
 
 
 def test_another_control_plane_has_another_base(state: WatchState, memory: ControlPlaneState) -> None:
-    """Of another URL or org nothing is remembered, nothing is whole, and it can be told of which ones something is."""
+    """Nothing is returned for another URL or org, no baseline is complete, and the state can name the others that it has."""
     memory.store(desired_app("a"))
     memory.set_complete(whole=True)
     memory.record_revert(Address.of_app("a"), NOW)
-    for other in (
+    for control_plane in (
         ControlPlane(url="https://staging.example/api/v1", org_id=ORG),
         ControlPlane(url=PLANE.url, org_id="org-2"),
         ControlPlane(url=PLANE.url),
     ):
-        assert state.for_control_plane(other).baseline() == {}
-        assert not state.for_control_plane(other).is_complete()
-        assert state.for_control_plane(other).reverts(NOW) == {}
-        state.for_control_plane(other).forget("a")
+        assert state.for_control_plane(control_plane).baseline() == {}
+        assert not state.for_control_plane(control_plane).is_complete()
+        assert state.for_control_plane(control_plane).reverts(NOW) == {}
+        state.for_control_plane(control_plane).forget("a")
     assert state.planes() == (PLANE,)
     assert list(state.for_control_plane(ControlPlane(url=PLANE.url, org_id=ORG, context="production")).baseline()) == [
         "a"
@@ -82,7 +82,7 @@ def test_another_control_plane_has_another_base(state: WatchState, memory: Contr
 
 
 def test_an_app_is_forgotten_whole(memory: ControlPlaneState) -> None:
-    """Neither what was declared of it is left, nor its drift, nor what was healed of it; other apps stay as they are."""
+    """Removing an app deletes its baseline, its drift and its reverts; other apps keep theirs."""
     for slug in ("a", "b"):
         memory.store(desired_app(slug))
         memory.record_drift(slug, {Address.of_app(slug): "print"}, NOW)
@@ -96,7 +96,7 @@ def test_an_app_is_forgotten_whole(memory: ControlPlaneState) -> None:
 
 
 def test_a_new_file_is_not_whole(memory: ControlPlaneState) -> None:
-    """Before every declared app was taken up once nothing counts as removed; that it is so is kept, and can be taken back."""
+    """Until every declared app was stored once, nothing counts as removed; that mark is stored and can be taken back."""
     assert not memory.is_complete()
     memory.store(desired_app("a"))
     assert not memory.is_complete()
@@ -107,13 +107,13 @@ def test_a_new_file_is_not_whole(memory: ControlPlaneState) -> None:
 
 
 def test_what_a_later_version_added_is_passed_over() -> None:
-    """A key that this version does not know changes nothing of what it does."""
+    """A key that this version does not know has no effect."""
     app = desired_app("a", targets=["ios:1"], slots={"chat": {}}, deploy={"chat": "production"}, config={})
     document = document_of(plain(app))
-    for one in (
+    for json_object in (
         document, document["targets"][0], document["slots"][0], document["slots"][0]["deploy"], document["inference_config"]
     ):  # fmt: skip
-        one["later"] = {"whatever": 1}
+        json_object["later"] = {"whatever": 1}
     assert app_of(document, lambda value: value) == app  # type: ignore[arg-type,return-value]
 
 
@@ -146,7 +146,7 @@ def holds(key: str, value: object) -> Callable[[dict[str, object]], object]:
 def test_an_unreadable_row_is_never_taken_for_nothing(
     memory: ControlPlaneState, path: Path, spoil: Callable[[dict[str, object]], object]
 ) -> None:
-    """It is an error that names file and app, quotes nothing of it and says what to do, as if it were not there it is never."""
+    """The error names the file and the app, quotes no content and says what to do; the row is never treated as missing."""
     memory.store(desired_app("a", fields={"description": "quotable"}))
     (data,) = memory.journal.database.execute("select document from base").fetchone()
     document = document_of(data)
@@ -162,7 +162,7 @@ def test_an_unreadable_row_is_never_taken_for_nothing(
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
 def test_a_row_of_garbage_is_the_same_error(memory: ControlPlaneState, data: bytes) -> None:
-    """Bytes that are no document, or one without end, are an unreadable row too."""
+    """Bytes that are no document, or a document without an end, are an unreadable row too."""
     memory.store(desired_app("a"))
     memory.journal.database.execute("update base set document = ?", (data,))
     with pytest.raises(OctosyncError, match="state-unreadable"):
@@ -171,7 +171,7 @@ def test_a_row_of_garbage_is_the_same_error(memory: ControlPlaneState, data: byt
 
 @pytest.mark.parametrize("table", ["base", "plane", "hold", "seal"])
 def test_a_lost_table_is_an_error(path: Path, table: str) -> None:
-    """A file without one of its tables is unusable, not one in which nothing is remembered."""
+    """A file without one of its tables is unusable; it is not treated as empty."""
     use_of: dict[str, Callable[[WatchState], object]] = {"hold": WatchState.holds, "seal": WatchState.holds}
     use_of |= dict.fromkeys(("base", "plane"), lambda state: state.for_control_plane(PLANE).baseline())
     with Journal(path) as journal:
@@ -185,7 +185,7 @@ def test_a_lost_table_is_an_error(path: Path, table: str) -> None:
 def test_what_was_remembered_before_the_org_was_known_is_that_orgs(
     state: WatchState, memory: ControlPlaneState
 ) -> None:
-    """The first writes to an empty org are answered before anything names it; what they came to is not lost by that."""
+    """The first writes to an empty org are answered before any response names the org; their effect is not lost."""
     nameless = ControlPlane(url=PLANE.url)
     mine, later = desired_app("a"), desired_app("b")
     state.for_control_plane(nameless).store(mine)

@@ -20,7 +20,7 @@ PLANE = ControlPlane(url="https://api.example.com/api/v1")
 
 
 def _used(path: Path) -> None:
-    """Have a watch use a file, and end."""
+    """Use a file as a watch does, and close it."""
     with Journal(path) as journal, state_lock(path):
         memory = WatchState(journal).for_control_plane(PLANE)
         for number in range(200):
@@ -48,7 +48,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_kept_and_an_empty_one_begins(path: Path, damage: str) -> None:
-    """Its new name says when; not a byte of it is lost, and nothing of it is remembered."""
+    """Its new name has the time; no byte of it is lost, and the new file has none of its content."""
     _used(path)
     DAMAGES[damage](path)
     damaged = path.read_bytes()
@@ -65,7 +65,7 @@ def test_a_damaged_file_is_kept_and_an_empty_one_begins(path: Path, damage: str)
 
 
 def test_a_sound_file_stays(path: Path) -> None:
-    """What it remembers is there."""
+    """An intact file keeps its content."""
     _used(path)
     journal, aside = open_or_replace_journal(path, NOW)
     with journal:
@@ -80,7 +80,7 @@ def _newer(path: Path) -> None:
 
 @pytest.mark.parametrize("foreign", ["text", "newer", "another's"])
 def test_what_is_no_damaged_state_file_is_refused(path: Path, foreign: str) -> None:
-    """A file that no watch has used, and that of a newer octosync: it stays as it is, under its name."""
+    """A file that no watch has used, or one of a newer octosync, is left unchanged under its name."""
     if foreign == "text":
         path.write_text("no state file\n" * 1000)
     else:

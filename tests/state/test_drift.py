@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 
 
 def test_drift_is_as_old_as_it_looks_the_same(path: Path) -> None:
-    """Over a restart too: the same fingerprint keeps its time, another one is new, and what is gone begins anew."""
+    """A known fingerprint keeps its time, over restarts too; a new one gets a new time, and drift that ended starts anew."""
     with Journal(path) as journal:
         assert WatchState(journal).for_control_plane(PLANE).record_drift("a", {APP: "x", SLOT: "y"}, NOW) == {
             APP: NOW,
@@ -34,7 +34,7 @@ def test_drift_is_as_old_as_it_looks_the_same(path: Path) -> None:
 
 
 def test_drift_is_told_by_app(state: WatchState, memory: ControlPlaneState) -> None:
-    """One app's drift says nothing of another's, and each fingerprint equals only what was seen."""
+    """Drift of one app has no effect on another, and a fingerprint is equal only to the one that was seen."""
     memory.record_drift("a", {SLOT: "x"}, NOW)
     memory.record_drift("b", {OTHER: "y"}, NOW + HOUR)
     drift: Any = memory.drift()
@@ -44,14 +44,14 @@ def test_drift_is_told_by_app(state: WatchState, memory: ControlPlaneState) -> N
 
 
 def test_a_clock_that_was_set_back_makes_no_drift_younger_than_now(memory: ControlPlaneState) -> None:
-    """Drift that seems to come from the future is as old as now, so that it isn't held for longer than meant."""
+    """Drift with a time in the future counts as new, so that it isn't held for longer than intended."""
     memory.record_drift("a", {SLOT: "x"}, NOW + HOUR)
     assert memory.record_drift("a", {SLOT: "x"}, NOW) == {SLOT: NOW}
     assert memory.record_drift("a", {SLOT: "x"}, NOW + HOUR) == {SLOT: NOW}
 
 
 def test_drift_that_stays_costs_no_write(memory: ControlPlaneState) -> None:
-    """Seeing the same again changes nothing in the file, nor does seeing none again."""
+    """Storing the same drift again changes nothing in the file, and so does storing none again."""
     memory.record_drift("a", {SLOT: "x"}, NOW)
     before = memory.journal.database.total_changes
     memory.record_drift("a", {SLOT: "x"}, NOW + HOUR)
@@ -60,7 +60,7 @@ def test_drift_that_stays_costs_no_write(memory: ControlPlaneState) -> None:
 
 
 def test_heals_are_counted_since_a_time(memory: ControlPlaneState) -> None:
-    """By object, in the order in which they were, that time included."""
+    """Reverts are returned by object in their order; the given time is included."""
     for hours in (2, 0, 1):
         memory.record_revert(SLOT, NOW + hours * HOUR)
     memory.record_revert(OTHER, NOW)
@@ -69,7 +69,7 @@ def test_heals_are_counted_since_a_time(memory: ControlPlaneState) -> None:
 
 
 def test_counting_begins_anew_for_an_object_or_an_app(memory: ControlPlaneState) -> None:
-    """What is forgotten is contested no longer, and everything else as it was."""
+    """A forgotten object is no longer contested, and everything else is unchanged."""
     for address in (APP, SLOT, OTHER):
         memory.record_revert(address, NOW)
         memory.record_contested(address, NOW)

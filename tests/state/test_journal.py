@@ -1,4 +1,4 @@
-"""The journal: what it keeps, what it never keeps, and how it says that it can't be used."""
+"""The journal: what it records, what it never records, and its errors when it can't be used."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def begin_action(journal: Journal, run: str, number: int = 1) -> None:
 
 
 def test_a_run_and_its_actions_are_kept(tmp_path: Path) -> None:
-    """A run has its place, time and end; an action its address, operation, status, reference and request ids."""
+    """A run has its control plane, time and end; an action has its address, operation, status, reference and request ids."""
     outcome = Outcome(
         address=APP, verb="create", status=Status.FAILED, reference="rejected", request_ids=("req_1", "req_2")
     )
@@ -55,7 +55,7 @@ def test_a_run_and_its_actions_are_kept(tmp_path: Path) -> None:
 
 
 def test_what_is_written_is_there_at_once(tmp_path: Path) -> None:
-    """Every write is committed when the method returns: another process sees it, whatever becomes of this one."""
+    """Every write is committed when the method returns: another process sees it, even if this one ends."""
     with Journal(tmp_path / "state.db") as journal, Journal(tmp_path / "state.db") as other:
         run = begin(journal)
         begin_action(journal, run)
@@ -65,14 +65,14 @@ def test_what_is_written_is_there_at_once(tmp_path: Path) -> None:
 
 
 def test_runs_are_shown_newest_first(tmp_path: Path) -> None:
-    """Even runs of one second keep their order."""
+    """Even runs within one second keep their order."""
     with Journal(tmp_path / "state.db") as journal:
         runs = [begin(journal) for _ in range(5)]
         assert [run.id for run in journal.runs()] == runs[::-1]
 
 
 def test_a_message_is_not_kept(tmp_path: Path) -> None:
-    """Messages and hints may quote values of objects, so the file has none of them."""
+    """Messages and hints may quote values of objects, so the file contains none of them."""
     path = tmp_path / "state.db"
     outcome = Outcome(
         address=APP, verb="create", status=Status.NOT_KEPT, message="sent as hunter2", hints=("hunter2 is wrong",)
@@ -87,7 +87,7 @@ def test_a_message_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_the_file_is_the_owners_alone(tmp_path: Path) -> None:
-    """File, log and folder are made with no rights for others, wherever the journal is."""
+    """File, log and folder are created without permissions for others, wherever the journal is."""
     path = tmp_path / DEFAULT_PATH
     with Journal(path) as journal:
         begin(journal)
@@ -119,7 +119,7 @@ def other_program(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [directory, garbage, other_schema, other_program])
 def test_an_unusable_journal_is_one_clear_error(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """What is no journal is named, said why, and left exactly as it is."""
+    """A file that is no journal is named with the reason, and left exactly as it is."""
     path = tmp_path / "state.db"
     make(path)
     before = path.read_bytes() if path.is_file() else b""
@@ -133,7 +133,7 @@ def test_an_unusable_journal_is_one_clear_error(tmp_path: Path, make: Callable[[
 
 
 def test_a_journal_below_a_file_is_unusable(tmp_path: Path) -> None:
-    """Where its folder can't be made, the error names the journal."""
+    """If its folder can't be created, the error names the journal."""
     (tmp_path / "file").write_text("")
     with pytest.raises(OctosyncError, match=r"file/state\.db: the journal can't be used"):
         Journal(tmp_path / "file" / "state.db")
@@ -141,7 +141,7 @@ def test_a_journal_below_a_file_is_unusable(tmp_path: Path) -> None:
 
 @contextmanager
 def as_somebody_without_rights() -> Iterator[None]:
-    """Give up the superuser's right to write everywhere, where it is there, for a while."""
+    """Drop the superuser's right to write everywhere, if the process has it, during the block."""
     before = os.geteuid()
     if before == 0:
         os.seteuid(65534)
@@ -153,7 +153,7 @@ def as_somebody_without_rights() -> Iterator[None]:
 
 
 def test_a_read_only_journal_is_unusable(tmp_path: Path) -> None:
-    """A file that may only be read can record nothing, so it is refused before anything is sent."""
+    """A read-only file can record nothing, so it is refused before any request is sent."""
     path = tmp_path / "state.db"
     Journal(path).__exit__(None, None, None)
     path.chmod(0o400)
@@ -164,7 +164,7 @@ def test_a_read_only_journal_is_unusable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("comes_back", [False, True])
 def test_a_journal_that_is_taken_away_takes_nothing_any_more(tmp_path: Path, comes_back: bool) -> None:
-    """Nothing is noted in a file that nobody finds again: it was removed, or another one is in its place."""
+    """Nothing is recorded in a file that can't be found again because it was removed or replaced."""
     path = tmp_path / "state.db"
     with Journal(path) as journal:
         run = begin(journal)
@@ -180,7 +180,7 @@ def test_a_journal_that_is_taken_away_takes_nothing_any_more(tmp_path: Path, com
 
 
 def test_a_journal_that_fails_later_says_so(tmp_path: Path) -> None:
-    """Whatever SQLite says while a run is recorded or read becomes the same error."""
+    """Any error of SQLite while a run is recorded or read becomes the same error."""
     path = tmp_path / "state.db"
     with Journal(path) as journal:
         run = begin(journal)
@@ -192,7 +192,7 @@ def test_a_journal_that_fails_later_says_so(tmp_path: Path) -> None:
 
 
 def test_times_are_utc(tmp_path: Path) -> None:
-    """Whatever zone the clock has, the journal is in UTC."""
+    """Whatever the clock's time zone is, the journal is in UTC."""
     with Journal(tmp_path / "state.db") as journal:
         run = journal.begin_run(
             control_plane="p", org_id=None, digest="d", at=datetime(2030, 1, 1, 2, tzinfo=AT.tzinfo)
@@ -204,7 +204,7 @@ def test_times_are_utc(tmp_path: Path) -> None:
 
 
 def test_the_journal_keeps_itself_out_of_the_repository(tmp_path: Path) -> None:
-    """The folder that octosync makes for itself ignores itself in Git; somebody's own folder is left as it is."""
+    """A folder that octosync creates ignores itself in Git; an existing folder is left as it is."""
     for path in (tmp_path / DEFAULT_PATH, tmp_path / "logs" / "runs.db"):
         with Journal(path):
             pass

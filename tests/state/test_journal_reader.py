@@ -1,4 +1,4 @@
-"""Reading the journal: without changing it, while it is written, after a kill, and if there is none."""
+"""Reading the journal: without changing it, during a run, after a kill, and if it is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ APP = Address.of_app("a")
 
 
 def record(journal: Journal) -> str:
-    """Record a run with one action that ended and one that did not."""
+    """Record a run with a finished and an unfinished action."""
     run = journal.begin_run(control_plane="http://127.0.0.1/api/v1", org_id=None, digest="sha256:00", at=AT)
     for number in (1, 2):
         journal.begin_action(run, number, address=APP, verb="create", operation="apps.create", at=AT)
@@ -34,30 +34,30 @@ def held(folder: Path) -> dict[str, bytes]:
 
 
 def test_reading_leaves_no_trace(tmp_path: Path) -> None:
-    """Neither the file nor anything beside it is made or changed."""
+    """Neither the file nor any file beside it is created or changed."""
     path = tmp_path / "a journal, #1?.db"
     with Journal(path) as journal:
         run = record(journal)
     before = held(tmp_path)
     with JournalReader(path) as recorded:
-        assert [one.id for one in recorded.runs()] == [run]
+        assert [run_record.id for run_record in recorded.runs()] == [run]
         assert [action.status for action in recorded.actions(run)] == [Status.DONE, None]
     assert held(tmp_path) == before
 
 
 def test_a_run_under_way_is_seen(tmp_path: Path) -> None:
-    """What a run that has the journal open has recorded so far is there, and reading does not hinder it."""
+    """The records of a running run can be read, and the reader does not block the run."""
     path = tmp_path / "state.db"
     with Journal(path) as journal:
         run = record(journal)
         with JournalReader(path) as recorded:
-            assert [one.ended_at for one in recorded.runs()] == [None]
+            assert [run_record.ended_at for run_record in recorded.runs()] == [None]
             journal.end_run(run, 0, AT)
-            assert [one.exit_code for one in recorded.runs()] == [0]
+            assert [run_record.exit_code for run_record in recorded.runs()] == [0]
 
 
 def test_the_record_of_a_killed_run_is_seen(tmp_path: Path) -> None:
-    """What a run wrote last before it was killed is in the log beside the file, and is read from there."""
+    """The last records of a killed run are in the log beside the file, and are read from it."""
     path = tmp_path / "state.db"
     with Journal(path) as journal:
         run = record(journal)
@@ -71,7 +71,7 @@ def test_the_record_of_a_killed_run_is_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("empty", [False, True])
 def test_where_there_is_no_journal_there_are_no_runs(tmp_path: Path, empty: bool) -> None:
-    """No file, or one that a run is just making: no runs, and nothing is made."""
+    """With no file, or with one that a run is creating, there are no runs, and no file is created."""
     path = tmp_path / "state.db"
     if empty:
         path.write_bytes(b"")
@@ -118,7 +118,7 @@ def changed_by_hand(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [folder, garbage, cut_off, later_version, another_program, changed_by_hand])
 def test_what_is_no_journal_is_one_clear_error(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """It is named, and how another one is; it is never taken for a journal without runs."""
+    """The error names the file and how to use another one; the file is never treated as a journal without runs."""
     path = tmp_path / "state.db"
     make(path)
 

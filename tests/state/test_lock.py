@@ -12,25 +12,25 @@ from octosync.state import Journal, state_lock
 
 
 def test_a_second_controller_is_refused(tmp_path: Path) -> None:
-    """It is told which process has the file, also where it names it by another path; once that has ended, it may."""
+    """The second controller is told which process has the file, even if it uses another path; after that one ends, it starts."""
     path = tmp_path / "state.db"
     (tmp_path / "elsewhere").symlink_to(tmp_path)
     with Journal(path), state_lock(path):
         with pytest.raises(OctosyncError, match=f"state-in-use: .*process {os.getpid()}"):
             _have(tmp_path / "elsewhere" / "state.db")
-        with Journal(path) as another:  # of a command that is no controller
+        with Journal(path) as another:  # a command that is not a controller
             assert another.runs() == ()
     _have(path)
 
 
 def test_another_state_file_is_nobodys_business(tmp_path: Path) -> None:
-    """Two controllers with files of their own don't get in each other's way, in one folder neither."""
+    """Two controllers with separate files don't block each other, even in one folder."""
     with state_lock(tmp_path / "one.db"):
         _have(tmp_path / "two.db")
 
 
 def test_a_lock_that_cant_be_made_is_a_clear_error(tmp_path: Path) -> None:
-    """It names the file."""
+    """The error names the file."""
     with pytest.raises(OctosyncError, match=r"journal-unusable: .*state\.db\.lock: .*locked"):
         _have(tmp_path / "nowhere" / "state.db")
 

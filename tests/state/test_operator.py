@@ -21,11 +21,11 @@ def hold(app: str, hours: int = 1, reason: str = "incident") -> Hold:
 
 
 def test_holds_are_kept_over_a_restart(path: Path) -> None:
-    """Each with its end, reason and time; the latest of an app counts, and a release ends it."""
+    """Each hold has its end, reason and time; the latest hold of an app counts, and a release ends it."""
     with Journal(path) as journal:
         state = WatchState(journal)
-        for one in (hold("b"), hold("a"), hold("b", 4, "a longer incident"), hold("c")):
-            state.hold(one)
+        for new_hold in (hold("b"), hold("a"), hold("b", 4, "a longer incident"), hold("c")):
+            state.hold(new_hold)
         state.release("c")
         state.release("never held")
     with Journal(path) as journal:
@@ -33,7 +33,7 @@ def test_holds_are_kept_over_a_restart(path: Path) -> None:
 
 
 def test_the_suspension_is_kept_over_a_restart(path: Path) -> None:
-    """Since when and why, the latest; until it is taken back."""
+    """The latest suspension is stored with its time and reason, until it is taken back."""
     with Journal(path) as journal:
         assert WatchState(journal).suspension() is None
         WatchState(journal).suspend(NOW, "maintenance")
@@ -46,7 +46,7 @@ def test_the_suspension_is_kept_over_a_restart(path: Path) -> None:
 
 
 def test_an_approval_is_for_exactly_that(state: WatchState, memory: ControlPlaneState) -> None:
-    """Another object, another verb, another substance, another guard or control plane is not approved by it."""
+    """It does not approve another object, verb, change, guard or control plane."""
     memory.approve("deletes", [(SLOT, "delete", "as it is")], NOW)
     asked = [
         (SLOT, "delete", "as it is"),
@@ -62,7 +62,7 @@ def test_an_approval_is_for_exactly_that(state: WatchState, memory: ControlPlane
 
 
 def test_an_approval_is_used_once(state: WatchState, memory: ControlPlaneState) -> None:
-    """What is used up is approved for no guard any more; what is planned otherwise by then uses up nothing."""
+    """A used approval is removed for every guard; an action that was planned differently in the meantime uses none."""
     both = [(SLOT, "delete", "1"), (TARGET, "delete", "2")]
     memory.approve("deletes", both, NOW)
     memory.approve("protected", both[:1], NOW)
@@ -75,12 +75,12 @@ def test_an_approval_is_used_once(state: WatchState, memory: ControlPlaneState) 
 
 
 def test_a_further_approval_leaves_the_ones_before(memory: ControlPlaneState) -> None:
-    """Two sets that one guard blocks are approved one after the other; of the same object the newer approval counts."""
+    """Two sets that a guard blocks can be approved one after the other; for the same object the newer approval counts."""
     memory.approve("deletes", [(SLOT, "delete", "1")], NOW)
     memory.approve("archives", [(Address.of_app("b"), "archive", "1")], NOW)
     memory.approve("deletes", [(TARGET, "delete", "2")], NOW)
     memory.approve("deletes", [(SLOT, "delete", "2")], NOW)
-    assert [(one.guard, one.address) for one in memory.approvals()] == [
+    assert [(approval.guard, approval.address) for approval in memory.approvals()] == [
         ("archives", Address.of_app("b")),
         ("deletes", SLOT),
         ("deletes", TARGET),

@@ -1,4 +1,4 @@
-"""Several processes on one file, one that is killed, and a disk that is full."""
+"""Several processes with one file, a killed process, and a full disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from octosync.plan import ControlPlane
 from octosync.state import Journal, JournalReader, WatchState
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
-LARGEST = 400_000  # bytes that the full disk has room for
+LARGEST = 400_000  # bytes that are left on the full disk
 
 _BEGIN = f"""
 import sys
@@ -33,7 +33,7 @@ PLANE = ControlPlane(url={PLANE.url!r}, org_id={ORG!r})
 journal = Journal(Path(sys.argv[1]))
 memory = WatchState(journal).for_control_plane(PLANE)
 """
-# Says of each write that it is done once it is.
+# Prints the number of each write after it has returned.
 _WRITES = """
 for number in count():
     memory.store(App(slug=f"app-{number:06}", fields={"description": "x" * 200}))
@@ -51,7 +51,7 @@ except OctosyncError as error:
 
 
 def test_what_was_written_survives_a_kill(path: Path) -> None:
-    """SIGKILL in the middle of writing loses nothing that a method returned for, and leaves nothing half."""
+    """SIGKILL during writes loses nothing that a method has returned for, and leaves nothing incomplete."""
     with subprocess.Popen(
         [sys.executable, "-c", _BEGIN + _WRITES, str(path)], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -70,7 +70,7 @@ def test_what_was_written_survives_a_kill(path: Path) -> None:
 
 
 def test_an_apply_and_a_watch_share_the_file(path: Path) -> None:
-    """Both write, and history is read meanwhile: nobody is refused, and nothing of either is lost."""
+    """Both processes write while history is read: none of them fails, and no record is lost."""
     app = Address.of_app("a")
 
     def watch() -> None:
@@ -93,7 +93,10 @@ def test_an_apply_and_a_watch_share_the_file(path: Path) -> None:
                 for run in recorded.runs():
                     recorded.actions(run.id)
 
-    with Journal(path), ThreadPoolExecutor(4) as pool:  # SQLite's locks are each connection's own, as between processes
+    with (
+        Journal(path),
+        ThreadPoolExecutor(4) as pool,
+    ):  # SQLite locks belong to a connection, as they belong to a process
         for done in [pool.submit(work) for work in (watch, apply, history)]:
             done.result()
     with Journal(path) as journal:
@@ -103,7 +106,7 @@ def test_an_apply_and_a_watch_share_the_file(path: Path) -> None:
 
 
 def test_a_full_disk_is_one_clear_error(path: Path) -> None:
-    """It names the file and says what to do; what was written before is there, and the next start goes on."""
+    """The error names the file and says what to do; earlier records are kept, and the next start continues."""
 
     def small_disk() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""What is counted from the journal, and how it is kept from growing: history stays right, and the room is given back."""
+"""The counts from the journal, and its pruning: history stays correct, and the disk space is freed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run_of(
     *,
     plane: ControlPlane = PLANE,
 ) -> str:
-    """Record a run at a time, with actions as (verb, address, status); without a status an action has no end."""
+    """Record a run at a time, with actions as (verb, address, status); an action without a status is unfinished."""
     run = journal.begin_run(control_plane=plane.url, org_id=plane.org_id, digest="sha256:00", at=at)
     for number, (verb, address, status) in enumerate(actions, 1):
         journal.begin_action(run, number, address=address, verb=verb, operation="x", at=at)
@@ -39,11 +39,11 @@ def run_of(
 
 
 def kinds(addresses: Iterable[Address]) -> dict[Kind, int]:
-    return dict(Counter(one.kind for one in addresses))
+    return dict(Counter(address.kind for address in addresses))
 
 
 def test_removals_are_counted_from_what_runs_did(state: WatchState, memory: ControlPlaneState) -> None:
-    """Only what is done, by kind, since a time, on this control plane; a run that knew no org may have been in this one."""
+    """Only completed actions since a time on this control plane count, by kind; a run without a known org may belong to it."""
     target, slot = Address.of_target("a", "ios", "1"), Address.of_slot("a", "chat")
     config, app = Address.of_inference_config("a"), Address.of_app("a")
     journal = memory.journal
@@ -64,14 +64,14 @@ def test_removals_are_counted_from_what_runs_did(state: WatchState, memory: Cont
     )
     run_of(journal, NOW - DAY, [("delete", slot, Status.DONE), ("archive", app, Status.DONE)])
     run_of(journal, NOW, [("delete", slot, Status.DONE)], plane=ControlPlane(url=PLANE.url))
-    for other in (
+    for control_plane in (
         ControlPlane(url=PLANE.url, org_id="org-2"),
         ControlPlane(url="https://staging.example/api/v1", org_id=ORG),
     ):
-        run_of(journal, NOW, [("delete", target, Status.DONE), ("archive", app, Status.DONE)], plane=other)
+        run_of(journal, NOW, [("delete", target, Status.DONE), ("archive", app, Status.DONE)], plane=control_plane)
     assert kinds(memory.recent_removals(NOW)) == {Kind.TARGET: 2, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 1}
     assert memory.recent_archives(NOW) == [app]
-    # The org is not known: rather too many than too few.
+    # The org is unknown: count too many rather than too few.
     everywhere = state.for_control_plane(ControlPlane(url=PLANE.url)).recent_removals(NOW)
     assert kinds(everywhere) == {Kind.TARGET: 3, Kind.SLOT: 1, Kind.INFERENCE_CONFIG: 1}
     assert memory.recent_removals(NOW + timedelta(milliseconds=1)) == []
@@ -79,7 +79,7 @@ def test_removals_are_counted_from_what_runs_did(state: WatchState, memory: Cont
 
 
 def test_pruning_drops_what_is_old(state: WatchState, memory: ControlPlaneState, path: Path) -> None:
-    """Runs with their actions, heals, approvals that nobody used, and holds that ended; nothing else, and no newer one."""
+    """Pruning deletes old runs with their actions, reverts, unused approvals and ended holds, and no newer ones."""
     slot = Address.of_slot("a", "chat")
     for at in (NOW - 100 * DAY, NOW):
         run_of(memory.journal, at, [("delete", slot, Status.DONE)])
@@ -97,8 +97,8 @@ def test_pruning_drops_what_is_old(state: WatchState, memory: ControlPlaneState,
         assert len(recorded.actions(run.id)) == 1
     assert memory.journal.database.execute("select count(*) from action").fetchone() == (1,)
     assert memory.reverts(NOW - 200 * DAY) == {slot: (NOW,)}
-    assert [one.at for one in memory.approvals()] == [NOW]
-    assert [one.until for one in state.holds()] == [NOW]
+    assert [approval.at for approval in memory.approvals()] == [NOW]
+    assert [hold.until for hold in state.holds()] == [NOW]
     assert list(memory.baseline()) == ["a"]
     assert memory.drift()["a"][slot][1] == NOW - 100 * DAY
     assert list(memory.contested()) == [slot]
@@ -107,7 +107,7 @@ def test_pruning_drops_what_is_old(state: WatchState, memory: ControlPlaneState,
 
 @pytest.mark.parametrize("count", [0, 3, 1200])
 def test_at_most_so_many_runs_are_kept(state: WatchState, memory: ControlPlaneState, count: int) -> None:
-    """The newest ones, in their order, however many there were."""
+    """The newest runs are returned in their order, whatever the number of runs is."""
     with memory.journal.transaction():
         runs = [f"run-{number:05}" for number in range(count)]
         memory.journal.database.executemany(
@@ -120,7 +120,7 @@ def test_at_most_so_many_runs_are_kept(state: WatchState, memory: ControlPlaneSt
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_the_room_is_given_back(path: Path, version: int) -> None:
-    """After pruning the file is smaller, of whichever version it was made, and what comes later is newest yet."""
+    """After pruning the file is smaller, whichever version created it, and later runs are still the newest."""
     if version == 1:
         make_version_1(path)
     with Journal(path) as journal:

@@ -1,4 +1,4 @@
-"""Seals: no sensitive value is in any file, and yet a plan comes out as if all of them were."""
+"""Seals: no sensitive value is in any file, and yet plans are the same as with all values."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SEALS = Seals(b"k" * 32)
 
 
 def written(folder: Path) -> bytes:
-    """Return all bytes of a folder's files."""
+    """Return the bytes of all files of a folder."""
     return b"".join(file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file())
 
 
-@settings(max_examples=50)  # each makes a file
+@settings(max_examples=50)  # each example needs a new file
 @given(declared_apps(objects=objects_with_secrets(USUAL)))
 def test_no_secret_is_in_any_file(app: App) -> None:
-    """Wherever a sensitive value stands, no byte of it is in the file or its log, and with the tree the base is whole again."""
+    """No byte of a sensitive value is in the file or its log; with the tree, the base is complete again."""
     with TemporaryDirectory() as name, Journal(Path(name) / "state.db") as journal:
         memory = WatchState(journal).for_control_plane(PLANE)
         memory.store(app)
@@ -41,29 +41,29 @@ def test_no_secret_is_in_any_file(app: App) -> None:
         assert SECRET.encode() not in written(Path(name))
         (base,) = memory.baseline(State.from_apps(app)).values()
         assert base == app
-        memory.store(memory.baseline()["a"])  # what was read sealed stays so
+        memory.store(memory.baseline()["a"])  # values that were read as seals stay seals
         assert memory.baseline(State.from_apps(app)) == {"a": app}
         assert SECRET.encode() not in written(Path(name))
 
 
 @given(json_values(), json_values())
 def test_a_seal_equals_its_value_and_no_other(value: JsonValue, other: JsonValue) -> None:
-    """On either side, and as JSON compares: 1 is 1.0, and nothing that anybody could write is equal by accident."""
+    """Seals compare on either side and as JSON does: 1 equals 1.0. No value that a user could write equals one by accident."""
     seal = SealedValue(SEALS.digest_of(value), SEALS)
-    for one in (value, other, str(seal), seal.digest):
-        same = json_equal(value, one) and not isinstance(one, bool) and one is not None
-        assert [seal == one, one == seal, seal != one, one != seal] == [same, same, not same, not same]
-        assert json_equal(seal, one) is json_equal(one, seal) is same
+    for json in (value, other, str(seal), seal.digest):
+        same = json_equal(value, json) and not isinstance(json, bool) and json is not None
+        assert [seal == json, json == seal, seal != json, json != seal] == [same, same, not same, not same]
+        assert json_equal(seal, json) is json_equal(json, seal) is same
 
 
 @pytest.mark.parametrize("other", [None, True, object(), float("nan"), {"a": {1}}, b""])
 def test_a_seal_equals_nothing_that_is_not_json(other: object) -> None:
-    """What can't be compared is not equal, and no error."""
+    """A value that can't be compared is not equal, without an error."""
     assert SealedValue(SEALS.digest_of("x"), SEALS) != other
 
 
 def test_a_seal_shows_nothing() -> None:
-    """However it is printed, it is `(sensitive)`, and neither its digest nor the key is shown."""
+    """Every way of printing a seal shows `(sensitive)`, and neither the digest nor the key."""
     seal = SealedValue(SEALS.digest_of("hunter2"), SEALS)
     for shown in (str(seal), f"{seal}", repr(seal), canonical_json([seal]), repr(SEALS)):
         assert seal.digest not in shown
@@ -73,13 +73,13 @@ def test_a_seal_shows_nothing() -> None:
 
 
 def test_a_seal_has_no_hash() -> None:
-    """It is equal to its value, so its hash would have to be that of the value, which it does not know."""
+    """It equals its value, so its hash would have to be the value's, which it does not know."""
     with pytest.raises(TypeError, match="unhashable"):
         hash(SealedValue(SEALS.digest_of("hunter2"), SEALS))
 
 
 def test_two_files_seal_differently(tmp_path: Path) -> None:
-    """A digest is of no use beyond its file: nobody can try out beforehand what a value could be."""
+    """A digest is useless outside its file: possible values can't be tried in advance."""
     documents = []
     for name in ("one.db", "other.db"):
         with Journal(tmp_path / name) as journal:
@@ -92,7 +92,7 @@ STATE_KEY, OTHER_KEY = Secret("0123456789abcdef" * 2), Secret("fedcba9876543210"
 
 
 def test_with_a_key_from_elsewhere_the_file_alone_tells_nothing(path: Path) -> None:
-    """What the file has is not enough to try out values: the digest that its own key makes is not the seal."""
+    """The content of the file is not enough to try values: the digest by the file's key is not the seal."""
     with Journal(path, seal_key=STATE_KEY) as journal:
         WatchState(journal).for_control_plane(PLANE).store(desired_app("a", config={"api_key": "hunter2"}))
         (own,) = journal.database.execute("select key from seal").fetchone()
@@ -106,7 +106,7 @@ def test_with_a_key_from_elsewhere_the_file_alone_tells_nothing(path: Path) -> N
     [(None, STATE_KEY), (STATE_KEY, None), (STATE_KEY, OTHER_KEY), (None, None), (STATE_KEY, STATE_KEY)],
 )
 def test_with_another_key_what_was_sealed_is_forgotten(path: Path, then: Secret | None, now: Secret | None) -> None:
-    """Only that: what has no sensitive value stays. Until all is taken up again, nothing counts as removed."""
+    """Apps with sealed values are dropped, others stay. Until all apps are stored again, nothing counts as removed."""
     secret, plain = desired_app("a", config={"api_key": "hunter2"}), desired_app("b", config={"model": "m"})
     with Journal(path, seal_key=then) as journal:
         state = WatchState(journal)
@@ -132,7 +132,7 @@ def test_with_another_key_what_was_sealed_is_forgotten(path: Path, then: Secret 
 
 
 def test_a_secret_that_was_rotated_stays_sealed(memory: ControlPlaneState) -> None:
-    """Where the tree has another value the base has neither: its own is equal to what was, and is shown to nobody."""
+    """If the tree has another value, the base has neither: the old value equals what was applied, and is never shown."""
     before = desired_app("a", config={"api_key": "hunter2", "model": "m"})
     memory.store(before)
     tree = desired_app("a", config={"api_key": "hunter3", "model": "m"})
@@ -145,24 +145,24 @@ def test_a_secret_that_was_rotated_stays_sealed(memory: ControlPlaneState) -> No
 
 
 def test_what_becomes_sensitive_later_is_sealed_then(memory: ControlPlaneState, path: Path) -> None:
-    """With a further sensitive key in force, the next reading takes the values under it out of the file and its log."""
-    app = desired_app("a", config={"endpoint": "hunter2" * 2000, "model": "m"})  # more than a page of it
+    """With an additional sensitive key, the next read removes the values under it from the file and its log."""
+    app = desired_app("a", config={"endpoint": "hunter2" * 2000, "model": "m"})  # more than a page of the file
     memory.store(app)
     assert b"hunter2" in written(path.parent)
     assert memory.baseline(sensitivity=Sensitivity(("endpoint",))) == {"a": app}
     assert b"hunter2" not in written(path.parent)
-    memory.store(memory.baseline()["a"])  # and stays so, when the key is no longer in force
+    memory.store(memory.baseline()["a"])  # also after the key is no longer configured
     assert memory.baseline() == {"a": app}
     assert b"hunter2" not in written(path.parent)
 
 
-# Fields that situations differ in, each of which could be sensitive.
+# Fields that differ between the situations; each of them could be sensitive.
 ANYTHING = Sensitivity(("name", "description", "temperature", "model", "model_variant_id"))
 
 
 @given(situations(), situations())
 def test_a_plan_from_memory_is_the_same_plan(now: Situation, earlier: Situation) -> None:
-    """With a base whose sensitive values were never stored, each verdict and action is as with the base itself."""
+    """If the base's sensitive values were never stored, each verdict and action is the same as with the full base."""
     tree = now.desired
     with TemporaryDirectory() as name, Journal(Path(name) / "state.db") as journal:
         memory = WatchState(journal).for_control_plane(PLANE)

@@ -13,7 +13,7 @@ PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 
 
 def test_what_was_told_is_known_after_a_restart(path: Path) -> None:
-    """The last fact about each thing of an app, of this control plane alone; it equals that text and no other."""
+    """The last text of each subject of an app, for this control plane only; it equals that text and no other."""
     with Journal(path) as journal:
         state = WatchState(journal)
         memory = state.for_control_plane(PLANE)
@@ -30,7 +30,7 @@ def test_what_was_told_is_known_after_a_restart(path: Path) -> None:
 
 
 def test_what_ended_is_not_told_any_more(memory: ControlPlaneState) -> None:
-    """Only the thing that ended is forgotten; to forget what was never told is nothing."""
+    """Only the subject that ended is removed; removing one that was never sent has no effect."""
     memory.record_notification("notes", "held x", "a")
     memory.record_notification("memos", "held x", "a")
     memory.forget_notification("notes", "held x")
@@ -39,7 +39,7 @@ def test_what_ended_is_not_told_any_more(memory: ControlPlaneState) -> None:
 
 
 def test_no_fact_is_in_the_file(path: Path) -> None:
-    """A fact may be made of a sensitive value: only a keyed digest of it is written."""
+    """A text may contain a sensitive value, so only a keyed digest of it is stored."""
     with Journal(path) as journal:
         WatchState(journal).for_control_plane(PLANE).record_notification("notes", "held x", "hunter2-8f1c")
     written = b"".join(file.read_bytes() for file in path.parent.iterdir())

@@ -1,4 +1,4 @@
-"""Versions of the file: an earlier one keeps everything and is read as it is, a later one is refused."""
+"""Versions of the file: an earlier one keeps its content and can be read unchanged, a later one is refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def told(recorded: JournalReader) -> Sequence[tuple[JournalledRun, tuple[Journal
 
 
 def test_an_earlier_journal_is_read_as_it_is(path: Path) -> None:
-    """Reading makes it no newer, and leaves every byte of it."""
+    """Reading does not migrate the file, and leaves every byte of it."""
     make_version_1(path, with_run=True)
     before = path.read_bytes()
     with JournalReader(path) as recorded:
@@ -42,14 +42,14 @@ def test_an_earlier_journal_is_read_as_it_is(path: Path) -> None:
 
 
 def test_an_earlier_journal_keeps_everything(path: Path) -> None:
-    """Opened to be written it becomes one of this version, every run and action as it was, and counts for a watch."""
+    """Opening it for writing migrates it to this version; runs and actions are unchanged and count for a watch."""
     make_version_1(path, with_run=True)
     with JournalReader(path) as recorded:
         before = told(recorded)
     with Journal(path) as journal:
         memory = WatchState(journal).for_control_plane(PLANE)
         assert told(journal) == before
-        assert [one.kind for one in memory.recent_removals(NOW)] == [Kind.SLOT]
+        assert [removal.kind for removal in memory.recent_removals(NOW)] == [Kind.SLOT]
         memory.store(desired_app("a"))
     assert version_of(path) == VERSION
     with Journal(path) as journal:
@@ -66,7 +66,7 @@ def test_a_run_of_the_earlier_version_goes_on_beside_it(path: Path) -> None:
 
 
 def test_several_that_open_it_first_agree(path: Path) -> None:
-    """Whoever brings the file up, it is brought up once, with one key: what one of them seals the others recognise."""
+    """However many processes migrate the file, it is migrated once and has one key: each recognises the other's seals."""
     make_version_1(path, with_run=True)
     app = desired_app("a", config={"api_key": "hunter2"})
 
@@ -82,10 +82,10 @@ def test_several_that_open_it_first_agree(path: Path) -> None:
 
 
 def test_a_step_that_fails_leaves_the_earlier_version(path: Path) -> None:
-    """A file that can't be brought up is an error, and as it was: nothing of it is lost half-way."""
+    """A file that can't be migrated is an error and stays unchanged: nothing is lost halfway."""
     make_version_1(path, with_run=True)
     with closing(sqlite3.connect(path)) as database:
-        database.execute("create table suspension (mine text)")  # the last one that would be made
+        database.execute("create table suspension (mine text)")  # the last table that would be created
         database.commit()
     with pytest.raises(OctosyncError, match="journal-unusable"):
         Journal(path)
@@ -98,7 +98,7 @@ def test_a_step_that_fails_leaves_the_earlier_version(path: Path) -> None:
 
 @pytest.mark.parametrize("opened_by", [Journal, JournalReader])
 def test_a_later_version_is_refused(path: Path, opened_by: type[JournalReader]) -> None:
-    """To read and to write, with its version and this one, and left as it is."""
+    """It is refused for reading and writing, with its version and this one, and left unchanged."""
     with Journal(path):
         pass
     with closing(sqlite3.connect(path)) as database:

@@ -218,7 +218,7 @@ async def run_controller(
     apps.mkdir(exist_ok=True)
     log, recorder = io.StringIO(), NoticeRecorder()
     remote_flags = RemoteFlags(url=None if setup.through_context else plane.url)
-    regather = InputsReloader(flags=setup.flags(apps), remote=remote_flags)
+    reloader = InputsReloader(flags=setup.flags(apps), remote=remote_flags)
     at = connection_to(plane.url, **{"requests_per_minute": 0, **setup.connection})
     remote = Octomil(at, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep), transport=setup.transport)
     with Journal(folder / "state.db") as journal:
@@ -226,8 +226,8 @@ async def run_controller(
             ControllerOptions(
                 remote=remote,
                 desired=DesiredState(
-                    regather,
-                    regather.watched,
+                    reloader,
+                    reloader.watched,
                     clock,
                     apps=settings.get("apps", ()),
                     selector=settings.get("selector"),
