@@ -9,10 +9,12 @@ from typing import Any
 
 from tests.support.embedded_planes import EmbeddedPlane, client, ok
 
+from octosync.contract import APP
+
 PEOPLE = {name: f"oct_test_key_of_{name}" for name in ("ana", "ben")}
 KEYS_OF_LIVE = frozenset({"apps", "catalog", "by", "allowed", "require_approval", "faults"})
 KEYS_OF_APP = frozenset(
-    {"name", "description", "archived", "targets", "slots", "inference_config", "deployments", "devices", "requests"}
+    {*APP.writable, "archived", "targets", "slots", "inference_config", "deployments", "devices", "requests"}
 )
 
 Live = dict[str, Any]
@@ -94,8 +96,8 @@ class _Loader:
 
     def app(self, slug: str, app: Live) -> None:
         """Create an app with all its objects except deployments."""
-        described = {"description": app["description"]} if "description" in app else {}
-        path = self.by(f"app/{slug}").with_app(slug, name=app.get("name", slug), **described)
+        own = {"name": slug, **{name: app[name] for name in APP.writable if name in app}}
+        path = self.by(f"app/{slug}").with_app(slug, **own)
         for target in app.get("targets", []):
             self.by(f"app/{slug}/target/{target}").with_target(path, *_platform_and_identifier(target))
         for capability, fields in app.get("slots", {}).items():
