@@ -13,8 +13,8 @@ from tests.support.projects import Project
 import octosync
 
 _SOURCE = str(Path(octosync.__file__).parent)
-# Both are met almost exactly: a hop more needs one less elsewhere.
-_MOST_FILES = 60
+# Both are met almost exactly: a further hop needs one less elsewhere.
+_MOST_FILES = 57
 _MOST_FUNCTIONS = 350
 
 

@@ -21,7 +21,7 @@ from octosync.model import ELLIPSIS, Address, counted
 from octosync.plan import GUARDS, Action, Refusal, RunInfo
 from octosync.plan.guards.policy import refused_by
 from octosync.report.text import listed
-from octosync.watch.reconcile.changesets import Changesets
+from octosync.watch.reconcile.coordination import Changesets
 from octosync.watch.reconcile.status_tracker import StatusTracker
 from octosync.watch.status import AppReconcileStatus, AppState, BlockedSet
 

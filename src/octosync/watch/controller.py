@@ -40,10 +40,9 @@ from octosync.watch.memory import Memory
 from octosync.watch.metrics import Metrics
 from octosync.watch.notify.events import NotificationCollector, NotificationSink, NullNotifier
 from octosync.watch.reconcile.admission import Admission
-from octosync.watch.reconcile.changesets import Changesets
+from octosync.watch.reconcile.coordination import Changesets, RejectedActions
 from octosync.watch.reconcile.observer import Observer
 from octosync.watch.reconcile.reconciler import PlanWriter, Reconciler
-from octosync.watch.reconcile.rejections import RejectedActions
 from octosync.watch.reconcile.results import ResultRecorder
 from octosync.watch.reconcile.status_tracker import StatusTracker
 from octosync.watch.settings import Clock, Settings, SystemClock

@@ -20,7 +20,7 @@ from octosync.watch.loop.activity_feed import ActivityFeed, FeedUpdate
 from octosync.watch.loop.circuit_breaker import RETRY_BACKOFF, CircuitBreaker
 from octosync.watch.loop.queue import Priority, Queue
 from octosync.watch.manifests.assignment import AppAssignment
-from octosync.watch.reconcile.rejections import RejectedActions
+from octosync.watch.reconcile.coordination import RejectedActions
 from octosync.watch.reconcile.status_tracker import StatusTracker
 from octosync.watch.settings import Clock, wait_for
 from octosync.watch.status import AppState

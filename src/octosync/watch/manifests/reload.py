@@ -16,7 +16,7 @@ from octosync.watch.loop.scheduler import Scheduler
 from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad, RestartSettings
 from octosync.watch.memory import Memory
 from octosync.watch.notify.events import MANIFESTS, NotificationCollector
-from octosync.watch.reconcile.changesets import Changesets
+from octosync.watch.reconcile.coordination import Changesets
 from octosync.watch.reconcile.observer import ObjectHistory
 from octosync.watch.reconcile.results import ResultRecorder
 from octosync.watch.settings import Clock

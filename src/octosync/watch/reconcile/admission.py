@@ -1,15 +1,11 @@
-"""Admission: what of a plan may be written now, what the guards block, and what the rest waits for.
-
-Concurrent reconciles share one limit of canaries: each counts the running ones before it starts any, and would not see those
-of the others.
-"""
+"""Admission: what of a plan may be written now, what the guards block, and what the rest waits for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from octosync.apply import ApplyResult
 from octosync.manifest import digest
@@ -19,7 +15,6 @@ from octosync.plan import (
     Absent,
     Action,
     ActionKey,
-    OptimizeCapability,
     Plan,
     Refusal,
     RegisterTarget,
@@ -36,49 +31,9 @@ from octosync.state import StoredRefusal
 from octosync.watch.approvals import COUNTING
 from octosync.watch.manifests.assignment import ActiveConfig
 from octosync.watch.memory import Memory
-from octosync.watch.reconcile.changesets import Changesets
+from octosync.watch.reconcile.coordination import CanaryLimit, Changesets, RejectedActions
 from octosync.watch.reconcile.observer import ReconcileContext
-from octosync.watch.reconcile.rejections import RejectedActions
 from octosync.watch.settings import Clock, WriteMode
-
-_REMEMBERED = timedelta(minutes=10)
-
-
-@dataclass(slots=True)
-class _Start:
-    key: ActionKey
-    ended: datetime | None = None  # until then it is on its way
-
-
-class CanaryLimit:
-    """The canaries that reconciles have just started, or are about to."""
-
-    def __init__(self) -> None:
-        self._starts: list[_Start] = []
-
-    def reserve(self, plan: Plan, running: int, most: int, began: datetime) -> frozenset[ActionKey]:
-        """Reserve places for the canaries that a plan starts; return the keys of those for which there is none.
-
-        `running` is the number that the reconcile has counted since it `began`; canaries that were started later may be missing.
-        """
-        wanted = [action.key for action in plan.actions if isinstance(action, OptimizeCapability)]
-        if not wanted:
-            return frozenset()
-        self._starts = [start for start in self._starts if start.ended is None or start.ended >= began - _REMEMBERED]
-        others = sum(start.ended is None or start.ended >= began for start in self._starts)
-        places = max(0, most - running - others)
-        self._starts += [_Start(key) for key in wanted[:places]]
-        return frozenset(wanted[places:])
-
-    def release(self, plan: Plan, done: Collection[ActionKey], now: datetime) -> None:
-        """Record which of the canaries with a reserved place were started, and release the other places."""
-        mine = {action.key for action in plan.actions}
-        for start in [reserved for reserved in self._starts if reserved.ended is None and reserved.key in mine]:
-            if start.key in done:
-                start.ended = now
-            else:
-                self._starts.remove(start)
-
 
 SECOND_LOOK = "a second check of its files, which have just changed"
 NEXT_MOVE = "another move of its change: its target must be registered before the next one is removed"
