@@ -1,4 +1,4 @@
-"""A folder of manifests for each test."""
+"""The `workspace` fixture: one folder of manifests per test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From documents to desired state."""
+"""Assembling documents into the desired state."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ inferenceConfig:
   parameters: {temperature: 0.2, max_tokens: 512}
 """
 
-# What a manifest can own: deployments follow from its slots.
+# The sections that a manifest can own. Deployments follow from its slots.
 LISTS = set(Section) - {Section.DEPLOYMENTS}
 
 
@@ -41,7 +41,7 @@ def loaded(workspace: Workspace, text: str) -> App:
 
 
 def test_an_app_becomes_fields_and_sections_with_wire_names(workspace: Workspace) -> None:
-    """Presets are expanded, bindings ordered, `variant: auto` declares no variant, and the environments keep their order."""
+    """Presets are expanded, bindings ordered, `variant: auto` declares no variant, and environments keep their order."""
     found = loaded(workspace, app(WHOLE, metadata="labels: {team: assistants}"))
     assert found.fields == {"name": "Canary demo", "description": "Voice notes that answer back"}
     assert found.complete_sections == LISTS
@@ -68,8 +68,8 @@ def test_an_app_becomes_fields_and_sections_with_wire_names(workspace: Workspace
     assert found.labels == {"team": "assistants"}
 
 
-def test_everything_knows_where_it_was_declared(workspace: Workspace) -> None:
-    """App, target, slot, deploy and inference config carry file, line and column."""
+def test_every_declaration_has_its_origin(workspace: Workspace) -> None:
+    """App, target, slot, deploy and inference config have file, line and column."""
     found = loaded(workspace, app(WHOLE))
     deploy = found.slots[0].deploy
     assert isinstance(deploy, Deploy)
@@ -90,8 +90,8 @@ def test_everything_knows_where_it_was_declared(workspace: Workspace) -> None:
     ]
 
 
-def test_what_is_absent_is_not_owned(workspace: Workspace) -> None:
-    """An App of nothing but a slug owns that it exists; an empty list owns the list."""
+def test_an_absent_section_is_not_owned(workspace: Workspace) -> None:
+    """An App with only a slug owns its existence. An empty list owns the list."""
     bare = loaded(workspace, app())
     assert (bare.fields, bare.complete_sections, bare.sections) == ({}, frozenset(), frozenset())
     assert (bare.declared, bare.archived, bare.protected, bare.suspension) == (True, False, False, None)
@@ -124,8 +124,8 @@ def test_a_pinned_variant_is_declared(workspace: Workspace) -> None:
         ("private", PRESETS["local_only"]),
     ],
 )
-def test_a_policy_is_declared_by_name_or_whole(workspace: Workspace, policy: str, expected: object) -> None:
-    """The object has the wire's own fields, in the manifest's spelling."""
+def test_a_policy_is_declared_by_name_or_as_an_object(workspace: Workspace, policy: str, expected: object) -> None:
+    """The object has the fields of the API, in the spelling of manifests."""
     assert loaded(workspace, slot(f"servingPolicy: {policy}")).slots[0].fields == {"serving_policy": expected}
 
 
@@ -148,7 +148,10 @@ def test_a_policy_is_declared_by_name_or_whole(workspace: Workspace, policy: str
     ],
 )
 def test_a_policy_is_one_value_and_complete(workspace: Workspace, policy: str, expected: list[str]) -> None:
-    """Mode and both fallbacks are needed, the preference exactly with auto, and two combinations contradict themselves."""
+    """Mode and both fallbacks are required, the preference if and only if the mode is auto.
+
+    Two combinations contradict themselves.
+    """
     assert rules(workspace.load_text(slot(f"servingPolicy: {policy}"))) == expected
 
 
@@ -161,8 +164,8 @@ SLOT = child(
 CONFIG = child("InferenceConfig", "app: demo\nconfig: {a: 1}")
 
 
-def test_children_alone_own_just_themselves(workspace: Workspace) -> None:
-    """Without its App, an app is not declared, and no list is owned; the children's labels serve."""
+def test_children_alone_own_only_themselves(workspace: Workspace) -> None:
+    """Without an App document, the app is not declared and no list is owned. The labels of the children apply."""
     found = loaded(workspace, f"{SLOT}---\n{TARGET}---\n{CONFIG}")
     assert (found.declared, found.complete_sections, found.fields) == (False, frozenset(), {})
     assert found.sections == LISTS
@@ -173,7 +176,7 @@ def test_children_alone_own_just_themselves(workspace: Workspace) -> None:
 
 
 def test_children_add_to_an_app_that_owns_the_list(workspace: Workspace) -> None:
-    """Whichever comes first, and in whatever file."""
+    """The order and the files of the documents do not matter."""
     own = app("targets:\n  - {platform: macos, identifier: com.example.mac}", metadata="labels: {team: own}")
     workspace.write({"z.yaml": own, "a.yaml": TARGET, "b.json": SLOT, "c.yaml": CONFIG})
     found = workspace.load().state.apps["demo"]
@@ -199,10 +202,10 @@ def test_children_add_to_an_app_that_owns_the_list(workspace: Workspace) -> None
         ((TARGET, TARGET.replace("app: demo", "app: edam")), "target-claimed-twice", "b.yaml:9:15"),
     ],
 )
-def test_a_thing_declared_twice_shows_both_places(
+def test_a_duplicate_declaration_shows_both_places(
     workspace: Workspace, texts: tuple[str, str], rule: str, place: str
 ) -> None:
-    """The later place is the error's, the earlier one its note."""
+    """The error has the later place, and its note the earlier one."""
     workspace.write(dict(zip(("a.yaml", "b.yaml"), texts, strict=True)))
     found = only(workspace.load())
     assert (found.rule, str(found.origin)) == (rule, place)
@@ -210,14 +213,14 @@ def test_a_thing_declared_twice_shows_both_places(
 
 
 def test_a_binding_key_is_declared_once(workspace: Workspace) -> None:
-    """Bindings without a key, or with one of another type, are left alone."""
+    """Bindings without a key, or with a key of another type, are not compared."""
     text = slot("bindings: [{binding_key: a}, {x: 1}, {binding_key: 1}, {binding_key: 1}, {binding_key: a}]")
     found = only(workspace.load_text(text))
     assert (found.rule, found.path) == ("declared-twice", "spec.slots[0].bindings[4]")
 
 
-def test_three_documents_of_one_app_protect_and_suspend_it_whole(workspace: Workspace) -> None:
-    """What any document of an app says of protection and suspension holds for the app; the longest suspension counts."""
+def test_protection_and_suspension_in_any_document_concern_the_whole_app(workspace: Workspace) -> None:
+    """Protection and suspension in any document of an app concern the app. The longest suspension counts."""
     workspace.write(
         {
             "a.yaml": app(metadata='annotations: {octosync.dev/suspend: "2026-04-01T00:00:00Z"}'),
@@ -259,8 +262,8 @@ def test_three_documents_of_one_app_protect_and_suspend_it_whole(workspace: Work
         ("false", []),
     ],
 )
-def test_a_suspension_is_true_or_a_time_with_its_zone(workspace: Workspace, value: str, expected: list[str]) -> None:
-    """A time in the past is a warning, anything else an error."""
+def test_a_suspension_is_true_or_a_time_with_a_zone(workspace: Workspace, value: str, expected: list[str]) -> None:
+    """A time in the past is a warning, any other value an error."""
     assert rules(workspace.load_text(app(metadata=f'annotations: {{octosync.dev/suspend: "{value}"}}'))) == expected
 
 
@@ -269,13 +272,13 @@ def test_a_suspension_is_true_or_a_time_with_its_zone(workspace: Workspace, valu
     [("true", True, []), ("false", False, []), ("on", False, ["invalid-annotation"])],
 )
 def test_protection_is_true_or_false(workspace: Workspace, value: str, protected: bool, expected: list[str]) -> None:
-    """Anything else is an error: a protection that doesn't hold is worse than none."""
+    """Any other value is an error: a protection without effect is worse than none."""
     found = workspace.load_text(app(metadata=f'annotations: {{octosync.dev/protect: "{value}"}}'))
     assert (found.state.apps["demo"].protected, rules(found)) == (protected, expected)
 
 
-def test_an_archive_that_frees_its_identifiers_is_no_warning(workspace: Workspace) -> None:
-    """`targets: []` frees them; a child's target, or a list with one, does not."""
+def test_an_archive_that_frees_its_identifiers_has_no_warning(workspace: Workspace) -> None:
+    """`targets: []` frees them. The target of a child document, or a list with a target, does not."""
     freed = app("archived: true\ntargets: []")
     assert workspace.load_text(freed).state.apps["demo"].archived
     assert rules(workspace.load_text(freed)) == []
@@ -283,7 +286,7 @@ def test_an_archive_that_frees_its_identifiers_is_no_warning(workspace: Workspac
 
 
 def test_a_child_of_an_archived_app_is_not_deployed(workspace: Workspace) -> None:
-    """The error stands where the deploy does."""
+    """The error has the place of the deploy."""
     deployed = child("CapabilitySlot", "app: demo\ncapability: chat\ndeploy: {environments: [staging]}")
     workspace.write({"a.yaml": deployed, "b.yaml": app("archived: true\ntargets: []")})
     found = only(workspace.load())
@@ -291,12 +294,12 @@ def test_a_child_of_an_archived_app_is_not_deployed(workspace: Workspace) -> Non
 
 
 def test_repeated_environments_count_once(workspace: Workspace) -> None:
-    """A repeated environment is a warning; repeated engines are kept as they were written."""
+    """A repeated environment is a warning. Repeated engines are kept as written."""
     found = workspace.load_text(slot("preferredEngines: [mlx, mlx]\ndeploy: {environments: [staging, staging]}"))
     assert rules(found) == ["repeated-value"] * 2
-    (one,) = found.state.apps["demo"].slots
-    assert one.deploy is not None
-    assert (one.fields["preferred_engines"], one.deploy.environments) == (["mlx", "mlx"], ("staging",))
+    (declared,) = found.state.apps["demo"].slots
+    assert declared.deploy is not None
+    assert (declared.fields["preferred_engines"], declared.deploy.environments) == (["mlx", "mlx"], ("staging",))
 
 
 @pytest.mark.parametrize(
@@ -310,8 +313,8 @@ def test_repeated_environments_count_once(workspace: Workspace) -> None:
         ("linux", "anything at all", True), ("windows", "Contoso.App_8wekyb3d8bbwe", True),
     ],
 )  # fmt: skip
-def test_identifiers_look_like_their_platform(workspace: Workspace, platform: str, identifier: str, fits: bool) -> None:
-    """Reverse-DNS for Apple's and Android's, an origin for browsers, anything elsewhere; a wrong shape is a warning."""
+def test_identifiers_match_their_platform(workspace: Workspace, platform: str, identifier: str, fits: bool) -> None:
+    """Reverse-DNS for Apple's and Android's, an origin for browsers, anything elsewhere. A wrong shape is a warning."""
     found = workspace.load_text(app(f'targets:\n  - {{platform: {platform}, identifier: "{identifier}"}}'))
     assert rules(found) == ([] if fits else ["identifier-shape"])
     assert not found.has_errors

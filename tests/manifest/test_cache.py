@@ -1,4 +1,4 @@
-"""The cache: only what changed is parsed again, and what comes out is what a fresh load makes of it."""
+"""The cache: only changed files are parsed again, and the result equals that of a fresh load."""
 
 from __future__ import annotations
 
@@ -77,30 +77,30 @@ class _Editing:
         self._now = NOW
         self._paths = ["."]
 
-    def edit(self, what: str, name: str, other: str) -> None:
-        """Do one edit."""
+    def edit(self, kind: str, name: str, argument: str) -> None:
+        """Make one edit."""
         path = self._directory / name
         path.parent.mkdir(exist_ok=True)
-        match what:
+        match kind:
             case "write":
                 path.unlink(missing_ok=True)
-                path.write_text(_TEXTS[other])
+                path.write_text(_TEXTS[argument])
             case "append":
                 before = path.read_text() + "---\n" if path.is_file() else ""
                 path.unlink(missing_ok=True)
-                path.write_text(before + _TEXTS[other])
+                path.write_text(before + _TEXTS[argument])
             case "delete":
                 path.unlink(missing_ok=True)
             case "rename" if path.is_file():
-                (self._directory / other).parent.mkdir(exist_ok=True)
-                path.rename(self._directory / other)
+                (self._directory / argument).parent.mkdir(exist_ok=True)
+                path.rename(self._directory / argument)
             case "link" if not path.exists():
                 path.unlink(missing_ok=True)
-                path.symlink_to(self._directory / other)
+                path.symlink_to(self._directory / argument)
             case "configure":
                 self._configuration = _CONFIGURATIONS[name]
             case "variable":
-                (self._values if name == "CHANNEL" else self._environment)[name] = other
+                (self._values if name == "CHANNEL" else self._environment)[name] = argument
             case "wait":
                 self._now += timedelta(hours=7)
             case "paths":
@@ -109,7 +109,7 @@ class _Editing:
                 pass
 
     def load(self, cache: Cache | None) -> Manifests:
-        """Load everything."""
+        """Load all files."""
         return load(
             self._paths,
             configuration=self._configuration,
@@ -120,7 +120,7 @@ class _Editing:
         )
 
     def check(self) -> None:
-        """Hold a load with the cache against a fresh one: to the last detail, the order of everything included."""
+        """Compare a load with the cache with a fresh one, in every detail and in the order of everything."""
         cached, fresh = self.load(self._cache), self.load(None)
         assert cached == fresh
         assert repr(cached) == repr(fresh)
@@ -128,18 +128,18 @@ class _Editing:
 
 @examples(120)
 @given(edits=st.lists(st.lists(_EDITS, min_size=1, max_size=3), min_size=1, max_size=10))
-def test_whatever_is_edited_a_cached_load_is_a_fresh_one(edits: list[list[tuple[str, str, str]]]) -> None:
-    """After any edits of files, configuration, variables and time, cached and fresh loads agree to the last detail."""
+def test_a_cached_load_equals_a_fresh_one_after_any_edit(edits: list[list[tuple[str, str, str]]]) -> None:
+    """After any edits of files, configuration, variables and time, cached and fresh loads are equal in every detail."""
     with TemporaryDirectory() as folder:
         editing = _Editing(Path(folder).resolve())
         for step in edits:
-            for one in step:
-                editing.edit(*one)
+            for edit in step:
+                editing.edit(*edit)
             editing.check()
 
 
-def test_only_what_changed_is_parsed_again(workspace: Workspace) -> None:
-    """Of three files one is changed: that one alone is parsed."""
+def test_only_changed_files_are_parsed_again(workspace: Workspace) -> None:
+    """If one of three files changes, only that one is parsed."""
     cache = Cache()
     workspace.write({f"{name}.yaml": app(name=name) for name in ("a", "b", "c")})
     workspace.load(cache=cache)
@@ -160,8 +160,8 @@ def test_only_what_changed_is_parsed_again(workspace: Workspace) -> None:
         {"env_allowed": ("A",)},
     ],
 )
-def test_another_configuration_voids_the_cache(workspace: Workspace, second: dict[str, Any]) -> None:
-    """What files say may depend on what is sensitive and on variables: with others, everything is parsed again."""
+def test_another_configuration_invalidates_the_cache(workspace: Workspace, second: dict[str, Any]) -> None:
+    """The result for a file may depend on sensitive keys and variables: if those change, everything is parsed again."""
     cache = Cache()
     workspace.write({"a.yaml": app()})
     workspace.load(cache=cache)
@@ -169,8 +169,8 @@ def test_another_configuration_voids_the_cache(workspace: Workspace, second: dic
     assert list(cache.parsed) == ["a.yaml"]
 
 
-def test_another_contract_is_held_against_what_was_parsed_before(workspace: Workspace) -> None:
-    """The contract is no part of what is kept: what it refuses is refused, whenever files were parsed."""
+def test_another_contract_applies_to_cached_files(workspace: Workspace) -> None:
+    """The contract is not part of the cache: a value that it refuses is refused, whenever the file was parsed."""
     cache = Cache()
     workspace.write({"a.yaml": app("targets:\n  - {platform: toaster, identifier: x}")})
     assert rules(workspace.load(cache=cache)) == ["unknown-platform"]
@@ -179,7 +179,7 @@ def test_another_contract_is_held_against_what_was_parsed_before(workspace: Work
 
 
 def test_the_end_of_a_suspension_is_noticed(workspace: Workspace) -> None:
-    """A suspension that ends between two loads is reported in the second, though the file did not change."""
+    """A suspension that ends between two loads is reported by the second, although the file did not change."""
     cache = Cache()
     workspace.write({"a.yaml": _TEXTS["suspended"]})
     assert rules(workspace.load(cache=cache)) == []
@@ -193,8 +193,8 @@ def test_the_end_of_a_suspension_is_noticed(workspace: Workspace) -> None:
     assert rules(after) == ["suspension-over"]
 
 
-def test_what_is_gone_is_forgotten(workspace: Workspace) -> None:
-    """The cache holds the files of the latest load and no others."""
+def test_missing_files_are_forgotten(workspace: Workspace) -> None:
+    """The cache contains the files of the latest load and no others."""
     cache = Cache()
     workspace.write({"a.yaml": app(name="a"), "b.yaml": app(name="b")})
     workspace.load(cache=cache)
@@ -204,8 +204,8 @@ def test_what_is_gone_is_forgotten(workspace: Workspace) -> None:
 
 
 @needs_kustomize
-def test_places_of_what_was_rendered_follow_their_files(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the same rendered text, problems are shown where its files have them now."""
+def test_places_of_rendered_manifests_follow_their_files(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the same rendered text, problems have the current place in its files."""
     monkeypatch.chdir(workspace.directory)
     workspace.write({"k/kustomization.yaml": "resources: [a.yaml]\nbuildMetadata: [originAnnotations]\n"})
     cache = Cache()
@@ -218,7 +218,7 @@ def test_places_of_what_was_rendered_follow_their_files(workspace: Workspace, mo
             now=NOW,
             cache=cache,
         )
-        return [one.origin.line for one in found.diagnostics if one.origin is not None]
+        return [diagnostic.origin.line for diagnostic in found.diagnostics if diagnostic.origin is not None]
 
     workspace.write({"k/a.yaml": app("naem: x")})
     (before,) = lines()

@@ -1,4 +1,4 @@
-"""octosync.yaml."""
+"""The configuration file octosync.yaml."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ api:
 """
 
 
-def test_everything_in_it_becomes_frozen_values(workspace: Workspace) -> None:
-    """Each key of the documentation's example is read, with paths relative to the working directory."""
+def test_every_key_is_read_into_frozen_values(workspace: Workspace) -> None:
+    """Each key of the documented example is read, with paths relative to the working directory."""
     configured = workspace.configure(FULL)
     assert not configured.diagnostics
     found = configured.configuration
@@ -95,8 +95,8 @@ def test_everything_in_it_becomes_frozen_values(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     "text", ["", "# nothing\n", "{}", "guards: {}\nrate: {}\ndrift: {}\napi: {}\nfreeze: []\nnotify: []\n"]
 )
-def test_without_keys_the_defaults_hold(workspace: Workspace, text: str) -> None:
-    """An empty file, and empty sections, are what no file is."""
+def test_without_keys_the_defaults_apply(workspace: Workspace, text: str) -> None:
+    """An empty file and empty sections are equal to no file."""
     configured = workspace.configure(text)
     assert not configured.diagnostics
     found, plain = configured.configuration, Configuration()
@@ -196,10 +196,10 @@ def test_without_keys_the_defaults_hold(workspace: Workspace, text: str) -> None
         ("heal: {}", "unknown-field", "heal", None),
     ],
 )
-def test_each_mistake_is_one_error_in_its_place(
+def test_each_mistake_is_one_error_at_its_place(
     workspace: Workspace, text: str, rule: str, path: str, suggestion: str | None
 ) -> None:
-    """The same diagnostics as for manifests: rule, path, suggestion."""
+    """The diagnostics are those of manifests: rule, path, suggestion."""
     configured = workspace.configure(text)
     found = only(configured)
     assert (found.rule, found.path, found.suggestion) == (rule, path, suggestion)
@@ -208,14 +208,14 @@ def test_each_mistake_is_one_error_in_its_place(
     assert found.origin.file == "octosync.yaml"
 
 
-def test_what_single_values_mean_is_checked_beside_everything_else(workspace: Workspace) -> None:
-    """A URL, a time zone and a cron expression are reported in one go with unknown and missing fields of the same objects."""
+def test_the_meaning_of_values_is_checked_with_everything_else(workspace: Workspace) -> None:
+    """A wrong URL, time zone and cron expression are reported together with unknown and missing fields of the same objects."""
     found = workspace.configure(
         "contexts:\n  a: {url: ftp://a, orgs: x}\n  b: {url: 'http://b', url: 'ftp://b'}\n"
         "freeze:\n  - {cron: '61 * * * *', timezone: Europe/Berln}\n"
         "env: [A_TOKEN, a-b]\n"
     )
-    assert [(one.rule, one.path) for one in found.diagnostics] == [
+    assert [(diagnostic.rule, diagnostic.path) for diagnostic in found.diagnostics] == [
         ("invalid-url", "contexts.a.url"),
         ("unknown-field", "contexts.a.orgs"),
         ("duplicate-key", "contexts.b.url"),
@@ -229,8 +229,8 @@ def test_what_single_values_mean_is_checked_beside_everything_else(workspace: Wo
     assert found.diagnostics[6].suggestion == "Europe/Berlin"
 
 
-def test_every_override_that_can_not_be_is_told_where_it_stands(workspace: Workspace) -> None:
-    """Not only the first of several; two that clash with each other are told at `api`."""
+def test_every_invalid_override_is_reported_at_its_place(workspace: Workspace) -> None:
+    """Every one is reported, not only the first. Two that conflict with each other are reported at `api`."""
     three = workspace.configure(
         "api:\n"
         "  operations:\n"
@@ -278,29 +278,39 @@ SECRET = "hunter2-8f1c"
         f"token: {SECRET}: x",
     ],
 )
-def test_a_secret_is_never_a_value_in_it_and_never_shown(workspace: Workspace, text: str) -> None:
-    """A token, a key, a URL with a password or a query: an error that names the key and shows no value."""
+def test_a_secret_in_the_file_is_an_error_and_never_shown(workspace: Workspace, text: str) -> None:
+    """A token, a key, and a URL with a password or a query are errors that name the key and show no value."""
     configured = workspace.configure(text)
     assert configured.has_errors
-    said = repr([(one.summary, one.path, one.excerpt, one.suggestion, one.notes) for one in configured.diagnostics])
-    assert SECRET not in said
+    shown = repr(
+        [
+            (diagnostic.summary, diagnostic.path, diagnostic.excerpt, diagnostic.suggestion, diagnostic.notes)
+            for diagnostic in configured.diagnostics
+        ]
+    )
+    assert SECRET not in shown
     assert {"secret-in-configuration", "invalid-url", "yaml-syntax"} & set(rules(configured))
 
 
 @pytest.mark.parametrize(
     "wrong", ["urlEnv: A", "evnts: [held]", "events: [aplied]", "secretEnv: a-b", "events: 1", "url: http://b"]
 )
-def test_a_receivers_url_is_never_shown(workspace: Workspace, wrong: str) -> None:
-    """Whatever is wrong beside it, the line of a URL that may be a secret by itself is in no excerpt."""
+def test_the_url_of_a_receiver_is_never_shown(workspace: Workspace, wrong: str) -> None:
+    """Whatever other error the line has, the URL may be a secret by itself, so no excerpt contains it."""
     configured = workspace.configure(f"notify: [{{url: 'https://hooks.example.com/{SECRET}', {wrong}}}]\n")
     assert configured.has_errors
-    said = repr([(one.summary, one.path, one.excerpt, one.suggestion, one.notes) for one in configured.diagnostics])
-    assert SECRET not in said
+    shown = repr(
+        [
+            (diagnostic.summary, diagnostic.path, diagnostic.excerpt, diagnostic.suggestion, diagnostic.notes)
+            for diagnostic in configured.diagnostics
+        ]
+    )
+    assert SECRET not in shown
     assert SECRET not in repr(configured.configuration)
 
 
-def test_another_version_stops_before_it_reads_anything_else(workspace: Workspace) -> None:
-    """A file for a newer octosync may hold keys that this one doesn't know: only the version is reported."""
+def test_another_required_version_is_the_only_error(workspace: Workspace) -> None:
+    """A file for a newer octosync may have unknown keys, so only the version is reported."""
     text = 'requires: ">=2"\nnewKey: 1\nnewKey: 2\n'
     found = only(workspace.configure(text, version="1.9.0"))
     assert (found.rule, found.summary) == (
@@ -321,15 +331,13 @@ def test_another_version_stops_before_it_reads_anything_else(workspace: Workspac
         (">=0.1", "0.1.0rc1", True), (">=0.1", "unknown", False), ("==0.1.0rc1", "0.1.0rc1", True), (">0.1rc1", "0.1rc1", False),
     ],
 )  # fmt: skip
-def test_version_specifiers_mean_what_they_mean_for_python_packages(
-    specifier: str, version: str, accepted: bool
-) -> None:
-    """The usual operators, `.*` and `~=`; a pre-release counts as its release, unless one is named."""
+def test_version_specifiers_have_the_meaning_of_python_packages(specifier: str, version: str, accepted: bool) -> None:
+    """The usual operators, `.*` and `~=`. A pre-release counts as its release unless a specifier names one."""
     assert is_allowed(version, specifier) is accepted
 
 
 @pytest.mark.parametrize("text", ["", "1", ">=", ">=1.*", "~=1", "^1", ">=1,", "=1", ">=a", "==" + "9" * 5000])
-def test_anything_else_is_no_version_specifier(text: str) -> None:
+def test_any_other_text_is_not_a_version_specifier(text: str) -> None:
     """Nothing is guessed."""
     with pytest.raises(ValueError, match=r"Invalid specifier|empty part|Exceeds the limit"):
         is_allowed("0.1.0", text)
@@ -345,14 +353,14 @@ def test_durations(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "30", "m", "1.5h", "30m1h", "-1h", "1h 30m", "1w", "9999999999h"])
-def test_anything_else_is_no_duration(text: str) -> None:
+def test_any_other_text_is_not_a_duration(text: str) -> None:
     """A bare number has no unit."""
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
 
 
-def test_it_is_found_upwards(workspace: Workspace) -> None:
-    """The nearest one counts, and its paths are relative to the working directory."""
+def test_the_file_is_found_in_parent_folders(workspace: Workspace) -> None:
+    """The nearest one is used, and its paths are relative to the working directory."""
     workspace.write({"octosync.yaml": "paths: [apps]", "a/b/c/x": "", "a/b/octosync.yaml": "paths: [deep]"})
     at = workspace.directory
     assert find_configuration(at) == at / "octosync.yaml"
@@ -366,22 +374,22 @@ def test_it_is_found_upwards(workspace: Workspace) -> None:
     assert outer.resolve() == at.resolve() / "octosync.yaml"
 
 
-def test_without_one_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Up to the root."""
-    monkeypatch.setattr("octosync.manifest.config.config.FILE_NAME", "octosync-that-nobody-has.yaml")
+def test_without_a_file_there_is_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search ends at the root."""
+    monkeypatch.setattr("octosync.manifest.config.config.FILE_NAME", "octosync-missing.yaml")
     assert find_configuration(tmp_path) is None
 
 
 @pytest.mark.parametrize("name", ["nowhere.yaml", "folder"])
-def test_one_that_cannot_be_read_is_an_error(workspace: Workspace, name: str) -> None:
-    """`--config` that names no file is never taken for "no configuration"."""
+def test_an_unreadable_file_is_an_error(workspace: Workspace, name: str) -> None:
+    """`--config` with a missing file never counts as "no configuration"."""
     workspace.write({"folder/x.txt": ""})
     configured = read_configuration(Path(name), directory=workspace.directory)
     assert configured.has_errors
 
 
 def test_a_context_is_chosen_by_name(workspace: Workspace) -> None:
-    """A wrong name is a usage error that says what there is."""
+    """A wrong name is a usage error that lists the contexts."""
     configuration = workspace.configure(FULL).configuration
     assert configuration.context("local").name == "local"
     for name, hint in (

@@ -1,4 +1,4 @@
-"""Editing: another value in a manifest, whatever its layout, and every other line as it was."""
+"""The editor: it replaces a value in a manifest in any layout, and leaves every other line unchanged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OBJECTS: st.SearchStrategy[dict[str, Any]] = st.dictionaries(st.sampled_from(KEY
 
 
 class Layouts:
-    """Writes a value in some layout or other: a scalar a line in blocks, or in braces; with comments and blank lines."""
+    """Writes a value in random layouts: blocks with one scalar per line, or braces, with comments and blank lines."""
 
     def __init__(self, draw: st.DrawFn) -> None:
         self._draw = draw
@@ -64,23 +64,23 @@ class Layouts:
         return f"{' ' * self._draw(st.integers(1, 3))}# says {self._comments}"
 
     def _mapping(self, value: dict[str, Any], indent: int) -> Iterator[str]:
-        for key, one in value.items():
+        for key, child in value.items():
             yield from self._comment(indent)
-            yield from self._behind(f"{' ' * indent}{value_text(key)}:", one, indent)
+            yield from self._behind(f"{' ' * indent}{value_text(key)}:", child, indent)
 
     def _sequence(self, value: list[Any], indent: int) -> Iterator[str]:
-        for one in value:
+        for child in value:
             yield from self._comment(indent)
-            if isinstance(one, dict) and one and self._draw(st.booleans()):
+            if isinstance(child, dict) and child and self._draw(st.booleans()):
                 first, *rest = [
                     line
-                    for key in one
-                    for line in self._behind(f"{' ' * (indent + 2)}{value_text(key)}:", one[key], indent + 2)
+                    for key in child
+                    for line in self._behind(f"{' ' * (indent + 2)}{value_text(key)}:", child[key], indent + 2)
                 ]
                 yield f"{' ' * indent}- {first.lstrip()}"
                 yield from rest
             else:
-                yield from self._behind(f"{' ' * indent}-", one, indent)
+                yield from self._behind(f"{' ' * indent}-", child, indent)
 
     def _behind(self, head: str, value: Any, indent: int) -> Iterator[str]:
         of_list = head.endswith("-")
@@ -103,13 +103,13 @@ class Layouts:
 
 @st.composite
 def documents(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
-    """Return a text with the value that stands under its `root`."""
+    """Return a text with the value under its key `root`."""
     value = draw(OBJECTS)
     return Layouts(draw).text(value), value
 
 
 def value_of(text: str) -> JsonValue:
-    """Return what a text says."""
+    """Return the value in a text."""
     return plain(read_layout(text, READING).root.node)
 
 
@@ -124,30 +124,28 @@ def comments_of(text: str) -> list[str]:
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the paths of all scalars that only objects hold."""
+    """Yield the paths of all scalars that are only inside objects."""
     if isinstance(value, dict):
-        for key, one in value.items():
-            yield from leaves(one, (*path, key))
+        for key, child in value.items():
+            yield from leaves(child, (*path, key))
     elif not isinstance(value, list):
         yield path
 
 
 def edit(text: str, wanted: JsonValue, *path: str, **more: Any) -> str:
-    """Put a value."""
+    """Replace a value."""
     return put(text, ("root", *path), lambda _: wanted, READING, **more)
 
 
 @given(documents(), st.data())
-def test_one_scalar_changes_its_own_line_and_no_other(
-    document: tuple[str, dict[str, Any]], data: st.DataObject
-) -> None:
-    """Whatever the layout, a scalar's edit is on one line, keeps every comment, and loads to the wanted value."""
+def test_a_changed_scalar_changes_only_its_line(document: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
+    """In any layout, a scalar's edit changes one line, keeps every comment, and loads to the wanted value."""
     text, value = document
     paths = list(leaves(value))
     if not paths:
         return
     path = data.draw(st.sampled_from(paths))
-    new = data.draw(SCALARS.filter(lambda one: not isinstance(one, str) or "\n" not in one))
+    new = data.draw(SCALARS.filter(lambda value: not isinstance(value, str) or "\n" not in value))
     after = edit(text, new, *path)
     expected: Any = json.loads(json.dumps(value))
     holder = expected
@@ -162,10 +160,8 @@ def test_one_scalar_changes_its_own_line_and_no_other(
 
 
 @given(documents(), OBJECTS)
-def test_any_value_can_be_put_in_the_place_of_another(
-    document: tuple[str, dict[str, Any]], wanted: dict[str, Any]
-) -> None:
-    """Keys and items come and go; what comes out loads to the wanted value, or nothing is edited."""
+def test_any_value_can_replace_another(document: tuple[str, dict[str, Any]], wanted: dict[str, Any]) -> None:
+    """Keys and items are added and removed. The result loads to the wanted value, or nothing is edited."""
     text, _ = document
     try:
         after = edit(text, wanted)
@@ -176,7 +172,7 @@ def test_any_value_can_be_put_in_the_place_of_another(
 
 @given(OBJECTS, OBJECTS, st.sampled_from([None, 1, 2, "\t"]))
 def test_json_stays_json(value: dict[str, Any], wanted: dict[str, Any], indent: int | str | None) -> None:
-    """JSON in any indentation is JSON afterwards, with the wanted value in it."""
+    """JSON with any indentation is still JSON afterwards, with the wanted value."""
     text = json.dumps({"root": value}, indent=indent).replace("${", "$${")
     after = edit(text, wanted, as_json=True)
     json.loads(after)
@@ -184,8 +180,8 @@ def test_json_stays_json(value: dict[str, Any], wanted: dict[str, Any], indent: 
 
 
 @given(documents())
-def test_the_same_value_changes_nothing(document: tuple[str, dict[str, Any]]) -> None:
-    """Where the value is there already, the text is the same, byte by byte."""
+def test_an_equal_value_changes_nothing(document: tuple[str, dict[str, Any]]) -> None:
+    """If the value is already there, the text stays the same, byte by byte."""
     text, value = document
     assert edit(text, value) == text
 
@@ -236,8 +232,8 @@ CASES: dict[str, tuple[str, JsonValue, str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_around_an_edit_stays(case: str) -> None:
-    """Comments and layout beside what comes and goes are what they were."""
+def test_the_text_around_an_edit_is_kept(case: str) -> None:
+    """Comments and layout next to added and removed values are unchanged."""
     before, wanted, after = CASES[case]
     assert edit(before, wanted) == after
 
@@ -254,8 +250,8 @@ def test_what_is_around_an_edit_stays(case: str) -> None:
         ("? root\n: 1\n", ("root",), "its key is written with a question mark"),
     ],
 )
-def test_what_would_touch_anything_else_is_refused(text: str, path: NodePath, why: str) -> None:
-    """Several places, a variable, a spelling that nobody expects: the reason is said, and nothing is guessed."""
+def test_an_edit_that_would_affect_other_values_is_refused(text: str, path: NodePath, why: str) -> None:
+    """For values in several places, variables and unusual spellings, the error has the reason, and nothing is edited."""
     with pytest.raises(EditError, match=why.replace("*", r"\*")):
         put(text, path, lambda _: "new", READING)
 
@@ -273,7 +269,7 @@ def test_what_would_touch_anything_else_is_refused(text: str, path: NodePath, wh
     ],
 )
 def test_a_comment_moves_with_its_value(old: list[str], wanted: list[str], new: list[str]) -> None:
-    """In a list that changes its order, what stands beside a value, or right above it, stays with the value."""
+    """If the order of a list changes, the comment next to a value, or directly above it, stays with the value."""
     before, after = ("root:\n" + "".join(f"  {line}\n" for line in lines) for lines in (old, new))
     for end in ("", "other: 1\n"):
         assert put(before + end, ("root",), lambda _: wanted, READING) == after + end

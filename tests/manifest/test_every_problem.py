@@ -1,4 +1,4 @@
-"""Every problem in one pass, and none that is only another one's shadow."""
+"""Every problem is reported in one pass, and none is a consequence of another."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ slots:
 """
 
 
-def test_one_wrong_field_hides_no_other_problem(workspace: Workspace) -> None:
-    """A slug that no app can have, and errors in a slot, leave every other check of the document standing."""
+def test_one_wrong_field_does_not_hide_other_problems(workspace: Workspace) -> None:
+    """After an invalid slug and errors in a slot, every other check of the document still runs."""
     found = workspace.load_text(app(ALL_AT_ONCE, name="Canary_demo"))
-    assert [(one.rule, one.path) for one in found.diagnostics] == [
+    assert [(diagnostic.rule, diagnostic.path) for diagnostic in found.diagnostics] == [
         ("invalid-slug", "metadata.name"),
         ("unknown-field", "spec.nmae"),
         ("unknown-platform", "spec.targets[0].platform"),
@@ -55,11 +55,11 @@ def test_one_wrong_field_hides_no_other_problem(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("broken", ["x: y\n", "  x: y\n", "\x00", "a: [", "a: !!x y"])
-def test_a_document_that_cannot_be_read_makes_nothing_missing_elsewhere(workspace: Workspace, broken: str) -> None:
-    """Children of an App whose document is broken are not blamed for it."""
+def test_an_unreadable_document_causes_no_errors_elsewhere(workspace: Workspace, broken: str) -> None:
+    """Children of an App with an unreadable document have no error."""
     workspace.write({"app.yaml": broken, "target.yaml": TARGET, "slot.yaml": slot("").replace("name: demo", "name: x")})
     found = workspace.load()
-    assert {one.origin.file for one in found.diagnostics if one.origin} == {"app.yaml"}
+    assert {diagnostic.origin.file for diagnostic in found.diagnostics if diagnostic.origin} == {"app.yaml"}
     assert len(found.diagnostics) == 1
 
 
@@ -81,32 +81,32 @@ def test_a_document_that_cannot_be_read_makes_nothing_missing_elsewhere(workspac
          ["missing-field", "auto-with-pinned-variant"]),
     ],
 )  # fmt: skip
-def test_what_several_documents_must_agree_on_is_checked_as_far_as_it_was_read(
+def test_conflicts_between_documents_are_found_despite_other_errors(
     workspace: Workspace, text: str, expected: list[str]
 ) -> None:
-    """A target claimed twice is found whatever else is wrong beside it, and nothing that could not be read is a duplicate."""
+    """A target claimed twice is found whatever other errors there are, and an unreadable value is never a duplicate."""
     workspace.write({"a.yaml": TARGET, "b.yaml": text})
     found = workspace.load()
     assert sorted(rules(found)) == sorted(expected)
-    assert all(one.origin is None or one.origin.file == "b.yaml" for one in found.diagnostics)
+    assert all(diagnostic.origin is None or diagnostic.origin.file == "b.yaml" for diagnostic in found.diagnostics)
 
 
-def test_two_documents_whose_apps_cannot_be_read_still_claim_a_target_once(workspace: Workspace) -> None:
-    """Whichever apps they are, the tuple is declared once too often; neither is called by a name that it doesn't have."""
+def test_two_documents_with_unreadable_apps_still_conflict(workspace: Workspace) -> None:
+    """The target is declared twice, whichever apps they are. The message names no app."""
     workspace.write({"a.yaml": app(TARGETS, name="A_1"), "b.yaml": app(TARGETS, name="B_1")})
     found = workspace.load()
     assert rules(found) == ["invalid-slug", "invalid-slug", "declared-twice"]
     assert found.diagnostics[2].notes == ("the other: a.yaml:7:7",)
 
 
-def test_slots_without_a_capability_are_no_duplicates(workspace: Workspace) -> None:
+def test_slots_without_a_capability_are_not_duplicates(workspace: Workspace) -> None:
     """Neither wrong nor undefined capabilities are compared."""
     text = app("slots:\n  - capability: Chat\n  - capability: Chat\n  - capability: ${X}\n  - capability: ${X}")
     assert rules(workspace.load_text(text)) == ["invalid-value"] * 2 + ["undefined-variable"] * 2
 
 
-def test_undefined_variables_are_all_that_is_said_of_their_values(workspace: Workspace) -> None:
-    """Neither an unknown engine, nor a repeated value, nor an annotation that can't be."""
+def test_an_undefined_variable_is_the_only_problem_of_its_value(workspace: Workspace) -> None:
+    """The value is not also reported as an unknown engine, a repeated value or an invalid annotation."""
     fields = (
         "preferredEngines: ['${X}', '${X}']\nservingPolicy: ${X}\ndeploy: {environments: ['${X}', '${X}']}\n"
         "bindings: [{binding_key: '${X}'}, {binding_key: '${X}'}]"
@@ -116,15 +116,15 @@ def test_undefined_variables_are_all_that_is_said_of_their_values(workspace: Wor
 
 
 def test_an_app_that_is_declared_twice_is_checked_twice(workspace: Workspace) -> None:
-    """A copy gives one error, not one a line; what only the copy has wrong is found."""
+    """A copy is one error, not one per line. A problem that only the copy has is found."""
     workspace.write({"a.yaml": app(TARGETS), "b.yaml": app(TARGETS + "\nslots: [{capability: chta}]")})
     assert rules(workspace.load()) == ["duplicate-app", "unknown-capability"]
 
 
 def test_the_value_of_a_duplicate_key_is_checked(workspace: Workspace) -> None:
-    """The second list is left out, and its own mistakes are told all the same."""
+    """The second list is ignored, and its own problems are still reported."""
     found = workspace.load_text(app("slots: []\nslots: [{capability: chat, foo: 1}]\nslot: []\nslot: []"))
-    assert [(one.rule, one.path) for one in found.diagnostics] == [
+    assert [(diagnostic.rule, diagnostic.path) for diagnostic in found.diagnostics] == [
         ("duplicate-key", "spec.slots"),
         ("unknown-field", "spec.slots[0].foo"),
         ("unknown-field", "spec.slot"),
@@ -151,8 +151,8 @@ def test_the_value_of_a_duplicate_key_is_checked(workspace: Workspace) -> None:
         ("name: !!str x\nnmae: y", ["tag"]),
     ],
 )  # fmt: skip
-def test_what_could_not_be_read_is_said_once(workspace: Workspace, spec: str, expected: list[str]) -> None:
-    """A value or key that was refused while reading is neither of the wrong type, nor unknown, nor missing after that."""
+def test_an_unreadable_value_is_reported_once(workspace: Workspace, spec: str, expected: list[str]) -> None:
+    """A value or key that could not be read is not also reported as a wrong type, unknown or missing."""
     assert rules(workspace.load_text(app(spec))) == expected
 
 
@@ -171,26 +171,26 @@ def test_what_could_not_be_read_is_said_once(workspace: Workspace, spec: str, ex
         ("apiVersion: octosync.dev/v1\nKind: App\nmetadata: {name: a}", ["unknown-field"]),
     ],
 )
-def test_a_document_is_not_blamed_for_what_it_may_well_hold(
+def test_a_document_has_no_errors_for_fields_that_may_exist(
     workspace: Workspace, text: str, expected: list[str]
 ) -> None:
-    """Refused tags, aliases and merge keys, and misspelt keys, are not followed by the fields that they seem to lack."""
+    """Refused tags, aliases and merge keys, and misspelt keys, cause no errors about missing fields."""
     assert rules(workspace.load_text(text)) == expected
 
 
 @pytest.mark.parametrize("broken", ["a: &a {b: *a}", "a: " + "[" * 40 + "]" * 40, "a: [" + "1," * 100_000 + "]"])
-def test_a_document_past_a_limit_hides_none_after_it(workspace: Workspace, broken: str) -> None:
-    """The rest of it is not read; the next document is."""
+def test_a_document_beyond_a_limit_does_not_hide_later_ones(workspace: Workspace, broken: str) -> None:
+    """The rest of the document is not read, but the next document is."""
     found = workspace.load_text(f"{broken}\nb: {{c: 1, c: 2}}\n---\n{app(name='Demo')}")
     assert rules(found) == [found.diagnostics[0].rule, "invalid-slug"]
     assert found.diagnostics[1].excerpt == "  name: Demo"
 
 
-def test_what_is_skipped_shows_nothing_sensitive(workspace: Workspace) -> None:
-    """Behind a limit nobody knows which values are sensitive, so lines are only shown where no key there seems to be."""
+def test_skipped_text_shows_no_sensitive_values(workspace: Workspace) -> None:
+    """Beyond a limit it is unknown which values are sensitive, so a line is only shown if none of its keys may be."""
     text = "a: &a\n  b: *a\n  password: hunter2\n---\n" + app("nmae: x")
     found = workspace.load_text(text)
-    assert [(one.rule, one.excerpt) for one in found.diagnostics] == [
+    assert [(diagnostic.rule, diagnostic.excerpt) for diagnostic in found.diagnostics] == [
         ("recursive-alias", None),
         ("unknown-field", "  nmae: x"),
     ]
@@ -198,8 +198,8 @@ def test_what_is_skipped_shows_nothing_sensitive(workspace: Workspace) -> None:
     assert workspace.load_text("a: &a\n  b: *a\n  password: [hunter2").diagnostics[0].excerpt is None
 
 
-def test_a_misspelt_field_is_not_missing_as_well(workspace: Workspace) -> None:
-    """One slip of the finger is one error."""
+def test_a_misspelt_field_is_not_also_missing(workspace: Workspace) -> None:
+    """One typo is one error."""
     assert rules(workspace.load_text(app("targets: [{platform: ios, identifer: a.b}]"))) == ["unknown-field"]
     assert rules(workspace.load_text(app("targets: [{platform: ios, colour: a.b}]"))) == [
         "missing-field",
@@ -207,8 +207,8 @@ def test_a_misspelt_field_is_not_missing_as_well(workspace: Workspace) -> None:
     ]
 
 
-def test_a_preference_without_auto_is_found_beside_its_wrong_value(workspace: Workspace) -> None:
-    """It is to be left out, right or wrong; a null says so itself."""
+def test_a_preference_without_auto_is_reported_with_its_wrong_value(workspace: Workspace) -> None:
+    """It must be omitted, right or wrong. A null is reported once."""
     policy = (
         "servingPolicy:\n  routingMode: local_only\n  routingPreference: {}\n"
         "  fallback: {{allowCloudFallback: false, allowLocalFallback: true}}"
@@ -248,7 +248,7 @@ def test_a_missing_file_has_no_line(workspace: Workspace) -> None:
     ],
 )
 def test_a_common_mistake_is_recognised(workspace: Workspace, text: str, rule: str, note: str) -> None:
-    """Templates that were not rendered, merge conflicts, brackets, missing spaces: one error, and what is behind it."""
+    """Unrendered templates, merge conflicts, brackets and missing spaces are one error each, with its cause."""
     found = only(workspace.load_text(text))
     assert found.rule == rule
     assert note in " ".join(found.notes)
@@ -264,27 +264,25 @@ def test_a_common_mistake_is_recognised(workspace: Workspace, text: str, rule: s
         ("octosync.dev/foo", None),
     ],
 )
-def test_an_annotation_that_seems_to_be_ours_is_a_warning(
-    workspace: Workspace, key: str, suggestion: str | None
-) -> None:
-    """A protection that is misspelt in any part protects nothing."""
+def test_an_annotation_that_resembles_ours_is_a_warning(workspace: Workspace, key: str, suggestion: str | None) -> None:
+    """A protection with any misspelt part protects nothing."""
     found = only(workspace.load_text(app(metadata=f'annotations: {{{key}: "true"}}')))
     assert (found.rule, found.suggestion) == ("unknown-annotation", suggestion)
 
 
-def test_an_annotation_of_another_group_is_none_of_ours(workspace: Workspace) -> None:
-    """However near its group's name is, and whatever it is called."""
+def test_an_annotation_of_another_group_is_ignored(workspace: Workspace) -> None:
+    """It is ignored, however similar the name of its group is."""
     metadata = 'annotations: {octopus.dev/foo: x, example.com/protect: "true", protect: "true"}'
     assert not workspace.load_text(app(metadata=metadata)).diagnostics
 
 
 @pytest.mark.parametrize("contexts", ["[a]", "{a: null}", "{a: {}}"])
-def test_a_context_that_is_there_and_wrong_is_not_unknown(workspace: Workspace, contexts: str) -> None:
-    """What `defaultContext` names is judged by what is written, not by what could be read."""
+def test_an_invalid_context_is_not_unknown(workspace: Workspace, contexts: str) -> None:
+    """`defaultContext` is checked against the written contexts, not against the valid ones."""
     assert "unknown-context" not in rules(workspace.configure(f"contexts: {contexts}\ndefaultContext: a\n"))
 
 
-def test_nothing_written_is_one_column_wide(workspace: Workspace) -> None:
-    """A key without a value is marked behind its colon, not to the end of the line."""
+def test_a_missing_value_is_marked_one_column_wide(workspace: Workspace) -> None:
+    """For a key without a value, the mark is behind its colon and not to the end of the line."""
     found = only(workspace.load_text(app("description:    # later")))
     assert found.width == 1

@@ -1,4 +1,4 @@
-"""Exporting: what of a live app is declared, what is left out and why, and that the declaration changes nothing."""
+"""Export: which parts of a live app are declared, which are left out and why, and that the declaration changes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BOTH = {"allow_cloud_fallback": True, "allow_local_fallback": True}
 
 
 def export(live: App, **more: Any) -> ExportedApp:
-    """Export an app, and hold the manifest against what is live: it must be valid and plan to nothing."""
+    """Export an app and compare the manifest with the live app: it must be valid and its plan must be empty."""
     given: dict[str, Any] = {"contract": Contract(), "sensitivity": Sensitivity(), "claims": {}, **more}
     exported = export_app(live, given.pop("sections", list(Section)), **given)
     if exported.declares:
@@ -31,13 +31,13 @@ def export(live: App, **more: Any) -> ExportedApp:
 
 
 def left_out(exported: ExportedApp) -> list[str]:
-    """Return what was left out, each of it with a comment in the manifest."""
-    assert all(f"{one.name} left out: {one.why}" in str(exported.notes) for one in exported.left_out)
-    return [f"{one.address} {one.name}: {one.why}" for one in exported.left_out]
+    """Return the parts that were left out, each with a comment in the manifest."""
+    assert all(f"{omission.name} left out: {omission.why}" in str(exported.notes) for omission in exported.left_out)
+    return [f"{omission.address} {omission.name}: {omission.why}" for omission in exported.left_out]
 
 
 def nested(levels: int) -> dict[str, Any]:
-    """Return an object of so many objects, one in another."""
+    """Return an object with so many nested objects."""
     value: dict[str, Any] = {}
     for _ in range(levels - 1):
         value = {"a": value}
@@ -62,12 +62,12 @@ def nested(levels: int) -> dict[str, Any]:
         ({"bindings": [nested(MOST_LEVELS - 4)]}, "bindings", "nested deeper"),
     ],
 )  # fmt: skip
-def test_a_field_that_cant_be_declared_is_left_out_alone(fields: dict[str, Any], name: str, why: str) -> None:
-    """The slot and its other fields are declared all the same, and the reason stands at the slot."""
+def test_only_the_field_that_cannot_be_declared_is_left_out(fields: dict[str, Any], name: str, why: str) -> None:
+    """The slot and its other fields are still declared, and the reason is a comment at the slot."""
     exported = export(live_app("demo", slots={"chat": fields, "vision": {}}))
-    (one,) = left_out(exported)
-    assert one.startswith(f"app/demo/slot/chat {name}: ")
-    assert why in one
+    (omission,) = left_out(exported)
+    assert omission.startswith(f"app/demo/slot/chat {name}: ")
+    assert why in omission
     assert [slot.capability for slot in exported.app.slots] == ["chat", "vision"]
     assert Section.SLOTS in exported.app.complete_sections
 
@@ -85,31 +85,31 @@ def test_a_field_that_cant_be_declared_is_left_out_alone(fields: dict[str, Any],
         ({"a": {"Authorization": "x"}}, "(`a.Authorization`)"),
     ],
 )
-def test_a_config_that_cant_be_declared_is_left_out_whole(config: dict[str, Any], why: str) -> None:
-    """Nothing of it is declared, so what is live stays as it is."""
+def test_a_config_that_cannot_be_declared_is_left_out_completely(config: dict[str, Any], why: str) -> None:
+    """No part of it is declared, so the live config stays unchanged."""
     exported = export(live_app("demo", config=config))
-    (one,) = left_out(exported)
-    assert one.startswith("app/demo inferenceConfig: ")
-    assert why in one
+    (omission,) = left_out(exported)
+    assert omission.startswith("app/demo inferenceConfig: ")
+    assert why in omission
     assert exported.app.inference_config is None
 
 
 @pytest.mark.parametrize("config", [nested(MOST_LEVELS - 2), {"a": [0] * 80_000}, {"k" * 900: 1}, {"a": 10**200}, {}])
-def test_what_is_just_within_the_limits_is_declared(config: dict[str, Any]) -> None:
-    """The limits are the loader's own, and nothing is left out for less."""
+def test_a_value_just_within_the_limits_is_declared(config: dict[str, Any]) -> None:
+    """The limits are those of the loader, and nothing within them is left out."""
     assert left_out(export(live_app("demo", config=config))) == []
 
 
-def test_a_list_with_a_member_that_cant_be_declared_is_not_owned() -> None:
-    """The others are documents of their own: a list without the member would delete it."""
+def test_a_list_with_a_member_that_cannot_be_declared_is_not_owned() -> None:
+    """The other members are separate documents: a list without this member would delete it."""
     exported = export(live_app("demo", targets=["ios:a.b", "android:\x07"], slots={"chat": {}, "Chat!": {}}))
     assert len(left_out(exported)) == 2
     assert not exported.app.complete_sections & {Section.TARGETS, Section.SLOTS}
     assert exported.text.count("kind: AppTarget") == exported.text.count("kind: CapabilitySlot") == 1
 
 
-def test_a_platform_that_is_not_known_leaves_the_list_owned() -> None:
-    """A plan leaves such a target alone, whoever owns the list."""
+def test_an_unknown_platform_leaves_the_list_owned() -> None:
+    """A plan ignores such a target, even if the list is owned."""
     exported = export(live_app("demo", targets=["ios:a.b", "toaster:c.d"]))
     assert left_out(exported) == [
         "app/demo target `toaster:c.d`: octosync doesn't know the platform; api.platforms in octosync.yaml adds it"
@@ -118,7 +118,7 @@ def test_a_platform_that_is_not_known_leaves_the_list_owned() -> None:
 
 
 def test_one_target_is_declared_by_one_app() -> None:
-    """Where a control plane answers one for two apps, the manifests of both are valid together."""
+    """If a control plane returns a target for two apps, the manifests of both are valid together."""
     claims: dict[tuple[str, str], str] = {}
     first = export(live_app("a", targets=["ios:a.b"]), claims=claims)
     second = export(live_app("b", targets=["ios:a.b"]), claims=claims)
@@ -126,8 +126,8 @@ def test_one_target_is_declared_by_one_app() -> None:
     assert left_out(second) == ["app/b target `ios:a.b`: app a declares it, too"]
 
 
-def test_deployments_that_cant_be_declared_are_named() -> None:
-    """An environment that octosync doesn't know, and a capability without a slot; what was rolled back isn't there."""
+def test_deployments_that_cannot_be_declared_are_named() -> None:
+    """An unknown environment and a capability without a slot are named. A rolled back deployment does not count."""
     deployments = [
         live_deployment("demo", "chat", "production"),
         live_deployment("demo", "chat", "staging", status="rolled_back"),
@@ -157,7 +157,7 @@ def test_deployments_that_cant_be_declared_are_named() -> None:
     ],
 )
 def test_a_key_that_is_configured_as_sensitive_is_not_exported(key: str, value: str) -> None:
-    """`sensitiveKeys` of octosync.yaml holds for the manifest's own fields, too, comments and report included."""
+    """`sensitiveKeys` of octosync.yaml concern the fields of the manifest, too, including comments and the report."""
     live = live_app(
         "demo",
         name="secret-name",
@@ -189,13 +189,13 @@ def test_a_key_that_is_configured_as_sensitive_is_not_exported(key: str, value: 
         (desired_app("demo", archived=True), set()),
     ],
 )
-def test_what_manifests_leave_undeclared_is_what_they_dont_own(declared: App | None, sections: set[Section]) -> None:
-    """A list that is owned leaves nothing to declare; one that is not, its other members."""
+def test_unowned_parts_remain_undeclared(declared: App | None, sections: set[Section]) -> None:
+    """An owned list leaves nothing undeclared. A list that is not owned leaves its other members."""
     assert sections_undeclared(declared, list(Section)) == sections
 
 
-def test_no_document_where_all_is_declared_or_left_out() -> None:
-    """What is left is said, and an empty file is none."""
+def test_no_document_is_written_if_nothing_is_left_to_declare() -> None:
+    """The parts left out are reported, and no empty file is written."""
     declared = desired_app("demo", targets=[], slots={})
     exported = export(live_app("demo", config={"api_key": "x"}), declared=declared, sections={Section.INFERENCE_CONFIG})
     assert not exported.declares

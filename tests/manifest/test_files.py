@@ -1,4 +1,4 @@
-"""Which files paths mean."""
+"""The files that paths refer to."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def names(directory: Path, *paths: str) -> list[str]:
     return [file.name for file in read_files(paths, directory, Findings())]
 
 
-def test_a_directory_means_its_manifests_at_any_depth(workspace: Workspace) -> None:
-    """`*.yaml`, `*.yml` and `*.json`; hidden ones, kustomization.yaml, octosync.yaml and other files are left out."""
-    taken = {"a/b/c.yaml", "a/d.yml", "e.json", "Z.yaml"}
+def test_a_directory_contains_its_manifests_at_any_depth(workspace: Workspace) -> None:
+    """`*.yaml`, `*.yml` and `*.json` are read. Hidden files, kustomization.yaml, octosync.yaml and others are ignored."""
+    read = {"a/b/c.yaml", "a/d.yml", "e.json", "Z.yaml"}
     left = {
         "a/.hidden.yaml",
         ".git/x.yaml",
@@ -32,19 +32,19 @@ def test_a_directory_means_its_manifests_at_any_depth(workspace: Workspace) -> N
         "kustomization.yml",
         "x.yaml.bak",
     }
-    workspace.write(dict.fromkeys(taken | left, ""))
-    assert names(workspace.directory, ".") == sorted(taken)
+    workspace.write(dict.fromkeys(read | left, ""))
+    assert names(workspace.directory, ".") == sorted(read)
     assert names(workspace.directory, "a/") == ["a/b/c.yaml", "a/d.yml"]
 
 
-def test_a_file_that_is_named_is_read_whatever_its_name(workspace: Workspace) -> None:
-    """Names and endings matter in directories only."""
+def test_a_named_file_is_read_whatever_its_name(workspace: Workspace) -> None:
+    """Names and extensions matter in directories only."""
     workspace.write({".hidden": app(), "apps/kustomization.yaml": ""})
     assert names(workspace.directory, ".hidden", "apps/kustomization.yaml") == [".hidden", "apps/kustomization.yaml"]
 
 
 def test_a_file_reached_twice_is_read_once(workspace: Workspace) -> None:
-    """By two paths, another spelling, a link to it or to its directory: the real name is shown, in any order of arguments."""
+    """Two paths, another spelling, and links to it or its directory: the real name is shown, in any order of arguments."""
     workspace.write({"apps/a.yaml": app()})
     (workspace.directory / "Link").symlink_to("apps")
     (workspace.directory / "apps" / "0.yaml").symlink_to("a.yaml")
@@ -53,7 +53,7 @@ def test_a_file_reached_twice_is_read_once(workspace: Workspace) -> None:
     assert workspace.load(*paths).files == 1
 
 
-def test_links_that_lead_in_circles_end(workspace: Workspace) -> None:
+def test_circular_links_end(workspace: Workspace) -> None:
     """Each directory is entered once."""
     workspace.write({"a/b/c.yaml": app()})
     (workspace.directory / "a/b/up").symlink_to("../..")
@@ -61,18 +61,18 @@ def test_links_that_lead_in_circles_end(workspace: Workspace) -> None:
     (workspace.directory / "a/loop.yaml").symlink_to("loop.yaml")
     findings = Findings()
     assert [file.name for file in read_files(["."], workspace.directory, findings)] == ["a/b/c.yaml"]
-    assert [one.rule for one in findings.sorted] == ["unreadable-path"]
+    assert [diagnostic.rule for diagnostic in findings.sorted] == ["unreadable-path"]
 
 
 def test_files_outside_the_directory_behind_a_link_are_read(workspace: Workspace) -> None:
-    """A linked directory of the same work tree counts like a real one, after the real ones."""
+    """A linked directory of the same work tree is read like a real one, after the real ones."""
     workspace.write({".git/HEAD": "", "common/x.yaml": app(), "apps/y.yaml": app(name="y")})
     (workspace.directory / "apps" / "common").symlink_to("../common")
     assert names(workspace.directory, "apps") == ["apps/common/x.yaml", "apps/y.yaml"]
 
 
-def test_a_fifo_is_an_error_and_nobody_waits_for_it(workspace: Workspace) -> None:
-    """What is neither file nor directory is refused unopened, named or in a directory, and the error points to -f -."""
+def test_a_fifo_is_an_error_and_never_blocks(workspace: Workspace) -> None:
+    """A path that is neither file nor directory is refused without opening it, and the error mentions -f -."""
     os.mkfifo(workspace.directory / "pipe.yaml")
     for path in ("pipe.yaml", "."):
         found = workspace.load(path)
@@ -84,8 +84,8 @@ def test_a_fifo_is_an_error_and_nobody_waits_for_it(workspace: Workspace) -> Non
         assert rules(workspace.load(f"/dev/fd/{reads}")) == ["not-a-file"]
 
 
-def test_what_is_missing_or_cannot_be_read_is_one_error_each(workspace: Workspace) -> None:
-    """A missing path, one below a file, a dangling link and an impossible name are reported beside each other."""
+def test_each_missing_or_unreadable_path_is_one_error(workspace: Workspace) -> None:
+    """A missing path, one below a file, a dangling link and an impossible name are all reported."""
     workspace.write({"a.yaml": app()})
     (workspace.directory / "dangling.yaml").symlink_to("nowhere")
     found = workspace.load("missing", "a.yaml/b", "dangling.yaml", "nul\0byte", "n" * 300, "a.yaml")
@@ -94,7 +94,7 @@ def test_what_is_missing_or_cannot_be_read_is_one_error_each(workspace: Workspac
 
 
 def test_a_file_without_read_permission_is_an_error(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system's own words say why; nothing is guessed about its content."""
+    """The error has the reason of the system, and no guess about the content."""
     workspace.write({"a.yaml": app(), "d/b.yaml": app()})
 
     def refuse(*_: object, **__: object) -> int:
@@ -106,10 +106,10 @@ def test_a_file_without_read_permission_is_an_error(workspace: Workspace, monkey
     assert "unreadable-path" in rules(workspace.load("d"))
 
 
-def test_a_file_that_becomes_a_fifo_while_it_is_opened_is_refused(
+def test_a_file_that_becomes_a_fifo_during_the_open_is_refused(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look and the opening a file may change into something that would make a reader wait."""
+    """Between the check and the open a file may become one that would block the reader."""
     workspace.write({"a.yaml": app()})
     os.mkfifo(workspace.directory / "pipe")
     real = os.open
@@ -122,7 +122,7 @@ def test_a_file_that_becomes_a_fifo_while_it_is_opened_is_refused(
 
 
 def test_a_17_mib_file_is_one_error(workspace: Workspace) -> None:
-    """Not more of a file is read than it takes to know."""
+    """The size is detected without reading the whole file."""
     with (workspace.directory / "big.yaml").open("wb") as file:
         file.truncate(17 * 2**20)
     found = workspace.load("big.yaml")
@@ -135,8 +135,8 @@ def test_a_directory_without_manifests_is_a_warning_beside_others(workspace: Wor
     assert rules(workspace.load("a.yaml", "docs")) == ["empty-directory"]
 
 
-def test_stdin_is_one_more_file(workspace: Workspace) -> None:
-    """`-` stands for the bytes that were passed in, once."""
+def test_stdin_is_another_file(workspace: Workspace) -> None:
+    """`-` is the bytes that were passed in, once."""
     workspace.write({"a.yaml": app()})
     found = workspace.load("-", "a.yaml", stdin=app(name="piped").encode())
     assert (list(found.state.apps), found.files, found.documents) == (["demo", "piped"], 2, 2)
@@ -147,14 +147,14 @@ def test_stdin_is_one_more_file(workspace: Workspace) -> None:
         workspace.load("-", "-", stdin=b"")
 
 
-def test_no_path_at_all_is_a_usage_error() -> None:
+def test_no_path_is_a_usage_error() -> None:
     """Without -f and without paths in octosync.yaml there is nothing to read."""
     with pytest.raises(UsageError, match="no-manifests"):
         load([], configuration=Configuration(), now=NOW)
 
 
-def test_names_are_shown_as_given_and_always_printable(workspace: Workspace) -> None:
-    """Relative where they can be, normalised, and readable whatever bytes the file system gave."""
+def test_names_are_shown_as_given_and_are_always_printable(workspace: Workspace) -> None:
+    """Names are relative if possible, normalised, and readable for any bytes of the file system."""
     outside = workspace.directory / "outside.yaml"
     outside.write_text(app())
     inner = workspace.directory / "inner"
@@ -166,8 +166,8 @@ def test_names_are_shown_as_given_and_always_printable(workspace: Workspace) -> 
     assert stat.S_ISREG(outside.stat().st_mode)
 
 
-def test_a_link_stays_in_what_is_named(workspace: Workspace) -> None:
-    """A link to a file, to a folder, by way of another link or of /proc, may not lead out of the folder that is named."""
+def test_a_link_stays_in_the_named_folder(workspace: Workspace) -> None:
+    """A link to a file or folder, even through another link or /proc, must not leave the named folder."""
     workspace.write({"secret/key.yaml": "oct_CANARY", "apps/..data/a.yaml": app(), "apps/deep/x.yaml": app(name="x")})
     apps = workspace.directory / "apps"
     links = {
@@ -185,14 +185,14 @@ def test_a_link_stays_in_what_is_named(workspace: Workspace) -> None:
     found = workspace.load("apps")
     assert sorted(found.state.apps) == ["demo", "x"]
     outside = sorted(f"apps/{name}" for name in links if name != "a.yaml")
-    assert [(one.origin and one.origin.file, one.rule) for one in found.diagnostics] == [
+    assert [(diagnostic.origin and diagnostic.origin.file, diagnostic.rule) for diagnostic in found.diagnostics] == [
         (name, "link-outside") for name in outside
     ]
     assert "CANARY" not in str(found.diagnostics)
 
 
-def test_the_link_that_is_named_is_followed(workspace: Workspace) -> None:
-    """It is what the user meant, as with git-sync's `current`; a link in a work tree stays in it all the same."""
+def test_a_link_that_is_named_is_followed(workspace: Workspace) -> None:
+    """The user chose it, as with git-sync's `current`. A link in a work tree must still stay inside it."""
     workspace.write({"root/.git": "", "root/.worktrees/1/.git": "", "root/.worktrees/1/apps/a.yaml": app()})
     workspace.write({"elsewhere/b.yaml": app(name="b"), "plain/c.yaml": app(name="c")})
     (workspace.directory / "root/current").symlink_to(".worktrees/1")
@@ -205,17 +205,17 @@ def test_the_link_that_is_named_is_followed(workspace: Workspace) -> None:
         assert "link-outside" in rules(workspace.load(path)), path
 
 
-def test_gits_own_folder_holds_no_manifests(workspace: Workspace) -> None:
-    """A link into it is refused: it may hold credentials."""
+def test_the_git_folder_contains_no_manifests(workspace: Workspace) -> None:
+    """A link into it is refused, since it may contain credentials."""
     workspace.write({".git/config": "[core]\n", "apps/a.yaml": app()})
     (workspace.directory / "apps/x.yaml").symlink_to("../.git/config")
     assert rules(workspace.load("apps")) == ["link-outside"]
 
 
-def test_no_link_is_followed_that_comes_between_the_look_and_the_opening(
+def test_a_link_created_between_the_check_and_the_open_is_not_followed(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder or file that is replaced by a link meanwhile is an error, whatever the link leads to."""
+    """If a file or folder is replaced by a link meanwhile, that is an error, whatever the target of the link."""
     workspace.write({"apps/deep/a.yaml": app(), "secret/a.yaml": app(name="secret")})
     real, folder, replacements = os.stat, workspace.directory / "apps/deep", ["../secret"]
 
@@ -231,8 +231,8 @@ def test_no_link_is_followed_that_comes_between_the_look_and_the_opening(
     assert (rules(found), list(found.state.apps)) == (["missing-path"], [])
 
 
-def test_bare_text_is_not_shown(workspace: Workspace) -> None:
-    """A file that holds no key may be a credential: its line is in no message, whether it is YAML or not."""
+def test_text_without_keys_is_not_shown(workspace: Workspace) -> None:
+    """A file without a key may be a credential: no message contains its line, whether or not it is YAML."""
     for text in ("oct_CANARY", "- oct_CANARY", "@oct_CANARY", "'oct_CANARY", "[oct_CANARY", "oct_CANARY\0"):
         workspace.write({"a.yaml": text})
         assert "CANARY" not in str(workspace.load().diagnostics), text

@@ -1,4 +1,4 @@
-"""Files that were written to do harm: no file takes more than linear time and memory, whatever is in it."""
+"""Hostile files: none takes more than linear time and memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _listed(item: str, count: int) -> str:
     return f"[{', '.join([item] * count)}]\n"
 
 
-# Each took minutes to hours, or all of the memory, for a file of these sizes.
+# Each of these took minutes to hours, or all of the memory, at these sizes.
 _HOSTILE: dict[str, tuple[Callable[[], str], str | None]] = {
     "a long word before a syntax error": (
         lambda: f"{_HEAD}  description: {'a' * 2_000_000}\n  x: [",
@@ -54,15 +54,15 @@ _HOSTILE: dict[str, tuple[Callable[[], str], str | None]] = {
 
 @pytest.mark.parametrize("name", _HOSTILE)
 def test_no_file_takes_more_than_linear_time(workspace: Workspace, name: str) -> None:
-    """Whatever a file holds, reading it ends soon, and what is wrong with it is reported."""
+    """Reading any file ends soon, and its problems are reported."""
     text, rule = _HOSTILE[name]
     workspace.write({"a.yaml": text()})
     rules = {found.rule for found in workspace.load().diagnostics} - {"more-problems"}
     assert rules == ({rule} if rule else set())
 
 
-def test_pairs_stay_as_they_are_written_in_every_scalar(workspace: Workspace) -> None:
-    """Outside of double quotes a pair is twelve characters of text, whichever pairs the comments around it hold."""
+def test_surrogate_pairs_outside_double_quotes_are_unchanged(workspace: Workspace) -> None:
+    """Outside of double quotes a pair is twelve characters of text, whichever pairs the comments around it contain."""
     upper, lower = "\\uD83D\\uDE00", "\\ud83d\\ude01"
     config = f"    a: | # {lower} {upper}\n      {upper}{lower}\n      {lower}\n    b: '{lower}'\n    c: \"{upper}\"\n"
     workspace.write({"a.yaml": f"{_HEAD}  inferenceConfig:\n{config}"})
@@ -71,15 +71,15 @@ def test_pairs_stay_as_they_are_written_in_every_scalar(workspace: Workspace) ->
     assert found.config == {"a": f"{upper}{lower}\n{lower}\n", "b": lower, "c": "\U0001f600"}
 
 
-def test_variables_add_a_bounded_text(workspace: Workspace) -> None:
-    """A long value that a document refers to again and again is an error, and no gigabytes."""
+def test_variables_add_a_bounded_amount_of_text(workspace: Workspace) -> None:
+    """A long value that a document references many times is an error and does not fill the memory."""
     workspace.write({"a.yaml": _config("    a: " + _listed('"${LONG}"', 50_000))})
     found = workspace.load(context=Context(name="a", url="", vars={"LONG": "x" * 1_000_000})).diagnostics
-    assert {one.rule for one in found} == {"too-much-text", "more-problems"}
+    assert {diagnostic.rule for diagnostic in found} == {"too-much-text", "more-problems"}
 
 
-def test_problems_are_listed_up_to_a_bound(workspace: Workspace) -> None:
-    """The gravest are listed, the others counted: no file makes a report without end, nor hides an error behind warnings."""
+def test_the_list_of_problems_is_bounded(workspace: Workspace) -> None:
+    """The most severe are listed and the others counted: no report is endless, and warnings never hide an error."""
     workspace.write({"a.yaml": _HEAD + "".join(f"  f{number}: 1\n" for number in range(MOST_LISTED + 500))})
     secrets = "".join(f"    token{number}: x\n" for number in range(MOST_LISTED))
     workspace.write({"b.yaml": f"{_HEAD}  inferenceConfig:\n{secrets}".replace("demo", "other")})
@@ -93,7 +93,7 @@ def test_problems_are_listed_up_to_a_bound(workspace: Workspace) -> None:
 
 
 def test_owners_are_matched_in_linear_time() -> None:
-    """A pattern with many `**/` takes no longer than another, and means what it meant."""
+    """A pattern with many `**/` is not slower than others, and has the same meaning."""
     owner = Owner("**/a/" * 20 + "b", ("*",))
     assert not owner.covers("a/" * 200 + "c")
     assert owner.covers("a/" * 200 + "b")
@@ -110,8 +110,8 @@ def test_owners_are_matched_in_linear_time() -> None:
         assert Owner(pattern, ("*",)).covers(path) is covers, pattern
 
 
-def test_a_whole_number_may_be_of_any_length(workspace: Workspace) -> None:
-    """A number beyond what a floating-point number can hold is read as it is written."""
+def test_an_integer_may_have_any_length(workspace: Workspace) -> None:
+    """A number beyond the range of floats is read as written."""
     found = read_configuration_text(
         "octosync.yaml", f"maxCanaries: 0x{'f' * 290}\n".encode(), workspace.directory, version=None
     )

@@ -1,4 +1,4 @@
-"""JSON Schema: it says of manifests and octosync.yaml what the loader says, as far as a schema can."""
+"""The JSON Schemas of manifests and octosync.yaml agree with the loader, as far as a schema can express its rules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from octosync.model import Sensitivity, Severity
 MANIFEST = Draft202012Validator(manifest_schema())
 CONFIG = Draft202012Validator(configuration_schema())
 
-# What is wrong with one value, where it stands: all that a schema can say.
+# The problems of a single value at its place: all that a schema can express.
 SAYABLE = {
     "unknown-field",
     "missing-field",
@@ -64,11 +64,11 @@ def _objects(schema: Any) -> Iterator[dict[str, Any]]:
     ids=["manifest", "config"],
 )
 def test_the_schema_has_the_loaders_fields(models: list[type[ObjectModel]], schema: Any) -> None:
-    """Every field that the loader takes is in the schema with its description, and the reverse."""
-    taken = [(title_of(one), sorted(fields_of(one))) for model in models for one in _models(shape_of(model))]
-    described = [(one["title"], sorted(one["properties"])) for one in _objects(schema)]
-    assert sorted(described) == sorted(taken)
-    assert all(field["description"] for one in _objects(schema) for field in one["properties"].values())
+    """Every field that the loader accepts is in the schema with its description, and the reverse."""
+    accepted = [(title_of(model), sorted(fields_of(model))) for parent in models for model in _models(shape_of(parent))]
+    described = [(object_["title"], sorted(object_["properties"])) for object_ in _objects(schema)]
+    assert sorted(described) == sorted(accepted)
+    assert all(field["description"] for object_ in _objects(schema) for field in object_["properties"].values())
 
 
 def _full(model: type[ObjectModel]) -> dict[str, Any]:
@@ -84,81 +84,85 @@ def _configuration() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_document_of_examples_is_sound(kind: str, workspace: Workspace) -> None:
-    """With the example of every field, a document of a kind is what schema and loader take."""
+def test_a_document_of_all_examples_is_valid(kind: str, workspace: Workspace) -> None:
+    """A document with the example of every field is valid for the schema and the loader."""
     document = _full(KINDS[kind])
     assert list(MANIFEST.iter_errors(document)) == []
     found = workspace.load_text(yaml.safe_dump(document)).diagnostics
-    assert [one for one in found if one.severity is Severity.ERROR] == []
+    assert [diagnostic for diagnostic in found if diagnostic.severity is Severity.ERROR] == []
 
 
-def test_a_configuration_of_examples_is_sound(workspace: Workspace) -> None:
-    """With the example of every field, octosync.yaml is what schema and loader take."""
+def test_a_configuration_of_all_examples_is_valid(workspace: Workspace) -> None:
+    """An octosync.yaml with the example of every field is valid for the schema and the loader."""
     document = _configuration()
     assert list(CONFIG.iter_errors(document)) == []
     assert workspace.configure(yaml.safe_dump(document)).diagnostics == ()
 
 
-def _spoilt(value: Any, shape: Shape) -> Iterator[Any]:
-    """Yield copies of a sound value, each with one thing that is changed, wrong or maybe not."""
+def _variations(value: Any, shape: Shape) -> Iterator[Any]:
+    """Yield copies of a valid value, each with one change that may be invalid."""
     yield from (None, 7, -1, 0.5, True, "", "Ünknown name", "x", [], {}, ["x"], {"zebra": 1})
     if isinstance(value, dict) and shape.is_model:
         yield {**value, "zebra": 1}
-        for name, one in value.items():
-            yield {key: other for key, other in value.items() if key != name}
-            for spoilt in _spoilt(one, shape.fields[name].shape):
-                yield {**value, name: spoilt}
+        for name, child in value.items():
+            yield {key: kept for key, kept in value.items() if key != name}
+            for variation in _variations(child, shape.fields[name].shape):
+                yield {**value, name: variation}
     elif isinstance(value, list) and value and shape.type is list:
-        for spoilt in _spoilt(value[0], shape.parts[0]):
-            yield [spoilt]
+        for variation in _variations(value[0], shape.parts[0]):
+            yield [variation]
     elif isinstance(value, dict) and shape.type is dict:
-        for name, one in value.items():
-            for spoilt in () if shape.is_opaque else _spoilt(one, shape.parts[0]):
-                yield {**value, name: spoilt}
+        for name, child in value.items():
+            for variation in () if shape.is_opaque else _variations(child, shape.parts[0]):
+                yield {**value, name: variation}
     elif shape.type is Union:
-        yield from _spoilt(_full(shape.parts[1].type), shape.parts[1])
+        yield from _variations(_full(shape.parts[1].type), shape.parts[1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_schema_and_loader_agree_on_manifests(kind: str, workspace: Workspace) -> None:
-    """Whatever one thing is changed in a document, the schema refuses it exactly where the loader does, as far as it can say."""
-    for document in _spoilt(_full(KINDS[kind]), shape_of(KINDS[kind])):
+    """For any single change of a document, the schema rejects it if and only if the loader does, as far as it can express it."""
+    for document in _variations(_full(KINDS[kind]), shape_of(KINDS[kind])):
         if document is None:
-            continue  # no document at all
+            continue  # not a document at all
         found = workspace.load_text(yaml.dump(document, Dumper=yaml.CSafeDumper, allow_unicode=True)).diagnostics
-        # That routing mode auto needs a preference is between two fields.
-        said = (one for one in found if (one.rule, one.path.split(".")[-1]) != ("missing-field", "routingPreference"))
-        refused = {one.rule for one in said} & SAYABLE
+        # A schema of one field can't express that routing mode auto requires a preference.
+        expressible = (
+            diagnostic
+            for diagnostic in found
+            if (diagnostic.rule, diagnostic.path.split(".")[-1]) != ("missing-field", "routingPreference")
+        )
+        refused = {diagnostic.rule for diagnostic in expressible} & SAYABLE
         assert MANIFEST.is_valid(document) == (not refused), (document, refused)
 
 
 def test_schema_and_loader_agree_on_octosync_yaml(workspace: Workspace) -> None:
-    """The same for octosync.yaml."""
+    """The same promise for octosync.yaml."""
     sound = _configuration()
-    del sound["requires"]  # what a version specifier is, only the loader knows
-    del sound["freeze"][0]["timezone"]  # and which time zones there are
-    for document in _spoilt(sound, shape_of(ConfigurationFile)):
+    del sound["requires"]  # only the loader knows version specifiers
+    del sound["freeze"][0]["timezone"]  # and time zones
+    for document in _variations(sound, shape_of(ConfigurationFile)):
         if document is None:
-            continue  # no document at all
+            continue  # not a document at all
         found = workspace.configure(yaml.dump(document, Dumper=yaml.CSafeDumper, allow_unicode=True)).diagnostics
-        refused = {one.rule for one in found} & SAYABLE
+        refused = {diagnostic.rule for diagnostic in found} & SAYABLE
         assert CONFIG.is_valid(document) == (not refused), (document, refused, list(CONFIG.iter_errors(document))[:1])
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("manifests/**/*.yaml")), ids=lambda path: path.stem)
-def test_the_examples_fit_the_schema(path: Path) -> None:
-    """Every shipped manifest is what the schema describes."""
+def test_the_examples_match_the_schema(path: Path) -> None:
+    """Every shipped manifest matches the schema."""
     for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
         MANIFEST.validate(document)
 
 
-def test_the_examples_configuration_fits_the_schema() -> None:
-    """The shipped octosync.yaml is what its schema describes."""
+def test_the_example_configuration_matches_the_schema() -> None:
+    """The shipped octosync.yaml matches its schema."""
     CONFIG.validate(yaml.safe_load((ROOT / "examples" / "octosync.yaml").read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("rule", [one for one in RULES.values() if one.example], ids=lambda one: one.id)
-def test_the_schema_refuses_what_a_rule_refuses(rule: Rule) -> None:
-    """An example of a rule that a schema can hold is refused, one of any other rule is taken."""
+@pytest.mark.parametrize("rule", [rule for rule in RULES.values() if rule.example], ids=lambda rule: rule.id)
+def test_the_schema_rejects_the_examples_of_its_rules(rule: Rule) -> None:
+    """The schema rejects an example of a rule that it can express, and accepts that of any other rule."""
     _, documents = parse("example.yaml", rule.example.encode(), Sensitivity(), Findings())
-    assert all(MANIFEST.is_valid(plain(one.root)) for one in documents) == (rule.id not in SAYABLE)
+    assert all(MANIFEST.is_valid(plain(document.root)) for document in documents) == (rule.id not in SAYABLE)

@@ -1,4 +1,4 @@
-"""Kustomizations, rendered for real: in the work tree, and in a revision's files without touching the work tree."""
+"""Kustomizations, rendered by the real tool: in the work tree, and in the files of a revision without touching the tree."""
 
 from __future__ import annotations
 
@@ -38,48 +38,48 @@ def repo(tmp_path: Path) -> Repo:
 
 
 def revision(repo: Repo) -> Revision:
-    """Look at what is committed, from the root."""
+    """Open the committed revision from the root."""
     repository = Repository.around(repo.root)
     return Revision(repository, repository.resolve("HEAD"))
 
 
 @needs_kustomize
-def test_tree_and_revision_render_alike(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An overlay reaches its base on both sides; what is not committed is rendered in the tree only, links included."""
+def test_work_tree_and_revision_are_rendered_alike(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An overlay finds its base in both. Uncommitted files are rendered in the tree only, links included."""
     (repo.root / "linked").symlink_to("overlays/prod")
     repo.commit()
     monkeypatch.chdir(repo.root)
-    now = render("overlays/prod", os.environ)
-    then = render_at(revision(repo), "overlays/prod", os.environ)
-    assert then is not None
-    assert (now.data, b"Patched" in now.data, b"Hello" in now.data) == (then.data, True, True)
-    assert (now.name, then.name) == ("overlays/prod (rendered)", f"{repo.head[:12]}:overlays/prod (rendered)")
+    current = render("overlays/prod", os.environ)
+    committed = render_at(revision(repo), "overlays/prod", os.environ)
+    assert committed is not None
+    assert (current.data, b"Patched" in current.data, b"Hello" in current.data) == (committed.data, True, True)
+    assert (current.name, committed.name) == ("overlays/prod (rendered)", f"{repo.head[:12]}:overlays/prod (rendered)")
     repo.write("base/app.yaml", APP.replace("Hello", "Bye"))
     assert b"Bye" in render("overlays/prod", os.environ).data
     again = render_at(revision(repo), "overlays/prod", os.environ)
     assert again is not None
-    assert again.data == then.data
+    assert again.data == committed.data
 
 
 @needs_kustomize
-def test_what_kustomize_refuses_is_its_own_words(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of that side, without the temporary folder's name."""
+def test_an_error_of_kustomize_is_quoted(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is one of that side, without the name of the temporary folder."""
     repo.write("overlays/prod/kustomization.yaml", "resources: [nowhere.yaml]\n")
     repo.commit()
     monkeypatch.chdir(repo.root)
-    with pytest.raises(ManifestError, match="kustomize-failed") as now:
+    with pytest.raises(ManifestError, match="kustomize-failed") as current:
         render("overlays/prod", os.environ)
-    with pytest.raises(ManifestError, match="kustomize-failed") as then:
+    with pytest.raises(ManifestError, match="kustomize-failed") as committed:
         render_at(revision(repo), "overlays/prod", os.environ)
-    for error in (now, then):
-        said = " ".join(error.value.hints)
-        assert "nowhere.yaml" in said
-        assert "octosync-" not in said
+    for error in (current, committed):
+        hints = " ".join(error.value.hints)
+        assert "nowhere.yaml" in hints
+        assert "octosync-" not in hints
 
 
 @needs_kustomize
-def test_a_generator_gets_nothing_of_the_environment(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that an env file merely names is not filled in: no change can render the API key."""
+def test_a_generator_gets_no_environment_variables(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that an env file only names is not filled in, so no change can render the API key."""
     repo.write("overlays/prod/kustomization.yaml", "configMapGenerator: [{name: x, envs: [x.env]}]\n")
     repo.write("overlays/prod/x.env", "OCTOMIL_API_KEY\n")
     monkeypatch.chdir(repo.root)
@@ -88,24 +88,24 @@ def test_a_generator_gets_nothing_of_the_environment(repo: Repo, monkeypatch: py
     assert b"oct_secret" not in data
 
 
-def test_what_was_no_kustomization_then_held_nothing(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An overlay that this change adds is no problem of the base; in the tree, a folder without one is an error."""
+def test_a_folder_without_a_kustomization_in_the_base_is_empty(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An overlay that this change adds is not a problem of the base. In the tree, a folder without one is an error."""
     monkeypatch.chdir(repo.root)
     assert render_at(revision(repo), "overlays/new", os.environ) is None
     with pytest.raises(UsageError, match="no-kustomization"):
         render("overlays/new", os.environ)
 
 
-def test_without_a_tool_it_says_so(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And names the way without: rendering elsewhere, into `-f -`."""
+def test_a_missing_tool_is_an_error_with_a_remedy(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hint names the alternative: rendering elsewhere, into `-f -`."""
     monkeypatch.chdir(repo.root)
     with pytest.raises(ConfigError, match="kustomize-missing") as error:
         render("overlays/prod", {"PATH": str(repo.root)})
     assert "octosync plan -f -" in error.value.hints[0]
 
 
-def test_an_export_writes_nothing_elsewhere(repo: Repo, tmp_path: Path) -> None:
-    """Links are links in it, files are the commit's own bytes, attributes have no say, and a submodule is left out."""
+def test_a_checkout_of_a_revision_is_exact(repo: Repo, tmp_path: Path) -> None:
+    """Links stay links, files have the bytes of the commit, attributes have no effect, and submodules are left out."""
     repo.write(".gitattributes", "base/app.yaml export-ignore ident eol=crlf\n")
     (repo.root / "out").symlink_to("/etc")
     repo.commit()
@@ -131,7 +131,7 @@ _REMOTE = {
 
 @pytest.fixture
 def visited() -> Iterator[tuple[str, list[str]]]:
-    """Return the URL of a web server, and the requests that it got."""
+    """Return the URL of a web server, and the requests that it received."""
     requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -153,10 +153,10 @@ def visited() -> Iterator[tuple[str, list[str]]]:
 
 
 @needs_kustomize
-def test_a_kustomization_has_no_network(
+def test_a_kustomization_has_no_network_access(
     repo: Repo, monkeypatch: pytest.MonkeyPatch, visited: tuple[str, list[str]]
 ) -> None:
-    """Whatever it names elsewhere is not fetched, not even from this machine's own ports, and a proxy is not asked."""
+    """Nothing is fetched, not even from ports of this machine, and no proxy is used."""
     url, requests = visited
     monkeypatch.chdir(repo.root)
     environment = {**os.environ, "HTTP_PROXY": url, "HTTPS_PROXY": url}
@@ -173,10 +173,10 @@ def test_a_kustomization_has_no_network(
 
 
 @needs_kustomize
-def test_remote_bases_are_fetched_where_that_is_allowed(
+def test_remote_bases_are_fetched_if_allowed(
     repo: Repo, monkeypatch: pytest.MonkeyPatch, visited: tuple[str, list[str]]
 ) -> None:
-    """With `remote`, kustomize fetches what it names."""
+    """With `remote`, kustomize fetches them."""
     url, requests = visited
     repo.write("base/kustomization.yaml", _REMOTE["a file's content"].replace("URL", url))
     monkeypatch.chdir(repo.root)
@@ -185,10 +185,10 @@ def test_remote_bases_are_fetched_where_that_is_allowed(
 
 
 @needs_kustomize
-def test_a_kustomization_is_read_through_no_link_that_leads_elsewhere(
+def test_a_kustomization_follows_no_link_outside_the_repository(
     repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither itself, nor its folder, nor what it refers to; and what it names must be in the repository of octosync.yaml."""
+    """This applies to the file, its folder and its references, which must be in the repository of octosync.yaml."""
     (tmp_path / "secret").write_text("oct_CANARY: 1\n")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/kustomization.yaml").write_text("resources: []\n")
@@ -214,10 +214,10 @@ def test_a_kustomization_is_read_through_no_link_that_leads_elsewhere(
     ],
     ids=["plain", "large", "broken afterwards"],
 )
-def test_a_kustomization_reaches_no_folder_outside_of_the_work_tree(
+def test_a_kustomization_reads_no_folder_outside_the_work_tree(
     repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str
 ) -> None:
-    """A kustomization elsewhere on the machine may generate Secrets from files. One that can't be checked is not rendered."""
+    """A kustomization elsewhere may generate Secrets from files. One that can't be checked is not rendered."""
     (tmp_path / "other").mkdir()
     (tmp_path / "other/key").write_text("oct_CANARY")
     (tmp_path / "other/kustomization.yaml").write_text("secretGenerator: [{name: loot, files: [key]}]\n")
@@ -229,8 +229,8 @@ def test_a_kustomization_reaches_no_folder_outside_of_the_work_tree(
 
 
 @needs_kustomize
-def test_what_kustomize_renders_without_end_is_not_read_to_the_end(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more of it is taken than a manifest may hold."""
+def test_endless_output_of_kustomize_is_not_read_completely(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only as much is read as a manifest may contain."""
     repo.write("base/long.txt", "x" * 900_000)
     names = ", ".join(f"{{name: n{number}, files: [long.txt]}}" for number in range(40))
     repo.write("base/kustomization.yaml", f"configMapGenerator: [{names}]\n")
@@ -238,8 +238,8 @@ def test_what_kustomize_renders_without_end_is_not_read_to_the_end(repo: Repo, m
     assert len(render("base", os.environ).data) == MOST_BYTES + 1
 
 
-def test_a_kustomize_that_does_not_end_is_ended(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the time that a load may take, its process is over, too."""
+def test_a_kustomize_that_does_not_end_is_killed(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the time limit of a load ends, its process ends, too."""
     tool = tmp_path / "bin/kustomize"
     tool.parent.mkdir()
     tool.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 1000\n")
@@ -254,8 +254,8 @@ def test_a_kustomize_that_does_not_end_is_ended(repo: Repo, tmp_path: Path, monk
 
 @needs_kustomize
 @pytest.mark.parametrize("traced", [True, False])
-def test_owners_hold_for_what_is_rendered(repo: Repo, monkeypatch: pytest.MonkeyPatch, *, traced: bool) -> None:
-    """A document belongs to its file if that is known; a kustomization in an owner's folder declares that owner's apps only."""
+def test_owners_apply_to_rendered_manifests(repo: Repo, monkeypatch: pytest.MonkeyPatch, *, traced: bool) -> None:
+    """A document belongs to its file if known. A kustomization in the folder of an owner declares only apps of that owner."""
     monkeypatch.chdir(repo.root)
     metadata = "buildMetadata: [originAnnotations]\n" if traced else ""
     repo.write("teams/search/app.yaml", APP.replace("one", "cart"))
@@ -266,7 +266,7 @@ def test_owners_hold_for_what_is_rendered(repo: Repo, monkeypatch: pytest.Monkey
 
     def found(kustomization: str) -> set[str]:
         loaded = load((), configuration=configuration, now=NOW, rendered=[render(kustomization, os.environ)])
-        return {one.rule for one in loaded.diagnostics}
+        return {diagnostic.rule for diagnostic in loaded.diagnostics}
 
     unknown = set() if traced else {"owners-not-checked"}
     assert found("teams/search") == {"app-not-owned"} | unknown

@@ -1,4 +1,4 @@
-"""What a kustomization refers to, as far as that can be told without knowing its fields."""
+"""The references of a kustomization, as far as they can be found without knowing its fields."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def _referred(folder: Path, text: str) -> set[str]:
     ],
 )
 def test_every_text_that_may_be_a_path_counts(tmp_path: Path, text: str, paths: set[str]) -> None:
-    """Paths start from the kustomization's folder; absolute ones, URLs, inline patches and what is no YAML refer to nothing."""
+    """Paths are relative to the kustomization. Absolute ones, URLs, inline patches and invalid YAML are not references."""
     assert _referred(tmp_path, text) == paths
 
 
 def test_a_named_file_counts_by_its_path(tmp_path: Path) -> None:
-    """Of `name=path` the path counts, whatever else the text might be."""
+    """In `name=path` the path counts, whatever else the text may mean."""
     assert "base/values.env" in _referred(tmp_path, "configMapGenerator: [{files: ['env=../base/values.env']}]")
 
 
-def test_it_ends_on_whatever_there_is(tmp_path: Path) -> None:
-    """What was nested or repeated without end refers to little, and is done with at once."""
+def test_any_content_is_read_in_bounded_time(tmp_path: Path) -> None:
+    """Deeply nested or endlessly repeated content yields few references in a short time."""
     lines = ["a0: &a0 [x, y]", *(f"a{n}: &a{n} [{', '.join(['*a' + str(n - 1)] * 50)}]" for n in range(1, 9))]
     assert _referred(tmp_path, "\n".join(lines)) == {"overlay/x", "overlay/y"}
     numbers = "\n".join(lines).replace("x, y", "1, 2")
@@ -51,8 +51,8 @@ def test_it_ends_on_whatever_there_is(tmp_path: Path) -> None:
     assert _referred(tmp_path, f"a: {'[' * 50}x{']' * 50}") == set()
 
 
-def test_what_is_too_much_is_not_read_whole(tmp_path: Path) -> None:
-    """A caller that depends on every path learns that some are missing."""
+def test_an_incomplete_read_is_reported(tmp_path: Path) -> None:
+    """A caller that needs every path is notified that some are missing."""
     file = tmp_path / "kustomization.yaml"
     for text, is_whole in (
         ("resources: [a]", True),
@@ -64,8 +64,8 @@ def test_what_is_too_much_is_not_read_whole(tmp_path: Path) -> None:
         assert is_read_whole(str(file)) == is_whole
 
 
-def test_it_is_read_again_when_its_stamp_is_another(tmp_path: Path) -> None:
-    """With the stamp of before it is not read again; one that is gone refers to nothing."""
+def test_a_changed_stamp_causes_another_read(tmp_path: Path) -> None:
+    """With an unchanged stamp the file is not read again. A missing file has no references."""
     file = tmp_path / "kustomization.yaml"
     file.write_text("resources: [a]")
     assert referred(str(file), 1) == {str(tmp_path / "a")}

@@ -1,4 +1,4 @@
-"""Loading a whole set."""
+"""Loading a whole set of manifests."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ FILES = {
 }
 
 
-def test_the_order_of_paths_means_nothing(workspace: Workspace) -> None:
+def test_the_order_of_paths_does_not_matter(workspace: Workspace) -> None:
     """State, diagnostics and digest are the same in every order of the arguments."""
     workspace.write(FILES)
     loaded = {repr(workspace.load(*paths)) for paths in itertools.permutations(FILES)}
     assert len(loaded) == 1
 
 
-def test_the_digest_covers_what_is_declared_and_nothing_else(workspace: Workspace) -> None:
-    """File names, comments, order and presets' spelling don't count; values of variables, labels and annotations do."""
+def test_the_digest_covers_exactly_the_declarations(workspace: Workspace) -> None:
+    """File names, comments, order and spelling of presets don't count. Values of variables, labels and annotations do."""
     local = slot("servingPolicy: local_only\npreferredEngines: [mlx, coreml]")
     digests = {
         workspace.load_text(text, name).digest for text, name in ((local, "a.yaml"), (f"# x\n{local}", "b.yaml"))
@@ -59,15 +59,15 @@ def test_the_digest_covers_what_is_declared_and_nothing_else(workspace: Workspac
     )
 
 
-def test_the_digest_is_that_of_the_set_however_it_is_split(workspace: Workspace) -> None:
-    """Children in one file or several, annotations included, declare the same."""
-    one, two = (child("InferenceConfig", "app: x\nconfig: {}", metadata="annotations: {b: c, a: d}"), TARGET)
-    workspace.write({"one/a.yaml": f"{one}---\n{two}", "two/b.yaml": two, "two/c.yaml": one})
+def test_the_digest_does_not_depend_on_the_split_into_files(workspace: Workspace) -> None:
+    """Children in one file or several, annotations included, have the same digest."""
+    config, target = (child("InferenceConfig", "app: x\nconfig: {}", metadata="annotations: {b: c, a: d}"), TARGET)
+    workspace.write({"one/a.yaml": f"{config}---\n{target}", "two/b.yaml": target, "two/c.yaml": config})
     assert workspace.load("one").digest == workspace.load("two").digest
 
 
-def test_a_set_without_a_document_is_an_error_unless_it_is_allowed(workspace: Workspace) -> None:
-    """Files of comments, a directory without files, and other APIs' documents are no documents of ours."""
+def test_a_set_without_documents_is_an_error_unless_allowed(workspace: Workspace) -> None:
+    """Files with only comments, a directory without files, and documents of other APIs contain no documents."""
     workspace.write({"a.yaml": "# nothing\n", "docs/x.md": ""})
     assert rules(workspace.load("a.yaml")) == ["no-documents"]
     assert "a.yaml holds none" in only(workspace.load("a.yaml")).summary
@@ -81,7 +81,7 @@ def test_a_set_without_a_document_is_an_error_unless_it_is_allowed(workspace: Wo
 
 
 def test_an_empty_file_among_others_is_a_warning(workspace: Workspace) -> None:
-    """It is probably a mistake, and stops nothing."""
+    """It is probably a mistake, and does not stop the load."""
     workspace.write({"a.yaml": app(), "b.yaml": "---\n"})
     found = workspace.load()
     assert rules(found) == ["empty-file"]
@@ -90,7 +90,7 @@ def test_an_empty_file_among_others_is_a_warning(workspace: Workspace) -> None:
 
 
 def test_paths_come_from_the_context_then_from_octosync_yaml(workspace: Workspace) -> None:
-    """Without -f, the chosen context's paths serve, else the common ones, relative to octosync.yaml's directory."""
+    """Without -f, the paths of the chosen context are used, else the common ones, relative to octosync.yaml's directory."""
     workspace.write({"apps/a.yaml": app(name="a"), "other/b.yaml": app(name="b")})
     configured = workspace.configure("contexts:\n  c: {url: http://127.0.0.1, paths: [other/]}\npaths: [apps/]\n")
     configuration = configured.configuration
@@ -106,8 +106,8 @@ def configured(workspace: Workspace) -> Configuration:
     return workspace.configure("paths: [apps/, nowhere/]\n").configuration
 
 
-def test_what_a_narrower_path_leaves_out_is_loaded_apart(workspace: Workspace) -> None:
-    """It is not planned, not counted and not in the digest; a path of octosync.yaml that isn't there declares nothing."""
+def test_manifests_outside_a_narrower_path_are_loaded_separately(workspace: Workspace) -> None:
+    """They are not planned, counted or in the digest. A path of octosync.yaml that does not exist declares nothing."""
     workspace.write(
         {"apps/a.yaml": app(), "apps/t.yaml": TARGET, "apps/b.yaml": app(name="b") + "---\n# x\n", "apps/e.yaml": ""}
     )
@@ -119,8 +119,8 @@ def test_what_a_narrower_path_leaves_out_is_loaded_apart(workspace: Workspace) -
     assert found.digest == workspace.load("apps/a.yaml").digest
 
 
-def test_what_is_left_out_still_claims_its_identifiers(workspace: Workspace) -> None:
-    """A claim against a document outside the set is found; the same declaration in both is none."""
+def test_unselected_manifests_still_claim_their_identifiers(workspace: Workspace) -> None:
+    """A claim that conflicts with an unselected document is found. The same declaration in both is not a conflict."""
     workspace.write(
         {"apps/a.yaml": TARGET.replace("app: demo", "app: holder"), "mine/b.yaml": TARGET, "same/a.yaml": TARGET}
     )
@@ -130,15 +130,15 @@ def test_what_is_left_out_still_claims_its_identifiers(workspace: Workspace) -> 
     assert not workspace.load("mine", configuration=configured(workspace)).diagnostics
 
 
-def test_an_error_in_what_is_left_out_is_an_error(workspace: Workspace) -> None:
-    """What can't be read might declare what would be removed. Its warnings are its own business."""
+def test_an_error_in_an_unselected_manifest_is_an_error(workspace: Workspace) -> None:
+    """An unreadable document might declare what would be removed. Warnings of unselected files are not reported."""
     workspace.write({"apps/a.yaml": app(), "apps/b.yaml": "x: [", "apps/c.yaml": slot("preferredEngines: [zzz]")})
     assert rules(workspace.load("apps/a.yaml", configuration=configured(workspace))) == ["yaml-syntax"]
 
 
 @pytest.mark.parametrize("how", ["stdin", "kustomize"])
-def test_rendered_manifests_are_the_whole_set(workspace: Workspace, how: str) -> None:
-    """Beside rendered manifests, what octosync.yaml's paths hold is their source, not something left out."""
+def test_rendered_manifests_are_the_complete_set(workspace: Workspace, how: str) -> None:
+    """With rendered manifests, the paths of octosync.yaml are their sources, not unselected manifests."""
     workspace.write({"apps/a.yaml": app(), "mine.yaml": app(name="b")})
     context = Context(name="c", url="http://127.0.0.1", kustomize="overlays/x") if how == "kustomize" else None
     path = "mine.yaml" if how == "kustomize" else "-"
@@ -166,16 +166,18 @@ OWNERS = (
         ("a.yaml", "search-eu", False),
     ],
 )
-def test_a_folder_declares_the_apps_of_its_owner(workspace: Workspace, path: str, slug: str, allowed: bool) -> None:
-    """A document of an owned app elsewhere, and of another's app in an owned folder, is an error; children too."""
+def test_a_folder_declares_only_the_apps_of_its_owner(
+    workspace: Workspace, path: str, slug: str, allowed: bool
+) -> None:
+    """A document of an owned app elsewhere, or of another app in an owned folder, is an error, children included."""
     configuration = Configuration(directory=workspace.directory, owners=OWNERS)
     for text in (app(name=slug), child("CapabilitySlot", f"app: {slug}\ncapability: chat")):
         found = workspace.load_text(text, path, configuration=configuration)
         assert rules(found) == ([] if allowed else ["app-not-owned"])
 
 
-def test_what_nobody_owns_is_free_and_stdin_has_no_folder(workspace: Workspace) -> None:
-    """Neither the app nor the folder is named: no rule applies. Documents from stdin are not judged, and that is said."""
+def test_unowned_apps_are_free_and_stdin_has_no_folder(workspace: Workspace) -> None:
+    """Without an owner of app or folder, no rule applies. Documents from stdin are not checked, with a notice."""
     configuration = Configuration(directory=workspace.directory, owners=OWNERS[:2])
     assert not workspace.load_text(app(name="free"), "free/a.yaml", configuration=configuration).diagnostics
     assert rules(workspace.load_text(app(name="stray"), "teams/shop/a.yaml", configuration=configuration)) == [
@@ -186,8 +188,8 @@ def test_what_nobody_owns_is_free_and_stdin_has_no_folder(workspace: Workspace) 
     ]
 
 
-def test_loading_leaves_the_garbage_collector_as_it_was(workspace: Workspace) -> None:
-    """It is paused while loading, and only then."""
+def test_loading_restores_the_garbage_collector(workspace: Workspace) -> None:
+    """It is paused during the load only."""
     workspace.write({"a.yaml": app()})
     assert gc.isenabled()
     workspace.load()
@@ -201,7 +203,7 @@ def test_loading_leaves_the_garbage_collector_as_it_was(workspace: Workspace) ->
 
 
 def test_two_thousand_apps_are_loaded_completely(workspace: Workspace) -> None:
-    """A large organisation's manifests are one file or many, all the same."""
+    """The result is the same for one file and for many."""
     documents = [app(f"targets: [{{platform: ios, identifier: com.example.a{n}}}]", name=f"a{n}") for n in range(2000)]
     found = workspace.load_text("---\n".join(documents))
     assert (len(found.state.apps), found.documents, found.diagnostics) == (2000, 2000, ())

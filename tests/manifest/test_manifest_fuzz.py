@@ -1,4 +1,4 @@
-"""Whatever bytes come in."""
+"""Arbitrary bytes as manifests and as octosync.yaml."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ drift: {hold: 30m}
 api: {operations: {apps.list: {path: /applications}}, readOnly: {slot: [x]}, platforms: [visionos]}
 """
 
-# What YAML gives meaning to, and what tends to break readers.
+# Characters with a meaning in YAML, and texts that tend to break readers.
 TOKENS = st.one_of(
     st.sampled_from(
         rb"""  - :~?~&a ~*a~*policy~!!str ~|~>~'~"~{~}~[~]~,~#~---~...~<<~null~.inf~1e999~0x1F~017""".split(b"~")
@@ -80,15 +80,15 @@ def loaded(data: bytes) -> Manifests:
 
 
 def assert_sound(found: Manifests, data: bytes) -> None:
-    """Every diagnostic has a place that exists, and what was read is JSON."""
+    """Assert that every diagnostic has a place that exists, and that the read values are JSON."""
     assert loaded(data) == found
-    for one in found.diagnostics:
-        one.summary.encode()
-        if one.origin is not None:
-            assert one.origin.line >= 1
-            assert one.origin.column >= 1
-        if one.excerpt is not None and one.origin is not None:
-            assert one.origin.column - 1 + one.width <= len(one.excerpt) + 1
+    for diagnostic in found.diagnostics:
+        diagnostic.summary.encode()
+        if diagnostic.origin is not None:
+            assert diagnostic.origin.line >= 1
+            assert diagnostic.origin.column >= 1
+        if diagnostic.excerpt is not None and diagnostic.origin is not None:
+            assert diagnostic.origin.column - 1 + diagnostic.width <= len(diagnostic.excerpt) + 1
     for app in found.state:
         values: JsonValue = [app.fields, *(slot.fields for slot in app.slots)]
         canonical_json(values).encode()
@@ -96,7 +96,7 @@ def assert_sound(found: Manifests, data: bytes) -> None:
         found.has_errors
         or found.state.apps
         or not found.documents
-        or all(one.rule == "foreign-document" for one in found.diagnostics)
+        or all(diagnostic.rule == "foreign-document" for diagnostic in found.diagnostics)
     )
 
 
@@ -126,7 +126,7 @@ EDITS = st.lists(
 @example(b"\\ud83d\\ude00")
 @example(b'"\\ud83d\\ude00"')
 def test_random_bytes_give_diagnostics_and_never_a_traceback(data: bytes) -> None:
-    """Whatever bytes a file holds, loading answers with diagnostics."""
+    """Loading a file of any bytes returns diagnostics."""
     assert_sound(loaded(data), data)
 
 
@@ -135,7 +135,7 @@ def test_random_bytes_give_diagnostics_and_never_a_traceback(data: bytes) -> Non
 def test_any_mutation_of_a_manifest_gives_diagnostics_and_never_a_traceback(
     edits: list[tuple[int, int, bytes]],
 ) -> None:
-    """Edit a valid manifest in any places: loading answers with a state or with errors."""
+    """After any edits of a valid manifest, loading returns a state or errors."""
     data = mutated(VALID, edits)
     assert_sound(loaded(data), data)
 
@@ -145,13 +145,13 @@ def test_any_mutation_of_a_manifest_gives_diagnostics_and_never_a_traceback(
 def test_any_mutation_of_octosync_yaml_gives_diagnostics_and_never_a_traceback(
     edits: list[tuple[int, int, bytes]],
 ) -> None:
-    """Edit a valid octosync.yaml in any places: reading answers with a configuration or with errors."""
+    """After any edits of a valid octosync.yaml, reading returns a configuration or errors."""
     configured = read_configuration_text("octosync.yaml", mutated(CONFIGURATION, edits), Path())
-    for one in configured.diagnostics:
-        one.summary.encode()
+    for diagnostic in configured.diagnostics:
+        diagnostic.summary.encode()
 
 
-def test_the_unmutated_texts_are_valid() -> None:
-    """The mutations start from a manifest and an octosync.yaml without an error."""
+def test_the_texts_are_valid_before_the_mutations() -> None:
+    """The mutations start from a manifest and an octosync.yaml without errors."""
     assert not loaded(VALID).has_errors
     assert not read_configuration_text("octosync.yaml", CONFIGURATION, Path()).has_errors

@@ -1,4 +1,4 @@
-"""What kustomize rendered is shown where it was written, as far as kustomize says where that is."""
+"""Problems of rendered manifests are shown at their source, as far as kustomize annotates it."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def loaded(file: File) -> Manifests:
 
 
 @needs_kustomize
-def test_a_problem_is_shown_where_it_was_written(repo: Repo) -> None:
-    """Of what the base says, its own line; of what a patch says, the base's document, and the line that was rendered."""
+def test_a_problem_is_shown_at_its_source(repo: Repo) -> None:
+    """A value of the base has its own line. A value of a patch has the document of the base, and the rendered line."""
     del repo
     found = loaded(render("overlays/prod", os.environ)).diagnostics
-    patched, base = (one for one in found if one.rule != "secret-in-manifest")
+    patched, base = (diagnostic for diagnostic in found if diagnostic.rule != "secret-in-manifest")
     assert str(base.origin) == "base/apps/one.yaml:8:22"
     assert (base.excerpt, base.width, base.suggestion) == ("    - servingPolicy: privat", 6, "private")
     assert str(patched.origin) == "base/apps/one.yaml:2:1"
@@ -77,8 +77,8 @@ def test_a_problem_is_shown_where_it_was_written(repo: Repo) -> None:
 
 
 @needs_kustomize
-def test_a_row_of_the_plan_has_the_place_in_the_base(repo: Repo) -> None:
-    """Slots are found by what they are, not by where they stand; so it is from another working directory, and in a revision."""
+def test_a_plan_shows_the_place_in_the_base(repo: Repo) -> None:
+    """Slots are matched by their content, not by their position, even from another working directory and in a revision."""
     repo.write("overlays/prod/patch.yaml", PATCH.replace("5", "Five"))
     repo.write("base/apps/one.yaml", BASE.replace("privat", "private"))
     repo.commit()
@@ -89,29 +89,31 @@ def test_a_row_of_the_plan_has_the_place_in_the_base(repo: Repo) -> None:
     assert str(again.slots[0].origin) == "../../base/apps/one.yaml:8:7"
     os.chdir(repo.root)
     repository = Repository.around(repo.root)
-    then = render_at(Revision(repository, repo.head), "overlays/prod", os.environ)
-    assert then is not None
-    was = load_base([then], Findings(), configuration=Configuration(), context=None, now=NOW, environment={})
-    assert str(was.state.apps["one"].slots[0].origin) == f"{repo.head[:12]}:base/apps/one.yaml:8:7"
+    committed = render_at(Revision(repository, repo.head), "overlays/prod", os.environ)
+    assert committed is not None
+    base = load_base([committed], Findings(), configuration=Configuration(), context=None, now=NOW, environment={})
+    assert str(base.state.apps["one"].slots[0].origin) == f"{repo.head[:12]}:base/apps/one.yaml:8:7"
 
 
 @needs_kustomize
-def test_a_secret_of_the_base_is_not_shown(repo: Repo) -> None:
-    """A line of the base that holds a sensitive value is shown as little as it would be of the base itself."""
+def test_a_secret_in_the_base_is_not_shown(repo: Repo) -> None:
+    """A line of the base with a sensitive value is as hidden as in the base itself."""
     del repo
     found = loaded(render("overlays/prod", os.environ)).diagnostics
-    (secret,) = [one for one in found if one.rule == "secret-in-manifest"]
+    (secret,) = [diagnostic for diagnostic in found if diagnostic.rule == "secret-in-manifest"]
     assert (str(secret.origin), secret.excerpt) == ("base/apps/one.yaml:10:35", None)
     assert "s3cret" not in repr(found)
 
 
 @needs_kubectl
-def test_from_a_pipe_the_file_is_named(repo: Repo) -> None:
-    """Nobody knows from where the path starts, so the place is the pipe's, and the path is a note."""
+def test_the_file_is_a_note_if_read_from_a_pipe(repo: Repo) -> None:
+    """The start of the path is unknown, so the place is that of the pipe, and the path is a note."""
     data = render_kustomization(repo.root / "overlays" / "prod")
     found = load(["-"], configuration=Configuration(), now=NOW, stdin=data).diagnostics
-    assert all(str(one.origin).startswith("<stdin>:") for one in found)
-    assert {one.notes[-1] for one in found} == {"kustomize took the document from `../../base/apps/one.yaml`"}
+    assert all(str(diagnostic.origin).startswith("<stdin>:") for diagnostic in found)
+    assert {diagnostic.notes[-1] for diagnostic in found} == {
+        "kustomize took the document from `../../base/apps/one.yaml`"
+    }
 
 
 RENDERED = """\
@@ -140,8 +142,8 @@ spec: {{name: 5}}
         "path: '" + "../" * 5_000 + "x.yaml'",
     ],
 )
-def test_what_leads_nowhere_changes_no_place(repo: Repo, origin: str) -> None:
-    """Another repository's file, one that isn't there or is none, and what is no annotation of kustomize's at all."""
+def test_an_origin_that_leads_nowhere_changes_no_place(repo: Repo, origin: str) -> None:
+    """A file of another repository, a missing or invalid one, and a malformed annotation have no effect."""
     open_ = partial(opened, repo.root)
     file = File("rendered", RENDERED.format(name="one", origin=origin).encode(), open_=open_)
     (found,) = loaded(file).diagnostics
@@ -150,8 +152,8 @@ def test_what_leads_nowhere_changes_no_place(repo: Repo, origin: str) -> None:
     assert found.excerpt == "spec: {name: 5}"
 
 
-def test_where_a_file_stands_is_no_declaration() -> None:
-    """The digest of manifests is the same wherever kustomize took them from, and without its notes; others count."""
+def test_the_origin_is_not_a_part_of_the_declaration() -> None:
+    """The digest does not depend on kustomize's origin annotations. Other annotations count."""
 
     def digest(origin: str, **more: str) -> str:
         text = RENDERED.format(name="one", origin=origin).replace("5", "Five")
@@ -163,9 +165,9 @@ def test_where_a_file_stands_is_no_declaration() -> None:
     assert digest("path: a.yaml") != digest("path: a.yaml", kubernetes="example")
 
 
-def test_a_document_that_was_rendered_twice_is_both_apps(repo: Repo) -> None:
-    """With prefixes, one file's document is two apps: in a base, its error makes both of them unknown."""
+def test_a_document_that_was_rendered_twice_belongs_to_both_apps(repo: Repo) -> None:
+    """With prefixes, the document of one file is two apps: in a base, its error makes both of them unknown."""
     data = "---\n".join(RENDERED.format(name=name, origin="path: base/apps/one.yaml") for name in ("a-one", "b-one"))
     file = File("rendered", data.encode(), open_=partial(opened, repo.root))
-    was = load_base([file], Findings(), configuration=Configuration(), context=None, now=NOW, environment={})
-    assert was.unknown == {"a-one", "b-one"}
+    base = load_base([file], Findings(), configuration=Configuration(), context=None, now=NOW, environment={})
+    assert base.unknown == {"a-one", "b-one"}

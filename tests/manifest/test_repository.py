@@ -1,4 +1,4 @@
-"""Where the manifests stand in Git: a fact for reports, and never a reason to fail."""
+"""The Git revision of the manifests: a fact for reports, and never a reason to fail."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from octosync.manifest.git.repository import git_revision
 
 
 def git(directory: Path, *arguments: str) -> str:
-    """Run git, as nobody in particular."""
+    """Run git with the identity of a test user."""
     who = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
     ran = subprocess.run(["git", "-C", directory, *who, *arguments], check=True, capture_output=True, text=True)
     return ran.stdout.strip()
 
 
-def test_a_repository_has_a_revision_and_is_clean_or_not(tmp_path: Path) -> None:
-    """The full revision that is checked out; a file that was never committed makes the tree dirty, since it is read."""
+def test_a_repository_has_a_revision_and_may_be_dirty(tmp_path: Path) -> None:
+    """The full id of the checked out revision. An untracked file makes the tree dirty, since it is read."""
     git(tmp_path, "init")
     assert git_revision(tmp_path) is None
     git(tmp_path, "commit", "--allow-empty", "-m", "begin")
@@ -32,7 +32,7 @@ def test_a_repository_has_a_revision_and_is_clean_or_not(tmp_path: Path) -> None
 
 
 def test_without_git_there_is_no_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outside of a repository, and on a machine without git, nothing is known and nothing fails."""
+    """Outside of a repository, and without git, the revision is unknown and nothing fails."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_revision(tmp_path) is None
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The manifests of another revision, from Git's objects: the same files by the same rules, and the work tree is not touched."""
+"""The manifests of another revision, read from Git's objects: the same files and rules, without touching the work tree."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def app(slug: str, spec: str = "{}") -> str:
-    """Write an app's manifest."""
+    """Write the manifest of an app."""
     return f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {{name: {slug}}}\nspec: {spec}\n"
 
 
@@ -31,13 +31,13 @@ def repo(tmp_path: Path) -> Repo:
 
 
 def at(repo: Repo, revision: str = "main", folder: str = "") -> Revision:
-    """Look at a revision from a folder of the repository."""
+    """Open a revision from a folder of the repository."""
     repository = Repository.around(repo.root / folder)
     return Revision(repository, repository.resolve(revision))
 
 
 def names(revision: Revision, *paths: str) -> list[str]:
-    """Name the files that paths meant then, without the commit."""
+    """Return the names of the files in the revision, without the commit."""
     findings = Findings()
     files = revision.read(paths, findings)
     assert not findings.sorted
@@ -45,14 +45,14 @@ def names(revision: Revision, *paths: str) -> list[str]:
 
 
 def recalled(revision: Revision, *paths: str) -> BaseManifests:
-    """Load what paths meant then."""
+    """Load the manifests of the revision."""
     findings = Findings()
     files = revision.read(paths, findings)
     return load_base(files, findings, configuration=Configuration(), context=None, now=NOW, environment={})
 
 
-def test_it_reads_the_files_that_reading_from_disk_would(repo: Repo) -> None:
-    """Folders, hidden and foreign names, links to files and folders, a loop of links: as `read_files` reads the tree."""
+def test_a_revision_has_the_files_that_the_disk_would_have(repo: Repo) -> None:
+    """Folders, hidden and foreign names, links to files and folders, and a loop of links are read as `read_files` does."""
     for name in ("apps/a.yaml", "apps/b.json", "apps/c.yml", "apps/sub/d.yaml", "apps/.hidden/e.yaml", "apps/.f.yaml"):
         repo.write(name, app(Path(name).stem.strip(".")))
     for name in ("apps/README.md", "apps/kustomization.yaml", "apps/octosync.yaml", "elsewhere/g.yaml"):
@@ -66,13 +66,15 @@ def test_it_reads_the_files_that_reading_from_disk_would(repo: Repo) -> None:
         findings = Findings()
         on_disk = read_files(paths, repo.root, findings)
         found = revision.read(paths, findings)
-        assert [(revision.label(one.name), one.data) for one in on_disk] == [(one.name, one.data) for one in found]
+        assert [(revision.label(file.name), file.data) for file in on_disk] == [
+            (file.name, file.data) for file in found
+        ]
         assert on_disk
         assert not findings.has_errors
 
 
-def test_paths_start_from_the_working_directory(repo: Repo) -> None:
-    """In a sub-folder of the repository, and as absolute paths; names are those that `git show` takes."""
+def test_paths_are_relative_to_the_working_directory(repo: Repo) -> None:
+    """This includes a sub-folder of the repository and absolute paths. `git show` accepts the names."""
     repo.write("platform/apps/a.yaml", app("a"))
     repo.commit()
     inside = at(repo, folder="platform")
@@ -83,8 +85,8 @@ def test_paths_start_from_the_working_directory(repo: Repo) -> None:
         names(inside, "../../apps")
 
 
-def test_what_is_not_committed_has_no_say(repo: Repo) -> None:
-    """Neither changes of the work tree nor the index are read; nothing of them is touched."""
+def test_uncommitted_changes_are_not_read(repo: Repo) -> None:
+    """Changes of the work tree and of the index are neither read nor touched."""
     repo.write("apps/a.yaml", app("a"))
     repo.commit()
     repo.write("apps/a.yaml", app("changed"))
@@ -95,8 +97,8 @@ def test_what_is_not_committed_has_no_say(repo: Repo) -> None:
     assert repo.git("status", "--porcelain") == before
 
 
-def test_a_renamed_manifest_declares_the_same(repo: Repo) -> None:
-    """What counts is what is declared, not in which file."""
+def test_a_renamed_manifest_has_the_same_declarations(repo: Repo) -> None:
+    """The declarations count, not the name of the file."""
     repo.write("apps/a.yaml", app("a", "{description: Hello}"))
     repo.commit()
     before = recalled(at(repo), "apps").state
@@ -106,14 +108,14 @@ def test_a_renamed_manifest_declares_the_same(repo: Repo) -> None:
     assert before.apps["a"].fields == after.apps["a"].fields
 
 
-def test_a_path_that_was_not_there_held_nothing(repo: Repo) -> None:
-    """A manifest that this change adds is no problem of the base."""
+def test_a_missing_path_in_the_base_is_empty(repo: Repo) -> None:
+    """A manifest that this change adds is not a problem of the base."""
     repo.commit()
     assert recalled(at(repo), "apps/new.yaml", "apps") == BaseManifests(state=recalled(at(repo)).state)
 
 
-def test_what_cannot_be_followed_is_said(repo: Repo, tmp_path: Path) -> None:
-    """Submodules, and links that lead out of the commit, are a warning each: what they held is not known."""
+def test_unreadable_links_and_submodules_are_warnings(repo: Repo, tmp_path: Path) -> None:
+    """A submodule, and a link that leaves the commit, are one warning each: their content is unknown."""
     other = Repo.init(tmp_path / "other")
     other.write("x.yaml", app("x"))
     other.commit()
@@ -123,15 +125,18 @@ def test_what_cannot_be_followed_is_said(repo: Repo, tmp_path: Path) -> None:
     repo.commit()
     found = recalled(at(repo), "apps")
     assert list(found.state.apps) == ["a"]
-    said = [(one.severity, one.rule, one.origin and one.origin.file) for one in found.diagnostics]
+    shown = [
+        (diagnostic.severity, diagnostic.rule, diagnostic.origin and diagnostic.origin.file)
+        for diagnostic in found.diagnostics
+    ]
     name = at(repo).name
-    assert said == [(Severity.WARNING, "invalid-base", f"{name}:apps/{one}") for one in ("module", "out.yaml")]
+    assert shown == [(Severity.WARNING, "invalid-base", f"{name}:apps/{path}") for path in ("module", "out.yaml")]
     below = recalled(at(repo), "apps/module/x.yaml")
-    assert [one.rule for one in below.diagnostics] == ["invalid-base"]
+    assert [diagnostic.rule for diagnostic in below.diagnostics] == ["invalid-base"]
 
 
-def test_what_does_not_validate_counts_as_not_declared(repo: Repo) -> None:
-    """An app with an error is unknown; the others, in the same file too, are given; each error is a warning with its place."""
+def test_an_invalid_app_of_the_base_is_unknown(repo: Repo) -> None:
+    """The other apps, even in the same file, are returned. Each error is a warning with its place."""
     good, bad = app("good"), app("bad", "{nmae: x, targets: [{platform: iso, identifier: a.b}]}")
     repo.write("apps/two.yaml", f"{good}---\n{bad}---\n{app('last')}")
     repo.write("apps/broken.yaml", "a: [\n")
@@ -140,14 +145,18 @@ def test_what_does_not_validate_counts_as_not_declared(repo: Repo) -> None:
     found = recalled(at(repo), "apps")
     assert list(found.state.apps) == ["good", "last"]
     assert found.unknown == {"bad", "twice"}
-    assert {one.severity for one in found.diagnostics} == {Severity.WARNING}
-    places = [(one.origin.file.partition(":")[2], one.origin.line) for one in found.diagnostics if one.origin]
+    assert {diagnostic.severity for diagnostic in found.diagnostics} == {Severity.WARNING}
+    places = [
+        (diagnostic.origin.file.partition(":")[2], diagnostic.origin.line)
+        for diagnostic in found.diagnostics
+        if diagnostic.origin
+    ]
     assert places == [("apps/broken.yaml", 2), ("apps/twice.yaml", 8), ("apps/two.yaml", 9), ("apps/two.yaml", 9)]
     assert "unknown-field" in found.diagnostics[2].summary + found.diagnostics[3].summary
 
 
-def test_what_stands_elsewhere_now_was_not_taken_out(repo: Repo) -> None:
-    """Of a base, what documents beyond a narrower -f declare is left out: whole apps, and single children."""
+def test_a_declaration_that_moved_is_not_a_removal(repo: Repo) -> None:
+    """Apps and children of the base that documents outside a narrower -f declare are left out."""
     slot = "apiVersion: octosync.dev/v1\nkind: CapabilitySlot\nmetadata: {name: s}\nspec: {app: a, capability: chat}\n"
     repo.write("one/a.yaml", app("a", "{description: Hello}") + "---\n" + slot)
     repo.write("one/b.yaml", app("b"))
@@ -167,15 +176,15 @@ def test_what_stands_elsewhere_now_was_not_taken_out(repo: Repo) -> None:
     "revision",
     ["--upload-pack=touch /tmp/x", "-", "", "main..HEAD", "main:apps", "a b", "main\n--x", "\x00", "--output=x"],
 )
-def test_a_hostile_revision_is_refused_unasked(repo: Repo, revision: str) -> None:
-    """What git could take for an option, a range, a path or two words never reaches it."""
+def test_a_hostile_revision_is_refused_without_git(repo: Repo, revision: str) -> None:
+    """A text that git might take for an option, a range, a path or two words is never passed to it."""
     repo.commit()
     with pytest.raises(UsageError, match="malformed-revision"):
         at(repo, revision)
 
 
 def test_a_revision_is_any_name_of_a_commit(repo: Repo) -> None:
-    """Branches, tags (annotated ones too), abbreviated ids, and what git computes from them; a tree is none."""
+    """Branches, tags (annotated ones too), abbreviated ids and expressions of git are valid. A tree is not."""
     first = repo.commit()
     repo.git("tag", "-a", "v1", "-m", "one")
     repo.commit()
@@ -188,8 +197,8 @@ def test_a_revision_is_any_name_of_a_commit(repo: Repo) -> None:
     assert "git fetch origin mian" in error.value.hints[0]
 
 
-def test_a_shallow_clone_works_where_the_merge_base_is_there(repo: Repo, tmp_path: Path) -> None:
-    """With it, the base is found; without it, the error says what to fetch, as it does for a revision that is not there."""
+def test_a_shallow_clone_works_if_it_has_the_merge_base(repo: Repo, tmp_path: Path) -> None:
+    """Without the merge base, or without the revision, the error names what to fetch."""
     repo.write("apps/a.yaml", app("a"))
     for number in range(4):
         repo.commit(f"begin {number}")
@@ -220,7 +229,7 @@ def test_a_shallow_clone_works_where_the_merge_base_is_there(repo: Repo, tmp_pat
 
 
 def test_unrelated_histories_have_no_base(repo: Repo) -> None:
-    """In a whole clone nothing can be fetched: another base is to be named."""
+    """In a complete clone nothing can be fetched, so the hint is to name another base."""
     repo.commit("one")
     repo.git("switch", "--quiet", "--orphan", "other")
     repo.commit("another")
@@ -229,8 +238,8 @@ def test_unrelated_histories_have_no_base(repo: Repo) -> None:
         repository.merge_base(repository.resolve("main"), repository.resolve("other"))
 
 
-def test_a_worktree_is_as_good_as_the_repository(repo: Repo, tmp_path: Path) -> None:
-    """`git worktree` shares the objects: a branch that is checked out elsewhere can be the base."""
+def test_a_worktree_works_like_the_repository(repo: Repo, tmp_path: Path) -> None:
+    """`git worktree` shares the objects, so a branch that is checked out elsewhere can be the base."""
     repo.write("apps/a.yaml", app("a"))
     repo.commit()
     repo.git("worktree", "add", "--quiet", "-b", "change", str(tmp_path / "tree"))
@@ -242,7 +251,7 @@ def test_a_worktree_is_as_good_as_the_repository(repo: Repo, tmp_path: Path) -> 
 
 
 def test_descent_and_commits(repo: Repo) -> None:
-    """Whether a commit is in another's history, and what commits say that only one has, whatever is in their messages."""
+    """Whether one commit is in the history of another, and the messages of commits that only one has, with any text."""
     first = repo.commit()
     second = repo.commit("one\n\nbody: a\nb")
     repository = Repository.around(repo.root)
@@ -250,12 +259,12 @@ def test_descent_and_commits(repo: Repo) -> None:
     assert repository.descends(first, from_=first)
     assert not repository.descends(first, from_=second)
     found = repository.commits(first, second)
-    assert [(one.id, one.message.strip()) for one in found] == [(second, "one\n\nbody: a\nb")]
+    assert [(commit.id, commit.message.strip()) for commit in found] == [(second, "one\n\nbody: a\nb")]
     assert repository.commits(second, second) == ()
 
 
-def test_without_git_or_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both errors name the way without Git: --base-file."""
+def test_without_git_or_a_repository_it_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both errors name the alternative without Git: --base-file."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(ConfigError, match="not-a-repository") as outside:
         Repository.around(tmp_path)

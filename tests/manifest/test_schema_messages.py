@@ -1,4 +1,4 @@
-"""What a wrong field's diagnostic says."""
+"""The diagnostics of wrong fields."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from octosync.manifest import closest
 from octosync.model import Severity
 
 
-def test_an_unknown_field_is_shown_in_its_place_with_what_was_meant(workspace: Workspace) -> None:
-    """File, line, column, path, rule, source line, width and suggestion: everything that a report needs."""
+def test_an_unknown_field_is_shown_with_its_place_and_a_suggestion(workspace: Workspace) -> None:
+    """File, line, column, path, rule, source line, width and suggestion: all that a report needs."""
     found = only(workspace.load_text(slot("servingPolcy: local_first"), "apps/demo.yaml"))
     assert found.severity is Severity.ERROR
     assert found.rule == "unknown-field"
@@ -93,7 +93,7 @@ def test_an_unknown_field_is_shown_in_its_place_with_what_was_meant(workspace: W
 def test_each_wrong_value_is_one_error_with_its_path(
     workspace: Workspace, spec: str, rule: str, path: str, suggestion: str | None
 ) -> None:
-    """A wrong value is reported once, where it stands, with what was probably meant."""
+    """A wrong value is reported once, at its place, with a suggestion."""
     found = only(workspace.load_text(app(spec)))
     assert (found.rule, found.path, found.suggestion) == (rule, path, suggestion)
 
@@ -126,13 +126,13 @@ def test_each_wrong_value_is_one_error_with_its_path(
         ("apiVersion: argoproj.io/v1alpha1\nkind: App\n", ["foreign-document", "no-documents"]),
     ],
 )
-def test_a_document_that_is_none_of_ours_is_told_apart(workspace: Workspace, text: str, expected: list[str]) -> None:
-    """Another group is a notice; a wrong kind or version of ours, and a document without either, are errors."""
+def test_a_foreign_document_is_distinguished(workspace: Workspace, text: str, expected: list[str]) -> None:
+    """Another group is a notice. A wrong kind or version of octosync, and a document without either, are errors."""
     found = [rule for rule in rules(workspace.load_text(text)) if rule != "no-documents"]
     assert sorted(found) == sorted(rule for rule in expected if rule != "no-documents")
 
 
-def test_a_document_may_have_metadata_that_kubernetes_tools_add(workspace: Workspace) -> None:
+def test_metadata_of_kubernetes_tools_is_accepted(workspace: Workspace) -> None:
     """namespace, foreign labels and annotations are accepted and ignored."""
     metadata = "namespace: default\nlabels: {app.kubernetes.io/name: x}\nannotations: {example.com/a: b}"
     found = workspace.load_text(
@@ -144,7 +144,7 @@ def test_a_document_may_have_metadata_that_kubernetes_tools_add(workspace: Works
 
 @pytest.mark.parametrize("key", ["labels", "annotations"])
 def test_labels_and_annotations_are_text(workspace: Workspace, key: str) -> None:
-    """`protect: true` is a boolean, and the error says how to write it."""
+    """`protect: true` is a boolean, and the error shows how to write it."""
     found = only(workspace.load_text(app(metadata=f"{key}: {{octosync.dev/protect: true}}")))
     assert (found.rule, found.suggestion) == ("wrong-type", '"true"')
     assert found.path == f'metadata.{key}."octosync.dev/protect"'
@@ -152,14 +152,14 @@ def test_labels_and_annotations_are_text(workspace: Workspace, key: str) -> None
 
 
 @pytest.mark.parametrize("slug", ["a", "a-b", "0", "a" * 63])
-def test_slugs_that_are_allowed(workspace: Workspace, slug: str) -> None:
+def test_valid_slugs(workspace: Workspace, slug: str) -> None:
     """One to 63 lower-case letters, digits and inner hyphens."""
     assert not workspace.load_text(app(name=f'"{slug}"')).diagnostics
 
 
 @pytest.mark.parametrize("slug", ["", "-a", "a-", "A", "a_b", "a.b", "a" * 64, "ä", "a\\n"])
-def test_slugs_that_are_not_allowed(workspace: Workspace, slug: str) -> None:
-    """Anything else is an error, in the App and in its children."""
+def test_invalid_slugs(workspace: Workspace, slug: str) -> None:
+    """Any other slug is an error, in the App and in its children."""
     assert rules(workspace.load_text(app(name=f'"{slug}"'))) == ["invalid-slug"]
     assert rules(workspace.load_text(child("InferenceConfig", f'app: "{slug}"\nconfig: {{}}'))) == ["invalid-slug"]
 
@@ -171,8 +171,8 @@ def test_json_and_yaml_are_checked_alike(workspace: Workspace) -> None:
     assert (found.rule, str(found.origin), found.suggestion) == ("unknown-field", "a.json:3:11", "name")
 
 
-def test_long_lines_are_not_shown_and_long_values_are_cut(workspace: Workspace) -> None:
-    """A minified line helps nobody; a quoted value stays on one line."""
+def test_long_lines_are_not_shown_and_long_values_are_truncated(workspace: Workspace) -> None:
+    """A minified line is no help. A quoted value stays on one line."""
     found = only(workspace.load_text(app(f"slots: [{{capability: {'X' * 400}}}]")))
     assert found.excerpt is None
     assert len(found.summary) < 200
@@ -180,7 +180,7 @@ def test_long_lines_are_not_shown_and_long_values_are_cut(workspace: Workspace) 
     assert "`a⏎b c`" in found.summary
 
 
-def test_a_value_over_several_lines_is_marked_to_the_end_of_its_first(workspace: Workspace) -> None:
+def test_a_multi_line_value_is_marked_to_the_end_of_its_first_line(workspace: Workspace) -> None:
     """The caret line never leaves the source line."""
     found = only(workspace.load_text(app("slots: 'a\n\n    b'")))
     assert found.excerpt is not None
@@ -191,6 +191,6 @@ def test_a_value_over_several_lines_is_marked_to_the_end_of_its_first(workspace:
 @pytest.mark.parametrize(
     ("word", "expected"), [("serving_policy", "servingPolicy"), ("bindngs", "bindings"), ("xyz", None), ("", None)]
 )
-def test_suggestions_are_another_spelling_or_a_few_letters_away(word: str, expected: str | None) -> None:
-    """Nothing far away is ever suggested."""
+def test_suggestions_are_other_spellings_or_similar_names(word: str, expected: str | None) -> None:
+    """A name that differs a lot is never suggested."""
     assert closest(word, ("servingPolicy", "bindings", "deploy")) == expected

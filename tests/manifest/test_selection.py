@@ -1,4 +1,4 @@
-"""Which apps --app and -l mean."""
+"""The apps that --app and -l select."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ STATE = State.from_apps(
         ([], "tier=", []),
     ],
 )
-def test_patterns_add_up_and_terms_narrow(apps: list[str], selector: str | None, expected: list[str]) -> None:
-    """Any pattern, and all terms; an absent label has no value, so it is unequal to every one."""
+def test_patterns_add_and_terms_restrict(apps: list[str], selector: str | None, expected: list[str]) -> None:
+    """Any pattern, and all terms. An absent label has no value, so it is unequal to every value."""
     if expected:
         assert list(select(STATE, apps=apps, selector=selector).apps) == expected
     else:
@@ -39,7 +39,7 @@ def test_patterns_add_up_and_terms_narrow(apps: list[str], selector: str | None,
 
 @pytest.mark.parametrize("selector", ["team", "=x", "team=a b", "team=x,", "", "team in (a)", "!team"])
 def test_a_malformed_selector_is_a_usage_error(selector: str) -> None:
-    """The error shows how to write one."""
+    """The error shows how to write a selector."""
     with pytest.raises(UsageError, match="malformed-selector") as raised:
         select(STATE, selector=selector)
     assert "team=search" in raised.value.hints[0]
@@ -59,7 +59,7 @@ def test_a_malformed_selector_is_a_usage_error(selector: str) -> None:
     ],
 )
 def test_a_pattern_that_matches_nothing_is_a_usage_error(state: State, pattern: str, hint: str) -> None:
-    """A typo must not plan nothing and look like success."""
+    """A typo must not select nothing and look like a success."""
     with pytest.raises(UsageError, match="no-such-app") as raised:
         select(state, apps=["*"] * bool(state.apps) + [pattern])
     assert raised.value.hints == (hint,)

@@ -1,4 +1,4 @@
-"""Secrets that stand in manifests all the same."""
+"""Secrets in manifests."""
 
 from __future__ import annotations
 
@@ -42,17 +42,22 @@ ONE_LINE = (
     ],
 )
 def test_a_sensitive_value_is_in_no_diagnostic(workspace: Workspace, text: str) -> None:
-    """Not as excerpt, summary, path, note or suggestion, whatever else is wrong around it."""
+    """This includes excerpt, summary, path, note and suggestion, whatever other errors there are."""
     found = workspace.load_text(text)
     assert found.diagnostics
-    said = repr([(one.summary, one.path, one.excerpt, one.suggestion, one.notes) for one in found.diagnostics])
-    assert SECRET not in said
-    assert "872101" not in said
-    assert str(0x872101) not in said
+    shown = repr(
+        [
+            (diagnostic.summary, diagnostic.path, diagnostic.excerpt, diagnostic.suggestion, diagnostic.notes)
+            for diagnostic in found.diagnostics
+        ]
+    )
+    assert SECRET not in shown
+    assert "872101" not in shown
+    assert str(0x872101) not in shown
 
 
 def test_a_literal_under_a_sensitive_key_is_a_warning_with_its_path(workspace: Workspace) -> None:
-    """At any depth, once for the outermost key; null, booleans, numbers, variables and contract keys are none."""
+    """At any depth, once for the outermost key. Null, booleans, numbers, variables and keys of the contract have no warning."""
     text = app(
         "inferenceConfig:\n"
         "  credentials: [{api_key: x, tokens: {a: {secret: b}}}]\n"
@@ -65,20 +70,20 @@ def test_a_literal_under_a_sensitive_key_is_a_warning_with_its_path(workspace: W
         "slots: [{capability: chat, bindings: [{binding_key: a, token_count: 7}]}]"
     )
     found = workspace.load_text(text, environment={"REF": "x"}, env_allowed=["REF"])
-    assert [(one.rule, one.path) for one in found.diagnostics] == [
+    assert [(diagnostic.rule, diagnostic.path) for diagnostic in found.diagnostics] == [
         ("secret-in-manifest", "spec.inferenceConfig.credentials[0].api_key"),
         ("secret-in-manifest", "spec.inferenceConfig.credentials[0].tokens"),
         ("secret-in-manifest", "spec.inferenceConfig.key"),
     ]
     assert not found.has_errors
-    assert all(one.excerpt is None for one in found.diagnostics)
+    assert all(diagnostic.excerpt is None for diagnostic in found.diagnostics)
 
 
 @pytest.mark.parametrize(
     "declared", ["inferenceConfig: {model: m1, api_key:%s}", "inferenceConfig: {? api_key:%s : null}"]
 )
-def test_a_key_typed_with_its_value_is_a_warning_without_the_value(workspace: Workspace, declared: str) -> None:
-    """`api_key:VALUE` is a key without a value to YAML: its line gets a warning, and is not shown."""
+def test_a_key_joined_with_its_value_is_a_warning_without_the_value(workspace: Workspace, declared: str) -> None:
+    """In YAML, `api_key:VALUE` is a key without a value: its line has a warning and is not shown."""
     warning = only(workspace.load_text(app(declared % SECRET)))
     assert (warning.rule, warning.path) == ("colon-in-key", 'spec.inferenceConfig."api_key:(sensitive)"')
     assert warning.origin is not None
@@ -87,20 +92,20 @@ def test_a_key_typed_with_its_value_is_a_warning_without_the_value(workspace: Wo
 
 
 @pytest.mark.parametrize("value", ["1", f"{SECRET}", "[x]", ""])
-def test_a_value_typed_into_a_labels_key_is_shown_nowhere(workspace: Workspace, value: str) -> None:
-    """Not in the path of an error, and not in the warning, whatever stands under the key."""
+def test_a_value_in_the_key_of_a_label_is_not_shown(workspace: Workspace, value: str) -> None:
+    """Neither the path of an error nor the warning contains it, whatever is under the key."""
     found = workspace.load_text(app(metadata=f"labels: {{api_token:{SECRET}: {value}}}"))
     assert found.diagnostics
     assert SECRET not in repr(found.diagnostics)
 
 
-def test_a_quoted_key_with_a_colon_is_a_key_with_a_colon(workspace: Workspace) -> None:
-    """Null can be meant under a key in quotes, and under a key that is no plain word."""
+def test_a_quoted_key_with_a_colon_is_a_plain_key(workspace: Workspace) -> None:
+    """A null under a key in quotes, or under a key with several words, may be intended."""
     assert not workspace.load_text(app("inferenceConfig: {'a:b': null, example.com/a:b, urn:x: 1}")).diagnostics
 
 
-def test_parameters_of_language_models_are_no_secrets(workspace: Workspace) -> None:
-    """Neither their names nor any number, boolean or null is: they validate without a warning."""
+def test_parameters_of_language_models_are_not_secrets(workspace: Workspace) -> None:
+    """Neither their names nor numbers, booleans and nulls cause a warning."""
     parameters = (
         "max_new_tokens: 256, max_completion_tokens: 8, min_tokens: 1, eos_token_id: 2, tokenizer: x, "
         "stop_tokens: [</s>], keyframe_interval: 5, keywords: [a], keypoints: {nose: a}, password: 1234, secret: [1, 2]"
@@ -114,13 +119,13 @@ def test_sensitive_keys_of_octosync_yaml_replace_the_default(workspace: Workspac
     text = app(f'targets:\n  - {{platform: browser, identifier: "{SECRET}"}}')
     found = workspace.load_text(text, configuration=configuration)
     assert "identifier-shape" in rules(found)
-    assert all(SECRET not in f"{one.summary}{one.excerpt}" for one in found.diagnostics)
+    assert all(SECRET not in f"{diagnostic.summary}{diagnostic.excerpt}" for diagnostic in found.diagnostics)
 
 
 def test_lines_without_a_sensitive_value_are_still_shown(workspace: Workspace) -> None:
-    """A secret hides its own lines only, while the text parses."""
+    """While the text can be parsed, a secret hides only its own lines."""
     found = workspace.load_text(app("inferenceConfig:\n  token:\n    a: b\nzebra: 1"))
-    assert [(one.rule, one.excerpt) for one in found.diagnostics] == [
+    assert [(diagnostic.rule, diagnostic.excerpt) for diagnostic in found.diagnostics] == [
         ("secret-in-manifest", None),
         ("unknown-field", "  zebra: 1"),
     ]

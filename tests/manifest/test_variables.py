@@ -38,23 +38,23 @@ def described(workspace: Workspace, text: str, environment: Mapping[str, str] | 
     ],
 )
 def test_references_are_replaced(workspace: Workspace, text: str, expected: str) -> None:
-    """The context's vars come first, then allowed names of the environment, then the default, for an empty value too."""
+    """The vars of the context apply first, then allowed environment variables, then the default, also if a value is empty."""
     assert described(workspace, f"'{text}'", {"ALLOWED": "from outside", "NOT_ALLOWED": "x"}) == expected
 
 
 def test_values_are_never_parsed_again(workspace: Workspace) -> None:
-    """A value that looks like YAML, or like a reference, is text."""
+    """A value that resembles YAML, or a reference, is text."""
     for value in ("true", "{a: b}", "12", "x: y\n- z", "${CHANNEL}"):
         assert described(workspace, "${ALLOWED}", {"ALLOWED": value}) == value
 
 
-def test_a_number_from_a_variable_is_still_text(workspace: Workspace) -> None:
-    """Where a number is wanted, a variable can't stand."""
+def test_a_number_from_a_variable_is_text(workspace: Workspace) -> None:
+    """A variable can't be used if a number is expected."""
     text = app("slots:\n  - capability: chat\n    deploy: {environments: [staging], minImprovement: '${X:=0.5}'}")
     assert only(workspace.load_text(text)).rule == "wrong-type"
 
 
-def test_keys_are_left_alone(workspace: Workspace) -> None:
+def test_keys_are_not_replaced(workspace: Workspace) -> None:
     """Only values are replaced, at any depth, through aliases and in lists."""
     text = app("inferenceConfig:\n  '${CHANNEL}': &x ['${CHANNEL}']\n  again: *x\n  &k '${CHANNEL}x': *k")
     found = workspace.load_text(text, context=CONTEXT)
@@ -77,33 +77,33 @@ def test_keys_are_left_alone(workspace: Workspace) -> None:
         ("${myPassword}", "secret-variable"),
     ],
 )
-def test_what_cannot_be_replaced_is_one_error_with_its_path(workspace: Workspace, text: str, rule: str) -> None:
-    """Nothing more is said about the field, and the notes say what to do."""
+def test_an_unresolved_reference_is_one_error_with_its_path(workspace: Workspace, text: str, rule: str) -> None:
+    """The field has no other error, and the notes have the remedy."""
     workspace.write({"a.yaml": app(f"name: '{text}'")})
     found = only(workspace.load("a.yaml", context=CONTEXT, environment={"NOT_ALLOWED": "x"}, env_allowed=["ALLOWED"]))
     assert (found.rule, found.path) == (rule, "spec.name")
     assert found.notes
 
 
-def test_an_undefined_variable_says_which_door_is_closed(workspace: Workspace) -> None:
-    """Set but not allowed, allowed but not set, and neither are told apart."""
+def test_an_undefined_variable_has_its_reason(workspace: Workspace) -> None:
+    """Set but not allowed, allowed but not set, and neither are different notes."""
     text = app("name: '${A}'\ndescription: '${B} ${C}'")
     found = workspace.load_text(text, environment={"A": "x"}, env_allowed=["B"])
-    notes = [one.notes[0] for one in found.diagnostics]
+    notes = [diagnostic.notes[0] for diagnostic in found.diagnostics]
     assert "it is not allowed: use --env A" in notes[0]
     assert notes[1:] == ["the environment doesn't set it", notes[2]]
     assert "vars in octosync.yaml" in notes[2]
 
 
 def test_a_control_character_in_a_value_is_an_error(workspace: Workspace) -> None:
-    """Also bytes of the environment that are no text."""
+    """This includes bytes of the environment that are not text."""
     for value in ("a\x1bb", "a\udcffb"):
         found = workspace.load_text(app("name: ${A}"), environment={"A": value}, env_allowed=["A"])
         assert rules(found) == ["control-character"]
 
 
-def test_octosync_yaml_allows_names_of_the_environment(workspace: Workspace) -> None:
-    """`env:` does what --env does."""
+def test_octosync_yaml_allows_environment_variables(workspace: Workspace) -> None:
+    """`env:` has the effect of --env."""
     configuration = Configuration(directory=workspace.directory, env=("A",))
     assert not workspace.load_text(app("name: ${A}"), configuration=configuration, environment={"A": "x"}).diagnostics
 
@@ -111,7 +111,7 @@ def test_octosync_yaml_allows_names_of_the_environment(workspace: Workspace) -> 
 @pytest.mark.parametrize(
     ("name", "reference"), [("API_KEY", "secret-variable"), ("a-b", "malformed-variable"), ("", "malformed-variable")]
 )
-def test_env_refuses_secrets_and_what_is_no_name(workspace: Workspace, name: str, reference: str) -> None:
+def test_env_refuses_secrets_and_invalid_names(workspace: Workspace, name: str, reference: str) -> None:
     """`--env API_KEY` is a usage error before anything is read."""
     with pytest.raises(UsageError) as raised:
         workspace.load(".", env_allowed=[name])

@@ -1,4 +1,4 @@
-"""The strict, positioned loader."""
+"""The strict YAML loader, which records positions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def problem(text: str | bytes) -> Diagnostic:
     ],
 )  # fmt: skip
 def test_plain_scalars_are_read_as_yaml_1_2_core_without_octals(text: str, expected: object) -> None:
-    """`on`, `no`, dates and octals stay text; numbers, booleans and null are what JSON has."""
+    """`on`, `no`, dates and octals stay text. Numbers, booleans and null are those of JSON."""
     written = {"-": "{a: }"}.get(text, f"a: {text}")
     found = value(written)["a"]
     assert found == expected
@@ -57,12 +57,12 @@ def test_plain_scalars_are_read_as_yaml_1_2_core_without_octals(text: str, expec
 
 @pytest.mark.parametrize("text", [".inf", "-.INF", ".nan", "1e999", "-1e999", "9" * 400, "0x" + "f" * 400, "9" * 5000])
 def test_numbers_that_json_cannot_hold_are_errors(text: str) -> None:
-    """Infinity, not-a-number and numbers beyond JSON's are one clear error."""
+    """Infinity, not-a-number and numbers beyond those of JSON are one clear error."""
     assert problem(f"a: {text}").rule == "not-json-number"
 
 
-def test_every_value_knows_its_line_column_and_width() -> None:
-    """Columns count characters, from 1, whatever stands before them; a width of 0 is the rest of the line."""
+def test_every_value_has_its_line_column_and_width() -> None:
+    """Columns count characters from 1, whatever precedes them. A width of 0 means the rest of the line."""
     (document,), _ = read('\ufeffä: 😀\nb: {c: "d\\te", f: [1, 22]}\ng: |\n  h\n')
     root = document.root
     assert isinstance(root, Mapping)
@@ -76,7 +76,7 @@ def test_every_value_knows_its_line_column_and_width() -> None:
     assert root.get("g") == Scalar("h\n", 3, 4, 0)
 
 
-def test_text_is_kept_verbatim() -> None:
+def test_text_is_kept_unchanged() -> None:
     """Tabs, line breaks and surrounding blanks in text are never trimmed."""
     assert value('a: "\\t x \\n"\nb: |+\n   x\ty \n\n') == {"a": "\t x \n", "b": "x\ty \n\n"}
     assert value('{"a": "  x\\ty  "}') == {"a": "  x\ty  "}
@@ -122,30 +122,30 @@ def test_text_is_kept_verbatim() -> None:
         (b'a: "\\ude00\\ud83d"\n', "lone-surrogate"),
     ],
 )
-def test_what_is_not_plain_data_in_utf8_is_one_clear_error(text: bytes, rule: str) -> None:
-    """Encodings, control characters, syntax, tags, odd keys and aliases: one error each, with its place."""
+def test_anything_but_plain_data_in_utf8_is_one_clear_error(text: bytes, rule: str) -> None:
+    """Encodings, control characters, syntax, tags, unusual keys and aliases are one error each, with its place."""
     found = problem(text)
     assert found.rule == rule
     assert found.origin is not None
     assert found.origin.file == "a.yaml"
 
 
-def test_not_utf8_names_the_byte_and_its_place() -> None:
-    """A Latin-1 file is told by its first bad byte: offset, line and column."""
+def test_an_encoding_error_names_the_byte_and_its_place() -> None:
+    """The error of a Latin-1 file has the offset, line and column of its first invalid byte."""
     found = problem("a: b\nc: xä\n".encode("latin-1"))
     assert found.summary == "byte 0xe4 at offset 9 is not UTF-8"
     assert str(found.origin) == "a.yaml:2:5"
 
 
-def test_a_control_character_is_found_in_its_place() -> None:
-    """Line and column of the first one, however lines end; the others are counted."""
+def test_a_control_character_has_its_place() -> None:
+    """The line and column are those of the first one, for any line ending. The others are counted."""
     found = problem(b"a: b\r\nc: d\re: x\x00y\x00\n")
     assert str(found.origin) == "a.yaml:3:5"
     assert "the file has 1 more of them" in found.notes
 
 
 def test_a_duplicate_key_shows_both_places_and_the_first_is_kept() -> None:
-    """Both places are named, and the rest of the document is still checked."""
+    """The error names both places, and the rest of the document is still checked."""
     (document,), (found,) = read("a: {b: 1,\n  b: 2}\n")
     assert (str(found.origin), found.path) == ("a.yaml:2:3", "a.b")
     assert found.notes == ("first defined at a.yaml:1:5",)
@@ -153,34 +153,34 @@ def test_a_duplicate_key_shows_both_places_and_the_first_is_kept() -> None:
 
 
 def test_documents_before_a_syntax_error_are_still_read() -> None:
-    """A broken document hides none before it."""
+    """A broken document does not hide earlier ones."""
     documents, found = read("a: b\n---\nc: [\n")
-    assert [plain(one.root) for one in documents] == [{"a": "b"}]
-    assert [one.rule for one in found] == ["yaml-syntax"]
+    assert [plain(document.root) for document in documents] == [{"a": "b"}]
+    assert [diagnostic.rule for diagnostic in found] == ["yaml-syntax"]
 
 
-def test_empty_documents_are_none() -> None:
-    """Nothing between separators, comments and null are no documents."""
+def test_empty_documents_do_not_count() -> None:
+    """Empty text between separators, comments and null do not count as documents."""
     assert read("")[0] == read("# x\n")[0] == read("---\n---\n# y\n...\n")[0] == read("null\n")[0] == []
 
 
 def test_aliases_expand() -> None:
-    """An alias stands for its anchor's value; the last anchor of a name counts, and each document has its own."""
+    """An alias has the value of its anchor. The last anchor of a name counts, and each document has its own."""
     assert value("a: &x {b: 1}\nc: *x\nd: &x 2\ne: *x\n") == {"a": {"b": 1}, "c": {"b": 1}, "d": 2, "e": 2}
     assert value("&k a: 1\nb: *k\n") == {"a": 1, "b": "a"}
     assert value("&k a: 1\nb: {*k : 2}\n") == {"a": 1, "b": {"a": 2}}
     assert problem("a: &x 1\n---\nb: *x\n").rule == "unknown-alias"
 
 
-def test_an_alias_bomb_is_found_without_going_off() -> None:
-    """Nine lines that stand for ten billion nodes are refused by counting."""
+def test_an_alias_bomb_is_refused_without_expanding_it() -> None:
+    """Nine lines that mean ten billion nodes are refused by counting."""
     lines = ["a0: &a0 [" + ", ".join("x" * 10) + "]"]
     lines += [f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 10) + "]" for n in range(1, 10)]
     assert problem("\n".join(lines)).rule == "too-many-nodes"
 
 
 def test_a_document_has_at_most_100000_nodes() -> None:
-    """The limit is exact, and holds for each document."""
+    """The limit is exact and applies to each document."""
     fits = "[" + ",".join(["1"] * 99_999) + "]\n"
     assert problem("[" + ",".join(["1"] * 100_000) + "]\n").rule == "too-many-nodes"
     documents, found = read("---\n".join([fits] * 2))
@@ -188,13 +188,13 @@ def test_a_document_has_at_most_100000_nodes() -> None:
 
 
 def test_a_file_has_at_most_four_million_nodes_after_expansion() -> None:
-    """Many documents that are each within bounds are bounded together."""
+    """The limit applies to all documents of a file together."""
     document = "- &a [" + ",".join(["1"] * 998) + "]\n" + "- *a\n" * 98
     assert problem("---\n".join([document] * 42)).rule == "too-many-nodes"
 
 
 def test_a_document_has_at_most_32_levels_aliases_included() -> None:
-    """The limit is exact, and an alias adds its anchor's levels."""
+    """The limit is exact, and an alias adds the levels of its anchor."""
     assert value("[" * 32 + "]" * 32) is not None
     assert problem("[" * 33 + "]" * 33).rule == "too-deep"
     inner = "a: &a " + "[" * 20 + "]" * 20 + "\n"
@@ -211,7 +211,7 @@ def test_a_file_has_at_most_16_mib() -> None:
 
 
 def test_surrogate_pairs_of_json_are_joined() -> None:
-    """JSON writes 😀 as two escapes; in double quotes they are one character, elsewhere the text as it stands."""
+    """JSON writes 😀 as two escapes. In double quotes they are one character, elsewhere the text is unchanged."""
     assert value('{"a": "x\\ud83d\\ude00\\uD83D\\uDE01y", "b": 1}') == {"a": "x😀😁y", "b": 1}
     assert value("a: x\\ud83d\\ude00\nb: '\\uD83D\\ude00'\nc: \"\\ud83d\\ude00\"\n") == {
         "a": "x\\ud83d\\ude00",
@@ -224,16 +224,16 @@ def test_surrogate_pairs_of_json_are_joined() -> None:
     assert document.root.entries["b"][0].column == 23
 
 
-def test_a_control_escape_beside_a_surrogate_pair_is_still_found() -> None:
-    """Joining pairs hides no other escape, in whatever spelling."""
+def test_a_control_escape_next_to_a_surrogate_pair_is_found() -> None:
+    """Joining pairs hides no other escape, in any spelling."""
     for escape in ("\\e", "\\x1b", "\\u001B", "\\a", "\\0"):
         _, found = read(f'a: "\\ud83d\\ude00{escape}"\n')
-        assert [one.rule for one in found] == ["control-character"]
+        assert [diagnostic.rule for diagnostic in found] == ["control-character"]
     assert value('a: "\\ud83d\\ude00 \\u2028 \\N"') == {"a": "😀 \u2028 \x85"}
 
 
 def test_tabs_separate_in_json() -> None:
-    """JSON that is indented with tabs is JSON."""
+    """JSON that is indented with tabs is valid."""
     assert value('{\n\t"a": [\n\t\t1,\n\t\t2\n\t]\n}\n') == {"a": [1, 2]}
 
 
@@ -248,11 +248,11 @@ JSON = st.recursive(
 
 @given(JSON, st.booleans())
 def test_any_json_is_read_as_json(data: Any, ascii_only: bool) -> None:
-    """What json.dumps writes, in either of its spellings, is read back as the same value."""
+    """The output of json.dumps, in either of its spellings, is read as the same value."""
     text = json.dumps({"root": data}, ensure_ascii=ascii_only)
     documents, found = read(text)
-    if [one.rule for one in found] == ["control-character"]:
-        return  # U+2028, U+FFFE and their like are refused where they stand as they are
+    if [diagnostic.rule for diagnostic in found] == ["control-character"]:
+        return  # U+2028, U+FFFE and similar characters are refused if not escaped
     assert found == ()
     assert _same(plain(documents[0].root), {"root": data})
 

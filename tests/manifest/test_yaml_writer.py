@@ -1,4 +1,4 @@
-"""Writing manifests: what is written is read back as it was, by octosync and by other YAML readers."""
+"""Writing manifests: octosync and other YAML readers read back the same values."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def loaded_app(text: str) -> App:
 
 
 def declared(app: App) -> Any:
-    """Return all that an app declares in a form that can be compared, places left out."""
+    """Return all declarations of an app in a comparable form, without places."""
     return (
         app.slug,
         app.fields,
@@ -67,15 +67,15 @@ def declared(app: App) -> Any:
                 canonical_json(slot.fields),
                 slot.deploy and (slot.deploy.environments, slot.deploy.optimize),
             )
-            for slot in sorted(app.slots, key=lambda one: one.capability)
+            for slot in sorted(app.slots, key=lambda slot: slot.capability)
         ],
         app.inference_config and canonical_json(app.inference_config.config),
     )
 
 
 @given(objects)
-def test_every_value_is_read_back_as_it_was(config: dict[str, Any]) -> None:
-    """Any JSON that a manifest can hold at all is read back exactly, numbers with their type and texts to the last space."""
+def test_every_value_is_read_back_unchanged(config: dict[str, Any]) -> None:
+    """Any JSON that a manifest can contain is read back exactly, including types of numbers and spaces of texts."""
     if json_refusal(config, above=2) is not None:
         return
     text = manifest_text(desired_app("demo", config=config))
@@ -85,8 +85,8 @@ def test_every_value_is_read_back_as_it_was(config: dict[str, Any]) -> None:
 
 
 @given(objects)
-def test_other_readers_of_yaml_read_the_same(config: dict[str, Any]) -> None:
-    """PyYAML, which reads YAML 1.1 (`yes`, `012`, `1_000`, dates), finds the same values; only `$` is escaped."""
+def test_other_yaml_readers_read_the_same_values(config: dict[str, Any]) -> None:
+    """PyYAML, which reads YAML 1.1 (`yes`, `012`, `1_000`, dates), reads the same values. Only `$` is escaped."""
     if json_refusal(config, above=2) is not None:
         return
     read = yaml.safe_load(manifest_text(desired_app("demo", config=config)))["spec"]["inferenceConfig"]
@@ -102,8 +102,8 @@ def _with_variables(value: Any) -> Any:
 
 
 @given(texts)
-def test_a_text_is_refused_or_read_back_as_it_was(text: str) -> None:
-    """What a manifest can't hold is known before it is written; everything else comes back, `${` included."""
+def test_a_text_is_refused_or_read_back_unchanged(text: str) -> None:
+    """A text that a manifest can't contain is refused before it is written. Any other is read back, `${` included."""
     field = fields_of(AppSpec)["description"].shape
     written = manifest_text(desired_app("demo", fields={"description": text}))
     if text_refusal(text, field) is None:
@@ -114,7 +114,7 @@ def test_a_text_is_refused_or_read_back_as_it_was(text: str) -> None:
 
 @given(situations())
 def test_every_declaration_is_written_and_read_back(situation: Situation) -> None:
-    """Apps in whole or in part, child documents, fields of slots, configs and their removal: all of it comes back."""
+    """Complete and partial apps, child documents, fields of slots, configs and their removal are all read back."""
     for app in situation.desired:
         text = manifest_text(app)
         if app.declared or app.sections:
@@ -124,7 +124,7 @@ def test_every_declaration_is_written_and_read_back(situation: Situation) -> Non
 
 
 def test_a_deploy_and_a_pinned_variant_are_written() -> None:
-    """What live apps never declare is written, too."""
+    """A value that live apps never declare is written, too."""
     deploy = Deploy(environments=("staging", "production"), optimize=Optimize.AUTO, min_improvement=0.05)
     slots: dict[str, dict[str, JsonValue]] = {"chat": {}, "tts": {"model_variant_id": "tts-compact"}}
     app = desired_app("demo", slots=slots, deploy={"chat": deploy})
@@ -136,17 +136,17 @@ def test_a_deploy_and_a_pinned_variant_are_written() -> None:
     assert found.deploy.min_improvement == 0.05
 
 
-def test_members_of_a_list_that_is_not_owned_are_documents_of_their_own() -> None:
-    """An App document and children beside it declare what the app does, no more."""
+def test_members_of_a_list_that_is_not_owned_are_separate_documents() -> None:
+    """An App document and children together declare exactly what the app declares."""
     app = App(slug="demo", fields={"name": "Demo"}, slots=(Slot(app="demo", capability="chat"),))
     text = manifest_text(app)
-    assert [one["kind"] for one in yaml.safe_load_all(text)] == ["App", "CapabilitySlot"]
+    assert [document["kind"] for document in yaml.safe_load_all(text)] == ["App", "CapabilitySlot"]
     assert Section.SLOTS not in loaded_app(text).complete_sections
 
 
 @given(texts)
-def test_no_comment_breaks_out_of_its_line(text: str) -> None:
-    """A comment of any text changes nothing of what is declared."""
+def test_no_comment_leaves_its_line(text: str) -> None:
+    """A comment with any text does not change the declarations."""
     app = desired_app("demo", targets=["ios:a.b"], slots={"chat": {}})
     notes = dict.fromkeys((app.address, Address.of_slot("demo", "chat")), (text, text))
     commented = manifest_text(app, notes)
@@ -156,6 +156,6 @@ def test_no_comment_breaks_out_of_its_line(text: str) -> None:
 
 @pytest.mark.parametrize("slug", ["null", "yes", "1e3", "012", "2024-01-31", "0x1f", "a"])
 def test_a_slug_stays_text(slug: str) -> None:
-    """A slug that YAML would take for something else is quoted, here and in child documents."""
+    """A slug that YAML would read as another type is quoted, here and in child documents."""
     app = App(slug=slug, complete_sections=frozenset({Section.TARGETS}), slots=(Slot(app=slug, capability="chat"),))
-    assert [one.slug for one in State.from_apps(loaded_app(manifest_text(app)))] == [slug]
+    assert [app.slug for app in State.from_apps(loaded_app(manifest_text(app)))] == [slug]
