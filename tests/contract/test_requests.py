@@ -8,15 +8,21 @@ from pathlib import Path
 import click
 import httpx
 import pytest
+from pydantic import BaseModel
 from tests.support.action_cases import CASES, populate
 from tests.support.harness import Harness, open_harness
 
 from octosync.apply import FirstApp
 from octosync.cli.root import octosync
-from octosync.contract import OPERATIONS
+from octosync.contract import APP, OPERATIONS, SLOT
 from octosync.contract.openapi.schemas import fields_of_model
-from octosync.contract.requests import EXCHANGES, BootstrapBody, RequestBody
+from octosync.contract.requests import EXCHANGES, AppBody, AppChangeBody, BootstrapBody, RequestBody, SlotBody
+from octosync.contract.responses import WireApp, WireSlot
+from octosync.manifest.schema.models import APP_WIRE_NAMES, SLOT_WIRE_NAMES
 from octosync.octomil import Octomil
+from octosync.server import response_models
+from octosync.server.handlers.apps import CreateAppRequest, UpdateAppRequest
+from octosync.server.handlers.slots import PutSlotRequest
 from octosync.server.middleware import find_operation
 
 
@@ -117,3 +123,20 @@ def test_a_body_has_the_required_and_optional_fields_of_its_model(body: type[Req
         name for name, field in body.model_fields.items() if field.is_required()
     }
     assert all(part.types for part in parts.values())
+
+
+APP_MODELS = (AppBody, AppChangeBody, WireApp, response_models.App, CreateAppRequest, UpdateAppRequest)
+SLOT_MODELS = (SlotBody, WireSlot, response_models.Slot, PutSlotRequest)
+
+
+@pytest.mark.parametrize("model", [*APP_MODELS, *SLOT_MODELS])
+def test_every_model_has_the_writable_fields(model: type[BaseModel]) -> None:
+    """A field that manifests may declare is in all models of its object's requests and responses."""
+    shape = SLOT if model in SLOT_MODELS else APP
+    assert set(shape.writable) - model.model_fields.keys() == set()
+
+
+def test_manifests_declare_the_writable_fields() -> None:
+    """Manifests have a key for each field of an app or a slot that can be sent, and for no other."""
+    assert set(APP_WIRE_NAMES.values()) == set(APP.writable)
+    assert set(SLOT_WIRE_NAMES.values()) == set(SLOT.writable)
