@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Mapping
 
 from octosync.contract import ErrorCode, normalise_app_fields, normalise_slot_fields
 from octosync.contract.responses import WireApp, WireSlot, WireTarget
-from octosync.errors import Missing
 from octosync.model import App, InferenceConfig, JsonObject, JsonValue, Slot, Target
 from octosync.octomil.client import Octomil
 from octosync.octomil.pagination import (
@@ -33,7 +32,9 @@ async def read_app(
 
     Every app has a name: if `name` is one of the `needed` fields, a response without it is unreadable, not a difference.
     """
-    response = await client.call("apps.get", {"slug": slug}, absent=_says_no_app, within=within)
+    response = await client.call(
+        "apps.get", {"slug": slug}, absent=lambda missing: missing.code == ErrorCode.APP_NOT_FOUND, within=within
+    )
     if response.is_absence:
         return ReadResult(None, response.sent_at)
     app = _app(client, "apps.get", response.body, response.request_id)
@@ -101,7 +102,12 @@ async def read_slots_page(client: Octomil, slug: str) -> tuple[tuple[Slot, ...],
 async def read_slot(client: Octomil, slug: str, capability: str, *, within: Reservation | None = None) -> Slot | None:
     """Read one slot; None if the app exists and has no slot for the capability."""
     parameters = {"slug": slug, "capability": capability}
-    response = await client.call("apps.get_slot", parameters, absent=_says_no_slot, within=within)
+    response = await client.call(
+        "apps.get_slot",
+        parameters,
+        absent=lambda missing: missing.code == ErrorCode.CAPABILITY_NOT_CONFIGURED,
+        within=within,
+    )
     if response.is_absence:
         return None
     slot = _slot(client, "apps.get_slot", slug, response.body, response.request_id)
@@ -118,7 +124,12 @@ async def read_inference_config(
 
     The control plane reports that with a 404 of any code but `app_not_found`, with `null` or with an empty body.
     """
-    response = await client.call("apps.get_inference_config", {"slug": slug}, absent=_says_no_config, within=within)
+    response = await client.call(
+        "apps.get_inference_config",
+        {"slug": slug},
+        absent=lambda missing: missing.code != ErrorCode.APP_NOT_FOUND,
+        within=within,
+    )
     config = response.body
     if config is not None and not isinstance(config, Mapping):
         raise translator_for(client, "apps.get_inference_config").wrong_shape(
@@ -148,18 +159,6 @@ async def _listing(
         query=query,
         within=within,
     )
-
-
-def _says_no_app(missing: Missing) -> bool:
-    return missing.code == ErrorCode.APP_NOT_FOUND
-
-
-def _says_no_slot(missing: Missing) -> bool:
-    return missing.code == ErrorCode.CAPABILITY_NOT_CONFIGURED
-
-
-def _says_no_config(missing: Missing) -> bool:
-    return missing.code != ErrorCode.APP_NOT_FOUND
 
 
 def _app(client: Octomil, operation_id: str, body: JsonValue, request_id: str | None) -> App:

@@ -291,9 +291,7 @@ def field_changes(before: JsonObject | None, after: JsonObject | None) -> tuple[
     # A key with two leading underscores is a key like any other here.
     tree = DeepDiff(old, new, view="tree", threshold_to_diff_deeper=0, ignore_private_variables=False)
     paths = {tuple(map(str, found.path(output_format="list"))) for group in tree.values() for found in group}
-    return tuple(
-        FieldChange(path, _value_at(before or {}, path), _value_at(after or {}, path)) for path in sorted(paths)
-    )
+    return tuple(FieldChange(path, value_at(before or {}, path), value_at(after or {}, path)) for path in sorted(paths))
 
 
 def shown_changes(changes: Iterable[FieldChange], sensitivity: Sensitivity) -> tuple[FieldChange, ...]:
@@ -317,7 +315,8 @@ def _comparable(value: JsonValue) -> dict[str, object] | str:
     return canonical_json(value)
 
 
-def _value_at(value: JsonValue, path: tuple[str, ...]) -> JsonValue | Absent:
+def value_at(value: JsonValue, path: Iterable[str]) -> JsonValue | Absent:
+    """Return the value at a path of keys; `ABSENT` if there is none."""
     for key in path:
         if not isinstance(value, Mapping) or key not in value:
             return ABSENT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from octosync.contract import (
@@ -13,6 +13,7 @@ from octosync.contract import (
     field_equal,
     merge_bindings,
     merge_policy,
+    normalise_app_fields,
     normalise_slot_fields,
 )
 from octosync.model import (
@@ -76,7 +77,7 @@ def compare_app(
         _inference_config(desired, desired.inference_config, live, diff)
     if desired.archived and live is not None:
         updated = _changed(desired.fields, live.fields, APP)
-        diff.actions.append(_archive(desired, _without_nulls({**live.fields, **updated})))
+        diff.actions.append(_archive(desired, normalise_app_fields({**live.fields, **updated})))
     return diff
 
 
@@ -86,7 +87,7 @@ def _app(desired: App, live: App | None, diff: AppDiff) -> None:
     address = desired.address
     if live is None:
         diff.fingerprints[address] = ABSENT_FINGERPRINT
-        wanted = {"name": desired.slug, **_without_nulls(desired.fields)}
+        wanted = {"name": desired.slug, **normalise_app_fields(desired.fields)}
         body = {"slug": desired.slug, **wanted}
         diff.actions.append(
             CreateApp(
@@ -113,9 +114,9 @@ def _app(desired: App, live: App | None, diff: AppDiff) -> None:
                 parameters={"slug": desired.slug},
                 body=changed,
                 before=live.fields,
-                after=_without_nulls(after),
+                after=normalise_app_fields(after),
                 declared=changed,
-                fields=field_changes(live.fields, _without_nulls(after)),
+                fields=field_changes(live.fields, normalise_app_fields(after)),
                 fingerprint=fingerprint,
                 labels=desired.labels,
                 origin=desired.origin,
@@ -315,10 +316,6 @@ def _changed(declared: JsonObject, live: JsonObject, shape: ObjectShape) -> dict
         for name, value in declared.items()
         if not field_equal(name, value, live.get(name, shape.defaults.get(name)))
     }
-
-
-def _without_nulls(fields: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    return {key: value for key, value in fields.items() if value is not None or key not in APP.writable}
 
 
 def _list(value: JsonValue) -> list[JsonValue]:

@@ -258,7 +258,7 @@ class ReadNeeds:
 def questions_of(
     actions: Iterable[Action],
     seen: Observation,
-    read_needs: ReadNeeds,
+    read_needs: ReadNeeds | None,
     *,
     previews: Iterable[Address] = (),
     checks: Iterable[Address] = (),
@@ -267,8 +267,10 @@ def questions_of(
 ) -> FollowUpReads:
     """Return what must still be read for a plan of these actions; what was read before is not read again.
 
-    The age of a `drifted` object decides whether it is held, even if it is half a move by hand.
+    Without `read_needs`, nothing is. The age of a `drifted` object decides whether it is held, even if it is half a move by hand.
     """
+    if read_needs is None:
+        return FollowUpReads()
     actions = tuple(actions)
     there = seen.state.apps
     minded = {

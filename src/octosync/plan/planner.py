@@ -12,7 +12,7 @@ from datetime import datetime
 
 from octosync.contract import Contract
 from octosync.errors import ManifestError, OctosyncError
-from octosync.model import Address, App, Diagnostic, FollowUpReads, FreezeWindow, Kind, Observation, Section, State
+from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Section, State
 from octosync.plan.actions import Action, RegisterTarget, RemoveTarget, fingerprint_of_app
 from octosync.plan.compare import AppDiff, compare_app
 from octosync.plan.diagnostics import notices_of, renames
@@ -177,9 +177,7 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
             checks=capabilities.checks,
             canaries=optimized.asks_for_canaries,
             drifted=compared.drifted,
-        )
-        if options.read_needs is not None
-        else FollowUpReads(),
+        ),
         requests_used=live.requests,
     )
 

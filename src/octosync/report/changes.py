@@ -222,8 +222,9 @@ def _row(action: Action, file: str, options: RowOptions) -> Row:
     last = options.last_changes.get(action.address)
     author = (last_change_words(last),) if last is not None and needs_author(action) else ()
     details = (*author, *_details(action, options.sensitivity, limit))
+    verb = f"{action.verb.value} " if isinstance(action, EnableCapability | OptimizeCapability) else ""
     return Row(
-        left=f"{mark} {SYMBOLS[action.verb]} {_done_to(action)}",
+        left=f"{mark} {SYMBOLS[action.verb]} {verb}{_named(action.address)}",
         place=_place(action.origin, file),
         remark=_remark(action),
         verb=action.verb,
@@ -243,13 +244,6 @@ def _unchanged(address: Address, app: App, file: str) -> Row:
     _, origin = declared_of(address, app)
     remark = "deployed" if address.kind is Kind.CAPABILITY else "as declared"
     return Row(left=f"    {_named(address)}", place=_place(origin, file), remark=remark, verb=None)
-
-
-def _done_to(action: Action) -> str:
-    match action:
-        case EnableCapability(address=address) | OptimizeCapability(address=address):
-            return f"{action.verb.value} {_named(address)}"
-    return _named(action.address)
 
 
 def _named(address: Address) -> str:

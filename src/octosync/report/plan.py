@@ -160,22 +160,12 @@ def render_plan(report: PlanReport, *, colour: bool) -> str:
         left_alone_lines(plan, about),
         _closing(report, style),
     ]
-    return text_of(_apart(blocks))
+    return "\n".join(text for block in blocks if (text := text_of(block)))
 
 
 def plan_groups(report: PlanReport) -> tuple[Group, ...]:
     """Return the rows of the plan by app."""
     return groups_of(report.plan, report.blocked, report.sensitivity, full=report.full)
-
-
-def _apart(blocks: Iterable[Iterable[str]]) -> Iterator[str]:
-    """Yield the lines of blocks, with an empty line between blocks that are not empty."""
-    first = True
-    for block in map(tuple, blocks):
-        if block and not first:
-            yield ""
-        yield from block
-        first = first and not block
 
 
 def _head(report: PlanReport, style: Style) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from octosync.contract import (
     CAPABILITIES,
@@ -77,7 +77,11 @@ def slot_of(fields: CheckedObject, resource: Resource, contract: Contract) -> Sl
         _check_policy(fields, declared["serving_policy"], resource)
     if declared.get("variant", "auto") != "auto":
         declared["model_variant_id"] = declared["variant"]
-    wire = {name: _json(declared[name]) for name in contract.shapes["slot"].writable if name in declared}
+    wire = {
+        name: list(value) if isinstance(value := declared[name], tuple) else value
+        for name in contract.shapes["slot"].writable
+        if name in declared
+    }
     deploy = _deploy(fields, resource) if "deploy" in fields else None
     if capability is None:
         return None
@@ -166,10 +170,6 @@ def _check_policy(fields: CheckedObject, policy: JsonValue, resource: Resource) 
         report("preference-without-auto", at, summary, path=declared.path_to("routingPreference"))
     if (contradiction := contradiction_in(policy)) is not None:
         report("contradictory-policy", fields.key_node("servingPolicy"), contradiction, path=declared.path)
-
-
-def _json(value: Any) -> JsonValue:  # noqa: ANN401 - an attribute
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _has_value(node: Node | None) -> bool:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from octosync.errors import PlanFileError, StalePlan
 from octosync.model import JsonObject, JsonValue, Optimize, canonical_json, clipped, json_equal
-from octosync.plan.actions import ABSENT, PLAN_KEY, Absent, FingerprintScheme, field_changes
+from octosync.plan.actions import PLAN_KEY, Absent, FingerprintScheme, field_changes, value_at
 from octosync.plan.file.schema import FORMAT_VERSION, NO_OP, PlanDocument
 from octosync.plan.plan import Invocation
 
@@ -152,7 +152,7 @@ def what_moved(approved: Approval, current: JsonObject) -> tuple[str, ...]:
 
 def _differences(then: JsonObject, now: JsonObject) -> Iterator[str]:
     for label, place in _WHOLE:
-        before, after = _value_at(then, *place), _value_at(now, *place)
+        before, after = value_at(then, place), value_at(now, place)
         if not _same(before, after):
             yield _moved(label, before, after)
     approved, planned = _rows_of(then), _rows_of(now)
@@ -171,20 +171,20 @@ def _parts_that_differ(
     then: JsonObject, now: JsonObject, approved: JsonObject, planned: JsonObject
 ) -> Iterator[tuple[str, JsonValue | Absent, JsonValue | Absent]]:
     values = [
-        *_value_differs("before", _value_at(approved, "change", "before"), _value_at(planned, "change", "before")),
-        *_value_differs("after", _value_at(approved, "change", "after"), _value_at(planned, "change", "after")),
+        *_value_differs("before", value_at(approved, ("change", "before")), value_at(planned, ("change", "before"))),
+        *_value_differs("after", value_at(approved, ("change", "after")), value_at(planned, ("change", "after"))),
     ]
     yield from values
     address = str(planned["address"])
     others = [
-        ("operation", _value_at(approved, "operation"), _value_at(planned, "operation")),
-        ("previewed variant", _value_at(approved, "preview", "variant"), _value_at(planned, "preview", "variant")),
+        ("operation", value_at(approved, ("operation",)), value_at(planned, ("operation",))),
+        ("previewed variant", value_at(approved, ("preview", "variant")), value_at(planned, ("preview", "variant"))),
     ]
     if not values:
         # Both follow from the values; if those are the same, what differs is sensitive or undeclared.
         others += [
-            ("fields", _value_at(approved, "change", "fields"), _value_at(planned, "change", "fields")),
-            ("fingerprint", _value_at(then, "fingerprints", address), _value_at(now, "fingerprints", address)),
+            ("fields", value_at(approved, ("change", "fields")), value_at(planned, ("change", "fields"))),
+            ("fingerprint", value_at(then, ("fingerprints", address)), value_at(now, ("fingerprints", address))),
         ]
     yield from ((part, before, after) for part, before, after in others if not _same(before, after))
 
@@ -207,8 +207,8 @@ def _rows_of(document: JsonObject) -> dict[tuple[str, str], JsonObject]:
 
 
 def _key(row: JsonValue) -> tuple[str, str]:
-    actions = _value_at(row, "change", "actions")
-    return str(_value_at(row, "address")), " ".join(map(str, actions)) if isinstance(actions, list | tuple) else ""
+    actions = value_at(row, ("change", "actions"))
+    return str(value_at(row, ("address",))), " ".join(map(str, actions)) if isinstance(actions, list | tuple) else ""
 
 
 def _parse(text: str | bytes, file: str) -> JsonObject:
@@ -255,14 +255,6 @@ def _refuse(text: str) -> NoReturn:
 
 def _not_a_plan(file: str, why: str) -> PlanFileError:
     return PlanFileError("plan-file-unreadable", f"{file}: not a whole octosync plan: {why}", hints=_AGAIN)
-
-
-def _value_at(value: JsonValue, *path: str) -> JsonValue | Absent:
-    for key in path:
-        if not isinstance(value, Mapping) or key not in value:
-            return ABSENT
-        value = value[key]
-    return value
 
 
 def _same(left: JsonValue | Absent, right: JsonValue | Absent) -> bool:
