@@ -68,9 +68,9 @@ def loading(folder: Path) -> None:
     apps = 2000
     manifests = _write(folder, apps)
     text = manifests.read_text(encoding="utf-8")
-    ours = _best(lambda: _load(manifests))
-    theirs = _best(lambda: list(yaml.load_all(text, yaml.CSafeLoader)))
-    _report(f"load {apps:,} apps, strictly and with positions, against CSafeLoader", ours, theirs)
+    measured = _best(lambda: _load(manifests))
+    reference = _best(lambda: list(yaml.load_all(text, yaml.CSafeLoader)))
+    _report(f"load {apps:,} apps, strictly and with positions, against CSafeLoader", measured, reference)
 
 
 def loading_again(folder: Path) -> None:
@@ -82,14 +82,14 @@ def loading_again(folder: Path) -> None:
         (manifests / f"app-{n:04}.yaml").write_text(_APP.format(n=n, team=n % 7), encoding="utf-8")
     cache, rounds = Cache(), iter(range(_ROUNDS + 1))
 
-    def again() -> None:
+    def load_after_change() -> None:
         (manifests / "app-0000.yaml").write_text(_APP.format(n=0, team=next(rounds)), encoding="utf-8")
         assert _load(manifests, cache).digest
 
-    again()
-    ours = _best(again)
-    theirs = _best(lambda: _load(manifests))
-    _report(f"load {apps:,} files with a cache after one changed, against all of them without", ours, theirs)
+    load_after_change()
+    measured = _best(load_after_change)
+    reference = _best(lambda: _load(manifests))
+    _report(f"load {apps:,} files with a cache after one changed, against all of them without", measured, reference)
 
 
 def transports() -> None:
@@ -98,19 +98,21 @@ def transports() -> None:
     with running_server(ServerSettings()) as plane:
         url = f"{plane.url}{API_PATH}{OPERATIONS['apps.list'].path}"
 
-        async def through(client: httpx.AsyncClient) -> float:
+        async def seconds_with(client: httpx.AsyncClient) -> float:
             async with client:
                 await client.get(url)
                 return await _timed(lambda: _fetch(client, url, requests, at_once))
 
         async def both() -> tuple[float, float]:
-            aiohttp = [await through(open_http(Connection(url=plane.url))) for _ in range(_ROUNDS)]
-            own = [await through(httpx.AsyncClient(trust_env=False)) for _ in range(_ROUNDS)]
+            aiohttp = [await seconds_with(open_http(Connection(url=plane.url))) for _ in range(_ROUNDS)]
+            own = [await seconds_with(httpx.AsyncClient(trust_env=False)) for _ in range(_ROUNDS)]
             return min(aiohttp), min(own)
 
-        ours, theirs = asyncio.run(both())
+        measured, reference = asyncio.run(both())
     _report(
-        f"{requests:,} requests, {at_once} concurrent, through httpx-aiohttp, against httpx's own pool", ours, theirs
+        f"{requests:,} requests, {at_once} concurrent, through httpx-aiohttp, against httpx's own pool",
+        measured,
+        reference,
     )
 
 
@@ -141,8 +143,8 @@ def committing(folder: Path) -> None:
 def _plan(url: str, manifests: Path) -> tuple[ReviewedPlan, float]:
     """Apply the manifests, and return the plan after that, and the seconds that it takes."""
     command = [sys.executable, "-m", "octosync", "apply", "-f", str(manifests), "--url", url, "--rate", "0", "--yes"]
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
-    subprocess.run(command, cwd=manifests.parent, env=ours, stdout=subprocess.DEVNULL, check=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
+    subprocess.run(command, cwd=manifests.parent, env=environment, stdout=subprocess.DEVNULL, check=True)
     desired = _load(manifests).state
 
     async def planned() -> tuple[ReviewedPlan, float]:
@@ -194,8 +196,8 @@ async def _timed(work: Callable[[], Awaitable[None]]) -> float:
     return time.perf_counter() - start
 
 
-def _report(label: str, ours: float, theirs: float) -> None:
-    print(f"{label}: {ours / theirs:.2f} times the time ({ours:.3f} s, {theirs:.3f} s)")
+def _report(label: str, measured: float, reference: float) -> None:
+    print(f"{label}: {measured / reference:.2f} times the time ({measured:.3f} s, {reference:.3f} s)")
 
 
 if __name__ == "__main__":

@@ -75,8 +75,8 @@ class Running:
 def control_plane(folder: Path) -> Iterator[str]:
     """Run a control plane in a separate process, and yield its URL."""
     command = [sys.executable, "-m", "octosync", "server", "--port", "0", "--db", str(folder / "plane.db")]
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
-    with subprocess.Popen(command, env=ours, stderr=subprocess.PIPE, text=True) as process:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
             found = re.search(r"http://\S+", process.stderr.readline())
@@ -144,9 +144,9 @@ async def _resyncs(
     async with controller(manifests, url) as running:
         resync = running.controller.resync
         await running.until(lambda: resync.ended_at is not None)
-        ours = min([await _resync(running) for _ in range(_ROUNDS)])
+        reconciled = min([await _resync(running) for _ in range(_ROUNDS)])
         plain = min([await _plain_reads(desired, url) for _ in range(_ROUNDS)])
-        report(f"CPU time of a resync of {_APPS:,} apps, against its plain reads", ours, plain)
+        report(f"CPU time of a resync of {_APPS:,} apps, against its plain reads", reconciled, plain)
 
         slowest = await _commits(running, manifests, first=_APPS // 2)
         report(
@@ -195,9 +195,9 @@ async def _plain_reads(desired: State, url: str) -> float:
 
         async def work() -> None:
             for app in waiting:
-                mine = ReadResult({app.slug: listed.value[app.slug]}, listed.at)
+                read = ReadResult({app.slug: listed.value[app.slug]}, listed.at)
                 reviewed = await observe_and_review(
-                    State.from_apps(app), remote, GuardPolicy(), PlanOptions(now=datetime.now(UTC)), listed=mine
+                    State.from_apps(app), remote, GuardPolicy(), PlanOptions(now=datetime.now(UTC)), listed=read
                 )
                 assert not reviewed.plan.actions
 

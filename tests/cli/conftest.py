@@ -1,4 +1,4 @@
-"""A control plane that needs a key, and a working folder whose commands use it."""
+"""Fixtures: a control plane that needs a key, and a working directory whose commands use it."""
 
 from __future__ import annotations
 

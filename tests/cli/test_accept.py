@@ -72,7 +72,7 @@ spec: {app: notes, config: {model: "@app/notes/tts", voice: {speed: 1}}}
 
 @pytest.fixture
 def live(project: Project) -> Project:
-    """Let what is declared be live."""
+    """Apply the declared apps."""
     project.declare("demo", text=DEMO)
     assert project.apply("--rate", "0").code == 0
     project.log()
@@ -85,18 +85,18 @@ def accept(project: Project, *arguments: str | Path, **more: Any) -> CommandResu
 
 
 def addresses(project: Project) -> list[str]:
-    """Return what the plan would change."""
+    """Return the addresses that the plan would change."""
     ran = project.plan("-o", "json", "--rate", "0")
     return [change["address"] for change in json.loads(ran.stdout)["resource_changes"]]
 
 
 def manifest(project: Project, name: str = "apps/demo.yaml") -> str:
-    """Return what a file holds."""
+    """Return the content of a file."""
     return (project.workdir.directory / name).read_bytes().decode()
 
 
 def changed_lines(project: Project) -> tuple[list[str], list[str]]:
-    """Return the lines that are gone from the manifest, and those that are new."""
+    """Return the lines that were removed from the manifest, and those that were added."""
     before, after = DEMO.splitlines(), manifest(project).splitlines()
     return [line for line in before if line not in after], [line for line in after if line not in before]
 
@@ -257,14 +257,14 @@ CASES: dict[str, tuple[Callable[[Project], Any], str, list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_was_changed_by_hand_is_declared_and_plans_to_nothing(live: Project, case: str) -> None:
+def test_an_accepted_change_is_declared_and_no_longer_planned(live: Project, case: str) -> None:
     """Only the lines concerned change, comments stay, and the object is no longer in the plan."""
     change, address, gone, new = CASES[case]
     change(live)
     assert addresses(live) == [address]
     ran = accept(live, address)
     assert (ran.code, ran.stderr) == (0, "")
-    if case not in ("one document less", "a custom policy instead of a preset"):  # lines that others have, too
+    if case not in ("one document less", "a custom policy instead of a preset"):  # lines that also occur elsewhere
         assert changed_lines(live) == (gone, new)
     else:
         assert set(gone) >= set(changed_lines(live)[0])
@@ -274,7 +274,7 @@ def test_what_was_changed_by_hand_is_declared_and_plans_to_nothing(live: Project
 
 
 def test_a_pinned_variant_follows_the_live_one(project: Project) -> None:
-    """A variant that the manifest pins is pinned to what is live."""
+    """A variant that the manifest pins is replaced by the live one."""
     text = DEMO.replace("capability: chat   # talks", "capability: chat\n      variant: chat-swift-1b-q4")
     project.declare("demo", text=text)
     assert project.apply("--rate", "0").code == 0
@@ -290,7 +290,7 @@ def test_a_pinned_variant_follows_the_live_one(project: Project) -> None:
 
 
 def test_several_addresses_are_all_or_nothing(live: Project) -> None:
-    """One that can't be accepted stops all, before anything is written."""
+    """One address that can't be accepted stops all, before anything is written."""
     patch_app(name="Demo 2")(live)
     put_config("demo", {"model": "@app/demo/chat", "api_key": "sk-live-1"})(live)
     ran = accept(live, "app/demo", "app/demo/inference-config")
@@ -303,7 +303,7 @@ def test_several_addresses_are_all_or_nothing(live: Project) -> None:
 
 
 def test_several_files_are_written_together(live: Project) -> None:
-    """What is declared in several files is written into each, and said with each its own place."""
+    """Changes of several files are written into each, and reported with their positions."""
     live.declare("other", text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: other}\nspec: {name: Other}\n")
     assert live.apply("--rate", "0").code == 0
     patch_app(name="Demo 2")(live)
@@ -316,8 +316,8 @@ def test_several_files_are_written_together(live: Project) -> None:
     assert addresses(live) == []
 
 
-def test_a_file_that_was_changed_meanwhile_stops_all(tmp_path: Path) -> None:
-    """What somebody else wrote while this ran is not overwritten, and no other file is written either."""
+def test_a_file_that_changed_meanwhile_stops_all(tmp_path: Path) -> None:
+    """Concurrent changes of a file are not overwritten, and no other file is written either."""
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / "b").write_bytes(b"theirs")
     with pytest.raises(OctosyncError, match="was changed while this ran"):
@@ -326,7 +326,7 @@ def test_a_file_that_was_changed_meanwhile_stops_all(tmp_path: Path) -> None:
 
 
 def test_a_patch_is_printed_and_applies(live: Project) -> None:
-    """`--patch` writes nothing; what it prints is what `git apply` needs, and comes to the same."""
+    """`--patch` writes nothing; `git apply` accepts its output, with the same result."""
     patch_app(name="Demo 2")(live)
     put_slot("tts", serving_policy="private")(live)
     ran = accept(live, "app/demo", "app/demo/slot/tts", "--patch")
@@ -338,7 +338,7 @@ def test_a_patch_is_printed_and_applies(live: Project) -> None:
 
 
 def test_a_patch_shows_no_sensitive_value(project: Project) -> None:
-    """A secret beside what changes is in no patch; the file itself can be edited, and the secret stays in it."""
+    """A secret beside a change is in no patch. The file itself can be edited, and the secret stays in it."""
     text = DEMO.replace("      max_tokens: 512", "      api_key: sk-1")
     project.declare("demo", text=text)
     assert project.apply("--rate", "0").code == 0
@@ -351,15 +351,15 @@ def test_a_patch_shows_no_sensitive_value(project: Project) -> None:
 
 
 def test_only_what_is_addressed_is_read(live: Project) -> None:
-    """One slot costs its app and the app's slots."""
+    """A slot costs the requests for its app and the app's slots."""
     put_slot("tts", serving_policy="private")(live)
     live.log()
     assert accept(live, "app/demo/slot/tts").code == 0
     assert live.log() == ["GET /apps/demo", "GET /apps/demo/slots"]
 
 
-def test_what_is_as_declared_is_said_and_no_error(live: Project) -> None:
-    """An address without a difference is no error, nor is one that is neither declared nor live."""
+def test_an_address_without_a_difference_is_no_error(live: Project) -> None:
+    """It is reported, and so is an address that is neither declared nor live."""
     ran = accept(live, "app/demo/slot/chat", "app/demo/slot/nothing")
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout == (
@@ -375,8 +375,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("address", REFUSED)
-def test_what_no_manifest_can_say_is_refused(live: Project, address: str) -> None:
-    """The refusal says why, and nothing is written."""
+def test_a_change_that_no_manifest_can_declare_is_refused(live: Project, address: str) -> None:
+    """The refusal has the reason, and nothing is written."""
     put_slot("asr", "notes", serving_policy="private")(live)
     ran = accept(live, address)
     assert ran.code == 1
@@ -385,7 +385,7 @@ def test_what_no_manifest_can_say_is_refused(live: Project, address: str) -> Non
 
 
 def test_an_archived_app_is_declared_as_archived(live: Project) -> None:
-    """There is no unarchive, so `archived: true` is written, and the plan is empty; for its objects, that is the hint."""
+    """An app can't be unarchived, so `archived: true` is written, and the plan is empty. For its objects, that is the hint."""
     live.plane.api.post("/apps/demo/archive").raise_for_status()
     ran = accept(live, "app/demo/slot/chat")
     assert (ran.code, "the app is archived, and can't be unarchived" in ran.stderr) == (1, True)
@@ -397,30 +397,30 @@ def test_an_archived_app_is_declared_as_archived(live: Project) -> None:
 
 
 def test_an_app_that_is_not_live_is_refused(project: Project) -> None:
-    """There is nothing live to keep."""
+    """There is no live value to keep."""
     project.declare("demo", text=DEMO)
     ran = accept(project, "app/demo/slot/chat")
     assert (ran.code, "the app does not exist" in ran.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "message"),
     [
         ("demo", "'demo' is not an address"),
         ("", "'' is not an address"),
         ("app/demos", "no manifest declares app demos\n  Did you mean app demo?"),
     ],
 )
-def test_a_wrong_address_is_a_usage_error(live: Project, address: str, said: str) -> None:
-    """What is no address, or no declared app, is told before any request."""
+def test_a_wrong_address_is_a_usage_error(live: Project, address: str, message: str) -> None:
+    """A malformed address or an undeclared app is reported before any request."""
     ran = accept(live, address)
     assert ran.code == 64
-    assert said in ran.stderr
+    assert message in ran.stderr
     assert live.log() == []
 
 
 def test_a_value_from_a_variable_is_refused_with_what_to_write(project: Project) -> None:
-    """The variable is named, and so is what the place would say."""
+    """The error names the variable, and shows what to write."""
     project.declare("demo", text=DEMO.replace("Voice notes", "Notes on ${CHANNEL:=stable}"))
     assert project.apply("--rate", "0").code == 0
     patch_app(description="Notes on beta")(project)
@@ -430,8 +430,8 @@ def test_a_value_from_a_variable_is_refused_with_what_to_write(project: Project)
     assert "    description: Notes on beta\n" in ran.stderr
 
 
-def test_what_an_alias_repeats_is_refused(project: Project) -> None:
-    """A value that stands in several places is changed in none."""
+def test_a_value_with_an_alias_is_refused(project: Project) -> None:
+    """A value that is used in several places is changed in none."""
     text = DEMO.replace("servingPolicy: local_first  # at home", "servingPolicy: &policy local_first").replace(
         """\
       servingPolicy:
@@ -455,8 +455,8 @@ def test_what_an_alias_repeats_is_refused(project: Project) -> None:
     assert manifest(project) == text
 
 
-def test_standard_input_is_told_what_to_write(live: Project) -> None:
-    """What was piped has no file to edit: the error shows the change."""
+def test_for_standard_input_the_error_shows_the_change(live: Project) -> None:
+    """A manifest from standard input has no file to edit: the error shows the change."""
     patch_app(name="Demo 2")(live)
     ran = live.workdir.octosync("accept", "app/demo", "-f", "-", "--url", live.url, stdin=DEMO.encode())
     assert ran.code == 1
@@ -465,7 +465,7 @@ def test_standard_input_is_told_what_to_write(live: Project) -> None:
 
 
 def test_json_manifests_stay_json(project: Project) -> None:
-    """A JSON manifest keeps its layout, and is JSON afterwards."""
+    """A JSON manifest keeps its layout, and is valid JSON afterwards."""
     document = {
         "apiVersion": "octosync.dev/v1",
         "kind": "App",
@@ -492,7 +492,7 @@ def test_json_manifests_stay_json(project: Project) -> None:
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("line_break", ["\n", "\r\n"])
 def test_line_breaks_end_and_byte_order_mark_are_kept(project: Project, line_break: str, mark: str, end: str) -> None:
-    """However a file is written, the rest of it stays so, byte by byte; its mode, too, and a link stays a link."""
+    """The rest of the file stays the same, byte by byte; its mode is kept, and a link stays a link."""
     text = (mark + DEMO.rstrip("\n") + end).replace("\n", line_break)
     path = project.workdir.write("real/demo.yaml", text)
     path.chmod(0o640)
@@ -511,7 +511,7 @@ def test_line_breaks_end_and_byte_order_mark_are_kept(project: Project, line_bre
 
 
 def test_a_target_that_moved_is_accepted_with_both_its_addresses(live: Project) -> None:
-    """Alone, the new place is refused while the old one is declared; with both, it moves in the manifests."""
+    """The new address alone is refused while the old one is declared; with both, the target moves in the manifests."""
     live.workdir.write(
         "apps/notes.yaml",
         "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: other}\nspec:\n  targets: []  # none\n",
@@ -531,7 +531,7 @@ def test_a_target_that_moved_is_accepted_with_both_its_addresses(live: Project) 
 
 
 def test_a_suspended_app_can_be_accepted(live: Project) -> None:
-    """What was changed by hand while the app is suspended can be kept before the suspension ends."""
+    """A live change can be accepted before the suspension of its app ends."""
     text = DEMO.replace("  name: demo\n", '  name: demo\n  annotations: {octosync.dev/suspend: "true"}\n')
     live.declare("demo", text=text)
     patch_app(name="Demo 2")(live)
@@ -540,7 +540,7 @@ def test_a_suspended_app_can_be_accepted(live: Project) -> None:
 
 
 def test_a_failed_read_is_an_error_and_writes_nothing(live: Project) -> None:
-    """What can't be read is not taken for absent."""
+    """An object that can't be read is not treated as absent."""
     live.break_with({"operation": "apps.list_slots", "action": "status", "status": 403, "times": None})
     ran = accept(live, "app/demo/slot/chat")
     assert ran.code != 0
@@ -548,25 +548,25 @@ def test_a_failed_read_is_an_error_and_writes_nothing(live: Project) -> None:
 
 
 def test_the_key_is_in_no_output(live: Project) -> None:
-    """Accept says nothing of the credential."""
+    """The output of accept doesn't contain the credential."""
     patch_app(name="Demo 2")(live)
     assert KEY not in accept(live, "app/demo").output
 
 
-def test_a_plan_says_how_to_keep_what_is_live(live: Project) -> None:
-    """The plan's last line can be typed as it is: what it would change back is declared, and the next plan is empty."""
+def test_a_plan_suggests_accept_for_live_changes(live: Project) -> None:
+    """The last line of the plan can be typed as it is. After that, the next plan has no such change."""
     patch_app(name="Demo 2")(live)
     delete("/apps/demo/slots/chat")(live)
     put_slot("tts", serving_policy="private")(live)
     planned = live.plan("--rate", "0").stdout
-    said = f"To keep the live values instead: octosync accept app/demo app/demo/slot/tts -f apps --url {live.url}"
-    assert planned.splitlines()[-1] == said
-    assert live.workdir.octosync(*shlex.split(said.partition(": octosync ")[2]), "--rate", "0").code == 0
-    assert addresses(live) == ["app/demo/slot/chat"]  # declared and new: no change of anybody's would be undone
+    suggestion = f"To keep the live values instead: octosync accept app/demo app/demo/slot/tts -f apps --url {live.url}"
+    assert planned.splitlines()[-1] == suggestion
+    assert live.workdir.octosync(*shlex.split(suggestion.partition(": octosync ")[2]), "--rate", "0").code == 0
+    assert addresses(live) == ["app/demo/slot/chat"]  # declared and new: no live change would be reverted
 
 
-def test_a_plan_says_nothing_of_keeping_where_no_file_can_say_it(live: Project) -> None:
-    """Manifests from standard input have no file to keep anything in, and what is new has nothing live to keep."""
+def test_a_plan_without_a_file_to_edit_suggests_no_accept(live: Project) -> None:
+    """Manifests from standard input have no file, and a new object has no live value to keep."""
     delete("/apps/demo/slots/chat")(live)
     assert "octosync accept" not in live.plan("--rate", "0").stdout
     patch_app(name="Demo 2")(live)
@@ -574,8 +574,8 @@ def test_a_plan_says_nothing_of_keeping_where_no_file_can_say_it(live: Project) 
     assert "octosync accept" not in piped.stdout
 
 
-def test_what_kustomize_renders_is_told_what_to_write(live: Project) -> None:
-    """A rendered manifest has no line to edit: the change is said, with the place in what was rendered."""
+def test_for_a_rendered_manifest_the_error_shows_the_change(live: Project) -> None:
+    """A rendered manifest has no line to edit: the error has the change and its position in the rendered text."""
     live.workdir.write("overlay/kustomization.yaml", "resources: [app.yaml]\n")
     live.workdir.write("overlay/app.yaml", DEMO)
     tool = live.workdir.write("bin/kustomize", '#!/bin/sh\nexec cat "$2/app.yaml"\n')

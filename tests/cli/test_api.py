@@ -22,14 +22,14 @@ from octosync.contract.openapi import MAX_DOCUMENT_BYTES
 
 @pytest.mark.parametrize("command", ["api", "api list", "api check", "api probe"])
 def test_every_command_of_the_group_has_an_example(workdir: Workdir, command: str) -> None:
-    """`--help` of the group and of each of its commands shows one that can be typed."""
+    """`--help` of the group and of each of its commands has an example."""
     ran = workdir.octosync(*command.split(), "--help")
     assert ran.code == 0
     assert f"Example:  octosync {command}" in ran.stdout
 
 
 def test_the_operations_are_listed_without_a_control_plane(workdir: Workdir) -> None:
-    """Each operation has its line: what is sent where, how that is known, and who uses it."""
+    """Each operation has a line with method, path, the source of that knowledge, and its users."""
     ran = workdir.octosync("api", "list")
     assert (ran.code, ran.stderr) == (0, "")
     lines = {line.split()[0]: line.split() for line in ran.stdout.splitlines() if line}
@@ -39,7 +39,7 @@ def test_the_operations_are_listed_without_a_control_plane(workdir: Workdir) -> 
 
 
 def test_overridden_operations_are_marked(workdir: Workdir) -> None:
-    """The list is the table in force: what octosync.yaml changes is shown, and said to come from there."""
+    """The list is the table in force: what octosync.yaml changes is shown and marked."""
     workdir.write("octosync.yaml", 'api: {operations: {apps.health: {path: "/apps/{slug}/coverage"}}}\n')
     ran = workdir.octosync("api", "list")
     assert "/apps/{slug}/coverage" in ran.stdout
@@ -51,16 +51,16 @@ def test_overridden_operations_are_marked(workdir: Workdir) -> None:
     assert len(document["operations"]) == len(OPERATIONS)
 
 
-def test_a_broken_configuration_ends_it(workdir: Workdir) -> None:
-    """octosync.yaml with errors is reported, and nothing is compared with half of it."""
+def test_an_invalid_configuration_is_an_error(workdir: Workdir) -> None:
+    """The errors of octosync.yaml are reported, and nothing is compared."""
     workdir.write("octosync.yaml", "api: {operations: {apps.helth: {method: GET}}}\n")
     ran = workdir.octosync("api", "list")
     assert (ran.code, ran.stdout) == (1, "")
     assert "apps.helth" in ran.stderr
 
 
-def test_our_own_document_is_all_green(project: Project) -> None:
-    """The embedded control plane's document, by its URL or by its origin alone, agrees in everything."""
+def test_the_embedded_document_agrees(project: Project) -> None:
+    """The document of the embedded control plane agrees in everything, given by its URL or by its origin."""
     for url in (f"{project.url}/openapi.json", project.url):
         ran = project.workdir.octosync("api", "check", url)
         assert (ran.code, ran.stderr) == (0, "")
@@ -68,8 +68,8 @@ def test_our_own_document_is_all_green(project: Project) -> None:
         assert f"{project.url}/openapi.json" in ran.stdout
 
 
-def test_what_differs_is_shown_with_the_lines_to_paste(workdir: Workdir) -> None:
-    """A mismatch is exit 1; pasting what is printed into octosync.yaml makes the same check green."""
+def test_a_difference_is_shown_with_the_overrides_to_paste(workdir: Workdir) -> None:
+    """A difference is exit 1; with the printed lines in octosync.yaml the same check succeeds."""
     document = own_document()
     move(document, "apps.health", path="/api/v1/apps/{slug}/coverage")
     move(document, "apps.update", method="put")
@@ -85,8 +85,8 @@ def test_what_differs_is_shown_with_the_lines_to_paste(workdir: Workdir) -> None
     assert "/apps/{slug}/coverage   octosync.yaml" in again.stdout
 
 
-def test_the_comparison_is_a_document_for_machines(workdir: Workdir) -> None:
-    """`-o json` has every operation with its findings, and the overrides as octosync.yaml has them."""
+def test_the_comparison_has_a_json_document(workdir: Workdir) -> None:
+    """`-o json` has every operation with its findings, and the overrides for octosync.yaml."""
     document = own_document()
     move(document, "apps.update", method="put")
     schema_in(document, "Apps")["properties"].pop("apps")
@@ -102,8 +102,8 @@ def test_the_comparison_is_a_document_for_machines(workdir: Workdir) -> None:
     assert differ["apps.list"]["findings"][0]["kind"] == "other-envelope"
 
 
-def test_what_no_override_mends_is_said(workdir: Workdir) -> None:
-    """Where octosync.yaml can't help, no snippet pretends that it can."""
+def test_a_difference_without_an_override_is_reported(workdir: Workdir) -> None:
+    """If octosync.yaml can't correct a difference, no lines to paste are printed."""
     document = own_document()
     schema_in(document, "Apps")["properties"].pop("apps")
     workdir.write("openapi.json", json.dumps(document))
@@ -112,8 +112,8 @@ def test_what_no_override_mends_is_said(workdir: Workdir) -> None:
     assert "octosync.yaml" not in ran.stdout
 
 
-def test_an_override_that_is_itself_what_differs_is_taken_back(workdir: Workdir) -> None:
-    """octosync.yaml may be what is wrong: then the way out is to say less in it."""
+def test_an_override_that_causes_the_difference_is_named(workdir: Workdir) -> None:
+    """If octosync.yaml causes the difference, the hint is to remove the override."""
     workdir.write("openapi.json", json.dumps(own_document()))
     workdir.write("octosync.yaml", "api: {operations: {apps.update: {method: PUT}}}\n")
     ran = workdir.octosync("api", "check", "openapi.json")
@@ -122,8 +122,8 @@ def test_an_override_that_is_itself_what_differs_is_taken_back(workdir: Workdir)
     assert json.loads(workdir.octosync("api", "check", "openapi.json", "-o", "json").stdout)["api"] == {}
 
 
-def test_what_could_not_be_compared_is_counted(workdir: Workdir) -> None:
-    """A document that says little agrees with everything: the verdict doesn't leave it at that."""
+def test_incomplete_comparisons_are_counted(workdir: Workdir) -> None:
+    """A document with few details agrees with everything; the result has the number of incomplete comparisons."""
     document = own_document()
     document["components"]["schemas"] = {}
     workdir.write("openapi.json", json.dumps(document))
@@ -133,25 +133,25 @@ def test_what_could_not_be_compared_is_counted(workdir: Workdir) -> None:
     assert "operations could not be compared in full: see the notes.\n" in ran.stdout
 
 
-def test_standard_input_that_is_closed_holds_no_document(workdir: Workdir) -> None:
-    """Started without one, it is one clear error."""
+def test_closed_standard_input_is_an_error(workdir: Workdir) -> None:
+    """Without standard input, `-` is one clear error."""
     ran = workdir.octosync("api", "check", "-", stdin=None)
     assert ran.code == 1
     assert ran.stderr.startswith("error: spec-unreadable: standard input is not an OpenAPI document")
 
 
-@pytest.mark.parametrize("where", ["-", "openapi.json"])
-def test_a_document_beyond_all_bounds_is_called_so(workdir: Workdir, where: str) -> None:
-    """It is refused for its size, and not taken for one that breaks off."""
+@pytest.mark.parametrize("source", ["-", "openapi.json"])
+def test_a_document_that_is_too_large_is_refused(workdir: Workdir, source: str) -> None:
+    """It is refused for its size, and not reported as truncated."""
     data = b'{"openapi": "3.1.0", "x": "' + b"x" * MAX_DOCUMENT_BYTES + b'"}'
     workdir.write("openapi.json", data)
-    ran = workdir.octosync("api", "check", where, stdin=data)
+    ran = workdir.octosync("api", "check", source, stdin=data)
     assert ran.code == 1
     assert ran.stderr.startswith("error: spec-too-large: ")
 
 
 def test_a_hostile_document_reaches_no_terminal(workdir: Workdir) -> None:
-    """What the document says is shown with its control characters as escapes."""
+    """Control characters of the document are shown as escapes."""
     document = own_document()
     document["info"]["title"] = "\x1b[2Jgone"
     move(document, "apps.health", path="/api/v1/apps/{slug}/\x1b]0;x\x07")
@@ -165,7 +165,7 @@ def test_a_hostile_document_reaches_no_terminal(workdir: Workdir) -> None:
 
 @contextmanager
 def _web(status: int, body: bytes, **headers: str) -> Iterator[tuple[str, list[Any]]]:
-    """Serve one answer; yield the server's origin and the headers of the requests that it got."""
+    """Serve one response; yield the origin of the server, and the path and headers of each request."""
     seen: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -178,7 +178,7 @@ def _web(status: int, body: bytes, **headers: str) -> Iterator[tuple[str, list[A
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -191,7 +191,7 @@ def _web(status: int, body: bytes, **headers: str) -> Iterator[tuple[str, list[A
 
 
 def test_the_api_key_is_never_sent_for_a_document(workdir: Workdir) -> None:
-    """A document is fetched as anybody would, whatever key the environment or octosync.yaml holds."""
+    """A document is fetched without a credential, whatever key the environment or octosync.yaml has."""
     workdir.environment |= {"OCTOMIL_API_KEY": KEY, "OCTOMIL_PRODUCTION_KEY": KEY, "OCTOMIL_ORG_ID": "org-1"}
     with _web(200, json.dumps(own_document()).encode()) as (url, seen):
         context = f"contexts: {{p: {{url: '{url}', tokenEnv: OCTOMIL_PRODUCTION_KEY}}}}\ndefaultContext: p\n"
@@ -216,10 +216,10 @@ def test_the_api_key_is_never_sent_for_a_document(workdir: Workdir) -> None:
         (200, b"{}", {"Content-Length": "100"}, "was lost before the response was complete"),
     ],
 )
-def test_what_comes_instead_of_a_document_is_said(
+def test_a_response_that_is_not_a_document_is_an_error(
     workdir: Workdir, status: int, body: bytes, headers: dict[str, str], words: str
 ) -> None:
-    """A redirect, a refusal, a page: each is an error with what to do, one request, and no secret of the URL's."""
+    """A redirect, a refusal, a page: each is an error with a hint, after one request, without the secrets of the URL."""
     with _web(status, body, **headers) as (url, seen):
         ran = workdir.octosync("api", "check", f"{url}/openapi.json?sig=s3cret")
     assert ran.code in {1, 75}
@@ -241,8 +241,8 @@ def test_what_comes_instead_of_a_document_is_said(
         ("http:///openapi.json", 1, "is not the URL"),
     ],
 )
-def test_a_spec_that_is_not_there_is_said(workdir: Workdir, spec: str, code: int, words: str) -> None:
-    """A wrong name, an empty variable, a host that doesn't answer: one error each, that says what SPEC can be."""
+def test_a_missing_spec_is_an_error(workdir: Workdir, spec: str, code: int, words: str) -> None:
+    """A wrong name, an empty variable, a host that doesn't respond: one error each, with what SPEC can be."""
     ran = workdir.octosync("api", "check", spec)
     assert (ran.code, ran.stdout) == (code, "")
     assert words in ran.stderr
@@ -250,7 +250,7 @@ def test_a_spec_that_is_not_there_is_said(workdir: Workdir, spec: str, code: int
 
 
 def test_a_control_plane_is_probed(project: Project) -> None:
-    """The read operations of a real control plane are confirmed with the key, by GETs that are counted and shown."""
+    """The read operations of a running control plane are confirmed with the key, by GETs that are counted and shown."""
     project.declare()
     assert project.apply().code == 0
     project.log()
@@ -263,8 +263,8 @@ def test_a_control_plane_is_probed(project: Project) -> None:
     assert all(line.startswith("GET ") for line in log)
 
 
-def test_a_renamed_control_plane_is_told_with_its_overrides(project: Project) -> None:
-    """What is elsewhere, absent or other is exit 1, and what is printed for octosync.yaml has the path that was found."""
+def test_a_renamed_control_plane_is_reported_with_overrides(project: Project) -> None:
+    """Moved, absent or different operations are exit 1, and the printed overrides have the paths that were found."""
     project.declare()
     assert project.apply().code == 0
     rename(
@@ -298,8 +298,8 @@ def test_a_renamed_control_plane_is_told_with_its_overrides(project: Project) ->
 GOOD = ("confirmed", "not-tried")
 
 
-def test_where_nothing_is_found_the_url_is_doubted(project: Project) -> None:
-    """A wrong path in the URL makes everything absent; then it is the URL that is to be mended, not each operation."""
+def test_if_nothing_is_found_the_url_is_suspected(project: Project) -> None:
+    """A wrong path in the URL makes every operation absent; the hint is about the URL, not about each operation."""
     ran = project.workdir.octosync("api", "probe", "--url", f"{project.url}/api/v2")
     assert ran.code == 1
     assert f"check that {project.url}/api/v2 is the URL of the API" in ran.stdout
@@ -307,7 +307,7 @@ def test_where_nothing_is_found_the_url_is_doubted(project: Project) -> None:
 
 
 @pytest.mark.parametrize("app", ["", "..", " ", "a/b"])
-def test_what_can_be_no_app_is_refused(project: Project, app: str) -> None:
+def test_an_invalid_app_is_refused(project: Project, app: str) -> None:
     """An empty variable or a path would name something else: nothing is sent."""
     ran = project.workdir.octosync("api", "probe", app, "--url", project.url)
     assert ran.code == 64

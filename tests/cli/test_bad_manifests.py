@@ -37,21 +37,21 @@ CASES: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_each_is_one_clear_error(project: Project, name: str) -> None:
-    """validate, plan and apply say the same, with the file's name and, where there is one, the place."""
-    content, said = CASES[name]
+    """validate, plan and apply have the same error, with the file name and, if there is one, the position."""
+    content, message = CASES[name]
     project.workdir.write("apps/bad.yaml", content)
     runs = (project.workdir.octosync("validate", "-f", "apps"), project.plan(), project.apply())
     for ran in runs:
         assert ran.code == 1
         text = ran.output
         assert "apps/bad.yaml" in text
-        assert said in text
+        assert message in text
         assert sum(line.startswith("error: ") for line in text.splitlines()) == 1
     assert project.log() == []
 
 
 def test_a_missing_path_is_one_clear_error(project: Project) -> None:
-    """A path that isn't there is an error: it never means that nothing is declared."""
+    """A missing path is an error: it never means that nothing is declared."""
     ran = project.plan()
     assert ran.code == 1
     assert "apps does not exist" in ran.stderr
@@ -59,7 +59,7 @@ def test_a_missing_path_is_one_clear_error(project: Project) -> None:
 
 
 def test_an_empty_folder_is_one_clear_error(project: Project) -> None:
-    """No manifest at all is a mistake, unless --allow-empty says otherwise; then nothing is deleted either."""
+    """No manifest at all is an error, unless --allow-empty is given; then nothing is deleted either."""
     (project.workdir.directory / "apps").mkdir()
     project.plane.with_app("search")
     project.log()
@@ -70,7 +70,7 @@ def test_an_empty_folder_is_one_clear_error(project: Project) -> None:
 
 
 def test_a_fifo_never_blocks(project: Project) -> None:
-    """A path that is neither file nor directory is refused unopened, and points to -f -."""
+    """A path that is neither file nor directory is refused unopened, with a hint about -f -."""
     folder = project.workdir.directory / "apps"
     folder.mkdir()
     os.mkfifo(folder / "pipe.yaml")
@@ -82,8 +82,8 @@ def test_a_fifo_never_blocks(project: Project) -> None:
     assert project.log() == []
 
 
-def test_every_problem_is_told_in_one_go(project: Project) -> None:
-    """All problems of all files come at once, by place, counted."""
+def test_every_problem_is_reported_at_once(project: Project) -> None:
+    """All problems of all files are reported together, by position, and counted."""
     project.workdir.write("apps/a.yaml", CASES["unknown-field"][0])
     project.workdir.write("apps/b.yaml", CASES["duplicate-key"][0].replace("search", "b"))
     project.workdir.write("apps/c.yaml", CASES["empty"][0])
@@ -94,8 +94,8 @@ def test_every_problem_is_told_in_one_go(project: Project) -> None:
     assert "in 3 files. Nothing was sent." in ran.stderr
 
 
-def test_a_bad_octosync_yaml_stops_everything(project: Project) -> None:
-    """octosync.yaml is read as strictly, and its problems come first."""
+def test_an_invalid_octosync_yaml_stops_the_run(project: Project) -> None:
+    """octosync.yaml is validated as strictly, and its problems come first."""
     project.declare()
     project.workdir.write(
         "octosync.yaml", "contexts: {a: {url: http://127.0.0.1:1, token: abc}}\nguards: {maxDeletez: 3}\n"
@@ -108,7 +108,7 @@ def test_a_bad_octosync_yaml_stops_everything(project: Project) -> None:
 
 
 @pytest.mark.parametrize("config", ["nowhere.yaml", "."])
-def test_a_config_that_is_none_is_one_clear_error(project: Project, config: str) -> None:
+def test_a_config_that_is_not_a_file_is_one_clear_error(project: Project, config: str) -> None:
     """--config must name a file."""
     project.declare()
     ran = project.plan("--config", config)
@@ -118,9 +118,9 @@ def test_a_config_that_is_none_is_one_clear_error(project: Project, config: str)
 
 
 def test_a_journal_that_cannot_be_written_stops_apply_before_its_first_write(project: Project, tmp_path: Path) -> None:
-    """Nothing is sent that could not be recorded."""
+    """No write is sent that could not be recorded."""
     project.declare()
-    project.workdir.write("journal", b"this is no database, and long enough not to be taken for a new one" * 20)
+    project.workdir.write("journal", b"this is not a database, and long enough not to be read as a new one" * 20)
     for journal in ("journal", "apps", "/dev/null/state.db", tmp_path / "journal" / "x"):
         ran = project.apply("--state", journal)
         assert ran.code == 1

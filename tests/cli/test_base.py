@@ -1,4 +1,4 @@
-"""Plan and apply against a base from Git: what a change is, how many requests it costs, and which octosync.yaml applies."""
+"""Plan and apply against a base from Git: what counts as a change, what it costs, and which octosync.yaml is used."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ OTHER_URL = "http://127.0.0.1:9"
 
 @dataclass(frozen=True)
 class Team(Project):
-    """An office whose desk is a repository: apps `search` and `notes` on main and live, and a branch `change`."""
+    """A project in a Git repository: apps `search` and `notes` on main and live, and a branch `change`."""
 
     repo: Repo
 
     def type(self, command: str, *arguments: str | Path, **more: Any) -> CommandResult:
-        """Type a command with octosync.yaml's context."""
+        """Run a command with the context of octosync.yaml."""
         return self.workdir.octosync(command, *arguments, **more)
 
     def configure(self, more: str = "", *, url: str | None = None, token: str = "OCTOMIL_MAIN_KEY") -> None:  # noqa: S107 — a name
@@ -41,7 +41,7 @@ class Team(Project):
         return document
 
     def rules(self, *arguments: str) -> list[str]:
-        """Plan against main; return the rules of what is said."""
+        """Plan against main; return the rules of the diagnostics."""
         return [diagnostic["rule"] for diagnostic in self.planned(*arguments)["diagnostics"]]
 
 
@@ -59,10 +59,10 @@ def team(project: Project) -> Team:
     return team
 
 
-def test_nothing_changed_is_one_line_and_no_request(team: Team) -> None:
-    """Comments, layout and file names are no change; nor are a credential or the control plane needed to say so."""
+def test_without_changes_no_request_is_sent(team: Team) -> None:
+    """Comments, layout and file names are no change; neither a credential nor the control plane is needed."""
     team.repo.git("mv", "apps/notes.yaml", "apps/renamed.yaml")
-    team.workdir.write("apps/search.yaml", "# a remark\n" + APP.format(slug="search", name="Search"))
+    team.workdir.write("apps/search.yaml", "# a comment\n" + APP.format(slug="search", name="Search"))
     team.repo.commit()
     team.workdir.environment = {}
     for command in (("plan",), ("apply", "--yes")):
@@ -76,7 +76,7 @@ def test_nothing_changed_is_one_line_and_no_request(team: Team) -> None:
 
 
 def test_only_what_changed_is_read(team: Team) -> None:
-    """An app that this change leaves alone costs no request, and is not planned, whatever is live of it."""
+    """An app without changes costs no request and is not planned, whatever its live state is."""
     team.declare("notes", name="Notes after")
     team.repo.commit()
     document = team.planned("--changed-only")
@@ -85,8 +85,8 @@ def test_only_what_changed_is_read(team: Team) -> None:
     assert not any("search" in line for line in team.log())
 
 
-def test_the_document_says_what_was_compared(team: Team) -> None:
-    """The base as it was named, and its full revision; the text says where what is not committed is planned, too."""
+def test_the_document_has_the_base(team: Team) -> None:
+    """The base as it was given, and its full revision; the text reports uncommitted changes."""
     base = team.repo.head
     team.declare("notes", name="Notes after")
     team.repo.commit()
@@ -99,7 +99,7 @@ def test_the_document_says_what_was_compared(team: Team) -> None:
 
 
 def test_offline_needs_neither_credential_nor_request(team: Team) -> None:
-    """What the change declares, taken from its base; every output says that live was not read."""
+    """The changes are planned against the base; every output states that live was not read."""
     team.declare("notes", name="Notes after")
     team.repo.commit()
     team.workdir.environment = {}
@@ -116,8 +116,8 @@ def test_offline_needs_neither_credential_nor_request(team: Team) -> None:
     assert (refused.code, "offline-plan-out" in refused.stderr) == (64, True)
 
 
-def test_a_change_of_octosync_yaml_changes_nothing_about_its_own_plan_but_a_notice(team: Team) -> None:
-    """Another url, a token variable, a looser guard, an operation override, owners, env: all are the base's until merged."""
+def test_a_change_of_octosync_yaml_is_only_a_notice_in_its_own_plan(team: Team) -> None:
+    """A URL, a token variable, guards, operation overrides, owners, env: all are those of the base until merged."""
     team.declare("notes", name="Notes after")
     team.repo.commit()
     before = team.planned()
@@ -146,8 +146,8 @@ def test_a_change_of_octosync_yaml_changes_nothing_about_its_own_plan_but_a_noti
 ALWAYS = 'freeze: [{cron: "0 0 * * *", duration: 24h}]\n'
 
 
-def test_a_branch_can_not_lift_the_freeze_that_judges_it(team: Team) -> None:
-    """Main's windows hold, named by main's revision, and others in the branch are a notice; apply takes the merged file."""
+def test_a_branch_can_not_lift_the_freeze_of_its_own_plan(team: Team) -> None:
+    """Main's windows apply, with main's revision, and those of the branch are a notice; apply uses the merged file."""
     team.configure(ALWAYS)
     team.repo.commit("frozen")
     team.repo.git("branch", "--force", "main")
@@ -170,7 +170,7 @@ def test_a_branch_can_not_lift_the_freeze_that_judges_it(team: Team) -> None:
 
 
 def test_a_context_that_is_new_sends_no_key_to_another_host(team: Team) -> None:
-    """Its URL is not reviewed yet, and the key for it is not meant for the public control plane."""
+    """Its URL is not reviewed yet, and its key is not meant for the public control plane."""
     own = f"  own: {{url: '{OTHER_URL}', tokenEnv: OCTOMIL_API_KEY}}\ndefaultContext: own\npaths: [apps/]\n"
     team.workdir.write("octosync.yaml", f"contexts:\n{own}")
     team.workdir.environment |= {"OCTOMIL_API_KEY": KEY}
@@ -181,7 +181,7 @@ def test_a_context_that_is_new_sends_no_key_to_another_host(team: Team) -> None:
     assert team.type("plan", "--base", "main").code == 0
 
 
-def test_a_freeze_that_a_branch_brings_is_in_force_after_the_merge(team: Team) -> None:
+def test_a_freeze_of_a_branch_is_in_force_after_the_merge(team: Team) -> None:
     """It is a notice until then, and refuses nothing."""
     team.configure(ALWAYS)
     team.declare("notes", name="Notes after")
@@ -190,8 +190,8 @@ def test_a_freeze_that_a_branch_brings_is_in_force_after_the_merge(team: Team) -
     assert team.type("apply", "--yes", "--base", "main").code == 4
 
 
-def test_a_commit_lifts_a_freeze_where_the_configuration_lets_it(team: Team) -> None:
-    """`Octosync-Allow: frozen` counts where `guards.trailers` lists it, and by default it doesn't."""
+def test_a_commit_lifts_a_freeze_if_the_configuration_allows_it(team: Team) -> None:
+    """`Octosync-Allow: frozen` counts if `guards.trailers` lists it, and by default it doesn't."""
     for trailers, code in (("", 4), ("guards: {trailers: [frozen]}\n", 0)):
         team.repo.switch("main")
         team.configure(f"{ALWAYS}{trailers}")
@@ -204,7 +204,7 @@ def test_a_commit_lifts_a_freeze_where_the_configuration_lets_it(team: Team) -> 
 
 
 def test_what_main_changed_meanwhile_is_no_notice(team: Team) -> None:
-    """Main's guards hold as they are now, and this branch is not blamed for having older ones."""
+    """Main's current guards apply, and a branch with older ones gets no notice."""
     team.repo.switch("main")
     team.configure("guards: {maxDeletes: 0}\n")
     team.repo.commit("stricter")
@@ -221,7 +221,7 @@ def test_what_main_changed_meanwhile_is_no_notice(team: Team) -> None:
 
 
 def test_without_an_octosync_yaml_at_the_base_no_context_gives_url_or_token(team: Team) -> None:
-    """A pull request that brings the file reaches nothing with it; --url and OCTOMIL_*, or --offline, do."""
+    """A pull request that adds the file reaches no server with it; --url and OCTOMIL_*, or --offline, work."""
     team.repo.switch("main")
     team.repo.git("rm", "--quiet", "octosync.yaml")
     team.repo.commit("none")
@@ -237,8 +237,8 @@ def test_without_an_octosync_yaml_at_the_base_no_context_gives_url_or_token(team
     assert team.log() != []
 
 
-def test_apply_takes_the_file_that_was_merged(team: Team) -> None:
-    """It was reviewed: another token variable is in force at once."""
+def test_apply_uses_the_merged_file(team: Team) -> None:
+    """It was reviewed, so a changed token variable is in force at once."""
     team.configure(token="OCTOMIL_NEW_KEY")
     team.declare("notes", name="Notes after")
     team.repo.commit()
@@ -248,7 +248,7 @@ def test_apply_takes_the_file_that_was_merged(team: Team) -> None:
 
 
 def test_a_commit_lifts_a_guard(team: Team) -> None:
-    """`Octosync-Allow` in any commit since the base: in force and shown with its commit; without it, the guard refuses."""
+    """`Octosync-Allow` in any commit since the base is in force and shown with its commit. Without it, the guard refuses."""
     team.configure("guards: {maxDeletes: 0}\n")
     team.repo.commit("strict")
     team.repo.git("branch", "--force", "main")
@@ -267,7 +267,7 @@ def test_a_commit_lifts_a_guard(team: Team) -> None:
 
 
 def test_an_apply_that_does_not_descend_from_its_base_is_refused(team: Team) -> None:
-    """A re-run of an old job would undo what came after: exit 4, even where nothing changed, unless that is said."""
+    """A re-run of an old job would undo later changes: exit 4, even without changes, unless --allow-rollback is given."""
     old = team.repo.head
     team.declare("notes", name="Notes after")
     new = team.repo.commit()
@@ -287,7 +287,7 @@ def test_an_apply_that_does_not_descend_from_its_base_is_refused(team: Team) -> 
 
 
 def test_an_apply_that_does_not_descend_from_an_attempt_is_refused(team: Team) -> None:
-    """What a newer revision began is not taken back by an older one, even by the one that was applied in full last."""
+    """An older revision doesn't undo a newer attempt, not even the revision that was applied in full last."""
     old = team.repo.head
     team.declare("notes", name="Notes after")
     begun = team.repo.commit()
@@ -302,8 +302,8 @@ def test_an_apply_that_does_not_descend_from_an_attempt_is_refused(team: Team) -
     assert (back.code, team.writes()) == (0, ["PATCH /apps/notes"]), back.output
 
 
-def test_a_base_that_does_not_validate_is_a_warning(team: Team) -> None:
-    """Its app is in --changed-only, --prune is refused, and --strict does not stop the change that mends it."""
+def test_an_invalid_base_is_a_warning(team: Team) -> None:
+    """Its app is in --changed-only, --prune is refused, and --strict does not stop the change that fixes it."""
     broken = APP.format(slug="notes", name="Search").replace("servingPolicy", "servingPolcy")
     team.declare("notes", text=broken)
     team.repo.commit("broken")
@@ -318,8 +318,8 @@ def test_a_base_that_does_not_validate_is_a_warning(team: Team) -> None:
     assert (refused.code, "prune-without-a-whole-base" in refused.stderr) == (1, True)
 
 
-def test_a_rendered_base_stands_for_git(team: Team) -> None:
-    """`--base-file` alone needs no Git; beside `--base`, octosync.yaml and the commits' lines are still Git's."""
+def test_a_base_file_replaces_the_git_base(team: Team) -> None:
+    """`--base-file` alone needs no Git; with `--base`, octosync.yaml and the commits' lines are still from Git."""
     rendered = APP.format(slug="notes", name="Search")
     team.workdir.write("../before.yaml", rendered)
     manifests = APP.format(slug="notes", name="Notes after").encode()
@@ -351,16 +351,16 @@ def test_a_rendered_base_stands_for_git(team: Team) -> None:
         (("plan", "--base", "main", "--drift-hold", "soon"), "usage"),
     ],
 )
-def test_what_makes_no_sense_is_a_usage_error(team: Team, arguments: tuple[str, ...], reference: str) -> None:
-    """Each says what, and what to give instead; nothing is sent."""
+def test_contradictory_options_are_a_usage_error(team: Team, arguments: tuple[str, ...], reference: str) -> None:
+    """Each error names the problem and what to give instead; nothing is sent."""
     ran = team.type(*arguments, stdin=b"")
     assert ran.code == 64, ran.output
     assert f"error: {reference}" in ran.stderr
     assert team.log() == []
 
 
-def test_a_narrower_file_takes_nothing_out(team: Team) -> None:
-    """What -f leaves out is no orphan, and a manifest that moved out of it was not removed."""
+def test_a_narrower_file_removes_nothing(team: Team) -> None:
+    """An app that -f excludes is no orphan, and a manifest that moved out of it was not removed."""
     team.repo.git("mv", "apps/notes.yaml", "apps/elsewhere.yaml")
     team.declare("search", name="Search after")
     team.repo.commit()
@@ -369,7 +369,7 @@ def test_a_narrower_file_takes_nothing_out(team: Team) -> None:
 
 
 def test_from_a_sub_folder_and_a_worktree(team: Team, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The base is found from wherever the command runs."""
+    """The base is found from any working directory."""
     team.declare("notes", name="Notes after")
     team.repo.commit()
     tree = tmp_path_factory.mktemp("trees") / "tree"
@@ -380,8 +380,8 @@ def test_from_a_sub_folder_and_a_worktree(team: Team, tmp_path_factory: pytest.T
         assert [change["address"] for change in document["resource_changes"]] == ["app/notes"]
 
 
-def test_a_plan_file_says_what_it_was_compared_with(team: Team) -> None:
-    """`apply PLANFILE` needs its --base and --changed-only again, by any name of the same commit; others are refused."""
+def test_a_plan_file_has_its_base(team: Team) -> None:
+    """`apply PLANFILE` needs the same --base and --changed-only, by any name of the commit; others are refused."""
     team.declare("notes", name="Notes after")
     team.repo.commit()
     assert team.type("plan", "--base", "main", "--changed-only", "--plan-out", "../plan.json").code == 0
@@ -395,8 +395,8 @@ def test_a_plan_file_says_what_it_was_compared_with(team: Team) -> None:
     assert team.writes() == ["PATCH /apps/notes"]
 
 
-def test_a_plan_file_brings_no_allowance_back(team: Team) -> None:
-    """Its base lifts no guard: an `Octosync-Allow` that was applied long ago counts only for who names a base before it."""
+def test_a_plan_file_restores_no_allowance(team: Team) -> None:
+    """Its base lifts no guard: an `Octosync-Allow` that was applied before counts only with an earlier --base."""
     first = team.repo.head
     team.repo.commit("again\n\nOctosync-Allow: deletes=50")
     team.repo.git("branch", "--force", "main")
@@ -409,17 +409,17 @@ def test_a_plan_file_brings_no_allowance_back(team: Team) -> None:
     assert team.writes() == []
 
 
-def test_selection_reaches_into_the_base(team: Team) -> None:
-    """`--app` may name an app that only the base declared; one that nobody did is an error as ever."""
+def test_selection_includes_apps_of_the_base(team: Team) -> None:
+    """`--app` may name an app that only the base declared; an app that was never declared is an error."""
     team.repo.git("rm", "--quiet", "apps/notes.yaml")
     team.repo.commit()
     assert team.type("plan", "--base", "main", "--app", "notes").code == 0
-    assert team.type("plan", "--base", "main", "--app", "nobody").code == 64
+    assert team.type("plan", "--base", "main", "--app", "missing").code == 64
 
 
 @needs_kustomize
 def test_a_kustomization_is_rendered_on_both_sides(team: Team) -> None:
-    """With -k, and by a context's `kustomize`: a patch that this branch adds is its change; a plan file names it."""
+    """With -k and with a context's `kustomize`, a patch that this branch adds is its change; a plan file names it."""
     team.workdir.write("apps/kustomization.yaml", "resources: [notes.yaml, search.yaml]\n")
     team.workdir.write("prod/kustomization.yaml", "resources: [../apps]\n")
     context = f"contexts: {{main: {{url: '{team.url}', tokenEnv: OCTOMIL_MAIN_KEY, kustomize: prod}}}}\ndefaultContext: main\n"
@@ -441,7 +441,7 @@ def test_a_kustomization_is_rendered_on_both_sides(team: Team) -> None:
 
 @needs_kustomize
 def test_a_plan_renders_no_kustomization_that_is_not_reviewed(team: Team) -> None:
-    """Neither where the change itself sets `kustomize`, nor one that the base lacks; -k does, since somebody typed it."""
+    """Neither a `kustomize` that the change sets nor one that the base lacks; -k on the command line is rendered."""
     team.workdir.write("prod/kustomization.yaml", "resources: [notes.yaml]\n")
     team.workdir.write("prod/notes.yaml", APP.format(slug="notes", name="Notes"))
     context = f"contexts: {{main: {{url: '{team.url}', tokenEnv: OCTOMIL_MAIN_KEY, kustomize: prod}}}}\ndefaultContext: main\n"
@@ -465,7 +465,7 @@ def test_a_plan_renders_no_kustomization_that_is_not_reviewed(team: Team) -> Non
 
 
 def test_no_message_shows_the_key_in_force(team: Team) -> None:
-    """Wherever the key is in manifests or octosync.yaml, it is masked in what is wrong with them."""
+    """If manifests or octosync.yaml contain the key, it is masked in their diagnostics."""
     team.workdir.write("apps/leak.yaml", f"apiVersion: {KEY}\nkind: {KEY}\n{KEY}: 1\n")
     for output in ("text", "json", "sarif", "github"):
         ran = team.type("validate", "-o", output)
@@ -473,8 +473,8 @@ def test_no_message_shows_the_key_in_force(team: Team) -> None:
     assert KEY not in team.type("plan").output
 
 
-def test_a_file_above_the_repository_is_no_part_of_the_change(team: Team) -> None:
-    """An octosync.yaml that no pull request can edit holds as it is; it is named, since the search ends with the work tree."""
+def test_a_file_above_the_repository_is_not_part_of_the_change(team: Team) -> None:
+    """A pull request can't edit an octosync.yaml above the work tree, so it applies as it is. --config must name it."""
     team.repo.git("rm", "--quiet", "octosync.yaml")
     team.repo.commit("none")
     team.repo.git("branch", "--force", "main")
@@ -493,7 +493,7 @@ def test_a_file_above_the_repository_is_no_part_of_the_change(team: Team) -> Non
 
 
 def test_a_base_without_commits_or_repository_is_an_error(workdir: Workdir) -> None:
-    """Both say what is missing, and send nothing."""
+    """Both errors name what is missing, and nothing is sent."""
     workdir.write("apps/a.yaml", APP.format(slug="a", name="A"))
     given = ("plan", "-f", "apps", "--base", "main", "--url", "http://127.0.0.1:9")
     ran = workdir.octosync(*given, GIT_CEILING_DIRECTORIES=str(workdir.directory.parent))
@@ -508,8 +508,8 @@ def test_a_base_without_commits_or_repository_is_an_error(workdir: Workdir) -> N
     assert (ran.code, "unknown-revision" in ran.stderr) == (64, True)
 
 
-def test_unfinished_revisions_are_read_and_named_again(team: Team) -> None:
-    """`--attempted` takes any commit, and stands in the command that goes on."""
+def test_unfinished_revisions_are_in_the_command_that_continues(team: Team) -> None:
+    """`--attempted` takes any commit, and the command that continues has it."""
     attempted = team.repo.head
     team.declare("notes", name="Notes after")
     team.repo.commit()
@@ -520,7 +520,7 @@ def test_unfinished_revisions_are_read_and_named_again(team: Team) -> None:
 
 
 def test_accept_with_a_base_leaves_what_this_branch_changed(team: Team) -> None:
-    """A name that drifted is accepted by the command that plan prints, and the description that changed here stays so."""
+    """The suggested command accepts a name that drifted, and the description that this branch changed stays."""
     text = APP.format(slug="search", name="Search").replace("  targets:", "  description: Finds things\n  targets:")
     team.declare("search", text=text)
     team.repo.commit()
@@ -540,7 +540,7 @@ def test_accept_with_a_base_leaves_what_this_branch_changed(team: Team) -> None:
 
 
 def test_accept_with_a_base_refuses_what_only_this_branch_changed(team: Team) -> None:
-    """An object that nobody changed on the control plane has nothing to be accepted, and is not taken out again."""
+    """An object without a live change has nothing to accept, and is not removed."""
     text = APP.format(slug="search", name="Search").replace("com.acme.search", "com.acme.finder")
     team.declare("search", text=text)
     team.repo.commit()

@@ -1,4 +1,4 @@
-"""`octosync bootstrap`: a first app, keys that are shown only once, and a manifest whose plan is empty."""
+"""`octosync bootstrap`: a first app, keys that are shown only once, and a manifest with an empty plan."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def bootstrap(
     project: Project, *arguments: str | Path, slug: str = "notes", platform: str = "ios", **more: Any
 ) -> CommandResult:
     """Bootstrap an app."""
-    asked = ("--platform", platform, "--identifier", IDENTIFIERS[platform])
-    return project.workdir.octosync("bootstrap", slug, *asked, "--url", project.url, *arguments, **more)
+    options = ("--platform", platform, "--identifier", IDENTIFIERS[platform])
+    return project.workdir.octosync("bootstrap", slug, *options, "--url", project.url, *arguments, **more)
 
 
-def plans_to_nothing(project: Project, manifest: str) -> bool:
-    """Say whether a manifest is valid, without a warning, and has nothing to apply."""
+def has_empty_plan(project: Project, manifest: str) -> bool:
+    """Return whether a manifest, valid without a warning, has an empty plan."""
     project.declare("notes", text=manifest)
     assert project.workdir.octosync("validate", "-f", "apps", "--strict").code == 0
     ran = project.plan("--detailed-exitcode")
@@ -46,13 +46,13 @@ def plans_to_nothing(project: Project, manifest: str) -> bool:
 
 
 def keys_in(text: str) -> dict[str, str]:
-    """Read lines of variables."""
+    """Return the variables of some lines."""
     return dict(line.split("=", 1) for line in text.splitlines())
 
 
 @pytest.mark.parametrize("platform", IDENTIFIERS)
-def test_the_manifest_plans_to_nothing_right_after(project: Project, platform: str) -> None:
-    """Keys go to a file for their owner's eyes only; standard output is the manifest, which needs no apply."""
+def test_the_manifest_has_an_empty_plan(project: Project, platform: str) -> None:
+    """Keys go to a file that only its owner can read; standard output is the manifest, which needs no apply."""
     ran = bootstrap(project, "--key-file", "keys.env", platform=platform)
     assert ran.code == 0
     file = project.workdir.directory / "keys.env"
@@ -61,7 +61,7 @@ def test_the_manifest_plans_to_nothing_right_after(project: Project, platform: s
     assert keys["OCTOMIL_APP_KEY"].startswith("oct_app_test_")
     assert ("OCTOMIL_PUBLISHABLE_KEY" in keys) is (platform in {"ios", "android", "browser"})
     assert "in keys.env, readable only by you" in ran.stderr
-    assert plans_to_nothing(project, ran.stdout)
+    assert has_empty_plan(project, ran.stdout)
     assert [line for line in project.log() if line.startswith("POST")] == ["POST /apps/bootstrap"]
 
 
@@ -83,31 +83,31 @@ def test_the_manifest_plans_to_nothing_right_after(project: Project, platform: s
         "x " * 60 + "x",
     ],
 )
-def test_any_name_plans_to_nothing(project: Project, name: str) -> None:
-    """Whatever the name is, the manifest says it so that it is read back as it is."""
+def test_a_manifest_with_any_name_has_an_empty_plan(project: Project, name: str) -> None:
+    """The manifest quotes any name so that it is read back unchanged."""
     ran = bootstrap(project, "--name", name, "--key-file", "keys.env")
     assert ran.code == 0
     assert ok(project.plane.api.get("/apps/notes"))["name"] == name
-    assert plans_to_nothing(project, ran.stdout)
+    assert has_empty_plan(project, ran.stdout)
 
 
 def test_without_a_file_standard_output_is_the_keys(project: Project) -> None:
-    """Keys alone, fit for a file of variables; the manifest is shown beside, on standard error."""
+    """Standard output has only the keys, as lines of variables; the manifest is shown on standard error."""
     ran = bootstrap(project)
     assert ran.code == 0
     assert set(keys_in(ran.stdout)) == {"OCTOMIL_APP_KEY", "OCTOMIL_PUBLISHABLE_KEY"}
     manifest = ran.stderr[ran.stderr.index("apiVersion:") : ran.stderr.index("\nRun ")]
-    assert plans_to_nothing(project, manifest)
+    assert has_empty_plan(project, manifest)
 
 
-def test_json_says_it_all(project: Project) -> None:
-    """One document with stable names: keys where no file has them, else where they are; and the manifest."""
+def test_json_has_everything(project: Project) -> None:
+    """One document with stable names: the keys or the name of their file, and the manifest."""
     open_ = json.loads(bootstrap(project, "-o", "json").stdout)
     assert (open_["format_version"], open_["app"], open_["target"]) == ("1.0", "notes", "ios:com.acme.notes")
     assert open_["app_key"].startswith("oct_app_test_")
     assert open_["publishable_key"].startswith("oct_pub_test_")
     assert open_["key_file"] is None
-    assert plans_to_nothing(project, open_["manifest"])
+    assert has_empty_plan(project, open_["manifest"])
     filed = json.loads(bootstrap(project, "-o", "json", "--key-file", "k", slug="other", platform="linux").stdout)
     assert (filed["app_key"], filed["publishable_key"], filed["key_file"]) == (None, None, "k")
     assert filed["run"] == json.loads(project.workdir.octosync("history", "last", "-o", "json").stdout)["run"]
@@ -117,21 +117,23 @@ def test_json_says_it_all(project: Project) -> None:
     "arguments", [(), ("-o", "json"), ("--key-file", "keys.env"), ("-o", "json", "--key-file", "keys.env")]
 )
 def test_keys_are_in_one_place_only(project: Project, arguments: tuple[str, ...]) -> None:
-    """Where they were asked to go; in no other stream, file or journal, and not told by history."""
+    """They are in their destination, and in no other stream or file, in no journal and not in the history."""
     ran = bootstrap(project, *arguments)
     assert ran.code == 0
-    told = project.workdir.octosync("history", "last").output + project.workdir.octosync("history", "-o", "json").output
+    history = (
+        project.workdir.octosync("history", "last").output + project.workdir.octosync("history", "-o", "json").output
+    )
     files = project.workdir.files()
     file = files.pop("keys.env", b"").decode()
     wanted, others = (file, ran.stdout) if "--key-file" in arguments else (ran.stdout, file)
-    rest = others + ran.stderr + told + "".join(data.decode(errors="replace") for data in files.values())
+    rest = others + ran.stderr + history + "".join(data.decode(errors="replace") for data in files.values())
     assert wanted.count("oct_app_test_") == wanted.count("oct_pub_test_") == 1
     assert ".octosync/state.db" in files
     assert not any(key in rest for key in ("oct_app_", "oct_pub_", KEY))
 
 
 def test_a_key_file_that_exists_is_kept(project: Project) -> None:
-    """A file, a folder or a link is no place for keys, and that is found out before the first request."""
+    """An existing file, folder or link is never a key file, which is checked before the first request."""
     project.workdir.write("keys.env", "precious")
     project.workdir.write("folder/x", "")
     (project.workdir.directory / "link").symlink_to("nowhere")
@@ -156,10 +158,10 @@ def test_a_key_file_that_exists_is_kept(project: Project) -> None:
         (("--platform", "ios", "--identifier", "x"), "missing argument 'APP'"),
     ],
 )
-def test_what_a_manifest_could_not_say_is_not_asked_for(
+def test_what_no_manifest_could_declare_is_refused(
     project: Project, arguments: tuple[str, ...], complaint: str
 ) -> None:
-    """The checks of manifests, in the command line's words, before any request; no key file is left behind."""
+    """The checks of manifests, with the names of the options, before any request; no key file is left."""
     ran = project.workdir.octosync("bootstrap", *arguments, "--url", project.url, "--key-file", "keys.env")
     assert ran.code == 64
     assert complaint in ran.stderr
@@ -167,7 +169,7 @@ def test_what_a_manifest_could_not_say_is_not_asked_for(
     assert project.workdir.files() == {}
 
 
-def test_every_bad_argument_is_told_at_once(project: Project) -> None:
+def test_every_invalid_argument_is_reported_at_once(project: Project) -> None:
     """Three mistakes are three lines of one error."""
     ran = project.workdir.octosync("bootstrap", "A_", "--platform", "x", "--identifier", "", "--url", project.url)
     assert [line.strip().partition(":")[0] for line in ran.stderr.splitlines()[1:-1]] == [
@@ -178,7 +180,7 @@ def test_every_bad_argument_is_told_at_once(project: Project) -> None:
 
 
 def test_platforms_are_those_of_octosync_yaml(project: Project) -> None:
-    """A platform that octosync.yaml adds can be bootstrapped, since a manifest can say it, too."""
+    """A platform that octosync.yaml adds can be bootstrapped, because a manifest can declare it too."""
     project.workdir.write("octosync.yaml", "api: {platforms: [ios, toaster]}\n")
     ran = project.workdir.octosync(
         "bootstrap", "notes", "--platform", "toaster", "--identifier", "x", "--url", project.url
@@ -188,7 +190,7 @@ def test_platforms_are_those_of_octosync_yaml(project: Project) -> None:
 
 
 def test_an_app_that_exists_is_refused(project: Project) -> None:
-    """Nothing is sent but the look, no file and no journal is left, and what to do instead is said."""
+    """Only the read is sent, no file and no journal is left, and the hint has the alternative."""
     project.plane.with_app("notes")
     ran = bootstrap(project, "--key-file", "keys.env")
     assert ran.code == 1
@@ -199,8 +201,8 @@ def test_an_app_that_exists_is_refused(project: Project) -> None:
     assert project.workdir.files() == {}
 
 
-def test_a_target_that_another_app_holds_names_it(project: Project) -> None:
-    """The holder is named, nothing was made, and the empty key file is gone."""
+def test_a_target_of_another_app_is_refused(project: Project) -> None:
+    """The error names that app, nothing was created, and the empty key file is removed."""
     project.plane.with_target(project.plane.with_app("holder"), "ios", IDENTIFIERS["ios"])
     ran = bootstrap(project, "--key-file", "keys.env")
     assert ran.code == 1
@@ -209,8 +211,8 @@ def test_a_target_that_another_app_holds_names_it(project: Project) -> None:
     assert not (project.workdir.directory / "keys.env").exists()
 
 
-def test_a_lost_answer_is_told_with_where_to_get_a_key(project: Project) -> None:
-    """Made, and the answer lost: exit 5, sent once, no file that pretends to hold keys, and the run in the journal."""
+def test_a_lost_response_is_reported_with_where_to_get_a_key(project: Project) -> None:
+    """The app was created and the response lost: exit 5, sent once, no key file, and the run in the journal."""
     project.break_with({"operation": "apps.bootstrap", "action": "cut_after"})
     ran = bootstrap(project, "--key-file", "keys.env")
     assert (ran.code, ran.stdout) == (5, "")
@@ -222,8 +224,8 @@ def test_a_lost_answer_is_told_with_where_to_get_a_key(project: Project) -> None
     assert "exit 5" in project.workdir.octosync("history", "last").stdout
 
 
-def test_an_answer_lost_before_it_took_effect_costs_nothing(project: Project) -> None:
-    """Not made, so it is sent again, and the keys are there."""
+def test_a_request_that_was_lost_is_sent_again(project: Project) -> None:
+    """The app was not created, so the request is sent again, and the keys are printed."""
     project.break_with({"operation": "apps.bootstrap", "action": "cut_before"})
     ran = bootstrap(project)
     assert ran.code == 0
@@ -231,7 +233,7 @@ def test_an_answer_lost_before_it_took_effect_costs_nothing(project: Project) ->
 
 
 def test_an_approval_is_exit_5(project: Project) -> None:
-    """As for apply: a person has to approve it first, and nothing was made."""
+    """As in apply: the request needs an approval first, and nothing was created."""
     project.break_with(
         {"operation": "apps.bootstrap", "action": "answer", "status": 202, "value": {"status": "pending_approval"}}
     )
@@ -241,8 +243,8 @@ def test_an_approval_is_exit_5(project: Project) -> None:
     assert "Nothing was written." in ran.stderr
 
 
-def test_what_was_made_otherwise_is_declared_as_it_is(project: Project) -> None:
-    """The keys are handed over, the manifest says what is there, and the difference is an error (5)."""
+def test_an_app_that_differs_is_declared_as_it_is(project: Project) -> None:
+    """The keys are printed, the manifest declares the live values, and the difference is an error (5)."""
     project.break_with(
         {"operation": "apps.bootstrap", "action": "set_answer_field", "field": "app.name", "value": "\u202eNotes"}
     )
@@ -254,8 +256,8 @@ def test_what_was_made_otherwise_is_declared_as_it_is(project: Project) -> None:
     assert yaml.safe_load(ran.stderr.partition("\n\n")[2].partition("\n\n")[0])["spec"]["name"] == "\u202eNotes"
 
 
-def test_what_comes_next_reaches_the_same_control_plane(project: Project) -> None:
-    """The command lines that a bootstrap ends with can be typed as they are: no other control plane is asked."""
+def test_the_suggested_commands_reach_the_same_control_plane(project: Project) -> None:
+    """The commands that a bootstrap suggests can be typed as they are."""
     ran = bootstrap(project, "--key-file", "keys.env")
     project.workdir.write("notes.yaml", ran.stdout)
     typed = ran.stderr.partition("and run:  octosync ")[2].splitlines()[0].replace("FILE", "notes.yaml")
@@ -266,18 +268,18 @@ def test_what_comes_next_reaches_the_same_control_plane(project: Project) -> Non
     assert "name: other" in project.workdir.octosync(*typed.split()).stdout
 
 
-def test_the_control_plane_is_named_and_the_run_recorded(project: Project) -> None:
-    """The journal is the one that --state names, and history tells of it like of any other run."""
+def test_the_run_is_recorded(project: Project) -> None:
+    """The journal is the one of --state, and history shows the run like any other."""
     ran = bootstrap(project, "--state", "runs.db")
     typed = ran.stderr.splitlines()[-1].partition(": octosync ")[2].partition("        exit 0")[0]
     assert typed.endswith(" --state runs.db")
-    told = project.workdir.octosync(*typed.split()).stdout
-    assert "✓ create app/notes " in told
+    shown = project.workdir.octosync(*typed.split()).stdout
+    assert "✓ create app/notes " in shown
 
 
-def test_without_a_journal_nothing_is_made(project: Project) -> None:
-    """What can't be recorded isn't sent."""
-    project.workdir.write("runs.db", "no database, and long enough for that to be seen " * 50)
+def test_without_a_journal_nothing_is_created(project: Project) -> None:
+    """A write that can't be recorded isn't sent."""
+    project.workdir.write("runs.db", "not a database, and long enough to be recognised as such  " * 50)
     ran = bootstrap(project, "--state", "runs.db", "--key-file", "keys.env")
     assert ran.code == 1
     assert "journal-unusable" in ran.stderr
@@ -285,8 +287,8 @@ def test_without_a_journal_nothing_is_made(project: Project) -> None:
     assert not (project.workdir.directory / "keys.env").exists()
 
 
-def test_keys_are_not_sent_nowhere(project: Project) -> None:
-    """Standard output that leads to /dev/null would lose them: refused before the first request; with a file it's fine."""
+def test_keys_are_not_written_to_dev_null(project: Project) -> None:
+    """Standard output to /dev/null would lose the keys: refused before the first request, and allowed with a key file."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         ran = bootstrap(project, stdout=nowhere)
         assert ran.code == 64
@@ -296,28 +298,28 @@ def test_keys_are_not_sent_nowhere(project: Project) -> None:
 
 
 class Full(MemoryStream):
-    """A standard output without room."""
+    """A standard output on a full disk."""
 
     def write(self, _: str) -> int:
-        """Take nothing."""
+        """Fail."""
         raise OSError(28, "No space left on device")
 
 
 class Closed(MemoryStream):
-    """A standard output that nobody reads any more."""
+    """A standard output whose reader has closed it."""
 
     def write(self, _: str) -> int:
-        """Take nothing."""
+        """Fail."""
         raise BrokenPipeError
 
     def fileno(self) -> int:
-        """Have no descriptor."""
+        """Fail: there is no descriptor."""
         raise io.UnsupportedOperation
 
 
 @pytest.mark.parametrize("stream", [Full, Closed])
-def test_keys_that_can_not_be_shown_are_said_to_be_lost(project: Project, stream: type[TextIO]) -> None:
-    """Exit 5, where to get a key, and that the app is there."""
+def test_keys_that_can_not_be_printed_are_lost(project: Project, stream: type[TextIO]) -> None:
+    """Exit 5, with where to get a key, and that the app exists."""
     ran = bootstrap(project, stdout=stream())
     assert ran.code == 5
     assert "error: keys-lost: the keys of app `notes` were created and are lost: " in ran.stderr
@@ -337,7 +339,7 @@ def test_a_manifest_that_can_not_be_printed_costs_no_key(project: Project, strea
 def interrupted(
     project: Project, *numbers: signal.Signals, held: float, operation: str = "apps.bootstrap"
 ) -> CommandResult:
-    """Bootstrap, and send signals once a request of an operation has reached the control plane, which holds it."""
+    """Bootstrap, and send signals once a request of an operation has reached the control plane, which delays it."""
     project.break_with({"operation": operation, "action": "delay", "seconds": held})
 
     def send() -> None:
@@ -355,7 +357,7 @@ def interrupted(
 
 
 def test_a_signal_waits_for_the_keys(project: Project) -> None:
-    """What was sent is finished: the keys in its answer are handed over, and then the run ends as interrupted."""
+    """A request in flight is finished: the keys of its response are printed, and then the run ends as interrupted."""
     ran = interrupted(project, signal.SIGINT, held=0.3)
     assert ran.code == 130
     assert len(keys_in((project.workdir.directory / "keys.env").read_text())) == 2
@@ -363,7 +365,7 @@ def test_a_signal_waits_for_the_keys(project: Project) -> None:
 
 
 def test_a_signal_before_it_is_sent_ends_the_run(project: Project) -> None:
-    """Nothing was sent and nothing is left."""
+    """Nothing was sent, and no file is left."""
     ran = interrupted(project, signal.SIGTERM, held=30, operation="apps.get")
     assert ran.code == 143
     assert ran.stderr == "error: interrupted: the run was interrupted\n  Nothing was written.\n"
@@ -371,8 +373,8 @@ def test_a_signal_before_it_is_sent_ends_the_run(project: Project) -> None:
     assert project.workdir.files() == {}
 
 
-def test_a_second_signal_says_that_nothing_is_known(project: Project) -> None:
-    """Cut off while it was sent: it may have been made, how to find out is said, and history calls it unknown."""
+def test_a_second_signal_leaves_the_effect_unknown(project: Project) -> None:
+    """Interrupted in flight, the app may have been created. The error has how to find out, and history shows it as unknown."""
     ran = interrupted(project, signal.SIGINT, signal.SIGTERM, held=30)
     assert ran.code in {130, 143}
     assert "app `notes` may have been created, and then its keys are lost" in ran.stderr

@@ -14,15 +14,15 @@ CONFIGURATION = "contexts:\n  staging: {url: 'http://127.0.0.1:1'}\n  production
 
 
 def offered(workdir: Workdir, *words: str) -> list[str]:
-    """Return what bash is offered for the last word."""
+    """Return what bash offers for the last word."""
     line = " ".join(("octosync", *words))
     ran = workdir.octosync(_OCTOSYNC_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(words)))
     return ran.stdout.split()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_script_is_one_that_its_shell_takes(shell: str, workdir: Workdir) -> None:
-    """Each shell parses its script without a word."""
+def test_each_shell_accepts_its_script(shell: str, workdir: Workdir) -> None:
+    """Each shell parses its script without a message."""
     ran = workdir.octosync("completion", shell)
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.endswith("\n")
@@ -34,7 +34,7 @@ def test_a_script_is_one_that_its_shell_takes(shell: str, workdir: Workdir) -> N
 
 
 def test_bash_completes_with_the_script(workdir: Workdir) -> None:
-    """In a bash that has read the script, a command is completed by the function that it registers."""
+    """A bash that has sourced the script completes a command with the function that it registers."""
     script = workdir.write("octosync.bash", workdir.octosync("completion", "bash").stdout)
     typed = (
         f". {script}; COMP_WORDS=(octosync expl) COMP_CWORD=1; "
@@ -55,7 +55,7 @@ def test_bash_completes_with_the_script(workdir: Workdir) -> None:
 
 
 def test_another_shell_is_a_usage_error(workdir: Workdir) -> None:
-    """What there is no script for is said, with what there is."""
+    """A shell without a script is an error with the list of shells."""
     ran = workdir.octosync("completion", "powershell")
     assert ran.code == 64
     assert all(shell in ran.stderr for shell in ("bash", "zsh", "fish"))
@@ -63,7 +63,7 @@ def test_another_shell_is_a_usage_error(workdir: Workdir) -> None:
 
 
 def test_contexts_are_offered(workdir: Workdir) -> None:
-    """`--context` completes the names in octosync.yaml, the one that --config names included."""
+    """`--context` completes the names of octosync.yaml, or of the file that --config names."""
     workdir.write("octosync.yaml", CONFIGURATION)
     workdir.write("other.yaml", CONFIGURATION.replace("staging", "sandbox"))
     assert offered(workdir, "plan", "--context", "") == ["plain,staging", "plain,production"]
@@ -72,8 +72,8 @@ def test_contexts_are_offered(workdir: Workdir) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "contexts: [", "contexts: {a: {url: 7}}", "- a\n"])
-def test_nothing_is_offered_where_nothing_is_known(content: str | None, workdir: Workdir) -> None:
-    """No octosync.yaml, or one with errors, is no reason to write into somebody's prompt."""
+def test_without_a_valid_octosync_yaml_nothing_is_offered(content: str | None, workdir: Workdir) -> None:
+    """A missing or invalid octosync.yaml writes nothing to the prompt."""
     if content is not None:
         workdir.write("octosync.yaml", content)
     line = "octosync plan --context zzz"

@@ -13,25 +13,25 @@ import pytest
 from tests.support.projects import ACTIONS, Project
 from tests.support.workdirs import CommandResult
 
-ASKED = "Type 'yes' to confirm"
+QUESTION = "Type 'yes' to confirm"
 
 
 @contextmanager
 def terminal(typed: bytes = b"") -> Iterator[tuple[int, TextIO]]:
-    """Open a terminal where this was typed already; yield the person's end and the program's."""
-    ours, theirs = pty.openpty()
-    os.write(ours, typed)
-    with os.fdopen(theirs, "r") as stdin:
-        yield ours, stdin
-    os.close(ours)
+    """Open a terminal with this input; yield the user's end and the program's."""
+    user_end, program_end = pty.openpty()
+    os.write(user_end, typed)
+    with os.fdopen(program_end, "r") as stdin:
+        yield user_end, stdin
+    os.close(user_end)
 
 
-def read_until(person: int, text: str) -> str:
-    """Read from a terminal until a text comes, or until its end for none."""
+def read_until(user_end: int, text: str) -> str:
+    """Read from a terminal until a text appears, or until its end for an empty text."""
     seen = b""
-    with suppress(OSError):  # how the end of a terminal reads
+    with suppress(OSError):  # reading at the end of a terminal raises this
         while not text or text.encode() not in seen:
-            piece = os.read(person, 65536)
+            piece = os.read(user_end, 65536)
             if not piece:
                 break
             seen += piece
@@ -47,11 +47,11 @@ def answer(project: Project, typed: bytes, *arguments: str) -> CommandResult:
 
 
 def test_yes_applies(project: Project) -> None:
-    """`yes` applies what was shown, and the question says how much and where."""
+    """`yes` applies the plan that was shown, and the question has the number of changes and the control plane."""
     project.declare()
     ran = answer(project, b"yes\n")
     assert ran.code == 0
-    assert f"Apply these {ACTIONS} changes to {project.url}/api/v1? {ASKED}: " in ran.stderr
+    assert f"Apply these {ACTIONS} changes to {project.url}/api/v1? {QUESTION}: " in ran.stderr
     assert f"{ACTIONS} applied" in ran.stdout
     assert len(project.writes()) == ACTIONS
 
@@ -66,7 +66,7 @@ def test_anything_else_writes_nothing(project: Project, typed: bytes) -> None:
     assert project.writes() == []
 
 
-def test_one_change_is_spoken_of_as_one(project: Project) -> None:
+def test_the_question_is_in_the_singular_for_one_change(project: Project) -> None:
     """The question is a sentence, and names a context by its name."""
     project.plane.with_app("search")
     project.declare(text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\nspec: {name: Search}\n")
@@ -76,42 +76,42 @@ def test_one_change_is_spoken_of_as_one(project: Project) -> None:
     with terminal(b"no\n") as (_, stdin):
         arguments = ("apply", "-f", "apps", "--context", "staging")
         ran = project.workdir.octosync(*arguments, stdin=stdin, terminal=True, NO_COLOR="1")
-    assert f"Apply this change to staging? {ASKED}: " in ran.stderr
+    assert f"Apply this change to staging? {QUESTION}: " in ran.stderr
 
 
-def test_nothing_to_apply_asks_nothing(project: Project) -> None:
-    """Without changes there is no question, nor with a plan that may not be applied."""
+def test_without_changes_there_is_no_question(project: Project) -> None:
+    """An empty plan is not confirmed."""
     project.declare()
     project.apply()
     ran = answer(project, b"")
     assert ran.code == 0
-    assert ASKED not in ran.output
+    assert QUESTION not in ran.output
 
 
 def test_json_goes_to_standard_output_alone(project: Project) -> None:
-    """With -o json the plan and the question go to the person on standard error, the document to standard output."""
+    """With -o json the plan and the question go to standard error, and the document to standard output."""
     project.declare()
     ran = answer(project, b"yes\n", "-o", "json")
     assert ran.code == 0
     assert ran.stdout.startswith("{\n")
     assert "+ slot chat" in ran.stderr
-    assert ASKED in ran.stderr
+    assert QUESTION in ran.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_at_the_question_ends_the_run(project: Project, number: signal.Signals, code: int) -> None:
     """Ctrl-C at the question ends the run at once, without waiting for an answer."""
     project.declare()
-    with terminal() as (person, stdin):
+    with terminal() as (user_end, stdin):
         with project.workdir.start(
             "apply", "-f", "apps", "--url", project.url, stdin=stdin, stdout=stdin, stderr=stdin
         ) as process:
-            read_until(person, ASKED)
+            read_until(user_end, QUESTION)
             process.send_signal(number)
             process.wait(timeout=30)
         stdin.close()
-        said = read_until(person, "")
+        screen = read_until(user_end, "")
     assert process.returncode == code
-    assert "interrupted" in said
-    assert "Nothing was written." in said
+    assert "interrupted" in screen
+    assert "Nothing was written." in screen
     assert project.writes() == []

@@ -21,7 +21,7 @@ from octosync.server import ServerSettings, running_server
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder where temporary folders are made."""
+    """Return the directory for temporary directories."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -35,22 +35,22 @@ def _demo(monkeypatch: pytest.MonkeyPatch) -> int:
     return int(str(ended.value.code))
 
 
-def _commands(story: str) -> list[str]:
-    return re.findall(r"^\$ octosync (\S+)", story, re.MULTILINE)
+def _commands(output: str) -> list[str]:
+    return re.findall(r"^\$ octosync (\S+)", output, re.MULTILINE)
 
 
-def test_the_demo_tells_the_whole_walk(
+def test_the_demo_shows_the_whole_workflow(
     temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Validate, plan, apply, empty plan, what is live, an edit, drift, healed, empty plan; nothing is left behind."""
+    """Validate, plan, apply, empty plan, status, a live change, drift, revert, empty plan; no file is left."""
     monkeypatch.chdir(tmp_path)
     assert _demo(monkeypatch) == ExitCode.DONE
-    story, complaints = capsys.readouterr()
-    assert complaints == ""
-    assert _commands(story) == ["validate", "plan", "apply", "plan", "status", "plan", "apply", "plan"]
-    assert story.count("No changes. 9 apps as declared.") == 2
-    assert re.search(r"production +started: transcription-\S+\n", story)
-    drift = story.partition("The plan shows the drift")[2].partition("Apply reverts the drift")[0]
+    output, errors = capsys.readouterr()
+    assert errors == ""
+    assert _commands(output) == ["validate", "plan", "apply", "plan", "status", "plan", "apply", "plan"]
+    assert output.count("No changes. 9 apps as declared.") == 2
+    assert re.search(r"production +started: transcription-\S+\n", output)
+    drift = output.partition("The plan shows the drift")[2].partition("Apply reverts the drift")[0]
     assert "~ slot chat" in drift
     assert "cloud_first → local_first" in drift
     assert "model_variant_id" not in drift
@@ -59,8 +59,8 @@ def test_the_demo_tells_the_whole_walk(
     assert Path.cwd() == tmp_path
 
 
-def test_the_demo_is_not_turned_elsewhere(tmp_path: Path) -> None:
-    """Neither variables nor an octosync.yaml around it change the demo, and an API key is not used, let alone shown."""
+def test_the_demo_ignores_its_environment(tmp_path: Path) -> None:
+    """Neither variables nor an octosync.yaml affect the demo, and an API key is neither used nor shown."""
     (tmp_path / "octosync.yaml").write_text("nonsense: [", encoding="utf-8")
     tmp_path.chmod(0o555)
     variables = {
@@ -76,8 +76,8 @@ def test_the_demo_is_not_turned_elsewhere(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["octosync.yaml"]
 
 
-def test_the_users_variables_come_back(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the demo hides from its commands is there again when it ends."""
+def test_environment_variables_are_restored(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables that the demo hides from its commands are restored when it ends."""
     monkeypatch.setenv("OCTOMIL_API_KEY", "s3cret")
     with shipped_manifests() as manifests, demo_runner(manifests):
         assert "OCTOMIL_API_KEY" not in os.environ
@@ -86,22 +86,22 @@ def test_the_users_variables_come_back(temporary: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_demo_clean(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    """Ctrl-C and SIGTERM end it with their exit codes, without a traceback and with nothing left behind."""
+def test_a_signal_ends_the_demo_cleanly(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """Ctrl-C and SIGTERM end it with their exit codes, without a traceback and without leftover files."""
     with start_command("demo", TMPDIR=str(tmp_path)) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("1. "):
                 break
-        _, complaints = stop_command(process, number)
+        _, errors = stop_command(process, number)
     assert process.returncode == code
-    assert "Traceback" not in complaints
+    assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_story_between_two_steps(number: signal.Signals, code: int, temporary: Path) -> None:
-    """It tears no step apart, and when the story has ended signals act as they did before it."""
+def test_a_signal_ends_the_output_between_two_steps(number: signal.Signals, code: int, temporary: Path) -> None:
+    """It interrupts no step, and afterwards signals have their previous handlers."""
     before = signal.getsignal(number)
     with shipped_manifests() as manifests, demo_runner(manifests) as runner:
         os.kill(os.getpid(), number)
@@ -112,15 +112,15 @@ def test_a_signal_ends_the_story_between_two_steps(number: signal.Signals, code:
     assert list(temporary.iterdir()) == []
 
 
-def test_a_reader_that_has_seen_enough_ends_the_demo_clean(tmp_path: Path) -> None:
-    """`octosync demo | head` leaves no folder behind, and complains of nothing."""
+def test_a_closed_pipe_ends_the_demo_cleanly(tmp_path: Path) -> None:
+    """`octosync demo | head` leaves no folder and prints no error."""
     with start_command("demo", TMPDIR=str(tmp_path)) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
-        complaints = process.stderr.read()
-    assert complaints == ""
+        errors = process.stderr.read()
+    assert errors == ""
     assert list(tmp_path.iterdir()) == []
 
 
@@ -131,10 +131,10 @@ def test_a_reader_that_has_seen_enough_ends_the_demo_clean(tmp_path: Path) -> No
         ("apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: demo}\n", ExitCode.CHANGES),
     ],
 )
-def test_a_step_that_ends_otherwise_than_told_is_an_error(
+def test_a_step_with_an_unexpected_exit_code_is_an_error(
     manifest: str, ends: ExitCode, tmp_path: Path, temporary: Path
 ) -> None:
-    """The story never goes on over a command that failed, or that went well where it should not have."""
+    """The demo never continues after a command that failed, or that succeeded unexpectedly."""
     folder = tmp_path / "wrong"
     folder.mkdir()
     (folder / "app.yaml").write_text(manifest, encoding="utf-8")
@@ -146,42 +146,42 @@ def test_a_step_that_ends_otherwise_than_told_is_an_error(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [(("plan", "--no-such-flag"), "no such option"), (("plan", "--context", "nowhere"), "unknown-context")],
 )
-def test_what_a_step_complains_of_is_shown(
-    arguments: tuple[str, ...], said: str, temporary: Path, capsys: pytest.CaptureFixture[str]
+def test_the_error_of_a_step_is_shown(
+    arguments: tuple[str, ...], message: str, temporary: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The reason why a step failed is printed as the command prints it."""
     with shipped_manifests() as manifests, pytest.raises(OctosyncError, match="64"), demo_runner(manifests) as runner:
         runner.run(*arguments, ends=ExitCode.DONE)
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert list(temporary.iterdir()) == []
 
 
 def test_without_a_temporary_folder_there_is_no_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The error says what to set, and exits 1."""
+    """The error names what to set, and the exit code is 1."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     assert _demo(monkeypatch) == ExitCode.ERROR
-    complaints = capsys.readouterr().err
-    assert "no-temporary-folder" in complaints
-    assert "TMPDIR" in complaints
+    errors = capsys.readouterr().err
+    assert "no-temporary-folder" in errors
+    assert "TMPDIR" in errors
 
 
-def _advised(story: str) -> list[list[str]]:
-    lines = story.partition("Next steps:")[2].splitlines()
+def _suggested(output: str) -> list[list[str]]:
+    lines = output.partition("Next steps:")[2].splitlines()
     return [shlex.split(line[2:].partition("   ")[0]) for line in lines if line.startswith("  ")]
 
 
-def test_what_the_demo_advises_works(
+def test_the_suggested_commands_work(
     temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The commands at its end work as printed, in any directory."""
+    """The commands at the end of the demo work as printed, in any directory."""
     monkeypatch.chdir(tmp_path)
     _demo(monkeypatch)
-    copy, server, plan, apply = _advised(capsys.readouterr().out)
+    copy, server, plan, apply = _suggested(capsys.readouterr().out)
     assert (copy[:2], copy[3:]) == (["cp", "-r"], ["."])
     assert server == ["octosync", "server", "--seed", "demo"]
     subprocess.run(copy, cwd=tmp_path, check=True)
@@ -193,14 +193,14 @@ def test_what_the_demo_advises_works(
     assert list(temporary.iterdir()) == []
 
 
-def test_in_a_checkout_the_demo_advises_the_manifests_there(
+def test_in_a_checkout_the_demo_suggests_its_manifests(
     temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the examples are below the working directory, they are named as they are, and nothing is copied."""
+    """If the examples are below the working directory, they are named as they are, and nothing is copied."""
     with shipped_manifests() as manifests:
         monkeypatch.chdir(manifests.parents[1])
         _demo(monkeypatch)
-    assert [words[:2] for words in _advised(capsys.readouterr().out)] == [
+    assert [words[:2] for words in _suggested(capsys.readouterr().out)] == [
         ["octosync", "server"],
         ["octosync", "plan"],
         ["octosync", "apply"],
@@ -208,8 +208,8 @@ def test_in_a_checkout_the_demo_advises_the_manifests_there(
     assert list(temporary.iterdir()) == []
 
 
-def test_paths_are_shown_as_they_are_to_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short below the working directory, whole elsewhere, quoted where a shell would split them."""
+def test_paths_are_ready_to_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative below the working directory, absolute elsewhere, quoted if a shell would split them."""
     monkeypatch.chdir(tmp_path)
     assert shell_path(tmp_path / "a" / "b c") == "'a/b c'"
     assert shell_path(Path("/elsewhere")) == "/elsewhere"

@@ -22,7 +22,7 @@ FILES = {
 
 
 def test_five_seeds_and_five_orders_give_the_same_bytes(project: Project, tmp_path: Path) -> None:
-    """Text and JSON are identical over five PYTHONHASHSEEDs, each with the files made and named in another order."""
+    """Text and JSON are identical for five PYTHONHASHSEEDs, each with its own order of files and arguments."""
     gives = project.plane.with_app("gives")
     project.plane.with_target(gives, "ios", "com.acme.gone")
     project.plane.with_slot(gives, "chat", bindings=[{"b": 1, "a": 2}, {"a": 1}])
@@ -34,8 +34,8 @@ def test_five_seeds_and_five_orders_give_the_same_bytes(project: Project, tmp_pa
         for name in order:
             workdir.write(name, FILES[name])
         named = [part for name in order for part in ("-f", name)]
-        where = ("--url", project.url, "--rate", "0", "--plan-out", "plan.json")
-        running.append((workdir, workdir.start("plan", *named, *where)))
+        options = ("--url", project.url, "--rate", "0", "--plan-out", "plan.json")
+        running.append((workdir, workdir.start("plan", *named, *options)))
     texts, documents = set(), set()
     for workdir, process in running:
         out, _ = process.communicate(timeout=60)

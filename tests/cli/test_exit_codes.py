@@ -19,14 +19,14 @@ spec: {slots: []}
 
 
 def test_a_plan_ends_with_zero_with_changes_and_without(project: Project) -> None:
-    """0: done; for plan there was no error, changes or not."""
+    """0: done; a plan without an error, with changes or not."""
     project.declare()
     assert project.plan().code == 0
     assert project.apply().code == 0
     assert project.plan().code == 0
 
 
-def test_detailed_exitcode_tells_changes(project: Project) -> None:
+def test_detailed_exitcode_distinguishes_changes(project: Project) -> None:
     """2: with --detailed-exitcode there are changes, and 0 means that there are none."""
     project.declare()
     assert project.plan("--detailed-exitcode").code == 2
@@ -35,8 +35,8 @@ def test_detailed_exitcode_tells_changes(project: Project) -> None:
     assert project.plan("--detailed-exitcode").code == 0
 
 
-def test_bad_manifests_are_one(project: Project) -> None:
-    """1: bad manifests, in all three commands, and nothing is sent."""
+def test_invalid_manifests_are_one(project: Project) -> None:
+    """1: invalid manifests, in all three commands, and nothing is sent."""
     project.declare(text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search, nmae: x}\n")
     assert project.plan().code == project.apply().code == 1
     assert project.workdir.octosync("validate", "-f", "apps").code == 1
@@ -44,7 +44,7 @@ def test_bad_manifests_are_one(project: Project) -> None:
 
 
 def test_one_unreadable_app_is_one_and_nothing_is_applied(project: Project) -> None:
-    """1: one app can't be read: the plan shows the others and says so, apply writes nothing."""
+    """1: one app can't be read: the plan is errored and shows the others, and apply writes nothing."""
     project.declare("notes", name="Notes")
     project.declare("search")
     project.break_with({"operation": "apps.get", "slug": "notes", "action": "garbage", "times": None})
@@ -83,8 +83,8 @@ def test_a_partial_apply_is_five(project: Project) -> None:
     assert project.apply().code == 0
 
 
-def test_what_is_written_and_not_covered_is_six(project: Project) -> None:
-    """6: apply --wait wrote everything, and a deployment of it failed; without --wait nobody asks."""
+def test_an_uncovered_rollout_is_six(project: Project) -> None:
+    """6: apply --wait wrote everything, and a deployment failed; without --wait it is not read."""
     project.declare(
         text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\nspec:\n"
         "  targets: [{platform: ios, identifier: com.example.demo}]\n"
@@ -118,7 +118,7 @@ def test_what_is_written_and_not_covered_is_six(project: Project) -> None:
     ids=" ".join,
 )
 def test_usage_is_sixty_four(workdir: Workdir, arguments: list[str]) -> None:
-    """64: what makes no sense is said in our own form on stderr, with what to do, before anything is sent."""
+    """64: a usage error is on stderr in octosync's own form, with what to do, before anything is sent."""
     workdir.write("apps/search.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\n")
     ran = workdir.octosync(*arguments)
     assert ran.code == 64
@@ -130,14 +130,14 @@ def test_usage_is_sixty_four(workdir: Workdir, arguments: list[str]) -> None:
 
 
 def test_no_arguments_show_the_help(workdir: Workdir) -> None:
-    """64: without a command there is the help, on stderr."""
+    """64: without a command the help is shown, on stderr."""
     ran = workdir.octosync()
     assert ran.code == 64
     assert "Usage: octosync" in ran.stderr
 
 
 def test_no_terminal_and_no_yes_is_usage(project: Project) -> None:
-    """64: apply never writes without asking unless it is told to; where nobody can be asked it says how."""
+    """64: apply needs a confirmation or --yes; without a terminal the error names --yes."""
     project.declare()
     ran = project.workdir.octosync("apply", "-f", "apps", "--url", project.url)
     assert ran.code == 64
@@ -154,7 +154,7 @@ def test_ci_never_prompts(project: Project) -> None:
 
 
 def test_an_unavailable_control_plane_is_seventy_five(project: Project) -> None:
-    """75: the control plane is not there, nothing was written: try again."""
+    """75: the control plane is unavailable, nothing was written: try again."""
     project.declare()
     project.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
     assert project.plan().code == 75
@@ -170,7 +170,7 @@ WRITES = ("apps.create", "apps.put_slot", "apps.create_target", "apps.put_infere
     ids=["unavailable", "refused", "forbidden"],
 )
 def test_a_run_whose_first_write_fails(project: Project, fault: dict[str, object], code: int) -> None:
-    """75 where the control plane went away before anything was written, 1 where the key is refused, else 5."""
+    """75 if the control plane became unavailable before the first write, 1 if the key is refused, otherwise 5."""
     project.declare()
     project.break_with(*({"operation": name, "action": "status", "times": None, **fault} for name in WRITES))
     ran = project.apply()
@@ -193,13 +193,13 @@ def test_a_run_whose_first_write_fails(project: Project, fault: dict[str, object
         ({0}, 0),
     ],
 )
-def test_where_several_codes_hold_the_gravest_wins(codes: set[int], wins: int) -> None:
-    """64, 75, 1, 3, 4, 5, 6, 2, 0: that is their precedence."""
+def test_the_gravest_of_several_codes_wins(codes: set[int], wins: int) -> None:
+    """The precedence is 64, 75, 1, 3, 4, 5, 6, 2, 0."""
     assert worst(*(ExitCode(code) for code in codes)) == wins
 
 
 def test_an_error_outranks_a_guard_and_a_guard_outranks_changes(project: Project) -> None:
-    """The precedence, on one command line: 1 over 4, 4 over 2."""
+    """The precedence on one command line: 1 over 4, and 4 over 2."""
     project.plane.with_slot(project.plane.with_app("search"))
     project.declare(text=PROTECTED)
     project.declare("notes", name="Notes")
@@ -209,7 +209,7 @@ def test_an_error_outranks_a_guard_and_a_guard_outranks_changes(project: Project
 
 
 def test_the_report_counts_what_was_applied(project: Project) -> None:
-    """0: and the last lines say how much, which run, and the code."""
+    """0: the last lines have the number of changes, the run and the code."""
     project.declare()
     ran = project.apply()
     assert f"✓ {ACTIONS} applied" in ran.stdout

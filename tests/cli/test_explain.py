@@ -30,7 +30,7 @@ NAMES = sorted({*RULES, *FINDINGS, *GUARDS, *OUTCOMES})
 
 @pytest.mark.parametrize("root", ROOTS)
 def test_every_field_is_explained(root: str, workdir: Workdir) -> None:
-    """Each field of each document has its path, a meaning, a type, and, at its end, an example."""
+    """Each field of each document has its path, a meaning, a type, and an example if it has no fields."""
     for path in _paths(explain_path(root)):
         ran = workdir.octosync("explain", path)
         assert (ran.code, ran.stderr) == (0, "")
@@ -43,23 +43,23 @@ def test_every_field_is_explained(root: str, workdir: Workdir) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_in_messages_is_explained(name: str, workdir: Workdir) -> None:
-    """Rules, findings, guards and outcomes: whatever stands in a message says what it means."""
+    """Every rule, finding, guard and outcome of a message has an explanation."""
     ran = workdir.octosync("explain", name)
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith(f"{name} (")
     assert ran.stdout.count("\n") >= 2
 
 
-def test_a_field_says_what_may_stand_there(workdir: Workdir) -> None:
+def test_a_field_has_its_type_values_and_ownership(workdir: Workdir) -> None:
     """Type, default, values and what is owned."""
-    said = workdir.octosync("explain", "app.spec.slots.deploy.optimize").stdout
-    assert "default  suggest" in said
-    assert "values   never, suggest, auto" in said
+    explanation = workdir.octosync("explain", "app.spec.slots.deploy.optimize").stdout
+    assert "default  suggest" in explanation
+    assert "values   never, suggest, auto" in explanation
     assert "owns     the whole list: a live slot" in workdir.octosync("explain", "app.spec.slots").stdout
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "path"),
     [
         ("spec.slots[0].servingPolicy", "app.spec.slots.servingPolicy"),
         ("app.spec.slots[12].deploy", "app.spec.slots.deploy"),
@@ -70,9 +70,9 @@ def test_a_field_says_what_may_stand_there(workdir: Workdir) -> None:
         ("config.contexts.url", "config.contexts.url"),
     ],
 )
-def test_a_path_may_be_typed_as_messages_write_it(typed: str, meant: str, workdir: Workdir) -> None:
-    """Positions, names of one's own and capitals of kinds are no obstacle."""
-    assert workdir.octosync("explain", typed).stdout.startswith(f"{meant}\n")
+def test_a_path_may_be_typed_as_messages_write_it(typed: str, path: str, workdir: Workdir) -> None:
+    """Positions, user-defined names and the capital letters of kinds are accepted."""
+    assert workdir.octosync("explain", typed).stdout.startswith(f"{path}\n")
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_a_path_may_be_typed_as_messages_write_it(typed: str, meant: str, workdi
         ("\x1b[31mapp", "`octosync explain` lists the available topics."),
     ],
 )
-def test_what_is_not_there_is_answered_with_what_is(typed: str, hint: str, workdir: Workdir) -> None:
-    """A slip of the finger is a usage error that says what was meant, or what there is."""
+def test_an_unknown_topic_is_a_usage_error_with_a_suggestion(typed: str, hint: str, workdir: Workdir) -> None:
+    """A typo is a usage error with the nearest topic, or with the list of topics."""
     ran = workdir.octosync("explain", typed)
     assert ran.code == 64
     assert hint in ran.stderr
@@ -102,9 +102,9 @@ def test_what_is_not_there_is_answered_with_what_is(typed: str, hint: str, workd
 
 
 def test_without_a_path_everything_is_listed(workdir: Workdir) -> None:
-    """The roots and all names are found without a manual."""
-    said = " ".join(workdir.octosync("explain").stdout.split())
-    assert all(f" {name}" in said for name in (*ROOTS, *NAMES))
+    """All roots and all names are listed."""
+    listing = " ".join(workdir.octosync("explain").stdout.split())
+    assert all(f" {name}" in listing for name in (*ROOTS, *NAMES))
 
 
 @pytest.mark.parametrize(
@@ -128,17 +128,17 @@ def test_a_heading_of_the_list_prints_its_group(typed: str, category: str, names
     assert all(f"{entry['name']} {entry['meaning']}" in words for entry in group)
 
 
-def test_json_has_it_all(workdir: Workdir) -> None:
+def test_json_has_the_same(workdir: Workdir) -> None:
     """`-o json` has the same for tools."""
-    said = json.loads(workdir.octosync("explain", "app.spec.slots.deploy", "-o", "json").stdout)
-    assert said["format_version"] == "1.0"
-    (field,) = said["fields"]
+    document = json.loads(workdir.octosync("explain", "app.spec.slots.deploy", "-o", "json").stdout)
+    assert document["format_version"] == "1.0"
+    (field,) = document["fields"]
     assert [nested["path"].rpartition(".")[2] for nested in field["fields"]] == [
         "environments",
         "optimize",
         "minImprovement",
     ]
-    assert said["names"] == []
+    assert document["names"] == []
     both = json.loads(workdir.octosync("explain", "archive-strands-identifiers", "-o", "json").stdout)["names"]
     assert [explanation["of"] for explanation in both] == ["rule", "finding"]
 
@@ -157,7 +157,7 @@ def test_json_has_it_all(workdir: Workdir) -> None:
     ],
 )
 def test_an_unknown_field_leads_to_the_known_ones(name: str, text: str, workdir: Workdir) -> None:
-    """The command that a message names works, and lists the fields of what it is about."""
+    """The command that a message suggests works, and lists the fields of the object."""
     workdir.write(name, text)
     workdir.write("z.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: z}\n")
     ran = workdir.octosync("validate", "-f", ".")
@@ -200,10 +200,10 @@ def test_a_renamed_reference_is_explained_by_both_names(
 
 
 def test_every_guard_and_outcome_of_the_code_is_explained() -> None:
-    """What refuses a plan, and what apply says became of a change, has its row in the tables."""
+    """Every guard that refuses a plan, and every outcome of apply, is in the tables."""
     sources = {str(path.relative_to(SOURCES)): path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py")}
     assert set(re.findall(r'refuse_run\(\s*"([a-z-]+)"', "".join(sources.values()))) <= set(GUARDS)
-    said = r'(?:Error|Conflict|Unreadable|_unread)\(\s*"([a-z-]+)"|reference="([a-z-]+)"'
-    raised = {positional or keyword for positional, keyword in re.findall(said, sources["apply/write.py"])}
+    pattern = r'(?:Error|Conflict|Unreadable|_unread)\(\s*"([a-z-]+)"|reference="([a-z-]+)"'
+    raised = {positional or keyword for positional, keyword in re.findall(pattern, sources["apply/write.py"])}
     assert len(raised) > 5
     assert raised <= set(OUTCOMES)

@@ -21,7 +21,7 @@ CONFIG = {"model": "@app/search/chat", "parameters": {"temperature": 0.2, "stop"
 
 @pytest.fixture
 def live(project: Project) -> Project:
-    """Let there be an app that has something of every section, and a second one."""
+    """Create an app that has something in every section, and a second one."""
     plane = project.plane
     app = plane.with_app("search", description="Finds things")
     plane.with_target(app)
@@ -36,12 +36,12 @@ def live(project: Project) -> Project:
 
 
 def export(project: Project, *arguments: str | Path, **more: Any) -> CommandResult:
-    """Export from the office's control plane."""
+    """Export from the project's control plane."""
     return project.workdir.octosync("export", *arguments, "--url", project.url, "--rate", "0", **more)
 
 
 def changes_of(project: Project) -> list[Any]:
-    """Validate what is in `apps`, plan it, and return the changes."""
+    """Validate the manifests in `apps`, plan them, and return the changes."""
     assert project.workdir.octosync("validate", "-f", "apps").code == 0
     ran = project.plan("-o", "json", "--detailed-exitcode", "--rate", "0")
     document = json.loads(ran.stdout)
@@ -52,17 +52,17 @@ def changes_of(project: Project) -> list[Any]:
 
 
 def manifest(project: Project, slug: str = "search") -> str:
-    """Return what is in an app's file."""
+    """Return the manifest of an app."""
     return (project.workdir.directory / f"apps/{slug}.yaml").read_text()
 
 
 def store_of(project: Project) -> Any:
-    """Return the control plane's database, to put in what its API refuses."""
+    """Return the control plane's database, to insert what its API rejects."""
     return project.plane.running.app.state.plane.store
 
 
-def test_a_live_app_is_written_in_one_order_and_plans_to_nothing(live: Project) -> None:
-    """The manifest has everything that is live, presets by name, and a comment where the choice is Octomil's."""
+def test_a_live_app_is_written_in_a_fixed_order_with_an_empty_plan(live: Project) -> None:
+    """The manifest has everything that is live, presets by name, and a comment where Octomil chooses the value."""
     ran = export(live, "-o", "apps")
     assert (ran.code, ran.stdout, ran.stderr) == (0, "", "Wrote 2 manifests to apps.\n")
     assert manifest(live) == (
@@ -102,7 +102,7 @@ spec:
 
 
 def test_an_exported_plan_recommends_nothing(live: Project) -> None:
-    """A better variant in Octomil's catalog changes neither the plan nor what it asks for."""
+    """A better variant in Octomil's catalog changes neither the plan nor its requests."""
     assert export(live, "-o", "apps").code == 0
     live.log()
     assert json.loads(live.plan("-o", "json").stdout)["recommendations"] == []
@@ -110,15 +110,15 @@ def test_an_exported_plan_recommends_nothing(live: Project) -> None:
 
 
 def test_another_choice_of_octomil_leaves_the_plan_empty(live: Project) -> None:
-    """The variant isn't declared: that Octomil chooses another one is no drift."""
+    """The variant isn't declared, so a different choice of Octomil is no drift."""
     assert export(live, "-o", "apps").code == 0
     store_of(live).run("UPDATE slots SET model_variant_id = 'chat-swift-1b-q4'")
     assert changes_of(live) == []
 
 
 @pytest.mark.parametrize("left_out", [(), ("targets",), ("slots", "deploy"), ("inference_config",), ("deploy",)])
-def test_every_choice_of_sections_plans_to_nothing(live: Project, left_out: tuple[str, ...]) -> None:
-    """A section that is left out isn't declared and not read, and whatever becomes of it later is no change."""
+def test_every_choice_of_sections_has_an_empty_plan(live: Project, left_out: tuple[str, ...]) -> None:
+    """An excluded section is neither declared nor read, and its later changes are no change of the plan."""
     chosen = [name for name in SECTIONS.split(",") if name not in left_out]
     assert export(live, "-o", "apps", "--sections", ",".join(chosen)).code == 0
     paths = {"targets": "targets", "slots": "slots", "inference_config": "inference-config", "deploy": "deployments"}
@@ -134,16 +134,16 @@ def test_every_choice_of_sections_plans_to_nothing(live: Project, left_out: tupl
     ("sections", "why"),
     [("target", "did you mean targets?"), ("deploy,targets", "add slots"), ("", "is not a section")],
 )
-def test_sections_that_mean_nothing_are_refused(live: Project, sections: str, why: str) -> None:
-    """A section's name that doesn't exist, and `deploy` without the slots that it stands in, are usage errors."""
+def test_invalid_sections_are_refused(live: Project, sections: str, why: str) -> None:
+    """An unknown section, or `deploy` without the slots that contain it, is a usage error."""
     ran = export(live, "--sections", sections)
     assert ran.code == 64
     assert why in ran.stderr
     assert live.log() == []
 
 
-def test_200_random_apps_plan_to_nothing(project: Project) -> None:
-    """Whatever an org holds, what is exported of it validates and plans to nothing; no secret is in it; all are accounted for."""
+def test_an_export_of_200_random_apps_has_an_empty_plan(project: Project) -> None:
+    """The export of any org is valid, plans no change, has no secret, and accounts for every app."""
     fill(project.plane, 200, seed=7)
     ran = export(project, "-o", "apps", "--archived")
     assert ran.code == 0, ran.stderr
@@ -156,7 +156,7 @@ def test_200_random_apps_plan_to_nothing(project: Project) -> None:
 
 
 def test_the_same_org_gives_the_same_bytes(tmp_path: Path) -> None:
-    """Two exports of the same live state are the same, files and report."""
+    """Two exports of the same live state have the same files and the same report."""
     seen = []
     for name in ("one", "two"):
         with run_plane(KEY, tokens=(Token("ci", KEY),)) as plane:
@@ -168,8 +168,8 @@ def test_the_same_org_gives_the_same_bytes(tmp_path: Path) -> None:
     assert seen[0] == seen[1]
 
 
-def test_requests_are_no_more_than_a_plan_needs(live: Project) -> None:
-    """The list is read once, each section once an app; a slug that is named needs no list."""
+def test_an_export_sends_no_more_requests_than_a_plan(live: Project) -> None:
+    """The list is read once, and each section once per app; a named slug needs no list."""
     assert export(live).code == 0
     of_all = live.log()
     assert of_all.count("GET /apps") == 1
@@ -185,7 +185,7 @@ def test_requests_are_no_more_than_a_plan_needs(live: Project) -> None:
 
 
 def test_without_a_folder_manifests_go_to_standard_output(live: Project) -> None:
-    """One app is its manifest, several are one stream of documents, which can be planned as it is."""
+    """One app is its manifest; several are one stream of documents, which can be planned as it is."""
     alone = export(live, "search")
     assert alone.stdout.startswith("apiVersion: ")
     assert alone.stderr == ""
@@ -200,7 +200,7 @@ def test_without_a_folder_manifests_go_to_standard_output(live: Project) -> None
 
 
 def test_patterns_choose_apps(live: Project) -> None:
-    """`*` matches, and a slug beside it is found in the same list."""
+    """`*` matches anything, and a slug beside a pattern is found in the same list."""
     live.plane.with_app("notebook")
     live.log()
     assert export(live, "note*", "search", "-o", "apps").code == 0
@@ -210,7 +210,7 @@ def test_patterns_choose_apps(live: Project) -> None:
 
 @pytest.mark.parametrize("names", [("nowhere",), ("search", "nowhere"), ("zz*",), ("s*", "zz*")])
 def test_a_name_that_no_app_has_is_an_error(live: Project, names: tuple[str, ...]) -> None:
-    """An unknown slug and a pattern that matches nothing are named, and nothing is written."""
+    """An unknown slug and a pattern without a match are named, and nothing is written."""
     ran = export(live, *names, "-o", "apps")
     assert ran.code == 1
     assert "no-such-app" in ran.stderr
@@ -219,14 +219,14 @@ def test_a_name_that_no_app_has_is_an_error(live: Project, names: tuple[str, ...
 
 
 @pytest.mark.parametrize("name", ["../search", "Search", "a/b", "", "-" * 3 + "x" * 64])
-def test_what_is_no_slug_is_refused_before_anything_is_sent(live: Project, name: str) -> None:
+def test_an_invalid_slug_is_refused_before_anything_is_sent(live: Project, name: str) -> None:
     """A name that no app can have is a usage error."""
     assert live.workdir.octosync("export", "--url", live.url, "--", name).code == 64
     assert live.log() == []
 
 
 def test_nothing_is_replaced_without_force(live: Project) -> None:
-    """A file with another text stops the export before its first write; the same text is no replacement; --force replaces."""
+    """A different file stops the export before its first write; an equal one doesn't; --force replaces."""
     assert export(live, "-o", "apps").code == 0
     before = live.workdir.files()
     again = export(live, "-o", "apps")
@@ -241,8 +241,8 @@ def test_nothing_is_replaced_without_force(live: Project) -> None:
     assert live.workdir.files() == before
 
 
-def test_a_link_in_the_folder_leads_nowhere(live: Project) -> None:
-    """With --force a link is replaced by the manifest, and what it leads to stays as it is."""
+def test_a_link_in_the_folder_is_not_followed(live: Project) -> None:
+    """With --force a link is replaced by the manifest, and its target stays unchanged."""
     elsewhere = live.workdir.write("elsewhere.yaml", "mine\n")
     (live.workdir.directory / "apps").mkdir()
     (live.workdir.directory / "apps/search.yaml").symlink_to(elsewhere)
@@ -252,7 +252,7 @@ def test_a_link_in_the_folder_leads_nowhere(live: Project) -> None:
     assert not (live.workdir.directory / "apps/search.yaml").is_symlink()
 
 
-def test_a_folder_that_is_none_is_refused_before_anything_is_read(live: Project) -> None:
+def test_a_file_as_the_folder_is_refused_before_anything_is_read(live: Project) -> None:
     """`-o` names a folder: a file is an error."""
     live.workdir.write("apps", "")
     ran = export(live, "-o", "apps")
@@ -262,21 +262,21 @@ def test_a_folder_that_is_none_is_refused_before_anything_is_read(live: Project)
 
 
 def test_an_empty_folder_name_is_refused(live: Project) -> None:
-    """`-o "$DIR"` where DIR is not set writes nothing into the working directory."""
+    """`-o "$DIR"` with DIR unset writes nothing into the working directory."""
     assert export(live, "-o", "").code == 64
     assert live.workdir.files() == {}
     assert live.log() == []
 
 
-def test_manifests_in_a_pipe_are_utf8_whatever_the_locale(live: Project) -> None:
-    """A manifest is UTF-8, and an escape for what the locale lacks would be another text."""
+def test_manifests_in_a_pipe_are_utf8_in_any_locale(live: Project) -> None:
+    """A manifest is UTF-8: an escape for a character that the locale lacks would change the text."""
     ok(live.plane.api.patch("/apps/notes", json={"name": "Köln 東京"}))
     ran = live.workdir.run("export", "notes", "--url", live.url, environment={"PYTHONIOENCODING": "ascii"})
     assert "  name: Köln 東京\n" in ran.stdout
 
 
-def test_a_file_that_cant_be_written_says_how_far_it_got(live: Project) -> None:
-    """What stops the writing is named with its file, after the count of those that were written."""
+def test_a_file_that_cant_be_written_is_reported_with_the_count(live: Project) -> None:
+    """The error names the file, after the number of files that were written."""
     (live.workdir.directory / "apps/search.yaml").mkdir(parents=True)
     ran = export(live, "-o", "apps", "--force")
     assert ran.code == 1
@@ -285,7 +285,7 @@ def test_a_file_that_cant_be_written_says_how_far_it_got(live: Project) -> None:
     assert sorted(live.workdir.files()) == ["apps/notes.yaml"]
 
 
-def test_names_that_folders_leave_out_get_another_file(project: Project) -> None:
+def test_reserved_file_names_are_avoided(project: Project) -> None:
     """An app called octosync must not become octosync.yaml, which is configuration, nor kustomization.yaml be ignored."""
     for slug in ("octosync", "kustomization"):
         project.plane.with_app(slug)
@@ -295,8 +295,8 @@ def test_names_that_folders_leave_out_get_another_file(project: Project) -> None
 
 
 @pytest.mark.parametrize("slug", ["../../escaped", "/etc/passwd", "a\nb", "UPPER"])
-def test_a_hostile_slug_is_an_error_of_its_own(live: Project, slug: str) -> None:
-    """A slug that no manifest can name is no file's name and in no request's path; the other apps are exported."""
+def test_a_hostile_slug_is_a_separate_error(live: Project, slug: str) -> None:
+    """A slug that no manifest can have is never a file name or in a request path; the other apps are exported."""
     store_of(live).run("UPDATE apps SET slug = ? WHERE slug = 'notes'", slug)
     ran = export(live, "-o", "apps/below")
     assert ran.code == 1
@@ -306,7 +306,7 @@ def test_a_hostile_slug_is_an_error_of_its_own(live: Project, slug: str) -> None
 
 
 def test_an_app_that_cant_be_read_is_an_error_and_the_others_are_written(live: Project) -> None:
-    """A failed read is never an absence: that app has no manifest, and the exit code says so."""
+    """A failed read is never an absence: that app has no manifest, and the exit code is an error."""
     live.break_with({"operation": "apps.list_slots", "action": "garbage", "slug": "search", "times": None})
     ran = export(live, "-o", "apps")
     assert ran.code == 1
@@ -315,8 +315,8 @@ def test_an_app_that_cant_be_read_is_an_error_and_the_others_are_written(live: P
     assert list(live.workdir.files()) == ["apps/notes.yaml"]
 
 
-def test_what_is_wrong_with_all_apps_is_said_once(live: Project) -> None:
-    """A control plane that answers nonsense is one error, not one for each of its apps."""
+def test_an_error_of_all_apps_is_reported_once(live: Project) -> None:
+    """A control plane with invalid responses is one error, not one per app."""
     live.break_with({"operation": "apps.list_slots", "action": "garbage", "times": None})
     ran = export(live, "-o", "apps")
     assert ran.code == 1
@@ -324,8 +324,8 @@ def test_what_is_wrong_with_all_apps_is_said_once(live: Project) -> None:
     assert live.workdir.files() == {}
 
 
-def test_a_config_with_a_secret_is_left_out_whole(live: Project) -> None:
-    """The comment and the report say which key, and the value is nowhere; the plan leaves the live config alone."""
+def test_a_config_with_a_secret_is_left_out(live: Project) -> None:
+    """The comment and the report name the key, and the value is nowhere; the plan leaves the live config alone."""
     config = {"provider": {"api_key": SECRET, "region": "eu"}}
     ok(live.plane.api.put("/apps/search/inference-config", json=config))
     ran = export(live, "-o", "apps")
@@ -341,7 +341,7 @@ def test_a_config_with_a_secret_is_left_out_whole(live: Project) -> None:
 
 
 def test_a_contradictory_policy_is_left_out(live: Project) -> None:
-    """Rules refuse to declare it, so it stays the control plane's, and a comment says why."""
+    """No manifest can declare it, so it stays undeclared, with a comment that has the reason."""
     policy = {
         "routing_mode": "local_only",
         "fallback": {"allow_cloud_fallback": True, "allow_local_fallback": True},
@@ -355,7 +355,7 @@ def test_a_contradictory_policy_is_left_out(live: Project) -> None:
 
 
 def test_texts_cant_break_out_of_comments(live: Project) -> None:
-    """What stands in a comment stays on its line, whatever it holds."""
+    """The text of a comment stays on its line, whatever it contains."""
     store_of(live).run("UPDATE slots SET model_variant_id = ?", "a\nspec: {}\r\u2028b\x1b[31m")
     ran = export(live, "search", "-o", "apps")
     assert ran.code == 0
@@ -365,7 +365,7 @@ def test_texts_cant_break_out_of_comments(live: Project) -> None:
 
 
 def test_archived_apps_are_exported_on_request(live: Project) -> None:
-    """Without --archived they are left out, and one that is named is an error; with it, they plan to nothing."""
+    """Without --archived they are left out, and a named one is an error; with it, their plan is empty."""
     ok(live.plane.api.post("/apps/search/archive"))
     assert export(live, "-o", "apps").code == 0
     assert sorted(live.workdir.files()) == ["apps/notes.yaml"]
@@ -381,7 +381,7 @@ def test_archived_apps_are_exported_on_request(live: Project) -> None:
 
 @pytest.fixture
 def managed(live: Project) -> Project:
-    """Write manifests that declare one app in part and another in whole; a third they don't know."""
+    """Write manifests that declare one app in part and another one as a whole; a third one is undeclared."""
     live.plane.with_app("extra")
     live.workdir.write("apps/notes.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\n")
     live.workdir.write(
@@ -393,8 +393,8 @@ def managed(live: Project) -> Project:
     return live
 
 
-def test_only_what_is_not_declared_is_exported(managed: Project) -> None:
-    """A new app gets its manifest, what is undeclared of the others documents of its own; a list that is owned none."""
+def test_only_undeclared_objects_are_exported(managed: Project) -> None:
+    """A new app gets a manifest, undeclared objects of declared apps get documents of their own, owned lists get none."""
     before = changes_of(managed)
     ran = export(managed, "--unmanaged", "-f", "apps", "-o", "apps")
     assert ran.code == 0, ran.stderr
@@ -409,20 +409,20 @@ def test_only_what_is_not_declared_is_exported(managed: Project) -> None:
     assert "capability: vision" in rest
     assert "AppTarget" not in rest
     assert changes_of(managed) == before
-    assert len(before) == 1  # the target that the manifest says is not to be there
+    assert len(before) == 1  # the target that the manifest removes
     again = export(managed, "--unmanaged", "-f", "apps", "-o", "apps")
     assert (again.code, again.stderr) == (0, "Nothing to export: everything is declared.\n")
 
 
-def test_unmanaged_means_octosync_yamls_paths_too(managed: Project) -> None:
-    """Without -f the configured manifests count, and with a narrower -f what they declare elsewhere counts still."""
+def test_unmanaged_respects_the_paths_of_octosync_yaml(managed: Project) -> None:
+    """Without -f the configured manifests count, and with a narrower -f the others still count."""
     managed.workdir.write("octosync.yaml", "paths: [apps/]\n")
     assert "name: extra" in export(managed, "--unmanaged").stdout
     assert "name: notes" not in export(managed, "--unmanaged", "-f", "apps/search.yaml").stdout
 
 
-def test_manifests_with_errors_dont_say_what_is_unmanaged(managed: Project) -> None:
-    """What can't be loaded declares nothing that could be relied on: an error, before anything is read."""
+def test_invalid_manifests_are_an_error_of_unmanaged(managed: Project) -> None:
+    """Manifests that can't be loaded are an error before anything is read."""
     managed.workdir.write("apps/broken.yaml", "kind: App\n")
     ran = export(managed, "--unmanaged", "-f", "apps")
     assert ran.code == 1
@@ -430,8 +430,8 @@ def test_manifests_with_errors_dont_say_what_is_unmanaged(managed: Project) -> N
     assert managed.log() == []
 
 
-def test_a_target_that_another_manifest_claims_stays_undeclared(managed: Project) -> None:
-    """Two apps can't declare one target: the manifest that does so already keeps it, and the set stays valid."""
+def test_a_target_that_another_manifest_declares_is_left_out(managed: Project) -> None:
+    """Two apps can't declare one target: the existing manifest keeps it, and the set stays valid."""
     managed.plane.with_target("/apps/extra", "android", "com.example.moving")
     managed.workdir.write(
         "apps/notes.yaml",
@@ -444,12 +444,12 @@ def test_a_target_that_another_manifest_claims_stays_undeclared(managed: Project
 
 
 def test_manifests_without_unmanaged_are_refused(live: Project) -> None:
-    """-f says what is declared already, which only --unmanaged asks."""
+    """-f names existing manifests, which only --unmanaged needs."""
     assert export(live, "-f", "apps").code == 64
 
 
 def test_an_org_without_apps_is_no_error(project: Project) -> None:
-    """There is nothing to write, and that is said."""
+    """Nothing is written, and that is reported."""
     ran = export(project, "-o", "apps")
     assert (ran.code, ran.stderr) == (0, "Nothing to export: the org has no apps.\n")
     assert project.workdir.files() == {}

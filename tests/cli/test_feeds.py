@@ -21,20 +21,20 @@ def show(project: Project, command: str, *arguments: str, app: str = "demo") -> 
 
 
 def rename(project: Project, *names: str) -> None:
-    """Let events come: an app is renamed."""
+    """Cause events: rename an app."""
     for name in names:
         ok(project.plane.api.patch("/apps/demo", json={"name": name}))
 
 
 def request(project: Project, route: str = "local", count: int = 1, latency: float = 40) -> None:
-    """Let the app's devices make requests."""
+    """Cause requests of the app's devices."""
     body = {"app_slug": "demo", "capability": "chat", "route": route, "latency_ms": latency, "count": count}
     ok(project.plane.local.post("/requests", json=body))
 
 
 @contextmanager
 def following(project: Project, command: str = "activity", *arguments: str) -> Iterator[Process]:
-    """Follow a feed as lines of JSON, from now on; it is killed where the block leaves it running."""
+    """Follow a feed as JSON lines, from now on; kill the process at the end if it still runs."""
     more = (*arguments, "--follow", "--interval", "0.1", "--url", project.url, "--rate", "0")
     with project.workdir.start(command, "demo", *more) as process:
         try:
@@ -44,21 +44,21 @@ def following(project: Project, command: str = "activity", *arguments: str) -> I
 
 
 def line_of(process: Process) -> str:
-    """Wait for the next line on standard output."""
+    """Return the next line of standard output."""
     assert process.stdout is not None
     return process.stdout.readline().decode()
 
 
 @pytest.fixture
 def project(project: Project) -> Project:
-    """Give the office's control plane an app with a slot."""
+    """Create an app with a slot."""
     project.plane.with_slot(project.plane.with_app())
     project.log()
     return project
 
 
 def test_activity_is_shown_newest_last(project: Project) -> None:
-    """One request, one line an event, in the order in which it all happened, with who did it."""
+    """One request and one line per event, in order of time, with its actor."""
     rename(project, "New")
     ran = show(project, "activity")
     assert (ran.code, ran.stderr) == (0, "")
@@ -72,8 +72,8 @@ def test_activity_is_shown_newest_last(project: Project) -> None:
     assert [line for line in project.log() if line.startswith("GET")] == [PATHS["activity"]]
 
 
-def test_decisions_end_in_their_split(project: Project) -> None:
-    """Under the decisions there is a bar for each place that requests went to, with share and average latency."""
+def test_decisions_end_with_their_split(project: Project) -> None:
+    """Below the decisions each route has a bar with its share and average latency."""
     request(project, "local", 3, 41.7)
     request(project, "cloud", 1, 230)
     ran = show(project, "decisions")
@@ -86,8 +86,8 @@ def test_decisions_end_in_their_split(project: Project) -> None:
 
 
 @pytest.mark.parametrize(("limit", "requests"), [("1", 1), ("100", 1), ("101", 2), ("250", 3), ("10000", 3)])
-def test_no_more_pages_are_read_than_the_limit_takes(project: Project, limit: str, requests: int) -> None:
-    """A page holds a hundred; so many are read as there are entries to show, and older ones are mentioned."""
+def test_only_the_pages_for_the_limit_are_read(project: Project, limit: str, requests: int) -> None:
+    """A page has a hundred entries; only the pages that are shown are read, and older entries are mentioned."""
     request(project, count=260)
     project.log()
     ran = show(project, "decisions", "--limit", limit, "-o", "jsonl")
@@ -96,8 +96,8 @@ def test_no_more_pages_are_read_than_the_limit_takes(project: Project, limit: st
     assert project.log() == [PATHS["decisions"]] * requests
 
 
-def test_that_there_are_older_entries_is_said(project: Project) -> None:
-    """A limit that leaves something out is mentioned on standard error, and in the JSON; one that doesn't is not."""
+def test_older_entries_are_mentioned(project: Project) -> None:
+    """A limit that excludes entries is mentioned on standard error and in the JSON; otherwise nothing is mentioned."""
     ran = show(project, "activity", "--limit", "1")
     assert "slot.created" in ran.stdout
     assert ran.stderr == "Showing the newest 1; use --limit N for older entries\n"
@@ -116,7 +116,7 @@ def test_json_is_one_document_and_jsonl_its_entries(project: Project) -> None:
 
 @pytest.mark.parametrize("command", BOTH)
 def test_an_empty_feed_is_no_error(project: Project, command: str) -> None:
-    """Where there is nothing yet, a person is told so, and a document is empty."""
+    """Without entries the text has one line that says so, and a document is empty."""
     key = "events" if command == "activity" else "decisions"
     rule = {"operation": "*", "action": "answer", "value": {key: [], "total": 0}, "times": None}
     project.break_with(rule)
@@ -127,17 +127,17 @@ def test_an_empty_feed_is_no_error(project: Project, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", BOTH)
-def test_an_app_that_is_not_there_is_an_error(project: Project, command: str) -> None:
-    """No app is not an app without entries: 1, and what to check."""
-    ran = show(project, command, app="nobody")
+def test_a_missing_app_is_an_error(project: Project, command: str) -> None:
+    """A missing app is not an app without entries: 1, and what to check."""
+    ran = show(project, command, app="missing")
     assert (ran.code, ran.stdout) == (1, "")
-    assert ran.stderr.startswith("error: app-not-found: app nobody does not exist at ")
+    assert ran.stderr.startswith("error: app-not-found: app missing does not exist at ")
     assert "--org" in ran.stderr
 
 
 @pytest.mark.parametrize("command", BOTH)
-def test_a_control_plane_without_the_feed_says_so(project: Project, command: str) -> None:
-    """Where the app is there and its feed a 404, the feed is what is missing: 1, and where to say that it is elsewhere."""
+def test_a_control_plane_without_the_feed_is_an_error(project: Project, command: str) -> None:
+    """If the app exists and its feed is a 404, the feed is missing: 1, and how to configure its path."""
     operation = "apps.activity" if command == "activity" else "apps.routing_decisions"
     project.break_with({"operation": operation, "action": "status", "status": 404, "code": "nope", "times": None})
     ran = show(project, command)
@@ -158,18 +158,16 @@ def test_a_control_plane_without_the_feed_says_so(project: Project, command: str
         ((), "usage"),
     ],
 )
-def test_a_command_line_that_makes_no_sense_is_refused(
-    project: Project, arguments: tuple[str, ...], reference: str
-) -> None:
-    """A document without an end, no app, what would show nothing: 64, and nothing is asked."""
+def test_an_invalid_command_line_is_refused(project: Project, arguments: tuple[str, ...], reference: str) -> None:
+    """A document without an end, no app, a limit of 0: 64, and nothing is sent."""
     ran = project.workdir.octosync("activity", *arguments, "--url", project.url)
     assert ran.code == 64
     assert f"error: {reference}: " in ran.stderr
     assert project.log() == []
 
 
-def test_what_comes_is_written_as_it_comes(project: Project) -> None:
-    """Each entry is a line that can be read at once, told once, and after those that were there before."""
+def test_entries_are_written_as_they_arrive(project: Project) -> None:
+    """Each entry is a line that can be read at once, shown once, after the earlier entries."""
     with following(project, "activity", "-o", "jsonl", "--limit", "1") as process:
         assert json.loads(line_of(process))["type"] == "slot.created"
         for name in ("one", "two"):
@@ -184,17 +182,17 @@ def test_what_comes_is_written_as_it_comes(project: Project) -> None:
 
 
 def test_more_than_a_page_at_once_is_read_page_by_page(project: Project) -> None:
-    """Following from now on tells all of what comes, however much at once."""
+    """Following shows all new entries, however many arrive at once."""
     with following(project, "decisions", "-o", "jsonl", "--limit", "0") as process:
-        while not project.log():  # it has looked once
+        while not project.log():  # it has read the feed once
             assert process.poll() is None
         request(project, count=230)
-        told = {json.loads(line_of(process))["id"] for _ in range(230)}
-    assert len(told) == 230
+        ids = {json.loads(line_of(process))["id"] for _ in range(230)}
+    assert len(ids) == 230
 
 
-def test_following_for_people_is_a_table_that_goes_on(project: Project) -> None:
-    """Its head stands once, rows come under it, and there is no split while it goes on."""
+def test_following_as_text_is_a_growing_table(project: Project) -> None:
+    """Its head is printed once, rows are added below it, and there is no split while it runs."""
     request(project)
     with following(project, "decisions") as process:
         assert line_of(process).startswith("TIME (UTC)")
@@ -206,33 +204,33 @@ def test_following_for_people_is_a_table_that_goes_on(project: Project) -> None:
         assert process.returncode == 143
 
 
-def test_a_failed_look_is_told_and_following_goes_on(project: Project) -> None:
-    """A control plane that fails for a while is mentioned on standard error; what happened meanwhile comes all the same."""
+def test_a_failed_read_is_reported_and_following_continues(project: Project) -> None:
+    """A temporary failure is reported on standard error, and the entries of that time are still shown."""
     with following(project, "activity", "-o", "jsonl", "--limit", "1") as process:
         line_of(process)
         project.break_with({"operation": "apps.activity", "action": "status", "status": 501, "times": 1})
         assert process.stderr is not None
-        said = process.stderr.readline().decode()
-        assert said.startswith("unavailable: the control plane failed: ")
-        assert said.endswith("; trying again in 0.2 s\n")
+        error = process.stderr.readline().decode()
+        assert error.startswith("unavailable: the control plane failed: ")
+        assert error.endswith("; trying again in 0.2 s\n")
         rename(project, "one")
         assert json.loads(line_of(process))["type"] == "app.updated"
 
 
 def test_a_refused_credential_ends_following(project: Project) -> None:
-    """Asking again with a key that was revoked makes no sense: the error is told, and it ends with 1."""
+    """A revoked key can't recover: the error is reported, and the exit code is 1."""
     with following(project, "activity", "-o", "jsonl", "--limit", "1") as process:
         line_of(process)
         project.break_with(
             {"operation": "apps.activity", "action": "status", "status": 401, "code": "invalid_api_key", "times": None}
         )
-        _, said = process.communicate()
+        _, errors = process.communicate()
         assert process.returncode == 1
-        assert said.startswith(b"error: credential-refused: ")
+        assert errors.startswith(b"error: credential-refused: ")
 
 
-def test_a_reader_that_goes_ends_following_quietly(project: Project) -> None:
-    """`octosync activity demo --follow | head -1` ends with the next entry that nobody reads."""
+def test_a_closed_pipe_ends_following_quietly(project: Project) -> None:
+    """`octosync activity demo --follow | head -1` ends with the next entry."""
     with following(project, "activity", "-o", "jsonl", "--limit", "1") as process:
         line_of(process)
         assert process.stdout is not None
@@ -244,7 +242,7 @@ def test_a_reader_that_goes_ends_following_quietly(project: Project) -> None:
 
 
 def test_hostile_texts_stay_on_their_line(project: Project) -> None:
-    """What an app is called can neither begin a line nor speak to the terminal."""
+    """The texts of a feed can neither begin a line nor control the terminal."""
     event = {
         "id": "e",
         "type": "x\u202e[2J",

@@ -18,7 +18,7 @@ def tree(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every replacement fail."""
+    """Make every replacement fail."""
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -27,7 +27,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
-    """A link stays a link to the file; a private file is its owner's from the first byte."""
+    """A link stays a link to the file; a private file is readable only by its owner from the first byte."""
     file, link = tmp_path / "a", tmp_path / "link"
     file.write_text("old")
     file.chmod(0o640)
@@ -40,8 +40,8 @@ def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_a_file_that_cant_be_replaced_is_as_it_was(tmp_path: Path) -> None:
-    """Nothing is left beside it, whichever command wrote it."""
+def test_a_file_that_cant_be_replaced_is_unchanged(tmp_path: Path) -> None:
+    """No other file is left, for any of the functions that write."""
     (tmp_path / "a").write_text("old")
     with pytest.raises(OSError, match="No space"):
         write_whole(tmp_path / "a", "new", private=False)
@@ -54,7 +54,7 @@ def test_a_file_that_cant_be_replaced_is_as_it_was(tmp_path: Path) -> None:
 
 
 def test_each_file_of_a_folder_is_written_unless_it_is_the_same(tmp_path: Path) -> None:
-    """A link in its place is replaced, not followed: it may lead anywhere."""
+    """A link in place of a file is replaced, not followed: its target may be anywhere."""
     (tmp_path / "elsewhere").write_text("theirs")
     apps = tmp_path / "apps"
     apps.mkdir()
@@ -67,8 +67,8 @@ def test_each_file_of_a_folder_is_written_unless_it_is_the_same(tmp_path: Path) 
     assert tree(tmp_path) == {"apps/a": "mine", "apps/b": "same", "elsewhere": "theirs"}
 
 
-def test_new_files_are_made_all_or_none(tmp_path: Path) -> None:
-    """A folder that was made for them goes, too; a file that is there is never replaced."""
+def test_new_files_are_created_all_or_none(tmp_path: Path) -> None:
+    """A folder that was created for them is removed too; an existing file is never replaced."""
     (tmp_path / "b").write_text("a file in the way of a folder")
     with pytest.raises(OctosyncError, match="can't be written"):
         create_all(tmp_path, {"a/x": "1", "b/x": "2"})
@@ -80,7 +80,7 @@ def test_new_files_are_made_all_or_none(tmp_path: Path) -> None:
 
 
 def test_a_key_file_is_new_private_and_gone_without_keys(tmp_path: Path) -> None:
-    """No key is created that has no place, and none is written over another file."""
+    """No key is created without a destination, and none overwrites a file."""
     path = tmp_path / "keys"
     with KeyFile(path):
         assert path.stat().st_mode & 0o777 == 0o600

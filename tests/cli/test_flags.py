@@ -40,7 +40,7 @@ COMMAND_LINE_ONLY = {
 
 
 def options(command: click.Command = octosync) -> Iterator[tuple[str, click.Option]]:
-    """Yield every option of a command and of all below it, with its longest name."""
+    """Yield every option of a command and of all its subcommands, with its longest name."""
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             yield max(parameter.opts, key=len), parameter
@@ -52,11 +52,11 @@ def options(command: click.Command = octosync) -> Iterator[tuple[str, click.Opti
             yield from options(below)
 
 
-def test_every_flag_is_a_variable_but_those_that_loosen() -> None:
-    """`OCTOSYNC_<FLAG>` sets every flag, and nothing that loosens a guard or skips the question."""
-    # `schema --kustomize` chooses what is printed; elsewhere the variable names a folder.
+def test_every_flag_except_those_that_loosen_has_a_variable() -> None:
+    """`OCTOSYNC_<FLAG>` sets every flag, except those that loosen a guard or skip the confirmation."""
+    # `schema --kustomize` chooses what is printed; for other commands the variable names a folder.
     named = [(flag, option) for flag, option in options() if flag != "--kustomize" or not option.is_flag]
-    # The embedded server's loosens what it answers. Watch's names its Service, which a cluster's settings do.
+    # The embedded server's `--allowed-host` is a loosening; watch's names its Service, as the settings of a cluster do.
     assert {flag for flag, option in named if not option.envvar} <= {*COMMAND_LINE_ONLY, "--allowed-host"}
     for flag, option in named:
         if option.envvar:
@@ -65,7 +65,7 @@ def test_every_flag_is_a_variable_but_those_that_loosen() -> None:
 
 
 def test_no_variable_loosens_a_guard(project: Project) -> None:
-    """What `OCTOSYNC_ALLOW_PROTECTED`, `OCTOSYNC_ALLOW_DELETES` and `OCTOSYNC_YES` say counts for nothing."""
+    """`OCTOSYNC_ALLOW_PROTECTED`, `OCTOSYNC_ALLOW_DELETES` and `OCTOSYNC_YES` have no effect."""
     project.plane.with_slot(project.plane.with_app("search"))
     metadata = "{name: search, annotations: {octosync.dev/protect: 'true'}}"
     project.declare(text=f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {metadata}\nspec: {{slots: []}}\n")
@@ -79,7 +79,7 @@ def test_no_variable_loosens_a_guard(project: Project) -> None:
     assert project.writes() == []
 
 
-def test_variables_stand_for_flags(project: Project) -> None:
+def test_variables_replace_flags(project: Project) -> None:
     """A pipeline may set everything else once."""
     project.declare()
     project.declare("notes", name="Notes")
@@ -91,68 +91,68 @@ def test_variables_stand_for_flags(project: Project) -> None:
 
 
 @pytest.fixture
-def other() -> Iterator[EmbeddedPlane]:
-    with run_plane(OTHER_KEY, tokens=(Token("other", OTHER_KEY),)) as plane:
+def second_plane() -> Iterator[EmbeddedPlane]:
+    with run_plane(OTHER_KEY, tokens=(Token("second", OTHER_KEY),)) as plane:
         yield plane
 
 
 @pytest.fixture
-def configured(project: Project, other: EmbeddedPlane) -> Project:
-    """Two control planes: `here` wants KEY, `there` wants another; the file's default is `here`."""
+def configured(project: Project, second_plane: EmbeddedPlane) -> Project:
+    """Two control planes: `here` needs KEY, `there` needs another key; the default of the file is `here`."""
     project.declare()
     project.workdir.environment = {"OCTOMIL_HERE_KEY": KEY, "OCTOMIL_THERE_KEY": OTHER_KEY}
     project.workdir.write(
         "octosync.yaml",
         f"contexts:\n  here: {{url: {project.url}, tokenEnv: OCTOMIL_HERE_KEY}}\n"
-        f"  there: {{url: {other.running.url}, tokenEnv: OCTOMIL_THERE_KEY}}\n"
-        f"  nobody: {{url: {project.url}}}\n"
+        f"  there: {{url: {second_plane.running.url}, tokenEnv: OCTOMIL_THERE_KEY}}\n"
+        f"  keyless: {{url: {project.url}}}\n"
         "defaultContext: here\npaths: [apps/]\n",
     )
     return project
 
 
-def reached(project: Project, other: EmbeddedPlane) -> str:
-    """Say which of the two was spoken to."""
-    here, there = project.log(), other.log()
-    ok(other.local.delete("/requests-log"), 204)
+def reached(project: Project, second_plane: EmbeddedPlane) -> str:
+    """Return which of the two received requests."""
+    here, there = project.log(), second_plane.log()
+    ok(second_plane.local.delete("/requests-log"), 204)
     assert not (here and there)
     return "here" if here else "there" if there else "nowhere"
 
 
-def test_the_default_context_serves_where_nothing_is_said(configured: Project, other: EmbeddedPlane) -> None:
-    """octosync.yaml's paths and default context are enough; its name is shown."""
+def test_without_flags_the_default_context_is_used(configured: Project, second_plane: EmbeddedPlane) -> None:
+    """The paths and the default context of octosync.yaml are enough; the context is shown."""
     ran = configured.workdir.octosync("plan")
     assert ran.code == 0
     assert " here (127.0.0.1" in ran.stdout
-    assert reached(configured, other) == "here"
+    assert reached(configured, second_plane) == "here"
 
 
-def test_flag_over_octosync_over_octomil_over_file(configured: Project, other: EmbeddedPlane) -> None:
+def test_flag_over_octosync_over_octomil_over_file(configured: Project, second_plane: EmbeddedPlane) -> None:
     """Flag > OCTOSYNC_* > OCTOMIL_* > file > default, one step at a time."""
-    workdir, there = configured.workdir, other.running.url
+    workdir, there = configured.workdir, second_plane.running.url
     octomil: dict[str, Any] = {"OCTOMIL_API_URL": there, "OCTOMIL_API_KEY": OTHER_KEY}
-    # A context is taken whole: OCTOMIL_* serves only when none is chosen.
+    # A context is used as a whole: OCTOMIL_* applies only without one.
     assert workdir.octosync("plan", **octomil).code == 0
-    assert reached(configured, other) == "here"
+    assert reached(configured, second_plane) == "here"
     assert workdir.octosync("plan", OCTOSYNC_CONTEXT="there").code == 0
-    assert reached(configured, other) == "there"
+    assert reached(configured, second_plane) == "there"
     assert workdir.octosync("plan", "--context", "here", OCTOSYNC_CONTEXT="there").code == 0
-    assert reached(configured, other) == "here"
+    assert reached(configured, second_plane) == "here"
     assert workdir.octosync("plan", "--context", "here", OCTOSYNC_URL=there).code == 0
-    assert reached(configured, other) == "here"
+    assert reached(configured, second_plane) == "here"
     assert workdir.octosync("plan", "--url", there, OCTOSYNC_CONTEXT="here", OCTOMIL_API_KEY=OTHER_KEY).code == 0
-    assert reached(configured, other) == "there"
+    assert reached(configured, second_plane) == "there"
     (workdir.directory / "octosync.yaml").unlink()
     assert workdir.octosync("plan", "-f", "apps", **octomil).code == 0
-    assert reached(configured, other) == "there"
+    assert reached(configured, second_plane) == "there"
     octosync_url: dict[str, Any] = {"OCTOSYNC_URL": configured.url, "OCTOMIL_API_URL": there, "OCTOMIL_API_KEY": KEY}
     assert workdir.octosync("plan", "-f", "apps", **octosync_url).code == 0
-    assert reached(configured, other) == "here"
+    assert reached(configured, second_plane) == "here"
 
 
-def test_a_context_is_taken_whole(configured: Project) -> None:
-    """A context without a token source sends none, whatever OCTOMIL_API_KEY holds; one whose variable is not set stops."""
-    ran = configured.workdir.octosync("plan", "--context", "nobody", OCTOMIL_API_KEY=KEY)
+def test_a_context_is_used_as_a_whole(configured: Project) -> None:
+    """A context without a token source sends no key, even with OCTOMIL_API_KEY; one with an unset variable is an error."""
+    ran = configured.workdir.octosync("plan", "--context", "keyless", OCTOMIL_API_KEY=KEY)
     assert ran.code == 1
     assert "401" in ran.stderr
     configured.log()
@@ -165,7 +165,7 @@ def test_a_context_is_taken_whole(configured: Project) -> None:
 
 
 def test_url_and_context_together_are_refused(configured: Project) -> None:
-    """Each names a control plane: which one is meant is for the user to say."""
+    """Each names a control plane, so the user has to choose one."""
     cases: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         (("--url", configured.url, "--context", "here"), {}),
         ((), {"OCTOSYNC_URL": configured.url, "OCTOSYNC_CONTEXT": "here"}),
@@ -177,8 +177,8 @@ def test_url_and_context_together_are_refused(configured: Project) -> None:
     assert configured.log() == []
 
 
-def test_no_credential_says_what_to_do(workdir: Workdir) -> None:
-    """Without a key and without a control plane octosync never guesses one: it names the variable and the demo."""
+def test_a_missing_credential_is_an_error_with_hints(workdir: Workdir) -> None:
+    """Without a key and a control plane octosync never guesses one: the error names the variable and the demo."""
     workdir.write("apps/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")
     ran = workdir.octosync("plan", "-f", "apps")
     assert ran.code == 1
@@ -187,7 +187,7 @@ def test_no_credential_says_what_to_do(workdir: Workdir) -> None:
 
 
 def test_a_token_file_is_read(project: Project, tmp_path: Path) -> None:
-    """`--token-file` holds the key alone; it is named in a refusal, its content never."""
+    """`--token-file` contains only the key; a refusal names the file and never its content."""
     project.declare()
     project.workdir.environment = {}
     file = tmp_path / "key"
@@ -202,8 +202,8 @@ def test_a_token_file_is_read(project: Project, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"\xff\xfe", b"a\nb"])
-def test_a_token_file_that_holds_no_key_is_one_clear_error(project: Project, content: bytes) -> None:
-    """Empty, blank, two lines, no text: said before anything is sent."""
+def test_a_token_file_without_a_key_is_one_clear_error(project: Project, content: bytes) -> None:
+    """Empty, blank, two lines, not text: reported before anything is sent."""
     project.declare()
     project.workdir.write("key", content)
     ran = project.plan("--token-file", "key")
@@ -216,7 +216,7 @@ STRICT = "error: strict: there are warnings, and --strict makes them errors"
 
 
 def test_strict_makes_warnings_errors(project: Project) -> None:
-    """`--strict` fails for a warning, and says that it did."""
+    """`--strict` fails with a warning, and the error gives that reason."""
     project.declare(
         text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\nspec: {slots: [{capability: chta}]}\n"
     )
@@ -233,8 +233,8 @@ def test_strict_makes_warnings_errors(project: Project) -> None:
     assert project.writes() == []
 
 
-def test_strict_holds_for_what_only_the_plan_knows(project: Project) -> None:
-    """A warning that only live state gives rise to fails a strict plan and apply, which name the flag as the reason."""
+def test_strict_covers_warnings_of_the_plan(project: Project) -> None:
+    """A warning that depends on live state fails a strict plan and apply, and the error names the flag."""
     project.plane.with_slot(project.plane.with_app("search"), public_client_allowed=True)
     project.declare(
         text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\n"
@@ -250,8 +250,8 @@ def test_strict_holds_for_what_only_the_plan_knows(project: Project) -> None:
     assert project.apply().code == 0
 
 
-def test_a_suggested_command_means_the_same(project: Project) -> None:
-    """The way out that a blocked plan prints repeats every flag that gives the command its meaning, and works as typed."""
+def test_a_suggested_command_repeats_the_flags(project: Project) -> None:
+    """The command that a blocked plan suggests has every flag that affects it, and works as typed."""
     project.plane.with_slot(project.plane.with_app("search"))
     text = "{name: search, annotations: {octosync.dev/protect: 'true'}}"
     project.declare(
@@ -261,8 +261,8 @@ def test_a_suggested_command_means_the_same(project: Project) -> None:
     project.workdir.write("else where/octosync.yaml", "rate: {requestsPerMinute: 0}\n")
     project.workdir.environment = {"CHANNEL": "beta"}
     typed = ("--config", "else where/octosync.yaml", "--env", "CHANNEL", "--token-file", "key", "--app", "sea*")
-    said = project.plan(*typed).stdout
-    (line,) = (line for line in said.splitlines() if "To allow this:" in line)
+    output = project.plan(*typed).stdout
+    (line,) = (line for line in output.splitlines() if "To allow this:" in line)
     command = shlex.split(line.partition("octosync ")[2])
     assert project.workdir.octosync(*command, "--yes").code == 0
 
@@ -284,25 +284,25 @@ def test_a_suggested_command_means_the_same(project: Project) -> None:
     ],
 )
 def test_a_proxy_comes_from_the_usual_variables(url: str, environment: dict[str, str], proxy: str | None) -> None:
-    """`HTTPS_PROXY` and `NO_PROXY` mean what they mean everywhere; this machine is never reached through a proxy."""
+    """`HTTPS_PROXY` and `NO_PROXY` have their usual meaning; loopback addresses never use a proxy."""
     assert connect(RemoteFlags(url=url), Configuration(), None, environment).proxy == proxy
 
 
 class _Proxy(BaseHTTPRequestHandler):
-    """A proxy that forbids everything, and remembers what it was asked."""
+    """A proxy that forbids everything, and records its requests."""
 
-    asked: ClassVar[list[str]] = []
+    requests: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        self.asked.append(self.requestline)
+        self.requests.append(self.requestline)
         self.send_error(403, "Not through here")
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def test_requests_go_through_the_proxy(workdir: Workdir) -> None:
-    """What is beyond this machine is asked for at the proxy, and an answer of the proxy's own is told as one."""
+    """Requests beyond this machine go to the proxy, and an error names the proxy as a possible source of the response."""
     manifest = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\n"
     with HTTPServer(("127.0.0.1", 0), _Proxy) as proxy:
         thread = Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01})
@@ -315,5 +315,5 @@ def test_requests_go_through_the_proxy(workdir: Workdir) -> None:
             proxy.shutdown()
             thread.join()
     assert ran.code == 1
-    assert _Proxy.asked == ["GET http://octomil.invalid/api/v1/apps/search HTTP/1.1"]
+    assert _Proxy.requests == ["GET http://octomil.invalid/api/v1/apps/search HTTP/1.1"]
     assert "it may come from a proxy" in ran.stderr

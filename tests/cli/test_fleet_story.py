@@ -10,7 +10,7 @@ from tests.support.embedded_planes import ok
 from tests.support.fleets import LARGE, SMALL
 from tests.support.projects import Project
 
-pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+pytestmark = pytest.mark.no_cover  # slow under coverage; other tests of this package cover the same code
 
 APP = """\
 apiVersion: octosync.dev/v1
@@ -30,21 +30,21 @@ PUT = "PUT /apps/search/slots/chat"
 
 
 def test_a_fleet_outgrows_its_variant(project: Project) -> None:
-    """Old phones get the small variant; once newer ones prevail, the large one is suggested, and `auto` brings it.
+    """Old phones get the small variant; with more new ones, the large one is suggested, and `auto` rolls it out.
 
-    One canary is started, however often apply runs; no plan wants anything while it runs and after it; and whatever the
-    manifest changes of the slot later, the variant that Octomil chose stays.
+    One canary is started, however often apply runs. No plan has a change while it runs and after it. When the manifest
+    changes the slot later, the variant that Octomil chose stays.
     """
     _declare(project)
     ok(project.plane.local.put("/catalog", json={"variants": [SMALL, LARGE]}))
-    _see(project, 50, "low")
+    _add_devices(project, 50, "low")
     assert project.apply().code == 0
     project.plane.tick(120)
     assert _deployment(project)["status"] == "completed"
     assert _deployment(project)["model_variant_id"] == _variant(project) == "small"
     assert _plan(project) == ([], [])
 
-    _see(project, 450, "high")
+    _add_devices(project, 450, "high")
     assert _plan(project) == ([], ["small → large"])
     assert "search/chat@production  small → large" in project.plan().stdout
     project.log()
@@ -82,12 +82,12 @@ def test_a_fleet_outgrows_its_variant(project: Project) -> None:
 
 
 def test_the_slot_is_not_written_while_its_canary_runs(project: Project) -> None:
-    """A changed policy waits until the canary is complete; the PUT that follows then has the variant that it brought."""
+    """A changed policy waits until the canary is complete; the PUT after that keeps the new variant."""
     _declare(project, optimize="auto")
     ok(project.plane.local.put("/catalog", json={"variants": [SMALL, LARGE]}))
-    _see(project, 50, "low")
+    _add_devices(project, 50, "low")
     assert project.apply().code == 0
-    _see(project, 450, "high")
+    _add_devices(project, 450, "high")
     assert project.apply().code == 0
 
     _declare(project, policy="private", optimize="auto")
@@ -106,12 +106,12 @@ def _declare(project: Project, *, policy: str = "local_first", optimize: str = "
     project.declare(text=APP.format(policy=policy, optimize=optimize))
 
 
-def _see(project: Project, count: int, device_class: str) -> None:
+def _add_devices(project: Project, count: int, device_class: str) -> None:
     project.plane.with_devices(count, device_class, identifier="com.acme.search")
 
 
 def _plan(project: Project) -> tuple[list[str], list[str]]:
-    """Return what a plan would do, and what it recommends."""
+    """Return the actions of a plan, and its recommendations."""
     document = json.loads(project.plan("-o", "json").stdout)
     return (
         [f"{row['change']['actions'][0]} {row['address']}" for row in document["resource_changes"]],

@@ -13,12 +13,12 @@ from tests.support.projects import Project
 import octosync
 
 _SOURCE = str(Path(octosync.__file__).parent)
-# Both are met almost exactly: a further hop needs one less elsewhere.
+# The code is close to both limits: one more needs one less elsewhere.
 _MOST_FILES = 57
 _MOST_FUNCTIONS = 350
 
 
-def test_a_plan_of_one_slot_follows_a_short_way(project: Project) -> None:
+def test_a_plan_of_one_slot_enters_few_functions(project: Project) -> None:
     """A plan of one app with one slot enters a bounded number of octosync's files and functions.
 
     The second run in a process counts, when all modules are imported. A comprehension or lambda belongs to its function.

@@ -15,7 +15,7 @@ TEXT = "### 2 to create\n\n@everyone\n"
 
 
 class Job:
-    """A job of pull request 7, at a forge."""
+    """A job of pull request 7, with a forge."""
 
     def __init__(self, forge: Forge, folder: Path) -> None:
         self.forge = forge
@@ -27,7 +27,7 @@ class Job:
         self.workdir.write("comment.md", TEXT)
 
     def comment(self, *arguments: str, stdin: bytes = b"", **environment: Any) -> CommandResult:
-        """Comment under the marker `plan`."""
+        """Comment with the marker `plan`."""
         return self.workdir.octosync("forge", "comment", "--marker", "plan", *arguments, stdin=stdin, **environment)
 
 
@@ -38,7 +38,7 @@ def job(tmp_path: Path) -> Iterator[Job]:
 
 
 def test_a_pull_request_gets_one_comment(job: Job) -> None:
-    """The event says which pull request and which head; the URL is the output, the rest is said beside it."""
+    """The event has the pull request and its head; the URL is on standard output, and the rest on standard error."""
     ran = job.comment("comment.md")
     assert (ran.code, ran.stdout, ran.stderr) == (0, "https://forge.test/1\n", "Created the comment.\n")
     assert job.comment("-", stdin=TEXT.encode()).stderr == "The comment is up to date.\n"
@@ -46,14 +46,14 @@ def test_a_pull_request_gets_one_comment(job: Job) -> None:
     assert not job.summary.exists()
 
 
-def test_the_ref_tells_the_pull_request_where_no_event_does(job: Job) -> None:
-    """Without an event the number comes from the ref, and no revision is claimed."""
+def test_without_an_event_the_ref_names_the_pull_request(job: Job) -> None:
+    """The number is from the ref, and no revision is claimed."""
     assert job.comment("comment.md", GITHUB_EVENT_PATH="").code == 0
     assert "octosync-head" not in job.forge.comments[0]["body"]
 
 
-def test_a_head_that_moves_makes_it_outdated(job: Job) -> None:
-    """`--outdated` marks what is about an earlier head; the next comment replaces it."""
+def test_a_comment_about_an_earlier_head_is_outdated(job: Job) -> None:
+    """`--outdated` marks a comment about an earlier head; the next comment replaces it."""
     job.comment("comment.md")
     job.forge.pulls[7]["head"]["sha"] = NEXT
     assert job.comment("--outdated").stderr == "Updated the comment.\n"
@@ -63,10 +63,10 @@ def test_a_head_that_moves_makes_it_outdated(job: Job) -> None:
     assert "Outdated" not in job.forge.comments[0]["body"]
 
 
-@pytest.mark.parametrize("what", ["POST", "GET .*/comments"])
-def test_a_token_that_may_not_comment_leaves_it_to_the_summary(job: Job, what: str) -> None:
-    """A fork's token only reads: the text is in the job's summary, a notice says why, and the job goes on."""
-    job.forge.answer_next(what, FORBIDDEN)
+@pytest.mark.parametrize("request_pattern", ["POST", "GET .*/comments"])
+def test_without_permission_to_comment_the_text_is_in_the_summary(job: Job, request_pattern: str) -> None:
+    """A fork's token is read-only: the text is in the job's summary, a notice has the reason, and the job continues."""
+    job.forge.answer_next(request_pattern, FORBIDDEN)
     ran = job.comment("comment.md", GITHUB_ACTIONS="true")
     assert (ran.code, ran.stdout) == (0, "")
     assert ran.stderr.startswith(
@@ -76,7 +76,7 @@ def test_a_token_that_may_not_comment_leaves_it_to_the_summary(job: Job, what: s
 
 
 def test_without_a_summary_the_text_is_printed(job: Job) -> None:
-    """Elsewhere than in a job of GitHub, nothing is lost either."""
+    """Outside of a GitHub job, the text is not lost either."""
     job.forge.answer_next("POST", FORBIDDEN)
     ran = job.comment("comment.md", GITHUB_STEP_SUMMARY="")
     assert (ran.code, ran.stdout) == (0, TEXT)
@@ -84,7 +84,7 @@ def test_without_a_summary_the_text_is_printed(job: Job) -> None:
 
 
 def test_a_text_that_no_form_fits_is_in_the_summary(job: Job) -> None:
-    """Where the forge finds the short form too long as well, the summary has it."""
+    """If the forge rejects the short form as too long, the summary has the text."""
     too_long = Answer(422, {"message": "Validation Failed", "errors": [{"message": "body is too long"}]})
     job.forge.answer_next("POST", too_long, too_long)
     ran = job.comment("comment.md")
@@ -93,8 +93,8 @@ def test_a_text_that_no_form_fits_is_in_the_summary(job: Job) -> None:
     assert job.summary.read_text(encoding="utf-8") == TEXT + "\n"
 
 
-def test_what_was_left_out_is_in_the_summary(job: Job) -> None:
-    """A comment that had to be shortened points to the whole text."""
+def test_the_whole_text_of_a_shortened_comment_is_in_the_summary(job: Job) -> None:
+    """A shortened comment points to the whole text."""
     job.workdir.write("comment.md", "### 9 to create\n\n" + "line\n\n" * 20_000)
     ran = job.comment("comment.md")
     assert (ran.code, ran.stdout) == (0, "https://forge.test/1\n")
@@ -102,8 +102,8 @@ def test_what_was_left_out_is_in_the_summary(job: Job) -> None:
     assert job.summary.stat().st_size > 100_000
 
 
-def test_the_outcome_is_said_on_the_pull_request_that_was_merged(job: Job) -> None:
-    """`--merged` finds the pull request of a push; a push without one says so in the summary."""
+def test_the_outcome_is_a_comment_on_the_merged_pull_request(job: Job) -> None:
+    """`--merged` finds the pull request of a push; without one, the summary has the text."""
     job.forge.merged[NEXT] = [{"number": 7, "merged_at": "2026-01-01T00:00:00Z", "merge_commit_sha": NEXT}]
     assert job.comment("--merged", NEXT, "comment.md").stdout == "https://forge.test/1\n"
     assert "Outdated" not in job.forge.comments[0]["body"]
@@ -123,7 +123,7 @@ def test_the_outcome_is_said_on_the_pull_request_that_was_merged(job: Job) -> No
     ],
 )
 def test_other_failures_are_errors(job: Job, answer: Answer, code: int, reference: str) -> None:
-    """What is no lack of permission fails, with what it is called, and shows no token."""
+    """Any failure other than a missing permission is an error with its reference, without the token."""
     job.forge.answer_next("GET", answer)
     ran = job.comment("comment.md")
     assert ran.code == code
@@ -144,16 +144,16 @@ def test_other_failures_are_errors(job: Job, answer: Answer, code: int, referenc
         (("-",), "text-empty"),
     ],
 )
-def test_what_makes_no_sense_is_refused(job: Job, arguments: tuple[str, ...], reference: str) -> None:
-    """Before anything is sent."""
+def test_an_invalid_command_line_is_refused(job: Job, arguments: tuple[str, ...], reference: str) -> None:
+    """It is refused before anything is sent."""
     ran = job.comment(*arguments)
     assert ran.code in {1, 64}
     assert f"error: {reference}: " in ran.stderr
     assert job.forge.requests == []
 
 
-def test_a_job_of_no_pull_request_is_told_how_to_name_one(job: Job) -> None:
-    """On a push there is none; an event that can't be read is not taken for one without."""
+def test_a_job_without_a_pull_request_is_an_error(job: Job) -> None:
+    """A push has no pull request, and the hint names the flag. An unreadable event is a different error."""
     job.event.write_text("{}", encoding="utf-8")
     ran = job.comment("comment.md", GITHUB_REF="refs/heads/main")
     assert (ran.code, "--pull N" in ran.stderr) == (64, True)
@@ -162,8 +162,8 @@ def test_a_job_of_no_pull_request_is_told_how_to_name_one(job: Job) -> None:
     assert job.comment("comment.md", "--pull", "7", "--head", HEAD).code == 0
 
 
-def test_what_was_applied_last_is_flags_for_apply(job: Job) -> None:
-    """The text is to be pasted, the JSON to be read; nothing is printed for nothing."""
+def test_the_last_applied_revision_is_flags_for_apply(job: Job) -> None:
+    """The text is for a command line, the JSON for a program; without a deployment nothing is printed."""
     ran = job.workdir.octosync("forge", "applied", "--context", "production")
     assert (ran.code, ran.stdout) == (0, "")
     assert "No deployment of octosync-production was successful" in ran.stderr
@@ -178,14 +178,14 @@ def test_what_was_applied_last_is_flags_for_apply(job: Job) -> None:
 
 
 def test_the_environment_is_the_default_contexts(job: Job) -> None:
-    """Without a name it is that of octosync.yaml's default context; without that, it has to be said."""
+    """Without a name it is that of octosync.yaml's default context; without that, it is an error."""
     assert "no-environment" in job.workdir.octosync("forge", "applied").stderr
     job.workdir.write("octosync.yaml", "contexts: {eu: {url: http://127.0.0.1:1}}\ndefaultContext: eu\n")
     assert "octosync-eu" in job.workdir.octosync("forge", "applied").stderr
 
 
 def test_attempts_without_a_success_give_no_flags(job: Job) -> None:
-    """Attempts count against a base only; the JSON still names them."""
+    """Attempts count only with a base; the JSON still names them."""
     job.forge.add_deployment("c1", "failure")
     ran = job.workdir.octosync("forge", "applied", "--context", "production")
     assert (ran.code, ran.stdout) == (0, "")
@@ -207,7 +207,7 @@ def test_drift_has_one_issue(job: Job) -> None:
 
 
 def test_an_issue_that_may_not_be_opened_is_an_error(job: Job) -> None:
-    """Drift that nobody would be told of fails."""
+    """Drift that could not be reported is an error."""
     job.forge.answer_next("POST", FORBIDDEN)
     ran = job.workdir.octosync("forge", "issue", "--marker", "drift", "--title", "Drift", "comment.md")
     assert (ran.code, "forge-forbidden" in ran.stderr) == (1, True)

@@ -12,33 +12,33 @@ ALWAYS = 'freeze: [{cron: "0 0 * * *", duration: 24h}]\n'
 
 
 def frozen(project: Project) -> bool:
-    """Plan in every way that can tell, and say whether the guard refuses."""
+    """Return whether the guard refuses the plan."""
     document = json.loads(project.plan("-o", "json").stdout)
     return [refusal["guard"] for refusal in document["blocked"]] == ["frozen"]
 
 
 @pytest.mark.parametrize(("zone", "offset"), [("UTC", 0), ("Asia/Kolkata", 330), ("Etc/GMT+8", -480)])
-def test_the_refusal_says_until_when_and_by_which_window(project: Project, zone: str, offset: int) -> None:
-    """4: nothing is written, and the end is in UTC, whatever the window's time zone."""
+def test_the_refusal_has_the_end_and_the_window(project: Project, zone: str, offset: int) -> None:
+    """4: nothing is written, and the end is in UTC, for a window in any time zone."""
     opened = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=2)
     local = opened + timedelta(minutes=offset)
-    # Once a year, so that no other opening follows on this one.
+    # Once a year, so that no other window follows this one.
     cron = f"{local.minute} {local.hour} {local.day} {local.month} *"
     project.workdir.write("octosync.yaml", f'freeze:\n  - {{cron: "{cron}", duration: 1d, timezone: {zone}}}\n')
     project.declare()
     project.log()
     for ran in (project.plan(), project.apply()):
         assert ran.code == 4
-        over = opened + timedelta(days=1)
-        said = f"4 changes inside a freeze window (octosync.yaml:2), until {over:%Y-%m-%d %H:%M} UTC (guard frozen)"
-        assert said in ran.stdout
+        end = opened + timedelta(days=1)
+        message = f"4 changes inside a freeze window (octosync.yaml:2), until {end:%Y-%m-%d %H:%M} UTC (guard frozen)"
+        assert message in ran.stdout
         assert "Way out: Wait until then\n" in ran.stdout
         assert "--allow-frozen\n" in ran.stdout
     assert project.writes() == []
 
 
 def test_a_window_that_is_over_freezes_nothing(project: Project) -> None:
-    """0: the end has passed, and the next opening is far away."""
+    """0: the end has passed, and the next start is far away."""
     opened = datetime.now(UTC) - timedelta(days=2)
     cron = f"{opened.minute} {opened.hour} {opened.day} {opened.month} *"
     project.workdir.write("octosync.yaml", f'freeze: [{{cron: "{cron}", duration: 47h}}]\n')
@@ -46,7 +46,7 @@ def test_a_window_that_is_over_freezes_nothing(project: Project) -> None:
     assert project.apply().code == 0
 
 
-def test_what_is_as_declared_is_not_refused(project: Project) -> None:
+def test_an_empty_plan_is_not_refused(project: Project) -> None:
     """0: a freeze window is about changes, and there are none."""
     project.declare()
     assert project.apply().code == 0
@@ -55,7 +55,7 @@ def test_what_is_as_declared_is_not_refused(project: Project) -> None:
 
 
 def test_a_plan_file_is_judged_when_it_is_applied(project: Project) -> None:
-    """4: what was planned before the window opened is refused inside it, and applied with the flag, or when it is over."""
+    """4: a plan from before the window is refused inside it, and applied with the flag or after the window."""
     project.declare()
     project.save_plan()
     project.workdir.write("octosync.yaml", ALWAYS)
@@ -67,18 +67,18 @@ def test_a_plan_file_is_judged_when_it_is_applied(project: Project) -> None:
 
 
 def test_a_plan_file_lifts_nothing_by_itself(project: Project) -> None:
-    """4: the flag that plan had is to be given to apply again, as plan says."""
+    """4: the flag of the plan has to be given to apply again, as plan suggests."""
     project.workdir.write("octosync.yaml", ALWAYS)
     project.declare()
-    said = project.plan("--plan-out", "plan.json", "--allow-frozen")
-    assert said.code == 0
-    assert said.stderr.rstrip().endswith("octosync apply plan.json -f apps --url " + project.url + " --allow-frozen")
+    planned = project.plan("--plan-out", "plan.json", "--allow-frozen")
+    assert planned.code == 0
+    assert planned.stderr.rstrip().endswith("octosync apply plan.json -f apps --url " + project.url + " --allow-frozen")
     assert project.apply_file().code == 4
     assert project.apply_file("--allow-frozen").code == 0
 
 
-def test_the_flag_comes_from_the_command_line_alone(project: Project) -> None:
-    """An environment variable that would be its, and is none, lifts nothing."""
+def test_the_flag_has_no_environment_variable(project: Project) -> None:
+    """OCTOSYNC_ALLOW_FROZEN lifts nothing."""
     project.workdir.write("octosync.yaml", ALWAYS)
     project.declare()
     assert project.plan(OCTOSYNC_ALLOW_FROZEN="1").code == 4

@@ -33,7 +33,7 @@ COMMANDS = (
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_an_example(workdir: Workdir, command: str) -> None:
-    """`--help` says what a command is for, and shows one that can be typed."""
+    """`--help` describes a command, and has an example."""
     ran = workdir.octosync(command, "--help")
     assert ran.code == 0
     assert f"Example:  octosync {command}" in ran.stdout
@@ -41,7 +41,7 @@ def test_every_command_has_an_example(workdir: Workdir, command: str) -> None:
 
 
 def test_help_names_every_command(workdir: Workdir) -> None:
-    """`octosync --help` lists all commands, an example, and where the environment comes in."""
+    """`octosync --help` lists all commands, an example, and the environment variables."""
     ran = workdir.octosync("--help")
     assert ran.code == 0
     assert all(f"  {command} " in ran.stdout for command in COMMANDS)
@@ -62,23 +62,23 @@ def test_completion_works_in_every_shell(workdir: Workdir, shell: str) -> None:
     assert "--detailed-exitcode" in completed.stdout
 
 
-def test_a_wrong_option_is_answered_with_a_near_one(workdir: Workdir) -> None:
-    """A slip of the finger is answered with what was meant."""
+def test_a_wrong_option_is_an_error_with_a_suggestion(workdir: Workdir) -> None:
+    """The error has the nearest option."""
     ran = workdir.octosync("plan", "--detailed-exit-code")
     assert ran.code == 64
     assert "--detailed-exitcode" in ran.stderr
     assert "octosync plan --help" in ran.stderr
 
 
-def test_what_is_missing_is_said_in_one_line(workdir: Workdir) -> None:
-    """Choices are listed behind it, as they are to be typed."""
+def test_a_missing_argument_is_one_line(workdir: Workdir) -> None:
+    """The line has the choices, as they are typed."""
     ran = workdir.octosync("completion")
     assert ran.code == 64
     assert ran.stderr.splitlines()[0].endswith("Choose from: bash, zsh, fish")
 
 
-def test_the_version_is_said_in_text_and_json(workdir: Workdir) -> None:
-    """`octosync version` speaks to people and to tools."""
+def test_the_version_is_printed_as_text_and_json(workdir: Workdir) -> None:
+    """`octosync version` has a text for people and a document for tools."""
     assert workdir.octosync("version").stdout.startswith("octosync ")
     document = json.loads(workdir.octosync("version", "-o", "json").stdout)
     assert document.keys() == {"format_version", "octosync", "python"}
@@ -86,7 +86,7 @@ def test_the_version_is_said_in_text_and_json(workdir: Workdir) -> None:
 
 @pytest.mark.parametrize("command", ["validate", "plan"])
 def test_manifests_without_their_flag_are_recognised(workdir: Workdir, command: str) -> None:
-    """`octosync plan apps/` is told how manifests are named."""
+    """For `octosync plan apps/` the error has the flag that names manifests."""
     ran = workdir.octosync(command, "apps/")
     assert ran.code == 64
     assert f"Manifests are named with -f: octosync {command} -f PATH" in ran.stderr

@@ -13,7 +13,7 @@ from tests.support.workdirs import Workdir
 
 
 def test_runs_are_listed_newest_first(project: Project) -> None:
-    """One row a run; neither a key is needed nor a request sent."""
+    """One row per run; neither a key nor a request is needed."""
     project.declare()
     assert project.apply().code == 0
     project.declare("photos")
@@ -29,24 +29,24 @@ def test_runs_are_listed_newest_first(project: Project) -> None:
     assert "✗ 1 failed" in newest
 
 
-def test_a_run_is_told_by_its_id_its_beginning_or_as_the_last(project: Project) -> None:
-    """The id that apply prints, any beginning that is clear, and `last` all mean the run; it names each request."""
+def test_a_run_is_found_by_its_id_a_prefix_or_last(project: Project) -> None:
+    """The ID that apply prints, any unambiguous prefix, and `last` name the run, which lists its requests."""
     project.declare()
     applied = project.apply().stdout
     run = applied.rpartition("\nRun ")[2].partition(":")[0]
-    told = [project.workdir.octosync("history", name) for name in (run, run[:8], "last")]
-    assert {(ran.code, ran.stderr) for ran in told} == {(0, "")}
-    assert len({ran.stdout for ran in told}) == 1
-    assert f"Run {run} · " in told[0].stdout
-    assert "✓ create app/search " in told[0].stdout
-    assert told[0].stdout.count("req_") == ACTIONS
+    runs = [project.workdir.octosync("history", name) for name in (run, run[:8], "last")]
+    assert {(ran.code, ran.stderr) for ran in runs} == {(0, "")}
+    assert len({ran.stdout for ran in runs}) == 1
+    assert f"Run {run} · " in runs[0].stdout
+    assert "✓ create app/search " in runs[0].stdout
+    assert runs[0].stdout.count("req_") == ACTIONS
     document = json.loads(project.workdir.octosync("history", "last", "-o", "json").stdout)
     assert (document["format_version"], document["run"], document["exit_code"]) == ("1.0", run, 0)
     assert [action["status"] for action in document["actions"]] == ["done"] * ACTIONS
 
 
-def test_a_beginning_of_several_runs_is_refused(project: Project) -> None:
-    """It is not guessed which one is meant: the command line makes no sense, and those that it could be are named."""
+def test_an_ambiguous_prefix_is_refused(project: Project) -> None:
+    """It is a usage error that names the runs; octosync does not guess which one is meant."""
     for name in ("Search", "Finder"):
         project.declare(name=name)
         assert project.apply().code == 0
@@ -59,8 +59,8 @@ def test_a_beginning_of_several_runs_is_refused(project: Project) -> None:
 
 
 @pytest.mark.parametrize("name", ["1999", "", "LAST"])
-def test_a_run_that_is_not_there_is_an_error(project: Project, name: str) -> None:
-    """It names the journal that has none, and what lists those that there are."""
+def test_an_unknown_run_is_an_error(project: Project, name: str) -> None:
+    """It names the journal that lacks the run, and the command that lists its runs."""
     project.declare()
     assert project.apply().code == 0
     ran = project.workdir.octosync("history", name)
@@ -71,8 +71,8 @@ def test_a_run_that_is_not_there_is_an_error(project: Project, name: str) -> Non
     )
 
 
-def test_no_journal_is_no_error_and_says_where_it_looked(workdir: Workdir) -> None:
-    """An empty list with exit code 0, the place on standard error, and nothing is made there."""
+def test_a_missing_journal_is_no_error(workdir: Workdir) -> None:
+    """An empty list with exit code 0, the path on standard error, and no file is created."""
     ran = workdir.octosync("history")
     assert (ran.code, ran.stdout) == (0, "")
     assert f"No runs: there is no journal at {workdir.directory / '.octosync/state.db'}" in ran.stderr
@@ -81,7 +81,7 @@ def test_no_journal_is_no_error_and_says_where_it_looked(workdir: Workdir) -> No
     assert workdir.files() == {}
 
 
-def test_the_journal_is_the_one_that_apply_is_told_of(project: Project) -> None:
+def test_the_journal_is_that_of_apply(project: Project) -> None:
     """`--state` and OCTOSYNC_STATE name another journal, as they do for apply."""
     project.declare()
     assert project.apply("--state", "runs.db").code == 0
@@ -93,8 +93,8 @@ def test_the_journal_is_the_one_that_apply_is_told_of(project: Project) -> None:
     assert project.workdir.octosync("history", "last").code == 64
 
 
-def test_so_many_runs_as_are_asked_for(project: Project) -> None:
-    """`--limit` shows the newest ones and says how many there are."""
+def test_the_number_of_runs_is_limited(project: Project) -> None:
+    """`--limit` shows the newest runs and the total number."""
     for name in ("One", "Two", "Three"):
         project.declare(name=name)
         assert project.apply().code == 0
@@ -107,17 +107,17 @@ def test_so_many_runs_as_are_asked_for(project: Project) -> None:
     assert project.workdir.octosync("history", "--limit", "0").code == 64
 
 
-def test_what_is_no_journal_is_an_error(workdir: Workdir) -> None:
-    """It is never taken for one without runs."""
-    workdir.write("notes.txt", "no database, and long enough for that to be seen " * 50)
+def test_a_file_that_is_not_a_journal_is_an_error(workdir: Workdir) -> None:
+    """It is never read as a journal without runs."""
+    workdir.write("notes.txt", "not a database, and long enough to be recognised as such  " * 50)
     ran = workdir.octosync("history", "--state", "notes.txt")
     assert ran.code == 1
     assert ran.stderr.startswith("error: journal-unusable: notes.txt: ")
     assert ran.stdout == ""
 
 
-def test_a_run_under_way_and_a_killed_one_never_ended(project: Project) -> None:
-    """While apply is writing, and after it was killed: the run has no end, and the write in flight is unknown."""
+def test_a_running_and_a_killed_run_have_no_end(project: Project) -> None:
+    """While apply writes, and after it was killed: the run has no end, and the write in flight is unknown."""
     project.declare()
     project.break_with({"operation": "apps.create", "action": "delay", "seconds": 30})
     with project.workdir.start("apply", "-f", "apps", "--url", project.url, "--yes") as process:

@@ -21,8 +21,8 @@ FILES = sorted(
 )
 
 
-def test_nothing_is_asked_with_yes(workdir: Workdir) -> None:
-    """`--yes` makes a repository that validates without a word, for the local context and for production."""
+def test_yes_asks_no_question(workdir: Workdir) -> None:
+    """`--yes` creates a repository that is valid without a warning, for the local context and for production."""
     ran = workdir.octosync("init", "gitops", "--yes")
     assert (ran.code, ran.stderr) == (0, "")
     assert [name.removeprefix("gitops/") for name in workdir.files()] == FILES
@@ -36,16 +36,16 @@ def test_nothing_is_asked_with_yes(workdir: Workdir) -> None:
     assert ".octosync/" in workdir.files()[".gitignore"].decode().splitlines()
 
 
-def test_the_result_goes_through_the_walk(project: Project) -> None:
-    """What init makes is planned, applied, and then plans to nothing."""
+def test_the_result_can_be_planned_and_applied(project: Project) -> None:
+    """The manifests of init are planned and applied, and then the plan is empty."""
     project.workdir.octosync("init", "--yes", "--app", "notes")
     assert project.workdir.octosync("plan", "--url", project.url, "--detailed-exitcode").code == 2
     assert project.workdir.octosync("apply", "--url", project.url, "--yes").code == 0
     assert project.workdir.octosync("plan", "--url", project.url, "--detailed-exitcode").code == 0
 
 
-def test_the_contexts_are_those_that_are_named(workdir: Workdir) -> None:
-    """Each context is in octosync.yaml and has its jobs, under a name for its own secret; local has none."""
+def test_the_contexts_are_those_of_the_flag(workdir: Workdir) -> None:
+    """Each context is in octosync.yaml and has its jobs, with a separate secret; local has none."""
     ran = workdir.octosync("init", "--contexts", "staging, production", "--app", "notes", "--branch", "trunk", "--yes")
     assert ran.code == 0
     files = {name: text.decode() for name, text in workdir.files().items()}
@@ -57,7 +57,7 @@ def test_the_contexts_are_those_that_are_named(workdir: Workdir) -> None:
 
 
 def test_the_workflows_name_a_commit(workdir: Workdir) -> None:
-    """`--action-ref` takes a full commit id and nothing that can be moved; without one, the last lines say what is missing."""
+    """`--action-ref` takes a full commit ID and nothing movable; without it, the output names what to replace."""
     ran = workdir.octosync("init", "pinned", "--yes", "--action-ref", "c0" * 20)
     assert (ran.code, "COMMIT" in ran.stdout) == (0, False)
     assert all(f"@{'c0' * 20}\n" in workdir.files()[f"pinned/{name}"].decode() for name in WORKFLOWS)
@@ -68,13 +68,13 @@ def test_the_workflows_name_a_commit(workdir: Workdir) -> None:
 
 
 def test_without_contexts_there_are_no_workflows(workdir: Workdir) -> None:
-    """With the local context alone there is nothing that a workflow could reach."""
+    """With only the local context there is nothing that a workflow could reach."""
     assert workdir.octosync("init", "--contexts", "", "--yes").code == 0
     assert sorted(workdir.files()) == [name for name in FILES if name not in WORKFLOWS]
 
 
 def test_editors_find_the_schemas(workdir: Workdir) -> None:
-    """The first lines lead to schemas that take what stands below them."""
+    """The first lines name schemas that accept the document below."""
     workdir.octosync("init", "--yes", "--contexts", "staging,production")
     for name in ("octosync.yaml", "apps/my-app.yaml"):
         text = workdir.files()[name].decode()
@@ -85,8 +85,8 @@ def test_editors_find_the_schemas(workdir: Workdir) -> None:
 
 
 @pytest.mark.parametrize("slug", ["on", "null", "0", "1e3", "a" * 63, "my-first-app", "octosync"])
-def test_any_slug_is_taken(slug: str, workdir: Workdir) -> None:
-    """Slugs that YAML takes for something else are texts all the same."""
+def test_any_slug_is_accepted(slug: str, workdir: Workdir) -> None:
+    """Slugs that YAML reads as another type are still texts."""
     assert workdir.octosync("init", "--app", slug, "--yes").code == 0
     valid = workdir.octosync("validate", "--strict")
     assert (valid.code, valid.stderr) == (0, "")
@@ -94,7 +94,7 @@ def test_any_slug_is_taken(slug: str, workdir: Workdir) -> None:
 
 @pytest.mark.parametrize("taken", ["octosync.yaml", "apps/my-app.yaml", WORKFLOWS[0], "schemas/manifest.json"])
 def test_nothing_is_replaced(taken: str, workdir: Workdir) -> None:
-    """A file that is there is named, and nothing at all is written."""
+    """An existing file is named, and nothing at all is written."""
     workdir.write(taken, "mine\n")
     ran = workdir.octosync("init", "--yes")
     assert ran.code == 1
@@ -103,15 +103,15 @@ def test_nothing_is_replaced(taken: str, workdir: Workdir) -> None:
 
 
 def test_a_dangling_link_is_not_followed(workdir: Workdir) -> None:
-    """A link counts as what is there, wherever it leads."""
+    """A link counts as an existing file, whatever its target is."""
     (workdir.directory / "octosync.yaml").symlink_to("elsewhere.yaml")
     assert workdir.octosync("init", "--yes").code == 1
     assert workdir.files() == {}
 
 
 @pytest.mark.parametrize(("ignored", "advised"), [("node_modules/\n", True), ("/.octosync\n", False)])
-def test_an_existing_gitignore_is_left_as_it_is(ignored: str, advised: bool, workdir: Workdir) -> None:
-    """A repository that has a .gitignore already is told what belongs there, where that is missing."""
+def test_an_existing_gitignore_is_not_changed(ignored: str, advised: bool, workdir: Workdir) -> None:
+    """If the line is missing in an existing .gitignore, the output suggests it."""
     workdir.write(".gitignore", ignored)
     ran = workdir.octosync("init", "--yes")
     assert ran.code == 0
@@ -121,16 +121,16 @@ def test_an_existing_gitignore_is_left_as_it_is(ignored: str, advised: bool, wor
 
 @pytest.mark.parametrize("in_the_way", ["schemas", "apps", ".github"])
 def test_all_is_written_or_nothing(in_the_way: str, workdir: Workdir) -> None:
-    """Where one file can't be written, no file and no folder is left behind."""
-    workdir.write(in_the_way, "a file where a folder is wanted\n")
+    """If one file can't be written, no file and no folder is left."""
+    workdir.write(in_the_way, "a file where a folder is needed\n")
     ran = workdir.octosync("init", "--yes")
     assert ran.code == 1
     assert "Nothing was written." in ran.stderr
     assert [path.name for path in workdir.directory.iterdir()] == [in_the_way]
 
 
-def test_a_file_is_no_folder(workdir: Workdir) -> None:
-    """DIR that is a file is an error."""
+def test_a_file_as_the_folder_is_an_error(workdir: Workdir) -> None:
+    """DIR must not be a file."""
     workdir.write("gitops", "")
     ran = workdir.octosync("init", "gitops", "--yes")
     assert (ran.code, "unwritable" in ran.stderr) == (1, True)
@@ -153,28 +153,28 @@ def test_a_file_is_no_folder(workdir: Workdir) -> None:
         (("--contexts", "7"), "invalid-context"),
     ],
 )
-def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], reference: str, workdir: Workdir) -> None:
-    """Names that could not be used are usage errors, with nothing written."""
+def test_invalid_names_are_refused(arguments: tuple[str, ...], reference: str, workdir: Workdir) -> None:
+    """Names that can't be used are usage errors, and nothing is written."""
     ran = workdir.octosync("init", "--yes", *arguments)
     assert ran.code == 64
     assert f"error: {reference}: " in ran.stderr
     assert workdir.files() == {}
 
 
-def test_nobody_is_asked_where_nobody_is(workdir: Workdir) -> None:
+def test_without_a_terminal_yes_is_needed(workdir: Workdir) -> None:
     """Without a terminal and without --yes nothing is guessed."""
     ran = workdir.octosync("init")
     assert (ran.code, workdir.files()) == (64, {})
     assert "--yes" in ran.stderr
 
 
-def test_a_person_is_asked(workdir: Workdir) -> None:
-    """At a terminal app and contexts are asked for, each with what an empty line stands for."""
-    ours, theirs = pty.openpty()
-    os.write(ours, b"notes\n\n")
-    with os.fdopen(theirs, "r") as stdin:
+def test_on_a_terminal_init_asks(workdir: Workdir) -> None:
+    """App and contexts are asked for, with their defaults."""
+    user_end, program_end = pty.openpty()
+    os.write(user_end, b"notes\n\n")
+    with os.fdopen(program_end, "r") as stdin:
         ran = workdir.octosync("init", stdin=stdin, terminal=True, NO_COLOR="1")
-    os.close(ours)
+    os.close(user_end)
     assert ran.code == 0
     assert "Slug of the first app [my-app]: " in ran.stderr
     assert "Contexts besides local [production]: " in ran.stderr
@@ -182,9 +182,9 @@ def test_a_person_is_asked(workdir: Workdir) -> None:
     assert list(yaml.safe_load(workdir.files()["octosync.yaml"])["contexts"]) == ["local", "production"]
 
 
-def test_the_same_words_make_the_same_files(workdir: Workdir, tmp_path: Path) -> None:
-    """Two repositories that were begun alike are alike."""
+def test_the_same_arguments_give_the_same_files(workdir: Workdir, tmp_path: Path) -> None:
+    """Two repositories of the same command are equal."""
     for name in ("one", "two"):
         assert workdir.octosync("init", name, "--yes").code == 0
-    one, two = (Workdir(tmp_path / name).files() for name in ("one", "two"))
-    assert one == two
+    first, second = (Workdir(tmp_path / name).files() for name in ("one", "two"))
+    assert first == second

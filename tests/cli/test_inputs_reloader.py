@@ -42,15 +42,15 @@ def _reloader(
     return InputsReloader(flags=flags, remote=RemoteFlags(token_file=token), environment={})
 
 
-def test_before_anything_is_read_flags_say_what_is_watched() -> None:
-    """Given paths, the key file, and every place where octosync.yaml might come to stand."""
+def test_before_the_first_load_the_flags_decide_what_is_watched() -> None:
+    """The given paths, the key file, and every possible path of octosync.yaml."""
     watched = _reloader("live", token=Path("key")).watched
     assert (watched.paths, watched.tokens, watched.kustomizations) == (("live",), ("key",), ())
     assert watched.configuration[:2] == ("octosync.yaml", "../octosync.yaml")
 
 
-def test_octosync_yaml_says_what_is_watched(folder: Path) -> None:
-    """Without paths those of the context are watched, with its key file; octosync.yaml itself no higher than where it is."""
+def test_octosync_yaml_decides_what_is_watched(folder: Path) -> None:
+    """Without paths, those of the context are watched, with its key file; octosync.yaml no higher than where it is."""
     (folder / "octosync.yaml").write_text(f"{_CONTEXT}defaultContext: local\n")
     declared = _reloader()(Cache())
     assert declared.watched == WatchedPaths(paths=("live",), configuration=("octosync.yaml",), tokens=("/run/key",))
@@ -61,15 +61,15 @@ def test_octosync_yaml_says_what_is_watched(folder: Path) -> None:
 
 
 def test_beside_given_paths_the_configured_ones_are_watched(folder: Path) -> None:
-    """What octosync.yaml names beyond -f is read, and so watched: what moves there must not be removed."""
+    """Paths of octosync.yaml beyond -f are read, and so watched: what moves there must not be removed."""
     (folder / "octosync.yaml").write_text("paths: [live, more]\n")
     declared = _reloader("live")(Cache())
     assert declared.watched.paths == ("live", "more")
     assert list(declared.manifests.others.apps) == ["more"]
 
 
-def test_a_configuration_that_is_broken_is_watched(folder: Path) -> None:
-    """While octosync.yaml can't be used the load fails, and the file is what is watched."""
+def test_an_invalid_configuration_is_watched(folder: Path) -> None:
+    """With an invalid octosync.yaml the load fails, and the file is watched."""
     (folder / "own.yaml").write_text("pahts: [live]\n")
     declared = _reloader("live", config=Path("own.yaml"))(Cache())
     assert declared.fails
@@ -79,7 +79,7 @@ def test_a_configuration_that_is_broken_is_watched(folder: Path) -> None:
 
 @needs_kustomize
 def test_a_kustomization_is_rendered_and_watched() -> None:
-    """With -k the folder is watched, and what it renders is what is declared."""
+    """With -k the folder is watched, and its rendered manifests are declared."""
     reloader = replace(_reloader(kustomize="k"), environment=os.environ)
     declared = reloader(Cache())
     assert list(declared.manifests.state.apps) == ["k"]
@@ -87,15 +87,15 @@ def test_a_kustomization_is_rendered_and_watched() -> None:
     assert declared.watched.kustomizations == ("k",)
 
 
-def test_what_can_not_be_rendered_is_raised(tmp_path: Path) -> None:
-    """A kustomization without a tool to render it is the error that it is anywhere."""
+def test_a_missing_kustomize_is_raised(tmp_path: Path) -> None:
+    """A kustomization without a tool to render it is the usual error."""
     with pytest.raises(ConfigError) as error:
         replace(_reloader(kustomize="k"), environment={"PATH": str(tmp_path)})(Cache())
     assert error.value.reference == "kustomize-missing"
 
 
 def test_the_revision_is_that_of_the_manifests_own_work_tree(tmp_path: Path) -> None:
-    """The commit of the tree in which the manifests are, also through a link from elsewhere; "" outside of any."""
+    """The commit of the work tree of the manifests, also through a link; "" outside of any."""
     assert _reloader("live")(Cache()).revision == ""
     repo = Repo.init(tmp_path / "other")
     repo.write("apps/a.yaml", app(name="a"))
@@ -113,7 +113,7 @@ def test_standard_input_is_refused() -> None:
 
 
 def test_flags_mean_the_same_in_any_thread(folder: Path) -> None:
-    """What was typed wins over what the environment says, though click knows that in one thread only."""
+    """The command line takes precedence over the environment, though click knows the source in one thread only."""
     (folder / "octosync.yaml").write_text(_CONTEXT)
     contexts: list[str] = []
 
@@ -121,8 +121,8 @@ def test_flags_mean_the_same_in_any_thread(folder: Path) -> None:
     @remote_options
     def watch(remote: RemoteFlags) -> None:
         reloader = InputsReloader(flags=ManifestFlags(), remote=remote, environment={})
-        with ThreadPoolExecutor() as elsewhere:
-            found = elsewhere.submit(reloader, Cache()).result().context
+        with ThreadPoolExecutor() as pool:
+            found = pool.submit(reloader, Cache()).result().context
         contexts.append(found.name if found is not None else "")
 
     both = {"OCTOSYNC_CONTEXT": "local", "OCTOSYNC_URL": "http://127.0.0.1:9"}
@@ -131,10 +131,10 @@ def test_flags_mean_the_same_in_any_thread(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("digits", [40, 64])
-def test_without_git_a_folder_named_by_its_commit_says_the_revision(
+def test_without_git_the_revision_is_the_name_of_the_folder(
     digits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In an image that has no git, the revision is read off the folder that git-sync's link leads to."""
+    """In an image without git, the revision is the name of the folder that git-sync's link points to."""
     monkeypatch.setenv("PATH", "")
     commit = "0123456789abcdef" * 4
     worktree = tmp_path / ".worktrees" / commit[:digits]

@@ -41,13 +41,13 @@ OUTCOME = {"address", "action", "status", "message", "reference", "hints", "requ
 
 
 def document_of(text: str) -> dict[str, Any]:
-    """Read a document."""
+    """Return a document."""
     document: dict[str, Any] = json.loads(text)
     return document
 
 
 def assert_plan(document: dict[str, Any]) -> None:
-    """Hold a plan's document against the list of keys, in their order."""
+    """Check the keys of a plan's document, in their order."""
     assert list(document) == list(PLAN)
     for name, keys in PLAN.items():
         if keys is not None:
@@ -71,7 +71,7 @@ def assert_plan(document: dict[str, Any]) -> None:
 
 
 def test_a_plan_has_exactly_these_keys(project: Project) -> None:
-    """`plan -o json`, and the same in --plan-out's file."""
+    """`plan -o json`, and the same in the file of --plan-out."""
     path = project.plane.with_app("search", name="Before")
     project.plane.with_slot(path, preferred_engines=["mlx"])
     project.plane.with_slot(path, "vision")
@@ -92,8 +92,8 @@ def test_a_plan_has_exactly_these_keys(project: Project) -> None:
     assert {**saved, "timestamp": 0} == {**document, "timestamp": 0}
 
 
-def test_full_adds_rows_of_what_is_as_declared(project: Project) -> None:
-    """`--full`: a no-op has a row with no reason; without it there is none."""
+def test_full_adds_rows_of_unchanged_objects(project: Project) -> None:
+    """`--full`: a no-op has a row without a reason; otherwise it has none."""
     project.declare()
     project.apply()
     assert document_of(project.plan("-o", "json").stdout)["resource_changes"] == []
@@ -103,8 +103,8 @@ def test_full_adds_rows_of_what_is_as_declared(project: Project) -> None:
     assert {row["action_reason"] for row in document["resource_changes"]} == {None}
 
 
-def test_an_apply_has_its_plan_and_one_outcome_an_action(project: Project) -> None:
-    """`apply -o json`: the plan that was executed, and what became of each action, in order."""
+def test_an_apply_has_its_plan_and_one_outcome_per_action(project: Project) -> None:
+    """`apply -o json`: the executed plan, and the outcome of each action, in order."""
     project.declare()
     document = document_of(project.apply("-o", "json").stdout)
     assert set(document) == {"format_version", "run", "plan", "outcomes", "waited", "error", "summary", "exit_code"}
@@ -116,8 +116,8 @@ def test_an_apply_has_its_plan_and_one_outcome_an_action(project: Project) -> No
     assert document["summary"]["done"] == len(rows)
 
 
-def test_an_apply_with_nothing_to_do_is_a_document_too(project: Project) -> None:
-    """`apply -o json` always writes one document: with no run where nothing was applied."""
+def test_an_apply_without_changes_is_a_document_too(project: Project) -> None:
+    """`apply -o json` always writes one document, with no run if nothing was applied."""
     project.declare()
     project.apply()
     document = document_of(project.apply("-o", "json").stdout)
@@ -127,7 +127,7 @@ def test_an_apply_with_nothing_to_do_is_a_document_too(project: Project) -> None
 
 
 def test_validate_has_the_same_diagnostics(project: Project) -> None:
-    """`validate -o json`: exactly these keys, and the plan's diagnostics."""
+    """`validate -o json`: exactly these keys, and the diagnostics of the plan."""
     project.declare(
         text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\nspec: {slots: [{capability: chta}]}\n"
     )
@@ -137,11 +137,13 @@ def test_validate_has_the_same_diagnostics(project: Project) -> None:
     assert document["diagnostics"] == document_of(project.plan("-o", "json").stdout)["diagnostics"]
 
 
-def test_json_holds_no_colour_and_is_ascii(project: Project) -> None:
+def test_json_has_no_colour_and_is_ascii(project: Project) -> None:
     """A document is the same on every terminal and in every locale."""
     project.declare(name="Süche 🔍")
     for command in ("plan", "validate"):
-        where = ("--url", project.url) if command == "plan" else ()
-        ran = project.workdir.octosync(command, "-f", "apps", *where, "-o", "json", "--color", "always", terminal=True)
+        options = ("--url", project.url) if command == "plan" else ()
+        ran = project.workdir.octosync(
+            command, "-f", "apps", *options, "-o", "json", "--color", "always", terminal=True
+        )
         assert ran.stdout.isascii()
         assert "\x1b" not in ran.stdout

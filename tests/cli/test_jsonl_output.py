@@ -15,7 +15,7 @@ JSONL = ("-o", "jsonl")
 
 
 def events(text: str) -> list[dict[str, Any]]:
-    """Read a stream, in which each line is an event with a time, a level and words."""
+    """Return the events of a stream, each a line with a time, a level and a message."""
     found = [json.loads(line) for line in text.splitlines()]
     assert text.endswith("\n")
     for event in found:
@@ -27,24 +27,24 @@ def events(text: str) -> list[dict[str, Any]]:
 
 
 def types(text: str) -> list[str]:
-    """Return the events' types, in order."""
+    """Return the types of the events, in order."""
     return [event["type"] for event in events(text)]
 
 
-def test_a_plan_is_told(project: Project) -> None:
-    """Its changes as in the plan's document, then their summary."""
+def test_the_events_of_a_plan(project: Project) -> None:
+    """The changes as in the document of the plan, then their summary."""
     project.declare()
     ran = project.plan(*JSONL)
     assert (ran.code, ran.stderr) == (0, "")
     assert types(ran.stdout) == ["version", *["planned_change"] * ACTIONS, "change_summary"]
     document = json.loads(project.plan("-o", "json").stdout)
-    told = events(ran.stdout)
-    assert [event["change"] for event in told if "change" in event] == document["resource_changes"]
-    assert told[-1]["changes"] == document["summary"]
+    stream = events(ran.stdout)
+    assert [event["change"] for event in stream if "change" in event] == document["resource_changes"]
+    assert stream[-1]["changes"] == document["summary"]
 
 
-def test_a_check_of_manifests_is_told(project: Project) -> None:
-    """What `validate` found, as in its document; nothing else follows where nothing was found."""
+def test_the_events_of_validate(project: Project) -> None:
+    """The findings of `validate` as in its document, and no other event without findings."""
     project.declare()
     assert types(project.workdir.octosync("validate", "-f", "apps", *JSONL).stdout) == ["version"]
     project.declare(text="kind: App\n")
@@ -54,24 +54,27 @@ def test_a_check_of_manifests_is_told(project: Project) -> None:
     assert [event["diagnostic"] for event in events(ran.stdout)[1:]] == document["diagnostics"]
 
 
-def test_an_apply_is_told(project: Project) -> None:
-    """Each action when it is sent and when it is done, in this order, with how far the run is; at last what it came to."""
+def test_the_events_of_an_apply(project: Project) -> None:
+    """The start and end of each action, in this order, with the progress of the run; the result at the end."""
     project.declare()
     ran = project.apply(*JSONL, "--write", "jsonl=out.jsonl")
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout == (project.workdir.directory / "out.jsonl").read_text()
-    told = events(ran.stdout)
-    assert Counter(event["type"] for event in told) == {
+    stream = events(ran.stdout)
+    assert Counter(event["type"] for event in stream) == {
         "version": 1, "planned_change": ACTIONS, "change_summary": 2, "apply_start": ACTIONS, "apply_complete": ACTIONS,
     }  # fmt: skip
-    for address in {event["address"] for event in told if event["type"] == "apply_start"}:
-        assert [event["type"] for event in told if event.get("address") == address] == ["apply_start", "apply_complete"]
-    assert [event["done"] for event in told if "done" in event] == list(range(1, ACTIONS + 1))
-    assert (told[-1]["operation"], told[-1]["exit_code"], told[-1]["changes"]["done"]) == ("apply", 0, ACTIONS)
+    for address in {event["address"] for event in stream if event["type"] == "apply_start"}:
+        assert [event["type"] for event in stream if event.get("address") == address] == [
+            "apply_start",
+            "apply_complete",
+        ]
+    assert [event["done"] for event in stream if "done" in event] == list(range(1, ACTIONS + 1))
+    assert (stream[-1]["operation"], stream[-1]["exit_code"], stream[-1]["changes"]["done"]) == ("apply", 0, ACTIONS)
 
 
-def test_what_fails_is_told(project: Project) -> None:
-    """A change that is refused is an error, what needs it is not started; the run's end says so."""
+def test_a_failure_is_an_event(project: Project) -> None:
+    """A rejected change is an error, an action that needs it is not started, and the last event has the exit code."""
     project.declare()
     project.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "code": "validation_error"})
     ran = project.apply(*JSONL)
@@ -83,8 +86,8 @@ def test_what_fails_is_told(project: Project) -> None:
 
 
 @pytest.mark.parametrize("command", ["plan", "apply"])
-def test_a_run_without_a_plan_is_told(project: Project, command: str) -> None:
-    """Bad manifests are diagnostics, an error is one, too."""
+def test_the_events_of_a_run_without_a_plan(project: Project, command: str) -> None:
+    """Invalid manifests are diagnostics, and so is an error."""
     project.declare(text="kind: Nothing\n")
     run = project.plan if command == "plan" else project.apply
     ran = run(*JSONL)
@@ -97,8 +100,8 @@ def test_a_run_without_a_plan_is_told(project: Project, command: str) -> None:
     assert events(ran.stdout)[-1]["error"]["reference"] == "unavailable"
 
 
-def test_what_a_guard_refuses_is_told(project: Project) -> None:
-    """With the way out, before the summary; nothing is started."""
+def test_a_refusal_is_an_event(project: Project) -> None:
+    """It has the flag, and comes before the summary; nothing is started."""
     project.declare()
     assert project.apply().code == 0
     project.declare(text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\nspec: {slots: []}\n")
@@ -110,16 +113,16 @@ def test_what_a_guard_refuses_is_told(project: Project) -> None:
     assert "apply_start" not in types(ran.stdout)
 
 
-def test_a_wait_is_told(project: Project) -> None:
-    """What is waited for is told when it moves, and at the end with all that became of it."""
+def test_a_wait_is_in_the_events(project: Project) -> None:
+    """The last event has the rollouts that were waited for."""
     project.declare()
     ran = project.apply(*JSONL, "--wait=0s")
     assert ran.code == 0
     assert events(ran.stdout)[-1]["waited"] == []
 
 
-def test_events_are_told_as_they_happen(project: Project) -> None:
-    """While the control plane holds the first write, its start has been printed and its end has not."""
+def test_events_are_written_as_they_happen(project: Project) -> None:
+    """While the control plane delays the first write, its start has been printed and its end has not."""
     project.declare()
     project.break_with({"operation": "apps.create", "action": "delay", "seconds": 30.0})
     with project.workdir.start("apply", "-f", "apps", "--url", project.url, "--yes", *JSONL) as process:
@@ -133,8 +136,8 @@ def test_events_are_told_as_they_happen(project: Project) -> None:
         process.kill()
 
 
-def test_a_line_is_plain(project: Project) -> None:
-    """Whatever an app is called, a line is ASCII without a control character, and the API key is in none."""
+def test_a_line_is_printable_ascii(project: Project) -> None:
+    """For any name of an app, a line is ASCII without control characters, and none has the API key."""
     project.declare(name="'ü ::error::x ##[group]'")
     ran = project.apply(*JSONL)
     assert ran.code == 0

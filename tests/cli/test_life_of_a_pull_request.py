@@ -1,4 +1,4 @@
-"""The life of a pull request in a repository of `octosync init`, with real git: the job, the comments and what reviewers see."""
+"""A pull request in a repository of `octosync init`, with real git: the job, the comments and what reviewers see."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ SECOND = (
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with a clone."""
+    """A person with a clone."""
 
     name: str
     clone: Repo
 
     def edit(self, old: str, new: str) -> None:
-        """Replace what stands once in the manifest."""
+        """Replace the only occurrence of a text in the manifest."""
         path = self.clone.root / MANIFEST
         text = path.read_text()
         assert text.count(old) == 1
         path.write_text(text.replace(old, new))
 
     def begin(self) -> None:
-        """Begin a branch where main is now."""
+        """Create a branch from the current main."""
         self.clone.git("fetch", "--quiet", "origin")
         self.clone.git("switch", "--quiet", "--force-create", "change", "origin/main")
 
@@ -53,7 +53,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Team:
-    """Two people, the bare repository that they push to, a control plane, a forge, and the clone that jobs run in."""
+    """Two people, the bare repository that they push to, a control plane, a forge, and the clone of the jobs."""
 
     ana: Person
     ben: Person
@@ -62,14 +62,14 @@ class Team:
     forge: Forge
 
     def check_out(self, revision: str) -> str:
-        """Do what a job begins with; return the commit."""
+        """Fetch and check out as a job does; return the commit."""
         clone = Repo(self.job.directory)
         clone.git("fetch", "--quiet", "origin")
         clone.git("checkout", "--quiet", "--detach", revision)
         return clone.head
 
     def type(self, *arguments: str) -> CommandResult:
-        """Type a command in the job, for production."""
+        """Run a command in the job, for production."""
         return self.job.octosync(*arguments, "--context", "production")
 
     def validate(self) -> CommandResult:
@@ -90,12 +90,12 @@ class Team:
         return ran
 
     def comment(self, marker: str, *arguments: str) -> None:
-        """Comment with what the last command wrote."""
+        """Comment with the output of the last command."""
         ran = self.job.octosync("forge", "comment", "--marker", marker, *arguments, "../comment.md")
         assert (ran.code, ran.stdout) != (0, ""), ran.output
 
     def apply(self, *allowed: str, base: str | None = None) -> CommandResult:
-        """Apply main against a base, or what was applied in full last, and comment on the pull request that was merged."""
+        """Apply main against a base, or the last full apply, and comment on the merged pull request."""
         head = self.check_out("origin/main")
         self.forge.add_deployment(head, "in_progress")
         applied = self.job.octosync("forge", "applied", "--context", "production").stdout
@@ -107,7 +107,7 @@ class Team:
         return ran
 
     def merge(self) -> None:
-        """Merge the pull request, as the forge's button does."""
+        """Merge the pull request, as the button of the forge does."""
         self.check_out("origin/main")
         clone = Repo(self.job.directory)
         clone.git("merge", "--quiet", "--no-ff", "-m", "Merge", "origin/change")
@@ -115,13 +115,13 @@ class Team:
         merged = {"number": PULL, "merged_at": "2026-01-01T00:00:00Z", "merge_commit_sha": clone.head}
         self.forge.merged[clone.head] = [merged]
 
-    def said(self, marker: str = "plan-production") -> str:
-        """Return the one comment with a marker."""
+    def comment_text(self, marker: str = "plan-production") -> str:
+        """Return the only comment with a marker."""
         (body,) = (comment["body"] for comment in self.forge.comments if f"octosync:{marker}" in comment["body"])
         return str(body)
 
-    def rest(self) -> CommandResult:
-        """Plan main in full, as whoever wants to know whether anything is left does."""
+    def plan_main(self) -> CommandResult:
+        """Plan main in full, to see whether a change is left."""
         self.check_out("origin/main")
         return self.type("plan", "--detailed-exitcode")
 
@@ -131,7 +131,7 @@ class Team:
         return app
 
     def writes(self) -> list[str]:
-        """Return what was written to the control plane since the last call."""
+        """Return the writes to the control plane since the last call."""
         log = ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"]
         return writes_in(f"{request['method']} {request['path'].removeprefix('/api/v1')}" for request in log)
 
@@ -155,40 +155,40 @@ def team(tmp_path: Path) -> Iterator[Team]:
         first = team.apply()
         assert first.code == 0, first.output
         assert team.writes() == ["POST /apps", "POST /apps/notes/targets", "PUT /apps/notes/slots/chat", "POST /apps"]
-        assert team.rest().code == 0
+        assert team.plan_main().code == 0
         yield team
 
 
-def test_a_pull_request_lives(team: Team) -> None:
-    """A slip is marked on its line; what is planned is what is applied, though main moves on meanwhile; then nothing is left."""
+def test_a_pull_request_from_a_typo_to_the_apply(team: Team) -> None:
+    """A typo is marked on its line; the planned changes are applied, though main moves on; then no change is left."""
     team.ana.begin()
-    _slip(team)
-    _mended(team)
+    _typo(team)
+    _fixed(team)
     _main_moves_on(team)
     _rebased(team)
     team.merge()
     applied = team.apply()
     assert applied.code == 0, applied.output
     assert "title=octosync%3A update app applied::app/notes" in applied.stdout
-    assert "**✓ 1 applied**" in team.said("apply-production")
+    assert "**✓ 1 applied**" in team.comment_text("apply-production")
     assert team.writes() == ["PATCH /apps/notes"]
     assert team.live()["name"] == "Field notes"
     assert len(team.forge.comments) == 2
-    rest = team.rest()
-    assert (rest.code, "No changes. 2 apps as declared." in rest.stdout) == (0, True)
+    left = team.plan_main()
+    assert (left.code, "No changes. 2 apps as declared." in left.stdout) == (0, True)
 
 
-def _slip(team: Team) -> None:
+def _typo(team: Team) -> None:
     team.ana.edit("servingPolicy", "servingPolcy")
-    team.ana.push("A slip")
+    team.ana.push("A typo")
     mark = f"::error file={MANIFEST},line=12,col=7,title=octosync%3A unknown-field::`servingPolcy` is not a field of a slot"
     for ran in (team.validate(), team.plan()):
         assert ran.code == 1
         assert ran.stdout.startswith(f"{mark}%0Adid you mean `servingPolicy`?")
-    assert f"{MANIFEST}:12:7" in team.said()
+    assert f"{MANIFEST}:12:7" in team.comment_text()
 
 
-def _mended(team: Team) -> None:
+def _fixed(team: Team) -> None:
     ana = team.ana
     ana.edit("servingPolcy", "servingPolicy")
     ana.edit("name: Notes\n", "name: Field notes\n")
@@ -198,15 +198,15 @@ def _mended(team: Team) -> None:
     assert (validated.code, validated.output) == (0, "")
     assert planned.code == 2
     assert f"::notice file={MANIFEST},line=2,col=1,title=octosync%3A update app::app/notes" in planned.stdout
-    assert 'name   Notes → "Field notes"' in team.said()
-    assert f"octosync-head:{head}" in team.said()
-    assert "servingPolcy" not in team.said()
-    assert "read 1 of 2 apps" in team.said()
+    assert 'name   Notes → "Field notes"' in team.comment_text()
+    assert f"octosync-head:{head}" in team.comment_text()
+    assert "servingPolcy" not in team.comment_text()
+    assert "read 1 of 2 apps" in team.comment_text()
     assert team.writes() == []
 
 
 def _main_moves_on(team: Team) -> None:
-    """Ben merges the same field, which diverges, and others, of which this branch knows nothing: those are stale."""
+    """Ben merges the same field, which diverges, and others that this branch lacks: those are stale."""
     ben = team.ben
     ben.begin()
     ben.edit("name: Notes\n", "name: Notebook\n  description: For all\n")
@@ -217,10 +217,10 @@ def _main_moves_on(team: Team) -> None:
     planned = team.plan()
     assert planned.code == 4
     assert "title=octosync%3A blocked by guard diverged::app/notes" in planned.stdout
-    assert "Way out: Rebase" in team.said()
-    assert 'name   Notebook → "Field notes"' in team.said()
-    assert "left alone until this branch contains the change: app/notes, app/notes/slot/chat" in team.said()
-    assert not any(word in team.said() for word in ("local_only", "For all"))
+    assert "Way out: Rebase" in team.comment_text()
+    assert 'name   Notebook → "Field notes"' in team.comment_text()
+    assert "left alone until this branch contains the change: app/notes, app/notes/slot/chat" in team.comment_text()
+    assert not any(word in team.comment_text() for word in ("local_only", "For all"))
 
 
 def _rebased(team: Team) -> None:
@@ -236,12 +236,12 @@ def _rebased(team: Team) -> None:
     team.ana.push("Rebased")
     planned = team.plan()
     assert planned.code == 2
-    assert 'name   Notebook → "Field notes"' in team.said()
-    assert not any(words in team.said() for words in ("left alone", "Blocked", "description"))
+    assert 'name   Notebook → "Field notes"' in team.comment_text()
+    assert not any(words in team.comment_text() for words in ("left alone", "Blocked", "description"))
 
 
-def test_an_app_is_taken_out_of_git(team: Team) -> None:
-    """It is listed and left alone, before the merge and after it; the base that is named there archives it with --prune."""
+def test_an_app_is_removed_from_git(team: Team) -> None:
+    """It is listed and left alone, before and after the merge; with --prune and the named base it is archived."""
     before = team.check_out("origin/main")
     team.ana.begin()
     team.ana.clone.git("rm", "--quiet", "apps/voice.yaml")
@@ -249,41 +249,41 @@ def test_an_app_is_taken_out_of_git(team: Team) -> None:
     orphan = f"No longer in any manifest, left alone (archive with --base {before[:12]} --prune): voice"
     planned = team.plan()
     assert planned.code == 0
-    assert orphan in team.said()
+    assert orphan in team.comment_text()
     team.merge()
     assert team.apply().code == 0
-    assert orphan in team.said("apply-production")
+    assert orphan in team.comment_text("apply-production")
     assert team.writes() == []
 
     pruned = team.apply("--prune", base=before[:12])
     assert pruned.code == 0, pruned.output
     assert team.writes() == ["POST /apps/voice/archive"]
-    assert "**✓ 1 applied**" in team.said("apply-production")
+    assert "**✓ 1 applied**" in team.comment_text("apply-production")
     assert "archive app applied" in pruned.stdout
     again = team.apply("--prune", base=before[:12])
     assert again.code == 0, again.output
     assert team.writes() == []
-    assert team.rest().code == 0
+    assert team.plan_main().code == 0
 
 
 def test_an_app_gets_another_slug(team: Team) -> None:
-    """The plan warns that its target is taken; the apply says so and fails; with --prune it moves, nothing is stranded."""
+    """The plan warns that its target is taken; the apply fails with that; with --prune it moves, and nothing is stranded."""
     team.ana.begin()
     team.ana.edit("name: notes\n", "name: notebook\n")
     team.ana.push("Another slug")
     planned = team.plan()
     assert planned.code == 2
     assert f"::warning file={MANIFEST},line=9,col=7,title=octosync%3A target-held-elsewhere::" in planned.stdout
-    assert "With --prune the target moves" in team.said()
+    assert "With --prune the target moves" in team.comment_text()
     team.merge()
     assert team.apply().code == 5
-    assert "taken by app `notes`" in team.said("apply-production")
+    assert "taken by app `notes`" in team.comment_text("apply-production")
     team.writes()
 
     pruned = team.apply("--prune")
     assert pruned.code == 0, pruned.output
-    assert "archive-strands-identifiers" not in team.said("apply-production")
+    assert "archive-strands-identifiers" not in team.comment_text("apply-production")
     removal, *others = team.writes()
     assert removal.startswith("DELETE /apps/notes/targets/")
     assert others == ["POST /apps/notebook/targets", "POST /apps/notes/archive"]
-    assert team.rest().code == 0
+    assert team.plan_main().code == 0

@@ -1,4 +1,4 @@
-"""`-o markdown`: one document of limited size on standard output for plan and apply; exit codes don't change."""
+"""`-o markdown`: one document of limited size on standard output for plan and apply, with unchanged exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_plan_is_one_document(project: Project) -> None:
 
 
 def test_an_apply_is_one_document(project: Project) -> None:
-    """What became of it and what was planned, once; where there was nothing to do, that."""
+    """The outcomes and the plan, once; without changes, one sentence."""
     project.declare()
     ran = project.apply(*MARKDOWN)
     assert (ran.code, ran.stderr) == (0, "")
@@ -38,8 +38,8 @@ def test_an_apply_is_one_document(project: Project) -> None:
     assert "**No changes.**" in again.stdout
 
 
-def test_an_apply_in_part_says_how_to_go_on(project: Project) -> None:
-    """A failed change is said with its reason, and the command that goes on is there to be copied."""
+def test_a_partial_apply_has_the_command_that_continues(project: Project) -> None:
+    """A failed change has its reason, and the command that continues can be copied."""
     project.declare()
     project.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "code": "validation_error"})
     ran = project.apply(*MARKDOWN)
@@ -49,8 +49,8 @@ def test_an_apply_in_part_says_how_to_go_on(project: Project) -> None:
     assert f"```sh\noctosync apply -f apps --url {project.url}\n```" in ran.stdout
 
 
-def test_a_check_of_manifests_is_one_document(project: Project) -> None:
-    """`validate` says in Markdown, too, whether they are valid, and within its bound what is wrong and where."""
+def test_validate_is_one_document(project: Project) -> None:
+    """`validate` reports in Markdown whether they are valid and, within the size limit, the errors with their positions."""
     project.declare()
     valid = project.workdir.octosync("validate", "-f", "apps", *MARKDOWN)
     assert (valid.code, valid.stderr) == (0, "")
@@ -65,7 +65,7 @@ def test_a_check_of_manifests_is_one_document(project: Project) -> None:
     assert "**Not valid.** · 2 errors" in short.stdout
 
 
-def test_what_a_guard_refuses_is_said_with_the_way_out(project: Project) -> None:
+def test_a_refusal_is_shown_with_the_flag(project: Project) -> None:
     """Plan and apply both show what blocks them and exit with 4; apply has written nothing."""
     project.declare()
     assert project.apply().code == 0
@@ -86,34 +86,34 @@ def test_what_a_guard_refuses_is_said_with_the_way_out(project: Project) -> None
     ("arguments", "code"), [((), 0), (("--detailed-exitcode",), 2), (("--detailed-exitcode", "--max-bytes", "1"), 2)]
 )
 def test_the_exit_code_is_that_of_the_text(project: Project, arguments: Sequence[str], code: int) -> None:
-    """Neither the format nor its bound changes how a plan ends."""
+    """Neither the format nor its size limit changes the exit code of a plan."""
     project.declare()
     assert project.plan(*arguments).code == project.plan(*MARKDOWN, *arguments).code == code
 
 
-def test_the_bound_is_kept(project: Project) -> None:
-    """`--max-bytes` holds for the bytes on standard output; by default a comment on GitHub takes them."""
+def test_the_size_limit_is_kept(project: Project) -> None:
+    """`--max-bytes` limits the bytes on standard output; the default fits into a comment on GitHub."""
     for number in range(40):
         project.declare(f"search-{number:02}", name="Süche")
     whole = project.plan(*MARKDOWN).stdout
     assert len(whole.encode()) < 60_000
-    for most in (10_000, 900, 100, 1):
-        ran = project.plan(*MARKDOWN, "--max-bytes", str(most))
+    for limit in (10_000, 900, 100, 1):
+        ran = project.plan(*MARKDOWN, "--max-bytes", str(limit))
         assert ran.code == 0
-        assert len(ran.stdout.encode()) <= most
+        assert len(ran.stdout.encode()) <= limit
 
 
-@pytest.mark.parametrize("bound", ["0", "-1", "many"])
-def test_a_bound_that_is_none_is_refused(project: Project, bound: str) -> None:
-    """A bound is a number of bytes from 1: 64, and nothing is asked."""
+@pytest.mark.parametrize("limit", ["0", "-1", "many"])
+def test_an_invalid_size_limit_is_refused(project: Project, limit: str) -> None:
+    """A limit is a number of bytes from 1: 64, and nothing is sent."""
     project.declare()
-    ran: Any = project.plan(*MARKDOWN, "--max-bytes", bound)
+    ran: Any = project.plan(*MARKDOWN, "--max-bytes", limit)
     assert ran.code == 64
     assert project.log() == []
 
 
-def test_manifests_can_not_speak_in_markdown(project: Project) -> None:
-    """What an app is called in its manifest is data: no tag, no mention, no reference comes of it."""
+def test_texts_of_manifests_are_not_markdown(project: Project) -> None:
+    """The name of an app is data: it becomes no tag, no mention and no reference."""
     project.declare(name="'</details><img src=x onerror=alert(1)> @everyone closes #1 ``` |'")
     for page in (render_markdown(project.plan(*MARKDOWN).stdout), render_markdown(project.apply(*MARKDOWN).stdout)):
         assert "img" not in page.names

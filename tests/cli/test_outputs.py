@@ -1,4 +1,4 @@
-"""`-o` and `--write`: standard output, files and the GitHub runner get the same run, however it ends."""
+"""`-o` and `--write`: standard output, files and the GitHub runner get the same run, for every exit code."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ FILES = (
 
 @pytest.fixture
 def runner(project: Project) -> dict[str, Any]:
-    """Make the files that GitHub's runner names, which are there and empty."""
+    """Create the empty files that GitHub's runner names."""
     names = {"GITHUB_OUTPUT": "output", "GITHUB_STEP_SUMMARY": "summary"}
     return {variable: str(project.workdir.write(name, "")) for variable, name in names.items()}
 
 
 def read(project: Project, name: str) -> str:
-    """Return what is in a file."""
+    """Return the content of a file."""
     return (project.workdir.directory / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("command", ["plan", "apply"])
 def test_a_file_has_what_standard_output_would_have(project: Project, command: str) -> None:
-    """Of each format, byte for byte; and the text on the screen is as it is without the files, whose requests it shares."""
+    """Each format, byte for byte; the text on the terminal, and the requests, are the same as without the files."""
     project.declare()
     run = project.plan if command == "plan" else project.apply
     project.log()
     screen = run(*FILES)
-    asked = project.log()
+    requests = project.log()
     assert (screen.code, screen.stderr) == (0, "")
     assert read(project, "out.txt") == screen.stdout
     if command == "plan":
         alone = run()
-        assert (alone.stdout, project.log()) == (screen.stdout, asked)
+        assert (alone.stdout, project.log()) == (screen.stdout, requests)
         assert run("-o", "markdown").stdout == read(project, "out.md")
         assert run("-o", "github").stdout == read(project, "out.log")
-        other = json.loads(run("-o", "json").stdout)
-        assert {**other, "timestamp": ""} == {**json.loads(read(project, "out.json")), "timestamp": ""}
-    assert {path.name for path in project.workdir.directory.glob(".*")} <= {".octosync"}  # no half file is left
+        document = json.loads(run("-o", "json").stdout)
+        assert {**document, "timestamp": ""} == {**json.loads(read(project, "out.json")), "timestamp": ""}
+    assert {path.name for path in project.workdir.directory.glob(".*")} <= {".octosync"}  # no partial file is left
 
 
-def test_a_run_that_fails_says_so_in_its_files(project: Project, runner: dict[str, Any]) -> None:
-    """The control plane is down: the error is in every file and output, for a workflow's later steps."""
+def test_a_failed_run_is_in_its_files(project: Project, runner: dict[str, Any]) -> None:
+    """The control plane is down: the error is in every file and output, for later steps of the workflow."""
     project.declare()
     project.break_with(DOWN)
     ran = project.plan(*FILES, **runner)
@@ -74,8 +74,8 @@ def test_a_run_that_fails_says_so_in_its_files(project: Project, runner: dict[st
 
 
 @pytest.mark.parametrize("command", ["validate", "plan", "apply"])
-def test_a_bad_manifest_is_marked_on_its_line(project: Project, command: str, runner: dict[str, Any]) -> None:
-    """File, line and column, from the repository's root; on standard output, with text about it on standard error or in files."""
+def test_an_invalid_manifest_is_marked_on_its_line(project: Project, command: str, runner: dict[str, Any]) -> None:
+    """File, line and column are relative to the root of the repository, in the annotation on standard output."""
     project.declare(text=BAD)
     where = () if command == "validate" else ("--url", project.url)
     yes = ("--yes",) if command == "apply" else ()
@@ -84,8 +84,8 @@ def test_a_bad_manifest_is_marked_on_its_line(project: Project, command: str, ru
         command, "-f", "apps", *where, *yes, "-o", "github", "--write", "json=out.json", **runner
     )
     assert ran.code == 1
-    (said,) = commands_in(ran.stdout)
-    assert said.properties == {
+    (annotation,) = commands_in(ran.stdout)
+    assert annotation.properties == {
         "file": f"{project.workdir.directory.name}/apps/search.yaml", "line": "4", "col": "8", "title": "octosync: unknown-field",
     }  # fmt: skip
     assert json.loads(read(project, "out.json"))["diagnostics"][0]["rule"] == "unknown-field"
@@ -93,14 +93,14 @@ def test_a_bad_manifest_is_marked_on_its_line(project: Project, command: str, ru
     assert project.log() == []
 
 
-def test_usage_that_is_found_late_is_in_the_files(project: Project) -> None:
-    """64: an apply that nobody can confirm says so to later steps, too."""
+def test_a_late_usage_error_is_in_the_files(project: Project) -> None:
+    """64: an apply that can't be confirmed is in the files for later steps too."""
     project.declare()
     ran = project.workdir.octosync("apply", "-f", "apps", "--url", project.url, "--write", "json=out.json")
     assert ran.code == json.loads(read(project, "out.json"))["exit_code"] == 64
 
 
-def test_what_a_guard_refuses_is_in_an_applys_files(project: Project) -> None:
+def test_a_refusal_is_in_the_files_of_an_apply(project: Project) -> None:
     """4: the plan, the refusal, and that nothing was written."""
     project.declare()
     assert project.apply().code == 0
@@ -116,8 +116,8 @@ def test_what_a_guard_refuses_is_in_an_applys_files(project: Project) -> None:
     assert commands_in(read(project, "out.log"))[0].properties["title"] == "octosync: blocked by guard deletes"
 
 
-def test_the_runner_is_told(project: Project, runner: dict[str, Any]) -> None:
-    """Outputs have counts, the exit code and files' paths, never the plan; the summary has the Markdown, after what is there."""
+def test_the_runner_gets_outputs_and_a_summary(project: Project, runner: dict[str, Any]) -> None:
+    """Outputs have counts, the exit code and paths, never the plan; the summary has the Markdown, after its earlier content."""
     project.declare()
     project.workdir.write("summary", "before\n")
     ran = project.plan("-o", "github", "--write", "markdown=out.md", "--plan-out", "plan.json", **runner)
@@ -139,15 +139,15 @@ def test_the_runner_is_told(project: Project, runner: dict[str, Any]) -> None:
     assert values["run"] in applied.stdout
 
 
-def test_only_a_run_for_github_tells_the_runner(project: Project, runner: dict[str, Any]) -> None:
-    """Where no such format is asked for, its files stay as they are."""
+def test_only_a_run_with_a_github_format_writes_runner_files(project: Project, runner: dict[str, Any]) -> None:
+    """Without such a format its files stay unchanged."""
     project.declare()
     assert project.plan("--write", "markdown=out.md", **runner).code == 0
     assert read(project, "output") == read(project, "summary") == ""
 
 
 def test_a_summary_stays_below_its_limit(project: Project, runner: dict[str, Any]) -> None:
-    """GitHub drops a summary of more than 1 MiB: what is there counts, and where no room is left nothing is added."""
+    """GitHub drops a summary of more than 1 MiB: existing content counts, and without room nothing is added."""
     project.declare()
     for before in (1024 * 1024 - 400, 1024 * 1024):
         project.workdir.write("summary", "x" * before)
@@ -168,8 +168,8 @@ def test_a_summary_stays_below_its_limit(project: Project, runner: dict[str, Any
     ],
     ids=str,
 )
-def test_what_can_not_be_written_is_said_first(project: Project, given: list[str], code: int, words: str) -> None:
-    """Before any request, and before any file."""
+def test_an_invalid_destination_is_reported_first(project: Project, given: list[str], code: int, words: str) -> None:
+    """It is reported before any request, and before any file is written."""
     project.declare()
     before = project.workdir.files()
     ran = project.plan(*(part for destination in given for part in ("--write", destination)))
@@ -179,8 +179,8 @@ def test_what_can_not_be_written_is_said_first(project: Project, given: list[str
     assert project.workdir.files() == before
 
 
-def test_a_runners_file_that_can_not_be_written_is_said_first(project: Project) -> None:
-    """So is a folder that GITHUB_OUTPUT names."""
+def test_an_invalid_runner_file_is_reported_first(project: Project) -> None:
+    """GITHUB_OUTPUT must not be a folder."""
     project.declare()
     outputs: dict[str, Any] = {"GITHUB_OUTPUT": str(project.workdir.directory)}
     ran = project.plan("-o", "github", **outputs)
@@ -190,15 +190,15 @@ def test_a_runners_file_that_can_not_be_written_is_said_first(project: Project) 
 
 
 def test_a_plan_file_is_not_overwritten_by_a_report(project: Project) -> None:
-    """`--plan-out` and `--write` to one file contradict each other."""
+    """`--plan-out` and `--write` must not name the same file."""
     project.declare()
     ran = project.plan("--plan-out", "plan.json", "--write", "json=plan.json")
     assert ran.code == 64
     assert "--plan-out and --write json name the same file" in ran.stderr
 
 
-def test_a_file_is_replaced_as_it_was(project: Project) -> None:
-    """A link stays a link, and what it points to keeps its mode; a new file is for everybody, as other programs write one."""
+def test_a_replaced_file_keeps_its_link_and_mode(project: Project) -> None:
+    """A link stays a link, and its target keeps its mode."""
     project.declare()
     target = project.workdir.write("kept.md", "old")
     target.chmod(0o640)
@@ -209,20 +209,20 @@ def test_a_file_is_replaced_as_it_was(project: Project) -> None:
     assert target.stat().st_mode & 0o777 == 0o640
 
 
-def test_a_stream_is_written_to(project: Project) -> None:
-    """`/dev/stdout` takes a report after what is on the screen, also where that is a file: it is not replaced."""
+def test_a_stream_is_appended_to(project: Project) -> None:
+    """`/dev/stdout` gets a report after the text, also if it is a file: it is not replaced."""
     project.declare()
     log = project.workdir.directory / "log"
     with log.open("ab") as file:
         where = ("plan", "-f", "apps", "--url", project.url)
         assert project.workdir.run(*where, "--write", "github=/dev/stdout", stdout=file).code == 0
-    said = log.read_text(encoding="utf-8")
-    assert "octosync plan" in said
-    assert len(commands_in(said)) == ACTIONS
+    text = log.read_text(encoding="utf-8")
+    assert "octosync plan" in text
+    assert len(commands_in(text)) == ACTIONS
 
 
 def test_a_text_is_no_command_on_a_runner(workdir: Workdir) -> None:
-    """Text reports quote manifests: what the runner would take for a command there is broken up, and only there."""
+    """Text reports quote manifests: only what the runner would read as a command is broken up, and only on a runner."""
     manifest = BAD.replace("nme: x", "nme: '##[add-mask]x'") + "---\n::stop-commands::x\n"
     workdir.write("apps/a.yaml", manifest)
     here = workdir.octosync("validate", "-f", "apps")
@@ -232,8 +232,8 @@ def test_a_text_is_no_command_on_a_runner(workdir: Workdir) -> None:
     assert there.stdout.replace("\u200b", "") == here.stdout
 
 
-def test_a_folder_of_the_repository_is_found_without_a_runner(workdir: Workdir, tmp_path: Path) -> None:
-    """Outside of GitHub's runner it is Git's, else this folder, from which files are named."""
+def test_the_root_of_the_repository_is_found_without_a_runner(workdir: Workdir, tmp_path: Path) -> None:
+    """Outside of GitHub's runner, files are relative to the Git work tree, or else to the working directory."""
     workdir.write("apps/a.yaml", BAD)
-    (said,) = commands_in(workdir.octosync("validate", "-f", str(tmp_path / "apps"), "-o", "github").stdout)
-    assert said.properties["file"] == "apps/a.yaml"
+    (annotation,) = commands_in(workdir.octosync("validate", "-f", str(tmp_path / "apps"), "-o", "github").stdout)
+    assert annotation.properties["file"] == "apps/a.yaml"

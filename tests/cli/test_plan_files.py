@@ -21,8 +21,8 @@ from octosync.plan import read_approval, what_moved
 Document = dict[str, Any]
 
 
-def refused(project: Project, ran: CommandResult, *named: str, code: int = 3) -> None:
-    """Assert that an apply was refused, that it says what moved, and that it wrote nothing."""
+def assert_refused(project: Project, ran: CommandResult, *named: str, code: int = 3) -> None:
+    """Assert that an apply was assert_refused, that the error names what moved, and that nothing was written."""
     assert ran.code == code, ran.output
     for text in named:
         assert text in ran.stderr
@@ -40,42 +40,42 @@ def planned(project: Project) -> Project:
 
 
 def rewrite(project: Project, change: Callable[[Document], object]) -> None:
-    """Change a plan file as somebody with an editor would."""
+    """Change a plan file as with an editor."""
     path = project.workdir.directory / "plan.json"
     document = json.loads(path.read_text())
     change(document)
     path.write_text(json.dumps(document))
 
 
-def test_what_was_planned_is_applied_without_asking(planned: Project) -> None:
-    """The same manifests and the same control plane: it is applied, and no terminal is needed."""
+def test_a_plan_file_is_applied_without_confirmation(planned: Project) -> None:
+    """With the same manifests and control plane it is applied, and no terminal is needed."""
     ran = planned.apply_file()
     assert ran.code == 0
     assert len(planned.writes()) == 3
     assert planned.plan("--detailed-exitcode").code == 0
 
 
-def test_the_file_says_how_to_apply_it(project: Project) -> None:
-    """`--plan-out` names the command that applies the file, and that command does."""
+def test_plan_suggests_how_to_apply_the_file(project: Project) -> None:
+    """`--plan-out` names the command that applies the file, and that command works."""
     project.declare()
-    said = project.plan("--plan-out", "plan.json").stderr
-    command = said.partition("To apply exactly this plan:  octosync ")[2].split()
+    errors = project.plan("--plan-out", "plan.json").stderr
+    command = errors.partition("To apply exactly this plan:  octosync ")[2].split()
     assert command == ["apply", "plan.json", "-f", "apps", "--url", project.url]
     assert project.workdir.octosync(*command).code == 0
 
 
-def test_the_command_names_the_manifests_where_octosync_yaml_names_others(project: Project) -> None:
-    """A plan of other manifests than the configured ones is applied by the command that `--plan-out` gives, too."""
+def test_the_suggested_command_names_unconfigured_manifests(project: Project) -> None:
+    """The suggested command also applies a plan of manifests other than the configured ones."""
     project.declare()
     project.workdir.write("octosync.yaml", "paths: [teams/]\n")
-    said = project.plan("--plan-out", "plan.json").stderr
-    command = said.partition("To apply exactly this plan:  octosync ")[2].split()
+    errors = project.plan("--plan-out", "plan.json").stderr
+    command = errors.partition("To apply exactly this plan:  octosync ")[2].split()
     assert command[:3] == ["apply", "plan.json", "-f"]
     assert project.workdir.octosync(*command).code == 0
 
 
-def test_the_file_is_for_its_owner_alone(planned: Project) -> None:
-    """0600, over a file that others could read, too; and no half of one is left where it can't be written."""
+def test_the_file_is_readable_only_by_its_owner(planned: Project) -> None:
+    """0600, also over a file that was readable by others; no partial file is left if it can't be written."""
     path = planned.workdir.directory / "plan.json"
     path.chmod(0o644)
     planned.save_plan()
@@ -87,43 +87,43 @@ def test_the_file_is_for_its_owner_alone(planned: Project) -> None:
 
 
 def test_changed_manifests_are_not_applied(planned: Project) -> None:
-    """3: the manifests are not those of the plan; what differs is named, before and after."""
+    """3: the manifests are not those of the plan; the differences are named, before and after."""
     planned.declare(name="Search after")
-    refused(planned, planned.apply_file(), "manifests: sha256:", "after name: Search → Search after")
+    assert_refused(planned, planned.apply_file(), "manifests: sha256:", "after name: Search → Search after")
 
 
 def test_a_changed_control_plane_is_not_written_over(planned: Project) -> None:
-    """3: somebody changed the live object that the plan was made from."""
+    """3: the live object changed since the plan."""
     ok(planned.plane.api.patch("/apps/search", json={"name": "By hand"}))
     planned.log()
-    refused(planned, planned.apply_file(), "update app/search: before name: Search before → By hand")
+    assert_refused(planned, planned.apply_file(), "update app/search: before name: Search before → By hand")
 
 
 def test_an_undeclared_live_field_counts_too(planned: Project) -> None:
-    """3: a live field that the manifest doesn't declare is carried by the PUT, so it is part of what was approved."""
+    """3: the PUT carries over an undeclared live field, so the approval covers it."""
     planned.declare("second", text=APP.format(slug="second", name="Second").replace("local_first", "cloud_only"))
     planned.plane.with_slot(planned.plane.with_app("second"))
     planned.save_plan()
     planned.plane.with_slot("/apps/second", preferred_engines=["mlx"])
     planned.log()
-    refused(planned, planned.apply_file(), "app/second/slot/chat", "preferred_engines")
+    assert_refused(planned, planned.apply_file(), "app/second/slot/chat", "preferred_engines")
 
 
 def test_an_unrelated_change_is_no_obstacle(planned: Project) -> None:
-    """What nobody planned to touch may change meanwhile."""
+    """Objects that are not in the plan may change."""
     planned.plane.with_slot(planned.plane.with_app("elsewhere"))
     assert planned.apply_file().code == 0
 
 
-def test_what_was_done_meanwhile_is_not_done_twice(planned: Project) -> None:
-    """3: an action that was approved and is no longer needed is named."""
+def test_an_action_that_is_already_done_is_not_repeated(planned: Project) -> None:
+    """3: an approved action that is no longer needed is named."""
     assert planned.apply_file().code == 0
     planned.log()
-    refused(planned, planned.apply_file(), "approved, and no longer planned")
+    assert_refused(planned, planned.apply_file(), "approved, and no longer planned")
 
 
 def test_a_comment_or_another_file_name_changes_nothing(planned: Project) -> None:
-    """The digest is over what is declared: a comment is no other manifest."""
+    """The digest covers what is declared: a comment is no change."""
     path = planned.workdir.directory / "apps/search.yaml"
     path.write_text(f"# why not\n{path.read_text()}")
     path.rename(path.with_name("renamed.yaml"))
@@ -131,15 +131,15 @@ def test_a_comment_or_another_file_name_changes_nothing(planned: Project) -> Non
 
 
 def test_another_control_plane_is_refused(planned: Project) -> None:
-    """3: a plan for one control plane says nothing about another; the port is enough of a difference."""
+    """3: a plan for one control plane is not valid for another, even on the same host with another port."""
     rewrite(planned, lambda plan: plan["control_plane"].update(url="https://api.octomil.com/api/v1"))
-    refused(planned, planned.apply_file(), "control plane: https://api.octomil.com/api/v1 → ")
+    assert_refused(planned, planned.apply_file(), "control plane: https://api.octomil.com/api/v1 → ")
 
 
 def test_another_org_is_refused(planned: Project) -> None:
-    """3: the same control plane with another org is another place."""
+    """3: the same control plane with another org is assert_refused."""
     rewrite(planned, lambda plan: plan["control_plane"].update(org_id="77ab"))
-    refused(planned, planned.apply_file(), "org: 77ab → ")
+    assert_refused(planned, planned.apply_file(), "org: 77ab → ")
 
 
 def drop_row(plan: Document) -> None:
@@ -165,26 +165,26 @@ def change_operation(plan: Document) -> None:
 
 
 @pytest.mark.parametrize("tamper", [drop_row, add_row, change_value, change_fingerprint, change_operation])
-def test_a_tampered_file_can_stop_a_run_and_never_steer_one(
-    planned: Project, tamper: Callable[[Document], None]
-) -> None:
-    """3: rows that were dropped, added or changed are named, and nothing is written."""
+def test_a_tampered_file_is_refused(planned: Project, tamper: Callable[[Document], None]) -> None:
+    """3: removed, added or changed rows are named, and nothing is written."""
     rewrite(planned, tamper)
-    refused(planned, planned.apply_file(), "error: plan-outdated")
+    assert_refused(planned, planned.apply_file(), "error: plan-outdated")
 
 
 def test_a_file_cannot_choose_manifests(planned: Project) -> None:
-    """3: paths come from -f or octosync.yaml; a file that names others is refused, with what to type if they are meant."""
+    """3: paths come from -f or octosync.yaml. A file with other paths is assert_refused, with the command for them."""
     planned.workdir.write("evil/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: evil-app}\n")
     rewrite(planned, lambda plan: plan["invocation"].update(paths=["evil"]))
     for paths in ((), ("apps",)):
         ran = planned.apply_file("--yes", paths=paths)
-        refused(planned, ran, "planned with -f evil", f"octosync apply plan.json -f evil --url {planned.url}")
+        assert_refused(planned, ran, "planned with -f evil", f"octosync apply plan.json -f evil --url {planned.url}")
     planned.workdir.write("octosync.yaml", "paths: [teams/]\n")
     planned.workdir.write("teams/a.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: a}\n")
     planned.save_plan()
     planned.log()
-    refused(planned, planned.apply_file(paths=()), "with -f apps; this command and octosync.yaml select -f teams")
+    assert_refused(
+        planned, planned.apply_file(paths=()), "with -f apps; this command and octosync.yaml select -f teams"
+    )
     assert planned.apply_file(paths=("apps/", str(planned.workdir.directory / "apps"))).code == 0
 
 
@@ -192,8 +192,8 @@ def test_paths_of_octosync_yaml_need_not_be_typed(planned: Project) -> None:
     """The same octosync.yaml names the same manifests for the plan and for its apply."""
     planned.workdir.write("octosync.yaml", "paths: [apps]\n")
     where = ("--url", planned.url)
-    said = planned.workdir.octosync("plan", *where, "--plan-out", "plan.json").stderr
-    command = said.partition("To apply exactly this plan:  octosync ")[2].split()
+    errors = planned.workdir.octosync("plan", *where, "--plan-out", "plan.json").stderr
+    command = errors.partition("To apply exactly this plan:  octosync ")[2].split()
     assert command == ["apply", "plan.json", *where]
     assert planned.workdir.octosync(*command).code == 0
 
@@ -208,24 +208,26 @@ def test_paths_of_octosync_yaml_need_not_be_typed(planned: Project) -> None:
     ],
 )
 def test_another_selection_is_refused(planned: Project, given: tuple[str, ...], named: str) -> None:
-    """3: what was planned with a flag is applied with it, and not without; and the other way round."""
+    """3: a plan with a flag is applied with the flag, and not without it; and vice versa."""
     text = APP.format(slug="search", name="Search").replace("{name: search}", "{name: search, labels: {a: b}}")
     planned.declare(text=text)
     planned.save_plan()
     planned.log()
     message = f"planned with -f apps; this command and octosync.yaml select {named}\n"
-    refused(planned, planned.apply_file(*given), message)
+    assert_refused(planned, planned.apply_file(*given), message)
     planned.save_plan(*given)
     planned.log()
-    refused(planned, planned.apply_file(), f"planned with {named}; this", f"octosync apply plan.json {named} --url")
+    assert_refused(
+        planned, planned.apply_file(), f"planned with {named}; this", f"octosync apply plan.json {named} --url"
+    )
     assert planned.apply_file(*given).code == 0
 
 
-def test_what_no_plan_holds_is_refused_at_any_place(planned: Project) -> None:
-    """Every value of a plan file, replaced by another: an error of octosync's, never a traceback, and never a write."""
+def test_an_invalid_value_is_refused_at_any_path(planned: Project) -> None:
+    """With any value replaced by another, the result is an error of octosync, never a traceback, and never a write."""
     saved = json.loads((planned.workdir.directory / "plan.json").read_text())
     current, deep = json.loads(json.dumps(saved)), json.loads("[" * 400 + "]" * 400)
-    for path in list(places(saved)):
+    for path in list(paths_of(saved)):
         for odd in (None, True, -1, 1e308, "zzz", "\ud800", [], ["zzz"], {}, {"": [None]}, deep):
             changed = json.loads(json.dumps(saved))
             *above, last = path
@@ -237,24 +239,24 @@ def test_what_no_plan_holds_is_refused_at_any_place(planned: Project) -> None:
                 approval = read_approval(json.dumps(changed), file="plan.json", octosync_version=__version__)
                 "\n".join(what_moved(approval, current))
             except OctosyncError:
-                continue  # refused
+                continue  # rejected
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the place of every value in a document, inner ones too."""
+def paths_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every value in a document, inner values included."""
     if path:
         yield path
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
-        yield from places(item, (*path, key))
+        yield from paths_of(item, (*path, key))
 
 
 def test_another_version_is_refused(planned: Project) -> None:
-    """3: the same words may mean other actions to another octosync."""
+    """3: the same document may mean other actions for another octosync."""
     rewrite(planned, lambda plan: plan.update(octosync_version="9.9.9"))
-    refused(planned, planned.apply_file(), "made by octosync 9.9.9")
+    assert_refused(planned, planned.apply_file(), "made by octosync 9.9.9")
     rewrite(planned, lambda plan: plan.update(format_version="2.0"))
-    refused(planned, planned.apply_file(), "a plan of format 2.0")
+    assert_refused(planned, planned.apply_file(), "a plan of format 2.0")
 
 
 @pytest.mark.parametrize(
@@ -268,10 +270,10 @@ def test_another_version_is_refused(planned: Project) -> None:
         (b"kind: App\n", "not JSON"),
     ],
 )
-def test_what_is_no_plan_is_said_to_be_none(planned: Project, content: bytes, named: str) -> None:
-    """1: a file that is cut off or something else is refused before any request."""
+def test_a_file_that_is_not_a_plan_is_refused(planned: Project, content: bytes, named: str) -> None:
+    """1: a truncated or unrelated file is assert_refused before any request."""
     planned.workdir.write("plan.json", content)
-    refused(planned, planned.apply_file(), "plan.json", named, code=1)
+    assert_refused(planned, planned.apply_file(), "plan.json", named, code=1)
     assert planned.log() == []
 
 
@@ -279,28 +281,28 @@ def test_a_truncated_file_is_refused(planned: Project) -> None:
     """1: half of a plan approves nothing."""
     path = planned.workdir.directory / "plan.json"
     path.write_bytes(path.read_bytes()[:-40])
-    refused(planned, planned.apply_file(), "cut off", code=1)
+    assert_refused(planned, planned.apply_file(), "cut off", code=1)
 
 
 def test_an_errored_plan_approves_nothing(planned: Project) -> None:
-    """1: a plan that could not read an app is written, says that it can't be applied, and can't."""
+    """1: a plan with an unreadable app is written, is marked as not applicable, and can't be applied."""
     planned.declare("notes", name="Notes")
     planned.break_with({"operation": "apps.list_slots", "action": "garbage", "times": None})
     ran = planned.plan("--plan-out", "plan.json")
     assert ran.code == 1
     assert "can't be applied" in ran.stderr
     planned.break_with()
-    refused(planned, planned.apply_file(), "could not be read", code=1)
+    assert_refused(planned, planned.apply_file(), "could not be read", code=1)
 
 
 def test_guards_are_never_loosened_by_a_file(project: Project) -> None:
-    """4: what `plan --allow-protected` approved needs the flag again; the file's own word for it counts for nothing."""
+    """4: a plan with `--allow-protected` needs the flag again; the overrides in the file have no effect."""
     project.plane.with_slot(project.plane.with_app("search"))
     annotated = "metadata: {name: search, annotations: {octosync.dev/protect: 'true'}}"
     project.declare(text=f"apiVersion: octosync.dev/v1\nkind: App\n{annotated}\nspec: {{slots: []}}\n")
-    said = project.plan("--plan-out", "plan.json", "--allow-protected").stderr
+    errors = project.plan("--plan-out", "plan.json", "--allow-protected").stderr
     project.log()
-    assert said.rstrip().endswith("--allow-protected")
+    assert errors.rstrip().endswith("--allow-protected")
     ran = project.apply_file()
     assert ran.code == 4
     assert project.writes() == []
@@ -308,7 +310,7 @@ def test_guards_are_never_loosened_by_a_file(project: Project) -> None:
 
 
 def test_a_missing_file_is_one_clear_error(project: Project) -> None:
-    """1: the file is named, and how one is made."""
+    """1: the error names the file, and the option that writes one."""
     ran = project.apply_file()
     assert ran.code == 1
     assert "plan.json" in ran.stderr
@@ -320,21 +322,21 @@ def test_a_plan_of_standard_input_reads_it_again(project: Project) -> None:
     text = APP.format(slug="search", name="Search").encode()
     where = ("--url", project.url)
     assert project.workdir.octosync("plan", "-f", "-", *where, "--plan-out", "plan.json", stdin=text).code == 0
-    other = project.apply_file(paths=("-",), stdin=text.replace(b"name: Search", b"name: Other"))
-    assert other.code == 3
+    changed = project.apply_file(paths=("-",), stdin=text.replace(b"name: Search", b"name: Other"))
+    assert changed.code == 3
     assert project.apply_file(paths=("-",), stdin=text).code == 0
 
 
-def test_a_run_that_stopped_half_way_names_the_command_that_goes_on(planned: Project) -> None:
-    """5: the plan file would be refused then, so the manifests are what to apply again."""
+def test_a_partial_run_names_the_command_that_continues(planned: Project) -> None:
+    """5: the plan file would be assert_refused then, so the command applies the manifests."""
     planned.break_with({"operation": "apps.create_target", "action": "status", "status": 422, "message": "no"})
     ran = planned.apply_file()
     assert ran.code == 5
     assert f"To continue: octosync apply -f apps --url {planned.url}" in ran.stdout
 
 
-def test_the_file_needs_no_mercy_from_its_folder(project: Project, tmp_path: Path) -> None:
-    """The file may lie anywhere, and is given by any path."""
+def test_the_file_may_be_anywhere(project: Project, tmp_path: Path) -> None:
+    """The file may be in any folder, and is given by any path."""
     project.declare()
     elsewhere = tmp_path / "artifacts"
     elsewhere.mkdir()
@@ -342,8 +344,8 @@ def test_the_file_needs_no_mercy_from_its_folder(project: Project, tmp_path: Pat
     assert project.apply_file(file=str(elsewhere / "p.json")).code == 0
 
 
-def test_a_link_stays_and_leads_to_the_plan(project: Project) -> None:
-    """`--plan-out` through a symbolic link writes what it points to, and leaves the link one."""
+def test_a_link_is_kept(project: Project) -> None:
+    """`--plan-out` through a symbolic link writes its target, and the link stays."""
     project.declare()
     link = project.workdir.directory / "latest.json"
     link.symlink_to("plans.json")
@@ -353,7 +355,7 @@ def test_a_link_stays_and_leads_to_the_plan(project: Project) -> None:
 
 
 def test_a_pipe_is_written_to_and_not_replaced(project: Project) -> None:
-    """`--plan-out` to a pipe or a device gives it the plan: no file takes its place."""
+    """`--plan-out` writes the plan to a pipe or a device and does not replace it."""
     project.declare()
     pipe = project.workdir.directory / "pipe"
     os.mkfifo(pipe)
@@ -370,7 +372,7 @@ def test_a_pipe_is_written_to_and_not_replaced(project: Project) -> None:
 
 @pytest.mark.parametrize("named", ["apps", "apps/search.yaml"])
 def test_manifests_in_place_of_a_plan_file_are_recognised(project: Project, named: str) -> None:
-    """`octosync apply apps/` is told that manifests go with -f, not that a plan file can't be read."""
+    """For `octosync apply apps/` the error has the flag for manifests, not that a plan file can't be read."""
     project.declare()
     ran = project.apply_file(file=named)
-    refused(project, ran, "not-a-plan-file", f"octosync apply -f {named}", code=1)
+    assert_refused(project, ran, "not-a-plan-file", f"octosync apply -f {named}", code=1)

@@ -20,13 +20,13 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> MemoryStream:
 
 
 def last_frame(screen: MemoryStream) -> str:
-    """Return what the bar said last."""
+    """Return the last text of the bar."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.text())
     return [frame for frame in re.split(r"[\r\n]", text) if frame.strip()][-1]
 
 
-def test_a_wait_is_shown_while_others_go_on(terminal: MemoryStream) -> None:
-    """What was sent before the window was full comes back meanwhile; why nothing new goes stays on the screen."""
+def test_a_wait_is_shown_while_requests_finish(terminal: MemoryStream) -> None:
+    """Earlier requests still finish, and the reason why no new one is sent stays on the terminal."""
     with redirect_stderr(terminal), ProgressBar("applying", 40) as bar:
         bar.waiting(WaitNotice(12, 900.0))
         bar.advance(30, 47)
@@ -34,8 +34,8 @@ def test_a_wait_is_shown_while_others_go_on(terminal: MemoryStream) -> None:
     assert re.search(r"rate limit of 40 requests per minute, 12 waiting, next in (900|8\d\d) s", last_frame(terminal))
 
 
-def test_a_wait_that_is_over_is_shown_no_more(terminal: MemoryStream) -> None:
-    """When nothing waits any more, the bar says only how far it is."""
+def test_a_finished_wait_is_no_longer_shown(terminal: MemoryStream) -> None:
+    """When nothing waits, the bar shows only the progress."""
     with redirect_stderr(terminal), ProgressBar("reading", 40) as bar:
         bar.waiting(WaitNotice(12, 900.0))
         bar.waiting(WaitNotice(0))

@@ -9,7 +9,7 @@ from tests.support.clients import KEY
 from tests.support.projects import ACTIONS, APP, Project
 from tests.support.repositories import Repo
 
-pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+pytestmark = pytest.mark.no_cover  # slow under coverage; other tests of this package cover the same code
 
 APPS = 40
 MANY: Final = 300
@@ -17,7 +17,7 @@ MANY: Final = 300
 
 @pytest.fixture
 def forty(project: Project) -> Project:
-    """40 apps with targets, slots and inference config and no `deploy`, declared and live."""
+    """Declare and apply 40 apps with targets, slots and inference config and without `deploy`."""
     project.workdir.write(
         "apps/all.yaml", "---\n".join(APP.format(slug=f"app-{i:02}", name=f"App {i}") for i in range(APPS))
     )
@@ -25,8 +25,8 @@ def forty(project: Project) -> Project:
     return project
 
 
-def test_a_plan_without_changes_costs_three_requests_an_app_and_one(forty: Project) -> None:
-    """40 × 3 + 1: the list once, and each declared section once; all of them reads, and the report says so."""
+def test_a_plan_without_changes_costs_three_requests_per_app_and_one(forty: Project) -> None:
+    """40 × 3 + 1: the list once, and each declared section once. All are reads, and the report has the number."""
     forty.log()
     ran = forty.plan("--rate", "0", "--detailed-exitcode")
     assert ran.code == 0
@@ -37,7 +37,7 @@ def test_a_plan_without_changes_costs_three_requests_an_app_and_one(forty: Proje
 
 
 def test_a_second_apply_writes_nothing(project: Project) -> None:
-    """The first one sends one write an action, the second none at all."""
+    """The first one sends one write per action, the second none."""
     project.declare("search")
     project.declare("notes", name="Notes")
     assert project.apply().code == 0
@@ -60,8 +60,8 @@ def test_one_app_costs_its_own_sections_only(project: Project) -> None:
     assert sorted(project.log()) == ["GET /apps/notes", "GET /apps/notes/slots"]
 
 
-def test_the_pace_is_kept_and_said(project: Project) -> None:
-    """The report says what apply will send, and how long that takes at the limit in force."""
+def test_the_duration_at_the_rate_limit_is_shown(project: Project) -> None:
+    """The report has the number of requests of the apply, and its duration at the limit in force."""
     project.declare()
     assert "apply sends 4 (about 24 s at 10 per minute)" in project.plan("--rate", "10").stdout
     assert "apply sends 4.\n" in project.plan("--rate", "0").stdout
@@ -70,23 +70,23 @@ def test_the_pace_is_kept_and_said(project: Project) -> None:
 
 
 def test_a_pull_request_costs_what_it_touches(project: Project) -> None:
-    """2 of 300 apps: at most 4 requests for each of them, and none for the others; one more where slots are written.
+    """2 of 300 apps: at most 4 requests for each of them, none for the others, and one more if slots are written.
 
-    That one is for both: the guard during-canary has to know what runs.
+    That one is for both apps: the guard during-canary needs the running canaries.
     """
     repo = Repo.init(project.workdir.directory)
     repo.write(
         "octosync.yaml", f"contexts: {{main: {{url: '{project.url}', tokenEnv: OCTOMIL_KEY}}}}\npaths: [apps/]\n"
     )
     for slug in (f"app-{number:03}" for number in range(MANY)):
-        repo.write(f"apps/{slug}.yaml", APP.format(slug=slug, name="As it was"))
+        repo.write(f"apps/{slug}.yaml", APP.format(slug=slug, name="Before"))
     repo.commit("300 apps")
     touched = ("app-007", "app-123")
     only = [word for slug in touched for word in ("--app", slug)]
     assert project.apply(*only, "--state", "../journal.db").code == 0
 
     for old, new, actions, more in (
-        ("name: As it was", "name: Changed", 2, 0),
+        ("name: Before", "name: Changed", 2, 0),
         ("  targets:", "  targets:\n    - {platform: android, identifier: com.acme.SLUG}", 4, 0),
         ("/chat", "/other", 6, 0),
         ("local_first", "local_only", 8, 1),

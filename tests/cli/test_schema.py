@@ -15,7 +15,7 @@ from octosync.plan import plan_schema
 from octosync.plan.file.schema import PlanDocument
 
 PLAN = Draft202012Validator(plan_schema())
-# A scenario that ends without a plan says so in the place of its document.
+# A scenario that ends without a plan has a text instead of a document.
 PLANS = [
     path
     for path in sorted((ROOT / "tests" / "scenarios").glob("*/plan.json"))
@@ -24,8 +24,8 @@ PLANS = [
 
 
 @pytest.mark.parametrize("arguments", [(), ("manifest",), ("config",), ("plan",), ("--kustomize",)])
-def test_what_is_published_is_what_is_printed(workdir: Workdir, arguments: tuple[str, ...]) -> None:
-    """Each schema is printed as the file that the repository publishes, and is a schema."""
+def test_the_published_schema_is_printed(workdir: Workdir, arguments: tuple[str, ...]) -> None:
+    """Each schema is printed as the file that the repository publishes, and is a valid schema."""
     name = (arguments or ("manifest",))[0].removeprefix("--")
     ran = workdir.octosync("schema", *arguments)
     assert (ran.code, ran.stderr) == (0, "")
@@ -34,14 +34,14 @@ def test_what_is_published_is_what_is_printed(workdir: Workdir, arguments: tuple
         Draft202012Validator.check_schema(json.loads(ran.stdout))
 
 
-def test_a_schema_is_asked_for_by_a_name_that_exists(workdir: Workdir) -> None:
+def test_an_unknown_schema_is_a_usage_error(workdir: Workdir) -> None:
     """Another name, and two documents at once, are usage errors."""
     assert workdir.octosync("schema", "plans").code == 64
     assert workdir.octosync("schema", "plan", "--kustomize").code == 64
 
 
 def _closed(schema: Any) -> Any:
-    """Return the schema with every object closed to keys that it doesn't describe."""
+    """Return the schema with no undescribed keys in any object."""
     if isinstance(schema, list):
         return [_closed(item) for item in schema]
     if not isinstance(schema, dict):
@@ -52,21 +52,21 @@ def _closed(schema: Any) -> Any:
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.parent.name)
 def test_every_plan_fits_the_schema(path: Path) -> None:
-    """What `plan -o json` prints is what the schema describes, to the last key."""
+    """Every key of `plan -o json` is described by the schema."""
     document = json.loads(path.read_text(encoding="utf-8"))
     assert [error.message for error in Draft202012Validator(_closed(plan_schema())).iter_errors(document)] == []
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.parent.name)
 def test_a_plan_is_read_as_it_was_written(path: Path) -> None:
-    """What `plan -o json` prints is read by the model that writes it, and written the same again, keys in the same order."""
+    """The output of `plan -o json` is read by the model and written again unchanged, with the same order of keys."""
     text = path.read_text(encoding="utf-8")
     document = PlanDocument.model_validate(json.loads(text)).as_json()
     assert json.dumps(document) == json.dumps(json.loads(text))
 
 
 def test_a_plan_of_a_later_minor_fits_the_schema() -> None:
-    """Keys that a later version adds are no mistake, another major is."""
+    """Keys that a later minor version adds are valid, another major version is not."""
     document = json.loads(PLANS[0].read_text(encoding="utf-8"))
     assert PLAN.is_valid({**document, "format_version": "1.7", "weather": "fine"})
     assert not PLAN.is_valid({**document, "format_version": "2.0"})

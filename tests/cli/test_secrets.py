@@ -1,4 +1,4 @@
-"""Secrets: the API key and sensitive values are in nothing that octosync writes."""
+"""Secrets: the API key and sensitive values are in no output of octosync."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FAULTS: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def office_with_secrets(project: Project) -> Project:
+def project_with_secrets(project: Project) -> Project:
     path = project.plane.with_app("search")
     project.plane.with_slot(path, bindings=[{"binding_key": "a", "access_token": LIVE}])
     ok(project.plane.api.put(f"{path}/inference-config", json={"api_key": LIVE, "old_secret": LIVE, **NAMED}))
@@ -48,7 +48,7 @@ def office_with_secrets(project: Project) -> Project:
 
 
 def assert_hidden(project: Project, *runs: CommandResult) -> None:
-    """Look for every secret in every byte that was produced: both streams, plan files, the journal."""
+    """Check that no secret is in any byte that was produced: both streams, plan files, the journal."""
     produced = {name: data for name, data in project.workdir.files().items() if not name.startswith("apps/")}
     produced["output"] = "".join(run.output for run in runs).encode()
     for name, data in produced.items():
@@ -57,11 +57,11 @@ def assert_hidden(project: Project, *runs: CommandResult) -> None:
 
 
 @pytest.mark.parametrize("output", ["text", "json", "jsonl", "github", "markdown", "sarif"])
-def test_no_secret_is_in_what_a_good_run_writes(office_with_secrets: Project, output: str) -> None:
-    """Validate, plan, its file, apply, its journal: sensitive values are shown as such, coloured and in full or not."""
-    project = office_with_secrets
+def test_no_secret_is_in_a_successful_run(project_with_secrets: Project, output: str) -> None:
+    """Validate, plan, its file, apply, its journal: sensitive values are masked, with colour and with `full` too."""
+    project = project_with_secrets
     loud = ("--color", "always", "--full", "-o", output)
-    checks = "text" if output in {"jsonl", "markdown"} else output  # what validate has
+    checks = "text" if output in {"jsonl", "markdown"} else output  # the formats of validate
     runs = [
         project.workdir.octosync("validate", "-f", "apps", "--color", "always", "-o", checks),
         project.plan(*loud, "--plan-out", "plan.json"),
@@ -88,9 +88,9 @@ READS = [
 ]
 
 
-def test_no_secret_is_in_what_other_commands_write(office_with_secrets: Project) -> None:
-    """What is live and what is declared is shown, compared, exported and accepted without any."""
-    project = office_with_secrets
+def test_no_secret_is_in_other_commands(project_with_secrets: Project) -> None:
+    """Live and declared objects are shown, compared, exported and accepted without a secret."""
+    project = project_with_secrets
     runs = [project.apply(), project.plan("--base", "nowhere")]
     ok(project.plane.api.put("/apps/search/inference-config", json={"api_key": LIVE, **NAMED}))
     for command in READS:
@@ -102,13 +102,13 @@ def test_no_secret_is_in_what_other_commands_write(office_with_secrets: Project)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[f"{fault['action']}-{fault.get('status', '')}" for fault in FAULTS])
-def test_no_secret_is_in_an_error(office_with_secrets: Project, fault: dict[str, Any]) -> None:
-    """A control plane that echoes what was sent gets it masked, in reads and writes, outcomes and journal."""
-    project = office_with_secrets
+def test_no_secret_is_in_an_error(project_with_secrets: Project, fault: dict[str, Any]) -> None:
+    """Values that a control plane echoes are masked, in reads and writes, outcomes and journal."""
+    project = project_with_secrets
     project.break_with({"operation": "apps.put_inference_config", "times": None, **fault})
     applied = [project.apply("--color", "always"), project.apply("-o", "json")]
     assert {run.code for run in applied} <= {0, 1, 5}
-    # A read sends no value that could come back: what is left to echo is the key.
+    # A read sends no value that could be echoed, except for the key.
     project.break_with({"operation": "*", "times": None, **fault, "message": f"no: {KEY}", "details": None})
     read = [project.plan("--color", "always"), project.plan("-o", "json", "--plan-out", "plan.json")]
     assert_hidden(project, *applied, *read)
@@ -131,9 +131,9 @@ def change_secret(project: Project) -> None:
     )
 
 
-def test_no_digest_of_a_secret_is_in_a_plan(office_with_secrets: Project) -> None:
-    """Documents of plans that differ in nothing but secrets are the same: nothing in them can be tried out offline."""
-    project = office_with_secrets
+def test_no_digest_of_a_secret_is_in_a_plan(project_with_secrets: Project) -> None:
+    """Documents of plans that differ only in secrets are the same: no secret can be guessed offline."""
+    project = project_with_secrets
     saved = project.save_plan()
     change_secret(project)
     project.declare(text=MANIFEST.replace(DECLARED, f"{DECLARED}-2").replace(f": {LABEL}", ": other"))
@@ -151,20 +151,20 @@ def test_no_digest_of_a_secret_is_in_a_plan(office_with_secrets: Project) -> Non
     assert "sensitive" not in ran.stderr  # nothing is left to apply
 
 
-def test_a_plan_says_that_it_does_not_notice_a_changed_secret(office_with_secrets: Project) -> None:
-    """Where the file is written, its objects with sensitive values are named, and the variable that has them covered."""
-    project = office_with_secrets
-    said = project.plan("--plan-out", "plan.json").stderr
-    assert "later changes of these: app/search/slot/chat, app/search/inference-config." in said
-    assert "set OCTOSYNC_PLAN_KEY for plan and apply" in said
+def test_a_plan_names_the_objects_whose_secrets_it_does_not_cover(project_with_secrets: Project) -> None:
+    """With the file, its objects with sensitive values are named, and the variable that covers them."""
+    project = project_with_secrets
+    errors = project.plan("--plan-out", "plan.json").stderr
+    assert "later changes of these: app/search/slot/chat, app/search/inference-config." in errors
+    assert "set OCTOSYNC_PLAN_KEY for plan and apply" in errors
     with_plan_key(project, PLAN_KEY)
     assert "sensitive values" not in project.plan("--plan-out", "plan.json").stderr
     with_plan_key(project, None)
 
 
-def test_with_a_key_a_moved_sensitive_value_is_named_and_not_shown(office_with_secrets: Project) -> None:
-    """Exit 3 names what moved, live or declared; the value itself is not told, and the key isn't either."""
-    project = office_with_secrets
+def test_with_a_key_a_moved_sensitive_value_is_named_and_not_shown(project_with_secrets: Project) -> None:
+    """Exit 3 names what moved, live or declared; neither the value nor the key is shown."""
+    project = project_with_secrets
     with_plan_key(project, PLAN_KEY)
     project.save_plan()
     change_secret(project)
@@ -192,10 +192,10 @@ def test_with_a_key_a_moved_sensitive_value_is_named_and_not_shown(office_with_s
     ],
 )
 def test_a_plan_of_another_key_is_refused(
-    office_with_secrets: Project, then: str | None, now: str | None, why: str
+    project_with_secrets: Project, then: str | None, now: str | None, why: str
 ) -> None:
-    """Before any request, with what to do; a key that could be guessed is refused, too, and not shown."""
-    project = office_with_secrets
+    """It is refused before any request, with what to do; a weak key is refused too, and not shown."""
+    project = project_with_secrets
     with_plan_key(project, then)
     project.save_plan()
     project.log()
@@ -208,8 +208,8 @@ def test_a_plan_of_another_key_is_refused(
     with_plan_key(project, None)
 
 
-def test_a_bad_line_with_a_secret_is_not_quoted(project: Project) -> None:
-    """The source line of a diagnostic is left out where it holds a secret, even in a file that doesn't parse."""
+def test_a_line_with_a_secret_is_not_quoted(project: Project) -> None:
+    """The source line of a diagnostic is omitted if it contains a secret, even in a file that can't be parsed."""
     bad = [
         MANIFEST.replace("api_key: ", "api_key: !!str "),
         MANIFEST.replace("    api_key", "\tapi_key"),
@@ -225,7 +225,7 @@ def test_a_bad_line_with_a_secret_is_not_quoted(project: Project) -> None:
     assert_hidden(project, *runs)
 
 
-def test_a_key_typed_where_it_does_not_belong_is_not_echoed(project: Project) -> None:
+def test_a_key_in_a_url_is_not_echoed(project: Project) -> None:
     """A key in the URL is refused without being shown."""
     project.declare()
     ran = project.workdir.octosync("plan", "-f", "apps", "--url", f"http://ana:{KEY}@127.0.0.1:1")
@@ -233,10 +233,10 @@ def test_a_key_typed_where_it_does_not_belong_is_not_echoed(project: Project) ->
     assert KEY not in ran.output
 
 
-def test_the_plan_file_is_still_whole(office_with_secrets: Project) -> None:
-    """A plan file without its sensitive values approves all the same: they are null in it, never cut out."""
-    document = office_with_secrets.save_plan()
+def test_a_plan_file_without_secrets_can_be_applied(project_with_secrets: Project) -> None:
+    """The sensitive values of a plan file are null, never omitted, and the file approves the plan."""
+    document = project_with_secrets.save_plan()
     (row,) = (row for row in document["resource_changes"] if row["type"] == "inference_config")
     assert row["change"]["after"]["api_key"] is None
     assert json.dumps(document).count("hunter2") == 0
-    assert office_with_secrets.apply_file().code == 0
+    assert project_with_secrets.apply_file().code == 0

@@ -24,17 +24,17 @@ def _get(url: str, key: str | None = None) -> httpx.Response:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_server_answers_until_a_signal_stops_it(number: signal.Signals) -> None:
-    """It says where it listens, answers there, and a signal ends it with exit code 0 and without a word."""
+    """It prints its address, responds there, and a signal ends it with exit code 0 and without a message."""
     with start_command("server", "--port", "0") as process:
         url = wait_for_url(process)
         assert _get(f"{url}/api/v1/apps").status_code == 200
-        said, complaints = stop_command(process, number)
-    assert (process.returncode, said) == (0, "")
-    assert "Traceback" not in complaints
+        out, errors = stop_command(process, number)
+    assert (process.returncode, out) == (0, "")
+    assert "Traceback" not in errors
 
 
-def test_what_is_kept_in_a_file_outlives_the_server(tmp_path: Path) -> None:
-    """With --db, an app that was created is there after a restart."""
+def test_a_database_file_survives_a_restart(tmp_path: Path) -> None:
+    """With --db, an app that was created exists after a restart."""
     for expected in (0, 1):
         with start_command("server", "--port", "0", "--db", str(tmp_path / "plane.db")) as process:
             url = f"{wait_for_url(process)}/api/v1/apps"
@@ -45,7 +45,7 @@ def test_what_is_kept_in_a_file_outlives_the_server(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_a_clear_error() -> None:
-    """The message names address and port, and what to do."""
+    """The message has address and port, and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = octosync("server", "--port", str(port))
@@ -56,19 +56,19 @@ def test_a_taken_port_is_a_clear_error() -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_keys_are_asked_for_and_never_shown() -> None:
-    """With --token there is no answer without the key, the welcome says that one is needed, and does not show it."""
+def test_keys_are_required_and_never_shown() -> None:
+    """With --token every request needs the key; the start message mentions that and does not show it."""
     with start_command("server", "--port", "0", "--token", "ana:s3cret=apps:read") as process:
         url = f"{wait_for_url(process)}/api/v1/apps"
         assert _get(url).status_code == 401
         assert _get(url, "s3cret").status_code == 200
-        said, complaints = stop_command(process)
-    assert "OCTOMIL_API_KEY=…" in complaints
-    assert "s3cret" not in said + complaints
+        out, errors = stop_command(process)
+    assert "OCTOMIL_API_KEY=…" in errors
+    assert "s3cret" not in out + errors
 
 
 def test_keys_come_from_a_file(tmp_path: Path) -> None:
-    """Then no list of processes shows them; the file may have comments and several keys."""
+    """No process list shows them; the file may have comments and several keys."""
     keys = tmp_path / "keys"
     keys.write_text("# ours\nana:s3cret=apps:read\n\n  ben:other \n", encoding="utf-8")
     with start_command("server", "--port", "0", "--token-file", str(keys)) as process:
@@ -91,7 +91,7 @@ def test_keys_come_from_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_token_file_without_keys_is_an_error(tmp_path: Path, name: str, text: bytes, reason: str) -> None:
-    """The server never starts without the keys that it was to have: the error gives the reason."""
+    """The server never starts without its configured keys: the error has the reason."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "keys").write_bytes(text)
     ended = octosync("server", "--port", "0", "--token-file", str(tmp_path / name))
@@ -102,7 +102,7 @@ def test_a_token_file_without_keys_is_an_error(tmp_path: Path, name: str, text: 
 
 
 @pytest.mark.parametrize("limit", ["", "x", "5/0", "-1", "1/x"])
-def test_a_rate_limit_that_makes_no_sense_is_a_usage_error(
+def test_an_invalid_rate_limit_is_a_usage_error(
     limit: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The message has an example."""
@@ -113,15 +113,15 @@ def test_a_rate_limit_that_makes_no_sense_is_a_usage_error(
     assert "--rate-limit 100" in capsys.readouterr().err
 
 
-def test_the_rate_limit_holds() -> None:
-    """--rate-limit 2/60 answers two requests, and 429 to the third."""
+def test_the_rate_limit_is_enforced() -> None:
+    """With --rate-limit 2/60 two requests succeed, and the third is a 429."""
     with start_command("server", "--port", "0", "--rate-limit", "2/60", "--token", "s3cret") as process:
         url = f"{wait_for_url(process)}/api/v1/apps"
         assert [_get(url, "s3cret").status_code for _ in range(3)] == [200, 200, 429]
 
 
-class _Ear(io.StringIO):
-    """Stops this process's server as soon as it says where it listens."""
+class _StopOnStart(io.StringIO):
+    """A stream that stops this process's server as soon as it prints its address."""
 
     def write(self, text: str, /) -> int:
         if "listens on" in text:
@@ -130,28 +130,28 @@ class _Ear(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "parts"),
     [
         (["--seed", "demo"], ["demo-key-ana", "demo-key-ben", "examples/manifests", "kept in memory"]),
         (["--db", "plane.db"], ["kept in plane.db", "octosync plan -f PATH --url http://127.0.0.1:"]),
     ],
 )
-def test_the_welcome_says_how_to_go_on(
-    flags: list[str], said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_start_message_has_the_next_steps(
+    flags: list[str], parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it keeps things, what to plan against it, and with the demo's seed the keys to act as somebody."""
+    """Where the data is stored, how to plan against it and, with the demo seed, the keys of its users."""
     monkeypatch.chdir(tmp_path)
-    ear = _Ear()
-    monkeypatch.setattr(sys, "stderr", ear)
+    stream = _StopOnStart()
+    monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr(sys, "argv", ["octosync", "server", "--port", "0", *flags])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 0
-    assert [part for part in said if part not in ear.getvalue()] == []
+    assert [part for part in parts if part not in stream.getvalue()] == []
 
 
 def test_the_api_describes_itself() -> None:
-    """/openapi.json, which the welcome names, is there."""
+    """/openapi.json, which the start message names, is served."""
     with start_command("server", "--port", "0") as process:
         url = wait_for_url(process)
         assert process.stderr is not None

@@ -18,7 +18,7 @@ from tests.support.workdirs import CommandResult
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
-# Starts the console script in forks: one that counts its imports, and then others that get a signal at one of these.
+# Starts the console script in forks: one counts its imports, and each of the others gets a signal at one of these.
 STARTED = """
 import os, signal, sys
 from {module} import {function} as entry
@@ -43,13 +43,13 @@ imports = start(0)
 for step in range({steps}):
     start(1 + step * (imports - 1) // ({steps} - 1), (signal.SIGINT, signal.SIGTERM)[step % 2])
 """
-LONG, SHORT = 30.0, 0.3  # seconds that a request is held: longer than a test may take, and long enough to be met
+LONG, SHORT = 30.0, 0.3  # seconds that a request is delayed: longer than a test may take, and long enough for a signal
 
 
 def interrupted(
     project: Project, operation: str, *numbers: signal.Signals, command: str = "apply", held: float = SHORT, output: str = "text"
 ) -> CommandResult:  # fmt: skip
-    """Run a command, and send it signals once a request of an operation has reached the control plane, which holds it."""
+    """Run a command, and send it signals once a request of an operation has reached the control plane, which delays it."""
     project.break_with({"operation": operation, "action": "delay", "seconds": held})
 
     def send() -> None:
@@ -74,7 +74,7 @@ def interrupted(
 def test_a_signal_during_reads_ends_the_run_at_once(
     project: Project, command: str, number: signal.Signals, code: int
 ) -> None:
-    """130 and 143: nothing is in flight that must be finished, so the run ends, says so, and wrote nothing."""
+    """130 and 143: no request in flight must be finished, so the run ends, and nothing was written."""
     project.declare()
     ran = interrupted(project, "apps.get", number, command=command, held=LONG)
     assert ran.code == code
@@ -83,8 +83,10 @@ def test_a_signal_during_reads_ends_the_run_at_once(
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_a_signal_during_apply_finishes_what_is_in_flight(project: Project, number: signal.Signals, code: int) -> None:
-    """The write that was sent is finished and recorded, nothing else is sent, and the list of what was done is printed."""
+def test_a_signal_during_apply_finishes_the_write_in_flight(
+    project: Project, number: signal.Signals, code: int
+) -> None:
+    """The write in flight is finished and recorded, nothing else is sent, and the finished actions are listed."""
     project.declare()
     ran = interrupted(project, "apps.create", number)
     assert ran.code == code
@@ -100,7 +102,7 @@ def test_a_signal_during_apply_finishes_what_is_in_flight(project: Project, numb
 
 
 def test_an_interrupted_run_is_json_too(project: Project) -> None:
-    """`-o json` keeps its promise of one document, with the exit code and what was not attempted."""
+    """`-o json` still writes one document, with the exit code and the actions that were not attempted."""
     project.declare()
     ran = interrupted(project, "apps.create", signal.SIGINT, output="json")
     document = json.loads(ran.stdout)
@@ -110,10 +112,10 @@ def test_an_interrupted_run_is_json_too(project: Project) -> None:
 
 
 def test_a_second_signal_ends_the_run_at_once(project: Project) -> None:
-    """It waits for no write, says that its effect is not known and how to go on, and never that nothing was written."""
+    """It waits for no write. The error has the unknown effect and the command that continues."""
     project.declare()
     ran = interrupted(project, "apps.create", signal.SIGINT, signal.SIGTERM, held=LONG)
-    assert ran.code in {130, 143}  # whichever of the two arrives first
+    assert ran.code in {130, 143}  # the one that arrives first
     assert "may or may not have taken effect" in ran.stderr
     assert f"To continue: octosync apply -f apps --url {project.url}" in ran.stderr
     assert ".octosync/state.db" in ran.stderr
@@ -124,13 +126,13 @@ def test_a_signal_while_standard_input_is_read_ends_the_run(project: Project) ->
     """Ctrl-C while `-f -` waits for its input is no traceback."""
     with project.workdir.start("plan", "-f", "-", "--url", project.url, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
-        # More than a pipe holds: once all of it is taken, the process reads.
+        # More than the buffer of a pipe: once all of it is written, the process is reading.
         process.stdin.write(b"# " + b"x" * 200_000 + b"\n")
         process.stdin.flush()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=LONG)
+        _, errors = process.communicate(timeout=LONG)
     assert process.returncode == 130
-    assert said.strip() == b"error: interrupted: the run was interrupted\n  Nothing was written."
+    assert errors.strip() == b"error: interrupted: the run was interrupted\n  Nothing was written."
 
 
 def test_a_signal_during_start_up_ends_the_run(project: Project) -> None:
@@ -147,6 +149,6 @@ def test_a_signal_during_start_up_ends_the_run(project: Project) -> None:
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    # A line is empty where the command itself was interrupted: click ends the line that ^C was typed into.
-    said = [line for line in ended.stderr.splitlines() if line]
-    assert said == ["error: interrupted: the run was interrupted", "  Nothing was written."] * steps
+    # A line is empty if the command itself was interrupted: click ends the line in which ^C was typed.
+    lines = [line for line in ended.stderr.splitlines() if line]
+    assert lines == ["error: interrupted: the run was interrupted", "  Nothing was written."] * steps

@@ -44,7 +44,7 @@ PARTS = {
 
 
 def status(project: Project, *arguments: str, **more: Any) -> CommandResult:
-    """Run the command, without a limit on requests."""
+    """Run the command without a rate limit."""
     return project.workdir.octosync("status", *arguments, "--url", project.url, "--rate", "0", **more)
 
 
@@ -58,7 +58,7 @@ def document(project: Project, *arguments: str, code: int = 0) -> dict[str, Any]
 
 @pytest.fixture
 def busy(project: Project) -> Project:
-    """Make an app with a canary in production, a deployment in staging, a slot that is nowhere, and traffic."""
+    """Create an app with a canary in production, a deployment in staging, a slot without a deployment, and traffic."""
     plane = project.plane
     app = plane.with_app()
     plane.with_target(app)
@@ -86,8 +86,8 @@ def busy(project: Project) -> Project:
 
 
 @pytest.mark.parametrize("slots", [0, 1, 3, len(CAPABILITIES)])
-def test_an_app_costs_seven_requests_however_many_slots_it_has(project: Project, slots: int) -> None:
-    """Each part is read once, all of them by GET, and the report says what that was."""
+def test_an_app_costs_seven_requests_for_any_number_of_slots(project: Project, slots: int) -> None:
+    """Each part is read once, by GET, and the report has the number of requests."""
     app = project.plane.with_app()
     for capability in CAPABILITIES[:slots]:
         project.plane.with_slot(app, capability)
@@ -100,10 +100,10 @@ def test_an_app_costs_seven_requests_however_many_slots_it_has(project: Project,
     assert ran.stdout.count("@app/demo/") == slots
 
 
-def test_a_list_that_goes_on_is_said_and_costs_no_more(busy: Project) -> None:
-    """Of lists longer than a page the first page is read; what isn't on it is not said to be missing."""
-    answers = {"action": "set_answer_field", "field": "total", "value": 130, "times": None}
-    busy.break_with({"operation": "apps.deployments", **answers}, {"operation": "apps.list_slots", **answers})
+def test_only_the_first_page_of_a_list_is_read(busy: Project) -> None:
+    """The status mentions that, and an object beyond the first page is not reported as missing."""
+    fault = {"action": "set_answer_field", "field": "total", "value": 130, "times": None}
+    busy.break_with({"operation": "apps.deployments", **fault}, {"operation": "apps.list_slots", **fault})
     shown = document(busy, "demo")
     assert sorted(busy.log()) == ONE_APP
     assert shown["apps"][0]["incomplete"] == ["deployments", "slots"]
@@ -113,15 +113,15 @@ def test_a_list_that_goes_on_is_said_and_costs_no_more(busy: Project) -> None:
     assert "not deployed" not in text
 
 
-def test_a_summary_of_slots_costs_no_more(busy: Project) -> None:
-    """A list that leaves bindings out is enough to look at."""
+def test_a_list_of_slots_without_bindings_is_enough(busy: Project) -> None:
+    """A list that omits bindings needs no further request."""
     busy.break_with({"operation": "apps.list_slots", "action": "drop_answer_field", "field": "slots.bindings"})
     assert document(busy, "demo")["apps"][0]["slots"][0]["policy"] == "local_first"
     assert sorted(busy.log()) == ONE_APP
 
 
-def test_what_is_live_is_shown(busy: Project) -> None:
-    """Reference, variant, policy, coverage, deployments with their canaries, traffic and the last change, for tools."""
+def test_the_document_has_the_live_state(busy: Project) -> None:
+    """Reference, variant, policy, coverage, deployments with their canaries, traffic and the last change."""
     shown = document(busy, "demo")
     assert shown["format_version"] == "1.0"
     assert shown["cost"] == {"requests_used": 7}
@@ -149,8 +149,8 @@ def test_what_is_live_is_shown(busy: Project) -> None:
     assert (vision["configured"], vision["variant"], vision["deployments"]) == (True, None, [])
 
 
-def test_people_see_the_same(busy: Project) -> None:
-    """The table has each slot's reference, a bar for its devices and its canary, and who changed the app last."""
+def test_the_text_has_the_same(busy: Project) -> None:
+    """The table has each slot's reference, a bar for its devices and its canary, and the author of the last change."""
     ok(busy.plane.api.patch("/apps/demo", json={"description": "Changed by hand"}))
     text = status(busy, "demo").stdout
     assert "@app/demo/chat    chat-steady-3b-q4  local_first\n" in text
@@ -160,8 +160,8 @@ def test_people_see_the_same(busy: Project) -> None:
     assert "1 app: 1 partial, 1 canary running. Read with 7 requests.\n" in text
 
 
-def test_bars_are_drawn_in_what_the_terminal_can_show(busy: Project) -> None:
-    """An encoding without block characters gets bars in ASCII, not escapes in their place."""
+def test_bars_are_ascii_if_the_encoding_lacks_blocks(busy: Project) -> None:
+    """An encoding without block characters gets bars in ASCII, not escapes."""
     ran = busy.workdir.run(
         "status", "demo", "--url", busy.url, environment={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     )
@@ -169,16 +169,16 @@ def test_bars_are_drawn_in_what_the_terminal_can_show(busy: Project) -> None:
     assert "####......  40%  canary" in ran.stdout
 
 
-def test_a_slot_that_is_gone_leaves_its_deployment_in_sight(busy: Project) -> None:
-    """What runs without a slot is shown, and said to have none."""
+def test_a_deployment_without_a_slot_is_shown(busy: Project) -> None:
+    """It is shown and marked as having no slot."""
     ok(busy.plane.api.delete("/apps/demo/slots/chat"), 204)
     chat = document(busy, "demo")["apps"][0]["slots"][0]
     assert (chat["configured"], chat["coverage"], len(chat["deployments"])) == (False, None, 2)
     assert "@app/demo/chat (no slot)" in status(busy, "demo").stdout
 
 
-def test_what_was_rolled_back_is_shown_where_nothing_is_live(busy: Project) -> None:
-    """Of an environment the live deployment is shown, else the last that was rolled back."""
+def test_a_rolled_back_deployment_is_shown_if_none_is_live(busy: Project) -> None:
+    """An environment shows its live deployment, or else the last one that was rolled back."""
     rolled = document(busy, "demo")["apps"][0]["slots"][0]["deployments"][0]["id"]
     ok(busy.plane.local.post(f"/deployments/{rolled}", json={"status": "rolled_back"}))
     chat = document(busy, "demo")["apps"][0]["slots"][0]
@@ -196,7 +196,7 @@ def test_what_was_rolled_back_is_shown_where_nothing_is_live(busy: Project) -> N
 def test_a_part_that_cannot_be_read_is_an_error_in_its_place(
     busy: Project, operation: str, part: str, code: int
 ) -> None:
-    """All else is shown, the part is null with its error named, and the exit code is 1."""
+    """Everything else is shown, the part is null with its error named, and the exit code is 1."""
     whole = document(busy, "demo")["apps"][0]
     busy.break_with({"operation": operation, "action": "status", "status": code, "times": None})
     shown = document(busy, "demo", code=1)
@@ -215,7 +215,7 @@ def test_a_part_that_cannot_be_read_is_an_error_in_its_place(
 
 
 def test_a_failed_read_is_never_an_absence(busy: Project) -> None:
-    """Where slots or deployments can't be read, nothing says that there are none."""
+    """If slots or deployments can't be read, they are never reported as absent."""
     busy.break_with({"operation": "apps.deployments", "action": "status", "status": 403, "times": None})
     text = status(busy, "demo").stdout
     assert "not deployed" not in text
@@ -228,8 +228,8 @@ def test_a_failed_read_is_never_an_absence(busy: Project) -> None:
     assert (chat["configured"], chat["variant"], chat["policy"]) == (None, None, None)
 
 
-def test_what_keeps_everything_from_being_read_is_one_error(busy: Project) -> None:
-    """A control plane that is down, or refuses the key, is said once, with its own exit code."""
+def test_an_error_of_all_reads_is_one_error(busy: Project) -> None:
+    """A control plane that is down, or refuses the key, is reported once, with its own exit code."""
     busy.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
     down = status(busy, "demo")
     assert (down.code, down.stdout) == (75, "")
@@ -242,7 +242,7 @@ def test_what_keeps_everything_from_being_read_is_one_error(busy: Project) -> No
 
 @pytest.fixture
 def org(project: Project) -> Project:
-    """Make six apps, the last of them archived."""
+    """Create six apps, the last of them archived."""
     for number in range(1, 7):
         project.plane.with_slot(project.plane.with_app(f"app-{number}"))
     ok(project.plane.api.post("/apps/app-6/archive"))
@@ -255,15 +255,15 @@ def slugs(shown: dict[str, Any]) -> list[str]:
 
 
 def test_without_names_all_apps_are_shown(org: Project) -> None:
-    """All that are not archived, with one list of each kind where that takes fewer requests than asking app by app."""
+    """All unarchived apps are shown, with one list of each kind if that takes fewer requests than reads per app."""
     assert slugs(document(org)) == [f"app-{number}" for number in range(1, 6)]
     log = org.log()
     assert log.count("GET /apps") == log.count("GET /deployments") == log.count("GET /activity") == 1
     assert len(log) == 3 + 5 * 4
 
 
-def test_an_org_that_names_apps_by_their_ids_costs_no_more(org: Project) -> None:
-    """Events with an id and no slug tell as much; a feed or a list that fails is done without."""
+def test_events_with_app_ids_cost_no_more(org: Project) -> None:
+    """Events with an ID and no slug are enough; a feed or a list that fails is replaced by reads per app."""
     whole = document(org)
     cost = len(org.log())
     org.break_with(
@@ -279,7 +279,7 @@ def test_an_org_that_names_apps_by_their_ids_costs_no_more(org: Project) -> None
     assert len(org.log()) == cost + 2 * 5
 
 
-def test_archived_apps_are_shown_where_they_are_asked_for(org: Project) -> None:
+def test_archived_apps_are_shown_on_request(org: Project) -> None:
     """By their slug, or all of them with --archived."""
     assert slugs(document(org, "app-6")) == ["app-6"]
     assert slugs(document(org, "app-*", "app-6"))[-1] == "app-6"
@@ -289,7 +289,7 @@ def test_archived_apps_are_shown_where_they_are_asked_for(org: Project) -> None:
 
 
 def test_apps_are_named_by_slug_or_pattern(org: Project) -> None:
-    """Slugs are read by themselves, patterns from the list; nothing is read twice."""
+    """Slugs are read individually, patterns from the list; nothing is read twice."""
     assert slugs(document(org, "app-2", "app-1", "app-2")) == ["app-1", "app-2"]
     assert "GET /apps" not in org.log()
     assert slugs(document(org, "*-3", "app-1")) == ["app-1", "app-3"]
@@ -299,7 +299,7 @@ def test_apps_are_named_by_slug_or_pattern(org: Project) -> None:
 
 
 def test_many_slugs_are_found_in_one_list(org: Project) -> None:
-    """More than a few are looked for in the list, and only what that hides is read by itself."""
+    """More than a few slugs are searched in the list, and only those that it hides are read individually."""
     assert len(document(org, *(f"app-{number}" for number in range(1, 7)))["apps"]) == 6
     reads = [line for line in org.log() if line.count("/") <= 2 and line.startswith("GET /apps")]
     assert reads == ["GET /apps", "GET /apps/app-6"]
@@ -315,8 +315,8 @@ def test_many_slugs_are_found_in_one_list(org: Project) -> None:
         (("",), "'' is not a slug", "Is a variable not set?"),
     ],
 )
-def test_an_app_that_is_not_there_is_an_error(org: Project, patterns: tuple[str, ...], message: str, hint: str) -> None:
-    """A slip of the finger is no empty table; what was meant is named where the apps were listed."""
+def test_an_unknown_app_is_an_error(org: Project, patterns: tuple[str, ...], message: str, hint: str) -> None:
+    """A typo is never an empty table; the nearest slug is suggested if the apps were listed."""
     ran = status(org, *patterns)
     assert ran.code == (64 if patterns == ("",) else 1)
     assert ran.stdout == ""
@@ -325,8 +325,8 @@ def test_an_app_that_is_not_there_is_an_error(org: Project, patterns: tuple[str,
 
 
 @pytest.mark.parametrize("app", ["", "..", "a/b"])
-def test_what_can_be_no_app_is_refused(project: Project, app: str) -> None:
-    """An empty variable or a path would name something else: nothing is asked."""
+def test_an_invalid_app_is_refused(project: Project, app: str) -> None:
+    """An empty variable or a path would name something else: nothing is sent."""
     ran = status(project, app)
     assert ran.code == 64
     assert ran.stderr.startswith("error: no-slug: ")
@@ -334,19 +334,19 @@ def test_what_can_be_no_app_is_refused(project: Project, app: str) -> None:
 
 
 def test_an_org_without_apps_is_no_error(project: Project) -> None:
-    """Nothing there is something to say."""
+    """The summary has the number 0."""
     ran = status(project)
     assert (ran.code, ran.stderr) == (0, "")
     assert "0 apps. Read with 1 request." in ran.stdout
 
 
-def test_what_will_take_minutes_is_said_at_once(busy: Project) -> None:
-    """Before the reads that the pace draws out, with what would take less."""
+def test_a_long_duration_is_announced(busy: Project) -> None:
+    """It is printed before the reads that the rate limit slows down, with how to read less."""
     with busy.workdir.start("status", "demo", "--url", busy.url, "--rate", "3") as process:
         assert process.stderr is not None
-        said = process.stderr.readline().decode()
+        notice = process.stderr.readline().decode()
         process.kill()
-    assert said == "6 requests at 3 per minute take about 2 min. To read fewer apps: octosync status APP\n"
+    assert notice == "6 requests at 3 per minute take about 2 min. To read fewer apps: octosync status APP\n"
 
 
 WAITING = """\
@@ -364,7 +364,7 @@ TO_BE_APPROVED: dict[str, Any] = {"action": "status", "status": 403, "code": "ap
 
 @pytest.fixture
 def waiting(project: Project) -> Project:
-    """Make an app whose deployment to production was told to wait for a person."""
+    """Create an app whose deployment to production awaits approval."""
     project.plane.with_slot(project.plane.with_app(), "chat")
     ok(project.plane.local.put("/policy", json={"require_approval": ["production"]}))
     project.declare("demo", text=WAITING)
@@ -372,8 +372,8 @@ def waiting(project: Project) -> Project:
     return project
 
 
-def test_what_awaits_approval_is_shown_from_the_journal(waiting: Project) -> None:
-    """The last apply was told to wait: status says for what and since when, at no further request."""
+def test_a_pending_approval_is_shown_from_the_journal(waiting: Project) -> None:
+    """The status has what awaits approval and since when, at no further request."""
     shown = document(waiting, "demo")
     (awaited,) = shown["awaiting_approval"]
     assert (awaited["address"], awaited["action"]) == ("app/demo/capability/chat@production", "enable")
@@ -383,8 +383,8 @@ def test_what_awaits_approval_is_shown_from_the_journal(waiting: Project) -> Non
     assert "1 awaiting approval" in text
 
 
-def test_what_came_to_pass_awaits_nothing(waiting: Project) -> None:
-    """Once it is deployed, by whomever, nobody waits; nor does another app, another journal, or another control plane's."""
+def test_a_deployed_capability_awaits_nothing(waiting: Project) -> None:
+    """Once it is deployed, nothing is pending; another app, journal or control plane has nothing pending either."""
     waiting.plane.with_app("other")
     assert document(waiting, "other")["awaiting_approval"] == []
     assert document(waiting, "demo", "--state", "none.db")["awaiting_approval"] == []
@@ -397,8 +397,8 @@ def test_what_came_to_pass_awaits_nothing(waiting: Project) -> None:
     assert document(waiting, "demo")["awaiting_approval"] == []
 
 
-def test_an_app_that_awaits_approval_is_not_there_yet(project: Project) -> None:
-    """Whose creation was told to wait is shown beside the org's apps, and no more once it is there."""
+def test_an_app_that_awaits_approval_does_not_exist_yet(project: Project) -> None:
+    """It is shown beside the apps of the org, and no longer once it exists."""
     project.plane.with_app("other")
     project.plane.inject("apps.create", **TO_BE_APPROVED)
     project.declare("demo")
@@ -420,10 +420,8 @@ def test_an_app_that_awaits_approval_is_not_there_yet(project: Project) -> None:
         ("apps.archive", "{}", "{archived: true}"),
     ],
 )
-def test_what_a_person_approved_awaits_nothing(
-    project: Project, operation: str, before: str | None, after: str
-) -> None:
-    """A slot that is there, or gone, and an app that is archived: what a status shows is not waited for."""
+def test_an_approved_change_awaits_nothing(project: Project, operation: str, before: str | None, after: str) -> None:
+    """A slot that exists or is deleted, and an app that is archived, are no longer pending."""
     head = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: demo}\nspec: "
     project.declare("demo", text=head + (before or "{}"))
     assert project.apply().code == 0
@@ -436,9 +434,9 @@ def test_what_a_person_approved_awaits_nothing(
     assert document(project, "demo", "--state", "kept.db")["awaiting_approval"] == []
 
 
-def test_a_journal_that_cannot_be_read_is_said(waiting: Project) -> None:
-    """What awaits approval is unknown then, and not nothing; the rest is shown."""
-    waiting.workdir.write("bad.db", "no journal at all, and long enough to be sure of that")
+def test_an_unreadable_journal_is_reported(waiting: Project) -> None:
+    """Pending approvals are then unknown, not empty; the rest is shown."""
+    waiting.workdir.write("bad.db", "not a journal, and long enough to be recognised as such")
     ran = status(waiting, "demo", "--state", "bad.db", "-o", "json")
     assert ran.code == 0
     assert ran.stderr.startswith("error: journal-unusable: bad.db: ")
@@ -448,7 +446,7 @@ def test_a_journal_that_cannot_be_read_is_said(waiting: Project) -> None:
 
 @contextmanager
 def watching(project: Project, *arguments: str, **streams: Any) -> Iterator[Process]:
-    """Watch an app, looking again at once; it is killed where the block leaves it running."""
+    """Watch an app with a short interval; kill the process at the end if it still runs."""
     with project.workdir.start(
         "status", "demo", "--watch=0.1", "--url", project.url, "--rate", "0", *arguments, **streams
     ) as process:
@@ -459,7 +457,7 @@ def watching(project: Project, *arguments: str, **streams: Any) -> Iterator[Proc
 
 
 def until(process: Process, words: str) -> str:
-    """Read standard output up to a line that has some words, and return that."""
+    """Read standard output until a line that has some words, and return that line."""
     assert process.stdout is not None
     while line := process.stdout.readline().decode():
         if words in line:
@@ -467,8 +465,8 @@ def until(process: Process, words: str) -> str:
     raise AssertionError(f"no line with {words!r}")
 
 
-def test_watching_shows_what_changes_and_ends_with_a_signal(busy: Project) -> None:
-    """Without a terminal each look is a block of its own; Ctrl-C ends watching, quietly and with its own code."""
+def test_watching_shows_changes_and_ends_with_a_signal(busy: Project) -> None:
+    """Without a terminal each status is a separate block; Ctrl-C ends watching quietly, with its own code."""
     with watching(busy) as process:
         assert "40%" in until(process, "canary: ")
         until(process, "Read with 7 requests.")
@@ -480,8 +478,8 @@ def test_watching_shows_what_changes_and_ends_with_a_signal(busy: Project) -> No
         assert process.stderr.read() == b""
 
 
-def test_watching_for_tools_is_a_line_each_time(busy: Project) -> None:
-    """-o jsonl writes each look as a document on a line, each with its own cost; -o json has an end, so it is refused."""
+def test_watching_with_jsonl_is_a_line_per_status(busy: Project) -> None:
+    """-o jsonl writes each status as a document on a line, with its cost; -o json is one document, so it is refused."""
     with watching(busy, "-o", "jsonl") as process:
         for _ in range(2):
             assert json.loads(until(process, "{"))["cost"] == {"requests_used": 7}
@@ -490,8 +488,8 @@ def test_watching_for_tools_is_a_line_each_time(busy: Project) -> None:
     assert refused.stderr.startswith("error: endless-document: ")
 
 
-def test_a_failed_look_is_told_and_watching_goes_on(busy: Project) -> None:
-    """From the first look on: what was down is tried again, and shown when it is back."""
+def test_a_failed_read_is_reported_and_watching_continues(busy: Project) -> None:
+    """From the first read on, a failed read is retried, and the status is shown once it succeeds."""
     busy.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
     with watching(busy) as process:
         assert process.stderr is not None
@@ -506,7 +504,7 @@ def test_a_failed_look_is_told_and_watching_goes_on(busy: Project) -> None:
 
 
 @pytest.mark.parametrize(("app", "key"), [("dmo", KEY), ("demo", "oct_wrong")])
-def test_what_no_further_look_would_mend_ends_watching(busy: Project, app: str, key: str) -> None:
+def test_a_permanent_error_ends_watching(busy: Project, app: str, key: str) -> None:
     """A wrong name or a refused key is an error at once; a bare --watch takes no argument for its seconds."""
     ran = status(busy, "--watch", app, OCTOMIL_API_KEY=key)
     assert ran.code == 1
@@ -514,28 +512,28 @@ def test_what_no_further_look_would_mend_ends_watching(busy: Project, app: str, 
 
 
 def test_watching_redraws_in_place_on_a_terminal(busy: Project) -> None:
-    """The picture before is taken away, a line says how old it is, and the cursor is there again at the end."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
-    with watching(busy, stdout=theirs, stderr=theirs, environment={"TERM": "xterm"}) as process:
-        os.close(theirs)
-        seen = _read_until(ours, b"as of ", b" 40%")
+    """The previous status is erased, a line shows its age, and the cursor is visible again at the end."""
+    user_end, program_end = pty.openpty()
+    fcntl.ioctl(program_end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
+    with watching(busy, stdout=program_end, stderr=program_end, environment={"TERM": "xterm"}) as process:
+        os.close(program_end)
+        seen = _read_until(user_end, b"as of ", b" 40%")
         busy.plane.tick(60)
-        seen += _read_until(ours, b"as of ", b" 50%")
+        seen += _read_until(user_end, b"as of ", b" 50%")
         busy.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
-        seen += _read_until(ours, b"unavailable")
+        seen += _read_until(user_end, b"unavailable")
         process.send_signal(signal.SIGINT)
-        with suppress(OSError):  # how the end of a terminal reads
-            while piece := os.read(ours, 65536):
+        with suppress(OSError):  # reading at the end of a terminal raises this
+            while piece := os.read(user_end, 65536):
                 seen += piece
         assert process.wait() == 130
-    os.close(ours)
-    assert b"\x1b[2K\x1b[1A" in seen  # takes lines away
+    os.close(user_end)
+    assert b"\x1b[2K\x1b[1A" in seen  # erases lines
     assert seen.rstrip().endswith(b"\x1b[?25h")  # shows the cursor
 
 
 def _read_until(terminal: int, *words: bytes) -> bytes:
-    """Read what is drawn until all words, in their order, are there."""
+    """Read from the terminal until all words have appeared, in their order."""
     seen = b""
     while not re.search(b".*".join(map(re.escape, words)), seen, re.DOTALL):
         seen += os.read(terminal, 65536)
@@ -543,11 +541,11 @@ def _read_until(terminal: int, *words: bytes) -> bytes:
 
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_blocks(busy: Project) -> None:
-    """TERM=dumb is written to as a pipe is: one block after another, without an escape."""
-    ours, theirs = pty.openpty()
-    with watching(busy, stdout=theirs, environment={"TERM": "dumb"}) as process:
-        os.close(theirs)
-        seen = _read_until(ours, b"Read with 7 requests.", b"Read with 7 requests.")
+    """TERM=dumb gets the output of a pipe: one block after another, without an escape."""
+    user_end, program_end = pty.openpty()
+    with watching(busy, stdout=program_end, environment={"TERM": "dumb"}) as process:
+        os.close(program_end)
+        seen = _read_until(user_end, b"Read with 7 requests.", b"Read with 7 requests.")
         process.kill()
-    os.close(ours)
+    os.close(user_end)
     assert b"\x1b" not in seen

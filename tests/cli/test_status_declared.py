@@ -14,7 +14,7 @@ IN_PART = "apiVersion: octosync.dev/v1\nkind: CapabilitySlot\nspec: {app: app-3,
 
 
 def declared(project: Project, *arguments: str, **more: Any) -> CommandResult:
-    """Run the command on the manifests in `apps`, without a limit on requests."""
+    """Run the command on the manifests in `apps`, without a rate limit."""
     return project.workdir.octosync(
         "status", "--declared", "-f", "apps", "--url", project.url, "--rate", "0", *arguments, **more
     )
@@ -34,7 +34,7 @@ def manifest(slug: str, labels: str = "") -> str:
 
 @pytest.fixture
 def org(project: Project) -> Project:
-    """Make an org of five apps, one archived; of those two, the archived one, and one that isn't there are declared."""
+    """Create five apps, one archived. Two of them, the archived one and one that doesn't exist are declared."""
     for number in range(1, 6):
         project.plane.with_app(f"app-{number}")
     ok(project.plane.api.post("/apps/app-5/archive"))
@@ -46,8 +46,8 @@ def org(project: Project) -> Project:
     return project
 
 
-def test_one_list_tells_which_apps_are_declared(org: Project) -> None:
-    """Each app counts once; a declared one that the list hides is read by itself, and so archived or not live for sure."""
+def test_one_list_shows_which_apps_are_declared(org: Project) -> None:
+    """Each app counts once; a declared app that the list hides is read individually."""
     shown = document(org)
     assert sorted(org.log()) == ["GET /apps", "GET /apps/app-5", "GET /apps/new"]
     assert shown["format_version"] == "1.0"
@@ -73,8 +73,8 @@ def test_one_list_tells_which_apps_are_declared(org: Project) -> None:
     assert text.endswith("Read with 3 requests.\n")
 
 
-def test_the_list_alone_is_enough_where_all_is_live(org: Project) -> None:
-    """Nothing else is asked for."""
+def test_the_list_alone_is_enough_if_all_apps_are_live(org: Project) -> None:
+    """No other request is sent."""
     assert document(org, "app-1", "app-3")["summary"]["declared_live"] == 2
     assert org.log() == ["GET /apps"]
 
@@ -87,7 +87,7 @@ def test_the_list_alone_is_enough_where_all_is_live(org: Project) -> None:
     ],
 )
 def test_declared_apps_are_grouped_by_label_or_folder(org: Project, by: str, groups: list[tuple[Any, ...]]) -> None:
-    """How many each group has, how many of those are live, and how much of the org that is; last those without a value."""
+    """The number of apps of each group, of live ones, and their share of the org; apps without a value are last."""
     shown = document(org, "--by", by)
     assert [
         (group["group"], group["declared"], group["declared_live"], group["share_of_org"]) for group in shown["groups"]
@@ -97,7 +97,7 @@ def test_declared_apps_are_grouped_by_label_or_folder(org: Project, by: str, gro
     assert "search" in text
 
 
-def test_long_lists_of_names_are_cut_unless_all_are_asked_for(org: Project) -> None:
+def test_long_lists_of_names_are_cut_without_full(org: Project) -> None:
     """A few are named; --full names all, and JSON always does."""
     for number in range(10, 25):
         org.plane.with_app(f"more-{number}")
@@ -120,14 +120,14 @@ def test_a_failed_read_is_never_an_absence(org: Project) -> None:
 
 
 def test_a_list_that_cannot_be_read_is_one_error(org: Project) -> None:
-    """Nothing is said of the org then."""
+    """Nothing else is reported."""
     org.break_with({"operation": "apps.list", "action": "status", "status": 501, "times": None})
     ran = declared(org)
     assert (ran.code, ran.stdout) == (75, "")
 
 
-def test_bad_manifests_are_told_as_plan_tells_them(org: Project) -> None:
-    """Every problem with its place, nothing is asked of the control plane; --strict makes warnings errors."""
+def test_invalid_manifests_are_reported_as_by_plan(org: Project) -> None:
+    """Every problem with its position, before any request; --strict makes warnings errors."""
     org.workdir.write("apps/bad.yaml", "kind: App\n")
     ran = declared(org)
     assert (ran.code, ran.stdout) == (1, "")
@@ -139,8 +139,8 @@ def test_bad_manifests_are_told_as_plan_tells_them(org: Project) -> None:
     assert strict.stderr == org.plan("--strict", "--rate", "0").stderr
 
 
-def test_manifests_may_come_from_elsewhere(org: Project) -> None:
-    """octosync.yaml's paths do without -f, and standard input has no folder."""
+def test_manifests_from_octosync_yaml_and_standard_input(org: Project) -> None:
+    """The paths of octosync.yaml need no -f, and standard input has no folder."""
     org.workdir.write("octosync.yaml", "paths: [apps/]\n")
     ran = org.workdir.octosync("status", "--declared", "--url", org.url)
     assert ran.code == 0
@@ -162,8 +162,8 @@ def test_manifests_may_come_from_elsewhere(org: Project) -> None:
         (("--state", "x.db"), "conflicting-flags"),
     ],
 )
-def test_what_makes_no_sense_is_refused(org: Project, arguments: tuple[str, ...], reference: str) -> None:
-    """Before anything is read."""
+def test_an_invalid_command_line_is_refused(org: Project, arguments: tuple[str, ...], reference: str) -> None:
+    """It is refused before anything is read."""
     ran = declared(org, *arguments)
     assert ran.code == 64
     assert ran.stderr.startswith(f"error: {reference}: ")
@@ -171,16 +171,16 @@ def test_what_makes_no_sense_is_refused(org: Project, arguments: tuple[str, ...]
 
 
 @pytest.mark.parametrize("arguments", [("-f", "apps"), ("--by", "folder"), ("--full",), ("--strict",)])
-def test_its_options_are_for_it_alone(org: Project, arguments: tuple[str, ...]) -> None:
-    """Without --declared they would be ignored, so they are refused; from the environment they are let be."""
+def test_its_options_need_declared(org: Project, arguments: tuple[str, ...]) -> None:
+    """Without --declared they would be ignored, so they are refused; environment variables are ignored."""
     ran = org.workdir.octosync("status", *arguments, "--url", org.url)
     assert ran.code == 64
     assert ran.stderr.startswith("error: conflicting-flags: ")
     assert org.workdir.octosync("status", "app-1", "--url", org.url, OCTOSYNC_STRICT="1").code == 0
 
 
-def test_a_pattern_that_means_nothing_is_an_error(org: Project) -> None:
-    """Patterns narrow both sides; one that means no app on either side was a slip."""
+def test_a_pattern_without_a_match_is_an_error(org: Project) -> None:
+    """Patterns narrow both sides; one without a match on either side is an error."""
     assert document(org, "app-*")["summary"]["undeclared"] == 2
     assert document(org, "new")["summary"]["live"] == 0
     ran = declared(org, "x-*")

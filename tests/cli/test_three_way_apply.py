@@ -18,7 +18,7 @@ from tests.support.workdirs import CommandResult, Workdir
 from octosync.server import Token
 from octosync.server.settings import utc_now
 
-pytestmark = pytest.mark.no_cover  # at length: what they run is measured by other tests of this room
+pytestmark = pytest.mark.no_cover  # slow under coverage; other tests of this package cover the same code
 
 COLLEAGUE = "key-of-ana"
 NOTES = APP.format(slug="notes", name="Notes")
@@ -27,7 +27,7 @@ BARE = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: bare}\nspec: {n
 
 @dataclass(frozen=True)
 class Shared(Project):
-    """An office with a repository, whose apps `notes` and `bare` are live as of tag `start`, and a colleague with a key."""
+    """A project with a repository, whose apps `notes` and `bare` are live as of tag `start`, and a colleague with a key."""
 
     repo: Repo
 
@@ -54,17 +54,17 @@ class Shared(Project):
         ]
 
     def left_alone(self, base: str) -> dict[str, Any]:
-        """Plan against a base; return what is left alone, as far as there is any."""
+        """Plan against a base; return the non-empty lists of objects that are left alone."""
         left: dict[str, Any] = self.document(base)["scope"]["left_alone"]
         return {name: value for name, value in left.items() if value}
 
-    def by_hand(self, method: str, path: str, body: Any = None) -> None:
-        """Change something as the colleague."""
+    def as_colleague(self, method: str, path: str, body: Any = None) -> None:
+        """Send a write as the colleague."""
         with client(f"{self.url}/api/v1", COLLEAGUE) as http:
             http.request(method, path, json=body).raise_for_status()
 
     def live(self) -> list[Any]:
-        """Return what is live of both apps, but for times, ids and requests."""
+        """Return the live state of both apps, without times, IDs and requests."""
         paths = (f"/apps/{slug}{rest}" for slug in ("notes", "bare") for rest in ("", "/targets", "/slots"))
         configs = (f"/apps/{slug}/inference-config" for slug in ("notes", "bare"))
         return [_timeless(self.plane.api.get(path).json()) for path in (*paths, *configs)]
@@ -74,7 +74,7 @@ def _timeless(value: Any) -> Any:
     match value:
         case dict():
             passing = {"id", "created_at", "updated_at", "request_id"}
-            return {key: _timeless(one) for key, one in value.items() if key not in passing}
+            return {key: _timeless(item) for key, item in value.items() if key not in passing}
         case list():
             return list(map(_timeless, value))
     return value
@@ -99,7 +99,7 @@ def shared(tmp_path: Path) -> Iterator[Shared]:
 
 
 def child(kind: str, spec: str) -> str:
-    """Write a child document."""
+    """Return a child document."""
     return f"apiVersion: octosync.dev/v1\nkind: {kind}\nmetadata: {{name: child}}\nspec: {spec}\n"
 
 
@@ -109,7 +109,7 @@ def with_field(field: str) -> str:
 
 
 ADDITIONS = {
-    "description": ("notes", NOTES.replace("  name: Notes\n", "  name: Notes\n  description: Says it\n")),
+    "description": ("notes", NOTES.replace("  name: Notes\n", "  name: Notes\n  description: Reads aloud\n")),
     "description of an app without sections": ("bare", BARE.replace("{name: Bare}", "{name: Bare, description: x}")),
     "engines": ("notes", with_field("preferredEngines: [mlx]")),
     "public": ("notes", with_field("publicClientAllowed: true")),
@@ -126,8 +126,8 @@ ADDITIONS = {
 
 
 @pytest.mark.parametrize(("name", "text"), ADDITIONS.values(), ids=ADDITIONS)
-def test_a_revert_restores_what_was_live(shared: Shared, name: str, text: str) -> None:
-    """Whatever was added is taken back by `git revert`, and a second apply against the same base writes nothing."""
+def test_a_git_revert_restores_the_live_state(shared: Shared, name: str, text: str) -> None:
+    """`git revert` removes any addition, and a second apply against the same base writes nothing."""
     before = shared.live()
     shared.declare(name, text=text)
     added = shared.repo.commit("add")
@@ -145,8 +145,8 @@ def test_a_revert_restores_what_was_live(shared: Shared, name: str, text: str) -
 
 
 @pytest.mark.parametrize("addition", ["child target", "child slot", "child config", "description"])
-def test_what_a_half_failed_apply_began_is_taken_back(shared: Shared, addition: str) -> None:
-    """Reverted before it was applied in full: the base never had it, and --attempted tells that it is our own."""
+def test_a_partial_apply_is_reverted(shared: Shared, addition: str) -> None:
+    """The base never had the change, and --attempted marks it as one of octosync, not as drift."""
     before = shared.live()
     name, text = ADDITIONS[addition]
     shared.declare(name, text=text)
@@ -157,13 +157,13 @@ def test_what_a_half_failed_apply_began_is_taken_back(shared: Shared, addition: 
     assert shared.live() == before
 
 
-def test_drift_is_held_and_then_healed(shared: Shared) -> None:
-    """A fresh change by hand stays for as long as it is held, in the app and every kind of object; then it goes."""
+def test_drift_is_held_and_then_reverted(shared: Shared) -> None:
+    """A recent live change of the app and every kind of object stays while it is held, and is then reverted."""
     before = shared.live()
-    shared.by_hand("PATCH", "/apps/notes", {"name": "By hand"})
-    shared.by_hand("PUT", "/apps/notes/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
-    shared.by_hand("POST", "/apps/notes/targets", {"platform": "macos", "identifier": "com.acme.hand"})
-    shared.by_hand("DELETE", "/apps/notes/inference-config")
+    shared.as_colleague("PATCH", "/apps/notes", {"name": "By hand"})
+    shared.as_colleague("PUT", "/apps/notes/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
+    shared.as_colleague("POST", "/apps/notes/targets", {"platform": "macos", "identifier": "com.acme.hand"})
+    shared.as_colleague("DELETE", "/apps/notes/inference-config")
     changed = shared.live()
     rows = [
         ("app/notes", "update"),
@@ -186,12 +186,12 @@ def test_drift_is_held_and_then_healed(shared: Shared) -> None:
 
 
 def test_a_target_that_was_moved_by_hand_is_held(shared: Shared) -> None:
-    """Neither half of the move is changed back before its time."""
+    """Neither half of the move is reverted before its time."""
     shared.declare("bare", text=BARE.replace("{name: Bare}", "{name: Bare, targets: []}"))
     base = shared.repo.commit("own")
     (target,) = ok(shared.plane.api.get("/apps/notes/targets"))["targets"]
-    shared.by_hand("DELETE", f"/apps/notes/targets/{target['id']}")
-    shared.by_hand("POST", "/apps/bare/targets", {"platform": "ios", "identifier": "com.acme.notes"})
+    shared.as_colleague("DELETE", f"/apps/notes/targets/{target['id']}")
+    shared.as_colleague("POST", "/apps/bare/targets", {"platform": "ios", "identifier": "com.acme.notes"})
     assert [row[3] for row in shared.rows(base)] == [True, True]
     assert shared.type("apply", base, "--drift-hold", "0").code == 0
     assert [app["identifier"] for app in ok(shared.plane.api.get("/apps/notes/targets"))["targets"]] == [
@@ -200,7 +200,7 @@ def test_a_target_that_was_moved_by_hand_is_held(shared: Shared) -> None:
 
 
 def test_an_orphan_is_listed_and_then_pruned(shared: Shared) -> None:
-    """An app that is taken out of Git stays as it is until --prune archives it; a second time there is nothing to do."""
+    """An app that is removed from Git stays live until --prune archives it; after that nothing is left to do."""
     before = shared.live()
     shared.repo.git("rm", "--quiet", "apps/notes.yaml")
     shared.repo.commit("without notes")
@@ -218,8 +218,8 @@ def test_an_orphan_is_listed_and_then_pruned(shared: Shared) -> None:
     assert shared.writes() == []
 
 
-def test_what_main_has_meanwhile_is_stale_until_the_branch_has_it(shared: Shared) -> None:
-    """This branch's own change is planned, main's is left alone and listed; after a rebase nothing is stale."""
+def test_a_change_of_main_is_stale_until_the_branch_has_it(shared: Shared) -> None:
+    """The change of this branch is planned, that of main is left alone and listed; after a rebase nothing is stale."""
     shared.repo.branch("change")
     shared.declare("bare", text=BARE.replace("Bare", "Bare after"))
     shared.repo.commit("mine")
@@ -238,11 +238,11 @@ def test_what_main_has_meanwhile_is_stale_until_the_branch_has_it(shared: Shared
     assert shared.writes() == ["PATCH /apps/bare"]
 
 
-def test_what_diverged_is_refused_and_allowed(shared: Shared) -> None:
-    """Others' work is not undone unawares: exit 4 and no write, until a flag or a commit's line says that it is meant."""
+def test_a_diverged_change_is_refused_and_allowed(shared: Shared) -> None:
+    """A live change is not overwritten unintentionally: exit 4 and no write, without a flag or the line of a commit."""
     shared.declare("notes", text=NOTES.replace("local_first", "local_only"))
     shared.repo.commit("mine")
-    shared.by_hand("PUT", "/apps/notes/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
+    shared.as_colleague("PUT", "/apps/notes/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
     shared.log()
     refused = shared.type("apply", "start")
     assert (refused.code, shared.writes()) == (4, [])

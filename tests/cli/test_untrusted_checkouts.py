@@ -30,12 +30,12 @@ def checkout(project: Project) -> Project:
 
 @pytest.fixture
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that is in no repository."""
+    """Return a folder outside of any repository."""
     return tmp_path_factory.mktemp("outside")
 
 
-def test_a_file_that_is_found_takes_no_key_but_octosyncs_own(checkout: Project, outside: Path) -> None:
-    """A cloned repository sends no other variable or file of the machine anywhere; the file that is named may."""
+def test_a_discovered_file_can_use_only_octosync_keys(checkout: Project, outside: Path) -> None:
+    """A cloned repository can send no other variable or file of the machine; a file that --config names can."""
     (outside / "elsewhere").write_text(KEY)
     for source in ("tokenEnv: AWS_SECRET_ACCESS_KEY", f"tokenFile: {outside}/elsewhere"):
         _configure(checkout, source)
@@ -51,7 +51,7 @@ def test_a_file_that_is_found_takes_no_key_but_octosyncs_own(checkout: Project, 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
 def test_another_users_file_has_to_be_named(checkout: Project) -> None:
-    """Who may write octosync.yaml may have the key: one of another user's is refused as Git refuses the folder."""
+    """A file of another user is refused as Git refuses the folder: whoever writes octosync.yaml may get the key."""
     path = _configure(checkout, "tokenEnv: OCTOMIL_API_KEY")
     os.chown(path, 65534, 65534)
     for command in ("plan", "status", "validate"):
@@ -64,8 +64,8 @@ def test_another_users_file_has_to_be_named(checkout: Project) -> None:
     assert checkout.workdir.octosync("plan").code == 0
 
 
-def test_a_file_that_all_may_write_has_to_be_named(checkout: Project) -> None:
-    """It is as good as another user's; only in a checkout that was made with umask 0 does that mean nothing."""
+def test_a_world_writable_file_has_to_be_named(checkout: Project) -> None:
+    """It is as unsafe as another user's file, except in a checkout that was made with umask 0."""
     _configure(checkout, "tokenEnv: OCTOMIL_API_KEY").chmod(0o666)
     assert "unsafe-configuration" in checkout.workdir.octosync("plan").output
     (checkout.workdir.directory / ".git").chmod(0o777)
@@ -73,8 +73,8 @@ def test_a_file_that_all_may_write_has_to_be_named(checkout: Project) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
-def test_a_work_tree_that_git_takes_as_safe_is_safe(checkout: Project, outside: Path) -> None:
-    """A container that runs as root over another user's checkout needs safe.directory, and no flag; a third user's file does."""
+def test_a_work_tree_that_git_trusts_is_safe(checkout: Project, outside: Path) -> None:
+    """A container with root over another user's checkout needs safe.directory and no flag; a third user's file needs the flag."""
     path = _configure(checkout, "tokenEnv: OCTOMIL_API_KEY")
     directory = checkout.workdir.directory
     for owned in (directory, directory / ".git", path):
@@ -89,7 +89,7 @@ def test_a_work_tree_that_git_takes_as_safe_is_safe(checkout: Project, outside: 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a link to another user")
 def test_another_users_link_has_to_be_named(checkout: Project) -> None:
-    """It chooses the file: one of the user's own does not make it safe."""
+    """The link chooses the file, so a safe target does not make it safe."""
     path = _configure(checkout, "tokenEnv: OCTOMIL_API_KEY")
     path.rename(path.with_name("real.yaml"))
     path.symlink_to("real.yaml")
@@ -99,7 +99,7 @@ def test_another_users_link_has_to_be_named(checkout: Project) -> None:
 
 
 def test_a_folder_that_looks_like_a_repository_runs_nothing(checkout: Project, outside: Path) -> None:
-    """A commit can contain a bare repository, whose configuration names programs: git is never run with it."""
+    """A commit can contain a bare repository whose configuration names programs: git is never run with it."""
     below, planted = checkout.workdir.directory / "gitops", outside / "planted"
     config = (
         "[core]",
@@ -125,7 +125,7 @@ def test_a_folder_that_looks_like_a_repository_runs_nothing(checkout: Project, o
 
 
 def test_the_search_ends_with_the_work_tree(checkout: Project) -> None:
-    """What is above a repository says nothing about it."""
+    """A file above a repository does not apply to it."""
     _configure(checkout, "tokenEnv: OCTOMIL_API_KEY")
     below = Repo.init(checkout.workdir.directory / "below").root
     checkout.workdir.write("below/apps/a.yaml", "")
@@ -133,8 +133,8 @@ def test_the_search_ends_with_the_work_tree(checkout: Project) -> None:
     assert (ran.code, "unknown-context" in ran.output) == (64, True), ran.output
 
 
-def test_a_key_file_is_a_file(checkout: Project, outside: Path) -> None:
-    """Nothing waits for a pipe, and no device fills the memory."""
+def test_a_key_file_must_be_a_regular_file(checkout: Project, outside: Path) -> None:
+    """A pipe is not waited for, and a device doesn't fill the memory."""
     os.mkfifo(outside / "pipe")
     (outside / "large").write_bytes(b"x" * 100_000)
     for name in (str(outside / "pipe"), "/dev/zero", str(outside / "large"), str(outside)):
@@ -144,7 +144,7 @@ def test_a_key_file_is_a_file(checkout: Project, outside: Path) -> None:
 
 
 def test_nothing_is_written_through_a_link_of_the_checkout(checkout: Project, outside: Path) -> None:
-    """A committed link leads no report out of the work tree, nor does a link of its folder; one that stays in it is kept."""
+    """A committed link, or a link of its folder, leads no report out of the work tree; one that stays inside is kept."""
     target = outside / "precious"
     target.write_text("mine")
     checkout.workdir.write("kept.md", "")
@@ -187,8 +187,8 @@ def test_nothing_is_written_through_another_users_link(checkout: Project, outsid
     assert (ran.code, target.read_text()) == (1, "mine"), ran.output
 
 
-def test_no_variable_that_may_hold_a_secret_is_read(checkout: Project) -> None:
-    """By its name; the context's own vars are no secrets, whatever they are called."""
+def test_no_variable_that_may_contain_a_secret_is_read(checkout: Project) -> None:
+    """The name decides; the context's own vars are no secrets, whatever their names are."""
     for name in (
         "DATABASE_URL",
         "GITHUB_PAT",
@@ -210,8 +210,8 @@ def test_no_variable_that_may_hold_a_secret_is_read(checkout: Project) -> None:
     assert checkout.workdir.octosync("validate").code == 0
 
 
-def test_watch_takes_no_state_that_comes_with_the_manifests(checkout: Project) -> None:
-    """A state file that Git tracks would say what was applied last, and with that what is to be removed."""
+def test_watch_refuses_a_state_file_of_the_repository(checkout: Project) -> None:
+    """A state file that Git tracks would decide what was applied last, and so what is removed."""
     checkout.workdir.write(".octosync/state.db", "")
     Repo(checkout.workdir.directory).commit()
     ran = checkout.workdir.octosync("watch", "-f", "apps", "--url", checkout.url)

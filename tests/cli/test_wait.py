@@ -37,39 +37,39 @@ ROW = {"address", "result", "deployment", "status", "variant", "canary", "covera
 
 
 def declare(project: Project, policy: str = "local_first", *, devices: int = 40, optimize: str = "never") -> None:
-    """Declare an app whose chat is deployed to production, on so many devices."""
+    """Declare an app whose chat is deployed to production, on this many devices."""
     project.declare(text=APP.format(policy=policy, optimize=optimize))
     if devices:
         seen = {"platform": "ios", "identifier": "com.acme.search", "device_class": "high", "count": devices}
         ok(project.plane.local.post("/devices", json=seen))
 
 
-def deployments_answer(project: Project, **fault: Any) -> None:
-    """Put a field into every list of deployments."""
+def set_deployments_field(project: Project, **fault: Any) -> None:
+    """Set a field in every list of deployments."""
     project.break_with({"operation": "apps.deployments", "action": "set_answer_field", "times": None, **fault})
 
 
 def waited(ran: CommandResult) -> list[dict[str, Any]]:
-    """Return what an apply's document says of the wait."""
+    """Return the rollouts in the document of an apply."""
     rows: list[dict[str, Any]] = json.loads(ran.stdout)["waited"]
     return rows
 
 
 def set_status(project: Project, status: str) -> None:
-    """Set the status of the one deployment, as a person would."""
-    (there,) = ok(project.plane.api.get("/apps/search/deployments"))["deployments"]
-    ok(project.plane.local.post(f"/deployments/{there['id']}", json={"status": status}))
+    """Set the status of the only deployment."""
+    (deployment,) = ok(project.plane.api.get("/apps/search/deployments"))["deployments"]
+    ok(project.plane.local.post(f"/deployments/{deployment['id']}", json={"status": status}))
 
 
 @pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look again at once."""
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read again without a pause."""
     monkeypatch.setattr("octosync.apply.rollout.FIRST_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr("octosync.apply.rollout._SHARE", float("inf"))
 
 
 def test_a_covered_slot_is_a_success(project: Project) -> None:
-    """0: each deployment has a line with a bar, then the run closes as it does without --wait."""
+    """0: each deployment has a line with a bar, and the last line is the same as without --wait."""
     declare(project)
     ran = project.apply("--wait")
     assert ran.code == 0
@@ -80,24 +80,24 @@ def test_a_covered_slot_is_a_success(project: Project) -> None:
 
 
 def test_a_failed_deployment_is_six(project: Project) -> None:
-    """6: written, and then failed: which deployment, how far it was, and how to look at it."""
+    """6: written, and then failed: the deployment, its progress, and the command that shows it."""
     declare(project)
-    deployments_answer(project, field="deployments.status", value="failed")
+    set_deployments_field(project, field="deployments.status", value="failed")
     ran = project.apply("--wait")
     assert ran.code == 6
     assert "✓ 4 applied\n" in ran.stdout
-    said = re.search(
+    line = re.search(
         r"^✗ search/chat@production  \S+  failed: 40 of 40 .*deployment dep_\w+ is failed$", ran.stdout, re.MULTILINE
     )
-    assert said is not None
+    assert line is not None
     assert f"\nTo show the status: octosync status --url {project.url} search\n" in ran.stdout
     assert ran.stdout.endswith("exit 6\n")
 
 
-def test_what_is_not_covered_in_time_is_six(project: Project) -> None:
-    """6: how far it was, and how to follow what still moves; the suggested command follows it."""
+def test_a_timeout_is_six(project: Project) -> None:
+    """6: the progress, and the command that waits again, which works."""
     declare(project)
-    deployments_answer(
+    set_deployments_field(
         project, field="deployments.canary", value={"percentage": 30, "candidate_variant_id": "chat-next"}
     )
     ran = project.apply("--wait=0")
@@ -112,9 +112,9 @@ def test_what_is_not_covered_in_time_is_six(project: Project) -> None:
     assert project.writes() == []
 
 
-@pytest.mark.usefixtures("at_once")
-def test_a_roll_back_while_it_is_waited_for_is_six(project: Project) -> None:
-    """6: and it says that nothing enables it again by itself."""
+@pytest.mark.usefixtures("without_pauses")
+def test_a_rollback_during_the_wait_is_six(project: Project) -> None:
+    """6: the hint has the flag, because it is not enabled again automatically."""
     declare(project)
     assert project.apply().code == 0
     set_status(project, "paused")
@@ -137,7 +137,7 @@ def test_a_roll_back_while_it_is_waited_for_is_six(project: Project) -> None:
 
 
 def test_a_partial_run_stays_five(project: Project) -> None:
-    """5 outranks 6: what was done is waited for all the same."""
+    """5 outranks 6: finished actions are still waited for."""
     declare(project)
     project.workdir.write(
         "apps/notes.yaml", "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\nspec: {name: Notes}\n"
@@ -152,8 +152,8 @@ def test_a_partial_run_stays_five(project: Project) -> None:
     assert [row["result"] for row in waited(ran)] == ["failed"]
 
 
-def test_no_devices_are_not_waited_for(project: Project) -> None:
-    """It says so, and it is no failure."""
+def test_a_deployment_without_devices_is_not_waited_for(project: Project) -> None:
+    """It is reported, and is not a failure."""
     declare(project, devices=0)
     ran = project.apply("--wait")
     assert ran.code == 0
@@ -161,7 +161,7 @@ def test_no_devices_are_not_waited_for(project: Project) -> None:
 
 
 def test_an_approval_is_not_waited_for(project: Project) -> None:
-    """5, as without --wait; that nobody waits for the person is said, too."""
+    """5, as without --wait; the line states that it is not waited for."""
     declare(project)
     ok(project.plane.local.put("/policy", json={"require_approval": ["production"]}))
     ran = project.apply("--wait")
@@ -169,8 +169,8 @@ def test_an_approval_is_not_waited_for(project: Project) -> None:
     assert "\n? search/chat@production  awaits approval in Octomil; not waited for\n" in ran.stdout
 
 
-def test_what_can_not_be_read_is_six_and_says_why(project: Project) -> None:
-    """6: it may be covered, but that is not known."""
+def test_an_unreadable_rollout_is_six(project: Project) -> None:
+    """6: it may be covered, but that is unknown."""
     declare(project)
     project.break_with({"operation": "apps.health", "action": "status", "status": 403, "times": None})
     ran = project.apply("--wait")
@@ -179,8 +179,8 @@ def test_what_can_not_be_read_is_six_and_says_why(project: Project) -> None:
     assert "403" in ran.stdout
 
 
-def test_a_run_with_nothing_to_write_follows_what_is_under_way(project: Project) -> None:
-    """And where nothing is, it says that there is nothing to wait for, and asks for nothing."""
+def test_a_run_without_changes_waits_for_running_rollouts(project: Project) -> None:
+    """Without one, it reports that there is nothing to wait for, and sends no request."""
     declare(project)
     assert project.apply().code == 0
     ran = project.apply("--wait")
@@ -195,15 +195,15 @@ def test_a_run_with_nothing_to_write_follows_what_is_under_way(project: Project)
 
 
 def test_a_run_that_wrote_nothing_is_not_waited_for(project: Project) -> None:
-    """75: a control plane that is not there for writes has nothing to be followed."""
+    """75: if the control plane is unavailable for writes, there is nothing to wait for."""
     declare(project)
     project.break_with({"operation": "apps.create", "action": "status", "status": 501, "times": None})
     assert project.apply("--wait").code == 75
     assert not any(line.endswith("/health") for line in project.log())
 
 
-def test_the_document_has_what_became_of_each(project: Project) -> None:
-    """`waited` has one row for each that was followed, with no times in it; without --wait it is null."""
+def test_the_document_has_the_result_of_each_rollout(project: Project) -> None:
+    """`waited` has one row per rollout, without times; without --wait it is null."""
     declare(project)
     ran = project.apply("--wait", "-o", "json")
     document = json.loads(ran.stdout)
@@ -218,8 +218,8 @@ def test_the_document_has_what_became_of_each(project: Project) -> None:
     assert json.loads(project.apply("-o", "json").stdout)["waited"] is None
 
 
-def test_a_bare_wait_takes_nothing_that_follows_it(project: Project) -> None:
-    """`octosync apply --wait plan.json` applies the plan file: a timeout goes after `=`."""
+def test_a_bare_wait_takes_no_value(project: Project) -> None:
+    """`octosync apply --wait plan.json` applies the plan file: a timeout is given after `=`."""
     declare(project)
     for arguments in (["--wait", "plan.json"], ["plan.json", "--wait"], ["--wait", "--", "plan.json"]):
         project.save_plan()
@@ -229,8 +229,8 @@ def test_a_bare_wait_takes_nothing_that_follows_it(project: Project) -> None:
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "", "5", "10 m", "1h30"])
-def test_a_timeout_that_is_none_is_usage(project: Project, value: str) -> None:
-    """64: what a timeout looks like is said, before anything is sent."""
+def test_an_invalid_timeout_is_a_usage_error(project: Project, value: str) -> None:
+    """64: the error has an example, before anything is sent."""
     declare(project)
     project.log()
     ran = project.apply(f"--wait={value}")
@@ -240,8 +240,8 @@ def test_a_timeout_that_is_none_is_usage(project: Project, value: str) -> None:
     assert project.log() == []
 
 
-def test_the_environment_may_say_it(project: Project) -> None:
-    """`OCTOSYNC_WAIT` holds the timeout; the command line outranks it."""
+def test_the_timeout_may_be_in_the_environment(project: Project) -> None:
+    """`OCTOSYNC_WAIT` has the timeout; the command line takes precedence."""
     declare(project)
     ran = project.apply(OCTOSYNC_WAIT="0")
     assert ran.code == 0
@@ -252,7 +252,7 @@ def test_the_environment_may_say_it(project: Project) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_wait(project: Project, number: signal.Signals, code: int) -> None:
-    """130 and 143: at once; the writes were done before, the journal has the run's end, and it can be followed again."""
+    """130 and 143: at once. The writes were finished before, the journal has the end of the run, and waiting can be resumed."""
     declare(project)
     project.break_with({"operation": "apps.health", "action": "delay", "seconds": 30})
 
@@ -278,26 +278,26 @@ def test_a_signal_ends_the_wait(project: Project, number: signal.Signals, code: 
 
 
 def test_a_terminal_shows_bars(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each deployment that is waited for has a row with its name, how far it is, and a bar; what has ended has none."""
+    """Each awaited deployment has a row with its name, its progress and a bar; a finished one has none."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "140")
     address = Address.of_capability("search", "chat", "production")
     canary = RolloutStatus(
         address=address, deployment="dep", canary=Canary(candidate="chat-[bold]next", percentage=30.0)
     )
-    other = RolloutStatus(address=Address.of_capability("notes", "chat", "staging"))
+    finished = RolloutStatus(address=Address.of_capability("notes", "chat", "staging"))
     screen = MemoryStream(terminal=True)
     with redirect_stderr(screen), RolloutBars(0) as rows:
-        rows.show([replace(other, deployment="dep", covered=1, devices=4), canary])
-        rows.show([replace(other, result=RolloutResult.COVERED), canary])
+        rows.show([replace(finished, deployment="dep", covered=1, devices=4), canary])
+        rows.show([replace(finished, result=RolloutResult.COVERED), canary])
     *_, frame = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.text()).rpartition("waiting ")
     assert re.search(r"^ +[━╺╸]+ +1/2", frame)
     assert re.search(r"search/chat@production  canary to chat-\[bold\]next at 30% +[━╺╸]+ +30/100", frame)
     assert "notes" not in frame
 
 
-def test_a_timeout_after_a_space_is_told_how_to_be_typed(project: Project) -> None:
-    """`--wait 5m` reads 5m as a plan file; there being none, the message says how a timeout is typed."""
+def test_a_timeout_after_a_space_is_an_error_with_a_hint(project: Project) -> None:
+    """`--wait 5m` reads 5m as a plan file; if there is none, the message has the form with `=`."""
     ran = project.apply("--wait", "5m")
     assert ran.code == 1
     assert "the plan file 5m can't be read" in ran.stderr
@@ -305,6 +305,6 @@ def test_a_timeout_after_a_space_is_told_how_to_be_typed(project: Project) -> No
     assert "--wait=" not in project.apply("plan.json").stderr
 
 
-def test_the_help_shows_how_it_is_typed(project: Project) -> None:
-    """Its value is optional, and goes after `=`."""
+def test_the_help_shows_the_form_of_the_option(project: Project) -> None:
+    """Its value is optional, and is given after `=`."""
     assert "--wait[=TIMEOUT]" in project.workdir.octosync("apply", "--help").stdout
