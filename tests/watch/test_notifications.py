@@ -24,12 +24,12 @@ from octosync.watch.notify.messages import Sender
 from octosync.watch.notify.webhook import Notifier
 from octosync.watch.status import AppState
 
-SOME = app_slugs(12)
+SLUGS = app_slugs(12)
 
 
 def full(**spec: Any) -> dict[str, dict[str, Any]]:
     """Declare a target and a slot of each app."""
-    return {slug: {"targets": (f"com.{slug}",), "slots": {"chat": "local_first"}, **spec} for slug in SOME}
+    return {slug: {"targets": (f"com.{slug}",), "slots": {"chat": "local_first"}, **spec} for slug in SLUGS}
 
 
 def notifications(served: ScriptedServer) -> list[dict[str, Any]]:
@@ -88,7 +88,7 @@ async def test_changes_by_hand_and_their_revert_are_one_notification_each(tmp_pa
         async with notifying(tmp_path, plane, clock, drift_hold=timedelta(minutes=5)) as (watch, served):
             await watch.until_in_sync()
             await watch.until(lambda: notifications(served))
-            for slug in SOME[:5]:
+            for slug in SLUGS[:5]:
                 plane.send("PUT", f"/apps/{slug}/slots/chat", CLOUD)
             await watch.until(lambda: watch.status.count(AppState.HELD) == 5)
             await clock.advance(timedelta(minutes=5))

@@ -608,7 +608,7 @@ def test_plain_http_needs_loopback_or_insecure() -> None:
     ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_commit_can_not_make_it_post_to_this_machine(scheme: str, host: str) -> None:
+def test_a_commit_cannot_make_it_post_to_this_machine(scheme: str, host: str) -> None:
     """A loopback or link-local address is accepted from a variable only, because such services may give out credentials."""
     with pytest.raises(ConfigError, match="receiver-refused") as caught:
         endpoints([_receiver(f"{scheme}://{host}/very-secret")], {}, insecure=True)

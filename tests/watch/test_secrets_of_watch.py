@@ -27,9 +27,9 @@ def config(value: str) -> dict[str, Any]:
 async def everything(watch: RunningController) -> str:
     """Return all that the controller shows: log, metrics, pages, JSON and notifications."""
     pages = []
-    async with app_client(watch.controller.api, metrics=watch.controller.metrics.render) as ask:
+    async with app_client(watch.controller.api, metrics=watch.controller.metrics.render) as client:
         for path in ("/", "/apps/demo", "/api/status", "/metrics"):
-            response = await ask.get(path)
+            response = await client.get(path)
             assert response.status_code == 200
             pages.append(response.text)
     sender = Sender(control_plane=ControlPlane(url=watch.plane.url), version="1")

@@ -11,11 +11,11 @@ from tests.support.controller_statuses import RecordingApi, busy_status
 
 
 @pytest.fixture
-def control() -> RecordingApi:
+def api() -> RecordingApi:
     return RecordingApi(current=busy_status())
 
 
 @pytest.fixture
-async def ask(control: RecordingApi) -> AsyncIterator[httpx.AsyncClient]:
-    async with app_client(control) as client:
+async def client(api: RecordingApi) -> AsyncIterator[httpx.AsyncClient]:
+    async with app_client(api) as client:
         yield client

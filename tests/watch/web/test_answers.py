@@ -64,22 +64,22 @@ async def test_probes_report_the_cause(
     status: ControllerStatus, health: tuple[int, str], readiness: tuple[int, str]
 ) -> None:
     """A probe is 200 with ok, or 503 with the cause."""
-    async with app_client(RecordingApi(current=status)) as ask:
-        responses = [await ask.get("/healthz"), await ask.get("/readyz")]
+    async with app_client(RecordingApi(current=status)) as client:
+        responses = [await client.get("/healthz"), await client.get("/readyz")]
     assert [(response.status_code, response.text) for response in responses] == [health, readiness]
 
 
-async def test_metrics_are_served_as_rendered(ask: httpx.AsyncClient) -> None:
+async def test_metrics_are_served_as_rendered(client: httpx.AsyncClient) -> None:
     """The bytes and their content type are those of the renderer."""
-    response = await ask.get("/metrics")
+    response = await client.get("/metrics")
     assert response.content == b"octosync_apps 1\n"
     assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
-async def test_every_response_has_strict_headers(ask: httpx.AsyncClient) -> None:
+async def test_every_response_has_strict_headers(client: httpx.AsyncClient) -> None:
     """Pages, documents, files and errors have the same headers. Caches keep only files, and those for good."""
-    style = (await ask.get("/")).text.partition('rel="stylesheet" href="')[2].partition('"')[0]
-    responses = [await ask.get(path) for path in (*_PAGES, style, "/nope", "/hold")] + [await ask.post("/hold")]
+    style = (await client.get("/")).text.partition('rel="stylesheet" href="')[2].partition('"')[0]
+    responses = [await client.get(path) for path in (*_PAGES, style, "/nope", "/hold")] + [await client.post("/hold")]
     for response in responses:
         policy = response.headers["content-security-policy"].split("; ")
         assert {"default-src 'none'", "script-src 'self'", "style-src 'self'", "form-action 'none'"} <= set(policy)
@@ -93,24 +93,24 @@ async def test_every_response_has_strict_headers(ask: httpx.AsyncClient) -> None
         assert caching == ("public, max-age=31536000, immutable" if response.url.path == style else "no-store")
 
 
-async def test_a_defect_has_the_headers_and_shows_nothing(control: RecordingApi) -> None:
+async def test_a_defect_has_the_headers_and_shows_nothing(api: RecordingApi) -> None:
     """A defect is a 500 with the same headers and without the text of the exception."""
 
     def broken() -> bytes:
         raise RuntimeError("inside")
 
-    async with app_client(control, metrics=broken) as ask:
-        response = await ask.get("/metrics")
+    async with app_client(api, metrics=broken) as client:
+        response = await client.get("/metrics")
     assert response.status_code == 500
     assert response.json()["error"]["reference"] == "internal-error"
     assert "inside" not in response.text
     assert "content-security-policy" in response.headers
 
 
-async def test_pages_load_only_files_of_this_server(ask: httpx.AsyncClient) -> None:
+async def test_pages_load_only_files_of_this_server(client: httpx.AsyncClient) -> None:
     """Each URL that a page loads is served here. Nothing is inline."""
     for path in ("/", "/apps", "/apps/canary-demo"):
-        html = (await ask.get(path)).text
+        html = (await client.get(path)).text
         loaded = [
             part.partition('"')[0]
             for name in ('src="', 'rel="stylesheet" href="', 'rel="icon" type="image/svg+xml" href="')
@@ -119,30 +119,30 @@ async def test_pages_load_only_files_of_this_server(ask: httpx.AsyncClient) -> N
         assert len(loaded) == 3
         for url in loaded:
             assert url.startswith("/static/")
-            assert (await ask.get(url)).status_code == 200
+            assert (await client.get(url)).status_code == 200
         assert "style=" not in html
         assert "<script>" not in html
         assert " on" not in "".join(part.partition(">")[0] for part in html.split("<")[1:] if " on" in part)
 
 
-async def test_a_file_of_another_version_is_not_found(ask: httpx.AsyncClient) -> None:
+async def test_a_file_of_another_version_is_not_found(client: httpx.AsyncClient) -> None:
     """The URL of a file depends on its content: an old one is 404, never the new file under the old name."""
-    assert (await ask.get("/static/style.0123456789abcdef.css")).status_code == 404
-    assert (await ask.get("/static/style.css")).status_code == 404
-    assert (await ask.get("/static/..%2Fapp.py")).status_code == 404
+    assert (await client.get("/static/style.0123456789abcdef.css")).status_code == 404
+    assert (await client.get("/static/style.css")).status_code == 404
+    assert (await client.get("/static/..%2Fapp.py")).status_code == 404
 
 
 @pytest.mark.parametrize("path", _PAGES)
-async def test_head_and_other_methods(ask: httpx.AsyncClient, control: RecordingApi, path: str) -> None:
+async def test_head_and_other_methods(client: httpx.AsyncClient, api: RecordingApi, path: str) -> None:
     """HEAD responds as GET does. A method that a path does not support is 405, with the supported ones."""
-    got, head = await ask.get(path), await ask.head(path)
+    got, head = await client.get(path), await client.head(path)
     assert (head.status_code, head.headers["content-type"]) == (got.status_code, got.headers["content-type"])
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
-        response = await ask.request(method, path)
+        response = await client.request(method, path)
         assert response.status_code == 405
         assert "GET" in response.headers["allow"]
         assert response.json()["error"]["reference"] == "method-not-allowed"
-    assert control.calls == []
+    assert api.calls == []
 
 
 @pytest.mark.parametrize(
@@ -160,10 +160,10 @@ async def test_head_and_other_methods(ask: httpx.AsyncClient, control: Recording
         ("", 421),
     ],
 )
-async def test_on_loopback_only_its_own_names_are_served(control: RecordingApi, host: str, status: int) -> None:
+async def test_on_loopback_only_its_own_names_are_served(api: RecordingApi, host: str, status: int) -> None:
     """A foreign name that resolves to 127.0.0.1 reads nothing, whether or not the server listens on the network."""
-    async with app_client(control) as ask:
-        assert (await ask.get("/", headers={"Host": host})).status_code == status
+    async with app_client(api) as client:
+        assert (await client.get("/", headers={"Host": host})).status_code == status
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/metrics"])
@@ -181,26 +181,26 @@ async def test_on_loopback_only_its_own_names_are_served(control: RecordingApi, 
     ],
 )
 async def test_on_the_network_only_allowed_names_are_served(
-    control: RecordingApi, host: str, status: int, path: str
+    api: RecordingApi, host: str, status: int, path: str
 ) -> None:
     """They are --allowed-host, --external-url and the address of the connection, as probes and Prometheus use it."""
-    app = create_app(web_options(control, hosts=("octosync.example.com", "octosync.octosync.svc")))
+    app = create_app(web_options(api, hosts=("octosync.example.com", "octosync.octosync.svc")))
     transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://10.1.2.3:9900") as ask:
-        assert (await ask.get(path, headers={"Host": host})).status_code == status
+    async with httpx.AsyncClient(transport=transport, base_url="http://10.1.2.3:9900") as client:
+        assert (await client.get(path, headers={"Host": host})).status_code == status
 
 
-async def test_commands_never_contain_a_malformed_host(control: RecordingApi) -> None:
+async def test_commands_never_contain_a_malformed_host(api: RecordingApi) -> None:
     """The host of a request is put into commands only if it is a valid one."""
-    async with app_client(control) as ask:
-        page = await ask.get("/", headers={"Host": "x'; rm -rf ~ #"})
+    async with app_client(api) as client:
+        page = await client.get("/", headers={"Host": "x'; rm -rf ~ #"})
     assert "rm -rf" not in page.text
 
 
 async def document_of(status: ControllerStatus) -> Any:
     """Return the document of a status."""
-    async with app_client(RecordingApi(current=status)) as ask:
-        response = await ask.get("/api/status")
+    async with app_client(RecordingApi(current=status)) as client:
+        response = await client.get("/api/status")
     assert response.headers["content-type"] == "application/json"
     return response.json()
 
@@ -283,12 +283,12 @@ async def test_sensitive_values_are_never_served() -> None:
     """The value of a sensitive key is in no page and no document, as it is in no plan."""
     secret = "hunter2-correct-horse"
     app = held_app(plan=held_plan_with(secret), drift=held_app().drift)
-    async with app_client(RecordingApi(current=status_of(app, quiet_app("one")))) as ask:
+    async with app_client(RecordingApi(current=status_of(app, quiet_app("one")))) as client:
         for path in ("/", "/apps/canary-demo", "/api/status"):
-            response = await ask.get(path)
+            response = await client.get(path)
             assert response.status_code == 200
             assert secret not in response.text
-        assert "(sensitive" in (await ask.get("/apps/canary-demo")).text
+        assert "(sensitive" in (await client.get("/apps/canary-demo")).text
 
 
 def held_plan_with(secret: str) -> Plan:
@@ -309,11 +309,11 @@ async def test_hostile_names_are_inert() -> None:
         state=AppState.FAILING,
     )
     status = status_of(app, feed_off=evil, outage=evil, credential=evil, mode="manifest", revision=evil)
-    async with app_client(RecordingApi(current=suspended(status))) as ask:
-        listing = await ask.get("/")
+    async with app_client(RecordingApi(current=suspended(status))) as client:
+        listing = await client.get("/")
         url = listing.text.partition('<h3 id="')[2].partition('<a href="')[2].partition('"')[0]
-        page = await ask.get(url)
-        missing = await ask.get("/apps/nope" + url.removeprefix("/apps"), headers={"Accept": "text/html"})
+        page = await client.get(url)
+        missing = await client.get("/apps/nope" + url.removeprefix("/apps"), headers={"Accept": "text/html"})
     assert (listing.status_code, page.status_code, missing.status_code) == (200, 200, 404)
     for html in (listing.text, page.text, missing.text):
         assert "<script>alert" not in html
@@ -353,18 +353,18 @@ class _CountedApps(dict[str, AppReconcileStatus]):
 async def test_many_clients_share_one_rendering(path: str) -> None:
     """After a change there is a new rendering, and the tag of the previous one is out of date."""
     apps = _CountedApps((f"app-{number:03}", quiet_app(f"app-{number:03}")) for number in range(300))
-    control = _Ticking(current=replace(status_of(), apps=apps))
-    async with app_client(control) as ask:
-        first = await ask.get(path)
+    api = _Ticking(current=replace(status_of(), apps=apps))
+    async with app_client(api) as client:
+        first = await client.get(path)
         once = apps.iterations
         assert once
-        responses = await asyncio.gather(*(ask.get(path) for _ in range(100)))
+        responses = await asyncio.gather(*(client.get(path) for _ in range(100)))
         assert apps.iterations == once
         assert {response.text for response in responses} == {first.text}
         known = {"If-None-Match": first.headers["etag"]}
-        assert (await ask.get(path, headers=known)).status_code == 304
-        control.current = replace(control.current, outage="no connection", circuit_open=CircuitReason.OUTAGE)
-        assert (await ask.get(path, headers=known)).status_code == 200
+        assert (await client.get(path, headers=known)).status_code == 304
+        api.current = replace(api.current, outage="no connection", circuit_open=CircuitReason.OUTAGE)
+        assert (await client.get(path, headers=known)).status_code == 200
         assert once < apps.iterations <= 2 * once
 
 
@@ -385,9 +385,9 @@ class _SlowApps(dict[str, AppReconcileStatus]):
 async def test_a_rendering_does_not_delay_a_probe(path: str) -> None:
     """While a page is rendered the event loop serves /healthz."""
     apps = _SlowApps({"app": quiet_app("app")})
-    async with app_client(RecordingApi(current=replace(status_of(), apps=apps))) as ask:
-        page = asyncio.ensure_future(ask.get(path))
+    async with app_client(RecordingApi(current=replace(status_of(), apps=apps))) as client:
+        page = asyncio.ensure_future(client.get(path))
         await asyncio.sleep(0)
-        assert (await ask.get("/healthz")).status_code == 200
+        assert (await client.get("/healthz")).status_code == 200
         apps.is_probed.set()
         assert (await page).status_code == 200

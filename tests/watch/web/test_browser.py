@@ -83,10 +83,10 @@ def open_page(chromium: Chrome) -> Iterator[OpenPage]:
         def open_(
             status: ControllerStatus, path: str = "/", *, refresh_seconds: float = 60
         ) -> tuple[Chrome, RecordingApi]:
-            control = RecordingApi(current=status)
-            url = stack.enter_context(serve_controller(control, refresh_seconds=refresh_seconds))
+            api = RecordingApi(current=status)
+            url = stack.enter_context(serve_controller(api, refresh_seconds=refresh_seconds))
             chromium.get(f"{url}{path}")
-            return chromium, control
+            return chromium, api
 
         console_messages(chromium)
         yield open_
@@ -129,10 +129,10 @@ def test_the_page_updates_itself_without_a_reload(open_page: OpenPage) -> None:
     status = status_of(
         held_app(),
         blocked_app(),
-        *(quiet_app(f"app-{n:02}") for n in range(40)),
+        *(quiet_app(f"app-{number:02}") for number in range(40)),
         runs=(run_status(1), run_status(2)),
     )
-    driver, control = open_page(status, refresh_seconds=0.05)
+    driver, api = open_page(status, refresh_seconds=0.05)
     driver.execute_script("window.same = true")
     driver.find_element(By.CSS_SELECTOR, "details.run > summary").click()
     driver.find_element(By.ID, "filter").send_keys("app-1")
@@ -143,7 +143,7 @@ def test_the_page_updates_itself_without_a_reload(open_page: OpenPage) -> None:
 
     more = replace(status.apps["app-15"], state=AppState.IN_SYNC, error="it has changed")
     apps = {slug: app for slug, app in status.apps.items() if slug != "search-old"}
-    control.current = replace(status, apps={**apps, "app-15": more}, runs=(run_status(0), *status.runs))
+    api.current = replace(status, apps={**apps, "app-15": more}, runs=(run_status(0), *status.runs))
 
     wait_for(lambda: "it has changed" in text_of(driver, "#app-app-15"))
     assert driver.execute_script("return window.same") is True
@@ -164,7 +164,7 @@ def test_the_page_updates_itself_without_a_reload(open_page: OpenPage) -> None:
 def test_an_unchanged_card_is_not_touched_when_another_goes(open_page: OpenPage) -> None:
     """A card that stays is not modified, and keeps the focus, when the one above it is removed."""
     status = status_of(blocked_app(), held_app())
-    driver, control = open_page(status, refresh_seconds=0.05)
+    driver, api = open_page(status, refresh_seconds=0.05)
     driver.execute_script(
         "window.changes = 0;"
         "new MutationObserver((all) => { window.changes += all.filter(change => !change.target.closest('.ago')).length; })"
@@ -173,7 +173,7 @@ def test_an_unchanged_card_is_not_touched_when_another_goes(open_page: OpenPage)
         "link.focus();"
         "link.addEventListener('blur', () => { window.changes += 1; });"
     )
-    control.current = replace(status, apps={"canary-demo": status.apps["canary-demo"]})
+    api.current = replace(status, apps={"canary-demo": status.apps["canary-demo"]})
     wait_for(lambda: not driver.find_elements(By.CSS_SELECTOR, ".card.blocked"))
     assert driver.execute_script("return window.changes") == 0
     assert focused(driver).text == "canary-demo"
@@ -181,14 +181,14 @@ def test_an_unchanged_card_is_not_touched_when_another_goes(open_page: OpenPage)
 
 def test_nothing_is_touched_as_long_as_nothing_changes(open_page: OpenPage) -> None:
     """An update without changes modifies no element, so that screen readers repeat nothing."""
-    driver, control = open_page(busy_status(), refresh_seconds=0.05)
+    driver, api = open_page(busy_status(), refresh_seconds=0.05)
     driver.execute_script(
         "window.changes = 0;"
         "new MutationObserver((all) => { window.changes += all.filter(change => !change.target.closest('.ago')).length; })"
         ".observe(document.getElementById('main'), {subtree: true, childList: true, attributes: true})"
     )
     before = text_of(driver, "#as-of")
-    control.current = replace(control.current, now=control.current.now.replace(second=41))
+    api.current = replace(api.current, now=api.current.now.replace(second=41))
     wait_for(lambda: text_of(driver, "#as-of") not in {before, "14:03:20 UTC"})
     assert driver.execute_script("return window.changes") == 0
     assert len(driver.find_elements(By.CSS_SELECTOR, "main [role=status], main [aria-live]")) == 1
@@ -209,30 +209,30 @@ def test_an_updated_page_equals_a_loaded_one(open_page: OpenPage) -> None:
         status_of(held_app("a"), replace(held_app("b"), state=AppState.FAILING)),
         status_of(quiet_app("a")),
     )
-    driver, control = open_page(steps[0], refresh_seconds=0.05)
+    driver, api = open_page(steps[0], refresh_seconds=0.05)
     for number, step in enumerate(steps):
         driver.execute_script("document.querySelector('h1').setAttribute('lang', 'la')")
-        control.current = replace(step, version=f"step {number}")
+        api.current = replace(step, version=f"step {number}")
         wait_for(partial(driver.execute_script, _EQUALS_LOADED_PAGE, f"step {number}"))
     assert console_messages(driver) == []
 
 
 def test_a_lost_connection_is_shown_until_it_is_back(chromium: Chrome) -> None:
     """When the controller is gone the page shows since when. When it is back the page continues by itself."""
-    control = RecordingApi(current=status_of(quiet_app("one")))
-    with serve_controller(control, refresh_seconds=0.05) as url:
+    api = RecordingApi(current=status_of(quiet_app("one")))
+    with serve_controller(api, refresh_seconds=0.05) as url:
         chromium.get(url)
         assert not chromium.find_element(By.ID, "connection").is_displayed()
     banner = chromium.find_element(By.ID, "connection")
     wait_for(banner.is_displayed)
     assert banner.text.startswith("Connection lost since ")
     assert "What you see is as of 14:03" in banner.text
-    control.current = status_of(held_app())
-    with serve_controller(control, port=int(url.rpartition(":")[2]), refresh_seconds=0.05):
+    api.current = status_of(held_app())
+    with serve_controller(api, port=int(url.rpartition(":")[2]), refresh_seconds=0.05):
         wait_for(lambda: not banner.is_displayed())
         assert text_of(chromium, "#state") == "1 app held"
     chromium.get("about:blank")
-    console_messages(chromium)  # of connections that were refused, as they were to be
+    console_messages(chromium)  # of the expected refused connections
 
 
 def test_the_keyboard_alone_is_enough(open_page: OpenPage) -> None:
@@ -293,10 +293,10 @@ def test_everything_is_there_without_javascript(open_page: OpenPage, chromium: C
 def test_an_app_named_like_a_script_is_inert(open_page: OpenPage) -> None:
     """Markup in a name is text: on the page, after an update, and on the page of the app."""
     evil = held_app(_EVIL, actor=_EVIL, error=_EVIL, state=AppState.FAILING)
-    driver, control = open_page(status_of(evil), refresh_seconds=0.05)
+    driver, api = open_page(status_of(evil), refresh_seconds=0.05)
     assert _EVIL in text_of(driver, ".card.failing")
-    updated = replace(control.current, outage=_EVIL, apps={**control.current.apps, _EVIL + "2": held_app(_EVIL + "2")})
-    control.current = updated
+    updated = replace(api.current, outage=_EVIL, apps={**api.current.apps, _EVIL + "2": held_app(_EVIL + "2")})
+    api.current = updated
     wait_for(lambda: len(driver.find_elements(By.CSS_SELECTOR, ".card.held")) == 2)
     driver.find_element(By.CSS_SELECTOR, ".card.failing a").click()
     wait_for(lambda: text_of(driver, "h1") == _EVIL)
@@ -317,7 +317,7 @@ def test_injected_scripts_do_not_run(open_page: OpenPage) -> None:
         "script.append('window.ran = true'); document.body.append(script);"
     )
     assert driver.execute_script("return window.ran") is None
-    console_messages(driver)  # of just that
+    console_messages(driver)  # of the expected errors
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

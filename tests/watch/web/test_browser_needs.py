@@ -21,7 +21,7 @@ def test_a_missing_chromium_fails_where_it_is_required(monkeypatch: pytest.Monke
 
 
 def test_screenshots_of_the_documentation_are_small() -> None:
-    """The status page's screenshots exist in both color schemes and are smaller than 200 kB."""
+    """The status page's screenshots exist in light and dark and are smaller than 200 kB."""
     folder = _ROOT / "docs" / "images"
     for scheme in ("light", "dark"):
         assert 10_000 < (folder / f"status-{scheme}.png").stat().st_size < 200_000

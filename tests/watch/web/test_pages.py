@@ -42,8 +42,8 @@ UNLOADED = OctosyncError(
 
 async def page_of(status: ControllerStatus, path: str = "/", **more: object) -> httpx.Response:
     """Return the response of a page."""
-    async with app_client(RecordingApi(current=status), **more) as ask:
-        response = await ask.get(path)
+    async with app_client(RecordingApi(current=status), **more) as client:
+        response = await client.get(path)
     assert response.status_code == 200, response.text
     return response
 
@@ -63,9 +63,9 @@ def title_of(html: str) -> str:
     return unescape(match[1])
 
 
-async def test_the_page_begins_with_the_state(ask: httpx.AsyncClient) -> None:
+async def test_the_page_begins_with_the_state(client: httpx.AsyncClient) -> None:
     """Its first sentence has the number of apps in sync and in other states, and its title the most important ones."""
-    html = (await ask.get("/")).text
+    html = (await client.get("/")).text
     main = html[html.index("<main") :]
     state = re.search(r'<p class="state.*?</p>', main)
     assert state is not None
@@ -192,8 +192,8 @@ async def test_a_refusal_over_several_apps_is_one_card() -> None:
     """A refusal of a whole change is one card that names its apps."""
     first, second = blocked_app("first"), blocked_app("second")
     html = ""
-    async with app_client(RecordingApi(current=status_of(first, second))) as ask:
-        html = (await ask.get("/")).text
+    async with app_client(RecordingApi(current=status_of(first, second))) as client:
+        html = (await client.get("/")).text
     assert html.count('class="card blocked"') == 1
     assert 'href="/apps/first"' in html[html.index("card blocked") : html.index("</article>")]
     assert 'href="/apps/second"' in html[html.index("card blocked") : html.index("</article>")]
@@ -207,10 +207,10 @@ async def test_without_an_admin_token_no_post_is_offered() -> None:
     assert "octosync accept" in text
 
 
-async def test_the_token_is_in_no_page_and_no_document(ask: httpx.AsyncClient) -> None:
+async def test_the_token_is_in_no_page_and_no_document(client: httpx.AsyncClient) -> None:
     """Commands contain the name of the token's variable. Its value is in no response."""
     for path in ("/", "/apps", "/apps/canary-demo", "/api/status", "/metrics", "/hold"):
-        assert ADMIN_TOKEN not in (await ask.get(path, headers=AUTHORIZED)).text
+        assert ADMIN_TOKEN not in (await client.get(path, headers=AUTHORIZED)).text
 
 
 async def test_a_failure_is_shown_with_its_next_attempt() -> None:
@@ -233,8 +233,8 @@ async def test_an_orphan_is_listed() -> None:
 async def test_much_drift_of_an_app_is_named_and_counted() -> None:
     """Before the app is planned its first few objects are named, and the others are counted."""
     drift = tuple(
-        DriftStatus(address=Address.of_slot("demo", f"slot-{n:02}"), first_seen=NOW, actor="ana", at=NOW)
-        for n in range(12)
+        DriftStatus(address=Address.of_slot("demo", f"slot-{number:02}"), first_seen=NOW, actor="ana", at=NOW)
+        for number in range(12)
     )
     text = await text_at(status_of(held_app("demo", plan=None, drift=drift)))
     assert "slot slot-00: ana changed it at 14:03 UTC" in text
@@ -267,9 +267,9 @@ async def test_contested_drift_offers_another_revert() -> None:
     assert "/reconcile?app=keyboard" in text
 
 
-async def test_a_waiting_rollout_shows_what_it_waits_for(ask: httpx.AsyncClient) -> None:
+async def test_a_waiting_rollout_shows_what_it_waits_for(client: httpx.AsyncClient) -> None:
     """An automatic rollout that waits for another one is shown as waiting."""
-    html = unescape((await ask.get("/")).text)
+    html = unescape((await client.get("/")).text)
     assert "voice/tts@production  kokoro-1 → kokoro-2 (latency 18% better); waiting: one canary of a slot" in html
 
 
@@ -282,9 +282,9 @@ async def test_a_move_is_counted_per_app() -> None:
     assert "fresh waiting 3 to create" in text
 
 
-async def test_canaries_have_bars_and_runs_their_request_ids(ask: httpx.AsyncClient) -> None:
+async def test_canaries_have_bars_and_runs_their_request_ids(client: httpx.AsyncClient) -> None:
     """A canary is a bar with its percentage as text. A run has its actions with the request ids of the control plane."""
-    html = (await ask.get("/")).text
+    html = (await client.get("/")).text
     assert 'max="100" value="40"' in html
     assert "canary to phi-4-mini-q5 at 40%" in html
     assert "req_81fa" in html
@@ -314,8 +314,8 @@ async def test_the_budget_is_one_bar_with_the_next_resync() -> None:
 
 async def test_manifest_errors_are_shown_as_by_validate() -> None:
     """The page has the diagnostics with place, source line and caret."""
-    async with app_client(RecordingApi(current=bad_manifests(busy_status()))) as ask:
-        html = unescape((await ask.get("/")).text)
+    async with app_client(RecordingApi(current=bad_manifests(busy_status()))) as client:
+        html = unescape((await client.get("/")).text)
     assert "error: unknown-field: `servingPolcy` is not a field of a slot" in html
     assert "--> apps/demo.yaml:12:7" in html
     assert "^^^^^^^^^^^^ did you mean `servingPolicy`?" in html
@@ -356,25 +356,25 @@ async def test_an_app_shows_its_own_runs_only() -> None:
     assert "req_81fa" not in await text_at(status, "/apps/one")
 
 
-async def test_apps_can_be_listed_by_state(ask: httpx.AsyncClient) -> None:
+async def test_apps_can_be_listed_by_state(client: httpx.AsyncClient) -> None:
     """The list of apps has a link per state, which lists only the apps in that state."""
-    every = (await ask.get("/apps")).text
+    every = (await client.get("/apps")).text
     assert 'href="/apps?state=held"' in every
     assert 'id="app-billing"' in every
-    held = (await ask.get("/apps?state=held")).text
+    held = (await client.get("/apps?state=held")).text
     assert 'id="app-canary-demo"' in held
     assert 'id="app-billing"' not in held
-    assert (await ask.get("/apps?state=nope")).status_code == 400
+    assert (await client.get("/apps?state=nope")).status_code == 400
 
 
 async def test_the_page_stays_small_with_two_thousand_apps() -> None:
     """It lists the apps that are not in sync and links to the others. Much drift is truncated and counted."""
-    quiet = [AppReconcileStatus(slug=f"app-{n}", state=AppState.IN_SYNC) for n in range(1900)]
-    held = [held_app(f"held-{n:03}") for n in range(100)]
-    async with app_client(RecordingApi(current=status_of(*quiet, *held))) as ask:
-        page = await ask.get("/")
-        every = await ask.get("/apps")
-        document = await ask.get("/api/status")
+    quiet = [AppReconcileStatus(slug=f"app-{number}", state=AppState.IN_SYNC) for number in range(1900)]
+    held = [held_app(f"held-{number:03}") for number in range(100)]
+    async with app_client(RecordingApi(current=status_of(*quiet, *held))) as client:
+        page = await client.get("/")
+        every = await client.get("/apps")
+        document = await client.get("/api/status")
     assert len(page.content) < 150_000
     assert page.text.count('class="card held"') == 25
     assert "75 more held" in page.text
@@ -383,25 +383,25 @@ async def test_the_page_stays_small_with_two_thousand_apps() -> None:
     assert len(json.loads(document.text)["apps"]) == 2000
 
 
-async def test_a_page_is_sent_once_as_long_as_nothing_changes(ask: httpx.AsyncClient, control: RecordingApi) -> None:
+async def test_a_page_is_sent_once_as_long_as_nothing_changes(client: httpx.AsyncClient, api: RecordingApi) -> None:
     """While only time passes the tag stays and the response is empty. With another status the tag changes."""
-    first = await ask.get("/")
-    control.current = replace(control.current, now=control.current.now + timedelta(seconds=5))
-    unchanged = await ask.get("/", headers={"If-None-Match": first.headers["etag"]})
+    first = await client.get("/")
+    api.current = replace(api.current, now=api.current.now + timedelta(seconds=5))
+    unchanged = await client.get("/", headers={"If-None-Match": first.headers["etag"]})
     assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert unchanged.headers["date"] == "Tue, 01 Jan 2030 14:03:25 GMT"
-    control.current = replace(control.current, apps={})
-    changed = await ask.get("/", headers={"If-None-Match": first.headers["etag"]})
+    api.current = replace(api.current, apps={})
+    changed = await client.get("/", headers={"If-None-Match": first.headers["etag"]})
     assert changed.status_code == 200
     assert changed.headers["etag"] != first.headers["etag"]
 
 
-async def test_errors_are_pages_for_browsers_and_json_otherwise(ask: httpx.AsyncClient) -> None:
+async def test_errors_are_pages_for_browsers_and_json_otherwise(client: httpx.AsyncClient) -> None:
     """A 404 is a page for a browser, and otherwise a document with reference, message and hints."""
-    page = await ask.get("/apps/nope", headers=BROWSER)
+    page = await client.get("/apps/nope", headers=BROWSER)
     assert page.status_code == 404
     assert page.headers["content-type"].startswith("text/html")
     assert "Unknown app 'nope'." in unescape(page.text)
-    document = (await ask.get("/nope")).json()
+    document = (await client.get("/nope")).json()
     assert document["error"]["reference"] == "not-found"
     assert document["error"]["hints"] == ["The status page is at /."]

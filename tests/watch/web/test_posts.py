@@ -55,12 +55,12 @@ _PATHS = tuple(post.path for post in POSTS)
     ],
 )
 async def test_a_post_with_the_token_is_executed(
-    ask: httpx.AsyncClient, control: RecordingApi, path: str, result: object, call: object
+    client: httpx.AsyncClient, api: RecordingApi, path: str, result: object, call: object
 ) -> None:
     """The operation is called once, and the response has its result."""
-    response = await ask.post(path, headers=AUTHORIZED)
+    response = await client.post(path, headers=AUTHORIZED)
     assert (response.status_code, response.json()) == (200, result)
-    assert control.calls == [call]
+    assert api.calls == [call]
 
 
 @pytest.mark.parametrize("path", _PATHS)
@@ -79,43 +79,41 @@ async def test_a_post_with_the_token_is_executed(
     ],
 )
 async def test_without_the_token_nothing_is_done(
-    ask: httpx.AsyncClient, control: RecordingApi, path: str, authorization: str | None
+    client: httpx.AsyncClient, api: RecordingApi, path: str, authorization: str | None
 ) -> None:
     """A missing or wrong token is a 401 that explains how to send it, before any parameter is read."""
     headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
-    response = await ask.post(path, headers=headers)  # type: ignore[arg-type]  # bytes, for non-ASCII text
+    response = await client.post(path, headers=headers)  # type: ignore[arg-type]  # bytes, for non-ASCII text
     assert response.status_code == 401
     assert response.headers["www-authenticate"].startswith("Bearer")
     error = response.json()["error"]
     assert error["reference"] == "admin-token-refused"
     assert "Authorization: Bearer $OCTOSYNC_ADMIN_TOKEN" in error["hints"][0]
     assert ADMIN_TOKEN not in response.text
-    assert control.calls == []
+    assert api.calls == []
 
 
 @pytest.mark.parametrize("given", ["app=voice&app=voice", f"token={ADMIN_TOKEN}", "access_token=x"])
-async def test_the_token_is_read_from_the_header_only(
-    ask: httpx.AsyncClient, control: RecordingApi, given: str
-) -> None:
+async def test_the_token_is_read_from_the_header_only(client: httpx.AsyncClient, api: RecordingApi, given: str) -> None:
     """Neither the query nor a cookie authorizes, because a page of another site can make a browser send those."""
-    response = await ask.post(f"/reconcile?{given}", headers={"Cookie": f"token={ADMIN_TOKEN}"})
+    response = await client.post(f"/reconcile?{given}", headers={"Cookie": f"token={ADMIN_TOKEN}"})
     assert response.status_code == 401
-    assert control.calls == []
+    assert api.calls == []
 
 
 @pytest.mark.parametrize("path", _PATHS)
 @pytest.mark.parametrize("token", [None, ""])
-async def test_posts_are_disabled_without_a_token(control: RecordingApi, path: str, token: str | None) -> None:
+async def test_posts_are_disabled_without_a_token(api: RecordingApi, path: str, token: str | None) -> None:
     """A controller without a token rejects every POST, whatever it contains, and explains how to enable them."""
-    async with app_client(control, admin_token=token) as ask:
+    async with app_client(api, admin_token=token) as client:
         responses = [
-            await ask.post(path, headers=headers) for headers in (AUTHORIZED, {"Authorization": "Bearer "}, {})
+            await client.post(path, headers=headers) for headers in (AUTHORIZED, {"Authorization": "Bearer "}, {})
         ]
     for response in responses:
         assert response.status_code == 403
         assert response.json()["error"]["reference"] == "posts-disabled"
         assert "OCTOSYNC_ADMIN_TOKEN" in response.json()["error"]["hints"][0]
-    assert control.calls == []
+    assert api.calls == []
 
 
 @pytest.mark.parametrize(
@@ -138,60 +136,60 @@ async def test_posts_are_disabled_without_a_token(control: RecordingApi, path: s
     ],
 )
 async def test_wrong_parameters_are_rejected_with_what_is_expected(
-    ask: httpx.AsyncClient, control: RecordingApi, path: str, message: str
+    client: httpx.AsyncClient, api: RecordingApi, path: str, message: str
 ) -> None:
     """A typing error is a 400 with the error and the right usage. Nothing is executed."""
-    response = await ask.post(path, headers=AUTHORIZED)
+    response = await client.post(path, headers=AUTHORIZED)
     assert response.status_code == 400
     error = response.json()["error"]
     assert (error["reference"], error["message"]) == ("parameters-wrong", message)
     assert error["hints"]
-    assert control.calls == []
+    assert api.calls == []
 
 
-async def test_parameters_in_a_body_are_rejected(ask: httpx.AsyncClient, control: RecordingApi) -> None:
+async def test_parameters_in_a_body_are_rejected(client: httpx.AsyncClient, api: RecordingApi) -> None:
     """`curl -d app=voice` would otherwise reconcile all apps: a body is a 400."""
     for sent in ({"content": b"app=voice"}, {"data": {"app": "voice"}}, {"json": {"app": "voice"}}):
-        response = await ask.post("/reconcile", headers=AUTHORIZED, **sent)
+        response = await client.post("/reconcile", headers=AUTHORIZED, **sent)
         assert response.status_code == 400
         assert response.json()["error"]["message"] == "parameters go into the query, but the request has a body"
-    assert control.calls == []
+    assert api.calls == []
 
 
 @pytest.mark.parametrize(("reference", "status"), [("app-not-declared", 404), ("nothing-blocked", 409)])
 async def test_an_error_of_the_controller_has_its_reference(reference: str, status: int) -> None:
     """The response has the reference, the message and the hints of the error."""
     error = OctosyncError(reference, "it can't be done", hints=("Do something else.",))
-    async with app_client(RecordingApi(current=busy_status(), refuses=error)) as ask:
-        response = await ask.post("/reconcile?app=nope", headers=AUTHORIZED)
+    async with app_client(RecordingApi(current=busy_status(), refuses=error)) as client:
+        response = await client.post("/reconcile?app=nope", headers=AUTHORIZED)
     assert response.status_code == status
     expected = {"reference": reference, "message": "it can't be done", "hints": ["Do something else."]}
     assert response.json() == {"error": expected}
 
 
 @pytest.mark.parametrize("path", _PATHS)
-async def test_an_operation_is_never_a_get(ask: httpx.AsyncClient, control: RecordingApi, path: str) -> None:
+async def test_an_operation_is_never_a_get(client: httpx.AsyncClient, api: RecordingApi, path: str) -> None:
     """A link, an image or a crawler changes nothing: GET and HEAD are 405, with or without the token."""
     for method in ("GET", "HEAD"):
-        response = await ask.request(method, path, headers=AUTHORIZED)
+        response = await client.request(method, path, headers=AUTHORIZED)
         assert response.status_code == 405
         assert response.headers["allow"] == "POST"
-    assert control.calls == []
+    assert api.calls == []
 
 
-async def test_a_preflight_of_another_site_is_not_allowed(ask: httpx.AsyncClient) -> None:
+async def test_a_preflight_of_another_site_is_not_allowed(client: httpx.AsyncClient) -> None:
     """A script of another site may not send the header: its browser asks first, and gets no permission."""
     headers = {
         "Origin": "https://evil.example",
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization",
     }
-    response = await ask.options("/suspend", headers=headers)
+    response = await client.options("/suspend", headers=headers)
     assert response.status_code == 405
     assert not [name for name in response.headers if name.startswith("access-control")]
 
 
-async def test_guessed_tokens_are_logged_and_limited(control: RecordingApi) -> None:
+async def test_guessed_tokens_are_logged_and_limited(api: RecordingApi) -> None:
     """Each guess is one log line without the token. After ten in a minute even the right token has to wait."""
     clock, logged = FastClock(), io.StringIO()
     gatekeeper = Gatekeeper(Secret(ADMIN_TOKEN), Log(logged, clock, format_=LogFormat.JSON), clock.monotonic)
@@ -200,11 +198,11 @@ async def test_guessed_tokens_are_logged_and_limited(control: RecordingApi) -> N
         headers = [(b"authorization", f"Bearer {token}".encode())]
         scope = {"type": "http", "method": "POST", "path": "/suspend", "query_string": b"", "headers": headers}
         request = Request({**scope, "client": (address, 4711), "server": ("127.0.0.1", 9900), "scheme": "http"})
-        return answer_post(request, POSTS[1], control, gatekeeper).status_code
+        return answer_post(request, POSTS[1], api, gatekeeper).status_code
 
     assert [status_of(f"guess-{number}") for number in range(12)] == [401] * 10 + [429] * 2
     assert status_of(ADMIN_TOKEN) == 429
-    assert control.calls == []
+    assert api.calls == []
     assert status_of(ADMIN_TOKEN, "10.0.0.4") == 200
     clock.skip(timedelta(minutes=1))
     assert status_of(ADMIN_TOKEN) == 200
