@@ -150,7 +150,7 @@ RETRYABLE = {
     "rejected": (refusal("apps.put_slot", 422, "validation_error"), False),
     "conflict": (refusal("apps.put_slot", 409, "conflict"), False),
     "unavailable": (refusal("apps.put_slot", 503, "down"), True),
-    "answer cut off, object unread": (refusal("apps.list_slots", 403, "forbidden"), True),
+    "response truncated, object unreadable": (refusal("apps.list_slots", 403, "forbidden"), True),
     "object unreadable before the write": ({"operation": "apps.list_slots", "action": "garbage", "times": None}, True),
 }
 

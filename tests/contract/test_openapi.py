@@ -59,7 +59,7 @@ FIXABLE: dict[str, tuple[Change, str, str, str]] = {
         "mismatch: the document has it as PUT",
         "apps.update: {method: PUT}",
     ),
-    "a field that it doesn't know": (
+    "an unknown field": (
         lambda document: (
             schema_in(document, "PutSlotRequest")["properties"].pop("preferred_engines"),
             schema_in(document, "PutSlotRequest").update(additionalProperties=False),
@@ -90,14 +90,14 @@ UNFIXABLE: dict[str, tuple[Change, dict[str, list[str]]]] = {
         lambda document: document["paths"].pop("/api/v1/apps/{slug}/archive"),
         {"apps.archive": ["mismatch: the document doesn't have it"]},
     ),
-    "a field that is needed isn't sent": (
+    "a required field that is never sent": (
         lambda document: (
             schema_in(document, "CreateTargetRequest")["properties"].update(environment={"type": "string"}),
             schema_in(document, "CreateTargetRequest")["required"].append("environment"),
         ),
         {"apps.create_target": ["mismatch: it requires environment, which octosync doesn't send"]},
     ),
-    "a field that is needed is sent now and then": (
+    "a required field that is sent only sometimes": (
         lambda document: schema_in(document, "PutSlotRequest").update(required=["model_variant_id"]),
         {
             "apps.put_slot": [
@@ -117,37 +117,37 @@ UNFIXABLE: dict[str, tuple[Change, dict[str, list[str]]]] = {
         ),
         {"apps.list": ["mismatch: the list is in items, but octosync reads apps, or a bare list"]},
     ),
-    "an inner field is needed": (
+    "a required nested field is missing": (
         lambda document: schema_in(document, "Coverage")["properties"].pop("capability"),
         {"apps.health": ["mismatch: the response lacks slots[].capability, which octosync needs"]},
     ),
-    "an environment is needed though the model can do without": (
+    "an environment is missing that the model does not require": (
         lambda document: schema_in(document, "Deployment")["properties"].pop("environment"),
         {
             id_: ["mismatch: the response lacks deployments[].environment, which octosync needs"]
             for id_ in ("apps.deployments", "deployments.list")
         },
     ),
-    "a field that is read if it is there": (
+    "an optional field is missing": (
         lambda document: schema_in(
             document, "RoutingSums" if "RoutingSums" in document["components"]["schemas"] else "RoutingStats"
         )["properties"].pop("local_requests"),
         {"apps.routing_stats": ["note: the response lacks local_requests, which octosync reads if it is present"]},
     ),
-    "a type that can't be read": (
+    "an unreadable type": (
         lambda document: schema_in(document, "App")["properties"].update(slug={"type": "integer"}),
         {
             "apps.list": ["mismatch: apps[].slug is integer in the document, but octosync reads string"],
             "apps.get": ["mismatch: slug is integer in the document, but octosync reads string"],
         },
     ),
-    "a type that isn't sent": (
+    "a type that is never sent": (
         lambda document: schema_in(document, "PutSlotRequest")["properties"].update(
             serving_policy={"type": "string", "enum": ["auto"]}
         ),
         {"apps.put_slot": ["mismatch: serving_policy is string in the document, but octosync sends object"]},
     ),
-    "an inner field is not known": (
+    "an unknown nested field": (
         lambda document: schema_in(document, "FallbackRequest")["properties"].pop("allow_local_fallback"),
         {
             "apps.put_slot": [
@@ -159,11 +159,11 @@ UNFIXABLE: dict[str, tuple[Change, dict[str, list[str]]]] = {
         lambda document: schema_in(document, "UpdateAppRequest")["properties"]["description"].update(readOnly=True),
         {"apps.update": ["mismatch: description is read-only in the document, but octosync sends it"]},
     ),
-    "a null is not taken": (
+    "a null is not accepted": (
         lambda document: schema_in(document, "UpdateAppRequest")["properties"].update(description={"type": "string"}),
         {"apps.update": ["warning: description is never null in the document, but octosync sends null to remove it"]},
     ),
-    "a body is needed": (
+    "a body is required": (
         lambda document: operation_in(document, "apps.archive").update(
             requestBody={
                 "required": True,
@@ -172,7 +172,7 @@ UNFIXABLE: dict[str, tuple[Change, dict[str, list[str]]]] = {
         ),
         {"apps.archive": ["mismatch: it requires a body with reason, but octosync sends none"]},
     ),
-    "no body is taken": (
+    "no body is accepted": (
         lambda document: operation_in(document, "apps.capabilities.enable").pop("requestBody"),
         {"apps.capabilities.enable": ["mismatch: it takes no body, but octosync sends one"]},
     ),
@@ -182,7 +182,7 @@ UNFIXABLE: dict[str, tuple[Change, dict[str, list[str]]]] = {
         ),
         {"apps.create": ["mismatch: the body is not JSON in the document"]},
     ),
-    "an answer without content": (
+    "a response without content": (
         lambda document: operation_in(document, "apps.get")["responses"].update({"200": {"description": "Nothing"}}),
         {"apps.get": ["mismatch: it returns nothing, but octosync reads an object"]},
     ),
@@ -190,7 +190,7 @@ UNFIXABLE: dict[str, tuple[Change, dict[str, list[str]]]] = {
         lambda document: schema_in(document, "InferenceConfigRequest").update(type="array"),
         {"apps.put_inference_config": ["mismatch: the body is array, but octosync sends an object"]},
     ),
-    "the config has an envelope": (
+    "the config is in an envelope": (
         lambda document: schema_in(document, "InferenceConfigRequest").update(required=["config"]),
         {
             "apps.put_inference_config": [
@@ -198,13 +198,13 @@ UNFIXABLE: dict[str, tuple[Change, dict[str, list[str]]]] = {
             ]
         },
     ),
-    "a header is needed": (
+    "a header is required": (
         lambda document: operation_in(document, "apps.get")["parameters"].append(
             {"name": "X-Tenant", "in": "header", "required": True}
         ),
         {"apps.get": ["mismatch: it requires the header parameter X-Tenant, which octosync doesn't send"]},
     ),
-    "a parameter that is sent now and then": (
+    "a parameter that is sent only sometimes": (
         lambda document: operation_in(document, "apps.list").update(
             parameters=[
                 parameter
@@ -218,7 +218,7 @@ UNFIXABLE: dict[str, tuple[Change, dict[str, list[str]]]] = {
         lambda document: operation_in(document, "apps.get").update(deprecated=True),
         {"apps.get": ["warning: the document marks it as deprecated"]},
     ),
-    "a read is a write": (
+    "a read has the method of a write": (
         lambda document: move(document, "apps.health", method="post"),
         {
             "apps.health": [
@@ -262,7 +262,7 @@ PAGING: dict[str, tuple[list[dict[str, Any]], str]] = {
         [{"name": "page", "in": "query"}, {"name": "per_page", "in": "query"}],
         f"mismatch: it has no limit and offset, {_BY_PAGE}; it has page, per_page, {_IN_PART}",
     ),
-    "not at all": (
+    "without pagination": (
         [],
         f"warning: it has no limit and offset, {_BY_PAGE}: fine if the list is never split into pages",
     ),
@@ -374,11 +374,11 @@ TARGET: dict[str, Any] = {
     "properties": {"platform": {"type": "string"}, "identifier": {"type": "string"}},
 }
 WAYS: dict[str, Any] = {
-    "all of two": {"allOf": [{"properties": {"id": {"type": "string"}}}, TARGET]},
-    "one of two": {
+    "allOf": {"allOf": [{"properties": {"id": {"type": "string"}}}, TARGET]},
+    "oneOf": {
         "oneOf": [{**TARGET, "properties": {**TARGET["properties"], "id": {"type": "integer"}}}, {"type": "null"}]
     },
-    "a reference with a field beside it": {
+    "a reference next to a field": {
         "$ref": "#/components/schemas/Base",
         "properties": {"id": {"type": "string"}},
     },
@@ -392,7 +392,7 @@ WAYS: dict[str, Any] = {
         **TARGET,
         "properties": {**TARGET["properties"], "id": {"type": "string", "nullable": True}},
     },
-    "by a name with signs": {"$ref": "#/components/schemas/a~1b~0c%20d"},
+    "an escaped name": {"$ref": "#/components/schemas/a~1b~0c%20d"},
 }
 
 
@@ -499,7 +499,7 @@ UNREADABLE: dict[str, tuple[bytes, str, str]] = {
     "not UTF-8": (b"\xff\xfe{", "spec-unreadable", "not UTF-8"),
     "nothing": (b"", "spec-unreadable", "contains no object"),
     "a list": (b"[]", "spec-unreadable", "contains no object"),
-    "JSON of something else": (b'{"a": 1}', "spec-unreadable", "no field `openapi`"),
+    "other JSON": (b'{"a": 1}', "spec-unreadable", "no field `openapi`"),
     "cut JSON": (b'{"openapi": "3.1.0", "paths": {', "spec-unreadable", "not JSON: expecting property name"),
     "bad YAML": (b"openapi: 3.1.0\npaths: [\n", "spec-unreadable", "neither JSON nor YAML"),
     "two documents": (b"openapi: 3.1.0\n---\nopenapi: 3.1.0\n", "spec-unreadable", "neither JSON nor YAML"),
@@ -508,11 +508,11 @@ UNREADABLE: dict[str, tuple[bytes, str, str]] = {
     "no paths": (b"openapi: 3.1.0\npaths: {}\n", "spec-unreadable", "describes no paths"),
     "deep JSON": (b'{"a":' * 100_000, "spec-unreadable", "nested too deep"),
     "deep YAML": (b"openapi: " + b"[" * 100_000, "spec-unreadable", "neither JSON nor YAML"),
-    "rather deep YAML": (b"openapi: " + b"[" * 300 + b"]" * 300, "spec-unreadable", "deeper than 200 levels"),
-    "an object of Python's": (b"openapi: !!python/object/apply:os.getcwd []\n", "spec-unreadable", "YAML"),
+    "deeply nested YAML": (b"openapi: " + b"[" * 300 + b"]" * 300, "spec-unreadable", "deeper than 200 levels"),
+    "a Python object": (b"openapi: !!python/object/apply:os.getcwd []\n", "spec-unreadable", "YAML"),
     "a long number": (b'{"openapi": ' + b"9" * 5000 + b"}", "spec-unreadable", "numbers too long"),
-    "a bomb of aliases": (BOMB.encode(), "spec-unreadable", "no field `openapi`"),
-    "a bomb of merge keys": (
+    "an alias bomb": (BOMB.encode(), "spec-unreadable", "no field `openapi`"),
+    "a merge key bomb": (
         "".join(
             f"m{n}: &m{n} {{<<: [*m{n - 1}, *m{n - 1}]}}\n" if n else "m0: &m0 {a: 1}\n" for n in range(60)
         ).encode(),

@@ -187,42 +187,42 @@ def test_an_equal_value_changes_nothing(document: tuple[str, dict[str, Any]]) ->
 
 
 CASES: dict[str, tuple[str, JsonValue, str]] = {
-    "an item goes with the comment above it, where that is its own": (
+    "an item is removed with its own comment above it": (
         "root:\n  # one\n  - a\n\n  # two\n  - b\n",
         ["a"],
         "root:\n  # one\n  - a\n\n",
     ),
-    "a comment that may be about what follows stays": (
+    "a comment that may belong to the next entry stays": (
         "root:\n  # all\n  - a  # gone\n  - b\n",
         ["b"],
         "root:\n  # all\n  - b\n",
     ),
-    "a comment that is indented like what is in an entry goes with it": (
+    "a comment with the indentation of an entry is removed with it": (
         "root:\n  - a: 1\n    # more of a\n  - b: 1\n",
         [{"b": 1}],
         "root:\n  - b: 1\n",
     ),
     "the last item leaves an empty list": ("root:  # r\n  - a\n", [], "root: []  # r\n"),
-    "an item is added below what is about the last one": (
+    "an item is added below the comment of the last item": (
         "root:\n- a: 1\n  # more of a\n# end\nnext: 1\n",
         [{"a": 1}, {"b": 2}],
         "root:\n- a: 1\n  # more of a\n- b: 2\n# end\nnext: 1\n",
     ),
-    "an empty list begins": ("root: []  # none\n", ["a: b", [1]], 'root:  # none\n  - "a: b"\n  - [1]\n'),
-    "a trailing comma stays one": (
+    "an empty list gets its first items": ("root: []  # none\n", ["a: b", [1]], 'root:  # none\n  - "a: b"\n  - [1]\n'),
+    "a trailing comma is kept": (
         "root: [\n  a,  # first\n  b,\n]\n",
         ["a", "b", "c"],
         "root: [\n  a,  # first\n  b,\n  c,\n]\n",
     ),
-    "no trailing comma becomes one": ("root: [\n  a,\n  b  # last\n]\n", ["a"], "root: [\n  a\n]\n"),
-    "a text in lines keeps its indentation": (
+    "no trailing comma is added": ("root: [\n  a,\n  b  # last\n]\n", ["a"], "root: [\n  a\n]\n"),
+    "a block scalar keeps its indentation": (
         "root: |  # t\n     one\n     two\n\nnext: 1\n",
         "one\nthree\n",
         "root: |  # t\n     one\n     three\n\nnext: 1\n",
     ),
     "a key without a value gets one": ("root:  # r\nnext: 1\n", "a", "root: a  # r\nnext: 1\n"),
-    "no final line break stays none": ("root:\n  - a", ["a", "b"], "root:\n  - a\n  - b"),
-    "nor does one appear where the end is taken out": ("root:\n  - a\n  - b", ["a"], "root:\n  - a"),
+    "no final line break is added": ("root:\n  - a", ["a", "b"], "root:\n  - a\n  - b"),
+    "no final line break is added if the end is removed": ("root:\n  - a\n  - b", ["a"], "root:\n  - a"),
     "a key keeps its order": (
         "root:\n  a: 1\n  c: 3\n",
         {"a": 1, "b": 2, "c": 3},

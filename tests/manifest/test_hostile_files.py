@@ -37,11 +37,11 @@ _HOSTILE: dict[str, tuple[Callable[[], str], str | None]] = {
         "secret-in-manifest",
     ),
     "pairs of surrogates outside of double quotes": (lambda: f"{_HEAD}  description: '{_PAIR * 300_000}'\n", None),
-    "a long key above many problems": (
+    "a long key before many problems": (
         lambda: _config(f"    ? {'k' * 2_000_000}\n    : " + _listed("*u", 50_000)),
         "unknown-alias",
     ),
-    "keys that are no text, on one line": (
+    "keys that are not text, on one line": (
         lambda: f"{_HEAD}  inferenceConfig: {{{', '.join(['[]: 1'] * 30_000)}, a: {'b' * 8_000_000}}}\n",
         "non-string-key",
     ),

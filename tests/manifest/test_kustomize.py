@@ -212,7 +212,7 @@ def test_a_kustomization_follows_no_link_outside_the_repository(
         (f"#{'#' * 2**20}\n", ""),
         ("", "\n---\n["),
     ],
-    ids=["plain", "large", "broken afterwards"],
+    ids=["plain", "large", "broken later"],
 )
 def test_a_kustomization_reads_no_folder_outside_the_work_tree(
     repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str

@@ -38,7 +38,7 @@ LOST = {
     "cut body": (http_reply(200, '{"slug": "a', claims=500, then=AfterReply.CLOSE), "connection-lost"),
     "cut body by reset": (http_reply(200, '{"slug": "a', claims=500, then=AfterReply.RESET), "connection-lost"),
     "silence": (Reply(b"", AfterReply.HANG), "answer-timed-out"),
-    "silence in the body": (http_reply(200, '{"slug": "a', claims=500, then=AfterReply.HANG), "answer-timed-out"),
+    "no more bytes in the body": (http_reply(200, '{"slug": "a', claims=500, then=AfterReply.HANG), "answer-timed-out"),
     "500": (json_reply({"detail": "boom"}, 500), "unavailable"),
     "502": (http_reply(502, "<html>Bad Gateway</html>"), "unavailable"),
     "503": (json_reply({"code": "busy", "message": "later"}, 503), "unavailable"),

@@ -179,7 +179,7 @@ def test_a_day_of_traffic_stays_within_the_limit_and_leaks_nothing() -> None:
         early, late = run_in_virtual_time(main())
     finally:
         tracemalloc.stop()
-    assert day.server.total > 0.6 * limit * 24 * 60 * 0.9, "background alone makes nearly full use of its share"
+    assert day.server.total > 0.6 * limit * 24 * 60 * 0.9, "background reads alone do not use nearly their whole share"
     assert day.server.most == {"all": limit, "reads": 9, "background": 6}
-    assert max(day.waits) < 2 * WINDOW, "the feed is never pushed out by what is read in the background"
+    assert max(day.waits) < 2 * WINDOW, "background reads delayed the feed"
     assert late < early + 16 * 1024
