@@ -19,7 +19,7 @@ from octosync.manifest.git.base import (
     as_warnings,
     configuration_of,
     load_base,
-    notices_of_review,
+    notices_of_deferred_settings,
     without,
 )
 from octosync.manifest.git.repository import SHOWN, Repository
@@ -118,7 +118,7 @@ class BaseRevisions:
         tip, base = _valid_or_default(self.tip_configured), _valid_or_default(self.base_configured)
         if outside and tip.file is None:
             return tree, ()
-        found = notices_of_review(tree, tip, base, name=self.named, changed_only=changed_only)
+        found = notices_of_deferred_settings(tree, tip, base, name=self.named, changed_only=changed_only)
         return as_reviewed(tree, tip), (*_errors_as_warnings(self.tip_configured), *found)
 
 

@@ -94,21 +94,20 @@ class Controller:
     """Runs until `stop` is set. `api` are its operations for the HTTP endpoints."""
 
     def __init__(self, options: ControllerOptions) -> None:
-        remote, journal, clock, chance, log = (
-            options.remote,
-            options.journal,
-            options.clock,
-            options.chance,
-            options.log,
-        )
         self._options = options
-        self._started = clock.now()
+        self._started = options.clock.now()
         self.stop = asyncio.Event()
         self.metrics = options.metrics
-        journal.wait_at_most(_STATE_PATIENCE)
+        options.journal.wait_at_most(_STATE_PATIENCE)
+        self._set_up_state(options)
+        self._set_up_loop(options)
+        self._set_up_reconciles(options)
+        self._set_up_inputs(options)
+        self.metrics.report(self.status)
 
-        # State: what was applied, what is declared, the status of every app, and what waits for a person.
-        self.memory = Memory(WatchState(journal), options.control_plane, clock)
+    def _set_up_state(self, options: ControllerOptions) -> None:
+        """Create what is known: what was applied, what is declared, the status of every app, and what waits for a person."""
+        self.memory = Memory(WatchState(options.journal), options.control_plane, options.clock)
         self.assignment = AppAssignment(
             desired=options.desired,
             memory=self.memory,
@@ -127,10 +126,12 @@ class Controller:
             assignment=self.assignment,
             approvals=self.approvals,
             changesets=self.changesets,
-            clock=clock,
+            clock=options.clock,
         )
 
-        # What decides when an app is reconciled.
+    def _set_up_loop(self, options: ControllerOptions) -> None:
+        """Create what decides when an app is reconciled."""
+        remote, clock, chance, log = options.remote, options.clock, options.chance, options.log
         self.queue = Queue(clock, self.assignment.group_of)
         self.breaker = CircuitBreaker(remote, self.notifications, clock=clock, chance=chance, log=log)
         self.feed = ActivityFeed(remote, clock=clock, log=log)
@@ -159,18 +160,20 @@ class Controller:
             self.feed,
             self.scheduler.handle,
             remote=remote,
-            journal=journal,
+            journal=options.journal,
             breaker=self.breaker,
             interval=options.settings.interval,
             clock=clock,
             chance=chance,
         )
 
-        # What a reconcile is: observe, admit, write; then its result is recorded.
+    def _set_up_reconciles(self, options: ControllerOptions) -> None:
+        """Create what a reconcile consists of: observe, admit, write, record the result."""
+        clock, log = options.clock, options.log
         self.observer = Observer(self.memory, self.feed, self.follower)
         self.coverage = CoverageMonitor(self.breaker, log)
         self.reconciler = Reconciler(
-            remote=remote,
+            remote=options.remote,
             assignment=self.assignment,
             resync=self.resync,
             memory=self.memory,
@@ -178,7 +181,7 @@ class Controller:
             observer=self.observer,
             admission=Admission(self.memory, self.changesets, self.rejections, clock),
             writer=PlanWriter(
-                journal=journal,
+                journal=options.journal,
                 queue=self.queue,
                 tracker=self.tracker,
                 breaker=self.breaker,
@@ -197,7 +200,7 @@ class Controller:
             notifications=self.notifications,
             metrics=self.metrics,
             clock=clock,
-            chance=chance,
+            chance=options.chance,
             log=log,
         )
         self.workers = Workers(
@@ -209,7 +212,9 @@ class Controller:
             log=log,
         )
 
-        # Input from outside: the manifests, and requests of people.
+    def _set_up_inputs(self, options: ControllerOptions) -> None:
+        """Create what takes input from outside: the manifests, and requests of people."""
+        clock, log = options.clock, options.log
         self.reloader = ManifestReloader(
             desired=options.desired,
             scheduler=self.scheduler,
@@ -235,7 +240,6 @@ class Controller:
             clock=clock,
             log=log,
         )
-        self.metrics.report(self.status)
 
     async def run(self) -> None:
         """Run until `stop` is set; then start nothing new, and finish writes in progress."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import click
@@ -25,6 +25,7 @@ from octosync.cli.console import err, wants_colour
 from octosync.cli.inputs import InputsReloader, LoadedInputs, load_inputs, load_settings
 from octosync.cli.options import (
     Duration,
+    bundle_options,
     deploy_options,
     drift_hold_option,
     guard_options,
@@ -71,6 +72,28 @@ from octosync.watch.web.actions import admin_token
 
 # Seconds. A control plane that hangs is detected after two of them and an interval.
 _READ_TIMEOUT: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WatchFlags:
+    """The values of the flags, apart from those that name manifests, a control plane or guards."""
+
+    apps: tuple[str, ...]
+    selector: str | None
+    optimize: str | None
+    previews: bool
+    retry_rolled_back: bool
+    heal: str
+    drift_hold: str | None
+    interval: str
+    resync: str
+    load_timeout: str
+    listen: str
+    external_url: str | None
+    allowed_hosts: tuple[str, ...]
+    log_format: str
+    journal: Path
+    state_key_file: Path | None
 
 
 @click.command(cls=Command, epilog="Example:  octosync watch -f apps/ --context production")
@@ -139,7 +162,10 @@ _READ_TIMEOUT: Final = 15.0
     help="The file with the key that seals sensitive values in the state file; or set OCTOSYNC_STATE_KEY.",
 )
 @guard_options(in_watch=True)
-def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — the options' values, by name
+@bundle_options("flags", _WatchFlags)
+def command(
+    manifests: ManifestFlags, remote: RemoteFlags, guards: Mapping[str, Allowance], flags: _WatchFlags
+) -> ExitCode:
     """Reconcile continuously until a signal stops the process.
 
     Applies manifest changes within seconds, reports drift and reverts it after its hold, and serves a status page. POST requests
@@ -147,7 +173,7 @@ def command(**flags: Any) -> ExitCode:  # noqa: ANN401 — the options' values, 
     progress, the second one exits at once.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # before there is anything to reload, SIGHUP must not end the process
-    options = _WatchOptions.from_flags(flags)
+    options = _WatchOptions.from_flags(manifests, remote, guards, flags)
     if options.log_format is LogFormat.TEXT:
         return _watch(options)
     try:
@@ -217,35 +243,36 @@ class _WatchOptions:
     load_timeout: timedelta
 
     @classmethod
-    def from_flags(cls, flags: Mapping[str, Any]) -> _WatchOptions:
+    def from_flags(
+        cls, manifests: ManifestFlags, remote: RemoteFlags, guards: Mapping[str, Allowance], flags: _WatchFlags
+    ) -> _WatchOptions:
         """Return the options from the values of the flags. Raise `UsageError` for durations that are too short."""
-        hold = flags["drift_hold"]
-        write_mode = WriteMode(flags["heal"])
+        write_mode = WriteMode(flags.heal)
         return cls(
-            manifests=flags["manifests"],
-            remote=flags["remote"],
-            guards=flags["guards"],
+            manifests=manifests,
+            remote=remote,
+            guards=guards,
             settings=Settings(
-                interval=_at_least_a_second("--interval", flags["interval"]),
-                resync=_at_least_a_second("--resync", flags["resync"]),
+                interval=_at_least_a_second("--interval", flags.interval),
+                resync=_at_least_a_second("--resync", flags.resync),
                 write_mode=write_mode,
-                drift_hold=None if hold is None else parse_duration(hold),
-                apps=flags["apps"],
-                selector=flags["selector"],
+                drift_hold=None if flags.drift_hold is None else parse_duration(flags.drift_hold),
+                apps=flags.apps,
+                selector=flags.selector,
             ),
             deploy=DeployPolicy(
-                optimize=Optimize(flags["optimize"] or Optimize.AUTO),
+                optimize=Optimize(flags.optimize or Optimize.AUTO),
                 # Previews are for review, so only if watch writes nothing.
-                previews=write_mode is WriteMode.NONE and flags["previews"],
-                retry_rolled_back=flags["retry_rolled_back"],
+                previews=write_mode is WriteMode.NONE and flags.previews,
+                retry_rolled_back=flags.retry_rolled_back,
             ),
-            state=flags["journal"],
-            state_key_file=flags["state_key_file"],
-            listen=flags["listen"],
-            log_format=LogFormat(flags["log_format"]),
-            external_url=flags["external_url"],
-            allowed_hosts=tuple(_allowed_hosts(flags["allowed_hosts"], flags["external_url"])),
-            load_timeout=_at_least_a_second("--load-timeout", flags["load_timeout"]),
+            state=flags.journal,
+            state_key_file=flags.state_key_file,
+            listen=flags.listen,
+            log_format=LogFormat(flags.log_format),
+            external_url=flags.external_url,
+            allowed_hosts=tuple(_allowed_hosts(flags.allowed_hosts, flags.external_url)),
+            load_timeout=_at_least_a_second("--load-timeout", flags.load_timeout),
         )
 
     def log(self, clock: Clock) -> Log:

@@ -163,7 +163,7 @@ def as_reviewed(tree: Configuration, tip: Configuration) -> Configuration:
     )
 
 
-def notices_of_review(
+def notices_of_deferred_settings(
     tree: Configuration, tip: Configuration, base: Configuration, *, name: str, changed_only: bool
 ) -> tuple[Diagnostic, ...]:
     """Return notices about settings of the tree that take effect after the merge: they differ from the tip and the base.

@@ -132,7 +132,7 @@ class Notifier:
         self._flush = limits.flush.total_seconds()
         self._most = limits.most
         self._notices: dict[tuple[str, str], Notice] = {}
-        self._told: dict[tuple[str, str], object] = dict(record.sent_notifications()) if record is not None else {}
+        self._sent: dict[tuple[str, str], object] = dict(record.sent_notifications()) if record is not None else {}
         self._closing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.counts: Counter[str] = Counter()  # delivered, given_up, dropped: over all receivers
@@ -194,16 +194,16 @@ class Notifier:
             return True
         thing = (notice.app or "", notice.about)
         self._notices[thing] = notice
-        if self._told.get(thing) == notice.fact:
+        if self._sent.get(thing) == notice.fact:
             return False
-        self._told[thing] = notice.fact
+        self._sent[thing] = notice.fact
         return True
 
     def _forget(self, app: str, notices: tuple[Notice, ...]) -> Iterator[Notice]:
         """Forget the facts of an app that have ended; yield notices of it, except for facts that have only changed."""
         now = {current.about for current in notices}
-        for thing in [thing for thing in self._told if thing[0] == app and thing[1] not in now]:
-            del self._told[thing]
+        for thing in [thing for thing in self._sent if thing[0] == app and thing[1] not in now]:
+            del self._sent[thing]
             notice = self._notices.pop(thing, None) or _of_key(thing, self._clock.now())
             with self._storing():
                 if self._record is not None:
@@ -324,7 +324,7 @@ class Notifier:
         delivery.left -= 1
         for notice in delivery.parts if delivery.left == 0 else ():
             thing = (notice.app or "", notice.about)
-            if self._record is not None and self._told.get(thing) == notice.fact:
+            if self._record is not None and self._sent.get(thing) == notice.fact:
                 with self._storing():
                     self._record.record_notification(*thing, notice.fact)
 

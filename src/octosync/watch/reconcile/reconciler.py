@@ -304,8 +304,8 @@ def _done(plan: Plan, applied: ApplyResult) -> frozenset[ActionKey]:
 
 
 def _replaced(plan: Plan, done: Iterable[Action]) -> Mapping[Address, str | None]:
-    of_somebody = [action.address for action in done if action.reason in {Reason.DRIFT, Reason.DIVERGED}]
-    changes = {at: plan.last_changes.get(at) for at in of_somebody}
+    reverted = [action.address for action in done if action.reason in {Reason.DRIFT, Reason.DIVERGED}]
+    changes = {at: plan.last_changes.get(at) for at in reverted}
     return {at: None if last is None else last.event.actor for at, last in changes.items()}
 
 

@@ -193,16 +193,16 @@ class ResultRecorder:
 
 def _log_outcome(log: Log, outcome: Outcome, replaced: Mapping[Address, str | None]) -> None:
     write = log.info if outcome.status in {Status.DONE, Status.NOT_ATTEMPTED} else log.warning
-    of_somebody = outcome.address in replaced
+    replaces_change = outcome.address in replaced
     actor = replaced.get(outcome.address)
-    what = f", which replaces a change by {actor or 'an unknown author'}" if of_somebody else ""
+    what = f", which replaces a change by {actor or 'an unknown author'}" if replaces_change else ""
     write(
         "action",
         message=f"{outcome.verb} {outcome.address}: {outcome.message or outcome.status.value}{what}",
         address=str(outcome.address),
         action=outcome.verb,
         result=outcome.status.value,
-        replaces=(actor or "unknown") if of_somebody else None,
+        replaces=(actor or "unknown") if replaces_change else None,
         reference=outcome.reference or None,
         request_ids=list(outcome.request_ids),
     )
