@@ -26,19 +26,19 @@ _FLEETS = st.dictionaries(
 
 
 def chosen(*variants: Variant, fleet: Fleet = IOS) -> str | None:
-    """Return the id of what is chosen for chat."""
+    """Return the id of the variant that is chosen for chat."""
     choice = choose(variants, "chat", fleet)
     return None if choice is None else choice.variant.id
 
 
 def test_a_device_runs_what_its_platform_and_class_allow() -> None:
-    """The minimum class and everything better runs a variant, on its platforms only."""
+    """A variant runs on devices of its minimum class or better, on its platforms only."""
     assert [can_run(BASE, "ios", class_) for class_ in DEVICE_CLASSES] == [True, True, True, False]
     assert not can_run(BASE, "android", "flagship")
 
 
 def test_better_quality_lower_latency_smaller_size_lower_id_in_this_order() -> None:
-    """Each criterion decides where those before it don't."""
+    """Each criterion decides only if the ones before it are equal."""
     assert chosen(BASE, replace(BASE, id="b", quality=1.1)) == "b"
     assert chosen(BASE, replace(BASE, id="b", latency=0.9)) == "b"
     assert chosen(BASE, replace(BASE, id="b", size_bytes=1)) == "b"
@@ -53,7 +53,7 @@ def test_a_variant_that_leaves_devices_out_must_be_better_for_the_rest() -> None
 
 
 def test_nothing_runs_nowhere() -> None:
-    """Without a device that can run any variant of the capability, nothing is chosen; an empty fleet has the score 0."""
+    """Without a device that can run any variant of the capability, no variant is chosen; an empty fleet has the score 0."""
     assert chosen(BASE, fleet=Fleet({("linux", "flagship"): 1})) is None
     assert chosen(replace(BASE, capability="tts")) is None
     assert rate(BASE, Fleet({})).score == 0
@@ -68,7 +68,7 @@ def test_improvements_are_relative_and_lower_latency_is_positive() -> None:
 def test_a_choice_does_not_depend_on_the_order_of_the_catalog(
     fleet: Fleet, capability: str, data: st.DataObject
 ) -> None:
-    """Any order of the catalog gives the same choice with the same reason, and no variant is worth more."""
+    """Any order of the catalog gives the same choice with the same reason, and no variant has a higher score."""
     shuffled = data.draw(st.permutations(DEFAULT_CATALOG))
     choice = choose(DEFAULT_CATALOG, capability, fleet)
     assert choose(shuffled, capability, fleet) == choice
@@ -78,7 +78,7 @@ def test_a_choice_does_not_depend_on_the_order_of_the_catalog(
 
 
 def test_the_default_catalog_has_a_choice_for_each_capability_and_platform() -> None:
-    """Every capability has variants that differ in what they need and give, and no two are equal."""
+    """Every capability has variants that differ in requirements and benefits, and no two are equal."""
     for capability in CAPABILITIES:
         variants = [variant for variant in DEFAULT_CATALOG if variant.capability == capability]
         assert len(variants) > 1

@@ -43,14 +43,14 @@ def test_every_write_is_an_event_with_its_resource(plane: EmbeddedPlane) -> None
 
 
 def test_a_refused_write_leaves_no_event(plane: EmbeddedPlane) -> None:
-    """Rejected writes leave no event."""
+    """Rejected writes create no event."""
     plane.with_app()
     refused(plane.api.post("/apps", json={"slug": "demo", "name": "x"}), 409, "conflict")
     assert ok(plane.api.get("/activity"))["total"] == 1
 
 
 def test_the_orgs_feed_holds_every_apps_events(plane: EmbeddedPlane) -> None:
-    """App feed and org feed are one table: the app's is the org's, filtered."""
+    """App feed and org feed are one table: the app's feed is the org's, filtered."""
     plane.with_app("one")
     plane.with_app("two")
     plane.with_slot("/apps/one")
@@ -61,7 +61,7 @@ def test_the_orgs_feed_holds_every_apps_events(plane: EmbeddedPlane) -> None:
 
 
 def test_an_event_names_the_key_that_acted() -> None:
-    """The actor is the key's name; without keys it is anonymous; what time does, the system did."""
+    """The actor is the name of the key; without keys it is anonymous; effects of time are the system's."""
     with run_plane(token="s", tokens=(Token.parse("ana:s"),)) as plane:
         app = with_fleet(plane, SMALL)
         ok(post(plane, app, "enable"), 201)

@@ -5,7 +5,7 @@ from tests.support.embedded_planes import EmbeddedPlane, invalid_fields, ok, ref
 
 
 def test_created_app_is_read_back_as_it_was_answered(plane: EmbeddedPlane) -> None:
-    """What create answers is what get answers, with an id of at most 36 characters and the slug that was sent."""
+    """Create and get return the same app, with an id of at most 36 characters and the given slug."""
     created = ok(plane.api.post("/apps", json={"slug": "demo", "name": "Demo", "description": "Notes"}), 201)
     assert created["slug"] == "demo"
     assert created["description"] == "Notes"
@@ -15,7 +15,7 @@ def test_created_app_is_read_back_as_it_was_answered(plane: EmbeddedPlane) -> No
 
 
 def test_a_slug_is_taken_once(plane: EmbeddedPlane) -> None:
-    """A second create with the same slug is a conflict that names the slug and leaves the first as it is."""
+    """A second create with the same slug is a conflict that names the slug and leaves the first app unchanged."""
     first = ok(plane.api.get(plane.with_app(description="first")))
     error = refused(plane.api.post("/apps", json={"slug": "demo", "name": "Other"}), 409, "conflict")
     assert error["details"]["app_slug"] == "demo"
@@ -24,18 +24,18 @@ def test_a_slug_is_taken_once(plane: EmbeddedPlane) -> None:
 
 @pytest.mark.parametrize("slug", ["", "A", "-a", "a-", "a_b", "a" * 64, "é", "a\n", "a b", 7, None])
 def test_a_slug_that_is_none_is_refused(plane: EmbeddedPlane, slug: object) -> None:
-    """Slugs have lowercase letters, digits and inner hyphens, at most 63."""
+    """Slugs have lowercase letters, digits and inner hyphens, at most 63 characters."""
     assert invalid_fields(plane.api.post("/apps", json={"slug": slug, "name": "Demo"})) == ["slug"]
 
 
 def test_all_problems_of_a_body_are_named_at_once(plane: EmbeddedPlane) -> None:
-    """A 422 names the path of every field that is wrong, unknown ones included."""
+    """A 422 names the path of every invalid field, including unknown ones."""
     answer = plane.api.post("/apps", json={"slug": "A", "nmae": "Demo", "description": 5})
     assert sorted(invalid_fields(answer)) == ["description", "name", "nmae", "slug"]
 
 
 def test_lists_are_paged_in_the_order_of_creation(plane: EmbeddedPlane) -> None:
-    """`limit` and `offset` cut the list, `total` counts the whole of it."""
+    """`limit` and `offset` select a part of the list, `total` is the length of the whole list."""
     for slug in ("c", "a", "b"):
         plane.with_app(slug)
     page = ok(plane.api.get("/apps", params={"limit": 2, "offset": 1}))
@@ -59,7 +59,7 @@ def test_the_bounds_of_a_page_are_within_it(plane: EmbeddedPlane) -> None:
 
 
 def test_update_changes_only_what_it_names(plane: EmbeddedPlane) -> None:
-    """A PATCH leaves absent fields alone, removes a description by null, and ignores read-only fields."""
+    """A PATCH does not change absent fields, removes a description by null, and ignores read-only fields."""
     app = plane.with_app(description="old")
     renamed = ok(plane.api.patch(app, json={"name": "New", "slug": "ignored", "id": "ignored"}))
     assert (renamed["name"], renamed["description"], renamed["slug"]) == ("New", "old", "demo")
@@ -69,7 +69,7 @@ def test_update_changes_only_what_it_names(plane: EmbeddedPlane) -> None:
 
 
 def test_an_update_that_changes_nothing_leaves_no_trace(plane: EmbeddedPlane) -> None:
-    """The same values again neither move `updated_at` nor append an event."""
+    """Sending the same values again neither changes `updated_at` nor adds an event."""
     app = plane.with_app(description="same")
     before = ok(plane.api.get(app))
     plane.tick()
@@ -78,7 +78,7 @@ def test_an_update_that_changes_nothing_leaves_no_trace(plane: EmbeddedPlane) ->
 
 
 def test_archived_apps_are_hidden_but_readable(plane: EmbeddedPlane) -> None:
-    """An archive hides the app from lists by default; it stays readable by slug, with its targets and slots."""
+    """An archived app is not in lists by default; it stays readable by slug, with its targets and slots."""
     app = plane.with_app()
     plane.with_target(app)
     plane.with_slot(app)
@@ -93,7 +93,7 @@ def test_archived_apps_are_hidden_but_readable(plane: EmbeddedPlane) -> None:
 
 
 def test_archived_apps_refuse_every_write(plane: EmbeddedPlane) -> None:
-    """Every write to an archived app, another archive included, is a conflict; its slug stays taken."""
+    """Every write to an archived app, including another archive, is a conflict; its slug stays taken."""
     app = plane.with_app()
     target = plane.with_target(app)
     plane.with_slot(app)
@@ -117,7 +117,7 @@ def test_archived_apps_refuse_every_write(plane: EmbeddedPlane) -> None:
 
 
 def test_an_unknown_app_is_named_in_its_404(plane: EmbeddedPlane) -> None:
-    """Everything below an unknown slug is `app_not_found`, never a bare 404."""
+    """Every path below an unknown slug returns `app_not_found`, never a bare 404."""
     for path in ("", "/targets", "/slots", "/slots/chat", "/inference-config", "/health", "/activity", "/deployments"):
         refused(plane.api.get(f"/apps/nobody{path}"), 404, "app_not_found")
     for path in ("first-request", "routing/decisions", "routing/stats"):

@@ -19,7 +19,7 @@ from octosync.server.settings import DEFAULT_ORG_ID, SCOPES
     ],
 )
 def test_a_token_is_read_from_its_text(text: str, token: Token) -> None:
-    """`[NAME:]T[=SCOPES]`, both scopes by default."""
+    """The format is `[NAME:]T[=SCOPES]`, with both scopes by default."""
     assert Token.parse(text) == token
 
 
@@ -35,12 +35,12 @@ def test_a_token_that_makes_no_sense_is_a_usage_error(text: str) -> None:
 
 
 def test_a_token_shows_no_secret() -> None:
-    """Neither a token nor settings that hold it show the secret when printed."""
+    """Neither a token nor settings that contain it show the secret when printed."""
     assert "s3cret" not in repr(ServerSettings(tokens=(Token.parse("ana:s3cret"),)))
 
 
 def test_without_a_known_key_there_is_no_answer() -> None:
-    """No key, another scheme or a wrong key: 401, in Octomil's shape."""
+    """A missing key, another scheme or a wrong key is a 401 in Octomil's shape."""
     with run_plane(tokens=(Token.parse("ana:secret"),)) as plane:
         for header in (
             {},
@@ -55,7 +55,7 @@ def test_without_a_known_key_there_is_no_answer() -> None:
 
 
 def test_a_reading_key_may_read_preview_and_check_but_not_write() -> None:
-    """Every read operation is allowed with `apps:read`, every write refused with `insufficient_scope`, and the reverse."""
+    """Every read operation is allowed with `apps:read`, every write is refused with `insufficient_scope`, and vice versa."""
     tokens = (Token.parse("reader:r=apps:read"), Token.parse("writer:w=apps:write"))
     with (
         run_plane(tokens=tokens) as plane,
@@ -70,7 +70,7 @@ def test_a_reading_key_may_read_preview_and_check_but_not_write() -> None:
 
 
 def test_another_org_is_refused() -> None:
-    """`org_id` must be the server's where it is given."""
+    """If `org_id` is given, it must be the server's."""
     with run_plane(token="s", tokens=(Token.parse("s"),)) as plane:
         ok(plane.api.get("/apps", params={"org_id": DEFAULT_ORG_ID}))
         refused(plane.api.get("/apps?org_id=other"), 403, "missing_org_context")
@@ -79,7 +79,7 @@ def test_another_org_is_refused() -> None:
 
 
 def test_the_demos_keys_have_names_and_leave_the_door_open() -> None:
-    """With the demo's seed, ana and ben are known by their keys; without configured keys others are anonymous."""
+    """With the demo seed, ana and ben are identified by their keys; without configured keys all others are anonymous."""
     with run_plane(seed="demo") as plane:
         for token in DEMO_TOKENS:
             with client(str(plane.api.base_url), token.secret) as person:
@@ -91,7 +91,7 @@ def test_the_demos_keys_have_names_and_leave_the_door_open() -> None:
 
 
 def test_the_demos_devices_wait_for_their_targets() -> None:
-    """The seed creates no app; a target that the examples declare finds its devices."""
+    """The seed creates no app; a target that the examples declare has its devices at once."""
     with run_plane(seed="demo") as plane:
         assert ok(plane.api.get("/apps?include_archived=true"))["total"] == 0
         app = plane.with_app("canary-demo")

@@ -11,7 +11,7 @@ from tests.support.embedded_planes import EmbeddedPlane, ok, refused, run_plane
     [("ios", True), ("android", True), ("browser", True), ("macos", False), ("linux", False), ("windows", False)],
 )
 def test_bootstrap_makes_app_target_and_keys(plane: EmbeddedPlane, platform: str, publishable: bool) -> None:
-    """One request makes all of it; only mobile and browser platforms get a publishable key."""
+    """One request creates all objects; only mobile and browser platforms get a publishable key."""
     body = {"slug": "demo", "name": "Demo", "platform": platform, "identifier": "x"}
     made = ok(plane.api.post("/apps/bootstrap", json=body), 201)
     assert ok(plane.api.get("/apps/demo")) == made["app"]
@@ -22,7 +22,7 @@ def test_bootstrap_makes_app_target_and_keys(plane: EmbeddedPlane, platform: str
 
 
 def test_a_failed_bootstrap_leaves_nothing(plane: EmbeddedPlane) -> None:
-    """If the target is registered, the app is not created either, and there is no event."""
+    """If the target is registered already, the app is not created either, and there is no event."""
     plane.with_target(plane.with_app("holder"), "ios", "x")
     events = ok(plane.api.get("/activity"))["total"]
     body = {"slug": "demo", "name": "Demo", "platform": "ios", "identifier": "x"}
@@ -32,7 +32,7 @@ def test_a_failed_bootstrap_leaves_nothing(plane: EmbeddedPlane) -> None:
 
 
 def test_keys_are_shown_once_and_stored_hashed(tmp_path: Path) -> None:
-    """No key is in any other answer, nor in the database's files."""
+    """No key is in any other response, nor in the database's files."""
     with run_plane(db=tmp_path / "plane.db") as plane:
         body = {"slug": "demo", "name": "Demo", "platform": "ios", "identifier": "x"}
         made = ok(plane.api.post("/apps/bootstrap", json=body), 201)

@@ -5,7 +5,7 @@ from tests.support.fleets import LARGE, SMALL, post, with_fleet
 
 
 def test_preview_says_what_enable_then_does(plane: EmbeddedPlane) -> None:
-    """The previewed variant and targets are those of the deployment that enable makes."""
+    """Preview shows the variant and targets of the deployment that enable then creates."""
     app = with_fleet(plane, SMALL, LARGE)
     preview = ok(post(plane, app, "preview", "staging"))
     deployment = ok(post(plane, app, "enable", "staging"), 201)
@@ -17,7 +17,7 @@ def test_preview_says_what_enable_then_does(plane: EmbeddedPlane) -> None:
 
 
 def test_preview_changes_nothing(plane: EmbeddedPlane) -> None:
-    """After a preview there is no deployment, no event and no variant in the slot."""
+    """A preview creates no deployment, no event and no variant in the slot."""
     app = with_fleet(plane, SMALL)
     events = ok(plane.api.get(f"{app}/activity"))
     ok(post(plane, app, "preview"))
@@ -27,13 +27,13 @@ def test_preview_changes_nothing(plane: EmbeddedPlane) -> None:
 
 
 def test_the_fleet_decides_which_variant_is_best(plane: EmbeddedPlane) -> None:
-    """A fleet of low devices gets the variant that runs on them, though the other is better where it runs."""
+    """A fleet of low devices gets the variant that runs on them, even if another is better on the devices it runs on."""
     app = with_fleet(plane, SMALL, LARGE, high=10, low=90)
     assert ok(post(plane, app, "preview"))["recommended_variant"]["id"] == "small"
 
 
 def test_without_devices_the_targets_platforms_decide(plane: EmbeddedPlane) -> None:
-    """No devices yet: the best variant for the platforms at class mid, 0 assignments, coverage uncovered."""
+    """Without devices: the best variant for the platforms at class mid, 0 assignments, coverage uncovered."""
     app = with_fleet(plane, SMALL, LARGE, high=0, low=0)
     preview = ok(post(plane, app, "preview"))
     assert preview["recommended_variant"]["id"] == "small"
@@ -43,7 +43,7 @@ def test_without_devices_the_targets_platforms_decide(plane: EmbeddedPlane) -> N
 
 
 def test_an_app_without_targets_can_be_previewed(plane: EmbeddedPlane) -> None:
-    """A preview needs neither targets nor a slot, and warns of what is missing."""
+    """A preview needs neither targets nor a slot, and warns if they are missing."""
     preview = ok(post(plane, plane.with_app(), "preview"))
     assert preview["recommended_variant"] is not None
     assert preview["assignments"] == []
@@ -51,7 +51,7 @@ def test_an_app_without_targets_can_be_previewed(plane: EmbeddedPlane) -> None:
 
 
 def test_a_capability_that_nothing_serves_is_said(plane: EmbeddedPlane) -> None:
-    """Without a variant that runs anywhere, preview recommends none with a warning, and enable is refused."""
+    """If no variant runs on any device, preview recommends none with a warning, and enable is refused."""
     app = with_fleet(plane, {**SMALL, "platforms": ["windows"]})
     preview = ok(post(plane, app, "preview"))
     assert preview["recommended_variant"] is None
@@ -61,14 +61,14 @@ def test_a_capability_that_nothing_serves_is_said(plane: EmbeddedPlane) -> None:
 
 
 def test_a_platform_that_the_variant_misses_is_a_warning(plane: EmbeddedPlane) -> None:
-    """A target whose platform the recommended variant doesn't run on is named."""
+    """A warning names a target whose platform the recommended variant doesn't run on."""
     app = with_fleet(plane, SMALL)
     plane.with_target(app, "linux", "com.example.demo")
     assert ok(post(plane, app, "preview"))["warnings"] == ["small does not run on linux"]
 
 
 def test_enable_deploys_the_slots_own_variant(plane: EmbeddedPlane) -> None:
-    """A variant that the slot pins is previewed and deployed, though another would be better, even one of no catalog."""
+    """A variant that the slot pins is previewed and deployed, even if another is better or the catalog doesn't have it."""
     app = with_fleet(plane, SMALL, LARGE)
     plane.with_slot(app, model_variant_id="small")
     assert ok(post(plane, app, "preview"))["recommended_variant"]["name"] == "S"
@@ -81,14 +81,14 @@ def test_enable_deploys_the_slots_own_variant(plane: EmbeddedPlane) -> None:
 
 
 def test_enable_sets_the_variant_that_it_chose(plane: EmbeddedPlane) -> None:
-    """Where the slot has no variant, enable's choice becomes the slot's."""
+    """If the slot has no variant, it gets the one that enable chooses."""
     app = with_fleet(plane, SMALL)
     ok(post(plane, app, "enable"), 201)
     assert ok(plane.api.get(f"{app}/slots/chat"))["model_variant_id"] == "small"
 
 
 def test_a_second_enable_is_a_conflict_that_shows_the_first(plane: EmbeddedPlane) -> None:
-    """A live deployment for the environment is answered in the details; another environment has its own."""
+    """A live deployment for the environment is in the error's details; another environment has its own deployment."""
     app = with_fleet(plane, SMALL)
     first = ok(post(plane, app, "enable"), 201)
     assert refused(post(plane, app, "enable", "production"), 409, "conflict")["details"]["deployment"] == first
@@ -124,7 +124,7 @@ def test_an_unknown_environment_is_refused(plane: EmbeddedPlane) -> None:
 
 
 def test_check_finds_a_better_variant_and_changes_nothing(plane: EmbeddedPlane) -> None:
-    """Once the catalog has a better variant, check names it with its relative improvement; lower latency is positive."""
+    """After the catalog has a better variant, check names it with its relative improvement; lower latency is positive."""
     app = with_fleet(plane, SMALL)
     nothing = ok(post(plane, app, "check-optimization"))
     assert (nothing["available"], nothing["current_variant_id"]) == (False, None)
@@ -143,7 +143,7 @@ def test_check_finds_a_better_variant_and_changes_nothing(plane: EmbeddedPlane) 
 
 
 def test_optimize_starts_one_canary_on_the_same_deployment(plane: EmbeddedPlane) -> None:
-    """Optimize needs a deployment and something better; then it starts a canary of 10%, and refuses another."""
+    """Optimize needs a deployment and a better variant; it starts a canary of 10%, and then refuses another one."""
     app = with_fleet(plane, SMALL)
     refused(post(plane, app, "optimize"), 404, "deployment_not_found")
     first = ok(post(plane, app, "enable"), 201)
@@ -158,7 +158,7 @@ def test_optimize_starts_one_canary_on_the_same_deployment(plane: EmbeddedPlane)
 
 
 def test_an_environment_may_need_an_approval(plane: EmbeddedPlane) -> None:
-    """Enable and optimize there answer `approval_required`; previews, checks and other environments go on."""
+    """Enable and optimize in such an environment return `approval_required`; previews, checks and other environments work."""
     app = with_fleet(plane, SMALL)
     ok(plane.local.put("/policy", json={"require_approval": ["production"]}))
     refused(post(plane, app, "enable"), 403, "approval_required")
@@ -168,7 +168,7 @@ def test_an_environment_may_need_an_approval(plane: EmbeddedPlane) -> None:
 
 
 def test_the_orgs_deployments_are_filtered_by_app(plane: EmbeddedPlane) -> None:
-    """`GET /deployments` lists all apps' deployments, with `app_id` only one's."""
+    """`GET /deployments` lists the deployments of all apps, with `app_id` those of one."""
     app = with_fleet(plane, SMALL)
     deployment = ok(post(plane, app, "enable"), 201)
     assert ok(plane.api.get("/deployments"))["deployments"] == [deployment]
@@ -177,7 +177,7 @@ def test_the_orgs_deployments_are_filtered_by_app(plane: EmbeddedPlane) -> None:
 
 
 def test_the_default_catalog_serves_every_capability_everywhere_it_says(plane: EmbeddedPlane) -> None:
-    """Each public capability has several variants, and each is recommended for an app that could run it."""
+    """Each public capability has several variants, and one of them is recommended for an app that can run it."""
     variants = ok(plane.local.get("/catalog"))["variants"]
     app = plane.with_app()
     plane.with_target(app)

@@ -14,7 +14,7 @@ def deployment(plane: EmbeddedPlane) -> dict[str, Any]:
 
 
 def with_canary(plane: EmbeddedPlane) -> str:
-    """Enable the small variant, let it complete, and start a canary to the large one."""
+    """Enable the small variant, complete its rollout, and start a canary of the large one."""
     app = with_fleet(plane, SMALL)
     ok(post(plane, app, "enable"), 201)
     plane.tick(120)
@@ -24,7 +24,7 @@ def with_canary(plane: EmbeddedPlane) -> str:
 
 
 def test_deployments_move_on_with_server_time(plane: EmbeddedPlane) -> None:
-    """`started` is `active` after 60 s and `completed` after 120 s, whether time came in one tick or several."""
+    """`started` becomes `active` after 60 s and `completed` after 120 s, whether time advanced in one tick or several."""
     app = with_fleet(plane, SMALL)
     assert ok(post(plane, app, "enable"), 201)["status"] == "started"
     plane.tick(59)
@@ -42,7 +42,7 @@ def test_deployments_move_on_with_server_time(plane: EmbeddedPlane) -> None:
 
 
 def test_server_time_follows_the_clock(plane: EmbeddedPlane) -> None:
-    """Time that passes by itself counts as a tick does."""
+    """Time that passes by itself has the same effect as a tick."""
     del plane
     clock = Clock()
     with run_plane(clock=clock) as plane:
@@ -52,7 +52,7 @@ def test_server_time_follows_the_clock(plane: EmbeddedPlane) -> None:
 
 
 def test_a_canary_gains_a_step_a_minute(plane: EmbeddedPlane) -> None:
-    """10% at first and 10 more every 60 s; meanwhile the old variant is the deployment's."""
+    """A canary has 10% at first and 10% more every 60 s; meanwhile the deployment has the old variant."""
     with_canary(plane)
     for percentage in range(10, 100, 10):
         assert deployment(plane)["canary"] == {"percentage": percentage, "candidate_variant_id": "large"}
@@ -62,7 +62,7 @@ def test_a_canary_gains_a_step_a_minute(plane: EmbeddedPlane) -> None:
 
 
 def test_a_completed_canary_is_the_deployments_and_the_slots_variant(plane: EmbeddedPlane) -> None:
-    """At 100% the deployment is completed and both have the candidate."""
+    """At 100% the deployment is completed, and slot and deployment have the candidate."""
     app = with_canary(plane)
     plane.tick(3600)
     done = deployment(plane)
@@ -71,7 +71,7 @@ def test_a_completed_canary_is_the_deployments_and_the_slots_variant(plane: Embe
 
 
 def test_progress_is_not_undone_by_a_refused_request(plane: EmbeddedPlane) -> None:
-    """A request that fails right after time went on leaves the deployment where time has brought it."""
+    """A request that fails right after time advanced leaves the deployment in the state that time has reached."""
     app = with_canary(plane)
     plane.tick(3600)
     refused(plane.api.get("/apps/nobody"), 404, "app_not_found")
@@ -80,7 +80,7 @@ def test_progress_is_not_undone_by_a_refused_request(plane: EmbeddedPlane) -> No
 
 
 def test_a_paused_deployment_waits(plane: EmbeddedPlane) -> None:
-    """Paused, neither a stage nor a canary moves; resumed, it goes on from where it was, not from the start."""
+    """While paused, neither a stage nor a canary advances; after a resume it continues where it was, not from the start."""
     with_canary(plane)
     plane.tick(50)
     id_ = deployment(plane)["id"]
@@ -96,7 +96,7 @@ def test_a_paused_deployment_waits(plane: EmbeddedPlane) -> None:
 
 
 def test_a_paused_deployment_takes_a_canary_that_waits(plane: EmbeddedPlane) -> None:
-    """Optimize on a paused deployment leaves it paused; the canary starts to move when it is resumed."""
+    """Optimize on a paused deployment leaves it paused; the canary starts to advance after a resume."""
     app = with_fleet(plane, SMALL)
     id_ = ok(post(plane, app, "enable"), 201)["id"]
     ok(plane.local.post(f"/deployments/{id_}", json={"status": "paused"}))
@@ -120,7 +120,7 @@ def test_a_roll_back_ends_the_canary_for_good(plane: EmbeddedPlane) -> None:
 
 
 def test_what_is_done_by_hand_is_in_the_feed_once(plane: EmbeddedPlane) -> None:
-    """Each change of a status is an event; saying again what already is changes nothing, not even when it moves on."""
+    """Each change of a status adds an event; setting the current status changes nothing, and does not advance it either."""
     id_ = ok(post(plane, with_fleet(plane, SMALL), "enable"), 201)["id"]
     plane.tick(60)
     plane.tick(50)
@@ -134,7 +134,7 @@ def test_what_is_done_by_hand_is_in_the_feed_once(plane: EmbeddedPlane) -> None:
 
 
 def test_completing_by_hand_completes_the_canary(plane: EmbeddedPlane) -> None:
-    """A canary that a person completes ends as one that time has completed."""
+    """A canary that a person completes has the same result as one that time completes."""
     app = with_canary(plane)
     done = ok(plane.local.post(f"/deployments/{deployment(plane)['id']}", json={"status": "completed"}))
     assert (done["status"], done["canary"], done["model_variant_id"]) == ("completed", None, "large")
@@ -142,20 +142,20 @@ def test_completing_by_hand_completes_the_canary(plane: EmbeddedPlane) -> None:
 
 
 def test_completing_by_hand_without_a_canary_keeps_the_variant(plane: EmbeddedPlane) -> None:
-    """Completed is completed; nothing else of the deployment changes."""
+    """A completed deployment stays completed, and nothing else of it changes."""
     first = ok(post(plane, with_fleet(plane, SMALL), "enable"), 201)
     done = ok(plane.local.post(f"/deployments/{first['id']}", json={"status": "completed"}))
     assert {**done, "status": "started"} == first
 
 
 def test_a_deployment_by_hand_must_exist_and_know_the_status(plane: EmbeddedPlane) -> None:
-    """An unknown id is 404, an unknown status 422."""
+    """An unknown id is a 404, an unknown status a 422."""
     refused(plane.local.post("/deployments/none", json={"status": "active"}), 404, "deployment_not_found")
     assert invalid_fields(plane.local.post("/deployments/none", json={"status": "gone"})) == ["status"]
 
 
 def test_removing_a_target_takes_it_out_of_its_deployments(plane: EmbeddedPlane) -> None:
-    """Both passes: `app_target_ids` lose the target, and the devices that count as covered are those that are left."""
+    """Both deployments lose the target: `app_target_ids` no longer has it, and only devices of the other targets count as covered."""
     app = with_fleet(plane, SMALL, high=30, low=0)
     gone = ok(plane.api.get(f"{app}/targets"))["targets"][0]["id"]
     kept = plane.with_target(app, "android", "com.example.demo")
@@ -173,7 +173,7 @@ def test_removing_a_target_takes_it_out_of_its_deployments(plane: EmbeddedPlane)
 
 
 def test_a_target_that_no_deployment_reaches_leaves_them_alone(plane: EmbeddedPlane) -> None:
-    """Removing a target that was registered after enable changes no deployment."""
+    """Removing a target that was registered after enable does not change the deployment."""
     app = with_fleet(plane, SMALL)
     ok(post(plane, app, "enable"), 201)
     before = deployment(plane)
@@ -184,7 +184,7 @@ def test_a_target_that_no_deployment_reaches_leaves_them_alone(plane: EmbeddedPl
 
 @pytest.mark.parametrize("seconds", [-1, 1e10, "60", None])
 def test_time_goes_forward_within_bounds(plane: EmbeddedPlane, seconds: object) -> None:
-    """A tick is a number of seconds from 0 to 10⁹, 60 where none is given."""
+    """A tick is a number of seconds from 0 to 10⁹, 60 by default."""
     assert invalid_fields(plane.local.post("/tick", json={"seconds": seconds})) == ["seconds"]
     before = ok(plane.local.post("/tick", json={"seconds": 0}))["now"]
     assert before == "2026-03-01T12:00:00.000000Z"
@@ -192,7 +192,7 @@ def test_time_goes_forward_within_bounds(plane: EmbeddedPlane, seconds: object) 
 
 
 def test_time_stays_in_the_calendar(plane: EmbeddedPlane) -> None:
-    """Ticks that would lead past the year 9900 are refused, however they are cut."""
+    """Ticks beyond the year 9900 are refused, however they are split."""
     for _ in range(300):
         answer = plane.local.post("/tick", json={"seconds": 1e9})
         if answer.status_code != 200:

@@ -20,7 +20,7 @@ def create(plane: EmbeddedPlane) -> httpx.Response:
 
 @pytest.mark.parametrize(("action", "carried_out"), [("cut_before", False), ("cut_after", True), ("cut", False)])
 def test_an_answer_is_lost_before_or_after_the_write(plane: EmbeddedPlane, action: str, carried_out: bool) -> None:
-    """The connection closes without an answer; the write is executed or not, by the rule; the next request is served."""
+    """The connection closes without a response; the rule decides whether the write is executed; the next request is served."""
     plane.inject("apps.create", action)
     with pytest.raises(httpx.TransportError):
         create(plane)
@@ -30,7 +30,7 @@ def test_an_answer_is_lost_before_or_after_the_write(plane: EmbeddedPlane, actio
 
 
 async def test_a_cut_is_seen_in_process_too() -> None:
-    """Without a connection to close, an in-process client sees `ConnectionCut`, and half of a truncated answer."""
+    """Without a connection to close, an in-process client gets `ConnectionCut`, and half of a truncated response."""
     transport = httpx.ASGITransport(create_app(ServerSettings()))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as caller:
         rules = [{"operation": "apps.list", "action": action} for action in ("cut_after", "truncated")]
@@ -43,7 +43,7 @@ async def test_a_cut_is_seen_in_process_too() -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_status_may_stand_for_a_write_that_happened(plane: EmbeddedPlane, when: str) -> None:
-    """A 502 before the write changes nothing, one after it hides that it happened."""
+    """A 502 before the write means no change, a 502 after it hides the change."""
     plane.inject("apps.create", "status", status=502, when=when)
     refused(create(plane), 502, "injected_fault")
     assert ok(plane.api.get("/apps"))["total"] == (1 if when == "after" else 0)
@@ -58,7 +58,7 @@ def test_a_status_may_stand_for_a_write_that_happened(plane: EmbeddedPlane, when
     ],
 )
 def test_errors_come_in_every_shape(plane: EmbeddedPlane, shape: str, body: Any) -> None:
-    """The error shapes that Octomil's servers use can all be asked for."""
+    """All error shapes of Octomil's servers can be selected."""
     plane.inject("apps.list", "status", shape=shape, code="odd", message="Odd", details=[1])
     answer = plane.api.get("/apps")
     assert (answer.status_code, answer.json()) == (503, body)
@@ -66,13 +66,13 @@ def test_errors_come_in_every_shape(plane: EmbeddedPlane, shape: str, body: Any)
 
 
 def test_an_error_may_be_text(plane: EmbeddedPlane) -> None:
-    """A text answer has the message alone."""
+    """A text response has only the message."""
     plane.inject("apps.list", "status", shape="text", message="Odd", status=500)
     assert plane.api.get("/apps").text == "Odd"
 
 
 def test_retry_after_is_seconds_or_a_date() -> None:
-    """Both forms of `Retry-After` are the same time, by the clock of the plane."""
+    """Both forms of `Retry-After` are the same time, by the clock of the control plane."""
     clock = Clock()
     with run_plane(clock=clock) as plane:
         plane.inject("*", "status", status=429, retry_after=30)
@@ -83,7 +83,7 @@ def test_retry_after_is_seconds_or_a_date() -> None:
 
 
 def test_answers_that_are_none(plane: EmbeddedPlane) -> None:
-    """HTML, an empty body, broken JSON, a bare 404, a redirect, a bare list: each once, then the truth again."""
+    """HTML, an empty body, invalid JSON, a bare 404, a redirect, a bare list: each once, then the normal response."""
     plane.with_app()
     html = _one(plane, "html")
     assert (html.status_code, html.headers["Content-Type"]) == (502, "text/html; charset=utf-8")
@@ -110,7 +110,7 @@ def _one(plane: EmbeddedPlane, action: str, **fields: Any) -> httpx.Response:
 
 
 def test_a_field_may_be_accepted_and_not_kept(plane: EmbeddedPlane) -> None:
-    """`drop_field` removes the field from the request: it is accepted, and response and state lack the field."""
+    """`drop_field` removes the field from the request: it is accepted, and response and state don't have the field."""
     app = plane.with_app()
     plane.inject("apps.put_slot", "drop_field", field="bindings")
     slot = ok(plane.api.put(f"{app}/slots/chat", json={"bindings": [{"a": 1}], "preferred_engines": ["mlx"]}))
@@ -121,7 +121,7 @@ def test_a_field_may_be_accepted_and_not_kept(plane: EmbeddedPlane) -> None:
 
 
 def test_a_body_that_has_no_fields_keeps_its_own_error(plane: EmbeddedPlane) -> None:
-    """Where there is nothing to drop, the request is judged as it was sent: no JSON is 422, too much is 413."""
+    """If there is no field to drop, the request is checked as it was sent: invalid JSON is a 422, a large body a 413."""
     app = plane.with_app()
 
     def chunks() -> Iterator[bytes]:
@@ -136,7 +136,7 @@ def test_a_body_that_has_no_fields_keeps_its_own_error(plane: EmbeddedPlane) -> 
 
 
 def test_an_answer_without_a_body_stays_without(plane: EmbeddedPlane) -> None:
-    """Changes to an answer's fields leave a 204 what it is."""
+    """Changes to a response's fields have no effect on a 204."""
     plane.with_slot(plane.with_app())
     plane.inject("apps.delete_slot", "set_answer_field", field="a", value=1)
     answer = plane.api.delete("/apps/demo/slots/chat")
@@ -144,7 +144,7 @@ def test_an_answer_without_a_body_stays_without(plane: EmbeddedPlane) -> None:
 
 
 def test_answers_may_lack_or_have_other_fields(plane: EmbeddedPlane) -> None:
-    """`drop_answer_field` and `set_answer_field` change the answer alone, in every item of a list."""
+    """`drop_answer_field` and `set_answer_field` change only the response, in every item of a list."""
     plane.with_app("one")
     plane.with_app("two")
     plane.inject("apps.list", "set_answer_field", field="apps.org_id", value="other")
@@ -156,7 +156,7 @@ def test_answers_may_lack_or_have_other_fields(plane: EmbeddedPlane) -> None:
 
 
 def test_a_rule_waits_acts_and_is_spent(plane: EmbeddedPlane) -> None:
-    """`skip` matches pass, the next `times` are acted on, the rest pass; `null` times never end; `slug` narrows."""
+    """`skip` matches pass, the next `times` have the fault, the rest pass; `null` times never end; `slug` narrows."""
     plane.with_app("one")
     plane.with_app("two")
     plane.inject("apps.get", "not_found", skip=1, times=2, slug="one")
@@ -171,7 +171,7 @@ def test_a_rule_waits_acts_and_is_spent(plane: EmbeddedPlane) -> None:
 
 
 def test_a_delayed_request_is_served_in_the_end(plane: EmbeddedPlane) -> None:
-    """`delay` changes nothing but the time it takes; a client that gives up earlier sees a time-out."""
+    """`delay` changes only the duration; a client that gives up earlier gets a time-out."""
     plane.inject("apps.list", "delay", seconds=0.01)
     ok(plane.api.get("/apps"))
     plane.inject("apps.list", "delay", seconds=60)
@@ -180,7 +180,7 @@ def test_a_delayed_request_is_served_in_the_end(plane: EmbeddedPlane) -> None:
 
 
 def test_a_rule_that_makes_no_sense_is_refused(plane: EmbeddedPlane) -> None:
-    """Unknown operations and actions are named by their path, and the rules in force stay."""
+    """The error names the path of unknown operations and actions, and the active rules stay."""
     plane.inject("apps.list", "html")
     rules = [{"operation": "apps.nope", "action": "explode", "times": 0}]
     answer = plane.local.put("/faults", json={"rules": rules})

@@ -5,7 +5,7 @@ from tests.support.fleets import SMALL, post, with_fleet
 
 
 def test_an_app_without_slots_is_uncovered(plane: EmbeddedPlane) -> None:
-    """Nothing configured covers nothing."""
+    """An app without slots is uncovered."""
     assert ok(plane.api.get(f"{plane.with_app()}/health")) == {"status": "uncovered", "slots": []}
 
 
@@ -63,7 +63,7 @@ def test_an_app_is_as_covered_as_its_slots_agree(plane: EmbeddedPlane) -> None:
 
 
 def test_a_paused_deployment_covers_nothing(plane: EmbeddedPlane) -> None:
-    """Only deployments that serve count."""
+    """Only deployments that serve requests count."""
     app = with_fleet(plane, SMALL)
     id_ = ok(post(plane, app, "enable"), 201)["id"]
     ok(plane.local.post(f"/deployments/{id_}", json={"status": "paused"}))
@@ -72,7 +72,7 @@ def test_a_paused_deployment_covers_nothing(plane: EmbeddedPlane) -> None:
 
 
 def test_devices_of_another_apps_target_are_a_conflict(plane: EmbeddedPlane) -> None:
-    """Devices of an app whose target belongs to another app are rejected, with the slug of the owner."""
+    """Devices of an app whose target belongs to another app are rejected with the slug of the owner."""
     plane.with_target(plane.with_app("holder"))
     body = {"app_slug": "other", "platform": "ios", "identifier": "com.example.demo", "count": 1}
     assert refused(plane.local.post("/devices", json=body), 409, "conflict")["details"]["app_slug"] == "holder"

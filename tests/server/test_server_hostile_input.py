@@ -17,7 +17,7 @@ from octosync.server import ServerSettings, Token, running_server
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[EmbeddedPlane]:
-    """One plane for all of a fuzzer's examples: they may see each other's leavings."""
+    """Return one control plane for all examples of a property; they may see each other's objects."""
     with run_plane() as plane:
         plane.with_target(plane.with_app("demo"))
         plane.with_slot("/apps/demo")
@@ -27,13 +27,13 @@ def shared() -> Iterator[EmbeddedPlane]:
 
 @pytest.fixture
 def own(plane: EmbeddedPlane) -> EmbeddedPlane:
-    """Make a plane of the test's own, with an app to put a config to."""
+    """Run a control plane for this test only, with an app whose config can be put."""
     plane.with_app("untouched")
     return plane
 
 
 def put(plane: EmbeddedPlane, body: bytes, **headers: str) -> httpx.Response:
-    """Send a body as it is, to where any JSON object is welcome."""
+    """Send a body unchanged to an operation that accepts any JSON object."""
     return plane.api.put("/apps/untouched/inference-config", content=body, headers={**JSON, **headers})
 
 
@@ -63,26 +63,26 @@ def put(plane: EmbeddedPlane, body: bytes, **headers: str) -> httpx.Response:
     ],
 )
 def test_a_body_that_is_no_clean_json_is_refused(own: EmbeddedPlane, body: bytes) -> None:
-    """Not UTF-8, not JSON, too deep, duplicate keys, NaN, control characters, half surrogates: 422, nothing kept."""
+    """Not UTF-8, not JSON, too deep, duplicate keys, NaN, control characters, lone surrogates: 422, and nothing is stored."""
     ok(put(own, b'{"before": true}'))
     refused(put(own, body), 422, "validation_error")
     assert ok(own.api.get("/apps/untouched/inference-config")) == {"before": True}
 
 
 def test_text_may_hold_tabs_line_breaks_and_anything_visible(own: EmbeddedPlane) -> None:
-    """Tab, line breaks, emoji and joined surrogate pairs are kept."""
+    """Tab, line breaks, emoji and surrogate pairs are stored."""
     config = {"text": "a\tb\nc\r\n 😀 é \u200b"}
     assert ok(put(own, json.dumps(config).encode())) == config
 
 
 def test_a_path_of_a_deep_problem_is_named(own: EmbeddedPlane) -> None:
-    """A control character is named by where it is."""
+    """The error names the position of a control character."""
     assert invalid_fields(put(own, b'{"a": [0, {"b": "\\u0001"}]}')) == ["a[1].b"]
     assert invalid_fields(put(own, b'{"a": {"\\u0001": 0}}')) == ["a"]
 
 
 def test_a_body_must_say_that_it_is_json(own: EmbeddedPlane) -> None:
-    """Another content type, or none, is refused: a web page can have a browser send those. Any JSON type is read."""
+    """Other content types, or none, are refused, because a web page can make a browser send them. Any JSON type is accepted."""
     for type_ in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x/json", ""):
         assert invalid_fields(put(own, b"{}", **{"Content-Type": type_})) == ["header.content-type"]
     none = own.api.put("/apps/untouched/inference-config", content=b"{}")
@@ -125,7 +125,7 @@ REBOUND = [
 
 @pytest.mark.parametrize("path", ["/api/v1/apps", "/_local/requests-log", "/openapi.json", "/elsewhere"])
 def test_no_web_page_of_another_site_is_answered(own: EmbeddedPlane, path: str) -> None:
-    """Whatever a page can have a browser send is refused before it is looked at, and so is a name that was rebound."""
+    """Any request that a page can make a browser send is refused unread, and so is a rebound host name."""
     own.inject("apps.list", "status", status=503)
     url = own.running.url + path
     for headers in FOREIGN:
@@ -138,7 +138,7 @@ def test_no_web_page_of_another_site_is_answered(own: EmbeddedPlane, path: str) 
 
 
 def test_a_web_page_of_another_site_changes_nothing(plane: EmbeddedPlane) -> None:
-    """A POST without a body, which a page can send without asking first, archives nothing; neither does a simple one."""
+    """A POST without a body, which a page can send without a preflight, archives nothing; neither does a simple request."""
     app = plane.with_app("victim")
     for headers in FOREIGN:
         refused(plane.api.post(f"{app}/archive", headers=headers), 403, "cross_site_request")
@@ -151,7 +151,7 @@ def test_a_web_page_of_another_site_changes_nothing(plane: EmbeddedPlane) -> Non
 
 
 def test_a_server_for_others_is_known_by_the_names_that_it_is_given() -> None:
-    """With a wildcard address any IP address is accepted, host names only if they are allowed; keys are still required."""
+    """With a wildcard address any IP address is accepted, and host names only if they are allowed; keys are still required."""
     for_others = ServerSettings(tokens=(Token.parse("s"),), hosts=("plane.internal",))
     with running_server(for_others, host="0.0.0.0") as plane, client("") as caller:  # noqa: S104  the point of the test
         url = f"http://127.0.0.1:{httpx.URL(plane.url).port}/api/v1/apps"
@@ -165,7 +165,7 @@ def test_a_server_for_others_is_known_by_the_names_that_it_is_given() -> None:
 
 
 def test_a_body_has_at_most_one_mib(own: EmbeddedPlane) -> None:
-    """A body of 1 MiB is read, one byte more is 413, however it comes; the connection stays of use."""
+    """A body of 1 MiB is accepted, one byte more is a 413, however it is sent; the connection can be used again."""
     filler = b" " * (1024 * 1024 - 2)
     ok(put(own, b"{}" + filler))
     refused(put(own, b"{}" + filler + b" "), 413, "payload_too_large")
@@ -179,7 +179,7 @@ def test_a_body_has_at_most_one_mib(own: EmbeddedPlane) -> None:
 
 
 def test_a_body_without_end_is_not_read_to_the_end(own: EmbeddedPlane) -> None:
-    """Far beyond the limit the connection is given up, and the plane goes on."""
+    """Far beyond the limit the connection is closed, and the control plane keeps running."""
 
     def chunks() -> Iterator[bytes]:
         yield from [b" " * 1024 * 1024] * 48
@@ -194,13 +194,13 @@ def test_a_body_without_end_is_not_read_to_the_end(own: EmbeddedPlane) -> None:
 
 
 def test_many_problems_are_named_up_to_a_hundred(own: EmbeddedPlane) -> None:
-    """An answer stays small, however much is wrong."""
+    """A response stays small, whatever the number of errors is."""
     answer = own.api.put("/apps/untouched/slots/chat", json={"bindings": [1] * 5000})
     assert len(invalid_fields(answer)) == 100
 
 
 def test_unknown_routes_and_methods_are_fastapis_own(own: EmbeddedPlane) -> None:
-    """No such route: the bare 404; no such method: 405; both with a request id."""
+    """An unknown route is a bare 404, an unknown method a 405, both with a request id."""
     for answer, status, detail in (
         (own.api.get("/nowhere"), 404, "Not Found"),
         (own.api.get("/apps/"), 404, "Not Found"),
@@ -211,7 +211,7 @@ def test_unknown_routes_and_methods_are_fastapis_own(own: EmbeddedPlane) -> None
 
 
 def test_every_request_has_its_own_id(own: EmbeddedPlane) -> None:
-    """Ids are in the header, in the error and in the log, and never the same."""
+    """Ids are in the header, in the error and in the log, and each request has a different one."""
     answers = [own.api.get("/apps"), own.api.get("/apps/none"), own.api.get("/none")]
     ids = [answer.headers["X-Request-Id"] for answer in answers]
     assert len(set(ids)) == 3
@@ -250,7 +250,7 @@ _SEGMENT = st.sampled_from(("demo", "chat", "none", "bootstrap")) | st.text(min_
 def test_nothing_a_client_sends_makes_a_500(
     shared: EmbeddedPlane, operation: str, segments: tuple[str, str], body: Any, query: dict[str, str]
 ) -> None:
-    """Any operation, any names, any body and any query are answered with a status below 500 and readable JSON."""
+    """Any operation with any names, body and query gets a status below 500 and valid JSON."""
     slug, other = segments
     at = OPERATIONS[operation]
     answer = shared.api.request(
@@ -283,5 +283,5 @@ def test_nothing_a_test_sends_to_the_controls_makes_a_500(
 @settings(max_examples=60, deadline=None)
 @given(body=st.binary(max_size=60))
 def test_any_bytes_are_answered(shared: EmbeddedPlane, body: bytes) -> None:
-    """Bytes that are no JSON at all are 422 and never more."""
+    """Bytes that are not JSON are always a 422."""
     assert put(shared, body).status_code in {200, 422}

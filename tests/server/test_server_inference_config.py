@@ -16,7 +16,7 @@ from tests.support.embedded_planes import JSON, EmbeddedPlane, ok, refused
     ],
 )
 def test_a_config_is_the_object_itself(plane: EmbeddedPlane, config: dict[str, Any]) -> None:
-    """Whatever object is put is answered and read back as it is, key order and nulls included, without an envelope."""
+    """Any object is stored and returned unchanged, including key order and nulls, without an envelope."""
     app = plane.with_app()
     assert ok(plane.api.put(f"{app}/inference-config", json=config)) == config
     read = ok(plane.api.get(f"{app}/inference-config"))
@@ -25,7 +25,7 @@ def test_a_config_is_the_object_itself(plane: EmbeddedPlane, config: dict[str, A
 
 
 def test_a_put_replaces_the_whole_config(plane: EmbeddedPlane) -> None:
-    """Keys of the old config that the new one lacks are gone."""
+    """Keys of the old config that the new one lacks are removed."""
     app = plane.with_app()
     ok(plane.api.put(f"{app}/inference-config", json={"a": 1, "b": 2}))
     ok(plane.api.put(f"{app}/inference-config", json={"b": 3}))
@@ -33,7 +33,7 @@ def test_a_put_replaces_the_whole_config(plane: EmbeddedPlane) -> None:
 
 
 def test_an_absent_config_is_its_own_404(plane: EmbeddedPlane) -> None:
-    """Without a config, get and delete answer `inference_config_not_found`."""
+    """Without a config, get and delete return `inference_config_not_found`."""
     app = plane.with_app()
     refused(plane.api.get(f"{app}/inference-config"), 404, "inference_config_not_found")
     ok(plane.api.put(f"{app}/inference-config", json={}))
@@ -42,7 +42,7 @@ def test_an_absent_config_is_its_own_404(plane: EmbeddedPlane) -> None:
 
 
 def test_a_config_has_at_most_64_kib(plane: EmbeddedPlane) -> None:
-    """The largest config is kept, one byte more is refused and changes nothing."""
+    """The largest config is stored, one byte more is refused and changes nothing."""
     app = plane.with_app()
     largest = {"k": "x" * (64 * 1024 - len('{"k":""}'))}
     ok(plane.api.put(f"{app}/inference-config", json=largest))
@@ -53,6 +53,6 @@ def test_a_config_has_at_most_64_kib(plane: EmbeddedPlane) -> None:
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b'"x"', b"1", b""])
 def test_a_config_must_be_an_object(plane: EmbeddedPlane, body: bytes) -> None:
-    """Anything but a JSON object is refused."""
+    """A value that is not a JSON object is refused."""
     answer = plane.api.put(f"{plane.with_app()}/inference-config", content=body, headers=JSON)
     refused(answer, 422, "validation_error")

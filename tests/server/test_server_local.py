@@ -11,7 +11,7 @@ from octosync.server import ServerSettings, create_app
 
 
 def test_the_log_tells_what_was_received(plane: EmbeddedPlane) -> None:
-    """Method, path with query, status, key, operation and request id, in order; controls are not in it."""
+    """The log has method, path with query, status, key, operation and request id, in order, and not the local controls."""
     plane.with_app()
     plane.api.get("/apps?limit=5")
     plane.api.get("/nope%2Fx")
@@ -26,7 +26,7 @@ def test_the_log_tells_what_was_received(plane: EmbeddedPlane) -> None:
 
 
 def test_the_log_can_be_emptied(plane: EmbeddedPlane) -> None:
-    """`?clear=true` answers the log and empties it, `DELETE` empties it."""
+    """`?clear=true` returns the log and empties it, `DELETE` empties it."""
     plane.with_app()
     assert len(ok(plane.local.get("/requests-log?clear=true"))["requests"]) == 1
     assert plane.log() == []
@@ -36,7 +36,7 @@ def test_the_log_can_be_emptied(plane: EmbeddedPlane) -> None:
 
 
 def test_the_catalog_is_replaced_whole(plane: EmbeddedPlane) -> None:
-    """What is put is what is read; a wrong variant is named by its path and changes nothing."""
+    """The catalog is read as it was put; the error for an invalid variant names its path, and nothing changes."""
     ok(plane.local.put("/catalog", json={"variants": [SMALL]}))
     assert ok(plane.local.get("/catalog")) == {"variants": [SMALL]}
     wrong = {**SMALL, "latency": 0, "min_device_class": "toaster"}
@@ -47,7 +47,7 @@ def test_the_catalog_is_replaced_whole(plane: EmbeddedPlane) -> None:
 
 
 def test_the_policy_is_replaced_whole(plane: EmbeddedPlane) -> None:
-    """What the body leaves out is empty."""
+    """Fields that the body lacks become empty."""
     policy = {"require_approval": ["production"], "platforms": ["tvos"], "slot_fields": ["quota"]}
     assert ok(plane.local.put("/policy", json=policy)) == policy
     assert ok(plane.local.get("/policy")) == policy
@@ -66,7 +66,7 @@ def test_the_policy_is_replaced_whole(plane: EmbeddedPlane) -> None:
     ],
 )
 async def test_controls_answer_callers_on_this_machine_only(client: Any, origin: str | None, status: int) -> None:
-    """A request of another machine is rejected, with any Host."""
+    """A request from another machine is rejected, with any Host."""
     app = create_app(ServerSettings())
 
     async def from_client(scope: Any, receive: Any, send: Any) -> None:

@@ -13,18 +13,18 @@ from octosync.server.middleware import PREFIX, find_operation
 
 
 def document_of(plane: EmbeddedPlane) -> Any:
-    """Fetch the plane's OpenAPI document."""
+    """Fetch the control plane's OpenAPI document."""
     return ok(plane.api.get(plane.running.url + "/openapi.json"))
 
 
 def test_every_operation_of_the_contract_is_served() -> None:
-    """There is a handler for each of the table's operations, and none beyond it."""
+    """There is a handler for each operation of the table, and no other."""
     assert HANDLERS.keys() == OPERATIONS.keys()
     assert len(HANDLERS) == 28
 
 
 def test_the_document_has_exactly_the_contracts_operations(plane: EmbeddedPlane) -> None:
-    """`/openapi.json` carries each operation id at the table's method and path, and nothing else."""
+    """`/openapi.json` has each operation id at the table's method and path, and no other."""
     served = {
         (operation["operationId"], method.upper(), path)
         for path, methods in document_of(plane)["paths"].items()
@@ -34,7 +34,7 @@ def test_the_document_has_exactly_the_contracts_operations(plane: EmbeddedPlane)
 
 
 def test_every_reference_of_the_document_leads_somewhere(plane: EmbeddedPlane) -> None:
-    """Request bodies, answers and errors are described, and no schema is missing; asking twice gives the same."""
+    """Request bodies, responses and errors are described, and no schema is missing; the document is always the same."""
     document = document_of(plane)
     referenced = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
     assert referenced <= document["components"]["schemas"].keys()
@@ -46,7 +46,7 @@ def test_every_reference_of_the_document_leads_somewhere(plane: EmbeddedPlane) -
 
 
 def test_a_request_is_matched_to_its_operation_by_the_table() -> None:
-    """Each operation's own URL leads to it, with its parameters; a slug never shadows a fixed path."""
+    """Each operation's URL leads to it, with its parameters; a slug never shadows a fixed path."""
     values = {"slug": "a/b", "capability": "chat", "target_id": "tgt_1"}
     for operation in OPERATIONS.values():
         id_, parameters = find_operation(operation.method, PREFIX + operation.url(values))
@@ -83,7 +83,7 @@ ACCEPTED: list[tuple[str, dict[str, str], Any]] = [
 
 
 def _is_valid(document: Any, operation: str, parameters: dict[str, str], body: Any) -> bool:
-    """Say whether a request is valid by the document."""
+    """Return whether a request is valid by the document."""
     at = OPERATIONS[operation]
     described = document["paths"][PREFIX + at.path][at.method.lower()]
     shapes = {parameter["name"]: parameter["schema"] for parameter in described["parameters"]}
@@ -95,7 +95,7 @@ def _is_valid(document: Any, operation: str, parameters: dict[str, str], body: A
 
 
 def test_what_the_document_allows_is_what_the_server_takes(plane: EmbeddedPlane) -> None:
-    """Control characters, platforms, names of capabilities and unknown fields: it states what is refused, and no more."""
+    """Control characters, platforms, names of capabilities and unknown fields: the document forbids exactly what is refused."""
     plane.with_app("a")
     document = document_of(plane)
     for operation, changed, body in (*REFUSED, *ACCEPTED):

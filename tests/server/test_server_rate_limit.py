@@ -6,7 +6,7 @@ from octosync.server import Token
 
 
 def test_the_window_slides() -> None:
-    """Never more than the limit in any window: a place is free exactly when the oldest request leaves the window."""
+    """Never more than the limit in any window: a request is allowed again exactly when the oldest one leaves the window."""
     clock = Clock()
     with run_plane(rate_limit=2, rate_window_seconds=10, clock=clock) as plane:
         ok(plane.api.get("/apps"))
@@ -23,7 +23,7 @@ def test_the_window_slides() -> None:
 
 
 def test_each_key_has_its_own_window() -> None:
-    """One key's requests are not another's; controls and refused requests don't count."""
+    """Each key has its own limit; local controls and refused requests don't count."""
     tokens = (Token.parse("a:1"), Token.parse("b:2"))
     with run_plane(rate_limit=1, tokens=tokens) as plane:
         url = str(plane.api.base_url)

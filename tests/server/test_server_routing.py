@@ -10,7 +10,7 @@ def record(plane: EmbeddedPlane, route: str, latency_ms: float, count: int, capa
 
 
 def test_without_requests_everything_is_zero(plane: EmbeddedPlane) -> None:
-    """No request yet: not received, no decisions, no latency."""
+    """Without requests: no first request, no decisions, no latency."""
     app = plane.with_app()
     first = ok(plane.api.get(f"{app}/first-request"))
     assert first == {"received": False, "first_request_at": None, "cloud_requests": 0, "local_requests": 0}
@@ -20,7 +20,7 @@ def test_without_requests_everything_is_zero(plane: EmbeddedPlane) -> None:
 
 
 def test_the_first_request_is_kept_whatever_its_route(plane: EmbeddedPlane) -> None:
-    """Both routes count, and the first one's time stays."""
+    """Both routes count, and the time of the first request stays."""
     app = plane.with_app()
     record(plane, "cloud", 100, 1)
     at = ok(plane.api.get(f"{app}/first-request"))["first_request_at"]
@@ -31,7 +31,7 @@ def test_the_first_request_is_kept_whatever_its_route(plane: EmbeddedPlane) -> N
 
 
 def test_decisions_are_newest_first_and_stats_sum_them_up(plane: EmbeddedPlane) -> None:
-    """Each decision has route, variant and latency; the statistics are their sums, by capability too."""
+    """Each decision has route, variant and latency; the statistics are their sums, also by capability."""
     app = plane.with_app()
     plane.with_slot(app, model_variant_id="v1")
     record(plane, "local", 10, 3)
@@ -51,7 +51,7 @@ def test_decisions_are_newest_first_and_stats_sum_them_up(plane: EmbeddedPlane) 
 
 
 def test_requests_are_recorded_for_an_app_that_exists(plane: EmbeddedPlane) -> None:
-    """An unknown app is 404, an unknown route or a negative latency 422."""
+    """An unknown app is a 404, an unknown route or a negative latency a 422."""
     body = {"app_slug": "nobody", "capability": "chat", "route": "local"}
     refused(plane.local.post("/requests", json=body), 404, "app_not_found")
     answer = plane.local.post("/requests", json={**body, "route": "moon", "latency_ms": -1})

@@ -17,7 +17,7 @@ FULL: dict[str, Any] = {
 
 
 def test_a_put_replaces_wholesale(plane: EmbeddedPlane) -> None:
-    """What a body leaves out returns to its default; `created_at` and the id stay."""
+    """Fields that a body lacks return to their defaults; `created_at` and the id stay."""
     app = plane.with_app()
     first = ok(plane.api.put(f"{app}/slots/chat", json=FULL))
     assert first["bindings"] == FULL["bindings"]
@@ -35,7 +35,7 @@ def test_a_put_replaces_wholesale(plane: EmbeddedPlane) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_answers_as_its_expanded_policy(plane: EmbeddedPlane, preset: str) -> None:
-    """A preset's name and its object mean the same, and the object is what is answered."""
+    """A preset's name and its object are equal, and the object is returned."""
     app = plane.with_app()
     for policy in (preset, PRESETS[preset]):
         assert (
@@ -69,14 +69,14 @@ def test_a_preset_answers_as_its_expanded_policy(plane: EmbeddedPlane, preset: s
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(plane: EmbeddedPlane, policy: object, fields: list[str]) -> None:
-    """Unknown presets, modes and keys, missing parts and contradictions are named by their paths."""
+    """The errors name the paths of unknown presets, modes and keys, missing fields and contradictions."""
     app = plane.with_app()
     assert invalid_fields(plane.api.put(f"{app}/slots/chat", json={"serving_policy": policy})) == fields
     refused(plane.api.get(f"{app}/slots/chat"), 404, "capability_not_configured")
 
 
 def test_a_preference_outside_auto_is_dropped(plane: EmbeddedPlane) -> None:
-    """A routing preference has no meaning but with `auto`."""
+    """A routing preference is only valid with `auto`."""
     app = plane.with_app()
     policy = {**PRESETS["local_only"], "routing_preference": "local"}
     assert (
@@ -85,7 +85,7 @@ def test_a_preference_outside_auto_is_dropped(plane: EmbeddedPlane) -> None:
 
 
 def test_read_only_fields_are_ignored_and_unknown_ones_refused(plane: EmbeddedPlane) -> None:
-    """A slot that was read can be sent back as it is; a field that is none is refused with its path."""
+    """A slot that was read can be sent back unchanged; an unknown field is refused with its path."""
     app = plane.with_app()
     slot = ok(plane.api.put(f"{app}/slots/chat", json=FULL))
     again = ok(plane.api.put(f"{app}/slots/chat", json={**slot, "id": "other", "capability": "tts"}))
@@ -99,7 +99,7 @@ def test_read_only_fields_are_ignored_and_unknown_ones_refused(plane: EmbeddedPl
 
 
 def test_slot_fields_beyond_the_contract_can_be_allowed(plane: EmbeddedPlane) -> None:
-    """A test may let this plane know slot and policy fields that a newer Octomil might; they are replaced wholesale too."""
+    """The local policy can add slot and policy fields of a newer Octomil; they are replaced wholesale too."""
     app = plane.with_app()
     ok(plane.local.put("/policy", json={"slot_fields": ["quota", "serving_policy.retries"]}))
     body = {"quota": {"daily": 5}, "serving_policy": {**PRESETS["local_first"], "retries": 3}}
@@ -110,7 +110,7 @@ def test_slot_fields_beyond_the_contract_can_be_allowed(plane: EmbeddedPlane) ->
 
 
 def test_slots_are_listed_by_capability_and_deleted_once(plane: EmbeddedPlane) -> None:
-    """The list is sorted by capability; a delete answers 204, then 404."""
+    """The list is sorted by capability; a delete returns 204, then 404."""
     app = plane.with_app()
     for capability in ("tts", "chat", "a-new_one2"):
         plane.with_slot(app, capability)
@@ -121,7 +121,7 @@ def test_slots_are_listed_by_capability_and_deleted_once(plane: EmbeddedPlane) -
 
 
 def test_a_capability_must_look_like_one(plane: EmbeddedPlane) -> None:
-    """The set of capabilities is open, their form is not."""
+    """The set of capabilities is open, their format is not."""
     app = plane.with_app()
     for capability in ("Chat", "a.b", "%00", "a" * 65):
         assert invalid_fields(plane.api.put(f"{app}/slots/{capability}", json={})) == ["path.capability"]

@@ -18,12 +18,12 @@ PATHS = (
 
 
 def everything(plane: EmbeddedPlane) -> list[Any]:
-    """Read all that there is to read."""
+    """Read all state."""
     return [ok(plane.api.get(path)) for path in PATHS] + [ok(plane.local.get(path)) for path in ("/catalog", "/policy")]
 
 
 def fill(plane: EmbeddedPlane) -> None:
-    """Bring about some of everything."""
+    """Create nearly every kind of object."""
     app = with_fleet(plane, SMALL)
     ok(plane.api.put(f"{app}/inference-config", json={"model": "m", "ü": [1]}))
     ok(post(plane, app, "enable"), 201)
@@ -36,7 +36,7 @@ def fill(plane: EmbeddedPlane) -> None:
 
 
 def test_a_restart_keeps_everything(tmp_path: Path) -> None:
-    """State, server time and a running canary are the same after a restart, and time goes on from there."""
+    """State, server time and a running canary are the same after a restart, and time continues from there."""
     clock = Clock()
     with run_plane(db=tmp_path / "plane.db", clock=clock) as plane:
         fill(plane)
@@ -50,7 +50,7 @@ def test_a_restart_keeps_everything(tmp_path: Path) -> None:
 
 
 def test_a_restart_does_not_seed_again(tmp_path: Path) -> None:
-    """The demo's devices are seen once in a database's life."""
+    """The demo's devices are added once per database."""
     totals: list[int] = []
     for _ in range(2):
         with run_plane(db=tmp_path / "plane.db", seed="demo") as plane:
@@ -63,7 +63,7 @@ def test_a_restart_does_not_seed_again(tmp_path: Path) -> None:
 
 
 def test_the_same_history_gives_the_same_answers() -> None:
-    """Two planes with the same clock and the same requests answer the same bytes, ids included."""
+    """Two control planes with the same clock and the same requests return the same bytes, including ids."""
     texts = []
     for _ in range(2):
         with run_plane() as plane:
@@ -88,7 +88,7 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
-    """Another program's database, and a file that is none, are left as they are."""
+    """Another program's database, and a file that is no database, are left unchanged."""
     path = tmp_path / "other.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE theirs (x)")
@@ -117,7 +117,7 @@ def test_a_database_is_for_its_owner_only(tmp_path: Path) -> None:
 
 
 def test_a_file_is_served_once_at_a_time(tmp_path: Path) -> None:
-    """A second server on the same file is refused while the first runs."""
+    """A second server on the same file is refused while the first one runs."""
     with run_plane(db=tmp_path / "plane.db"), pytest.raises(ConfigError) as caught:
         create_app(ServerSettings(db=tmp_path / "plane.db"))
     assert caught.value.reference == "database-in-use"

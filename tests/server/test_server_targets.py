@@ -23,7 +23,7 @@ def test_an_archived_app_keeps_its_targets_for_good(plane: EmbeddedPlane) -> Non
 
 
 def test_a_deleted_target_is_free_again(plane: EmbeddedPlane) -> None:
-    """Delete answers 204 once, 404 afterwards, and another app may then register the tuple."""
+    """Delete returns 204 once, 404 afterwards, and another app may then register the target."""
     first, second = plane.with_app("first"), plane.with_app("second")
     target = plane.with_target(first)
     refused(plane.api.delete(f"{second}/targets/{target}"), 404, "target_not_found")
@@ -35,7 +35,7 @@ def test_a_deleted_target_is_free_again(plane: EmbeddedPlane) -> None:
 
 
 def test_targets_are_listed_as_they_were_answered(plane: EmbeddedPlane) -> None:
-    """The list holds what create answered, in the order of registration, paged."""
+    """The list has the targets as create returned them, in the order of registration, with pages."""
     app = plane.with_app()
     created = [
         ok(plane.api.post(f"{app}/targets", json={"platform": platform, "identifier": "z"}), 201)
@@ -57,6 +57,6 @@ def test_a_target_needs_a_known_platform_and_an_identifier(plane: EmbeddedPlane)
 
 
 def test_a_platform_beyond_the_contract_can_be_allowed(plane: EmbeddedPlane) -> None:
-    """A test may let this plane know a platform that a newer Octomil might."""
+    """The local policy can add a platform of a newer Octomil."""
     ok(plane.local.put("/policy", json={"platforms": ["tvos"]}))
     plane.with_target(plane.with_app(), "tvos", "com.example.tv")
