@@ -9,6 +9,6 @@ from deploy.kustomizations import KUBERNETES
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Give a copy of deploy/kubernetes to spoil."""
+    """Return a copy of deploy/kubernetes that a test may change."""
     shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
     return tmp_path / "kubernetes"

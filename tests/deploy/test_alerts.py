@@ -1,4 +1,4 @@
-"""Alert rules in Prometheus' own evaluation: each fault leads to its alert, and what is well to none."""
+"""Alert rules, evaluated by Prometheus: each fault leads to its alert, and a healthy controller to none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 TARGET = 'namespace="octosync", pod="octosync-0"'
-# A controller that is well, as its metrics stay: values by series, in promtool's notation, a sample a minute.
+# The metrics of a healthy controller: values by series, in promtool's notation, one sample per minute.
 WELL: Mapping[str, str] = {
     "octosync_build_info": "1x400",
     'octosync_circuit_open{reason="outage"}': "0x400",
@@ -42,14 +42,14 @@ WELL: Mapping[str, str] = {
     'git_sync_count_total{status="noop"}': "0+4x400",
     'git_sync_count_total{status="error"}': "0x400",
 }
-# Alerts about one pod, and not about a namespace.
+# Alerts about a pod, not about a namespace.
 OF_A_POD = {"OctosyncGitNotFetched", "OctosyncFullReadOverdue", "OctosyncNotReconciling"}
 RULES_BY_NAME: Mapping[str, dict[str, Any]] = {
     rule["alert"]: rule
     for group in yaml.safe_load(RULES.read_text(encoding="utf-8"))["spec"]["groups"]
     for rule in group["rules"]
 }
-# What differs from that, in which minute which alert fires, and before which it does not.
+# The metrics that differ, the alert that then fires, its minute, and the minute before which it does not fire.
 FAULTS: Mapping[str, tuple[Mapping[str, str], str, int]] = {
     "nothing answers": ({'octosync_circuit_open{reason="outage"}': "0x9 1x390"}, "OctosyncOutage", 15),
     "something else answers": ({'octosync_circuit_open{reason="unreadable"}': "0x9 1x390"}, "OctosyncUnreadable", 15),
@@ -109,7 +109,7 @@ def _alert(name: str, minute: int, firing: list[Any]) -> dict[str, Any]:
 
 
 def test_what_is_well_alerts_nobody(tmp_path: Path) -> None:
-    """Six hours of it, and no alert fires."""
+    """No alert fires in six hours of a healthy controller."""
     checks = [_alert(alert.name, minute, []) for alert in alerts() for minute in (60, 390)]
     ended = _fired(tmp_path, {"interval": "1m", "input_series": _series({}), "alert_rule_test": checks})
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -117,7 +117,7 @@ def test_what_is_well_alerts_nobody(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_leads_to_its_alert(tmp_path: Path, fault: str) -> None:
-    """In its time and not before; with a severity, and with where its remedy is."""
+    """The alert fires in its time and not before, with a severity and a link to its remedy."""
     differences, name, minute = FAULTS[fault]
     rule, pod = RULES_BY_NAME[name], {"pod": "octosync-0"} if name in OF_A_POD else {}
     annotations = {name: text.replace("{{ $value }}", "1") for name, text in rule["annotations"].items()}
@@ -129,7 +129,7 @@ def test_a_fault_leads_to_its_alert(tmp_path: Path, fault: str) -> None:
 
 
 def test_the_number_of_failed_writes_is_a_whole_one(tmp_path: Path) -> None:
-    """An extrapolated increase of 3.7 writes is told as 4."""
+    """An extrapolated increase of 3.7 writes is shown as 4."""
     series = 'octosync_actions_total{action="update", type="slot", result="failed"}'
     rule = RULES_BY_NAME["OctosyncWritesFail"]
     annotations = dict(rule["annotations"])

@@ -1,4 +1,4 @@
-"""What `make lint` checks of deploy/kubernetes, and that it finds what is wrong."""
+"""The check of deploy/kubernetes in `make lint` finds what is wrong."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def spoil(tree: Path, name: str, old: str, new: str) -> None:
 
 @needs_kubectl
 def test_every_overlay_is_what_kubernetes_takes(tree: Path) -> None:
-    """Each overlay renders, alone and with each set of components, to objects that their schemas know in full."""
+    """Each overlay renders, alone and with each set of components, to objects that are valid by complete schemas."""
     assert list(problems(tree)) == []
 
 
@@ -41,22 +41,22 @@ def test_every_overlay_is_what_kubernetes_takes(tree: Path) -> None:
     ],
 )
 def test_a_typo_is_found(name: str, old: str, new: str, complaint: str, tree: Path) -> None:
-    """A field that no schema knows, a value of another type, a kind or a file that isn't there: each is a problem."""
+    """An unknown field, a value of another type, an unknown kind and a missing file are each a problem."""
     spoil(tree, name, old, new)
     assert any(complaint in problem for problem in problems(tree)), list(problems(tree))
 
 
 @needs_kubectl
 def test_a_problem_of_all_renderings_is_told_once(tree: Path) -> None:
-    """What is wrong in the base is one line for each version of Kubernetes, not one for each rendering."""
+    """A problem in the base is one line for each version of Kubernetes, not one for each rendering."""
     spoil(tree, "base/deployment.yaml", "enableServiceLinks:", "enableServiceLink:")
-    assert len([one for one in problems(tree) if "enableServiceLink" in one]) == 2
+    assert len([problem for problem in problems(tree) if "enableServiceLink" in problem]) == 2
 
 
 def test_without_kubectl_lint_fails_and_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing passes unseen: kubectl is asked for with the commands that install it."""
+    """Without kubectl the check fails, with the commands that install it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv(REQUIRED, raising=False)
     assert main() == 1
@@ -66,7 +66,7 @@ def test_without_kubectl_lint_fails_and_says_what_to_do(
 def test_without_kubectl_it_can_be_left_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`OCTOSYNC_REQUIRE_KUBECTL=0` passes, and says what was not checked."""
+    """With `OCTOSYNC_REQUIRE_KUBECTL=0` the check passes, and says what was not checked."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv(REQUIRED, "0")
     assert main() == 0
@@ -74,7 +74,7 @@ def test_without_kubectl_it_can_be_left_out(
 
 
 def test_a_schema_is_closed_at_every_depth() -> None:
-    """Objects have the properties that a schema names and no others, in lists and alternatives, too; maps stay open."""
+    """Only the properties of a schema are valid, in lists and alternatives too; maps stay open."""
     schema = {
         "properties": {
             "properties": {"type": "string"},

@@ -1,4 +1,4 @@
-"""What comes of deploy/kubernetes, whichever overlay and components: one pod, which may do little, and gets what changes."""
+"""The objects of deploy/kubernetes, with any overlay and components: one pod with few rights, which gets every change."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_each_overlay_is_rendered_alone_and_with_the_component() -> None:
 
 
 def test_everything_selects_the_one_pod() -> None:
-    """Deployment, Service, NetworkPolicy, PodDisruptionBudget and PodMonitor mean the pod's labels; none is left empty."""
+    """Deployment, Service, NetworkPolicy, PodDisruptionBudget and PodMonitor select the pod's labels; no selector is empty."""
     for rendering in rendered():
         labels = rendering.only("Deployment")["spec"]["template"]["metadata"]["labels"]
         selectors = {
@@ -67,7 +67,7 @@ def test_everything_selects_the_one_pod() -> None:
 
 
 def test_who_may_read_is_named_by_one_label() -> None:
-    """The NetworkPolicy lets in what carries that label, whatever else it carries: namespaces and pods."""
+    """The NetworkPolicy admits namespaces and pods with that label, whatever other labels they have."""
     for rendering in rendered():
         (ingress,) = rendering.only("NetworkPolicy")["spec"]["ingress"]
         label = {"matchLabels": {"octosync.dev/may-read": "true"}}
@@ -75,7 +75,7 @@ def test_who_may_read_is_named_by_one_label() -> None:
 
 
 def test_there_are_never_two() -> None:
-    """One replica, the old pod gone before the new one starts, and a volume for one pod."""
+    """One replica, an old pod that ends before the new one starts, and a volume for one pod."""
     for rendering in rendered():
         spec = rendering.only("Deployment")["spec"]
         assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
@@ -83,7 +83,7 @@ def test_there_are_never_two() -> None:
 
 
 def test_no_container_may_more_than_it_needs() -> None:
-    """Every container, sidecars too: no root, no capability, no new privilege, a read-only root, the default seccomp, limits."""
+    """Every container, also a sidecar: no root, no capability, no new privilege, a read-only root, the default seccomp, limits."""
     for deployment in deployments():
         assert pod(deployment)["automountServiceAccountToken"] is False
         security = pod(deployment)["securityContext"]
@@ -105,15 +105,15 @@ def test_what_changes_reaches_the_pod() -> None:
     for rendering in rendered():
         for container in containers(rendering.only("Deployment")):
             assert not [mount for mount in container["volumeMounts"] if "subPath" in mount]
-    names = {one["metadata"]["name"] for one in rendered()[0].objects if one["kind"] == "ConfigMap"}
+    names = {item["metadata"]["name"] for item in rendered()[0].objects if item["kind"] == "ConfigMap"}
     assert {"octosync-manifests", "octosync-config"} < names
 
 
 def test_no_secret_is_in_the_manifests() -> None:
-    """Secrets are named, never made; the API key is a file for the pod's group alone."""
+    """Secrets are referenced, never created; the API key is a file that only the pod's group can read."""
     for rendering in rendered():
-        assert not [one for one in rendering.objects if one["kind"] == "Secret"]
-        (key,) = [one for one in pod(rendering.only("Deployment"))["volumes"] if one["name"] == "api-key"]
+        assert not [item for item in rendering.objects if item["kind"] == "Secret"]
+        (key,) = [volume for volume in pod(rendering.only("Deployment"))["volumes"] if volume["name"] == "api-key"]
         assert key["secret"]["defaultMode"] == 0o440
 
 
@@ -124,7 +124,7 @@ def test_there_is_time_to_stop() -> None:
 
 
 def test_probes_ask_what_octosync_answers() -> None:
-    """Start and life by /healthz, readiness by /readyz, on the port that is listened on."""
+    """Startup and liveness probe /healthz, readiness probes /readyz, on the port of the controller."""
     for deployment in deployments():
         (octosync,) = pod(deployment)["containers"]
         asked = {name: octosync[name]["httpGet"]["path"] for name in octosync if name.endswith("Probe")}
@@ -139,7 +139,7 @@ def _watch() -> click.Command | None:
 
 
 def test_arguments_and_settings_are_options_of_watch() -> None:
-    """Every argument of the container is an option of `octosync watch`, and every setting the variable of one."""
+    """Every argument of the container is an option of `octosync watch`, and every setting is the variable of an option."""
     watch = _watch()
     assert watch is not None
     options = {option for parameter in watch.params for option in parameter.opts}
@@ -149,12 +149,12 @@ def test_arguments_and_settings_are_options_of_watch() -> None:
         command, *arguments = container["args"]
         assert command == "watch"
         assert {argument.partition("=")[0] for argument in arguments} <= options
-        (settings,) = [one for one in rendering.objects if one["metadata"]["name"].startswith("octosync-settings-")]
+        (settings,) = [item for item in rendering.objects if item["metadata"]["name"].startswith("octosync-settings-")]
         assert set(settings["data"]) <= variables
 
 
 def test_the_image_is_of_this_version() -> None:
-    """The tag that the base names is octosync's version; the image of anybody else is named by its digest."""
+    """The base's image tag is octosync's version; images of others are pinned by digest."""
     for deployment in deployments():
         assert pod(deployment)["containers"][0]["image"] == f"octosync:{__version__}"
         for container in pod(deployment).get("initContainers", ()):
@@ -162,8 +162,10 @@ def test_the_image_is_of_this_version() -> None:
 
 
 def test_the_mounted_example_is_valid(tmp_path: Path) -> None:
-    """As the kubelet mounts them, behind `..data`, the overlay's manifests and octosync.yaml are valid, and read once."""
-    configmaps = {one["metadata"]["name"]: one["data"] for one in rendered()[0].objects if one["kind"] == "ConfigMap"}
+    """Mounted as by the kubelet, behind `..data`, the overlay's manifests and octosync.yaml are valid, and read once."""
+    configmaps = {
+        item["metadata"]["name"]: item["data"] for item in rendered()[0].objects if item["kind"] == "ConfigMap"
+    }
     for name in ("octosync-manifests", "octosync-config"):
         version = tmp_path / name / "..2026_01_01"
         version.mkdir(parents=True)
@@ -178,6 +180,6 @@ def test_the_mounted_example_is_valid(tmp_path: Path) -> None:
 
 
 def test_the_example_is_one_of_examples() -> None:
-    """Kustomize reads nothing outside of its folder, so the manifest is a copy, and the same."""
+    """Kustomize reads nothing outside its folder, so the manifest is a copy, and the same."""
     example = ROOT / "examples" / "manifests" / "assistants" / "field-notes.yaml"
     assert (_CONFIGMAP / "manifests" / "field-notes.yaml").read_bytes() == example.read_bytes()

@@ -1,4 +1,4 @@
-"""Alert rules and the dashboard: they ask for what octosync exports, and say what to do."""
+"""Alert rules and the dashboard: they query exported metrics, and say what to do."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ ALERTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("alert", alert_queries())
 def test_an_alert_asks_for_what_there_is(alert: str) -> None:
-    """Its expression is PromQL over metrics and labels that octosync exports."""
+    """The expression of a rule is PromQL with metrics and labels that octosync exports."""
     assert list(problems(alert_queries()[alert])) == []
 
 
 def test_the_dashboard_asks_for_what_there_is() -> None:
-    """So do the dashboard's panels and variables."""
+    """Panels and variables of the dashboard query metrics and labels that octosync exports."""
     assert [problem for query in dashboard_queries(DASHBOARD) for problem in problems(query)] == []
 
 
 def test_the_dashboard_shows_every_metric() -> None:
-    """No metric that octosync exports is missing from the dashboard."""
+    """Every metric that octosync exports is in the dashboard."""
     asked = set(re.findall(r"octosync_\w+", " ".join(dashboard_queries(DASHBOARD))))
     assert {re.sub(r"_bucket$", "", name) for name in asked} == set(METRICS)
 
@@ -53,7 +53,7 @@ def test_the_dashboard_shows_every_metric() -> None:
     ],
 )
 def test_a_wrong_query_is_found(query: str, complaint: str) -> None:
-    """A metric or label that isn't there, a histogram without its suffix, and what is no PromQL: each is a problem, once."""
+    """A missing metric or label, a histogram without its suffix and invalid PromQL are each one problem."""
     (problem,) = problems(query)
     assert complaint in problem
 
@@ -72,7 +72,7 @@ def test_a_right_query_is_let_through(query: str) -> None:
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_an_alert_says_what_and_where_to_look(alert: dict[str, Any]) -> None:
-    """It waits before it fires, has one of three severities, a summary, a description, and a place that says what to do."""
+    """A rule waits before it fires, has one of three severities, a summary, a description, and a link to what to do."""
     assert alert["labels"]["severity"] in ("critical", "warning", "info")
     assert re.fullmatch(r"\d+[mh]", alert["for"])
     assert {"summary", "description", "runbook_url"} == set(alert["annotations"])
@@ -80,12 +80,12 @@ def test_an_alert_says_what_and_where_to_look(alert: dict[str, Any]) -> None:
 
 
 def test_anchors_are_those_of_forges() -> None:
-    """Small letters, hyphens for spaces, no marks."""
+    """Anchors have lower case, hyphens for spaces, and no punctuation."""
     assert anchors("# One\n\ntext\n\n## The key's refused: 401, 403\n") == {"one", "the-keys-refused-401-403"}
 
 
 def test_panels_have_their_own_place_and_data_source() -> None:
-    """No two panels overlap or share an id, each is explained, and each asks the Prometheus that was chosen."""
+    """No two panels overlap or share an id, each has a description, and each queries the selected Prometheus."""
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
     for one, other in itertools.combinations([panel["gridPos"] for panel in PANELS], 2):
         apart_across = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]

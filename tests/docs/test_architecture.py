@@ -18,7 +18,7 @@ def _names(page: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_that_a_page_names_exist(page: str) -> None:
-    """A newcomer who follows the page finds every file that it names, in the sources or in the repository."""
+    """Every file that the page names exists, in the sources or in the repository."""
     files = {
         name
         for name in _names(page)
@@ -32,7 +32,7 @@ def test_files_that_a_page_names_exist(page: str) -> None:
 
 
 def test_functions_that_the_page_names_exist() -> None:
-    """Functions and classes in the walks through the code are defined in the sources."""
+    """Functions and classes that the page names are defined in the sources."""
     named = {
         name for name in _names("docs/architecture.md") if re.fullmatch(r"[a-z]+(_[a-z]+)+|[A-Z][a-z]+[A-Z]\w+", name)
     }

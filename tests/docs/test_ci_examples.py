@@ -1,4 +1,4 @@
-"""What `examples/ci` has for places other than GitHub: it does what it says."""
+"""The scripts of `examples/ci` for CI systems other than GitHub do what they say."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Place:
         )
 
     def declare(self, name: str) -> str:
-        """Commit a name for the app."""
+        """Commit a name of the app."""
         self.repository.write("apps/search.yaml", APP.format(slug="search", name=name))
         return self.repository.commit(name)
 
@@ -51,7 +51,7 @@ class Place:
         return str(ok(self.plane.api.get("/apps/search"))["name"])
 
     def break_with(self, *rules: dict[str, object]) -> None:
-        """Put faults in force."""
+        """Inject faults."""
         ok(self.plane.local.put("/faults", json={"rules": list(rules)}))
 
 
@@ -70,7 +70,7 @@ def place(tmp_path: Path, command_folder: Path) -> Iterator[Place]:
 
 
 def test_the_shell_version_remembers_what_was_applied(place: Place) -> None:
-    """A run that failed is no base, and is picked up by the next; an old revision is refused; drift is an exit code."""
+    """A failed run is no base, and the next run includes its commits; an old revision is refused; drift is an exit code."""
     first = place.declare("One")
     assert place.run("apply.sh").returncode == 0
     second = place.declare("Two")
@@ -96,7 +96,7 @@ def test_the_shell_version_remembers_what_was_applied(place: Place) -> None:
 
 
 def test_the_shell_version_plans_what_a_branch_changes(place: Place) -> None:
-    """Against where it left the remote's branch, into a report and a plan that can be approved."""
+    """The plan is against the merge base with the remote's branch, and gives a report and a plan that can be approved."""
     place.declare("One")
     place.repository.git("push", "--quiet", "origin", "main")
     place.repository.branch("change")
@@ -109,13 +109,13 @@ def test_the_shell_version_plans_what_a_branch_changes(place: Place) -> None:
 
 @pytest.mark.parametrize("script", sorted(CI.rglob("*.sh")), ids=lambda path: path.name)
 def test_the_scripts_can_be_read_by_their_shell(script: Path) -> None:
-    """No script has a slip in its syntax, and each can be started as it is."""
+    """No script has a syntax error, and each can be started as it is."""
     assert os.access(script, os.X_OK)
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
 def test_gitlab_has_the_same_three_jobs() -> None:
-    """Plan, apply and drift; only apply has the environment, whose runs wait for each other; what is installed is pinned."""
+    """Plan, apply and drift; only apply has the environment, and its runs don't overlap; the installed version is pinned."""
     text = (CI / "gitlab" / ".gitlab-ci.yml").read_text(encoding="utf-8")
     pipeline = yaml.safe_load(text)
     jobs = {name: job for name, job in pipeline.items() if name.startswith("octosync-")}

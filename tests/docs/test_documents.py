@@ -47,7 +47,7 @@ def test_a_reference_page_is_what_the_code_says(name: str) -> None:
 
 
 def test_the_guards_are_those_of_the_code() -> None:
-    """README's table of the guards is up to date; `make docs` makes it so."""
+    """README's table of the guards is up to date; `make docs` updates it."""
     assert with_guards(README) == README
     assert guards_table() in README
 

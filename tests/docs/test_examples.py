@@ -23,7 +23,7 @@ def _documents() -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def test_the_examples_have_no_fault() -> None:
-    """They validate without so much as a notice, by themselves and under their octosync.yaml with its owners."""
+    """The examples validate without a notice, alone and with their octosync.yaml with its owners."""
     for arguments, cwd in ((("-f", "examples/manifests"), ROOT), ((), EXAMPLES)):
         ended = octosync("validate", "--strict", *arguments, cwd=cwd)
         assert (ended.returncode, ended.stderr) == (0, "")
@@ -31,7 +31,7 @@ def test_the_examples_have_no_fault() -> None:
 
 
 def test_the_examples_show_what_there_is() -> None:
-    """Several teams, eight apps or more, every kind, and one app in files of several teams."""
+    """The examples have several teams, eight apps or more, every kind, and an app in files of several teams."""
     documents = list(_documents())
     apps = {document["metadata"]["name"] for _, document in documents if document["kind"] == "App"}
     assert len(apps) >= 8
@@ -43,7 +43,7 @@ def test_the_examples_show_what_there_is() -> None:
 
 @pytest.fixture(scope="module")
 def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the API of a control plane with the demo's seed, to which the examples have been applied."""
+    """Return a client for a control plane with the demo seed, to which the examples were applied."""
     with running_server(ServerSettings(seed="demo")) as plane:
         command = ("apply", "-f", str(EXAMPLES / "manifests"), "--url", plane.url, "--rate", "0", "--yes")
         ended = octosync(*command, cwd=tmp_path_factory.mktemp("applied"))
@@ -55,7 +55,7 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ("app", "capability"), [("canary-demo", "chat"), ("field-notes", "transcription"), ("support-desk", "chat")]
 )
 def test_the_seed_has_devices_for_the_examples(app: str, capability: str, applied: str) -> None:
-    """`octosync server --seed demo` knows devices of the examples' targets."""
+    """`octosync server --seed demo` has devices of the examples' targets."""
     with httpx.Client(trust_env=False) as client:
         answer = client.post(f"{applied}/apps/{app}/capabilities/{capability}/preview", json={})
     assert answer.json()["device_count"] > 0

@@ -1,4 +1,4 @@
-"""The overlays of examples/: kustomize renders them, octosync plans what it renders, and a patch of one slot keeps the others."""
+"""The overlays of examples/: kustomize renders them, octosync plans the output, and a patch of one slot keeps the others."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def workdir(tmp_path: Path) -> Workdir:
 
 
 def _spec(rendered: bytes) -> dict[str, Any]:
-    """Return what is declared of the app."""
-    (app,) = [one for one in yaml.safe_load_all(rendered) if one["kind"] == "App"]
+    """Return the declared app."""
+    (app,) = [document for document in yaml.safe_load_all(rendered) if document["kind"] == "App"]
     spec: dict[str, Any] = app["spec"]
     return spec
 
@@ -42,21 +42,21 @@ def _targets(spec: dict[str, Any]) -> set[tuple[str, str]]:
 @needs_kubectl
 @pytest.mark.parametrize("overlay", ["staging", "production"])
 def test_an_overlay_is_planned_from_a_pipe(overlay: str, workdir: Workdir) -> None:
-    """`kubectl kustomize … | octosync plan -f -` plans the app with both slots and the child; applied, it plans to nothing."""
+    """`kubectl kustomize … | octosync plan -f -` plans the app with both slots and the child; after apply, the plan is empty."""
     rendered = render_kustomization(EXAMPLES / "overlays" / overlay)
     with running_server(ServerSettings()) as plane:
         remote = ("-f", "-", "--url", plane.url)
         planned = workdir.octosync("plan", *remote, "-o", "json", stdin=rendered)
         assert planned.code == 0, planned.stderr
         created = {row["address"] for row in json.loads(planned.stdout)["resource_changes"]}
-        assert {f"app/memo-pad/slot/{one}" for one in ("chat", "transcription", "tts")} < created
+        assert {f"app/memo-pad/slot/{capability}" for capability in ("chat", "transcription", "tts")} < created
         assert workdir.octosync("apply", *remote, "--yes", "--rate", "0", stdin=rendered).code == 0
         assert workdir.octosync("plan", *remote, "--detailed-exitcode", stdin=rendered).code == 0
 
 
 @needs_kubectl
 def test_a_patch_of_one_slot_keeps_the_others() -> None:
-    """Production declares its own policy and deploy of chat: all else is as in the base, chat's engines included."""
+    """Production declares its own policy and deploy of chat: everything else is as in the base, including chat's engines."""
     slots = _slots(_spec(render_kustomization(EXAMPLES / "overlays" / "production")))
     base = _slots(BASE)
     mine = {"servingPolicy": "performance_first", "deploy": {"environments": ["production"]}}
@@ -65,7 +65,7 @@ def test_a_patch_of_one_slot_keeps_the_others() -> None:
 
 @needs_kubectl
 def test_targets_are_merged_by_both_of_their_keys() -> None:
-    """Neither two targets of one identifier nor two of one platform are taken for the same; one more is added, one removed."""
+    """Two targets with one identifier or with one platform are distinct; one more is added, one is removed."""
     base = _targets(BASE)
     more = ("browser", "https://memo-pad.octomil.example")
     assert _targets(_spec(render_kustomization(EXAMPLES / "overlays" / "production"))) == {*base, more}
@@ -75,7 +75,7 @@ def test_targets_are_merged_by_both_of_their_keys() -> None:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """Give a copy of base and overlays to play with."""
+    """Return a copy of base and overlays that a test may change."""
     for name in ("base", "overlays"):
         shutil.copytree(EXAMPLES / name, tmp_path / name)
     return tmp_path
@@ -83,7 +83,7 @@ def copied(tmp_path: Path) -> Path:
 
 @needs_kubectl
 def test_it_is_the_merge_keys_that_keep_them(copied: Path) -> None:
-    """Without the definitions kustomize replaces the lists: what the file says is what it takes."""
+    """Without the definitions kustomize replaces the lists, as the file says."""
     base = copied / "base" / "kustomization.yaml"
     base.write_text(
         base.read_text(encoding="utf-8").replace("openapi: {path: merge-keys.json}\n", ""), encoding="utf-8"
@@ -105,7 +105,7 @@ def test_a_slot_can_be_taken_out(copied: Path) -> None:
 
 
 def test_a_skip_fails_where_kubectl_is_required(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where `.ci/run` asks for kubectl, its absence is no reason to skip; elsewhere it is."""
+    """If `.ci/run` requires kubectl, its absence is no reason to skip; elsewhere it is."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv(REQUIRED, "1")
     assert not missing("kubectl")

@@ -34,7 +34,7 @@ def _steps() -> Iterator[dict[str, Any]]:
 
 
 def test_a_job_may_do_only_what_it_says() -> None:
-    """Nothing is permitted by default, each job reads contents at most and ends in time."""
+    """Nothing is permitted by default, each job may at most read contents and has a time limit."""
     assert _WORKFLOW["permissions"] == {}
     for job in _WORKFLOW["jobs"].values():
         assert job["permissions"] == {"contents": "read"}
@@ -43,7 +43,7 @@ def test_a_job_may_do_only_what_it_says() -> None:
 
 @pytest.mark.parametrize("name", _ALL)
 def test_actions_are_pinned(name: str) -> None:
-    """Every action is named by its commit, with its version beside it, octosync's own too; or it is the checkout's own."""
+    """Every action is pinned to a commit, with its version in a comment, also octosync's own; or it is the checkout's own."""
     pins = re.findall(r"uses: (.+)$", _ALL[name], re.MULTILINE)
     assert pins
     foreign = [pin for pin in pins if not _OURS.fullmatch(pin)]
@@ -51,13 +51,13 @@ def test_actions_are_pinned(name: str) -> None:
 
 
 def test_the_workflows_install_one_octosync() -> None:
-    """All of the reusable workflows name the same commit of the action."""
+    """All reusable workflows name the same commit of the action."""
     assert len({pin for text in _ALL.values() for pin in re.findall(r"octomil/octosync@\w+", text)}) == 1
 
 
 @pytest.mark.parametrize("name", _ALL)
 def test_a_checkout_keeps_no_credentials(name: str) -> None:
-    """Nothing that runs after a checkout finds a token in it."""
+    """No step after a checkout finds a token in it."""
     checkouts = [step for step in _steps_in(_ALL[name]) if step.get("uses", "").startswith("actions/checkout@")]
     assert checkouts or name == "action.yml"
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
@@ -65,7 +65,7 @@ def test_a_checkout_keeps_no_credentials(name: str) -> None:
 
 @pytest.mark.parametrize("name", _ALL)
 def test_no_expression_is_put_into_a_script(name: str) -> None:
-    """A script gets what comes from outside through the environment only."""
+    """Scripts get external values only through the environment."""
     scripts = [step["run"] for step in _steps_in(_ALL[name]) if "run" in step]
     assert scripts
     assert [script for script in scripts if "${{" in script] == []
@@ -73,7 +73,7 @@ def test_no_expression_is_put_into_a_script(name: str) -> None:
 
 @pytest.mark.parametrize("verb", ["plan", "apply", "drift"])
 def test_a_reusable_workflow_may_do_only_what_it_says(verb: str) -> None:
-    """It is called and nothing else, permits nothing by default, writes no contents, and ends in time."""
+    """A reusable workflow can only be called, permits nothing by default, writes no contents, and has a time limit."""
     workflow = yaml.safe_load(_ALL[f"octosync-{verb}.yml"])
     assert list(workflow[True]) == ["workflow_call"]  # YAML 1.1 reads `on` as true
     assert workflow["permissions"] == {}
@@ -85,7 +85,7 @@ def test_a_reusable_workflow_may_do_only_what_it_says(verb: str) -> None:
 
 
 def test_only_apply_runs_in_an_environment() -> None:
-    """The environment's last success is what was applied in full: no other job may have one."""
+    """The environment's last success is the last full apply: no other job may use the environment."""
     with_one = [
         (name, job["environment"])
         for name, text in _ALL.items()
@@ -96,11 +96,11 @@ def test_only_apply_runs_in_an_environment() -> None:
 
 
 def test_what_the_action_installs_is_pinned() -> None:
-    """Each dependency is in requirements.txt, as it is with all of its own, by version and hash."""
+    """Each dependency and all its dependencies are in requirements.txt, with version and hash."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     pinned = set(re.findall(r"^([\w.-]+)==\S+(?: ;.*)? \\$", text, re.MULTILINE))
-    needed = {re.split(r"[<>=~!\[;]", one)[0].strip() for one in project["dependencies"]}
+    needed = {re.split(r"[<>=~!\[;]", requirement)[0].strip() for requirement in project["dependencies"]}
     assert needed | {"hatchling"} <= pinned
     assert text.count("--hash=sha256:") >= len(pinned)
 
@@ -108,7 +108,9 @@ def test_what_the_action_installs_is_pinned() -> None:
 def test_every_python_that_is_promised_is_tested() -> None:
     """The matrix has the versions that pyproject.toml names."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    named = [found[1] for one in project["classifiers"] if (found := re.search(r"Python :: (3\.\d+)$", one))]
+    named = [
+        found[1] for classifier in project["classifiers"] if (found := re.search(r"Python :: (3\.\d+)$", classifier))
+    ]
     assert _WORKFLOW["jobs"]["test"]["strategy"]["matrix"]["python"] == named
 
 
@@ -129,7 +131,7 @@ def test_what_is_run_exists() -> None:
     ],
 )
 def test_the_last_line_says_what_was_skipped(tools: str, line: str, tmp_path: Path) -> None:
-    """A test without its tool is skipped, which is no failure; the run's last line states it, and how to get the tool."""
+    """A test without its tool is skipped, which is no failure; the last line of the run names it and how to install the tool."""
     for tool in tools.split():
         (tmp_path / tool).touch(mode=0o755)
     test = tmp_path / "test_it.py"

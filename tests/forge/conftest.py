@@ -1,4 +1,4 @@
-"""A forge, and its API."""
+"""Fixtures of a forge and a client for its API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one sticky comment of a pull request."""
+"""The sticky comment of a pull request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLAN = Comment(pull=7, marker="plan-production", text="### 2 to create", head=HE
 
 
 def test_it_is_made_once_and_then_kept_up_to_date(github: GitHub, forge: Forge) -> None:
-    """The first run creates it, another with the same text sends nothing, one with another text replaces it."""
+    """The first run creates the comment, a run with the same text sends nothing, one with another text replaces it."""
     assert post_comment(github, PLAN).status is PostStatus.CREATED
     assert post_comment(github, PLAN).status is PostStatus.UNCHANGED
     assert post_comment(github, replace(PLAN, text="### Nothing")).status is PostStatus.UPDATED
@@ -25,7 +25,7 @@ def test_it_is_made_once_and_then_kept_up_to_date(github: GitHub, forge: Forge) 
 
 
 def test_it_is_found_on_the_last_of_many_pages(github: GitHub, forge: Forge) -> None:
-    """Among 250 comments its own is found wherever it is, and all others stay as they are."""
+    """The comment is found among 250 others wherever it is, and all others stay unchanged."""
     for number in range(249):
         forge.add_comment(f"comment {number}")
     post_comment(github, PLAN)
@@ -36,7 +36,7 @@ def test_it_is_found_on_the_last_of_many_pages(github: GitHub, forge: Forge) -> 
 
 
 def test_somebody_elses_comment_with_our_marker_is_not_touched(github: GitHub, forge: Forge) -> None:
-    """Who wrote a comment counts as much as its marker."""
+    """A comment needs both the marker and the right author."""
     post_comment(github, PLAN)
     forged = forge.comments.pop()["body"]
     forge.add_comment(forged, author="mallory")
@@ -46,7 +46,7 @@ def test_somebody_elses_comment_with_our_marker_is_not_touched(github: GitHub, f
 
 
 def test_the_author_is_the_tokens_account_or_the_one_that_is_named(github: GitHub, forge: Forge) -> None:
-    """The token of a person finds this person's comments; the login of an app can be given."""
+    """A person's token finds this person's comments; the login of an app can be given."""
     forge.login = "ana"
     post_comment(github, PLAN)
     assert post_comment(github, PLAN).status is PostStatus.UNCHANGED
@@ -57,13 +57,13 @@ def test_the_author_is_the_tokens_account_or_the_one_that_is_named(github: GitHu
 
 @pytest.mark.parametrize("body", [None, "", "quoted: <!-- octosync:plan-production -->", "<!-- octosync:plan -->"])
 def test_only_its_own_first_line_marks_it(github: GitHub, forge: Forge, body: str | None) -> None:
-    """Neither a quoted marker nor one that this begins with is taken for it."""
+    """Neither a quoted marker nor a longer one that starts with the marker counts."""
     forge.comments.append({"id": 1, "user": None, "body": body})
     assert post_comment(github, PLAN).status is PostStatus.CREATED
 
 
 def test_line_breaks_of_the_forge_are_no_change(github: GitHub, forge: Forge) -> None:
-    """A body that comes back with other line breaks and without its last one is the same."""
+    """A body with other line breaks or without the last one counts as the same."""
     post_comment(github, replace(PLAN, text="one\n\ntwo\n"))
     forge.comments[0]["body"] = forge.comments[0]["body"].replace("\n", "\r\n").rstrip()
     assert post_comment(github, replace(PLAN, text="one\n\ntwo\n")).status is PostStatus.UNCHANGED
@@ -78,7 +78,7 @@ def test_a_late_run_leaves_what_is_about_the_head(github: GitHub, forge: Forge) 
 
 
 def test_what_is_not_about_the_head_says_so(github: GitHub, forge: Forge) -> None:
-    """A run whose head has moved on meanwhile comments as outdated; the head's own run takes that away."""
+    """A run whose head has changed meanwhile comments as outdated; the head's own run removes that."""
     forge.pulls[7]["head"]["sha"] = NEXT
     post_comment(github, PLAN)
     assert "Outdated" in forge.comments[0]["body"]
@@ -112,7 +112,7 @@ def test_a_text_that_is_too_long_is_shortened_by_whole_blocks(github: GitHub, fo
 
 
 def test_a_text_that_the_forge_finds_too_long_is_its_first_block(github: GitHub, forge: Forge) -> None:
-    """A forge with another bound gets the short form."""
+    """A forge with another limit gets the short form."""
     forge.answer_next(
         "POST", Answer(422, {"message": "Validation Failed", "errors": [{"message": "body is too long"}]})
     )
@@ -124,21 +124,21 @@ def test_a_text_that_the_forge_finds_too_long_is_its_first_block(github: GitHub,
 
 
 def test_a_lost_answer_makes_no_second_comment(github: GitHub, forge: Forge) -> None:
-    """A POST that was carried out and whose answer was lost is found before it is sent again."""
+    """A POST that was carried out and whose response was lost is found before it would be sent again."""
     forge.answer_next("POST", Answer(502, b"<html>", done=True))
     assert post_comment(github, PLAN).status is PostStatus.UNCHANGED
     assert len(forge.comments) == 1
 
 
 def test_a_lost_post_is_sent_again(github: GitHub, forge: Forge) -> None:
-    """A POST that was not carried out is, after looking."""
+    """A POST that was not carried out is sent again after a search for the comment."""
     forge.answer_next("POST", Answer(0))
     assert post_comment(github, PLAN).status is PostStatus.CREATED
     assert len(forge.comments) == 1
 
 
 def test_a_comment_that_is_deleted_meanwhile_is_made_again(github: GitHub, forge: Forge) -> None:
-    """A comment that is deleted between reading and changing it is created again."""
+    """A comment that is deleted between the read and the update is created again."""
     post_comment(github, PLAN)
     forge.answer_next("PATCH", refused(404, "Not Found"))
     assert post_comment(github, replace(PLAN, text="new")).status is PostStatus.CREATED
@@ -153,7 +153,7 @@ def test_a_refusal_is_said(github: GitHub, forge: Forge, answer: Answer, error: 
 
 
 def test_a_forge_that_stays_away_is_unavailable(github: GitHub, forge: Forge) -> None:
-    """After its attempts a run ends as one to be tried again."""
+    """After its attempts a run ends as one that can be retried."""
     forge.answer_next("GET", *[refused(503, "Unavailable")] * 5)
     with pytest.raises(Unavailable, match="Unavailable"):
         post_comment(github, PLAN)
@@ -161,7 +161,7 @@ def test_a_forge_that_stays_away_is_unavailable(github: GitHub, forge: Forge) ->
 
 
 def test_the_merged_pull_request_is_found_by_its_merge(github: GitHub, forge: Forge) -> None:
-    """Of the pull requests that have a commit, the one whose merge it is; none for a push without one."""
+    """Of the pull requests with a commit, the one whose merge it is; none for a push without one."""
     forge.merged[HEAD] = [
         {"number": 3, "merged_at": None, "merge_commit_sha": HEAD},
         {"number": 4, "merged_at": "2026-01-01T00:00:00Z", "merge_commit_sha": NEXT},

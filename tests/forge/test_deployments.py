@@ -12,7 +12,7 @@ NAME = "octosync-production"
 
 
 def test_the_newest_success_is_the_base_and_what_failed_after_it_was_attempted(github: GitHub, forge: Forge) -> None:
-    """A success counts though a later one made it inactive; cancelled and failed ones after it are named, newest first."""
+    """A success counts even if a later one made it inactive; later cancelled and failed runs are named, newest first."""
     forge.add_deployment("a1", "queued", "in_progress", "failure")
     forge.add_deployment("a2", "queued", "in_progress", "success", "inactive")
     forge.add_deployment("a3", "in_progress", "failure")
@@ -22,7 +22,7 @@ def test_the_newest_success_is_the_base_and_what_failed_after_it_was_attempted(g
 
 
 def test_what_never_began_was_not_attempted(github: GitHub, forge: Forge) -> None:
-    """A run that waits, or is cancelled while it does, has written nothing; nor has this one, which is under way."""
+    """A run that waits, or is cancelled while it waits, has written nothing; nor has this run, which is in progress."""
     forge.add_deployment("a1", "success")
     forge.add_deployment("a2", "waiting")
     forge.add_deployment("a3")
@@ -65,7 +65,7 @@ def test_a_success_is_found_on_later_pages(github: GitHub, forge: Forge) -> None
 
 
 def test_a_list_that_can_not_be_read_is_no_absence(github: GitHub, forge: Forge) -> None:
-    """Without permission, or with garbage, there is an error, never "nothing was applied yet"."""
+    """Missing permission and an invalid response are errors, never "nothing was applied yet"."""
     forge.answer_next("deployments", refused(403, "Resource not accessible by integration"))
     with pytest.raises(Forbidden):
         find_applied_revision(github, NAME)

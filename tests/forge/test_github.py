@@ -1,4 +1,4 @@
-"""How GitHub's API is called: limits, pages, failures, and who gets the token."""
+"""Requests to GitHub's API: limits, pages, failures, and where the token is sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from octosync.forge.github import rate_limit_wait
 
 
 def test_a_limit_that_passes_is_waited_for(github: GitHub, forge: Forge) -> None:
-    """Primary and secondary limits are waited for, whichever status and header they come with; a write, too."""
+    """The client waits for primary and secondary limits, with any of their statuses and headers; also for a write."""
     date = formatdate(1_000, usegmt=True)
     limits = (
         refused(403, "You have exceeded a secondary rate limit.", Retry_After="0"),
@@ -87,7 +87,7 @@ def test_limits_are_told_from_refusals(
 
 
 def test_a_failure_is_tried_again(github: GitHub, forge: Forge) -> None:
-    """A read and an update are, whether the connection breaks or the forge failed."""
+    """Reads and updates are retried, whether the connection breaks or the forge fails."""
     forge.answer_next("GET", Answer(0), refused(502, "Bad gateway"), Answer(500, b"<html>"))
     assert github.read("pulls/7")["number"] == 7
 
@@ -130,7 +130,7 @@ def test_an_answer_beyond_all_measure_is_cut_short(
 
 
 def test_the_token_goes_to_no_other_host(github: GitHub, forge: Forge) -> None:
-    """A next page elsewhere, and a redirect, are not followed; pages that go round are noticed."""
+    """A next page elsewhere and a redirect are not followed; a cycle of pages is detected."""
     forge.answer_next("GET", Answer(200, [], {"Link": '<https://evil.test/comments?page=2>; rel="next"'}))
     with pytest.raises(Unreadable, match="another host"):
         list(github.pages("issues/7/comments"))
@@ -159,7 +159,7 @@ def test_errors_name_the_request_and_never_the_token(github: GitHub, forge: Forg
 
 
 def test_a_token_that_the_forge_echoes_is_masked(github: GitHub, forge: Forge) -> None:
-    """Whatever of an answer is shown, in an error or as a URL: neither the token nor a terminal's control sequence."""
+    """No part of a response that is shown, in an error or as a URL, has the token or a control sequence."""
     echo = f"you sent\x1b[2J Bearer {TOKEN}, {TOKEN}"
     for status in (401, 403, 404, 422, 429, 503):
         said = {"message": echo, "errors": [{"message": echo}]}
@@ -176,7 +176,7 @@ def test_a_token_that_the_forge_echoes_is_masked(github: GitHub, forge: Forge) -
 
 
 def test_a_forge_that_is_not_there_is_unavailable() -> None:
-    """No connection is an error with the hint to try again."""
+    """Without a connection the error has the hint to try again."""
     environment = {"GITHUB_API_URL": "http://127.0.0.1:1", "GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": TOKEN}
     with (
         GitHub(repository_from_environment(environment), backoff=0) as github,
@@ -199,7 +199,7 @@ def test_a_forge_that_is_not_there_is_unavailable() -> None:
     ],
 )
 def test_an_environment_that_makes_no_sense_is_refused(environment: dict[str, str], reference: str) -> None:
-    """Before anything is sent, and without showing the token."""
+    """The error comes before any request, and does not show the token."""
     with pytest.raises(ConfigError) as caught:
         repository_from_environment({"GITHUB_REPOSITORY": "acme/apps", "GITHUB_TOKEN": TOKEN, **environment})
     assert isinstance(caught.value, OctosyncError)

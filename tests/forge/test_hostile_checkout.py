@@ -1,4 +1,4 @@
-"""The action on a runner whose checkout is hostile: a pull request brings modules that Python would find before its own."""
+"""The action with a hostile checkout: a pull request adds modules that Python could find before its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 from docs.executing import ROOT
 
 KEY = "oct_of_the_job"
-# Imported where it isn't meant to be, a module of the checkout leaves its name behind.
+# A module of the checkout that is imported by mistake records its name.
 HOSTILE = "import os; open(os.environ['TAKEN'], 'a').write(__name__ + ' ')\n"
 MODULES = (
     "venv",
@@ -26,7 +26,7 @@ MODULES = (
     "octosync/__init__",
     "octosync/__main__",
 )
-# In place of octosync, which takes long to install: it says from where it was loaded, and what it was given.
+# A replacement for octosync, which takes long to install: it prints where it was loaded from, and its arguments.
 BACKEND = """
 import zipfile
 
@@ -89,7 +89,7 @@ def _run(script: str, folder: Path, **environment: str) -> subprocess.CompletedP
 
 
 def test_nothing_of_the_checkout_is_imported(tmp_path: Path) -> None:
-    """Neither when octosync is installed, nor when it runs and holds the API key."""
+    """No module of the checkout is imported, neither when octosync is installed, nor when it runs with the API key."""
     for module in MODULES:
         path = tmp_path / "work" / f"{module}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def test_nothing_of_the_checkout_is_imported(tmp_path: Path) -> None:
     ],
 )
 def test_what_can_not_be_trusted_is_refused(environment: dict[str, str], complaint: str, tmp_path: Path) -> None:
-    """First of all, with a message, where the event gives secrets away, or a pull request would choose its own configuration."""
+    """The action fails first, with a message, if the event exposes secrets or a pull request would choose its configuration."""
     given = {"COMMAND": "plan", "EVENT": "pull_request", "BASE": "origin/main", "FLAGS": "", **environment}
     ran = _run(next(iter(ACTION.values())), tmp_path, **given)
     assert ran.returncode == (64 if complaint else 0)
@@ -158,7 +158,7 @@ def _written() -> list[str]:
 
 @pytest.mark.parametrize("name", _written())
 def test_python_is_isolated_and_nothing_comes_from_a_cache(name: str) -> None:
-    """Modules are run with -I, so that the working directory isn't where they are looked for; no job restores a cache."""
+    """Modules are run with -I, so that the working directory is not in the module path; no job restores a cache."""
     text = (ROOT / name).read_text(encoding="utf-8")
     runs = re.findall(r'(?:\bpython3?|\$PYTHON)"? ((?:-\w+ )*-m \S+)', text)
     assert [run for run in runs if not run.startswith("-I ") and run != "-m pytest"] == []

@@ -23,7 +23,7 @@ def test_it_is_opened_kept_up_to_date_and_closed(github: GitHub, forge: Forge) -
 
 
 def test_nobody_elses_issue_and_no_pull_request_is_touched(github: GitHub, forge: Forge) -> None:
-    """A pull request with the same text is not taken for the issue, although GitHub lists it."""
+    """A pull request with the same text is not used as the issue, although GitHub lists it."""
     keep_issue_open(github, DRIFT)
     ours = dict(forge.issues[0])
     forge.issues[0] = {**ours, "user": {"login": "mallory"}}

@@ -1,4 +1,4 @@
-"""The workflows that a repository starts with."""
+"""The workflows of a new repository."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def _jobs(text: str) -> dict[str, Any]:
 
 
 def test_there_is_one_to_plan_one_to_apply_and_one_for_drift() -> None:
-    """They are where GitHub looks for them, and short enough to be read at once."""
+    """They are in GitHub's folder, and short enough to read at a glance."""
     assert list(_ONE) == [f".github/workflows/octosync-{name}.yml" for name in ("plan", "apply", "drift")]
     assert all(len(text.splitlines()) <= 25 for text in _ONE.values())
 
 
 @pytest.mark.parametrize("name", _ONE)
 def test_they_call_the_workflows_of_one_commit(name: str) -> None:
-    """What runs with a team's keys is named by a commit, which can't be moved; where none is known, by nothing that exists."""
+    """Workflows that get a team's keys are pinned to a commit; if it is unknown, to a commit that does not exist."""
     known = starter_workflows(commit="c0" * 20)
     for text, ref in ((_ONE[name], UNKNOWN_COMMIT), (known[name], "c0" * 20)):
         assert [job["uses"] for job in _jobs(text).values()] == [f"octomil/octosync/{name}@{ref}"]
@@ -41,7 +41,7 @@ def test_nothing_is_permitted_that_is_not_needed(name: str) -> None:
 
 
 def test_each_context_has_a_job_and_a_key_of_its_own() -> None:
-    """Of several contexts none waits for another, and no key serves for two."""
+    """With several contexts none waits for another, and no key is used for two."""
     contexts = ("staging", "production", "eu/1 'x'", "null", "no", "1e3")
     for name, text in starter_workflows(contexts).items():
         jobs = _jobs(text)
@@ -61,7 +61,7 @@ def test_each_context_has_a_job_and_a_key_of_its_own() -> None:
 
 
 def test_another_branch_may_be_the_one_that_is_applied() -> None:
-    """Pushes to the given branch are applied, whatever its name."""
+    """Pushes to the given branch are applied, whatever its name is."""
     for branch in ("release/#1", "on", "null"):
         text = starter_workflows(branch=branch)[".github/workflows/octosync-apply.yml"]
         assert yaml.safe_load(text)[True]["push"] == {"branches": [branch]}  # YAML 1.1 reads `on` as true

@@ -1,4 +1,4 @@
-"""The life of a pull request: our workflows run on real git, a control plane and a forge."""
+"""The life of a pull request: the reusable workflows run with real git, a control plane and a forge."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Team:
         return self.forge.environment["GITHUB_TOKEN"]
 
     def break_with(self, *rules: dict[str, Any]) -> None:
-        """Put faults in force."""
+        """Inject faults."""
         ok(self.plane.local.put("/faults", json={"rules": list(rules)}))
 
     def requests(self) -> int:
@@ -148,7 +148,7 @@ def test_a_pull_request_lives(team: Team) -> None:
 
 
 def test_a_pull_request_that_changes_no_app_asks_nothing(team: Team) -> None:
-    """It is a success without a request, with a line of output."""
+    """The run succeeds without a request, with a line of output."""
     team.repository.branch("docs")
     team.repository.write("README.md", "# Apps\n")
     team.repository.commit("Docs")
@@ -159,7 +159,7 @@ def test_a_pull_request_that_changes_no_app_asks_nothing(team: Team) -> None:
 
 
 def test_a_fork_is_planned_offline(team: Team) -> None:
-    """Without a key and with a token that only reads there is a plan all the same, in the summary, and a success."""
+    """Without a key, and with a read-only token, the plan is still made, is in the summary, and succeeds."""
     team.repository.branch("change")
     team.declare("search", name="Search it")
     team.repository.commit("Change")
@@ -202,7 +202,7 @@ def test_what_a_failed_run_left_undone_is_picked_up(team: Team) -> None:
 
 
 def test_a_rerun_of_an_old_job_is_refused(team: Team) -> None:
-    """Going back by running an old job again is no way to go back."""
+    """A revision can't be rolled back by running an old job again."""
     old = team.repository.head
     assert team.apply().succeeded
     team.declare("search", name="Search it")
@@ -261,7 +261,7 @@ def test_a_force_push_does_not_stop_what_comes_after(team: Team) -> None:
 
 
 def test_a_plan_is_no_failure_for_want_of_a_comment(team: Team) -> None:
-    """The check is about the plan: that the forge is throttled, or down, doesn't fail it."""
+    """The check is about the plan: a throttled or unavailable forge doesn't fail it."""
     team.forge.answer_next("GET", refused(429, "API rate limit exceeded", Retry_After="3600"))
     planned = team.plan()
     assert "forge-throttled" in planned.log
@@ -269,7 +269,7 @@ def test_a_plan_is_no_failure_for_want_of_a_comment(team: Team) -> None:
 
 
 def test_a_rerun_of_an_old_job_is_refused_after_one_that_failed_in_part(team: Team) -> None:
-    """What a newer revision began is not undone by an older one, though that is the last that was applied in full."""
+    """A change that a newer revision started is not undone by an older one, although that was the last full apply."""
     old = team.repository.head
     assert team.apply().succeeded
     team.declare("search", name="Search it")
@@ -301,13 +301,13 @@ def test_nothing_narrows_what_is_applied(team: Team, inputs: dict[str, str]) -> 
 
 
 def test_another_branch_is_not_applied(team: Team) -> None:
-    """Whoever starts it on another branch gets a job that is skipped, and no deployment that would count."""
+    """A run on another branch is skipped, and creates no deployment that would count."""
     assert team.apply(ref="refs/heads/change").log == "skipped"
     assert team.requests() == 0
 
 
 def test_drift_is_one_issue_as_long_as_it_lasts(team: Team) -> None:
-    """It is opened for drift, and closed when there is none; a failed plan does neither."""
+    """The issue is opened for drift, and closed when there is none; a failed plan does neither."""
     assert team.apply().succeeded
     assert team.drift().succeeded
     assert team.forge.issues == []

@@ -1,6 +1,6 @@
-"""`make fuzz`: octosync against hostile files, hostile answers, faults and kills, with an oracle of its own.
+"""`make fuzz`: octosync against hostile files, hostile responses, faults and kills, with an independent oracle.
 
-Every case is drawn from a seed. A failure is shrunk, printed with what it needs, and can be run again by one command.
+Every case is drawn from a seed. A failure is shrunk and printed with the command that reproduces it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SHOWN_EVERY: Final = 10.0  # seconds
 
 
 def main() -> int:
-    """Fuzz as the arguments say; return 1 if a promise was broken."""
+    """Run the parts of the command line; return 1 if a promise was broken."""
     about = "parts: " + "; ".join(f"{part.name} ({part.about}, {part.cases} cases)" for part in PARTS.values())
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__, epilog=about)
     parser.add_argument("parts", nargs="*", metavar="PART", help="which parts to run; all by default")

@@ -1,4 +1,4 @@
-"""Answers of the control plane with anything in any place: an error or a warning, and never an absence."""
+"""Responses of the control plane with any value in any place: an error or a warning, and never an absence."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _bomb() -> bytes:
 
 
 def _changed(data: st.DataObject, answer: Answer, bomb: bytes) -> tuple[Answer, str, bool]:
-    """Draw a change of an answer; return what it is, and whether the answer is broken rather than another true one."""
+    """Draw a change of a response; return it, its description, and whether it breaks the response or is a valid other one."""
     draw = data.draw
     absent_config = answer.line.endswith("/inference-config")
     match draw(st.sampled_from(("field", "field", "field", "field", "field", "body", "header", "status", "bomb"))):
@@ -123,7 +123,7 @@ def _changed(data: st.DataObject, answer: Answer, bomb: bytes) -> tuple[Answer, 
                 lies = isinstance(path[-1], int) or absent_config
                 return _with(answer, new), f"without {path}", not lies
             value = draw(st.sampled_from(_VALUES))
-            # Another text is another true answer, and so is an empty list. An inference config may be anything, null too.
+            # Another text is a valid response, and so is an empty list. An inference config may be any value, including null.
             lies = absent_config or (isinstance(old, str) and isinstance(value, str)) or value in ([], old)
             return _with(answer, replaced(document, path, value)), f"{str(value)[:60]!r} at {path}", not lies
         case "body":
@@ -151,7 +151,7 @@ def _with(answer: Answer, document: Any) -> Answer:
 
 
 def _recorded(world: World, command: tuple[str, ...]) -> list[Answer]:
-    """Return the reads that a command makes of a healthy control plane, each of them once."""
+    """Return the reads of a command from a healthy control plane, each of them once."""
     world.layer.change = lambda answer: answer
     ran = world.workdir.octosync(*command)
     assert ran.code == 0, ran.output
@@ -181,7 +181,7 @@ def _check(world: World, command: tuple[str, ...], output: str, code: int, *, br
 
 @dataclass(frozen=True)
 class _Bench:
-    """What the cases share: a control plane, its healthy state, what each command reads of it, and what memory is held."""
+    """The shared parts of the cases: a control plane, its healthy state, the reads of each command, and the memory in use."""
 
     world: World
     healthy: sqlite3.Connection
@@ -235,7 +235,7 @@ def _case(data: st.DataObject, bench: _Bench) -> None:
 
 
 def _peak_memory(*, afresh: bool = False) -> int:
-    """Return the most memory that this process has held, in KiB: at all, or from now on. Only Linux can say."""
+    """Return the peak memory of this process in KiB: so far, or with `afresh` from now on. Only Linux reports it."""
     try:
         if afresh:
             gc.collect()

@@ -1,4 +1,4 @@
-"""Documents for the fuzzer: valid ones drawn from octosync's own schemas, and what a mutation puts into them."""
+"""Documents for the fuzzer: valid ones drawn from octosync's own schemas, and the values of mutations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from octosync.manifest.schema.shapes import Field, Shape
 
-CANARY: Final = "CANARY-7f3a"  # a secret: stands under sensitive keys only, and may be shown nowhere
+CANARY: Final = "CANARY-7f3a"  # a secret: only under sensitive keys, and must not be in any output
 SENSITIVE: Final = ("api_key", "access_token", "db_password")
 Draw = Callable[..., Any]
 Path = tuple[str | int, ...]
@@ -48,7 +48,7 @@ def opaque_object(draw: Draw) -> dict[str, Any]:
 
 
 def value_of(shape: Shape, draw: Draw) -> Any:
-    """Draw a value that a shape accepts, as far as a shape can tell."""
+    """Draw a value that a shape accepts, as far as the shape defines it."""
     if shape.text is not None:
         text = shape.text
         if text.choices or text.known:
@@ -80,7 +80,7 @@ def record_of(fields: Any, draw: Draw) -> dict[str, Any]:
 
 
 def places(value: Any, path: Path = ()) -> list[Path]:
-    """Return the path of every value in a document, the whole one first."""
+    """Return the path of every value in a document, starting with the document itself."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(found for key, item in inner for found in places(item, (*path, key)))]
 
@@ -96,7 +96,7 @@ def replaced(value: Any, path: Path, new: Any) -> Any:
 
 
 def removed(value: Any, path: Path) -> Any:
-    """Return a copy of a document without what is at a path."""
+    """Return a copy of a document without the value at a path."""
     first, *rest = path
     if isinstance(value, dict):
         return {
@@ -112,13 +112,13 @@ def removed(value: Any, path: Path) -> Any:
 
 
 class Fragments:
-    """YAML source in places of a document: drawn as marks, put in after the document was written."""
+    """YAML source in places of a document: drawn as marks, inserted after the document was written."""
 
     def __init__(self) -> None:
         self._sources: list[str] = []
 
     def mark(self, source: str) -> str:
-        """Return the text that stands for a fragment."""
+        """Return the mark of a fragment."""
         self._sources.append(source)
         return f"{_MARK}{len(self._sources) - 1}Z"
 
@@ -136,7 +136,7 @@ class Fragments:
 
 
 def mutate(document: Any, draw: Draw, fragments: Fragments) -> Any:
-    """Replace, remove, rename, repeat or nest something somewhere in a document."""
+    """Replace, remove, rename, repeat or nest a value of a document."""
     if not (paths := places(document)):
         return document
     path = draw(st.sampled_from(paths))
@@ -159,14 +159,14 @@ def mutate(document: Any, draw: Draw, fragments: Fragments) -> Any:
 
 
 def at(value: Any, path: Path) -> Any:
-    """Return what is at a path of a document."""
+    """Return the value at a path of a document."""
     for key in path:
         value = value[key]
     return value
 
 
 def scratched(data: bytes, draw: Draw) -> bytes:
-    """Edit some bytes in any places."""
+    """Edit some bytes at random positions."""
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(data)))
         length = draw(st.sampled_from((0, 0, 1, 3, 12)))

@@ -1,4 +1,4 @@
-"""Orgs, manifests, faults and kills by chance, held against a model: what is applied, what is reported, what is left alone."""
+"""Random orgs, manifests, faults and kills, checked against a model: what is applied, reported and left unchanged."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _REFUSED: Final = (
 
 
 def _draw_faults(draw: Draw) -> list[dict[str, Any]]:
-    """Draw rules for the embedded server: writes that are refused or whose answers are lost, and reads that fail."""
+    """Draw rules for the embedded server: writes that are refused or whose responses are lost, and reads that fail."""
     rules = []
     for _ in range(draw(st.integers(0, 2))):
         rule: dict[str, Any] = {
@@ -97,7 +97,7 @@ def _write_manifests(world: World, specs: Mapping[str, Spec]) -> None:
 
 
 def _fill(world: World, org: Org) -> None:
-    """Make an org live, by plain HTTP."""
+    """Create an org over plain HTTP."""
     api = world.plane.api
     for slug, app in org.items():
         answers = [api.post("/apps", json={"slug": slug, "name": app.name, "description": app.description})]
@@ -123,7 +123,7 @@ def _check_output(ran: CommandResult) -> None:
 
 
 def _check_outcomes(document: Mapping[str, Any], before: Org, now: Org, wanted: Org, *, lagging: bool) -> None:
-    """Hold the reported outcomes against what is live."""
+    """Compare the reported outcomes with the live state."""
     outcomes = document.get("outcomes") or ()
     everything_done = all(outcome["status"] == "done" for outcome in outcomes if outcome["action"] != "archive")
     for outcome in outcomes:
@@ -141,14 +141,14 @@ def _check_outcomes(document: Mapping[str, Any], before: Org, now: Org, wanted: 
 
 
 def _concerned(value: Any, action: str) -> Any:
-    """Return the part of a value that an action changes: an app's archive is an action of its own."""
+    """Return the part of a value that an action changes: an app's archive is a separate action."""
     if not isinstance(value, tuple):
         return value
     return value[2:] if action == "archive" else value[:2]
 
 
 def _check_left_alone(specs: Mapping[str, Spec], before: Org, now: Org, wanted: Org) -> None:
-    """Every object is as it was or as it is declared; a target may be gone on its way to another app."""
+    """Check that every object is as it was or as declared; a target may be missing on its way to another app."""
     if changed := differences(
         {s: a for s, a in now.items() if s not in specs}, {s: a for s, a in before.items() if s not in specs}
     ):
@@ -165,14 +165,14 @@ def _parts(org: Org, address: str) -> tuple[Any, ...]:
 
 
 def _check_moves(before: Org, now: Org, wanted: Org) -> None:
-    """Of all targets that move, one at most may be registered nowhere."""
+    """Check that at most one of the moving targets is registered nowhere."""
     held, hoped, found = ({name for app in org.values() for name in app.targets} for org in (before, wanted, now))
     if len(lost := (held & hoped) - found) > 1:
         raise Finding(f"{len(lost)} targets that move are registered nowhere: {sorted(lost)}")
 
 
 def _killed(world: World, parent: Zygote, at_request: int, number: signal.Signals) -> CommandResult:
-    """Run an apply as a process of its own, and send it a signal when its nth request arrives."""
+    """Run an apply as a separate process, and send it a signal when its nth request arrives."""
     started = threading.Event()
     pids: list[int] = []
 
@@ -195,7 +195,7 @@ def _killed(world: World, parent: Zygote, at_request: int, number: signal.Signal
 
 
 def _check_convergence(world: World, wanted: Org) -> None:
-    """Without faults: an apply makes everything as declared, then a plan is empty, and another apply sends nothing."""
+    """Check that without faults an apply creates the declared state, then a plan is empty, and another apply sends nothing."""
     ran = world.workdir.octosync("apply", *_APPLY)
     _check_output(ran)
     if ran.code != 0:

@@ -1,4 +1,4 @@
-"""Manifests, octosync.yaml and kustomizations: any of them gives a state or diagnostics, in linear time, and shows no secret."""
+"""Manifests, octosync.yaml and kustomizations: each gives a state or diagnostics, in linear time, and shows no secret."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FORMATS: Final = ("text", "markdown", "json", "jsonl", "github", "sarif")
 _FOLDERS: Final = ("apps", "apps/" + "a/" * 40)
 _EXPECTED: Final = {0, 1, 64}
 
-# Growth: a size is suspicious if four times as much takes much more than four times as long.
+# Growth: a size is suspicious if four times the size takes much more than four times as long.
 _SMALL: Final = 1024
 _LARGE: Final = 256 * 1024
 _WORTH_MEASURING: Final = 0.15  # seconds; less is noise
@@ -40,7 +40,7 @@ def _folder() -> Iterator[Workdir]:
 
 
 def draw_manifest(draw: Draw) -> dict[str, Any]:
-    """Draw a document of any kind that is valid, as far as its schema can tell."""
+    """Draw a document of any kind that is valid by its schema."""
     kind = draw(st.sampled_from(sorted(KINDS)))
     document = value_of(shape_of(KINDS[kind]), draw)
     document = {"apiVersion": API_VERSION, "kind": kind, **{k: v for k, v in document.items() if k[0] in "ms"}}
@@ -81,7 +81,7 @@ def _written(draw: Draw, document: Any, *, mutations: int, scratches: bool) -> b
 
 
 def check_output(ran: CommandResult, *, secret: bool = True) -> None:
-    """Hold what a command did against what any may do."""
+    """Check the result of a command against the rules for all commands."""
     if ran.code not in _EXPECTED:
         raise Finding(f"exit code {ran.code}: {ran.output[-1500:]}")
     if "Traceback" in ran.output:
@@ -143,7 +143,7 @@ def _opened_configurations() -> Iterator[Case]:
 
 
 def _aliases(draw: Draw) -> str:
-    """Draw levels of aliases, each of which is in the next one many times."""
+    """Draw levels of aliases; each level contains the previous one many times."""
     leaf = draw(st.sampled_from(("1", "a.yaml", "null", "[]", "{}", "1.5", "a=b")))
     width, levels = draw(st.integers(1, 100)), draw(st.integers(1, 8))
     lines = [f"x0: &x0 {leaf}"]
@@ -202,7 +202,7 @@ _BLOCK: Final = "  inferenceConfig:\n    api_key: &b |\n{}    more:\n{}"
 
 
 def _grown(draw: Draw) -> tuple[str, Callable[[int], str]]:
-    """Draw a way in which a manifest grows: a text, a number of lines, or a long secret with many aliases."""
+    """Draw how a manifest grows: by a text, by a number of lines, or by a long secret with many aliases."""
     end = draw(st.sampled_from(_ENDS))
     way = draw(st.sampled_from(("text", "text", "lines", "aliases")))
     if way == "text":

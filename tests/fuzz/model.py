@@ -1,4 +1,4 @@
-"""What must be live: a model of an org and of what manifests make of it, written without anything of octosync's."""
+"""The expected live state: a model of an org and of the effect of manifests, written without octosync's code."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _WIRE_NAMES: Final = {
 
 @dataclass
 class AppModel:
-    """An app as it is live. All its targets are on ios, all its deployments in production."""
+    """A live app. All its targets are on ios, all its deployments in production."""
 
     name: str
     description: str | None = None
@@ -67,7 +67,7 @@ Spec = dict[str, Any]  # the spec of a manifest
 
 
 def expected(live: Org, manifests: Mapping[str, Spec]) -> Org:
-    """Return what is live after the manifests are applied. Nothing that they don't declare changes."""
+    """Return the live state after the manifests are applied. Nothing that they don't declare changes."""
     org = deepcopy(live)
     for slug, spec in manifests.items():
         archives = spec.get("archived", False)
@@ -96,7 +96,7 @@ def _slot(live: dict[str, Any] | None, declared: dict[str, Any]) -> dict[str, An
 
 
 def read(connection: sqlite3.Connection) -> Org:
-    """Read what is live from the control plane's own tables."""
+    """Read the live state from the control plane's tables."""
     org: Org = {}
     slugs: dict[str, str] = {}
     for id_, slug, name, description, archived in connection.execute(
@@ -122,7 +122,7 @@ def read(connection: sqlite3.Connection) -> Org:
 
 
 def thing(org: Org, address: str) -> Any:
-    """Return what is live at an address, comparable; None if nothing is."""
+    """Return the live object at an address in a comparable form; None if it does not exist."""
     _, slug, *rest = address.split("/", 3)
     app = org.get(slug)
     if app is None:
@@ -141,7 +141,7 @@ def thing(org: Org, address: str) -> Any:
 
 
 def comparable_slot(app: AppModel, capability: str) -> str | None:
-    """Return a slot as text: bindings have no order, and the control plane's choice of a variant is nobody's declaration."""
+    """Return a slot as text: bindings have no order, and a variant that the control plane chose is not declared."""
     if capability not in app.slots:
         return None
     slot = dict(app.slots[capability])
@@ -170,7 +170,7 @@ def _addresses(slug: str, app: AppModel) -> list[str]:
 
 
 def draw_org(draw: Draw) -> Org:
-    """Draw what is live. Targets are few, so that they move, swap and rotate."""
+    """Draw a live org. There are few targets, so that they move, swap and rotate."""
     org = {slug: _draw_app(draw) for slug in SLUGS if draw(st.integers(0, 3))}
     for identifier in IDENTIFIERS:
         if org and draw(st.integers(0, 3)):
@@ -212,7 +212,7 @@ def _draw_config(draw: Draw) -> Any:
 
 
 def draw_manifests(draw: Draw, live: Org, *, deploys: bool = True) -> dict[str, Spec]:
-    """Draw manifests that can be applied in full: no target of theirs is held by an app that keeps it."""
+    """Draw manifests that can be applied in full: none of their targets is held by an app that keeps it."""
     specs = {slug: _draw_spec(draw, live.get(slug), deploys=deploys) for slug in SLUGS if draw(st.integers(0, 4))}
     takers = [
         slug

@@ -1,4 +1,4 @@
-"""The embedded control plane for the fuzzer: real sockets, with a layer that kills clients, changes answers and lags."""
+"""The embedded control plane for the fuzzer: real sockets, with a layer that kills clients, changes responses and lags."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from octosync.octomil import Connection
 from octosync.server.store import open_database
 
 PREFIX = "/api/v1"
-_PATIENCE = 5000  # milliseconds that requests of a client which has given up may take
+_PATIENCE = 5000  # milliseconds that leftover requests of a client may take
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer, and the request that it is to."""
+    """A whole response, and its request."""
 
     method: str
     target: str
@@ -42,10 +42,10 @@ class Answer:
 
 @dataclass
 class Layer:
-    """What happens to requests below the API's prefix, in force until it is replaced.
+    """Changes requests and responses below the API's prefix.
 
-    `arrived` is told each request's number; `change` may replace an answer; `lag` is for how many reads, from the next write
-    on, the answers show what was live before it.
+    `arrived` is called with each request's number; `change` may replace a response; `lag` is the number of reads after the
+    next write that still return the state before it.
     """
 
     inner: ASGIApp
@@ -97,7 +97,7 @@ class Layer:
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         change = (
             self.change
-        )  # a client that has given up leaves requests behind, for which it may be gone before the end
+        )  # read now: a request that its client has given up may still run after the change has ended
         if change is None:
             await self.inner(scope, receive, send)
             return
@@ -121,7 +121,7 @@ class Layer:
         await send({"type": "http.response.body", "body": b"" if bodiless else changed.body})
 
     def calm(self) -> None:
-        """Let everything pass again, and forget what was counted."""
+        """End all changes, and reset the counts."""
         self.arrived = self.change = None
         self.lag = self.count = 0
         self.answers = []
@@ -135,7 +135,7 @@ class Layer:
 
 @dataclass
 class World:
-    """A control plane, and a desk with manifests for it."""
+    """A control plane, and a working directory with manifests for it."""
 
     plane: EmbeddedPlane
     workdir: Workdir
@@ -143,22 +143,22 @@ class World:
 
     @property
     def url(self) -> str:
-        """The control plane's origin."""
+        """The control plane's URL."""
         return self.plane.running.url
 
     def snapshot(self) -> sqlite3.Connection:
-        """Return a copy of everything that is live."""
+        """Return a copy of the live state."""
         copy = sqlite3.connect(":memory:", check_same_thread=False)
         self.layer.store.connection.backup(copy)
         return copy
 
     def restore(self, snapshot: sqlite3.Connection) -> None:
-        """Make live again what a snapshot has; faults end."""
+        """Restore the live state of a snapshot, and end all faults."""
         self.calm()
         snapshot.backup(self.layer.store.connection)
 
     def calm(self) -> None:
-        """End all faults once nothing is under way any more, and empty the log."""
+        """Wait until no request is in flight, end all faults, and empty the log."""
         for _ in range(_PATIENCE):
             if not self.layer.underway:
                 break
@@ -168,7 +168,7 @@ class World:
         self.plane.running.app.state.plane.log.clear()
 
     def writes(self) -> list[tuple[str, str, int | None]]:
-        """Return method, path below the prefix, and status of what may have changed something, in order."""
+        """Return method, path below the prefix, and status of the requests that may have changed something, in order."""
         return [
             (entry["method"], entry["path"].partition("?")[0].removeprefix(PREFIX), entry["status"])
             for entry in self.plane.running.app.state.plane.log.to_json()
@@ -180,7 +180,7 @@ class World:
 
 @contextmanager
 def opened_world() -> Iterator[World]:
-    """Run a control plane, and have clients in this process wait for nothing between their attempts."""
+    """Run a control plane; clients in this process retry without a wait."""
     waits = {"backoff": 0.0, "response_timeout": 30.0}
     with (
         tempfile.TemporaryDirectory(prefix="octosync-fuzz-") as folder,

@@ -1,4 +1,4 @@
-"""Plan files with anything in any place: apply refuses them, or sends what was approved; never a traceback, never more."""
+"""Plan files with any value in any place: apply refuses them, or sends what was approved; never a traceback, never more."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _manifest(slug: str, spec: dict[str, Any]) -> str:
 
 
 def _prepared(world: World) -> list[str]:
-    """Make live state and three commits, the second of which allows deletes; return plan files: plain, guarded, of others."""
+    """Create live state and three commits, the second of which allows deletes; return plan files: plain, guarded, foreign."""
     workdir, repo = world.workdir, Repo.init(world.workdir.directory)
     targets = [{"platform": "ios", "identifier": f"com.acme.t{number}"} for number in range(12)]
     config = {"model": "m", "api_key": CANARY}

@@ -1,4 +1,4 @@
-"""Running a part of the fuzzer: hypothesis draws and shrinks its cases, and a CPU alarm ends what doesn't come back."""
+"""The runner of the fuzzer's parts: hypothesis draws and shrinks the cases, and a CPU alarm ends cases that hang."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from hypothesis.internal.cache import LRUCache
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 
-CPU_LIMIT: Final = 5.0  # seconds of a case, all threads together; an ordinary one takes some milliseconds
+CPU_LIMIT: Final = 5.0  # seconds of a case, all threads together; an ordinary case takes some milliseconds
 _REPLAY: Final = re.compile(r"@reproduce_failure\('[^']+', b'([^']+)'\)")
-# What hypothesis adds of its own: the notes of the case and the command that replays it say more.
+# Lines of hypothesis: the notes of the case and the command that replays it are more useful.
 _BOILERPLATE: Final = ("Draw ", "Failing test case", "Falsifying example", "    data=data(", ")", "You can reproduce")
 _LONGEST_NOTE: Final = 6000
 
@@ -28,18 +28,18 @@ Case = Callable[[st.DataObject], None]
 
 
 class Finding(Exception):
-    """A case broke a promise; the text says which."""
+    """A case broke a promise, which the text names."""
 
 
 class Hang(BaseException):
-    """A case used more CPU time than any may. Not an `Exception`, so that nothing of octosync catches it."""
+    """A case used more CPU time than allowed. Not an `Exception`, so that octosync doesn't catch it."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the fuzzer. `opened` prepares what its cases share; `cases` is how many of them a short run tries.
+    """A part of the fuzzer. `opened` sets up the shared parts of its cases; a short run has `cases` of them.
 
-    `shrinks` False: a case is minimal as it is drawn.
+    With `shrinks` False, cases are minimal as they are drawn.
     """
 
     name: str
@@ -51,16 +51,16 @@ class Part:
 
 @dataclass
 class Result:
-    """What a run of a part found: `failure` is empty if every promise was kept."""
+    """The result of a part: `failure` is empty if every promise was kept."""
 
     cases: int = 0
-    first_failure: int | None = None  # the number of the case that failed first, before shrinking
+    first_failure: int | None = None  # the number of the first failing case, before shrinking
     failure: str = ""
     replay: str = ""
 
 
 class _Unshrinkable(BaseException):
-    """A case hangs: to shrink it would take hours."""
+    """A case hangs: shrinking it would take hours."""
 
 
 def run(
@@ -72,7 +72,7 @@ def run(
     progress: Callable[[int], None] = lambda _: None,
     shrinks: bool = True,
 ) -> Result:
-    """Run cases of a part: `cases` of them from a seed, or a single one that an earlier run printed."""
+    """Run a part: `cases` of them from a seed, or a single case that an earlier run printed."""
     count = cases or part.cases
     with part.opened() as case, _same_draws():
         try:
@@ -123,7 +123,7 @@ def _tried(case: Case, count: int, seed: int, replay: str, progress: Callable[[i
 
 @contextmanager
 def _same_draws() -> Iterator[None]:
-    """Keep hypothesis from drawing constants that it finds in whichever modules are loaded: a seed would mean other cases."""
+    """Keep hypothesis from drawing constants of the loaded modules, which would change the cases of a seed."""
     with (
         patch.object(providers, "_get_local_constants", Constants, create=True),
         patch.object(providers, "CONSTANTS_CACHE", LRUCache(1024), create=True),
@@ -132,14 +132,14 @@ def _same_draws() -> Iterator[None]:
 
 
 def _shown(error: Exception, notes: str) -> str:
-    """Return the failure with the notes of its minimal case, and where octosync raised what is no `Finding`."""
+    """Return the failure with the notes of its minimal case, and the origin of an octosync exception."""
     places = []
     trace = error.__traceback__
     while trace is not None:
         if "octosync" in (name := trace.tb_frame.f_code.co_filename) and "/fuzz/" not in name:
             places.append(f"  {name.partition('src/')[2] or name}:{trace.tb_lineno} {trace.tb_frame.f_code.co_name}")
         trace = trace.tb_next
-    if isinstance(error, BaseExceptionGroup):  # what hypothesis calls flaky
+    if isinstance(error, BaseExceptionGroup):  # hypothesis reports a flaky case as a group
         notes += "".join(f"\n{type(inner).__name__}: {inner}" for inner in error.exceptions)
     kept = "\n".join(line for line in _REPLAY.split(notes)[0].splitlines() if not line.startswith(_BOILERPLATE))
     body = "\n".join((*([] if isinstance(error, Finding) else places[-3:]), kept))
@@ -148,7 +148,7 @@ def _shown(error: Exception, notes: str) -> str:
 
 @contextmanager
 def _cpu_alarm() -> Iterator[None]:
-    """Raise `Hang` in what uses too much CPU time. Regular expressions notice signals, and so does all Python code."""
+    """Raise `Hang` in code that uses too much CPU time. Regular expressions react to signals, and so does all Python code."""
 
     def ring(_number: int, _frame: FrameType | None) -> None:
         raise Hang

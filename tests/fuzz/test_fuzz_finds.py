@@ -1,4 +1,4 @@
-"""The fuzzer is not blind: with a defect of the past put back, a part finds it within so many cases of a seed."""
+"""The fuzzer works: with a former defect put back, a part finds it within a fixed number of cases of a seed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def _word_scan(patch: pytest.MonkeyPatch) -> None:
-    """Look for keys in a long word from each of its letters: quadratic."""
+    """Search for keys in a long word from each of its letters: quadratic."""
     patch.setattr(source, "_KEY_LIKE", re.compile(r"([\w-]+)[\"']?\s*:"))
 
 
 def _aliases(patch: pytest.MonkeyPatch) -> None:
-    """Visit what aliases repeat again each time: exponential."""
+    """Visit aliased values again each time: exponential."""
 
     def texts(value: object, depth: int = 0) -> Iterator[str]:
         if isinstance(value, str):
@@ -44,7 +44,7 @@ def _aliases(patch: pytest.MonkeyPatch) -> None:
 
 
 def _decoding(patch: pytest.MonkeyPatch) -> None:
-    """Look at the size of a body after it was decoded through all codings."""
+    """Check the size of a body only after all codings were decoded."""
 
     async def body(response: httpx.Response) -> bytes:
         found = b"".join([piece async for piece in response.aiter_bytes()])
@@ -56,7 +56,7 @@ def _decoding(patch: pytest.MonkeyPatch) -> None:
 
 
 def _offline(patch: pytest.MonkeyPatch) -> None:
-    """Take the id of a target that only a base declares."""
+    """Read the id of a target that only a base declares."""
     healthy = compare._remove  # noqa: SLF001
 
     def remove(desired: Any, target: Any) -> Any:
@@ -67,19 +67,19 @@ def _offline(patch: pytest.MonkeyPatch) -> None:
 
 
 def _risks(patch: pytest.MonkeyPatch) -> None:
-    """Let nothing stop moves and archives."""
+    """Never stop moves and archives."""
     patch.setattr(IrreversibleActions, "stopper", lambda *_: None)
     patch.setattr(IrreversibleActions, "admits", lambda *_: True)
 
 
 def _lagging(patch: pytest.MonkeyPatch) -> None:
-    """Call a write failed whose answer was lost, and which reads don't show yet."""
+    """Report a write as failed if its response was lost and reads don't show it yet."""
     patch.setattr(write, "_unconfirmed", lambda refused: refused)
 
 
-_CASES: Final = 150  # hypothesis begins with small ones, so another number means other cases
+_CASES: Final = 150  # hypothesis starts with small cases, so another number means other cases
 FOUND: Final[dict[str, tuple[Patch, Part, int, str]]] = {
-    # name: what puts it back, the part that finds it, the seed, and what it finds
+    # name: the defect, the part that finds it, the seed, and the text of its finding
     "word scan": (_word_scan, GROWTH, 2, "bytes take"),
     "aliases": (_aliases, KUSTOMIZATIONS, 1, "CPU time"),
     "decoding": (_decoding, ANSWERS, 1, "MiB of memory"),
@@ -91,7 +91,7 @@ FOUND: Final[dict[str, tuple[Patch, Part, int, str]]] = {
 
 @pytest.mark.parametrize("name", FOUND)
 def test_a_defect_that_is_put_back_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A part of the fuzzer finds a defect of the past that is put back, within a few cases of a fixed seed."""
+    """A part of the fuzzer finds a former defect that is put back, within a few cases of a fixed seed."""
     put_back, part, seed, found = FOUND[name]
     monkeypatch.setattr(running, "CPU_LIMIT", 2.0)
     put_back(monkeypatch)

@@ -1,4 +1,4 @@
-"""Addresses name one object each, and can be read back."""
+"""Addresses: each names exactly one object, and can be parsed."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def addresses() -> st.SearchStrategy[Address]:
 
 @given(addresses())
 def test_an_address_is_read_back_from_its_text(address: Address) -> None:
-    """Whatever names an object holds, slashes, colons and line breaks included, its address survives text."""
+    """Any address survives formatting and parsing, including names with slashes, colons and line breaks."""
     assert Address.parse(str(address)) == address
 
 
 @given(addresses(), addresses())
 def test_different_addresses_have_different_texts(one: Address, other: Address) -> None:
-    """Two addresses share a text, or a place in the order, only when they are the same address."""
+    """Two addresses have the same text or sort key only if they are equal."""
     assert (str(one) == str(other)) is (one == other)
     assert (one < other) + (other < one) + (one == other) == 1
 
@@ -71,7 +71,7 @@ def test_each_kind_has_its_form(address: Address, text: str) -> None:
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
-    """Only what `str()` writes is read; anything else is an error, never a guess."""
+    """Only the output of `str()` is accepted; anything else is an error, never a guess."""
     with pytest.raises(ValueError, match="not an address"):
         Address.parse(text)
 

@@ -1,4 +1,4 @@
-"""Backoff: waits grow, have a ceiling, and are spread."""
+"""Backoff: waits grow, have a maximum, and are random."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from octosync.model import Backoff
 
 
 def test_the_bound_doubles_up_to_the_longest_wait() -> None:
-    """However many failures there were, also when doubling as often would overflow."""
+    """A wait never exceeds the maximum, for any number of failures, also if doubling that often would overflow."""
     backoff = Backoff(first=5.0, longest=60.0)
     assert [backoff.bound(failures) for failures in (1, 2, 3, 4, 5, 6, 5000)] == [5, 10, 20, 40, 60, 60, 60]
 
 
 @pytest.mark.parametrize(("spread", "lowest"), [(1.0, 0.0), (0.5, 0.5), (0.0, 1.0)])
 def test_a_wait_is_drawn_from_the_spread_below_the_bound(spread: float, lowest: float) -> None:
-    """Full jitter draws from zero up, half of it from the upper half, none is always the bound."""
+    """Full jitter draws from zero up, half jitter from the upper half; without jitter the wait is always the bound."""
     backoff = Backoff(first=0.5, longest=20.0, spread=spread)
     chance = random.Random(7)  # noqa: S311  it guards nothing
     for failures in range(1, 12):

@@ -46,19 +46,19 @@ def test_every_error_of_the_tree_has_its_exit_code() -> None:
 
 @pytest.mark.parametrize("kind", EXITS, ids=lambda kind: kind.__name__)
 def test_every_class_is_drawn_in_the_tree(kind: type[OctosyncError]) -> None:
-    """The picture at the top of the module leaves no class out."""
+    """The picture at the top of the module has every class."""
     assert kind.__name__ in (errors.__doc__ or "")
 
 
 def test_an_error_is_a_document() -> None:
-    """An error carries a stable reference, what happened, and what to do; its text names the reference first."""
+    """An error has a stable reference, a message and hints; its text starts with the reference."""
     error = OctosyncError("no-such-thing", "there is no thing", hints=("Make one.",))
     assert (error.reference, error.message, error.hints) == ("no-such-thing", "there is no thing", ("Make one.",))
     assert str(error) == "no-such-thing: there is no thing"
 
 
 def test_a_remote_error_has_the_fields_of_the_response() -> None:
-    """An error has status, code, request id and details; by default nothing was sent."""
+    """A response error has status, code, request id and details; by default nothing was sent."""
     error = RemoteError(
         "r",
         "m",
@@ -71,7 +71,7 @@ def test_a_remote_error_has_the_fields_of_the_response() -> None:
 
 
 def test_an_error_with_other_hints_is_another_error() -> None:
-    """All else stays; the error that was raised is never changed."""
+    """All other fields stay; the raised error is never changed."""
     error = AwaitingApproval("r", "m", hints=("a",), operation="o", response=ErrorResponse(status=403), sent=True)
     other = error.with_hints("b", exit_code=ExitCode.PARTIAL)
     assert (type(other), other.hints, other.exit_code) == (AwaitingApproval, ("b",), ExitCode.PARTIAL)
@@ -80,17 +80,17 @@ def test_an_error_with_other_hints_is_another_error() -> None:
 
 
 def test_an_exit_code_is_that_of_the_class_unless_another_is_given() -> None:
-    """One error of a class has its own; the others keep that of the class."""
+    """An error can have its own exit code; other errors keep that of the class."""
     assert Interrupted("r", "m", exit_code=ExitCode.TERMINATED).exit_code is ExitCode.TERMINATED
     assert Interrupted("r", "m", exit_code=None).exit_code is ExitCode.INTERRUPTED
 
 
-# Interruption first; then the order that the command line promises.
+# Interruption first; then the documented order.
 PRECEDENCE = [130, 143, 64, 75, 1, 3, 4, 5, 6, 2, 0]
 
 
 def test_every_code_has_its_place() -> None:
-    """No exit code is without a place in the precedence."""
+    """Every exit code is in the order of precedence."""
     assert sorted(PRECEDENCE) == sorted(map(int, ExitCode))
 
 
@@ -102,12 +102,12 @@ def test_the_graver_code_wins_whatever_the_order(graver: int, milder: int) -> No
 
 
 def test_without_a_code_a_run_is_done() -> None:
-    """No code at all is success."""
+    """Without any code the result is success."""
     assert worst() is ExitCode.DONE
 
 
 def test_a_caught_error_is_never_changed() -> None:
-    """Whoever holds it sees it as it was raised: other hints or another exit code make another error."""
+    """An error is immutable: other hints or another exit code make a new error."""
     changed = []
     for path in sorted(Path(errors.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""Sensitive values: which they are, and that none is left."""
+"""Sensitive values: which values are sensitive, and that all of them are redacted."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def test_keys_that_hold_secrets_are_sensitive(key: str) -> None:
     ],
 )
 def test_the_contracts_own_keys_are_not(key: str) -> None:
-    """Keys of the contract that a pattern catches by their letters only are shown."""
+    """Keys of the contract that match a pattern only by their letters are shown."""
     assert not Sensitivity().covers(key)
 
 
 def test_patterns_can_be_chosen() -> None:
-    """Configured patterns replace the default ones, matched without regard to case."""
+    """Configured patterns replace the default ones, and are case-insensitive."""
     chosen = Sensitivity(("*Pin*",))
     assert chosen.covers("user_pin")
     assert not chosen.covers("api_key")
@@ -62,7 +62,7 @@ def test_patterns_can_be_chosen() -> None:
     ],
 )
 def test_parameters_of_models_are_not(key: str) -> None:
-    """Names that models and media have, and that a default pattern catches by their letters only, are shown."""
+    """Common names of models and media that match a default pattern only by their letters are shown."""
     assert not Sensitivity().covers(key)
     assert Sensitivity((key,)).covers(key)
 
@@ -81,7 +81,7 @@ def test_a_credential_is_sensitive_beside_such_a_word(key: str) -> None:
 
 @pytest.mark.parametrize("value", [0, 1234, 0.5, True, None, [], {}, [1, 2, [3]]])
 def test_numbers_booleans_and_null_are_no_secrets(value: JsonValue) -> None:
-    """Under a sensitive key they are shown; inside an object with that key they are not."""
+    """Such values are shown under a sensitive key; inside an object with that key they are not."""
     rules = Sensitivity()
     assert rules.redact({"password": value}) == {"password": value}
     assert rules.redact({"password": {"pin": value}}) == {"password": None}
@@ -124,7 +124,7 @@ def test_nothing_of_a_secret_is_left_at_any_depth(value: JsonObject) -> None:
 
 @given(json_objects())
 def test_redaction_keeps_everything_else(value: dict[str, JsonValue]) -> None:
-    """A value without sensitive keys comes back as it was; one with some keeps its keys; twice is once."""
+    """A value without sensitive keys is unchanged; other values keep their keys; redacting twice has the same result as once."""
     rules = Sensitivity()
     redacted = rules.redact(value)
     assert isinstance(redacted, dict)

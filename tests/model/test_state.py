@@ -1,4 +1,4 @@
-"""Apps, suspensions, places and findings."""
+"""Apps, suspensions, origins and findings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNTIL = datetime(2030, 6, 1, 12, tzinfo=UTC)
     ],
 )
 def test_a_suspension_holds_until_its_time_and_no_longer(until: datetime | None, now: datetime, holds: bool) -> None:
-    """The time itself is past; without one the suspension holds for good; the zone in which it is written is free."""
+    """A suspension has ended at its time; without a time it has no end; the time zone doesn't matter."""
     assert Suspension(until).is_active(now) is holds
 
 
@@ -42,7 +42,7 @@ def test_a_suspension_holds_until_its_time_and_no_longer(until: datetime | None,
     ],
 )
 def test_only_sections_of_which_something_is_declared_are_read(given: object, sections: set[Section]) -> None:
-    """An owned list, an empty one included, and a child each make their section one to read; nothing else does."""
+    """An owned list, even if empty, and a child each make their section one that is read; nothing else does."""
     assert given.sections == sections  # type: ignore[attr-defined]  # parametrised with App values
 
 
@@ -54,7 +54,7 @@ def test_a_slot_is_found_by_its_capability() -> None:
 
 
 def test_a_state_is_in_slug_order_however_it_was_given() -> None:
-    """Apps are sorted at the source, so that everything made of them is."""
+    """Apps are sorted in the state, so everything that is made of them is sorted too."""
     assert [app.slug for app in State.from_apps(desired_app("b"), desired_app("c"), desired_app("a"))] == [
         "a",
         "b",
@@ -63,7 +63,7 @@ def test_a_state_is_in_slug_order_however_it_was_given() -> None:
 
 
 def test_objects_know_their_addresses() -> None:
-    """App, target, slot and config name themselves."""
+    """App, target, slot and config each have their address."""
     app = desired_app("a", targets=["ios:x"], slots={"chat": {}}, config={})
     found = [app.address, app.targets[0].address, app.slots[0].address, getattr(app.inference_config, "address", None)]
     assert list(map(str, found)) == ["app/a", "app/a/target/ios:x", "app/a/slot/chat", "app/a/inference-config"]
@@ -71,13 +71,13 @@ def test_objects_know_their_addresses() -> None:
 
 
 def test_an_origin_is_written_as_editors_read_it() -> None:
-    """`file:line:column`, and origins sort by place."""
+    """The format is `file:line:column`, and origins sort by position."""
     assert str(Origin("apps/a.yaml", 3, 5)) == "apps/a.yaml:3:5"
     assert Origin("a", 9) < Origin("a", 10) < Origin("b", 1)
 
 
 def test_findings_sort_by_place_then_gravity_and_those_without_a_place_last() -> None:
-    """The order of findings depends on nothing but themselves."""
+    """The order of findings depends only on the findings."""
 
     def finding(severity: Severity, origin: Origin | None, summary: str = "") -> Diagnostic:
         return Diagnostic(severity=severity, rule="r", summary=summary, origin=origin)

@@ -1,4 +1,4 @@
-"""JSON values: one notion of equality, and one text for what is equal."""
+"""JSON values: one definition of equality, and one canonical text for equal values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from octosync.model import JsonValue, canonical_json, canonical_object, digest_o
 
 @given(json_values(), json_values())
 def test_equality_and_canonical_text_agree(left: JsonValue, right: JsonValue) -> None:
-    """Two values are equal exactly when their canonical texts are: plan, approval and freshness can't disagree."""
+    """Two values are equal exactly if their canonical texts are: plan, approval and freshness can't disagree."""
     assert json_equal(left, right) is (canonical_json(left) == canonical_json(right))
     assert json_equal(left, right) is json_equal(right, left)
 
@@ -32,7 +32,7 @@ def test_a_value_equals_itself_and_what_its_text_says(value: JsonValue) -> None:
 
 @given(json_objects(), st.randoms(use_true_random=False))
 def test_key_order_means_nothing(value: dict[str, JsonValue], random: object) -> None:
-    """The order in which keys arrive changes neither text nor digest."""
+    """The order of keys changes neither text nor digest."""
     keys = list(value)
     random.shuffle(keys)  # type: ignore[attr-defined]  # hypothesis' Random has no public type
     shuffled = {key: value[key] for key in keys}
@@ -42,7 +42,7 @@ def test_key_order_means_nothing(value: dict[str, JsonValue], random: object) ->
 
 @given(json_objects())
 def test_an_object_may_be_put_together_from_its_values_texts(value: dict[str, JsonValue]) -> None:
-    """The canonical text of an object is the same whether it is written whole or from the texts of its values."""
+    """The canonical text of an object is the same whether it is written whole or composed of the texts of its values."""
     assert canonical_object({key: canonical_json(item) for key, item in value.items()}) == canonical_json(value)
 
 
@@ -76,19 +76,19 @@ def test_an_object_may_be_put_together_from_its_values_texts(value: dict[str, Js
 def test_numbers_are_equal_by_value_and_nothing_else_is_converted(
     left: JsonValue, right: JsonValue, same: bool
 ) -> None:
-    """A server may answer 1.0 for 1; a truth value, a text or a null is never a number."""
+    """A server may return 1.0 for 1; a boolean, a text or a null never equals a number."""
     assert json_equal(left, right) is same
     assert (canonical_json(left) == canonical_json(right)) is same
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")]])
 def test_what_json_cannot_say_has_no_text(value: JsonValue) -> None:
-    """Infinities and NaN are no JSON, and are never written as if they were."""
+    """Infinities and NaN are not JSON, and are never written as if they were."""
     with pytest.raises(ValueError, match="JSON compliant"):
         canonical_json(value)
 
 
 def test_a_digest_says_its_algorithm() -> None:
-    """Digests name their algorithm, and take the lone surrogates that JSON can hold escaped."""
+    """Digests name their algorithm, and accept the lone surrogates that JSON can contain in escaped form."""
     assert digest_of({}).startswith("sha256:")
     assert digest_of({"a": "\ud800"}) != digest_of({"a": "\ud801"})

@@ -155,7 +155,7 @@ def test_a_deployment_by_hand_must_exist_and_know_the_status(plane: EmbeddedPlan
 
 
 def test_removing_a_target_takes_it_out_of_its_deployments(plane: EmbeddedPlane) -> None:
-    """Both deployments lose the target: `app_target_ids` no longer has it, and only devices of the other targets count as covered."""
+    """Both deployments lose the target from `app_target_ids`, and only devices of the other targets count as covered."""
     app = with_fleet(plane, SMALL, high=30, low=0)
     gone = ok(plane.api.get(f"{app}/targets"))["targets"][0]["id"]
     kept = plane.with_target(app, "android", "com.example.demo")
