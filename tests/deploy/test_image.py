@@ -42,6 +42,6 @@ def test_the_build_sees_what_it_copies() -> None:
     allowed = [line.removeprefix("!") for line in ignored if line.startswith("!")]
     copied = [word for line in _instructions("COPY") if "--from" not in line for word in line.split()[:-1]]
     assert copied
-    for one in copied:
-        assert (ROOT / one).exists()
-        assert any(fnmatch(one, pattern) for pattern in allowed)
+    for source in copied:
+        assert (ROOT / source).exists()
+        assert any(fnmatch(source, pattern) for pattern in allowed)

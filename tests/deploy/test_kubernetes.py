@@ -83,7 +83,7 @@ def test_there_are_never_two() -> None:
 
 
 def test_no_container_may_more_than_it_needs() -> None:
-    """Every container, also a sidecar: no root, no capability, no new privilege, a read-only root, the default seccomp, limits."""
+    """Every container, sidecars too: no root, no capability, no new privilege, a read-only root, the default seccomp, limits."""
     for deployment in deployments():
         assert pod(deployment)["automountServiceAccountToken"] is False
         security = pod(deployment)["securityContext"]
