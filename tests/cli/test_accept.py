@@ -45,7 +45,7 @@ spec:
         - use_case: photos   # of people
           binding_key: main
   inferenceConfig:
-    model: "@app/demo/chat"   # ours
+    model: "@app/demo/chat"   # internal
     parameters:
       temperature: 0.2        # cool
       max_tokens: 512
@@ -61,7 +61,7 @@ kind: CapabilitySlot
 spec:
   app: notes
   capability: tts
-  servingPolicy: private   # ours alone
+  servingPolicy: private   # internal
 ---
 # What notes infers with.
 apiVersion: octosync.dev/v1
@@ -194,7 +194,7 @@ CASES: dict[str, tuple[Callable[[Project], Any], str, list[str], list[str]]] = {
         "app/demo/inference-config",
         [
             "  inferenceConfig:",
-            '    model: "@app/demo/chat"   # ours',
+            '    model: "@app/demo/chat"   # internal',
             "    parameters:",
             "      temperature: 0.2        # cool",
             "      max_tokens: 512",
@@ -226,8 +226,8 @@ CASES: dict[str, tuple[Callable[[Project], Any], str, list[str], list[str]]] = {
     "a slot in a document of its own": (
         put_slot("tts", "notes", serving_policy="cloud_first"),
         "app/notes/slot/tts",
-        ["  servingPolicy: private   # ours alone"],
-        ["  servingPolicy: cloud_first   # ours alone"],
+        ["  servingPolicy: private   # internal"],
+        ["  servingPolicy: cloud_first   # internal"],
     ),
     "one document less": (
         delete("/apps/notes/slots/tts"),
@@ -237,7 +237,7 @@ CASES: dict[str, tuple[Callable[[Project], Any], str, list[str], list[str]]] = {
             "spec:",
             "  app: notes",
             "  capability: tts",
-            "  servingPolicy: private   # ours alone",
+            "  servingPolicy: private   # internal",
         ],
         [],
     ),
@@ -319,10 +319,10 @@ def test_several_files_are_written_together(live: Project) -> None:
 def test_a_file_that_changed_meanwhile_stops_all(tmp_path: Path) -> None:
     """Concurrent changes of a file are not overwritten, and no other file is written either."""
     (tmp_path / "a").write_bytes(b"a")
-    (tmp_path / "b").write_bytes(b"theirs")
+    (tmp_path / "b").write_bytes(b"edited")
     with pytest.raises(OctosyncError, match="was changed while this ran"):
         replace_all({tmp_path / "a": (b"a", b"new"), tmp_path / "b": (b"b", b"new")})
-    assert (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes() == b"atheirs"
+    assert (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes() == b"aedited"
 
 
 def test_a_patch_is_printed_and_applies(live: Project) -> None:
@@ -350,7 +350,7 @@ def test_a_patch_shows_no_sensitive_value(project: Project) -> None:
     assert manifest(project) == text.replace("temperature: 0.2 ", "temperature: 0.5 ")
 
 
-def test_only_what_is_addressed_is_read(live: Project) -> None:
+def test_only_addressed_objects_are_read(live: Project) -> None:
     """A slot costs the requests for its app and the app's slots."""
     put_slot("tts", serving_policy="private")(live)
     live.log()

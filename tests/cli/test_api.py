@@ -191,7 +191,7 @@ def _web(status: int, body: bytes, **headers: str) -> Iterator[tuple[str, list[A
 
 
 def test_the_api_key_is_never_sent_for_a_document(workdir: Workdir) -> None:
-    """A document is fetched without a credential, whatever key the environment or octosync.yaml has."""
+    """A document is fetched without a credential, for any key in the environment or octosync.yaml."""
     workdir.environment |= {"OCTOMIL_API_KEY": KEY, "OCTOMIL_PRODUCTION_KEY": KEY, "OCTOMIL_ORG_ID": "org-1"}
     with _web(200, json.dumps(own_document()).encode()) as (url, seen):
         context = f"contexts: {{p: {{url: '{url}', tokenEnv: OCTOMIL_PRODUCTION_KEY}}}}\ndefaultContext: p\n"

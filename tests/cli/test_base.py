@@ -75,8 +75,8 @@ def test_without_changes_no_request_is_sent(team: Team) -> None:
     assert team.log() == []
 
 
-def test_only_what_changed_is_read(team: Team) -> None:
-    """An app without changes costs no request and is not planned, whatever its live state is."""
+def test_only_changed_apps_are_read(team: Team) -> None:
+    """An app without changes costs no request and is not planned, even if it drifted."""
     team.declare("notes", name="Notes after")
     team.repo.commit()
     document = team.planned("--changed-only")
@@ -116,7 +116,7 @@ def test_offline_needs_neither_credential_nor_request(team: Team) -> None:
     assert (refused.code, "offline-plan-out" in refused.stderr) == (64, True)
 
 
-def test_a_change_of_octosync_yaml_is_only_a_notice_in_its_own_plan(team: Team) -> None:
+def test_a_change_of_octosync_yaml_is_only_a_notice_in_its_plan(team: Team) -> None:
     """A URL, a token variable, guards, operation overrides, owners, env: all are those of the base until merged."""
     team.declare("notes", name="Notes after")
     team.repo.commit()
@@ -146,7 +146,7 @@ def test_a_change_of_octosync_yaml_is_only_a_notice_in_its_own_plan(team: Team) 
 ALWAYS = 'freeze: [{cron: "0 0 * * *", duration: 24h}]\n'
 
 
-def test_a_branch_can_not_lift_the_freeze_of_its_own_plan(team: Team) -> None:
+def test_a_branch_can_not_lift_the_freeze_of_its_plan(team: Team) -> None:
     """Main's windows apply, with main's revision, and those of the branch are a notice; apply uses the merged file."""
     team.configure(ALWAYS)
     team.repo.commit("frozen")
@@ -203,7 +203,7 @@ def test_a_commit_lifts_a_freeze_if_the_configuration_allows_it(team: Team) -> N
     assert [override["guard"] for override in team.planned()["overrides"]] == ["frozen"]
 
 
-def test_what_main_changed_meanwhile_is_no_notice(team: Team) -> None:
+def test_a_later_change_of_main_is_no_notice(team: Team) -> None:
     """Main's current guards apply, and a branch with older ones gets no notice."""
     team.repo.switch("main")
     team.configure("guards: {maxDeletes: 0}\n")
@@ -519,7 +519,7 @@ def test_unfinished_revisions_are_in_the_command_that_continues(team: Team) -> N
     assert f"--base main --attempted {attempted[:12]} --drift-hold 1h" in ran.output
 
 
-def test_accept_with_a_base_leaves_what_this_branch_changed(team: Team) -> None:
+def test_accept_with_a_base_keeps_the_changes_of_the_branch(team: Team) -> None:
     """The suggested command accepts a name that drifted, and the description that this branch changed stays."""
     text = APP.format(slug="search", name="Search").replace("  targets:", "  description: Finds things\n  targets:")
     team.declare("search", text=text)
@@ -539,7 +539,7 @@ def test_accept_with_a_base_leaves_what_this_branch_changed(team: Team) -> None:
     assert [change["path"] for change in row["change"]["fields"]] == [["description"]]
 
 
-def test_accept_with_a_base_refuses_what_only_this_branch_changed(team: Team) -> None:
+def test_accept_with_a_base_refuses_changes_of_the_branch(team: Team) -> None:
     """An object without a live change has nothing to accept, and is not removed."""
     text = APP.format(slug="search", name="Search").replace("com.acme.search", "com.acme.finder")
     team.declare("search", text=text)

@@ -158,9 +158,7 @@ def test_a_key_file_that_exists_is_kept(project: Project) -> None:
         (("--platform", "ios", "--identifier", "x"), "missing argument 'APP'"),
     ],
 )
-def test_what_no_manifest_could_declare_is_refused(
-    project: Project, arguments: tuple[str, ...], complaint: str
-) -> None:
+def test_undeclarable_arguments_are_refused(project: Project, arguments: tuple[str, ...], complaint: str) -> None:
     """The checks of manifests, with the names of the options, before any request; no key file is left."""
     ran = project.workdir.octosync("bootstrap", *arguments, "--url", project.url, "--key-file", "keys.env")
     assert ran.code == 64

@@ -100,7 +100,7 @@ def test_a_signal_ends_the_demo_cleanly(number: signal.Signals, code: int, tmp_p
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_output_between_two_steps(number: signal.Signals, code: int, temporary: Path) -> None:
+def test_a_signal_ends_the_demo_between_two_steps(number: signal.Signals, code: int, temporary: Path) -> None:
     """It interrupts no step, and afterwards signals have their previous handlers."""
     before = signal.getsignal(number)
     with shipped_manifests() as manifests, demo_runner(manifests) as runner:

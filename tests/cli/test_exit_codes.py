@@ -208,7 +208,7 @@ def test_an_error_outranks_a_guard_and_a_guard_outranks_changes(project: Project
     assert project.plan("--detailed-exitcode").code == 1
 
 
-def test_the_report_counts_what_was_applied(project: Project) -> None:
+def test_the_report_counts_applied_changes(project: Project) -> None:
     """0: the last lines have the number of changes, the run and the code."""
     project.declare()
     ran = project.apply()

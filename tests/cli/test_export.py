@@ -231,24 +231,24 @@ def test_nothing_is_replaced_without_force(live: Project) -> None:
     before = live.workdir.files()
     again = export(live, "-o", "apps")
     assert (again.code, again.stderr) == (0, "Wrote 0 manifests to apps, 2 already up to date.\n")
-    live.workdir.write("apps/search.yaml", "mine\n")
+    live.workdir.write("apps/search.yaml", "edited\n")
     (live.workdir.directory / "apps/notes.yaml").unlink()
     ran = export(live, "-o", "apps")
     assert ran.code == 1
     assert "would-overwrite: apps/search.yaml already exists" in ran.stderr
-    assert live.workdir.files() == {"apps/search.yaml": b"mine\n"}
+    assert live.workdir.files() == {"apps/search.yaml": b"edited\n"}
     assert export(live, "-o", "apps", "--force").code == 0
     assert live.workdir.files() == before
 
 
 def test_a_link_in_the_folder_is_not_followed(live: Project) -> None:
     """With --force a link is replaced by the manifest, and its target stays unchanged."""
-    elsewhere = live.workdir.write("elsewhere.yaml", "mine\n")
+    elsewhere = live.workdir.write("elsewhere.yaml", "edited\n")
     (live.workdir.directory / "apps").mkdir()
     (live.workdir.directory / "apps/search.yaml").symlink_to(elsewhere)
     assert export(live, "search", "-o", "apps").code == 1
     assert export(live, "search", "-o", "apps", "--force").code == 0
-    assert elsewhere.read_text() == "mine\n"
+    assert elsewhere.read_text() == "edited\n"
     assert not (live.workdir.directory / "apps/search.yaml").is_symlink()
 
 
@@ -355,7 +355,7 @@ def test_a_contradictory_policy_is_left_out(live: Project) -> None:
 
 
 def test_texts_cant_break_out_of_comments(live: Project) -> None:
-    """The text of a comment stays on its line, whatever it contains."""
+    """The text of a comment stays on its line, for any characters."""
     store_of(live).run("UPDATE slots SET model_variant_id = ?", "a\nspec: {}\r\u2028b\x1b[31m")
     ran = export(live, "search", "-o", "apps")
     assert ran.code == 0

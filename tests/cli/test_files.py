@@ -55,7 +55,7 @@ def test_a_file_that_cant_be_replaced_is_unchanged(tmp_path: Path) -> None:
 
 def test_each_file_of_a_folder_is_written_unless_it_is_the_same(tmp_path: Path) -> None:
     """A link in place of a file is replaced, not followed: its target may be anywhere."""
-    (tmp_path / "elsewhere").write_text("theirs")
+    (tmp_path / "elsewhere").write_text("external")
     apps = tmp_path / "apps"
     apps.mkdir()
     (apps / "a").symlink_to(tmp_path / "elsewhere")
@@ -64,7 +64,7 @@ def test_each_file_of_a_folder_is_written_unless_it_is_the_same(tmp_path: Path) 
         write_each(apps, {"a": "mine", "b": "same"}, force=False)
     written = write_each(apps, {"a": "mine", "b": "same"}, force=True)
     assert (written.written, written.same, written.failed) == (1, 1, None)
-    assert tree(tmp_path) == {"apps/a": "mine", "apps/b": "same", "elsewhere": "theirs"}
+    assert tree(tmp_path) == {"apps/a": "mine", "apps/b": "same", "elsewhere": "external"}
 
 
 def test_new_files_are_created_all_or_none(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ COMMAND_LINE_ONLY = {
     "--prune",
     "--retry-rolled-back",
     "--force",
-    "--token",  # of the server: a key is given on purpose
+    "--token",  # of the server: a key is given explicitly
 }
 
 
@@ -56,7 +56,7 @@ def test_every_flag_except_those_that_loosen_has_a_variable() -> None:
     """`OCTOSYNC_<FLAG>` sets every flag, except those that loosen a guard or skip the confirmation."""
     # `schema --kustomize` chooses what is printed; for other commands the variable names a folder.
     named = [(flag, option) for flag, option in options() if flag != "--kustomize" or not option.is_flag]
-    # The embedded server's `--allowed-host` is a loosening; watch's names its Service, as the settings of a cluster do.
+    # `--allowed-host` of the embedded server loosens its checks; for watch, the variable names its Service.
     assert {flag for flag, option in named if not option.envvar} <= {*COMMAND_LINE_ONLY, "--allowed-host"}
     for flag, option in named:
         if option.envvar:

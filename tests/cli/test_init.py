@@ -103,7 +103,7 @@ def test_nothing_is_replaced(taken: str, workdir: Workdir) -> None:
 
 
 def test_a_dangling_link_is_not_followed(workdir: Workdir) -> None:
-    """A link counts as an existing file, whatever its target is."""
+    """A link counts as an existing file, for any target."""
     (workdir.directory / "octosync.yaml").symlink_to("elsewhere.yaml")
     assert workdir.octosync("init", "--yes").code == 1
     assert workdir.files() == {}
@@ -169,7 +169,7 @@ def test_without_a_terminal_yes_is_needed(workdir: Workdir) -> None:
 
 
 def test_on_a_terminal_init_asks(workdir: Workdir) -> None:
-    """App and contexts are asked for, with their defaults."""
+    """Init asks for app and contexts, with their defaults."""
     user_end, program_end = pty.openpty()
     os.write(user_end, b"notes\n\n")
     with os.fdopen(program_end, "r") as stdin:

@@ -42,14 +42,14 @@ def _reloader(
     return InputsReloader(flags=flags, remote=RemoteFlags(token_file=token), environment={})
 
 
-def test_before_the_first_load_the_flags_decide_what_is_watched() -> None:
+def test_before_the_first_load_the_flags_decide_the_watched_paths() -> None:
     """The given paths, the key file, and every possible path of octosync.yaml."""
     watched = _reloader("live", token=Path("key")).watched
     assert (watched.paths, watched.tokens, watched.kustomizations) == (("live",), ("key",), ())
     assert watched.configuration[:2] == ("octosync.yaml", "../octosync.yaml")
 
 
-def test_octosync_yaml_decides_what_is_watched(folder: Path) -> None:
+def test_octosync_yaml_decides_the_watched_paths(folder: Path) -> None:
     """Without paths, those of the context are watched, with its key file; octosync.yaml no higher than where it is."""
     (folder / "octosync.yaml").write_text(f"{_CONTEXT}defaultContext: local\n")
     declared = _reloader()(Cache())

@@ -38,7 +38,7 @@ def read(project: Project, name: str) -> str:
 
 
 @pytest.mark.parametrize("command", ["plan", "apply"])
-def test_a_file_has_what_standard_output_would_have(project: Project, command: str) -> None:
+def test_a_file_equals_standard_output(project: Project, command: str) -> None:
     """Each format, byte for byte; the text on the terminal, and the requests, are the same as without the files."""
     project.declare()
     run = project.plan if command == "plan" else project.apply

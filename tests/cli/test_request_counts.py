@@ -48,7 +48,7 @@ def test_a_second_apply_writes_nothing(project: Project) -> None:
     assert project.writes() == []
 
 
-def test_one_app_costs_its_own_sections_only(project: Project) -> None:
+def test_one_app_costs_only_its_sections(project: Project) -> None:
     """`--app` reads that app and no other; an undeclared section is not read."""
     project.declare(
         "notes", text="apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\nspec: {slots: []}\n"

@@ -70,10 +70,10 @@ def test_keys_are_required_and_never_shown() -> None:
 def test_keys_come_from_a_file(tmp_path: Path) -> None:
     """No process list shows them; the file may have comments and several keys."""
     keys = tmp_path / "keys"
-    keys.write_text("# ours\nana:s3cret=apps:read\n\n  ben:other \n", encoding="utf-8")
+    keys.write_text("# internal\nana:s3cret=apps:read\n\n  ben:other \n", encoding="utf-8")
     with start_command("server", "--port", "0", "--token-file", str(keys)) as process:
         url = f"{wait_for_url(process)}/api/v1/apps"
-        assert [_get(url, key).status_code for key in (None, "s3cret", "other", "# ours")] == [401, 200, 200, 401]
+        assert [_get(url, key).status_code for key in (None, "s3cret", "other", "# internal")] == [401, 200, 200, 401]
         assert b"s3cret" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
         stop_command(process)
 

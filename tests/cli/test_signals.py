@@ -115,7 +115,7 @@ def test_a_second_signal_ends_the_run_at_once(project: Project) -> None:
     """It waits for no write. The error has the unknown effect and the command that continues."""
     project.declare()
     ran = interrupted(project, "apps.create", signal.SIGINT, signal.SIGTERM, held=LONG)
-    assert ran.code in {130, 143}  # the one that arrives first
+    assert ran.code in {130, 143}  # of the signal that arrives first
     assert "may or may not have taken effect" in ran.stderr
     assert f"To continue: octosync apply -f apps --url {project.url}" in ran.stderr
     assert ".octosync/state.db" in ran.stderr

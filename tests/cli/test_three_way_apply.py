@@ -222,17 +222,17 @@ def test_a_change_of_main_is_stale_until_the_branch_has_it(shared: Shared) -> No
     """The change of this branch is planned, that of main is left alone and listed; after a rebase nothing is stale."""
     shared.repo.branch("change")
     shared.declare("bare", text=BARE.replace("Bare", "Bare after"))
-    shared.repo.commit("mine")
+    shared.repo.commit("branch")
     shared.repo.switch("main")
     shared.declare("notes", text=NOTES.replace("local_first", "local_only"))
-    shared.repo.commit("theirs")
+    shared.repo.commit("main")
     assert shared.type("apply", "start").code == 0
     shared.repo.switch("change")
-    mine = [("app/bare", "update", "manifest_changed", False)]
-    assert (shared.rows("main"), shared.left_alone("main")) == (mine, {"stale": ["app/notes/slot/chat"]})
+    planned = [("app/bare", "update", "manifest_changed", False)]
+    assert (shared.rows("main"), shared.left_alone("main")) == (planned, {"stale": ["app/notes/slot/chat"]})
     assert shared.type("apply", "main").code == 4
     shared.repo.git("rebase", "--quiet", "main")
-    assert (shared.rows("main"), shared.left_alone("main")) == (mine, {})
+    assert (shared.rows("main"), shared.left_alone("main")) == (planned, {})
     shared.log()
     assert shared.type("apply", "main").code == 0
     assert shared.writes() == ["PATCH /apps/bare"]
@@ -241,7 +241,7 @@ def test_a_change_of_main_is_stale_until_the_branch_has_it(shared: Shared) -> No
 def test_a_diverged_change_is_refused_and_allowed(shared: Shared) -> None:
     """A live change is not overwritten unintentionally: exit 4 and no write, without a flag or the line of a commit."""
     shared.declare("notes", text=NOTES.replace("local_first", "local_only"))
-    shared.repo.commit("mine")
+    shared.repo.commit("branch")
     shared.as_colleague("PUT", "/apps/notes/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
     shared.log()
     refused = shared.type("apply", "start")

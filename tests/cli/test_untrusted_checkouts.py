@@ -188,7 +188,7 @@ def test_nothing_is_written_through_another_users_link(checkout: Project, outsid
 
 
 def test_no_variable_that_may_contain_a_secret_is_read(checkout: Project) -> None:
-    """The name decides; the context's own vars are no secrets, whatever their names are."""
+    """The name decides; the context's own vars are never secrets."""
     for name in (
         "DATABASE_URL",
         "GITHUB_PAT",

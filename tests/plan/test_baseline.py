@@ -182,7 +182,7 @@ def test_held_drift_stays_held(first: Situation, second: Situation, chance: Rand
         plan = again
 
 
-# -- case by case
+# -- single cases
 
 SLOT = Address.of_slot("a", "chat")
 EMERGENCY = HoldPolicy(span=timedelta(minutes=30), first_seen={})

@@ -225,7 +225,7 @@ def test_errors_are_listed_by_app() -> None:
     assert document(steady_plan())["errored"] is False
 
 
-def test_scope_lists_what_was_read_and_left_alone() -> None:
+def test_scope_lists_read_and_left_alone_objects() -> None:
     """Apps, sections, and what is suspended, unmanaged or on unknown platforms; null if no list was read."""
     live = live_app("a", targets=["tvos:x.y"])
     plan = plan_of([desired_app("a", targets=[]), desired_app("s", suspended=True)], observation(live, live_app("s")))
@@ -283,7 +283,7 @@ def test_a_document_has_the_whole_invocation() -> None:
 def test_diagnostics_have_a_position_and_no_source_line() -> None:
     """The diagnostics of the manifests and of the plan, each once, by position, without the source line."""
     plan = mixed_plan()
-    mine = Diagnostic(
+    unknown_engine = Diagnostic(
         severity=Severity.WARNING,
         rule="unknown-engine",
         summary="`mxl`",
@@ -294,7 +294,7 @@ def test_diagnostics_have_a_position_and_no_source_line() -> None:
         notes=("see",),
     )
     nowhere = Diagnostic(severity=Severity.NOTICE, rule="n", summary="s")
-    made = document(plan, diagnostics=(nowhere, *plan.diagnostics, mine))["diagnostics"]
+    made = document(plan, diagnostics=(nowhere, *plan.diagnostics, unknown_engine))["diagnostics"]
     assert [diagnostic["rule"] for diagnostic in made] == ["unknown-engine", "archive-strands-identifiers", "n"]
     assert made[0] == {
         "severity": "warning",

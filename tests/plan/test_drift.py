@@ -99,7 +99,7 @@ def test_a_contested_hold_has_no_end() -> None:
     assert [str(action.address) for action in made.actions] == ["app/a/target/ios:y"]
 
 
-def test_without_a_span_drift_is_never_reverted_and_manifests_go_on() -> None:
+def test_without_a_span_drift_is_never_reverted() -> None:
     """Drift of any age is held without end. Changes of the manifests are planned, also of the same field."""
     assert ends(plan(HoldPolicy(span=None, first_seen={}), org=[event(3000)])) == {str(SLOT): None}
     changed = desired_app("a", slots={"chat": {"serving_policy": "local_first"}}, targets=["ios:x"])
@@ -190,7 +190,7 @@ def test_a_diverged_change_has_an_author(live: Any, verb: str) -> None:
 # -- without a baseline
 
 
-def test_what_nobody_remembers_differs_and_is_reverted_at_once() -> None:
+def test_a_difference_without_a_baseline_is_reverted_at_once() -> None:
     """The reasons are those without a base. Without an event there is no hold, whenever it was first seen. It is not drift."""
     tree = desired_app("a", slots={"chat": {"serving_policy": "local_only"}}, targets=["ios:x"], config={"n": 1})
     live = live_app("a", slots={"chat": {"serving_policy": "cloud_only"}}, targets=["ios:y"])
@@ -221,7 +221,7 @@ def test_a_deletion_without_a_baseline_is_held_as_new() -> None:
     assert made.last_changes[SLOT].event.actor == "ana"
 
 
-def test_where_nothing_is_remembered_and_drift_is_not_reverted_a_change_in_a_feed_stays() -> None:
+def test_without_a_baseline_and_a_span_a_change_in_a_feed_is_held() -> None:
     """Without a span, a live change in a feed is held, however old; the rest is planned as declared."""
     assert ends(plan(HoldPolicy(span=None, first_seen={}), base=None, org=[event(3000)])) == {str(SLOT): None}
     assert plan(HoldPolicy(span=None, first_seen={}), base=None).held == ()
@@ -236,7 +236,7 @@ def test_an_absent_app_without_a_baseline_is_new() -> None:
     assert (made.held, made.drifted, bool(made.questions)) == ((), (), False)
 
 
-def test_whether_a_feed_shows_it_is_asked_before_what_nobody_remembers_is_reverted() -> None:
+def test_the_feed_is_read_before_a_difference_without_a_baseline_is_reverted() -> None:
     """A difference without a baseline needs the feed of the org, and so does a new target of an existing app."""
     needs = ReadNeeds(canaries=False, traffic=False, authors_since=ago(30))
     known = Base(state=State.from_apps(DECLARED), presumed=frozenset({"a"}))

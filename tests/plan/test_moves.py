@@ -161,7 +161,7 @@ def test_an_expired_suspension_has_no_effect() -> None:
 
 
 @pytest.mark.parametrize("read", [True, False])
-def test_a_suspended_app_is_left_alone_whatever_it_declares(read: bool) -> None:
+def test_a_suspended_app_is_left_alone_with_any_declaration(read: bool) -> None:
     """Nothing of a suspended app is planned, compared or reported missing, child documents and unread apps included."""
     there = [live_app("a", name="other", targets=["ios:y"])] if read else []
     for wanted in (

@@ -17,7 +17,7 @@ def lifted(*messages: str, listed: tuple[str, ...] = LISTED) -> tuple[list[tuple
     return [(override.guard, override.value) for override in found.overrides], len(found.diagnostics)
 
 
-def test_a_line_of_its_own_anywhere_in_the_message() -> None:
+def test_the_line_may_be_anywhere_in_the_message() -> None:
     """Squash merges put it in the middle. The key is case-insensitive, and commas may separate the terms."""
     assert lifted("Fix\n\nOctosync-Allow: deletes=14 live-traffic\n\nMore.") == (
         [("deletes", "14"), ("live-traffic", "")],

@@ -121,7 +121,7 @@ def _altered(action: Action) -> dict[str, Action]:
     }
 
 
-def test_an_approval_covers_what_is_sent_and_what_was_seen(plan: Plan) -> None:
+def test_an_approval_covers_requests_and_live_objects(plan: Plan) -> None:
     """Any change of what apply sends, or of the live object it replaces, changes the substance of an action."""
     update = plan.actions[0]
     assert update.verb is Verb.UPDATE

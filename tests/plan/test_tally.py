@@ -88,7 +88,7 @@ def test_archives_count_together() -> None:
     )
 
 
-def test_a_plan_that_removes_nothing_passes_whatever_else_is_removed() -> None:
+def test_a_plan_without_removals_always_passes() -> None:
     """Only removals are refused."""
     plan = plan_of(desired_app("a", targets=["ios:x"]), live_app("a"))
     assert judge(plan, GuardPolicy(), Tally(removals={Kind.TARGET: 400}, archives=9, there={Kind.TARGET: 400})) == ()

@@ -243,7 +243,7 @@ TARGET = Address.of_target("a", "ios", "x")
         "list first declared",
         "section released",
         "child removed",
-        "not ours",
+        "undeclared",
     ],
 )
 def test_the_table_for_objects(tree: App, base: App, live: App, wanted: tuple[str, Reason] | None) -> None:
@@ -451,7 +451,7 @@ def drifted(feed: Any, *, tree: App | None = None, cut: bool = False, hold: Hold
     return plan3(tree or kind.declared(1), kind.declared(1), seen, hold=hold, read_needs=needs)
 
 
-def test_fresh_drift_is_held_and_old_drift_reverted() -> None:
+def test_recent_drift_is_held_and_old_drift_is_reverted() -> None:
     """Younger than the hold: shown with its end, not applied, in no guard. Older, or in no feed: planned."""
     made = drifted((event(10),))
     assert made.actions == ()
@@ -474,7 +474,7 @@ def test_drift_older_than_a_cut_feed_is_held() -> None:
     assert not drifted((event(1, app="b"),)).held
 
 
-def test_without_a_feed_drift_is_reverted_at_once_and_that_is_said() -> None:
+def test_without_a_feed_drift_is_reverted_at_once_with_a_notice() -> None:
     """Without a feed there is no hold, and a notice has the reason. With a hold of 0 there is neither."""
     made = drifted(Missing("unknown-route", "no such route"))
     assert made.actions
@@ -550,7 +550,7 @@ def test_a_plan_with_drift_needs_the_feed_first() -> None:
     assert made.questions.org_feed_since == NOW - HOLD
 
 
-# -- as a whole
+# -- whole apps
 
 fields = st.fixed_dictionaries(
     {},

@@ -69,7 +69,7 @@ def test_a_full_success_is_two_lines() -> None:
     assert text_of(outcomes(), exit_code=ExitCode.DONE) == "✓ 12 applied\nRun 01JD        exit 0\n"
 
 
-def test_an_interrupted_run_lists_what_was_done() -> None:
+def test_an_interrupted_run_lists_its_finished_actions() -> None:
     """After a signal the finished actions are listed, in the order of the plan, and those that were not attempted."""
     stopped = {f"at_{index}": {"status": Status.NOT_ATTEMPTED, "message": "stopped"} for index in range(3, 12)}
     text = text_of(outcomes(**stopped), exit_code=ExitCode.INTERRUPTED)

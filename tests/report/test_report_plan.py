@@ -141,7 +141,7 @@ def test_long_values_that_differ_early_are_shown_from_their_start() -> None:
     assert f"{'a' * 60}… (100 characters) → {'b' * 60}… (100 characters)" in text_of(plan)
 
 
-def test_a_policy_that_is_no_preset_is_shown_by_its_fields() -> None:
+def test_a_custom_policy_is_shown_by_its_fields() -> None:
     """Only if both sides are presets is the whole policy shown by its name."""
     custom = {"routing_mode": "auto", "fallback": {"allow_cloud_fallback": False, "allow_local_fallback": True}}
     plan = plan_of(desired_app("a", slots={"chat": {"serving_policy": custom}}), live_app("a", slots={"chat": {}}))
@@ -150,7 +150,7 @@ def test_a_policy_that_is_no_preset_is_shown_by_its_fields() -> None:
     assert "serving_policy   " not in text
 
 
-def test_a_removal_shows_what_is_lost() -> None:
+def test_a_removal_shows_its_losses() -> None:
     """A deleted config and a removed target show what is lost with them; an empty config loses nothing."""
     plan = plan_of(
         [desired_app("a", config=None, targets=[]), desired_app("b", config=None)],
@@ -163,7 +163,7 @@ def test_a_removal_shows_what_is_lost() -> None:
     assert sum("loses" in line for line in lines) == 2
 
 
-def test_every_reason_has_words_of_its_own() -> None:
+def test_every_reason_has_its_own_text() -> None:
     """Every reason of a plan has its own text."""
     made = plan_of(desired_app("a", targets=[]), live_app("a", targets=["ios:x.y"]))
     texts = {text_of(replace(made, actions=tuple(replace(a, reason=r) for a in made.actions))) for r in Reason}
@@ -224,7 +224,7 @@ def test_overrides_have_their_source() -> None:
     assert line_with(text, "To allow this").endswith("octosync apply -f apps/ --allow-deletes 3")
 
 
-def test_the_line_for_a_commit_names_what_it_does_not_lift() -> None:
+def test_the_line_for_a_commit_names_unliftable_guards() -> None:
     """If a guard can't be lifted by a commit, the suggested line names it as not possible."""
     refusals = [
         Refusal(guard="rollback", message="going back", override="--allow-rollback", addresses=()),
@@ -306,7 +306,7 @@ def test_a_config_is_shown_with_all_its_keys() -> None:
     assert f"\n      loses {words}\n" in text_of(plan_of(desired_app("a", config=None), live_app("a", config=config)))
 
 
-def test_a_configs_key_that_looks_like_a_policy_is_any_other_key() -> None:
+def test_a_config_key_named_like_a_policy_is_an_ordinary_key() -> None:
     """Presets name the policy of a slot only: in a config, two names of one policy are two texts."""
     desired = desired_app("a", config={"serving_policy": "local_only", "": 1})
     text = text_of(plan_of(desired, live_app("a", config={"serving_policy": "private", "": 2})))
