@@ -118,11 +118,11 @@ async def test_an_enable_that_deploys_another_variant_than_the_pin_fails(
         rule = {"operation": "apps.capabilities.enable", "action": "drop_answer_field", "field": "model_variant_id"}
         harness.plane.break_with(rule)
 
-    def rival(_: httpx.Request, number: int) -> None:
+    def interfere(_: httpx.Request, number: int) -> None:
         assert number == 1
         set_variant(harness.plane, "other")
 
-    (outcome,) = (await harness.apply(reviewed, transport=Tap(before=rival))).outcomes
+    (outcome,) = (await harness.apply(reviewed, transport=Tap(before=interfere))).outcomes
     assert result_of(outcome) == ("failed", "enable-changed-pin")
     assert "good" in outcome.message
     assert "other" in outcome.message
@@ -135,13 +135,13 @@ async def test_a_lost_enable_while_another_user_enables_another_variant_fails(ha
     harness.plane.catalog(good=1, other=0.5)
     reviewed = await harness.review(PINNED)
 
-    def rival(_: httpx.Request, number: int) -> None:
+    def interfere(_: httpx.Request, number: int) -> None:
         assert number == 1
         set_variant(harness.plane, "other")
         harness.plane.deploy("a")
         harness.plane.break_with({"operation": "apps.capabilities.enable", "action": "cut_before"})
 
-    applied = await harness.apply(reviewed, transport=Tap(before=rival))
+    applied = await harness.apply(reviewed, transport=Tap(before=interfere))
     assert result_of(applied.outcomes[0]) == ("failed", "enable-changed-pin")
     assert applied.wrote
 

@@ -28,7 +28,7 @@ async def test_an_old_read_never_overwrites_a_foreign_write(harness: Harness, ki
     reviewed = await harness.review(case.desired, desired_app("zz"))
     harness.advance(FRESH_FOR_SECONDS + 0.1)
     case.interfere(harness.plane)
-    theirs = harness.state()["a"]
+    foreign = harness.state()["a"]
     harness.plane.log()
     applied = await harness.apply(reviewed)
     (stale,) = (outcome for outcome in applied.outcomes if outcome.address.app == "a")
@@ -38,7 +38,7 @@ async def test_an_old_read_never_overwrites_a_foreign_write(harness: Harness, ki
     assert "it changed since it was read" in stale.message
     assert any("Plan again" in hint for hint in stale.hints)
     assert harness.writes() == ["POST /api/v1/apps"]
-    assert harness.state()["a"] == theirs
+    assert harness.state()["a"] == foreign
 
 
 @pytest.mark.parametrize("kind", OVERWRITING)
@@ -159,12 +159,12 @@ async def test_a_foreign_child_of_our_new_app_is_left_alone(harness: Harness) ->
     """If another user adds a child to an app that this run created, apply sees it after 30 s and leaves it alone."""
     reviewed = await harness.review(desired_app("a", slots={"chat": LOCAL_ONLY}))
 
-    def meddle(_: httpx.Request, number: int) -> None:
+    def interfere(_: httpx.Request, number: int) -> None:
         if number == 1:
             harness.advance(31)
             harness.plane.send("PUT", "/apps/a/slots/chat", {"serving_policy": "cloud_first", "bindings": []})
 
-    applied = await harness.apply(reviewed, transport=Tap(after=meddle))
+    applied = await harness.apply(reviewed, transport=Tap(after=interfere))
     assert status_by_action(applied) == {"create app/a": "done", "create app/a/slot/chat": "stale"}
     assert harness.state()["a"]["slots"]["chat"]["serving_policy"]["routing_preference"] == "cloud"
 
@@ -224,8 +224,8 @@ async def test_a_vanished_app_is_not_a_failed_read(harness: Harness, kind: str) 
     assert harness.writes() == []
 
 
-@pytest.mark.parametrize("meddles", [True, False])
-async def test_a_write_that_a_429_delays_is_preceded_by_another_read(harness: Harness, meddles: bool) -> None:
+@pytest.mark.parametrize("interferes", [True, False])
+async def test_a_write_that_a_429_delays_is_preceded_by_another_read(harness: Harness, interferes: bool) -> None:
     """If a 429 delays a write beyond the 30 s of its read, apply reads again before it resends the write."""
     harness.plane.app("a", "chat")
     reviewed = await harness.review(desired_app("a", slots={"chat": LOCAL_ONLY}))
@@ -235,16 +235,16 @@ async def test_a_write_that_a_429_delays_is_preceded_by_another_read(harness: Ha
     def wait(_: httpx.Request, number: int) -> None:
         if number == 1:
             harness.advance(31)
-            if meddles:
+            if interferes:
                 harness.plane.break_with()
                 harness.plane.send("PUT", "/apps/a/slots/chat", {"preferred_engines": ["mlx"], "bindings": []})
                 harness.plane.log()
 
     applied = await harness.apply(reviewed, transport=Tap(after=wait))
-    assert only_result(applied)[0] == ("stale" if meddles else "done")
+    assert only_result(applied)[0] == ("stale" if interferes else "done")
     log = harness.plane.log()
     put, get = "PUT /api/v1/apps/a/slots/chat", "GET /api/v1/apps/a/slots"
-    assert log == ([get] if meddles else [put, get, put])
+    assert log == ([get] if interferes else [put, get, put])
 
 
 async def test_a_write_whose_read_is_always_too_old_fails(harness: Harness) -> None:
@@ -255,9 +255,9 @@ async def test_a_write_whose_read_is_always_too_old_fails(harness: Harness) -> N
 
     class Slow(Tap):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            answer = await super().handle_async_request(request)
+            response = await super().handle_async_request(request)
             harness.advance(31)
-            return answer
+            return response
 
     harness.advance(31)
     assert only_result(await harness.apply(reviewed, transport=Slow())) == ("failed", "no-time-to-write")

@@ -87,9 +87,9 @@ async def test_the_file_contains_no_values_and_no_secrets(harness: Harness) -> N
     )
     applied = await harness.apply(reviewed)
     assert sorted(status_by_action(applied).values()) == ["done", "done", "failed", "not_kept"]
-    held = b"".join(file.read_bytes() for file in harness.journal.parent.glob("state.db*"))
+    content = b"".join(file.read_bytes() for file in harness.journal.parent.glob("state.db*"))
     for value in (KEY, SECRET, "a-model-of-mine", "an-engine-of-mine", "sorry"):
-        assert value.encode() not in held
+        assert value.encode() not in content
 
 
 async def test_nothing_is_sent_without_a_journal(harness: Harness) -> None:

@@ -134,19 +134,19 @@ async def test_another_user_changed_the_object_meanwhile(harness: Harness, kind:
     case = CASES[kind]
     case.prepare(harness.plane)
     reviewed = await harness.review(case.desired)
-    theirs: dict[str, Any] = {}
+    foreign: dict[str, Any] = {}
 
-    def meddle(_: httpx.Request, number: int) -> None:
+    def interfere(_: httpx.Request, number: int) -> None:
         assert number == 1
         case.interfere(harness.plane)
-        theirs.update(harness.state())
+        foreign.update(harness.state())
         harness.plane.break_with({"operation": case.operation, "action": "cut_before"})
 
-    applied = await harness.apply(reviewed, transport=Tap(before=meddle))
+    applied = await harness.apply(reviewed, transport=Tap(before=interfere))
     (outcome,) = applied.outcomes
     assert (outcome.status.value, outcome.reference) == ("stale", "object-changed")
-    assert harness.state() == theirs
-    assert applied.wrote  # our write may have existed before theirs
+    assert harness.state() == foreign
+    assert applied.wrote  # our write may have taken effect before the foreign one
 
 
 async def test_a_delete_that_another_user_did_after_ours_was_lost(harness: Harness) -> None:
@@ -155,11 +155,11 @@ async def test_a_delete_that_another_user_did_after_ours_was_lost(harness: Harne
     reviewed = await harness.review(desired_app("a", slots={}))
     harness.plane.break_with({"operation": "apps.delete_slot", "action": "cut_before"})
 
-    def meddle(_: httpx.Request, number: int) -> None:
+    def interfere(_: httpx.Request, number: int) -> None:
         if number == 2:
             harness.plane.send("DELETE", "/apps/a/slots/chat")
 
-    (outcome,) = (await harness.apply(reviewed, transport=Tap(before=meddle))).outcomes
+    (outcome,) = (await harness.apply(reviewed, transport=Tap(before=interfere))).outcomes
     assert (outcome.status.value, outcome.message) == ("done", "it was already gone")
 
 
@@ -203,7 +203,7 @@ class Lagging(Tap):
             )
         response = await super().handle_async_request(request)
         if is_first:
-            raise httpx.ReadTimeout("the answer is lost")
+            raise httpx.ReadTimeout("the response is lost")
         return response
 
 
@@ -252,17 +252,17 @@ async def test_a_refusal_after_a_lost_answer_leaves_the_outcome_unknown(
 async def test_a_refusal_after_a_lost_response_leads_to_a_read(harness: Harness) -> None:
     """If the read shows the first attempt, the outcome is done. A change by another user on top of it is left alone."""
     CASES["create app"].prepare(harness.plane)
-    for kind, theirs, result in (("create app", False, "done"), ("put new slot", True, "stale")):
+    for kind, foreign, result in (("create app", False, "done"), ("put new slot", True, "stale")):
         reviewed = await harness.review(CASES[kind].desired)
 
-        def lost(_: httpx.Request, number: int, kind: str = kind, theirs: bool = theirs) -> None:
+        def interfere(_: httpx.Request, number: int, kind: str = kind, foreign: bool = foreign) -> None:
             if number == 2:
-                CASES[kind].interfere(harness.plane) if theirs else harness.plane.send(
+                CASES[kind].interfere(harness.plane) if foreign else harness.plane.send(
                     "POST", "/apps", {"slug": "a", "name": "Ours"}
                 )
                 harness.plane.break_with({"operation": "*", "action": "status", "status": 422, "times": 1})
 
         harness.plane.break_with({"operation": CASES[kind].operation, "action": "cut_before"})
-        applied = await harness.apply(reviewed, transport=Tap(before=lost))
+        applied = await harness.apply(reviewed, transport=Tap(before=interfere))
         assert applied.outcomes[0].status.value == result
         assert applied.wrote

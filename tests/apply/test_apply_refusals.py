@@ -362,8 +362,8 @@ async def test_a_refused_connection_means_nothing_was_written(harness: Harness) 
     assert not applied.wrote
 
 
-@pytest.mark.parametrize("where", ["message", "details"])
-async def test_a_refused_undeclared_field_prints_the_remedy(harness: Harness, where: str) -> None:
+@pytest.mark.parametrize("place", ["message", "details"])
+async def test_a_refused_undeclared_field_prints_the_remedy(harness: Harness, place: str) -> None:
     """If a 422 names a field that was only carried over, a hint states how to declare it read-only."""
     harness.plane.http.put("/_local/policy", json={"slot_fields": ["tier", "tie"]}).raise_for_status()
     harness.plane.app("a")
@@ -371,7 +371,7 @@ async def test_a_refused_undeclared_field_prints_the_remedy(harness: Harness, wh
     reviewed = await harness.review(desired_app("a", slots={"chat": PUT_SLOT}))
     named: dict[str, Any] = (
         {"message": "tier: unknown field"}
-        if where == "message"
+        if place == "message"
         else {"details": [{"field": "tier", "message": "unknown field"}]}
     )
     harness.plane.break_with(refusal("apps.put_slot", 422, "validation_error", **named))

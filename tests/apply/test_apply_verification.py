@@ -174,7 +174,7 @@ async def test_the_first_action_of_each_operation_is_sent_alone(harness: Harness
     """While an operation is unverified, at most one of its requests is in progress. Other operations are not delayed."""
     desired = [desired_app(f"app-{n}", slots={"chat": {}}, config={"n": n}) for n in range(6)]
     reviewed = await harness.review(*desired)
-    under_way: dict[str, int] = {}
+    in_progress: dict[str, int] = {}
     answered: set[str] = set()
 
     def kind_of(request: httpx.Request) -> str:
@@ -182,11 +182,11 @@ async def test_the_first_action_of_each_operation_is_sent_alone(harness: Harness
 
     def before(request: httpx.Request, _: int) -> None:
         kind = kind_of(request)
-        under_way[kind] = under_way.get(kind, 0) + 1
-        assert kind in answered or under_way[kind] == 1
+        in_progress[kind] = in_progress.get(kind, 0) + 1
+        assert kind in answered or in_progress[kind] == 1
 
     def after(request: httpx.Request, _: int) -> None:
-        under_way[kind_of(request)] -= 1
+        in_progress[kind_of(request)] -= 1
         answered.add(kind_of(request))
 
     applied = await harness.apply(reviewed, transport=Tap(before=before, after=after))

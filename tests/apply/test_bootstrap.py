@@ -58,10 +58,10 @@ async def test_it_is_recorded_without_its_keys(harness: Harness) -> None:
     assert (action.verb, action.address, action.operation) == ("create", "app/notes", "apps.bootstrap")
     assert (action.status, action.request_ids) == (Status.DONE, result.outcome.request_ids)
     assert action.request_ids[0].startswith("req_")
-    held = b"".join(file.read_bytes() for file in harness.journal.parent.glob(f"{harness.journal.name}*"))
-    assert b"app/notes" in held
-    assert b"oct_app_" not in held
-    assert b"oct_pub_" not in held
+    content = b"".join(file.read_bytes() for file in harness.journal.parent.glob(f"{harness.journal.name}*"))
+    assert b"app/notes" in content
+    assert b"oct_app_" not in content
+    assert b"oct_pub_" not in content
 
 
 LOST_BEFORE: list[dict[str, Any]] = [

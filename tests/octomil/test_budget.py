@@ -107,15 +107,15 @@ def test_the_budget_counts_requests_in_progress_and_in_the_window() -> None:
 
     async def use(limiter: RateLimiter) -> list[Budget]:
         seen = [limiter.budget]
-        held = [
+        permits = [
             await limiter.acquire(priority)
             for priority in (RequestPriority.READ, RequestPriority.BACKGROUND, RequestPriority.BACKGROUND)
         ]
         seen.append(limiter.budget)
-        held.pop().release()
-        held.pop().release(sent=False)
+        permits.pop().release()
+        permits.pop().release(sent=False)
         seen.append(limiter.budget)
-        held.pop().release()
+        permits.pop().release()
         await asyncio.sleep(WINDOW + 0.01)
         return [*seen, limiter.budget]
 
@@ -135,16 +135,16 @@ def test_the_budget_knows_when_the_next_place_is_free() -> None:
     """The next place is free at once, in some seconds, or at an unknown time that depends on a response."""
 
     async def use(limiter: RateLimiter) -> list[Budget]:
-        held = [await limiter.acquire(), await limiter.acquire()]
+        permits = [await limiter.acquire(), await limiter.acquire()]
         seen = [limiter.budget]
-        held.pop().release()
+        permits.pop().release()
         await asyncio.sleep(20)
         return [*seen, limiter.budget]
 
-    under_way, answered = _in_virtual_time(use, limit=2)
-    assert under_way.free_in is None
+    waiting, answered = _in_virtual_time(use, limit=2)
+    assert waiting.free_in is None
     assert answered.free_in == pytest.approx(WINDOW - 20)
-    assert under_way.remaining == answered.remaining == 0
+    assert waiting.remaining == answered.remaining == 0
 
 
 def test_throttled_time_is_counted_once_and_only_grows() -> None:

@@ -54,8 +54,8 @@ async def test_a_frozen_mapping_is_sent_as_an_object() -> None:
     """Model values, read-only mappings among them, are sent as the JSON that they represent."""
     async with scripted_server(http_reply(204)) as server, client_of(server.url) as client:
         body = {"policy": MappingProxyType({"routing_mode": "auto"})}
-        answer = await client.call("apps.put_slot", {"slug": "a", "capability": "chat"}, body=body)
-        assert (answer.status, answer.body, answer.request_id, answer.request_ids) == (204, None, None, ())
+        response = await client.call("apps.put_slot", {"slug": "a", "capability": "chat"}, body=body)
+        assert (response.status, response.body, response.request_id, response.request_ids) == (204, None, None, ())
         assert json.loads(server.received[0].body) == {"policy": {"routing_mode": "auto"}}
 
 

@@ -38,7 +38,7 @@ def chat(slug: str, environment: str = "production") -> Address:
     return Address.of_capability(slug, "chat", environment)
 
 
-async def seen_of(harness: Harness, *slugs: str, deploy: bool = False) -> Observation:
+async def observed(harness: Harness, *slugs: str, deploy: bool = False) -> Observation:
     """Observe apps with one slot each."""
     where = {"chat": "production"} if deploy else None
     async with harness.client() as client:
@@ -46,7 +46,7 @@ async def seen_of(harness: Harness, *slugs: str, deploy: bool = False) -> Observ
         return await observe(client, desired)
 
 
-async def answered(harness: Harness, seen: Observation, **questions: Any) -> tuple[Observation, list[str]]:
+async def enriched(harness: Harness, seen: Observation, **questions: Any) -> tuple[Observation, list[str]]:
     """Enrich an observation. Return it with the requests that were sent."""
     harness.plane.log()
     async with harness.client() as client:
@@ -63,7 +63,7 @@ async def test_one_apps_deployments_are_one_request(harness: Harness) -> None:
     """For one app its own list is read instead of the list of the org."""
     harness.plane.app("a", "chat", target="com.a")
     harness.plane.deploy("a")
-    seen, requests = await answered(harness, await seen_of(harness, "a"), deployments=("a",))
+    seen, requests = await enriched(harness, await observed(harness, "a"), deployments=("a",))
     assert requests == ["/apps/a/deployments"]
     assert deployments(seen, "a") == ["chat@production"]
     assert Section.DEPLOYMENTS in seen.state.apps["a"].complete_sections
@@ -79,11 +79,11 @@ async def test_many_apps_deployments_are_the_orgs_list(harness: Harness) -> None
         harness.plane.deploy(slug)
     harness.plane.catalog(good=1, better=2)
     harness.plane.send("POST", "/apps/d/capabilities/chat/optimize", {"environment": "production"})
-    seen, requests = await answered(harness, await seen_of(harness, "a", "b", "c"), deployments=("a", "b", "c"))
+    seen, requests = await enriched(harness, await observed(harness, "a", "b", "c"), deployments=("a", "b", "c"))
     assert requests == ["/deployments"]
     assert [deployments(seen, slug) for slug in ("a", "b", "c")] == [["chat@production"]] * 3
     assert seen.canaries == 1
-    assert (await seen_of(harness, "a", "b", "c", deploy=True)).canaries == 1
+    assert (await observed(harness, "a", "b", "c", deploy=True)).canaries == 1
 
 
 async def test_a_long_org_list_is_not_read_for_a_few_apps(harness: Harness) -> None:
@@ -96,11 +96,11 @@ async def test_a_long_org_list_is_not_read_for_a_few_apps(harness: Harness) -> N
         for capability in ("chat", "tts"):
             for environment in ("production", "staging", "development"):
                 harness.plane.deploy(f"other-{number}", capability, environment)
-    seen, requests = await answered(harness, await seen_of(harness, "a", "b"), deployments=("a", "b"))
+    seen, requests = await enriched(harness, await observed(harness, "a", "b"), deployments=("a", "b"))
     assert sorted(requests) == ["/apps/a/deployments", "/apps/b/deployments", "/deployments"]
     assert (deployments(seen, "a"), deployments(seen, "b")) == ([], ["chat@production"])
     harness.plane.log()
-    declared = await seen_of(harness, "a", "b", deploy=True)
+    declared = await observed(harness, "a", "b", deploy=True)
     assert declared.canaries is None
     assert sum(line.endswith("deployments") for line in harness.plane.log()) == 3
 
@@ -110,10 +110,10 @@ async def test_if_the_list_of_the_org_is_unreadable_each_app_is_read(harness: Ha
     for slug in ("a", "b"):
         harness.plane.app(slug, "chat", target=f"com.{slug}")
         harness.plane.deploy(slug)
-    seen = await seen_of(harness, "a", "b")
+    seen = await observed(harness, "a", "b")
     refused = {"operation": "deployments.list", "action": "status", "status": 403, "code": "forbidden", "times": None}
     harness.plane.break_with(refused)
-    found, _ = await answered(harness, seen, deployments=("a", "b"))
+    found, _ = await enriched(harness, seen, deployments=("a", "b"))
     assert (deployments(found, "a"), deployments(found, "b")) == (["chat@production"], ["chat@production"])
     assert found.errors == {}
 
@@ -122,27 +122,27 @@ async def test_an_unreadable_list_of_the_org_is_requested_once(harness: Harness)
     """A list that can't be read is not requested again for the canaries."""
     for slug in ("a", "b"):
         harness.plane.app(slug, "chat", target=f"com.{slug}")
-    seen = await seen_of(harness, "a", "b")
+    seen = await observed(harness, "a", "b")
     refused = {"operation": "deployments.list", "action": "status", "status": 403, "code": "forbidden", "times": None}
     harness.plane.break_with(refused)
-    found, requests = await answered(harness, seen, deployments=("a", "b"), canaries=True)
+    found, requests = await enriched(harness, seen, deployments=("a", "b"), canaries=True)
     assert sorted(requests) == ["/apps/a/deployments", "/apps/b/deployments", "/deployments"]
     assert isinstance(found.canaries, RemoteError)
-    assert isinstance((await seen_of(harness, "a", "b", deploy=True)).canaries, RemoteError)
+    assert isinstance((await observed(harness, "a", "b", deploy=True)).canaries, RemoteError)
 
 
 async def test_unreadable_facts_of_a_guard_are_an_error(harness: Harness) -> None:
     """Unreadable deployments and routing statistics are an error of their app, never an absence. Other apps are not affected."""
     for slug in ("a", "b", "c"):
         harness.plane.app(slug, "chat")
-    seen = await seen_of(harness, "a", "b", "c")
+    seen = await observed(harness, "a", "b", "c")
     broken = {"action": "status", "status": 403, "code": "forbidden", "times": None}
     harness.plane.break_with(
         {"operation": "deployments.list", **broken},
         {"operation": "apps.deployments", "slug": "a", **broken},
         {"operation": "apps.routing_stats", "slug": "b", **broken},
     )
-    found, _ = await answered(harness, seen, deployments=("a", "c"), routing=("b", "c"))
+    found, _ = await enriched(harness, seen, deployments=("a", "c"), routing=("b", "c"))
     assert set(found.errors) == {"a", "b"}
     assert found.routing["c"].total == 0
     assert deployments(found, "c") == []
@@ -153,7 +153,7 @@ async def test_requests_of_an_app_are_counted(harness: Harness) -> None:
     harness.plane.app("a", "chat")
     harness.plane.local("POST", "/requests", {"app_slug": "a", "capability": "chat", "route": "local", "count": 3})
     harness.plane.local("POST", "/requests", {"app_slug": "a", "capability": "chat", "route": "cloud", "count": 1})
-    found, requests = await answered(harness, await seen_of(harness, "a"), routing=("a",))
+    found, requests = await enriched(harness, await observed(harness, "a"), routing=("a",))
     stats = found.routing["a"]
     assert (stats.total, stats.local, stats.cloud) == (4, 3, 1)
     assert requests == ["/apps/a/routing/stats"]
@@ -164,12 +164,12 @@ async def test_previews_and_checks_are_results_or_errors(harness: Harness) -> No
     harness.plane.app("a", "chat", target="com.a")
     harness.plane.app("b", "chat", target="com.b")
     harness.plane.deploy("b")
-    seen = await seen_of(harness, "a", "b")
+    seen = await observed(harness, "a", "b")
     harness.plane.break_with({
         "operation": "apps.capabilities.preview", "slug": "b", "action": "status", "status": 403, "code": "forbidden",
         "times": None,
     })  # fmt: skip
-    found, _ = await answered(harness, seen, previews=(chat("a"), chat("b")), checks=(chat("b"),))
+    found, _ = await enriched(harness, seen, previews=(chat("a"), chat("b")), checks=(chat("b"),))
     preview = found.previews[chat("a")]
     assert isinstance(preview, Preview)
     assert preview.variant
@@ -188,12 +188,12 @@ async def test_the_feed_is_read_back_to_the_requested_time(harness: Harness) -> 
     for number in range(30):
         for name in range(12):
             harness.plane.send("PATCH", f"/apps/app-{number}", {"name": f"Name {name}"})
-    seen = await seen_of(harness, "app-0")
-    far, requests = await answered(harness, seen, org_feed_since=LONG_AGO)
+    seen = await observed(harness, "app-0")
+    far, requests = await enriched(harness, seen, org_feed_since=LONG_AGO)
     assert len(requests) == 5
     assert isinstance(far.org_feed, tuple)
     assert len(far.org_feed) == len({event.id for event in far.org_feed}) == 500
-    near, requests = await answered(harness, seen, org_feed_since=datetime.now(UTC) + timedelta(hours=1))
+    near, requests = await enriched(harness, seen, org_feed_since=datetime.now(UTC) + timedelta(hours=1))
     assert len(requests) == 1
     assert isinstance(near.org_feed, tuple)
     assert near.org_feed == far.org_feed[:100]
@@ -202,10 +202,10 @@ async def test_the_feed_is_read_back_to_the_requested_time(harness: Harness) -> 
 async def test_an_unreadable_feed_is_not_a_failure(harness: Harness) -> None:
     """The unreadable feed of the org is an error, that of an app is empty. Everything else is read."""
     harness.plane.app("a", "chat")
-    seen = await seen_of(harness, "a")
+    seen = await observed(harness, "a")
     broken = {"action": "status", "status": 403, "code": "forbidden", "times": None}
     harness.plane.break_with({"operation": "activity.list", **broken}, {"operation": "apps.activity", **broken})
-    found, _ = await answered(harness, seen, org_feed_since=LONG_AGO, app_feeds=("a",))
+    found, _ = await enriched(harness, seen, org_feed_since=LONG_AGO, app_feeds=("a",))
     assert isinstance(found.org_feed, RemoteError)
     assert found.app_feeds == {"a": ()}
     assert found.errors == {}
@@ -215,7 +215,7 @@ async def test_an_apps_feed_is_one_page(harness: Harness) -> None:
     """The events of the app are read newest first, with actor, time and object."""
     harness.plane.app("a", "chat")
     harness.plane.app("b")
-    found, requests = await answered(harness, await seen_of(harness, "a"), app_feeds=("a",))
+    found, requests = await enriched(harness, await observed(harness, "a"), app_feeds=("a",))
     assert requests == ["/apps/a/activity"]
     assert [(event.type, event.app) for event in found.app_feeds["a"]] == [("slot.created", "a"), ("app.created", "a")]
     assert all(event.actor and event.at for event in found.app_feeds["a"])
@@ -229,28 +229,28 @@ async def test_canaries_are_counted_over_the_whole_org(harness: Harness) -> None
     harness.plane.catalog(good=1, better=2)
     harness.plane.send("POST", "/apps/other/capabilities/chat/optimize", {"environment": "production"})
     harness.plane.app("a", "chat")
-    seen = await seen_of(harness, "a")
-    found, _ = await answered(harness, seen, canaries=True)
+    seen = await observed(harness, "a")
+    found, _ = await enriched(harness, seen, canaries=True)
     assert found.canaries == 1
     harness.plane.break_with(
         {"operation": "deployments.list", "action": "status", "status": 403, "code": "forbidden", "times": None}
     )
-    failed, _ = await answered(harness, seen, canaries=True)
+    failed, _ = await enriched(harness, seen, canaries=True)
     assert isinstance(failed.canaries, RemoteError)
 
 
 async def test_deployments_without_a_capability_are_ignored(harness: Harness) -> None:
     """Other deployments of the org are ignored. One with a capability and without an environment is an unreadable response."""
     harness.plane.app("a", "chat")
-    seen = await seen_of(harness, "a")
+    seen = await observed(harness, "a")
     foreign = {"id": "d1", "status": "active"}
     listed = {"operation": "apps.deployments", "action": "answer", "times": None}
     harness.plane.break_with({**listed, "value": {"deployments": [foreign], "total": 1, "limit": 100, "offset": 0}})
-    found, _ = await answered(harness, seen, deployments=("a",))
+    found, _ = await enriched(harness, seen, deployments=("a",))
     assert deployments(found, "a") == []
     halved = {**foreign, "capability": "chat"}
     harness.plane.break_with({**listed, "value": {"deployments": [halved], "total": 1, "limit": 100, "offset": 0}})
-    broken, _ = await answered(harness, seen, deployments=("a",))
+    broken, _ = await enriched(harness, seen, deployments=("a",))
     assert "environment" in broken.errors["a"].message
 
 
@@ -282,7 +282,7 @@ async def test_a_missing_capability_does_not_mean_absence(
     harness.plane.break_with(
         {"operation": "apps.deployments", "action": "answer", "value": listing(deployment), "times": None}
     )
-    seen = await seen_of(harness, "a", deploy=True)
+    seen = await observed(harness, "a", deploy=True)
     assert list(seen.errors) == ([] if readable else ["a"])
     if not readable:
         assert "field deployments[0].capability is missing" in seen.errors["a"].message
@@ -299,23 +299,23 @@ async def test_a_listed_deployment_outweighs_an_unnamed_one(harness: Harness) ->
         harness.plane.deploy(slug)
         ids[slug] = harness.plane.send("GET", f"/apps/{slug}")["id"]
     named = [{**UNNAMED, "id": slug, "app_id": app_id, "capability": "chat"} for slug, app_id in sorted(ids.items())]
-    ours = {**UNNAMED, "app_id": ids["a"]}
-    app_list = {"operation": "apps.deployments", "action": "answer", "value": listing(*named[:1], ours), "slug": "a"}
-    for extra in (ours, UNNAMED):
+    own = {**UNNAMED, "app_id": ids["a"]}
+    app_list = {"operation": "apps.deployments", "action": "answer", "value": listing(*named[:1], own), "slug": "a"}
+    for extra in (own, UNNAMED):
         org_list = {"operation": "deployments.list", "action": "answer", "value": listing(*named, extra)}
         harness.plane.break_with({**org_list, "times": None}, {**app_list, "times": None})
         harness.plane.log()
-        seen = await seen_of(harness, "a", "b", deploy=True)
+        seen = await observed(harness, "a", "b", deploy=True)
         assert seen.errors == {}
         assert deployments(seen, "a") == deployments(seen, "b") == ["chat@production"]
         app_reads = [line for line in harness.plane.log() if line.endswith("/deployments") and "/apps/" in line]
-        assert len(app_reads) == (2 if extra is ours else 0)
+        assert len(app_reads) == (2 if extra is own else 0)
 
 
 async def test_a_response_that_echoes_the_key_is_masked(harness: Harness) -> None:
     """Reasons and variants, which a plan contains and shows, have the key masked."""
     harness.plane.app("a", "chat", target="com.a")
-    seen = await seen_of(harness, "a")
+    seen = await observed(harness, "a")
     async with harness.client() as client:
         token = client.connection.token
     assert token is not None
@@ -324,7 +324,7 @@ async def test_a_response_that_echoes_the_key_is_masked(harness: Harness) -> Non
     harness.plane.break_with(
         {"operation": "apps.capabilities.preview", "action": "answer", "value": suggestion, "times": None}
     )
-    found, _ = await answered(harness, seen, previews=(chat("a"),))
+    found, _ = await enriched(harness, seen, previews=(chat("a"),))
     preview = found.previews[chat("a")]
     assert isinstance(preview, Preview)
     assert (preview.variant, preview.reason) == ("(sensitive)", "because (sensitive)")
@@ -334,16 +334,16 @@ async def test_a_response_that_echoes_the_key_is_masked(harness: Harness) -> Non
 async def test_a_refused_key_ends_the_reads(harness: Harness) -> None:
     """A key that was revoked meanwhile is one error, not one per response."""
     harness.plane.app("a", "chat")
-    seen = await seen_of(harness, "a")
+    seen = await observed(harness, "a")
     harness.plane.break_with({"operation": "*", "action": "status", "status": 401, "times": None})
     with pytest.raises(CredentialRefused):
-        await answered(harness, seen, previews=(chat("a"),), app_feeds=("a",))
+        await enriched(harness, seen, previews=(chat("a"),), app_feeds=("a",))
 
 
 async def test_progress_is_reported(harness: Harness) -> None:
     """The progress is the number of finished reads and their total."""
     harness.plane.app("a", "chat")
-    seen = await seen_of(harness, "a")
+    seen = await observed(harness, "a")
     progress: list[tuple[int, int]] = []
     async with harness.client() as client:
         questions = FollowUpReads(previews=(chat("a"), chat("a", "staging")))

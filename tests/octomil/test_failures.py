@@ -57,9 +57,9 @@ async def test_a_read_is_retried_after_any_loss(case: str) -> None:
     """A lost response to a read costs one more request and nothing else."""
     async with scripted_server(LOST[case][0], json_reply({"slug": "a"}, request_id="req_2")) as server:
         async with client_of(server.url, response_timeout=_patience(case, 0.5)) as client:
-            answer = await client.call(**READ)
-        assert answer.body == {"slug": "a"}
-        assert answer.request_ids[-1] == answer.request_id == "req_2"
+            response = await client.call(**READ)
+        assert response.body == {"slug": "a"}
+        assert response.request_ids[-1] == response.request_id == "req_2"
         assert client.requests == len(server.received) == 2
 
 

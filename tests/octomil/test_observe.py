@@ -302,9 +302,9 @@ async def test_progress_counts_every_read(plane: Plane) -> None:
 def test_response_times_do_not_change_the_observation() -> None:
     """However long each response takes, the observation is the same except for its times, even with a failing app."""
 
-    def at_leisure(luck: random.Random) -> httpx.MockTransport:
+    def delayed_responses(rng: random.Random) -> httpx.MockTransport:
         async def handle(request: httpx.Request) -> httpx.Response:
-            await asyncio.sleep(luck.uniform(0, 5))
+            await asyncio.sleep(rng.uniform(0, 5))
             path = request.url.path.removeprefix("/api/v1/apps")
             if path == "":
                 return httpx.Response(200, json=[{"slug": f"app-{number}"} for number in range(9)])
@@ -322,7 +322,7 @@ def test_response_times_do_not_change_the_observation() -> None:
 
     def seen(seed: int) -> str:
         async def main() -> Observation:
-            transport = at_leisure(random.Random(seed))  # noqa: S311 — an order of answers, no secret
+            transport = delayed_responses(random.Random(seed))  # noqa: S311 — an order of responses, no secret
             connection = Connection(url="https://api.octomil.com", concurrency=1 + seed)
             async with Octomil(connection, rate=RateOptions(clock=virtual_clock), transport=transport) as client:
                 sections = (Section.TARGETS, Section.SLOTS)

@@ -74,7 +74,7 @@ def test_no_window_of_a_minute_ever_holds_more_than_the_limit(loads: list[_Load]
     assert in_progress[1] <= concurrency
 
 
-async def _one(
+async def _acquire(
     limiter: RateLimiter, order: list[str], name: str, priority: RequestPriority = RequestPriority.READ
 ) -> None:
     permit = await limiter.acquire(priority)
@@ -88,9 +88,9 @@ def test_the_whole_budget_is_available_at_once() -> None:
     async def main() -> tuple[float, float]:
         limiter, order = _limiter(100), list[str]()
         for number in range(100):
-            await _one(limiter, order, str(number))
+            await _acquire(limiter, order, str(number))
         burst = virtual_clock()
-        await _one(limiter, order, "next")
+        await _acquire(limiter, order, "next")
         return burst, virtual_clock()
 
     assert run_in_virtual_time(main()) == (0.0, WINDOW + SLACK_SECONDS)
@@ -113,7 +113,7 @@ def test_writes_go_before_reads_and_otherwise_first_come_first_served() -> None:
 
     async def main() -> list[str]:
         limiter, order = _limiter(0, concurrency=1), list[str]()
-        held = await limiter.acquire()
+        permit = await limiter.acquire()
         requests = [
             ("read 1", RequestPriority.READ),
             ("write 1", RequestPriority.WRITE),
@@ -121,9 +121,9 @@ def test_writes_go_before_reads_and_otherwise_first_come_first_served() -> None:
             ("urgent", RequestPriority.URGENT),
             ("write 2", RequestPriority.WRITE),
         ]
-        tasks = [asyncio.create_task(_one(limiter, order, name, priority)) for name, priority in requests]
+        tasks = [asyncio.create_task(_acquire(limiter, order, name, priority)) for name, priority in requests]
         await asyncio.sleep(0)
-        held.release()
+        permit.release()
         await asyncio.gather(*tasks)
         return order
 
@@ -151,11 +151,11 @@ def test_a_wait_and_its_end_are_reported_once() -> None:
 
     async def main() -> None:
         limiter, order = _limiter(1, notices=notices), list[str]()
-        await _one(limiter, order, "first")
+        await _acquire(limiter, order, "first")
         await asyncio.sleep(20)
-        await _one(limiter, order, "second")
+        await _acquire(limiter, order, "second")
         limiter.pause(90)
-        await _one(limiter, order, "third")
+        await _acquire(limiter, order, "third")
 
     run_in_virtual_time(main())
     assert [(waiting.requests, round(waiting.seconds, 3), waiting.reason) for waiting in notices] == [
@@ -272,14 +272,14 @@ def test_a_cancelled_waiter_holds_no_place() -> None:
 
     async def main() -> list[str]:
         limiter, order = _limiter(0, concurrency=1), list[str]()
-        held = await limiter.acquire()
+        permit = await limiter.acquire()
         queued, admitted, last = (
-            asyncio.create_task(_one(limiter, order, name)) for name in ("queued", "admitted", "last")
+            asyncio.create_task(_acquire(limiter, order, name)) for name in ("queued", "admitted", "last")
         )
         await asyncio.sleep(0)
         queued.cancel()
         await asyncio.sleep(0)
-        held.release()  # admits "admitted", which has not run yet
+        permit.release()  # admits "admitted", which has not run yet
         admitted.cancel()
         await asyncio.gather(queued, admitted, last, return_exceptions=True)
         return order
@@ -292,11 +292,11 @@ def test_a_waiter_cancelled_together_with_a_release_is_passed_over() -> None:
 
     async def main() -> list[str]:
         limiter, order = _limiter(0, concurrency=1), list[str]()
-        held = await limiter.acquire()
-        tasks = [asyncio.create_task(_one(limiter, order, name)) for name in ("cancelled", "next")]
+        permit = await limiter.acquire()
+        tasks = [asyncio.create_task(_acquire(limiter, order, name)) for name in ("cancelled", "next")]
         await asyncio.sleep(0)
         tasks[0].cancel()
-        held.release()
+        permit.release()
         with pytest.raises(asyncio.CancelledError):
             await tasks[0]
         await tasks[1]

@@ -161,11 +161,11 @@ def test_other_reads_precede_background_reads_that_waited_longer() -> None:
             order.append(name)
             permit.release()
 
-        held = await limiter.acquire()
+        permit = await limiter.acquire()
         requests = [("background 1", BACKGROUND), ("background 2", BACKGROUND), ("read", READ), ("write", WRITE)]
         tasks = [asyncio.create_task(send(*request)) for request in requests]
         await run_ready_tasks()
-        held.release()
+        permit.release()
         await asyncio.gather(*tasks)
         return order
 

@@ -15,10 +15,10 @@ from octosync.model import Secret
 from octosync.octomil import Connection, Octomil
 
 NEW = "oct_test_new_key_00000b7c2"
-_Answering = Callable[[httpx.Request], Coroutine[Any, Any, httpx.Response]]
+_Responder = Callable[[httpx.Request], Coroutine[Any, Any, httpx.Response]]
 
 
-def _client(answering: _Answering, **settings: Any) -> Octomil:
+def _client(answering: _Responder, **settings: Any) -> Octomil:
     connection = Connection(
         **{
             "url": "https://api.octomil.com",
@@ -41,7 +41,7 @@ class _Plane:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
-    async def answer(self, request: httpx.Request) -> httpx.Response:
+    async def respond(self, request: httpx.Request) -> httpx.Response:
         key = request.headers.get("authorization")
         self.keys.append(key and key.removeprefix("Bearer "))
         status = self.statuses.pop(0) if self.statuses else 200
@@ -58,7 +58,7 @@ async def _get(client: Octomil) -> None:
 async def test_later_requests_use_the_new_key_in_every_view() -> None:
     """Every request after the change has the new key."""
     plane = _Plane()
-    async with _client(plane.answer) as client:
+    async with _client(plane.respond) as client:
         background = client.background
         await _get(client)
         client.use_token(Secret(NEW), "the new file")
@@ -72,7 +72,7 @@ async def test_a_request_in_progress_keeps_the_old_key_and_a_waiting_one_gets_th
     """A request that queued before the change is sent with the new key."""
     plane = _Plane()
     plane.may_answer.clear()
-    async with _client(plane.answer, concurrency=1) as client:
+    async with _client(plane.respond, concurrency=1) as client:
         calls = asyncio.gather(_get(client), _get(client), _get(client.background))
         await plane.requested.wait()
         client.use_token(Secret(NEW), "the new file")
@@ -86,7 +86,7 @@ async def test_a_retry_uses_the_new_key(status: int) -> None:
     """A request whose old key was rejected after the change is retried with the new key."""
     plane = _Plane(status)
     plane.may_answer.clear()
-    async with _client(plane.answer) as client:
+    async with _client(plane.respond) as client:
         call = asyncio.create_task(_get(client))
         await plane.requested.wait()
         client.use_token(Secret(NEW), "the new file")
@@ -98,7 +98,7 @@ async def test_a_retry_uses_the_new_key(status: int) -> None:
 async def test_a_refused_key_is_named_by_its_source() -> None:
     """The error names the rejected key. The rejection of the current key is not retried."""
     plane = _Plane(401, 401)
-    async with _client(plane.answer) as client:
+    async with _client(plane.respond) as client:
         with pytest.raises(CredentialRefused) as old:
             await _get(client)
         client.use_token(Secret(NEW), "the new file")
@@ -113,7 +113,7 @@ async def test_no_message_shows_the_old_or_the_new_key() -> None:
     """If a response echoes either key, to a current or a later request, the error contains neither."""
     plane = _Plane(422, 422)
     plane.may_answer.clear()
-    async with _client(plane.answer) as client:
+    async with _client(plane.respond) as client:
         calls = [asyncio.create_task(_get(client))]
         await plane.requested.wait()
         client.use_token(Secret(NEW), "the new file")
@@ -134,7 +134,7 @@ async def test_no_message_shows_the_old_or_the_new_key() -> None:
 async def test_an_invalid_key_is_refused_and_the_old_one_is_kept(bad: str) -> None:
     """An invalid key is rejected, and the old key stays in use."""
     plane = _Plane()
-    async with _client(plane.answer) as client:
+    async with _client(plane.respond) as client:
         with pytest.raises(ConfigError) as refused:
             client.use_token(Secret(bad), "the new file")
         await _get(client)
@@ -148,11 +148,11 @@ async def test_an_invalid_key_is_refused_and_the_old_one_is_kept(bad: str) -> No
 async def test_a_first_key_may_be_set_later_but_is_never_sent_unencrypted() -> None:
     """A client without a key accepts one later. Over plain HTTP beyond loopback it is refused before anything is sent."""
     plane = _Plane()
-    async with _client(plane.answer, token=None) as client:
+    async with _client(plane.respond, token=None) as client:
         await _get(client)
         client.use_token(Secret(NEW), "the new file")
         await _get(client)
-    async with _client(plane.answer, token=None, url="http://octomil.example") as client:
+    async with _client(plane.respond, token=None, url="http://octomil.example") as client:
         with pytest.raises(ConfigError) as refused:
             client.use_token(Secret(NEW), "the new file")
         await _get(client)
@@ -174,7 +174,7 @@ def test_the_current_key_is_masked_however_often_it_changes() -> None:
 async def test_a_new_key_does_not_reset_the_window() -> None:
     """The window of the rate limit continues, since the limit may belong to the org."""
     plane = _Plane()
-    async with _client(plane.answer) as client:
+    async with _client(plane.respond) as client:
         await _get(client)
         client.use_token(Secret(NEW), "the new file")
         await _get(client)
