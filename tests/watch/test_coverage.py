@@ -59,7 +59,7 @@ async def test_a_target_that_is_registered_again_leaves_the_app_uncovered(tmp_pa
             (gap,) = watch.app().uncovered
             assert (gap.capability, gap.covered_devices, gap.total_devices) == ("chat", 0, 340)
             (card,) = attention_cards(watch.status, watch.status.apps.values(), origin="http://127.0.0.1:9900").cards
-            assert card.said == (("chat: 0 of 340 devices covered.",),)
+            assert card.lines == (("chat: 0 of 340 devices covered.",),)
             document = json.loads(json.dumps(watch_document(watch.status)))
             assert document["counts"]["uncovered"] == 1
             assert "1 app uncovered" in document["sentence"]

@@ -174,7 +174,7 @@ HOST: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class SuggestedCommand:
     """A suggested command: its effect, and the command or line to type; with `is_typed` False, `line` is a sentence."""
 
     label: str

@@ -81,15 +81,15 @@ class Log:
         self._write("error", event, message, fields)
 
     def _write(self, level: str, event: str, message: str, fields: Mapping[str, Value]) -> None:
-        said = clipped(visible(message), _LONGEST_TEXT)
+        text = clipped(visible(message), _LONGEST_TEXT)
         shown = {name: _shown(value) for name, value in {**self._bound, **fields}.items()}
         at = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if self._format is LogFormat.JSON:
-            head: dict[str, JsonValue] = {"@timestamp": at, "@level": level, "@message": said, "event": event}
+            head: dict[str, JsonValue] = {"@timestamp": at, "@level": level, "@message": text, "event": event}
             line = json_line({**head, **shown, **head})
         else:
             pairs = (f"{visible(name)}={_as_text(value)}" for name, value in shown.items() if value is not None)
-            line = f"{at} {level.upper():5} {'  '.join((said, ' '.join(pairs))).rstrip()}\n"
+            line = f"{at} {level.upper():5} {'  '.join((text, ' '.join(pairs))).rstrip()}\n"
         try:
             self._stream.write(_encodable(line, self._stream))
             self._stream.flush()

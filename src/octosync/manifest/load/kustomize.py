@@ -236,11 +236,11 @@ def _rendered(folder: Path, shown: str, root: Path, environment: Mapping[str, st
     except OSError as error:
         raise ConfigError("kustomize-failed", f"{shown}: kustomize could not be run: {error}") from error
     if ran.returncode:
-        said = ran.stderr.decode(errors="replace").replace(f"{root}{os.sep}", "").strip().splitlines()
+        lines = ran.stderr.decode(errors="replace").replace(f"{root}{os.sep}", "").strip().splitlines()
         raise ManifestError(
             "kustomize-failed",
             f"{shown}: kustomize failed",
-            hints=(*(f"kustomize: {line}" for line in said[:5]), *(() if remote else _about_remote(folder))),
+            hints=(*(f"kustomize: {line}" for line in lines[:5]), *(() if remote else _about_remote(folder))),
         )
     return ran.stdout
 

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from octosync.model import counted
 from octosync.plan import RunInfo, refused_actions
 from octosync.report.changes import Row, RowOptions, group_of
-from octosync.watch.approvals import SUSPENDING, Way, accept_line, approve_path, post_line
+from octosync.watch.approvals import SUSPENDING, SuggestedCommand, accept_line, approve_path, post_line
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
 from octosync.watch.status import AppReconcileStatus, AppState, BlockedSet, ControllerStatus, DriftStatus
 from octosync.watch.web.views import NEEDS_A_PERSON
@@ -35,13 +35,13 @@ class Card:
     apps: tuple[str, ...]
     more_apps: int = 0
     guard: str = ""
-    said: tuple[Line, ...] = ()
+    lines: tuple[Line, ...] = ()
     file: str = ""
     rows: tuple[Row, ...] = ()
     named: tuple[str, ...] = ()
     more: int = 0
     hints: tuple[str, ...] = ()
-    ways: tuple[Way, ...] = ()
+    commands: tuple[SuggestedCommand, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,28 +63,28 @@ class _CardContext:
     def about(self) -> RunInfo | None:
         return self.status.about
 
-    def post(self, label: str, path: str, **parameters: str) -> Iterator[Way]:
+    def post(self, label: str, path: str, **parameters: str) -> Iterator[SuggestedCommand]:
         if self.status.can_post:
-            yield Way(label, post_line(self.origin, path, **parameters))
+            yield SuggestedCommand(label, post_line(self.origin, path, **parameters))
 
 
 def attention_cards(
     status: ControllerStatus, apps: Iterable[AppReconcileStatus], *, origin: str, at_most: int = _SHOWN
 ) -> AttentionCards:
     """Return the cards of some apps; `origin` is the target of POSTs (`http://127.0.0.1:9900`)."""
-    setting = _CardContext(status, origin)
+    context = _CardContext(status, origin)
     by_state: dict[AppState, list[Card]] = {state: [] for state in NEEDS_A_PERSON}
     shown = sorted(apps, key=lambda app: app.slug)
-    by_state[AppState.BLOCKED] = list(_blocked_cards(shown, setting))
+    by_state[AppState.BLOCKED] = list(_blocked_cards(shown, context))
     for app in shown:
         if app.state in _ERRORS:
-            by_state[app.state].append(_error_card(app, setting))
+            by_state[app.state].append(_error_card(app, context))
         if app.state is AppState.ORPHANED:
             by_state[app.state].append(_orphan_card(app))
         if app.uncovered:
-            by_state[AppState.UNCOVERED].append(_coverage_card(app, setting))
+            by_state[AppState.UNCOVERED].append(_coverage_card(app, context))
         if app.drift:
-            card = _drift_card(app, setting)
+            card = _drift_card(app, context)
             by_state[card.state].append(card)
     return AttentionCards(
         cards=tuple(card for cards in by_state.values() for card in cards[:at_most]),
@@ -92,10 +92,10 @@ def attention_cards(
     )
 
 
-def _blocked_cards(apps: Sequence[AppReconcileStatus], setting: _CardContext) -> Iterator[Card]:
+def _blocked_cards(apps: Sequence[AppReconcileStatus], context: _CardContext) -> Iterator[Card]:
     """Yield a card for each set that is approved as a whole, with its own command."""
     shown = {app.slug for app in apps}
-    for blocked in setting.status.blocked:
+    for blocked in context.status.blocked:
         if shown.isdisjoint(blocked.apps):
             continue
         yield Card(
@@ -104,39 +104,39 @@ def _blocked_cards(apps: Sequence[AppReconcileStatus], setting: _CardContext) ->
             apps=blocked.apps[:_NAMED],
             more_apps=max(0, len(blocked.apps) - _NAMED),
             guard=blocked.guard,
-            said=((f"{blocked.message}.",),),
+            lines=((f"{blocked.message}.",),),
             named=tuple(map(str, blocked.addresses[:_ADDRESSES])),
             more=max(0, len(blocked.addresses) - _ADDRESSES),
             hints=("If the change isn't intended, revert the commit.",) if blocked.override is not None else (),
-            ways=tuple(_ways_past(blocked, setting)),
+            commands=tuple(_commands_past(blocked, context)),
         )
 
 
-def _ways_past(blocked: BlockedSet, setting: _CardContext) -> Iterator[Way]:
-    about, path = setting.about, approve_path(blocked)
+def _commands_past(blocked: BlockedSet, context: _CardContext) -> Iterator[SuggestedCommand]:
+    about, path = context.about, approve_path(blocked)
     if path is not None:
-        yield from setting.post("Approve exactly this, once", path)
+        yield from context.post("Approve exactly this, once", path)
     if about is not None and blocked.override is not None:
-        yield Way("Apply it by hand", f"{about.apply_command} {blocked.override}")
+        yield SuggestedCommand("Apply it by hand", f"{about.apply_command} {blocked.override}")
     if blocked.way_out is not None:
         look = f": {about.status_command(blocked.look_at)}" if about is not None and blocked.look_at else ""
-        yield Way("Or", f"{blocked.way_out}{look}", is_typed=False)
+        yield SuggestedCommand("Or", f"{blocked.way_out}{look}", is_typed=False)
 
 
-def _error_card(app: AppReconcileStatus, setting: _CardContext) -> Card:
+def _error_card(app: AppReconcileStatus, context: _CardContext) -> Card:
     reference = f"{app.reference}: " if app.reference else ""
-    said: list[Line] = [(f"{reference}{app.error}",)] if app.error else []
+    lines: list[Line] = [(f"{reference}{app.error}",)] if app.error else []
     if app.state is AppState.REFUSED:
-        said.append(("It is retried when its manifest or live state changes.",))
+        lines.append(("It is retried when its manifest or live state changes.",))
     elif app.next_try is not None:
-        said.append(("Next attempt at ", app.next_try, "."))
+        lines.append(("Next attempt at ", app.next_try, "."))
     return Card(
         key=f"{app.state.value}-{app.slug}",
         state=app.state,
         apps=(app.slug,),
-        said=tuple(said),
+        lines=tuple(lines),
         hints=app.hints,
-        ways=tuple(setting.post("Retry now", "/reconcile", app=app.slug)),
+        commands=tuple(context.post("Retry now", "/reconcile", app=app.slug)),
     )
 
 
@@ -145,28 +145,30 @@ def _orphan_card(app: AppReconcileStatus) -> Card:
         key=f"orphaned-{app.slug}",
         state=AppState.ORPHANED,
         apps=(app.slug,),
-        said=(
+        lines=(
             ("No manifest declares it any more. It is left unchanged: removing a manifest does not archive its app.",),
         ),
-        ways=(
-            Way("Archive it in a manifest", "spec: {archived: true}"),
-            Way("Or by hand, with the base set to a commit that declares it", "octosync apply --base REV --prune"),
+        commands=(
+            SuggestedCommand("Archive it in a manifest", "spec: {archived: true}"),
+            SuggestedCommand(
+                "Or by hand, with the base set to a commit that declares it", "octosync apply --base REV --prune"
+            ),
         ),
     )
 
 
-def _coverage_card(app: AppReconcileStatus, setting: _CardContext) -> Card:
+def _coverage_card(app: AppReconcileStatus, context: _CardContext) -> Card:
     return Card(
         key=f"uncovered-{app.slug}",
         state=AppState.UNCOVERED,
         apps=(app.slug,),
-        said=tuple((f"{coverage_words(coverage)}.",) for coverage in app.uncovered),
+        lines=tuple((f"{coverage_words(coverage)}.",) for coverage in app.uncovered),
         hints=UNCOVERED_HINTS,
-        ways=tuple(setting.post("Reconcile now", "/reconcile", app=app.slug)),
+        commands=tuple(context.post("Reconcile now", "/reconcile", app=app.slug)),
     )
 
 
-def _drift_card(app: AppReconcileStatus, setting: _CardContext) -> Card:
+def _drift_card(app: AppReconcileStatus, context: _CardContext) -> Card:
     contested = any(drift.contested for drift in app.drift)
     waits = any(drift.until is not None for drift in app.drift) or app.hold is not None
     state = AppState.CONTESTED if contested else AppState.HELD if waits else AppState.DRIFTED
@@ -174,19 +176,19 @@ def _drift_card(app: AppReconcileStatus, setting: _CardContext) -> Card:
         key=f"drift-{app.slug}",
         state=state,
         apps=(app.slug,),
-        said=tuple(_drift_lines(app, setting)),
+        lines=tuple(_drift_lines(app, context)),
         file=app.source.rpartition(":")[0],
-        rows=drift_rows(app, setting.status),
+        rows=drift_rows(app, context.status),
         named=() if app.plan is not None else tuple(str(drift.address) for drift in app.drift[:_NAMED]),
-        ways=tuple(_ways_of_drift(app, contested, setting)),
+        commands=tuple(_commands_for_drift(app, contested, context)),
     )
 
 
-def _drift_lines(app: AppReconcileStatus, setting: _CardContext) -> Iterator[Line]:
+def _drift_lines(app: AppReconcileStatus, context: _CardContext) -> Iterator[Line]:
     alone = len(app.drift) == 1
     for drift in app.drift[:_NAMED]:
         what = () if alone else (f"{drift.address.kind.value.replace('_', ' ')} {drift.address.name}: ",)
-        yield (*what, *_who(drift), *_until(drift, setting))
+        yield (*what, *_who(drift), *_until(drift, context))
     if len(app.drift) > _NAMED:
         yield (f"and {counted(len(app.drift) - _NAMED, 'object')} more.",)
     if app.hold is not None:
@@ -204,28 +206,28 @@ def _who(drift: DriftStatus) -> Line:
     return ("First seen at ", drift.first_seen, "; its author is unknown. ")
 
 
-def _until(drift: DriftStatus, setting: _CardContext) -> Line:
+def _until(drift: DriftStatus, context: _CardContext) -> Line:
     if drift.contested:
         times = f"{counted(drift.heals, 'time')} in 24 hours" if drift.heals else "several times"
         return (f"It was reverted {times} and changed again each time. It is left alone until its manifest changes.",)
     if drift.until is not None:
         return ("It will be reverted at ", drift.until, ".")
-    return (f"It is not reverted automatically (--heal {setting.status.mode}).",)
+    return (f"It is not reverted automatically (--heal {context.status.mode}).",)
 
 
-def _ways_of_drift(app: AppReconcileStatus, contested: bool, setting: _CardContext) -> Iterator[Way]:
-    accept = accept_line(tuple(sorted(drift.address for drift in app.drift)), setting.about)
+def _commands_for_drift(app: AppReconcileStatus, contested: bool, context: _CardContext) -> Iterator[SuggestedCommand]:
+    accept = accept_line(tuple(sorted(drift.address for drift in app.drift)), context.about)
     if accept is not None:
-        yield Way("Keep it: accept it into Git", accept)
+        yield SuggestedCommand("Keep it: accept it into Git", accept)
     if contested:
-        yield from setting.post("Revert it once more", "/reconcile", app=app.slug)
+        yield from context.post("Revert it once more", "/reconcile", app=app.slug)
     elif app.hold is not None:
-        yield from setting.post("End the hold", "/release", app=app.slug)
+        yield from context.post("End the hold", "/release", app=app.slug)
     elif any(drift.until is not None for drift in app.drift):
-        yield from setting.post(
+        yield from context.post(
             "Keep it for some hours (give a reason)", "/hold", app=app.slug, **{"for": "4h", "reason": "WHY"}
         )
-    yield Way("Suspend the app: an annotation in its manifest", SUSPENDING)
+    yield SuggestedCommand("Suspend the app: an annotation in its manifest", SUSPENDING)
 
 
 def drift_rows(app: AppReconcileStatus, status: ControllerStatus) -> tuple[Row, ...]:

@@ -52,7 +52,7 @@ class OutcomeView:
     words: str
     verb: str
     address: str
-    said: str
+    message: str
     hints: tuple[str, ...]
     request_ids: tuple[str, ...]
 
@@ -156,7 +156,7 @@ def _outcome(outcome: Outcome) -> OutcomeView:
         words=STATUS_WORDS[outcome.status],
         verb=outcome.verb,
         address=str(outcome.address),
-        said=": ".join(filter(None, (outcome.reference, outcome.message))),
+        message=": ".join(filter(None, (outcome.reference, outcome.message))),
         hints=outcome.hints,
         request_ids=outcome.request_ids,
     )
