@@ -20,7 +20,7 @@ pytestmark = pytest.mark.no_cover  # long; the code they run is measured by the 
 
 @contextmanager
 def in_use(directory: Path) -> Iterator[tuple[Harness, list[App]]]:
-    """Yield a site and declarations: one app is created in full, another loses everything and is archived."""
+    """Yield a harness and declarations: one app is created in full, another loses everything and is archived."""
     with open_harness(directory) as harness:
         harness.plane.app("old", "chat", target="com.moved", config={"model": "old"})
         harness.plane.app("zoo", "chat")

@@ -127,8 +127,8 @@ def test_probes_ask_what_octosync_answers() -> None:
     """Startup and liveness probe /healthz, readiness probes /readyz, on the port of the controller."""
     for deployment in deployments():
         (octosync,) = pod(deployment)["containers"]
-        asked = {name: octosync[name]["httpGet"]["path"] for name in octosync if name.endswith("Probe")}
-        assert asked == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+        probes = {name: octosync[name]["httpGet"]["path"] for name in octosync if name.endswith("Probe")}
+        assert probes == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
         assert octosync["ports"] == [{"name": "http", "containerPort": 9900}]
         assert "--listen=0.0.0.0:9900" in octosync["args"]
 

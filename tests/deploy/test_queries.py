@@ -34,8 +34,8 @@ def test_the_dashboard_asks_for_what_there_is() -> None:
 
 def test_the_dashboard_shows_every_metric() -> None:
     """Every metric that octosync exports is in the dashboard."""
-    asked = set(re.findall(r"octosync_\w+", " ".join(dashboard_queries(DASHBOARD))))
-    assert {re.sub(r"_bucket$", "", name) for name in asked} == set(METRICS)
+    queried = set(re.findall(r"octosync_\w+", " ".join(dashboard_queries(DASHBOARD))))
+    assert {re.sub(r"_bucket$", "", name) for name in queried} == set(METRICS)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_anchors_are_those_of_forges() -> None:
 def test_panels_have_their_own_place_and_data_source() -> None:
     """No two panels overlap or share an id, each has a description, and each queries the selected Prometheus."""
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
-    for one, other in itertools.combinations([panel["gridPos"] for panel in PANELS], 2):
-        apart_across = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
-        assert apart_across or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+    for first, second in itertools.combinations([panel["gridPos"] for panel in PANELS], 2):
+        apart_across = first["x"] + first["w"] <= second["x"] or second["x"] + second["w"] <= first["x"]
+        assert apart_across or first["y"] + first["h"] <= second["y"] or second["y"] + second["h"] <= first["y"]
     for panel in PANELS:
         if panel["type"] != "row":
             assert panel["description"]

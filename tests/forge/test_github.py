@@ -162,8 +162,8 @@ def test_a_token_that_the_forge_echoes_is_masked(github: GitHub, forge: Forge) -
     """No part of a response that is shown, in an error or as a URL, has the token or a control sequence."""
     echo = f"you sent\x1b[2J Bearer {TOKEN}, {TOKEN}"
     for status in (401, 403, 404, 422, 429, 503):
-        said = {"message": echo, "errors": [{"message": echo}]}
-        forge.answer_next("GET", Answer(status, said, {"Retry-After": "3600"} if status > 422 else {}))
+        error = {"message": echo, "errors": [{"message": echo}]}
+        forge.answer_next("GET", Answer(status, error, {"Retry-After": "3600"} if status > 422 else {}))
         with pytest.raises(RemoteError) as caught:
             github.read("pulls/7")
         shown = f"{caught.value!r} {caught.value} {caught.value.request_id} {caught.value.hints}"

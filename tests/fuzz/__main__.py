@@ -10,15 +10,15 @@ import sys
 import time
 from typing import Final
 
-from tests.fuzz.answers import ANSWERS
 from tests.fuzz.machine import MACHINE, OFFLINE
 from tests.fuzz.manifests import CONFIGURATIONS, GROWTH, KUSTOMIZATIONS, MANIFESTS
-from tests.fuzz.planfiles import PLAN_FILES
-from tests.fuzz.running import Part, Result, run
+from tests.fuzz.plan_files import PLAN_FILES
+from tests.fuzz.responses import RESPONSES
+from tests.fuzz.runner import Part, Result, run
 
 PARTS: Final = {
     part.name: part
-    for part in (MANIFESTS, CONFIGURATIONS, KUSTOMIZATIONS, GROWTH, ANSWERS, MACHINE, OFFLINE, PLAN_FILES)
+    for part in (MANIFESTS, CONFIGURATIONS, KUSTOMIZATIONS, GROWTH, RESPONSES, MACHINE, OFFLINE, PLAN_FILES)
 }
 _SHOWN_EVERY: Final = 10.0  # seconds
 
@@ -33,16 +33,16 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="go on with the following seeds for so long")
     parser.add_argument("--replay", default="", help="run the one case of a part that an earlier run printed")
     parser.add_argument("--no-shrink", action="store_true", help="print the first failing case as it was drawn")
-    asked = parser.parse_args()
-    if unknown := sorted(set(asked.parts) - set(PARTS)):
+    arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.parts) - set(PARTS)):
         parser.error(f"unknown part {unknown[0]}; there are {', '.join(PARTS)}")
-    parts = [PARTS[name] for name in asked.parts] or list(PARTS.values())
-    started, seed, failed = time.monotonic(), asked.seed, False
+    parts = [PARTS[name] for name in arguments.parts] or list(PARTS.values())
+    started, seed, failed = time.monotonic(), arguments.seed, False
     while True:
         for part in parts:
-            failed |= bool(_run(part, seed, asked.cases, asked.replay, shrinks=not asked.no_shrink).failure)
+            failed |= bool(_run(part, seed, arguments.cases, arguments.replay, shrinks=not arguments.no_shrink).failure)
         seed += 1
-        if failed or asked.seconds is None or time.monotonic() - started > asked.seconds:
+        if failed or arguments.seconds is None or time.monotonic() - started > arguments.seconds:
             break
     print(f"It took {time.monotonic() - started:.0f} s, {time.process_time():.0f} s of CPU time.")
     return 1 if failed else 0

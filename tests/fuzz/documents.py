@@ -165,7 +165,7 @@ def at(value: Any, path: Path) -> Any:
     return value
 
 
-def scratched(data: bytes, draw: Draw) -> bytes:
+def edit_bytes(data: bytes, draw: Draw) -> bytes:
     """Edit some bytes at random positions."""
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(data)))

@@ -17,9 +17,9 @@ import yaml
 from hypothesis import note
 from hypothesis import strategies as st
 from tests.fuzz.documents import CANARY, Draw
-from tests.fuzz.model import CATALOG, Org, Spec, differences, draw_manifests, draw_org, expected, read, thing
-from tests.fuzz.plane import World, opened_world
-from tests.fuzz.running import Case, Finding, Part
+from tests.fuzz.model import CATALOG, Org, Spec, differences, draw_manifests, draw_org, expected, object_at, read
+from tests.fuzz.plane import World, open_world
+from tests.fuzz.runner import Case, Finding, Part
 from tests.support.processes import Zygote, zygote
 from tests.support.repositories import Repo
 from tests.support.workdirs import CommandResult
@@ -128,7 +128,7 @@ def _check_outcomes(document: Mapping[str, Any], before: Org, now: Org, wanted: 
     everything_done = all(outcome["status"] == "done" for outcome in outcomes if outcome["action"] != "archive")
     for outcome in outcomes:
         address, action, status = outcome["address"], outcome["action"], outcome["status"]
-        held = thing(now, address), thing(before, address), thing(wanted, address)
+        held = object_at(now, address), object_at(before, address), object_at(wanted, address)
         live, old, new = (_concerned(value, action) for value in held)
         if status == "done" and live != new:
             raise Finding(f"{action} {address} is reported done, and is {live!r}, not {new!r}")
@@ -152,15 +152,15 @@ def _check_left_alone(specs: Mapping[str, Spec], before: Org, now: Org, wanted: 
     if changed := differences(
         {s: a for s, a in now.items() if s not in specs}, {s: a for s, a in before.items() if s not in specs}
     ):
-        raise Finding(f"what nobody declared has changed: {changed}")
+        raise Finding(f"undeclared state has changed: {changed}")
     for address in {line.partition(": ")[0] for line in differences(now, before)}:
         parts = zip(*(_parts(org, address) for org in (now, before, wanted)), strict=True)
         if any(live not in (old, new) for live, old, new in parts):
-            raise Finding(f"{address} is neither as before nor as declared: {thing(now, address)!r}")
+            raise Finding(f"{address} is neither as before nor as declared: {object_at(now, address)!r}")
 
 
 def _parts(org: Org, address: str) -> tuple[Any, ...]:
-    value = thing(org, address)
+    value = object_at(org, address)
     return value if isinstance(value, tuple) else (value,) if address.count("/") > 1 else (None, None, None)
 
 
@@ -171,7 +171,7 @@ def _check_moves(before: Org, now: Org, wanted: Org) -> None:
         raise Finding(f"{len(lost)} targets that move are registered nowhere: {sorted(lost)}")
 
 
-def _killed(world: World, parent: Zygote, at_request: int, number: signal.Signals) -> CommandResult:
+def _apply_killed(world: World, parent: Zygote, at_request: int, number: signal.Signals) -> CommandResult:
     """Run an apply as a separate process, and send it a signal when its nth request arrives."""
     started = threading.Event()
     pids: list[int] = []
@@ -230,26 +230,26 @@ def _case(data: st.DataObject, world: World, empty: sqlite3.Connection, parent: 
     _fill(world, org)
     _write_manifests(world, specs)
     before, wanted = read(world.layer.store.connection), expected(org, specs)
-    way = draw(st.sampled_from(("healthy", "faults", "faults", "faults", "lag", "kill")))
-    note("\n".join((f"live: {org}", f"declared: {json.dumps(specs)}", f"then: {way}")))
+    mode = draw(st.sampled_from(("healthy", "faults", "faults", "faults", "lag", "kill")))
+    note("\n".join((f"live: {org}", f"declared: {json.dumps(specs)}", f"then: {mode}")))
     world.calm()
-    if way == "healthy":
+    if mode == "healthy":
         plan = world.workdir.octosync(*_PLAN)
         _check_output(plan)
         world.calm()
         ran = world.workdir.octosync("apply", *_APPLY)
         if plan.code == 0:
             _check_planned(json.loads(plan.stdout), world.writes())
-    elif way == "kill":
+    elif mode == "kill":
         at_request, number = (
             draw(st.integers(1, 40)),
             draw(st.sampled_from((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))),
         )
         note(f"{number.name} at request {at_request}")
-        ran = _killed(world, parent, at_request, number)
+        ran = _apply_killed(world, parent, at_request, number)
     else:
         rules = _draw_faults(draw)
-        if way == "lag":
+        if mode == "lag":
             rules = [{"operation": draw(st.sampled_from(_WRITES)), "action": "status", "status": 504, "when": "after"}]
             world.layer.lag = draw(st.integers(1, 6))
         concurrency = draw(st.sampled_from(("1", "8")))
@@ -261,14 +261,14 @@ def _case(data: st.DataObject, world: World, empty: sqlite3.Connection, parent: 
     _check_output(ran)
     _check_left_alone(specs, before, now, wanted)
     if ran.stdout.startswith("{"):
-        _check_outcomes(json.loads(ran.stdout), before, now, wanted, lagging=way == "lag")
+        _check_outcomes(json.loads(ran.stdout), before, now, wanted, lagging=mode == "lag")
         _check_moves(before, now, wanted)
     _check_convergence(world, wanted)
 
 
 @contextmanager
-def _opened_machine() -> Iterator[Case]:
-    with opened_world() as world, zygote() as parent:
+def _open_machine() -> Iterator[Case]:
+    with open_world() as world, zygote() as parent:
         world.plane.local.put("/policy", json={"slot_fields": ["quota"]}).raise_for_status()
         world.plane.local.put("/catalog", json={"variants": CATALOG}).raise_for_status()
         empty = world.snapshot()
@@ -279,9 +279,9 @@ def _opened_machine() -> Iterator[Case]:
 
 
 @contextmanager
-def _opened_offline() -> Iterator[Case]:
+def _open_offline() -> Iterator[Case]:
     """Plan pairs of a base and a tree without a control plane, as for a pull request of a fork."""
-    with opened_world() as world:
+    with open_world() as world:
         repo = Repo.init(world.workdir.directory)
 
         def case(data: st.DataObject) -> None:
@@ -307,5 +307,5 @@ def _opened_offline() -> Iterator[Case]:
         yield case
 
 
-MACHINE: Final = Part("machine", "orgs, manifests, faults and kills against a model", _opened_machine, 60)
-OFFLINE: Final = Part("offline", "plan --offline of any base and tree", _opened_offline, 60)
+MACHINE: Final = Part("machine", "orgs, manifests, faults and kills against a model", _open_machine, 60)
+OFFLINE: Final = Part("offline", "plan --offline of any base and tree", _open_offline, 60)

@@ -13,8 +13,8 @@ from typing import Any, Final
 import yaml
 from hypothesis import note
 from hypothesis import strategies as st
-from tests.fuzz.documents import CANARY, Draw, Fragments, mutate, opaque_object, record_of, scratched, value_of
-from tests.fuzz.running import Case, Finding, Part
+from tests.fuzz.documents import CANARY, Draw, Fragments, edit_bytes, mutate, opaque_object, record_of, value_of
+from tests.fuzz.runner import Case, Finding, Part
 from tests.support.workdirs import CommandResult, Workdir
 
 from octosync.manifest.config.schema import ConfigurationFile
@@ -77,7 +77,7 @@ def _written(draw: Draw, document: Any, *, mutations: int, scratches: bool) -> b
     for _ in range(mutations):
         document = mutate(document, draw, fragments)
     data = fragments.text(document, flow=draw(st.sampled_from((True, False, None)))).encode("utf-8", "surrogatepass")
-    return scratched(data, draw) if scratches else data
+    return edit_bytes(data, draw) if scratches else data
 
 
 def check_output(ran: CommandResult, *, secret: bool = True) -> None:
@@ -98,7 +98,7 @@ def _check_places(ran: CommandResult) -> None:
 
 
 @contextmanager
-def _opened_manifests() -> Iterator[Case]:
+def _open_manifests() -> Iterator[Case]:
     with _folder() as workdir:
 
         def case(data: st.DataObject) -> None:
@@ -120,7 +120,7 @@ def _opened_manifests() -> Iterator[Case]:
 
 
 @contextmanager
-def _opened_configurations() -> Iterator[Case]:
+def _open_configurations() -> Iterator[Case]:
     with _folder() as workdir:
         for folder in _FOLDERS:
             name = f"notes-{len(folder)}"
@@ -152,7 +152,7 @@ def _aliases(draw: Draw) -> str:
 
 
 @contextmanager
-def _opened_kustomizations() -> Iterator[Case]:
+def _open_kustomizations() -> Iterator[Case]:
     with _folder() as workdir:
         stamp = iter(range(10**9))
 
@@ -201,16 +201,16 @@ _ENDS: Final = ("", "  name: [", "  name: \x01\n", "\t\n", "  name: !x y\n")
 _BLOCK: Final = "  inferenceConfig:\n    api_key: &b |\n{}    more:\n{}"
 
 
-def _grown(draw: Draw) -> tuple[str, Callable[[int], str]]:
+def _draw_growth(draw: Draw) -> tuple[str, Callable[[int], str]]:
     """Draw how a manifest grows: by a text, by a number of lines, or by a long secret with many aliases."""
     end = draw(st.sampled_from(_ENDS))
-    way = draw(st.sampled_from(("text", "text", "lines", "aliases")))
-    if way == "text":
+    mode = draw(st.sampled_from(("text", "text", "lines", "aliases")))
+    if mode == "text":
         unit, shape = draw(st.sampled_from(_UNITS)), draw(st.sampled_from(sorted(_SHAPES)))
         return f"{unit!r} in a {shape} value, then {end!r}", (
             lambda size: _HEAD + _SHAPES[shape].format(unit * (size // len(unit.encode()))) + end
         )
-    if way == "lines":
+    if mode == "lines":
         line, before = (
             draw(st.sampled_from(_LINES)),
             draw(st.sampled_from(("", "  targets:\n", "  slots:\n", "  b: &b\n"))),
@@ -224,7 +224,7 @@ def _grown(draw: Draw) -> tuple[str, Callable[[int], str]]:
 
 
 @contextmanager
-def _opened_growth() -> Iterator[Case]:
+def _open_growth() -> Iterator[Case]:
     with _folder() as workdir:
 
         def seconds(text: str) -> float:
@@ -234,7 +234,7 @@ def _opened_growth() -> Iterator[Case]:
             return time.process_time() - started
 
         def case(data: st.DataObject) -> None:
-            name, text_of = _grown(data.draw)
+            name, text_of = _draw_growth(data.draw)
             note(f"a manifest that grows: {name}")
             size, before = _SMALL, seconds(text_of(_SMALL))
             while size < _LARGE:
@@ -249,7 +249,7 @@ def _opened_growth() -> Iterator[Case]:
         yield case
 
 
-MANIFESTS: Final = Part("manifests", "manifests, mutated", _opened_manifests, 400)
-CONFIGURATIONS: Final = Part("configurations", "octosync.yaml, mutated", _opened_configurations, 200)
-KUSTOMIZATIONS: Final = Part("kustomizations", "what octosync reads of kustomization.yaml", _opened_kustomizations, 150)
-GROWTH: Final = Part("growth", "the time that manifests take as they grow", _opened_growth, 20, shrinks=False)
+MANIFESTS: Final = Part("manifests", "manifests, mutated", _open_manifests, 400)
+CONFIGURATIONS: Final = Part("configurations", "octosync.yaml, mutated", _open_configurations, 200)
+KUSTOMIZATIONS: Final = Part("kustomizations", "what octosync reads of kustomization.yaml", _open_kustomizations, 150)
+GROWTH: Final = Part("growth", "the time that manifests take as they grow", _open_growth, 20, shrinks=False)

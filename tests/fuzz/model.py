@@ -121,7 +121,7 @@ def read(connection: sqlite3.Connection) -> Org:
     return org
 
 
-def thing(org: Org, address: str) -> Any:
+def object_at(org: Org, address: str) -> Any:
     """Return the live object at an address in a comparable form; None if it does not exist."""
     _, slug, *rest = address.split("/", 3)
     app = org.get(slug)
@@ -155,9 +155,9 @@ def differences(found: Org, wanted: Org) -> list[str]:
     """Return the addresses at which two orgs differ, each with both values."""
     addresses = {address for org in (found, wanted) for slug, app in org.items() for address in _addresses(slug, app)}
     return [
-        f"{address}: {thing(found, address)!r}, not {thing(wanted, address)!r}"
+        f"{address}: {object_at(found, address)!r}, not {object_at(wanted, address)!r}"
         for address in sorted(addresses)
-        if thing(found, address) != thing(wanted, address)
+        if object_at(found, address) != object_at(wanted, address)
     ]
 
 

@@ -54,7 +54,7 @@ class Layer:
     change: Callable[[Answer], Answer] | None = None
     lag: int = 0
     count: int = 0
-    underway: int = 0
+    in_flight: int = 0
     answers: list[Answer] = field(default_factory=list)
     _replica: sqlite3.Connection | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -65,36 +65,36 @@ class Layer:
             await self.inner(scope, receive, send)
             return
         self.count += 1
-        self.underway += 1
+        self.in_flight += 1
         try:
             if self.arrived is not None:
                 self.arrived(self.count)
             if self.lag:
                 async with self._lock:
-                    await self._lagging(scope, receive, send)
+                    await self._serve_lagging(scope, receive, send)
             else:
-                await self._answered(scope, receive, send)
+                await self._serve_changed(scope, receive, send)
         finally:
-            self.underway -= 1
+            self.in_flight -= 1
 
-    async def _lagging(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_lagging(self, scope: Scope, receive: Receive, send: Send) -> None:
         reads = scope["method"] == "GET"
         if not reads and self._replica is None:
             self._replica = open_database(None)
             self.store.connection.backup(self._replica)
         if not reads or self._replica is None:
-            await self._answered(scope, receive, send)
+            await self._serve_changed(scope, receive, send)
             return
         true, self.store.connection = self.store.connection, self._replica
         try:
-            await self._answered(scope, receive, send)
+            await self._serve_changed(scope, receive, send)
         finally:
             self.store.connection = true
         self.lag -= 1
         if not self.lag:
             self._forget()
 
-    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_changed(self, scope: Scope, receive: Receive, send: Send) -> None:
         change = (
             self.change
         )  # read now: a request that its client has given up may still run after the change has ended
@@ -160,7 +160,7 @@ class World:
     def calm(self) -> None:
         """Wait until no request is in flight, end all faults, and empty the log."""
         for _ in range(_PATIENCE):
-            if not self.layer.underway:
+            if not self.layer.in_flight:
                 break
             time.sleep(0.001)
         self.layer.calm()
@@ -179,7 +179,7 @@ class World:
 
 
 @contextmanager
-def opened_world() -> Iterator[World]:
+def open_world() -> Iterator[World]:
     """Run a control plane; clients in this process retry without a wait."""
     waits = {"backoff": 0.0, "response_timeout": 30.0}
     with (

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from tests.fuzz import running
-from tests.fuzz.answers import ANSWERS
+from tests.fuzz import runner
 from tests.fuzz.machine import MACHINE, OFFLINE
 from tests.fuzz.manifests import GROWTH, KUSTOMIZATIONS
-from tests.fuzz.running import Part, run
+from tests.fuzz.responses import RESPONSES
+from tests.fuzz.runner import Part, run
 
 from octosync.apply import write
 from octosync.apply.executor import IrreversibleActions
@@ -82,7 +82,7 @@ FOUND: Final[dict[str, tuple[Patch, Part, int, str]]] = {
     # name: the defect, the part that finds it, the seed, and the text of its finding
     "word scan": (_word_scan, GROWTH, 2, "bytes take"),
     "aliases": (_aliases, KUSTOMIZATIONS, 1, "CPU time"),
-    "decoding": (_decoding, ANSWERS, 1, "MiB of memory"),
+    "decoding": (_decoding, RESPONSES, 1, "MiB of memory"),
     "offline": (_offline, OFFLINE, 3, "KeyError"),
     "moves and archives": (_risks, MACHINE, 2, "registered nowhere|was archived"),
     "lagging reads": (_lagging, MACHINE, 1, "took effect, and is reported failed"),
@@ -93,7 +93,7 @@ FOUND: Final[dict[str, tuple[Patch, Part, int, str]]] = {
 def test_a_defect_that_is_put_back_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part of the fuzzer finds a former defect that is put back, within a few cases of a fixed seed."""
     put_back, part, seed, found = FOUND[name]
-    monkeypatch.setattr(running, "CPU_LIMIT", 2.0)
+    monkeypatch.setattr(runner, "CPU_LIMIT", 2.0)
     put_back(monkeypatch)
     result = run(part, seed=seed, cases=_CASES, shrinks=False)
     assert re.search(found, result.failure), f"{result.cases} cases: {result.failure or 'nothing was found'}"

@@ -12,7 +12,7 @@ from octosync.state import Journal, state_lock
 
 
 def test_a_second_controller_is_refused(tmp_path: Path) -> None:
-    """The second controller is told which process has the file, even if it uses another path; after that one ends, it starts."""
+    """The error of the second controller names the process with the file, even by another path; after that ends, it starts."""
     path = tmp_path / "state.db"
     (tmp_path / "elsewhere").symlink_to(tmp_path)
     with Journal(path), state_lock(path):

@@ -48,15 +48,15 @@ def test_the_suspension_is_kept_over_a_restart(path: Path) -> None:
 def test_an_approval_is_for_exactly_that(state: WatchState, memory: ControlPlaneState) -> None:
     """It does not approve another object, verb, change, guard or control plane."""
     memory.approve("deletes", [(SLOT, "delete", "as it is")], NOW)
-    asked = [
+    actions = [
         (SLOT, "delete", "as it is"),
         (SLOT, "delete", "as it is now"),
         (SLOT, "update", "as it is"),
         (TARGET, "delete", "as it is"),
     ]
-    assert memory.approved("deletes", asked) == {asked[0]}
-    assert memory.approved("protected", asked) == frozenset()
-    assert state.for_control_plane(STAGING).approved("deletes", asked) == frozenset()
+    assert memory.approved("deletes", actions) == {actions[0]}
+    assert memory.approved("protected", actions) == frozenset()
+    assert state.for_control_plane(STAGING).approved("deletes", actions) == frozenset()
     assert memory.approvals() == (ApprovedAction("deletes", SLOT, "delete", NOW),)
     assert state.for_control_plane(STAGING).approvals() == ()
 

@@ -23,9 +23,9 @@ def test_what_was_told_is_known_after_a_restart(path: Path) -> None:
     with Journal(path) as journal:
         state = WatchState(journal)
         memory = state.for_control_plane(PLANE)
-        told = memory.sent_notifications()
-        assert told == {("notes", "held x"): "second", ("", "failed"): "no manifests"}
-        assert told["notes", "held x"] != "first"
+        sent = memory.sent_notifications()
+        assert sent == {("notes", "held x"): "second", ("", "failed"): "no manifests"}
+        assert sent["notes", "held x"] != "first"
         assert state.for_control_plane(ControlPlane(url="https://staging.example/api/v1")).sent_notifications() == {}
 
 

@@ -26,7 +26,7 @@ def version_of(path: Path) -> int:
         return int(database.execute("pragma user_version").fetchone()[0])
 
 
-def told(recorded: JournalReader) -> Sequence[tuple[JournalledRun, tuple[JournalledAction, ...]]]:
+def runs_and_actions(recorded: JournalReader) -> Sequence[tuple[JournalledRun, tuple[JournalledAction, ...]]]:
     return [(run, recorded.actions(run.id)) for run in recorded.runs()]
 
 
@@ -35,7 +35,7 @@ def test_an_earlier_journal_is_read_as_it_is(path: Path) -> None:
     make_version_1(path, with_run=True)
     before = path.read_bytes()
     with JournalReader(path) as recorded:
-        ((_, actions),) = told(recorded)
+        ((_, actions),) = runs_and_actions(recorded)
         assert [action.address for action in actions] == ["app/a/slot/chat", "app/a"]
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
@@ -45,15 +45,15 @@ def test_an_earlier_journal_keeps_everything(path: Path) -> None:
     """Opening it for writing migrates it to this version; runs and actions are unchanged and count for a watch."""
     make_version_1(path, with_run=True)
     with JournalReader(path) as recorded:
-        before = told(recorded)
+        before = runs_and_actions(recorded)
     with Journal(path) as journal:
         memory = WatchState(journal).for_control_plane(PLANE)
-        assert told(journal) == before
+        assert runs_and_actions(journal) == before
         assert [removal.kind for removal in memory.recent_removals(NOW)] == [Kind.SLOT]
         memory.store(desired_app("a"))
     assert version_of(path) == VERSION
     with Journal(path) as journal:
-        assert told(journal) == before
+        assert runs_and_actions(journal) == before
         assert list(WatchState(journal).for_control_plane(PLANE).baseline()) == ["a"]
 
 

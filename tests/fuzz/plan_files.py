@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from hypothesis import note
 from hypothesis import strategies as st
-from tests.fuzz.documents import CANARY, Draw, at, places, removed, replaced, scratched
-from tests.fuzz.plane import World, opened_world
-from tests.fuzz.running import Case, Finding, Part
+from tests.fuzz.documents import CANARY, Draw, at, edit_bytes, places, removed, replaced
+from tests.fuzz.plane import World, open_world
+from tests.fuzz.runner import Case, Finding, Part
 from tests.support.repositories import Repo
 
 _VALUES: Final[tuple[Any, ...]] = (
@@ -28,7 +28,7 @@ def _manifest(slug: str, spec: dict[str, Any]) -> str:
     return json.dumps({"apiVersion": "octosync.dev/v1", "kind": "App", "metadata": {"name": slug}, "spec": spec})
 
 
-def _prepared(world: World) -> list[str]:
+def _prepare(world: World) -> list[str]:
     """Create live state and three commits, the second of which allows deletes; return plan files: plain, guarded, foreign."""
     workdir, repo = world.workdir, Repo.init(world.workdir.directory)
     targets = [{"platform": "ios", "identifier": f"com.acme.t{number}"} for number in range(12)]
@@ -55,7 +55,7 @@ def _prepared(world: World) -> list[str]:
     return [*((workdir.directory / f"{name}.json").read_text() for name in ("plain", "guarded")), *plans]
 
 
-def _tampered(draw: Draw, text: str, donor: str, revisions: list[str]) -> str:
+def _tamper(draw: Draw, text: str, donor: str, revisions: list[str]) -> str:
     document = json.loads(text)
     foreign = json.loads(donor)
     for _ in range(draw(st.integers(1, 2))):
@@ -88,9 +88,9 @@ def _tampered(draw: Draw, text: str, donor: str, revisions: list[str]) -> str:
 
 
 @contextmanager
-def _opened_plan_files() -> Iterator[Case]:
-    with opened_world() as world:
-        plain, guarded, donor = _prepared(world)
+def _open_plan_files() -> Iterator[Case]:
+    with open_world() as world:
+        plain, guarded, donor = _prepare(world)
         approved = {
             plain: Counter({("POST", "/apps"): 1, ("PUT", "/apps/b/inference-config"): 1}),
             guarded: Counter[tuple[str, str]](),
@@ -103,9 +103,9 @@ def _opened_plan_files() -> Iterator[Case]:
             world.restore(before)
             text = (plain, guarded)[data.draw(st.integers(0, 1))]
             if data.draw(st.integers(0, 4)):
-                written = _tampered(data.draw, text, donor, revisions).encode()
+                written = _tamper(data.draw, text, donor, revisions).encode()
             else:
-                written = scratched(text.encode(), data.draw)
+                written = edit_bytes(text.encode(), data.draw)
             world.workdir.write("plan.json", written)
             arguments = data.draw(st.sampled_from(_ARGUMENTS))
             if text == guarded:
@@ -126,4 +126,4 @@ def _opened_plan_files() -> Iterator[Case]:
             before.close()
 
 
-PLAN_FILES: Final = Part("plan-files", "plan files, tampered with", _opened_plan_files, 120)
+PLAN_FILES: Final = Part("plan-files", "plan files, tampered with", _open_plan_files, 120)

@@ -15,8 +15,8 @@ from typing import Any, Final
 from hypothesis import note
 from hypothesis import strategies as st
 from tests.fuzz.documents import CANARY, at, places, removed, replaced
-from tests.fuzz.plane import Answer, World, opened_world
-from tests.fuzz.running import Case, Finding, Part
+from tests.fuzz.plane import Answer, World, open_world
+from tests.fuzz.runner import Case, Finding, Part
 
 _MANIFEST: Final = """\
 apiVersion: octosync.dev/v1
@@ -150,7 +150,7 @@ def _with(answer: Answer, document: Any) -> Answer:
     return replace(answer, body=json.dumps(document).encode())
 
 
-def _recorded(world: World, command: tuple[str, ...]) -> list[Answer]:
+def _record_reads(world: World, command: tuple[str, ...]) -> list[Answer]:
     """Return the reads of a command from a healthy control plane, each of them once."""
     world.layer.change = lambda answer: answer
     ran = world.workdir.octosync(*command)
@@ -191,15 +191,15 @@ class _Bench:
 
 
 @contextmanager
-def _opened_answers() -> Iterator[Case]:
-    with opened_world() as world:
+def _open_responses() -> Iterator[Case]:
+    with open_world() as world:
         for slug in ("one", "two"):
             world.workdir.write(f"apps/{slug}.yaml", _MANIFEST.format(slug=slug, secret=CANARY))
         assert world.workdir.octosync("apply", "-f", "apps", "--yes").code == 0
         world.plane.local.post("/requests", json={"app_slug": "one", "capability": "chat", "route": "cloud"})
         world.plane.local.put("/catalog", json={"variants": [_better(world)]})
         healthy = world.snapshot()
-        recorded = {command: _recorded(world, command) for command in _COMMANDS}
+        recorded = {command: _record_reads(world, command) for command in _COMMANDS}
         bench = _Bench(world, healthy, recorded, _bomb(), _peak_memory(afresh=True))
         try:
             yield lambda data: _case(data, bench)
@@ -246,4 +246,4 @@ def _peak_memory(*, afresh: bool = False) -> int:
     return int(lines["VmHWM"].split()[0])
 
 
-ANSWERS: Final = Part("answers", "answers of the control plane, mutated", _opened_answers, 60)
+RESPONSES: Final = Part("responses", "responses of the control plane, mutated", _open_responses, 60)

@@ -37,14 +37,14 @@ class Hang(BaseException):
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the fuzzer. `opened` sets up the shared parts of its cases; a short run has `cases` of them.
+    """A part of the fuzzer. `open` sets up the shared parts of its cases; a short run has `cases` of them.
 
     With `shrinks` False, cases are minimal as they are drawn.
     """
 
     name: str
     about: str
-    opened: Callable[[], AbstractContextManager[Case]]
+    open: Callable[[], AbstractContextManager[Case]]
     cases: int
     shrinks: bool = True
 
@@ -74,7 +74,7 @@ def run(
 ) -> Result:
     """Run a part: `cases` of them from a seed, or a single case that an earlier run printed."""
     count = cases or part.cases
-    with part.opened() as case, _same_draws():
+    with part.open() as case, _same_draws():
         try:
             return _tried(case, count, seed, replay, progress, shrinks=shrinks and part.shrinks)
         except _Unshrinkable:
