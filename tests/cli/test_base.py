@@ -441,7 +441,7 @@ def test_a_kustomization_is_rendered_on_both_sides(team: Team) -> None:
 
 @needs_kustomize
 def test_a_plan_renders_no_kustomization_that_is_not_reviewed(team: Team) -> None:
-    """Neither a `kustomize` that the change sets nor one that the base lacks; -k on the command line is rendered."""
+    """A `kustomize` that only the change sets, or that the base lacks, is not rendered; -k on the command line is."""
     team.workdir.write("prod/kustomization.yaml", "resources: [notes.yaml]\n")
     team.workdir.write("prod/notes.yaml", APP.format(slug="notes", name="Notes"))
     context = f"contexts: {{main: {{url: '{team.url}', tokenEnv: OCTOMIL_MAIN_KEY, kustomize: prod}}}}\ndefaultContext: main\n"

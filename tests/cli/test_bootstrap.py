@@ -231,7 +231,7 @@ def test_a_request_that_was_lost_is_sent_again(project: Project) -> None:
 
 
 def test_an_approval_is_exit_5(project: Project) -> None:
-    """As in apply: the request needs an approval first, and nothing was created."""
+    """The request needs an approval first, as in apply, and nothing was created."""
     project.break_with(
         {"operation": "apps.bootstrap", "action": "answer", "status": 202, "value": {"status": "pending_approval"}}
     )

@@ -77,11 +77,11 @@ def test_a_failed_run_is_in_its_files(project: Project, runner: dict[str, Any]) 
 def test_an_invalid_manifest_is_marked_on_its_line(project: Project, command: str, runner: dict[str, Any]) -> None:
     """File, line and column are relative to the root of the repository, in the annotation on standard output."""
     project.declare(text=BAD)
-    where = () if command == "validate" else ("--url", project.url)
+    options = () if command == "validate" else ("--url", project.url)
     yes = ("--yes",) if command == "apply" else ()
     runner["GITHUB_WORKSPACE"] = str(project.workdir.directory.parent)
     ran = project.workdir.octosync(
-        command, "-f", "apps", *where, *yes, "-o", "github", "--write", "json=out.json", **runner
+        command, "-f", "apps", *options, *yes, "-o", "github", "--write", "json=out.json", **runner
     )
     assert ran.code == 1
     (annotation,) = commands_in(ran.stdout)
@@ -214,8 +214,8 @@ def test_a_stream_is_appended_to(project: Project) -> None:
     project.declare()
     log = project.workdir.directory / "log"
     with log.open("ab") as file:
-        where = ("plan", "-f", "apps", "--url", project.url)
-        assert project.workdir.run(*where, "--write", "github=/dev/stdout", stdout=file).code == 0
+        command = ("plan", "-f", "apps", "--url", project.url)
+        assert project.workdir.run(*command, "--write", "github=/dev/stdout", stdout=file).code == 0
     text = log.read_text(encoding="utf-8")
     assert "octosync plan" in text
     assert len(commands_in(text)) == ACTIONS
@@ -225,11 +225,11 @@ def test_a_text_is_no_command_on_a_runner(workdir: Workdir) -> None:
     """Text reports quote manifests: only what the runner would read as a command is broken up, and only on a runner."""
     manifest = BAD.replace("nme: x", "nme: '##[add-mask]x'") + "---\n::stop-commands::x\n"
     workdir.write("apps/a.yaml", manifest)
-    here = workdir.octosync("validate", "-f", "apps")
-    there = workdir.octosync("validate", "-f", "apps", GITHUB_ACTIONS="true")
-    assert "##[add-mask]" in here.stdout
-    assert commands_in(there.stdout) == []
-    assert there.stdout.replace("\u200b", "") == here.stdout
+    locally = workdir.octosync("validate", "-f", "apps")
+    on_runner = workdir.octosync("validate", "-f", "apps", GITHUB_ACTIONS="true")
+    assert "##[add-mask]" in locally.stdout
+    assert commands_in(on_runner.stdout) == []
+    assert on_runner.stdout.replace("\u200b", "") == locally.stdout
 
 
 def test_the_root_of_the_repository_is_found_without_a_runner(workdir: Workdir, tmp_path: Path) -> None:

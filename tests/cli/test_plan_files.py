@@ -191,10 +191,10 @@ def test_a_file_cannot_choose_manifests(planned: Project) -> None:
 def test_paths_of_octosync_yaml_need_not_be_typed(planned: Project) -> None:
     """The same octosync.yaml names the same manifests for the plan and for its apply."""
     planned.workdir.write("octosync.yaml", "paths: [apps]\n")
-    where = ("--url", planned.url)
-    errors = planned.workdir.octosync("plan", *where, "--plan-out", "plan.json").stderr
+    options = ("--url", planned.url)
+    errors = planned.workdir.octosync("plan", *options, "--plan-out", "plan.json").stderr
     command = errors.partition("To apply exactly this plan:  octosync ")[2].split()
-    assert command == ["apply", "plan.json", *where]
+    assert command == ["apply", "plan.json", *options]
     assert planned.workdir.octosync(*command).code == 0
 
 
@@ -228,13 +228,13 @@ def test_an_invalid_value_is_refused_at_any_path(planned: Project) -> None:
     saved = json.loads((planned.workdir.directory / "plan.json").read_text())
     current, deep = json.loads(json.dumps(saved)), json.loads("[" * 400 + "]" * 400)
     for path in list(paths_of(saved)):
-        for odd in (None, True, -1, 1e308, "zzz", "\ud800", [], ["zzz"], {}, {"": [None]}, deep):
+        for replacement in (None, True, -1, 1e308, "zzz", "\ud800", [], ["zzz"], {}, {"": [None]}, deep):
             changed = json.loads(json.dumps(saved))
             *above, last = path
             place = changed
             for key in above:
                 place = place[key]
-            place[last] = odd
+            place[last] = replacement
             try:
                 approval = read_approval(json.dumps(changed), file="plan.json", octosync_version=__version__)
                 "\n".join(what_moved(approval, current))
@@ -320,8 +320,8 @@ def test_a_missing_file_is_one_clear_error(project: Project) -> None:
 def test_a_plan_of_standard_input_reads_it_again(project: Project) -> None:
     """`-f -` is read from standard input again, and must be the same."""
     text = APP.format(slug="search", name="Search").encode()
-    where = ("--url", project.url)
-    assert project.workdir.octosync("plan", "-f", "-", *where, "--plan-out", "plan.json", stdin=text).code == 0
+    options = ("--url", project.url)
+    assert project.workdir.octosync("plan", "-f", "-", *options, "--plan-out", "plan.json", stdin=text).code == 0
     changed = project.apply_file(paths=("-",), stdin=text.replace(b"name: Search", b"name: Other"))
     assert changed.code == 3
     assert project.apply_file(paths=("-",), stdin=text).code == 0

@@ -60,13 +60,13 @@ def assert_hidden(project: Project, *runs: CommandResult) -> None:
 def test_no_secret_is_in_a_successful_run(project_with_secrets: Project, output: str) -> None:
     """Validate, plan, its file, apply, its journal: sensitive values are masked, with colour and with `full` too."""
     project = project_with_secrets
-    loud = ("--color", "always", "--full", "-o", output)
+    options = ("--color", "always", "--full", "-o", output)
     checks = "text" if output in {"jsonl", "markdown"} else output  # the formats of validate
     runs = [
         project.workdir.octosync("validate", "-f", "apps", "--color", "always", "-o", checks),
-        project.plan(*loud, "--plan-out", "plan.json"),
-        project.apply_file(*loud),
-        project.plan(*loud),
+        project.plan(*options, "--plan-out", "plan.json"),
+        project.apply_file(*options),
+        project.plan(*options),
     ]
     assert [run.code for run in runs] == [0, 0, 0, 0]
     assert_hidden(project, *runs)

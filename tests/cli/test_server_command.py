@@ -139,7 +139,7 @@ class _StopOnStart(io.StringIO):
 def test_the_start_message_has_the_next_steps(
     flags: list[str], parts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the data is stored, how to plan against it and, with the demo seed, the keys of its users."""
+    """It has the place of the data, a plan command and, with the demo seed, the keys of its users."""
     monkeypatch.chdir(tmp_path)
     stream = _StopOnStart()
     monkeypatch.setattr(sys, "stderr", stream)

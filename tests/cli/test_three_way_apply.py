@@ -186,7 +186,7 @@ def test_drift_is_held_and_then_reverted(shared: Shared) -> None:
 
 
 def test_a_target_that_was_moved_by_hand_is_held(shared: Shared) -> None:
-    """Neither half of the move is reverted before its time."""
+    """A move is held on both sides, and reverted only without a hold."""
     shared.declare("bare", text=BARE.replace("{name: Bare}", "{name: Bare, targets: []}"))
     base = shared.repo.commit("own")
     (target,) = ok(shared.plane.api.get("/apps/notes/targets"))["targets"]

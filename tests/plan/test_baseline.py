@@ -167,8 +167,8 @@ def test_held_drift_stays_held(first: Situation, second: Situation, chance: Rand
     watched.apply_part(first.desired, watched.plan(first.desired))
     for slug, app in second.plane.apps.items():
         if slug in watched.plane.apps and not watched.plane.apps[slug].archived:
-            there = watched.plane.apps[slug]
-            there.slots, there.config, there.fields = copy.deepcopy((app.slots, app.config, app.fields))
+            live = watched.plane.apps[slug]
+            live.slots, live.config, live.fields = copy.deepcopy((app.slots, app.config, app.fields))
     tree = second.desired
     forever = HoldPolicy(span=None)
     plan = watched.plan(tree, forever)

@@ -57,8 +57,10 @@ def test_read_only_fields_are_not_covered() -> None:
 def test_a_reregistered_target_has_another_fingerprint() -> None:
     """A removal identifies a target by its ID, so the fingerprint covers the ID."""
     live = live_app("a", **LIVE)
-    anew = replace(live, targets=tuple(replace(target, server_fields={"id": "other"}) for target in live.targets))
-    before, after = fingerprints(live), fingerprints(anew)
+    reregistered = replace(
+        live, targets=tuple(replace(target, server_fields={"id": "other"}) for target in live.targets)
+    )
+    before, after = fingerprints(live), fingerprints(reregistered)
     assert [address for address in before if before[address] != after[address]] == ["app/a/target/ios:x"]
 
 

@@ -198,7 +198,7 @@ def test_an_exemption_is_from_its_window_alone() -> None:
 
 
 def test_without_windows_nothing_is_frozen() -> None:
-    """Neither without windows nor with a window of no duration."""
+    """Nothing is frozen without windows, or by a window of no duration."""
     assert freeze_of([], "search", at("2026-11-28T00:00:00")) is None
     assert freeze_of([window("* * * * *", 0)], "search", at("2026-11-28T00:00:00")) is None
 

@@ -118,8 +118,8 @@ def test_counts_cover_all_kinds_and_shares_one_kind() -> None:
     slugs = [f"app-{n:02d}" for n in range(10)]
     live = [live_app(slug, targets=[f"ios:{slug}"], slots={"chat": {}}, config={"m": 1}) for slug in slugs]
     none: dict[str, Any] = {"targets": [], "slots": {}, "config": None}
-    some = [desired_app(slug, **none if slug < "app-03" else {}) for slug in slugs]
-    plan = plan_of(some, live)
+    desired = [desired_app(slug, **none if slug < "app-03" else {}) for slug in slugs]
+    plan = plan_of(desired, live)
     assert len(plan.actions) == 9
     assert refusals(plan) == []
     assert refusals(plan, max_deletes=8) == ["deletes"]
@@ -331,7 +331,7 @@ def test_a_canary_stops_nothing_in_other_apps() -> None:
 
 
 def test_two_canaries_in_one_app_are_one_refusal() -> None:
-    """What either of them needs is refused, and both are shown; canaries of two apps are two refusals."""
+    """Changes that either of them blocks are refused, and both are shown; canaries of two apps are two refusals."""
     both = [live_deployment("a", canary=CANARY), live_deployment("a", "tts", canary=Canary(candidate="v9"))]
     plan = plan_of(desired_app("a", slots={"chat": {}}), with_canary(deployments=both))
     (blocked,) = judge(plan, GuardPolicy())
@@ -345,12 +345,12 @@ def test_two_canaries_in_one_app_are_one_refusal() -> None:
 @pytest.mark.parametrize(("capability", "refused"), [("chat", True), ("tts", False)])
 def test_an_optimize_beside_a_canary_is_refused_for_the_same_slot_only(capability: str, refused: bool) -> None:
     """An optimize of a slot with a running canary is refused; that of another slot is not."""
-    there = [live_deployment("a"), live_deployment("a", "tts")]
+    deployments = [live_deployment("a"), live_deployment("a", "tts")]
     better = OptimizationCheck(available=True, suggested="v2", improvement={"latency": 0.5})
     deploy = Deploy(environments=("production",), optimize=Optimize.AUTO)
     wanted = desired_app("a", slots={"chat": {}, "tts": {}}, deploy={capability: deploy})
     address = Address.of_capability("a", capability, "production")
-    plan = plan_of(wanted, observation(with_canary(deployments=there), checks={address: better}, canaries=0))
+    plan = plan_of(wanted, observation(with_canary(deployments=deployments), checks={address: better}, canaries=0))
     assert [action.verb.value for action in plan.actions] == ["optimize"]
     begun = replace(plan, canaries=(live_deployment("a", environment="staging", canary=CANARY),))
     assert refusals(begun) == (["during-canary"] if refused else [])

@@ -118,12 +118,12 @@ def test_neither_half_is_planned_if_an_end_is_suspended(suspended: str, read: bo
 def test_a_move_to_a_suspended_app_that_is_archived_is_blocked() -> None:
     """It would wait forever, so guard `archived` names the app. Without a waiting move, a suspended app is left alone."""
     taker = desired_app("b", targets=["ios:x"], suspended=True)
-    there = [live_app("a", targets=["ios:x"]), live_app("b", archived=True, read=())]
-    plan = plan_of([desired_app("a", targets=[]), taker], there)
+    seen = [live_app("a", targets=["ios:x"]), live_app("b", archived=True, read=())]
+    plan = plan_of([desired_app("a", targets=[]), taker], seen)
     assert (action_lines(plan), rules(plan)) == ([], ["move-waits"])
     (blocked,) = judge(plan, GuardPolicy())
     assert (blocked.guard, blocked.addresses) == ("archived", (taker.address,))
-    assert judge(plan_of([desired_app("a", targets=["ios:x"]), taker], there), GuardPolicy()) == ()
+    assert judge(plan_of([desired_app("a", targets=["ios:x"]), taker], seen), GuardPolicy()) == ()
 
 
 def test_other_moves_of_a_rotation_are_planned() -> None:
@@ -163,15 +163,15 @@ def test_an_expired_suspension_has_no_effect() -> None:
 @pytest.mark.parametrize("read", [True, False])
 def test_a_suspended_app_is_left_alone_with_any_declaration(read: bool) -> None:
     """Nothing of a suspended app is planned, compared or reported missing, child documents and unread apps included."""
-    there = [live_app("a", name="other", targets=["ios:y"])] if read else []
+    seen = [live_app("a", name="other", targets=["ios:y"])] if read else []
     for wanted in (
         desired_app("a", fields={"name": "n"}, targets=["ios:x"], slots={"chat": {}}, config={}, suspended=True),
         desired_app("a", archived=True, suspended=True),
     ):
-        plan = plan_of(wanted, there)
+        plan = plan_of(wanted, seen)
         assert (plan.actions, plan.unchanged, plan.fingerprints, plan.errors) == ((), (), {}, {})
     child = child_app("a", targets=["ios:x"], suspension=desired_app("a", suspended=True).suspension)
-    plan = plan_of(child, there)
+    plan = plan_of(child, seen)
     assert (plan.actions, plan.errors) == ((), {})
 
 

@@ -187,8 +187,8 @@ def test_development_is_never_optimized_automatically() -> None:
     """Only staging and production get canaries; in development, better variants are recommended."""
     app = wanted(environments=("development",))
     place = deployment_address(environment="development")
-    there = live_app("a", slots={"chat": {}}, deployments=[live_deployment("a", environment="development")])
-    plan = plan_of(app, observation(there, checks={place: better()}, canaries=0), read_needs=ALL_NEEDS)
+    existing = live_app("a", slots={"chat": {}}, deployments=[live_deployment("a", environment="development")])
+    plan = plan_of(app, observation(existing, checks={place: better()}, canaries=0), read_needs=ALL_NEEDS)
     assert plan.actions == ()
     assert waits(plan) == [""]
 
@@ -214,7 +214,7 @@ def test_without_a_better_variant_nothing_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "targets", "more", "reason"),
+    ("existing", "targets", "more", "reason"),
     [
         (live_app("a", slots={"chat": {}}), [], {}, "it is not deployed yet"),
         (live(), ["ios:x"], {}, "this plan changes the targets"),
@@ -225,12 +225,12 @@ def test_without_a_better_variant_nothing_is_reported() -> None:
     ],
 )
 def test_a_plan_reports_that_the_next_apply_may_start_a_canary(
-    there: App, targets: list[str], more: dict[str, Any], reason: str
+    existing: App, targets: list[str], more: dict[str, Any], reason: str
 ) -> None:
     """A check needs a deployment and targets as declared. Until then, `auto` alone gives a notice."""
     app = replace(wanted(**more), targets=tuple(target("a", key) for key in targets))
     checks = {deployment_address(): OptimizationCheck(available=False)}
-    plan = plan_of(app, observation(there, checks=checks, canaries=0))
+    plan = plan_of(app, observation(existing, checks=checks, canaries=0))
     found = [diagnostic for diagnostic in plan.diagnostics if diagnostic.rule == "optimizes-later"]
     assert len(found) == bool(reason)
     assert all(reason in diagnostic.summary and diagnostic.severity.value == "notice" for diagnostic in found)

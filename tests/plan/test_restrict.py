@@ -78,7 +78,7 @@ def test_a_restricted_plan_can_be_applied(keys: list[Any]) -> None:
 
 
 def test_excluding_nothing_gives_the_same_plan() -> None:
-    """Neither for no keys nor for the keys of another plan."""
+    """The plan is the same for no keys and for the keys of another plan."""
     assert exclude(PLAN, []) is PLAN
     unrelated = plan_of(desired_app("z"))
     assert exclude(PLAN, [action.key for action in unrelated.actions]) is PLAN

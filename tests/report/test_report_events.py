@@ -17,9 +17,9 @@ from octosync.plan import judge
 from octosync.report import events, json_line
 
 
-def read_back(*some: JsonObject) -> list[dict[str, Any]]:
+def read_back(*written: JsonObject) -> list[dict[str, Any]]:
     """Write events as lines, and read them back."""
-    lines = [json_line(event) for event in some]
+    lines = [json_line(event) for event in written]
     assert all(line.isascii() and line[:-1].isprintable() and line.endswith("\n") for line in lines)
     return [json.loads(line) for line in lines]
 

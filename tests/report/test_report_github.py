@@ -96,7 +96,7 @@ def test_a_position_outside_the_repository_is_in_the_message() -> None:
 
 
 def test_the_error_of_a_run_is_annotated() -> None:
-    """So is the error of an app that could not be planned, at the position of that app."""
+    """The error of an app that could not be planned is annotated too, at the position of that app."""
     error = Rejected("rejected", "no, since: 100%", hints=("Ask ana.",), response=ErrorResponse(request_id="req_1"))
     (annotation,) = annotated(RunReport(command="plan", exit_code=ExitCode.ERROR, version="0", error=error))
     assert (annotation.name, annotation.message) == ("error", "no, since: 100% (request req_1)\nAsk ana.")

@@ -333,12 +333,12 @@ def test_every_size_limit_is_kept_and_every_document_is_complete(report: str) ->
 def test_apps_get_shorter_before_anything_is_lost() -> None:
     """With less room apps are reduced to counts, those with removals last; with still less, only totals are left."""
     plan = big_plan()
-    some = render_plan_markdown(plan_report(plan), max_bytes=7000)
-    assert "<b>app-000</b>" in some
-    assert some.count("<details") > 3
-    assert some.count("\n- <b>app-") > 10
-    assert some.count("<b>app-") == 40
-    assert "apps by counts only" in some
+    shorter = render_plan_markdown(plan_report(plan), max_bytes=7000)
+    assert "<b>app-000</b>" in shorter
+    assert shorter.count("<details") > 3
+    assert shorter.count("\n- <b>app-") > 10
+    assert shorter.count("<b>app-") == 40
+    assert "apps by counts only" in shorter
     few = render_plan_markdown(plan_report(plan), max_bytes=1200)
     assert "apps not listed" in few
     assert "to create" in few

@@ -183,10 +183,10 @@ def test_the_order_of_keys_changes_nothing() -> None:
             return dict(reversed(fields.items())) if reverse else fields
 
         wanted = order({"b": {"y": 1, "x": order({"q": 1, "p": [order({"n": 1, "m": 2})]})}, "a": 2})
-        there = order({"c": 1, "b": order({"y": 2, "x": 3}), "d": [order({"k": 1, "j": 2})]})
+        existing = order({"c": 1, "b": order({"y": 2, "x": 3}), "d": [order({"k": 1, "j": 2})]})
         plan = plan_of(
             [desired_app("a", config=wanted), desired_app("n", config=wanted, labels=order({"l": "1", "k": "2"}))],  # type: ignore[arg-type]  # JSON by construction
-            live_app("a", config=there),  # type: ignore[arg-type]  # likewise
+            live_app("a", config=existing),  # type: ignore[arg-type]  # likewise
         )
         text = render_plan(plan_report(plan), colour=False)
         return text, json_text(document_of(plan, full=True))
