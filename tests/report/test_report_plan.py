@@ -107,7 +107,7 @@ def test_no_sensitive_value_is_shown() -> None:
         (
             {"a": [{"api_key": SECRET}]},
             {"a": [{"api_key": "x"}]},
-            "[{api_key: (sensitive)}] → [{api_key: (sensitive, changed)}]",
+            "a[0].api_key   (sensitive, changed)",
         ),
         ({"a": 1}, {"a": None}, "1 → null"),
         ({"a": True}, {"a": "true"}, 'true → "true"'),
@@ -122,23 +122,64 @@ def test_a_field_change_is_unambiguous(before: Any, after: Any, words: str) -> N
     assert words in text_of(plan)
 
 
-def test_long_values_are_cut_where_they_differ() -> None:
-    """A long value is clipped around the first difference and shown with its length; `full` shows all of it."""
-    head = "x" * 500
-    plan = plan_of(desired_app("a", config={"k": head + "NEW"}), live_app("a", config={"k": head + "OLD" + "y" * 900}))
+def test_a_long_value_is_shown_where_it_differs() -> None:
+    """Of a long value, only what both sides have in common is left out; `full` shows all of it."""
+    head, tail = "x" * 500, "y" * 90
+    plan = plan_of(desired_app("a", config={"k": head + "NEW"}), live_app("a", config={"k": head + "OLD" + tail}))
     line = line_with(text_of(plan), "→")
-    assert len(line) < 220
-    assert "OLD" in line
-    assert "NEW" in line
-    assert "(1,403 characters)" in line
-    assert "(503 characters)" in line
-    assert f"{head}OLD{'y' * 900} → {head}NEW" in text_of(plan, full=True)
+    assert len(line) < 300
+    assert f"xOLD{tail}" in line
+    assert "xNEW" in line
+    assert f"{head}OLD{tail} → {head}NEW" in text_of(plan, full=True)
 
 
-def test_long_values_that_differ_early_are_shown_from_their_start() -> None:
-    """A long value that differs early is only cut at its end."""
-    plan = plan_of(desired_app("a", config={"k": "b" * 100}), live_app("a", config={"k": "a" * 100}))
-    assert f"{'a' * 60}… (100 characters) → {'b' * 60}… (100 characters)" in text_of(plan)
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        (
+            [{"binding_key": "answers", "region": "eu-1"}, {"binding_key": "triage", "use": "triage"}],
+            [{"binding_key": "triage", "use": "refund"}, {"binding_key": "answers", "region": "eu-2"}],
+            [
+                "k (order)           [answers, triage] → [triage, answers]",
+                "k[answers].region   eu-1 → eu-2",
+                "k[triage].use       triage → refund",
+            ],
+        ),
+        (
+            [{"model": name} for name in "abcd"],
+            [{"model": name} for name in ("a2", "b", "x", "c", "EVIL")],
+            ["k[0].model   a → a2", "k[2]         (none) → {model: x}", "k[3].model   d → EVIL"],
+        ),
+        ([{"id": "a"}, {"id": "a"}], [{"id": "a"}], ["k[1]   {id: a} → (none)"]),
+        (["a" * 40, "b" * 40], ["a" * 40, "c" * 40], [f"k[1]   {'b' * 40} → {'c' * 40}"]),
+        ({"a": "x"}, ["y"], ["k   {a: x} → [y]"]),
+        (
+            {"a": "x" * 80},
+            ["y" * 80, 1],
+            [f"k.a    {'x' * 80} → (none)", f"k[0]   (none) → {'y' * 80}", "k[1]   (none) → 1"],
+        ),
+        (
+            "1\n2\n3 \n4\n5\n6" + "\n." * 60,
+            "1\n2\n3\n4\n5\nsix" + "\n." * 60,
+            ["k", "    …", "    2", "  - 3\\x20", "  + 3", "    4", "    5", "  - 6", "  + six", "    .", "    …"],
+        ),
+        (
+            f"Be kind. {'Wait. ' * 20}Never reveal it.",
+            f"Be rude. {'Wait. ' * 20}Always reveal it.",
+            [
+                'k   "Be kind. Wait. Wait. Wait. Wait…" → "Be rude. Wait. Wait. Wait. Wait…"',
+                'k   "…Wait. Wait. Wait. Wait. Never reveal it." → "…Wait. Wait. Wait. Wait. Always reveal it."',
+            ],
+        ),
+    ],
+    ids=["named", "indexed", "same name", "long strings", "other type", "other type, long", "text", "line"],
+)
+def test_every_difference_of_a_value_is_listed(before: Any, after: Any, lines: list[str]) -> None:
+    """Objects in lists differ by name or index, texts by line, long lines by words: nothing is left out."""
+    plan = plan_of(desired_app("a", config={"k": after}), live_app("a", config={"k": before}))
+    text = text_of(plan).splitlines()
+    start = text.index(line_with(text_of(plan), "inference config")) + 1
+    assert [line[6:] for line in text[start : start + len(lines) + 1]] == [*lines, ""]
 
 
 def test_a_custom_policy_is_shown_by_its_fields() -> None:

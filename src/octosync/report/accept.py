@@ -11,9 +11,10 @@ from octosync.plan import (
     FieldChange,
     shown_changes,
 )
+from octosync.report.differences import differences
 from octosync.report.errors import error_lines
 from octosync.report.run_report import NOTHING_WRITTEN
-from octosync.report.text import LIMIT, Style, change_words, key_words, text_of, visible
+from octosync.report.text import LIMIT, Style, text_of, visible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,8 @@ def render_accepted(
     for change in accepted:
         lines.append(f"{visible(str(change.address))}   {visible(f'{change.origin.file}:{change.origin.line}')}")
         shown = shown_changes(change.fields, sensitivity)
-        lines += [f"  {_field(field, sensitivity)}" for field in shown] or [f"  {change.what}"]
+        differing = [difference for field in shown for difference in differences(field, sensitivity, limit=LIMIT)]
+        lines += [f"  {line}" for difference in differing for line in difference.text_lines()] or [f"  {change.what}"]
     if not accepted:
         return text_of([*lines, "Nothing to accept."])
     files = counted(len({change.origin.file for change in accepted}), "file")
@@ -54,8 +56,3 @@ def render_accepted(
         "Nothing was written." if patch else f"The next plan does not change {'it' if len(accepted) == 1 else 'them'}."
     )
     return text_of([*lines, "", f"{done} {counted(len(accepted), 'object')} in {files}. {rest}"])
-
-
-def _field(change: FieldChange, sensitivity: Sensitivity) -> str:
-    name = ".".join(key_words(part) for part in change.path)
-    return f"{name} {change_words(change, sensitivity, limit=LIMIT)}"

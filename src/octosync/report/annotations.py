@@ -153,7 +153,10 @@ def _change(report: PlanReport, action: Action, outcome: Outcome | None) -> Anno
     row = group.rows[0]
     address = visible(str(action.address))
     severity = Severity.WARNING if action.destructive else Severity.NOTICE
-    lines = (f"{address}{f': {row.remark}' if row.remark else ''}", *(line.strip() for line in row.details))
+    lines = (
+        f"{address}{f': {row.remark}' if row.remark else ''}",
+        *(line.removeprefix("      ") for line in row.lines),
+    )
     title = f"{'destructive: ' if action.destructive else ''}{action.verb.value} {action.address.kind.value.replace('_', ' ')}"
     if outcome is not None:
         severity, lines = _STATUS_SEVERITIES.get(outcome.status, Severity.WARNING), (address, *_outcome_lines(outcome))

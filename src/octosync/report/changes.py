@@ -32,14 +32,13 @@ from octosync.plan import (
     needs_author,
     shown_changes,
 )
+from octosync.report.differences import Difference, differences
 from octosync.report.text import (
     LIMIT,
     Style,
     brief,
     brief_opaque,
     cells,
-    change_words,
-    key_words,
     last_change_words,
     padded,
     reason_words,
@@ -130,14 +129,24 @@ _LOST_DEVICES: Final = "loses its device assignments"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of a group: the action, the position in the manifests, and a remark; `details` are the lines below it."""
+    """A line of a group: the action, the position in the manifests, and a remark; `details` are shown below it."""
 
     left: str
     place: str
     remark: str
     verb: Verb | None
     destructive: bool = False
-    details: tuple[str, ...] = ()
+    details: tuple[str | Difference, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The details as lines of text, with the names of fields in a column."""
+        width = column((detail.name for detail in self.details if isinstance(detail, Difference)), widest=_NAME_WIDEST)
+        return tuple(
+            f"      {line}"
+            for detail in self.details
+            for line in ([detail] if isinstance(detail, str) else detail.text_lines(width))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +204,7 @@ def group_lines(groups: Sequence[Group], style: Style) -> Iterator[str]:
         for row in group.rows:
             line = f"{padded(row.left, left)}  {' ' * (place - cells(row.place))}{row.place}   {row.remark}".rstrip()
             yield _painted(line, row, style)
-            yield from (style.red(detail) if row.destructive else detail for detail in row.details)
+            yield from (style.red(line) if row.destructive else line for line in row.lines)
 
 
 def _painted(line: str, row: Row, style: Style) -> str:
@@ -229,7 +238,7 @@ def _row(action: Action, file: str, options: RowOptions) -> Row:
         remark=_remark(action),
         verb=action.verb,
         destructive=action.destructive,
-        details=tuple(f"      {line}" for line in details if line),
+        details=tuple(filter(None, details)),
     )
 
 
@@ -284,7 +293,7 @@ def _remark(action: Action) -> str:
     return reason_words(action.reason)
 
 
-def _details(action: Action, sensitivity: Sensitivity, limit: int | None) -> Iterator[str]:
+def _details(action: Action, sensitivity: Sensitivity, limit: int | None) -> Iterator[str | Difference]:
     match action:
         case ArchiveApp() | RegisterTarget() | RemoveTarget():
             return
@@ -298,7 +307,7 @@ def _details(action: Action, sensitivity: Sensitivity, limit: int | None) -> Ite
         case _ if action.before is None:
             yield _in_brief(action, action.after or {}, sensitivity, limit)
         case _:
-            yield from _field_lines(action, sensitivity, limit)
+            yield from _field_differences(action, sensitivity, limit)
 
 
 def _in_brief(action: Action, fields: JsonObject, sensitivity: Sensitivity, limit: int | None) -> str:
@@ -310,12 +319,10 @@ def _in_brief(action: Action, fields: JsonObject, sensitivity: Sensitivity, limi
     return brief(fields, sensitivity, limit=limit, preset=action.preset if isinstance(action, PutSlot) else None)
 
 
-def _field_lines(action: Action, sensitivity: Sensitivity, limit: int | None) -> Iterator[str]:
+def _field_differences(action: Action, sensitivity: Sensitivity, limit: int | None) -> Iterator[Difference]:
     changes = shown_changes(_with_presets(action) if isinstance(action, PutSlot) else action.fields, sensitivity)
-    names = [".".join(map(key_words, change.path)) for change in changes]
-    width = column(names, widest=_NAME_WIDEST)
-    for name, change in zip(names, changes, strict=True):
-        yield f"{padded(name, width)}   {change_words(change, sensitivity, limit=limit)}"
+    for change in changes:
+        yield from differences(change, sensitivity, limit=limit)
 
 
 def _with_presets(action: PutSlot) -> tuple[FieldChange, ...]:

@@ -257,7 +257,7 @@ def _diff(group: Group) -> Iterator[str]:
         sign = " " if row.verb is None else _SIGNS[row.verb]
         remark = ": ".join(filter(None, (_marks(row), row.remark)))
         yield f"{sign} {padded(_name(row), left)}  {' ' * (place - cells(row.place))}{row.place}  {remark}"
-        yield from row.details
+        yield from row.lines
 
 
 def _marks(row: Row) -> str:

@@ -19,7 +19,7 @@ from rich.cells import cell_len
 
 from octosync.contract import APP, SLOT, preset_of
 from octosync.model import ELLIPSIS, SENSITIVE, SENSITIVE_CHANGED, JsonObject, JsonValue, Reason, Sensitivity, clipped
-from octosync.plan import Absent, ControlPlane, FieldChange, LastChange
+from octosync.plan import Absent, ControlPlane, LastChange
 
 # Joiners are parts of words and emoji, not control characters.
 _JOINERS: Final = frozenset("\u200c\u200d")
@@ -231,19 +231,6 @@ def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def change_words(change: FieldChange, sensitivity: Sensitivity, *, limit: int | None) -> str:
-    """Return the change of a field: `auto → local_only`, both sides clipped around their first difference."""
-    before, after = change.before, change.after
-    hidden = [not isinstance(side, Absent) and sensitivity.hides_at(change.path, side) for side in (before, after)]
-    if all(hidden):
-        return SENSITIVE_CHANGED
-    before, after = (SENSITIVE if hides else side for hides, side in zip(hidden, (before, after), strict=True))
-    old, new = _hidden(before, sensitivity, SENSITIVE), _hidden(after, sensitivity, SENSITIVE)
-    if value_words(old) == value_words(new):
-        new = _hidden(after, sensitivity, SENSITIVE_CHANGED)
-    return _both(value_words(old), value_words(new), limit)
-
-
 def brief(fields: JsonObject, sensitivity: Sensitivity, *, limit: int | None, preset: str | None = None) -> str:
     """Return an object on one line, without defaults: `serving_policy local_first · bindings [{…}]`.
 
@@ -274,24 +261,3 @@ def _safe_words(name: str, value: JsonValue, sensitivity: Sensitivity) -> str:
 
 
 _SHOWN_FIRST: Final = {name: rank for rank, name in enumerate((*APP.writable, *SLOT.writable))}
-
-
-def _hidden(value: JsonValue | Absent, sensitivity: Sensitivity, replacement: str) -> JsonValue | Absent:
-    return value if isinstance(value, Absent) else sensitivity.redact(value, replacement)
-
-
-def _both(before: str, after: str, limit: int | None) -> str:
-    if limit is None or max(len(before), len(after)) <= limit:
-        return f"{before} → {after}"
-    # Cut at the same length, both could look equal: start shortly before the first difference.
-    shorter = min(len(before), len(after))
-    common = next((at for at in range(shorter) if before[at] != after[at]), shorter)
-    start = max(0, common - limit // 3) if common > limit // 2 else 0
-    return " → ".join(_window(side, start, limit) for side in (before, after))
-
-
-def _window(text: str, start: int, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    cut = f"{ELLIPSIS if start else ''}{text[start : start + limit]}{ELLIPSIS if start + limit < len(text) else ''}"
-    return f"{cut} ({len(text):,} characters)"

@@ -334,7 +334,7 @@ async def test_the_page_of_an_app_has_the_diff_of_the_plan() -> None:
         rows = [row for group in groups_of(plan, (), status.sensitivity, full=True) for row in group.rows]
         assert rows
         for row in rows:
-            for words in (row.left[4:], row.remark, *row.details):
+            for words in (row.left[4:], row.remark, *row.lines):
                 assert re.sub(r"\s+", " ", words.strip()) in text
 
 
