@@ -310,7 +310,7 @@ def test_several_files_are_written_together(live: Project) -> None:
     ok(live.plane.api.patch("/apps/other", json={"name": "Others"}))
     ran = accept(live, "app/other", "app/demo", "app/demo")
     assert ran.stdout == (
-        'app/demo   apps/demo.yaml:2\n  name Demo → "Demo 2"\napp/other   apps/other.yaml:1\n  name Other → Others\n'
+        'app/demo   apps/demo.yaml:2\n  name   Demo → "Demo 2"\napp/other   apps/other.yaml:1\n  name   Other → Others\n'
         "\nAccepted 2 objects in 2 files. The next plan does not change them.\n"
     )
     assert addresses(live) == []
