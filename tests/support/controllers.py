@@ -70,7 +70,7 @@ class FastClock:
             wake_up.set()
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep for so many seconds of this clock."""
+        """Sleep for this number of seconds of this clock."""
         until, woken = self.monotonic() + seconds, asyncio.Event()
         self._asleep.add(woken)
         try:

@@ -47,7 +47,7 @@ async def watch_files(
     events: DirectoryEvents = awatch,
     clock: Clock | None = None,
 ) -> AsyncIterator[FileWatch]:
-    """Watch files, by default from their current state; without file events they are scanned `every` so many seconds."""
+    """Watch files, by default from their current state; without file events they are scanned every `every` seconds."""
     paths = watched if callable(watched) else lambda: watched
     file_watch = FileWatch(asyncio.Event())
     since = since or scan(paths()).snapshot

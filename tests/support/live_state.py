@@ -35,17 +35,17 @@ def load(plane: EmbeddedPlane, live: Live) -> None:
     """Create the state of a live.json over the API, each object as the person that the file names."""
     set_faults(plane, live, on=False)
     with _authors(plane, live.get("by", {})) as authors:
-        loading = _Loader(plane, authors)
+        loader = _Loader(plane, authors)
         if "catalog" in live:
             variants = [{"id": id_, "name": id_, **_VARIANT, **fields} for id_, fields in live["catalog"].items()]
             ok(plane.local.put("/catalog", json={"variants": variants}))
         for slug, app in live["apps"].items():
-            loading.app(slug, app)
-        loading.deploy(live["apps"])
+            loader.create_app(slug, app)
+        loader.create_deployments(live["apps"])
         for slug, app in live["apps"].items():
-            loading.route(slug, app)
+            loader.record_requests(slug, app)
             if app.get("archived"):
-                ok(loading.by(f"app/{slug}").api.post(f"/apps/{slug}/archive"))
+                ok(loader.as_author(f"app/{slug}").api.post(f"/apps/{slug}/archive"))
 
 
 def set_faults(plane: EmbeddedPlane, live: Live, *, on: bool) -> None:
@@ -90,34 +90,34 @@ class _Loader:
     authors: _Authors
     ids: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
-    def by(self, address: str) -> EmbeddedPlane:
+    def as_author(self, address: str) -> EmbeddedPlane:
         """Return the control plane with the key of the object's author."""
         return self.authors.plane_for(address)
 
-    def app(self, slug: str, app: Live) -> None:
+    def create_app(self, slug: str, app: Live) -> None:
         """Create an app with all its objects except deployments."""
         own = {"name": slug, **{name: app[name] for name in APP.writable if name in app}}
-        path = self.by(f"app/{slug}").with_app(slug, **own)
+        path = self.as_author(f"app/{slug}").with_app(slug, **own)
         for target in app.get("targets", []):
-            self.by(f"app/{slug}/target/{target}").with_target(path, *_platform_and_identifier(target))
+            self.as_author(f"app/{slug}/target/{target}").with_target(path, *_platform_and_identifier(target))
         for capability, fields in app.get("slots", {}).items():
-            self.by(f"app/{slug}/slot/{capability}").with_slot(path, capability, **fields)
+            self.as_author(f"app/{slug}/slot/{capability}").with_slot(path, capability, **fields)
         if "inference_config" in app:
-            api = self.by(f"app/{slug}/inference-config").api
+            api = self.as_author(f"app/{slug}/inference-config").api
             ok(api.put(f"{path}/inference-config", json=app["inference_config"]))
         for target, classes in app.get("devices", {}).items():
             platform, identifier = _platform_and_identifier(target)
             for device_class, count in classes.items():
                 self.plane.with_devices(count, device_class, platform, identifier=identifier)
 
-    def route(self, slug: str, app: Live) -> None:
+    def record_requests(self, slug: str, app: Live) -> None:
         """Record served requests of an app's deployments."""
         for capability, routes in app.get("requests", {}).items():
             for route, count in routes.items():
                 recorded = {"app_slug": slug, "capability": capability, "route": route, "count": count}
                 ok(self.plane.local.post("/requests", json=recorded))
 
-    def deploy(self, apps: Mapping[str, Live]) -> None:
+    def create_deployments(self, apps: Mapping[str, Live]) -> None:
         """Create the deployments: those with a canary first, because server time advances for them."""
         deployments = [(slug, deployment) for slug, app in apps.items() for deployment in app.get("deployments", [])]
         for slug, deployment in deployments:
@@ -139,11 +139,11 @@ class _Loader:
             capability = deployment["capability"]
             fields = apps[slug]["slots"].get(capability, {})
             if "model_variant_id" in fields:
-                self.by(f"app/{slug}/slot/{capability}").with_slot(f"/apps/{slug}", capability, **fields)
+                self.as_author(f"app/{slug}/slot/{capability}").with_slot(f"/apps/{slug}", capability, **fields)
 
     def _optimize(self, slug: str, deployment: Live) -> None:
         capability, environment = deployment["capability"], deployment["environment"]
-        api = self.by(f"app/{slug}/capability/{capability}@{environment}").api
+        api = self.as_author(f"app/{slug}/capability/{capability}@{environment}").api
         started = ok(api.post(f"/apps/{slug}/capabilities/{capability}/optimize", json={"environment": environment}))
         assert started["canary"]["candidate_variant_id"] == deployment["canary"]["candidate_variant_id"]
 
@@ -157,8 +157,8 @@ class _Loader:
         capability, environment = deployment["capability"], deployment["environment"]
         if "model_variant_id" in deployment:
             fields = {**app["slots"][capability], "model_variant_id": deployment["model_variant_id"]}
-            self.by(f"app/{slug}/slot/{capability}").with_slot(f"/apps/{slug}", capability, **fields)
-        api = self.by(f"app/{slug}/capability/{capability}@{environment}").api
+            self.as_author(f"app/{slug}/slot/{capability}").with_slot(f"/apps/{slug}", capability, **fields)
+        api = self.as_author(f"app/{slug}/capability/{capability}@{environment}").api
         answer = ok(api.post(f"/apps/{slug}/capabilities/{capability}/enable", json={"environment": environment}), 201)
         self.ids[slug, capability, environment] = answer["id"]
 
