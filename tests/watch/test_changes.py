@@ -93,9 +93,9 @@ async def test_a_refusal_survives_a_restart(tmp_path: Path) -> None:
             await watch.until(lambda: len(blocked(watch)) == 11)
         clock.skip(timedelta(minutes=11))
         commit(tmp_path, full(slugs, targets=()))
-        async with run_controller(tmp_path, plane, clock) as again:
-            await again.until(lambda: len(blocked(again)) == 12)
-            await again.until(lambda: "12 removals" in again.app(slugs[0]).blocked[0].message)
+        async with run_controller(tmp_path, plane, clock) as restarted:
+            await restarted.until(lambda: len(blocked(restarted)) == 12)
+            await restarted.until(lambda: "12 removals" in restarted.app(slugs[0]).blocked[0].message)
         assert targets(plane, *slugs) == 12
 
 

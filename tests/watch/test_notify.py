@@ -80,17 +80,17 @@ def state(tmp_path: Path) -> Iterator[WatchState]:
         yield WatchState(journal)
 
 
-def _endpoint(served: ScriptedServer, *events: NotifyEvent, secret: str | None = None) -> Endpoint:
+def _endpoint(server: ScriptedServer, *events: NotifyEvent, secret: str | None = None) -> Endpoint:
     return Endpoint(
-        url=Secret(f"{served.url}{PATH}"),
-        name=served.url,
+        url=Secret(f"{server.url}{PATH}"),
+        name=server.url,
         events=frozenset(events or NotifyEvent),
         secret=None if secret is None else Secret(secret),
     )
 
 
-def _bodies(served: ScriptedServer) -> list[dict[str, Any]]:
-    return [json.loads(request.body) for request in served.received]
+def _bodies(server: ScriptedServer) -> list[dict[str, Any]]:
+    return [json.loads(request.body) for request in server.received]
 
 
 @dataclass(slots=True)
@@ -112,20 +112,22 @@ class NotifierSetup:
 
 
 @asynccontextmanager
-async def _notifying(*to: Endpoint, clock: FastClock | None = None, **how: Any) -> AsyncIterator[NotifierSetup]:
+async def _running_notifier(
+    *receivers: Endpoint, clock: FastClock | None = None, **options: Any
+) -> AsyncIterator[NotifierSetup]:
     clock, logged = clock or FastClock(), io.StringIO()
     log = Log(logged, clock, format_=LogFormat.JSON)
-    async with Notifier(to, SENDER, clock=clock, log=log, **how) as notifier:
+    async with Notifier(receivers, SENDER, clock=clock, log=log, **options) as notifier:
         yield NotifierSetup(notifier, logged, clock)
 
 
 async def test_an_event_is_one_post_of_json() -> None:
     """A receiver gets the documented body at its URL, with headers for the event and the delivery id."""
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+    async with scripted_server(OK) as server, _running_notifier(_endpoint(server)) as setup:
         setup.notifier.notify(HELD)
         await setup.wait_for_counts(delivered=1)
-    (request,) = served.received
-    (body,) = _bodies(served)
+    (request,) = server.received
+    (body,) = _bodies(server)
     assert (request.method, request.target, request.headers["content-type"]) == ("POST", PATH, "application/json")
     assert request.headers["x-octosync-event"] == "held"
     assert request.headers["x-octosync-delivery"] == body.pop("delivery")
@@ -182,10 +184,10 @@ def _documented_check() -> Callable[[bytes, Mapping[str, str], bytes, float], bo
 async def test_a_signature_can_be_verified_as_documented() -> None:
     """The page's code accepts what was sent, and rejects another body, time or key, and the same request an hour later."""
     is_genuine = _documented_check()
-    async with scripted_server(OK) as served, _notifying(_endpoint(served, secret=KEY)) as setup:
+    async with scripted_server(OK) as server, _running_notifier(_endpoint(server, secret=KEY)) as setup:
         setup.notifier.notify(HELD)
         await setup.wait_for_counts(delivered=1)
-    (request,) = served.received
+    (request,) = server.received
     sent = {name.title(): value for name, value in request.headers.items()}
     now = NOON.timestamp()
     assert is_genuine(KEY.encode(), sent, request.body, now)
@@ -209,15 +211,15 @@ async def test_a_receiver_that_recovers_gets_the_notification() -> None:
     )
     short = timedelta(seconds=1)
     async with (
-        scripted_server(*replies) as served,
-        _notifying(_endpoint(served, secret=KEY), limits=DeliveryLimits(timeout=short)) as setup,
+        scripted_server(*replies) as server,
+        _running_notifier(_endpoint(server, secret=KEY), limits=DeliveryLimits(timeout=short)) as setup,
     ):
         setup.notifier.notify(HELD)
         await setup.wait_for_counts(delivered=1)
-    assert len(served.received) == 5
-    assert len({request.headers["x-octosync-delivery"] for request in served.received}) == 1
-    assert len({request.body for request in served.received}) == 1
-    assert len({request.headers["x-octosync-timestamp"] for request in served.received}) > 1
+    assert len(server.received) == 5
+    assert len({request.headers["x-octosync-delivery"] for request in server.received}) == 1
+    assert len({request.body for request in server.received}) == 1
+    assert len({request.headers["x-octosync-timestamp"] for request in server.received}) > 1
     assert len(setup.clock.waits) == 4
     assert setup.clock.waits[2] >= 40
     assert setup.events == ["notification_delayed"]
@@ -228,25 +230,25 @@ async def test_a_receiver_that_recovers_gets_the_notification() -> None:
 )
 async def test_a_rejection_is_final(reply: Reply) -> None:
     """A rejected notification is not sent again, a redirect is not followed, and the next notification is still sent."""
-    async with scripted_server(reply, OK) as served, _notifying(_endpoint(served)) as setup:
+    async with scripted_server(reply, OK) as server, _running_notifier(_endpoint(server)) as setup:
         setup.notifier.notify(HELD)
         setup.notifier.notify(APPLIED)
         await setup.wait_for_counts(given_up=1, delivered=1)
-    assert [request.target for request in served.received] == [PATH, PATH]
+    assert [request.target for request in server.received] == [PATH, PATH]
     assert setup.events == ["notification_given_up"]
 
 
 async def test_a_dead_receiver_is_given_up() -> None:
     """A notification is given up after a bounded time. Those queued behind it are tried at least once."""
     async with (
-        scripted_server(http_reply(503)) as served,
-        _notifying(_endpoint(served), limits=DeliveryLimits(give_up=timedelta(minutes=15))) as setup,
+        scripted_server(http_reply(503)) as server,
+        _running_notifier(_endpoint(server), limits=DeliveryLimits(give_up=timedelta(minutes=15))) as setup,
     ):
         for number in range(5):
             setup.notifier.notify(replace(APPLIED, run=f"r{number}"))
         await setup.wait_for_counts(given_up=5)
     assert setup.clock.passed <= 15 * 60
-    assert list(dict.fromkeys(body["run"] for body in _bodies(served))) == ["r0", "r1", "r2", "r3", "r4"]
+    assert list(dict.fromkeys(body["run"] for body in _bodies(server))) == ["r0", "r1", "r2", "r3", "r4"]
 
 
 async def test_notify_never_waits() -> None:
@@ -254,7 +256,7 @@ async def test_notify_never_waits() -> None:
     async with (
         scripted_server(Reply(then=AfterReply.HANG)) as hanging,
         scripted_server(OK) as healthy,
-        _notifying(
+        _running_notifier(
             _endpoint(hanging), _endpoint(healthy), limits=DeliveryLimits(flush=timedelta(seconds=0.1))
         ) as setup,
     ):
@@ -277,8 +279,8 @@ async def test_the_queue_is_bounded() -> None:
         return OK if answered.is_set() else http_reply(500)
 
     async with (
-        scripted_server(answer) as served,
-        _notifying(_endpoint(served), limits=DeliveryLimits(most=3), clock=StuckClock()) as setup,
+        scripted_server(answer) as server,
+        _running_notifier(_endpoint(server), limits=DeliveryLimits(most=3), clock=StuckClock()) as setup,
     ):
         setup.notifier.notify(replace(APPLIED, run="first"))
         await until(lambda: bool(setup.clock.waits))
@@ -287,7 +289,7 @@ async def test_the_queue_is_bounded() -> None:
         assert setup.notifier.counts["dropped"] == 7
         answered.set()
     # Leaving the context sent what was queued, and tried the first once more.
-    assert [body["run"] for body in _bodies(served)] == ["first", "first", "r7", "r8", "r9"]
+    assert [body["run"] for body in _bodies(server)] == ["first", "first", "r7", "r8", "r9"]
     assert [event for event in setup.events if event != "notification_delayed"] == [
         "notification_dropped",
         "notifications_missed",
@@ -296,9 +298,9 @@ async def test_the_queue_is_bounded() -> None:
 
 async def test_leaving_sends_what_is_queued() -> None:
     """A notification of the last moment is sent before the end."""
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+    async with scripted_server(OK) as server, _running_notifier(_endpoint(server)) as setup:
         setup.notifier.notify(HELD)
-    assert len(served.received) == 1
+    assert len(server.received) == 1
     assert setup.notifier.counts == {"delivered": 1}
 
 
@@ -306,12 +308,12 @@ async def test_leaving_does_not_wait_for_a_receiver_that_hangs() -> None:
     """It ends after a short time, logs the number of unsent notifications, and leaves no task behind."""
     before = asyncio.all_tasks()
     async with (
-        scripted_server(Reply(then=AfterReply.HANG)) as served,
-        _notifying(_endpoint(served), limits=DeliveryLimits(flush=timedelta(seconds=0.05))) as setup,
+        scripted_server(Reply(then=AfterReply.HANG)) as server,
+        _running_notifier(_endpoint(server), limits=DeliveryLimits(flush=timedelta(seconds=0.05))) as setup,
     ):
         setup.notifier.notify(HELD)
         setup.notifier.notify(APPLIED)
-        await served.requested.wait()
+        await server.requested.wait()
     assert setup.events == ["notifications_unsent"]
     assert json.loads(setup.logged.getvalue())["count"] == 2
     assert asyncio.all_tasks() == before
@@ -319,7 +321,7 @@ async def test_leaving_does_not_wait_for_a_receiver_that_hangs() -> None:
 
 async def test_a_fact_is_notified_once_until_it_changes() -> None:
     """Unchanged drift is notified once. Other values or another end are notified again, and so is each run."""
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+    async with scripted_server(OK) as server, _running_notifier(_endpoint(server)) as setup:
         for _ in range(3):
             setup.notifier.record_facts("notes", [HELD])
             setup.notifier.notify(APPLIED)
@@ -327,26 +329,26 @@ async def test_a_fact_is_notified_once_until_it_changes() -> None:
         setup.notifier.record_facts("notes", [replace(HELD, fingerprint="", message="x")])
         setup.notifier.record_facts("notes", [replace(HELD, fingerprint="", message="x", until=None)])
         await setup.wait_for_counts(delivered=7)
-    assert [body["event"] for body in _bodies(served)].count("held") == 4
+    assert [body["event"] for body in _bodies(server)].count("held") == 4
 
 
 async def test_drift_that_returns_is_notified_again() -> None:
     """Drift that was reverted and returns is news. The facts of other apps are unaffected."""
     of_memos = replace(HELD, app="memos")
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+    async with scripted_server(OK) as server, _running_notifier(_endpoint(server)) as setup:
         setup.notifier.record_facts("notes", [HELD])
         setup.notifier.record_facts("memos", [of_memos])
         setup.notifier.record_facts("notes", [])
         setup.notifier.record_facts("notes", [HELD])
         setup.notifier.record_facts("memos", [of_memos])
         await setup.wait_for_counts(delivered=4)
-    assert [(body["event"], body["app"]) for body in _bodies(served)] == [
+    assert [(body["event"], body["app"]) for body in _bodies(server)] == [
         ("held", "notes"),
         ("held", "memos"),
         ("resolved", "notes"),
         ("held", "notes"),
     ]
-    assert _bodies(served)[2]["message"] == "app/notes/slot/chat is no longer held"
+    assert _bodies(server)[2]["message"] == "app/notes/slot/chat is no longer held"
 
 
 async def test_simultaneous_events_are_one_notification_per_kind() -> None:
@@ -361,11 +363,11 @@ async def test_simultaneous_events_are_one_notification_per_kind() -> None:
         )
         for minutes, slug in enumerate(slugs[:15], 1)
     }
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+    async with scripted_server(OK) as server, _running_notifier(_endpoint(server)) as setup:
         setup.notifier.notify_all(held, applied)
         setup.notifier.notify_all(held, ())
         await setup.wait_for_counts(delivered=2)
-    first, second = _bodies(served)
+    first, second = _bodies(server)
     assert (first["event"], first["app"], first["app_count"], len(first["apps"])) == ("applied", None, 40, 20)
     assert first["message"] == "40 changes applied in 40 apps (app-00, app-01, app-02 and 37 more)"
     assert (second["event"], second["app_count"], second["address_count"]) == ("held", 15, 15)
@@ -378,12 +380,12 @@ async def test_a_capability_that_is_covered_again_is_resolved() -> None:
     gap = replace(
         HELD, event=NotifyEvent.UNCOVERED, message="chat: 0 of 340 devices covered", until=None, fingerprint="uncovered"
     )
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+    async with scripted_server(OK) as server, _running_notifier(_endpoint(server)) as setup:
         setup.notifier.record_facts("notes", [gap])
         setup.notifier.record_facts("notes", [replace(gap, message="chat: 0 of 341 devices covered")])
         setup.notifier.record_facts("notes", [])
         await setup.wait_for_counts(delivered=2)
-    assert [(body["event"], body["message"]) for body in _bodies(served)] == [
+    assert [(body["event"], body["message"]) for body in _bodies(server)] == [
         ("uncovered", "chat: 0 of 340 devices covered"),
         ("resolved", "app/notes/slot/chat is no longer uncovered"),
     ]
@@ -398,25 +400,25 @@ async def test_the_revert_of_announced_drift_is_one_notification() -> None:
         until=None,
         run="r1",
     )
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+    async with scripted_server(OK) as server, _running_notifier(_endpoint(server)) as setup:
         setup.notifier.record_facts("notes", [HELD])
         setup.notifier.notify_all({"notes": ()}, [revert])
         setup.notifier.notify_all({"notes": ()}, [revert])
         await setup.wait_for_counts(delivered=3)
-    assert [(body["event"], body["run"]) for body in _bodies(served)] == [
+    assert [(body["event"], body["run"]) for body in _bodies(server)] == [
         ("held", None),
         ("resolved", "r1"),
         ("drift", "r1"),
     ]
-    assert _bodies(served)[1]["message"] == revert.message
+    assert _bodies(server)[1]["message"] == revert.message
 
 
 async def test_a_fact_is_resolved_across_a_restart(state: WatchState) -> None:
     """What an earlier process notified is resolved by the next one, which then knows only its app and event."""
     plane = ControlPlane(url="https://api.octomil.com/api/v1")
     async with (
-        scripted_server(OK) as served,
-        _notifying(_endpoint(served), record=state.for_control_plane(plane)) as setup,
+        scripted_server(OK) as server,
+        _running_notifier(_endpoint(server), record=state.for_control_plane(plane)) as setup,
     ):
         setup.notifier.record_facts("notes", [HELD])
         setup.notifier.notify(
@@ -424,14 +426,14 @@ async def test_a_fact_is_resolved_across_a_restart(state: WatchState) -> None:
         )
         await setup.wait_for_counts(delivered=2)
     async with (
-        scripted_server(OK) as served,
-        _notifying(_endpoint(served), record=state.for_control_plane(plane)) as setup,
+        scripted_server(OK) as server,
+        _running_notifier(_endpoint(server), record=state.for_control_plane(plane)) as setup,
     ):
         setup.notifier.record_facts("notes", [])
         setup.notifier.resolve("the control plane")
         setup.notifier.resolve("the manifests")
         await setup.wait_for_counts(delivered=2)
-    assert [body["message"] for body in _bodies(served)] == [
+    assert [body["message"] for body in _bodies(server)] == [
         "notes is no longer held",
         "the manifests can be used again",
     ]
@@ -453,14 +455,14 @@ def test_the_text_has_the_commands_and_the_link() -> None:
 async def test_a_failure_does_not_make_old_drift_news() -> None:
     """If an app could not be read, only that is notified, and its known drift is not notified again afterwards."""
     failed = Notice(event=NotifyEvent.FAILED, at=NOON, message="no answer", app="notes", fingerprint="unavailable")
-    async with scripted_server(OK) as served, _notifying(_endpoint(served)) as setup:
+    async with scripted_server(OK) as server, _running_notifier(_endpoint(server)) as setup:
         setup.notifier.record_facts("notes", [HELD])
         for _ in range(3):
             setup.notifier.notify(failed)
         setup.notifier.record_facts("notes", [HELD])
         setup.notifier.notify(failed)
         await setup.wait_for_counts(delivered=4)
-    assert [body["event"] for body in _bodies(served)] == ["held", "failed", "resolved", "failed"]
+    assert [body["event"] for body in _bodies(server)] == ["held", "failed", "resolved", "failed"]
 
 
 async def test_a_restart_notifies_only_what_was_not_delivered(state: WatchState) -> None:
@@ -470,21 +472,24 @@ async def test_a_restart_notifies_only_what_was_not_delivered(state: WatchState)
     """
     memory = state.for_control_plane(SENDER.control_plane)
     blocked = replace(HELD, event=NotifyEvent.BLOCKED, guard="deletes")
-    async with scripted_server(OK, http_reply(404)) as served, _notifying(_endpoint(served), record=memory) as setup:
+    async with (
+        scripted_server(OK, http_reply(404)) as server,
+        _running_notifier(_endpoint(server), record=memory) as setup,
+    ):
         setup.notifier.record_facts("notes", [HELD, blocked])
         await setup.wait_for_counts(delivered=1, given_up=1)
-    async with scripted_server(OK) as served, _notifying(_endpoint(served), record=memory) as setup:
+    async with scripted_server(OK) as server, _running_notifier(_endpoint(server), record=memory) as setup:
         setup.notifier.record_facts("notes", [HELD, blocked])
         await setup.wait_for_counts(delivered=1)
         setup.notifier.record_facts("notes", [blocked])
-    assert [body["event"] for body in _bodies(served)] == ["blocked", "resolved"]
+    assert [body["event"] for body in _bodies(server)] == ["blocked", "resolved"]
     assert {about.split()[0] for _, about in memory.sent_notifications()} == {"blocked"}
 
 
 async def test_a_failing_state_file_prevents_no_notification(state: WatchState) -> None:
     """What cannot be recorded is still sent, and the failure is logged."""
     memory = state.for_control_plane(SENDER.control_plane)
-    async with scripted_server(OK) as served, _notifying(_endpoint(served), record=memory) as setup:
+    async with scripted_server(OK) as server, _running_notifier(_endpoint(server), record=memory) as setup:
         state.journal.database.execute("drop table told")
         setup.notifier.record_facts("notes", [HELD])
         await setup.wait_for_counts(delivered=1)
@@ -497,7 +502,7 @@ async def test_a_receiver_gets_its_events_only() -> None:
     async with (
         scripted_server(OK) as first,
         scripted_server(OK) as second,
-        _notifying(
+        _running_notifier(
             _endpoint(first, NotifyEvent.HELD), _endpoint(second, NotifyEvent.APPLIED, NotifyEvent.HELD)
         ) as setup,
     ):
@@ -511,9 +516,9 @@ async def test_a_receiver_gets_its_events_only() -> None:
 
 async def test_a_url_that_the_client_rejects_is_contained() -> None:
     """An error of the HTTP client is logged without its text, and the other receivers are served."""
-    async with scripted_server(OK) as served:
-        broken = replace(_endpoint(served), url=Secret("http://very-secret\x00"))
-        async with _notifying(broken, _endpoint(served)) as setup:
+    async with scripted_server(OK) as server:
+        broken = replace(_endpoint(server), url=Secret("http://very-secret\x00"))
+        async with _running_notifier(broken, _endpoint(server)) as setup:
             setup.notifier.notify(HELD)
             setup.notifier.notify(APPLIED)
             await setup.wait_for_counts(given_up=2, delivered=2)
@@ -527,10 +532,10 @@ async def test_a_url_that_the_client_rejects_is_contained() -> None:
 )
 async def test_no_secret_is_logged(reply: Reply) -> None:
     """Whatever a receiver does, the log contains neither the key nor more of the URL than its origin."""
-    async with scripted_server(reply) as served, _notifying(_endpoint(served, secret=KEY)) as setup:
+    async with scripted_server(reply) as server, _running_notifier(_endpoint(server, secret=KEY)) as setup:
         setup.notifier.notify(HELD)
         await setup.wait_for_counts(given_up=1)
-    assert served.url in setup.logged.getvalue()
+    assert server.url in setup.logged.getvalue()
     assert "secret" not in setup.logged.getvalue()
     assert KEY not in setup.logged.getvalue()
 

@@ -110,14 +110,14 @@ async def test_a_refused_start_reports_one_error(bench: Bench) -> None:
             "journal-unusable": (1, "notes.txt", bench.watch("--state", "notes.txt")),
             "stdin-watched": (64, "-f -", bench.watch(paths=("-",))),
             "admin-token-weak": (1, "at least 16 characters", bench.watch(OCTOSYNC_ADMIN_TOKEN="x")),
-            "admin-token-malformed": (1, "OCTOSYNC_ADMIN_TOKEN", bench.watch(OCTOSYNC_ADMIN_TOKEN="geheimnis\u00fc")),
+            "admin-token-malformed": (1, "OCTOSYNC_ADMIN_TOKEN", bench.watch(OCTOSYNC_ADMIN_TOKEN="password\u00fc")),
             "token-file-unreadable": (1, "nowhere", bench.watch("--token-file", "nowhere", "--state", "third.db")),
         }
-        for reference, (code, named, watch) in starts.items():
+        for reference, (code, fragment, watch) in starts.items():
             assert await watch.wait() == code, watch.stderr
             (line,) = watch.lines
             assert line["reference"] == reference
-            assert named in line["@message"]
+            assert fragment in line["@message"]
             assert line["hints"]
     assert bench.proxy.exchanges == []
     assert (bench.folder / "notes.txt").read_text().startswith("just a text file")
@@ -165,7 +165,7 @@ async def test_it_waits_for_manifests(bench: Bench) -> None:
     await until(lambda: watch.status["manifests"]["valid"], watch)
 
 
-async def test_the_command_of_users_does_the_same(bench: Bench) -> None:
+async def test_it_runs_with_python_m(bench: Bench) -> None:
     """Started with `python -m octosync`, it starts, logs its address as text, and stops with exit code 0."""
     bench.declare()
     process = await asyncio.create_subprocess_exec(

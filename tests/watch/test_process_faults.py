@@ -19,7 +19,7 @@ from tests.support.scripted_server import AfterReply, Reply, http_reply, json_re
 from tests.support.watch_bench import QUICK, Bench
 
 APPS = tuple(f"app-{number}" for number in range(8))
-FAILED = reply_with(json_reply({"error": {"code": "internal", "message": "oh"}}, 500))
+FAILED = reply_with(json_reply({"error": {"code": "internal", "message": "failed"}}, 500))
 THROTTLED = reply_with(json_reply({"error": {"code": "rate_limited", "message": "slow down"}}, 429, Retry_After="1"))
 FAULTS = {
     "reset before the request": drop_request,
@@ -59,13 +59,13 @@ async def test_a_fault_during_a_commit(bench: Bench, name: str) -> None:
 
     Each change is applied once, without a defect.
     """
-    way: Behavior = FAULTS[name]
+    behavior: Behavior = FAULTS[name]
     bench.declare(targets=("com.demo",))
-    bench.proxy.inject(way, times=1)
+    bench.proxy.inject(behavior, times=1)
     watch = bench.watch(*QUICK)
     await watch.wait_until_in_sync()
     assert bench.proxy.injected == 1
-    bench.proxy.inject(way, which=lambda exchange: exchange.writes, times=1)
+    bench.proxy.inject(behavior, which=lambda exchange: exchange.writes, times=1)
     bench.declare(targets=("com.demo", "com.more"), slots={"chat": "cloud_first"})
     await until(lambda: bench.live() == "cloud_first", watch)
     await until(lambda: bench.proxy.injected == 1, watch)
@@ -102,7 +102,7 @@ async def test_an_outage_opens_the_circuit_breaker(bench: Bench) -> None:
 
 
 async def test_throttling_of_every_request(bench: Bench) -> None:
-    """While all requests are throttled for a while, it waits as asked, applies everything once and blames no app."""
+    """While all requests are throttled, it waits as long as it is asked to, applies everything once and blames no app."""
     for slug in APPS:
         bench.declare(slug)
     bench.proxy.inject(THROTTLED, times=3)

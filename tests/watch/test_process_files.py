@@ -50,13 +50,13 @@ async def _resync(watch: WatchProcess) -> None:
     await until(lambda: len(watch.logged("full_read")) > before, watch)
 
 
-@pytest.mark.parametrize("placed", [_mounted, _synced])
-async def test_a_swap_is_one_commit(bench: Bench, placed: Callable[[Path], tuple[Put, str]]) -> None:
+@pytest.mark.parametrize("mount", [_mounted, _synced])
+async def test_a_swap_is_one_commit(bench: Bench, mount: Callable[[Path], tuple[Put, str]]) -> None:
     """A swap of a ConfigMap's ..data or git-sync's worktree is applied.
 
     An unchanged app is left alone, and nothing is removed.
     """
-    put, path = placed(bench.folder)
+    put, path = mount(bench.folder)
     demo, other = manifest(slots={"chat": "local_first"}), manifest("other", targets=("com.other",))
     put({"demo.json": demo, "other.json": other})
     watch = bench.watch(*QUICK, paths=(path,))
@@ -74,7 +74,7 @@ async def test_a_swap_is_one_commit(bench: Bench, placed: Callable[[Path], tuple
 async def test_a_removed_document(bench: Bench) -> None:
     """A slot whose document is removed is deleted after a second read.
 
-    An app whose document is removed is an orphan and keeps all.
+    An app whose document is removed becomes an orphan and loses nothing.
     """
     put, path = _mounted(bench.folder)
     demo, kept = (manifest(name, slots={"chat": "local_first"}) for name in ("demo", "kept"))
@@ -98,15 +98,15 @@ async def test_an_incomplete_file_is_not_applied(bench: Bench) -> None:
     path = bench.declare(targets=("com.demo",))
     watch = bench.watch(*QUICK)
     await watch.wait_until_in_sync()
-    whole = manifest(slots={"chat": "cloud_first"}, targets=("com.demo",))
+    complete = manifest(slots={"chat": "cloud_first"}, targets=("com.demo",))
     with path.open("w") as file:
-        file.write(whole[: len(whole) // 2])
+        file.write(complete[: len(complete) // 2])
         file.flush()
         await until(lambda: watch.logged("manifests_invalid"), watch)
         await bench.as_teammate("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
         await until(lambda: bench.live() == "cloud_only", watch)
         await until(lambda: bench.live() == "local_first", watch)
-        file.write(whole[len(whole) // 2 :])
+        file.write(complete[len(complete) // 2 :])
     await until(lambda: bench.live() == "cloud_first", watch)
     await watch.wait_until_in_sync()
     assert _removals(bench) == []
@@ -151,10 +151,10 @@ async def test_commands_use_the_paths_of_the_repository(bench: Bench) -> None:
     text = protected(manifest(slots={"chat": "local_first", "vision": "local_first"}))
     files = {".git": "gitdir: ../../x", "octosync.yaml": "", "apps/demo.json": text}
     synced.checkout("a" * 40, files)
-    mount, key = synced.current, bench.folder / "key"
+    checkout, key = synced.current, bench.folder / "key"
     key.write_text("k\n")
-    flags = ("--config", mount / "octosync.yaml", "--token-file", key, *QUICK, "--drift-hold", "1h")
-    watch = bench.watch(*flags, paths=(str(mount / "apps"),))
+    flags = ("--config", checkout / "octosync.yaml", "--token-file", key, *QUICK, "--drift-hold", "1h")
+    watch = bench.watch(*flags, paths=(str(checkout / "apps"),))
     await watch.wait_until_in_sync()
     await bench.as_teammate("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
     synced.checkout("b" * 40, {**files, "apps/demo.json": protected(manifest(slots={"chat": "local_first"}))})
@@ -167,7 +167,7 @@ async def test_commands_use_the_paths_of_the_repository(bench: Bench) -> None:
 
 
 def protected(text: str) -> str:
-    """Protect what a manifest declares."""
+    """Add the annotation for protection to a manifest."""
     return text.replace('"metadata": {', '"metadata": {"annotations": {"octosync.dev/protect": "true"}, ')
 
 

@@ -90,12 +90,12 @@ async def test_a_changed_state_key_removes_nothing(bench: Bench) -> None:
     await watch.stop()
     bench.declare()
     (bench.folder / "state-key").write_text(second)
-    again = bench.watch(*QUICK, "--token-file", "key", "--state-key-file", "state-key")
-    await again.wait_until_in_sync()
+    restarted = bench.watch(*QUICK, "--token-file", "key", "--state-key-file", "state-key")
+    await restarted.wait_until_in_sync()
     assert not watch.logged("state_key_changed")
-    assert "no object counts as removed" in again.logged("state_key_changed")[0]["@message"]
+    assert "no object counts as removed" in restarted.logged("state_key_changed")[0]["@message"]
     assert not [line for line in bench.proxy.writes() if line.startswith("DELETE")]
-    await again.stop()
+    await restarted.stop()
     arguments = ("watch", "-f", "apps", "--url", bench.proxy.url, "--listen", "127.0.0.1:0")
     weak = bench.start(*arguments, OCTOSYNC_STATE_KEY="short-state-key")
     assert await weak.wait() == 1

@@ -33,7 +33,7 @@ class Fleet:
     targets: dict[str, set[str]] = field(default_factory=dict)
     descriptions: dict[str, str] = field(default_factory=dict)
 
-    def begin(self, bench: Bench) -> None:
+    def declare_all(self, bench: Bench) -> None:
         """Declare all apps."""
         for slug in SLUGS:
             self.slots[slug], self.targets[slug], self.descriptions[slug] = (
@@ -97,31 +97,31 @@ def _failed(exchange: Exchange) -> bool:
 def _killer(watch: WatchProcess, chance: random.Random) -> tuple[Callable[[Exchange], bool], Behavior]:
     """Return the request at which a controller is killed, and how: before it, after it, or once its response is delivered."""
     left = [chance.randrange(1, 30)]
-    moment = chance.randrange(3)
+    phase = chance.randrange(3)
 
-    def counted(exchange: Exchange) -> bool:
+    def is_due(exchange: Exchange) -> bool:
         left[0] -= _ours(exchange)
         return left[0] == 0 and _ours(exchange)
 
-    async def way(passage: PendingExchange) -> bool:
-        if moment == 0:
+    async def behavior(passage: PendingExchange) -> bool:
+        if phase == 0:
             watch.send(signal.SIGKILL)
         data = await passage.forward()
-        if moment == 1:
+        if phase == 1:
             watch.send(signal.SIGKILL)
         passage.answer(data)
         await passage.writer.drain()
         watch.send(signal.SIGKILL)
         return True
 
-    return counted, way
+    return is_due, behavior
 
 
 async def _round(bench: Bench, fleet: Fleet, number: int) -> None:
     """Start a controller, perhaps change something, and kill it: at a request, or else after its resync."""
     watch = bench.watch(*QUICK)
-    which, way = _killer(watch, fleet.chance)
-    bench.proxy.inject(way, which=which)
+    which, behavior = _killer(watch, fleet.chance)
+    bench.proxy.inject(behavior, which=which)
     if fleet.chance.random() < 0.5:
         await until(lambda: bench.proxy.in_flight or watch.code is not None)
         await fleet.interfere(bench, number)
@@ -138,7 +138,7 @@ async def test_repeated_kills(bench: Bench, rounds: int) -> None:
     print(f"OCTOSYNC_SEED={seed}")  # noqa: T201 — shown with a failure
     chance = random.Random(seed)  # noqa: S311 — choices of a test
     fleet = Fleet(chance)
-    fleet.begin(bench)
+    fleet.declare_all(bench)
     for number in range(rounds):
         await _round(bench, fleet, number)
         fleet.commit(bench, rounds + number)

@@ -1,4 +1,4 @@
-"""Signals to a controller: the first one stops it gracefully, the second one at once; and what SIGKILL leaves behind."""
+"""Signals to a controller: the first one stops it gracefully, the second one at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _writes(exchange: Exchange) -> bool:
     return exchange.writes
 
 
-async def _held_request(bench: Bench, watch: WatchProcess) -> None:
+async def _wait_until_held(bench: Bench, watch: WatchProcess) -> None:
     """Wait until the proxy holds a request."""
     await until(lambda: bench.proxy.injected, watch)
 
@@ -38,7 +38,7 @@ async def test_the_first_signal_finishes_the_write_in_progress(bench: Bench, num
     bench.declare(targets=("com.demo",))
     bench.proxy.inject(delay_response, which=_writes)
     watch = bench.watch(*QUICK)
-    await _held_request(bench, watch)
+    await _wait_until_held(bench, watch)
     watch.send(number)
     await until(lambda: watch.logged("stopping"), watch)
     assert watch.code is None
@@ -46,8 +46,8 @@ async def test_the_first_signal_finishes_the_write_in_progress(bench: Bench, num
     assert await watch.wait() == 0
     assert bench.proxy.writes() == ["POST /apps"]
     assert _actions(bench) == [("app/demo", Status.DONE)]
-    again = bench.watch(*QUICK)
-    await again.wait_until_in_sync()
+    restarted = bench.watch(*QUICK)
+    await restarted.wait_until_in_sync()
     assert bench.proxy.writes() == ["POST /apps", "POST /apps/demo/targets", "PUT /apps/demo/slots/chat"]
 
 
@@ -57,15 +57,15 @@ async def test_the_second_signal_stops_it_at_once(bench: Bench, number: signal.S
     bench.declare()
     bench.proxy.inject(delay_response, which=_writes)
     watch = bench.watch(*QUICK)
-    await _held_request(bench, watch)
+    await _wait_until_held(bench, watch)
     watch.send(number)
     await until(lambda: watch.logged("stopping"), watch)
     watch.send(number)
     assert await watch.wait() == code
     assert bench.proxy.in_flight == 1  # the response never came
     bench.proxy.restore()
-    again = bench.watch(*QUICK)
-    await again.wait_until_in_sync()
+    restarted = bench.watch(*QUICK)
+    await restarted.wait_until_in_sync()
     assert bench.proxy.writes() == ["POST /apps", "PUT /apps/demo/slots/chat"]
 
 
@@ -75,7 +75,7 @@ async def test_reads_are_cancelled(bench: Bench, number: signal.Signals) -> None
     bench.declare()
     bench.proxy.inject(never_respond)
     watch = bench.watch(*QUICK)
-    await _held_request(bench, watch)
+    await _wait_until_held(bench, watch)
     assert await watch.stop(number) == 0
     assert bench.proxy.in_flight >= 1
 
@@ -101,14 +101,16 @@ async def test_a_signal_with_an_open_page(bench: Bench) -> None:
 @pytest.mark.soak
 async def test_it_stops_within_25_seconds(bench: Bench) -> None:
     """If neither the control plane nor a receiver answers, the controller still stops in the promised time, with exit code 0."""
-    async with scripted_server(Reply(then=AfterReply.HANG)) as deaf:
-        (bench.folder / "octosync.yaml").write_text(f"notify: [{{url: '{deaf.url}/', events: [applied, failed]}}]\n")
+    async with scripted_server(Reply(then=AfterReply.HANG)) as receiver:
+        (bench.folder / "octosync.yaml").write_text(
+            f"notify: [{{url: '{receiver.url}/', events: [applied, failed]}}]\n"
+        )
         bench.declare()
         watch = bench.watch(*QUICK)
         await watch.wait_until_in_sync()
         bench.proxy.inject(delay_response, which=_writes)
         bench.declare(slots={"chat": "cloud_first"})
-        await _held_request(bench, watch)
+        await _wait_until_held(bench, watch)
         async with asyncio.timeout(25):
             assert await watch.stop() == 0
     assert bench.proxy.in_flight == 1
