@@ -159,7 +159,7 @@ async def _run(run: Soak, fleet: Fleet, plane: httpx.AsyncClient, log: Path) -> 
     writes = await verdicts.all_writes(plane, run.clock)
     for problems in (
         verdicts.sizes(warm, run.length.growth),
-        verdicts.writes_done(fleet, writes, began),
+        verdicts.writes_done(fleet, run.story.drifts, writes, began),
         verdicts.drifts_ended(run.story.drifts, writes),
         await verdicts.live(fleet, plane),
         verdicts.log_explained(log, run.story.incidents, run.clock),

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import httpx
 from tests.soak.children import Child
-from tests.soak.fleet import POLICIES, Fleet, is_live
+from tests.soak.fleet import POLICIES, Fleet, Object, is_live
 from tests.soak.keys import Keys
 from tests.support.controllers import FastClock
 
@@ -50,6 +50,11 @@ class Drift:
     at: float
     until: float
     ended_by_commit: bool = False
+
+    @property
+    def about(self) -> Object:
+        """The object that was changed."""
+        return (self.slug, "slot", "chat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +236,8 @@ class Story:
         for slug in self.chance.sample(free, min(2 * count, len(free))):
             if len(chosen) < count and await is_live(self.plane, self.fleet.apps[slug]):
                 chosen.append(slug)
+        # Others may have chosen some of them while these were read.
+        chosen = [slug for slug in chosen if self._busy.get(slug, 0.0) <= now]
         self._busy.update(dict.fromkeys(chosen, now + seconds))
         return chosen
 
