@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 from tests.support.controllers import FastClock, RunningController, run_controller
 from tests.support.plane import Plane
-from tests.support.watched_apps import CLOUD, NEVER, TICK, declare, plane_of_ana, requests_of, wait_for_ticks
+from tests.support.watched_apps import (
+    CLOUD,
+    NEVER,
+    TICK,
+    create_live,
+    declare,
+    plane_of_ana,
+    requests_of,
+    wait_for_ticks,
+)
 
 from octosync.model import NotifyEvent
 from octosync.watch.status import AppState
@@ -147,6 +156,27 @@ async def test_a_target_deleted_by_hand_is_held_and_registered_again(tmp_path: P
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
             (target,) = plane.send("GET", "/apps/demo/targets")["targets"]
             assert target["identifier"] == "com.demo"
+
+
+async def test_the_event_of_a_reverted_change_is_not_taken_for_that_of_the_revert(tmp_path: Path) -> None:
+    """If the revert follows within seconds, its own event doesn't make octosync the author of the next change."""
+    clock = FastClock()
+    declare(tmp_path, "demo")
+    with plane_of_ana(clock) as plane:
+        create_live(plane, "demo")
+        async with run_controller(
+            tmp_path, plane, clock, drift_hold=timedelta(), interval=NEVER, resync=NEVER
+        ) as watch:
+            await watch.until_in_sync()
+            plane.send("PUT", "/apps/demo/slots/chat", CLOUD)
+            watch.controller.api.reconcile("demo")
+            await watch.until(lambda: watch.logged("action") and watch.app().state is AppState.IN_SYNC)
+            await watch.controller.follower.poll_now()
+            await watch.until(lambda: not watch.controller.queue.is_changing)
+            plane.send("PUT", "/apps/demo/slots/chat", LOCAL)
+            watch.controller.api.reconcile("demo")
+            await watch.until(lambda: len(watch.logged("action")) == 2)
+            assert [action["replaces"] for action in watch.logged("action")] == ["ana", "ana"]
 
 
 async def change(watch: RunningController, plane: Plane) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -64,6 +64,19 @@ class _OwnWrite:
     begun: datetime
     ended: datetime
 
+    def nearest(self, events: Iterable[Event]) -> Event | None:
+        """Return the event that is most likely of this write, None if none can be.
+
+        A change that the write has reverted, or one directly after it, may have an event that is almost as near.
+        """
+        distances = [
+            (max(self.begun - event.at, event.at - self.ended, timedelta()), event)
+            for event in events
+            if event.at is not None and (event.resource is None or event.is_about(self.address))
+        ]
+        distance, event = min(distances, key=lambda found: found[0], default=(_OWN_WITHIN, None))
+        return event if distance <= _OWN_WITHIN else None
+
 
 class ActivityFeed:
     """The feed of one org. While it can't be followed, `off` is why, and only resyncs find changes."""
@@ -79,7 +92,7 @@ class ActivityFeed:
         self._reaches_back: datetime | None = None
         self._try_again: datetime | None = None
         self._failures: Counter[bool] = Counter()  # since the last successful poll, by whether they mean an outage
-        self._deferred: dict[str, list[Event]] = {}
+        self._deferred: dict[str, list[tuple[Event, datetime]]] = {}  # by app, with the time of receipt
         self._is_reported_off = False
         self._one_look_at_a_time = asyncio.Lock()
         self.off: RemoteError | None = None
@@ -170,32 +183,41 @@ class ActivityFeed:
         horizon = ended - _OWN_REMEMBERED
         self._own = [*(write for write in self._own if write.ended >= horizon), _OwnWrite(address, begun, ended)]
 
-    def take_own_write(self, event: Event) -> bool:
-        """Return whether an event belongs to one of our own writes, and forget that write: it has one event.
+    def take_own_writes(self, events: Iterable[Event]) -> Collection[Event]:
+        """Return those of new events that belong to our own writes, and forget these writes: each has one event.
 
         Such an event is no longer the event of a change by someone else.
         """
-        if event.at is None:
-            return False
-        for write in self._own:
-            if (
-                write.address.app == self.app_of(event)
-                and write.begun - _OWN_WITHIN <= event.at <= write.ended + _OWN_WITHIN
-                and (event.resource is None or event.is_about(write.address))
-            ):
+        now = self._clock.now()
+        return self._take_own_writes([(event, now) for event in events])
+
+    def _take_own_writes(self, received: Collection[tuple[Event, datetime]]) -> Collection[Event]:
+        """Take the event that is nearest to each write, of events and the times at which they were received."""
+        own: list[Event] = []
+        for write in tuple(self._own):
+            # What was received before the write began may be the change that the write has reverted.
+            candidates = [
+                event
+                for event, at in received
+                if at >= write.begun and write.address.app == self.app_of(event) and event not in own
+            ]
+            event = write.nearest(candidates)
+            if event is not None:
+                own.append(event)
                 self._own.remove(write)
                 if event in self._events:
                     self._events.remove(event)
-                return True
-        return False
+        return own
 
     def defer(self, slug: str, event: Event) -> None:
         """Keep an event of an app that is being reconciled: only at the end of it is known whether the event is our own."""
-        self._deferred.setdefault(slug, []).append(event)
+        self._deferred.setdefault(slug, []).append((event, self._clock.now()))
 
     def take_deferred(self, slug: str) -> tuple[Event, ...]:
         """Return the events of an app that were deferred and are not our own, and forget them."""
-        return tuple(event for event in self._deferred.pop(slug, ()) if not self.take_own_write(event))
+        deferred = self._deferred.pop(slug, [])
+        own = self._take_own_writes(deferred)
+        return tuple(event for event, _ in deferred if event not in own)
 
     def report_availability(self) -> None:
         """Log a change between a feed that can be followed and one that can't."""

@@ -195,10 +195,13 @@ class Scheduler:
     def handle(self, update: FeedUpdate) -> None:
         """Reconcile every app that an event is about, unless the event is of our own write."""
         slugs = set(self.assignment.slugs)
-        for event in update.events:
-            slug = self.feed.app_of(event)
+        apps = [(event, self.feed.app_of(event)) for event in update.events]
+        own = self.feed.take_own_writes(
+            event for event, slug in apps if slug in slugs and not self.queue.is_busy(slug or "")
+        )
+        for event, slug in apps:
             if slug is not None and slug in slugs:
-                self._handle_event(slug, event)
+                self._handle_event(slug, event, is_own=event in own)
             for waiting in self.rejections.waiting_for(event) & slugs:
                 self.rejections.retry(waiting)
                 self.reconcile_soon(waiting)
@@ -206,10 +209,10 @@ class Scheduler:
         if update.gap or self.feed.off is not None:
             self.resync.request()
 
-    def _handle_event(self, slug: str, event: Event) -> None:
+    def _handle_event(self, slug: str, event: Event, *, is_own: bool) -> None:
         if self.queue.is_busy(slug):
             self.feed.defer(slug, event)
-        elif not self.feed.take_own_write(event):
+        elif not is_own:
             for member in self.assignment.group_of(slug):
                 self.rejections.retry(member)
             self.reconcile_soon(slug)
