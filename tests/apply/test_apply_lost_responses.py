@@ -233,7 +233,7 @@ async def test_a_write_that_took_effect_never_counts_as_failed_because_reads_lag
 
 @pytest.mark.parametrize("status", [403, 404, 422])
 @pytest.mark.parametrize("kind", ["create app", "put live slot", "remove target", "enable capability"])
-async def test_a_refusal_after_a_lost_answer_leaves_the_outcome_unknown(
+async def test_a_refusal_after_a_lost_response_leaves_the_outcome_unknown(
     harness: Harness, kind: str, status: int
 ) -> None:
     """The refusal concerns the second attempt, not the first: its message is shown, and the outcome stays unknown."""

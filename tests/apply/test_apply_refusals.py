@@ -62,10 +62,7 @@ async def test_a_target_that_the_app_holds_already(harness: Harness, details: bo
 
 @pytest.mark.parametrize("name", ["Ours", "Theirs"])
 async def test_an_app_that_another_user_created(harness: Harness, name: str) -> None:
-    """If the slug was taken meanwhile, the action is done if the app is as declared.
-
-    Otherwise it is stale, its children skipped.
-    """
+    """If the slug was taken meanwhile, the action is done if the app is as declared, else stale with its children skipped."""
     reviewed = await harness.review(desired_app("a", fields={"name": "Ours"}, slots={"chat": {}}), desired_app("b"))
     harness.plane.send("POST", "/apps", {"slug": "a", "name": name})
     applied = await harness.apply(reviewed)

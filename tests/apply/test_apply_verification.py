@@ -13,7 +13,7 @@ from tests.support.states import desired_app
 
 from octosync.model import App
 
-# What a control plane that drops `preferred_engines` is asked to keep, in each of forty slots.
+# The declared fields of each slot; the faulty control plane drops `preferred_engines`.
 ENGINES = {"serving_policy": "local_only", "preferred_engines": ["coreml"]}
 FORTY = 40
 
