@@ -1,8 +1,6 @@
-"""The settings of a controller, which the command line fixes for its whole life.
+"""The settings of a controller, its clock, and waits by that clock.
 
-The time, as everything in this room gets it: injected, so that months can pass in a test.
-
-Waiting for an event or for a time, whichever comes first, by the controller's own clock.
+The command line sets the settings for the whole life of a controller. The clock is injected, so that months can pass in a test.
 """
 
 from __future__ import annotations
