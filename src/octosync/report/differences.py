@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import accumulate
-from typing import Final, Self, TypeAlias, TypeGuard
+from typing import Final, Self, TypeAlias
 
 from octosync.model import ELLIPSIS, SENSITIVE, SENSITIVE_CHANGED, JsonValue, Sensitivity, canonical_json, truncated
 from octosync.plan import ABSENT, Absent, FieldChange
@@ -105,7 +105,7 @@ class _Comparison:
         values = [side.value for side in sides]
         if any(side.is_hidden for side in sides):
             yield self._whole(name, before, after)
-        elif len(sides) == 2 and all(map(_has_parts, values)):
+        elif len(sides) == 2 and _both_have_parts(*values):
             yield from self._compare_parts(name, values[0], values[1])
         elif self.limit is None or all(len(value_words(value)) <= self.limit for value in values):
             yield self._whole(name, before, after)
@@ -156,7 +156,11 @@ class _Comparison:
         new: dict[str, _Tree] = {}
         for key, (left, right) in _parts(before, after):
             sides = [None if isinstance(side, Absent) else self._leaf(key, side) for side in (left, right)]
-            if _has_parts(left) and _has_parts(right) and not any(side.is_hidden for side in sides if side is not None):
+            if (
+                not (isinstance(left, Absent) or isinstance(right, Absent))
+                and _both_have_parts(left, right)
+                and not any(side.is_hidden for side in sides if side is not None)
+            ):
                 old[key], new[key] = self._trees(left, right)
                 continue
             for tree, side in zip((old, new), sides, strict=True):
@@ -176,11 +180,14 @@ class _Comparison:
 _Sides: TypeAlias = "tuple[JsonValue | Absent, JsonValue | Absent]"
 
 
-def _has_parts(value: JsonValue | Absent) -> TypeGuard[JsonValue]:
-    """Return whether a value has parts with names of their own: an object, or a list that contains objects or lists."""
-    if isinstance(value, list | tuple):
-        return any(isinstance(item, Mapping | list | tuple) for item in value)
-    return isinstance(value, Mapping) and bool(value)
+def _both_have_parts(before: JsonValue, after: JsonValue) -> bool:
+    """Return whether two values have parts to pair: two objects, or two lists that contain objects or lists."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return bool(before) and bool(after)
+    return all(
+        isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value)
+        for value in (before, after)
+    )
 
 
 def _parts(before: JsonValue, after: JsonValue) -> Iterator[tuple[str, _Sides]]:
