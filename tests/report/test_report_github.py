@@ -41,6 +41,20 @@ def found(severity: Severity, line: int, **more: Any) -> Diagnostic:
     return Diagnostic(severity=severity, **facts)
 
 
+@pytest.mark.parametrize(("fields", "shown"), [(60, 60), (400, 90)])
+def test_every_difference_is_in_a_message_or_counted_there(fields: int, shown: int) -> None:
+    """A message has as many differences of an object as GitHub shows, and the number of the others."""
+    before, after = ({f"field{n:03}": f"{side}-{'x' * 8}" for n in range(fields)} for side in ("old", "new"))
+    (change,) = annotated(ended(plan_of(desired_app("a", config=after), live_app("a", config=before))))
+    lines = change.message.splitlines()
+    found = [line for line in lines if line.startswith("field")]
+    assert len(found) >= shown
+    assert [line.split()[0] for line in found] == [f"field{n:03}" for n in range(len(found))]
+    rest = [f"and {fields - len(found)} more lines"] if len(found) < fields else []
+    assert lines[-1:] == (rest or found[-1:])
+    assert len(change.message) <= 4_096
+
+
 def test_each_change_is_annotated_at_its_position() -> None:
     """A planned change is a notice at its line, a destructive one a warning, a refused one an error with its hint."""
     plan = plan_of(

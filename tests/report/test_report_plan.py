@@ -10,7 +10,9 @@ from tests.support.golden import assert_golden
 from tests.support.sample_reports import SECRET, errored_plan, mixed_plan, plan_report, run_info, steady_plan
 from tests.support.states import desired_app, live_app, live_deployment, observation, plan_of, policy_of
 
-from octosync.model import Canary, Diagnostic, Origin, Reason, Severity
+from octosync.manifest.schema.models import APP_WIRE_NAMES, SLOT_WIRE_NAMES, FallbackSpec, PolicySpec
+from octosync.manifest.schema.shapes import attributes_of
+from octosync.model import Canary, Diagnostic, Kind, Origin, Reason, Severity
 from octosync.plan import (
     ControlPlane,
     Invocation,
@@ -22,6 +24,7 @@ from octosync.plan import (
     overrides_of,
 )
 from octosync.report import render_plan
+from octosync.report.fields import path_words
 
 GOLDEN = Path(__file__).parent / "golden"
 ANSI = re.compile(r"\x1b\[\d+m")
@@ -76,7 +79,7 @@ def test_colour_only_adds_colour() -> None:
         ["-", "target", "macos:com.octomil.old"],
         ["-", "target", "macos:com.octomil.checkout"],
         ["-", "slot", "chat"],
-        ["loses", "serving_policy", "local_first"],
+        ["loses", "servingPolicy", "local_first"],
         ["x", "app", "goes"],
     ]
 
@@ -183,12 +186,40 @@ def test_every_difference_of_a_value_is_listed(before: Any, after: Any, lines: l
 
 
 def test_a_custom_policy_is_shown_by_its_fields() -> None:
-    """Only if both sides are presets is the whole policy shown by its name."""
+    """Two presets are shown by their names; if one side is no preset, the fields that differ follow."""
     custom = {"routing_mode": "auto", "fallback": {"allow_cloud_fallback": False, "allow_local_fallback": True}}
-    plan = plan_of(desired_app("a", slots={"chat": {"serving_policy": custom}}), live_app("a", slots={"chat": {}}))
-    text = text_of(plan)
-    assert "serving_policy.fallback.allow_cloud_fallback   true → false" in text
-    assert "serving_policy   " not in text
+    other = {**custom, "routing_preference": "local"}
+    apps = [
+        desired_app(slug, slots={"chat": {"serving_policy": policy}})
+        for slug, policy in (("a", custom), ("b", "local_only"), ("c", other), ("d", "local_only"))
+    ]
+    live = [
+        live_app(slug, slots={"chat": {"serving_policy": policy}})
+        for slug, policy in (("a", "cloud_first"), ("b", custom), ("c", custom), ("d", "cloud_only"))
+    ]
+    shown = [" ".join(line.split()) for line in text_of(plan_of(apps, live)).splitlines()]
+    assert [line for line in shown if line.startswith("servingPolicy")] == [
+        "servingPolicy cloud_first → custom",
+        "servingPolicy.fallback.allowCloudFallback true → false",
+        "servingPolicy.routingPreference cloud → (none)",
+        "servingPolicy custom → local_only",
+        "servingPolicy.routingMode auto → local_only",
+        "servingPolicy.routingPreference (none) → local",
+        "servingPolicy cloud_only → local_only",
+    ]
+
+
+def test_fields_have_the_names_of_the_manifest() -> None:
+    """Every field of an app, a slot and a policy is shown as manifests write it; the keys of a config are unchanged."""
+    for key, wire in SLOT_WIRE_NAMES.items():
+        assert path_words(Kind.SLOT, (wire,)) == key
+        assert path_words(Kind.INFERENCE_CONFIG, (wire,)) == wire
+        assert path_words(Kind.SLOT, ("bindings", wire)) == f"bindings.{wire}"
+    for key, wire in APP_WIRE_NAMES.items():
+        assert path_words(Kind.APP, (wire,)) == key
+    for model in (PolicySpec, FallbackSpec):
+        for wire, key, _ in attributes_of(model):
+            assert path_words(Kind.SLOT, ("serving_policy", wire)) == f"servingPolicy.{key}"
 
 
 def test_a_removal_shows_its_losses() -> None:

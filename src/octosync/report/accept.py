@@ -46,7 +46,11 @@ def render_accepted(
     for change in accepted:
         lines.append(f"{visible(str(change.address))}   {visible(f'{change.origin.file}:{change.origin.line}')}")
         shown = shown_changes(change.fields, sensitivity)
-        differing = [difference for field in shown for difference in differences(field, sensitivity, limit=LIMIT)]
+        differing = [
+            difference
+            for field in shown
+            for difference in differences(change.address.kind, field, sensitivity, limit=LIMIT)
+        ]
         lines += [f"  {line}" for difference in differing for line in difference.text_lines()] or [f"  {change.what}"]
     if not accepted:
         return text_of([*lines, "Nothing to accept."])

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from octosync.errors import OctosyncError
@@ -203,8 +204,8 @@ PathResolver = Callable[[Origin], str | None]
 """Returns the file of a position relative to the root of the repository, with `/`; None if it is outside."""
 
 MAX_PER_SEVERITY: Final = 10  # GitHub shows this many annotations per severity and step
-_LONGEST: Final = 2_000  # characters of a message
-_LINES: Final = 12
+_LONGEST: Final = 4_000  # characters of a message; the runner of GitHub cuts a message after 4,096
+_COUNT_ROOM: Final = 30  # characters of the number of the lines that are not shown
 
 
 def render_annotations(report: RunReport, resolve_path: PathResolver) -> str:
@@ -251,8 +252,14 @@ def _command(annotation: Annotation, resolve_path: PathResolver) -> str:
 
 
 def _message(lines: Sequence[str]) -> str:
-    more = [f"and {counted(len(lines) - _LINES, 'more line')}"] if len(lines) > _LINES else []
-    return clipped("\n".join((*lines[:_LINES], *more)), _LONGEST)
+    """Return as many lines as a message can have, and the number of the rest."""
+    if len(whole := "\n".join(lines)) <= _LONGEST:
+        return whole
+    rooms = accumulate((len(line) + 1 for line in lines), initial=0)
+    fitting = sum(room <= _LONGEST - _COUNT_ROOM for room in rooms) - 1
+    if not fitting:
+        return clipped(whole, _LONGEST)
+    return "\n".join((*lines[:fitting], f"and {counted(len(lines) - fitting, 'more line')}"))
 
 
 def _data(text: str) -> str:

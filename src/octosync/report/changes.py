@@ -11,6 +11,7 @@ from typing import Final
 from octosync.contract import preset_of
 from octosync.model import Address, App, Assignment, JsonObject, JsonValue, Kind, Origin, Reason, Sensitivity, counted
 from octosync.plan import (
+    ABSENT,
     Action,
     ActionKey,
     ArchiveApp,
@@ -33,11 +34,10 @@ from octosync.plan import (
     shown_changes,
 )
 from octosync.report.differences import Difference, differences
+from octosync.report.fields import brief, brief_opaque
 from octosync.report.text import (
     LIMIT,
     Style,
-    brief,
-    brief_opaque,
     cells,
     last_change_words,
     padded,
@@ -316,29 +316,39 @@ def _in_brief(action: Action, fields: JsonObject, sensitivity: Sensitivity, limi
             return brief_opaque(fields, sensitivity, limit=limit)
         case CreateApp() if fields.get("name") == action.address.app:
             fields = {key: value for key, value in fields.items() if key != "name"}
-    return brief(fields, sensitivity, limit=limit, preset=action.preset if isinstance(action, PutSlot) else None)
+    preset = action.preset if isinstance(action, PutSlot) else None
+    return brief(action.address.kind, fields, sensitivity, limit=limit, preset=preset)
 
 
 def _field_differences(action: Action, sensitivity: Sensitivity, limit: int | None) -> Iterator[Difference]:
     changes = shown_changes(_with_presets(action) if isinstance(action, PutSlot) else action.fields, sensitivity)
     for change in changes:
-        yield from differences(change, sensitivity, limit=limit)
+        yield from differences(action.address.kind, change, sensitivity, limit=limit)
 
 
 def _with_presets(action: PutSlot) -> tuple[FieldChange, ...]:
-    """Return the fields with the changes of a serving policy as one change, if both sides are presets."""
-    policies = [_policy(side) for side in (action.before, action.after)]
-    before, after = (preset_of(policy) for policy in policies)
-    after = action.preset or after
+    """Return the fields, with the serving policy by the names of its presets.
+
+    The fields of a policy follow if only one side is a preset.
+    """
+    before, after = (_policy(side) for side in (action.before, action.after))
+    old, new = preset_of(before), action.preset or preset_of(after)
     within = [change for change in action.fields if change.path[0] == "serving_policy"]
-    if not within or before is None or after is None:
+    if not within or (old is None and new is None):
         return action.fields
-    whole = FieldChange(("serving_policy",), before, after)
-    return tuple(
-        whole if change is within[0] else change
-        for change in action.fields
-        if change is within[0] or change not in within
+    whole = FieldChange(
+        ("serving_policy",),
+        *(ABSENT if side is None else name or _CUSTOM for side, name in ((before, old), (after, new))),
     )
+    has_fields = _CUSTOM in {whole.before, whole.after}
+    shown: list[FieldChange] = []
+    for change in action.fields:
+        shown += [whole] if change is within[0] else []
+        shown += [change] if has_fields or change not in within else []
+    return tuple(shown)
+
+
+_CUSTOM: Final = "custom"  # a serving policy that is no preset
 
 
 def _policy(fields: JsonObject | None) -> JsonValue:

@@ -19,8 +19,18 @@ from difflib import SequenceMatcher
 from itertools import accumulate
 from typing import Final, Self, TypeAlias
 
-from octosync.model import ELLIPSIS, SENSITIVE, SENSITIVE_CHANGED, JsonValue, Sensitivity, canonical_json, truncated
+from octosync.model import (
+    ELLIPSIS,
+    SENSITIVE,
+    SENSITIVE_CHANGED,
+    JsonValue,
+    Kind,
+    Sensitivity,
+    canonical_json,
+    truncated,
+)
 from octosync.plan import ABSENT, Absent, FieldChange
+from octosync.report.fields import names_below, path_words
 from octosync.report.text import NONE, key_words, padded, value_words, visible
 
 # The first of these that all objects of both lists have, each with another value, names the elements.
@@ -79,8 +89,10 @@ _ADDED: Final = "+"  # ends the key of an element that only the second list has:
 _PADDING: Final = re.compile(r"^\[ +")
 
 
-def differences(change: FieldChange, sensitivity: Sensitivity, *, limit: int | None) -> Iterator[Difference]:
-    """Yield everything that differs in a changed field, in order of its path.
+def differences(
+    kind: Kind, change: FieldChange, sensitivity: Sensitivity, *, limit: int | None
+) -> Iterator[Difference]:
+    """Yield everything that differs in a changed field of an object, in order of its path.
 
     Values longer than `limit` characters are taken apart; None: texts are shown whole. Sensitive values are masked, and so is
     everything below a sensitive key.
@@ -89,15 +101,17 @@ def differences(change: FieldChange, sensitivity: Sensitivity, *, limit: int | N
         None if isinstance(side, Absent) else _Leaf(side, is_hidden=sensitivity.hides_at(change.path, side))
         for side in (change.before, change.after)
     )
-    yield from _Comparison(sensitivity, limit).compare(".".join(map(key_words, change.path)), before, after)
+    comparison = _Comparison(sensitivity, limit, names_below(kind, change.path))
+    yield from comparison.compare(path_words(kind, change.path), before, after)
 
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """A comparison of values; None is one that is absent."""
+    """A comparison of values; None is one that is absent. `names` are those of keys that are shown as others."""
 
     sensitivity: Sensitivity
     limit: int | None
+    names: Mapping[str, str]
 
     def compare(self, name: str, before: _Leaf | None, after: _Leaf | None) -> Iterator[Difference]:
         """Yield what differs between two values."""
@@ -107,7 +121,7 @@ class _Comparison:
             yield self._whole(name, before, after)
         elif len(sides) == 2 and _both_have_parts(*values):
             yield from self._compare_parts(name, values[0], values[1])
-        elif self.limit is None or all(len(value_words(value)) <= self.limit for value in values):
+        elif self.limit is None or all(len(value_words(value, self.names)) <= self.limit for value in values):
             yield self._whole(name, before, after)
         elif all(isinstance(value, str) for value in values):
             yield from _text_differences(name, *(None if side is None else str(side.value) for side in (before, after)))
@@ -135,7 +149,9 @@ class _Comparison:
     def _words(self, side: _Leaf | None, replacement: str) -> str:
         if side is None:
             return NONE
-        return replacement if side.is_hidden else value_words(self.sensitivity.redact(side.value, replacement))
+        return (
+            replacement if side.is_hidden else value_words(self.sensitivity.redact(side.value, replacement), self.names)
+        )
 
     def _compare_parts(self, name: str, before: JsonValue, after: JsonValue) -> Iterator[Difference]:
         """Yield what differs within two objects or two lists."""
@@ -173,7 +189,8 @@ class _Comparison:
 
     def _shown(self, key: str) -> str:
         if key[0] == ".":
-            return f".{key_words(self.sensitivity.shown_key(key[1:]))}"
+            shown = self.sensitivity.shown_key(key[1:])
+            return f".{key_words(self.names.get(shown, shown))}"
         return _PADDING.sub("[", key.removesuffix(_ADDED))
 
 

@@ -13,12 +13,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 from rich.cells import cell_len
 
-from octosync.contract import APP, SLOT, preset_of
-from octosync.model import ELLIPSIS, SENSITIVE, SENSITIVE_CHANGED, JsonObject, JsonValue, Reason, Sensitivity, clipped
+from octosync.model import ELLIPSIS, SENSITIVE, SENSITIVE_CHANGED, JsonValue, Reason
 from octosync.plan import Absent, ControlPlane, LastChange
 
 # Joiners are parts of words and emoji, not control characters.
@@ -168,11 +168,11 @@ def reason_words(reason: Reason) -> str:
 
 
 def last_change_words(last: LastChange) -> str:
-    """Return the author, time and event of the last change, of the app if the feed does not name the object."""
+    """Return the author, time and type of the last change, of the app if the feed does not name the object."""
     event = last.event
     what = "last change of the app by" if last.of_app else "last changed by"
-    facts = ", ".join(visible(part) for part in (event.type, event.id) if part)
-    return f"{what} {visible(event.actor or '?')}, {time_words(event.at)} ({facts})"
+    type_ = f" ({visible(event.type)})" if event.type else ""
+    return f"{what} {visible(event.actor or '?')}, {time_words(event.at)}{type_}"
 
 
 def time_words(at: datetime | None) -> str:
@@ -194,9 +194,17 @@ def seconds_words(seconds: float | None) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
 
 
+_ORG_LENGTH: Final = 8
+
+
+def org_words(org_id: str) -> str:
+    """Return the first characters of an org's ID, which people know it by."""
+    return visible(org_id[:_ORG_LENGTH])
+
+
 def plane_words(plane: ControlPlane) -> str:
     """Return the name of a control plane: `production (api.octomil.com, org 8f1c)`."""
-    where = f"{plane.host}, org {plane.org_id}" if plane.org_id is not None else plane.host
+    where = f"{plane.host}, org {org_words(plane.org_id)}" if plane.org_id is not None else plane.host
     return visible(f"{plane.context} ({where})" if plane.context is not None else where)
 
 
@@ -207,16 +215,20 @@ def listed(items: Iterable[str], *, at_most: int) -> str:
     return ", ".join(words) if more <= 0 else f"{', '.join(words[:at_most])} and {more:,} more"
 
 
-def value_words(value: JsonValue | Absent) -> str:
-    """Return a value in an unambiguous short form: `auto`, `[coreml, mlx]`, `{max_tokens: 512}`, `"two words"`."""
+def value_words(value: JsonValue | Absent, names: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return a value in an unambiguous short form: `auto`, `[coreml, mlx]`, `{max_tokens: 512}`, `"two words"`.
+
+    `names` are the names of keys that are shown as others.
+    """
     if isinstance(value, Absent):
         return NONE
     if isinstance(value, str):
         return visible(_text(value))
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key_words(key)}: {value_words(value[key])}" for key in sorted(value)) + "}"
+        fields = (f"{key_words(names.get(key, key))}: {value_words(value[key], names)}" for key in sorted(value))
+        return "{" + ", ".join(fields) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(value_words, value)) + "]"
+        return "[" + ", ".join(value_words(item, names) for item in value) + "]"
     return json.dumps(value)
 
 
@@ -229,35 +241,3 @@ def _text(value: str) -> str:
     if _BARE.fullmatch(value) or value in {SENSITIVE, SENSITIVE_CHANGED}:
         return value
     return json.dumps(value, ensure_ascii=False)
-
-
-def brief(fields: JsonObject, sensitivity: Sensitivity, *, limit: int | None, preset: str | None = None) -> str:
-    """Return an object on one line, without defaults: `serving_policy local_first · bindings [{…}]`.
-
-    `preset` is the name of its serving policy, if the manifest has one.
-    """
-    shown = []
-    for name, value in fields.items():
-        if value is None or (name in SLOT.defaults and value == SLOT.defaults[name]):
-            continue
-        called = preset or preset_of(value) if name == "serving_policy" else None
-        words = called or _safe_words(name, value, sensitivity)
-        shown.append((_SHOWN_FIRST.get(name, len(_SHOWN_FIRST)), name, words))
-    return _in_one_line(((name, words) for _, name, words in sorted(shown)), limit)
-
-
-def brief_opaque(value: JsonObject, sensitivity: Sensitivity, *, limit: int | None) -> str:
-    """Return an object with keys of the user on one line: every key, since none has a default."""
-    shown = ((sensitivity.shown_key(name), _safe_words(name, value[name], sensitivity)) for name in sorted(value))
-    return _in_one_line(shown, limit)
-
-
-def _in_one_line(shown: Iterable[tuple[str, str]], limit: int | None) -> str:
-    return " · ".join(f"{key_words(name)} {clipped(words, limit)}" for name, words in shown)
-
-
-def _safe_words(name: str, value: JsonValue, sensitivity: Sensitivity) -> str:
-    return value_words(SENSITIVE if sensitivity.hides(name, value) else sensitivity.redact(value, SENSITIVE))
-
-
-_SHOWN_FIRST: Final = {name: rank for rank, name in enumerate((*APP.writable, *SLOT.writable))}

@@ -147,7 +147,7 @@ async def test_held_drift_is_shown_with_author_end_and_commands() -> None:
     assert "ana@example.com changed it at 14:01 UTC" in text
     assert "It will be reverted at 14:31 UTC" in text
     assert "slot vision" in text
-    assert "serving_policy cloud_only → local_only" in text
+    assert "servingPolicy cloud_only → local_only" in text
     assert "octosync accept app/canary-demo/slot/vision -f apps/" in text
     assert 'curl -X POST -H "Authorization: Bearer $OCTOSYNC_ADMIN_TOKEN"' in text
     assert "'http://127.0.0.1:9900/hold?app=canary-demo&for=4h&reason=WHY'" in text

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from octosync.model import JournalledAction, JournalledRun, JsonObject, Status, counted
 from octosync.plan import FORMAT_VERSION, ControlPlane
 from octosync.report.outcomes import STATUS_WORDS, status_counts, status_symbol
-from octosync.report.text import Style, cells, padded, seconds_words, text_of, time_words, visible
+from octosync.report.text import Style, cells, org_words, padded, seconds_words, text_of, time_words, visible
 
 UNKNOWN = "unknown"
 _TITLES = ("RUN", "STARTED", "TOOK", "EXIT", "CONTROL PLANE", "CHANGES", "OUTCOMES")
@@ -63,7 +63,7 @@ def _outcomes(run: JournalledRun, actions: Sequence[JournalledAction], style: St
 def render_run(run: JournalledRun, actions: Sequence[JournalledAction], *, colour: bool) -> str:
     """Render one run: its data, its actions in the order of their start, and the counts of outcomes."""
     style = Style(colour)
-    org = f", org {visible(run.org_id)}" if run.org_id is not None else ""
+    org = f", org {org_words(run.org_id)}" if run.org_id is not None else ""
     if run.ended_at is None:
         end = style.yellow("not ended: still running, interrupted or killed")
     else:
