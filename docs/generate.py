@@ -16,7 +16,7 @@ from octosync.manifest import RULES, Rule, configuration_schema, kustomize_defin
 from octosync.plan import FINDINGS, GUARDS, Finding, Guard, plan_schema
 from octosync.report import json_text
 from octosync.watch.metrics import METRICS, Metric
-from octosync.watch.notify.messages import (
+from octosync.watch.notify.notices import (
     DELIVERY_HEADER,
     EVENT_HEADER,
     EVENTS,

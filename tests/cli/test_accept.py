@@ -16,7 +16,7 @@ from tests.support.embedded_planes import ok
 from tests.support.projects import Project
 from tests.support.workdirs import CommandResult
 
-from octosync.cli.files import replace_all
+from octosync.cli.file_writer import replace_all
 from octosync.errors import OctosyncError
 
 DEMO = """\

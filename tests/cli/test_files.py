@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from octosync.cli.files import KeyFile, create_all, replace_all, write_each, write_whole
+from octosync.cli.file_writer import KeyFile, create_all, replace_all, write_each, write_whole
 from octosync.errors import OctosyncError
 
 

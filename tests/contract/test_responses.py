@@ -13,7 +13,7 @@ from octosync.contract.responses import (
     WireActor,
     WireApp,
     WireAssignment,
-    WireBootstrapped,
+    WireBootstrapResult,
     WireCanary,
     WireCoverage,
     WireDeployment,
@@ -34,7 +34,7 @@ from octosync.contract.responses import (
 LEAST: list[tuple[type[Wire], dict[str, Any]]] = [
     (WireApp, {"slug": "demo"}),
     (WireTarget, {"id": "t1", "platform": "ios", "identifier": "com.example"}),
-    (WireBootstrapped, {"app_key": "oct_app_1"}),
+    (WireBootstrapResult, {"app_key": "oct_app_1"}),
     (WireSlot, {"capability": "chat"}),
     (WireVariant, {"id": "v1"}),
     (WireAssignment, {}),

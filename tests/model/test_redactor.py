@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from octosync.model import SENSITIVE, JsonValue, Redactor, Secret, safe_text
-from octosync.model.values import LONGEST_SHOWN
+from octosync.model.redaction import LONGEST_SHOWN
 
 KEY = 'oct_live_0"12/34é56789'
 

@@ -34,7 +34,7 @@ from octosync.watch.log import Log, LogFormat, libraries_in
 from octosync.watch.manifests.desired import DesiredState
 from octosync.watch.metrics import CONTENT_TYPE, Metrics
 from octosync.watch.notify.endpoints import Endpoint
-from octosync.watch.notify.messages import Sender
+from octosync.watch.notify.notices import Sender
 from octosync.watch.notify.webhook import Notifier
 from octosync.watch.settings import Clock, Settings
 from octosync.watch.web import WebOptions, bind, create_app, serve

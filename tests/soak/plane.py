@@ -13,7 +13,7 @@ from tests.support.controllers import FastClock
 
 from octosync.server import ServerSettings, Token, running_server
 from octosync.server.errors import ApiError
-from octosync.server.limits import LoggedRequest, RequestsLog, SlidingWindows
+from octosync.server.rate_limit import LoggedRequest, RequestsLog, SlidingWindows
 
 WINDOW = 60.0
 

@@ -12,7 +12,7 @@ import httpx
 from tests.support.controller_statuses import ADMIN_TOKEN
 
 from octosync.model import Secret
-from octosync.watch.api import ControllerApi
+from octosync.watch.controller_api import ControllerApi
 from octosync.watch.web import WebOptions, bind, create_app, serve
 
 URL = "http://127.0.0.1:9900"

@@ -28,7 +28,7 @@ from octosync.state import Journal
 from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.log import Log, LogFormat
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad
-from octosync.watch.notify.messages import Notice
+from octosync.watch.notify.notices import Notice
 from octosync.watch.notify.webhook import Notifier
 from octosync.watch.settings import Settings
 from octosync.watch.status import AppReconcileStatus, ControllerStatus

@@ -12,7 +12,7 @@ from pathlib import Path
 from watchfiles import awatch
 
 from octosync.watch.manifests.file_snapshot import FileChange, FileSnapshot, WatchedPaths, scan
-from octosync.watch.manifests.files import DirectoryEvents, file_changes
+from octosync.watch.manifests.file_watcher import DirectoryEvents, file_changes
 from octosync.watch.settings import Clock, SystemClock
 
 LONG = 20.0  # seconds until a wait fails

@@ -268,7 +268,7 @@ _PROGRAM = """
 import asyncio, contextlib, sys
 from pathlib import Path
 from octosync.watch.settings import SystemClock
-from octosync.watch.manifests.files import file_changes
+from octosync.watch.manifests.file_watcher import file_changes
 from octosync.watch.manifests.file_snapshot import WatchedPaths, scan
 
 async def main(folder):

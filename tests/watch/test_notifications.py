@@ -20,7 +20,7 @@ from octosync.model import NotifyEvent, Secret
 from octosync.plan import ControlPlane
 from octosync.watch.log import Log
 from octosync.watch.notify.endpoints import Endpoint
-from octosync.watch.notify.messages import Sender
+from octosync.watch.notify.notices import Sender
 from octosync.watch.notify.webhook import Notifier
 from octosync.watch.status import AppState
 

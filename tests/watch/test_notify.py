@@ -21,7 +21,7 @@ from octosync.plan import ControlPlane
 from octosync.state import Journal, WatchState
 from octosync.watch.log import Log, LogFormat
 from octosync.watch.notify.endpoints import Endpoint, endpoints
-from octosync.watch.notify.messages import EVENTS, Notice, NotificationDocument, Sender, document_of
+from octosync.watch.notify.notices import EVENTS, Notice, NotificationDocument, Sender, document_of
 from octosync.watch.notify.webhook import DeliveryLimits, Notifier
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

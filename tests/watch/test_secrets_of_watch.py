@@ -13,7 +13,7 @@ from tests.support.controllers import FastClock, RunningController, run_controll
 from tests.support.watched_apps import NEVER, declare, plane_of_ana
 
 from octosync.plan import ControlPlane
-from octosync.watch.notify.messages import Sender, document_of
+from octosync.watch.notify.notices import Sender, document_of
 from octosync.watch.status import AppState
 
 DECLARED, BY_HAND, COMMITTED = "declared-1f7c", "by-hand-93be", "committed-52aa"

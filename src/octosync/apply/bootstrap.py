@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
-from octosync.contract.responses import WireBootstrapped
+from octosync.contract.responses import WireBootstrapResult
 from octosync.errors import AwaitingApproval, Conflict, ExitCode, Interrupted, OctosyncError, RemoteError
 from octosync.model import Address, JsonObject, Outcome, Secret, Status
 from octosync.octomil import ApiResponse, Octomil, Withheld, read_app, read_targets
@@ -124,9 +124,9 @@ class _BootstrapRequest:
         attempt = 1
         while True:
             try:
-                answer = await self.remote.call(self.asked.operation, body=self.asked.body, may_send=self._may_send)
-                self._add(*answer.request_ids)
-                return self._compare_response(answer)
+                response = await self.remote.call(self.asked.operation, body=self.asked.body, may_send=self._may_send)
+                self._add(*response.request_ids)
+                return self._compare_response(response)
             except Withheld:
                 return self.result(Status.NOT_ATTEMPTED, Interrupted("interrupted", "the run was interrupted"))
             except RemoteError as error:
@@ -187,31 +187,31 @@ class _BootstrapRequest:
             return self.result(Status.FAILED, _keys_lost(self.asked, self.export, error), wrote=True)
         return self.result(Status.FAILED, _taken(self.asked, self.export, archived=app.archived))
 
-    def _compare_response(self, answer: ApiResponse) -> BootstrapResult:
+    def _compare_response(self, response: ApiResponse) -> BootstrapResult:
         """Return the keys and compare the response with the request. Raise `Unreadable`."""
-        body = parse_model(self.remote, self.asked.operation, WireBootstrapped, answer.body, answer.request_id)
+        body = parse_model(self.remote, self.asked.operation, WireBootstrapResult, response.body, response.request_id)
         made = _made(self.asked, body)
-        if (error := self._wrong_org(body, answer)) is not None:
+        if (error := self._wrong_org(body, response)) is not None:
             result = self.result(Status.FAILED, error, wrote=True)
         elif made != self.asked:
-            result = self.result(Status.NOT_KEPT, _not_kept(self.asked, made, answer), wrote=True)
+            result = self.result(Status.NOT_KEPT, _not_kept(self.asked, made, response), wrote=True)
         else:
             result = self.result(Status.DONE, wrote=True)
         publishable = Secret(body.publishable_key) if body.publishable_key else None
         return replace(result, keys=Keys(app=Secret(body.app_key), publishable=publishable), made=made)
 
-    def _wrong_org(self, body: WireBootstrapped, answer: ApiResponse) -> OctosyncError | None:
+    def _wrong_org(self, body: WireBootstrapResult, response: ApiResponse) -> OctosyncError | None:
         org, wanted = _object(body.app).get("org_id"), self.remote.connection.org
         if not isinstance(org, str) or wanted is None or org == wanted:
             return None
         return _in_part(
             "wrong-org",
-            f"the app was created in org {org}, not in {wanted}: the API key belongs to that org (request {answer.request_id})",
+            f"the app was created in org {org}, not in {wanted}: the API key belongs to that org (request {response.request_id})",
             "Use a key of the right org. Archive the created app if you don't want it there.",
         )
 
 
-def _made(asked: FirstApp, body: WireBootstrapped) -> FirstApp:
+def _made(asked: FirstApp, body: WireBootstrapResult) -> FirstApp:
     """Return the created app from the response; fields that it omits are taken from the request."""
     sources = {"slug": body.app, "name": body.app, "platform": body.target, "identifier": body.target}
     values = {name: _object(where).get(name) for name, where in sources.items()}
@@ -282,11 +282,11 @@ def _unknown(asked: FirstApp, lost: RemoteError, unread: RemoteError) -> Octosyn
     )
 
 
-def _not_kept(asked: FirstApp, made: FirstApp, answer: ApiResponse) -> OctosyncError:
+def _not_kept(asked: FirstApp, made: FirstApp, response: ApiResponse) -> OctosyncError:
     names = [part.name for part in fields(asked) if getattr(made, part.name) != getattr(asked, part.name)]
     differences = "; ".join(f"{name} is `{getattr(made, name)}`, not `{getattr(asked, name)}`" for name in names)
     return _in_part(
         "not-kept",
-        f"the created app differs from the request: {differences} (request {answer.request_id})",
+        f"the created app differs from the request: {differences} (request {response.request_id})",
         "The manifest shows the created app; the keys are valid.",
     )

@@ -71,7 +71,7 @@ OUTCOMES: Final = _table(
     ),
     OutcomeMeaning(
         "not-removed",
-        "The control plane answers the removal with 404 Not Found, but still returns the object.",
+        "The control plane responds to the removal with 404 Not Found, but still returns the object.",
         ("if Octomil uses another path for the removal, set it in octosync.yaml: api.operations",),
     ),
     OutcomeMeaning(

@@ -78,7 +78,7 @@ class ActionWriter:
         attempt, withheld = 1, 0
         while True:
             try:
-                answer = await self.remote.call(
+                response = await self.remote.call(
                     action.operation,
                     action.parameters,
                     body=action.body,
@@ -95,9 +95,9 @@ class ActionWriter:
                 if (performed := await self._after(error, action, ids, attempt)) is not None:
                     return performed
             else:
-                for request_id in answer.request_ids:
+                for request_id in response.request_ids:
                     _add(ids, request_id)
-                return await self._compare_response(action, answer, ids, proving=proving)
+                return await self._compare_response(action, response, ids, proving=proving)
             await asyncio.sleep(self.remote.backoff.draw(attempt))
             attempt += 1
             within = Reservation()  # the rest of the first reservation belongs to the other half of a move
@@ -175,12 +175,12 @@ class ActionWriter:
         )
 
     async def _compare_response(
-        self, action: Action, answer: ApiResponse, ids: list[str], *, proving: bool
+        self, action: Action, response: ApiResponse, ids: list[str], *, proving: bool
     ) -> WriteResult:
-        self.reader.wrote(action, answer.sent_at)
-        if isinstance(action, CreateApp) and (stranger := self._wrong_org(answer)) is not None:
+        self.reader.wrote(action, response.sent_at)
+        if isinstance(action, CreateApp) and (stranger := self._wrong_org(response)) is not None:
             return _result(action, Status.FAILED, ids, error=stranger, wrote=True)
-        fields = fields_in(action, answer.body, self.remote.contract)
+        fields = fields_in(action, response.body, self.remote.contract)
         silent = self._silent.setdefault(action.operation, set())
         if fields is None:
             if not proving and "model_variant_id" not in _asked_of_orchestrator(action):
@@ -215,19 +215,19 @@ class ActionWriter:
             kept=False,
         )
 
-    def _wrong_org(self, answer: ApiResponse) -> OctosyncError | None:
-        org, wanted = _org_in(answer), self.remote.connection.org
+    def _wrong_org(self, response: ApiResponse) -> OctosyncError | None:
+        org, wanted = _org_in(response), self.remote.connection.org
         if org is None or wanted is None or org == wanted:
             return None
         return OctosyncError(
             "wrong-org",
-            f"the app was created in org {org}, not in {wanted}: the API key belongs there (request {answer.request_id})",
+            f"the app was created in org {org}, not in {wanted}: the API key belongs there (request {response.request_id})",
             hints=("Use a key of the right org. Archive the app that was created, if it is not wanted there.",),
         )
 
 
-def _org_in(answer: ApiResponse) -> str | None:
-    org = answer.body.get("org_id") if isinstance(answer.body, Mapping) else None
+def _org_in(response: ApiResponse) -> str | None:
+    org = response.body.get("org_id") if isinstance(response.body, Mapping) else None
     return org if isinstance(org, str) else None
 
 
@@ -312,7 +312,7 @@ def _not_removed(error: Missing, action: Action) -> OctosyncError:
     place = f"api.operations.{action.operation}: {{method, path}}"
     return OctosyncError(
         "not-removed",
-        f"the removal was answered with 404 Not Found, but the object still exists: {error.message}",
+        f"the removal returned 404 Not Found, but the object still exists: {error.message}",
         hints=(f"If Octomil uses another path for the removal, set it in octosync.yaml: {place}.",),
     )
 

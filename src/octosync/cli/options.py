@@ -18,7 +18,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from octosync.cli.command import Command
-from octosync.cli.files import why_untrusted
+from octosync.cli.file_writer import why_untrusted
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags, RunRequest
 from octosync.errors import ConfigError, OctosyncError
 from octosync.manifest import find_configuration, parse_duration, read_configuration

@@ -19,7 +19,7 @@ import click
 from octosync import __version__
 from octosync.apply import Progress
 from octosync.cli.console import out
-from octosync.cli.files import is_stream, why_unwritable, write_whole
+from octosync.cli.file_writer import is_stream, why_unwritable, write_whole
 from octosync.cli.github_runner import check_runner_files, repository_paths, write_runner_files
 from octosync.cli.inputs import LoadedInputs
 from octosync.cli.options import F, combine_options, option, output_option, starting_with
@@ -37,9 +37,9 @@ from octosync.report import (
     PlanReport,
     RuleHelp,
     RunReport,
-    events,
     json_line,
     json_text,
+    jsonl,
     render_annotations,
     report_document,
     report_markdown,
@@ -113,27 +113,27 @@ class EventStream:
     def plan(self, report: PlanReport) -> None:
         """Write the events of a plan."""
         self._planned = True
-        self._write(events.plan_events(report))
+        self._write(jsonl.plan_events(report))
 
     def start(self, action: Action) -> None:
         """Write the event of an action that is about to be sent."""
-        self._write([events.start_event(action)])
+        self._write([jsonl.start_event(action)])
 
     def progress(self, progress: Progress) -> None:
         """Write the outcome of an action."""
-        self._write([events.outcome_event(progress.outcome, done=progress.done, total=progress.total)])
+        self._write([jsonl.outcome_event(progress.outcome, done=progress.done, total=progress.total)])
 
     def waiting(self, waiting: WaitNotice) -> None:
         """Write why requests wait, at most every 10 seconds."""
         if waiting.requests and waiting.seconds >= 1 and time.monotonic() - self._last_wait >= _WAIT_EVERY_SECONDS:
             self._last_wait = time.monotonic()
             reason = waiting.reason.name.lower()
-            self._write([events.waiting_event(reason=reason, requests=waiting.requests, seconds=waiting.seconds)])
+            self._write([jsonl.waiting_event(reason=reason, requests=waiting.requests, seconds=waiting.seconds)])
 
     def rollouts(self, rollouts: Sequence[RolloutStatus]) -> None:
         """Write the rollouts that changed, of those that the run waits for."""
         for rollout in rollouts:
-            event = events.rollout_event(rollout)
+            event = jsonl.rollout_event(rollout)
             if self._last_events.get(str(rollout.address)) != event:
                 self._last_events[str(rollout.address)] = event
                 self._write([event])
@@ -141,18 +141,18 @@ class EventStream:
     def end(self, report: RunReport) -> None:
         """Write the last events of a run."""
         if not self._planned:
-            self._write(map(events.diagnostic_event, report.all_diagnostics()))
+            self._write(map(jsonl.diagnostic_event, report.all_diagnostics()))
         if report.error is not None:
-            self._write([events.error_event(report.error)])
+            self._write([jsonl.error_event(report.error)])
         if isinstance(report, ApplyReport) and report.run_id is not None:
-            self._write([events.applied_event(report)])
+            self._write([jsonl.applied_event(report)])
 
     def _write(self, new: Iterable[JsonObject]) -> None:
         if not self.is_read:
             return
         if not self._started:
             self._started = True
-            self._write([events.version_event(__version__)])
+            self._write([jsonl.version_event(__version__)])
         for event in new:
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             line = json_line({"@timestamp": now, **event})

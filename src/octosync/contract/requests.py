@@ -17,7 +17,7 @@ from octosync.contract.resources import APP, DECISIONS, DEPLOYMENTS, EVENTS, SLO
 from octosync.contract.responses import (
     Wire,
     WireApp,
-    WireBootstrapped,
+    WireBootstrapResult,
     WireDeployment,
     WireEvent,
     WireFirstRequest,
@@ -136,7 +136,7 @@ EXCHANGES: Final[Mapping[str, Exchange]] = MappingProxyType(
     {
         "apps.activity": Exchange(by=(*_LOOK, "activity"), response=WireEvent, plural=EVENTS),
         "apps.archive": Exchange(by=_TURN),
-        "apps.bootstrap": Exchange(by=("bootstrap",), body=BootstrapBody, response=WireBootstrapped),
+        "apps.bootstrap": Exchange(by=("bootstrap",), body=BootstrapBody, response=WireBootstrapResult),
         "apps.capabilities.check_optimization": Exchange(
             by=_PLAN, body=EnvironmentBody, response=WireOptimizationCheck
         ),

@@ -52,7 +52,7 @@ class WireTarget(Wire):
     app_id: Any = None
 
 
-class WireBootstrapped(Wire):
+class WireBootstrapResult(Wire):
     """The response to a bootstrap (assumed), the only one that contains the keys; the other fields are optional."""
 
     app_key: str = Field(pattern=r"^[\x21-\x7e]+$")

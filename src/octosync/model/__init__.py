@@ -22,6 +22,15 @@ from octosync.model.deployment import (
 )
 from octosync.model.diagnostic import Diagnostic, ExportOmission, FieldExplanation, NameExplanation, Severity
 from octosync.model.outcome import JournalledAction, JournalledRun, Outcome, Reason, Status
+from octosync.model.redaction import (
+    DEFAULT_SENSITIVE_KEYS,
+    SENSITIVE_CHANGED,
+    Redactor,
+    Secret,
+    Sensitivity,
+    may_be_secret,
+    safe_text,
+)
 from octosync.model.settings import ControllerSuspension, FreezeWindow, Hold, NotifyEvent, Receiver
 from octosync.model.state import (
     App,
@@ -42,15 +51,10 @@ from octosync.model.state import (
 )
 from octosync.model.status import AppStatus, PendingApproval
 from octosync.model.values import (
-    DEFAULT_SENSITIVE_KEYS,
     ELLIPSIS,
     SENSITIVE,
-    SENSITIVE_CHANGED,
     JsonObject,
     JsonValue,
-    Redactor,
-    Secret,
-    Sensitivity,
     UndisclosedValue,
     canonical_json,
     canonical_object,
@@ -58,8 +62,6 @@ from octosync.model.values import (
     counted,
     digest_of,
     json_equal,
-    may_be_secret,
-    safe_text,
     truncated,
 )
 

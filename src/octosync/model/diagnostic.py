@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from octosync.model.address import Address, Origin
-from octosync.model.values import JsonValue, Redactor
+from octosync.model.redaction import Redactor
+from octosync.model.values import JsonValue
 
 
 class Severity(Enum):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from octosync.model.address import Origin
-from octosync.model.values import Secret
+from octosync.model.redaction import Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,10 +33,10 @@ class Window:
     limit: int
     max_in_flight: int
     _seconds: float
-    _unanswered: int = 0  # places whose requests are sent, or about to be
+    _unfinished: int = 0  # places whose requests are sent, or about to be
     _in_flight: int = 0
     # When each place becomes free, ascending; never more of them than the limit.
-    _answered: deque[float] = field(default_factory=deque)
+    _expiries: deque[float] = field(default_factory=deque)
 
     def share(self, percent: int) -> Window:
         """Return a window with `percent` of both limits, and at least one of each."""
@@ -45,9 +45,9 @@ class Window:
 
     def used(self, now: float) -> int:
         """Return the number of occupied places."""
-        while self._answered and self._answered[0] <= now:
-            self._answered.popleft()
-        return self._unanswered + len(self._answered)
+        while self._expiries and self._expiries[0] <= now:
+            self._expiries.popleft()
+        return self._unfinished + len(self._expiries)
 
     def free_at(self, places: int, *, counts_in_flight: bool, now: float) -> float:
         """Return when this many places are free: a time, `AT_ONCE`, or `FOREVER` while that depends on a response."""
@@ -56,19 +56,19 @@ class Window:
         excess = self.used(now) + places - self.limit if self.limit else 0
         if excess <= 0:
             return AT_ONCE
-        return FOREVER if excess > len(self._answered) else self._answered[excess - 1]
+        return FOREVER if excess > len(self._expiries) else self._expiries[excess - 1]
 
     def take(self, places: int, *, counts_in_flight: bool) -> None:
         """Occupy places."""
-        self._unanswered += places
+        self._unfinished += places
         self._in_flight += counts_in_flight
 
     def release(self, now: float, *, sent: bool, counts_in_flight: bool) -> None:
         """Free a place: at once if nothing was sent, otherwise when it has left the window."""
-        self._unanswered -= 1
+        self._unfinished -= 1
         self._in_flight -= counts_in_flight
         if sent and self.limit:
-            self._answered.append(now + self._seconds)
+            self._expiries.append(now + self._seconds)
 
 
 @dataclass(slots=True)

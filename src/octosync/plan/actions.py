@@ -80,8 +80,8 @@ class BaseAction:
     """What all actions have.
 
     `parameters` fill the operation's path, `body` is sent as it is (None: no body). `before` and `after` are the whole
-    object as the plan saw it and as it will be, None where there is none. `declared` are the fields that the manifests
-    ask for: the part of the answer that must have been kept. `fingerprint` is the live object's, `absent` for none.
+    object as the plan saw it and as it will be, None if there is none. `declared` are the fields that the manifests
+    declare: the response must contain them unchanged. `fingerprint` is the live object's, `absent` for none.
     `reason` is for people: apply never branches on it. `protected`: the app must not lose anything.
     """
 

@@ -5,8 +5,8 @@ its app. Without a feed there is no author.
 
 Drift is announced and held before it is reverted, so that an emergency fix can stay. Its age comes from the same events.
 
-What guards, previews and authors need to know is a plan's questions. They are pure, like the plan: the client reads the
-answers, and a new plan is made of them, which may have new questions.
+What guards, previews and authors need is listed in the plan's follow-up reads. The client reads it, and a new plan is made
+with the results, which may need further reads.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Plan:
     cover every object that was compared. `recommendations` are better variants that it does not roll out, `last_changes`
     the authors of what it would revert. `canaries`, `traffic` and `frozen` are for the guards: running canaries, the
     requests of an app, and which apps with actions are inside a freeze window. `questions` are what must still be read; until
-    they are answered, the plan is a draft.
+    that is read, the plan is a draft.
     """
 
     desired: State

@@ -144,7 +144,7 @@ class _Comparison:
         if current is not None:
             self.found.unchanged.append(address)
             if actual is not None:
-                self._look_for_better(deploy, current)
+                self._find_better(deploy, current)
                 if self._changes_targets() and current.canary is None:
                     self._optimizes_later(deploy, address, "this plan changes the targets")
         elif there and not self.policy.retry_rolled_back:
@@ -183,20 +183,20 @@ class _Comparison:
         )
 
     def _preview(self, deploy: Deploy, address: Address, actual: Slot | None) -> tuple[Preview | None, str]:
-        """Return the forecast of an enable, or why there is none."""
-        answer = self.seen.previews.get(address)
+        """Return the preview of an enable, or why there is none."""
+        preview = self.seen.previews.get(address)
         if actual is None:
             return None, f"the {'app' if self.live is None else 'slot'} does not exist yet"
         if not self.policy.previews:
             return None, "not asked for"
-        if isinstance(answer, RemoteError):
+        if isinstance(preview, RemoteError):
             self.found.diagnostics.append(
-                _failed(address, "preview-failed", "no preview of enabling it", answer, deploy)
+                _failed(address, "preview-failed", "no preview of enabling it", preview, deploy)
             )
             return None, "not available: see the warning preview-failed"
-        if answer is None:
+        if preview is None:
             self.found.previews.append(address)
-        return answer, ""
+        return preview, ""
 
     def _note(self, slot: Slot, actual: Slot | None, pin: str | None) -> str:
         """Return what of the plan comes before an enable, and so is not in its preview."""
@@ -222,19 +222,19 @@ class _Comparison:
             words = f"{why}, so what is better is known only afterwards: the next apply looks for it"
             self.found.diagnostics.append(finding("optimizes-later", address, words, origin=deploy.origin))
 
-    def _look_for_better(self, deploy: Deploy, current: Deployment) -> None:
+    def _find_better(self, deploy: Deploy, current: Deployment) -> None:
         level = self._level(deploy, current.environment)
         if level is Optimize.NEVER or current.canary is not None:
             return  # while a canary runs, what is better has been chosen
-        answer = self.seen.checks.get(current.address)
-        if answer is None:
+        check = self.seen.checks.get(current.address)
+        if check is None:
             self.found.checks.append(current.address)
-        elif isinstance(answer, RemoteError):
+        elif isinstance(check, RemoteError):
             what = "whether there is a better variant is not known"
-            self.found.diagnostics.append(_failed(current.address, "check-failed", what, answer, deploy))
-        elif answer.available:
+            self.found.diagnostics.append(_failed(current.address, "check-failed", what, check, deploy))
+        elif check.available:
             self.found.better.append(
-                BetterVariant(app=self.desired, deploy=deploy, deployment=current, check=answer, level=level)
+                BetterVariant(app=self.desired, deploy=deploy, deployment=current, check=check, level=level)
             )
 
 

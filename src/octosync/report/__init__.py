@@ -5,7 +5,7 @@ without colour. The same input gives the same bytes: nothing here prints, or rea
 a terminal.
 """
 
-from octosync.report import events
+from octosync.report import jsonl
 from octosync.report.accept import AcceptedChange, render_accepted
 from octosync.report.annotations import PathResolver, output_lines, render_annotations, render_notice
 from octosync.report.errors import render_diagnostics, render_error
@@ -81,7 +81,6 @@ __all__ = [
     "apply_document",
     "bootstrap_document",
     "declared_document",
-    "events",
     "exit_code_of_outcomes",
     "exit_code_of_plan",
     "exit_code_of_rollouts",
@@ -91,6 +90,7 @@ __all__ = [
     "is_valid",
     "json_line",
     "json_text",
+    "jsonl",
     "keys_text",
     "outcome_row",
     "output_lines",

@@ -18,7 +18,7 @@ from typing import Final
 from octosync.contract import DEVICE_CLASSES, PLATFORMS
 from octosync.model import JsonObject, JsonValue
 from octosync.server.faults import Faults
-from octosync.server.limits import RequestsLog, SlidingWindows
+from octosync.server.rate_limit import RequestsLog, SlidingWindows
 from octosync.server.settings import ServerSettings, Token
 from octosync.server.store import Row, Store, from_json, to_json
 

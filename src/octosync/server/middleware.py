@@ -27,7 +27,7 @@ from octosync.server.errors import ApiError
 from octosync.server.faults import ConnectionCut, Injection
 from octosync.server.fleet import Plane
 from octosync.server.handlers.handler import ANONYMOUS, Caller
-from octosync.server.limits import LoggedRequest
+from octosync.server.rate_limit import LoggedRequest
 from octosync.server.settings import READ_SCOPE, WRITE_SCOPE, ServerSettings, Token
 from octosync.server.store import to_json
 

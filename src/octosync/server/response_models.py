@@ -228,7 +228,7 @@ class FirstRequest(responses.WireFirstRequest, ResponseModel):
     local_requests: int
 
 
-class BootstrapResult(responses.WireBootstrapped, ResponseModel):
+class BootstrapResult(responses.WireBootstrapResult, ResponseModel):
     """The app, the target and the keys of a bootstrap; the keys are returned only once."""
 
     app: App

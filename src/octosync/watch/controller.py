@@ -23,8 +23,8 @@ from octosync.model import Hold, Secret
 from octosync.octomil import PERCENT_FOR_WRITES, Octomil
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, RunInfo
 from octosync.state import Journal, WatchState
-from octosync.watch.api import ControllerOperations
 from octosync.watch.approvals import ApprovalSets
+from octosync.watch.controller_api import ControllerOperations
 from octosync.watch.coverage import CoverageMonitor
 from octosync.watch.log import Log
 from octosync.watch.loop.activity_feed import ActivityFeed, FeedFollower
@@ -34,7 +34,7 @@ from octosync.watch.loop.scheduler import Resync, Scheduler
 from octosync.watch.manifests.assignment import AppAssignment
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad
 from octosync.watch.manifests.file_snapshot import FileChange
-from octosync.watch.manifests.files import file_changes
+from octosync.watch.manifests.file_watcher import file_changes
 from octosync.watch.manifests.reload import ManifestReloader
 from octosync.watch.memory import Memory
 from octosync.watch.metrics import Metrics

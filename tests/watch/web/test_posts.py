@@ -16,7 +16,7 @@ from tests.support.controllers import FastClock
 from octosync.errors import ConfigError, OctosyncError
 from octosync.model import Secret
 from octosync.watch.log import Log, LogFormat
-from octosync.watch.web.actions import POSTS, Gatekeeper, admin_token, answer_post
+from octosync.watch.web.post_endpoints import POSTS, TokenAuthenticator, admin_token, respond_to_post
 
 _PATHS = tuple(post.path for post in POSTS)
 
@@ -192,13 +192,13 @@ async def test_a_preflight_of_another_site_is_not_allowed(client: httpx.AsyncCli
 async def test_guessed_tokens_are_logged_and_limited(api: RecordingApi) -> None:
     """Each guess is one log line without the token. After ten in a minute even the right token has to wait."""
     clock, logged = FastClock(), io.StringIO()
-    gatekeeper = Gatekeeper(Secret(ADMIN_TOKEN), Log(logged, clock, format_=LogFormat.JSON), clock.monotonic)
+    authenticator = TokenAuthenticator(Secret(ADMIN_TOKEN), Log(logged, clock, format_=LogFormat.JSON), clock.monotonic)
 
     def status_of(token: str, address: str = "10.0.0.3") -> int:
         headers = [(b"authorization", f"Bearer {token}".encode())]
         scope = {"type": "http", "method": "POST", "path": "/suspend", "query_string": b"", "headers": headers}
         request = Request({**scope, "client": (address, 4711), "server": ("127.0.0.1", 9900), "scheme": "http"})
-        return answer_post(request, POSTS[1], api, gatekeeper).status_code
+        return respond_to_post(request, POSTS[1], api, authenticator).status_code
 
     assert [status_of(f"guess-{number}") for number in range(12)] == [401] * 10 + [429] * 2
     assert status_of(ADMIN_TOKEN) == 429

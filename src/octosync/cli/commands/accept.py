@@ -22,7 +22,7 @@ from octosync.cli.commands.accept_edits import (
     verification_failure,
 )
 from octosync.cli.console import err, out, wants_colour
-from octosync.cli.files import replace_all
+from octosync.cli.file_writer import replace_all
 from octosync.cli.inputs import LoadedInputs, load_valid_inputs
 from octosync.cli.options import base_option, manifest_options, option, remote_options
 from octosync.cli.progress import ProgressBar

@@ -19,7 +19,7 @@ from octosync.apply import BootstrapResult, FirstApp, Keys, bootstrap_app, check
 from octosync.cli import signals
 from octosync.cli.command import Command
 from octosync.cli.console import err, out
-from octosync.cli.files import KeyFile
+from octosync.cli.file_writer import KeyFile
 from octosync.cli.options import history_command, option, output_option, state_option
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.root import report_failure

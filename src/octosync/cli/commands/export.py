@@ -17,7 +17,7 @@ import click
 
 from octosync.cli.command import Command
 from octosync.cli.console import err, out_manifest, wants_colour
-from octosync.cli.files import WrittenFiles, check_directory, file_name, write_each
+from octosync.cli.file_writer import WrittenFiles, check_directory, file_name, write_each
 from octosync.cli.inputs import load_inputs
 from octosync.cli.options import env_option, file_option, option, typed_options
 from octosync.cli.progress import ProgressBar

@@ -15,7 +15,7 @@ import click
 
 from octosync.cli.command import Command
 from octosync.cli.console import ask, can_prompt, out_text
-from octosync.cli.files import create_all, file_name
+from octosync.cli.file_writer import create_all, file_name
 from octosync.cli.options import option
 from octosync.errors import UsageError
 from octosync.forge import UNKNOWN_COMMIT, secret_name, starter_workflows

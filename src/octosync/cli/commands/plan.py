@@ -16,7 +16,7 @@ import click
 from octosync import __version__
 from octosync.cli.command import Command
 from octosync.cli.console import err, out_text, wants_colour
-from octosync.cli.files import write_whole
+from octosync.cli.file_writer import write_whole
 from octosync.cli.options import option, run_options
 from octosync.cli.output import FORMATS, Destination, Outputs, output_options
 from octosync.cli.root import report_failure

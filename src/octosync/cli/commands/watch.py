@@ -63,12 +63,12 @@ from octosync.watch.log import Log, LogFormat, libraries_in
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad, problems_of
 from octosync.watch.metrics import CONTENT_TYPE, Metrics
 from octosync.watch.notify.endpoints import endpoints
-from octosync.watch.notify.messages import Sender
+from octosync.watch.notify.notices import Sender
 from octosync.watch.notify.webhook import Notifier
 from octosync.watch.settings import Clock, Settings, SystemClock, WriteMode
 from octosync.watch.status import Clone, clone_of
 from octosync.watch.web import WebOptions, bind, create_app, parse_listen, serve
-from octosync.watch.web.actions import admin_token
+from octosync.watch.web.post_endpoints import admin_token
 
 # Seconds. A control plane that hangs is detected after two of them and an interval.
 _READ_TIMEOUT: Final = 15.0

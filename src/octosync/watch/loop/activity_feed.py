@@ -37,7 +37,7 @@ _MOST_EVENTS = 2_000
 # In a row. A single bad page is no reason: nothing is lost by another poll.
 _FAILURES_TO_TURN_OFF = 3
 # Without a response it takes more: that is more likely an outage, which the circuit breaker is for.
-_UNANSWERED_TO_TURN_OFF = 8
+_LOST_RESPONSES_TO_TURN_OFF = 8
 _STATE_PROBE: Final = 1.0  # seconds for which a probe waits for a locked state file
 
 
@@ -257,9 +257,11 @@ class ActivityFeed:
         """
         if isinstance(error, CredentialRefused):
             raise error
-        is_unanswered = isinstance(error, Unavailable) and error.reference != "unknown-route"
-        self._failures[is_unanswered] += 1
-        excess = self._failures[is_unanswered] - (_UNANSWERED_TO_TURN_OFF if is_unanswered else _FAILURES_TO_TURN_OFF)
+        has_no_response = isinstance(error, Unavailable) and error.reference != "unknown-route"
+        self._failures[has_no_response] += 1
+        excess = self._failures[has_no_response] - (
+            _LOST_RESPONSES_TO_TURN_OFF if has_no_response else _FAILURES_TO_TURN_OFF
+        )
         if self.off is not None or excess >= 0:
             self.off = error
             self._try_again = self._clock.now() + timedelta(seconds=_BACKOFF.bound(max(excess, 0) + 1))

@@ -24,7 +24,7 @@ from octosync.model import App, Diagnostic, Origin, Section, Severity, State, co
 from octosync.plan.three_way.verdict import Base, changed_apps
 from octosync.watch.log import defect_place
 from octosync.watch.manifests.file_snapshot import FileSnapshot, WatchedPaths, snapshot
-from octosync.watch.manifests.files import is_checking_out
+from octosync.watch.manifests.file_watcher import is_checking_out
 from octosync.watch.settings import Clock, Settings
 from octosync.watch.status import Clone
 

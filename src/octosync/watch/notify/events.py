@@ -14,7 +14,7 @@ from octosync.model import Address, NotifyEvent, Outcome, Status, counted
 from octosync.watch.approvals import ApprovalSets, accept_line, approve_path
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
 from octosync.watch.manifests.assignment import AppAssignment
-from octosync.watch.notify.messages import Notice
+from octosync.watch.notify.notices import Notice
 from octosync.watch.reconcile.coordination import Changesets
 from octosync.watch.settings import Clock
 from octosync.watch.status import BlockedSet, DriftStatus, ReconcileResult

@@ -22,7 +22,7 @@ from octosync.errors import OctosyncError
 from octosync.model import Backoff, NotifyEvent, counted
 from octosync.watch.log import Log, about
 from octosync.watch.notify.endpoints import Attempt, DeliveryResult, Endpoint, ReceiverClient
-from octosync.watch.notify.messages import (
+from octosync.watch.notify.notices import (
     DELIVERY_HEADER,
     EVENT_HEADER,
     SIGNATURE_HEADER,

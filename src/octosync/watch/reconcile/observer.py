@@ -93,7 +93,7 @@ _GOOD_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _CachedCheck:
     at: datetime
     fleet: str
     check: OptimizationCheck
@@ -103,18 +103,18 @@ class OptimizationChecks:
     """The results of the last day's checks."""
 
     def __init__(self) -> None:
-        self._answers: dict[Address, _Answer] = {}
+        self._cached: dict[Address, _CachedCheck] = {}
 
     def add_known(self, seen: Observation, now: datetime) -> Observation:
         """Add the results that are still valid to an observation, so that they are not read again."""
         held = {
-            deployment.address: answer.check
+            deployment.address: cached.check
             for app in seen.state
             for deployment in app.deployments
             if deployment.live
-            and (answer := self._answers.get(deployment.address)) is not None
-            and now - answer.at < _GOOD_FOR
-            and answer.fleet == _fleet(app, deployment)
+            and (cached := self._cached.get(deployment.address)) is not None
+            and now - cached.at < _GOOD_FOR
+            and cached.fleet == _fleet(app, deployment)
         }
         return replace(seen, checks={**held, **seen.checks})
 
@@ -129,14 +129,14 @@ class OptimizationChecks:
         for address, check in seen.checks.items():
             if isinstance(check, OptimizationCheck) and address in live:
                 fleet = _fleet(*live[address])
-                known = self._answers.get(address)
+                known = self._cached.get(address)
                 if known is None or known.check is not check or known.fleet != fleet:
-                    self._answers[address] = _Answer(now, fleet, check)
+                    self._cached[address] = _CachedCheck(now, fleet, check)
 
     def forget(self, slug: str) -> None:
         """Forget the results of an app: a person wants it reconciled, or it is gone."""
-        for address in [known for known in self._answers if known.app == slug]:
-            del self._answers[address]
+        for address in [known for known in self._cached if known.app == slug]:
+            del self._cached[address]
 
 
 def _fleet(app: App, deployment: Deployment) -> str:

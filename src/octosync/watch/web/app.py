@@ -17,14 +17,14 @@ from starlette.types import ASGIApp
 
 from octosync.model import Secret
 from octosync.report import json_text
-from octosync.watch.api import ControllerApi
 from octosync.watch.approvals import origin_of
+from octosync.watch.controller_api import ControllerApi
 from octosync.watch.log import Log
 from octosync.watch.status import AppState, ControllerStatus
-from octosync.watch.web.actions import POSTS, Gatekeeper, Post, answer_post
 from octosync.watch.web.document import watch_document
 from octosync.watch.web.pages import CACHED, PageRequest, app_page, apps_page, asset_at, status_page
-from octosync.watch.web.responses import PageGuard, TaggedText, page_answer, refusal, text_answer
+from octosync.watch.web.post_endpoints import POSTS, Post, TokenAuthenticator, respond_to_post
+from octosync.watch.web.responses import PageGuard, TaggedText, page_response, refusal, text_response
 from octosync.watch.web.views import stuck_words, unready_words, waiting_words
 
 T = TypeVar("T")
@@ -111,13 +111,13 @@ class _Pages:
     def __init__(self, source: WebOptions) -> None:
         self._source = source
         self._snapshots = Snapshots(source.control.status)
-        self._gatekeeper = Gatekeeper(source.admin_token, source.log)
+        self._authenticator = TokenAuthenticator(source.admin_token, source.log)
 
     async def status(self, request: Request) -> Response:
         """Return the status page."""
         asked = self._asked(request)
         page, now = await self._snapshots.rendered(("/", asked), lambda status: status_page(status, asked))
-        return page_answer(request, page, now)
+        return page_response(request, page, now)
 
     async def apps(self, request: Request) -> Response:
         """Return the list of all apps, or of those in a state."""
@@ -133,7 +133,7 @@ class _Pages:
         page, now = await self._snapshots.rendered(
             ("/apps", asked, state), lambda status: apps_page(status, asked, state=state)
         )
-        return page_answer(request, page, now)
+        return page_response(request, page, now)
 
     async def app(self, request: Request) -> Response:
         """Return the page of an app."""
@@ -146,11 +146,11 @@ class _Pages:
         if page is None:
             hint = "It may not be declared any more; /apps lists the declared apps."
             return refusal(request, 404, "app-not-declared", f"unknown app {slug!r}", hints=(hint,))
-        return page_answer(request, page, now)
+        return page_response(request, page, now)
 
     async def document(self, request: Request) -> Response:
         """Return the status as JSON."""
-        return text_answer(request, *await self._snapshots.rendered("/api/status", _status_text))
+        return text_response(request, *await self._snapshots.rendered("/api/status", _status_text))
 
     async def health(self, request: Request) -> Response:
         """Return whether the loop is healthy."""
@@ -184,7 +184,7 @@ class _Pages:
         """Return the endpoint of one POST."""
 
         async def endpoint(request: Request) -> Response:
-            return answer_post(request, post, self._source.control, self._gatekeeper)
+            return respond_to_post(request, post, self._source.control, self._authenticator)
 
         return endpoint
 

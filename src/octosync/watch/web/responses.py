@@ -33,7 +33,7 @@ from octosync.watch.web.server import is_loopback
 _NOT_FOUND = frozenset({"app-not-declared"})
 
 
-def json_answer(document: JsonObject, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_response(document: JsonObject, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return a JSON document."""
     return Response(json_text(document), status, media_type="application/json", headers=headers)
 
@@ -52,14 +52,14 @@ class TaggedText:
         return cls(encoded, f'"{sha256(encoded).hexdigest()[:32]}"')
 
 
-def text_answer(request: Request, text: TaggedText, now: datetime) -> Response:
+def text_response(request: Request, text: TaggedText, now: datetime) -> Response:
     """Return a JSON response, or 304 if the client has the same one."""
     if known := _known(request, text.etag, now, "application/json"):
         return known
     return Response(text.text, media_type="application/json", headers=_validators(text.etag, now))
 
 
-def page_answer(request: Request, page: Page, now: datetime) -> Response:
+def page_response(request: Request, page: Page, now: datetime) -> Response:
     """Return a page, or 304 if the browser shows the same one."""
     if known := _known(request, page.etag, now, "text/html"):
         return known
@@ -92,7 +92,7 @@ def refusal(
         words = f"{message[:1].upper()}{message[1:]}."
         return HTMLResponse(error_page(f"{status} {HTTPStatus(status).phrase}", words, hints), status, headers=headers)
     error: JsonObject = {"reference": reference, "message": message, "hints": list(hints)}
-    return json_answer({"error": error}, status, headers)
+    return json_response({"error": error}, status, headers)
 
 
 def refusal_of(request: Request, error: OctosyncError) -> Response:
@@ -144,7 +144,7 @@ class PageGuard:
         if scope["type"] != "http":
             return
         if not self._is_own(Headers(scope=scope).get("host", ""), scope):
-            answer = refusal(
+            response = refusal(
                 Request(scope),
                 421,
                 "host-unknown",
@@ -154,7 +154,7 @@ class PageGuard:
                     "The host of --external-url is allowed, too.",
                 ),
             )
-            await answer(scope, receive, guarded)
+            await response(scope, receive, guarded)
             return
         await self._app(scope, receive, guarded)
 

@@ -14,7 +14,7 @@ from tests.support.states import policy_of
 from octosync.errors import ExitCode
 from octosync.model import JsonObject
 from octosync.plan import judge
-from octosync.report import events, json_line
+from octosync.report import json_line, jsonl
 
 
 def read_back(*written: JsonObject) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def test_a_plan_is_events_of_its_changes_and_a_summary() -> None:
     plan = mixed_plan()
     blocked = judge(plan, policy_of(max_deletes=0))
     planned = plan_report(plan, blocked=blocked)
-    found = read_back(*events.plan_events(planned))
+    found = read_back(*jsonl.plan_events(planned))
     assert sum(event["type"] == "planned_change" for event in found) == len(plan.actions)
     (refused,) = (event for event in found if "blocked" in event)
     assert (refused["type"], refused["@level"]) == ("diagnostic", "error")
@@ -40,7 +40,7 @@ def test_a_plan_is_events_of_its_changes_and_a_summary() -> None:
 def test_an_app_that_could_not_be_planned_is_an_event() -> None:
     """It has the slug of the app, and the summary is errored."""
     planned = plan_report(errored_plan())
-    found = read_back(*events.plan_events(planned))
+    found = read_back(*jsonl.plan_events(planned))
     assert {event["error"]["app"] for event in found if "error" in event} == set(planned.plan.errors)
     assert found[-1]["errored"] is True
 
@@ -51,8 +51,8 @@ def test_texts_are_printable(text: str) -> None:
     """Each line is one event, and its message is printable."""
     run = hostile_run(text)
     planned = plan_report(run.plan, **run.shown)
-    outcomes = [events.outcome_event(outcome, done=1, total=2) for outcome in run.outcomes]
-    starts = [events.start_event(action) for action in run.plan.actions]
-    ends = events.applied_event(apply_report(run.plan, run.outcomes, run_id=text, exit_code=ExitCode.PARTIAL))
-    found = read_back(*events.plan_events(planned), *starts, *outcomes, events.error_event(run.error), ends)
+    outcomes = [jsonl.outcome_event(outcome, done=1, total=2) for outcome in run.outcomes]
+    starts = [jsonl.start_event(action) for action in run.plan.actions]
+    ends = jsonl.applied_event(apply_report(run.plan, run.outcomes, run_id=text, exit_code=ExitCode.PARTIAL))
+    found = read_back(*jsonl.plan_events(planned), *starts, *outcomes, jsonl.error_event(run.error), ends)
     assert all(event["@message"].isprintable() for event in found)

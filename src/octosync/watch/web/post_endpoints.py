@@ -22,11 +22,11 @@ from octosync.manifest import parse_duration
 from octosync.model import JsonObject, Secret
 from octosync.plan import GUARDS
 from octosync.report.text import listed
-from octosync.watch.api import ControllerApi
 from octosync.watch.approvals import TOKEN_VARIABLE
+from octosync.watch.controller_api import ControllerApi
 from octosync.watch.log import Log
 from octosync.watch.web.document import hold_part
-from octosync.watch.web.responses import json_answer, refusal, refusal_of
+from octosync.watch.web.responses import json_response, refusal, refusal_of
 
 _LONGEST_REASON: Final = 500  # characters
 _SCHEME: Final = "bearer"
@@ -133,7 +133,7 @@ def admin_token(text: str | None) -> Secret | None:
     return Secret(token) if token else None
 
 
-class Gatekeeper:
+class TokenAuthenticator:
     """Checks the token of POSTs. It logs failed attempts, and rejects an address with too many of them for a time."""
 
     def __init__(
@@ -173,13 +173,15 @@ class Gatekeeper:
         return _unauthorized(request)
 
 
-def answer_post(request: Request, post: Post, control: ControllerApi, gatekeeper: Gatekeeper) -> Response:
+def respond_to_post(
+    request: Request, post: Post, control: ControllerApi, authenticator: TokenAuthenticator
+) -> Response:
     """Call the operation of a POST, or return the error; nothing is done in part."""
-    refused = gatekeeper.refused(request)
+    refused = authenticator.refused(request)
     if refused is not None:
         return refused
     try:
-        return json_answer(post.act(control, _parameters(request, post)))
+        return json_response(post.act(control, _parameters(request, post)))
     except OctosyncError as error:
         return refusal_of(request, error)
 
