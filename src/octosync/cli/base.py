@@ -26,7 +26,7 @@ from octosync.manifest.git.repository import SHOWN, Repository
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load.files import File, read_files
 from octosync.manifest.load.kustomize import has_kustomization, render_at
-from octosync.manifest.schema.rules import Findings
+from octosync.manifest.schema.rules import RULES, Findings
 from octosync.model import Diagnostic, Severity, State
 from octosync.plan import Commit
 from octosync.plan.three_way.verdict import Base
@@ -37,14 +37,17 @@ class BaseRevisions:
     """The Git revisions of a run: the tip that `--base` names, and the base itself.
 
     The base is the merge base of the tip and `head`, the checked-out commit; with `--allow-rollback` it is the tip, because the
-    rollback starts there. `lacking` are those of the tip and the `--attempted` revisions, with the names that were given, that
-    are missing from the history of `head`.
+    rollback starts there. `attempted` are the `--attempted` revisions, and `gone` those that are not in the clone any more.
+    `lacking` are those of the tip and the attempted ones, with the names that were given, that are missing from the history of
+    `head`.
     """
 
     named: str
     tip: Revision
     base: Revision
     head: str
+    attempted: tuple[Revision, ...]
+    gone: tuple[str, ...]
     lacking: tuple[tuple[str, Revision], ...]
     config: Path | None
 
@@ -53,15 +56,24 @@ class BaseRevisions:
         """Return the revisions of `--base`. Raises `UsageError` and `ConfigError` for a revision that can't be found."""
         repository = Repository.around(Path(), config)
         tip, head = repository.resolve(named), repository.resolve("HEAD")
-        attempted = {revision: repository.resolve(revision, flag="--attempted") for revision in flags.attempted}
+        attempted, gone = _find_attempted(repository, flags.attempted)
         lacking = tuple(
-            (name, Revision(repository, commit))
-            for name, commit in ((named, tip), *attempted.items())
-            if not repository.descends(head, from_=commit)
+            (name, revision)
+            for name, revision in ((named, Revision(repository, tip)), *attempted.items())
+            if not repository.descends(head, from_=revision.commit)
         )
         descends = all(revision.commit != tip for _, revision in lacking)
         base = tip if descends or flags.goes_back else repository.merge_base(tip, head)
-        return cls(named, Revision(repository, tip), Revision(repository, base), head, lacking, config)
+        return cls(
+            named=named,
+            tip=Revision(repository, tip),
+            base=Revision(repository, base),
+            head=head,
+            attempted=tuple(attempted.values()),
+            gone=gone,
+            lacking=lacking,
+            config=config,
+        )
 
     def commits(self) -> tuple[Commit, ...]:
         """Return the commits between the base and the checked-out commit."""
@@ -122,6 +134,13 @@ class BaseRevisions:
         return as_reviewed(tree, tip), (*_errors_as_warnings(self.tip_configured), *found)
 
 
+def _find_attempted(repository: Repository, names: Sequence[str]) -> tuple[Mapping[str, Revision], tuple[str, ...]]:
+    """Return the attempted revisions by their names, and the names of those that a force push has removed."""
+    found = {name: repository.find(name, flag="--attempted") for name in names}
+    known = {name: Revision(repository, commit) for name, commit in found.items() if commit is not None}
+    return known, tuple(name for name in found if name not in known)
+
+
 def _valid_or_default(configured: ConfigurationResult) -> Configuration:
     """Return the configuration of an octosync.yaml; the default if the file has errors."""
     return Configuration() if configured.has_errors else configured.configuration
@@ -129,6 +148,18 @@ def _valid_or_default(configured: ConfigurationResult) -> Configuration:
 
 def _errors_as_warnings(configured: ConfigurationResult) -> tuple[Diagnostic, ...]:
     return as_warnings(found for found in configured.diagnostics if found.severity is Severity.ERROR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedBase:
+    """The base, regardless of `--app` and `-l`, and its diagnostics.
+
+    `gap` is the reason why apps may differ from what was applied although their manifests don't differ, None for none.
+    """
+
+    base: Base
+    diagnostics: tuple[Diagnostic, ...]
+    gap: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +173,13 @@ class BaseLoader:
     context: Context | None
     environment: Mapping[str, str]
 
-    def load(self, manifests: Manifests) -> tuple[Base, tuple[Diagnostic, ...]]:
-        """Return the base, regardless of `--app` and `-l`, and its diagnostics. Raises `ConfigError` if it can't be loaded."""
+    def load(self, manifests: Manifests) -> LoadedBase:
+        """Return the base. Raises `ConfigError` if it can't be loaded."""
         revisions = self.revisions
         base = self._load_base()
         tip = self._load_tip()
-        attempted = tuple(map(self._load_attempted, self.flags.attempted))
+        revisions_attempted, gone = self._attempted
+        attempted = tuple(map(self._load_attempted, revisions_attempted))
         loaded_manifests = (base, *((tip,) if tip is not None else ()), *attempted)
         diagnostics = tuple(
             dict.fromkeys(diagnostic for revision in loaded_manifests for diagnostic in revision.diagnostics)
@@ -156,13 +188,64 @@ class BaseLoader:
             self._refuse_prune(base)
         if revisions is not None and not self.flags.reviews:
             diagnostics = (*_errors_as_warnings(revisions.base_configured), *diagnostics)
+        diagnostics = (*diagnostics, *map(_gone_attempt, gone))
         loaded = Base(
             state=without(base.state, manifests.others),
             tip=None if tip is None else without(_complete_tip(tip, base), manifests.others),
             attempted=tuple(without(revision.state, manifests.others) for revision in attempted),
             unknown=base.unknown,
         )
-        return loaded, diagnostics
+        return LoadedBase(base=loaded, diagnostics=diagnostics, gap=self._gap(diagnostics))
+
+    def _gap(self, diagnostics: Sequence[Diagnostic]) -> str | None:
+        """Return why a difference of an app may not be seen, None for no reason."""
+        if diagnostics:
+            return diagnostics[0].summary
+        if self.manifests.allow_remote_bases:
+            return "--allow-remote-bases: Git does not have the content of remote bases"
+        return next(filter(None, map(self._changed_setting, self._compared)), None)
+
+    @property
+    def _compared(self) -> tuple[Revision, ...]:
+        attempted, _ = self._attempted
+        return attempted if self.revisions is None else (self.revisions.base, self.revisions.tip, *attempted)
+
+    def _changed_setting(self, revision: Revision) -> str | None:
+        """Return the setting of octosync.yaml that concerns every app and differs from a revision's own, None for none.
+
+        An octosync.yaml outside of the repository has no revisions.
+        """
+        tree, context = self.configuration, self.context
+        if tree.file is not None and revision.repository.path_of(tree.file) is None:
+            return None
+        configured = self._configuration_of(revision)
+        own = configured.configuration
+        if configured.has_errors:
+            what = "octosync.yaml, which has errors there,"
+        elif own.contract != tree.contract:
+            what = "`api` in octosync.yaml"
+        elif context is None or _place(own.contexts.get(context.name)) == _place(context):
+            return None
+        else:
+            what = f"`url` or `org` of the context {context.name}"
+        return f"{what} has changed since {revision.name}"
+
+    def _configuration_of(self, revision: Revision) -> ConfigurationResult:
+        revisions = self.revisions
+        if revisions is None:
+            return configuration_of(revision, None)
+        known = {revisions.base.commit: revisions.base_configured, revisions.tip.commit: revisions.tip_configured}
+        return known.get(revision.commit) or configuration_of(revision, revisions.config)
+
+    @cached_property
+    def _attempted(self) -> tuple[tuple[Revision, ...], tuple[str, ...]]:
+        """The attempted revisions, and the names of those that are gone."""
+        if self.revisions is not None:
+            return self.revisions.attempted, self.revisions.gone
+        if not self.flags.attempted:
+            return (), ()
+        found, gone = _find_attempted(Repository.around(Path()), self.flags.attempted)
+        return tuple(found.values()), gone
 
     def _load_base(self) -> BaseManifests:
         if self.flags.base_file is not None:
@@ -188,11 +271,8 @@ class BaseLoader:
             return None
         return self._load_at(revisions.tip, _valid_or_default(revisions.tip_configured))
 
-    def _load_attempted(self, revision: str) -> BaseManifests:
-        repository = self.revisions.tip.repository if self.revisions is not None else Repository.around(Path())
-        commit = Revision(repository, repository.resolve(revision, flag="--attempted"))
-        config = self.revisions.config if self.revisions is not None else None
-        return self._load_at(commit, _valid_or_default(configuration_of(commit, config)))
+    def _load_attempted(self, revision: Revision) -> BaseManifests:
+        return self._load_at(revision, _valid_or_default(self._configuration_of(revision)))
 
     def _load_at(self, revision: Revision, own: Configuration) -> BaseManifests:
         context = self._context_in(own)
@@ -227,6 +307,19 @@ class BaseLoader:
             f"{base.diagnostics[0].origin}: {base.diagnostics[0].summary}",
             hints=("Omit --prune until the base is valid.",),
         )
+
+
+def _place(context: Context | None) -> tuple[str, str | None] | None:
+    """Return the control plane and the org of a context."""
+    return None if context is None else (context.url, context.org)
+
+
+def _gone_attempt(name: str) -> Diagnostic:
+    return Diagnostic(
+        severity=RULES["attempt-gone"].severity,
+        rule="attempt-gone",
+        summary=f"the attempted revision {name} is not in this clone: its changes count as changes on the control plane",
+    )
 
 
 def _complete_tip(tip: BaseManifests, base: BaseManifests) -> State:

@@ -21,7 +21,7 @@ from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags
 from octosync.cli.session import chosen_context, known_keys, read_or_find
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest import STDIN, Cache, Configuration, Context, LoadOptions, Manifests, configuration_places, load
-from octosync.manifest.git.base import INVALID
+from octosync.manifest.git.base import BASE_RULES
 from octosync.manifest.git.repository import git_commit
 from octosync.manifest.load.files import File
 from octosync.manifest.load.kustomize import render
@@ -38,8 +38,9 @@ from octosync.watch.status import clone_of
 class LoadedInputs:
     """The configuration, the active context, the manifests, and the diagnostics of all of them.
 
-    `revisions` and `base` are those of `--base`, the latter without a selection; `allowances` are the overrides in messages of
-    commits since the base. The manifests were read from `paths` or `kustomize`.
+    `revisions` and `base` are those of `--base`, the latter without a selection; `gap` is the reason why apps may differ from
+    what was applied although they don't differ from the base. `allowances` are the overrides in messages of commits since the
+    base. The manifests were read from `paths` or `kustomize`.
     """
 
     configuration: Configuration
@@ -49,6 +50,7 @@ class LoadedInputs:
     kustomize: str | None = None
     revisions: BaseRevisions | None = None
     base: Base | None = None
+    gap: str | None = None
     allowances: Allowances = field(default_factory=Allowances)
     diagnostics: tuple[Diagnostic, ...] = ()
     strict: bool = False
@@ -57,11 +59,11 @@ class LoadedInputs:
     @property
     def fails(self) -> bool:
         """Whether these diagnostics end the run. Those of the base never do, so that a change can fix it."""
-        return not is_valid((found for found in self.diagnostics if found.rule != INVALID), strict=self.strict)
+        return not is_valid((found for found in self.diagnostics if found.rule not in BASE_RULES), strict=self.strict)
 
     def strict_error(self, diagnostics: Iterable[Diagnostic]) -> OctosyncError | None:
         """Return the error of a run that fails only because of `--strict`; None if it doesn't."""
-        return strict_error(found for found in diagnostics if found.rule != INVALID) if self.strict else None
+        return strict_error(found for found in diagnostics if found.rule not in BASE_RULES) if self.strict else None
 
 
 def load_inputs(
@@ -181,11 +183,11 @@ def _with_base(
         context=inputs.context,
         environment=environment,
     )
-    base, problems = loader.load(inputs.manifests)
+    loaded = loader.load(inputs.manifests)
     commits = inputs.revisions.commits() if inputs.revisions is not None else ()
     allowances = allowances_in(commits, inputs.configuration.guards.trailers)
-    found = (*inputs.diagnostics, *problems, *allowances.diagnostics)
-    return replace(inputs, base=base, allowances=allowances, diagnostics=found)
+    found = (*inputs.diagnostics, *loaded.diagnostics, *allowances.diagnostics)
+    return replace(inputs, base=loaded.base, gap=loaded.gap, allowances=allowances, diagnostics=found)
 
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,8 +18,9 @@ from octosync.errors import Missing, OctosyncError, RemoteError
 from octosync.manifest import keyed_digest, parse_duration, select
 from octosync.manifest.git.repository import git_revision
 from octosync.manifest.load.selection import matching
-from octosync.model import Diagnostic, Observation, Optimize, Secret, State
-from octosync.octomil import Octomil
+from octosync.manifest.schema.rules import RULES
+from octosync.model import App, Diagnostic, Observation, Optimize, Secret, Section, State
+from octosync.octomil import Octomil, observe
 from octosync.plan import (
     FINDINGS,
     PLAN_KEY,
@@ -52,7 +53,7 @@ class Run:
     `desired` and `base` contain only selected apps; `idle`: the change affects none. `session` is None if no request is needed:
     the run is idle or offline. `flag_overrides` are the guard overrides of flags, `commit_overrides` those of commit messages;
     `policy` has both, and `rollback` are the refusals of the guard of that name. `hold` is how long drift is held, None without
-    a base, because drift is unknown then.
+    a base, because drift is unknown then. `is_open`: the apps of moves by hand are selected too, once live state is known.
     """
 
     request: RunRequest
@@ -68,6 +69,7 @@ class Run:
     commit_overrides: tuple[Override, ...]
     rollback: tuple[Refusal, ...]
     plan_key: Secret | None
+    is_open: bool = False
 
     @property
     def repeat_arguments(self) -> tuple[str, ...]:
@@ -152,9 +154,11 @@ class Run:
         return ControlPlane(url=url, org_id=org, context=context.name if context is not None else None)
 
 
-def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> Run:
+def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None], *, complete: bool = False) -> Run:
     """Load and check everything that needs no request. `on_loaded` is called with the inputs, even invalid ones.
 
+    `complete`: with `--changed-only`, every app is selected that may not be as its manifests declare, because an earlier apply
+    could not change it or because Git does not show the change. So after a successful run the revision is applied in full.
     Raises `AlreadyReported` for manifests with errors, and `ConfigError` and `UsageError`.
     """
     flags = replace(request.base, goes_back="rollback" in request.guards)
@@ -162,7 +166,13 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> R
         request.manifests, request.remote, colour=request.colour, base=flags, on_loaded=on_loaded
     )
     configuration, context, revisions = inputs.configuration, inputs.context, inputs.revisions
-    desired, base = _select_apps(request, inputs)
+    gap = _gap(request, inputs) if complete and flags.changed_only else None
+    if gap is not None:
+        inputs = replace(inputs, diagnostics=(*inputs.diagnostics, _all_apps(gap)))
+        on_loaded(inputs)
+        desired, base = _select_apps(replace(request, base=replace(flags, changed_only=False)), inputs)
+    else:
+        desired, base = _select_apps(request, inputs, also=_incomplete(inputs) if complete else frozenset())
     policy = GuardPolicy(limits=configuration.guards.limits, allowed=request.guards)
     commit_overrides = in_force(inputs.allowances, policy) if inputs.allowances.overrides else ()
     effective = loosened(policy, commit_overrides) if commit_overrides else policy
@@ -189,11 +199,15 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None]) -> R
         commit_overrides=commit_overrides,
         rollback=rollback,
         plan_key=check_key(key, PLAN_KEY) if key else None,
+        is_open=complete and flags.changed_only and gap is None,
     )
 
 
-def _select_apps(request: RunRequest, inputs: LoadedInputs) -> tuple[State, Base | None]:
-    """Return the apps to plan, and the part of the base with these and with selected apps that were removed since."""
+def _select_apps(request: RunRequest, inputs: LoadedInputs, also: Collection[str] = ()) -> tuple[State, Base | None]:
+    """Return the apps to plan, and the part of the base with these and with selected apps that were removed since.
+
+    With `--changed-only`, these are the changed ones and those that `also` contains.
+    """
     tree, base = inputs.manifests.state, inputs.base
     before = base.before if base is not None else None
     desired = tree
@@ -204,10 +218,36 @@ def _select_apps(request: RunRequest, inputs: LoadedInputs) -> tuple[State, Base
     removed = matching(before, apps=request.apps, selector=request.selector).apps.keys() - tree.apps.keys()
     base = base.kept(lambda app: app.slug in desired.apps or app.slug in removed)
     if request.base.changed_only:
-        changed = changed_apps(desired, base)
+        changed = changed_apps(desired, base).union(also)
         desired = State.from_apps(*(app for app in desired if app.slug in changed))
         base = base.kept(lambda app: app.slug in changed)
     return desired, base
+
+
+def _gap(request: RunRequest, inputs: LoadedInputs) -> str | None:
+    """Return why unchanged apps may differ from what was applied, None for no reason."""
+    if request.retry_rolled_back:
+        return "--retry-rolled-back concerns apps that have not changed"
+    return inputs.gap
+
+
+def _all_apps(gap: str) -> Diagnostic:
+    return Diagnostic(
+        severity=RULES["all-apps-planned"].severity,
+        rule="all-apps-planned",
+        summary=f"all apps are planned, despite --changed-only: {gap}",
+    )
+
+
+def _incomplete(inputs: LoadedInputs) -> frozenset[str]:
+    """Return the apps that may differ from what was applied although their manifests don't.
+
+    What changed during a suspension was not applied, and Git does not have the values of environment variables.
+    """
+    now = datetime.now(UTC)
+    suspensions = ((app.slug, app.suspension) for app in inputs.manifests.state)
+    ended = {slug for slug, suspension in suspensions if suspension is not None and not suspension.is_active(now)}
+    return inputs.manifests.from_environment | ended
 
 
 _OFFLINE: Final = Diagnostic(
@@ -221,19 +261,68 @@ async def plan_online(run: Run, remote: Octomil, wait_display: WaitDisplay) -> R
     """Return the plan of live state; shows progress. Raises `RemoteError` if all apps have the same error."""
     with ProgressBar("reading", run.requests_per_minute) as bar:
         wait_display.show = bar.waiting
-        now = datetime.now(UTC)
-        reviewed = await observe_and_review(
-            run.desired,
-            remote,
-            run.policy,
-            replace(run.plan_options(now), hold=None if run.hold is None else HoldPolicy(span=run.hold)),
-            authors_since=now - (run.hold or run.inputs.configuration.drift_hold),
-            progress=bar.advance,
-        )
+        now, before = datetime.now(UTC), remote.requests
+        reviewed = await _observe_and_review(run, remote, now, bar.advance)
+        while run.is_open and (partners := await _partners(run, remote, reviewed.observation, now)):
+            run = _with_apps(run, partners)
+            reviewed = await _observe_and_review(run, remote, now, bar.advance, spent=remote.requests - before)
         wait_display.show = None
     if reviewed.plan.errors and (error := _common_error(reviewed.plan)) is not None:
         raise error
     return replace(reviewed, refusals=(*reviewed.refusals, *run.rollback))
+
+
+async def _observe_and_review(
+    run: Run, remote: Octomil, now: datetime, progress: Callable[[int, int], None], *, spent: int = 0
+) -> ReviewedPlan:
+    """Return the plan of the selected apps. `spent` requests were sent before, for the same plan."""
+    return await observe_and_review(
+        run.desired,
+        remote,
+        run.policy,
+        replace(run.plan_options(now), hold=None if run.hold is None else HoldPolicy(span=run.hold)),
+        authors_since=now - (run.hold or run.inputs.configuration.drift_hold),
+        remembered=(lambda seen: replace(seen, requests=seen.requests + spent)) if spent else None,
+        progress=progress,
+    )
+
+
+async def _partners(run: Run, remote: Octomil, seen: Observation, now: datetime) -> frozenset[str]:
+    """Return the apps that a target moves to or from because of a change by hand: it is live in another app than declared.
+
+    Moves in Git change the manifests of both apps, so both are selected already. If a target that the base declares is missing
+    from its app, any app may have it: then the targets of all apps are read.
+    """
+    selectable, _ = _select_apps(replace(run.request, base=replace(run.request.base, changed_only=False)), run.inputs)
+    rest = [app for app in selectable if app.slug not in run.desired.apps]
+    live = {target.unique_key for app in seen.state for target in app.targets}
+    claimants = {app.slug for app in rest if any(target.unique_key in live for target in app.targets)}
+    lost = _lost_targets(run, seen) - live
+    if not lost:
+        return frozenset(claimants)
+    targets = frozenset({Section.TARGETS})
+    wanted = (App(slug=app.slug, complete_sections=targets) for app in rest if Section.TARGETS in app.sections)
+    others = await observe(remote, State.from_apps(*wanted), now=now)
+    holders = {app.slug for app in others.state if any(target.unique_key in lost for target in app.targets)}
+    return frozenset(claimants | holders | others.errors.keys())
+
+
+def _lost_targets(run: Run, seen: Observation) -> set[tuple[str, str]]:
+    """Return the targets that apps declare, that the base declared for the same app, and that the app does not have."""
+    before = run.base.state.apps if run.base is not None else {}
+    lost: set[tuple[str, str]] = set()
+    for app in run.desired:
+        there = seen.state.apps.get(app.slug)
+        if app.slug in before and there is not None and Section.TARGETS in there.complete_sections:
+            had, has = ({target.unique_key for target in side.targets} for side in (before[app.slug], there))
+            lost |= {target.unique_key for target in app.targets if target.unique_key in had - has}
+    return lost
+
+
+def _with_apps(run: Run, more: Collection[str]) -> Run:
+    """Return a run that selects more apps."""
+    desired, base = _select_apps(run.request, run.inputs, also={*run.desired.apps, *more})
+    return replace(run, desired=desired, base=base)
 
 
 def plan_offline(run: Run) -> ReviewedPlan:

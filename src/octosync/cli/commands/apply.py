@@ -86,7 +86,8 @@ def _apply_run(
             "apply needs confirmation, but there is no terminal (or CI is set)",
             hints=("Use --yes, or apply a reviewed plan: octosync plan --plan-out FILE, then octosync apply FILE",),
         )
-    run = prepare(request, outputs.record_inputs)
+    # A reviewed plan has the apps that `octosync plan` selects.
+    run = prepare(request, outputs.record_inputs, complete=approval is None)
     if approval is not None:
         check_base(run, approval, str(planfile))
         check_plan_key(approval, run.fingerprint_scheme, file=str(planfile))

@@ -68,6 +68,7 @@ def _git(directory: Path, *arguments: str) -> str | None:
 SHOWN: Final = 12  # characters of a commit's id: enough for any repository, and what `git log` shows in large ones
 _FETCH_TIMEOUT_SECONDS: Final = 300  # a partial clone fetches missing objects
 _NOT_A_REVISION: Final = re.compile(r"-|\Z|.*[\x00-\x20\x7f:]|.*\.\.", re.DOTALL)
+_FULL_ID: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _FETCH_MORE: Final = (
     "Fetch more of the history:  git fetch --deepen=1000",
     "In GitHub Actions: actions/checkout with `fetch-depth: 0`; in GitLab: `GIT_DEPTH: 0`.",
@@ -153,6 +154,14 @@ class Repository:
         if self.is_shallow:
             return ("This is a shallow clone.", *_FETCH_MORE)
         return (f"Is it spelled right, and fetched?  git fetch origin {revision.removeprefix('origin/')}",)
+
+    def find(self, revision: str, *, flag: str) -> str | None:
+        """Return the full id of the commit of a revision; None for the full id of a commit that a force push has removed.
+
+        Raises `UsageError` for any other revision that is malformed or not in this clone. A shallow clone may just lack it.
+        """
+        is_gone = _FULL_ID.fullmatch(revision) and not self.is_shallow and not self.has(revision)
+        return None if is_gone else self.resolve(revision, flag=flag)
 
     @cached_property
     def is_shallow(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from octosync.manifest.load.variables import Variables
@@ -36,7 +36,7 @@ _REFERENCE_ONLY = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 class Resource:
     """One document of octosync's: its kind, its app (None if that could not be read) and its checked spec.
 
-    `spec` is None if it is missing or could not be read.
+    `spec` is None if it is missing or could not be read. `uses_environment`: it refers to variables of the environment.
     """
 
     kind: str
@@ -48,6 +48,7 @@ class Resource:
     protected: bool
     suspension: Suspension | None
     reporter: Reporter
+    uses_environment: bool = False
 
     @property
     def origin(self) -> Origin:
@@ -73,13 +74,17 @@ def read_document(document: YamlDocument, reporter: Reporter, variables: Variabl
         return None
     if document.has_sensitive:
         _report_secrets(root, reporter, "", inside=False)
+    uses_environment = bool(document.templates) and variables.taken_from_environment(document)
     if document.templates:
         variables.replace(document, reporter)
     fields = check(root, KINDS[kind], reporter, kind.lower())
-    return None if fields is None else _resource(kind, fields, reporter, now)
+    if fields is None:
+        return None
+    resource = _resource(kind, fields, reporter, now)
+    return replace(resource, uses_environment=True) if uses_environment else resource
 
 
-def _resource(kind: str, root: CheckedObject, reporter: Reporter, now: datetime) -> Resource | None:
+def _resource(kind: str, root: CheckedObject, reporter: Reporter, now: datetime) -> Resource:
     spec = root.record("spec")
     metadata = root.record("metadata")
     app = (metadata.text("name") if metadata else None) if kind == "App" else (spec.text("app") if spec else None)

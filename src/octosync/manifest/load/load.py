@@ -122,7 +122,8 @@ class Manifests:
 
     `state` is planned; it is not usable while `has_errors`. `others` is declared by documents under octosync.yaml's paths that
     are not among the given paths: it is not planned, and nothing in it may be removed. `digest` covers the declarations with
-    variables, labels and annotations, but without file names and comments.
+    variables, labels and annotations, but without file names and comments. `from_environment` are the apps whose documents
+    refer to variables of the environment: Git does not have their values.
     """
 
     state: State = field(default_factory=State)
@@ -131,6 +132,7 @@ class Manifests:
     files: int = 0
     documents: int = 0
     digest: str = ""
+    from_environment: frozenset[str] = frozenset()
 
     @property
     def has_errors(self) -> bool:
@@ -211,6 +213,11 @@ def load(
                 (resource for resource, _ in found.resources),
                 cache.texts if cache is not None else None,
                 sensitivity=configuration.sensitivity,
+            ),
+            from_environment=frozenset(
+                resource.app
+                for resource, _ in found.resources
+                if resource.uses_environment and resource.app is not None
             ),
         )
 

@@ -64,6 +64,12 @@ class Variables:
             return self.values[name]
         return self.environment.get(name) if name in self.allowed else None
 
+    def taken_from_environment(self, document: YamlDocument) -> bool:
+        """Return whether a document refers to a variable of the environment. Call this before `replace`."""
+        outside = self.allowed - self.values.keys()
+        texts = (scalar.value for scalar in document.templates if isinstance(scalar.value, str)) if outside else ()
+        return any(name in outside for text in texts for name in variables_in(text))
+
     def replace(self, document: YamlDocument, reporter: Reporter) -> None:
         """Replace all references in the values of a document that has any."""
         _Replacement(self, document, reporter).run()

@@ -117,6 +117,18 @@ _FILES: Final = (
         "octosync plan --base main, where a manifest on main has an unknown field",
     ),
     _file(
+        "attempt-gone",
+        _WARNING,
+        "A revision of --attempted is not in the clone, for example after a force push. With --changed-only, apply plans all apps.",
+        "octosync apply --base main --attempted COMMIT, where the branch that had COMMIT was force-pushed",
+    ),
+    _file(
+        "all-apps-planned",
+        _NOTICE,
+        "Apply with --changed-only plans all apps, because the base does not show every change.",
+        "octosync apply --base main --changed-only, after a change of the URL of a context",
+    ),
+    _file(
         "after-the-merge",
         _NOTICE,
         "This change sets something in octosync.yaml that a plan takes from the base: it takes effect after the merge.",
