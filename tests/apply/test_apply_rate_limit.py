@@ -14,11 +14,12 @@ import httpx
 import pytest
 from tests.support.clients import KEY, connection_to
 from tests.support.harness import EVERYTHING_ALLOWED, NOW, RESUME, status_by_action
+from tests.support.sample_reports import run_info
 from tests.support.states import desired_app
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
 from octosync.apply import FRESH_FOR_SECONDS, ApplyResult
-from octosync.model import App, Sensitivity, State
+from octosync.model import App, Sensitivity, State, Status
 from octosync.octomil import Octomil, RateOptions
 from octosync.plan import PlanOptions
 from octosync.reconcile import ReviewedPlan, apply_reviewed, observe_and_review
@@ -253,5 +254,31 @@ def test_a_limit_too_low_for_a_read_and_a_write_fails_clearly(tmp_path: Path) ->
             (outcome,) = (await plane.act(reviewed)).outcomes
             assert (outcome.status.value, outcome.reference) == ("failed", "no-time-to-write")
             assert "--rate" in outcome.hints[0]
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("limit", "apps", "minutes_from_reading", "minutes_after_it"), [(100, 12, 0, 0), (20, 12, 1, 1), (7, 6, 2, 2)]
+)
+def test_the_estimate_of_a_plan_is_how_long_its_apply_takes(
+    tmp_path: Path, limit: int, apps: int, minutes_from_reading: int, minutes_after_it: int
+) -> None:
+    """With a window that nothing else uses: reads, writes, and the reads of objects that were read a minute ago."""
+    slugs = [f"app-{number:02}" for number in range(apps)]
+
+    async def main() -> None:
+        async with metered(tmp_path, limit) as plane:
+            for slug in slugs:
+                await await_one_per_minute(plane.app(slug, "chat"))
+            start = virtual_clock()
+            reviewed = await plane.recheck(*(desired_app(slug, slots={"chat": LOCAL_ONLY}) for slug in slugs))
+            read = virtual_clock()
+            applied = await plane.act(reviewed)
+            assert {outcome.status for outcome in applied.outcomes} == {Status.DONE}
+            about = run_info(requests_per_minute=limit)
+            took = [round((virtual_clock() - began) / 60) for began in (start, read)]
+            estimated = [about.seconds_to_apply(reviewed.plan, reads=reads) // 60 for reads in (True, False)]
+            assert took == estimated == [minutes_from_reading, minutes_after_it]
 
     run_in_virtual_time(main())

@@ -42,3 +42,59 @@ def test_a_finished_wait_is_no_longer_shown(terminal: MemoryStream) -> None:
         bar.advance(1, 2)
     assert "1/2" in last_frame(terminal)
     assert "waiting" not in last_frame(terminal)
+
+
+class _Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_time_to_the_end_is_the_wait_for_the_rate_limit(terminal: MemoryStream) -> None:
+    """With a rate limit the bar shows how long the remaining requests wait for it."""
+    clock = _Clock()
+    with redirect_stderr(terminal), ProgressBar("reading", 100, lambda requests: requests * 0.6, clock=clock) as bar:
+        clock.now = 1.0
+        bar.advance(101, 901)
+    assert "101/901" in last_frame(terminal)
+    assert "about 8 min left" in last_frame(terminal)
+
+
+def test_without_waits_the_time_to_the_end_follows_from_the_speed(terminal: MemoryStream) -> None:
+    """A wait of the past says nothing about the rest: it doesn't count as slow work."""
+    clock = _Clock()
+    with redirect_stderr(terminal), ProgressBar("reading", 100, clock=clock) as bar:
+        clock.now = 10.0
+        bar.waiting(WaitNotice(3, 60.0))
+        clock.now = 70.0
+        bar.waiting(WaitNotice(0))
+        bar.advance(10, 40)
+    assert "about 30 s left" in last_frame(terminal)
+
+
+def test_an_action_of_several_requests_takes_longer(terminal: MemoryStream) -> None:
+    """An apply that reads objects again needs two requests for an action."""
+    clock = _Clock()
+    with (
+        redirect_stderr(terminal),
+        ProgressBar("applying", 100, lambda requests: requests * 0.6, requests_each=2.0, clock=clock) as bar,
+    ):
+        bar.advance(50, 150)
+    assert "about 2 min left" in last_frame(terminal)
+
+
+def test_a_log_shows_the_time_to_the_end() -> None:
+    """Without a terminal, lines of progress and of waits have it, too."""
+    log, clock = MemoryStream(), _Clock()
+    with redirect_stderr(log), ProgressBar("reading", 100, lambda requests: requests * 0.6, clock=clock) as bar:
+        clock.now = 11.0
+        bar.advance(101, 901)
+        bar.waiting(WaitNotice(16, 27.0))
+    assert log.text().splitlines() == [
+        "reading: 101 of 901, about 8 min left",
+        "reading: 101 of 901, about 8 min left; rate limit of 100 requests per minute, 16 waiting, next in 27 s",
+    ]

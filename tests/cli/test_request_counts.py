@@ -9,6 +9,10 @@ from tests.support.clients import KEY
 from tests.support.projects import ACTIONS, APP, Project
 from tests.support.repositories import Repo
 
+from octosync.cli.run_options import RemoteFlags
+from octosync.cli.session import connect
+from octosync.manifest import Configuration
+
 pytestmark = pytest.mark.no_cover  # slow under coverage; other tests of this package cover the same code
 
 APPS = 40
@@ -61,12 +65,37 @@ def test_one_app_costs_only_its_sections(project: Project) -> None:
 
 
 def test_the_duration_at_the_rate_limit_is_shown(project: Project) -> None:
-    """The report has the number of requests of the apply, and its duration at the limit in force."""
+    """A plan has the requests of a later apply, which reads again, and how long they wait for the limit in force."""
     project.declare()
-    assert "apply sends 4 (about 24 s at 10 per minute)" in project.plan("--rate", "10").stdout
-    assert "apply sends 4.\n" in project.plan("--rate", "0").stdout
+    assert "; apply sends 4 (5 with its reads: no wait at 10 per minute)." in project.plan("--rate", "10").stdout
+    assert "; apply sends 4 (6 with its reads: about 1 min at 4 per minute)." in project.plan("--rate", "4").stdout
     project.workdir.write("octosync.yaml", "rate: {requestsPerMinute: 20}\n")
-    assert "(about 12 s at 20 per minute)" in project.plan().stdout
+    assert "(5 with its reads: no wait at 20 per minute)" in project.plan().stdout
+    assert "; apply sends 4 (no wait at 20 per minute)." in project.apply().stdout
+
+
+def test_a_control_plane_on_this_machine_has_no_rate_limit(project: Project) -> None:
+    """Requests to loopback are not delayed unless a rate is given; concurrency alone is no rate."""
+    project.declare()
+    project.workdir.write("octosync.yaml", "rate: {concurrency: 4}\n")
+    assert "; apply sends 4.\n" in project.plan().stdout
+    assert "; apply sends 4.\n" in project.plan("--rate", "0").stdout
+    assert "at 100 per minute" in project.plan("--rate", "100").stdout
+
+
+def test_other_control_planes_have_octomils_rate_limit() -> None:
+    """Without a rate, requests are limited to 100 per minute everywhere but on loopback."""
+    limits = {
+        url: connect(RemoteFlags(url=url), Configuration(), None, {}).requests_per_minute
+        for url in (
+            "https://api.octomil.com",
+            "http://10.0.0.7:8787",
+            "localhost:8787",
+            "http://127.0.0.1:1",
+            "http://[::1]:1",
+        )
+    }
+    assert list(limits.values()) == [100, 100, 0, 0, 0]
 
 
 def test_a_pull_request_costs_what_it_touches(project: Project) -> None:
@@ -99,6 +128,6 @@ def test_a_pull_request_costs_what_it_touches(project: Project) -> None:
         ran = project.workdir.octosync("plan", "--base", "main", "--changed-only", "--context", "main", OCTOMIL_KEY=KEY)
         log = project.log()
         assert ran.code == 0, ran.output
-        assert f"Read 2 of {MANY} apps with {len(log)} requests; apply sends {actions} " in ran.stdout
+        assert f"Read 2 of {MANY} apps with {len(log)} requests; apply sends {actions}." in ran.stdout
         assert [sum(f"/apps/{slug}" in line for line in log) for slug in touched] == [4, 4]
         assert len(log) == 4 * len(touched) + more, log

@@ -96,6 +96,49 @@ def test_the_whole_budget_is_available_at_once() -> None:
     assert run_in_virtual_time(main()) == (0.0, WINDOW + SLACK_SECONDS)
 
 
+@given(
+    limit=st.integers(1, 8),
+    sent=st.integers(0, 20),
+    later=st.floats(0, 200),
+    more=st.integers(1, 30),
+    pause=st.booleans(),
+)
+@examples(150)
+def test_the_estimated_wait_is_the_wait(limit: int, sent: int, later: float, more: int, pause: bool) -> None:
+    """After any requests, the estimate for more of them is when the last of them is admitted."""
+
+    async def main() -> tuple[float, float]:
+        limiter, order = _limiter(limit), list[str]()
+        for number in range(sent):
+            await _acquire(limiter, order, str(number))
+        await asyncio.sleep(later)
+        if pause:
+            limiter.pause(30)
+        start, estimated = virtual_clock(), limiter.seconds_for(more)
+        for number in range(more):
+            await _acquire(limiter, order, str(number))
+        return estimated, virtual_clock() - start
+
+    estimated, waited = run_in_virtual_time(main())
+    if not pause:
+        assert estimated == pytest.approx(waited)
+    else:
+        assert 30 <= estimated <= waited + 1e-6
+
+
+def test_requests_in_flight_are_part_of_the_estimate() -> None:
+    """They have a place already, and it is free a window after the response at the earliest."""
+
+    async def main() -> tuple[float, float]:
+        limiter = _limiter(2)
+        permit = await limiter.acquire()
+        estimates = limiter.seconds_for(2), limiter.seconds_for(3)
+        permit.release()
+        return estimates
+
+    assert run_in_virtual_time(main()) == (0.0, WINDOW + SLACK_SECONDS)
+
+
 def test_no_limit_never_waits() -> None:
     """A limit of 0 means no limit."""
 

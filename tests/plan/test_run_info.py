@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from tests.support.sample_reports import run_info
+from tests.support.states import desired_app, live_app, observation, plan_of
 
+from octosync.model import JsonObject
 from octosync.plan import ControlPlane, Invocation
 
 INVOCATION = Invocation(
@@ -52,11 +54,24 @@ def test_a_url_is_shown_without_its_credential(url: str, public: str, host: str)
 
 
 @pytest.mark.parametrize(
-    ("limit", "requests", "seconds"), [(100, 0, 0), (100, 1, 1), (100, 5, 3), (60, 60, 60), (0, 9, 0)]
+    ("limit", "reads", "writes", "from_reading", "after_it"),
+    [
+        (100, 9, 12, 0, 0),
+        (100, 88, 13, 60, 60),  # the last of 101
+        (150, 125, 40, 60, 60),  # 25 at once, 15 when the first reads leave the window
+        (100, 919, 40, 540, 0),  # the 81 places left suffice, although the objects are read again
+        (0, 919, 40, 0, 0),
+    ],
 )
-def test_seconds_are_rounded_up(limit: int, requests: int, seconds: int) -> None:
-    """The reported time is never shorter than the real one; without a rate limit it is 0."""
-    assert run_info(requests_per_minute=limit).seconds_for(requests) == seconds
+def test_the_estimate_counts_what_the_window_leaves(
+    limit: int, reads: int, writes: int, from_reading: int, after_it: int
+) -> None:
+    """The whole limit is available at once, reads are a part of it, and requests beyond it wait for the next minute."""
+    slots: dict[str, JsonObject] = {f"slot-{number}": {} for number in range(writes)}
+    plan = plan_of(desired_app("a", slots=slots), observation(live_app("a"), requests=reads))
+    about = run_info(requests_per_minute=limit)
+    assert about.seconds_to_apply(plan, reads=True) == from_reading
+    assert about.seconds_to_apply(plan, reads=False) == after_it
 
 
 def test_a_time_without_a_zone_is_rejected() -> None:

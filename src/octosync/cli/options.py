@@ -250,7 +250,10 @@ remote_options = combine_options(
     option("--org", metavar="ID", help="The ID of the org."),
     option("--token-file", type=click.Path(path_type=Path), help="The file with the API key."),
     option(
-        "--rate", type=click.IntRange(0), metavar="N", help="The rate limit in requests per minute; 0 for no limit."
+        "--rate",
+        type=click.IntRange(0),
+        metavar="N",
+        help="The rate limit in requests per minute; 0 for no limit. The default is 100, and no limit on loopback.",
     ),
     option(
         "--concurrency", type=click.IntRange(1, 256), metavar="N", help="The maximum number of concurrent requests."

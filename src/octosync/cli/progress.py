@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from octosync.octomil import WaitNotice, WaitReason
+from octosync.report.text import about_seconds_words
 
 _LINE_EVERY_SECONDS: Final = 10.0
 # The shortest waits that get a line, in seconds. A short retry gets none: if it fails, its error has the details.
@@ -21,16 +23,31 @@ _WORTH_A_LINE: Final = {WaitReason.RATE_LIMIT: 1.5, WaitReason.THROTTLED: 1.5, W
 
 
 class _WaitColumn(ProgressColumn):
-    """A countdown of the current wait. The task's `wait` is None, or a description and the time at which the wait ends."""
+    """The time left, and a countdown of the current wait.
+
+    The task's `end` is None or the estimated end of the stage, its `wait` None, or a description and the end of the wait.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
 
     def render(self, task: Task) -> Text:
-        """Return the description with the seconds left."""
+        """Return the time left, and the description of the wait with its seconds left."""
+        now = self._clock()
+        end: float | None = task.fields["end"]
         wait: tuple[str, float] | None = task.fields["wait"]
-        return Text(_with_countdown(*wait) if wait and wait[1] > time.monotonic() else "")
+        facts = [_left_words(end - now)] if end is not None and end > now else []
+        facts += [_with_countdown(wait[0], wait[1] - now)] if wait and wait[1] > now else []
+        return Text(" · ".join(facts))
 
 
-def _with_countdown(words: str, end: float) -> str:
-    return f"{words} in {end - time.monotonic():.0f} s"
+def _with_countdown(words: str, seconds: float) -> str:
+    return f"{words} in {seconds:.0f} s"
+
+
+def _left_words(seconds: float) -> str:
+    return f"{about_seconds_words(seconds)} left"
 
 
 def wait_description(waiting: WaitNotice, pace: int) -> str:
@@ -46,24 +63,42 @@ def wait_description(waiting: WaitNotice, pace: int) -> str:
 
 
 class ProgressBar:
-    """Shows the progress of a stage, and why and how long its requests wait. Used as a context manager."""
+    """Shows the progress of a stage, how long it takes to its end, and why and how long its requests wait.
 
-    def __init__(self, stage: str, pace: int) -> None:
+    `seconds_for` returns how long a number of requests waits for the rate limit, and an item of the stage takes
+    `requests_each`. Used as a context manager.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        pace: int,
+        seconds_for: Callable[[int], float] = lambda _: 0.0,
+        *,
+        requests_each: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._stage = stage
         self._pace = pace
-        self._last_line = time.monotonic()
+        self._seconds_for = seconds_for
+        self._requests_each = requests_each
+        self._clock = clock
+        self._began = self._last_line = clock()
         self._last_wait = float("-inf")
+        self._waits_since: float | None = None
+        self._waited = 0.0
+        self._items = (0, 0)  # done, in all
         self._bar: Progress | None = None
         if sys.stderr.isatty():
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                _WaitColumn(),
+                _WaitColumn(clock),
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._task = self._bar.add_task(stage, total=None, wait=None)
+            self._task = self._bar.add_task(stage, total=None, wait=None, end=None)
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -78,31 +113,51 @@ class ProgressBar:
 
     def advance(self, done: int, total: int) -> None:
         """Show that `done` of `total` items are done."""
+        self._items = (done, total)
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total)
-        elif time.monotonic() - self._last_line >= _LINE_EVERY_SECONDS:
-            self._line(f"{self._stage}: {done} of {total}")
+            self._bar.update(self._task, completed=done, total=total, end=self._end())
+        elif self._clock() - self._last_line >= _LINE_EVERY_SECONDS:
+            self._line(self._progress_words())
 
     def waiting(self, waiting: WaitNotice) -> None:
         """Show why requests wait, and for how long."""
+        now = self._clock()
+        if self._waits_since is not None:
+            self._waited += now - self._waits_since
+        self._waits_since = now if waiting.requests else None
         if not waiting.requests:
             if self._bar is not None:
                 self._bar.update(self._task, wait=None)
             return
-        wait = (wait_description(waiting, self._pace), time.monotonic() + waiting.seconds)
+        words = wait_description(waiting, self._pace)
         if self._bar is not None:
-            self._bar.update(self._task, wait=wait)
-        elif (
-            waiting.seconds >= _WORTH_A_LINE[waiting.reason]
-            and time.monotonic() - self._last_wait >= _LINE_EVERY_SECONDS
-        ):
+            self._bar.update(self._task, wait=(words, now + waiting.seconds), end=self._end())
+        elif waiting.seconds >= _WORTH_A_LINE[waiting.reason] and now - self._last_wait >= _LINE_EVERY_SECONDS:
             # The first of several waits is shown at once: a log should explain a pause when it begins.
-            self._last_wait = time.monotonic()
-            self._line(f"{self._stage}: {_with_countdown(*wait)}")
+            self._last_wait = now
+            known = f"{self._progress_words()}; " if self._items[0] else ""
+            self._line(f"{known}{_with_countdown(words, waiting.seconds)}")
+
+    def _progress_words(self) -> str:
+        done, total = self._items
+        end = self._end()
+        left = f", {_left_words(end - self._clock())}" if end is not None else ""
+        return f"{done} of {total}{left}"
+
+    def _end(self) -> float | None:
+        """Return when the stage ends: by the rate limit, else by its speed so far without waits. None if it is not known."""
+        done, total = self._items
+        if not 0 < done < total:
+            return None
+        now, left = self._clock(), total - done
+        if not (seconds := self._seconds_for(math.ceil(left * self._requests_each))):
+            waited = self._waited + (now - self._waits_since if self._waits_since is not None else 0.0)
+            seconds = (now - self._began - waited) / done * left
+        return now + seconds
 
     def _line(self, text: str) -> None:
-        self._last_line = time.monotonic()
-        sys.stderr.write(f"{text}\n")
+        self._last_line = self._clock()
+        sys.stderr.write(f"{self._stage}: {text}\n")
         sys.stderr.flush()
 
 

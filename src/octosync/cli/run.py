@@ -13,14 +13,14 @@ from octosync import __version__
 from octosync.cli.inputs import LoadedInputs, load_valid_inputs
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RunRequest
-from octosync.cli.session import Session, check_key, control_plane, place_of, session_of
+from octosync.cli.session import Session, check_key, control_plane, place_of, requested_rate, session_of
 from octosync.errors import Missing, OctosyncError, RemoteError
 from octosync.manifest import keyed_digest, parse_duration, select
 from octosync.manifest.git.repository import git_revision
 from octosync.manifest.load.selection import matching
 from octosync.manifest.schema.rules import RULES
 from octosync.model import App, Diagnostic, Observation, Optimize, Secret, Section, State
-from octosync.octomil import Octomil, observe
+from octosync.octomil import REQUESTS_PER_MINUTE, Octomil, observe
 from octosync.plan import (
     FINDINGS,
     PLAN_KEY,
@@ -84,8 +84,10 @@ class Run:
     @property
     def requests_per_minute(self) -> int:
         """The client's rate limit, 0 for none."""
-        rate = self.request.remote.rate
-        return self.inputs.configuration.rate.requests_per_minute if rate is None else rate
+        if self.session is not None:
+            return self.session.connection.requests_per_minute
+        asked = requested_rate(self.request.remote, self.inputs.configuration)
+        return REQUESTS_PER_MINUTE if asked is None else asked
 
     def plan_options(self, now: datetime) -> PlanOptions:
         """Return the options of the plan, without a hold of drift."""
@@ -259,7 +261,7 @@ _OFFLINE: Final = Diagnostic(
 
 async def plan_online(run: Run, remote: Octomil, wait_display: WaitDisplay) -> ReviewedPlan:
     """Return the plan of live state; shows progress. Raises `RemoteError` if all apps have the same error."""
-    with ProgressBar("reading", run.requests_per_minute) as bar:
+    with ProgressBar("reading", run.requests_per_minute, remote.seconds_for) as bar:
         wait_display.show = bar.waiting
         now, before = datetime.now(UTC), remote.requests
         reviewed = await _observe_and_review(run, remote, now, bar.advance)

@@ -31,7 +31,7 @@ from octosync.manifest.git.repository import git_root
 from octosync.manifest.load.files import display_name, read_regular
 from octosync.manifest.load.limits import Bounds
 from octosync.model import Secret
-from octosync.octomil import API_PATH, Connection, Octomil, proxy_from_environment
+from octosync.octomil import API_PATH, REQUESTS_PER_MINUTE, Connection, Octomil, proxy_from_environment
 from octosync.plan import ControlPlane
 from octosync.report import render_diagnostics
 
@@ -185,16 +185,24 @@ def connect(
         )
     if context is not None and context.unreviewed_url is not None:
         _check_reviewed(context.name, context.unreviewed_url, url)
+    asked = requested_rate(flags, configuration)
     connection = Connection(
         url=url,
         org=org,
         token=token,
         token_source=source,
         insecure=flags.insecure,
-        requests_per_minute=flags.rate if flags.rate is not None else configuration.rate.requests_per_minute,
+        requests_per_minute=REQUESTS_PER_MINUTE if asked is None else asked,
         concurrency=flags.concurrency or configuration.rate.concurrency,
     )
+    if asked is None and connection.is_loopback:
+        connection = replace(connection, requests_per_minute=0)
     return replace(connection, proxy=proxy_from_environment(connection.url, environment))
+
+
+def requested_rate(flags: RemoteFlags, configuration: Configuration) -> int | None:
+    """Return the rate limit that `--rate` or octosync.yaml sets; None if neither does."""
+    return flags.rate if flags.rate is not None else configuration.rate.requests_per_minute
 
 
 def _check_reviewed(name: str, unreviewed: str, url: str) -> None:
@@ -377,7 +385,7 @@ def query(session: Session, stage: str, question: Callable[[Octomil, ProgressBar
     """
 
     async def ask(remote: Octomil, wait_display: WaitDisplay, _: signals.StopSignal) -> T:
-        with ProgressBar(stage, session.connection.requests_per_minute) as bar:
+        with ProgressBar(stage, session.connection.requests_per_minute, remote.seconds_for) as bar:
             wait_display.show = bar.waiting
             return await question(remote, bar)
 

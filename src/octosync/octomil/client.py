@@ -254,6 +254,10 @@ class Octomil:
         """The current request budget of all views together."""
         return self._limiter.budget
 
+    def seconds_for(self, requests: int) -> float:
+        """Return how long that many requests wait for the rate limit; those in flight count among them."""
+        return self._limiter.seconds_for(requests, self._reads)
+
     def use_token(self, token: Secret, source: str) -> None:
         """Send another API key from now on; `source` is where it came from. Requests in flight keep the old one.
 

@@ -33,7 +33,7 @@ class Window:
     limit: int
     max_in_flight: int
     _seconds: float
-    _unfinished: int = 0  # places whose requests are sent, or about to be
+    unfinished: int = 0  # places whose requests are sent, or about to be
     _in_flight: int = 0
     # When each place becomes free, ascending; never more of them than the limit.
     _expiries: deque[float] = field(default_factory=deque)
@@ -47,7 +47,7 @@ class Window:
         """Return the number of occupied places."""
         while self._expiries and self._expiries[0] <= now:
             self._expiries.popleft()
-        return self._unfinished + len(self._expiries)
+        return self.unfinished + len(self._expiries)
 
     def free_at(self, places: int, *, counts_in_flight: bool, now: float) -> float:
         """Return when this many places are free: a time, `AT_ONCE`, or `FOREVER` while that depends on a response."""
@@ -58,14 +58,23 @@ class Window:
             return AT_ONCE
         return FOREVER if excess > len(self._expiries) else self._expiries[excess - 1]
 
+    def seconds_for(self, places: int, now: float) -> float:
+        """Return in how many seconds the last of `places` more requests can be sent, if each is answered at once."""
+        if not self.limit or places <= 0:
+            return 0.0
+        occupied = self.used(now)
+        free_at = [*[now] * (self.limit - occupied), *self._expiries, *[now + self._seconds] * self.unfinished]
+        rounds, place = divmod(places - 1, self.limit)
+        return free_at[place] + rounds * self._seconds - now
+
     def take(self, places: int, *, counts_in_flight: bool) -> None:
         """Occupy places."""
-        self._unfinished += places
+        self.unfinished += places
         self._in_flight += counts_in_flight
 
     def release(self, now: float, *, sent: bool, counts_in_flight: bool) -> None:
         """Free a place: at once if nothing was sent, otherwise when it has left the window."""
-        self._unfinished -= 1
+        self.unfinished -= 1
         self._in_flight -= counts_in_flight
         if sent and self.limit:
             self._expiries.append(now + self._seconds)
@@ -315,6 +324,13 @@ class RateLimiter:
             throttled_for=self._pause.left(now),
             throttled_seconds_total=self._pause.total(now),
         )
+
+    def seconds_for(self, requests: int, priority: RequestPriority = RequestPriority.READ) -> float:
+        """Return how long `requests` wait for the window, pauses included. Requests that were sent already count among them."""
+        now = self._clock()
+        windows = self._windows(priority)
+        waits = (window.seconds_for(requests - self._all.unfinished, now) for window in windows)
+        return max(self._pause.left(now), *waits)
 
     def close(self) -> None:
         """Raise `RuntimeError` in all waiting requests, and stop the timer."""

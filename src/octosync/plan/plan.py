@@ -14,7 +14,7 @@ from typing import Final
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, Deployment, Diagnostic, FollowUpReads, Kind, Secret, Section, State
-from octosync.plan.actions import Action, ActionKey, Verb
+from octosync.plan.actions import Action, ActionKey, CreateApp, RegisterTarget, Verb
 from octosync.plan.drift import Held, LastChange
 from octosync.plan.guards.freeze import Freeze
 from octosync.plan.rollouts import Recommendation
@@ -240,6 +240,53 @@ class RunInfo:
         """Return the command line that shows the status of an app, quoted for a shell."""
         return shlex.join(("octosync", "status", *self.connection_arguments, slug))
 
-    def seconds_for(self, requests: int) -> int:
-        """Return how long requests take at the rate limit, in whole seconds, rounded up; 0 if there is no limit."""
-        return -(-requests * 60 // self.requests_per_minute) if self.requests_per_minute else 0
+    def requests_to_apply(self, plan: Plan) -> int:
+        """Return the number of requests of an apply after its reads: its writes, and reads of objects that were read long ago."""
+        return _apply_schedule(plan, self.requests_per_minute)[0]
+
+    def seconds_to_apply(self, plan: Plan, *, reads: bool) -> int:
+        """Return how many seconds an apply waits for the rate limit: a number of whole minutes.
+
+        With `reads` it begins with the plan's reads; otherwise they are done, and count in the window. Nothing else uses the key.
+        """
+        if not self.requests_per_minute:
+            return 0
+        began = 0 if reads else _minute_of(plan.requests_used, self.requests_per_minute)
+        return 60 * (_apply_schedule(plan, self.requests_per_minute)[1] - began)
+
+
+# The control plane answers these with 409 if the object exists, so apply doesn't read it again.
+_NEVER_READ_AGAIN: Final = (CreateApp, RegisterTarget)
+
+
+def _minute_of(number: int, limit: int) -> int:
+    """Return in which minute a request is sent, by its number: each minute has as many requests as the limit."""
+    return max(0, number - 1) // limit
+
+
+def _apply_schedule(plan: Plan, limit: int) -> tuple[int, int]:
+    """Return the number of requests of an apply after its reads, and in which minute from its first read the last is sent.
+
+    A write to a section that was read in an earlier minute is sent together with another read, in one minute. That read serves
+    all writes to the section.
+    """
+    if not limit:
+        return len(plan.actions), 0
+    rank = {slug: number for number, slug in enumerate(plan.apps, 1)}
+    read_in: dict[tuple[str, Kind], int] = {}
+    requests, last = 0, plan.requests_used
+    for action in plan.actions:
+        app, kind = action.address.app, action.address.kind
+        # Apps are read in their order, about as many requests for each.
+        read_at = plan.requests_used * rank.get(app, len(rank)) // max(1, len(rank))
+        is_fresh = read_in.get((app, kind), _minute_of(read_at, limit)) == _minute_of(last + 1, limit)
+        if is_fresh or isinstance(action, _NEVER_READ_AGAIN):
+            requests, last = requests + 1, last + 1
+        else:
+            if _minute_of(last + 1, limit) != _minute_of(last + 2, limit) and limit > 1:
+                last += 1
+            requests, last = requests + 2, last + 2
+            read_in[app, kind] = _minute_of(last, limit)
+        if isinstance(action, CreateApp):
+            read_in.update({(app, kind): _minute_of(last, limit) for kind in Kind})
+    return requests, _minute_of(last, limit)

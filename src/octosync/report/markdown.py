@@ -24,6 +24,7 @@ from octosync.report.outcomes import AGAIN, attention, done_lines, render_rollou
 from octosync.report.plan import (
     blocking_words,
     devices_words,
+    estimate_words,
     incomplete_words,
     keep_command,
     left_alone_lines,
@@ -168,10 +169,10 @@ def _totals(plan: Plan) -> str:
 def _facts(report: PlanReport) -> list[str]:
     plan, about = report.plan, report.about
     writes = plan.requests_to_apply
-    pace = f" ≈ {about.seconds_for(writes):,} s" if about.requests_per_minute else ""
+    estimate = f" ({words})" if (words := estimate_words(report)) else ""
     facts = (
         devices_words(plan.actions),
-        f"{counted(writes, 'request')}{pace}" if writes else "",
+        f"{counted(writes, 'request')}{estimate}" if writes else "",
         read_words(plan, about),
         rest_words(plan),
     )

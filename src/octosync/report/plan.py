@@ -32,7 +32,7 @@ from octosync.plan import (
 from octosync.report.changes import Group, RowOptions, group_lines, group_of, recommendation_lines
 from octosync.report.errors import blocked_lines, diagnostic_lines, error_lines, override_words
 from octosync.report.run_report import PlanReport
-from octosync.report.text import Style, listed, plane_words, text_of, visible
+from octosync.report.text import Style, about_seconds_words, listed, plane_words, text_of, visible
 
 _COUNTED_VERBS: Final = (Verb.CREATE, Verb.UPDATE, Verb.DELETE, Verb.ENABLE, Verb.OPTIMIZE, Verb.ARCHIVE)
 
@@ -224,18 +224,34 @@ def _closing(report: PlanReport, style: Style) -> Iterator[str]:
     if blocked:
         line += f" {style.red('Blocked')} {blocking_words(blocked)}."
     yield line
-    yield _cost(plan, about)
+    yield _cost(report)
     if report.command == "plan" and (keep := keep_command(plan.shown, about)) is not None:
         yield f"To keep the live values instead: {keep}"
 
 
-def _cost(plan: Plan, about: RunInfo) -> str:
-    writes, read = plan.requests_to_apply, read_words(plan, about)
+def _cost(report: PlanReport) -> str:
+    writes, read = report.plan.requests_to_apply, read_words(report.plan, report.about)
     line = read[:1].upper() + read[1:]
     if not writes:
         return f"{line}."
-    pace = f" (about {about.seconds_for(writes):,} s at {about.requests_per_minute:,} per minute)"
-    return f"{line}; apply sends {writes:,}{pace if about.requests_per_minute else ''}."
+    estimate = estimate_words(report)
+    return f"{line}; apply sends {writes:,}{f' ({estimate})' if estimate else ''}."
+
+
+def estimate_words(report: PlanReport) -> str:
+    """Return how long an apply takes: `26 with its reads: no wait at 100 per minute`; "" without a rate limit.
+
+    A plan's apply reads again. In the report of an apply, the reads are done, and a part of the limit is used.
+    """
+    plan, about = report.plan, report.about
+    if not about.requests_per_minute or not plan.requests_used:  # offline, the number of reads is unknown
+        return ""
+    again = report.command == "plan"
+    seconds = about.seconds_to_apply(plan, reads=again)
+    limit = f"at {about.requests_per_minute:,} per minute"
+    took = f"{about_seconds_words(seconds)} {limit}" if seconds else f"no wait {limit}"
+    requests = plan.requests_used + about.requests_to_apply(plan)
+    return f"{requests:,} with its reads: {took}" if again else took
 
 
 def exit_code_of_plan(plan: Plan, blocked: Sequence[Refusal], *, detailed: bool) -> ExitCode:

@@ -202,6 +202,14 @@ def org_words(org_id: str) -> str:
     return visible(org_id[:_ORG_LENGTH])
 
 
+def about_seconds_words(seconds: float) -> str:
+    """Return an estimated duration, rounded up: `about 40 s`, `about 9 min`, `about 2 h 5 min`."""
+    if seconds < 60:
+        return f"about {max(1, math.ceil(seconds))} s"
+    minutes = math.ceil(seconds / 60)
+    return f"about {minutes} min" if minutes < 120 else f"about {minutes // 60:,} h {minutes % 60} min"
+
+
 def plane_words(plane: ControlPlane) -> str:
     """Return the name of a control plane: `production (api.octomil.com, org 8f1c)`."""
     where = f"{plane.host}, org {org_words(plane.org_id)}" if plane.org_id is not None else plane.host

@@ -222,7 +222,9 @@ class _ApplyRun:
                 journal, control_plane=plane.url, org_id=plane.org_id, digest=self.run.inputs.manifests.digest
             )
             stop_signal.graceful = True
-            with ProgressBar("applying", report.about.requests_per_minute) as bar:
+            each = report.about.requests_to_apply(report.plan) / len(report.plan.actions)
+            pace = report.about.requests_per_minute
+            with ProgressBar("applying", pace, remote.seconds_for, requests_each=each) as bar:
                 stream = self.outputs.stream
 
                 def waiting(notice: WaitNotice) -> None:

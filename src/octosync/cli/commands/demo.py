@@ -43,7 +43,6 @@ contexts:
   local: {{url: "{url}"}}
 defaultContext: local
 paths: [{manifests}/]
-rate: {{requestsPerMinute: 0}}  # no limit on this machine
 """
 
 

@@ -111,7 +111,7 @@ async def _read_view(
     if canvas is not None:
         wait_display.show = canvas.waiting
         return await read(remote, None)
-    with ProgressBar("reading", session.connection.requests_per_minute) as bar:
+    with ProgressBar("reading", session.connection.requests_per_minute, remote.seconds_for) as bar:
         wait_display.show = bar.waiting
         return await read(remote, bar.advance)
 

@@ -59,9 +59,9 @@ class GuardLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """`rate`: requests per minute (0: no limit) and concurrent requests."""
+    """`rate`: requests per minute (0: no limit, None: the default of the control plane) and concurrent requests."""
 
-    requests_per_minute: int = 100
+    requests_per_minute: int | None = None
     concurrency: int = 16
 
 

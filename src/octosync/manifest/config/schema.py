@@ -258,7 +258,11 @@ class DriftSection(ObjectModel, title="drift"):
 class RateSection(ObjectModel, title="rate"):
     """`rate`."""
 
-    requests_per_minute: Count = Field(Rate().requests_per_minute, description="requests per minute, 0 for no limit")
+    requests_per_minute: Maybe[Count] = Field(
+        None,
+        description="requests per minute, 0 for no limit. The default is 100, and no limit for a control plane on this machine",
+        examples=[100],
+    )
     concurrency: Annotated[int, Field(ge=1, le=256), WHOLE] = Field(Rate().concurrency, description="requests at once")
 
 

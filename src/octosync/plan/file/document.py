@@ -73,7 +73,7 @@ def plan_document(
         cost=schema.CostDocument(
             requests_used=plan.requests_used,
             requests_to_apply=plan.requests_to_apply,
-            seconds_at_rate_limit=about.seconds_for(plan.requests_to_apply),
+            seconds_at_rate_limit=about.seconds_to_apply(plan, reads=True),
         ),
         summary=_summary(plan),
     )

@@ -342,7 +342,9 @@ class CostDocument(Document):
 
     requests_used: Count
     requests_to_apply: Count
-    seconds_at_rate_limit: Seconds
+    seconds_at_rate_limit: Seconds = Field(
+        description="How long an apply waits for the rate limit. It reads again, and nothing else uses the key."
+    )
 
 
 class SummaryDocument(Document):
