@@ -12,7 +12,7 @@ from pathlib import Path
 
 from octosync.cli.run_options import BaseFlags, ManifestFlags
 from octosync.errors import ConfigError, OctosyncError
-from octosync.manifest import Configuration, ConfigurationResult, Context, Manifests
+from octosync.manifest import RULES, Configuration, ConfigurationResult, Context, Manifests
 from octosync.manifest.git.base import (
     BaseManifests,
     as_reviewed,
@@ -26,7 +26,7 @@ from octosync.manifest.git.repository import SHOWN, Repository
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load.files import File, read_files
 from octosync.manifest.load.kustomize import has_kustomization, render_at
-from octosync.manifest.schema.rules import RULES, Findings
+from octosync.manifest.schema.rules import Findings
 from octosync.model import Diagnostic, Severity, State
 from octosync.plan import Commit
 from octosync.plan.three_way.verdict import Base

@@ -15,10 +15,9 @@ from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RunRequest
 from octosync.cli.session import Session, check_key, control_plane, place_of, requested_rate, session_of
 from octosync.errors import Missing, OctosyncError, RemoteError
-from octosync.manifest import keyed_digest, parse_duration, select
+from octosync.manifest import RULES, keyed_digest, parse_duration, select
 from octosync.manifest.git.repository import git_revision
 from octosync.manifest.load.selection import matching
-from octosync.manifest.schema.rules import RULES
 from octosync.model import App, Diagnostic, Observation, Optimize, Secret, Section, State
 from octosync.octomil import REQUESTS_PER_MINUTE, Octomil, observe
 from octosync.plan import (

@@ -33,15 +33,15 @@ OwnVariable = Annotated[
         pattern=re.compile(
             r"(?!(?:OCTOMIL_API_KEY|OCTOSYNC_(?:ADMIN_TOKEN|PLAN_KEY|STATE_KEY))$)(?:OCTOMIL|OCTOSYNC)_[A-Z0-9_]+"
         ),
-        meaning="the name of an environment variable that begins with OCTOMIL_ or OCTOSYNC_, and is no key of octosync's own",
+        meaning="the name of an environment variable that begins with OCTOMIL_ or OCTOSYNC_ and doesn't hold one of octosync's own keys",
         rule="secret-in-configuration",
     ),
 ]
 
 
 _RECEIVER_NOTE: Final = (
-    "it carries neither user, password nor fragment; "
-    "a URL that is itself a secret goes by urlEnv, the name of the environment variable that holds it"
+    "it contains no user, password or fragment; "
+    "if the URL is itself a secret, set urlEnv to the environment variable that holds it"
 )
 
 
@@ -50,10 +50,10 @@ def _check_plane_url(url: str) -> str:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise InvalidText("this is no URL", rule="invalid-url", quotes=False, hides="@" in url) from None
+        raise InvalidText("this is not a URL", rule="invalid-url", quotes=False, hides="@" in url) from None
     if "@" in parts.netloc or "?" in url or "#" in url:
         raise InvalidText(
-            "a control plane's URL carries neither user, password, query nor fragment",
+            "the URL of a control plane contains no user, password, query or fragment",
             rule="secret-in-configuration",
             quotes=False,
             notes=("a secret is never a value in octosync.yaml: use tokenEnv or tokenFile",),
@@ -79,7 +79,7 @@ def is_receiver_url(url: str) -> bool:
 
 def _check_receiver_url(url: str) -> str:
     if not is_receiver_url(url):
-        summary = "this is no http:// or https:// URL of a receiver"
+        summary = "this is not the http:// or https:// URL of a receiver"
         raise InvalidText(summary, rule="invalid-url", quotes=False, notes=(_RECEIVER_NOTE,))
     return url
 
@@ -112,7 +112,7 @@ class ContextSection(ObjectModel, title="a context"):
     )
     org: Maybe[Name] = Field(
         None,
-        description="the org that everything is sent to, and that answers must name",
+        description="the ID of the org; a response that names another org is an error",
         examples=["8f1c5b0e-6d1a-4c5e-9b57-0c70a11ce001"],
     )
     token_env: Maybe[EnvironmentVariable] = Field(
@@ -132,15 +132,15 @@ class ContextSection(ObjectModel, title="a context"):
         None, description="this context's manifests, instead of the common paths", examples=[["apps/"]]
     )
     vars: Maybe[dict[str, AnyText]] = Field(
-        None, description="values of ${NAME} in manifests", examples=[{"CHANNEL": "beta"}]
+        None, description="the values of ${NAME} in manifests", examples=[{"CHANNEL": "beta"}]
     )
 
 
 class OwnerSection(ObjectModel, title="an owner"):
     """An item of `owners`."""
 
-    paths: Name = Field(description="the files, as a pattern with * and **", examples=["teams/search/**"])
-    apps: list[Name] = Field(min_length=1, description="the apps, as patterns with *", examples=[["search-*"]])
+    paths: Name = Field(description="the files, a pattern with * and **", examples=["teams/search/**"])
+    apps: list[Name] = Field(min_length=1, description="the apps, patterns with *", examples=[["search-*"]])
 
 
 def _limit(limit: Limit) -> tuple[Any, Any]:
@@ -155,7 +155,7 @@ _GUARD_FIELDS: dict[str, Any] = {
     **{name: _limit(limit) for name, limit in LIMITS.items()},
     "trailers": (
         list[Annotated[str, Text(choices=TRAILERS)]],
-        Field(list(DEFAULT_TRAILERS), description="guards that a commit's line may lift"),
+        Field(list(DEFAULT_TRAILERS), description="the guards that a line in a commit message can override"),
     ),
 }
 GuardsSection = create_model(
@@ -175,14 +175,14 @@ class FreezeSection(ObjectModel, title="a freeze window"):
         _takes(
             "cron",
             check_cron,
-            "minute, hour, day of the month, month, day of the week; a range that goes round is a list: FRI,SAT,SUN,MON",
+            "minute, hour, day of the month, month, day of the week; write a range over the end of the week as a list: FRI,SAT,SUN,MON",
         ),
     ] = Field(
-        description="when the window begins: minute, hour, day of the month, month, day of the week",
+        description="the start of the window: minute, hour, day of the month, month, day of the week",
         examples=["0 18 * * FRI"],
     )
     duration: Duration = Field(
-        description="how long nothing is applied from then on, in elapsed time", examples=["60h"]
+        description="the length of the window, in elapsed time; nothing is applied inside it", examples=["60h"]
     )
     timezone: Annotated[
         str,
@@ -193,7 +193,7 @@ class FreezeSection(ObjectModel, title="a freeze window"):
             "zones are named as in the IANA database, such as Europe/Berlin",
             names=available_timezones,
         ),
-    ] = Field("UTC", description="the zone of the cron expression", examples=["Europe/Berlin"])
+    ] = Field("UTC", description="the time zone of the cron expression", examples=["Europe/Berlin"])
     exempt: Maybe[list[Name]] = Field(
         None, alias="except", description="apps that are not frozen, as patterns with *", examples=[["sandbox-*"]]
     )
@@ -204,22 +204,20 @@ class ReceiverSection(ObjectModel, title="a receiver"):
 
     url: Maybe[Annotated[Name, AfterValidator(_check_receiver_url)]] = Field(
         None,
-        description="where to POST: https, and not this machine; never shown beyond its host",
+        description="the URL of the receiver: https, and not on this machine; only its host is shown",
         examples=["https://hooks.example.com/octosync"],
     )
     url_env: Maybe[OwnVariable] = Field(
         None,
-        description=(
-            "the environment variable that holds the URL, instead: for one that is itself a secret, or on this machine"
-        ),
+        description=("the environment variable that holds the URL, for a URL that is a secret or on this machine"),
         examples=["OCTOSYNC_NOTIFY_URL"],
     )
     events: list[Annotated[str, Text(choices=tuple(event.value for event in NotifyEvent))]] = Field(
-        [event.value for event in NotifyEvent], min_length=1, description="the events it receives"
+        [event.value for event in NotifyEvent], min_length=1, description="the events to send"
     )
     secret_env: Maybe[OwnVariable] = Field(
         None,
-        description="the environment variable that holds the secret which requests are signed with",
+        description="the environment variable that holds the secret for signing requests",
         examples=["OCTOSYNC_NOTIFY_SECRET"],
     )
 
@@ -236,23 +234,21 @@ class ApiSection(ObjectModel, title="api"):
 
     operations: Maybe[dict[str, OperationSection]] = Field(
         None,
-        description="other methods and paths for operations, by operation id",
+        description="methods and paths that differ from the expected ones, by operation ID",
         examples=[{"apps.update": {"method": "PUT"}}],
     )
     read_only: Maybe[dict[str, list[Name]]] = Field(
         None,
-        description="further fields that are never sent, by object",
+        description="additional read-only fields, by object; octosync never sends them",
         examples=[{"slot": ["coverage_detail"]}],
     )
-    platforms: Maybe[list[Name]] = Field(
-        None, description="further platforms that targets may be registered on", examples=[["visionos"]]
-    )
+    platforms: Maybe[list[Name]] = Field(None, description="additional platforms of targets", examples=[["visionos"]])
 
 
 class DriftSection(ObjectModel, title="drift"):
     """`drift`."""
 
-    hold: Duration = Field("30m", description="how long fresh drift is left alone")
+    hold: Duration = Field("30m", description="how long drift is held before it is reverted")
 
 
 class RateSection(ObjectModel, title="rate"):
@@ -260,17 +256,20 @@ class RateSection(ObjectModel, title="rate"):
 
     requests_per_minute: Maybe[Count] = Field(
         None,
-        description="requests per minute, 0 for no limit. The default is 100, and no limit for a control plane on this machine",
+        description="the rate limit in requests per minute, 0 for no limit; "
+        "the default is 100, and no limit for a control plane on this machine",
         examples=[100],
     )
-    concurrency: Annotated[int, Field(ge=1, le=256), WHOLE] = Field(Rate().concurrency, description="requests at once")
+    concurrency: Annotated[int, Field(ge=1, le=256), WHOLE] = Field(
+        Rate().concurrency, description="the maximum number of concurrent requests"
+    )
 
 
 class ConfigurationFile(ObjectModel, title="octosync.yaml"):
     """octosync.yaml."""
 
     requires: Maybe[Name] = Field(
-        None, description="the octosync versions that may read this file, as in >=0.1,<1", examples=[">=0.1,<1"]
+        None, description="the versions of octosync that can read this file, such as >=0.1,<1", examples=[">=0.1,<1"]
     )
     contexts: Maybe[dict[str, ContextSection]] = Field(
         None, description="the control planes, by name", examples=[{"local": {"url": "http://127.0.0.1:8787"}}]
@@ -279,18 +278,22 @@ class ConfigurationFile(ObjectModel, title="octosync.yaml"):
     paths: Maybe[list[Name]] = Field(None, description="the manifests, relative to this file", examples=[["apps/"]])
     env: Maybe[
         list[Annotated[str, Text(pattern=NAME, meaning="a variable's name"), AfterValidator(_check_variable)]]
-    ] = Field(None, description="environment variables that manifests may use", examples=[["RELEASE_CHANNEL"]])
-    owners: Maybe[list[OwnerSection]] = Field(None, description="which folder may declare which apps")
-    guards: Maybe[GuardsSection] = Field(None, description="the limits of what a run may remove")
-    freeze: Maybe[list[FreezeSection]] = Field(None, description="when nothing is applied")
+    ] = Field(None, description="the environment variables that manifests can use", examples=[["RELEASE_CHANNEL"]])
+    owners: Maybe[list[OwnerSection]] = Field(None, description="which folders can declare which apps")
+    guards: Maybe[GuardsSection] = Field(None, description="the limits of the guards")
+    freeze: Maybe[list[FreezeSection]] = Field(None, description="the freeze windows, in which nothing is applied")
     drift: Maybe[DriftSection] = Field(None, description="how drift is handled")
-    max_canaries: Count = Field(Configuration().max_canaries, description="canaries that may run at once")
+    max_canaries: Count = Field(
+        Configuration().max_canaries, description="the maximum number of canaries that run at the same time"
+    )
     notify: Maybe[list[ReceiverSection]] = Field(None, description="where `octosync watch` sends notifications")
-    rate: Maybe[RateSection] = Field(None, description="how fast requests are sent")
+    rate: Maybe[RateSection] = Field(None, description="the rate limit")
     sensitive_keys: list[Name] = Field(
         list(Sensitivity().patterns),
         description=(
-            "keys whose values are never shown, as patterns; replaces the default. Numbers, booleans and null are shown"
+            "patterns of keys whose values are redacted, instead of the default; numbers, booleans and null are shown"
         ),
     )
-    api: Maybe[ApiSection] = Field(None, description="where the control plane differs from what octosync expects")
+    api: Maybe[ApiSection] = Field(
+        None, description="differences between the control plane and the API that octosync expects"
+    )

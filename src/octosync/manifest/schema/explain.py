@@ -14,10 +14,10 @@ from octosync.manifest.schema.validate import closest
 from octosync.model import FieldExplanation
 
 _ABOUT: Final = {
-    "app": "an app with what it declares",
-    "apptarget": "one target of an app, in a document of its own",
-    "capabilityslot": "one slot of an app, in a document of its own",
-    "inferenceconfig": "the inference config of an app, in a document of its own",
+    "app": "an app",
+    "apptarget": "a target of an app as a separate document",
+    "capabilityslot": "a slot of an app as a separate document",
+    "inferenceconfig": "the inference config of an app as a separate document",
     "config": "octosync.yaml: contexts, paths, guards",
 }
 _ROOTS: Final = {**{kind.lower(): model for kind, model in KINDS.items()}, "config": ConfigurationFile}

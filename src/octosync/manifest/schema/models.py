@@ -58,10 +58,10 @@ class TargetSpec(ObjectModel, title="a target"):
     """A target of an app."""
 
     platform: PlatformName = Field(
-        description="where the app runs: ios, android, macos, linux, windows or browser",
+        description="the platform of the target: ios, android, macos, linux, windows or browser",
     )
     identifier: Name = Field(
-        description="bundle id, package name or, for browser, origin; unique with the platform in the org",
+        description="the bundle ID, package name or, for browser, origin; unique in the org together with the platform",
         examples=["com.acme.notes"],
     )
 
@@ -69,18 +69,20 @@ class TargetSpec(ObjectModel, title="a target"):
 class FallbackSpec(ObjectModel, title="a serving policy's fallback"):
     """`fallback` of a serving policy."""
 
-    allow_cloud_fallback: bool = Field(description="whether a request may go to the cloud instead")
-    allow_local_fallback: bool = Field(description="whether a request may run on the device instead")
+    allow_cloud_fallback: bool = Field(description="whether a request can fall back to the cloud")
+    allow_local_fallback: bool = Field(description="whether a request can fall back to the device")
 
 
 class PolicySpec(ObjectModel, title="a serving policy"):
     """`servingPolicy` of a slot, as an object."""
 
-    routing_mode: Annotated[str, Text(choices=ROUTING_MODES)] = Field(description="auto, local_only or cloud_only")
-    routing_preference: Maybe[Annotated[str, Text(choices=ROUTING_PREFERENCES)]] = Field(
-        None, description="local, performance or cloud; with routingMode auto only"
+    routing_mode: Annotated[str, Text(choices=ROUTING_MODES)] = Field(
+        description="the routing mode: auto, local_only or cloud_only"
     )
-    fallback: FallbackSpec = Field(description="where a request may go when its first choice fails")
+    routing_preference: Maybe[Annotated[str, Text(choices=ROUTING_PREFERENCES)]] = Field(
+        None, description="the preference of routing mode auto: local, performance or cloud"
+    )
+    fallback: FallbackSpec = Field(description="where a request can be routed if its first choice fails")
 
 
 Policy = Annotated[
@@ -92,17 +94,17 @@ class DeploySpec(ObjectModel, title="a slot's deploy"):
     """`deploy` of a slot."""
 
     environments: list[Annotated[str, Text(choices=ENVIRONMENTS)]] = Field(
-        min_length=1, description="where the capability is to be enabled"
+        min_length=1, description="the environments in which the capability is enabled"
     )
     optimize: Annotated[str, Text(choices=tuple(choice.value for choice in Optimize))] = Field(
         Optimize.SUGGEST.value,
-        description="how far to go when a better variant exists: suggest shows it in the plan, auto starts the canary",
+        description="what to do if a better variant exists: suggest shows it in the plan, auto starts a canary, never ignores it",
     )
     min_improvement: float = Field(
         0,
         ge=0,
         le=1,
-        description="the relative improvement from which auto acts: 0.05 is five percent",
+        description="the relative improvement from which auto starts a canary: 0.05 is 5%",
         examples=[0.05],
     )
 
@@ -110,31 +112,34 @@ class DeploySpec(ObjectModel, title="a slot's deploy"):
 class SlotSpec(ObjectModel, title="a slot"):
     """A slot of an app."""
 
-    capability: CapabilityKey = Field(description="what the slot does, one slot each: chat, vision, tts, …")
+    capability: CapabilityKey = Field(
+        description="the capability of the slot, such as chat, vision or tts; an app has at most one slot for each"
+    )
     variant: Annotated[Name, Owns("the slot's variant; auto owns none")] = Field(
         "auto",
-        description="auto (Octomil chooses, and its choice is kept) or a catalog variant's id",
+        description="auto (Octomil chooses the variant, and octosync keeps it) or the ID of a catalog variant",
         examples=["phi-4-mini-q4"],
     )
     serving_policy: Annotated[Maybe[Policy], Owns("the whole policy")] = Field(
-        None, description="a preset or the whole policy; absent: live's is kept, and a new slot gets local_first"
+        None,
+        description="a preset or the whole policy; if absent, the live policy is kept, and a new slot gets local_first",
     )
     preferred_engines: Annotated[
         Maybe[list[Annotated[str, Text(known=ENGINES)]]], Owns("the whole list, in its order")
-    ] = Field(None, description="engines, best first", examples=[["coreml", "mlx"]])
-    public_client_allowed: Annotated[Maybe[bool], Owns("that field of the slot")] = Field(
-        None, description="whether clients with a publishable key may use the slot"
+    ] = Field(None, description="the engines in order of preference", examples=[["coreml", "mlx"]])
+    public_client_allowed: Annotated[Maybe[bool], Owns("this field of the slot")] = Field(
+        None, description="whether clients with a publishable key can use the slot"
     )
     bindings: Annotated[
-        Maybe[list[dict[str, Any]]], Owns("the whole list, each compared by the fields that it declares")
+        Maybe[list[dict[str, Any]]], Owns("the whole list; each binding is compared by the fields that it declares")
     ] = Field(
         None,
-        description="wire objects, sent as they are; their order has no meaning",
+        description="the bindings, sent to the API unchanged; their order has no meaning",
         examples=[[{"binding_key": "primary"}]],
     )
-    deploy: Annotated[Maybe[DeploySpec], Owns("that the capability is deployed there; there is no API to undeploy")] = (
-        Field(None, description="where to enable the capability; absent: configured and never deployed")
-    )
+    deploy: Annotated[
+        Maybe[DeploySpec], Owns("the deployment of the capability in these environments; there is no API to undeploy")
+    ] = Field(None, description="where to enable the capability; if absent, the slot is configured but never deployed")
 
 
 # What the API calls the fields that a slot is sent with: as their attributes, but for the variant.
@@ -145,7 +150,7 @@ SLOT_WIRE_NAMES: Final = {
 }
 
 
-Config = Annotated[dict[str, Any] | None, Owns("the whole object: live keys that it lacks are removed")]
+Config = Annotated[dict[str, Any] | None, Owns("the whole object: live keys that are not in it are removed")]
 _CONFIG_EXAMPLE: Final = {"model": "@app/notes/chat", "parameters": {"temperature": 0.2}}
 
 
@@ -154,28 +159,30 @@ class AppSpec(ObjectModel, title="an app"):
 
     name: Annotated[Maybe[Name], Owns("the app's name")] = Field(
         None,
-        description="the app's display name; absent: not owned, and a new app is called by its slug",
+        description="the display name of the app; if absent, it is not owned, and the name of a new app is its slug",
         examples=["Notes"],
     )
     description: Annotated[Maybe[AnyText], Owns("the app's description")] = Field(
-        None, description="what the app is; absent: not owned", examples=["Voice notes that answer back"]
+        None,
+        description="the description of the app; if absent, it is not owned",
+        examples=["Voice notes that answer back"],
     )
-    archived: Annotated[bool, Owns("that the app is live")] = Field(
-        False, description="true archives the app: archiving can't be undone"
+    archived: Annotated[bool, Owns("whether the app is archived")] = Field(
+        False, description="true archives the app; this can't be undone"
     )
     targets: Annotated[
         Maybe[list[TargetSpec]],
         Key(("platform", "identifier")),
         Owns("the whole list: a live target that is not in it is deleted"),
-    ] = Field(None, description="the whole list of the app's targets; [] deletes all")
+    ] = Field(None, description="all targets of the app; [] deletes them")
     slots: Annotated[
         Maybe[list[SlotSpec]],
         Key(("capability",)),
         Owns("the whole list: a live slot that is not in it is deleted"),
-    ] = Field(None, description="the whole list of the app's slots; [] deletes all")
+    ] = Field(None, description="all slots of the app; [] deletes them")
     inference_config: Config = Field(
         None,
-        description="the whole inference config, sent as it is; null deletes it",
+        description="the whole inference config, sent to the API unchanged; null deletes it",
         examples=[_CONFIG_EXAMPLE],
     )
 
@@ -185,7 +192,7 @@ APP_WIRE_NAMES: Final = {key: name for name, key, _ in attributes_of(AppSpec) if
 
 
 class _OfApp(ObjectModel):
-    app: Slug = Field(description="the slug of the app that it belongs to", examples=["notes"])
+    app: Slug = Field(description="the slug of its app", examples=["notes"])
 
 
 class AppTargetSpec(TargetSpec, _OfApp, title="an AppTarget"):
@@ -205,13 +212,13 @@ class InferenceConfigSpec(_OfApp, title="an InferenceConfig"):
 class Metadata(ObjectModel, title="metadata"):
     """`metadata` of a document."""
 
-    name: Maybe[AnyText] = Field(None, description="a name for people", examples=["notes"])
-    namespace: Any = Field(None, description="accepted and ignored", examples=["default"])
+    name: Maybe[AnyText] = Field(None, description="a name for readers, without effect", examples=["notes"])
+    namespace: Any = Field(None, description="ignored; accepted for tools that set it", examples=["default"])
     labels: Maybe[dict[str, AnyText]] = Field(
-        None, description="for selectors and policies; never sent", examples=[{"team": "search"}]
+        None, description="labels for selectors and policies; octosync doesn't send them", examples=[{"team": "search"}]
     )
     annotations: Maybe[dict[str, AnyText]] = Field(
-        None, description=f"{PROTECT}, {SUSPEND}, and others, which are ignored", examples=[{PROTECT: "true"}]
+        None, description=f"{PROTECT} and {SUSPEND}; other annotations are ignored", examples=[{PROTECT: "true"}]
     )
 
 
@@ -224,36 +231,36 @@ class AppMetadata(Metadata, title="metadata"):
 class _Manifest(ObjectModel):
     api_version: Annotated[str, Text(choices=(API_VERSION,))] = Field(description=API_VERSION)
     kind: Annotated[str, Text()]
-    metadata: Maybe[Metadata] = Field(None, description="name, labels, annotations")
+    metadata: Maybe[Metadata] = Field(None, description="name, labels and annotations")
 
 
 class AppManifest(_Manifest, title="a document of kind App"):
     """A document of kind App."""
 
     kind: Annotated[str, Text(choices=("App",))] = Field(description="App")
-    metadata: AppMetadata = Field(description="name, labels, annotations")
-    spec: Maybe[AppSpec] = Field(None, description="what is declared")
+    metadata: AppMetadata = Field(description="name, labels and annotations")
+    spec: Maybe[AppSpec] = Field(None, description="the declared state")
 
 
 class AppTargetManifest(_Manifest, title="a document of kind AppTarget"):
     """A document of kind AppTarget."""
 
     kind: Annotated[str, Text(choices=("AppTarget",))] = Field(description="AppTarget")
-    spec: AppTargetSpec = Field(description="what is declared")
+    spec: AppTargetSpec = Field(description="the declared state")
 
 
 class CapabilitySlotManifest(_Manifest, title="a document of kind CapabilitySlot"):
     """A document of kind CapabilitySlot."""
 
     kind: Annotated[str, Text(choices=("CapabilitySlot",))] = Field(description="CapabilitySlot")
-    spec: CapabilitySlotSpec = Field(description="what is declared")
+    spec: CapabilitySlotSpec = Field(description="the declared state")
 
 
 class InferenceConfigManifest(_Manifest, title="a document of kind InferenceConfig"):
     """A document of kind InferenceConfig."""
 
     kind: Annotated[str, Text(choices=("InferenceConfig",))] = Field(description="InferenceConfig")
-    spec: InferenceConfigSpec = Field(description="what is declared")
+    spec: InferenceConfigSpec = Field(description="the declared state")
 
 
 KINDS: Final[dict[str, type[ObjectModel]]] = {

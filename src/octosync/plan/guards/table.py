@@ -113,7 +113,7 @@ class Guard:
         if self.flag is None:
             return
         term = f"{self.id}=N" if self.counts else self.id
-        listed = "" if self.in_trailers else ", where `guards.trailers` of octosync.yaml lists it"
+        listed = "" if self.in_trailers else ", if `guards.trailers` of octosync.yaml lists it"
         yield f"a line of a commit that is reviewed with the change: `Octosync-Allow: {term}`{listed}"
 
 
@@ -166,8 +166,13 @@ GUARDS: Final = _table(
         reach=Reach.COUNTED,
         limits=(
             Limit("maxDeletes", 10, "removals allowed in a run"),
-            Limit("maxDeletePercent", 30, "percentage of live objects of a kind that may go", most=100),
-            Limit("minObjects", 10, "live objects from which the percentage counts"),
+            Limit(
+                "maxDeletePercent",
+                30,
+                "percentage of the live objects of a kind that can be removed in a run",
+                most=100,
+            ),
+            Limit("minObjects", 10, "number of live objects of a kind from which the percentage applies"),
         ),
         flag=Flag(
             "--allow-deletes",
@@ -217,7 +222,7 @@ GUARDS: Final = _table(
         ),
         in_trailers=True,
     ),
-    # A controller goes by its own memory, and waits for the end of a freeze: the flags of these mean nothing to it.
+    # A controller has a stored baseline and waits for the end of a freeze, so it has no flags for these guards.
     Guard(
         id="diverged",
         refuses="Overwriting a field that was changed on the control plane and that this change sets, too.",
