@@ -214,3 +214,19 @@ def test_the_report_counts_applied_changes(project: Project) -> None:
     ran = project.apply()
     assert f"✓ {ACTIONS} applied" in ran.stdout
     assert ran.stdout.rstrip().endswith("exit 0")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["explain", "nope"], ["history", "--nope"], ["schema", "nope"], ["status", "--file", "apps"]],
+    ids=" ".join,
+)
+def test_an_error_of_a_command_that_only_reads_does_not_state_what_was_written(
+    workdir: Workdir, arguments: list[str]
+) -> None:
+    """A command that can't write ends its error with what to do next."""
+    ran = workdir.octosync(*arguments)
+    assert ran.code == 64
+    assert ran.stderr.startswith("error: ")
+    assert "octosync" in ran.stderr.splitlines()[-1]
+    assert "written" not in ran.stderr

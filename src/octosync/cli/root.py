@@ -14,12 +14,14 @@ from octosync.cli.console import configure_streams, err
 from octosync.cli.signals import interrupted_error, interruptible
 from octosync.errors import ExitCode, OctosyncError, UsageError
 
+_NOTHING_WRITTEN: Final = "Nothing was written."
+
 
 class AlreadyReported(click.exceptions.Exit):
     """Ends a command with an exit code. Its problems are already reported on stderr."""
 
 
-def report_failure(error: OctosyncError, *, written: str = "Nothing was written.") -> ExitCode:
+def report_failure(error: OctosyncError, *, written: str = _NOTHING_WRITTEN) -> ExitCode:
     """Print an error to stderr and return its exit code. `written` is its last line: what was written to the control plane."""
     from octosync.report import render_error
 
@@ -65,6 +67,23 @@ _COMMANDS: Final = {
     "version": "Print the version.",
 }
 
+# Commands that change nothing: their errors don't end with what was written.
+_READ_ONLY: Final = frozenset(
+    {
+        "activity",
+        "api",
+        "completion",
+        "decisions",
+        "explain",
+        "history",
+        "schema",
+        "server",
+        "status",
+        "validate",
+        "version",
+    }
+)
+
 
 class _Commands(CommandGroup):
     """A group that imports a command only when it is called, not to list it."""
@@ -104,28 +123,32 @@ def main() -> NoReturn:
     name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     if name in _COMMANDS:  # imported while a signal still ends the process at once
         import_module(f"octosync.cli.commands.{name}")
+    written = "" if name in _READ_ONLY else _NOTHING_WRITTEN
     with interruptible() as received:
         try:
-            code = _run(received)
+            code = _run(received, written)
         except BaseException:
             # An import or a class definition may have replaced the signal's exception.
             if not received:
                 raise
-            code = report_failure(interrupted_error(received[0]))
+            code = report_failure(interrupted_error(received[0]), written=written)
     sys.exit(int(code or 0))
 
 
-def _run(received: Sequence[ExitCode]) -> int | None:
-    """Run the command and return its exit code, or that of the error that ended it, after reporting it on stderr."""
+def _run(received: Sequence[ExitCode], written: str) -> int | None:
+    """Run the command and return its exit code, or that of the error that ended it, after reporting it on stderr.
+
+    `written` is the last line of such an error.
+    """
     try:
         code: int | None = octosync.main(prog_name="octosync", standalone_mode=False)
     except OctosyncError as error:
-        code = report_failure(error)
+        code = report_failure(error, written=written)
     except click.Abort:
-        code = report_failure(interrupted_error(*received[:1]))
+        code = report_failure(interrupted_error(*received[:1]), written=written)
     except click.exceptions.NoArgsIsHelpError as error:
         err(error.format_message() + "\n")
         code = ExitCode.USAGE
     except click.ClickException as error:
-        code = report_failure(usage_error(error))
+        code = report_failure(usage_error(error), written=written)
     return code
