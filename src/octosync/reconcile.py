@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from octosync.apply import ApplyResult, Listener, apply_plan
 from octosync.errors import GuardRefused, OctosyncError
 from octosync.model import App, FollowUpReads, Observation, Sensitivity, State
 from octosync.octomil import Octomil, ReadResult, enrich, observe
-from octosync.plan import GuardPolicy, Plan, PlanOptions, Refusal, judge, make_plan, read_needs_of
+from octosync.plan import GuardPolicy, Plan, PlanOptions, Refusal, exclude, judge, make_plan, read_needs_of, unblocked
 from octosync.plan.three_way.merge import to_read
 from octosync.state import Record
 
@@ -60,6 +60,30 @@ async def observe_and_review(
         observation = await enrich(remote, reviewed.observation, reviewed.plan.questions, progress=progress)
         reviewed = review(desired, observation, options, policy)
     return reviewed
+
+
+def limited_to(reviewed: ReviewedPlan, apps: Collection[str]) -> ReviewedPlan:
+    """Return a plan without changes and errors of other apps, and without the refusals that concern only these.
+
+    The guards have judged the whole plan, so leaving out a part of it loosens none.
+    """
+    plan = reviewed.plan
+    others = {*(action.address.app for action in plan.shown), *plan.errors} - {*apps}
+    limited = replace(
+        exclude(plan, {action.key for action in plan.actions if action.address.app in others}),
+        held=tuple(change for change in plan.held if change.action.address.app not in others),
+        errors={slug: error for slug, error in plan.errors.items() if slug not in others},
+        left_alone=replace(plan.left_alone, not_approved=tuple(sorted(others))),
+    )
+    refusals = tuple(refusal for refusal in reviewed.refusals if _concerns(refusal, plan, limited, apps))
+    return replace(reviewed, plan=limited, refusals=refusals)
+
+
+def _concerns(refusal: Refusal, plan: Plan, limited: Plan, apps: Collection[str]) -> bool:
+    if not refusal.addresses or any(address.app in apps for address in refusal.addresses):
+        return True
+    allowed = {action.key for action in unblocked(plan, (refusal,)).actions}
+    return any(action.key not in allowed for action in limited.actions)
 
 
 def refuse_unsafe(reviewed: ReviewedPlan) -> None:

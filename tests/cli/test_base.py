@@ -381,12 +381,15 @@ def test_from_a_sub_folder_and_a_worktree(team: Team, tmp_path_factory: pytest.T
 
 
 def test_a_plan_file_has_its_base(team: Team) -> None:
-    """`apply PLANFILE` needs the same --base and --changed-only, by any name of the commit; others are refused."""
+    """`apply PLANFILE` needs the same --base and --changed-only: a commit or branch that has its base; others are refused."""
+    before = team.repo.head
+    team.repo.commit("on main")
+    team.repo.git("branch", "--force", "main")
     team.declare("notes", name="Notes after")
     team.repo.commit()
     assert team.type("plan", "--base", "main", "--changed-only", "--plan-out", "../plan.json").code == 0
     base = team.repo.git("rev-parse", "main").strip()
-    for others in ((), ("--base", "main"), ("--changed-only", "--base", "HEAD")):
+    for others in ((), ("--base", "main"), ("--changed-only", "--base", before)):
         refused = team.type("apply", "../plan.json", *others)
         assert (refused.code, "other-manifests" in refused.stderr) == (3, True)
         assert f"--base {base} --changed-only" in refused.stderr
@@ -395,8 +398,126 @@ def test_a_plan_file_has_its_base(team: Team) -> None:
     assert team.writes() == ["PATCH /apps/notes"]
 
 
+def merge(repo: Repo, how: str) -> None:
+    """Merge the branch `change` into main in one of the ways of a forge, and check main out."""
+    repo.switch("main")
+    match how:
+        case "squash":
+            repo.git("merge", "--quiet", "--squash", "change")
+            repo.git("commit", "--quiet", "-m", "Squashed")
+        case "rebase":
+            repo.git("rebase", "--quiet", "main", "change")
+            repo.switch("main")
+            repo.git("merge", "--quiet", "--ff-only", "change")
+        case _:
+            repo.git("merge", "--quiet", "--no-ff", "-m", "Merge", "change")
+
+
+def planned_change(team: Team, *arguments: str) -> str:
+    """Commit a change of `notes` on a branch, and save its plan; return the suggested arguments of apply."""
+    team.declare("notes", name="Notes after")
+    team.repo.commit("Notes after")
+    ran = team.type("plan", "--base", "main", *arguments, "--plan-out", "../plan.json")
+    assert ran.code == 0, ran.output
+    team.log()
+    return ran.stderr.partition("To apply exactly this plan:  octosync ")[2].partition("\n")[0]
+
+
+@pytest.mark.parametrize("how", ["merge", "squash", "rebase"])
+@pytest.mark.parametrize("named", ["suggested", "main"])
+def test_an_approved_plan_is_applied_after_the_merge(team: Team, how: str, named: str) -> None:
+    """The file records the commit of the base, so `main` and the suggested command mean it on the merged commit, too."""
+    suggested = planned_change(team, "--changed-only").split()
+    base = team.repo.git("rev-parse", "main")
+    assert json.loads((team.workdir.directory / "../plan.json").read_text())["invocation"]["base"] == base
+    assert suggested == ["apply", "../plan.json", "--base", base, "--changed-only"]
+    merge(team.repo, how)
+    arguments = suggested if named == "suggested" else ["apply", "../plan.json", "--base", "main", "--changed-only"]
+    ran = team.type(*arguments)
+    assert ran.code == 0, ran.output
+    assert team.writes() == ["PATCH /apps/notes"]
+
+
+@pytest.mark.parametrize("arguments", [("--changed-only",), ()])
+@pytest.mark.parametrize("applied", [True, False])
+@pytest.mark.parametrize("how", ["merge", "squash", "rebase"])
+def test_a_merge_of_another_app_in_between_is_no_obstacle(
+    team: Team, how: str, applied: bool, arguments: tuple[str, ...]
+) -> None:
+    """A colleague's change of another app is not applied with the plan file, whether or not it was applied before."""
+    planned_change(team, *arguments)
+    team.repo.switch("main")
+    team.declare("search", name="Search after")
+    team.repo.commit("A colleague's app")
+    if applied:
+        assert team.type("apply", "--yes").code == 0
+    merge(team.repo, how)
+    team.log()
+    ran = team.type("apply", "../plan.json", "--base", "main", *arguments)
+    assert ran.code == 0, ran.output
+    assert ("Not in the plan file, left alone: search" in ran.stdout) is not applied
+    assert team.writes() == ["PATCH /apps/notes"]
+
+
+def test_a_held_change_is_not_approved(team: Team) -> None:
+    """Drift that the plan holds is left alone by apply, whether it is still held or not."""
+    ok(team.plane.api.patch("/apps/search", json={"name": "By hand"}))
+    planned_change(team, "--drift-hold", "36500d")
+    saved = json.loads((team.workdir.directory / "../plan.json").read_text())
+    assert [row["address"] for row in saved["resource_changes"] if row["held_until"]] == ["app/search"]
+    merge(team.repo, "squash")
+    ran = team.type("apply", "../plan.json", "--base", "main", "--drift-hold", "0")
+    assert (ran.code, "Not in the plan file, left alone: search" in ran.stdout) == (0, True)
+    assert team.writes() == ["PATCH /apps/notes"]
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_merge_of_the_same_object_in_between_is_refused(team: Team, applied: bool) -> None:
+    """3: only what the colleague changed is named, neither the manifests nor the control plane."""
+    planned_change(team, "--changed-only")
+    team.repo.switch("main")
+    text = APP.format(slug="notes", name="Search").replace("  targets:", "  description: For all\n  targets:")
+    team.declare("notes", text=text)
+    team.repo.commit("A colleague's description")
+    if applied:
+        assert team.type("apply", "--yes").code == 0
+    team.repo.switch("change")
+    team.repo.git("merge", "--quiet", "--strategy", "ours", "-m", "Take both", "main")
+    team.declare("notes", text=text.replace("Search", "Notes after"))
+    team.repo.commit("Both")
+    merge(team.repo, "squash")
+    team.log()
+    ran = team.type("apply", "../plan.json", "--base", "main", "--changed-only")
+    assert (ran.code, team.writes()) == (3, [])
+    _, *moved, _, _ = ran.stderr.splitlines()
+    sides = ("before", "after") if applied else ("after",)
+    assert moved == [f"  update app/notes: {side} description: (none) → For all" for side in sides]
+
+
+def test_the_refusal_of_an_unmerged_plan_names_only_its_changes(team: Team) -> None:
+    """3: on a commit without the change, the approved changes are named; control plane and org have not moved."""
+    planned_change(team, "--changed-only")
+    team.repo.switch("main")
+    ran = team.type("apply", "../plan.json", "--base", "main", "--changed-only")
+    assert ran.code == 3
+    assert "update app/notes: approved, and no longer planned\n  Plan again" in ran.stderr
+    assert "control plane:" not in ran.stderr
+    assert "org:" not in ran.stderr
+
+
+def test_a_plan_without_requests_names_the_control_plane_as_any_other(team: Team) -> None:
+    """Idle or offline, the document has the same URL as with requests, and the org if it is configured."""
+    read = team.planned()["control_plane"]
+    assert read["url"] == f"{team.url}/api/v1"
+    for arguments in (("--changed-only",), ("--offline",)):
+        assert team.planned(*arguments)["control_plane"] == {**read, "org_id": None}
+        assert team.planned(*arguments, "--org", read["org_id"])["control_plane"] == read
+
+
 def test_a_plan_file_restores_no_allowance(team: Team) -> None:
     """Its base lifts no guard: an `Octosync-Allow` that was applied before counts only with an earlier --base."""
+    team.configure("guards: {maxDeletes: 1}\n")
+    team.repo.commit("at most one")
     first = team.repo.head
     team.repo.commit("again\n\nOctosync-Allow: deletes=50")
     team.repo.git("branch", "--force", "main")
@@ -404,9 +525,11 @@ def test_a_plan_file_restores_no_allowance(team: Team) -> None:
     team.declare("notes", text=f"{head}spec: {{slots: [], targets: []}}\n")
     team.repo.commit("all gone")
     assert team.type("plan", "--base", first, "--plan-out", "../plan.json").code == 0
-    assert team.type("apply", "../plan.json", "--base", "main").code == 3
+    refused = team.type("apply", "../plan.json", "--base", "main")
+    assert (refused.code, "Blocked (deletes)" in refused.stdout) == (4, True)
     assert team.type("apply", "../plan.json").code == 3
     assert team.writes() == []
+    assert team.type("apply", "../plan.json", "--base", first).code == 0
 
 
 def test_selection_includes_apps_of_the_base(team: Team) -> None:

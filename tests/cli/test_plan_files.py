@@ -87,9 +87,10 @@ def test_the_file_is_readable_only_by_its_owner(planned: Project) -> None:
 
 
 def test_changed_manifests_are_not_applied(planned: Project) -> None:
-    """3: the manifests are not those of the plan; the differences are named, before and after."""
+    """3: an object is declared with another value than the plan has; this is named, before and after, and nothing else."""
     planned.declare(name="Search after")
-    assert_refused(planned, planned.apply_file(), "manifests: sha256:", "after name: Search → Search after")
+    ran = planned.apply_file()
+    assert_refused(planned, ran, "  update app/search: after name: Search → Search after\n  Plan again")
 
 
 def test_a_changed_control_plane_is_not_written_over(planned: Project) -> None:
@@ -113,6 +114,41 @@ def test_an_unrelated_change_is_no_obstacle(planned: Project) -> None:
     """Objects that are not in the plan may change."""
     planned.plane.with_slot(planned.plane.with_app("elsewhere"))
     assert planned.apply_file().code == 0
+
+
+def test_changes_of_other_apps_are_not_applied(planned: Project) -> None:
+    """An app that is not in the plan file is named and left as it is, also if its changes need an override."""
+    for number in range(11):
+        planned.plane.with_slot(planned.plane.with_app(f"extra-{number}"))
+        head = f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {{name: extra-{number}}}\n"
+        planned.declare(f"extra-{number}", text=f"{head}spec: {{slots: []}}\n")
+    planned.log()
+    ran = planned.apply_file()
+    assert ran.code == 0, ran.output
+    assert "Not in the plan file, left alone: extra-0, extra-1, extra-10," in ran.stdout
+    assert len(planned.writes()) == 3
+    assert planned.apply().code == 4
+
+
+def test_a_guard_judges_the_whole_plan(project: Project) -> None:
+    """4: removing the rows of an app from a file does not bring a blocked plan below the limit of a guard."""
+    for slug in ("one", "two"):
+        path = project.plane.with_app(slug)
+        for capability in ("chat", "vision", "tts", "embedding", "transcription", "translation"):
+            project.plane.with_slot(path, capability)
+        head = f"apiVersion: octosync.dev/v1\nkind: App\nmetadata: {{name: {slug}}}\n"
+        project.declare(slug, text=f"{head}spec: {{slots: []}}\n")
+    assert project.plan("--plan-out", "plan.json").code == 4
+    rewrite(
+        project,
+        lambda plan: plan.update(
+            blocked=[], resource_changes=[row for row in plan["resource_changes"] if row["app"] == "one"]
+        ),
+    )
+    project.log()
+    ran = project.apply_file()
+    assert_refused(project, ran, code=4)
+    assert "Blocked (deletes): apply writes nothing." in ran.stdout
 
 
 def test_an_action_that_is_already_done_is_not_repeated(planned: Project) -> None:

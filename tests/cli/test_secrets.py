@@ -175,7 +175,7 @@ def test_with_a_key_a_moved_sensitive_value_is_named_and_not_shown(project_with_
     project.declare(text=MANIFEST.replace(DECLARED, f"{DECLARED}-2"))
     moved = project.apply_file()
     assert moved.code == 3
-    assert "manifests: hmac-sha256:" in moved.stderr
+    assert "app/search/inference-config: sensitive values: hmac-sha256:" in moved.stderr
     assert_hidden(project, ran, moved)
     assert PLAN_KEY not in ran.output + moved.output
     with_plan_key(project, None)

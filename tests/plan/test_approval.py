@@ -29,6 +29,7 @@ FREE = {
     ("manifests", "files"),
     ("manifests", "apps"),
     ("manifests", "git"),
+    ("manifests", "digest"),
     ("scope",),
     ("overrides",),
     ("blocked",),
@@ -48,7 +49,6 @@ FREE_IN_ROWS = {
     "labels",
     "action_reason",
     "drift",
-    "held_until",
     "preview",
     "depends_on",
     "destructive",
@@ -241,16 +241,37 @@ def test_a_target_that_was_registered_anew_is_a_difference() -> None:
     assert [line.split(":")[2].strip() for line in lines] == ["operation", "fingerprint"]
 
 
-def test_another_org_or_other_manifests_are_differences() -> None:
-    """Control plane, org and the digest of the manifests are named, before and after."""
+def test_another_control_plane_or_org_is_a_difference() -> None:
+    """Control plane and org are named, before and after."""
     now = copy.deepcopy(SAVED)
     now["control_plane"] |= {"url": "https://other/api/v1", "org_id": None}
-    now["manifests"]["digest"] = "sha256:cd"
     assert what_moved(read(json.dumps(SAVED)), now) == (
         "control plane: https://api.octomil.com/api/v1 → https://other/api/v1",
         "org: 8f1c → null",
-        f"manifests: sha256:{'ab' * 32} → sha256:cd",
     )
+
+
+def test_an_org_that_was_not_read_is_not_a_difference() -> None:
+    """A plan without requests knows the org only if it is configured; another configured org is a difference."""
+    now = copy.deepcopy(SAVED)
+    now["cost"]["requests_used"] = 0
+    now["control_plane"]["org_id"] = None
+    assert what_moved(read(json.dumps(SAVED)), now) == ()
+    now["control_plane"]["org_id"] = "77ab"
+    assert what_moved(read(json.dumps(SAVED)), now) == ("org: 8f1c → 77ab",)
+
+
+def test_a_declared_sensitive_value_that_moved_is_a_difference_and_stays_hidden() -> None:
+    """With a key, the file shows whether a declared sensitive value changed, without the value. Without a key, nothing does."""
+    live = live_app("a", config={"k": 1})
+    then = plan_of(desired_app("a", config={"k": 2, "token": SECRET}), live)
+    now = plan_of(desired_app("a", config={"k": 2, "token": f"{SECRET}2"}), live)
+    assert moved(then, now) == ()
+    assert "declared" not in str(document_of(then)["fingerprinting"])
+    about = run_info(plan_key=Secret("key"))
+    (line,) = what_moved(saved(then, about=about), document_of(now, about=about))
+    assert line.startswith("update app/a/inference-config: sensitive values: hmac-sha256:")
+    assert SECRET not in line
 
 
 def test_an_unrelated_change_is_not_a_difference() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 from octosync.cli.run_options import BaseFlags, ManifestFlags
 from octosync.errors import ConfigError, OctosyncError
@@ -31,14 +33,18 @@ from octosync.model import Diagnostic, Severity, State
 from octosync.plan import Commit
 from octosync.plan.three_way.verdict import Base
 
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
 
 @dataclass(frozen=True)
 class BaseRevisions:
     """The Git revisions of a run: the tip that `--base` names, and the base itself.
 
     The base is the merge base of the tip and `head`, the checked-out commit; with `--allow-rollback` it is the tip, because the
-    rollback starts there. `attempted` are the `--attempted` revisions, and `gone` those that are not in the clone any more.
-    `lacking` are those of the tip and the attempted ones, with the names that were given, that are missing from the history of
+    rollback starts there. The commit that a plan file records replaces both if it is an ancestor of this base, which moves on
+    with every merge. `since` is the base regardless of a plan file: no file brings the overrides of commits into force.
+    `attempted` are the `--attempted` revisions, and `gone` those that are not in the clone any more. `lacking` are those of the
+    tip and the attempted ones, with the names that were given, that are missing from the history of
     `head`.
     """
 
@@ -46,6 +52,7 @@ class BaseRevisions:
     tip: Revision
     base: Revision
     head: str
+    since: str
     attempted: tuple[Revision, ...]
     gone: tuple[str, ...]
     lacking: tuple[tuple[str, Revision], ...]
@@ -63,12 +70,16 @@ class BaseRevisions:
             if not repository.descends(head, from_=revision.commit)
         )
         descends = all(revision.commit != tip for _, revision in lacking)
-        base = tip if descends or flags.goes_back else repository.merge_base(tip, head)
+        base = since = tip if descends or flags.goes_back else repository.merge_base(tip, head)
+        approved = flags.approved
+        if approved is not None and not flags.goes_back and _is_earlier(repository, approved, base):
+            base = tip = approved
         return cls(
             named=named,
             tip=Revision(repository, tip),
             base=Revision(repository, base),
             head=head,
+            since=since,
             attempted=tuple(attempted.values()),
             gone=gone,
             lacking=lacking,
@@ -76,8 +87,8 @@ class BaseRevisions:
         )
 
     def commits(self) -> tuple[Commit, ...]:
-        """Return the commits between the base and the checked-out commit."""
-        return self.base.repository.commits(self.base.commit, self.head)
+        """Return the commits between the base of the command line and the checked-out commit."""
+        return self.base.repository.commits(self.since, self.head)
 
     @property
     def rollback_message(self) -> str:
@@ -139,6 +150,12 @@ def _find_attempted(repository: Repository, names: Sequence[str]) -> tuple[Mappi
     found = {name: repository.find(name, flag="--attempted") for name in names}
     known = {name: Revision(repository, commit) for name, commit in found.items() if commit is not None}
     return known, tuple(name for name in found if name not in known)
+
+
+def _is_earlier(repository: Repository, commit: str, base: str) -> bool:
+    """Return whether a plan file's commit, which can be any text, is an ancestor of the base."""
+    is_commit = _COMMIT.fullmatch(commit) is not None and repository.has(commit)
+    return is_commit and commit != base and repository.descends(base, from_=commit)
 
 
 def _valid_or_default(configured: ConfigurationResult) -> Configuration:

@@ -19,7 +19,7 @@ from octosync.manifest import RULES, keyed_digest, parse_duration, select
 from octosync.manifest.git.repository import git_revision
 from octosync.manifest.load.selection import matching
 from octosync.model import App, Diagnostic, Observation, Optimize, Secret, Section, State
-from octosync.octomil import REQUESTS_PER_MINUTE, Octomil, observe
+from octosync.octomil import REQUESTS_PER_MINUTE, Octomil, normalise_url, observe
 from octosync.plan import (
     FINDINGS,
     PLAN_KEY,
@@ -149,10 +149,13 @@ class Run:
         )
 
     def _offline_control_plane(self) -> ControlPlane:
-        """Return the control plane that an online run would read."""
+        """Return the control plane that an online run would read, with the org only if it is configured.
+
+        Raises `ConfigError` for an invalid URL.
+        """
         context = self.inputs.context
         url, org = place_of(self.request.remote, context, os.environ)
-        return ControlPlane(url=url, org_id=org, context=context.name if context is not None else None)
+        return ControlPlane(url=normalise_url(url), org_id=org, context=context.name if context is not None else None)
 
 
 def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None], *, complete: bool = False) -> Run:
@@ -183,13 +186,17 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None], *, c
     hold = configuration.drift_hold if flags.drift_hold is None else parse_duration(flags.drift_hold)
     idle = flags.changed_only and not desired.apps and (base is None or not base.before.apps)
     key = os.environ.get(PLAN_KEY, "").strip()
+    invocation = request.invocation(inputs.paths, inputs.kustomize)
+    if flags.approved is not None and revisions is not None:
+        # Commands that repeat this run are typed when a branch such as main has moved on.
+        invocation = replace(invocation, base=revisions.base.commit)
     session = None
     if not idle and not flags.offline:
         session = session_of(request.remote, request.manifests.config, configuration, context)
     return Run(
         request=request,
         inputs=inputs,
-        invocation=request.invocation(inputs.paths, inputs.kustomize),
+        invocation=invocation,
         desired=desired,
         base=base,
         hold=hold if base is not None else None,

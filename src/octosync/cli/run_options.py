@@ -73,7 +73,8 @@ class BaseFlags:
     """The values of the options about the base.
 
     `goes_back`: the base is the revision itself, because the checked-out commit is older on purpose. `reviews`: settings of
-    octosync.yaml that need a review are taken from the base.
+    octosync.yaml that need a review are taken from the base. `approved` is the commit that a plan file records as its base, None
+    without a plan file.
     """
 
     base: str | None = None
@@ -85,6 +86,7 @@ class BaseFlags:
     drift_hold: str | None = None
     goes_back: bool = False
     reviews: bool = False
+    approved: str | None = None
 
     @property
     def given(self) -> bool:

@@ -30,7 +30,8 @@ class LeftAlone:
     enabled again. `waiting` halves of moves, and archives of their apps, wait for a suspended app.
 
     With a base: it declared `orphan_apps`, and no manifest does any more. `stale` objects were changed at the base's own
-    revision, and not here. `released` objects were in a section that is no longer declared.
+    revision, and not here. `released` objects were in a section that is no longer declared. With a plan file, the apps
+    `not_approved` differ from the manifests and are not in the file.
     """
 
     unmanaged_apps: int | None = None
@@ -42,6 +43,7 @@ class LeftAlone:
     stale: tuple[Address, ...] = ()
     released: tuple[Address, ...] = ()
     waiting: tuple[Address, ...] = ()
+    not_approved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

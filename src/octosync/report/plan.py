@@ -104,10 +104,18 @@ def manifests_words(about: RunInfo) -> str:
     return visible(f"{listed(places, at_most=3)} {loaded}".lstrip())
 
 
+def base_words(about: RunInfo) -> str:
+    """Return the name of the base; a full commit id is shortened."""
+    named, git = about.invocation.base or "", about.manifests.git
+    return named[:12] if git is not None and named == git.base else visible(named)
+
+
 def left_alone_lines(plan: Plan, about: RunInfo) -> Iterator[str]:
     """Yield the live objects that the plan leaves alone, with the reason."""
     if plan.left_alone.suspended:
         yield f"Suspended, left alone: {', '.join(map(visible, plan.left_alone.suspended))}"
+    if plan.left_alone.not_approved:
+        yield f"Not in the plan file, left alone: {', '.join(map(visible, plan.left_alone.not_approved))}"
     if plan.left_alone.unknown_targets:
         yield f"On unknown platforms, left alone: {', '.join(visible(str(a)) for a in plan.left_alone.unknown_targets)}"
     if plan.left_alone.undeclared_deployments:
@@ -136,8 +144,11 @@ def _apps_left(plan: Plan) -> tuple[int, list[str]]:
     """Return the number of apps that are as declared, and the counts of the others."""
     touched = {action.address.app for action in plan.shown}
     left = (*plan.archived_undeclared, *plan.left_alone.stale, *plan.left_alone.waiting)
-    aside = touched | {*plan.errors, *plan.left_alone.suspended} | {address.app for address in left}
+    untouched = {*plan.errors, *plan.left_alone.suspended, *plan.left_alone.not_approved}
+    aside = touched | untouched | {address.app for address in left}
     others = []
+    if plan.left_alone.not_approved:
+        others.append(f"{len(plan.left_alone.not_approved):,} not in the plan file")
     if plan.left_alone.suspended:
         others.append(f"{len(plan.left_alone.suspended):,} suspended")
     if waiting := {address.app for address in plan.left_alone.waiting}:
@@ -170,13 +181,13 @@ def plan_groups(report: PlanReport) -> tuple[Group, ...]:
 
 def _head(report: PlanReport, style: Style) -> Iterator[str]:
     plan, about, overrides = report.plan, report.about, report.overrides
-    base, git = about.invocation.base, about.manifests.git
+    git = about.manifests.git
     parts = [
         style.bold(f"octosync {report.command}"),
         plane_words(about.control_plane),
         manifests_words(about),
         *(["uncommitted changes"] if git is not None and git.dirty else []),
-        *([visible(f"base {base}")] if base is not None else []),
+        *([f"base {base_words(about)}"] if about.invocation.base is not None else []),
     ]
     yield " · ".join(filter(None, (*parts, selected_words(plan, about))))
     if overrides:

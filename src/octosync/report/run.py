@@ -18,9 +18,9 @@ from octosync.report.errors import (
 )
 from octosync.report.markdown import render_failure_markdown, render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import render_outcomes, render_rollouts, rollout_rows
-from octosync.report.plan import render_plan
+from octosync.report.plan import base_words, render_plan
 from octosync.report.run_report import ApplyReport, PlanReport, RunReport, is_valid, strict_error
-from octosync.report.text import Style, text_of, visible
+from octosync.report.text import Style, text_of
 
 
 class OutcomeDocument(Document):
@@ -207,6 +207,7 @@ def _values(report: RunReport) -> Iterator[tuple[str, object]]:
 def idle_line(about: RunInfo) -> str:
     """Return the line of a run in which no app differs from the base, and no request was sent."""
     git = about.manifests.git
-    at = f" ({git.base[:12]})" if git is not None and git.base is not None else ""
-    base = f" {about.invocation.base}{at}" if about.invocation.base is not None else ""
-    return visible(f"No app differs from the base{base}: nothing to do, no request sent.") + "\n"
+    named, commit = about.invocation.base, None if git is None else git.base
+    at = f" ({commit[:12]})" if commit is not None and named != commit else ""
+    base = f" {base_words(about)}{at}" if named is not None else ""
+    return f"No app differs from the base{base}: nothing to do, no request sent.\n"

@@ -24,7 +24,7 @@ from octosync.cli.session import run_with_client
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
 from octosync.octomil import Octomil, WaitNotice
 from octosync.plan import Approval, RunInfo, check_plan_key, what_moved
-from octosync.reconcile import ReviewedPlan, apply_reviewed, refuse_unsafe
+from octosync.reconcile import ReviewedPlan, apply_reviewed, limited_to, refuse_unsafe
 from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_rollouts
 from octosync.state import Journal, Record
 
@@ -57,8 +57,8 @@ def command(
 ) -> ExitCode:
     """Change the control plane to match the manifests: plan, check guards, confirm, apply.
 
-    With a PLANFILE from `octosync plan --plan-out`, apply only the approved changes. Set -f, --app, --base and similar options as
-    for the plan: apply plans again, and the result must be the same.
+    With a PLANFILE from `octosync plan --plan-out`, apply only the approved changes, before or after the merge. Set -f, --app,
+    --base and similar options as for the plan: apply plans again, and the changes of these apps must be the same.
     """
     report = RunReport(command="apply")
     with Outputs(
@@ -80,6 +80,7 @@ def _apply_run(
     approval = read_plan_file(planfile) if planfile is not None else None
     if approval is not None:
         check_request(request, approval, str(planfile))
+        request = replace(request, base=replace(request.base, approved=approval.base_commit))
     elif not yes and not can_prompt():
         raise UsageError(
             "confirmation-required",
@@ -126,6 +127,8 @@ class _ApplyRun:
     async def apply(self, remote: Octomil, wait_display: WaitDisplay, stop_signal: signals.StopSignal) -> ExitCode:
         """Plan, check guards, confirm, apply, wait and report."""
         reviewed = await plan_online(self.run, remote, wait_display)
+        if self.approval is not None:
+            reviewed = limited_to(reviewed, self.approval.apps)
         planned = self._report(reviewed)
         self.output.show_plan(planned)
         if (refusal := self._refusal(reviewed, planned)) is not None:

@@ -43,6 +43,15 @@ def write_plan_file(path: Path, document: JsonObject) -> None:
         ) from error
 
 
+def recorded(report: PlanReport) -> PlanReport:
+    """Return the report as a plan file records it: the base is a commit, because a branch has moved on after the merge."""
+    about = report.about
+    if about.invocation.base is None or about.manifests.git is None:
+        return report
+    invocation = replace(about.invocation, base=about.manifests.git.base)
+    return replace(report, about=replace(about, invocation=invocation))
+
+
 def read_plan_file(path: Path) -> Approval:
     """Return the approval in a plan file. Raise `PlanFileError` for an invalid file, `StalePlan` for another version."""
     if path.is_dir():
@@ -80,7 +89,7 @@ def _not_a_plan_file(path: Path, kind: str) -> PlanFileError:
 def check_request(request: RunRequest, approval: Approval, file: str) -> None:
     """Raise `StalePlan` if the plan file was made with other inputs than the command line and octosync.yaml select.
 
-    The file never selects inputs itself: the command line must select them again. Only the name of the base may differ;
+    The file never selects inputs itself: the command line must select them again. Only the base may have another name;
     `check_base` compares its commit.
     """
     now, then = _invocation(request), approval.invocation
@@ -90,15 +99,11 @@ def check_request(request: RunRequest, approval: Approval, file: str) -> None:
 
 
 def check_base(run: Run, approval: Approval, file: str) -> None:
-    """Raise `StalePlan` if the base has another name than in the plan file and is another commit."""
+    """Raise `StalePlan` if the base is not the commit that the plan file records, nor a later one."""
     revisions = run.inputs.revisions
-    if (
-        revisions is None
-        or revisions.named == approval.invocation.base
-        or revisions.base.commit == approval.base_commit
-    ):
+    if revisions is None or revisions.base.commit == approval.base_commit:
         return
-    raise _stale(run.request, approval, file, run.invocation)
+    raise _stale(run.request, approval, file, replace(run.invocation, base=revisions.named))
 
 
 def _invocation(request: RunRequest) -> Invocation:
@@ -204,7 +209,7 @@ def command(
 def _show(run: Run, report: PlanReport, outputs: Outputs) -> None:
     outputs.record_plan(report)
     if outputs.plan_out is not None:
-        write_plan_file(outputs.plan_out, report.document())
+        write_plan_file(outputs.plan_out, recorded(report).document())
     if outputs.output == "text":
         idle = run.idle and not report.all_diagnostics()
         colour = wants_colour(sys.stdout, run.request.colour)
@@ -222,7 +227,10 @@ def _plan_file_message(run: Run, plan: Plan, file: Path) -> str:
         return f"Wrote an incomplete plan to {file}; it can't be applied.\n"
     if not plan.actions:
         return f"Wrote the plan to {file}: nothing to apply.\n"
-    again = (*run.request.selection_arguments, *run.request.repeat_arguments, *run.override_arguments)
+    request, revisions = run.request, run.inputs.revisions
+    if revisions is not None:
+        request = replace(request, base=replace(request.base, base=revisions.base.commit))
+    again = (*request.selection_arguments, *request.repeat_arguments, *run.override_arguments)
     command = shlex.join(("octosync", "apply", str(file), *again))
     return f"Wrote the plan to {file}. To apply exactly this plan:  {command}\n{_fingerprint_warning(run, plan)}"
 

@@ -26,7 +26,6 @@ _AGAIN: Final = ("Make the plan again: octosync plan … --plan-out FILE",)
 _WHOLE: Final = (
     ("control plane", ("control_plane", "url")),
     ("org", ("control_plane", "org_id")),
-    ("manifests", ("manifests", "digest")),
 )
 # What is compared of a part of the document that is missing as a whole.
 _NEEDED: Final = {
@@ -52,6 +51,11 @@ class Approval:
     document: JsonObject
     base_commit: str | None = None
     key_check: str | None = None
+
+    @property
+    def apps(self) -> frozenset[str]:
+        """The apps that the approved plan changes."""
+        return frozenset(address.partition("/")[2].partition("/")[0] for address, _ in _rows_of(self.document))
 
 
 def read_approval(text: str | bytes, *, file: str, octosync_version: str) -> Approval:
@@ -145,7 +149,8 @@ def check_plan_key(approval: Approval, scheme: FingerprintScheme, *, file: str) 
 def what_moved(approved: Approval, current: JsonObject) -> tuple[str, ...]:
     """Return every relevant difference between what was approved and what would be applied now, before and after.
 
-    Empty: the same. Reasons, labels, sources, counts, times and costs are not relevant, nor is what no row contains.
+    Empty: the same. Reasons, labels, sources, counts, times and costs are not relevant, nor is what no row contains: the same
+    changes may follow from other manifests. An org that was not read is not relevant, either.
     """
     return tuple(_differences(approved.document, current))
 
@@ -153,7 +158,8 @@ def what_moved(approved: Approval, current: JsonObject) -> tuple[str, ...]:
 def _differences(then: JsonObject, now: JsonObject) -> Iterator[str]:
     for label, place in _WHOLE:
         before, after = value_at(then, place), value_at(now, place)
-        if not _same(before, after):
+        is_unread = label == "org" and after is None and value_at(now, ("cost", "requests_used")) == 0
+        if not is_unread and not _same(before, after):
             yield _moved(label, before, after)
     approved, planned = _rows_of(then), _rows_of(now)
     for key in sorted({*approved, *planned}):
@@ -181,10 +187,12 @@ def _parts_that_differ(
         ("previewed variant", value_at(approved, ("preview", "variant")), value_at(planned, ("preview", "variant"))),
     ]
     if not values:
-        # Both follow from the values; if those are the same, what differs is sensitive or undeclared.
+        # All follow from the values; if those are the same, what differs is sensitive or undeclared.
+        declared = ("fingerprinting", "declared", address)
         others += [
             ("fields", value_at(approved, ("change", "fields")), value_at(planned, ("change", "fields"))),
             ("fingerprint", value_at(then, ("fingerprints", address)), value_at(now, ("fingerprints", address))),
+            ("sensitive values", value_at(then, declared), value_at(now, declared)),
         ]
     yield from ((part, before, after) for part, before, after in others if not _same(before, after))
 
@@ -201,9 +209,12 @@ def _value_differs(
 
 
 def _rows_of(document: JsonObject) -> dict[tuple[str, str], JsonObject]:
+    """Return the rows of changes that apply makes: what is held or unchanged is not approved."""
     rows = document["resource_changes"]
     changes = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list | tuple) else []
-    return {_key(row): row for row in changes if _key(row)[1] != NO_OP}
+    return {
+        _key(row): row for row in changes if _key(row)[1] != NO_OP and not (row.get("held_until") or row.get("held"))
+    }
 
 
 def _key(row: JsonValue) -> tuple[str, str]:

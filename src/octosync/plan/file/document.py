@@ -69,6 +69,7 @@ def plan_document(
         fingerprinting=schema.FingerprintingDocument(
             key_check=scheme.key_check,
             not_covered=[str(address) for address in uncovered(plan, scheme)],
+            **_given(declared=_declared_secrets(plan, scheme)),
         ),
         cost=schema.CostDocument(
             requests_used=plan.requests_used,
@@ -132,6 +133,17 @@ def uncovered(plan: Plan, scheme: FingerprintScheme) -> tuple[Address, ...]:
     return tuple(sorted(live | {action.address for action in plan.shown if scheme.leaves_out(action.after)}))
 
 
+def _declared_secrets(plan: Plan, scheme: FingerprintScheme) -> dict[str, str]:
+    """Return the HMACs of planned values with sensitive ones, by address: rows don't show these. Empty without a key."""
+    if scheme.key is None:
+        return {}
+    return {
+        str(action.address): scheme.digest(action.after)
+        for action in sorted(plan.shown, key=lambda action: action.address.sort_key)
+        if scheme.sensitivity.occurs_in(action.after)
+    }
+
+
 def _scope(plan: Plan) -> schema.ScopeDocument:
     left_alone = plan.left_alone
     return schema.ScopeDocument(
@@ -147,6 +159,7 @@ def _scope(plan: Plan) -> schema.ScopeDocument:
             unknown_targets=_texts(left_alone.unknown_targets),
             undeclared_deployments=_texts(left_alone.undeclared_deployments),
             rolled_back=_texts(left_alone.rolled_back),
+            **_given(not_approved=list(left_alone.not_approved)),
         ),
     )
 

@@ -157,6 +157,9 @@ class LeftAloneDocument(Document):
     unknown_targets: list[AddressText] = Field(description="Targets on platforms unknown to octosync.")
     undeclared_deployments: list[AddressText]
     rolled_back: list[AddressText]
+    not_approved: list[str] = Field(
+        default=[], description="Apps that differ from the manifests and are not in the plan file that is applied."
+    )
 
 
 class ScopeDocument(Document):
@@ -334,6 +337,9 @@ class FingerprintingDocument(Document):
     )
     not_covered: list[AddressText] = Field(
         description="Objects with sensitive values that are not included: changes of these values are not detected."
+    )
+    declared: dict[AddressText, str] = Field(
+        default={}, description="With a key, the HMAC of each changed object with sensitive values, as it will be."
     )
 
 
