@@ -4,7 +4,7 @@
     ├── UsageError             exit 64   usage error: the command line is wrong
     ├── ConfigError            exit 1    octosync.yaml or the environment
     ├── ManifestError          exit 1    manifests can't be read or are not valid
-    ├── PlanFileError          exit 1    a saved plan is cut off, has errors, or is no plan
+    ├── PlanFileError          exit 1    a saved plan is incomplete, has errors, or is not a plan
     ├── RemoteError            exit 1    the control plane's response prevents octosync from going on
     │   ├── CredentialRefused            401
     │   ├── Forbidden                    403
@@ -69,8 +69,8 @@ def worst(*codes: ExitCode) -> ExitCode:
 class OctosyncError(Exception):
     """The base of all errors that octosync raises on purpose.
 
-    `reference` is the stable kebab-case name, `message` one sentence that says what and where, `hints` are lines that say
-    why and what to do next. `exit_code` is that of the class, unless another is given. An error is never changed once it is
+    `reference` is the stable kebab-case name, `message` one sentence that states what and where, `hints` are lines that
+    state why and what to do next. `exit_code` is that of the class, unless another is given. An error is never changed once it is
     made.
     """
 
@@ -106,7 +106,7 @@ class ManifestError(OctosyncError):
 
 
 class PlanFileError(OctosyncError):
-    """A saved plan is cut off, has errors, or is no plan."""
+    """A saved plan is incomplete, has errors, or is not a plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,9 @@
 A capability is deployed to an environment as long as a deployment of it there is *live*; what is deployed beyond the
 declared environments is left alone, since there is no API to undeploy.
 
-A canary is started where the manifest says `auto`, the improvement is a number that is large enough, no canary of the slot
-runs yet, and fewer run in the org than are allowed. The rest waits its turn: apps in the order of their slugs, and of a
-slot staging before production.
+A canary is started if the manifest declares `auto`, the improvement is a number that is large enough, no canary of the slot
+runs yet, and fewer run in the org than are allowed. The rest waits: apps in the order of their slugs, and
+staging before production for each slot.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ _NOT_OPTIMIZED = frozenset({"development"})
 class DeployPolicy:
     """What a run may do about deployments.
 
-    `optimize` is the upper bound over what manifests declare. `previews`: whether the orchestrator is asked what enabling
-    would do. `retry_rolled_back`: whether what was rolled back is enabled again. `max_canaries` may run in the org at once.
+    `optimize` is the upper bound over what manifests declare. `previews`: whether previews of enabling are requested.
+    `retry_rolled_back`: whether rolled-back capabilities are enabled again. `max_canaries` may run in the org at once.
     """
 
     optimize: Optimize = Optimize.AUTO

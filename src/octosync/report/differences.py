@@ -303,7 +303,7 @@ def _line_diff(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
 
 
 def _line(sign: str, text: str) -> str:
-    """Return a line of a diff. Spaces at its end, which nobody sees, are written as escapes."""
+    """Return a line of a diff. Spaces at its end, which would be invisible, are written as escapes."""
     return f"{sign} {_TRAILING.sub(lambda found: chr(92) + 'x20' * len(found[0]), visible(text))}".rstrip()
 
 

@@ -1,6 +1,6 @@
 """The FastAPI application: a route for each operation of the contract table, the local controls, and the demo's seed.
 
-Handlers run on the event loop, one after the other: SQLite answers in microseconds, so a thread pool would cost more than
+Handlers run on the event loop, one after the other: SQLite responds in microseconds, so a thread pool would cost more than
 it saves (measured over loopback with one connection: 2,700 requests/s inline), and no operation sees half of another.
 `--seed demo` adds devices for the shipped examples and two API keys. It creates no app: devices belong to a target by
 platform and identifier, and count once the examples' targets exist.

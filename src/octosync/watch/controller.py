@@ -63,12 +63,12 @@ _UNREADY: Final = frozenset({CircuitReason.UNREADABLE, CircuitReason.STATE_LOCKE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerOptions:
-    """What a controller gets from outside.
+    """The options of a controller.
 
-    `policy` returns the guards' policy of a load. `read_token` reads the API key anew, raising `ConfigError`; None: it can't
-    change. `apply_again` is the command that finishes by hand what a reconcile could not, `about` returns what the plans of
-    a load are made from. `can_post`: POSTs are accepted. `state_damaged` is the message about a
-    damaged state file that was set aside.
+    `policy` returns the guards' policy of a load. `read_token` reads the API key again and raises `ConfigError`; None if
+    the key can't change. `apply_again` is the command that finishes by hand what a reconcile could not, `about` returns
+    what the plans of a load are made from. `can_post`: POSTs are accepted. `state_damaged` is the message about a damaged
+    state file that was set aside.
     """
 
     remote: Octomil

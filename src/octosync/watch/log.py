@@ -120,7 +120,7 @@ def _frames(error: BaseException) -> list[str]:
 
 @contextmanager
 def libraries_in(log: Log) -> Iterator[None]:
-    """Have the warnings and errors of libraries, and of asyncio itself, in a log while the context is open."""
+    """Write the warnings and errors of libraries and of asyncio to a log while the context is open."""
     handler, root = _Libraries(log), logging.getLogger()
     root.addHandler(handler)
     try:

@@ -138,7 +138,10 @@ def find_configuration(directory: Path) -> Path | None:
 
 
 def configuration_places(directory: Path) -> tuple[Path, ...]:
-    """Return where octosync.yaml is looked for, the nearest place first: up to where it is, or to the work tree's top."""
+    """Return the paths at which octosync.yaml is searched for, the nearest first.
+
+    The last one exists, or is at the top of the work tree.
+    """
     here = directory.resolve()
     places: list[Path] = []
     for up, parent in enumerate((here, *here.parents)):
@@ -166,7 +169,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def is_allowed(version: str, specifier: str) -> bool:
-    """Return whether `>=0.1,<1` allows a version. Raises `ValueError` for what is no specifier.
+    """Return whether `>=0.1,<1` allows a version. Raises `ValueError` if it is not a specifier.
 
     A pre-release counts as its release, unless the specifier itself names a pre-release.
     """

@@ -116,7 +116,7 @@ class _Cursor:
             raise EditError(why, lines=tuple(lines))
 
     def next_edit(self, wanted: JsonValue) -> list[Splice]:
-        """Return the splices of the first edit towards the wanted value; none if the value equals it."""
+        """Return the splices of the first edit towards the desired value; none if the value equals it."""
         old = self.value
         if json_equal(plain(old.node), wanted):
             return []

@@ -29,7 +29,7 @@ BASE_RULES = frozenset({INVALID, "attempt-gone"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseManifests:
-    """The desired state of a base, as far as it could be read.
+    """The part of a base's desired state that could be read.
 
     `unknown` are apps whose documents have errors; `diagnostics` are these errors, as warnings. If there are any, apps that
     could not be identified may be missing, too.

@@ -265,7 +265,7 @@ def _refuse(text: str) -> NoReturn:
 
 
 def _not_a_plan(file: str, why: str) -> PlanFileError:
-    return PlanFileError("plan-file-unreadable", f"{file}: not a whole octosync plan: {why}", hints=_AGAIN)
+    return PlanFileError("plan-file-unreadable", f"{file}: not a complete octosync plan: {why}", hints=_AGAIN)
 
 
 def _same(left: JsonValue | Absent, right: JsonValue | Absent) -> bool:

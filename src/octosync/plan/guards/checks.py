@@ -80,7 +80,7 @@ class Objection:
     """What a check finds: a sentence, and the objects. The guard's record has its id and what lifts it.
 
     `count` is the number to allow, of a guard that counts; `total` the sentence without this plan's part of it, the same for
-    all plans that count together. `way_out` is what else helps; `look_at` is the app whose status shows when it does.
+    all plans that count together. `way_out` is another way to resolve it; `look_at` is the app whose status shows when it does.
     """
 
     message: str

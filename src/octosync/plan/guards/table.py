@@ -73,7 +73,7 @@ class Guard:
     `refuses` is its meaning for people. `check` judges a plan; None for a guard that refuses a whole run by what is not in
     its plan. `concerns` returns whether an action is meant by a refusal that names its address. Without a `flag` nothing lifts
     it; with one, a commit's line can if octosync.yaml's `guards.trailers` lists the guard, as it does by default with
-    `in_trailers`. `helps` are the other ways out, `needs` what has to be read for the check.
+    `in_trailers`. `helps` are other ways to resolve a refusal, `needs` is what must be read for the check.
     """
 
     id: str
@@ -94,7 +94,7 @@ class Guard:
 
     @property
     def ways_out(self) -> tuple[str, ...]:
-        """What helps against a refusal, flags as they are typed."""
+        """The ways to resolve a refusal, flags as they are typed."""
         return (*self.helps, *self._flags(), *self._commit_line())
 
     def override_for(self, count: int | None) -> str | None:

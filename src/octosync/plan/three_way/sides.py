@@ -218,7 +218,7 @@ class _Judge:
         }
 
     def _existence(self, is_live: bool, section: Section, has: Callable[[App], bool]) -> Judgement | None:
-        """Return the verdict on an object's existence; None if the tree has let go of its section."""
+        """Return the verdict on an object's existence; None if the tree no longer declares its section."""
         unit = _unit(self._sides.map(partial(_declared_existence, section, has)), is_live)
         if unit.tree is UNDECLARED and section in self._let_go:
             return None

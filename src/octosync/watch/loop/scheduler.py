@@ -32,7 +32,7 @@ _REQUESTS_PER_APP: Final = 3  # targets, slots, and one of inference config and 
 class Resync:
     """Reconciles every app again, and tracks the progress of the running resync.
 
-    `every` is the wish: the next one begins when the last has ended, which at a limited rate may be much later. `took`,
+    `every` is the target: the next one begins after the last has ended, which at a limited rate may be much later. `took`,
     `ended_at` and `next_at` are about the last one; `unmanaged` is how many apps of the org no manifest declares.
     """
 

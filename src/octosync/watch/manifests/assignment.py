@@ -155,7 +155,7 @@ class AppAssignment:
         return bool(self._withheld)
 
     def unsettle(self, now: datetime) -> None:
-        """Record that the files have changed and can't be loaded: what is not settled waits anew."""
+        """Record that the files have changed and can't be loaded: apps that are not settled start to wait again."""
         self._unsettled = dict.fromkeys(self._unsettled, now)
 
     def settles_in(self, now: datetime) -> float | None:

@@ -120,7 +120,7 @@ class ManifestReloader:
     async def _save(self, difference: LoadDifference, *, is_first: bool) -> None:
         """Save what a load changes in the state file, before it becomes the active one.
 
-        After the start, a state file that can't be written is waited for, as it is by apps that are to be written.
+        After the start, a state file that can't be written is waited for, as apps with changes wait for it.
         """
         failures = 0
         while True:
