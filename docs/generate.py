@@ -82,8 +82,16 @@ def reference_pages() -> Mapping[str, str]:
 
 def guards_table() -> str:
     """Return README's table of the guards."""
-    rows = [f"| {guard.id} | {_cell(_phrase(guard.refuses))} | {_override(guard)} |" for guard in GUARDS.values()]
+    rows = [
+        f"| {_anchor(f'guard-{guard.id}')}{guard.id} | {_cell(_phrase(guard.refuses))} | {_override(guard)} |"
+        for guard in GUARDS.values()
+    ]
     return "\n".join(("| guard | rejects | override |", "|---|---|---|", *rows))
+
+
+def _anchor(name: str) -> str:
+    """Return the target of a link to a row, as in the `helpUri` of a SARIF rule."""
+    return f'<a id="{name}"></a>'
 
 
 def _phrase(sentence: str) -> str:
@@ -167,7 +175,7 @@ def _findings(table: Mapping[str, Finding]) -> Iterator[str]:
     yield "| finding | severity | meaning |"
     yield "|---|---|---|"
     for finding in table.values():
-        yield f"| `{finding.id}` | {finding.severity.value} | {_cell(finding.meaning)} |"
+        yield f"| {_anchor(finding.id)}`{finding.id}` | {finding.severity.value} | {_cell(finding.meaning)} |"
 
 
 def _metrics(table: Mapping[str, Metric]) -> Iterator[str]:

@@ -89,6 +89,34 @@ def test_the_gravest_annotations_come_first() -> None:
     assert annotations[0].properties == {"file": "a.yaml", "line": "2", "col": "3", "title": "octosync: some-rule"}
 
 
+def test_what_can_not_be_undone_comes_first_in_its_level() -> None:
+    """Then updates, then diagnostics, then creations: of more than ten, GitHub shows the first."""
+    plan = plan_of(
+        [desired_app("search", fields={"name": "New"}, slots={"chat": {}}, targets=[])],
+        observation(live_app("search", fields={"name": "Old"}, slots={}, targets=["ios:a"])),
+    )
+    warning, notice = (
+        found(severity, 1, origin=Origin("a.yaml", 1)) for severity in (Severity.WARNING, Severity.NOTICE)
+    )
+    titles = [
+        annotation.properties["title"] for annotation in annotated(plan_report(plan, diagnostics=(warning, notice)))
+    ]
+    assert [title.removeprefix("octosync: ") for title in titles] == [
+        "destructive: delete target", "some-rule", "update app", "some-rule", "create slot",
+    ]  # fmt: skip
+
+
+def test_a_strict_run_states_why_it_fails() -> None:
+    """With --strict, an error says that warnings are errors, before the warnings."""
+    run = RunReport(
+        command="validate", exit_code=ExitCode.ERROR, version="0", diagnostics=[found(Severity.WARNING, 4)], strict=True
+    )
+    assert [annotation.properties["title"] for annotation in annotated(run)] == [
+        "octosync: strict",
+        "octosync: some-rule",
+    ]
+
+
 @pytest.mark.parametrize(
     ("count", "shown", "left"), [(10, 30, ""), (13, 30, "3 more errors, 3 more warnings, 4 more notices")]
 )

@@ -18,7 +18,7 @@ from octosync.model import Diagnostic, Origin, Severity
 from octosync.plan import GUARDS, Plan, judge
 from octosync.report import PlanReport, RuleHelp, RunReport, json_text, sarif_document
 
-HELP = {"some-rule": RuleHelp(Severity.WARNING, "What it means.")}
+HELP = {"some-rule": RuleHelp(Severity.WARNING, "What it means.", "docs/some.md#some-rule")}
 
 
 def sarif(run: RunReport) -> Any:

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -277,7 +277,8 @@ class BaseLoader:
             own = (
                 _valid_or_default(self.revisions.base_configured) if self.revisions is not None else self.configuration
             )
-            return self._load_files(files, findings, self._context_in(own))
+            named = [replace(file, base=file.name) for file in files]
+            return self._load_files(named, findings, self._context_in(own))
         assert self.revisions is not None  # noqa: S101 — there is no base without either
         return self._load_at(self.revisions.base, _valid_or_default(self.revisions.base_configured))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from octosync.errors import OctosyncError
 from octosync.manifest.git.repository import git_root
 from octosync.model import Origin
-from octosync.report import RunReport, output_lines, report_markdown, report_values
+from octosync.report import PathResolver, RunReport, output_lines, report_markdown, report_values
 
 SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 OUTPUT: Final = "GITHUB_OUTPUT"
@@ -52,24 +52,33 @@ def _append(name: str, path: Path, text: str) -> None:
         ) from error
 
 
-def repository_paths(environment: Mapping[str, str]) -> Callable[[Origin], str | None]:
+def repository_paths(environment: Mapping[str, str], configuration: str | None = None) -> PathResolver:
     """Return a function that returns the path of an origin's file relative to the repository root.
 
-    The root is GITHUB_WORKSPACE, else that of the Git work tree, else the current folder. The path of a file outside of it, and
-    of standard input, is None.
+    The root is GITHUB_WORKSPACE, else that of the Git work tree, else the current folder. The path is None if no file below it
+    has the name, as for standard input. For an origin in the base it is the same file if it still exists, else octosync.yaml
+    (`configuration`): code scanning takes no result without a file.
     """
     here = Path.cwd()
 
     @cache  # Git runs once, and only if a path is needed
+    def work_tree() -> Path:
+        return git_root(here) or here
+
+    @cache
     def root() -> Path:
-        return Path(os.path.realpath(environment.get("GITHUB_WORKSPACE") or git_root(here) or here))
+        return Path(os.path.realpath(environment.get("GITHUB_WORKSPACE") or work_tree()))
 
-    def name(origin: Origin) -> str | None:
-        if origin.file.startswith("<"):
-            return None
+    def existing(file: Path) -> str | None:
         # Links of the folder are resolved, a link that is the file itself is not: the repository has it under its own name.
-        file = here / origin.file
         found = Path(os.path.realpath(file.parent)) / file.name
-        return found.relative_to(root()).as_posix() if found.is_relative_to(root()) else None
+        is_below = found.is_relative_to(root()) and os.path.isfile(found)  # noqa: PTH113 — raises for no name
+        return found.relative_to(root()).as_posix() if is_below else None
 
-    return name
+    def path_of(origin: Origin) -> str | None:
+        if not origin.base:
+            return existing(here / origin.file)
+        kept = existing(work_tree() / origin.path) if origin.path != origin.file else None
+        return existing(here / configuration) if kept is None and configuration is not None else kept
+
+    return path_of

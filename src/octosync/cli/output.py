@@ -76,7 +76,9 @@ class Format:
 
 
 def _sarif(report: RunReport, context: RenderContext) -> str:
-    rules = {rule.id: RuleHelp(rule.severity, rule.meaning) for rule in RULES.values()}
+    rules = {
+        rule.id: RuleHelp(rule.severity, rule.meaning, f"docs/reference/rules.md#{rule.id}") for rule in RULES.values()
+    }
     return json_text(sarif_document(report, context.resolve_path, rules))
 
 
@@ -233,6 +235,7 @@ class Outputs:
     full: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     stream: EventStream = field(init=False)
+    _configuration: str | None = None
     _writes_runner_files: bool = field(init=False)
     _closed: bool = False
 
@@ -252,6 +255,7 @@ class Outputs:
             apps=len(manifests.state.apps),
             strict=inputs.strict,
         )
+        self._configuration = inputs.configuration.file
 
     def record_plan(self, report: PlanReport) -> None:
         """Replace the report by that of the plan, and write its events."""
@@ -325,7 +329,7 @@ class Outputs:
 
     def _render_context(self) -> RenderContext:
         return RenderContext(
-            resolve_path=repository_paths(self.environment),
+            resolve_path=repository_paths(self.environment, self._configuration),
             max_bytes=self.max_bytes,
             full=self.full,
             lines=self.stream.lines,

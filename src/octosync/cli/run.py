@@ -146,6 +146,7 @@ class Run:
             apps=len(manifests.state.apps),
             strict=inputs.strict,
             full=request.full,
+            touched=None if self.base is None else changed_apps(self.desired, self.base),
         )
 
     def _offline_control_plane(self) -> ControlPlane:

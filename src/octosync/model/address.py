@@ -100,12 +100,19 @@ class Address:
 class Origin:
     """A place in a file: `file` as the user named it, `line` and `column` from 1, columns in characters.
 
-    Line 0 means the file as a whole; the file may not exist.
+    Line 0 means the file as a whole; the file may not exist. `base` is "" for the files that a run plans. A file of the base has
+    the short commit id, with which `file` then starts (`ec671134c804:apps/search.yaml`), or the name of the base file.
     """
 
     file: str
     line: int = 0
     column: int = 1
+    base: str = ""
+
+    @property
+    def path(self) -> str:
+        """The file without the commit id: of a file in a commit, its path in the repository."""
+        return self.file.removeprefix(f"{self.base}:") if self.base else self.file
 
     def __str__(self) -> str:
         return self.file if not self.line else f"{self.file}:{self.line}:{self.column}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from octosync.model.address import Address, Origin
@@ -27,7 +27,8 @@ class Diagnostic:
 
     `rule` is a stable kebab-case name. `path` is the field in the document (`spec.slots[1].servingPolicy`), "" if none applies.
     `excerpt` is the source line, None if there is none or if it holds a sensitive value; `width` is how many of its characters
-    are marked, from the origin's column. `suggestion` is what to write instead, `notes` are further places and facts.
+    are marked, from the origin's column. `suggestion` is what to write instead, `notes` are further places and facts. `apps` are
+    the apps whose documents it is about; empty if it is about no document, or not a diagnostic of manifests.
     """
 
     severity: Severity
@@ -39,6 +40,7 @@ class Diagnostic:
     width: int = 1
     suggestion: str | None = None
     notes: tuple[str, ...] = ()
+    apps: frozenset[str] = field(default=frozenset(), compare=False)
 
     def masked(self, keys: Redactor) -> Diagnostic:
         """Return the diagnostic with all API keys masked."""

@@ -124,6 +124,7 @@ class App:
     `fields`: `name`, `description`, in live state any other field. `declared` is False in desired state if only child
     documents name the app: then it must exist, and only those children are owned. `inference_config` None: not declared,
     or not read. `deployments` are set in live state only; the slots' `deploy` declares them. `labels` are never sent.
+    In desired state, `section_origins` are the positions of complete lists, from which removed objects are missing.
     """
 
     slug: str
@@ -140,6 +141,7 @@ class App:
     suspension: Suspension | None = None
     server_fields: JsonObject = field(default_factory=dict)
     origin: Origin | None = None
+    section_origins: Mapping[Section, Origin] = field(default_factory=dict, compare=False)
 
     @property
     def address(self) -> Address:
@@ -169,6 +171,10 @@ class App:
             if slot.deploy is not None
             for environment in slot.deploy.environments
         )
+
+    def origin_of_list(self, section: Section) -> Origin | None:
+        """Return the position of the list of a section, or of the app if it has none."""
+        return self.section_origins.get(section, self.origin)
 
     def slot(self, capability: str) -> Slot | None:
         """Return the slot of a capability, None if there is none."""

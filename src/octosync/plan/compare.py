@@ -194,7 +194,7 @@ def _remove(desired: App, target: Target) -> Action:
         fingerprint=fingerprint_of_target(target),
         labels=desired.labels,
         protected=desired.protected,
-        origin=desired.origin,
+        origin=desired.origin_of_list(Section.TARGETS),
         platform=target.platform,
         identifier=target.identifier,
     )
@@ -223,7 +223,7 @@ def _slots(desired: App, live: App | None, shape: ObjectShape, diff: AppDiff, re
                 fingerprint=fingerprint,
                 labels=desired.labels,
                 protected=desired.protected,
-                origin=desired.origin,
+                origin=desired.origin_of_list(Section.SLOTS),
             )
         )
 

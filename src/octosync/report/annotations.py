@@ -1,5 +1,8 @@
 """Annotations: the messages of a run about positions in the manifests, as GitHub workflow commands; and step outputs.
 
+An annotation is in a file that the run planned. What was removed from the manifests is annotated at the list that it is missing
+from, else at its app, and the message names its position in the base.
+
 The text of an annotation is already visible (see `text.visible`), each line on one line.
 
 The commands and their escapes are GitHub's (public): `::error file=…,line=…::message`, in which `%`, carriage returns and
@@ -12,17 +15,29 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
 
 from octosync.errors import OctosyncError
-from octosync.model import Address, Diagnostic, Origin, Outcome, RolloutStatus, Severity, Status, clipped, counted
-from octosync.plan import Action, Refusal, RunInfo, declared_of, refused_actions, way_out_of
+from octosync.model import (
+    Address,
+    Diagnostic,
+    Kind,
+    Origin,
+    Outcome,
+    RolloutStatus,
+    Section,
+    Severity,
+    Status,
+    clipped,
+    counted,
+)
+from octosync.plan import Action, Refusal, RunInfo, Verb, declared_of, refused_actions, way_out_of
 from octosync.report.changes import RowOptions, group_of
-from octosync.report.errors import request_ids, with_requests
+from octosync.report.errors import request_ids, unlisted_words, with_requests
 from octosync.report.outcomes import STATUS_WORDS, rollout_name, rollout_words
-from octosync.report.run_report import ApplyReport, PlanReport, RunReport
+from octosync.report.run_report import ApplyReport, PlanReport, RunReport, strict_error
 from octosync.report.text import visible
 
 _RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
@@ -34,9 +49,10 @@ GUARD: Final = "guard-"  # prefix of the rule of a refusal
 class Annotation:
     """A message of a run.
 
-    `rule` is its stable ID. `origin` is None if it has no position. `about` identifies its subject independently of line
-    numbers; `width` is the number of characters from its column. `is_failure`: it is not a problem of the manifests, and
-    may not occur in another run.
+    `rule` is its stable ID. `origin` is None if it has no position, and `base_origin` its position in the base if it is about
+    something that is only declared there. `about` identifies its subject independently of line numbers; `width` is the number
+    of characters from its column. `is_failure`: it is not a problem of the manifests, and may not occur in another run.
+    `rank` orders annotations of one severity.
     """
 
     severity: Severity
@@ -44,14 +60,40 @@ class Annotation:
     title: str
     lines: tuple[str, ...]
     origin: Origin | None = None
+    base_origin: Origin | None = None
     about: str = ""
     width: int = 1
     is_failure: bool = False
+    rank: int = 4
 
     @property
-    def sort_key(self) -> tuple[int, bool, Origin, str, tuple[str, ...]]:
-        """Most severe first, then by position, those without one last."""
-        return (_RANK[self.severity], self.origin is None, self.origin or Origin(""), self.rule, self.lines)
+    def sort_key(self) -> tuple[int, int, bool, Origin, str, tuple[str, ...]]:
+        """Most severe first, then by rank and by position, those without one last."""
+        origin = self.origin or Origin("")
+        return (_RANK[self.severity], self.rank, self.origin is None, origin, self.rule, self.lines)
+
+    def lines_with_position(self, *, in_file: bool) -> tuple[str, ...]:
+        """Return the lines, with the position as text if the annotation does not show it; `in_file`: it is in a file."""
+        if (base := self.base_origin) is not None:
+            position = Origin(base.path, base.line, base.column)
+            return (*self.lines, f"declared in {visible(base.base)}, at {visible(str(position))}")
+        if not in_file and self.origin is not None:
+            return (*self.lines, f"declared at {visible(str(self.origin))}")
+        return self.lines
+
+
+# The ranks within a severity: what can't be undone, other changes by their weight, problems, creations, and last what the change
+# does not touch.
+_DESTRUCTIVE: Final = 0
+_RANKS: Final = {
+    Verb.DELETE: 1,
+    Verb.ARCHIVE: 1,
+    Verb.UPDATE: 2,
+    Verb.ENABLE: 3,
+    Verb.OPTIMIZE: 3,
+    Verb.CREATE: 5,
+}
+_UNRELATED: Final = 6
 
 
 def annotations_of(report: RunReport) -> tuple[Annotation, ...]:
@@ -63,18 +105,36 @@ def annotations_of(report: RunReport) -> tuple[Annotation, ...]:
 
 def problems_of(report: RunReport) -> Iterator[Annotation]:
     """Yield the diagnostics, the refusals of guards, and the errors that ended the run or kept it from planning an app."""
-    yield from map(_diagnostic, report.all_diagnostics())
-    has_plan = isinstance(report, PlanReport)
+    error = report.error
     if isinstance(report, PlanReport):
+        yield from _diagnostics(report)
         yield from _refusals(report)
-        for slug, error in sorted(report.plan.errors.items()):
-            yield _error(error, slug, report.plan.desired.apps[slug].origin)
-    if report.error is not None and not (has_plan and report.error.reference in _KNOWN):
-        yield _error(report.error, "", None)
+        for slug, reason in sorted(report.plan.errors.items()):
+            yield _in_manifests(_error(reason, slug, report.plan.desired.apps[slug].origin), None)
+        if error is not None and error.reference in _KNOWN:
+            error = None
+    else:
+        yield from (_in_manifests(_diagnostic(diagnostic), None) for diagnostic in report.all_diagnostics())
+        if error is None and report.strict:
+            error = strict_error(report.diagnostics)
+    if error is not None:
+        yield _error(error, "", None)
 
 
 # The plan reports these in more detail, by app or by guard.
 _KNOWN: Final = frozenset({"guard-refused", "plan-errored"})
+
+
+def _diagnostics(report: PlanReport) -> Iterator[Annotation]:
+    # A finding about a removed object has the position of its removal.
+    kept = {
+        action.origin: _kept_position(action.address, report)
+        for action in report.plan.actions
+        if action.origin is not None and action.origin.base
+    }
+    for diagnostic in report.all_diagnostics():
+        annotation = _in_manifests(_diagnostic(diagnostic), kept.get(diagnostic.origin) if diagnostic.origin else None)
+        yield replace(annotation, rank=_UNRELATED) if report.is_unrelated(diagnostic) else annotation
 
 
 def _diagnostic(diagnostic: Diagnostic) -> Annotation:
@@ -108,14 +168,15 @@ def _refusals(report: PlanReport) -> Iterator[Annotation]:
     """Yield each refused change at its position."""
     for refusal in report.blocked:
         for address in refusal.addresses:
-            yield Annotation(
+            annotation = Annotation(
                 severity=Severity.ERROR,
                 rule=f"{GUARD}{refusal.guard}",
                 title=f"blocked by guard {refusal.guard}",
                 lines=(visible(str(address)), *refusal_lines(refusal, report.about)),
-                origin=origin_of(report, address),
+                origin=_declared_position(address, report),
                 about=str(address),
             )
+            yield _in_manifests(annotation, _kept_position(address, report))
 
 
 def refusal_lines(refusal: Refusal, about: RunInfo) -> Iterator[str]:
@@ -127,13 +188,34 @@ def refusal_lines(refusal: Refusal, about: RunInfo) -> Iterator[str]:
         yield visible(f"Way out: {way_out}")
 
 
-def origin_of(report: PlanReport, address: Address) -> Origin | None:
-    """Return the position of an object in the manifests, or of its app if the object is not declared any more."""
+def _declared_position(address: Address, report: PlanReport) -> Origin | None:
+    """Return the position of an object in the manifests or in the base, or of its app if neither declares the object."""
     for action in report.plan.actions:
         if action.address == address and action.origin is not None:
             return action.origin
     app = report.plan.desired.apps.get(address.app)
     return None if app is None else declared_of(address, app)[1] or app.origin
+
+
+_SECTIONS: Final = {Kind.TARGET: Section.TARGETS, Kind.SLOT: Section.SLOTS}
+
+
+def _kept_position(address: Address, report: PlanReport) -> Origin | None:
+    """Return the position in the manifests of the list that should contain an object, else of its app; None without either."""
+    app = report.plan.desired.apps.get(address.app)
+    section = _SECTIONS.get(address.kind)
+    if app is None:
+        return None
+    kept = app.origin if section is None else app.origin_of_list(section)
+    return None if kept is None or kept.base else kept
+
+
+def _in_manifests(annotation: Annotation, kept: Origin | None) -> Annotation:
+    """Return an annotation with a position in the manifests, `kept`, if its own is in the base."""
+    origin = annotation.origin
+    if origin is None or not origin.base:
+        return annotation
+    return replace(annotation, origin=kept or origin, base_origin=origin)
 
 
 def _changes(report: PlanReport) -> Iterator[Annotation]:
@@ -162,14 +244,16 @@ def _change(report: PlanReport, action: Action, outcome: Outcome | None) -> Anno
     if outcome is not None:
         severity, lines = _STATUS_SEVERITIES.get(outcome.status, Severity.WARNING), (address, *_outcome_lines(outcome))
         title = f"{title} {STATUS_WORDS[outcome.status]}"
-    return Annotation(
+    annotation = Annotation(
         severity=severity,
         rule=f"planned-{action.verb.value}",
         title=title,
         lines=lines,
         origin=action.origin or app.origin,
         about=str(action.address),
+        rank=_DESTRUCTIVE if action.destructive else _RANKS[action.verb],
     )
+    return _in_manifests(annotation, _kept_position(action.address, report))
 
 
 _STATUS_SEVERITIES: Final = {
@@ -190,18 +274,22 @@ def _outcome_lines(outcome: Outcome) -> Iterator[str]:
 def _waited(report: PlanReport, rollouts: Sequence[RolloutStatus]) -> Iterator[Annotation]:
     for rollout in rollouts:
         if rollout.result is not None and rollout.result.is_failure:
-            yield Annotation(
+            annotation = Annotation(
                 severity=Severity.ERROR,
                 rule=f"waited-{rollout.result.value.replace('_', '-')}",
                 title=f"rollout {rollout.result.value.replace('_', ' ')}",
                 lines=(f"{rollout_name(rollout)}: {rollout_words(rollout)}",),
-                origin=origin_of(report, rollout.address),
+                origin=_declared_position(rollout.address, report),
                 about=str(rollout.address),
             )
+            yield _in_manifests(annotation, _kept_position(rollout.address, report))
 
 
 PathResolver = Callable[[Origin], str | None]
-"""Returns the file of a position relative to the root of the repository, with `/`; None if it is outside."""
+"""Returns the file of a position relative to the root of the repository, with `/`; None if the repository has no such file.
+
+For a position in the base, it is a file of the work tree that the annotation can be attached to, without a line.
+"""
 
 MAX_PER_SEVERITY: Final = 10  # GitHub shows this many annotations per severity and step
 _LONGEST: Final = 4_000  # characters of a message; the runner of GitHub cuts a message after 4,096
@@ -209,10 +297,16 @@ _COUNT_ROOM: Final = 30  # characters of the number of the lines that are not sh
 
 
 def render_annotations(report: RunReport, resolve_path: PathResolver) -> str:
-    """Render the annotations of a run, most severe first: at most ten per severity, and the number of those omitted."""
+    """Render the annotations of a run: at most ten per severity, and the number of those omitted.
+
+    What can't be undone comes first in its severity. With `--changed-only`, diagnostics of other apps are only counted.
+    """
     annotations = annotations_of(report)
+    unlisted: tuple[Diagnostic, ...] = ()
+    if isinstance(report, PlanReport) and (unlisted := report.unlisted_diagnostics()):
+        annotations = tuple(annotation for annotation in annotations if annotation.rank != _UNRELATED)
     kinds = [[found for found in annotations if found.severity is severity] for severity in Severity]
-    if any(len(kind) > MAX_PER_SEVERITY for kind in kinds):
+    if unlisted or any(len(kind) > MAX_PER_SEVERITY for kind in kinds):
         # The notice with the number of omitted annotations is one of the ten.
         kinds = [
             kind[: MAX_PER_SEVERITY - (severity is Severity.NOTICE)]
@@ -220,8 +314,11 @@ def render_annotations(report: RunReport, resolve_path: PathResolver) -> str:
         ]
     shown = [annotation for kind in kinds for annotation in kind]
     lines = [_command(annotation, resolve_path) for annotation in shown]
-    if left := omitted_words(annotations, shown):
-        lines.append(f"::notice title=octosync {_property(report.command)}::{_data(left)}")
+    left = [omitted_words(annotations, shown)]
+    if isinstance(report, PlanReport) and unlisted:
+        left.append(unlisted_words(report))
+    if words := " ".join(filter(None, left)):
+        lines.append(f"::notice title=octosync {_property(report.command)}::{_data(words)}")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -239,16 +336,15 @@ def omitted_words(annotations: Sequence[Annotation], shown: Sequence[Annotation]
 
 
 def _command(annotation: Annotation, resolve_path: PathResolver) -> str:
-    file = None if annotation.origin is None else resolve_path(annotation.origin)
+    origin = annotation.origin
+    file = None if origin is None else resolve_path(origin)
     properties = {"title": f"octosync: {visible(annotation.title)}"}
-    lines = list(annotation.lines)
-    if file is not None and annotation.origin is not None:
-        at = {"file": visible(file), "line": str(annotation.origin.line or 1), "col": str(annotation.origin.column)}
+    if file is not None and origin is not None:
+        place = Origin(file) if origin.base else origin
+        at = {"file": visible(file), "line": str(place.line or 1), "col": str(place.column)}
         properties = {**at, **properties}
-    elif annotation.origin is not None:
-        lines.append(f"declared at {visible(str(annotation.origin))}")
     words = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::{annotation.severity.value} {words}::{_data(_message(lines))}"
+    return f"::{annotation.severity.value} {words}::{_data(_message(annotation.lines_with_position(in_file=file is not None)))}"
 
 
 def _message(lines: Sequence[str]) -> str:

@@ -6,12 +6,13 @@ followed by the exact flag or commit line that allows it.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from octosync.errors import OctosyncError, RemoteError
 from octosync.model import ELLIPSIS, Diagnostic, Severity, counted
-from octosync.plan import Override, Refusal, trailer_of, way_out_of
+from octosync.plan import Invocation, Override, Refusal, trailer_of, way_out_of
 from octosync.report.run_report import NOTHING_WRITTEN, PlanReport
 from octosync.report.text import Style, cells, listed, text_of, visible
 
@@ -60,6 +61,17 @@ def severities(diagnostics: Iterable[Diagnostic]) -> str:
     found = [diagnostic.severity for diagnostic in diagnostics]
     counts = [counted(found.count(severity), severity.value) for severity in Severity if severity in found]
     return ", ".join(counts) or "No problems"
+
+
+def unlisted_words(report: PlanReport) -> str:
+    """Return how many diagnostics are about other apps, and the command that lists them; "" for none."""
+    if not (unlisted := report.unlisted_diagnostics()):
+        return ""
+    given = report.about.invocation
+    command = shlex.join(
+        ("octosync", "validate", *Invocation(paths=given.paths, kustomize=given.kustomize).arguments())
+    )
+    return f"In apps that this change does not touch: {severities(unlisted)}. To list them:  {visible(command)}"
 
 
 def diagnostic_lines(diagnostic: Diagnostic, style: Style) -> Iterator[str]:

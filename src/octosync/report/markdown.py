@@ -19,7 +19,14 @@ from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.model import Outcome, Severity, clipped, counted
 from octosync.plan import Action, Plan, Verb
 from octosync.report.changes import Group, Row, column, recommendation_lines
-from octosync.report.errors import blocked_lines, diagnostic_lines, error_lines, override_words, severities
+from octosync.report.errors import (
+    blocked_lines,
+    diagnostic_lines,
+    error_lines,
+    override_words,
+    severities,
+    unlisted_words,
+)
 from octosync.report.outcomes import AGAIN, attention, done_lines, render_rollouts, run_words, status_counts
 from octosync.report.plan import (
     blocking_words,
@@ -278,9 +285,11 @@ def _asides(report: PlanReport) -> Iterator[Part]:
         head, *lines = recommended
         summary = f"{escaped(head.rstrip(':'))}: {len(plan.recommendations):,}"
         yield Part(_ASIDE, (folded(summary, fence("text", lines)), summary))
-    if found := report.all_diagnostics():
+    if found := report.listed_diagnostics():
         lines = [line for diagnostic in found for line in diagnostic_lines(diagnostic, _PLAIN)]
         yield Part(_ASIDE, (folded(severities(found), fence("text", lines)), severities(found)))
+    if unlisted := unlisted_words(report):
+        yield Part(_ASIDE, (escaped(unlisted), ""))
     if aside := list(left_alone_lines(plan, report.about)):
         yield Part(_ASIDE, (folded("Left alone", fence("text", aside)), ""))
 

@@ -30,7 +30,7 @@ from octosync.plan import (
     refused_actions,
 )
 from octosync.report.changes import Group, RowOptions, group_lines, group_of, recommendation_lines
-from octosync.report.errors import blocked_lines, diagnostic_lines, error_lines, override_words
+from octosync.report.errors import blocked_lines, diagnostic_lines, error_lines, override_words, unlisted_words
 from octosync.report.run_report import PlanReport
 from octosync.report.text import Style, about_seconds_words, listed, plane_words, text_of, visible
 
@@ -166,7 +166,8 @@ def render_plan(report: PlanReport, *, colour: bool) -> str:
         _errors(plan, style) if plan.errors else (),
         blocked_lines(report, style) if report.blocked else (),
         group_lines(groups_of(plan, report.blocked, report.sensitivity, full=report.full), style),
-        *(diagnostic_lines(diagnostic, style) for diagnostic in report.all_diagnostics()),
+        *(diagnostic_lines(diagnostic, style) for diagnostic in report.listed_diagnostics()),
+        filter(None, (unlisted_words(report),)),
         recommendation_lines(plan.recommendations) if plan.recommendations else (),
         left_alone_lines(plan, about),
         _closing(report, style),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import filterfalse
 from typing import Any, Final
 
 from octosync import __version__
@@ -53,7 +54,8 @@ class RunReport:
 class PlanReport(RunReport):
     """A run with a plan, and the context that its reports need.
 
-    `full` includes unchanged objects, and shows values unclipped.
+    `full` includes unchanged objects, and shows values unclipped. `touched` are the apps that the manifests declare otherwise
+    than the base, None without a base.
     """
 
     command: str = "plan"
@@ -64,6 +66,7 @@ class PlanReport(RunReport):
     blocked: Sequence[Refusal] = ()
     overrides: Sequence[Override] = ()
     full: bool = False
+    touched: frozenset[str] | None = None
 
     def document(self, *, full: bool = False) -> JsonObject:
         """Return the plan's JSON document."""
@@ -81,6 +84,20 @@ class PlanReport(RunReport):
     def all_diagnostics(self) -> tuple[Diagnostic, ...]:
         """Return the diagnostics of the manifests and of the plan, by position."""
         return all_diagnostics(self.plan, self.diagnostics)
+
+    def is_unrelated(self, diagnostic: Diagnostic) -> bool:
+        """Return whether a diagnostic is about apps that the change does not touch."""
+        return self.touched is not None and bool(diagnostic.apps) and self.touched.isdisjoint(diagnostic.apps)
+
+    def listed_diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Return the diagnostics that reports for people list; with `--changed-only`, they only count unrelated ones."""
+        found = self.all_diagnostics()
+        return tuple(filterfalse(self.is_unrelated, found)) if self.about.invocation.changed_only else found
+
+    def unlisted_diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Return the diagnostics that reports for people only count."""
+        found = self.all_diagnostics()
+        return tuple(filter(self.is_unrelated, found)) if self.about.invocation.changed_only else ()
 
     def applied(self, **facts: Any) -> ApplyReport:  # noqa: ANN401 — fields of the report
         """Return the report of an apply of this plan, with the additional fields."""

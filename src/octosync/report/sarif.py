@@ -22,6 +22,7 @@ from octosync.report.run_report import PlanReport, RunReport
 from octosync.report.text import visible
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+DOCUMENTATION: Final = "https://github.com/octomil/octosync/blob/main/"
 _ROOT: Final = "%SRCROOT%"
 _FINGERPRINT: Final = "octosync/v1"
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTICE: "note"}
@@ -31,18 +32,25 @@ _SIGNS: Final = re.compile(r"\](?=\()|\{(?=\d)")
 
 @dataclass(frozen=True, slots=True)
 class RuleHelp:
-    """The severity and the meaning of a rule."""
+    """The severity and the meaning of a rule; `page` is its documentation, below the root of octosync's repository."""
 
     severity: Severity
     meaning: str
+    page: str
 
 
 def sarif_document(report: RunReport, resolve_path: PathResolver, rules: Mapping[str, RuleHelp]) -> JsonObject:
     """Return a run as SARIF. `rules` are the rules of manifests; findings of plans and guards are added here."""
     known = {
         **rules,
-        **{finding.id: RuleHelp(finding.severity, finding.meaning) for finding in FINDINGS.values()},
-        **{f"{GUARD}{name}": RuleHelp(Severity.ERROR, guard.refuses) for name, guard in GUARDS.items()},
+        **{
+            finding.id: RuleHelp(finding.severity, finding.meaning, f"docs/reference/findings.md#{finding.id}")
+            for finding in FINDINGS.values()
+        },
+        **{
+            f"{GUARD}{name}": RuleHelp(Severity.ERROR, guard.refuses, f"README.md#{GUARD}{name}")
+            for name, guard in GUARDS.items()
+        },
     }
     problems = sorted(problems_of(report), key=lambda problem: problem.sort_key)
     ids = sorted({problem.rule for problem in problems if not problem.is_failure})
@@ -76,7 +84,7 @@ def _place(problem: Annotation, resolve_path: PathResolver) -> JsonObject | None
     # A colon in the first segment would read as a scheme.
     uri = quote(file, safe="/", errors="surrogatepass")
     artifact: JsonObject = {"artifactLocation": {"uri": uri, "uriBaseId": _ROOT}}
-    if not origin.line:
+    if not origin.line or origin.base:
         return artifact
     end = {"endColumn": origin.column + problem.width} if problem.width > 1 else {}
     return {**artifact, "region": {"startLine": origin.line, "startColumn": origin.column, **end}}
@@ -90,6 +98,7 @@ def _rule(id_: str, known: RuleHelp | None) -> JsonObject:
         "id": id_,
         "shortDescription": text,
         "help": text,
+        "helpUri": f"{DOCUMENTATION}{known.page}",
         "defaultConfiguration": {"level": _LEVELS[known.severity]},
     }
 
@@ -107,14 +116,11 @@ def _invocation(report: RunReport, notifications: Sequence[JsonObject]) -> JsonO
 
 def _notification(problem: Annotation, resolve_path: PathResolver, ids: Sequence[str]) -> JsonObject:
     place = _place(problem, resolve_path)
-    lines = problem.lines
-    if place is None and problem.origin is not None:
-        lines = (*lines, f"declared at {visible(str(problem.origin))}")
     rule = "descriptor" if problem.is_failure else "associatedRule"
     index = {} if problem.is_failure else {"index": ids.index(problem.rule)}
     return {
         "level": _LEVELS[problem.severity],
-        "message": {"text": _text(lines)},
+        "message": {"text": _text(problem.lines_with_position(in_file=place is not None))},
         rule: {"id": visible(problem.rule), **index},
         **({} if place is None else {"locations": [{"physicalLocation": place}]}),
     }
@@ -133,7 +139,7 @@ def _results(
             "ruleId": visible(problem.rule),
             "ruleIndex": ids.index(problem.rule),
             "level": _LEVELS[problem.severity],
-            "message": {"text": _text(problem.lines)},
+            "message": {"text": _text(problem.lines_with_position(in_file=True))},
             "locations": [{"physicalLocation": place}],
             "partialFingerprints": {_FINGERPRINT: fingerprint[:32]},
         }

@@ -108,14 +108,14 @@ def read_configuration(
 
 
 def read_configuration_text(
-    name: str, data: bytes, directory: Path, *, version: str | None = __version__
+    name: str, data: bytes, directory: Path, *, version: str | None = __version__, base: str = ""
 ) -> ConfigurationResult:
-    """Read the bytes of an octosync.yaml, whose paths are relative to `directory`.
+    """Read the bytes of an octosync.yaml, whose paths are relative to `directory`; `base` is that of its origins.
 
     If `version` is None, the version that it `requires` is not checked.
     """
     findings = Findings()
-    source, documents = parse(name, data, _SECRETS, findings)
+    source, documents = parse(name, data, _SECRETS, findings, base=base)
     reporter = Reporter(findings, source)
     configuration = Configuration(file=name, directory=directory)
     for extra in documents[1:]:

@@ -7,7 +7,6 @@ settings that could redirect a credential or loosen the checks of the change com
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from octosync.manifest.config.config import Configuration, ConfigurationResult, Context
 from octosync.manifest.config.reader import read_configuration_text
 from octosync.manifest.git.revision import Revision
-from octosync.manifest.load.documents import Resource
+from octosync.manifest.load.documents import with_apps
 from octosync.manifest.load.files import File
 from octosync.manifest.load.load import Loader, variables_for
 from octosync.manifest.schema.rules import RULES, Findings
@@ -59,7 +58,8 @@ def load_base(
     read = loader.read_all(files, findings)
     state = loader.assemble(read)
     errors = [found for found in findings.sorted if found.severity is Severity.ERROR]
-    unknown = _apps_with(errors, [resource for resource, _ in read.resources])
+    of_apps = with_apps(errors, (resource for resource, _ in read.resources))
+    unknown = frozenset(app for error in of_apps for app in error.apps)
     return BaseManifests(
         state=State.from_apps(*(app for app in state if app.slug not in unknown)),
         unknown=unknown,
@@ -88,24 +88,6 @@ def _without(app: App, moved: App | None) -> App | None:
     if moved.declared:
         rest = replace(rest, fields={}, archived=False, declared=False, complete_sections=frozenset())
     return rest if rest.declared or rest.sections else None
-
-
-def _apps_with(errors: Iterable[Diagnostic], resources: Iterable[Resource]) -> frozenset[str]:
-    """Return the apps whose documents have errors. A document ends where the next one of its file starts."""
-    starts: dict[str, list[tuple[int, str]]] = {}
-    for resource in resources:
-        if resource.app is not None:
-            starts.setdefault(resource.origin.file, []).append((resource.origin.line, resource.app))
-    found: set[str] = set()
-    for error in errors:
-        if error.origin is None:
-            continue
-        documents = sorted(starts.get(error.origin.file, ()))
-        at = bisect_right(documents, error.origin.line, key=lambda document: document[0])
-        if at:
-            # A document of a file may have been rendered several times, for several apps.
-            found.update(app for line, app in documents if line == documents[at - 1][0])
-    return frozenset(found)
 
 
 def as_warnings(errors: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
@@ -144,7 +126,7 @@ def configuration_of(revision: Revision, named: Path | None) -> ConfigurationRes
     if path is None or data is None:
         return ConfigurationResult(Configuration())
     folder = os.path.relpath(str(PurePosixPath(path).parent), revision.repository.prefix or ".")
-    return read_configuration_text(revision.label(path), data, Path(folder), version=None)
+    return read_configuration_text(revision.label(path), data, Path(folder), version=None, base=revision.name)
 
 
 def as_reviewed(tree: Configuration, tip: Configuration) -> Configuration:

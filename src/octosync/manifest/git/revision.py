@@ -62,7 +62,10 @@ class Revision:
                 found[real] = min(found.get(real, (True, name)), (name != real, name))
         entries = self._entries
         data = self.repository.contents(entries[real].object for real in found)
-        files = [File(self.label(name), data[entries[real].object], real) for real, (_, name) in found.items()]
+        files = [
+            File(self.label(name), data[entries[real].object], real, base=self.name)
+            for real, (_, name) in found.items()
+        ]
         return sorted(files, key=lambda file: file.name)
 
     def file(self, path: str) -> bytes | None:
@@ -187,4 +190,4 @@ class Revision:
 
     def _report(self, path: str, what: str, findings: Findings) -> None:
         name = self.label(path)
-        findings.add("unreadable-path", f"{name} {what}", origin=Origin(name))
+        findings.add("unreadable-path", f"{name} {what}", origin=Origin(name, base=self.name))

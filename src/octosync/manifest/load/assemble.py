@@ -112,6 +112,7 @@ class _Assembly:
             protected=any(resource.protected for resource in self._resources),
             suspension=_longest(suspensions) if suspensions else None,
             origin=(own or self._resources[0]).origin,
+            section_origins=_lists(own),
         )
 
     def _own_document(self) -> Resource | None:
@@ -214,6 +215,13 @@ def _whole(own: Resource | None) -> frozenset[Section]:
         return frozenset()
     keys = {"targets": Section.TARGETS, "slots": Section.SLOTS, "inferenceConfig": Section.INFERENCE_CONFIG}
     return frozenset(section for key, section in keys.items() if key in own.spec)
+
+
+def _lists(own: Resource | None) -> dict[Section, Origin]:
+    if own is None or own.spec is None:
+        return {}
+    keys = {"targets": Section.TARGETS, "slots": Section.SLOTS}
+    return {section: own.origin_of(own.spec.key_node(key)) for key, section in keys.items() if key in own.spec}
 
 
 def _longest(suspensions: Collection[Suspension]) -> Suspension:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import itemgetter
 
 from octosync.manifest.load.variables import Variables
 from octosync.manifest.schema.checked_object import CheckedObject
@@ -24,7 +27,7 @@ from octosync.manifest.yaml.nodes import (
     type_name,
 )
 from octosync.manifest.yaml.source import quoted
-from octosync.model import Origin, Suspension
+from octosync.model import Diagnostic, Origin, Suspension
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _ANNOTATIONS = {annotation.partition("/")[2]: annotation for annotation in (PROTECT, SUSPEND)}
@@ -58,6 +61,28 @@ class Resource:
     def origin_of(self, node: Node) -> Origin:
         """Return the origin of a node of this document."""
         return self.reporter.source.origin_of(node)
+
+
+def with_apps(found: Iterable[Diagnostic], resources: Iterable[Resource]) -> Iterator[Diagnostic]:
+    """Yield diagnostics with the apps of the documents that they are in.
+
+    A document ends where the next one of its file starts.
+    """
+    starts: dict[str, list[tuple[int, str]]] = {}
+    for resource in resources:
+        if resource.app is not None:
+            starts.setdefault(resource.origin.file, []).append((resource.origin.line, resource.app))
+    documents = {file: sorted(places) for file, places in starts.items()}
+    for diagnostic in found:
+        origin = diagnostic.origin
+        in_file = documents.get(origin.file, []) if origin is not None else []
+        at = bisect_right(in_file, origin.line, key=itemgetter(0)) if origin is not None else 0
+        if not at:
+            yield diagnostic
+            continue
+        # A document of a file may have been rendered several times, for several apps.
+        apps = (app for line, app in in_file if line == in_file[at - 1][0])
+        yield replace(diagnostic, apps=frozenset(apps))
 
 
 def read_document(document: YamlDocument, reporter: Reporter, variables: Variables, now: datetime) -> Resource | None:

@@ -29,6 +29,7 @@ class File:
     """A file that was read: its display name, its bytes and its real path (None for stdin).
 
     For kustomize's output, `open_` returns a file that it was rendered from, by its path from the kustomization's `folder`.
+    `base` is that of the origins in it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class File:
     real: str | None = None
     open_: Callable[[str], File | None] | None = None
     folder: str | None = None
+    base: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -160,7 +160,7 @@ def render_at(
         revision.export(root)
         data = _rendered(root / path, shown, root, environment, remote=remote)
         real = (root / path).resolve().relative_to(root)
-    return File(shown, data, open_=partial(_opened_at, revision, real))
+    return File(shown, data, open_=partial(_opened_at, revision, real), base=revision.name)
 
 
 def has_kustomization(revision: Revision, kustomization: str) -> bool:
@@ -217,7 +217,7 @@ def opened(folder: Path, path: str) -> File | None:
 def _opened_at(revision: Revision, folder: Path, path: str) -> File | None:
     name = os.path.normpath(folder / path)
     data = revision.file(name) if path.endswith(SUFFIXES) else None
-    return None if data is None else File(revision.label(name), data)
+    return None if data is None else File(revision.label(name), data, base=revision.name)
 
 
 def _rendered(folder: Path, shown: str, root: Path, environment: Mapping[str, str], *, remote: bool) -> bytes:

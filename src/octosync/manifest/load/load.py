@@ -18,7 +18,7 @@ from octosync.errors import UsageError
 from octosync.manifest.config.config import Configuration, Context
 from octosync.manifest.load.assemble import Assembled, Claims, assemble
 from octosync.manifest.load.digest import Memo, Texts, digest
-from octosync.manifest.load.documents import Resource, read_document
+from octosync.manifest.load.documents import Resource, read_document, with_apps
 from octosync.manifest.load.files import STDIN, File, read_files
 from octosync.manifest.load.limits import Bounds, check_deadline
 from octosync.manifest.load.owners import check_owners
@@ -205,7 +205,7 @@ def load(
         return Manifests(
             state=state,
             others=others,
-            diagnostics=findings.sorted,
+            diagnostics=tuple(with_apps(findings.sorted, (resource for resource, _ in found.resources))),
             files=len(found.files),
             documents=found.documents,
             digest=digest(
@@ -323,7 +323,7 @@ class Loader:
 
     def _parse(self, file: File) -> FileContents:
         problems, found = Findings(file.name), Findings(file.name)
-        source, documents = parse(file.name, file.data, self._configuration.sensitivity, problems)
+        source, documents = parse(file.name, file.data, self._configuration.sensitivity, problems, base=file.base)
         reporter = Reporter(found, source)
         origins = RenderedOrigins(source, self._configuration.sensitivity, file.open_)
         resources = []

@@ -75,7 +75,9 @@ class RenderedOrigins:
         if path not in self._read:
             file = self.open_(path) if self.open_ is not None else None
             self.opened[path] = None if file is None else file.data
-            self._read[path] = None if file is None else parse(file.name, file.data, self.sensitivity, Findings())
+            self._read[path] = (
+                None if file is None else parse(file.name, file.data, self.sensitivity, Findings(), base=file.base)
+            )
         return self._read[path]
 
 

@@ -48,17 +48,22 @@ MOST_NODES_OF_A_FILE = 4_000_000
 MOST_LEVELS = 32
 
 
-def parse(name: str, data: bytes, sensitivity: Sensitivity, findings: Findings) -> tuple[Source, list[YamlDocument]]:
-    """Return a file's source and its readable, non-empty documents. Never raises: problems are added to `findings`."""
+def parse(
+    name: str, data: bytes, sensitivity: Sensitivity, findings: Findings, *, base: str = ""
+) -> tuple[Source, list[YamlDocument]]:
+    """Return a file's source and its readable, non-empty documents; `base` is that of all origins.
+
+    Never raises: problems are added to `findings`.
+    """
     if len(data) > MOST_BYTES:
-        source = Source(name, "", sensitivity)
+        source = Source(name, "", sensitivity, base)
         summary = f"{name} is larger than {MOST_BYTES // 2**20} MiB"
-        findings.add("file-too-large", summary, origin=Origin(name), notes=("split it",))
+        findings.add("file-too-large", summary, origin=Origin(name, base=base), notes=("split it",))
         return source, []
     try:
-        source = Source(name, decode(data), sensitivity)
+        source = Source(name, decode(data), sensitivity, base)
     except NotText as error:
-        source = Source(name, "", sensitivity)
+        source = Source(name, "", sensitivity, base)
         findings.add("not-utf8", error.message, origin=source.origin(error.line, error.column), notes=_SAVE_AS_UTF8)
         return source, []
     if NOT_PRINTABLE.search(source.text) is not None:

@@ -58,11 +58,12 @@ class _DocumentOrigin:
 
 @dataclass(slots=True, eq=False)
 class Source:
-    """One file: its name as the user gave it, its text, and the positions of sensitive values."""
+    """One file: its name as the user gave it, its text, and the positions of sensitive values. `base` is that of its origins."""
 
     name: str
     text: str
     sensitivity: Sensitivity
+    base: str = ""
     _lines: list[str] | None = None
     # A set, since aliases hide the same span many times.
     _hidden: set[tuple[Position, Position]] = field(default_factory=set)
@@ -73,7 +74,7 @@ class Source:
 
     def origin_of(self, at: HasPosition) -> Origin:
         """Return a value's origin, in the file that it was rendered from if that is known."""
-        return self.snippet(at).origin if self._origins else Origin(self.name, at.line, at.column)
+        return self.snippet(at).origin if self._origins else Origin(self.name, at.line, at.column, self.base)
 
     def set_origin(
         self, line: int, source: Source, at: HasPosition, pairs: Iterable[tuple[HasPosition, HasPosition]]
@@ -121,7 +122,7 @@ class Source:
 
     def origin(self, line: int, column: int) -> Origin:
         """Return the origin of a position in this file."""
-        return Origin(self.name, line, column)
+        return Origin(self.name, line, column, self.base)
 
     def snippet(self, at: HasPosition) -> Snippet:
         """Return a value's snippet, from the file that it was rendered from if that is known."""
