@@ -55,6 +55,7 @@ EXECUTED: Final = (
     "docs/kubernetes.md",
     "docs/octomil-api.md",
     "docs/outputs.md",
+    "docs/policies.md",
     "docs/pull-requests.md",
     "docs/watch.md",
     "docs/watch-failures.md",

@@ -33,6 +33,15 @@ def review(
     return ReviewedPlan(observation, plan, judge(plan, policy or GuardPolicy()))
 
 
+async def review_in_thread(
+    desired: State, observation: Observation, options: PlanOptions, policy: GuardPolicy | None = None
+) -> ReviewedPlan:
+    """Return the reviewed plan. Policies may take seconds, so a plan with policies is made in another thread."""
+    if options.policies is None:
+        return review(desired, observation, options, policy)
+    return await asyncio.to_thread(review, desired, observation, options, policy)
+
+
 async def observe_and_review(
     desired: State,
     remote: Octomil,
@@ -55,10 +64,10 @@ async def observe_and_review(
     observation = await observe(remote, wanted, now=options.now, listed=listed, progress=progress)
     if remembered is not None:
         observation = remembered(observation)
-    reviewed = review(desired, observation, options, policy)
+    reviewed = await review_in_thread(desired, observation, options, policy)
     while reviewed.plan.questions != FollowUpReads():
         observation = await enrich(remote, reviewed.observation, reviewed.plan.questions, progress=progress)
-        reviewed = review(desired, observation, options, policy)
+        reviewed = await review_in_thread(desired, observation, options, policy)
     return reviewed
 
 

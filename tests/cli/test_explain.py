@@ -14,6 +14,7 @@ from octosync.apply import OUTCOMES
 from octosync.manifest import RULES, explain_path, explained_roots
 from octosync.model import FieldExplanation
 from octosync.plan import FINDINGS, GUARDS
+from octosync.plan.policies import VARIABLES
 
 SOURCES = ROOT / "src" / "octosync"
 
@@ -105,6 +106,17 @@ def test_without_a_path_everything_is_listed(workdir: Workdir) -> None:
     """All roots and all names are listed."""
     listing = " ".join(workdir.octosync("explain").stdout.split())
     assert all(f" {name}" in listing for name in (*ROOTS, *NAMES))
+
+
+def test_policies_are_explained(workdir: Workdir) -> None:
+    """`explain policies` lists every variable of rules with its type; each is a topic of its own."""
+    ran = workdir.octosync("explain", "policies")
+    assert all(f"  {variable.name} " in ran.stdout for variable in VARIABLES)
+    (document,) = json.loads(workdir.octosync("explain", "policies", "-o", "json").stdout)["fields"]
+    assert [field["path"] for field in document["fields"]] == [f"policies.{variable.name}" for variable in VARIABLES]
+    assert "what the change does" in workdir.octosync("explain", "policies.change.action").stdout
+    assert workdir.octosync("explain", "policies.change.nope").code == 64
+    assert "--allow-policy NAME" in workdir.octosync("explain", "policy:any-name").stdout
 
 
 @pytest.mark.parametrize(

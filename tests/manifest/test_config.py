@@ -19,7 +19,18 @@ from octosync.manifest import (
     read_configuration,
 )
 from octosync.manifest.config.config import is_allowed
-from octosync.model import FreezeWindow, NotifyEvent, Origin, Receiver, Secret, Sensitivity
+from octosync.model import (
+    FreezeWindow,
+    Judges,
+    NotifyEvent,
+    Origin,
+    Policy,
+    Receiver,
+    Requirement,
+    Secret,
+    Sensitivity,
+    Severity,
+)
 
 FULL = """\
 requires: ">=0.1,<1"
@@ -110,6 +121,7 @@ def test_without_keys_the_defaults_apply(workspace: Workspace, text: str) -> Non
         "paths",
         "owners",
         "freeze",
+        "policies",
         "notify",
     ):
         assert getattr(found, name) == getattr(plain, name)
@@ -189,6 +201,34 @@ def test_without_keys_the_defaults_apply(workspace: Workspace, text: str) -> Non
             "freeze[0].timezone",
             "Europe/Berlin",
         ),
+        ("policies: [{rule: a, message: b}]", "missing-field", "policies[0].name", None),
+        ("policies: [{name: a, message: b}]", "missing-field", "policies[0].rule", None),
+        ("policies: [{name: a, rule: b}]", "missing-field", "policies[0].message", None),
+        ("policies: [{name: A b, rule: b, message: c}]", "invalid-value", "policies[0].name", "a-b"),
+        ("policies: [{name: a, rule: b, message: c, on: app}]", "unknown-field", "policies[0].on", None),
+        ("policies: [{name: a, rule: b, message: c, judges: apps}]", "invalid-value", "policies[0].judges", "app"),
+        ("policies: [{name: a, rule: b, message: c, severity: notice}]", "invalid-value", "policies[0].severity", None),
+        (
+            "policies: [{name: a, rule: b, message: c, selector: 'x in y'}]",
+            "invalid-value",
+            "policies[0].selector",
+            None,
+        ),
+        ("policies: [{name: a, rule: b, message: c, link: 'http://a'}]", "invalid-value", "policies[0].link", None),
+        (
+            "policies: [{name: a, rule: b, message: c, link: 'https://a:b@c'}]",
+            "invalid-value",
+            "policies[0].link",
+            None,
+        ),
+        (f"policies: [{{name: a, rule: '{'a' * 4001}', message: c}}]", "invalid-value", "policies[0].rule", None),
+        (f"policies: [{{name: a, rule: b, message: '{'a' * 501}'}}]", "invalid-value", "policies[0].message", None),
+        (
+            f"policies: [{', '.join(f'{{name: p{n}, rule: a, message: b}}' for n in range(101))}]",
+            "invalid-value",
+            "policies",
+            None,
+        ),
         ("rate: {concurrency: 0}", "invalid-value", "rate.concurrency", None),
         ("api: {operations: {apps.lst: {path: /x}}}", "invalid-override", 'api.operations."apps.lst"', None),
         ("api: {operations: {apps.get: {path: /x}}}", "invalid-override", 'api.operations."apps.get"', None),
@@ -206,6 +246,36 @@ def test_each_mistake_is_one_error_at_its_place(
     assert configured.has_errors
     assert found.origin is not None
     assert found.origin.file == "octosync.yaml"
+
+
+def test_policies_are_read(workspace: Workspace) -> None:
+    """Each with its defaults, its labels, and the place of its rule; a message is one line."""
+    found = workspace.configure(
+        "policies:\n"
+        "  - {name: a, rule: change.destructive, message: b}\n"
+        "  - name: c-1\n    judges: app\n    selector: data=restricted,tier!=x\n    severity: warning\n"
+        "    rule: |\n      app.protected\n      || true\n    message: >\n      two\n\n      lines\n    link: https://a.example/b?c#d\n"
+    )
+    assert not found.diagnostics
+    first, second = found.configuration.policies
+    assert first == Policy(name="a", rule="change.destructive", message="b")
+    assert first.origin == Origin("octosync.yaml", 2, 21)
+    assert second == Policy(
+        name="c-1",
+        judges=Judges.APP,
+        selector=(Requirement("data", "restricted", equal=True), Requirement("tier", "x", equal=False)),
+        severity=Severity.WARNING,
+        rule="app.protected\n|| true\n",
+        message="two lines",
+        link="https://a.example/b?c#d",
+    )
+
+
+def test_a_policy_that_is_wrong_never_judges_less(workspace: Workspace) -> None:
+    """Without a sound selector, severity and rule it is about all apps, refuses, and accepts nothing."""
+    found = workspace.configure("policies: [{name: 1, rule: 2, message: 3, selector: '=', severity: none, judges: x}]")
+    assert found.has_errors
+    assert found.configuration.policies == (Policy(name="unnamed", rule="", message=""),)
 
 
 def test_the_meaning_of_values_is_checked_with_everything_else(workspace: Workspace) -> None:

@@ -7,7 +7,7 @@ from tests.support.states import policy_of
 
 from octosync.plan import Commit, GuardPolicy, Override, allowances_in, in_force, loosened
 
-LISTED = ("deletes", "archives", "during-canary", "diverged", "live-traffic")
+LISTED = ("deletes", "archives", "during-canary", "diverged", "live-traffic", "policy")
 
 
 def lifted(*messages: str, listed: tuple[str, ...] = LISTED) -> tuple[list[tuple[str, str]], int]:
@@ -53,6 +53,10 @@ def test_a_mention_within_other_text_is_ignored(message: str) -> None:
         "deletes=9999999999",
         "diverged=yes",
         "delets=3",
+        "deletes:x",
+        "policy",
+        "policy:",
+        "policy:a=1",
         "",
     ],
 )
@@ -67,6 +71,14 @@ def test_a_warning_is_about_its_term_and_not_about_the_line() -> None:
     assert [override.guard for override in found.overrides] == ["diverged", "deletes"]
     (warning,) = found.diagnostics
     assert warning.summary == "commit aaaaaaaaaaaa: `nonsense` in its Octosync-Allow line allows nothing: unknown guard"
+
+
+def test_a_policy_is_lifted_by_its_name() -> None:
+    """Each policy alone; `policy` in `guards.trailers` stands for all of them."""
+    assert lifted("Octosync-Allow: policy:a policy:b") == ([("policy:a", ""), ("policy:b", "")], 0)
+    assert lifted("Octosync-Allow: policy:a", listed=("deletes",)) == ([], 1)
+    lines = allowances_in([Commit("a" * 40, "Octosync-Allow: policy:a")], LISTED)
+    assert loosened(GuardPolicy(), in_force(lines, GuardPolicy())).allowed == {"policy:a": True}
 
 
 def test_only_listed_guards_can_be_lifted() -> None:

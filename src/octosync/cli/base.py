@@ -142,7 +142,9 @@ class BaseRevisions:
         if outside and tip.file is None:
             return tree, ()
         found = notices_of_deferred_settings(tree, tip, base, name=self.named, changed_only=changed_only)
-        return as_reviewed(tree, tip), (*_errors_as_warnings(self.tip_configured), *found)
+        # Those of a file with errors, too: a rule that is wrong accepts nothing.
+        policies = self.tip_configured.configuration.policies
+        return replace(as_reviewed(tree, tip), policies=policies), (*_errors_as_warnings(self.tip_configured), *found)
 
 
 def _find_attempted(repository: Repository, names: Sequence[str]) -> tuple[Mapping[str, Revision], tuple[str, ...]]:

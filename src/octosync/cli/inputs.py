@@ -16,6 +16,7 @@ from typing import Final
 
 from octosync.cli.base import BaseLoader, BaseRevisions
 from octosync.cli.console import err, read_stdin, wants_colour
+from octosync.cli.policies import check_rules
 from octosync.cli.root import AlreadyReported
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags
 from octosync.cli.session import chosen_context, known_keys, read_or_find
@@ -159,7 +160,12 @@ def _load(
         paths=() if kustomize is not None else tuple(flags.paths) or configuration.paths_of(context),
         kustomize=kustomize,
         revisions=revisions,
-        diagnostics=(*configured.diagnostics, *notices, *manifests.diagnostics),
+        diagnostics=(
+            *configured.diagnostics,
+            *check_rules(configured.configuration.policies),
+            *notices,
+            *manifests.diagnostics,
+        ),
         strict=flags.strict,
     )
     return _with_base(inputs, base, flags, environment) if base.given and not inputs.fails else inputs

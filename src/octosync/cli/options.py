@@ -286,6 +286,8 @@ def _guard_option(flag: Flag) -> Callable[[F], F]:
     match flag.takes:
         case Takes.NOTHING:
             return option(flag.name, env=False, is_flag=True, help=flag.help)
+        case Takes.NAME:
+            return option(flag.name, env=False, multiple=True, metavar=flag.takes.value, help=flag.help)
         case Takes.NUMBER:
             return option(flag.name, env=False, type=click.IntRange(0), metavar=flag.takes.value, help=flag.help)
         case Takes.NUMBER_OR_ALL:
@@ -303,8 +305,13 @@ def guard_options(*, in_watch: bool = False) -> Callable[[F], F]:
     def bundled_guards(function: F) -> F:
         @wraps(function)
         def command(**values: Any) -> object:  # noqa: ANN401 — the options' values, by name
-            given = {guard: values.pop(flag.name.removeprefix("--").replace("-", "_")) for guard, flag in flags.items()}
-            lifted = {guard: value for guard, value in given.items() if value is not None and value is not False}
+            lifted: dict[str, object] = {}
+            for guard, flag in flags.items():
+                value = values.pop(flag.name.removeprefix("--").replace("-", "_"))
+                if flag.takes is Takes.NAME:
+                    lifted |= {f"{guard}:{name}": True for name in value if name}
+                elif value is not None and value is not False:
+                    lifted[guard] = value
             return function(**values, guards=lifted)
 
         return cast(F, command)

@@ -253,6 +253,7 @@ class Outputs:
             diagnostics=inputs.diagnostics,
             files=manifests.files,
             apps=len(manifests.state.apps),
+            policies=inputs.configuration.policies,
             strict=inputs.strict,
         )
         self._configuration = inputs.configuration.file

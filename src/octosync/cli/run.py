@@ -11,6 +11,7 @@ from typing import Final
 
 from octosync import __version__
 from octosync.cli.inputs import LoadedInputs, load_valid_inputs
+from octosync.cli.policies import policy_run
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RunRequest
 from octosync.cli.session import Session, check_key, control_plane, place_of, requested_rate, session_of
@@ -103,7 +104,19 @@ class Run:
             base=self.base,
             prune=request.base.prune,
             freeze=configuration.freeze,
+            policies=policy_run(configuration, self._context_name),
         )
+
+    @property
+    def _context_name(self) -> str:
+        """The context's name, for policies; of one that only the change under review has, the base's default.
+
+        So a change that renames a context is still judged by the policies about it.
+        """
+        context, revisions = self.inputs.context, self.inputs.revisions
+        if context is not None and context.unreviewed_url is not None and revisions is not None:
+            return revisions.tip_configured.configuration.default_context or ""
+        return context.name if context is not None else ""
 
     @property
     def fingerprint_scheme(self) -> FingerprintScheme:
@@ -144,6 +157,7 @@ class Run:
             diagnostics=(*inputs.diagnostics, *((_OFFLINE,) if request.base.offline else ())),
             files=manifests.files,
             apps=len(manifests.state.apps),
+            policies=configuration.policies,
             strict=inputs.strict,
             full=request.full,
             touched=None if self.base is None else changed_apps(self.desired, self.base),

@@ -31,7 +31,17 @@ from octosync.model.redaction import (
     may_be_secret,
     safe_text,
 )
-from octosync.model.settings import ControllerSuspension, FreezeWindow, Hold, NotifyEvent, Receiver
+from octosync.model.settings import (
+    POLICY,
+    ControllerSuspension,
+    FreezeWindow,
+    Hold,
+    Judges,
+    NotifyEvent,
+    Policy,
+    Receiver,
+    Requirement,
+)
 from octosync.model.state import (
     App,
     DeclaredApp,
@@ -68,6 +78,7 @@ from octosync.model.values import (
 __all__ = [
     "DEFAULT_SENSITIVE_KEYS",
     "ELLIPSIS",
+    "POLICY",
     "SENSITIVE",
     "SENSITIVE_CHANGED",
     "Address",
@@ -95,6 +106,7 @@ __all__ = [
     "JournalledRun",
     "JsonObject",
     "JsonValue",
+    "Judges",
     "Kind",
     "NameExplanation",
     "NotifyEvent",
@@ -105,11 +117,13 @@ __all__ = [
     "Origin",
     "Outcome",
     "PendingApproval",
+    "Policy",
     "Presence",
     "Preview",
     "Reason",
     "Receiver",
     "Redactor",
+    "Requirement",
     "RolloutResult",
     "RolloutStatus",
     "RoutingDecision",

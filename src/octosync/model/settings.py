@@ -1,12 +1,15 @@
-"""Freeze windows and notification receivers of octosync.yaml, and the holds and suspension of a running controller."""
+"""Freeze windows, policies and notification receivers of octosync.yaml, and the holds and suspension of a running controller."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Final
 
 from octosync.model.address import Origin
+from octosync.model.diagnostic import Severity
 from octosync.model.redaction import Secret
 
 
@@ -22,6 +25,56 @@ class FreezeWindow:
     timezone: str = "UTC"
     exempt: tuple[str, ...] = ()
     origin: Origin | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One term of a selector: a label that must or must not have a value. A missing label has no value."""
+
+    key: str
+    value: str
+    equal: bool
+
+    def accepts(self, labels: Mapping[str, str]) -> bool:
+        """Return whether labels match the term."""
+        return (labels.get(self.key) == self.value) is self.equal
+
+
+class Judges(Enum):
+    """What a policy judges: each planned change, or each declared app."""
+
+    CHANGE = "change"
+    APP = "app"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A policy: its `rule`, an expression in CEL, must be true for everything that it judges.
+
+    A violation of a policy with the severity error is refused, one of a warning is reported. `selector` chooses the apps that it
+    is about by their labels. `origin` is the place of the rule, and is not compared.
+    """
+
+    name: str
+    rule: str
+    message: str
+    judges: Judges = Judges.CHANGE
+    severity: Severity = Severity.ERROR
+    link: str | None = None
+    selector: tuple[Requirement, ...] = ()
+    origin: Origin | None = field(default=None, compare=False)
+
+    @property
+    def id(self) -> str:
+        """`policy:<name>`: the name of the guard that refuses violations, and of the rule that reports them."""
+        return f"{POLICY}:{self.name}"
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Return whether the policy is about an app with these labels."""
+        return all(requirement.accepts(labels) for requirement in self.selector)
+
+
+POLICY: Final = "policy"
 
 
 class NotifyEvent(Enum):

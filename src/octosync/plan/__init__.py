@@ -86,6 +86,7 @@ from octosync.plan.guards.table import (
     Guard,
     Limit,
     Takes,
+    guard_of,
 )
 from octosync.plan.moves import linked_apps
 from octosync.plan.plan import (
@@ -99,6 +100,7 @@ from octosync.plan.plan import (
     all_diagnostics,
 )
 from octosync.plan.planner import PlanOptions, make_plan
+from octosync.plan.policies import PolicyResult, PolicyRun
 from octosync.plan.rollouts import DeployPolicy, Recommendation
 from octosync.plan.three_way.baseline import next_baseline
 
@@ -154,6 +156,8 @@ __all__ = [
     "Override",
     "Plan",
     "PlanOptions",
+    "PolicyResult",
+    "PolicyRun",
     "PutInferenceConfig",
     "PutSlot",
     "ReadNeeds",
@@ -184,6 +188,7 @@ __all__ = [
     "freeze_of",
     "freezes_of",
     "frozen_until",
+    "guard_of",
     "in_force",
     "judge",
     "linked_apps",

@@ -81,6 +81,12 @@ FINDINGS: Final = _table(
         "The `Octosync-Allow` line of a commit names no guard that a commit can override, or lacks its number.",
     ),
     Finding(
+        "policy-failed",
+        Severity.ERROR,
+        "The rule of a policy doesn't compile, is neither true nor false, or takes too long. What it judges is refused. For a "
+        "policy with the severity warning, this is a warning.",
+    ),
+    Finding(
         "offline",
         _NOTICE,
         "The plan was made with --offline: it uses the base as live state, and doesn't know the actual live state.",

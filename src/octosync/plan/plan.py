@@ -17,6 +17,7 @@ from octosync.model import Address, Deployment, Diagnostic, FollowUpReads, Kind,
 from octosync.plan.actions import Action, ActionKey, CreateApp, RegisterTarget, Verb
 from octosync.plan.drift import Held, LastChange
 from octosync.plan.guards.freeze import Freeze
+from octosync.plan.policies import PolicyResult
 from octosync.plan.rollouts import Recommendation
 
 
@@ -56,8 +57,9 @@ class Plan:
     as far as a base shows it. `live_counts` are the live objects of each kind that were read; `fingerprints`
     cover every object that was compared. `recommendations` are better variants that it does not roll out, `last_changes`
     the authors of what it would revert. `canaries`, `traffic` and `frozen` are for the guards: running canaries, the
-    requests of an app, and which apps with actions are inside a freeze window. `questions` are what must still be read; until
-    that is read, the plan is a draft.
+    requests of an app, and which apps with actions are inside a freeze window. So are `policies`, the results of the
+    policies of octosync.yaml; a draft has none. `questions` are what must still be read; until that is read, the plan is a
+    draft.
     """
 
     desired: State
@@ -76,6 +78,7 @@ class Plan:
     canaries: tuple[Deployment, ...] = ()
     traffic: Mapping[str, int] = field(default_factory=dict)
     frozen: Mapping[str, Freeze] = field(default_factory=dict)
+    policies: tuple[PolicyResult, ...] = ()
     questions: FollowUpReads = field(default_factory=FollowUpReads)
     requests_used: int = 0
 

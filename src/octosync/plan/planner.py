@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from octosync.contract import Contract
@@ -21,6 +21,7 @@ from octosync.plan.guards.freeze import freezes_of
 from octosync.plan.moves import Halves, held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.order import in_order
 from octosync.plan.plan import LeftAlone, Plan
+from octosync.plan.policies import PolicyRun, judge_plan, policy_diagnostics
 from octosync.plan.rollouts import CanaryChoice, Capabilities, DeployPolicy, choose_canaries, compare_capabilities
 from octosync.plan.three_way.merge import Comparison, compare_three_ways
 from octosync.plan.three_way.verdict import Base, Resolution
@@ -109,6 +110,7 @@ class PlanOptions:
     `now` (with a zone) decides which suspensions and which windows of `freeze` are in force: frozen changes are planned, and
     guards judge them. A plan's `questions` are about `read_needs`, None for no questions. With a `base`, objects that only it
     declares are removed, and with `prune` its apps are archived; changes on the control plane are held as `hold` defines.
+    `policies` judge a plan that has no more questions; guards refuse what they don't accept.
     """
 
     now: datetime
@@ -119,6 +121,7 @@ class PlanOptions:
     prune: bool = False
     hold: HoldPolicy | None = None
     freeze: Sequence[FreezeWindow] = ()
+    policies: PolicyRun | None = None
 
 
 def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
@@ -138,7 +141,7 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     shown = (*actions, *(change.action for change in held))
     everything = State.from_apps(*{**compared.desired.apps, **desired.apps}.values())
     fingerprints = _fingerprints(scope, capabilities, held)
-    return Plan(
+    plan = Plan(
         desired=everything,
         actions=in_order(actions),
         held=held,
@@ -180,6 +183,14 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
         ),
         requests_used=live.requests,
     )
+    return plan if options.policies is None or plan.questions else _judged(plan, desired, options, options.policies)
+
+
+def _judged(plan: Plan, tree: State, options: PlanOptions, run: PolicyRun) -> Plan:
+    """Return the plan with the results of policies, and the diagnostics that follow from them."""
+    results = judge_plan(plan.actions, tree, options.base, run, options.now)
+    found = (*plan.diagnostics, *policy_diagnostics(results, refused=True))
+    return replace(plan, policies=results, diagnostics=tuple(sorted(found, key=lambda diagnostic: diagnostic.sort_key)))
 
 
 def _compared(desired: State, live: Observation, options: PlanOptions) -> tuple[Resolution, tuple[Held, ...]]:

@@ -51,6 +51,7 @@ from octosync.report.show.explain import (
     render_explained_group,
     render_explained_names,
     render_explained_roots,
+    render_explained_variables,
 )
 from octosync.report.show.history import history_document, render_history, render_run, run_document
 from octosync.report.show.setup import (
@@ -105,6 +106,7 @@ __all__ = [
     "render_explained_group",
     "render_explained_names",
     "render_explained_roots",
+    "render_explained_variables",
     "render_export",
     "render_history",
     "render_init",

@@ -14,7 +14,7 @@ from typing import Any, Final
 from octosync import __version__
 from octosync.contract import Contract
 from octosync.errors import ExitCode, OctosyncError
-from octosync.model import Diagnostic, JsonObject, Outcome, RolloutStatus, Sensitivity, Severity
+from octosync.model import Diagnostic, JsonObject, Outcome, Policy, RolloutStatus, Sensitivity, Severity
 from octosync.plan import Override, Plan, Refusal, RunInfo, all_diagnostics, plan_document
 
 VALIDATE: Final = "validate"
@@ -25,9 +25,9 @@ NOTHING_WRITTEN: Final = "Nothing was written."
 class RunReport:
     """A run without a plan.
 
-    `diagnostics` are those of the manifests; `files` and `apps` count what was read. `strict` makes warnings errors. `error`
-    ended the run; it is None if only diagnostics did. `written` describes the effect on the control plane; it is "" if the
-    effect is unknown.
+    `diagnostics` are those of the manifests; `files` and `apps` count what was read; `policies` are those in force.
+    `strict` makes warnings errors. `error` ended the run; it is None if only diagnostics did. `written` describes the effect on
+    the control plane; it is "" if the effect is unknown.
     """
 
     command: str
@@ -36,6 +36,7 @@ class RunReport:
     diagnostics: Sequence[Diagnostic] = ()
     files: int = 0
     apps: int = 0
+    policies: Sequence[Policy] = ()
     strict: bool = False
     error: OctosyncError | None = None
     written: str = NOTHING_WRITTEN

@@ -23,6 +23,7 @@ from octosync.report.text import visible
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 DOCUMENTATION: Final = "https://github.com/octomil/octosync/blob/main/"
+_POLICIES: Final = "docs/policies.md"
 _ROOT: Final = "%SRCROOT%"
 _FINGERPRINT: Final = "octosync/v1"
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTICE: "note"}
@@ -32,11 +33,16 @@ _SIGNS: Final = re.compile(r"\](?=\()|\{(?=\d)")
 
 @dataclass(frozen=True, slots=True)
 class RuleHelp:
-    """The severity and the meaning of a rule; `page` is its documentation, below the root of octosync's repository."""
+    """The severity and the meaning of a rule; `page` is its documentation, a URL or below the root of octosync's repository."""
 
     severity: Severity
     meaning: str
     page: str
+
+    @property
+    def url(self) -> str:
+        """The URL of its documentation."""
+        return self.page if self.page.startswith("https://") else f"{DOCUMENTATION}{self.page}"
 
 
 def sarif_document(report: RunReport, resolve_path: PathResolver, rules: Mapping[str, RuleHelp]) -> JsonObject:
@@ -50,6 +56,11 @@ def sarif_document(report: RunReport, resolve_path: PathResolver, rules: Mapping
         **{
             f"{GUARD}{name}": RuleHelp(Severity.ERROR, guard.refuses, f"README.md#{GUARD}{name}")
             for name, guard in GUARDS.items()
+        },
+        **{
+            f"{prefix}{policy.id}": RuleHelp(policy.severity, visible(policy.message), policy.link or _POLICIES)
+            for policy in report.policies
+            for prefix in ("", GUARD)
         },
     }
     problems = sorted(problems_of(report), key=lambda problem: problem.sort_key)
@@ -98,7 +109,7 @@ def _rule(id_: str, known: RuleHelp | None) -> JsonObject:
         "id": id_,
         "shortDescription": text,
         "help": text,
-        "helpUri": f"{DOCUMENTATION}{known.page}",
+        "helpUri": known.url,
         "defaultConfiguration": {"level": _LEVELS[known.severity]},
     }
 

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from octosync.contract import OPERATIONS
 from octosync.model import Kind, Status
 from octosync.octomil import UNREADABLE_CODES
-from octosync.plan import GUARDS, Verb
+from octosync.plan import GUARDS, Refusal, Verb
 from octosync.watch.status import AppState, CircuitReason, ControllerStatus, DriftStatus
 
 OTHER: Final = "other"
@@ -372,7 +372,9 @@ class _AtScrape(Collector):
         drift = [item for app in now.apps.values() for item in app.drift]
         states = Tally(app.state for app in now.apps.values())
         kinds = Tally(item.address.kind for item in drift)
-        guards = Tally(guard for app in now.apps.values() for guard in {refusal.guard for refusal in app.blocked})
+        guards = Tally(
+            guard for app in now.apps.values() for guard in {_guard_name(refusal) for refusal in app.blocked}
+        )
         yield _gauge("octosync_drift_objects", {(kind.value,): kinds[kind] for kind in Kind})
         yield _gauge("octosync_apps", {(state.value,): states[state] for state in AppState})
         yield _gauge("octosync_circuit_open", {(reason.value,): now.circuit_open is reason for reason in CircuitReason})
@@ -394,6 +396,11 @@ class _AtScrape(Collector):
         yield _gauge("octosync_uncovered", {(): sum(len(app.uncovered) for app in now.apps.values())})
         yield _gauge("octosync_blocked", {(guard,): guards[guard] for guard in GUARDS})
         yield _gauge("octosync_build_info", {(now.version, platform.python_version()): 1})
+
+
+def _guard_name(refusal: Refusal) -> str:
+    """Return the guard; all policies are one, since their number has no limit."""
+    return refusal.guard.partition(":")[0]
 
 
 class _WithoutCreated(Collector):

@@ -15,14 +15,16 @@ from octosync.cli.console import out_json, out_text, wants_colour
 from octosync.cli.options import colour_option, output_option
 from octosync.errors import UsageError
 from octosync.manifest import RULES, UnknownPathError, closest, explain_path, explained_roots
-from octosync.model import FieldExplanation, NameExplanation
+from octosync.model import POLICY, FieldExplanation, NameExplanation
 from octosync.plan import FINDINGS, GUARDS
+from octosync.plan.policies import VARIABLES
 from octosync.report import (
     explained_document,
     render_explained_field,
     render_explained_group,
     render_explained_names,
     render_explained_roots,
+    render_explained_variables,
 )
 
 
@@ -161,12 +163,57 @@ _OUTCOMES: Final = {
 _GROUPS: Final = {"Rules": _RULES, "Findings": _FINDINGS, "Guards": _GUARDS, "Outcomes": _OUTCOMES}
 
 
+# The types of variables, in words.
+_TYPES: Final = {
+    "string": "a string",
+    "bool": "true or false",
+    "int": "a whole number",
+    "timestamp": "a time",
+    "map": "an object",
+    "labels": "an object with strings as values",
+    "list": "a list of objects",
+}
+_RULE: Final = """\
+policies:
+  - name: archive-needs-label
+    rule: change.action != "archive" || "retired" in app.labels
+    message: Only apps with the label `retired` can be archived.
+"""
+_POLICIES: Final = FieldExplanation(
+    path="policies",
+    about="The variables of the rules in `policies` of octosync.yaml. A rule is an expression in CEL (https://cel.dev) that must "
+    "be true. Objects have the API's field names, as in `octosync plan -o json`; sensitive values are masked. A rule that reads "
+    "a field that does not exist fails, and what it judges is refused: check with `has(change.after.preferred_engines)` first. "
+    "`change` and `run` exist only in policies that judge changes. `octosync explain config.policies` describes the settings.",
+    type="an object",
+    example=_RULE,
+    fields=tuple(
+        FieldExplanation(
+            path=f"policies.{variable.name}",
+            about=variable.about,
+            type=_TYPES[variable.type],
+            example=variable.example,
+        )
+        for variable in VARIABLES
+    ),
+)
+
+
+def _variables(path: str) -> FieldExplanation | None:
+    """Return the explanation of the variables of rules, or of one of them; None for another path."""
+    name = path.strip().lower()
+    found = (_POLICIES, *_POLICIES.fields)
+    return next((variable for variable in found if variable.path == name), None)
+
+
 def _completions(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the completions of the argument: names, and paths one field at a time."""
     del ctx, parameter
     parent = incomplete.rpartition(".")[0]
     try:
-        paths = [field.path for field in (explain_path(parent).fields if parent else explained_roots())]
+        variables = _variables(parent)
+        fields = variables.fields if variables is not None else explain_path(parent).fields if parent else _roots()
+        paths = [field.path for field in fields]
     except UnknownPathError:
         paths = []
     names = [] if parent else _names()
@@ -180,21 +227,21 @@ def _completions(ctx: click.Context, parameter: click.Parameter, incomplete: str
 def command(path: str | None, output: str, colour: str) -> None:
     """Explain a field of a manifest or of octosync.yaml, a rule, a finding, a guard or an outcome.
 
-    With rules, findings, guards or outcomes as PATH, list all of them with their meanings. Without PATH, list the available
-    topics.
+    With rules, findings, guards or outcomes as PATH, list all of them with their meanings; with policies, list the variables of
+    the rules of policies. Without PATH, list the available topics.
     """
     paint = wants_colour(sys.stdout, colour)
     group = _group(path) if path else {}
     explained: Sequence[FieldExplanation | NameExplanation]
-    explained = explained_roots() if path is None else tuple(group.values()) or _explanations(path)
+    explained = _roots() if path is None else tuple(group.values()) or _explanations(path)
     if output == "json":
         out_json(explained_document(explained))
     elif path is None:
         out_text(
-            render_explained_roots(
-                explained_roots(), {title: list(group) for title, group in _GROUPS.items()}, colour=paint
-            )
+            render_explained_roots(_roots(), {title: list(group) for title, group in _GROUPS.items()}, colour=paint)
         )
+    elif explained == (_POLICIES,):
+        out_text(render_explained_variables(_POLICIES, colour=paint))
     elif group:
         out_text(render_explained_group(tuple(group.values()), colour=paint))
     else:
@@ -203,6 +250,10 @@ def command(path: str | None, output: str, colour: str) -> None:
                 out_text(render_explained_field(explanation, colour=paint))
         names = [explanation for explanation in explained if isinstance(explanation, NameExplanation)]
         out_text(render_explained_names(names, colour=paint))
+
+
+def _roots() -> tuple[FieldExplanation, ...]:
+    return (*explained_roots(), replace(_POLICIES, about="the variables of the rules of policies", fields=()))
 
 
 def _names() -> list[str]:
@@ -218,6 +269,8 @@ def _group(path: str) -> Mapping[str, NameExplanation]:
 
 def _explanations(path: str) -> Sequence[FieldExplanation | NameExplanation]:
     """Return all explanations of a path or name. Raise `UsageError` if there is none."""
+    if (variables := _variables(path)) is not None:
+        return (variables,)
     names = tuple(_named_explanations(path.strip().lower()))
     if names:
         return names
@@ -228,6 +281,8 @@ def _explanations(path: str) -> Sequence[FieldExplanation | NameExplanation]:
 
 
 def _named_explanations(name: str) -> Iterator[NameExplanation]:
+    if name.startswith(f"{POLICY}:"):
+        name = POLICY
     for group in _GROUPS.values():
         for explanation in group.values():
             former = _FORMER_NAMES.get(explanation.name)

@@ -12,6 +12,7 @@ from octosync.cli.console import out_text, wants_colour
 from octosync.cli.inputs import load_inputs
 from octosync.cli.options import colour_option, context_option, manifest_options, max_bytes_option
 from octosync.cli.output import Destination, Outputs, output_options
+from octosync.cli.policies import violations_of
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.errors import ExitCode
 from octosync.report import VALIDATE, RunReport, render_validation
@@ -36,6 +37,9 @@ def command(
     report = RunReport(command=VALIDATE)
     with Outputs(report=report, output=output, destinations=destinations, max_bytes=max_bytes) as outputs:
         inputs = load_inputs(manifests, RemoteFlags(context=context))
+        if inputs.configuration_is_usable:
+            found = violations_of(inputs.manifests.state, inputs.configuration, inputs.context)
+            inputs = replace(inputs, diagnostics=(*inputs.diagnostics, *found))
         outputs.record_inputs(inputs)
         if output == "text":
             out_text(render_validation(outputs.report, colour=wants_colour(sys.stdout, colour)))

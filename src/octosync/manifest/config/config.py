@@ -23,7 +23,7 @@ from octosync.errors import UsageError
 from octosync.manifest.load.limits import Bounds, work_tree
 from octosync.manifest.load.owners import Owner
 from octosync.manifest.schema.validate import closest
-from octosync.model import Diagnostic, FreezeWindow, Origin, Receiver, Sensitivity, Severity
+from octosync.model import Diagnostic, FreezeWindow, Origin, Policy, Receiver, Sensitivity, Severity
 from octosync.plan import DEFAULT_TRAILERS, LIMITS
 
 FILE_NAME = "octosync.yaml"
@@ -83,6 +83,7 @@ class Configuration:
     owners: tuple[Owner, ...] = ()
     guards: GuardLimits = field(default_factory=GuardLimits)
     freeze: tuple[FreezeWindow, ...] = ()
+    policies: tuple[Policy, ...] = ()
     drift_hold: timedelta = timedelta(minutes=30)
     max_canaries: int = 5
     notify: tuple[Receiver, ...] = ()

@@ -23,9 +23,17 @@ from octosync.manifest.config.config import (
     is_allowed,
     parse_duration,
 )
-from octosync.manifest.config.schema import ApiSection, ConfigurationFile, GuardsSection, OperationSection, RateSection
+from octosync.manifest.config.schema import (
+    MOST_POLICIES,
+    ApiSection,
+    ConfigurationFile,
+    GuardsSection,
+    OperationSection,
+    RateSection,
+)
 from octosync.manifest.load.files import display_name, read_files
 from octosync.manifest.load.owners import Owner
+from octosync.manifest.load.selection import parse_selector
 from octosync.manifest.load.variables import NAME, names_a_secret
 from octosync.manifest.schema.checked_object import CheckedObject
 from octosync.manifest.schema.rules import Findings, Reporter
@@ -33,7 +41,18 @@ from octosync.manifest.schema.validate import check, closest
 from octosync.manifest.yaml.loader import parse
 from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, YamlDocument, join
 from octosync.manifest.yaml.source import Source
-from octosync.model import Diagnostic, FreezeWindow, NotifyEvent, Origin, Receiver, Secret, Sensitivity
+from octosync.model import (
+    Diagnostic,
+    FreezeWindow,
+    Judges,
+    NotifyEvent,
+    Origin,
+    Policy,
+    Receiver,
+    Secret,
+    Sensitivity,
+    Severity,
+)
 
 # Keys of octosync.yaml that have a secret's letters and hold none.
 _NO_SECRETS = frozenset({"tokenEnv", "tokenFile", "secretEnv", "sensitiveKeys"})
@@ -210,6 +229,7 @@ class _ConfigurationBuilder:
             ),
             guards=_guard_limits(guards) if guards else plain.guards,
             freeze=tuple(map(self._freeze_window, fields.records("freeze"))),
+            policies=self._policies(fields.records("policies")),
             drift_hold=parse_duration(hold) if hold is not None else plain.drift_hold,
             max_canaries=given.get("max_canaries", plain.max_canaries),
             notify=tuple(map(self._receiver, fields.records("notify"))),
@@ -251,6 +271,35 @@ class _ConfigurationBuilder:
             timezone=fields.text("timezone") or "UTC",
             exempt=fields.texts("except"),
             origin=self._origin(fields),
+        )
+
+    def _policies(self, items: list[CheckedObject]) -> tuple[Policy, ...]:
+        """Return the policies. A part that is wrong never makes a policy judge less: without a rule, it accepts nothing."""
+        names: set[str] = set()
+        for fields in items:
+            name = fields.text("name") or ""
+            if name in names:
+                at = fields.value_node("name")
+                summary = f"{self._reporter.quote(name, at)} is the name of another policy"
+                self._reporter.report("duplicate-policy", at, summary, path=fields.path_to("name"))
+            names |= {name} - {""}
+        if len(items) > MOST_POLICIES:
+            at = self._fields.key_node("policies")
+            summary = f"there are {len(items)} policies, and at most {MOST_POLICIES} are allowed"
+            self._reporter.report("invalid-value", at, summary, path="policies")
+        return tuple(map(self._policy, items))
+
+    def _policy(self, fields: CheckedObject) -> Policy:
+        selector, at = fields.text("selector"), fields.value_node("rule")
+        return Policy(
+            name=fields.text("name") or "unnamed",
+            rule=fields.text("rule") or "",
+            message=" ".join((fields.text("message") or "").split()),
+            judges=Judges(fields.text("judges") or Judges.CHANGE.value),
+            severity=Severity(fields.text("severity") or Severity.ERROR.value),
+            link=fields.text("link"),
+            selector=parse_selector(selector) if selector is not None else (),
+            origin=self._reporter.source.origin(at.line, at.column),
         )
 
     def _receiver(self, fields: CheckedObject) -> Receiver:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, create_model
 from octosync.manifest.config.config import DURATION, MEANING, Configuration, Rate
 from octosync.manifest.load.variables import NAME, SECRET_NAMES, may_hold_a_secret
 from octosync.manifest.schema.shapes import WHOLE, AnyText, Count, InvalidText, Maybe, Name, ObjectModel, Text
-from octosync.model import NotifyEvent, Sensitivity
+from octosync.model import Judges, NotifyEvent, Sensitivity, Severity
 from octosync.plan import DEFAULT_TRAILERS, LIMITS, TRAILERS, Limit
 from octosync.plan.guards.freeze import check_cron, check_timezone
 
@@ -199,6 +199,67 @@ class FreezeSection(ObjectModel, title="a freeze window"):
     )
 
 
+MOST_POLICIES: Final = 100
+_TERM: Final = r"\s*[A-Za-z0-9][A-Za-z0-9._/-]*\s*(?:!=|==|=)\s*[A-Za-z0-9._-]*\s*"
+
+
+class PolicySection(ObjectModel, title="a policy"):
+    """An item of `policies`."""
+
+    name: Annotated[
+        str,
+        Text(
+            pattern=re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"),
+            meaning="at most 63 lower-case letters, digits and dashes",
+        ),
+    ] = Field(
+        description="the name; the guard that rejects violations is policy:NAME",
+        examples=["restricted-data-stays-local"],
+    )
+    judges: Annotated[str, Text(choices=tuple(judges.value for judges in Judges))] = Field(
+        Judges.CHANGE.value,
+        description="what the rule is evaluated for: each planned change, or each declared app in `validate` and each "
+        "changed app in a plan",
+    )
+    selector: Maybe[
+        Annotated[
+            str, Text(pattern=re.compile(rf"{_TERM}(?:,{_TERM})*"), meaning="a selector such as team=search,tier!=test")
+        ]
+    ] = Field(
+        None,
+        description="the labels of its apps, in the manifests or in the base; the default is all apps",
+        examples=["data=restricted"],
+    )
+    rule: Annotated[
+        str, Text(pattern=re.compile(r"[\s\S]{1,4000}"), meaning="an expression of at most 4,000 characters")
+    ] = Field(
+        description="the condition that must be true, in CEL (https://cel.dev); `octosync explain policies` lists its variables",
+        examples=['change.action != "archive" || "retired" in app.labels'],
+    )
+    severity: Annotated[str, Text(choices=(Severity.ERROR.value, Severity.WARNING.value))] = Field(
+        Severity.ERROR.value, description="the effect of a violation: error rejects the change, warning reports it"
+    )
+    message: Annotated[str, Text(pattern=re.compile(r"[\s\S]{1,500}"), meaning="a text of at most 500 characters")] = (
+        Field(
+            description="the description of a violation",
+            examples=["Only apps with the label `retired` can be archived."],
+        )
+    )
+    link: Maybe[
+        Annotated[
+            str,
+            Text(
+                pattern=re.compile(r"https://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:[/?#][!-~]{0,500})?"),
+                meaning="an https:// URL without user and password",
+            ),
+        ]
+    ] = Field(
+        None,
+        description="the https URL of a page about the policy",
+        examples=["https://wiki.example.com/policies/archive"],
+    )
+
+
 class ReceiverSection(ObjectModel, title="a receiver"):
     """An item of `notify`."""
 
@@ -282,6 +343,7 @@ class ConfigurationFile(ObjectModel, title="octosync.yaml"):
     owners: Maybe[list[OwnerSection]] = Field(None, description="which folders can declare which apps")
     guards: Maybe[GuardsSection] = Field(None, description="the limits of the guards")
     freeze: Maybe[list[FreezeSection]] = Field(None, description="the freeze windows, in which nothing is applied")
+    policies: Maybe[list[PolicySection]] = Field(None, description="your own rules for changes and apps")
     drift: Maybe[DriftSection] = Field(None, description="how drift is handled")
     max_canaries: Count = Field(
         Configuration().max_canaries, description="the maximum number of canaries that run at the same time"

@@ -110,6 +110,7 @@ _WHOLE = {
     "owners": "owners",
     "env": "env",
     "freeze": "freeze",
+    "policies": "policies",
     "sensitiveKeys": "sensitivity",
 }
 _OF_A_CONTEXT = {"url": "url", "org": "org", "tokenEnv": "token_env", "tokenFile": "token_file"}
@@ -143,6 +144,7 @@ def as_reviewed(tree: Configuration, tip: Configuration) -> Configuration:
         owners=tip.owners,
         env=tip.env,
         freeze=tip.freeze,
+        policies=tip.policies,
         sensitivity=tip.sensitivity,
     )
 

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from octosync.errors import UsageError
 from octosync.manifest.schema.validate import closest
-from octosync.model import State
+from octosync.model import Requirement, State
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._/-]*)\s*(!=|==|=)\s*([A-Za-z0-9._-]*)\s*")
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """One term of a selector: a label that must or must not have a value. A missing label has no value."""
-
-    key: str
-    value: str
-    equal: bool
-
-    def accepts(self, labels: Mapping[str, str]) -> bool:
-        """Return whether labels match the term."""
-        return (labels.get(self.key) == self.value) is self.equal
 
 
 def parse_selector(text: str) -> tuple[Requirement, ...]:

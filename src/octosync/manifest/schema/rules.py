@@ -260,6 +260,14 @@ _CONFIGURATION: Final = (
         "notify:\n  - {url: 'https://hooks.example.com', urlEnv: OCTOSYNC_NOTIFY_URL}\n",
     ),
     _settings(
+        "duplicate-policy",
+        _ERROR,
+        "Two policies have the same name.",
+        "policies:\n"
+        "  - {name: a, rule: change.destructive, message: a}\n"
+        "  - {name: a, rule: change.destructive, message: b}\n",
+    ),
+    _settings(
         "invalid-url",
         _ERROR,
         "A URL is invalid for a control plane or a receiver.",

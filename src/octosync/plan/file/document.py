@@ -29,6 +29,7 @@ from octosync.plan.drift import Held, LastChange, needs_author
 from octosync.plan.file import schema
 from octosync.plan.file.schema import FORMAT_VERSION, NO_OP
 from octosync.plan.guards.policy import Override, Refusal
+from octosync.plan.guards.table import guard_of
 from octosync.plan.plan import ControlPlane, Invocation, ManifestSet, Plan, RunInfo, all_diagnostics
 from octosync.plan.rollouts import Recommendation
 
@@ -90,10 +91,11 @@ def way_out_of(blocked: Refusal, about: RunInfo) -> str | None:
 
 def trailer_of(blocked: Refusal, about: RunInfo) -> str | None:
     """Return the line of a commit that allows what a guard refuses; None where no commit can."""
-    if blocked.override is None or blocked.guard not in about.trailers:
+    guard = guard_of(blocked.guard)
+    if blocked.override is None or guard is None or guard.id not in about.trailers:
         return None
     _, _, value = blocked.override.partition(" ")
-    return f"Octosync-Allow: {blocked.guard}{f'={value}' if value else ''}"
+    return f"Octosync-Allow: {blocked.guard}{f'={value}' if guard.counts else ''}"
 
 
 def diagnostic_row(diagnostic: Diagnostic) -> schema.DiagnosticDocument:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Final
 
-from octosync.model import Address, Deployment, Kind, counted
+from octosync.model import Address, Deployment, Kind, Severity, counted
 from octosync.plan.actions import (
     Action,
     ArchiveApp,
@@ -81,6 +81,7 @@ class Objection:
 
     `count` is the number to allow, of a guard that counts; `total` the sentence without this plan's part of it, the same for
     all plans that count together. `way_out` is another way to resolve it; `look_at` is the app whose status shows when it does.
+    `policy` is the name of the policy that objects, for the guard of policies.
     """
 
     message: str
@@ -89,6 +90,7 @@ class Objection:
     total: str | None = None
     way_out: str | None = None
     look_at: str | None = None
+    policy: str | None = None
 
 
 def deletes(plan: Plan, terms: Terms) -> Iterator[Objection]:
@@ -231,6 +233,23 @@ def frozen(plan: Plan, terms: Terms) -> Iterator[Objection]:
                 message=f"{apps}: {counted(len(actions), 'change')} inside {freeze_words(freeze)}",
                 way_out=_instead(freeze, others),
                 addresses=with_other_halves(actions),
+            )
+
+
+def policies(plan: Plan, terms: Terms) -> Iterator[Objection]:
+    """Object to what policies with the severity error don't accept, and to what their rules have no value for."""
+    del terms
+    for result in plan.policies:
+        hurt = [action for action in plan.actions if any(found.concerns(action) for found in result.findings)]
+        if hurt and result.policy.severity is Severity.ERROR:
+            problem = result.problems[0].problem if result.problems else ""
+            yield Objection(
+                policy=result.policy.name,
+                message=f"{result.policy.message} (its rule can't be evaluated: {problem})"
+                if problem
+                else result.policy.message,
+                way_out=None if result.policy.link is None else f"See {result.policy.link}",
+                addresses=with_other_halves(hurt),
             )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from octosync.model import Diagnostic
 from octosync.plan.diagnostics import FINDINGS
 from octosync.plan.guards.policy import GuardPolicy, Override
-from octosync.plan.guards.table import GUARDS, TRAILERS, Allowance
+from octosync.plan.guards.table import GUARDS, TRAILERS, Allowance, guard_of
 
 KEY: Final = "Octosync-Allow"
 _SHOWN: Final = 12
@@ -58,7 +58,8 @@ def loosened(policy: GuardPolicy, overrides: Iterable[Override]) -> GuardPolicy:
     numbers: dict[str, int] = {}
     lifted: dict[str, Allowance] = {}
     for override in overrides:
-        if GUARDS[override.guard].counts:
+        guard = guard_of(override.guard)
+        if guard is not None and guard.counts:
             numbers[override.guard] = numbers.get(override.guard, 0) + int(override.value)
         else:
             lifted[override.guard] = True
@@ -72,21 +73,24 @@ def _terms(message: str) -> Iterator[str]:
 
 
 def _read(term: str, commit: Commit, listed: Collection[str]) -> Override | Diagnostic:
-    guard, equals, value = term.partition("=")
+    id_, equals, value = term.partition("=")
+    name, _, _ = id_.partition(":")
     where = f"commit {commit.id[:_SHOWN]}"
     if not term:
         return _nothing(where, "", f"its {KEY} line names no guard", f"write it like {KEY}: deletes=14")
-    if guard not in TRAILERS:
+    guard = guard_of(id_)
+    if name not in TRAILERS or (guard is None and not GUARDS[name].has_parts):
         known = ", ".join(sorted(listed)) or "none"
         return _nothing(where, term, "unknown guard", f"guards that a commit can override here: {known}")
-    if guard not in listed:
+    if name not in listed:
         return _nothing(where, term, "a commit can't override this guard", "octosync.yaml: guards.trailers")
-    counts = GUARDS[guard].counts
-    if counts and not _NUMBER.fullmatch(value):
-        return _nothing(where, term, "it needs a number", f"write it like {guard}=14")
-    if not counts and equals:
-        return _nothing(where, term, "it takes no value", f"write it as {guard}")
-    return Override(guard=guard, value=str(int(value)) if value else "", source=where)
+    if guard is None:
+        return _nothing(where, term, "it names no policy", f"write it like {name}:NAME")
+    if guard.counts and not _NUMBER.fullmatch(value):
+        return _nothing(where, term, "it needs a number", f"write it like {id_}=14")
+    if not guard.counts and equals:
+        return _nothing(where, term, "it takes no value", f"write it as {id_}")
+    return Override(guard=id_, value=str(int(value)) if value else "", source=where)
 
 
 def _nothing(where: str, term: str, why: str, note: str) -> Diagnostic:

@@ -11,7 +11,7 @@ from octosync.model import Address
 from octosync.plan.actions import Action, ActionKey, RegisterTarget, RemoveTarget
 from octosync.plan.drift import ReadNeeds
 from octosync.plan.guards.checks import Objection, Tally, Terms
-from octosync.plan.guards.table import ALL, GUARDS, LIMITS, Allowance, Guard, Reach
+from octosync.plan.guards.table import ALL, GUARDS, LIMITS, Allowance, Guard, Reach, guard_of
 from octosync.plan.plan import Plan
 
 _IN_EVERY_BASIS: Final = ("deletes", "archives", "protected", "during-canary", "live-traffic", "diverged", "frozen")
@@ -22,15 +22,15 @@ class GuardPolicy:
     """The limits in force and what this run allows beyond them.
 
     `limits` are by their names in octosync.yaml's `guards`; a limit that is not in it has its default. `allowed` is what
-    lifts a guard, by guard; it comes from flags and reviewed commits, never from the environment or a plan file. A limit or
-    guard that is not in the table is a `ValueError`.
+    lifts a guard, by guard or `policy:<name>`; it comes from flags and reviewed commits, never from the environment or a plan
+    file. A limit or guard that is not in the table is a `ValueError`.
     """
 
     limits: Mapping[str, float] = field(default_factory=dict)
     allowed: Mapping[str, Allowance] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        unknown = {*self.limits} - {*LIMITS} | {*self.allowed} - {*GUARDS}
+        unknown = {*self.limits} - {*LIMITS} | {id_ for id_ in self.allowed if guard_of(id_) is None}
         if unknown:
             raise ValueError(f"neither a limit nor a guard: {', '.join(sorted(unknown))}")
 
@@ -52,6 +52,7 @@ class GuardPolicy:
             for guard in GUARDS.values()
             if guard.id in _IN_EVERY_BASIS or guard.id in self.allowed
         ]
+        settings += [f"allow_{id_}={self.allowed[id_]!r}" for id_ in sorted(self.allowed) if ":" in id_]
         return f"GuardPolicy({', '.join(settings)})"
 
 
@@ -95,15 +96,16 @@ def judge(plan: Plan, policy: GuardPolicy, also: Tally | None = None, *, in_watc
         if guard.check is None or is_lifted or not is_for_this_run:
             continue
         terms = Terms(limits=limits, allowed=None if allowed is None else int(allowed), also=also or Tally())
-        refusals += [_refusal(guard, objection) for objection in guard.check(plan, terms)]
+        objected = (_refusal(guard, objection) for objection in guard.check(plan, terms))
+        refusals += [refusal for refusal in objected if not (guard.has_parts and refusal.guard in policy.allowed)]
     return tuple(refusals)
 
 
 def _refusal(guard: Guard, objection: Objection) -> Refusal:
     return Refusal(
-        guard=guard.id,
+        guard=guard.id if objection.policy is None else f"{guard.id}:{objection.policy}",
         message=objection.message,
-        override=guard.override_for(objection.count),
+        override=guard.override_for(objection.policy or objection.count),
         way_out=objection.way_out,
         look_at=objection.look_at,
         total=objection.total,
@@ -126,11 +128,17 @@ def read_needs_of(policy: GuardPolicy, authors_since: datetime | None) -> ReadNe
 
 def overrides_of(policy: GuardPolicy) -> tuple[Override, ...]:
     """Return what flags allow beyond the limits, needed or not."""
+    named = {id_: guard for id_ in policy.allowed if (guard := guard_of(id_)) is not None}
     return tuple(
-        Override(guard=guard.id, value=str(policy.allowed[guard.id]) if guard.counts else "", source=guard.flag.name)
+        Override(guard=id_, value=_flag_value(id_, known, policy), source=guard.flag.name)
         for guard in GUARDS.values()
-        if guard.flag is not None and guard.id in policy.allowed
+        for id_, known in named.items()
+        if known is guard and guard.flag is not None
     )
+
+
+def _flag_value(id_: str, guard: Guard, policy: GuardPolicy) -> str:
+    return str(policy.allowed[id_]) if guard.counts else id_.partition(":")[2]
 
 
 def refused_actions(actions: Iterable[Action], refusals: Sequence[Refusal]) -> frozenset[ActionKey]:
@@ -159,12 +167,14 @@ def refused_by(actions: Iterable[Action], refusal: Refusal) -> tuple[Action, ...
 
 def concerns(guard_id: str, action: Action) -> bool:
     """Return whether a guard that names an action's address means this action."""
-    return guard_id not in GUARDS or GUARDS[guard_id].concerns(action)
+    guard = guard_of(guard_id)
+    return guard is None or guard.concerns(action)
 
 
 def reach_of(guard_id: str) -> Reach:
     """Return which actions a guard's refusal leaves out of a plan."""
-    return GUARDS[guard_id].reach if guard_id in GUARDS else Reach.NAMED
+    guard = guard_of(guard_id)
+    return Reach.NAMED if guard is None else guard.reach
 
 
 def _setting(guard: Guard) -> str:

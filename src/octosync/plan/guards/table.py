@@ -11,7 +11,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
-from octosync.model import Reason, counted
+from octosync.model import POLICY, Reason, counted
 from octosync.plan.actions import Action, ArchiveApp, CreateApp, UpdateApp
 from octosync.plan.guards import checks
 from octosync.plan.guards.checks import REMOVALS, Objection, Terms
@@ -30,6 +30,7 @@ class Takes(Enum):
 
     NOTHING = ""
     NUMBER = "N"
+    NAME = "NAME"  # of a policy; may be repeated
     NUMBER_OR_ALL = "N|all"  # `all` as a flag only: a commit is reviewed for a number
 
 
@@ -90,18 +91,23 @@ class Guard:
     @property
     def counts(self) -> bool:
         """Whether what lifts it is a number."""
-        return self.flag is not None and self.flag.takes is not Takes.NOTHING
+        return self.flag is not None and self.flag.takes in (Takes.NUMBER, Takes.NUMBER_OR_ALL)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether it is one guard for each policy, with the policy's name behind its ID: `policy:<name>`."""
+        return self.flag is not None and self.flag.takes is Takes.NAME
 
     @property
     def ways_out(self) -> tuple[str, ...]:
         """The ways to resolve a refusal, flags as they are typed."""
         return (*self.helps, *self._flags(), *self._commit_line())
 
-    def override_for(self, count: int | None) -> str | None:
+    def override_for(self, value: int | str | None) -> str | None:
         """Return the flag, as typed, that lifts it; None if nothing does."""
         if self.flag is None:
             return None
-        return self.flag.name if count is None else f"{self.flag.name} {count}"
+        return self.flag.name if value is None else f"{self.flag.name} {value}"
 
     def _flags(self) -> Iterator[str]:
         if self.flag is None:
@@ -112,7 +118,7 @@ class Guard:
     def _commit_line(self) -> Iterator[str]:
         if self.flag is None:
             return
-        term = f"{self.id}=N" if self.counts else self.id
+        term = f"{self.id}=N" if self.counts else f"{self.id}:NAME" if self.has_parts else self.id
         listed = "" if self.in_trailers else ", if `guards.trailers` of octosync.yaml lists it"
         yield f"a line of a commit that is reviewed with the change: `Octosync-Allow: {term}`{listed}"
 
@@ -240,6 +246,20 @@ GUARDS: Final = _table(
         helps=("wait for its end",),
     ),
     Guard(
+        id=POLICY,
+        refuses="Changes that a policy of octosync.yaml with the severity error does not accept; each policy is a guard of its "
+        "own, `policy:NAME`.",
+        check=checks.policies,
+        concerns=lambda action: True,  # noqa: ARG005 — a policy can be about any change
+        flag=Flag(
+            "--allow-policy",
+            "Allow changes that the policy NAME does not accept. Repeatable.",
+            takes=Takes.NAME,
+            in_watch=True,
+        ),
+        in_trailers=True,
+    ),
+    Guard(
         id="rollback",
         refuses="Apply with a `--base` or `--attempted` that is not in the history of the checked-out commit: it "
         "would undo what was merged since.",
@@ -254,6 +274,15 @@ GUARDS: Final = _table(
         helps=("declare `archived: true`", "remove its manifest"),
     ),
 )
+
+
+def guard_of(id_: str) -> Guard | None:
+    """Return the guard that an ID names, None if there is none: of a guard with parts, only a part, as in `policy:<name>`."""
+    name, colon, part = id_.partition(":")
+    guard = GUARDS.get(name)
+    is_named = bool(part) if guard is not None and guard.has_parts else not colon
+    return guard if is_named else None
+
 
 LIMITS: Final[Mapping[str, Limit]] = MappingProxyType(
     {limit.field: limit for guard in GUARDS.values() for limit in guard.limits}

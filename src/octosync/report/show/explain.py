@@ -36,6 +36,17 @@ def render_explained_field(field: FieldExplanation, *, colour: bool) -> str:
     return text_of(lines)
 
 
+def render_explained_variables(variables: FieldExplanation, *, colour: bool) -> str:
+    """Render the variables of rules: all of them with their types, and an example of a rule."""
+    style = Style(colour)
+    rows = (
+        (field.path.removeprefix(f"{variables.path}."), f"{field.about} ({field.type})") for field in variables.fields
+    )
+    lines = [style.bold(variables.path), *_wrapped(variables.about, "  "), "", *_rows(rows)]
+    lines += ["", "In octosync.yaml:", "", *(f"  {line}" for line in str(variables.example).splitlines())]
+    return text_of(lines)
+
+
 def render_explained_names(names: Iterable[NameExplanation], *, colour: bool) -> str:
     """Render each meaning of a name from a message."""
     style = Style(colour)

@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 from octosync.errors import RemoteError
 from octosync.model import Address, App, Deployment, Event, Observation, OptimizationCheck, Reason, State, digest_of
 from octosync.octomil import Octomil, ReadResult
-from octosync.plan import ControlPlane, HoldPolicy, Plan, PlanOptions
+from octosync.plan import ControlPlane, HoldPolicy, Plan, PlanOptions, PolicyRun
 from octosync.plan.drift import newest_in_app_feeds, newest_in_org_feed
 from octosync.plan.three_way.verdict import Base
-from octosync.reconcile import ReviewedPlan, observe_and_review, review
+from octosync.policies import evaluate
+from octosync.reconcile import ReviewedPlan, observe_and_review, review_in_thread
 from octosync.watch.loop.activity_feed import ActivityFeed, FeedFollower
 from octosync.watch.manifests.assignment import ActiveConfig
 from octosync.watch.memory import Memory
@@ -156,7 +157,8 @@ class ReconcileContext:
     """The input of a reconcile.
 
     Its id, its start, its apps, their declaration, the base that they are compared with, and its control plane. `narrowed` is
-    the number of times that the watched manifests had become fewer at the start.
+    the number of times that the watched manifests had become fewer at the start. `change` are the apps that the same commit
+    has changed.
     """
 
     id: str
@@ -166,6 +168,7 @@ class ReconcileContext:
     base: Base
     plane: ControlPlane
     narrowed: int
+    change: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -195,7 +198,12 @@ class Observer:
             return self.checks.add_known(self._with_feed(seen, context, active), context.began)
 
         options = PlanOptions(
-            now=context.began, contract=remote.contract, deploy=active.deploy, base=context.base, hold=holding
+            now=context.began,
+            contract=remote.contract,
+            deploy=active.deploy,
+            base=context.base,
+            hold=holding,
+            policies=_policies(context, active),
         )
         reviewed = await observe_and_review(
             context.tree,
@@ -223,7 +231,7 @@ class Observer:
             return reviewed
         first_seen = {at: since for at, since in (holding.first_seen or {}).items() if at not in anew}
         holding = replace(holding, first_seen=first_seen, never=self.memory.contested(context.apps))
-        plan = review(context.tree, seen, replace(options, hold=holding)).plan
+        plan = (await review_in_thread(context.tree, seen, replace(options, hold=holding))).plan
         return replace(reviewed, observation=seen, plan=replace(plan, requests_used=reviewed.plan.requests_used))
 
     def _with_feed(self, seen: Observation, context: ReconcileContext, active: ActiveConfig) -> Observation:
@@ -237,6 +245,20 @@ class Observer:
             apps={slug: hold.until for slug, hold in self.memory.holds().items() if slug in apps},
             never=self.memory.contested(apps),
         )
+
+
+def _policies(context: ReconcileContext, active: ActiveConfig) -> PolicyRun | None:
+    """Return the policies for a reconcile: its run is the change of a commit, and it has no author."""
+    configuration = active.configuration
+    if not configuration.policies:
+        return None
+    return PolicyRun(
+        policies=configuration.policies,
+        evaluate=evaluate,
+        sensitivity=configuration.sensitivity,
+        context=context.plane.context or "",
+        apps=context.change,
+    )
 
 
 def drift_fingerprints(plan: Plan) -> Mapping[Address, str]:

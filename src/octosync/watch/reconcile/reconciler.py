@@ -201,7 +201,17 @@ class Reconciler:
         tree = State.from_apps(*(active.tree.apps[slug] for slug in apps if slug in active.tree.apps))
         base = self._base_of(apps, tree, active)
         now = self.clock.now()
-        return ReconcileContext(new_run_id(now), now, apps, tree, base, self.memory.plane, self.memory.narrowed)
+        change = self.admission.changesets.find(apps)
+        return ReconcileContext(
+            id=new_run_id(now),
+            began=now,
+            apps=apps,
+            tree=tree,
+            base=base,
+            plane=self.memory.plane,
+            narrowed=self.memory.narrowed,
+            change=frozenset() if change is None else frozenset(change.apps),
+        )
 
     def _base_of(self, apps: frozenset[str], tree: State, active: ActiveConfig) -> Base:
         base = self.memory.base_of(apps, tree)

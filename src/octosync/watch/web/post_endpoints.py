@@ -20,7 +20,7 @@ from starlette.responses import Response
 from octosync.errors import ConfigError, OctosyncError, UsageError
 from octosync.manifest import parse_duration
 from octosync.model import JsonObject, Secret
-from octosync.plan import GUARDS
+from octosync.plan import GUARDS, guard_of
 from octosync.report.text import listed
 from octosync.watch.approvals import TOKEN_VARIABLE
 from octosync.watch.controller_api import ControllerApi
@@ -79,7 +79,7 @@ def _release(control: ControllerApi, given: Mapping[str, str]) -> JsonObject:
 
 def _approve(control: ControllerApi, given: Mapping[str, str]) -> JsonObject:
     guard, apps = given["guard"], tuple(given["app"].split(",")) if "app" in given else ()
-    if guard not in GUARDS:
+    if guard_of(guard) is None:
         hint = f"The guards are {listed(tuple(GUARDS), at_most=len(GUARDS))}."
         raise UsageError("parameters-wrong", f"guard: unknown guard {guard!r}", hints=(hint,))
     return {"approved": control.approve(guard, given["seen"], apps)}
