@@ -78,8 +78,9 @@ def test_a_missing_argument_is_one_line(workdir: Workdir) -> None:
 
 
 def test_the_version_is_printed_as_text_and_json(workdir: Workdir) -> None:
-    """`octosync version` has a text for people and a document for tools."""
+    """`octosync version` has a text for people, the same as `--version`, and a document for tools."""
     assert workdir.octosync("version").stdout.startswith("octosync ")
+    assert workdir.octosync("--version").stdout == workdir.octosync("version").stdout
     document = json.loads(workdir.octosync("version", "-o", "json").stdout)
     assert document.keys() == {"format_version", "octosync", "python"}
 

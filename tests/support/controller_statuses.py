@@ -131,7 +131,7 @@ def contested_app(slug: str = "keyboard") -> AppReconcileStatus:
         actor="automation@example.com",
         at=ago(minutes=20),
         contested=True,
-        heals=3,
+        reverts=3,
     )
     return held_app(slug, until=None, state=AppState.CONTESTED, drift=(drift,))
 

@@ -206,7 +206,7 @@ async def test_contested_drift_is_left_alone(tmp_path: Path) -> None:
             await watch.until_in_sync()
             await contest(watch, plane)
             (drift,) = watch.app().drift
-            assert (drift.actor, drift.heals, drift.contested, drift.until) == ("ana", 3, True, None)
+            assert (drift.actor, drift.reverts, drift.contested, drift.until) == ("ana", 3, True, None)
             await watch.until(lambda: watch.recorder.of_event(NotifyEvent.CONTESTED))
             assert watch.recorder.of_event(NotifyEvent.CONTESTED)[-1].actor == "ana"
             assert "ana" in watch.logged("drift")[-1]["@message"]

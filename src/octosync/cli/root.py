@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 
 import click
 
+from octosync import __version__
 from octosync.cli.command import CommandGroup
 from octosync.cli.console import configure_streams, err
 from octosync.cli.signals import interrupted_error, interruptible
@@ -113,6 +114,7 @@ class _Commands(CommandGroup):
     "Every option has an environment variable, such as OCTOSYNC_URL for --url, except options that override a guard or relax a "
     "check.",
 )
+@click.version_option(__version__, message=f"octosync %(version)s, Python {'.'.join(map(str, sys.version_info[:3]))}")
 def octosync() -> None:
     """Keep Octomil apps in the state that a Git repository declares."""
 

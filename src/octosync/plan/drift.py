@@ -55,7 +55,11 @@ def last_changes(
         if needs_author(action) or action.address in drifted
     }
     # An event without an actor ends the search: an older event is not the last change.
-    return {at: change for at, change in sorted(found.items()) if change is not None and change.event.actor is not None}
+    return {
+        address: change
+        for address, change in sorted(found.items())
+        if change is not None and change.event.actor is not None
+    }
 
 
 def feeds_to_read(actions: Iterable[Action], seen: Observation, drifted: Collection[Address] = ()) -> tuple[str, ...]:

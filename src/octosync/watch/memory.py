@@ -20,7 +20,7 @@ from octosync.watch.settings import Clock
 
 # An object that was reverted this often in this time, and is changed again, is contested.
 REVERTS_TO_CONTEST: Final = 3
-_HEALS_WITHIN: Final = timedelta(hours=24)
+_REVERTS_WITHIN: Final = timedelta(hours=24)
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class Memory:
             self._use_org(known[0].org_id)
         self._base = dict(self._plane_state.baseline(tree, self.sensitivity))
         self.record_scope(tree, others, scope)
-        self._reverts = dict(self._plane_state.reverts(self.clock.now() - _HEALS_WITHIN))
+        self._reverts = dict(self._plane_state.reverts(self.clock.now() - _REVERTS_WITHIN))
         self._contested = set(self._plane_state.contested())
         self._refused = dict(self._plane_state.refusals())
         self._first_seen = {slug: dict(drift) for slug, drift in self._plane_state.drift().items()}
@@ -153,12 +153,16 @@ class Memory:
 
     def first_seen(self, slugs: Iterable[str]) -> dict[Address, datetime]:
         """Return when the known drift of apps was first seen."""
-        return {at: seen for slug in slugs for at, (_, seen) in self._first_seen.get(slug, {}).items()}
+        return {address: seen for slug in slugs for address, (_, seen) in self._first_seen.get(slug, {}).items()}
 
     def changed_since(self, drift: Mapping[Address, str]) -> frozenset[Address]:
         """Return the drifted objects that had another fingerprint before: they were changed again."""
-        known = {at: print_ for drift_of_app in self._first_seen.values() for at, (print_, _) in drift_of_app.items()}
-        return frozenset(at for at, print_ in drift.items() if known.get(at, print_) != print_)
+        known = {
+            address: print_
+            for drift_of_app in self._first_seen.values()
+            for address, (print_, _) in drift_of_app.items()
+        }
+        return frozenset(address for address, print_ in drift.items() if known.get(address, print_) != print_)
 
     def record_drift(self, slug: str, drift: Mapping[Address, str], at: datetime) -> Mapping[Address, datetime]:
         """Record the drift of an app at a time, by fingerprints; return when each was first seen that way."""
@@ -182,7 +186,11 @@ class Memory:
 
     def contest(self, drifted: Iterable[Address]) -> frozenset[Address]:
         """Record drift of objects that were reverted too often as contested; return those that were not before."""
-        found = {at for at in drifted if at not in self._contested and self.reverts(at) >= REVERTS_TO_CONTEST}
+        found = {
+            address
+            for address in drifted
+            if address not in self._contested and self.reverts(address) >= REVERTS_TO_CONTEST
+        }
         for address in sorted(found):
             self._plane_state.record_contested(address, self.clock.now())
         self._contested |= found
@@ -190,20 +198,20 @@ class Memory:
 
     def contested(self, slugs: Collection[str]) -> frozenset[Address]:
         """Return the objects of apps that are not reverted any more."""
-        return frozenset(at for at in self._contested if at.app in slugs)
+        return frozenset(address for address in self._contested if address.app in slugs)
 
     def forget_reverts(self, slug: str) -> None:
         """Count the reverts of an app anew: its manifest changed, or a person asked for a reconcile."""
-        mine = {at for at in (*self._reverts, *self._contested) if at.app == slug}
+        mine = {address for address in (*self._reverts, *self._contested) if address.app == slug}
         if mine:
             self._plane_state.forget_reverts(slug)
             self._contested -= mine
-            for at in mine:
-                self._reverts.pop(at, None)
+            for address in mine:
+                self._reverts.pop(address, None)
 
     def _recent(self, address: Address) -> tuple[datetime, ...]:
-        since = self.clock.now() - _HEALS_WITHIN
-        return tuple(at for at in self._reverts.get(address, ()) if at >= since)
+        since = self.clock.now() - _REVERTS_WITHIN
+        return tuple(time for time in self._reverts.get(address, ()) if time >= since)
 
     # -- what guards count
 

@@ -141,7 +141,7 @@ class DriftStatus:
     at: datetime | None = None
     until: datetime | None = None
     contested: bool = False
-    heals: int = 0
+    reverts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -192,7 +192,7 @@ class NotificationCollector:
             if drift.address.app == slug:
                 yield self._drift(drift, now)
         for blocked in result.blocked:
-            mine = tuple(at for at in blocked.addresses if at.app == slug)
+            mine = tuple(address for address in blocked.addresses if address.app == slug)
             if mine:
                 yield Notice(
                     event=NotifyEvent.BLOCKED,

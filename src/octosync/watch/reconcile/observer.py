@@ -64,20 +64,27 @@ class ObjectHistory:
 
     def without_stale_events(self, seen: Observation, changed: Collection[Address]) -> Observation:
         """Return the observation without the events that can't have changed these objects; the same one if there are none."""
-        since = {at: known.since for at in changed if (known := self._known.get(at.app, {}).get(at)) and known.since}
+        since = {
+            address: known.since
+            for address in changed
+            if (known := self._known.get(address.app, {}).get(address)) and known.since
+        }
         if not since:
             return seen
         slugs = {str(app.server_fields["id"]): app.slug for app in seen.state if "id" in app.server_fields}
 
-        def tells(event: Event, slug: str | None) -> bool:
-            mine = {at: since.get(at) for at in changed if at.app == slug}
-            about = [start for at, start in mine.items() if event.resource is None or event.is_about(at)]
+        def is_relevant(event: Event, slug: str | None) -> bool:
+            mine = {address: since.get(address) for address in changed if address.app == slug}
+            about = [start for address, start in mine.items() if event.resource is None or event.is_about(address)]
             return not about or event.at is None or any(start is None or event.at >= start - _SLACK for start in about)
 
         org: tuple[Event, ...] | RemoteError | None = seen.org_feed
         if isinstance(org, tuple):
-            org = tuple(entry for entry in org if tells(entry, entry.app or slugs.get(entry.app_id or "")))
-        own = {slug: tuple(entry for entry in events if tells(entry, slug)) for slug, events in seen.app_feeds.items()}
+            org = tuple(entry for entry in org if is_relevant(entry, entry.app or slugs.get(entry.app_id or "")))
+        own = {
+            slug: tuple(entry for entry in events if is_relevant(entry, slug))
+            for slug, events in seen.app_feeds.items()
+        }
         if org == seen.org_feed and own == seen.app_feeds:
             return seen
         return replace(seen, org_feed=org, app_feeds=own)
@@ -229,7 +236,7 @@ class Observer:
         contested = self.memory.contest(reviewed.plan.drifted)
         if not anew and not contested and seen == reviewed.observation:
             return reviewed
-        first_seen = {at: since for at, since in (holding.first_seen or {}).items() if at not in anew}
+        first_seen = {address: since for address, since in (holding.first_seen or {}).items() if address not in anew}
         holding = replace(holding, first_seen=first_seen, never=self.memory.contested(context.apps))
         plan = (await review_in_thread(context.tree, seen, replace(options, hold=holding))).plan
         return replace(reviewed, observation=seen, plan=replace(plan, requests_used=reviewed.plan.requests_used))
@@ -263,7 +270,7 @@ def _policies(context: ReconcileContext, active: ActiveConfig) -> PolicyRun | No
 
 def drift_fingerprints(plan: Plan) -> Mapping[Address, str]:
     """Return the fingerprints of the live objects that drift."""
-    return {at: plan.fingerprints.get(at, "") for at in plan.drifted}
+    return {address: plan.fingerprints.get(address, "") for address in plan.drifted}
 
 
 def _diverged(plan: Plan) -> Collection[Address]:
@@ -273,4 +280,4 @@ def _diverged(plan: Plan) -> Collection[Address]:
 def _has_events(seen: Observation, changed: Collection[Address]) -> bool:
     """Return whether there is an event for each of these changes."""
     feeds = (newest_in_org_feed(seen), newest_in_app_feeds(seen))
-    return all(any(newest(at) is not None for newest in feeds) for at in changed)
+    return all(any(newest(address) is not None for newest in feeds) for address in changed)

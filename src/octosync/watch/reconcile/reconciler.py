@@ -46,24 +46,30 @@ def record_drift(
     memory: Memory, context: ReconcileContext, plan: Plan, done: Collection[ActionKey], active: ActiveConfig
 ) -> tuple[DriftStatus, ...]:
     """Record the drift that is not reverted now; return who caused it and until when it is held. `done` was written."""
-    healed = {key.address for key in done}
+    reverted = {key.address for key in done}
     held = {change.action.address: change.until for change in plan.held}
-    drifted = {at: print_ for at, print_ in drift_fingerprints(plan).items() if at in held or at not in healed}
+    drifted = {
+        address: print_
+        for address, print_ in drift_fingerprints(plan).items()
+        if address in held or address not in reverted
+    }
     contested = memory.contested(context.apps)
     found = []
     for slug in sorted(context.apps):
-        seen = memory.record_drift(slug, {at: value for at, value in drifted.items() if at.app == slug}, context.began)
-        for at, since in sorted(seen.items()):
-            last = plan.last_changes.get(at)
+        seen = memory.record_drift(
+            slug, {address: value for address, value in drifted.items() if address.app == slug}, context.began
+        )
+        for address, since in sorted(seen.items()):
+            last = plan.last_changes.get(address)
             found.append(
                 DriftStatus(
-                    address=at,
+                    address=address,
                     first_seen=since,
                     actor=last.event.actor if last is not None else None,
                     at=last.event.at if last is not None else None,
-                    until=_left_until(at, held, active, context.began),
-                    contested=at in contested,
-                    heals=memory.reverts(at),
+                    until=_left_until(address, held, active, context.began),
+                    contested=address in contested,
+                    reverts=memory.reverts(address),
                 )
             )
     return tuple(found)
@@ -315,8 +321,8 @@ def _done(plan: Plan, applied: ApplyResult) -> frozenset[ActionKey]:
 
 def _replaced(plan: Plan, done: Iterable[Action]) -> Mapping[Address, str | None]:
     reverted = [action.address for action in done if action.reason in {Reason.DRIFT, Reason.DIVERGED}]
-    changes = {at: plan.last_changes.get(at) for at in reverted}
-    return {at: None if last is None else last.event.actor for at, last in changes.items()}
+    changes = {address: plan.last_changes.get(address) for address in reverted}
+    return {address: None if last is None else last.event.actor for address, last in changes.items()}
 
 
 def _frozen(apps: Collection[str], active: ActiveConfig, now: datetime) -> datetime | None:

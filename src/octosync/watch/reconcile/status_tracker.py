@@ -116,10 +116,10 @@ def _after(
     failed = next((outcome for outcome in result.outcomes if outcome.address.app == slug and outcome.retryable), None)
     trouble = refused or failed
     drift = tuple(item for item in result.drift if item.address.app == slug)
-    blocked = tuple(refusal for refusal in result.blocked if any(at.app == slug for at in refusal.addresses))
+    blocked = tuple(refusal for refusal in result.blocked if any(address.app == slug for address in refusal.addresses))
     why = result.waits_for
     if result.blocked and not blocked:  # a guard blocks the other half of its move, in another app
-        others = sorted({at.app for refusal in result.blocked for at in refusal.addresses if at.app})
+        others = sorted({address.app for refusal in result.blocked for address in refusal.addresses if address.app})
         why = why or f"what the guard {result.blocked[0].guard} blocks in {', '.join(others)}"
     if not plan.actions:
         why = ""

@@ -208,7 +208,7 @@ def _who(drift: DriftStatus) -> Line:
 
 def _until(drift: DriftStatus, context: _CardContext) -> Line:
     if drift.contested:
-        times = f"{counted(drift.heals, 'time')} in 24 hours" if drift.heals else "several times"
+        times = f"{counted(drift.reverts, 'time')} in 24 hours" if drift.reverts else "several times"
         return (f"It was reverted {times} and changed again each time. It is left alone until its manifest changes.",)
     if drift.until is not None:
         return ("It will be reverted at ", drift.until, ".")

@@ -386,7 +386,7 @@ def _drift(drift: DriftStatus) -> DriftDocument:
         first_seen=utc_text(drift.first_seen),
         until=_time(drift.until),
         contested=drift.contested,
-        heals=drift.heals,
+        heals=drift.reverts,
     )
 
 
