@@ -31,6 +31,7 @@ from octosync.model import (
     Assignment,
     Diagnostic,
     Event,
+    Origin,
     Outcome,
     Preview,
     RolloutResult,
@@ -46,8 +47,29 @@ from octosync.report.size_limit import Part, fit_parts
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
 # All elements of octosync's reports, and all their attributes.
-TAGS = {"h3", "p", "strong", "b", "code", "pre", "details", "summary", "blockquote", "ul", "li", "sub"}
-ATTRIBUTES = {"class", "open"}
+TAGS = {
+    "h3",
+    "h4",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "a",
+    "p",
+    "strong",
+    "b",
+    "code",
+    "pre",
+    "details",
+    "summary",
+    "blockquote",
+    "ul",
+    "li",
+    "sub",
+}
+ATTRIBUTES = {"class", "open", "href", "style"}
 
 HOSTILE = st.text(
     st.sampled_from("`~|<>&@#:/.!*_[]()\\-=+{}$^ \n\r\t\x1b\u202e\u200b\ud800aw1gGhH'\"")
@@ -223,14 +245,28 @@ def test_a_refused_apply_reports_that_nothing_was_written() -> None:
 
 
 def test_markdown_has_everything_of_the_text() -> None:
-    """Every detail of a change in the text report, its refusals and warnings, is in Markdown in the same words."""
+    """Every detail of a change in the text report, its refusals and warnings, is in Markdown in the same words.
+
+    A value that differs is a line that is removed and a line that is added.
+    """
     plan = mixed_plan()
     run = guarded(plan, max_deletes=1)
     text = render_plan(run, colour=False)
     markdown = render_plan_markdown(run)
     details = [line for line in text.splitlines() if line.startswith("      ")]
     assert len(details) > 8
-    for line in (*details, *(line for line in text.splitlines() if line.startswith(("Blocked", "warning", "  If")))):
+    differences = [re.fullmatch(r" +([\w.]+)   +(?:(.*) → )?(.*)", line) for line in details]
+    assert sum(found is not None for found in differences) == 5
+    for line, found in zip(details, differences, strict=True):
+        if found is None:
+            assert line in markdown
+        else:
+            name, before, after = found.groups()
+            assert f"+ {name}: {after}\n" in markdown
+            hidden = before is None
+            removed = f"- {name}: {'(sensitive)' if hidden else before}\n"
+            assert (removed in markdown) == (before != "(none)")
+    for line in (line for line in text.splitlines() if line.startswith(("Blocked", "warning", "  If"))):
         assert line in markdown
     for part in ("5 to create, 3 to update, 3 to delete, 1 to archive", "1 app unchanged, 2 unmanaged"):
         assert part in markdown
@@ -334,15 +370,72 @@ def test_apps_get_shorter_before_anything_is_lost() -> None:
     """With less room apps are reduced to counts, those with removals last; with still less, only totals are left."""
     plan = big_plan()
     shorter = render_plan_markdown(plan_report(plan), max_bytes=7000)
-    assert "<b>app-000</b>" in shorter
-    assert shorter.count("<details") > 3
+    assert shorter.count("<details") > 6
     assert shorter.count("\n- <b>app-") > 10
-    assert shorter.count("<b>app-") == 40
+    assert shorter.count("to delete · apps/demo.yaml") == 6
+    assert shorter.count("<b>app-") == 6 + 40
     assert "apps by counts only" in shorter
-    few = render_plan_markdown(plan_report(plan), max_bytes=1200)
+    few = render_plan_markdown(plan_report(plan), max_bytes=1600)
     assert "apps not listed" in few
     assert "to create" in few
     assert "can't be undone" in few
+
+
+def plan_of_updates(updates: int, creations: int, *, lines: int = 1) -> Plan:
+    """Plan an update of `lines` fields in each of some apps, and three creations in each of others."""
+    configs = [{f"field{n:03}": f"{side}-{n}" for n in range(lines)} for side in ("old", "new")]
+    new: dict[str, dict[str, Any]] = {f"new-{n:03}": {"slots": {"chat": {}, "tts": {}}} for n in range(creations)}
+    changed: dict[str, dict[str, Any]] = {f"old-{n:03}": {"config": configs[1]} for n in range(updates)}
+    origins = {
+        slug: Origin(f"teams/t{number % 12:02}/{slug}.yaml", 1, 1) for number, slug in enumerate({**new, **changed})
+    }
+    return plan_of(
+        [desired_app(slug, **more, origin=origins[slug]) for slug, more in {**new, **changed}.items()],
+        [live_app(slug, config=configs[0]) for slug in changed],
+    )
+
+
+def test_one_update_among_thousands_of_creations_is_on_the_first_screen() -> None:
+    """The update precedes the creations, unfolded, below a table by folder that fits on the screen, too."""
+    plan = plan_of_updates(1, 926)
+    assert len(plan.actions) == 926 * 3 + 1
+    text = render_plan(plan_report(plan), colour=False).splitlines()
+    assert any("field000   old-0 → new-0" in line for line in text[:24])
+    markdown = render_plan_markdown(plan_report(plan))
+    assert "+ field000: new-0" in markdown.splitlines()[:30]
+    assert "<details open><summary><b>old-000</b>" in markdown
+    assert len(markdown.encode()) <= MAX_BYTES
+    assert "| 3 other folders |" in markdown
+    assert "**teams/t01/ · 78 apps: 234 to create**" in markdown
+
+
+def test_no_update_is_cut_before_a_creation() -> None:
+    """For any limit, a creation is shown in full only if all updates are, and what is omitted is counted at its place."""
+    plan = plan_of_updates(12, 8, lines=30)
+    whole = render_plan_markdown(plan_report(plan), max_bytes=10**9)
+    assert whole.count("+ field") == 12 * 30
+    seen = set()
+    for max_bytes in range(2_500, len(whole.encode()), 311):
+        text = render_plan_markdown(plan_report(plan), max_bytes=max_bytes)
+        updates, _, creations = text.partition("#### Creations")
+        listed = updates.count("+ field")
+        counted_lines = sum(int(number) for number in re.findall(r"^  and (\d+) more lines", updates, re.MULTILINE))
+        in_full = creations.count("<details")
+        assert not in_full or listed == 12 * 30
+        brief = updates.count("\n- <b>old-")
+        omitted = sum(
+            int(number) for number in re.findall(r"^- (\d+) apps? not listed: \d+ to update", text, re.MULTILINE)
+        )
+        assert updates.count("<b>old-") + omitted == 12
+        if not brief + omitted:
+            assert updates.count("\n- field") + listed + counted_lines == 12 * 60
+        new = creations.count("<b>new-")
+        omitted_new = sum(
+            int(n) for n in re.findall(r"^- (\d+) apps? not listed: \d+ to create", creations, re.MULTILINE)
+        )
+        assert new + omitted_new == 8 or "#### Creations" not in text
+        seen.add((bool(brief), bool(counted_lines), bool(in_full), bool(omitted_new)))
+    assert len(seen) > 3
 
 
 @pytest.mark.parametrize("losing_every", [10, 50, 500])

@@ -6,7 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from enum import Enum
+from typing import Final, Self
 
 from octosync.contract import preset_of
 from octosync.model import Address, App, Assignment, JsonObject, JsonValue, Kind, Origin, Reason, Sensitivity, counted
@@ -122,6 +123,28 @@ SYMBOLS: Final = {
     Verb.ENABLE: "»",
     Verb.OPTIMIZE: "»",
 }
+
+
+class Weight(Enum):
+    """How much a change deserves attention, most first; the value is the title of its section."""
+
+    REMOVALS = "Removals and archives"
+    UPDATES = "Updates"
+    CAPABILITIES = "Capability changes"
+    CREATIONS = "Creations"
+    UNCHANGED = "Unchanged"
+
+
+_WEIGHTS: Final[Mapping[Verb | None, Weight]] = {
+    Verb.DELETE: Weight.REMOVALS,
+    Verb.ARCHIVE: Weight.REMOVALS,
+    Verb.UPDATE: Weight.UPDATES,
+    Verb.ENABLE: Weight.CAPABILITIES,
+    Verb.OPTIMIZE: Weight.CAPABILITIES,
+    Verb.CREATE: Weight.CREATIONS,
+    None: Weight.UNCHANGED,
+}
+_ORDER: Final = {weight: number for number, weight in enumerate(Weight)}
 _WIDEST: Final = 72  # columns of the left side; a longer one widens only its own line
 _NAME_WIDEST: Final = 48  # the longest field path of the contract, in the fallback of a policy
 _LOST_DEVICES: Final = "loses its device assignments"
@@ -129,7 +152,10 @@ _LOST_DEVICES: Final = "loses its device assignments"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of a group: the action, the position in the manifests, and a remark; `details` are shown below it."""
+    """A line of a group: the action, the position in the manifests, and a remark; `details` are shown below it.
+
+    `is_held`: the action is not part of the plan yet.
+    """
 
     left: str
     place: str
@@ -137,6 +163,13 @@ class Row:
     verb: Verb | None
     destructive: bool = False
     details: tuple[str | Difference, ...] = ()
+    origin: Origin | None = None
+    is_held: bool = False
+
+    @property
+    def weight(self) -> Weight:
+        """The section that the row belongs to."""
+        return _WEIGHTS[self.verb]
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -151,11 +184,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The rows of an app, under its slug and the file that declares it."""
+    """The rows of an app, under its slug and the file that declares it, by weight."""
 
     slug: str
     file: str
-    rows: tuple[Row, ...] = field(default_factory=tuple)
+    rows: tuple[Row, ...] = ()
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,22 +214,33 @@ def group_of(
     """Return the group of an app: a row for each action, and for each `unchanged` or `held` object."""
     every = (*actions, *(change.action for change in held))
     origins = [origin for origin in (app.origin, *(action.origin for action in every)) if origin is not None]
-    file = origins[0].file if origins else ""
-    rows = [((action.verb is Verb.ARCHIVE, action.address.sort_key), _row(action, file, options)) for action in actions]
+    origin = origins[0] if origins else None
+    file = origin.file if origin is not None else ""
     unblocked = replace(options, blocked=frozenset())
-    rows.extend(
-        ((False, change.action.address.sort_key), _held(change, _row(change.action, file, unblocked)))
-        for change in held
-    )
-    rows.extend(((False, address.sort_key), _unchanged(address, app, file)) for address in unchanged)
-    return Group(slug, file, tuple(row for _, row in sorted(rows, key=lambda pair: pair[0])))
+    rows = [(action.address, _row(action, file, options)) for action in actions]
+    rows += [(change.action.address, _held(change, _row(change.action, file, unblocked))) for change in held]
+    rows += [(address, _unchanged(address, app, file)) for address in unchanged]
+    rows.sort(key=lambda pair: (_ORDER[pair[1].weight], pair[1].verb is Verb.ARCHIVE, pair[0].sort_key))
+    return Group(slug, file, tuple(row for _, row in rows), origin)
 
 
-def group_lines(groups: Sequence[Group], style: Style) -> Iterator[str]:
-    """Yield the lines of all groups, with columns aligned over the whole plan."""
-    rows = [row for group in groups for row in group.rows]
-    left = column(row.left for row in rows)
-    place = column(row.place for row in rows)
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The widths of the columns of rows, in the whole plan."""
+
+    left: int
+    place: int
+
+    @classmethod
+    def of_groups(cls, groups: Iterable[Group]) -> Self:
+        """Return the widths that all rows of these groups need."""
+        rows = [row for group in groups for row in group.rows]
+        return cls(column(row.left for row in rows), column(row.place for row in rows))
+
+
+def group_lines(groups: Iterable[Group], columns: Columns, style: Style) -> Iterator[str]:
+    """Yield the lines of groups."""
+    left, place = columns.left, columns.place
     for group in groups:
         # Right-aligned, so that files and line numbers are in one column.
         name, file = visible(group.slug), visible(group.file)
@@ -239,6 +284,7 @@ def _row(action: Action, file: str, options: RowOptions) -> Row:
         verb=action.verb,
         destructive=action.destructive,
         details=tuple(filter(None, details)),
+        origin=action.origin,
     )
 
 
@@ -246,13 +292,13 @@ def _held(change: Held, row: Row) -> Row:
     """Return the row of a held change, with the end of the hold; it destroys nothing until then."""
     end = "held, not reverted automatically" if change.until is None else f"held until {time_words(change.until)}"
     remark = f"{row.remark}, {end}".removeprefix(", ")
-    return replace(row, remark=remark, destructive=False)
+    return replace(row, remark=remark, destructive=False, is_held=True)
 
 
 def _unchanged(address: Address, app: App, file: str) -> Row:
     _, origin = declared_of(address, app)
     remark = "deployed" if address.kind is Kind.CAPABILITY else "as declared"
-    return Row(left=f"    {_named(address)}", place=_place(origin, file), remark=remark, verb=None)
+    return Row(left=f"    {_named(address)}", place=_place(origin, file), remark=remark, verb=None, origin=origin)
 
 
 def _named(address: Address) -> str:

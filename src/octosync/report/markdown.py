@@ -1,7 +1,8 @@
 """Plans, outcomes and failures as Markdown, for the comment of a pull request or the summary of a job.
 
-The lines are those of the text report, in fences that are folded by app. For any `max_bytes` the document is complete
-Markdown: apps are shortened first, down to their counts, and at last only the totals are left.
+The changes have the order of the text report, in fences that are folded by app. For any `max_bytes` the document is complete
+Markdown: creations are shortened first, to their counts, and at last only the totals are left. What is left out is counted at
+its place.
 
 Text from manifests and the control plane is written in one of two ways, so that no renderer acts on it. `escaped` writes
 every character with a meaning as an entity. `fence` replaces `<` by `‹`, since entities have no effect there, and is longer
@@ -10,15 +11,17 @@ than any fence in its text. Both break mentions and references with zero-width s
 
 from __future__ import annotations
 
+import html
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
-from octosync.model import Outcome, Severity, clipped, counted
-from octosync.plan import Action, Plan, Verb
-from octosync.report.changes import Group, Row, column, recommendation_lines
+from octosync.model import Origin, Outcome, Severity, clipped, counted
+from octosync.plan import Plan, Verb
+from octosync.report.changes import Group, Row, Weight, column, recommendation_lines
+from octosync.report.differences import Difference
 from octosync.report.errors import (
     blocked_lines,
     diagnostic_lines,
@@ -29,6 +32,7 @@ from octosync.report.errors import (
 )
 from octosync.report.outcomes import AGAIN, attention, done_lines, render_rollouts, run_words, status_counts
 from octosync.report.plan import (
+    Overview,
     blocking_words,
     devices_words,
     estimate_words,
@@ -37,15 +41,15 @@ from octosync.report.plan import (
     left_alone_lines,
     manifests_words,
     nothing_words,
-    plan_groups,
     read_words,
     rest_words,
     selected_words,
     totals_words,
 )
 from octosync.report.run_report import NOTHING_WRITTEN, ApplyReport, PlanReport, RunReport
+from octosync.report.sections import row_totals
 from octosync.report.size_limit import Part, fit_parts
-from octosync.report.text import Style, cells, listed, padded, plane_words, visible
+from octosync.report.text import NONE, Style, cells, listed, padded, plane_words, visible
 
 _BREAK: Final = "\u200b"
 # Positions in @name, #1 and GH-1, which forges link in any text; `chat@production` and `a#b` are not linked.
@@ -102,26 +106,50 @@ _SIGNS: Final = {
 }
 _BLOCKED: Final = "BLOCKED"
 _LISTED: Final = 10  # destructive changes and errors that are listed; the rest is counted
-_OPEN: Final = 3  # at most this many apps are shown unfolded
+_OPEN: Final = 10  # at most this many apps of a section are shown unfolded
+_OPEN_CREATIONS: Final = 3
+_UNCUT: Final = 8  # lines of a diff that is shown whole or not at all
 _NAME: Final = 100  # characters of a name and a file, outside of the rows of an app
 _NAMED: Final = 3  # destructive changes that the short form of an app lists
 _LONGEST: Final = 300  # characters of the message of a refusal in its short form
 
-# Ranks of the parts: the last ones are shortened or omitted first.
-_SUMMARY, _STOPS, _END, _LOST, _LOSING, _APPS, _ASIDE = range(7)
+# Ranks of the parts: the last ones are shortened or omitted first, but for the asides, whose counts take little room.
+_SUMMARY, _STOPS, _END, _TABLE, _LOST, _REMOVALS, _UPDATES, _CAPABILITIES, _CREATIONS, _ASIDE = range(10)
+_CHANGES: Final = range(_REMOVALS, _CREATIONS + 1)
+_RANKS: Final = {
+    Weight.REMOVALS: _REMOVALS,
+    Weight.UPDATES: _UPDATES,
+    Weight.CAPABILITIES: _CAPABILITIES,
+    Weight.CREATIONS: _CREATIONS,
+    Weight.UNCHANGED: _CREATIONS,
+}
+
+Links = Callable[[Origin, str], str | None]
+"""Returns the URL of a position in a revision; None if it has none."""
 
 
-def render_plan_markdown(report: PlanReport, *, max_bytes: int = MAX_BYTES) -> str:
+@dataclass(frozen=True, slots=True)
+class _ChangePart(Part):
+    """The part of an app within a section."""
+
+    group: Group
+
+
+def render_plan_markdown(report: PlanReport, *, max_bytes: int = MAX_BYTES, links: Links | None = None) -> str:
     """Render a plan, and the error that ended the run before its first write, in at most `max_bytes` of UTF-8."""
     plan = report.plan
+    overview = Overview.of_report(report)
+    if report.summary_only:
+        return _summary(report, overview, max_bytes)
     parts = [
         _title(report, _totals(plan), _facts(report)),
         *_refusal(report.error),
         *_overrides(report),
         *_blocking(report),
         *_errors(plan),
+        *_table(overview),
         *_lost(plan),
-        *_apps(report),
+        *_sections(report, overview, links),
         *_keeping(report),
         *_asides(report),
         _end(report),
@@ -129,9 +157,10 @@ def render_plan_markdown(report: PlanReport, *, max_bytes: int = MAX_BYTES) -> s
     return _document(parts, max_bytes, "octosync plan")
 
 
-def render_outcomes_markdown(report: ApplyReport, *, max_bytes: int = MAX_BYTES) -> str:
+def render_outcomes_markdown(report: ApplyReport, *, max_bytes: int = MAX_BYTES, links: Links | None = None) -> str:
     """Render the outcomes of an apply, and below them its plan, in at most `max_bytes` of UTF-8."""
     plan, outcomes = report.plan, report.outcomes
+    overview = Overview.of_report(report)
     counts = status_counts([outcome.status for outcome in outcomes], _PLAIN).replace("   ", ", ")
     waited = render_rollouts(report, colour=False, closes=False)
     parts = [
@@ -140,26 +169,49 @@ def render_outcomes_markdown(report: ApplyReport, *, max_bytes: int = MAX_BYTES)
         *_needs_attention(plan, outcomes, report.exit_code),
         *([Part(_LOST, (fence("text", waited.splitlines()), ""))] if waited else []),
         *_going_on(report.resume_command if report.write_code is not ExitCode.DONE else None),
-        *_apps(report),
+        *_table(overview),
+        *_sections(report, overview, links),
         _end(report, *([] if report.run_id is None else [run_words(report.run_id, report.history)])),
     ]
     return _document(parts, max_bytes, "octosync history")
 
 
+def _summary(report: PlanReport, overview: Overview, max_bytes: int) -> str:
+    """Return only the table, and why the plan can't be applied."""
+    plan = report.plan
+    stops = (
+        f"**Incomplete**: {incomplete_words(plan)}." if plan.errors else "",
+        f"**Blocked** {blocking_words(report.blocked)}." if report.blocked else "",
+    )
+    table = _table_lines(overview) if plan.shown else f"**{nothing_words(plan)}**"
+    totals = f"**{_totals(plan)}**"
+    parts = [Part(_SUMMARY, (table, totals)), *(Part(_STOPS, (stop,)) for stop in stops)]
+    return fit_parts(parts, max_bytes, lambda _: "")
+
+
 def _document(parts: Sequence[Part], max_bytes: int, shows_all: str) -> str:
-    apps = [at for at, part in enumerate(parts) if part.rank in {_LOSING, _APPS}]
+    apps = [at for at, part in enumerate(parts) if isinstance(part, _ChangePart)]
+    forms_of = {at: len(parts[at].forms) for at in apps}
 
     def note(forms: Sequence[int | None]) -> str:
-        brief, gone = sum(forms[at] == 1 for at in apps), sum(forms[at] is None for at in apps)
+        brief = sum(forms[at] == forms_of[at] - 1 for at in apps)
+        cut = sum(0 < (forms[at] or 0) < forms_of[at] - 1 for at in apps)
+        gone = sum(forms[at] is None for at in apps)
         facts = (
             f"Shortened to {max_bytes:,} bytes",
+            f"{counted(cut, 'app')} in part" if cut else "",
             f"{counted(brief, 'app')} by counts only" if brief else "",
             f"{counted(gone, 'app')} not listed" if gone else "",
             f"<code>{shows_all}</code> shows everything",
         )
         return alert("NOTE", f"{', '.join(filter(None, facts))}.")
 
-    return fit_parts(parts, max_bytes, note)
+    def gap(places: Sequence[int]) -> str:
+        omitted = [part.group for at in places if isinstance(part := parts[at], _ChangePart)]
+        totals = row_totals(row for group in omitted for row in group.rows) or "as declared"
+        return f"- {counted(len(omitted), 'app')} not listed: {totals}" if omitted else ""
+
+    return fit_parts(parts, max_bytes, note, gap=gap, ordered=_CHANGES)
 
 
 def _title(report: PlanReport, totals: str, facts: Sequence[str]) -> Part:
@@ -243,29 +295,89 @@ def _lost(plan: Plan) -> Iterator[Part]:
     yield Part(_LOST, (alert("WARNING", headline, "", *items), alert("WARNING", headline)))
 
 
-def _apps(report: PlanReport) -> Iterator[Part]:
-    plan, groups = report.plan, plan_groups(report)
-    actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
-    for group in groups:
-        of_app = actions.get(group.slug, ())
-        held = [change for change in plan.held if change.action.address.app == group.slug]
-        planned = totals_words(of_app, held) or "as declared"
-        losing = [f"{marks} {code(clipped(_name(row), _NAME))}" for row in group.rows if (marks := _marks(row))]
-        lost = f": {listed(losing, at_most=_NAMED)}" if losing else ""
-        name = f"<b>{escaped(clipped(group.slug, _NAME))}</b> · {planned}"
-        file = f" · {escaped(clipped(group.file, _NAME))}" if group.file else ""
-        whole = folded(f"{name}{file}", fence("diff", _diff(group)), is_open=len(groups) <= _OPEN)
-        yield Part(_LOSING if losing else _APPS, (whole, f"- {name}{lost}"))
+def _table(overview: Overview) -> Iterator[Part]:
+    if overview.has_table:
+        yield Part(_TABLE, (_table_lines(overview), ""))
+
+
+def _table_lines(overview: Overview) -> str:
+    table = overview.table
+    totals = [f"**{escaped(cell)}**" for cell in table.totals]
+    rows = [[escaped(clipped(cell, _NAME)) for cell in row] for row in (table.titles, *table.rows)]
+    rule = ["---", *("---:" for _ in table.titles[1:])]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (rows[0], rule, *rows[1:], totals))
+
+
+def _sections(report: PlanReport, overview: Overview, links: Links | None) -> Iterator[Part]:
+    git = report.about.manifests.git
+    revision = git.revision if git is not None else None
+
+    def link(origin: Origin | None) -> str | None:
+        return None if links is None or revision is None or origin is None else links(origin, revision)
+
+    for section in overview.sections:
+        rank = _RANKS[section.weight]
+        is_open = len(section.groups) <= (_OPEN_CREATIONS if rank == _CREATIONS else _OPEN)
+        if section.title:
+            yield Part(_LOST, (f"#### {section.heading}", ""))
+        for batch in section.batches:
+            if batch.name:
+                yield Part(rank, (f"**{escaped(clipped(batch.heading, _NAME))}**",))
+            yield from (_app(group, rank, link, is_open=is_open) for group in batch.groups)
+
+
+def _app(group: Group, rank: int, link: Callable[[Origin | None], str | None], *, is_open: bool) -> Part:
+    """Return the part of an app: its diff and links, the first lines of the diff, or the changed objects and counts."""
+    lines = list(_diff(group))
+    name = f"<b>{escaped(clipped(group.slug, _NAME))}</b> · {row_totals(group.rows) or 'as declared'}"
+    file = _linked(clipped(group.file, _NAME), link(group.origin))
+    summary = f"{name} · {file}" if file else name
+    places = _places(group, link)
+    losing = [f"{marks} {code(clipped(_name(row), _NAME))}" for row in group.rows if (marks := _marks(row))]
+    changed = losing or [code(clipped(_name(row), _NAME)) for row in group.rows if row.weight is not Weight.CREATIONS]
+    brief = f"- {name}{f': {listed(changed, at_most=_NAMED)}' if changed else ''}"
+    whole = folded(summary, fence("diff", lines), *([places] if places else []), is_open=is_open)
+    cuts = [len(lines) * share // 8 for share in range(7, 0, -1)] if len(lines) > _UNCUT else []
+    shorter = (
+        folded(summary, fence("diff", (*lines[:cut], f"  and {len(lines) - cut:,} more lines")), is_open=is_open)
+        for cut in cuts
+    )
+    return _ChangePart(rank, (whole, *shorter, brief), group)
+
+
+def _places(group: Group, link: Callable[[Origin | None], str | None]) -> str:
+    """Return the links to the positions of the rows; "" if there are none."""
+    shown: dict[str, None] = {}
+    for row in group.rows:
+        if row.origin is not None and (url := link(row.origin)) is not None:
+            shown[_linked(clipped(f"{row.origin.file}:{row.origin.line}", _NAME), url)] = None
+    return f"<sub>{' · '.join(shown)}</sub>" if shown else ""
+
+
+def _linked(text: str, url: str | None) -> str:
+    return escaped(text) if url is None else f'<a href="{html.escape(url)}">{escaped(text)}</a>'
 
 
 def _diff(group: Group) -> Iterator[str]:
+    """Yield the lines of a diff: a row for each object, below it what is removed and added, and the rest as context."""
     left = column(_name(row) for row in group.rows)
     place = column(row.place for row in group.rows)
     for row in group.rows:
         sign = " " if row.verb is None else _SIGNS[row.verb]
         remark = ": ".join(filter(None, (_marks(row), row.remark)))
         yield f"{sign} {padded(_name(row), left)}  {' ' * (place - cells(row.place))}{row.place}  {remark}"
-        yield from row.lines
+        for detail in row.details:
+            yield from [f"      {detail}"] if isinstance(detail, str) else _difference_lines(detail)
+
+
+def _difference_lines(difference: Difference) -> Iterator[str]:
+    if difference.lines:
+        yield f"  {difference.name}:"
+        yield from difference.lines
+        return
+    for sign, side in (("-", difference.before), ("+", difference.after)):
+        if side != NONE:
+            yield f"{sign} {difference.name}: {side}"
 
 
 def _marks(row: Row) -> str:

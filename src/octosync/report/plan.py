@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 from octosync.errors import ExitCode, worst
 from octosync.model import ELLIPSIS, Address, Reason, Sensitivity, counted
@@ -26,26 +27,26 @@ from octosync.plan import (
     RemoveTarget,
     RunInfo,
     UpdateApp,
-    Verb,
     refused_actions,
 )
-from octosync.report.changes import Group, RowOptions, group_lines, group_of, recommendation_lines
+from octosync.report.changes import Columns, Group, RowOptions, group_lines, group_of, recommendation_lines
 from octosync.report.errors import blocked_lines, diagnostic_lines, error_lines, override_words, unlisted_words
 from octosync.report.run_report import PlanReport
+from octosync.report.sections import (
+    ChangeSection,
+    Grouping,
+    SummaryTable,
+    grouping_of,
+    sections_of,
+    summary_table,
+    totals_of,
+)
 from octosync.report.text import Style, about_seconds_words, listed, plane_words, text_of, visible
-
-_COUNTED_VERBS: Final = (Verb.CREATE, Verb.UPDATE, Verb.DELETE, Verb.ENABLE, Verb.OPTIMIZE, Verb.ARCHIVE)
-
-
-def planned_words(actions: Iterable[Action]) -> str:
-    """Return the counts of actions by verb: `2 to create, 1 to update`; "" for none."""
-    verbs = [action.verb for action in actions]
-    return ", ".join(f"{verbs.count(verb):,} to {verb.value}" for verb in _COUNTED_VERBS if verb in verbs)
 
 
 def totals_words(planned: Iterable[Action], held: Sized) -> str:
     """Return the counts of planned and of held actions: `2 to create; 1 held`; "" for none."""
-    return "; ".join(filter(None, (planned_words(planned), f"{len(held):,} held" if held else "")))
+    return totals_of((action.verb for action in planned), len(held))
 
 
 def nothing_words(plan: Plan) -> str:
@@ -159,13 +160,19 @@ def _apps_left(plan: Plan) -> tuple[int, list[str]]:
 
 
 def render_plan(report: PlanReport, *, colour: bool) -> str:
-    """Render a plan, and the refusals of guards."""
+    """Render a plan, and the refusals of guards; with `summary_only` only the table that counts its changes."""
     plan, about, style = report.plan, report.about, Style(colour)
+    overview = Overview.of_report(report)
+    if report.summary_only:
+        table = overview.table.lines(style) if plan.shown else [nothing_words(plan)]
+        return text_of((*table, *_obstacles(report, style)))
+    columns = Columns.of_groups(overview.groups)
     blocks: list[Iterable[str]] = [
         _head(report, style),
         _errors(plan, style) if plan.errors else (),
         blocked_lines(report, style) if report.blocked else (),
-        group_lines(groups_of(plan, report.blocked, report.sensitivity, full=report.full), style),
+        overview.table.lines(style) if overview.has_table else (),
+        *(_section_lines(section, columns, style) for section in overview.sections),
         *(diagnostic_lines(diagnostic, style) for diagnostic in report.listed_diagnostics()),
         filter(None, (unlisted_words(report),)),
         recommendation_lines(plan.recommendations) if plan.recommendations else (),
@@ -175,9 +182,45 @@ def render_plan(report: PlanReport, *, colour: bool) -> str:
     return "\n".join(text for block in blocks if (text := text_of(block)))
 
 
-def plan_groups(report: PlanReport) -> tuple[Group, ...]:
-    """Return the rows of the plan by app."""
-    return groups_of(report.plan, report.blocked, report.sensitivity, full=report.full)
+def _section_lines(section: ChangeSection, columns: Columns, style: Style) -> Iterator[str]:
+    if section.title:
+        yield style.bold(section.heading)
+    for batch in section.batches:
+        if batch.name:
+            yield style.bold(batch.heading)
+        yield from group_lines(batch.groups, columns, style)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The changes of a plan in sections, and the table that counts them."""
+
+    groups: tuple[Group, ...]
+    grouping: Grouping
+    sections: tuple[ChangeSection, ...]
+    table: SummaryTable
+
+    @classmethod
+    def of_report(cls, report: PlanReport) -> Self:
+        """Return the overview of a plan."""
+        plan = report.plan
+        groups = groups_of(plan, report.blocked, report.sensitivity, full=report.full)
+        changing = [group for group in groups if any(row.verb is not None for row in group.rows)]
+        grouping = grouping_of(groups, plan.desired.apps, report.sensitivity)
+        return cls(groups, grouping, sections_of(groups, grouping), summary_table(plan, changing, grouping))
+
+    @property
+    def has_table(self) -> bool:
+        """Whether the table shows more than the totals do."""
+        return len(self.table.rows) > 1 or bool(self.grouping.names)
+
+
+def _obstacles(report: PlanReport, style: Style) -> Iterator[str]:
+    """Yield why the plan can't be applied."""
+    if report.plan.errors:
+        yield f"{style.red('Incomplete')}: {incomplete_words(report.plan)}."
+    if report.blocked:
+        yield f"{style.red('Blocked')} {blocking_words(report.blocked)}."
 
 
 def _head(report: PlanReport, style: Style) -> Iterator[str]:
@@ -227,15 +270,10 @@ def groups_of(plan: Plan, blocked: Sequence[Refusal], sensitivity: Sensitivity, 
 
 
 def _closing(report: PlanReport, style: Style) -> Iterator[str]:
-    plan, about, blocked = report.plan, report.about, report.blocked
+    plan, about = report.plan, report.about
     counts, rest = totals_words(plan.actions, plan.held), rest_words(plan)
     line = f"{style.bold('Plan:')} {counts}." if counts else style.bold(nothing_words(plan))
-    line += f" {rest}." if rest else ""
-    if plan.errors:
-        line += f" {style.red('Incomplete')}: {incomplete_words(plan)}."
-    if blocked:
-        line += f" {style.red('Blocked')} {blocking_words(blocked)}."
-    yield line
+    yield " ".join((line, *([f"{rest}."] if rest else []), *_obstacles(report, style)))
     yield _cost(report)
     if report.command == "plan" and (keep := keep_command(plan.shown, about)) is not None:
         yield f"To keep the live values instead: {keep}"

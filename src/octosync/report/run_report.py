@@ -56,7 +56,7 @@ class PlanReport(RunReport):
     """A run with a plan, and the context that its reports need.
 
     `full` includes unchanged objects, and shows values unclipped. `touched` are the apps that the manifests declare otherwise
-    than the base, None without a base.
+    than the base, None without a base. `summary_only`: text and Markdown have only the table that counts the changes.
     """
 
     command: str = "plan"
@@ -68,6 +68,7 @@ class PlanReport(RunReport):
     overrides: Sequence[Override] = ()
     full: bool = False
     touched: frozenset[str] | None = None
+    summary_only: bool = False
 
     def document(self, *, full: bool = False) -> JsonObject:
         """Return the plan's JSON document."""

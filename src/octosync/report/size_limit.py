@@ -1,14 +1,15 @@
-"""The size limit of a document: parts that do not fit are shown in a shorter form or omitted, and never cut."""
+"""The size limit of a document: parts that do not fit are shown in a shorter form or omitted, and counted at their place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 _BETWEEN: Final = "\n\n"
 _NOTE_ROOM: Final = 240  # bytes that are kept free for the note
+_GAP_ROOM: Final = 120  # bytes that are kept free for the count of what is omitted of a rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +25,46 @@ class Part:
 
 
 Note = Callable[[Sequence[int | None]], str]
+Gap = Callable[[Sequence[int]], str]
 
 
-def fit_parts(parts: Sequence[Part], most: int, note: Note) -> str:
+def _no_gap(_: Sequence[int]) -> str:
+    return ""
+
+
+def fit_parts(parts: Sequence[Part], most: int, note: Note, *, gap: Gap = _no_gap, ordered: range = range(0)) -> str:
     """Return the parts, separated by empty lines, in at most `most` bytes of UTF-8.
 
     `note` gets the index of each part's form, None for an omitted one, and returns a note about what was shortened; it is
-    added after the parts if there is room. If not even the shortest forms of the first rank fit, the text is empty.
+    added after the parts if there is room. `gap` gets the indexes of successive parts of a rank that are omitted, and returns
+    the text in their place. The last of the ranks in `ordered` gets only what all others leave, and more than its shortest
+    forms only if the others have their longest. If not even the shortest forms of the first rank fit, the text is empty.
     """
     whole = _joined(part.forms[0] for part in parts)
     if len(whole.encode()) <= most:
         return whole
     chosen = _FormSelection(parts, most)
-    chosen.take_shortest()
-    chosen.lengthen()
-    chosen.fill()
-    shown = [parts[at].forms[form] for at, form in enumerate(chosen.forms) if form is not None]
-    noted = _joined((*shown, note(chosen.forms)))
-    return noted if shown and len(noted.encode()) <= most else _joined(shown)
+    chosen.select(ordered)
+    texts = list(_shown(parts, chosen.forms, gap))
+    shown = [text for text, is_gap in texts if not is_gap]
+    every = [text for text, _ in texts]
+    noted = note(chosen.forms)
+    for fitting in ((*every, noted), every, (*shown, noted)):
+        if shown and len((text := _joined(fitting)).encode()) <= most:
+            return text
+    return _joined(shown)
+
+
+def _shown(parts: Sequence[Part], forms: Sequence[int | None], gap: Gap) -> Iterator[tuple[str, bool]]:
+    """Yield the text of each part that is shown, and of each gap."""
+    for (is_omitted, _), group in groupby(
+        range(len(parts)), key=lambda at: (forms[at] is None, parts[at].rank if forms[at] is None else None)
+    ):
+        places = list(group)
+        if is_omitted:
+            yield gap(places), True
+        else:
+            yield from ((parts[at].forms[forms[at] or 0], False) for at in places)
 
 
 class _FormSelection:
@@ -54,14 +77,35 @@ class _FormSelection:
         self._order = sorted(range(len(parts)), key=lambda at: parts[at].rank)
         self.forms: list[int | None] = [None] * len(parts)
 
-    def take_shortest(self) -> None:
-        """Take all parts in their shortest form, rank by rank, while they fit.
+    def select(self, ordered: range) -> None:
+        """Choose the forms; `ordered` is as in `fit_parts`."""
+        last = ordered[-1] if ordered else None
+        rank = [part.rank for part in self._parts]
+        first = [at for at in self._order if rank[at] != last]
+        self._take_shortest(first, _NOTE_ROOM + len(ordered) * _GAP_ROOM)
+        if not self._order or self.forms[self._order[0]] is None:
+            return  # not even the first rank fits
+        before = [at for at in first if last is None or rank[at] < last]
+        self._lengthen(before)
+        self._fill(before)
+        if last is None:
+            return
+        bulk = [at for at in self._order if rank[at] == last]
+        self._fill(bulk)
+        if all(self.forms[at] == 0 for at in before if rank[at] in ordered):
+            self._lengthen(bulk)
+        after = [at for at in first if rank[at] > last]
+        self._lengthen(after)
+        self._fill(after)
 
-        After the first rank, room is reserved for the note, if there is enough.
+    def _take_shortest(self, order: Sequence[int], room: int) -> None:
+        """Take parts in their shortest form, rank by rank, while they fit.
+
+        After the first rank, `room` is reserved for the note and the gaps, if there is enough.
         """
-        for number, (_, group) in enumerate(groupby(self._order, key=lambda at: self._parts[at].rank)):
-            if number == 1 and self._left > 2 * _NOTE_ROOM:
-                self._left -= _NOTE_ROOM
+        for number, (_, group) in enumerate(groupby(order, key=lambda at: self._parts[at].rank)):
+            if number == 1 and self._left > 2 * room:
+                self._left -= room
             places = list(group)
             size = sum(self._size(at, len(self._parts[at].forms) - 1) for at in places)
             if size > self._left:
@@ -70,9 +114,9 @@ class _FormSelection:
             for at in places:
                 self.forms[at] = len(self._parts[at].forms) - 1
 
-    def lengthen(self) -> None:
-        """Give each chosen part its longest form that fits, the first ranks first."""
-        for at in self._order:
+    def _lengthen(self, order: Sequence[int]) -> None:
+        """Give each chosen part its longest form that fits, in order."""
+        for at in order:
             shortest = self.forms[at]
             for form in range(shortest or 0):
                 more = self._size(at, form) - self._size(at, shortest or 0)
@@ -81,16 +125,15 @@ class _FormSelection:
                     self.forms[at] = form
                     break
 
-    def fill(self) -> None:
-        """Take omitted parts in their order while they fit."""
-        if self._order and self.forms[self._order[0]] is None:
-            return  # not even the first rank fits
-        for at in self._order:
+    def _fill(self, order: Sequence[int]) -> None:
+        """Take omitted parts in order while they fit."""
+        for at in order:
             if self.forms[at] is None:
                 shortest = len(self._parts[at].forms) - 1
-                self._left -= self._size(at, shortest)
-                if self._left < 0:
+                size = self._size(at, shortest)
+                if size > self._left:
                     return
+                self._left -= size
                 self.forms[at] = shortest
 
     def _size(self, at: int, form: int) -> int:
