@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import yaml
 from tests.support.clients import KEY
 from tests.support.embedded_planes import ok
 from tests.support.plane import writes_in
@@ -275,3 +278,83 @@ def test_a_reviewed_plan_selects_what_plan_selects(main: Main) -> None:
     )
     assert applied.code == 0, applied.output
     assert main.live("notes")["name"] == "After"
+
+
+_FAULTS: Final = (
+    "apps.create",
+    "apps.update",
+    "apps.create_target",
+    "apps.delete_target",
+    "apps.put_slot",
+    "apps.delete_slot",
+)
+
+
+class _History:
+    """A random series of merges into main, of which only some runs are started, and only some of those succeed."""
+
+    def __init__(self, main: Main, seed: int) -> None:
+        self._main, self._random = main, random.Random(seed)  # noqa: S311 — not for secrets
+        self._past = [main.repo.head]
+        self.base, self.attempted = main.repo.head, list[str]()
+
+    def merge(self) -> None:
+        """Merge a random change: fields, targets that appear, disappear or move, slots, an app, or the return of a state."""
+        chosen, repo = self._random, self._main.repo
+        if chosen.random() < 0.4:
+            repo.git("rm", "--quiet", "-r", "apps")
+            repo.git("checkout", "--quiet", chosen.choice(self._past[-3:]), "--", "apps")
+        else:
+            manifests = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(repo.root.glob("apps/*.yaml"))}
+            for _ in range(2):
+                self._change(manifests)
+            for slug, manifest in manifests.items():
+                repo.write(f"apps/{slug}.yaml", yaml.safe_dump(manifest))
+        self._past.append(repo.commit())
+
+    def _change(self, manifests: dict[str, Any]) -> None:
+        chosen = self._random
+        slug, taker = chosen.choice(sorted(manifests)), chosen.choice(sorted(manifests))
+        spec = manifests[slug]["spec"]
+        match chosen.randrange(6):
+            case 0:
+                spec["name"] = f"Name {chosen.randrange(3)}"
+            case 1 if spec["targets"]:
+                manifests[taker]["spec"]["targets"].append(spec["targets"].pop(0))
+            case 2 if spec["targets"]:
+                spec["targets"].pop()
+            case 3:
+                spec["targets"].append({"platform": "linux", "identifier": f"new-{len(self._past)}-{chosen.random()}"})
+            case 4:
+                spec["slots"] = chosen.choice(([], [{"capability": "chat", "servingPolicy": "cloud_only"}]))
+            case _:
+                text = APP.format(slug=f"app-{len(self._past)}", name="New")
+                manifests[f"app-{len(self._past)}"] = yaml.safe_load(text)
+
+    def run(self, *, faults: Sequence[str]) -> None:
+        """Apply the checked-out commit, with faults of operations; remember the outcome as deployments do."""
+        main, head = self._main, self._main.repo.head
+        main.break_with(*({"operation": fault, "action": "status", "status": 422, "times": None} for fault in faults))
+        attempts = [part for revision in self.attempted if revision != head for part in ("--attempted", revision)]
+        ran = main.merge(self.base, *attempts, "--allow-deletes", "all")
+        assert ran.code == 0 or faults, ran.output
+        if ran.code == 0:
+            self.base, self.attempted = head, []
+        else:
+            self.attempted.append(head)
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_nothing_of_a_random_history_is_forgotten(main: Main, seed: int) -> None:
+    """Whatever was skipped, failed in part, reverted or moved: after a success, no app differs from its manifests."""
+    main.workdir.environment["OCTOSYNC_RATE"] = "0"
+    history = _History(main, seed)
+    outcome = random.Random(seed)  # noqa: S311 — not for secrets
+    for _ in range(8):
+        history.merge()
+        if outcome.random() < 0.7:
+            history.run(faults=outcome.sample(_FAULTS, 3))
+    history.merge()
+    history.run(faults=())
+    left = main.workdir.octosync("plan", "-o", "json")
+    assert json.loads(left.stdout)["resource_changes"] == [], left.stdout

@@ -49,7 +49,11 @@ def test_the_contexts_are_those_of_the_flag(workdir: Workdir) -> None:
     ran = workdir.octosync("init", "--contexts", "staging, production", "--app", "notes", "--branch", "trunk", "--yes")
     assert ran.code == 0
     files = {name: text.decode() for name, text in workdir.files().items()}
-    assert list(yaml.safe_load(files["octosync.yaml"])["contexts"]) == ["local", "staging", "production"]
+    contexts = yaml.safe_load(files["octosync.yaml"])["contexts"]
+    assert list(contexts) == ["local", "staging", "production"]
+    keys = [contexts[name]["tokenEnv"] for name in ("staging", "production")]
+    assert keys == ["OCTOMIL_API_KEY_STAGING", "OCTOMIL_API_KEY_PRODUCTION"]
+    assert "A merge is applied to staging, then to production" in ran.stdout
     for name, text in starter_workflows(("staging", "production"), branch="trunk").items():
         assert files[name] == text
     assert "OCTOMIL_API_KEY_STAGING, OCTOMIL_API_KEY_PRODUCTION" in ran.stdout

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from octosync.forge import UNKNOWN_COMMIT, secret_name, starter_workflows
+from octosync.forge import UNKNOWN_COMMIT, promotion_order, secret_name, starter_workflows
 
 _ONE = starter_workflows()
 
@@ -41,23 +41,49 @@ def test_nothing_is_permitted_that_is_not_needed(name: str) -> None:
 
 
 def test_each_context_has_a_job_and_a_key_of_its_own() -> None:
-    """With several contexts none waits for another, and no key is used for two."""
-    contexts = ("staging", "production", "eu/1 'x'", "null", "no", "1e3")
+    """With several contexts each has a job, and no key is used for two."""
+    contexts = ("staging", "eu/1 'x'", "null", "no", "1e3", "production")
     for name, text in starter_workflows(contexts).items():
         jobs = _jobs(text)
         verb = re.sub(r".*octosync-(\w+)\.yml", r"\1", name)
         assert list(jobs) == [
             f"{verb}-staging",
-            f"{verb}-production",
             f"{verb}-eu-1--x-",
             f"{verb}-null",
             f"{verb}-no",
             f"{verb}-1e3",
+            f"{verb}-production",
         ]
         assert [job["with"]["context"] for job in jobs.values()] == list(contexts)
         keys = [job["secrets"]["OCTOMIL_API_KEY"] for job in jobs.values()]
         assert keys == [f"${{{{ secrets.{secret_name(context, contexts)} }}}}" for context in contexts]
         assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    ("contexts", "order"),
+    [
+        (("staging", "production"), ["staging", "production"]),
+        (("production", "staging"), ["staging", "production"]),
+        (("eu-prod", "dev", "us-prod", "staging"), ["dev", "staging", "eu-prod", "us-prod"]),
+        (("first", "reproduction", "second"), ["first", "reproduction", "second"]),
+    ],
+)
+def test_a_merge_is_applied_to_one_context_after_the_other(contexts: tuple[str, ...], order: list[str]) -> None:
+    """Production waits for all other contexts; these have the given order. Plans and drift checks wait for nothing."""
+    assert list(promotion_order(contexts)) == order
+    for name, text in starter_workflows(contexts).items():
+        jobs = _jobs(text)
+        if not name.endswith("-apply.yml"):
+            assert not any("needs" in job for job in jobs.values())
+            continue
+        assert [job["with"]["context"] for job in jobs.values()] == order
+        assert [job.get("needs") for job in jobs.values()] == [None, *(f"apply-{context}" for context in order[:-1])]
+
+
+def test_a_single_context_waits_for_nothing() -> None:
+    """There is no other job."""
+    assert not any("needs" in job for text in _ONE.values() for job in _jobs(text).values())
 
 
 def test_another_branch_may_be_the_one_that_is_applied() -> None:

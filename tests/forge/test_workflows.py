@@ -87,6 +87,12 @@ class Team:
         """Return the number of requests to the control plane since the last call."""
         return len(ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"])
 
+    def paths(self) -> list[str]:
+        """Return the paths of the requests to the control plane since the last call."""
+        return [
+            entry["path"] for entry in ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"]
+        ]
+
     def live_name(self, slug: str) -> str:
         """Return an app's live name."""
         return str(ok(self.plane.api.get(f"/apps/{slug}"))["name"])
@@ -292,12 +298,101 @@ def test_a_rerun_of_an_old_job_is_refused_after_one_that_failed_in_part(team: Te
         {"flags": "-lteam=search"},
         {"allow": "--url http://127.0.0.1"},
         {"allow": "--app=search"},
+        {"flags": "--changed-only"},
+        {"scope": "some"},
     ],
 )
 def test_nothing_narrows_what_is_applied(team: Team, inputs: dict[str, str]) -> None:
     """A success of the environment means that everything was applied; only guard flags can be given once."""
     assert not team.apply(**inputs).succeeded
     assert team.requests() == 0
+
+
+def test_a_merge_reads_what_it_changed(team: Team) -> None:
+    """By default, the second run reads only the changed app; a merge without a change of an app sends no request."""
+    team.declare("notes", name="Notes")
+    team.repository.commit("Notes")
+    first = team.apply()
+    assert first.succeeded
+    assert "--changed-only" not in first.outputs["applied"]["flags"]
+    assert team.requests() > 0
+    team.declare("notes", name="Notes again")
+    team.repository.commit("Change")
+    assert team.apply().succeeded
+    assert all("/apps/notes" in path for path in team.paths())
+    assert team.live_name("notes") == "Notes again"
+    team.requests()
+    team.repository.write("README.md", "# Apps\n")
+    team.repository.commit("Docs")
+    assert team.apply().succeeded
+    assert team.requests() == 0
+
+
+def test_a_run_for_all_apps_reverts_drift(team: Team) -> None:
+    """With `scope: all`, or a base of its own, a run reads every app; the next run compares with it as usual."""
+    assert team.apply().succeeded
+    ok(team.plane.api.patch("/apps/search", json={"name": "By hand"}))
+    assert team.apply().succeeded
+    assert team.live_name("search") == "By hand"
+    assert team.apply(scope="all", flags="--drift-hold 0").succeeded
+    assert team.live_name("search") == "Search"
+    ok(team.plane.api.patch("/apps/search", json={"name": "By hand"}))
+    assert team.apply(base=team.repository.head, flags="--drift-hold 0").succeeded
+    assert team.live_name("search") == "Search"
+
+
+def test_a_change_of_the_workflows_is_applied_to_all_apps(team: Team) -> None:
+    """The workflow's paths may have changed: apps that it names for the first time have not changed in Git."""
+    team.repository.write("more/notes.yaml", APP.format(slug="notes", name="Notes"))
+    team.repository.write(".github/workflows/octosync-apply.yml", "paths: apps\n")
+    team.repository.commit("One folder")
+    assert team.apply(paths="apps").succeeded
+    team.repository.write(".github/workflows/octosync-apply.yml", "paths: apps more\n")
+    team.repository.commit("Two folders")
+    applied = team.apply(paths="apps\nmore", flags="--drift-hold 0")
+    assert applied.succeeded, applied.log
+    assert "--changed-only" not in applied.outputs["applied"]["flags"]
+    assert team.live_name("notes") == "Notes"
+    assert "--changed-only" in team.apply(paths="apps\nmore").outputs["applied"]["flags"]
+
+
+def test_nothing_of_a_series_of_merges_is_forgotten(team: Team) -> None:
+    """Merges whose run was skipped, cancelled, failed or run again are applied by the next run that succeeds."""
+    slugs = ("skipped", "cancelled", "waiting", "reverted", "last")
+    for slug in slugs:
+        team.declare(slug, name="Before")
+    first = team.repository.commit("All")
+    assert team.apply().succeeded
+    team.declare("skipped", name="After")
+    team.repository.commit("No run [skip ci]")
+    team.declare("cancelled", name="After")
+    cancelled = team.repository.commit("Cancelled halfway")
+    team.forge.add_deployment(cancelled, "in_progress", "error", environment="octosync-production")
+    team.declare("waiting", name="After")
+    waiting = team.repository.commit("Cancelled while it waited")
+    team.forge.add_deployment(waiting, "queued", environment="octosync-production")
+    team.declare("failed", name="After")
+    team.declare("reverted", name="Attempted")
+    failed = team.repository.commit("Failed in part")
+    team.break_with({"operation": "apps.create", "action": "status", "status": 422, "times": None})
+    assert not team.apply().succeeded
+    assert team.live_name("reverted") == "Attempted"
+    team.declare("reverted", name="Before")
+    team.repository.commit("Reverted, and failed again")
+    assert not team.apply().succeeded
+    team.break_with()
+    for old in (first, failed):
+        assert team.apply(old).outputs["octosync"]["exit-code"] == "4"
+    team.requests()
+    team.declare("last", name="After")
+    team.repository.commit("Applied")
+    applied = team.apply()
+    assert applied.succeeded, applied.log
+    assert "--changed-only" in applied.outputs["applied"]["flags"]
+    assert not any("/apps/search" in path for path in team.paths())
+    names = {slug: team.live_name(slug) for slug in (*slugs, "failed")}
+    assert names == {**dict.fromkeys(names, "After"), "reverted": "Before"}
+    assert team.drift().outputs["octosync"]["changes"] == "0"
 
 
 def test_another_branch_is_not_applied(team: Team) -> None:

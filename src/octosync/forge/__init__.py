@@ -22,7 +22,7 @@ from octosync.forge.issues import (
     keep_issue_open,
 )
 from octosync.forge.job import PUBLIC_API, GitHubRepository, JobEvent, read_job_event, repository_from_environment
-from octosync.forge.workflows import UNKNOWN_COMMIT, secret_name, starter_workflows
+from octosync.forge.workflows import UNKNOWN_COMMIT, promotion_order, secret_name, starter_workflows
 
 __all__ = [
     "MAX_DEPLOYMENTS",
@@ -42,6 +42,7 @@ __all__ = [
     "keep_issue_open",
     "mark_outdated",
     "post_comment",
+    "promotion_order",
     "read_job_event",
     "repository_from_environment",
     "secret_name",

@@ -11,6 +11,8 @@ _FOLDER: Final = ".github/workflows"
 _NAMES: Final = ("octosync-plan.yml", "octosync-apply.yml", "octosync-drift.yml")
 _JOBS: Final = "\njobs:\n"
 _CONTEXT: Final = "production"
+_APPLY: Final = "  apply:\n"
+_PRODUCTION: Final = re.compile(r"(?i)(?<![a-z])(?:prod|production|live)(?![a-z])")
 _KEY: Final = "secrets.OCTOMIL_API_KEY "
 UNKNOWN_COMMIT: Final = "COMMIT"
 
@@ -22,7 +24,8 @@ def starter_workflows(
 
     Each has a job per context, which is a name in octosync.yaml. For a single context, the key is the secret
     `OCTOMIL_API_KEY`; with several, each has its own, such as `OCTOMIL_API_KEY_STAGING`, unless its environment has a secret
-    `OCTOMIL_API_KEY`, which takes precedence. Pushes to `branch` are applied.
+    `OCTOMIL_API_KEY`, which takes precedence. Pushes to `branch` are applied: to one context after the other, in the order of
+    `promotion_order`.
     `commit` is that of octosync whose workflows they call: unlike a tag, it can't be moved. Where it is not known, they have
     `UNKNOWN_COMMIT` in its place.
     """
@@ -35,6 +38,11 @@ def starter_workflows(
     }
 
 
+def promotion_order(contexts: Sequence[str]) -> tuple[str, ...]:
+    """Return the contexts in the order in which a merge is applied to them: the given one, with production contexts last."""
+    return tuple(sorted(contexts, key=lambda context: _PRODUCTION.search(context) is not None))
+
+
 def secret_name(context: str, contexts: Sequence[str]) -> str:
     """Return the name of the secret that holds a context's key in the starter workflows."""
     return "OCTOMIL_API_KEY" if len(contexts) == 1 else f"OCTOMIL_API_KEY_{_slug(context).replace('-', '_').upper()}"
@@ -45,15 +53,21 @@ def _workflow(template: str, contexts: Sequence[str], branch: str) -> str:
     if branch != "main":
         head = head.replace("[main]", f"[{_scalar(branch)}]")
     head = head.replace(f"octosync-{_CONTEXT}", f"octosync-{contexts[0] if len(contexts) == 1 else 'CONTEXT'}")
-    return head + _JOBS + "\n".join(_job(job, context, contexts) for context in contexts)
+    if not job.startswith(_APPLY):
+        return head + _JOBS + "\n".join(_job(job, context, contexts) for context in contexts)
+    order = promotion_order(contexts)
+    jobs = (_job(job, context, contexts, after=before) for context, before in zip(order, (None, *order), strict=False))
+    return head + _JOBS + "\n".join(jobs)
 
 
-def _job(template: str, context: str, contexts: Sequence[str]) -> str:
+def _job(template: str, context: str, contexts: Sequence[str], after: str | None = None) -> str:
+    """Return the job of a context. It starts if the same job of the context `after` has succeeded."""
     job = template.replace(f"context: {_CONTEXT}", f"context: {_scalar(context)}")
     if len(contexts) == 1:
         return job
     job = job.replace(_KEY, f"secrets.{secret_name(context, contexts)} ")
-    return re.sub(r"\A  (\w+):", rf"  \1-{_slug(context)}:", job)
+    needs = "" if after is None else rf"\n    needs: \1-{_slug(after)}"
+    return re.sub(r"\A  (\w+):", rf"  \1-{_slug(context)}:{needs}", job)
 
 
 def _slug(context: str) -> str:

@@ -217,7 +217,7 @@ def _check_gone(found: AppliedRevision, environment: str) -> None:
     for revision in found.gone:
         _notice(
             f"{revision} was applied to {environment}, in part or in full, and is not in this clone: was the branch "
-            "force-pushed? It is ignored: its changes count as changes on the control plane."
+            "force-pushed? Its changes count as changes on the control plane."
         )
 
 
@@ -225,7 +225,8 @@ def _flags(found: AppliedRevision) -> str:
     """Return the flags for apply: none without a base, because --attempted needs one."""
     if found.base is None:
         return ""
-    words = ["--base", found.base, *(word for revision in found.attempted for word in ("--attempted", revision))]
+    revisions = (*found.attempted, *found.gone)
+    words = ["--base", found.base, *(word for revision in revisions for word in ("--attempted", revision))]
     return shlex.join(words) + "\n"
 
 

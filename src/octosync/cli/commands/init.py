@@ -18,7 +18,7 @@ from octosync.cli.console import ask, can_prompt, out_text
 from octosync.cli.file_writer import create_all, file_name
 from octosync.cli.options import option
 from octosync.errors import UsageError
-from octosync.forge import UNKNOWN_COMMIT, secret_name, starter_workflows
+from octosync.forge import UNKNOWN_COMMIT, promotion_order, secret_name, starter_workflows
 from octosync.manifest import (
     LOCAL,
     SLUG,
@@ -44,7 +44,8 @@ _IGNORED: Final = f"{DEFAULT_PATH.parent}/"
 @option(
     "--contexts",
     metavar="NAMES",
-    help=f"Contexts for Octomil besides {LOCAL}, separated by commas. The default without a prompt is {_CONTEXTS}.",
+    help=f"Contexts for Octomil besides {LOCAL}, separated by commas, in the order in which merges are applied to them; "
+    f"production is last. The default without a prompt is {_CONTEXTS}.",
 )
 @option("--branch", metavar="NAME", default="main", show_default=True, help="The branch whose merges are applied.")
 @option(
@@ -78,7 +79,7 @@ def command(
         del texts[".gitignore"]
     create_all(directory, texts)
     unignored = ignored and not _is_ignored(directory / ".gitignore")
-    secrets = {context: secret_name(context, named) for context in named}
+    secrets = {context: secret_name(context, named) for context in promotion_order(named)}
     placeholder = UNKNOWN_COMMIT if commit is None and named else None
     out_text(
         render_init(
@@ -152,7 +153,9 @@ def _installed_from() -> str | None:
 def _starter(slug: str, contexts: Sequence[str], branch: str, commit: str | None) -> Mapping[str, str]:
     """Return the texts of the files by path. Without a context for Octomil there are no workflows."""
     texts = {
-        "octosync.yaml": starter_configuration(contexts, schema="schemas/config.json"),
+        "octosync.yaml": starter_configuration(
+            {context: secret_name(context, contexts) for context in contexts}, schema="schemas/config.json"
+        ),
         f"apps/{file_name(slug)}": starter_app(slug, schema="../schemas/manifest.json"),
         "schemas/config.json": json_text(configuration_schema()),
         "schemas/manifest.json": json_text(manifest_schema()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from octosync.contract import PRESETS
@@ -60,10 +60,14 @@ def starter_app(slug: str, *, schema: str) -> str:
     return f"# yaml-language-server: $schema={schema}\n{manifest_text(app)}{_DEPLOY}"
 
 
-def starter_configuration(contexts: Sequence[str], *, schema: str) -> str:
-    """Return an octosync.yaml with the default context `local` and these contexts, all of Octomil's public API."""
+def starter_configuration(contexts: Mapping[str, str], *, schema: str) -> str:
+    """Return an octosync.yaml with the default context `local` and these contexts, all of Octomil's public API.
+
+    `contexts` has, by name, the environment variable that holds a context's key.
+    """
     lines = (
-        f'  {value_text(name)}: {{url: "https://api.octomil.com", tokenEnv: OCTOMIL_API_KEY}}\n' for name in contexts
+        f'  {value_text(name)}: {{url: "https://api.octomil.com", tokenEnv: {variable}}}\n'
+        for name, variable in contexts.items()
     )
     head = "  # Add `org: ID` to a context, and octosync refuses to work with another org.\n" if contexts else ""
     return _CONFIGURATION.format(schema=schema, contexts=head + "".join(lines))

@@ -23,7 +23,8 @@ def render_init(
 ) -> str:
     """Render the files that were written and the next steps.
 
-    `directory` is "." for the working directory. `secrets` has, by context, the name of the secret that its workflow needs.
+    `directory` is "." for the working directory. `secrets` has, by context, the name of the secret that its workflow needs,
+    in the order in which merges are applied.
     `to_ignore` is a line that an existing .gitignore lacks, if any. `to_replace` is the placeholder for the commit of
     octosync in the workflows; None if they contain the commit.
     """
@@ -54,6 +55,8 @@ def _steps(secrets: Mapping[str, str]) -> Iterator[str]:
     if secrets:
         named = ", ".join(secrets.values())
         yield f"The workflows need the API {'key' if len(secrets) == 1 else 'keys'} as repository secrets: {named}."
+    if len(secrets) > 1:
+        yield f"A merge is applied to {', then to '.join(secrets)}: each waits until the one before has succeeded."
 
 
 def render_export(
