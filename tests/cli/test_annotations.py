@@ -147,6 +147,30 @@ def test_results_are_in_files_of_the_checkout(change: Change) -> None:
     assert not re.search(f"{base}(:|%3A)", json.dumps(results))
 
 
+def test_a_problem_of_the_base_names_its_commit_once(change: Change) -> None:
+    """Its summary and its notes name files of the base: without the commit, since no checkout has such paths."""
+    change.workdir.write("apps/search.yaml", f"{ALONE}---\n{ALONE}")
+    base = change.begin()
+    change.workdir.write("apps/search.yaml", ALONE)
+    (annotation,) = [found for found in change.annotations() if "invalid-base" in found.properties["title"]]
+    assert annotation.properties["file"] == "apps/search.yaml"
+    assert annotation.message.split("\n")[1:] == [
+        "the other: apps/search.yaml:1:1",
+        f"declared in {base}, at apps/search.yaml:8:18",
+    ]
+
+
+def test_a_base_file_is_no_commit(change: Change) -> None:
+    """With --base-file, the annotation is in the manifest, and the message has the position in that file."""
+    change.declare("search", slots=["tts"])
+    change.workdir.write("base.yaml", (change.workdir.directory / "apps" / "search.yaml").read_text())
+    change.declare("search")
+    ran = change.workdir.octosync("plan", "-f", "apps", "--base-file", "base.yaml", "--offline", "-o", "github")
+    removal, *_ = commands_in(ran.stdout)
+    assert (removal.properties["file"], removal.properties["line"]) == ("apps/search.yaml", "7")
+    assert removal.message.endswith("declared at base.yaml:9:7")
+
+
 def test_own_problems_come_first_and_others_are_counted(change: Change) -> None:
     """With 12 old warnings in other apps: of the change, what destroys comes first, then its warnings, and nothing is cut."""
     for number in range(12):

@@ -23,7 +23,7 @@ HELP = {"some-rule": RuleHelp(Severity.WARNING, "What it means.", "docs/some.md#
 
 def sarif(run: RunReport) -> Any:
     """Return a run as SARIF, read back from its text."""
-    return json.loads(json_text(sarif_document(run, lambda origin: origin.file or None, HELP)))
+    return json.loads(json_text(sarif_document(run, lambda origin: origin.path or None, HELP)))
 
 
 def ended(plan: Plan, **policy: Any) -> PlanReport:
@@ -103,6 +103,17 @@ def test_fingerprints_stay_when_lines_move() -> None:
 
     assert fingerprints(0) == fingerprints(40)
     assert len(fingerprints(0)) == 5
+
+
+def test_fingerprints_of_the_base_stay_when_its_commit_changes() -> None:
+    """A problem of the base is the same one after main has moved on."""
+
+    def fingerprint(commit: str) -> str:
+        origin = Origin(f"{commit}:apps/a.yaml", 0, base=commit)
+        (result,) = assert_sarif(sarif(checked(at(0, f"{commit}:apps/a.yaml is too large", origin=origin))))
+        return str(result["partialFingerprints"]["octosync/v1"])
+
+    assert fingerprint("0123456789ab") == fingerprint("ba9876543210")
 
 
 def test_no_message_is_a_link_or_takes_arguments() -> None:

@@ -75,8 +75,9 @@ class Annotation:
     def lines_with_position(self, *, in_file: bool) -> tuple[str, ...]:
         """Return the lines, with the position as text if the annotation does not show it; `in_file`: it is in a file."""
         if (base := self.base_origin) is not None:
+            commit = f"in {base.base}, " if base.path != base.file else ""
             position = Origin(base.path, base.line, base.column)
-            return (*self.lines, f"declared in {visible(base.base)}, at {visible(str(position))}")
+            return (*self.lines, visible(f"declared {commit}at {position}"))
         if not in_file and self.origin is not None:
             return (*self.lines, f"declared at {visible(str(self.origin))}")
         return self.lines
@@ -215,7 +216,9 @@ def _in_manifests(annotation: Annotation, kept: Origin | None) -> Annotation:
     origin = annotation.origin
     if origin is None or not origin.base:
         return annotation
-    return replace(annotation, origin=kept or origin, base_origin=origin)
+    # What is at a path of the base is only in that commit, which the message names.
+    about, *lines = (text.replace(f"{origin.base}:", "") for text in (annotation.about, *annotation.lines))
+    return replace(annotation, origin=kept or origin, base_origin=origin, about=about, lines=tuple(lines))
 
 
 def _changes(report: PlanReport) -> Iterator[Annotation]:
