@@ -248,6 +248,48 @@ def test_a_run_that_was_cancelled_between_two_is_made_up_for(team: Team) -> None
     assert team.apply().outputs["octosync"]["changes"] == "0"
 
 
+def test_what_is_merged_and_not_applied_is_pending(team: Team) -> None:
+    """After a failed apply, a pull request's comment lists the merge apart from its own change, and no drift issue is opened."""
+    assert team.apply().succeeded
+    team.declare("search", name="Search it")
+    team.declare("notes", name="Notes")
+    merged = team.repository.commit("Two changes")
+    team.break_with({"operation": "apps.create", "action": "status", "status": 422, "times": None})
+    assert not team.apply().succeeded
+    team.break_with()
+    assert team.drift().succeeded
+    assert team.forge.issues == []
+
+    team.repository.branch("change")
+    team.declare("notes", name="My notes")
+    team.repository.commit("Mine")
+    planned = team.plan()
+    assert planned.succeeded, planned.log
+    assert planned.outputs["octosync"]["changes"] == "1"
+    comment = team.forge.comments[0]["body"]
+    assert f"{merged[:7]} Two changes" in comment
+    assert "Pending from origin/main: 4 to create" in comment
+    assert "drift" not in comment
+    assert "octosync accept" not in comment
+
+
+def test_a_plan_does_without_the_applied_revision(team: Team) -> None:
+    """If the applied revision is lost, or deployments can't be read, the plan is made without it, with a warning."""
+    assert team.apply().succeeded
+    team.repository.branch("change")
+    team.declare("search", name="Search it")
+    team.repository.commit("Change")
+    for deployment in team.forge.deployments:
+        deployment["sha"] = "e" * 40
+    lost = team.plan()
+    team.forge.answer_next("GET", FORBIDDEN)
+    forbidden = team.plan()
+    for planned in (lost, forbidden):
+        assert planned.succeeded, planned.log
+        assert planned.outputs["octosync"]["changes"] == "1"
+        assert "::warning title=octosync::It is not known what was applied last" in planned.log
+
+
 def test_a_force_push_does_not_stop_what_comes_after(team: Team) -> None:
     """A lost attempted revision is skipped, with a notice; if the applied revision is lost, a base is required."""
     assert team.apply().succeeded

@@ -21,9 +21,9 @@ from tests.support.simulated_plane import PlaneApp, carry_out
 from tests.support.states import NOW
 
 from octosync.contract import normalise_slot_fields
-from octosync.model import App, JsonValue, Section, Slot, State, Target
+from octosync.model import App, JsonValue, Reason, Section, Slot, State, Target
 from octosync.plan import ActionKey, ArchiveApp, Plan, PlanOptions, RegisterTarget, RemoveTarget, make_plan
-from octosync.plan.three_way.verdict import Base, as_live
+from octosync.plan.three_way.verdict import Base, Unapplied, as_live
 
 T = TypeVar("T")
 
@@ -179,6 +179,22 @@ def test_a_change_can_be_planned_against_its_base_alone(change: tuple[State, Sta
     for row in rows:
         removes = row["type"] == "target" and row["change"]["actions"] == ["delete"]
         assert row["operation"]["path"].endswith("/targets/{target_id}") == removes
+
+
+@thoroughly
+@given(changes(), changes(), st.booleans())
+def test_what_is_merged_and_not_applied_is_no_part_of_a_plan(
+    merge: tuple[State, State], change: tuple[State, State], prune: bool
+) -> None:
+    """With live state exactly as applied, no change is drift or diverged, and only halves of moves that wait are not pending."""
+    (applied, merged), (_, tree) = merge, change
+    merged = State.from_apps(*(app for app in merged if not app.archived))
+    seen = as_live(applied, merged)
+    unapplied = Unapplied.between(merged, Base(state=applied))
+    options = PlanOptions(now=NOW, base=Base(state=merged, unapplied=unapplied), prune=prune)
+    plan = make_plan(tree, seen, options)
+    assert {*plan.drifted} <= {*plan.left_alone.waiting}
+    assert not {Reason.DRIFT, Reason.DIVERGED} & {action.reason for action in plan.actions}
 
 
 def _with_errors_of(plan: Plan, again: Plan) -> Plan:

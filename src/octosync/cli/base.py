@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -30,8 +30,10 @@ from octosync.manifest.load.files import File, read_files
 from octosync.manifest.load.kustomize import has_kustomization, render_at
 from octosync.manifest.schema.rules import Findings
 from octosync.model import Diagnostic, Severity, State
-from octosync.plan import Commit
-from octosync.plan.three_way.verdict import Base
+from octosync.plan import FINDINGS, Commit
+from octosync.plan.three_way.verdict import Base, Unapplied
+
+_MOST_PATHS: Final = 1_000  # on the command line of git
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -45,7 +47,7 @@ class BaseRevisions:
     with every merge. `since` is the base regardless of a plan file: no file brings the overrides of commits into force.
     `attempted` are the `--attempted` revisions, and `gone` those that are not in the clone any more. `lacking` are those of the
     tip and the attempted ones, with the names that were given, that are missing from the history of
-    `head`.
+    `head`. `applied` is the revision of `--applied`, None if it is not given.
     """
 
     named: str
@@ -57,6 +59,7 @@ class BaseRevisions:
     gone: tuple[str, ...]
     lacking: tuple[tuple[str, Revision], ...]
     config: Path | None
+    applied: Revision | None = None
 
     @classmethod
     def find(cls, named: str, flags: BaseFlags, config: Path | None) -> BaseRevisions:
@@ -84,11 +87,35 @@ class BaseRevisions:
             gone=gone,
             lacking=lacking,
             config=config,
+            applied=None if flags.applied is None else _find_applied(repository, flags.applied),
         )
 
     def commits(self) -> tuple[Commit, ...]:
         """Return the commits between the base of the command line and the checked-out commit."""
         return self.base.repository.commits(self.since, self.head)
+
+    @cached_property
+    def merged(self) -> Revision:
+        """The merged revision to compare with the applied one: the base, or the tip if the base is older than the applied one."""
+        applied, base = self.applied, self.base
+        if applied is None or applied.commit == base.commit:
+            return base
+        return self.tip if base.repository.descends(applied.commit, from_=base.commit) else base
+
+    @cached_property
+    def is_applied_merged(self) -> bool:
+        """Whether the applied revision is in the history of the tip."""
+        return self.applied is None or self.tip.repository.descends(self.tip.commit, from_=self.applied.commit)
+
+    def unapplied_commits(self, files: Iterable[str]) -> tuple[Commit, ...]:
+        """Return the merged commits that were not applied: those that change the files, else all of them."""
+        if self.applied is None:
+            return ()
+        applied, merged = self.applied.commit, self.merged.commit
+        paths = tuple(sorted(set(files)))
+        repository = self.tip.repository
+        found = repository.commits(applied, merged, paths=paths) if 0 < len(paths) <= _MOST_PATHS else ()
+        return found or repository.commits(applied, merged)
 
     @property
     def rollback_message(self) -> str:
@@ -160,6 +187,10 @@ def _is_earlier(repository: Repository, commit: str, base: str) -> bool:
     return is_commit and commit != base and repository.descends(base, from_=commit)
 
 
+def _find_applied(repository: Repository, name: str) -> Revision:
+    return Revision(repository, repository.resolve(name, flag="--applied"))
+
+
 def _valid_or_default(configured: ConfigurationResult) -> Configuration:
     """Return the configuration of an octosync.yaml; the default if the file has errors."""
     return Configuration() if configured.has_errors else configured.configuration
@@ -199,7 +230,9 @@ class BaseLoader:
         tip = self._load_tip()
         revisions_attempted, gone = self._attempted
         attempted = tuple(map(self._load_attempted, revisions_attempted))
-        loaded_manifests = (base, *((tip,) if tip is not None else ()), *attempted)
+        applied = self._load_applied(base)
+        others = tuple(revision for revision in (tip, applied) if revision is not None)
+        loaded_manifests = (base, *others, *attempted)
         diagnostics = tuple(
             dict.fromkeys(diagnostic for revision in loaded_manifests for diagnostic in revision.diagnostics)
         )
@@ -208,13 +241,44 @@ class BaseLoader:
         if revisions is not None and not self.flags.reviews:
             diagnostics = (*_errors_as_warnings(revisions.base_configured), *diagnostics)
         diagnostics = (*diagnostics, *map(_gone_attempt, gone))
+        if revisions is not None and not revisions.is_applied_merged:
+            diagnostics = (*diagnostics, _not_merged(revisions))
         loaded = Base(
             state=without(base.state, manifests.others),
             tip=None if tip is None else without(_complete_tip(tip, base), manifests.others),
             attempted=tuple(without(revision.state, manifests.others) for revision in attempted),
             unknown=base.unknown,
         )
+        if applied is not None:
+            loaded = self._with_unapplied(loaded, applied, manifests)
         return LoadedBase(base=loaded, diagnostics=diagnostics, gap=self._gap(diagnostics))
+
+    def _with_unapplied(self, base: Base, applied: BaseManifests, manifests: Manifests) -> Base:
+        # What was attempted was merged: it is pending, and not a change of this tree.
+        last = Base(state=without(applied.state, manifests.others), attempted=base.attempted, unknown=applied.unknown)
+        return replace(base, attempted=(), unapplied=self._unapplied(base, last))
+
+    def _unapplied(self, base: Base, applied: Base) -> Unapplied | None:
+        """Return what is merged and not applied yet; None also if the applied revision is newer than the tip."""
+        revisions = self.revisions
+        if revisions is None or revisions.applied is None or self.flags.base_file is not None:
+            return Unapplied.between(base.state, applied, unknown=base.unknown)
+        if not revisions.is_applied_merged and revisions.tip.repository.descends(
+            revisions.applied.commit, from_=revisions.tip.commit
+        ):
+            return None
+        merged = base.tip if base.tip is not None and revisions.merged is revisions.tip else base.state
+        return Unapplied.between(merged, applied, unknown=base.unknown)
+
+    def _load_applied(self, base: BaseManifests) -> BaseManifests | None:
+        revisions, name = self.revisions, self.flags.applied
+        if name is None:
+            return None
+        applied = revisions.applied if revisions is not None else None
+        applied = applied or _find_applied(Repository.around(Path()), name)
+        if revisions is not None and applied.commit == revisions.base.commit and self.flags.base_file is None:
+            return base
+        return self._load_at(applied, _valid_or_default(self._configuration_of(applied)))
 
     def _gap(self, diagnostics: Sequence[Diagnostic]) -> str | None:
         """Return why a difference of an app may not be seen, None for no reason."""
@@ -339,6 +403,18 @@ def _gone_attempt(name: str) -> Diagnostic:
         severity=RULES["attempt-gone"].severity,
         rule="attempt-gone",
         summary=f"the attempted revision {name} is not in this clone: its changes count as changes on the control plane",
+    )
+
+
+def _not_merged(revisions: BaseRevisions) -> Diagnostic:
+    applied = revisions.applied.name if revisions.applied is not None else ""
+    return Diagnostic(
+        severity=FINDINGS["applied-not-merged"].severity,
+        rule="applied-not-merged",
+        summary=f"{applied} was applied, and is not in the history of {revisions.named} ({revisions.tip.name})",
+        notes=(
+            f"Fetch {revisions.named}. If it was force-pushed, the next apply needs --allow-rollback or another base.",
+        ),
     )
 
 

@@ -338,6 +338,13 @@ base_option: Callable[[F], F] = option(
     "--base", metavar="REV", help="Compare with the merge base of HEAD and REV, for example origin/main."
 )
 
+attempted_option: Callable[[F], F] = option(
+    "--attempted",
+    multiple=True,
+    metavar="REV",
+    help="A revision whose apply did not finish: its changes don't count as drift. Repeatable.",
+)
+
 drift_hold_option: Callable[[F], F] = option(
     "--drift-hold",
     metavar="DURATION",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,12 +24,14 @@ from octosync.octomil import REQUESTS_PER_MINUTE, Octomil, normalise_url, observ
 from octosync.plan import (
     FINDINGS,
     PLAN_KEY,
+    Commit,
     ControlPlane,
     DeployPolicy,
     FingerprintScheme,
     GuardPolicy,
     HoldPolicy,
     Invocation,
+    LastApplied,
     ManifestSet,
     Override,
     Plan,
@@ -74,7 +76,10 @@ class Run:
     @property
     def repeat_arguments(self) -> tuple[str, ...]:
         """The arguments that repeat this run; without flags of guards."""
-        return (*self.invocation.arguments(), *self.request.repeat_arguments)
+        applied, invocation = self.request.base.applied, self.invocation
+        if applied is not None and invocation.base is not None:
+            invocation = replace(invocation, base=applied)  # apply also makes the changes that are pending
+        return (*invocation.arguments(), *self.request.repeat_arguments)
 
     @property
     def override_arguments(self) -> tuple[str, ...]:
@@ -145,6 +150,7 @@ class Run:
             connection_arguments=request.remote.connection_arguments(request.manifests.config),
             trailers=configuration.guards.trailers if revisions is not None else (),
             plan_key=self.plan_key,
+            last_applied=self._last_applied(reviewed.plan),
         )
         return PlanReport(
             command=command,
@@ -163,6 +169,27 @@ class Run:
             touched=None if self.base is None else changed_apps(self.desired, self.base),
         )
 
+    def _last_applied(self, plan: Plan) -> LastApplied | None:
+        """Return what was applied last, and what was merged since; None if that is not known, or live state was not read."""
+        flags, base, revisions = self.request.base, self.inputs.base, self.inputs.revisions
+        if flags.applied is None or flags.offline or base is None:
+            return None
+        selected = self.base.unapplied.apps if self.base is not None and self.base.unapplied is not None else ()
+        unapplied = base.unapplied
+        elsewhere = sorted(unapplied.apps.difference(selected)) if unapplied is not None else []
+        pending = {*elsewhere, *(plan.pending.apps if plan.pending is not None else ())}
+        commits: tuple[Commit, ...] = ()
+        if pending and unapplied is not None and revisions is not None:
+            states = (unapplied.merged, unapplied.applied.before)
+            apps = (state.apps[slug] for state in states for slug in pending if slug in state.apps)
+            commits = revisions.unapplied_commits(file for app in apps for file in _files_of(app))
+        return LastApplied(
+            revision=revisions.applied.commit if revisions is not None and revisions.applied else flags.applied,
+            attempted=flags.attempted,
+            commits=commits,
+            elsewhere=tuple(elsewhere),
+        )
+
     def _offline_control_plane(self) -> ControlPlane:
         """Return the control plane that an online run would read, with the org only if it is configured.
 
@@ -171,6 +198,14 @@ class Run:
         context = self.inputs.context
         url, org = place_of(self.request.remote, context, os.environ)
         return ControlPlane(url=normalise_url(url), org_id=org, context=context.name if context is not None else None)
+
+
+def _files_of(app: App) -> Iterator[str]:
+    """Yield the files that declare an app and its objects."""
+    config = app.inference_config
+    for declared in (app, *app.targets, *app.slots, *(() if config is None else (config,))):
+        if declared.origin is not None:
+            yield declared.origin.path
 
 
 def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None], *, complete: bool = False) -> Run:
@@ -238,6 +273,8 @@ def _select_apps(request: RunRequest, inputs: LoadedInputs, also: Collection[str
         desired = select(tree, apps=request.apps, selector=request.selector, before=before)
     if base is None or before is None:
         return desired, None
+    if base.unapplied is not None:
+        before = State({**base.unapplied.applied.before.apps, **before.apps})
     removed = matching(before, apps=request.apps, selector=request.selector).apps.keys() - tree.apps.keys()
     base = base.kept(lambda app: app.slug in desired.apps or app.slug in removed)
     if request.base.changed_only:
@@ -350,9 +387,11 @@ def _with_apps(run: Run, more: Collection[str]) -> Run:
 
 def plan_offline(run: Run) -> ReviewedPlan:
     """Return the plan against the base without any request; an empty one for an idle run."""
-    base = run.base
+    # Without live state, nothing is known to be pending.
+    base = None if run.base is None else replace(run.base, unapplied=None)
     seen = Observation() if run.idle or base is None else as_live(base.state, run.desired)
-    reviewed = review(run.desired, seen, run.plan_options(datetime.now(UTC)), run.policy)
+    options = replace(run.plan_options(datetime.now(UTC)), base=base)
+    reviewed = review(run.desired, seen, options, run.policy)
     return replace(reviewed, refusals=(*reviewed.refusals, *run.rollback))
 
 

@@ -72,13 +72,14 @@ class RemoteFlags:
 class BaseFlags:
     """The values of the options about the base.
 
-    `goes_back`: the base is the revision itself, because the checked-out commit is older on purpose. `reviews`: settings of
-    octosync.yaml that need a review are taken from the base. `approved` is the commit that a plan file records as its base, None
-    without a plan file.
+    `applied` is the last revision that was applied in full, None if it is not known. `goes_back`: the base is the revision
+    itself, because the checked-out commit is older on purpose. `reviews`: settings of octosync.yaml that need a review are taken
+    from the base. `approved` is the commit that a plan file records as its base, None without a plan file.
     """
 
     base: str | None = None
     base_file: str | None = None
+    applied: str | None = None
     attempted: tuple[str, ...] = ()
     changed_only: bool = False
     prune: bool = False
@@ -108,8 +109,8 @@ class BaseFlags:
                 hints=("Remove one of them.",),
             )
         if not self.given:
-            needs = {"--attempted": self.attempted, "--changed-only": self.changed_only, "--prune": self.prune}
-            for flag, value in {**needs, "--offline": self.offline}.items():
+            needs = {"--applied": self.applied, "--attempted": self.attempted, "--changed-only": self.changed_only}
+            for flag, value in {**needs, "--prune": self.prune, "--offline": self.offline}.items():
                 if value:
                     raise UsageError(
                         "needs-a-base",
@@ -126,10 +127,11 @@ class BaseFlags:
                     "Give the manifests of the base with --base-file PATH, or let octosync render them with -k DIR.",
                 ),
             )
-        if self.attempted and STDIN in manifests.paths:
+        if (self.attempted or self.applied is not None) and STDIN in manifests.paths:
+            flag = "--attempted" if self.attempted else "--applied"
             raise UsageError(
                 "stdin-with-attempted",
-                "-f - with --attempted: Git does not have earlier manifests from standard input",
+                f"-f - with {flag}: Git does not have earlier manifests from standard input",
                 hints=("Let octosync render them with -k DIR.",),
             )
 

@@ -62,7 +62,7 @@ from octosync.plan.file.schema import (
 )
 from octosync.plan.guards.checks import COUNTED_FOR, Tally
 from octosync.plan.guards.freeze import Freeze, freeze_of, freezes_of, frozen_until
-from octosync.plan.guards.overrides import Allowances, Commit, allowances_in, in_force, loosened
+from octosync.plan.guards.overrides import Allowances, allowances_in, in_force, loosened
 from octosync.plan.guards.policy import (
     GuardPolicy,
     Override,
@@ -90,11 +90,14 @@ from octosync.plan.guards.table import (
 )
 from octosync.plan.moves import linked_apps
 from octosync.plan.plan import (
+    Commit,
     ControlPlane,
     GitRevision,
     Invocation,
+    LastApplied,
     LeftAlone,
     ManifestSet,
+    Pending,
     Plan,
     RunInfo,
     all_diagnostics,
@@ -147,6 +150,7 @@ __all__ = [
     "Held",
     "HoldPolicy",
     "Invocation",
+    "LastApplied",
     "LastChange",
     "LeftAlone",
     "Limit",
@@ -154,6 +158,7 @@ __all__ = [
     "Number",
     "OptimizeCapability",
     "Override",
+    "Pending",
     "Plan",
     "PlanOptions",
     "PolicyResult",

@@ -87,6 +87,12 @@ FINDINGS: Final = _table(
         "policy with the severity warning, this is a warning.",
     ),
     Finding(
+        "applied-not-merged",
+        _WARNING,
+        "The revision of `--applied` is not in the history of the base: the base was force-pushed, or was not fetched. What "
+        "is pending may be incomplete.",
+    ),
+    Finding(
         "offline",
         _NOTICE,
         "The plan was made with --offline: it uses the base as live state, and doesn't know the actual live state.",

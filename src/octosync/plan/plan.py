@@ -48,6 +48,22 @@ class LeftAlone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """The changes that are merged and not applied yet: they are no part of the plan, and apply makes them before it.
+
+    `desired` are their apps as merged.
+    """
+
+    desired: State
+    actions: tuple[Action, ...]
+
+    @property
+    def apps(self) -> tuple[str, ...]:
+        """The apps that change."""
+        return tuple(sorted({action.address.app for action in self.actions}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The writes, in an order in which they are possible, and what they were derived from.
 
@@ -60,6 +76,9 @@ class Plan:
     requests of an app, and which apps with actions are inside a freeze window. So are `policies`, the results of the
     policies of octosync.yaml; a draft has none. `questions` are what must still be read; until that is read, the plan is a
     draft.
+
+    `pending` changes are merged and not applied yet; None if there are none, or if it is unknown what was applied. The actions
+    assume that they are made first: an action's `before`, and the fingerprints, are as they leave the object.
     """
 
     desired: State
@@ -80,6 +99,7 @@ class Plan:
     frozen: Mapping[str, Freeze] = field(default_factory=dict)
     policies: tuple[PolicyResult, ...] = ()
     questions: FollowUpReads = field(default_factory=FollowUpReads)
+    pending: Pending | None = None
     requests_used: int = 0
 
     @property
@@ -201,6 +221,33 @@ class GitRevision:
     base: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit: its full id and its whole message. Its author can be any text, so no report shows it."""
+
+    id: str
+    message: str
+
+    @property
+    def subject(self) -> str:
+        """The first line of the message; it can be any text."""
+        return next(iter(self.message.strip().splitlines()), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastApplied:
+    """The last revision that was applied in full, and what was merged since: `commits`, newest first.
+
+    `attempted` are revisions that an apply began and did not finish. `elsewhere` are apps with merged changes that this run
+    did not read.
+    """
+
+    revision: str
+    attempted: tuple[str, ...] = ()
+    commits: tuple[Commit, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestSet:
     """What was loaded: a digest over all of it (`sha256:…`), how many files, how many apps, selected or not."""
@@ -219,6 +266,7 @@ class RunInfo:
     `typed` is the apply's command line up to the flags of guards, such as `("octosync", "apply", "plan.json")`; empty:
     it follows from the invocation. `connection_arguments` are the flags of a command that only asks the same control plane.
     `trailers` are the guards that a line of a commit lifts. `plan_key` makes the document's fingerprints, None for none.
+    `last_applied` is None if the run did not ask for what is pending.
     """
 
     octosync_version: str
@@ -231,6 +279,7 @@ class RunInfo:
     connection_arguments: tuple[str, ...] = ()
     trailers: tuple[str, ...] = ()
     plan_key: Secret | None = None
+    last_applied: LastApplied | None = None
 
     def __post_init__(self) -> None:
         if self.timestamp.utcoffset() is None:

@@ -12,19 +12,20 @@ from datetime import datetime
 
 from octosync.contract import Contract
 from octosync.errors import ManifestError, OctosyncError
-from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Section, State
-from octosync.plan.actions import Action, RegisterTarget, RemoveTarget, fingerprint_of_app
+from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Optimize, Section, State
+from octosync.plan.actions import Action, ArchiveApp, RegisterTarget, RemoveTarget, fingerprint_of_app
 from octosync.plan.compare import AppDiff, compare_app
 from octosync.plan.diagnostics import notices_of, renames
 from octosync.plan.drift import Held, HoldPolicy, ReadNeeds, held_until, last_changes, questions_of, unheld
 from octosync.plan.guards.freeze import freezes_of
 from octosync.plan.moves import Halves, held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.order import in_order
-from octosync.plan.plan import LeftAlone, Plan
+from octosync.plan.pending import answerable, as_if_applied, without_archives
+from octosync.plan.plan import LeftAlone, Pending, Plan
 from octosync.plan.policies import PolicyRun, judge_plan, policy_diagnostics
 from octosync.plan.rollouts import CanaryChoice, Capabilities, DeployPolicy, choose_canaries, compare_capabilities
 from octosync.plan.three_way.merge import Comparison, compare_three_ways
-from octosync.plan.three_way.verdict import Base, Resolution
+from octosync.plan.three_way.verdict import Base, Resolution, Unapplied
 
 
 @dataclass(slots=True)
@@ -128,7 +129,58 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     """Make the plan that turns live state into desired state, touching nothing that is not declared.
 
     Apps that could not be read become the plan's `errors`. Its `questions` are the reads that a whole plan still needs.
+    What is merged and not applied yet is `pending`, and the plan is made as if it were applied.
     """
+    unapplied = options.base.unapplied if options.base is not None else None
+    pending = None if unapplied is None else _pending(unapplied, desired, live, options)
+    plan = _plan(desired, live, options) if pending is None else _plan_after(pending, desired, live, options)
+    return plan if options.policies is None or plan.questions else _judged(plan, desired, options, options.policies)
+
+
+def _plan_after(pending: Pending, desired: State, live: Observation, options: PlanOptions) -> Plan:
+    """Return the plan as if the pending changes were applied."""
+    archived = {action.address.app for action in pending.actions if isinstance(action, ArchiveApp)}
+    plan = _plan(without_archives(desired, archived), as_if_applied(live, pending.actions), options)
+    there = {action.address for action in pending.actions}
+    return replace(
+        plan,
+        desired=State.from_apps(*{**plan.desired.apps, **desired.apps}.values()),
+        unchanged=tuple(address for address in plan.unchanged if address not in there),
+        questions=answerable(plan.questions, live.state),
+        pending=pending,
+    )
+
+
+def _pending(unapplied: Unapplied, desired: State, live: Observation, options: PlanOptions) -> Pending | None:
+    """Return the changes that are merged and not applied yet, None if there are none.
+
+    Whether an app is suspended follows from the tree. An archive of an app that the tree keeps is not pending: the next apply
+    will not make it.
+    """
+    tree, kept = desired.apps, {app.slug for app in desired if not app.archived}
+    state = State.from_apps(
+        *(replace(app, suspension=tree[app.slug].suspension) if app.slug in tree else app for app in unapplied.merged)
+    )
+    comparison = compare_three_ways(state, live, unapplied.applied, now=options.now)
+    merged = comparison.of_manifests(prune=options.prune)
+    scope = scope_of(merged.desired, live, contract=options.contract, now=options.now, removed=merged.removed)
+    changes = _changes(scope, merged).actions
+    apps = (merged.desired.apps[slug] for slug in scope.diffs)
+    deploy = replace(options.deploy, optimize=Optimize.NEVER, previews=False)
+    deployed = {
+        Address.of_capability(app.slug, *placement) for app in unapplied.applied.state for placement in app.placements
+    }
+    enabled = compare_capabilities((app for app in apps if not app.archived), live, changes, deploy).actions
+    actions = (
+        action
+        for action in (*changes, *(action for action in enabled if action.address not in deployed))
+        if not (isinstance(action, ArchiveApp) and action.address.app in kept)
+    )
+    ordered = in_order(actions)
+    return Pending(desired=merged.desired, actions=ordered) if ordered else None
+
+
+def _plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     compared, held = _compared(desired, live, options)
     scope = scope_of(compared.desired, live, contract=options.contract, now=options.now, removed=compared.removed)
     halves = _changes(scope, compared)
@@ -141,7 +193,7 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     shown = (*actions, *(change.action for change in held))
     everything = State.from_apps(*{**compared.desired.apps, **desired.apps}.values())
     fingerprints = _fingerprints(scope, capabilities, held)
-    plan = Plan(
+    return Plan(
         desired=everything,
         actions=in_order(actions),
         held=held,
@@ -183,7 +235,6 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
         ),
         requests_used=live.requests,
     )
-    return plan if options.policies is None or plan.questions else _judged(plan, desired, options, options.policies)
 
 
 def _judged(plan: Plan, tree: State, options: PlanOptions, run: PolicyRun) -> Plan:

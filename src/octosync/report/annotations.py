@@ -37,6 +37,7 @@ from octosync.plan import Action, Refusal, RunInfo, Verb, declared_of, refused_a
 from octosync.report.changes import RowOptions, group_of
 from octosync.report.errors import request_ids, unlisted_words, with_requests
 from octosync.report.outcomes import STATUS_WORDS, rollout_name, rollout_words
+from octosync.report.plan import pending_words
 from octosync.report.run_report import ApplyReport, PlanReport, RunReport, strict_error
 from octosync.report.text import visible
 
@@ -100,7 +101,7 @@ _UNRELATED: Final = 6
 def annotations_of(report: RunReport) -> tuple[Annotation, ...]:
     """Return the annotations of a run, most severe first."""
     changes = _changes(report) if isinstance(report, PlanReport) else ()
-    found = [*problems_of(report), *changes]
+    found = [*problems_of(report), *changes, *(_pending(report) if isinstance(report, PlanReport) else ())]
     return tuple(sorted(found, key=lambda annotation: annotation.sort_key))
 
 
@@ -136,6 +137,12 @@ def _diagnostics(report: PlanReport) -> Iterator[Annotation]:
     for diagnostic in report.all_diagnostics():
         annotation = _in_manifests(_diagnostic(diagnostic), kept.get(diagnostic.origin) if diagnostic.origin else None)
         yield replace(annotation, rank=_UNRELATED) if report.is_unrelated(diagnostic) else annotation
+
+
+def _pending(report: PlanReport) -> Iterator[Annotation]:
+    if words := pending_words(report):
+        lines = (f"{words}. Merged and not applied yet: not part of this plan.",)
+        yield Annotation(severity=Severity.NOTICE, rule="pending", title="pending", lines=lines)
 
 
 def _diagnostic(diagnostic: Diagnostic) -> Annotation:

@@ -41,6 +41,8 @@ from octosync.report.plan import (
     left_alone_lines,
     manifests_words,
     nothing_words,
+    pending_lines,
+    pending_words,
     read_words,
     rest_words,
     selected_words,
@@ -397,6 +399,9 @@ def _asides(report: PlanReport) -> Iterator[Part]:
         head, *lines = recommended
         summary = f"{escaped(head.rstrip(':'))}: {len(plan.recommendations):,}"
         yield Part(_ASIDE, (folded(summary, fence("text", lines)), summary))
+    if pending := pending_words(report):
+        shown = fence("text", pending_lines(report, _PLAIN))
+        yield Part(_ASIDE, (folded(escaped(pending), shown), f"{escaped(pending)}."))
     if found := report.listed_diagnostics():
         lines = [line for diagnostic in found for line in diagnostic_lines(diagnostic, _PLAIN)]
         yield Part(_ASIDE, (folded(severities(found), fence("text", lines)), severities(found)))

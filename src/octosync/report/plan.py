@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from octosync.errors import ExitCode, worst
-from octosync.model import ELLIPSIS, Address, Reason, Sensitivity, counted
+from octosync.model import ELLIPSIS, Address, Reason, Sensitivity, clipped, counted
 from octosync.plan import (
     Action,
     ActionKey,
@@ -42,6 +42,10 @@ from octosync.report.sections import (
     totals_of,
 )
 from octosync.report.text import Style, about_seconds_words, listed, plane_words, text_of, visible
+
+_COMMITS: Final = 10  # commits and apps that are listed; the rest is counted
+_SHORT: Final = 7  # characters of a commit's id
+_SUBJECT: Final = 100  # characters of a commit's subject
 
 
 def totals_words(planned: Iterable[Action], held: Sized) -> str:
@@ -154,9 +158,11 @@ def _apps_left(plan: Plan) -> tuple[int, list[str]]:
         others.append(f"{len(plan.left_alone.suspended):,} suspended")
     if waiting := {address.app for address in plan.left_alone.waiting}:
         others.append(f"{len(waiting):,} waiting")
+    if pending := set(plan.apps).intersection(plan.pending.apps if plan.pending is not None else ()) - aside:
+        others.append(f"{len(pending):,} pending")
     if plan.left_alone.unmanaged_apps:
         others.append(f"{plan.left_alone.unmanaged_apps:,} unmanaged")
-    return len(set(plan.apps) - aside), others
+    return len(set(plan.apps) - aside - pending), others
 
 
 def render_plan(report: PlanReport, *, colour: bool) -> str:
@@ -165,7 +171,7 @@ def render_plan(report: PlanReport, *, colour: bool) -> str:
     overview = Overview.of_report(report)
     if report.summary_only:
         table = overview.table.lines(style) if plan.shown else [nothing_words(plan)]
-        return text_of((*table, *_obstacles(report, style)))
+        return text_of((*table, *filter(None, (pending_words(report),)), *_obstacles(report, style)))
     columns = Columns.of_groups(overview.groups)
     blocks: list[Iterable[str]] = [
         _head(report, style),
@@ -176,6 +182,7 @@ def render_plan(report: PlanReport, *, colour: bool) -> str:
         *(diagnostic_lines(diagnostic, style) for diagnostic in report.listed_diagnostics()),
         filter(None, (unlisted_words(report),)),
         recommendation_lines(plan.recommendations) if plan.recommendations else (),
+        pending_lines(report, style),
         left_alone_lines(plan, about),
         _closing(report, style),
     ]
@@ -221,6 +228,35 @@ def _obstacles(report: PlanReport, style: Style) -> Iterator[str]:
         yield f"{style.red('Incomplete')}: {incomplete_words(report.plan)}."
     if report.blocked:
         yield f"{style.red('Blocked')} {blocking_words(report.blocked)}."
+
+
+def pending_words(report: PlanReport) -> str:
+    """Return the summary of what is pending: `Pending from main: 2 to update; 3 apps not read`; "" for nothing."""
+    plan, last = report.plan, report.about.last_applied
+    counts = totals_words(plan.pending.actions, ()) if plan.pending is not None else ""
+    elsewhere = last.elsewhere if last is not None else ()
+    parts = (counts, f"{counted(len(elsewhere), 'app')} not read" if elsewhere else "")
+    words = "; ".join(filter(None, parts))
+    return f"Pending from {visible(report.about.invocation.base or 'the base')}: {words}" if words else ""
+
+
+def pending_lines(report: PlanReport, style: Style) -> Iterator[str]:
+    """Yield what is merged and not applied yet, with its commits."""
+    plan, last, words = report.plan, report.about.last_applied, pending_words(report)
+    if not words or last is None:
+        return
+    yield f"{words}. Merged and not applied yet: not part of this plan. The next apply makes these changes, too."
+    if (pending := plan.pending) is not None:
+        options = RowOptions(sensitivity=report.sensitivity, full=report.full)
+        actions = {slug: [a for a in pending.actions if a.address.app == slug] for slug in pending.apps}
+        groups = [group_of(slug, found, pending.desired.apps[slug], options) for slug, found in actions.items()]
+        yield from (f"  {line}" for line in group_lines(groups, Columns.of_groups(groups), style))
+    if last.elsewhere:
+        yield f"  not read: {listed(map(visible, last.elsewhere), at_most=_COMMITS)}"
+    for commit in last.commits[:_COMMITS]:
+        yield f"  {commit.id[:_SHORT]} {visible(clipped(commit.subject, _SUBJECT))}".rstrip()
+    if len(last.commits) > _COMMITS:
+        yield f"  and {counted(len(last.commits) - _COMMITS, 'more commit')}"
 
 
 def _head(report: PlanReport, style: Style) -> Iterator[str]:
@@ -315,6 +351,7 @@ def exit_code_of_plan(plan: Plan, blocked: Sequence[Refusal], *, detailed: bool)
 
 _ADDRESSES: Final = 3  # at most this many in the command line, then an ellipsis
 _STDIN: Final = "-"
+_BASE: Final = 12  # characters of a commit's id in a command line
 _CHANGED_BACK: Final = frozenset({Reason.DIFFERS, Reason.DRIFT, Reason.DIVERGED})
 _ACCEPTED = (
     UpdateApp,
@@ -341,6 +378,8 @@ def keep_command(actions: Sequence[Action], about: RunInfo) -> str | None:
     named = shlex.join(map(str, found[:_ADDRESSES]))
     more = [ELLIPSIS] if len(found) > _ADDRESSES else []
     paths = [part for path in invocation.paths for part in ("-f", path)]
-    paths += ["--base", invocation.base] if invocation.base is not None else []
+    if invocation.base is not None:
+        last = about.last_applied  # with the base itself, `accept` would also accept the live values of what is pending
+        paths += ["--base", last.revision[:_BASE] if last is not None else invocation.base]
     rest = [shlex.join((*paths, *about.connection_arguments))] if paths or about.connection_arguments else []
     return visible(" ".join(("octosync accept", named, *more, *rest)))

@@ -14,7 +14,14 @@ from octosync.cli import signals
 from octosync.cli.commands.apply_output import ApplyOutput, Timeout, wait_for_rollouts, wait_option
 from octosync.cli.commands.plan import check_base, check_request, read_plan_file
 from octosync.cli.console import ask, can_prompt, err
-from octosync.cli.options import CommandWithBareOptions, history_command, option, run_options, state_option
+from octosync.cli.options import (
+    CommandWithBareOptions,
+    attempted_option,
+    history_command,
+    option,
+    run_options,
+    state_option,
+)
 from octosync.cli.output import FORMATS, Destination, Outputs, output_options
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.root import report_failure
@@ -35,12 +42,7 @@ from octosync.state import Journal, Record
 )
 @click.argument("planfile", required=False, type=click.Path(path_type=Path), metavar="[PLANFILE]")
 @run_options(reviews=False)
-@option(
-    "--attempted",
-    multiple=True,
-    metavar="REV",
-    help="A revision whose apply did not finish: its changes don't count as drift. Repeatable.",
-)
+@attempted_option
 @option("--yes", env=False, is_flag=True, help="Skip the confirmation; required without a terminal.")
 @wait_option
 @state_option

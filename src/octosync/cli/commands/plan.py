@@ -17,7 +17,7 @@ from octosync import __version__
 from octosync.cli.command import Command
 from octosync.cli.console import err, out_text, wants_colour
 from octosync.cli.file_writer import write_whole
-from octosync.cli.options import option, run_options
+from octosync.cli.options import attempted_option, option, run_options
 from octosync.cli.output import FORMATS, Destination, Outputs, output_options
 from octosync.cli.root import report_failure
 from octosync.cli.run import Run, plan_offline, plan_online, prepare
@@ -160,6 +160,12 @@ def _words(invocation: Invocation) -> str:
 
 @click.command(cls=Command, epilog="Example:  octosync plan -f apps/ --context production --detailed-exitcode")
 @run_options(reviews=True)
+@option(
+    "--applied",
+    metavar="REV",
+    help="The last revision that was applied in full: what was merged since is listed as pending, and is no drift.",
+)
+@attempted_option
 @option("--plan-out", type=click.Path(path_type=Path), help="Write the plan to a file, for `octosync apply FILE`.")
 @option(
     "--offline",

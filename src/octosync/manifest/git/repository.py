@@ -202,10 +202,14 @@ class Repository:
             raise _failed("the commits since the base", ran)
         return tuple(ran.stdout.decode().split())
 
-    def commits(self, since: str, until: str) -> tuple[Commit, ...]:
-        """Return the commits of `until` that are not in `since`, newest first. Raises `ConfigError` if git fails."""
+    def commits(self, since: str, until: str, *, paths: Iterable[str] = ()) -> tuple[Commit, ...]:
+        """Return the commits of `until` that are not in `since`, newest first; with `paths`, only those that change them.
+
+        Paths are relative to the root. Raises `ConfigError` if git fails.
+        """
         shown = ("-c", "log.showSignature=false", "-c", "i18n.logOutputEncoding=UTF-8")
-        ran = self._git(*shown, "log", "-z", "--no-notes", "--format=%H%x00%B", f"{since}..{until}", "--")
+        within = tuple(f":(top,literal){path}" for path in paths)
+        ran = self._git(*shown, "log", "-z", "--no-notes", "--format=%H%x00%B", f"{since}..{until}", "--", *within)
         if ran.returncode:
             raise _failed("the commits since the base", ran)
         parts = ran.stdout.decode(errors="replace").split("\0")

@@ -30,7 +30,7 @@ from octosync.plan.file import schema
 from octosync.plan.file.schema import FORMAT_VERSION, NO_OP
 from octosync.plan.guards.policy import Override, Refusal
 from octosync.plan.guards.table import guard_of
-from octosync.plan.plan import ControlPlane, Invocation, ManifestSet, Plan, RunInfo, all_diagnostics
+from octosync.plan.plan import ControlPlane, Invocation, LastApplied, ManifestSet, Plan, RunInfo, all_diagnostics
 from octosync.plan.rollouts import Recommendation
 
 
@@ -78,6 +78,7 @@ def plan_document(
             seconds_at_rate_limit=about.seconds_to_apply(plan, reads=True),
         ),
         summary=_summary(plan),
+        **_given(pending=_pending(plan, about.last_applied, contract, sensitivity)),
     )
     return document.as_json()
 
@@ -171,6 +172,32 @@ def _summary(plan: Plan) -> schema.SummaryDocument:
     return schema.SummaryDocument(**counts, held=len(plan.held), unchanged=len(plan.unchanged))
 
 
+def _pending(
+    plan: Plan, last: LastApplied | None, contract: Contract, sensitivity: Sensitivity
+) -> schema.PendingDocument | None:
+    if last is None:
+        return None
+    actions = plan.pending.actions if plan.pending is not None else ()
+    verbs = [action.verb.value for action in actions]
+    return schema.PendingDocument(
+        applied=last.revision,
+        attempted=list(last.attempted),
+        commits=[schema.CommitDocument(revision=commit.id, subject=commit.subject) for commit in last.commits],
+        resource_changes=[
+            _row(action, None, None, contract, sensitivity) for action in sorted(actions, key=_row_order)
+        ],
+        apps_not_read=list(last.elsewhere),
+        summary=schema.PendingSummaryDocument(
+            **{name: verbs.count(name) for name in schema.PendingSummaryDocument.model_fields}
+        ),
+    )
+
+
+def _row_order(action: Action) -> tuple[str, bool, object]:
+    """Return the sort key of a row: by address, the archive of an app after its other changes."""
+    return (action.address.app, action.verb is Verb.ARCHIVE, action.address.sort_key)
+
+
 def error_row(error: OctosyncError, *, app: str | None = None) -> schema.ErrorDocument:
     """Return an error of an app, or of the whole run."""
     return schema.ErrorDocument(
@@ -201,7 +228,7 @@ def change_rows(
     shown = [*((action, None) for action in plan.actions), *((held.action, held) for held in plan.held)]
     rows = [
         (
-            (action.address.app, action.verb is Verb.ARCHIVE, action.address.sort_key),
+            _row_order(action),
             _row(action, held, plan.last_changes.get(action.address), contract, sensitivity),
         )
         for action, held in shown

@@ -366,6 +366,36 @@ class SummaryDocument(Document):
     unchanged: Count
 
 
+class CommitDocument(Document):
+    """A commit."""
+
+    revision: str
+    subject: str = Field(description="The first line of the message.")
+
+
+class PendingSummaryDocument(Document):
+    """The number of pending changes of each kind."""
+
+    create: Count
+    update: Count
+    delete: Count
+    enable: Count
+    archive: Count
+
+
+class PendingDocument(Document):
+    """What is merged and not applied yet: it is no part of the plan, and the next apply makes it, too."""
+
+    applied: str = Field(description="The commit of `--applied`: the last one that was applied in full.")
+    attempted: list[str] = Field(description="The revisions of `--attempted`.")
+    commits: list[CommitDocument] = Field(
+        description="The commits since then that change the files of the pending apps, newest first."
+    )
+    resource_changes: list[ResourceChangeDocument] = Field(description="The pending changes, by address.")
+    apps_not_read: list[str] = Field(description="Apps with pending changes that this run did not read.")
+    summary: PendingSummaryDocument
+
+
 class PlanDocument(Document):
     """What `octosync apply` would do, and why."""
 
@@ -391,6 +421,11 @@ class PlanDocument(Document):
     fingerprinting: FingerprintingDocument
     cost: CostDocument
     summary: SummaryDocument
+    pending: PendingDocument | None = Field(
+        default=None,
+        description="What is merged and not applied yet; only with `--applied`. The plan assumes that it is applied first: "
+        "`before` and `fingerprints` are as that leaves the objects.",
+    )
 
 
 def plan_schema() -> JsonObject:

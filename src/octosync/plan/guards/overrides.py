@@ -11,19 +11,12 @@ from octosync.model import Diagnostic
 from octosync.plan.diagnostics import FINDINGS
 from octosync.plan.guards.policy import GuardPolicy, Override
 from octosync.plan.guards.table import GUARDS, TRAILERS, Allowance, guard_of
+from octosync.plan.plan import Commit
 
 KEY: Final = "Octosync-Allow"
 _SHOWN: Final = 12
 _LINE: Final = re.compile(rf"[ \t]*{KEY}[ \t]*:(?P<terms>.*)", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """A commit: its full id and its whole message. Its author can be any text, so no report shows it."""
-
-    id: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

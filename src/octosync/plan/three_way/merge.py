@@ -31,6 +31,7 @@ from octosync.plan.three_way.verdict import UNDECLARED, Base, NoChange, Resoluti
 _Acts: TypeAlias = Callable[[Address, Verdict], bool]
 
 _CHANGES_OF_OTHERS: Final = (Reason.DRIFT, Reason.DIVERGED)
+_CHANGES_OF_MANIFESTS: Final = (Reason.MANIFEST_CHANGED, Reason.NEW, Reason.REMOVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,13 @@ class Comparison:
         def acts(address: Address, verdict: Verdict) -> bool:
             return isinstance(verdict, Reason) and not (verdict is Reason.DRIFT and address in held)
 
+        return self._resolved(acts, prune=prune)
+
+    def of_manifests(self, *, prune: bool = False) -> Resolution:
+        """Select what the manifests changed, and nothing that was changed on the control plane."""
+        return self._resolved(lambda _, verdict: verdict in _CHANGES_OF_MANIFESTS, prune=prune)
+
+    def _resolved(self, acts: _Acts, *, prune: bool) -> Resolution:
         resolved = Resolution(orphans=set(self.orphans))
         apps = [*self.uncompared.values(), *self._select(self.verdicts.values(), acts, resolved)]
         if prune:
@@ -283,8 +291,18 @@ def _given_up(live: App | None, claimed: Collection[tuple[str, str]]) -> Iterato
 
 
 def to_read(tree: State, base: Base, *, prune: bool) -> State:
-    """Return what has to be read for a three-way plan: the tree, and of what was declared before what it may remove."""
-    return State.from_apps(*_reads(tree, base, prune=prune))
+    """Return what has to be read for a three-way plan: the tree, and of what was declared before what it may remove.
+
+    Of the apps that were merged and not applied yet, also what their apply would read.
+    """
+    found = {app.slug: app for app in _reads(tree, base, prune=prune)}
+    unapplied = base.unapplied
+    for app in _reads(unapplied.merged, unapplied.applied, prune=prune) if unapplied is not None else ():
+        known = found.get(app.slug)
+        found[app.slug] = (
+            app if known is None else replace(known, complete_sections=known.complete_sections | app.sections)
+        )
+    return State.from_apps(*found.values())
 
 
 def _reads(tree: State, base: Base, *, prune: bool) -> Iterator[App]:

@@ -15,7 +15,7 @@ state like any other with the reason of each change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, TypeAlias
@@ -161,6 +161,8 @@ class Base:
 
     Of `presumed` apps no baseline is known: `state` has the tree's own in their place. So nothing of them counts as removed,
     every difference may be a change on the control plane, and its reason is the same as without a base.
+
+    `unapplied` is what was merged since the last complete apply, None if that is unknown or everything is applied.
     """
 
     state: State = field(default_factory=State)
@@ -168,6 +170,7 @@ class Base:
     attempted: tuple[State, ...] = ()
     unknown: frozenset[str] = frozenset()
     presumed: frozenset[str] = frozenset()
+    unapplied: Unapplied | None = None
 
     @property
     def before(self) -> State:
@@ -186,8 +189,42 @@ class Base:
         def selected(state: State) -> State:
             return State.from_apps(*filter(keep, state))
 
-        tip = None if self.tip is None else selected(self.tip)
-        return replace(self, state=selected(self.state), tip=tip, attempted=tuple(map(selected, self.attempted)))
+        return replace(
+            self,
+            state=selected(self.state),
+            tip=None if self.tip is None else selected(self.tip),
+            attempted=tuple(map(selected, self.attempted)),
+            unapplied=None if self.unapplied is None else self.unapplied.kept(keep),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unapplied:
+    """The apps that were merged and not applied yet: as `merged`, and as the last complete apply and unfinished ones left them.
+
+    `applied` is the base that an apply of the merged manifests would have.
+    """
+
+    merged: State
+    applied: Base
+
+    @classmethod
+    def between(cls, merged: State, applied: Base, *, unknown: Collection[str] = frozenset()) -> Unapplied | None:
+        """Return what differs between the merged and the applied manifests, None for nothing.
+
+        Apps that either could not load (`unknown`) are left out: their differences may be changes on the control plane.
+        """
+        found = cls(merged=merged, applied=applied)
+        return found.kept(lambda app: app.slug in found.apps and app.slug not in unknown) if found.apps else None
+
+    @property
+    def apps(self) -> frozenset[str]:
+        """The apps that differ."""
+        return changed_apps(self.merged, self.applied) - self.applied.unknown
+
+    def kept(self, keep: Callable[[App], bool]) -> Unapplied:
+        """Leave out the apps that are not to be kept."""
+        return Unapplied(merged=State.from_apps(*filter(keep, self.merged)), applied=self.applied.kept(keep))
 
 
 def changed_apps(tree: State, base: Base) -> frozenset[str]:
