@@ -71,6 +71,18 @@ def test_contexts_are_offered(workdir: Workdir) -> None:
     assert offered(workdir, "plan", "--config", "other.yaml", "--context", "s") == ["plain,sandbox"]
 
 
+def test_policies_are_offered(workdir: Workdir) -> None:
+    """`--allow-policy` completes the names in octosync.yaml, and `explain` the variables of rules."""
+    workdir.write(
+        "octosync.yaml",
+        "policies: [{name: few-apps, rule: run.apps < 4, message: m}, {name: b, rule: a, message: m}]\n",
+    )
+    assert offered(workdir, "plan", "--allow-policy", "few") == ["plain,few-apps"]
+    assert offered(workdir, "watch", "--allow-policy", "") == ["plain,few-apps", "plain,b"]
+    assert offered(workdir, "explain", "polic") == ["plain,policies", "plain,policy-failed", "plain,policy"]
+    assert "plain,policies.change.action" in offered(workdir, "explain", "policies.change.a")
+
+
 @pytest.mark.parametrize("content", [None, "contexts: [", "contexts: {a: {url: 7}}", "- a\n"])
 def test_without_a_valid_octosync_yaml_nothing_is_offered(content: str | None, workdir: Workdir) -> None:
     """A missing or invalid octosync.yaml writes nothing to the prompt."""

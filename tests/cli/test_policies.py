@@ -176,6 +176,12 @@ def test_every_format_has_refusals_and_warnings(team: Team, output: str) -> None
     ):
         assert part in ran.stdout.replace("%3A", ":")
     assert "apps/search.yaml" in ran.stdout
+    if output == "json":
+        first, second = json.loads(ran.stdout)["policies"]
+        assert first == {
+            "name": "keep-the-name", "severity": "error", "judged": 1, "violations": ["app/search"], "problem": None,
+        }  # fmt: skip
+        assert (second["name"], second["severity"]) == ("careful", "warning")
     if output == "sarif":
         rules = {rule["id"]: rule for rule in json.loads(ran.stdout)["runs"][0]["tool"]["driver"]["rules"]}
         assert rules["guard-policy:keep-the-name"]["helpUri"] == "https://wiki.example.com/names"

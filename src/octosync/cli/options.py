@@ -21,7 +21,7 @@ from octosync.cli.command import Command
 from octosync.cli.file_writer import why_untrusted
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags, RunRequest
 from octosync.errors import ConfigError, OctosyncError
-from octosync.manifest import find_configuration, parse_duration, read_configuration
+from octosync.manifest import Configuration, find_configuration, parse_duration, read_configuration
 from octosync.model import Optimize
 from octosync.plan import ALL, GUARDS, Flag, Takes
 from octosync.report import MAX_BYTES
@@ -43,13 +43,24 @@ def folders(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> 
 def contexts(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """Complete the contexts, each with its URL, of octosync.yaml: `--config`, else the nearest one upwards."""
     del parameter
+    found = _completed_configuration(ctx).contexts
+    return [CompletionItem(name, help=context.url) for name, context in found.items() if name.startswith(incomplete)]
+
+
+def policies(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete the names of policies, each with its message, of octosync.yaml: `--config`, else the nearest one upwards."""
+    del parameter
+    found = _completed_configuration(ctx).policies
+    return [CompletionItem(policy.name, help=policy.message) for policy in found if policy.name.startswith(incomplete)]
+
+
+def _completed_configuration(ctx: click.Context) -> Configuration:
     named = ctx.params.get("config")
     try:
         path = named if isinstance(named, Path) else find_configuration(Path())
-        found = read_configuration(path).configuration.contexts
+        return read_configuration(path).configuration
     except (OctosyncError, OSError):
-        return []
-    return [CompletionItem(name, help=context.url) for name, context in found.items() if name.startswith(incomplete)]
+        return Configuration()
 
 
 def starting_with(words: Iterable[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
@@ -287,7 +298,9 @@ def _guard_option(flag: Flag) -> Callable[[F], F]:
         case Takes.NOTHING:
             return option(flag.name, env=False, is_flag=True, help=flag.help)
         case Takes.NAME:
-            return option(flag.name, env=False, multiple=True, metavar=flag.takes.value, help=flag.help)
+            return option(
+                flag.name, env=False, multiple=True, metavar=flag.takes.value, shell_complete=policies, help=flag.help
+            )
         case Takes.NUMBER:
             return option(flag.name, env=False, type=click.IntRange(0), metavar=flag.takes.value, help=flag.help)
         case Takes.NUMBER_OR_ALL:

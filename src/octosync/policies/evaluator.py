@@ -22,10 +22,9 @@ from octosync.plan.policies import PolicyJob, variables_for
 from octosync.policies import worker
 
 SECONDS: Final = 2.0  # of processor time, for a policy in all that it judges
-_SECONDS_IN_ALL: Final = 10.0  # of a process
+_SECONDS_IN_ALL: Final = 10.0  # for all policies
 MEMORY: Final = 512 * 1024 * 1024
 _DEADLINE: Final = 60.0  # of waiting, on a machine that has little processor time left
-_MOST_STOPPED: Final = 3  # rules that were stopped, after which no other is evaluated
 _LIBRARY: Final = "cel_expr_python"
 _NEEDED: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # for an interpreter that is not in a system folder
 _LONGEST: Final = 300
@@ -63,15 +62,16 @@ def _lines(jobs: Sequence[PolicyJob], subjects: Sequence[JsonObject]) -> list[Ma
     library = _folder_of_library()
     if library is None or not sys.executable:
         return [{"problem": _NOT_INSTALLED}] * len(jobs)
-    stopped = 0
+    used = 0.0
     while len(found) < len(jobs):
-        if stopped == _MOST_STOPPED:
-            return [*found, *[{"problem": _NOT_EVALUATED}] * (len(jobs) - len(found))]
-        lines, why = _run(library, jobs[len(found) :], subjects)
+        lines, why = _run(library, jobs[len(found) :], subjects, _SECONDS_IN_ALL - used)
         found += lines
-        if len(found) < len(jobs):
-            found.append({"problem": why})
-            stopped = _MOST_STOPPED if why == _NOT_EVALUATED else stopped + 1
+        if len(found) == len(jobs):
+            break
+        if why == _NOT_EVALUATED:
+            return [*found, *[{"problem": why}] * (len(jobs) - len(found))]
+        found.append({"problem": why})
+        used += SECONDS + (lines[-1]["seconds"] if lines else 0)
     return found
 
 
@@ -82,14 +82,14 @@ def _folder_of_library() -> str | None:
 
 
 def _run(
-    library: str, jobs: Sequence[PolicyJob], subjects: Sequence[JsonObject]
+    library: str, jobs: Sequence[PolicyJob], subjects: Sequence[JsonObject], seconds: float
 ) -> tuple[list[Mapping[str, Any]], str]:
-    """Return the lines that a worker writes, and why there are not more."""
+    """Return the lines that a worker writes within these seconds of processor time, and why there are not more."""
     request = {
         "library": library,
         "memory": MEMORY,
         "seconds": SECONDS,
-        "seconds_in_all": _SECONDS_IN_ALL,
+        "seconds_in_all": seconds,
         "scopes": {judges.value: variables_for(judges) for judges in Judges},
         "subjects": subjects,
         "policies": [
@@ -101,6 +101,7 @@ def _run(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for this process, which still reports
         env={name: os.environ[name] for name in _NEEDED if name in os.environ},
     )
     with process:

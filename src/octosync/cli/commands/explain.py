@@ -211,8 +211,8 @@ def _completions(ctx: click.Context, parameter: click.Parameter, incomplete: str
     del ctx, parameter
     parent = incomplete.rpartition(".")[0]
     try:
-        variables = _variables(parent)
-        fields = variables.fields if variables is not None else explain_path(parent).fields if parent else _roots()
+        is_variable = parent.partition(".")[0] == _POLICIES.path
+        fields = _POLICIES.fields if is_variable else explain_path(parent).fields if parent else _roots()
         paths = [field.path for field in fields]
     except UnknownPathError:
         paths = []

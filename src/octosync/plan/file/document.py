@@ -31,6 +31,7 @@ from octosync.plan.file.schema import FORMAT_VERSION, NO_OP
 from octosync.plan.guards.policy import Override, Refusal
 from octosync.plan.guards.table import guard_of
 from octosync.plan.plan import ControlPlane, Invocation, LastApplied, ManifestSet, Plan, RunInfo, all_diagnostics
+from octosync.plan.policies import PolicyResult
 from octosync.plan.rollouts import Recommendation
 
 
@@ -63,6 +64,7 @@ def plan_document(
         overrides=[schema.OverrideDocument(guard=o.guard, value=o.value, source=o.source) for o in overrides],
         resource_changes=change_rows(plan, contract, sensitivity, full=full),
         blocked=[blocked_row(refusal, about) for refusal in blocked],
+        **_given(policies=[_policy_row(result) for result in plan.policies]),
         recommendations=[recommendation_row(recommendation) for recommendation in plan.recommendations],
         diagnostics=[diagnostic_row(diagnostic) for diagnostic in all_diagnostics(plan, diagnostics)],
         errors=[error_row(error, app=slug) for slug, error in sorted(plan.errors.items())],
@@ -81,6 +83,16 @@ def plan_document(
         **_given(pending=_pending(plan, about.last_applied, contract, sensitivity)),
     )
     return document.as_json()
+
+
+def _policy_row(result: PolicyResult) -> schema.PolicyDocument:
+    return schema.PolicyDocument(
+        name=result.policy.name,
+        severity=result.policy.severity.value,
+        judged=result.judged,
+        violations=_texts(found.address for found in result.findings),
+        problem=result.problems[0].problem if result.problems else None,
+    )
 
 
 def way_out_of(blocked: Refusal, about: RunInfo) -> str | None:

@@ -282,6 +282,16 @@ class BlockedDocument(Document):
     addresses: list[AddressText]
 
 
+class PolicyDocument(Document):
+    """The result of a policy."""
+
+    name: str
+    severity: Annotated[str, one_of((Severity.ERROR.value, Severity.WARNING.value))]
+    judged: Count = Field(description="How many changes or apps the policy has judged.")
+    violations: list[AddressText] = Field(description="The objects for which the rule is not true.")
+    problem: str | None = Field(description="Why the rule has no value for some of them; null if it has one for all.")
+
+
 class RecommendationDocument(Document):
     """A better variant that the plan does not roll out."""
 
@@ -412,6 +422,7 @@ class PlanDocument(Document):
     overrides: list[OverrideDocument] = Field(description="Overrides of guards.")
     resource_changes: list[ResourceChangeDocument] = Field(description="The changes, by address.")
     blocked: list[BlockedDocument] = Field(description="Refusals of guards.")
+    policies: list[PolicyDocument] = Field(default=[], description="The results of the policies of octosync.yaml.")
     recommendations: list[RecommendationDocument] = Field(
         description="Better variants that the plan does not roll out."
     )
