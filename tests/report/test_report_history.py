@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from octosync.model import JournalledAction, JournalledRun, Status
+from octosync.model import JournalledAction, JournalledRun, RecordedOverride, RecordedPolicy, RunAudit, Status
 from octosync.report import history_document, json_text, render_history, render_run, run_document
 from octosync.report.text import seconds_words
 
@@ -37,22 +38,76 @@ def run(id_: str = "20300102T030405Z-00aa11", **facts: Any) -> JournalledRun:
     return JournalledRun(id=id_, started_at=AT, **{**ended, **place, **facts})
 
 
+COMMIT = "1a2b3c4d" * 5
+AUDIT = RunAudit(
+    command="apply",
+    actor="octocat",
+    host="build-7",
+    context="production",
+    revision=COMMIT,
+    dirty=True,
+    base=COMMIT,
+    overrides=(RecordedOverride("deletes", "3", "--allow-deletes"), RecordedOverride("archives", "2", "commit abc")),
+    flags=("--drift-hold 0",),
+    plan_digest="sha256:11",
+    policies=(RecordedPolicy("no-cloud", "error", "passed"),),
+)
+AUDITED = run(audit=AUDIT)
 UNFINISHED = run("20300102T030406Z-00bb22", ended_at=None, exit_code=None, org_id=None)
 
 
 def test_runs_are_a_table() -> None:
-    """One row per run: start, duration, exit code, control plane, changes and outcomes, in aligned columns."""
-    text = render_history([(UNFINISHED, [DONE, BEGUN]), (run(), [DONE, FAILED]), (run(), [])], total=7, colour=False)
+    """One row per run: who started it, the commit with an asterisk for other changes, exit code and outcomes."""
+    text = render_history([(UNFINISHED, [DONE, BEGUN]), (AUDITED, [DONE, FAILED]), (run(), [])], total=7, colour=False)
     assert text == (
-        "RUN                      STARTED               TOOK        EXIT  CONTROL PLANE    CHANGES             OUTCOMES\n"
-        "20300102T030406Z-00bb22  2030-01-02 03:04 UTC  -           -     api.octomil.com  1 create, 1 delete  "
-        "✓ 1 applied   … 1 unknown   not ended\n"
-        "20300102T030405Z-00aa11  2030-01-02 03:04 UTC  1 min 30 s  5     api.octomil.com  2 create            "
-        "✓ 1 applied   ✗ 1 failed\n"
-        "20300102T030405Z-00aa11  2030-01-02 03:04 UTC  1 min 30 s  5     api.octomil.com  none                "
-        "✓ 0 applied\n"
+        "RUN                      ACTOR    WHERE         COMMIT    EXIT  OUTCOMES\n"
+        "20300102T030406Z-00bb22  -        api.octomil…  -         -     ✓ 1 applied … 1 unknown not ended\n"
+        "20300102T030405Z-00aa11  octocat  production    1a2b3c4*  5     ✓ 1 applied ✗ 1 failed\n"
+        "20300102T030405Z-00aa11  -        api.octomil…  -         5     ✓ 0 applied\n"
         "The newest 3 of 7 runs: --limit N shows more.\n"
     )
+
+
+def test_runs_of_one_control_plane_fit_into_80_columns() -> None:
+    """The place is a column only if it differs; a long actor is cut."""
+    audit = replace(AUDIT, actor="github-actions[bot]")
+    lines = render_history([(run(audit=audit), [DONE, FAILED])] * 2, total=2, colour=False).splitlines()
+    assert lines[0] == "RUN                      ACTOR         COMMIT    EXIT  OUTCOMES"
+    assert lines[1] == "20300102T030405Z-00aa11  github-acti…  1a2b3c4*  5     ✓ 1 applied ✗ 1 failed"
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_audit_of_a_run_is_shown() -> None:
+    """Who started it and where, the commit and the base, everything that was loosened, policies, and the plan's digest."""
+    text = render_run(AUDITED, [DONE], colour=False)
+    assert text.splitlines()[1:7] == [
+        "Started 2030-01-02 03:04 UTC, took 1 min 30 s, exit 5",
+        "By octocat on build-7, octosync apply, context production",
+        f"Commit {COMMIT} with uncommitted changes, base {COMMIT}",
+        "Allowed --allow-deletes 3, archives=2 (commit abc), --drift-hold 0",
+        "Policies no-cloud (passed)",
+        "Plan sha256:11",
+    ]
+    (listed,) = json.loads(json_text(history_document([(AUDITED, [DONE])], journal="state.db")))["runs"]
+    whole = json.loads(json_text(run_document(AUDITED, [DONE], journal="state.db")))
+    expected = {
+        "command": "apply",
+        "actor": "octocat",
+        "host": "build-7",
+        "context": "production",
+        "git": {"revision": COMMIT, "dirty": True, "base": COMMIT},
+        "plan_digest": "sha256:11",
+        "overrides": [
+            {"guard": "deletes", "value": "3", "source": "--allow-deletes"},
+            {"guard": "archives", "value": "2", "source": "commit abc"},
+        ],
+        "flags": ["--drift-hold 0"],
+        "policies": [{"policy": "no-cloud", "severity": "error", "outcome": "passed"}],
+    }
+    for document in (listed, whole):
+        assert {name: document[name] for name in expected} == expected
+    (earlier,) = json.loads(json_text(history_document([(run(), [])], journal="state.db")))["runs"]
+    assert {name: earlier[name] or None for name in expected} == dict.fromkeys(expected)
 
 
 def test_a_run_is_shown_with_all_its_actions() -> None:
@@ -99,7 +154,12 @@ def test_the_documents_have_the_same_facts() -> None:
 def test_no_escape_and_no_credential_of_a_journal_is_shown() -> None:
     """A journal may come from anywhere: its content is shown as text, and a URL without its credential."""
     hostile = JournalledAction(1, "app/\x1b[31m", "\x1b]0;x", "o", AT, AT, Status.FAILED, "\x1b[2J", ("\x1b[1m",))
+    audit = RunAudit(
+        command="\x1b[0m", actor="\x1b[1m", host="\x1b[2m", context="\x1b[3m", revision="\x1b[4m", flags=("\x1b[5m",)
+    )
     texts = [
+        render_history([(run(audit=audit), [])], total=1, colour=False),
+        render_run(run(audit=audit), [], colour=False),
         render_run(run("\x1b[5m", org_id="\x1b[6m", digest="\x1b[7m"), [hostile], colour=False),
         render_history([(run("\x1b[5m", control_plane="http://\x1b[8m"), [hostile])], total=1, colour=False),
     ]

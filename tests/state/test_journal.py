@@ -9,20 +9,26 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from octosync.errors import OctosyncError
-from octosync.model import Address, Outcome, Status
-from octosync.state import DEFAULT_PATH, Journal
+from octosync.model import Address, Outcome, RecordedOverride, RecordedPolicy, RunAudit, Status
+from octosync.state import DEFAULT_PATH, Journal, JournalReader
 
 AT = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=2)))
 APP = Address.of_app("a")
 
 
-def begin(journal: Journal, **more: str) -> str:
+def begin(journal: Journal, **more: Any) -> str:
     """Begin a run."""
-    facts = {"control_plane": "http://127.0.0.1/api/v1", "org_id": "org-1", "digest": "sha256:00", **more}
+    facts: dict[str, Any] = {
+        "control_plane": "http://127.0.0.1/api/v1",
+        "org_id": "org-1",
+        "digest": "sha256:00",
+        **more,
+    }
     return journal.begin_run(at=AT, **facts)
 
 
@@ -52,6 +58,44 @@ def test_a_run_and_its_actions_are_kept(tmp_path: Path) -> None:
     assert (ended.number, ended.address, ended.verb, ended.operation) == (1, "app/a", "create", "apps.create")
     assert (ended.status, ended.reference, ended.request_ids) == (Status.FAILED, "rejected", ("req_1", "req_2"))
     assert (begun.number, begun.status, begun.ended_at, begun.request_ids) == (2, None, None, ())
+
+
+AUDIT = RunAudit(
+    command="apply",
+    actor="ana\udcff",
+    host="build-7",
+    context="production",
+    revision="1a2b",
+    dirty=False,
+    base=None,
+    overrides=(RecordedOverride("deletes", "3", "--allow-deletes"),),
+    flags=("--insecure",),
+    plan_digest="sha256:11",
+    policies=(RecordedPolicy("no-cloud", "error", "violated"),),
+)
+
+
+def test_the_audit_of_a_run_is_kept(tmp_path: Path) -> None:
+    """Who started it, from what and under which overrides; None if it was not given."""
+    with Journal(tmp_path / "state.db") as journal:
+        begin(journal, audit=AUDIT)
+        begin(journal, audit=RunAudit(command="watch", actor="controller", host="pod"))
+        begin(journal)
+    with JournalReader(tmp_path / "state.db") as recorded:
+        first, second, third = reversed(recorded.runs())
+    assert first.audit == AUDIT
+    assert second.audit == RunAudit(command="watch", actor="controller", host="pod")
+    assert third.audit is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "[" * 100_000, '{"overrides": 1}', '{"overrides": [1]}'])
+def test_an_audit_that_is_malformed_is_an_error(tmp_path: Path, text: str) -> None:
+    """A journal that was changed by hand is one clear error."""
+    with Journal(tmp_path / "state.db") as journal:
+        begin(journal, audit=AUDIT)
+        journal.database.execute("update run set audit = ?", (text,))
+        with pytest.raises(OctosyncError, match="journal-unusable"):
+            journal.runs()
 
 
 def test_what_is_written_is_there_at_once(tmp_path: Path) -> None:

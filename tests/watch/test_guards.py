@@ -47,7 +47,7 @@ async def test_a_protected_object_stays_and_the_rest_is_applied(tmp_path: Path) 
 
 
 async def test_an_approval_is_for_one_guard(tmp_path: Path) -> None:
-    """An action that two guards block is not applied after the approval of one."""
+    """An action that two guards block is not applied after the approval of one; the journal has both approvals."""
     clock = FastClock(30)
     many = {f"slot-{number:02}".replace("-", "_"): "local_first" for number in range(12)}
     write(tmp_path, protected(manifest(slots=many)))
@@ -61,6 +61,10 @@ async def test_an_approval_is_for_one_guard(tmp_path: Path) -> None:
             assert len(capabilities(plane)) == 12
             watch.approve("protected")
             await watch.until(lambda: not capabilities(plane))
+            audits = [run.audit for run in watch.journal.runs() if run.audit is not None]
+            assert {override.guard for override in audits[0].overrides} == {"deletes", "protected"}
+            assert {override.source for override in audits[0].overrides} == {"approval"}
+            assert audits[-1].overrides == ()
 
 
 async def test_a_slot_with_a_canary_waits_for_its_end(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import sys
@@ -55,7 +56,10 @@ async def test_every_line_of_a_run_has_its_id(bench: Bench) -> None:
     (run,) = {line["run"] for line in lines}
     history = bench.start("history", "-o", "json")
     assert await history.wait() == 0
-    assert run in history.stdout
+    (recorded,) = json.loads(history.stdout)["runs"]
+    assert (recorded["run"], recorded["command"], recorded["actor"]) == (run, "watch", "controller")
+    assert recorded["host"] == socket.gethostname()
+    assert recorded["plan_digest"].startswith("sha256:")
 
 
 async def test_posts_need_the_token(bench: Bench) -> None:

@@ -21,7 +21,16 @@ from octosync.model.deployment import (
     RoutingStats,
 )
 from octosync.model.diagnostic import Diagnostic, ExportOmission, FieldExplanation, NameExplanation, Severity
-from octosync.model.outcome import JournalledAction, JournalledRun, Outcome, Reason, Status
+from octosync.model.outcome import (
+    JournalledAction,
+    JournalledRun,
+    Outcome,
+    Reason,
+    RecordedOverride,
+    RecordedPolicy,
+    RunAudit,
+    Status,
+)
 from octosync.model.redaction import (
     DEFAULT_SENSITIVE_KEYS,
     SENSITIVE_CHANGED,
@@ -122,12 +131,15 @@ __all__ = [
     "Preview",
     "Reason",
     "Receiver",
+    "RecordedOverride",
+    "RecordedPolicy",
     "Redactor",
     "Requirement",
     "RolloutResult",
     "RolloutStatus",
     "RoutingDecision",
     "RoutingStats",
+    "RunAudit",
     "Secret",
     "Section",
     "Sensitivity",

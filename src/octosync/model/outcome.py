@@ -85,8 +85,51 @@ class JournalledAction:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedOverride:
+    """A guard that a run loosened, by what, and where that comes from: a flag, a commit, or an approval."""
+
+    guard: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedPolicy:
+    """The result of a policy in a run."""
+
+    policy: str
+    severity: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunAudit:
+    """Who started a run, where, from what, and what it was allowed to do; no secret, and no digest of one.
+
+    `command` is `apply`, `watch` or `bootstrap`. `revision` is the commit of the manifests, `dirty` whether the work tree had
+    other changes; both are None if they are not known. `flags` are flags that loosen something beside the guards, `plan_digest`
+    identifies what was planned.
+    """
+
+    command: str
+    actor: str
+    host: str
+    context: str | None = None
+    revision: str | None = None
+    dirty: bool | None = None
+    base: str | None = None
+    overrides: tuple[RecordedOverride, ...] = ()
+    flags: tuple[str, ...] = ()
+    plan_digest: str | None = None
+    policies: tuple[RecordedPolicy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class JournalledRun:
-    """One run in the journal; times are in UTC. `ended_at` and `exit_code` are None if it died or is still running."""
+    """One run in the journal; times are in UTC. `ended_at` and `exit_code` are None if it died or is still running.
+
+    `audit` is None if an earlier version of octosync recorded the run.
+    """
 
     id: str
     started_at: datetime
@@ -95,6 +138,7 @@ class JournalledRun:
     org_id: str | None
     digest: str
     exit_code: int | None
+    audit: RunAudit | None = None
 
     @property
     def seconds(self) -> float | None:

@@ -53,7 +53,7 @@ from octosync.report.show.explain import (
     render_explained_roots,
     render_explained_variables,
 )
-from octosync.report.show.history import history_document, render_history, render_run, run_document
+from octosync.report.show.history import UNKNOWN, history_document, render_history, render_run, run_document
 from octosync.report.show.setup import (
     bootstrap_document,
     keys_text,
@@ -69,6 +69,7 @@ from octosync.report.text import visible
 __all__ = [
     "MAX_BYTES",
     "NOTHING_WRITTEN",
+    "UNKNOWN",
     "VALIDATE",
     "AcceptedChange",
     "ApplyReport",

@@ -8,21 +8,32 @@ Times are stored as text in UTC, all of one length in a column, so that they sor
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Protocol, Self
 
 from octosync.errors import OctosyncError, StateDamaged, StateLocked
-from octosync.model import Address, JournalledAction, JournalledRun, Outcome, Secret, Status
+from octosync.model import (
+    Address,
+    JournalledAction,
+    JournalledRun,
+    Outcome,
+    RecordedOverride,
+    RecordedPolicy,
+    RunAudit,
+    Secret,
+    Status,
+)
 from octosync.plan import Verb
-from octosync.state.migrations import READABLE, VERSION, bring_up
+from octosync.state.migrations import AUDITED, READABLE, VERSION, bring_up
 
 
 class JournalReader:
@@ -39,7 +50,7 @@ class JournalReader:
         with self.documented():
             self.exists = path.exists()
             self._database = self._open()
-        self._is_empty = False
+        self._schema = VERSION
         try:
             with self.documented():
                 self._prepare()
@@ -61,10 +72,12 @@ class JournalReader:
 
     def runs(self) -> tuple[JournalledRun, ...]:
         """Return all runs, newest first."""
-        if self._is_empty:
+        if not self._schema:
             return ()
+        audit = "audit" if self._schema >= AUDITED else "null"
         statement = (
-            "select id, started_at, ended_at, control_plane, org_id, digest, exit_code from run order by rowid desc"
+            f"select id, started_at, ended_at, control_plane, org_id, digest, exit_code, {audit} "  # noqa: S608 — fixed words
+            "from run order by rowid desc"
         )
         with self.documented():
             return tuple(_run(row) for row in self._database.execute(statement))
@@ -91,7 +104,7 @@ class JournalReader:
 
     def _prepare(self) -> None:
         """Raise `OctosyncError` for a file that is no journal."""
-        self._is_empty = self._version() == 0
+        self._schema = self._version()
 
     def _version(self) -> int:
         """Return the version of the schema, 0 for an empty file. Raises `OctosyncError` for a file that is no journal."""
@@ -128,8 +141,46 @@ def _primary_code(error: object) -> int | None:
 
 
 def _run(row: Sequence[Any]) -> JournalledRun:
-    id_, started_at, ended_at, *rest = row
-    return JournalledRun(id_, time_of(started_at), _time_or_none(ended_at), *rest)
+    id_, started_at, ended_at, control_plane, org_id, digest, exit_code, audit = row
+    return JournalledRun(
+        id_,
+        time_of(started_at),
+        _time_or_none(ended_at),
+        control_plane,
+        org_id,
+        digest,
+        exit_code,
+        None if audit is None else _audit(audit),
+    )
+
+
+def _audit(text: str) -> RunAudit:
+    """Read what `_audit_text` wrote. Raises `ValueError` for anything else."""
+    try:
+        facts = json.loads(text)
+        return RunAudit(
+            **{name: _fact(facts[name]) for name in _AUDIT_FACTS if name in facts},
+            overrides=tuple(RecordedOverride(**_texts(override)) for override in facts["overrides"]),
+            flags=tuple(map(str, facts["flags"])),
+            policies=tuple(RecordedPolicy(**_texts(policy)) for policy in facts["policies"]),
+        )
+    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+        raise ValueError(f"the audit of a run has an unexpected format ({type(error).__name__})") from None
+
+
+def _fact(value: object) -> Any:  # noqa: ANN401 — the value of a field
+    return value if value is None or isinstance(value, bool) else str(value)
+
+
+def _texts(facts: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in facts.items()}
+
+
+def _audit_text(audit: RunAudit) -> str:
+    return json.dumps(asdict(audit))
+
+
+_AUDIT_FACTS: Final = tuple({field.name for field in fields(RunAudit)} - {"overrides", "flags", "policies"})
 
 
 def _action(row: Sequence[Any]) -> JournalledAction:
@@ -177,13 +228,20 @@ class Journal(JournalReader):
         return database
 
     def begin_run(
-        self, *, control_plane: str, org_id: str | None, digest: str, at: datetime, run: str | None = None
+        self,
+        *,
+        control_plane: str,
+        org_id: str | None,
+        digest: str,
+        at: datetime,
+        run: str | None = None,
+        audit: RunAudit | None = None,
     ) -> str:
         """Record that a run starts, and return its id: the given one, or a new one."""
         run = run or new_run_id(at)
         self._write(
-            "insert into run (id, started_at, control_plane, org_id, digest) values (?, ?, ?, ?, ?)",
-            (run, journal_time_text(at), control_plane, org_id, digest),
+            "insert into run (id, started_at, control_plane, org_id, digest, audit) values (?, ?, ?, ?, ?, ?)",
+            (run, journal_time_text(at), control_plane, org_id, digest, None if audit is None else _audit_text(audit)),
         )
         return run
 
@@ -269,6 +327,7 @@ class Journal(JournalReader):
             self._database.execute("pragma auto_vacuum = incremental")
         with self.transaction() as database:  # another run may be making it
             bring_up(database, self._version())
+        self._schema = VERSION
         self._database.execute("pragma journal_mode = wal")
         # Durable against the death of this process; a power cut may lose the last action, never corrupt the file.
         self._database.execute("pragma synchronous = normal")
@@ -327,12 +386,15 @@ class Record:
         digest: str,
         clock: Callable[[], datetime] = _now,
         run: str | None = None,
+        audit: RunAudit | None = None,
     ) -> Record:
         """Open a run in the journal, with the given id or a new one.
 
         Raise `OctosyncError` if the journal can't be written.
         """
-        run = journal.begin_run(control_plane=control_plane, org_id=org_id, digest=digest, at=clock(), run=run)
+        run = journal.begin_run(
+            control_plane=control_plane, org_id=org_id, digest=digest, at=clock(), run=run, audit=audit
+        )
         return cls(journal, run, clock)
 
     def begin_action(self, action: Recordable) -> Callable[[Outcome], None]:

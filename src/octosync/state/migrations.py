@@ -7,8 +7,9 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Final
 
-VERSION: Final = 4
-READABLE: Final = frozenset({1, 2, 3, VERSION})  # the journal is the same in all
+VERSION: Final = 5
+READABLE: Final = frozenset(range(1, VERSION + 1))
+AUDITED: Final = 5  # the first version whose runs have `audit`; otherwise the journal is the same in all
 
 _KEY_BYTES: Final = 32
 
@@ -141,11 +142,17 @@ def _key_check(database: sqlite3.Connection) -> None:
     database.execute("alter table seal add column key_check text")
 
 
+def _audit(database: sqlite3.Connection) -> None:
+    # A JSON object of `RunAudit`; null for the runs of earlier versions, which may still be writing.
+    database.execute("alter table run add column audit text")
+
+
 _STEPS: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {
     1: _journal,
     2: _watch,
     3: _refusals,
     4: _key_check,
+    5: _audit,
 }
 
 

@@ -19,7 +19,7 @@ from typing import Final
 
 from octosync import __version__
 from octosync.errors import ConfigError
-from octosync.model import Hold, Secret
+from octosync.model import Hold, RunAudit, Secret
 from octosync.octomil import PERCENT_FOR_WRITES, Octomil
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, RunInfo
 from octosync.state import Journal, WatchState
@@ -67,8 +67,8 @@ class ControllerOptions:
 
     `policy` returns the guards' policy of a load. `read_token` reads the API key again and raises `ConfigError`; None if
     the key can't change. `apply_again` is the command that finishes by hand what a reconcile could not, `about` returns
-    what the plans of a load are made from. `can_post`: POSTs are accepted. `state_damaged` is the message about a damaged
-    state file that was set aside.
+    what the plans of a load are made from. `audit` is what the journal records of every run. `can_post`: POSTs are accepted.
+    `state_damaged` is the message about a damaged state file that was set aside.
     """
 
     remote: Octomil
@@ -88,6 +88,7 @@ class ControllerOptions:
     chance: random.Random = field(default_factory=random.Random)
     can_post: bool = False
     state_damaged: str = ""
+    audit: RunAudit = field(default_factory=lambda: RunAudit(command="watch", actor="controller", host=""))
 
 
 class Controller:
@@ -188,6 +189,7 @@ class Controller:
                 feed=self.feed,
                 history=self.observer.history,
                 clock=clock,
+                audit=options.audit,
             ),
             coverage=self.coverage,
             clock=clock,

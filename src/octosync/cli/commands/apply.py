@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from octosync.apply import ApplyResult, Listener, Progress, rollouts_to_watch
 from octosync.cli import signals
+from octosync.cli.audit import audit_of, loosening_flags
 from octosync.cli.commands.apply_output import ApplyOutput, Timeout, wait_for_rollouts, wait_option
 from octosync.cli.commands.plan import check_base, check_request, read_plan_file
 from octosync.cli.console import ask, can_prompt, err
@@ -27,10 +29,11 @@ from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.root import report_failure
 from octosync.cli.run import Run, plan_offline, plan_online, prepare
 from octosync.cli.run_options import RunRequest
-from octosync.cli.session import run_with_client
+from octosync.cli.session import known_keys, run_with_client
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
+from octosync.model import RunAudit
 from octosync.octomil import Octomil, WaitNotice
-from octosync.plan import Approval, RunInfo, check_plan_key, what_moved
+from octosync.plan import Approval, RunInfo, check_plan_key, plan_digest, what_moved
 from octosync.reconcile import ReviewedPlan, apply_reviewed, limited_to, refuse_unsafe
 from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_rollouts
 from octosync.state import Journal, Record
@@ -224,7 +227,11 @@ class _ApplyRun:
         plane = report.about.control_plane
         with Journal(self.journal) as journal:
             record = Record.begin(
-                journal, control_plane=plane.url, org_id=plane.org_id, digest=self.run.inputs.manifests.digest
+                journal,
+                control_plane=plane.url,
+                org_id=plane.org_id,
+                digest=self.run.inputs.manifests.digest,
+                audit=self._audit(report),
             )
             stop_signal.graceful = True
             each = report.about.requests_to_apply(report.plan) / len(report.plan.actions)
@@ -263,6 +270,18 @@ class _ApplyRun:
             run_id=record.run,
             history=history_command(record.run, self.journal),
         )
+
+    def _audit(self, report: ApplyReport) -> RunAudit:
+        request, inputs = self.run.request, self.run.inputs
+        audit = audit_of(
+            "apply",
+            context=report.about.control_plane.context,
+            git=report.about.manifests.git,
+            overrides=report.overrides,
+            flags=loosening_flags(request),
+            keys=known_keys(request.remote, inputs.context, os.environ),
+        )
+        return replace(audit, plan_digest=plan_digest(report.plan, report.contract, report.sensitivity))
 
     def _cut_short(self, run: str, resume: str, stop_signal: signals.StopSignal) -> _CutShort:
         return _CutShort(

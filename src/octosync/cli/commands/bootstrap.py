@@ -17,6 +17,7 @@ import click
 
 from octosync.apply import BootstrapResult, FirstApp, Keys, bootstrap_app, check_slug_is_free, key_hint
 from octosync.cli import signals
+from octosync.cli.audit import audit_of
 from octosync.cli.command import Command
 from octosync.cli.console import err, out
 from octosync.cli.file_writer import KeyFile
@@ -27,7 +28,7 @@ from octosync.cli.run_options import RemoteFlags
 from octosync.cli.session import Session, control_plane, control_plane_options, open_client, open_session
 from octosync.errors import ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.manifest import STDIN, load, starter_manifest
-from octosync.model import Diagnostic, Severity
+from octosync.model import Diagnostic, RunAudit, Severity
 from octosync.octomil import Octomil
 from octosync.plan import ControlPlane
 from octosync.report import (
@@ -123,7 +124,9 @@ class _BootstrapRun:
                 await check_slug_is_free(self.app, remote, export=self._typed("export"))
             with Journal(self.journal) as journal:
                 plane = self._plane
-                record = Record.begin(journal, control_plane=plane.url, org_id=plane.org_id, digest=self.digest)
+                record = Record.begin(
+                    journal, control_plane=plane.url, org_id=plane.org_id, digest=self.digest, audit=self._audit
+                )
                 with self._progress(wait_display):
                     result = await self._send(remote, record, stop_signal)
                 lost = self._write_keys(result, record.run)
@@ -139,6 +142,16 @@ class _BootstrapRun:
     @property
     def _plane(self) -> ControlPlane:
         return control_plane(self.session.connection, self.session.context, None)
+
+    @property
+    def _audit(self) -> RunAudit:
+        connection = self.session.connection
+        return audit_of(
+            "bootstrap",
+            context=self._plane.context,
+            flags=("--insecure",) if connection.insecure else (),
+            keys=() if connection.token is None else (connection.token,),
+        )
 
     @contextmanager
     def _progress(self, wait_display: WaitDisplay) -> Iterator[None]:

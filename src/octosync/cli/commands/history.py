@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Final
 
 import click
 
 from octosync.cli.command import Command
 from octosync.cli.console import err, out, out_json, wants_colour
-from octosync.cli.options import colour_option, option, output_option, state_option
+from octosync.cli.options import bundle_options, colour_option, option, output_option, state_option
 from octosync.errors import UsageError
-from octosync.model import JournalledRun
-from octosync.report import history_document, render_history, render_run, run_document
+from octosync.manifest import parse_duration
+from octosync.model import JournalledAction, JournalledRun, Status, counted
+from octosync.report import UNKNOWN, history_document, render_history, render_run, run_document
 from octosync.report.text import listed
 from octosync.state import JournalReader
 
@@ -21,19 +27,130 @@ _NEWEST = "last"
 _NAMED_AT_MOST = 5
 
 
-@click.command(cls=Command, epilog="Example:  octosync history last")
+class Moment(click.ParamType[datetime]):
+    """A time as a date, a date with a time, or a duration before now. A date is its start in UTC, or its end with `ends`."""
+
+    name = "time"
+
+    def __init__(self, *, ends: bool = False) -> None:
+        self._ends = ends
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the time, with its zone. Raises `BadParameter`."""
+        text = str(value)
+        try:
+            return datetime.now(UTC) - parse_duration(text)
+        except (OverflowError, ValueError):
+            pass
+        try:
+            if _DATE.fullmatch(text):
+                return datetime.fromisoformat(text).replace(tzinfo=UTC) + (_LAST_MOMENT if self._ends else timedelta())
+            found = datetime.fromisoformat(text)
+        except (OverflowError, ValueError):
+            self.fail(
+                f"{text!r} is neither a time such as 2026-03-01 or 2026-03-01T12:00Z nor a duration such as 7d",
+                param,
+                ctx,
+            )
+        return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_LAST_MOMENT: Final = timedelta(days=1) - timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Filters:
+    """Which runs to list. An action of the run has to match both `apps` and `outcomes`."""
+
+    apps: tuple[str, ...] = ()
+    actors: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    outcomes: tuple[str, ...] = ()
+
+    @property
+    def given(self) -> bool:
+        """Whether any run may be left out."""
+        return self != _Filters()
+
+    def accept(self, run: JournalledRun, recorded: JournalReader) -> bool:
+        """Return whether a run matches; its actions are read only if they matter."""
+        actor = "" if run.audit is None else run.audit.actor
+        if self.actors and not _matches(actor.casefold(), [pattern.casefold() for pattern in self.actors]):
+            return False
+        if (self.since is not None and run.started_at < self.since) or (
+            self.until is not None and run.started_at > self.until
+        ):
+            return False
+        return not (self.apps or self.outcomes) or any(map(self._accept_action, recorded.actions(run.id)))
+
+    def _accept_action(self, action: JournalledAction) -> bool:
+        status = UNKNOWN if action.status is None else action.status.value
+        app = action.address.partition("/")[2].partition("/")[0]
+        return (not self.apps or _matches(app, self.apps)) and (not self.outcomes or status in self.outcomes)
+
+
+def _matches(text: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(text, pattern) for pattern in patterns)
+
+
+@click.command(cls=Command, epilog="Example:  octosync history --app search --since 7d --outcome failed")
 @click.argument("run", required=False, metavar="[RUN]")
 @option(
     "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="The number of runs to list."
 )
+@bundle_options("filters", _Filters)
+@option(
+    "--app",
+    "apps",
+    env=False,
+    multiple=True,
+    metavar="SLUG",
+    help="List runs that changed an app, by slug or pattern with *. Repeatable.",
+)
+@option(
+    "--actor",
+    "actors",
+    env=False,
+    multiple=True,
+    metavar="NAME",
+    help="List runs of an actor or pattern with *. Repeatable.",
+)
+@option(
+    "--since",
+    env=False,
+    type=Moment(),
+    metavar="TIME",
+    help="List runs since a time or date, or since a duration ago such as 7d.",
+)
+@option(
+    "--until",
+    env=False,
+    type=Moment(ends=True),
+    metavar="TIME",
+    help="List runs until a time, the end of a date, or a duration ago.",
+)
+@option(
+    "--outcome",
+    "outcomes",
+    env=False,
+    multiple=True,
+    type=click.Choice([*(status.value for status in Status), UNKNOWN]),
+    help="List runs with an action of this outcome; with --app, an action on that app. Repeatable.",
+)
 @state_option
 @output_option("text", "json")
 @colour_option
-def command(*, run: str | None, limit: int, journal: Path, output: str, colour: str) -> None:
-    """Show the newest runs in the journal, or all actions of one run.
+def command(*, run: str | None, limit: int, filters: _Filters, journal: Path, output: str, colour: str) -> None:
+    """Show the newest runs in the journal, or one run with its actions, its commit and its overrides.
 
-    RUN is a run ID, the beginning of one, or `last`. The command sends no request to the control plane.
+    RUN is a run ID, the beginning of one, or `last`. Dates are in UTC. The command sends no request to the control plane.
     """
+    if run is not None and filters.given:
+        raise UsageError(
+            "run-with-filters", "RUN names a run, and filters select from the list", hints=("Remove one of them.",)
+        )
     with JournalReader(journal) as recorded:
         runs = recorded.runs()
         empty = "" if runs else _emptiness(recorded)
@@ -45,13 +162,16 @@ def command(*, run: str | None, limit: int, journal: Path, output: str, colour: 
             else:
                 out(render_run(selected, actions, colour=wants_colour(sys.stdout, colour)))
             return
-        shown = [(listed_run, recorded.actions(listed_run.id)) for listed_run in runs[:limit]]
+        matching = [listed_run for listed_run in runs if filters.accept(listed_run, recorded)]
+        shown = [(listed_run, recorded.actions(listed_run.id)) for listed_run in matching[:limit]]
     if output == "json":
         out_json(history_document(shown, journal=str(journal)))
     elif shown:
-        out(render_history(shown, total=len(runs), colour=wants_colour(sys.stdout, colour)))
+        out(render_history(shown, total=len(matching), colour=wants_colour(sys.stdout, colour)))
     if empty:
         err(f"No runs: {empty}. Select another journal with --state FILE.\n")
+    elif not shown:
+        err(f"No matching runs: {journal} has {counted(len(runs), 'run')}.\n")
 
 
 def _emptiness(recorded: JournalReader) -> str:

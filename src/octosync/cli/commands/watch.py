@@ -20,6 +20,7 @@ import click
 
 from octosync import __version__
 from octosync.cli import signals
+from octosync.cli.audit import audit_of, input_flags
 from octosync.cli.command import Command
 from octosync.cli.console import err, wants_colour
 from octosync.cli.inputs import InputsReloader, LoadedInputs, load_inputs, load_settings
@@ -275,6 +276,16 @@ class _WatchOptions:
             load_timeout=_at_least_a_second("--load-timeout", flags.load_timeout),
         )
 
+    @property
+    def loosening_flags(self) -> tuple[str, ...]:
+        """The flags that loosen something beside the guards."""
+        hold = self.settings.drift_hold
+        return (
+            *input_flags(self.manifests, self.remote),
+            *((f"--drift-hold {hold.total_seconds():.0f}s",) if hold is not None else ()),
+            *(("--retry-rolled-back",) if self.deploy.retry_rolled_back else ()),
+        )
+
     def log(self, clock: Clock) -> Log:
         """Return a log that writes to standard error."""
         return Log(sys.stderr, clock, format_=self.log_format)
@@ -413,6 +424,12 @@ class _WatchProcess:
             clock=clock,
             can_post=self.admin_token is not None,
             state_damaged=self.state_damaged,
+            audit=audit_of(
+                "watch",
+                actor="controller",
+                flags=options.loosening_flags,
+                keys=() if connection.token is None else (connection.token,),
+            ),
         )
 
     def _clone(self) -> Clone:

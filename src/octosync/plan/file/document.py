@@ -7,13 +7,25 @@ Sensitive values are `null` in it, so that it can be stored and posted anywhere.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
 from octosync.contract import Contract
 from octosync.errors import OctosyncError, RemoteError
-from octosync.model import Address, App, Diagnostic, JsonObject, JsonValue, Kind, Origin, Preview, Sensitivity
+from octosync.model import (
+    Address,
+    App,
+    Diagnostic,
+    JsonObject,
+    JsonValue,
+    Kind,
+    Origin,
+    Preview,
+    Sensitivity,
+    digest_of,
+)
 from octosync.plan.actions import (
     Absent,
     Action,
@@ -93,6 +105,19 @@ def _policy_row(result: PolicyResult) -> schema.PolicyDocument:
         violations=_texts(found.address for found in result.findings),
         problem=result.problems[0].problem if result.problems else None,
     )
+
+
+def plan_digest(plan: Plan, contract: Contract, sensitivity: Sensitivity) -> str:
+    """Return the digest of what a plan changes, without sensitive values: equal for plans with the same changes.
+
+    It covers the address, the operation and the values of each row of a document: a plan file is enough to compute it.
+    """
+    rows = change_rows(replace(plan, held=()), contract, sensitivity, full=False)
+    return digest_of([_sent_part(row.as_json(), row.change.as_json()) for row in rows])
+
+
+def _sent_part(row: JsonObject, change: JsonObject) -> JsonValue:
+    return [row["address"], row["operation"], change["before"], change["after"]]
 
 
 def way_out_of(blocked: Refusal, about: RunInfo) -> str | None:

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 
-from octosync.model import JournalledAction, JournalledRun, JsonObject, Status, counted
-from octosync.plan import FORMAT_VERSION, ControlPlane
+from octosync.model import JournalledAction, JournalledRun, JsonObject, RunAudit, Status, counted
+from octosync.plan import FORMAT_VERSION, ControlPlane, Override
+from octosync.report.errors import override_words
 from octosync.report.outcomes import STATUS_WORDS, status_counts, status_symbol
-from octosync.report.text import Style, cells, org_words, padded, seconds_words, text_of, time_words, visible
+from octosync.report.text import Style, cells, cut, org_words, padded, seconds_words, text_of, time_words, visible
 
 UNKNOWN = "unknown"
-_TITLES = ("RUN", "STARTED", "TOOK", "EXIT", "CONTROL PLANE", "CHANGES", "OUTCOMES")
+_TITLES = ("RUN", "ACTOR", "WHERE", "COMMIT", "EXIT", "OUTCOMES")
+_WIDEST = 12  # columns of an actor or a place: a row has at most 80
+_COMMIT = 7  # characters of a commit's id
+_NOT_KNOWN = "-"
 
 Recorded = tuple[JournalledRun, Sequence[JournalledAction]]
 
 
 def render_history(recorded: Sequence[Recorded], *, total: int, colour: bool) -> str:
-    """Render runs, one row each; `total` is the number of all runs in the journal."""
+    """Render runs, one row each; `total` is the number of all runs in the journal that match."""
     style = Style(colour)
     rows = [_TITLES, *(_row(run, actions, style) for run, actions in recorded)]
+    if len({row[2] for row in rows[1:]}) == 1:  # the usual case: one control plane
+        rows = [row[:2] + row[3:] for row in rows]
     # Only the last column has colour, so that the widths of the others are correct.
-    widths = [max(cells(row[column]) for row in rows) for column in range(len(_TITLES) - 1)]
+    widths = [max(cells(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     lines = ["  ".join((*map(padded, row[:-1], widths), row[-1])) for row in rows]
     if total > len(recorded):
         lines.append(f"The newest {len(recorded):,} of {counted(total, 'run')}: --limit N shows more.")
@@ -30,34 +37,37 @@ def render_history(recorded: Sequence[Recorded], *, total: int, colour: bool) ->
 
 
 def _row(run: JournalledRun, actions: Sequence[JournalledAction], style: Style) -> tuple[str, ...]:
+    audit = run.audit
     return (
         visible(run.id),
-        time_words(run.started_at),
-        seconds_words(run.seconds),
-        "-" if run.exit_code is None else str(run.exit_code),
-        _host(run),
-        _changes(actions),
-        _outcomes(run, actions, style),
+        _NOT_KNOWN if audit is None else cut(visible(audit.actor), _WIDEST),
+        cut(visible(audit.context) if audit is not None and audit.context is not None else _host(run), _WIDEST),
+        _commit(audit),
+        _NOT_KNOWN if run.exit_code is None else str(run.exit_code),
+        _outcomes(run, actions, style, between=" "),
     )
+
+
+def _commit(audit: RunAudit | None) -> str:
+    """Return the start of the commit's ID, with an asterisk if there were other changes."""
+    if audit is None or audit.revision is None:
+        return _NOT_KNOWN
+    return visible(audit.revision[:_COMMIT]) + ("*" if audit.dirty else "")
 
 
 def _host(run: JournalledRun) -> str:
     return visible(ControlPlane(url=run.control_plane).host)
 
 
-def _changes(actions: Sequence[JournalledAction]) -> str:
-    verbs = Counter(action.verb for action in actions)
-    return ", ".join(f"{count:,} {visible(verb)}" for verb, count in verbs.items()) or "none"
-
-
-def _outcomes(run: JournalledRun, actions: Sequence[JournalledAction], style: Style) -> str:
-    parts = [status_counts([action.status for action in actions if action.status is not None], style)]
+def _outcomes(run: JournalledRun, actions: Sequence[JournalledAction], style: Style, *, between: str = "   ") -> str:
+    counts = status_counts([action.status for action in actions if action.status is not None], style)
+    parts = counts.split("   ")
     unknown = sum(action.status is None for action in actions)
     if unknown:
         parts.append(f"{style.yellow('…')} {unknown:,} {UNKNOWN}")
     if run.ended_at is None:
         parts.append(style.yellow("not ended"))
-    return "   ".join(parts)
+    return between.join(parts)
 
 
 def render_run(run: JournalledRun, actions: Sequence[JournalledAction], *, colour: bool) -> str:
@@ -71,6 +81,7 @@ def render_run(run: JournalledRun, actions: Sequence[JournalledAction], *, colou
     lines = [
         f"{style.bold(f'Run {visible(run.id)}')} · {_host(run)}{org}",
         f"Started {time_words(run.started_at)}, {end}",
+        *(_audit_lines(run.audit) if run.audit is not None else ()),
         f"Manifests {visible(run.digest)}",
         *(["", *_action_lines(actions, style)] if actions else []),
         "",
@@ -81,6 +92,22 @@ def render_run(run: JournalledRun, actions: Sequence[JournalledAction], *, colou
             "An unknown action was started, but its result is not recorded. The next plan reads whether it took effect."
         )
     return text_of(lines)
+
+
+def _audit_lines(audit: RunAudit) -> Iterator[str]:
+    place = f", context {visible(audit.context)}" if audit.context is not None else ""
+    yield f"By {visible(audit.actor)} on {visible(audit.host)}, octosync {visible(audit.command)}{place}"
+    if audit.revision is not None:
+        dirty = " with uncommitted changes" if audit.dirty else ""
+        base = f", base {visible(audit.base)}" if audit.base is not None else ""
+        yield f"Commit {visible(audit.revision)}{dirty}{base}"
+    overrides = (Override(guard=found.guard, value=found.value, source=found.source) for found in audit.overrides)
+    if allowed := (*map(override_words, overrides), *map(visible, audit.flags)):
+        yield f"Allowed {', '.join(allowed)}"
+    if audit.policies:
+        yield f"Policies {', '.join(visible(f'{found.policy} ({found.outcome})') for found in audit.policies)}"
+    if audit.plan_digest is not None:
+        yield f"Plan {visible(audit.plan_digest)}"
 
 
 def _action_lines(actions: Sequence[JournalledAction], style: Style) -> Iterator[str]:
@@ -126,7 +153,27 @@ def _run(run: JournalledRun, actions: Sequence[JournalledAction]) -> JsonObject:
         "org_id": run.org_id,
         "manifests_digest": run.digest,
         "exit_code": run.exit_code,
+        **_audit(run.audit),
         "summary": {status: statuses[status] for status in (*(status.value for status in Status), UNKNOWN)},
+    }
+
+
+def _audit(audit: RunAudit | None) -> JsonObject:
+    """Return the audit of a run: null and empty lists if an earlier version has recorded it."""
+    if audit is None:
+        single = dict.fromkeys(("command", "actor", "host", "context", "git", "plan_digest"))
+        return {**single, "overrides": [], "flags": [], "policies": []}
+    git = {"revision": audit.revision, "dirty": audit.dirty, "base": audit.base}
+    return {
+        "command": audit.command,
+        "actor": audit.actor,
+        "host": audit.host,
+        "context": audit.context,
+        "git": None if audit.revision is None else git,
+        "plan_digest": audit.plan_digest,
+        "overrides": [asdict(override) for override in audit.overrides],
+        "flags": list(audit.flags),
+        "policies": [asdict(policy) for policy in audit.policies],
     }
 
 

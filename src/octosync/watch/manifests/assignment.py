@@ -22,7 +22,8 @@ class ActiveConfig:
 
     `others` are apps that are declared under octosync.yaml's paths, but not under the given ones: nothing of them is removed.
     `unsettled` are apps that were declared differently less than an interval ago: their files may be half-written, so nothing
-    is removed from them. `apply_again` is the command that finishes by hand what a reconcile could not.
+    is removed from them. `context` and `revision` are those of the manifests, if they are known. `apply_again` is the command
+    that finishes by hand what a reconcile could not.
     """
 
     tree: State = field(default_factory=State)
@@ -31,6 +32,8 @@ class ActiveConfig:
     policy: GuardPolicy = field(default_factory=GuardPolicy)
     deploy: DeployPolicy = field(default_factory=DeployPolicy)
     digest: str = ""
+    context: str | None = None
+    revision: str = ""
     write_mode: WriteMode = WriteMode.ALL
     hold: timedelta = timedelta()
     unsettled: frozenset[str] = frozenset()
@@ -121,6 +124,8 @@ class AppAssignment:
             policy=self._policy(declared),
             deploy=replace(self._deploy, max_canaries=configuration.max_canaries),
             digest=manifests.digest,
+            context=declared.context.name if declared.context is not None else None,
+            revision=declared.revision,
             hold=configuration.drift_hold if settings.drift_hold is None else settings.drift_hold,
             unsettled=frozenset(self._unsettled),
         )

@@ -44,7 +44,8 @@ class AdmissionReview:
     """What may be written of a plan, what guards block, and what the rest waits for ("" for nothing).
 
     `unsettled` are the apps whose removals wait for a second check of unchanged files, `freed` those whose removals waited for
-    these apps to be read. `is_crowded`: a canary waits for its place. `versions` are those of the rejections before the write.
+    these apps to be read. `approved` are the guards with approvals for it. `is_crowded`: a canary waits for its place. `versions`
+    are those of the rejections before the write.
     """
 
     plan: Plan
@@ -52,6 +53,7 @@ class AdmissionReview:
     waits_for: str = ""
     unsettled: frozenset[str] = frozenset()
     freed: frozenset[str] = frozenset()
+    approved: tuple[str, ...] = ()
     is_crowded: bool = False
     versions: Mapping[str, int] = field(default_factory=dict)
 
@@ -72,7 +74,7 @@ class Admission:
         apps, most = context.apps, active.deploy.max_canaries
         freed = self.changesets.record_plan(apps, plan)
         self.memory.expire_approvals(apps, plan.actions)
-        blocked, let_pass = self._blocked(plan, apps, active)
+        blocked, approved, let_pass = self._blocked(plan, apps, active)
         allowed, why = self._allowed(let_pass, apps, active, self.clock.now())
         crowded = self.canaries.reserve(allowed, canaries, most, context.began)
         if crowded:
@@ -83,6 +85,7 @@ class Admission:
             waits_for=why,
             unsettled=frozenset(key.address.app for key in _unsettled(plan, active)),
             freed=freed,
+            approved=approved,
             is_crowded=bool(crowded),
             versions=self.rejections.versions(apps),
         )
@@ -114,10 +117,12 @@ class Admission:
         )
         return freed, rejected
 
-    def _blocked(self, plan: Plan, apps: frozenset[str], active: ActiveConfig) -> tuple[tuple[Refusal, ...], Plan]:
+    def _blocked(
+        self, plan: Plan, apps: frozenset[str], active: ActiveConfig
+    ) -> tuple[tuple[Refusal, ...], tuple[str, ...], Plan]:
         """Judge a plan together with what its changeset removes in other apps, and with what was removed lately.
 
-        Return what guards block and is not approved, and the plan without it.
+        Return what guards block and is not approved, the guards with approvals, and the plan without what is blocked.
         """
         # What may be due to a half-written file waits anyway, so it is no refusal.
         settled = exclude(plan, _unsettled(plan, active))
@@ -131,7 +136,7 @@ class Admission:
         rest = (replace(refusal, addresses=_but(refusal.addresses, allowed[refusal.guard])) for refusal in named)
         nameless = (refusal for refusal in found if not refusal.addresses)
         blocked = (*(refusal for refusal in rest if refusal.addresses), *nameless)
-        return blocked, unblocked(plan, blocked, approved)
+        return blocked, tuple(guard for guard, keys in approved.items() if keys), unblocked(plan, blocked, approved)
 
     def _with_earlier_refusals(
         self, plan: Plan, apps: frozenset[str], active: ActiveConfig, found: tuple[Refusal, ...]

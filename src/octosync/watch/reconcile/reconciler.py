@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from octosync.apply import ApplyResult, Listener
 from octosync.errors import ExitCode, OctosyncError, RemoteError, StateLocked, Unavailable, Unreadable
 from octosync.manifest.git.base import without as besides
-from octosync.model import Address, App, Outcome, Reason, State, Status
+from octosync.model import Address, App, Outcome, Reason, RecordedOverride, RunAudit, State, Status
 from octosync.octomil import Octomil, ReadResult
 from octosync.plan import (
     Action,
@@ -24,6 +24,8 @@ from octosync.plan import (
     Verb,
     frozen_until,
     next_baseline,
+    overrides_of,
+    plan_digest,
 )
 from octosync.plan.three_way.verdict import Base
 from octosync.reconcile import ReviewedPlan, apply_reviewed
@@ -92,7 +94,7 @@ _A_WHILE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanWriter:
-    """Writes what was admitted of a plan."""
+    """Writes what was admitted of a plan. `audit` is what the journal records of every run."""
 
     journal: Journal
     queue: Queue
@@ -101,6 +103,7 @@ class PlanWriter:
     feed: ActivityFeed
     history: ObjectHistory
     clock: Clock
+    audit: RunAudit
 
     async def write(
         self,
@@ -109,8 +112,12 @@ class PlanWriter:
         active: ActiveConfig,
         remote: Octomil,
         stop: asyncio.Event,
+        approved: Iterable[str] = (),
     ) -> ApplyResult:
-        """Write a reviewed plan, and record in the journal what every write did. Once `stop` is set, no action starts."""
+        """Write a reviewed plan, and record in the journal what every write did. Once `stop` is set, no action starts.
+
+        `approved` are the guards whose refusals were approved.
+        """
         began: dict[ActionKey, datetime] = {}
 
         def started(action: Action) -> None:
@@ -123,6 +130,7 @@ class PlanWriter:
             digest=active.digest,
             clock=self.clock.now,
             run=context.id,
+            audit=self._audit_of(reviewed.plan, active, approved),
         )
         apps = frozenset(action.address.app for action in reviewed.plan.actions)
         self.queue.start_writing(apps)
@@ -147,6 +155,17 @@ class PlanWriter:
         all_done = all(outcome.status is Status.DONE for outcome in applied.outcomes)
         record.end(int(ExitCode.DONE if all_done else ExitCode.PARTIAL))
         return applied
+
+    def _audit_of(self, plan: Plan, active: ActiveConfig, approved: Iterable[str]) -> RunAudit:
+        configuration = active.configuration
+        overrides = (RecordedOverride(found.guard, found.value, found.source) for found in overrides_of(active.policy))
+        return replace(
+            self.audit,
+            context=active.context,
+            revision=active.revision or None,
+            overrides=(*overrides, *(RecordedOverride(guard, "", "approval") for guard in approved)),
+            plan_digest=plan_digest(plan, configuration.contract, configuration.sensitivity),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +262,7 @@ class Reconciler:
             with self.admission.writing(context, review):
                 if review.plan.actions:
                     applied = await self.writer.write(
-                        context, replace(reviewed, plan=review.plan, refusals=()), active, remote, stop
+                        context, replace(reviewed, plan=review.plan, refusals=()), active, remote, stop, review.approved
                     )
         finally:
             self.admission.release_canaries(review, _done(review.plan, applied))
