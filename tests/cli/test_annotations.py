@@ -197,6 +197,33 @@ def test_own_problems_come_first_and_others_are_counted(change: Change) -> None:
     assert validated.stdout.count("unknown-capability") == 13
 
 
+def test_a_change_of_no_app_counts_the_warnings(change: Change) -> None:
+    """No app differs from the base: the text is that line and the count."""
+    change.declare("notes", slots=["odd"])
+    change.begin()
+    applied = change.workdir.octosync("apply", "--base", "main", "--changed-only", "--yes")
+    assert applied.stdout.splitlines() == [
+        f"No app differs from the base main ({change.repo.git('rev-parse', 'main')[:12]}): nothing to do, no request sent.",
+        "In apps that this change does not touch: 1 warning. To list them:  octosync validate -f apps",
+    ]
+
+
+def test_own_warnings_come_first_if_strict_ends_the_run(change: Change) -> None:
+    """With --strict, the warnings of all apps end the run before the plan: those of the change are annotated first."""
+    for number in range(12):
+        change.declare(f"a{number:02}", slots=[f"odd-{number}"])
+    change.declare("search")
+    change.begin()
+    change.declare("search", slots=["unusual"])
+    change.repo.commit()
+    ran = change.workdir.octosync("plan", "--base", "main", "--changed-only", "--offline", "--strict", "-o", "github")
+    assert ran.code == 1
+    why, first, *_, last = commands_in(ran.stdout)
+    assert why.properties["title"] == "octosync: strict"
+    assert "unusual" in first.message
+    assert last.message == "Not shown: 3 more warnings."
+
+
 def test_documents_for_programs_have_all_diagnostics(change: Change) -> None:
     """JSON and SARIF: a code scanner would close the alerts of apps that a run leaves out."""
     change.declare("notes", slots=["odd"])

@@ -168,7 +168,9 @@ def _load(
         ),
         strict=flags.strict,
     )
-    return _with_base(inputs, base, flags, environment) if base.given and not inputs.fails else inputs
+    # Warnings that --strict rejects end the run, too, and the base shows which of them are about the change.
+    is_usable = is_valid(inputs.diagnostics)
+    return _with_base(inputs, base, flags, environment) if base.given and is_usable else inputs
 
 
 def _render_kustomization(

@@ -29,6 +29,7 @@ from octosync.manifest import RULES
 from octosync.model import JsonObject, RolloutStatus
 from octosync.octomil import WaitNotice
 from octosync.plan import Action
+from octosync.plan.three_way.verdict import changed_apps
 from octosync.report import (
     MAX_BYTES,
     NOTHING_WRITTEN,
@@ -255,6 +256,7 @@ class Outputs:
             apps=len(manifests.state.apps),
             policies=inputs.configuration.policies,
             strict=inputs.strict,
+            touched=None if inputs.base is None else changed_apps(manifests.state, inputs.base),
         )
         self._configuration = inputs.configuration.file
 

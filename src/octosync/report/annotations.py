@@ -108,17 +108,15 @@ def annotations_of(report: RunReport) -> tuple[Annotation, ...]:
 def problems_of(report: RunReport) -> Iterator[Annotation]:
     """Yield the diagnostics, the refusals of guards, and the errors that ended the run or kept it from planning an app."""
     error = report.error
+    yield from _diagnostics(report)
     if isinstance(report, PlanReport):
-        yield from _diagnostics(report)
         yield from _refusals(report)
         for slug, reason in sorted(report.plan.errors.items()):
             yield _in_manifests(_error(reason, slug, report.plan.desired.apps[slug].origin), None)
         if error is not None and error.reference in _KNOWN:
             error = None
-    else:
-        yield from (_in_manifests(_diagnostic(diagnostic), None) for diagnostic in report.all_diagnostics())
-        if error is None and report.strict:
-            error = strict_error(report.diagnostics)
+    elif error is None and report.strict:
+        error = strict_error(report.diagnostics)
     if error is not None:
         yield _error(error, "", None)
 
@@ -127,13 +125,12 @@ def problems_of(report: RunReport) -> Iterator[Annotation]:
 _KNOWN: Final = frozenset({"guard-refused", "plan-errored"})
 
 
-def _diagnostics(report: PlanReport) -> Iterator[Annotation]:
-    # A finding about a removed object has the position of its removal.
-    kept = {
-        action.origin: _kept_position(action.address, report)
-        for action in report.plan.actions
-        if action.origin is not None and action.origin.base
-    }
+def _diagnostics(report: RunReport) -> Iterator[Annotation]:
+    kept: dict[Origin, Origin | None] = {}
+    if isinstance(report, PlanReport):
+        # A finding about a removed object has the position of its removal.
+        removals = [(action.origin, action) for action in report.plan.actions if action.origin is not None]
+        kept = {origin: _kept_position(action.address, report) for origin, action in removals if origin.base}
     for diagnostic in report.all_diagnostics():
         annotation = _in_manifests(_diagnostic(diagnostic), kept.get(diagnostic.origin) if diagnostic.origin else None)
         yield replace(annotation, rank=_UNRELATED) if report.is_unrelated(diagnostic) else annotation

@@ -8,13 +8,14 @@ from typing import Annotated
 
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.model import JsonObject, Outcome, Status, counted
-from octosync.plan import FORMAT_VERSION, AddressText, Document, RunInfo, diagnostic_row, error_row, one_of
+from octosync.plan import FORMAT_VERSION, AddressText, Document, diagnostic_row, error_row, one_of
 from octosync.report.errors import (
     diagnostic_lines,
     error_lines,
     render_diagnostics,
     render_error,
     severities,
+    unlisted_words,
 )
 from octosync.report.markdown import render_failure_markdown, render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import render_outcomes, render_rollouts, rollout_rows
@@ -204,10 +205,11 @@ def _values(report: RunReport) -> Iterator[tuple[str, object]]:
         yield from ((status.replace("_", "-"), statuses.count(status)) for status in sorted(set(statuses)))
 
 
-def idle_line(about: RunInfo) -> str:
-    """Return the line of a run in which no app differs from the base, and no request was sent."""
-    git = about.manifests.git
+def render_idle(report: PlanReport) -> str:
+    """Return the text of a run in which no app differs from the base, and no request was sent."""
+    about, git = report.about, report.about.manifests.git
     named, commit = about.invocation.base, None if git is None else git.base
     at = f" ({commit[:12]})" if commit is not None and named != commit else ""
     base = f" {base_words(about)}{at}" if named is not None else ""
-    return f"No app differs from the base{base}: nothing to do, no request sent.\n"
+    line = f"No app differs from the base{base}: nothing to do, no request sent."
+    return text_of(filter(None, (line, unlisted_words(report))))

@@ -27,7 +27,8 @@ class RunReport:
 
     `diagnostics` are those of the manifests; `files` and `apps` count what was read; `policies` are those in force.
     `strict` makes warnings errors. `error` ended the run; it is None if only diagnostics did. `written` describes the effect on
-    the control plane; it is "" if the effect is unknown.
+    the control plane; it is "" if the effect is unknown. `touched` are the apps that the manifests declare otherwise than the
+    base, None without a base.
     """
 
     command: str
@@ -40,6 +41,7 @@ class RunReport:
     strict: bool = False
     error: OctosyncError | None = None
     written: str = NOTHING_WRITTEN
+    touched: frozenset[str] | None = None
 
     @property
     def is_validation(self) -> bool:
@@ -50,13 +52,17 @@ class RunReport:
         """Return the diagnostics of the manifests and of planning, by position."""
         return tuple(sorted(self.diagnostics, key=lambda diagnostic: diagnostic.sort_key))
 
+    def is_unrelated(self, diagnostic: Diagnostic) -> bool:
+        """Return whether a diagnostic is about apps that the change does not touch."""
+        return self.touched is not None and bool(diagnostic.apps) and self.touched.isdisjoint(diagnostic.apps)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanReport(RunReport):
     """A run with a plan, and the context that its reports need.
 
-    `full` includes unchanged objects, and shows values unclipped. `touched` are the apps that the manifests declare otherwise
-    than the base, None without a base. `summary_only`: text and Markdown have only the table that counts the changes.
+    `full` includes unchanged objects, and shows values unclipped. `summary_only`: text and Markdown have only the table that
+    counts the changes.
     """
 
     command: str = "plan"
@@ -67,7 +73,6 @@ class PlanReport(RunReport):
     blocked: Sequence[Refusal] = ()
     overrides: Sequence[Override] = ()
     full: bool = False
-    touched: frozenset[str] | None = None
     summary_only: bool = False
 
     def document(self, *, full: bool = False) -> JsonObject:
@@ -86,10 +91,6 @@ class PlanReport(RunReport):
     def all_diagnostics(self) -> tuple[Diagnostic, ...]:
         """Return the diagnostics of the manifests and of the plan, by position."""
         return all_diagnostics(self.plan, self.diagnostics)
-
-    def is_unrelated(self, diagnostic: Diagnostic) -> bool:
-        """Return whether a diagnostic is about apps that the change does not touch."""
-        return self.touched is not None and bool(diagnostic.apps) and self.touched.isdisjoint(diagnostic.apps)
 
     def listed_diagnostics(self) -> tuple[Diagnostic, ...]:
         """Return the diagnostics that reports for people list; with `--changed-only`, they only count unrelated ones."""

@@ -29,7 +29,7 @@ from octosync.octomil import Octomil
 from octosync.report import (
     ApplyReport,
     PlanReport,
-    idle_line,
+    render_idle,
     render_outcomes,
     render_plan,
     render_rollouts,
@@ -57,8 +57,8 @@ class ApplyOutput:
 
     def show_idle(self, report: PlanReport) -> None:
         """Report that a change concerns no app."""
-        if self._is_text and not report.all_diagnostics():
-            out_text(idle_line(report.about))
+        if self._is_text and not report.listed_diagnostics():
+            out_text(render_idle(report))
         else:
             self.show_plan(report)
 

@@ -27,7 +27,7 @@ from octosync.errors import ExitCode, PlanFileError, StalePlan, UsageError
 from octosync.manifest import STDIN, find_configuration, parse_duration, read_configuration
 from octosync.model import JsonObject
 from octosync.plan import PLAN_KEY, Approval, Invocation, Plan, read_approval, uncovered
-from octosync.report import PlanReport, RunReport, exit_code_of_plan, idle_line, json_text, render_plan, visible
+from octosync.report import PlanReport, RunReport, exit_code_of_plan, json_text, render_idle, render_plan, visible
 from octosync.report.text import listed
 
 
@@ -217,9 +217,9 @@ def _show(run: Run, report: PlanReport, outputs: Outputs) -> None:
     if outputs.plan_out is not None:
         write_plan_file(outputs.plan_out, recorded(report).document())
     if outputs.output == "text":
-        idle = run.idle and not report.all_diagnostics()
+        idle = run.idle and not report.listed_diagnostics()
         colour = wants_colour(sys.stdout, run.request.colour)
-        out_text(idle_line(report.about) if idle else render_plan(report, colour=colour))
+        out_text(render_idle(report) if idle else render_plan(report, colour=colour))
     if report.error is not None:
         report_failure(report.error)
     outputs.close(report)
