@@ -282,8 +282,12 @@ class BaseLoader:
 
     def _gap(self, diagnostics: Sequence[Diagnostic]) -> str | None:
         """Return why a difference of an app may not be seen, None for no reason."""
+        _, gone = self._attempted
+        if gone:
+            return f"the attempted revision {gone[0][:SHOWN]} is not in this clone"
         if diagnostics:
-            return diagnostics[0].summary
+            where = f"{diagnostics[0].origin}: " if diagnostics[0].origin is not None else ""
+            return f"{where}{diagnostics[0].summary}"
         if self.manifests.allow_remote_bases:
             return "--allow-remote-bases: Git does not have the content of remote bases"
         return next(filter(None, map(self._changed_setting, self._compared)), None)

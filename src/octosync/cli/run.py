@@ -55,7 +55,7 @@ class Run:
     `desired` and `base` contain only selected apps; `idle`: the change affects none. `session` is None if no request is needed:
     the run is idle or offline. `flag_overrides` are the guard overrides of flags, `commit_overrides` those of commit messages;
     `policy` has both, and `rollback` are the refusals of the guard of that name. `hold` is how long drift is held, None without
-    a base, because drift is unknown then. `is_open`: the apps of moves by hand are selected too, once live state is known.
+    a base, because drift is unknown then. `adds_partners`: once live state is known, the apps of moves by hand are selected, too.
     """
 
     request: RunRequest
@@ -71,7 +71,7 @@ class Run:
     commit_overrides: tuple[Override, ...]
     rollback: tuple[Refusal, ...]
     plan_key: Secret | None
-    is_open: bool = False
+    adds_partners: bool = False
 
     @property
     def repeat_arguments(self) -> tuple[str, ...]:
@@ -257,7 +257,7 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None], *, c
         commit_overrides=commit_overrides,
         rollback=rollback,
         plan_key=check_key(key, PLAN_KEY) if key else None,
-        is_open=complete and flags.changed_only and gap is None,
+        adds_partners=complete and flags.changed_only and gap is None,
     )
 
 
@@ -323,7 +323,7 @@ async def plan_online(run: Run, remote: Octomil, wait_display: WaitDisplay) -> R
         wait_display.show = bar.waiting
         now, before = datetime.now(UTC), remote.requests
         reviewed = await _observe_and_review(run, remote, now, bar.advance)
-        while run.is_open and (partners := await _partners(run, remote, reviewed.observation, now)):
+        while run.adds_partners and (partners := await _partners(run, remote, reviewed.observation, now)):
             run = _with_apps(run, partners)
             reviewed = await _observe_and_review(run, remote, now, bar.advance, spent=remote.requests - before)
         wait_display.show = None
