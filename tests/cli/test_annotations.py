@@ -160,6 +160,17 @@ def test_a_problem_of_the_base_names_its_commit_once(change: Change) -> None:
     ]
 
 
+def test_a_folder_is_no_file_of_an_annotation(change: Change) -> None:
+    """A warning about a folder without manifests names it once, and has no file: GitHub and code scanning open files only."""
+    change.declare("search")
+    (change.workdir.directory / "empty").mkdir()
+    change.begin()
+    (warning,) = commands_in(change.workdir.octosync("validate", "-f", "apps", "-f", "empty", "-o", "github").stdout)
+    assert "file" not in warning.properties
+    assert warning.message.splitlines()[0] == "empty contains no manifests"
+    assert not any(line.startswith("declared") for line in warning.message.splitlines())
+
+
 def test_a_base_file_is_no_commit(change: Change) -> None:
     """With --base-file, the annotation is in the manifest, and the message has the position in that file."""
     change.declare("search", slots=["tts"])

@@ -166,8 +166,16 @@ class Run:
             policies=configuration.policies,
             strict=inputs.strict,
             full=request.full,
-            touched=None if self.base is None else changed_apps(self.desired, self.base),
+            touched=self._touched(),
         )
+
+    def _touched(self) -> frozenset[str] | None:
+        """Return the apps that the change touches; with `--changed-only`, every app that is planned."""
+        if self.base is None:
+            return None
+        if self.request.base.changed_only:
+            return frozenset((*self.desired.apps, *self.base.before.apps))
+        return changed_apps(self.desired, self.base)
 
     def _last_applied(self, plan: Plan) -> LastApplied | None:
         """Return what was applied last, and what was merged since; None if that is not known, or live state was not read."""

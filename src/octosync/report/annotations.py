@@ -46,6 +46,19 @@ _LINE_NUMBERS: Final = re.compile(r"(?<=[^\s:]):\d+(?::\d+)?")
 GUARD: Final = "guard-"  # prefix of the rule of a refusal
 
 
+# The ranks within a severity: what can't be undone, other changes by their weight, problems, creations, and last what the change
+# does not touch.
+_DESTRUCTIVE, _REMOVAL, _UPDATE, _CAPABILITY, _PROBLEM, _CREATION, _UNRELATED = range(7)
+_RANKS: Final = {
+    Verb.DELETE: _REMOVAL,
+    Verb.ARCHIVE: _REMOVAL,
+    Verb.UPDATE: _UPDATE,
+    Verb.ENABLE: _CAPABILITY,
+    Verb.OPTIMIZE: _CAPABILITY,
+    Verb.CREATE: _CREATION,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
     """A message of a run.
@@ -65,7 +78,7 @@ class Annotation:
     about: str = ""
     width: int = 1
     is_failure: bool = False
-    rank: int = 4
+    rank: int = _PROBLEM
 
     @property
     def sort_key(self) -> tuple[int, int, bool, Origin, str, tuple[str, ...]]:
@@ -79,23 +92,9 @@ class Annotation:
             commit = f"in {base.base}, " if base.path != base.file else ""
             position = Origin(base.path, base.line, base.column)
             return (*self.lines, visible(f"declared {commit}at {position}"))
-        if not in_file and self.origin is not None:
-            return (*self.lines, f"declared at {visible(str(self.origin))}")
-        return self.lines
-
-
-# The ranks within a severity: what can't be undone, other changes by their weight, problems, creations, and last what the change
-# does not touch.
-_DESTRUCTIVE: Final = 0
-_RANKS: Final = {
-    Verb.DELETE: 1,
-    Verb.ARCHIVE: 1,
-    Verb.UPDATE: 2,
-    Verb.ENABLE: 3,
-    Verb.OPTIMIZE: 3,
-    Verb.CREATE: 5,
-}
-_UNRELATED: Final = 6
+        place = visible(str(self.origin)) if self.origin is not None else ""
+        is_shown = in_file or place in self.lines[0]  # such as `apps/ contains no manifests`
+        return self.lines if is_shown else (*self.lines, f"declared at {place}")
 
 
 def annotations_of(report: RunReport) -> tuple[Annotation, ...]:
