@@ -338,6 +338,7 @@ def test_a_rerun_of_an_old_job_is_refused_after_one_that_failed_in_part(team: Te
     [
         {"flags": "--app search"},
         {"flags": "-lteam=search"},
+        {"flags": "--target app/search"},
         {"allow": "--url http://127.0.0.1"},
         {"allow": "--app=search"},
         {"flags": "--changed-only"},

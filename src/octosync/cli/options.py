@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -21,8 +22,8 @@ from octosync.cli.command import Command
 from octosync.cli.file_writer import why_untrusted
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags, RunRequest
 from octosync.errors import ConfigError, OctosyncError
-from octosync.manifest import Configuration, find_configuration, parse_duration, read_configuration
-from octosync.model import Optimize
+from octosync.manifest import Configuration, find_configuration, load, parse_duration, read_configuration
+from octosync.model import Address, Optimize
 from octosync.plan import ALL, GUARDS, Flag, Takes
 from octosync.report import MAX_BYTES
 from octosync.state import DEFAULT_PATH
@@ -278,6 +279,46 @@ selection_options = combine_options(
 )
 
 
+class AddressType(click.ParamType[Address]):
+    """An address as plans print it."""
+
+    name = "address"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        """Return the address. Raises `BadParameter`."""
+        if isinstance(value, Address):
+            return value
+        try:
+            return Address.parse(str(value))
+        except ValueError:
+            self.fail(f"{str(value)!r} is not an address, such as app/demo/slot/chat", param, ctx)
+
+
+def _addresses(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the addresses that the manifests declare: those of `-f`, else of octosync.yaml. kustomize is not run."""
+    del parameter
+    named = ctx.params.get("config")
+    try:
+        path = named if isinstance(named, Path) else find_configuration(Path())
+        configuration = read_configuration(path).configuration
+        declared = load(ctx.params.get("paths") or (), configuration=configuration, now=datetime.now(UTC)).state
+    except (OctosyncError, OSError):
+        return []
+    addresses = (str(address) for app in declared for address in app.addresses)
+    return [address for address in addresses if address.startswith(incomplete)]
+
+
+target_option: Callable[[F], F] = option(
+    "--target",
+    "objects",
+    multiple=True,
+    type=AddressType(),
+    metavar="ADDRESS",
+    shell_complete=_addresses,
+    help="Plan only this object, by its address as in app/demo/slot/chat, and what it needs. Repeatable.",
+)
+
+
 class NumberOrAll(click.ParamType[int | str]):
     """A number, or `all`."""
 
@@ -398,6 +439,7 @@ def run_options(*, reviews: bool) -> Callable[[F], F]:
         bundle_options("base", BaseFlags, reviews=reviews),
         manifest_options,
         selection_options,
+        target_option,
         remote_options,
         deploy_options,
         base_options,

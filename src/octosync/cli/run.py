@@ -15,13 +15,14 @@ from octosync.cli.policies import policy_run
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RunRequest
 from octosync.cli.session import Session, check_key, control_plane, place_of, requested_rate, session_of
-from octosync.errors import Missing, OctosyncError, RemoteError
+from octosync.errors import Missing, OctosyncError, RemoteError, UsageError
 from octosync.manifest import RULES, keyed_digest, parse_duration, select
 from octosync.manifest.git.repository import git_revision
-from octosync.manifest.load.selection import matching
-from octosync.model import App, Diagnostic, Observation, Optimize, Secret, Section, State
+from octosync.manifest.load.selection import check_objects, matching, no_such_object
+from octosync.model import Address, App, Diagnostic, Observation, Optimize, Secret, Section, State
 from octosync.octomil import REQUESTS_PER_MINUTE, Octomil, normalise_url, observe
 from octosync.plan import (
+    ABSENT_FINGERPRINT,
     FINDINGS,
     PLAN_KEY,
     Commit,
@@ -38,8 +39,10 @@ from octosync.plan import (
     PlanOptions,
     Refusal,
     RunInfo,
+    claimed_targets,
     in_force,
     loosened,
+    narrowed,
     overrides_of,
     refuse_run,
 )
@@ -110,6 +113,8 @@ class Run:
             prune=request.base.prune,
             freeze=configuration.freeze,
             policies=policy_run(configuration, self._context_name),
+            objects=frozenset(request.objects),
+            declared=self.inputs.manifests.state if request.objects else None,
         )
 
     @property
@@ -224,6 +229,12 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None], *, c
     Raises `AlreadyReported` for manifests with errors, and `ConfigError` and `UsageError`.
     """
     flags = replace(request.base, goes_back="rollback" in request.guards)
+    if request.objects and flags.changed_only:
+        raise UsageError(
+            "target-with-changed-only",
+            "--target and --changed-only are both given, and each selects what is planned",
+            hints=("Remove one of them.",),
+        )
     inputs = load_valid_inputs(
         request.manifests, request.remote, colour=request.colour, base=flags, on_loaded=on_loaded
     )
@@ -235,6 +246,9 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None], *, c
         desired, base = _select_apps(replace(request, base=replace(flags, changed_only=False)), inputs)
     else:
         desired, base = _select_apps(request, inputs, also=_incomplete(inputs) if complete else frozenset())
+    if request.objects:
+        check_objects(request.objects, desired, base.before if base is not None else State())
+        desired, base = narrowed(desired, base, request.objects)
     policy = GuardPolicy(limits=configuration.guards.limits, allowed=request.guards)
     commit_overrides = in_force(inputs.allowances, policy) if inputs.allowances.overrides else ()
     effective = loosened(policy, commit_overrides) if commit_overrides else policy
@@ -334,10 +348,24 @@ async def plan_online(run: Run, remote: Octomil, wait_display: WaitDisplay) -> R
         while run.adds_partners and (partners := await _partners(run, remote, reviewed.observation, now)):
             run = _with_apps(run, partners)
             reviewed = await _observe_and_review(run, remote, now, bar.advance, spent=remote.requests - before)
+        if run.request.objects and (moving := _moving_targets(run, reviewed.observation)):
+            run = _with_targets(run, moving)
+            reviewed = await _observe_and_review(run, remote, now, bar.advance, spent=remote.requests - before)
         wait_display.show = None
     if reviewed.plan.errors and (error := _common_error(reviewed.plan)) is not None:
         raise error
+    _check_seen(run, reviewed.plan)
     return replace(reviewed, refusals=(*reviewed.refusals, *run.rollback))
+
+
+def _check_seen(run: Run, plan: Plan) -> None:
+    """Raise `UsageError` for a selected object that is neither declared nor live: there is nothing to plan for that name."""
+    states = run.desired, run.base.before if run.base is not None else State()
+    declared = {address for state in states for app in state for address in app.addresses}
+    for address in plan.selected:
+        is_known = address in declared or address.app in (*plan.errors, *plan.left_alone.suspended)
+        if not is_known and plan.fingerprints.get(address, ABSENT_FINGERPRINT) == ABSENT_FINGERPRINT:
+            raise no_such_object(address, *states)
 
 
 async def _observe_and_review(
@@ -390,6 +418,18 @@ def _lost_targets(run: Run, seen: Observation) -> set[tuple[str, str]]:
 def _with_apps(run: Run, more: Collection[str]) -> Run:
     """Return a run that selects more apps."""
     desired, base = _select_apps(run.request, run.inputs, also={*run.desired.apps, *more})
+    return replace(run, desired=desired, base=base)
+
+
+def _moving_targets(run: Run, seen: Observation) -> frozenset[Address]:
+    """Return the targets of a run with --target that leave an app which was read for one whose targets were not."""
+    selectable, _ = _select_apps(run.request, run.inputs)
+    return claimed_targets(selectable, run.desired, seen.state)
+
+
+def _with_targets(run: Run, moving: Collection[Address]) -> Run:
+    """Return a run with --target that reads the other ends of moves, too."""
+    desired, base = narrowed(*_select_apps(run.request, run.inputs), run.request.objects, moving)
     return replace(run, desired=desired, base=base)
 
 

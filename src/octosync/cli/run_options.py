@@ -12,6 +12,7 @@ from pathlib import Path
 
 from octosync.errors import UsageError
 from octosync.manifest import STDIN
+from octosync.model import Address
 from octosync.plan import Allowance, Invocation
 from octosync.report import MAX_BYTES
 
@@ -146,6 +147,7 @@ class RunRequest:
     base: BaseFlags = field(default_factory=BaseFlags)
     apps: tuple[str, ...] = ()
     selector: str | None = None
+    objects: tuple[Address, ...] = ()
     colour: str = "auto"
     full: bool = False
     max_bytes: int = MAX_BYTES
@@ -163,6 +165,7 @@ class RunRequest:
             kustomize=kustomize,
             apps=tuple(sorted(set(self.apps))),
             selector=self.selector,
+            objects=tuple(map(str, sorted(set(self.objects)))),
             base=self.base.base,
             changed_only=self.base.changed_only,
             optimize=self.optimize,

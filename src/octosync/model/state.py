@@ -149,6 +149,14 @@ class App:
         return Address.of_app(self.slug)
 
     @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The addresses of the app, and of the objects and deployments that it declares."""
+        deployments = (Address.of_capability(self.slug, *placement) for placement in self.placements)
+        config = () if self.inference_config is None else (self.inference_config.address,)
+        targets, slots = ([child.address for child in children] for children in (self.targets, self.slots))
+        return (self.address, *targets, *slots, *config, *deployments)
+
+    @property
     def sections(self) -> frozenset[Section]:
         """The sections that declare anything, and therefore have to be read."""
         found = set(self.complete_sections)

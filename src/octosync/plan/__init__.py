@@ -5,6 +5,7 @@ What may not live here: clients, clocks, the environment, text for people (that 
 
 from octosync.plan.actions import (
     ABSENT,
+    ABSENT_FINGERPRINT,
     PLAN_KEY,
     Absent,
     Action,
@@ -106,10 +107,12 @@ from octosync.plan.plan import (
 from octosync.plan.planner import PlanOptions, make_plan
 from octosync.plan.policies import PolicyResult, PolicyRun
 from octosync.plan.rollouts import DeployPolicy, Recommendation
+from octosync.plan.selection import claimed_targets, narrowed
 from octosync.plan.three_way.baseline import next_baseline
 
 __all__ = [
     "ABSENT",
+    "ABSENT_FINGERPRINT",
     "ALL",
     "COUNTED_FOR",
     "DEFAULT_TRAILERS",
@@ -185,6 +188,7 @@ __all__ = [
     "blocked_row",
     "change_rows",
     "check_plan_key",
+    "claimed_targets",
     "control_plane_part",
     "declared_of",
     "diagnostic_row",
@@ -200,6 +204,7 @@ __all__ = [
     "linked_apps",
     "loosened",
     "make_plan",
+    "narrowed",
     "needs_author",
     "next_baseline",
     "one_of",

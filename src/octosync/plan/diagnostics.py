@@ -93,6 +93,11 @@ FINDINGS: Final = _table(
         "is pending may be incomplete.",
     ),
     Finding(
+        "partial-plan",
+        _WARNING,
+        "Only the objects of `--target` are planned, with what they need. Other changes are left out.",
+    ),
+    Finding(
         "offline",
         _NOTICE,
         "The plan was made with --offline: it uses the base as live state, and doesn't know the actual live state.",

@@ -111,7 +111,7 @@ class _Dependencies:
                 case RegisterTarget(moves_from=Address(app=holder)):
                     self.moving_off.setdefault(holder, []).append(action.key)
                 case PutInferenceConfig() | DeleteInferenceConfig():
-                    for slot in _slots_named_in(action.before) - _slots_named_in(action.body):
+                    for slot in slots_named_in(action.before) - slots_named_in(action.body):
                         self.letting_go.setdefault(slot, []).append(action.key)
                         self.letting_go.setdefault(Address.of_app(slot.app), []).append(action.key)
 
@@ -134,11 +134,12 @@ class _Dependencies:
                 if (slot := self.slots.get(Address.of_slot(address.app, capability))) is not None:
                     yield slot.key
             case PutInferenceConfig(body=body):
-                named = (self.slots.get(slot) for slot in _slots_named_in(body))
+                named = (self.slots.get(slot) for slot in slots_named_in(body))
                 yield from (slot.key for slot in named if slot is not None and slot.before is None)
 
 
-def _slots_named_in(config: JsonObject | None) -> frozenset[Address]:
+def slots_named_in(config: JsonObject | None) -> frozenset[Address]:
+    """Return the addresses of the slots that an inference config names."""
     text = canonical_json(config)
     return frozenset(Address.of_slot(slug, capability) for slug, capability in _MODEL_REFERENCE.findall(text))
 

@@ -75,7 +75,7 @@ class Plan:
     the authors of what it would revert. `canaries`, `traffic` and `frozen` are for the guards: running canaries, the
     requests of an app, and which apps with actions are inside a freeze window. So are `policies`, the results of the
     policies of octosync.yaml; a draft has none. `questions` are what must still be read; until that is read, the plan is a
-    draft.
+    draft. `selected` are the only objects that are planned, with what they need; empty: all.
 
     `pending` changes are merged and not applied yet; None if there are none, or if it is unknown what was applied. The actions
     assume that they are made first: an action's `before`, and the fingerprints, are as they leave the object.
@@ -101,6 +101,7 @@ class Plan:
     questions: FollowUpReads = field(default_factory=FollowUpReads)
     pending: Pending | None = None
     requests_used: int = 0
+    selected: tuple[Address, ...] = ()
 
     @property
     def apps(self) -> tuple[str, ...]:
@@ -180,7 +181,8 @@ class ControlPlane:
 class Invocation:
     """What was typed or configured: enough to read the same manifests and make the same plan.
 
-    `optimize` is the upper bound that was given, None for none; `previews`: whether they were asked for.
+    `optimize` is the upper bound that was given, None for none; `previews`: whether they were asked for. `objects` are the
+    addresses of `--target`.
     """
 
     paths: tuple[str, ...] = ()
@@ -191,6 +193,7 @@ class Invocation:
     changed_only: bool = False
     optimize: str | None = None
     previews: bool = True
+    objects: tuple[str, ...] = ()
 
     def arguments(self) -> Iterator[str]:
         """Yield the command-line arguments that ask for the same."""
@@ -202,6 +205,8 @@ class Invocation:
             yield from ("--app", app)
         if self.selector is not None:
             yield from ("-l", self.selector)
+        for address in self.objects:
+            yield from ("--target", address)
         if self.base is not None:
             yield from ("--base", self.base)
         if self.changed_only:

@@ -24,6 +24,7 @@ from octosync.plan.pending import answerable, as_if_applied, without_archives
 from octosync.plan.plan import LeftAlone, Pending, Plan
 from octosync.plan.policies import PolicyRun, judge_plan, policy_diagnostics
 from octosync.plan.rollouts import CanaryChoice, Capabilities, DeployPolicy, choose_canaries, compare_capabilities
+from octosync.plan.selection import needed_actions, partial_plan
 from octosync.plan.three_way.merge import Comparison, compare_three_ways
 from octosync.plan.three_way.verdict import Base, Resolution, Unapplied
 
@@ -112,6 +113,8 @@ class PlanOptions:
     guards judge them. A plan's `questions` are about `read_needs`, None for no questions. With a `base`, objects that only it
     declares are removed, and with `prune` its apps are archived; changes on the control plane are held as `hold` defines.
     `policies` judge a plan that has no more questions; guards refuse what they don't accept.
+    Only `objects` are planned, with what they need; if it is empty, everything is. Policies judge apps as `declared`, None: as
+    the desired state has them.
     """
 
     now: datetime
@@ -123,6 +126,8 @@ class PlanOptions:
     hold: HoldPolicy | None = None
     freeze: Sequence[FreezeWindow] = ()
     policies: PolicyRun | None = None
+    objects: frozenset[Address] = frozenset()
+    declared: State | None = None
 
 
 def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
@@ -134,7 +139,9 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     unapplied = options.base.unapplied if options.base is not None else None
     pending = None if unapplied is None else _pending(unapplied, desired, live, options)
     plan = _plan(desired, live, options) if pending is None else _plan_after(pending, desired, live, options)
-    return plan if options.policies is None or plan.questions else _judged(plan, desired, options, options.policies)
+    if options.policies is None or plan.questions:
+        return plan
+    return _judged(plan, desired if options.declared is None else options.declared, options, options.policies)
 
 
 def _plan_after(pending: Pending, desired: State, live: Observation, options: PlanOptions) -> Plan:
@@ -177,6 +184,8 @@ def _pending(unapplied: Unapplied, desired: State, live: Observation, options: P
         if not (isinstance(action, ArchiveApp) and action.address.app in kept)
     )
     ordered = in_order(actions)
+    if options.objects:
+        ordered = needed_actions(ordered, options.objects)
     return Pending(desired=merged.desired, actions=ordered) if ordered else None
 
 
@@ -189,15 +198,25 @@ def _plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     capabilities = compare_capabilities(deployed, live, halves.actions, options.deploy) if deployed else Capabilities()
     better = capabilities.better
     optimized = choose_canaries(better, live.state, live, options.deploy) if better else CanaryChoice()
-    actions = (*halves.actions, *capabilities.actions, *optimized.actions)
+    every = in_order((*halves.actions, *capabilities.actions, *optimized.actions))
+    actions = needed_actions(every, options.objects) if options.objects else every
+    if options.objects:
+        compared, held = _of_objects(compared, held, options.objects)
     shown = (*actions, *(change.action for change in held))
     everything = State.from_apps(*{**compared.desired.apps, **desired.apps}.values())
     fingerprints = _fingerprints(scope, capabilities, held)
+    unchanged = _unchanged(scope, capabilities, optimized, compared, held)
+    found = (*halves.notes, *notices_of(actions, everything, live.state), *capabilities.diagnostics)
+    if options.objects:
+        planned = options.objects.union(action.address for action in actions)
+        fingerprints = {address: found for address, found in fingerprints.items() if address in planned}
+        unchanged = tuple(address for address in unchanged if address in options.objects)
+        found = (*found, partial_plan(options.objects, len(every) - len(actions)))
     return Plan(
         desired=everything,
-        actions=in_order(actions),
+        actions=actions,
         held=held,
-        unchanged=_unchanged(scope, capabilities, optimized, compared, held),
+        unchanged=unchanged,
         errors=dict(sorted(scope.errors.items())),
         # The archived apps that are declared as live: a suspended one only if a move waits for it, and would for good.
         archived_undeclared=tuple(
@@ -209,7 +228,7 @@ def _plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
             live,
             options,
             compared,
-            found=(*halves.notes, *notices_of(actions, everything, live.state), *capabilities.diagnostics),
+            found=found,
             tree=desired,
         ),
         fingerprints=fingerprints,
@@ -234,6 +253,7 @@ def _plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
             drifted=compared.drifted,
         ),
         requests_used=live.requests,
+        selected=tuple(sorted(options.objects)),
     )
 
 
@@ -242,6 +262,19 @@ def _judged(plan: Plan, tree: State, options: PlanOptions, run: PolicyRun) -> Pl
     results = judge_plan(plan.actions, tree, options.base, run, options.now)
     found = (*plan.diagnostics, *policy_diagnostics(results, refused=True))
     return replace(plan, policies=results, diagnostics=tuple(sorted(found, key=lambda diagnostic: diagnostic.sort_key)))
+
+
+def _of_objects(
+    compared: Resolution, held: tuple[Held, ...], objects: frozenset[Address]
+) -> tuple[Resolution, tuple[Held, ...]]:
+    """Return what is reported of the comparison and of held changes if only these objects are planned."""
+    reported = replace(
+        compared,
+        drifted=compared.drifted & objects,
+        stale=compared.stale & objects,
+        released=compared.released & objects,
+    )
+    return reported, tuple(change for change in held if change.action.address in objects)
 
 
 def _compared(desired: State, live: Observation, options: PlanOptions) -> tuple[Resolution, tuple[Held, ...]]:

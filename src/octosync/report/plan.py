@@ -61,7 +61,9 @@ def nothing_words(plan: Plan) -> str:
 def rest_words(plan: Plan) -> str:
     """Return the counts of the other apps: `38 apps unchanged, 260 unmanaged`; "" if there are none."""
     as_declared, others = _apps_left(plan)
-    if plan.actions:
+    if plan.selected:  # the rest of their apps is not planned
+        rest = []
+    elif plan.actions:
         rest = [f"{counted(as_declared, 'app')} unchanged"] if as_declared else []
     else:
         rest = [f"{counted(as_declared, 'app')} as declared"] if as_declared or not (others or plan.errors) else []

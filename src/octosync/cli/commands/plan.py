@@ -126,6 +126,7 @@ def _comparable(invocation: Invocation) -> Invocation:
         paths=tuple(sorted({STDIN if path == STDIN else _absolute(path) for path in invocation.paths})),
         kustomize=None if invocation.kustomize is None else _absolute(invocation.kustomize),
         apps=tuple(sorted(set(invocation.apps))),
+        objects=tuple(sorted(set(invocation.objects))),
     )
 
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from octosync.errors import UsageError
 from octosync.manifest.schema.validate import closest
-from octosync.model import Requirement, State
+from octosync.model import Address, Kind, Requirement, Section, State
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._/-]*)\s*(!=|==|=)\s*([A-Za-z0-9._-]*)\s*")
 
@@ -66,3 +66,39 @@ def _hints(pattern: str, state: State) -> tuple[str, ...]:
         return (f"Did you mean --app {close}?",)
     shown = ", ".join(list(state.apps)[:10])
     return (f"Declared: {shown}{', …' if len(state.apps) > 10 else ''}" if shown else "No app is declared.",)
+
+
+def check_objects(objects: Iterable[Address], tree: State, before: State) -> None:
+    """Raise `UsageError` for an object that neither tree nor base declares, and that no list owned by its app may contain.
+
+    The object need not be live.
+    """
+    for address in objects:
+        declarations = [state.apps[address.app] for state in (tree, before) if address.app in state.apps]
+        owned = {section for app in declarations for section in app.complete_sections}
+        if any(address in app.addresses for app in declarations) or _SECTIONS.get(address.kind) in owned:
+            continue
+        raise no_such_object(address, tree, before)
+
+
+def no_such_object(address: Address, tree: State, before: State) -> UsageError:
+    """Return the error for an object that is not declared and not live."""
+    declarations = [state.apps[address.app] for state in (tree, before) if address.app in state.apps]
+    if not declarations:
+        known = [str(app.address) for state in (tree, before) for app in state]
+    else:
+        known = [str(known) for app in declarations for known in app.addresses]
+    close = closest(str(address), known)
+    listing = ", ".join(list(dict.fromkeys(known))[:10])
+    hint = f"Did you mean --target {close}?" if close is not None else f"Declared: {listing}"
+    what = (
+        "no selected manifest declares it" if declarations else f"no selected manifest declares the app {address.app}"
+    )
+    return UsageError("no-such-object", f"--target {address}: {what}", hints=(hint,) if known else ())
+
+
+_SECTIONS = {
+    Kind.TARGET: Section.TARGETS,
+    Kind.SLOT: Section.SLOTS,
+    Kind.INFERENCE_CONFIG: Section.INFERENCE_CONFIG,
+}

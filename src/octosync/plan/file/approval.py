@@ -74,8 +74,9 @@ def read_approval(text: str | bytes, *, file: str, octosync_version: str) -> App
             hints=_AGAIN,
         )
     asked, git = plan.invocation, plan.manifests.git
+    sets = {name: tuple(getattr(asked, name)) for name in ("paths", "apps", "objects")}
     return Approval(
-        invocation=Invocation(**{**asked.model_dump(), "paths": tuple(asked.paths), "apps": tuple(asked.apps)}),
+        invocation=Invocation(**{**asked.model_dump(), **sets}),
         document=document,
         base_commit=None if git is None else git.base,
         key_check=plan.fingerprinting.key_check,

@@ -153,8 +153,9 @@ def control_plane_part(plane: ControlPlane) -> schema.ControlPlaneDocument:
 
 
 def _invocation(invocation: Invocation) -> schema.InvocationDocument:
-    fields = {name: getattr(invocation, name) for name in schema.InvocationDocument.model_fields}
-    return schema.InvocationDocument(**{**fields, "paths": list(invocation.paths), "apps": list(invocation.apps)})
+    fields = {name: getattr(invocation, name) for name in schema.InvocationDocument.model_fields if name != "objects"}
+    lists = {"paths": list(invocation.paths), "apps": list(invocation.apps)}
+    return schema.InvocationDocument(**{**fields, **lists, **_given(objects=list(invocation.objects))})
 
 
 def _manifests(manifests: ManifestSet) -> schema.ManifestsDocument:

@@ -122,6 +122,7 @@ class InvocationDocument(Document):
     changed_only: bool
     optimize: str | None
     previews: bool
+    objects: list[AddressText] = Field(default=[], description="The only objects that were planned (`--target`).")
 
 
 class GitDocument(Document):

@@ -185,16 +185,19 @@ class Base:
 
     def kept(self, keep: Callable[[App], bool]) -> Base:
         """Leave out of every state the apps that are not to be kept."""
+        return self.mapped(lambda state: State.from_apps(*filter(keep, state)))
 
-        def selected(state: State) -> State:
-            return State.from_apps(*filter(keep, state))
-
+    def mapped(self, part_of: Callable[[State], State]) -> Base:
+        """Return the base with a part of every state."""
+        unapplied = self.unapplied
         return replace(
             self,
-            state=selected(self.state),
-            tip=None if self.tip is None else selected(self.tip),
-            attempted=tuple(map(selected, self.attempted)),
-            unapplied=None if self.unapplied is None else self.unapplied.kept(keep),
+            state=part_of(self.state),
+            tip=None if self.tip is None else part_of(self.tip),
+            attempted=tuple(map(part_of, self.attempted)),
+            unapplied=None
+            if unapplied is None
+            else Unapplied(merged=part_of(unapplied.merged), applied=unapplied.applied.mapped(part_of)),
         )
 
 
