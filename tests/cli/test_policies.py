@@ -271,3 +271,22 @@ def test_the_library_is_loaded_only_for_policies(project: Project, more: str) ->
     last = ended.stdout.splitlines()[-1]
     assert (last == "[] False", str(worker) in last) == (not more, bool(more))
     assert last.endswith("False")
+
+
+def test_the_history_has_the_results(team: Team) -> None:
+    """The journal has the outcome of each policy for what a run has changed: passed, violated or overridden."""
+    more = "  - {name: advice, rule: 'false', message: Think twice., severity: warning}\n"
+    always = "  - {name: always, rule: 'true', message: All is well.}\n"
+    team.merge(NAMED + more + always)
+    ran = team.type("apply", "--base", "main", "--yes", "--allow-policy", "keep-the-name")
+    assert ran.code == 0, ran.output
+    run = json.loads(team.workdir.octosync("history", "last", "-o", "json").stdout)
+    assert [(policy["policy"], policy["severity"], policy["outcome"]) for policy in run["policies"]] == [
+        ("keep-the-name", "error", "overridden"),
+        ("advice", "warning", "violated"),
+        ("always", "error", "passed"),
+    ]
+    assert (
+        "Policies keep-the-name (overridden), advice (violated), always (passed)\n"
+        in team.workdir.octosync("history", "last").stdout
+    )

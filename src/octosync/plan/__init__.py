@@ -105,7 +105,7 @@ from octosync.plan.plan import (
     all_diagnostics,
 )
 from octosync.plan.planner import PlanOptions, make_plan
-from octosync.plan.policies import PolicyResult, PolicyRun
+from octosync.plan.policies import PolicyResult, PolicyRun, recorded_policies
 from octosync.plan.rollouts import DeployPolicy, Recommendation
 from octosync.plan.selection import claimed_targets, narrowed
 from octosync.plan.three_way.baseline import next_baseline
@@ -215,6 +215,7 @@ __all__ = [
     "read_approval",
     "read_needs_of",
     "recommendation_row",
+    "recorded_policies",
     "refuse_run",
     "refused_actions",
     "shown_changes",

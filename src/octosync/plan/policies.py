@@ -6,7 +6,7 @@ does not exist has no fields: `{}`. Sensitive values are masked before a rule ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
@@ -21,6 +21,7 @@ from octosync.model import (
     Judges,
     Origin,
     Policy,
+    RecordedPolicy,
     Sensitivity,
     Severity,
     State,
@@ -182,6 +183,29 @@ class PolicyResult:
     def problems(self) -> tuple[PolicyFinding, ...]:
         """The findings that have no value."""
         return tuple(found for found in self.findings if found.problem)
+
+
+def recorded_policies(
+    results: Iterable[PolicyResult], actions: Collection[Action], overridden: Collection[str]
+) -> tuple[RecordedPolicy, ...]:
+    """Return the results of policies for the actions of a run, as the journal records them.
+
+    `overridden` are the guards that the run loosens. The outcome is `passed`, `violated`, `overridden` for a violation that was
+    allowed, or `failed` for a rule that has no value.
+    """
+    return tuple(
+        RecordedPolicy(result.policy.name, result.policy.severity.value, _outcome(result, actions, overridden))
+        for result in results
+    )
+
+
+def _outcome(result: PolicyResult, actions: Collection[Action], overridden: Collection[str]) -> str:
+    findings = [found for found in result.findings if any(map(found.concerns, actions))]
+    if not findings:
+        return "passed"
+    if result.policy.id in overridden:
+        return "overridden"
+    return "failed" if any(found.problem for found in findings) else "violated"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from octosync.cli.session import known_keys, run_with_client
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
 from octosync.model import RunAudit
 from octosync.octomil import Octomil, WaitNotice
-from octosync.plan import Approval, RunInfo, check_plan_key, plan_digest, what_moved
+from octosync.plan import Approval, RunInfo, check_plan_key, plan_digest, recorded_policies, what_moved
 from octosync.reconcile import ReviewedPlan, apply_reviewed, limited_to, refuse_unsafe
 from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_rollouts
 from octosync.state import Journal, Record
@@ -281,7 +281,12 @@ class _ApplyRun:
             flags=loosening_flags(request),
             keys=known_keys(request.remote, inputs.context, os.environ),
         )
-        return replace(audit, plan_digest=plan_digest(report.plan, report.contract, report.sensitivity))
+        plan, overridden = report.plan, {override.guard for override in report.overrides}
+        return replace(
+            audit,
+            plan_digest=plan_digest(plan, report.contract, report.sensitivity),
+            policies=recorded_policies(plan.policies, plan.actions, overridden),
+        )
 
     def _cut_short(self, run: str, resume: str, stop_signal: signals.StopSignal) -> _CutShort:
         return _CutShort(

@@ -26,6 +26,7 @@ from octosync.plan import (
     next_baseline,
     overrides_of,
     plan_digest,
+    recorded_policies,
 )
 from octosync.plan.three_way.verdict import Base
 from octosync.reconcile import ReviewedPlan, apply_reviewed
@@ -158,13 +159,17 @@ class PlanWriter:
 
     def _audit_of(self, plan: Plan, active: ActiveConfig, approved: Iterable[str]) -> RunAudit:
         configuration = active.configuration
-        overrides = (RecordedOverride(found.guard, found.value, found.source) for found in overrides_of(active.policy))
+        overrides = (
+            *(RecordedOverride(found.guard, found.value, found.source) for found in overrides_of(active.policy)),
+            *(RecordedOverride(guard, "", "approval") for guard in approved),
+        )
         return replace(
             self.audit,
             context=active.context,
             revision=active.revision or None,
-            overrides=(*overrides, *(RecordedOverride(guard, "", "approval") for guard in approved)),
+            overrides=overrides,
             plan_digest=plan_digest(plan, configuration.contract, configuration.sensitivity),
+            policies=recorded_policies(plan.policies, plan.actions, {override.guard for override in overrides}),
         )
 
 
