@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from tests.support.markdown import render_markdown
-from tests.support.projects import ACTIONS, Project
+from tests.support.projects import ACTIONS, APP, Project
+from tests.support.repositories import Repo
 
 MARKDOWN = ("-o", "markdown")
+ARCHIVED = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {{name: {slug}}}\nspec: {{archived: true}}\n"
 
 
 def test_a_plan_is_one_document(project: Project) -> None:
@@ -22,6 +26,61 @@ def test_a_plan_is_one_document(project: Project) -> None:
     assert "<b>search</b>" in ran.stdout
     assert "+ slot chat" in ran.stdout
     assert not render_markdown(ran.stdout).unbalanced
+
+
+def test_the_summary_is_the_table_alone(project: Project) -> None:
+    """`--summary` prints the counts by app and verb, as text and Markdown; other formats are complete, and so is the code."""
+    project.declare("notes")
+    project.apply()
+    project.declare("notes", name="Notes")
+    project.declare()
+    project.declare("wiki", name="Wiki")
+    text = project.plan("--summary", "--detailed-exitcode")
+    assert (text.code, text.stderr) == (2, "")
+    assert [line.split() for line in text.stdout.splitlines()] == [
+        ["app", "create", "update"],
+        ["notes", "–", "1"],
+        ["search", "4", "–"],
+        ["wiki", "4", "–"],
+        ["total", "8", "1"],
+    ]
+    assert project.plan("--summary", *MARKDOWN).stdout == (
+        "| app | create | update |\n| --- | ---: | ---: |\n| notes | – | 1 |\n| search | 4 | – |\n| wiki | 4 | – |\n"
+        "| **total** | **8** | **1** |\n"
+    )
+    assert len(json.loads(project.plan("--summary", "-o", "json").stdout)["resource_changes"]) == 9
+    project.apply()
+    assert project.plan("--summary").stdout == "No changes.\n"
+    project.declare("notes", text=ARCHIVED.format(slug="notes"))
+    project.declare("wiki", text=ARCHIVED.format(slug="wiki"))
+    blocked = project.plan("--summary").stdout.splitlines()
+    assert [line.split()[0] for line in blocked] == ["app", "notes", "wiki", "total", "Blocked"]
+
+
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [
+        ("search.yaml", "search.yaml"),
+        ("a b#1?.yaml", "a%20b%231%3F.yaml"),
+        ('x"><img src=y>.yaml', "x%22%3E%3Cimg%20src%3Dy%3E.yaml"),
+        ("](javascript:alert(1)) @all.yaml", "%5D%28javascript%3Aalert%281%29%29%20%40all.yaml"),
+        ("größe`.yaml", "gr%C3%B6%C3%9Fe%60.yaml"),
+    ],
+)
+def test_positions_are_links_to_the_commit(project: Project, name: str, quoted: str) -> None:
+    """In a repository that the environment names, each position links to its line in the commit, whatever the file's name."""
+    repo = Repo.init(project.workdir.directory)
+    repo.write(f"apps/{name}", APP.format(slug="search", name="Search"))
+    commit = repo.commit()
+    known = {"GITHUB_SERVER_URL": "https://git.example.com", "GITHUB_REPOSITORY": "acme/apps"}
+    page = render_markdown(project.plan(*MARKDOWN, **known).stdout)
+    links = re.findall(r'<a href="([^"]*)">', project.plan(*MARKDOWN, **known).stdout)
+    blob = f"https://git.example.com/acme/apps/blob/{commit}/apps/{quoted}"
+    assert links == [f"{blob}#L{line}" for line in (1, 1, 7, 9, 11)]
+    assert not page.unbalanced
+    assert "img" not in page.names
+    for unknown in ({}, {**known, "GITHUB_REPOSITORY": '"><b>'}, {**known, "GITHUB_SERVER_URL": "javascript:x"}):
+        assert "<a " not in project.plan(*MARKDOWN, **unknown).stdout
 
 
 def test_an_apply_is_one_document(project: Project) -> None:

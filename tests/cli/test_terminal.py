@@ -91,6 +91,64 @@ def test_progress_is_drawn_on_a_terminal(project: Project) -> None:
     assert "4 applied" in report
 
 
+def plan_on_terminal(project: Project, *arguments: str, **environment: str) -> tuple[int, list[str]]:
+    """Plan with a terminal of five lines as standard output; return the exit code and the lines on the terminal."""
+    user_end, program_end = pty.openpty()
+    environment = {"LINES": "5", "COLUMNS": "200", "NO_COLOR": "1", **environment}
+    command = ("plan", "-f", "apps", "--url", project.url, *arguments)
+    with project.workdir.start(*command, stdout=program_end, environment=environment) as process:
+        os.close(program_end)
+        seen = b""
+        with suppress(OSError):  # reading at the end of a terminal raises this
+            while piece := os.read(user_end, 65536):
+                seen += piece
+    os.close(user_end)
+    return process.returncode, seen.decode().replace("\r\n", "\n").splitlines()
+
+
+MARKS = "sed s/^/paged:/"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "paged"),
+    [
+        ((), {"PAGER": MARKS}, True),
+        ((), {"OCTOSYNC_PAGER": MARKS, "PAGER": "false"}, True),
+        ((), {"PAGER": MARKS, "LINES": "500"}, False),
+        ((), {"PAGER": MARKS, "OCTOSYNC_PAGER": ""}, False),
+        ((), {"PAGER": MARKS, "OCTOSYNC_PAGER": "cat"}, False),
+        ((), {"PAGER": "false"}, False),
+        ((), {"PAGER": "no-such-pager 2>/dev/null"}, False),
+        (("--no-pager",), {"PAGER": MARKS}, False),
+        (("-o", "markdown"), {"PAGER": MARKS}, False),
+    ],
+)
+def test_a_long_plan_on_a_terminal_is_paged(
+    project: Project, arguments: tuple[str, ...], environment: dict[str, str], paged: bool
+) -> None:
+    """As git does: OCTOSYNC_PAGER, else PAGER. A missing or broken pager loses nothing, and the exit code is the plan's."""
+    project.declare()
+    output = project.plan(*arguments).stdout.splitlines()
+    code, lines = plan_on_terminal(project, "--detailed-exitcode", *arguments, **environment)
+    assert code == 2
+    assert lines == [f"paged:{line}" if paged else line for line in output]
+
+
+def test_less_is_the_default_pager_with_the_options_of_git(project: Project) -> None:
+    """Less gets FRX, unless LESS is set; a plan in a pipe is never paged."""
+    project.declare()
+    shows = 'cat >/dev/null; echo "$LESS"'
+    assert plan_on_terminal(project, PAGER=shows) == (0, ["FRX"])
+    assert plan_on_terminal(project, PAGER=shows, LESS="S") == (0, ["S"])
+    folder = project.workdir.write("bin/less", "#!/bin/sh\nsed s/^/less:/\n").parent
+    (folder / "less").chmod(0o755)
+    path = f"{folder}:{os.environ['PATH']}"
+    _, lines = plan_on_terminal(project, PATH=path)
+    assert all(line.startswith("less:") for line in lines)
+    piped = project.workdir.run("plan", "-f", "apps", "--url", project.url, environment={"PATH": path, "LINES": "5"})
+    assert "less:" not in piped.stdout
+
+
 @contextmanager
 def closed_pipe() -> Iterator[TextIO]:
     """Open a pipe whose reader has closed it."""

@@ -295,7 +295,11 @@ def test_hostile_texts_are_harmless(text: str, max_bytes: int) -> None:
     run = hostile_run(text)
     ended = {"run_id": f"i{text}", "resume_command": text, "exit_code": ExitCode.INTERRUPTED, "history": f"j{text}"}
     for report in (
-        render_plan_markdown(plan_report(run.plan, error=run.error, **run.shown), max_bytes=max_bytes),
+        render_plan_markdown(
+            plan_report(run.plan, error=run.error, **run.shown),
+            max_bytes=max_bytes,
+            links=lambda *_: "https://h/a",
+        ),
         render_outcomes_markdown(apply_report(run.plan, run.outcomes, **ended, **run.shown), max_bytes=max_bytes),
     ):
         assert_whole(report)

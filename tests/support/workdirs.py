@@ -20,7 +20,7 @@ from unittest.mock import patch
 from octosync.cli import main
 
 _FOREIGN = ("OCTOSYNC_", "OCTOMIL_", "GITHUB_")
-_TERMINAL = {"CI", "NO_COLOR", "TERM", "FORCE_COLOR", "COLUMNS"}
+_TERMINAL = {"PAGER", "LESS", "CI", "NO_COLOR", "TERM", "FORCE_COLOR", "COLUMNS"}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import asyncio
 import io
 import os
 import re
+import shutil
+import signal
 import sys
 from typing import Final, TextIO
 
@@ -75,6 +77,61 @@ def out(text: str) -> None:
 def out_text(text: str) -> None:
     """Write a report for people to standard output. Raises as `out` does."""
     out(_without_runner_commands(text))
+
+
+def out_paged(text: str) -> None:
+    """Write a report for people to standard output, through a pager if it is longer than the terminal. Raises as `out` does.
+
+    The pager is OCTOSYNC_PAGER, else PAGER, else less, as for git; none if it is empty or cat. If it fails, the report is
+    written without it.
+    """
+    pager = os.environ.get("OCTOSYNC_PAGER", os.environ.get("PAGER", "less")).strip()
+    text = _without_runner_commands(text)
+    if (
+        pager in {"", "cat"}
+        or not sys.stdout.isatty()
+        or not _is_longer_than_the_terminal(text)
+        or not _page(text, pager)
+    ):
+        out(text)
+
+
+def _is_longer_than_the_terminal(text: str) -> bool:
+    from octosync.report.text import cells
+
+    columns, lines = shutil.get_terminal_size()
+    shown = click.unstyle(text).splitlines()
+    return sum(max(1, -(-cells(line) // max(1, columns))) for line in shown) >= lines
+
+
+_QUIT_BY_SIGINT: Final = {-signal.SIGINT, 128 + signal.SIGINT}
+
+
+def _page(text: str, pager: str) -> bool:
+    """Show a text in a pager, and wait for its end. Return whether it was shown."""
+    import subprocess
+
+    environment = {"LESS": "FRX", "LV": "-c", **os.environ}
+    try:
+        # A shell, as for git: the user's own variable is a command line.
+        process = subprocess.Popen(  # noqa: S602
+            pager,
+            shell=True,
+            stdin=subprocess.PIPE,
+            stdout=sys.stdout.fileno(),
+            env=environment,
+        )
+    except OSError:  # also for a stream without a descriptor
+        return False
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it belongs to the pager
+    try:
+        process.communicate(text.encode(sys.stdout.encoding, "backslashreplace"))
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return process.returncode == 0 or process.returncode in _QUIT_BY_SIGINT
 
 
 def out_manifest(text: str) -> None:

@@ -20,7 +20,7 @@ from octosync import __version__
 from octosync.apply import Progress
 from octosync.cli.console import out
 from octosync.cli.file_writer import is_stream, why_unwritable, write_whole
-from octosync.cli.github_runner import check_runner_files, repository_paths, write_runner_files
+from octosync.cli.github_runner import blob_links, check_runner_files, repository_paths, write_runner_files
 from octosync.cli.inputs import LoadedInputs
 from octosync.cli.options import F, combine_options, option, output_option, starting_with
 from octosync.cli.root import AlreadyReported, report_failure
@@ -34,6 +34,7 @@ from octosync.report import (
     MAX_BYTES,
     NOTHING_WRITTEN,
     ApplyReport,
+    BlobLinks,
     PathResolver,
     PlanReport,
     RuleHelp,
@@ -53,11 +54,12 @@ from octosync.report import (
 class RenderContext:
     """What a format depends on besides the report.
 
-    `resolve_path` returns paths relative to the repository root, `max_bytes` limits Markdown, `full` makes JSON complete,
-    `lines` are the lines of the event stream.
+    `resolve_path` returns paths relative to the repository root, `links` URLs, `max_bytes` limits Markdown, `full` makes JSON
+    complete, `lines` are the lines of the event stream.
     """
 
     resolve_path: PathResolver
+    links: BlobLinks | None = None
     max_bytes: int = MAX_BYTES
     full: bool = False
     lines: Sequence[str] = ()
@@ -86,7 +88,9 @@ def _sarif(report: RunReport, context: RenderContext) -> str:
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
         "text": Format(lambda report, _: report_text(report), streams=True),
-        "markdown": Format(lambda report, context: report_markdown(report, max_bytes=context.max_bytes)),
+        "markdown": Format(
+            lambda report, context: report_markdown(report, max_bytes=context.max_bytes, links=context.links)
+        ),
         "json": Format(lambda report, context: json_text(report_document(report, full=context.full))),
         "jsonl": Format(lambda _, context: "".join(context.lines), streams=True),
         "github": Format(
@@ -322,7 +326,8 @@ class Outputs:
         errors = [error for error in errors_of_files if error is not None]
         if self._writes_runner_files:
             try:
-                write_runner_files(report, self._files(report), self.environment)
+                links = self._render_context().links
+                write_runner_files(report, self._files(report), self.environment, links)
             except OctosyncError as error:
                 errors.append(error)
         if prints and context is not None:
@@ -331,8 +336,10 @@ class Outputs:
             raise errors[0]
 
     def _render_context(self) -> RenderContext:
+        resolve_path = repository_paths(self.environment, self._configuration)
         return RenderContext(
-            resolve_path=repository_paths(self.environment, self._configuration),
+            resolve_path=resolve_path,
+            links=blob_links(self.environment, resolve_path),
             max_bytes=self.max_bytes,
             full=self.full,
             lines=self.stream.lines,

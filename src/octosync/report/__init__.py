@@ -9,7 +9,7 @@ from octosync.report import jsonl
 from octosync.report.accept import AcceptedChange, render_accepted
 from octosync.report.annotations import PathResolver, output_lines, render_annotations, render_notice
 from octosync.report.errors import render_diagnostics, render_error
-from octosync.report.markdown import MAX_BYTES, render_outcomes_markdown, render_plan_markdown
+from octosync.report.markdown import MAX_BYTES, BlobLinks, render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import (
     exit_code_of_outcomes,
     exit_code_of_rollouts,
@@ -73,6 +73,7 @@ __all__ = [
     "VALIDATE",
     "AcceptedChange",
     "ApplyReport",
+    "BlobLinks",
     "ManifestCoverage",
     "OutcomeDocument",
     "PathResolver",

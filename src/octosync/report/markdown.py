@@ -126,8 +126,8 @@ _RANKS: Final = {
     Weight.UNCHANGED: _CREATIONS,
 }
 
-Links = Callable[[Origin, str], str | None]
-"""Returns the URL of a position in a revision; None if it has none."""
+BlobLinks = Callable[[Origin, str], str | None]
+"""Returns the URL of a position in a commit; None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class _ChangePart(Part):
     group: Group
 
 
-def render_plan_markdown(report: PlanReport, *, max_bytes: int = MAX_BYTES, links: Links | None = None) -> str:
+def render_plan_markdown(report: PlanReport, *, max_bytes: int = MAX_BYTES, links: BlobLinks | None = None) -> str:
     """Render a plan, and the error that ended the run before its first write, in at most `max_bytes` of UTF-8."""
     plan = report.plan
     overview = Overview.of_report(report)
@@ -159,7 +159,7 @@ def render_plan_markdown(report: PlanReport, *, max_bytes: int = MAX_BYTES, link
     return _document(parts, max_bytes, "octosync plan")
 
 
-def render_outcomes_markdown(report: ApplyReport, *, max_bytes: int = MAX_BYTES, links: Links | None = None) -> str:
+def render_outcomes_markdown(report: ApplyReport, *, max_bytes: int = MAX_BYTES, links: BlobLinks | None = None) -> str:
     """Render the outcomes of an apply, and below them its plan, in at most `max_bytes` of UTF-8."""
     plan, outcomes = report.plan, report.outcomes
     overview = Overview.of_report(report)
@@ -310,7 +310,7 @@ def _table_lines(overview: Overview) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (rows[0], rule, *rows[1:], totals))
 
 
-def _sections(report: PlanReport, overview: Overview, links: Links | None) -> Iterator[Part]:
+def _sections(report: PlanReport, overview: Overview, links: BlobLinks | None) -> Iterator[Part]:
     git = report.about.manifests.git
     revision = git.revision if git is not None else None
 

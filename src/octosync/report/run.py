@@ -17,7 +17,7 @@ from octosync.report.errors import (
     severities,
     unlisted_words,
 )
-from octosync.report.markdown import render_failure_markdown, render_outcomes_markdown, render_plan_markdown
+from octosync.report.markdown import BlobLinks, render_failure_markdown, render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import render_outcomes, render_rollouts, rollout_rows
 from octosync.report.plan import base_words, render_plan
 from octosync.report.run_report import ApplyReport, PlanReport, RunReport, is_valid, strict_error
@@ -161,13 +161,13 @@ def failure_document(report: RunReport) -> JsonObject:
     }
 
 
-def report_markdown(report: RunReport, *, max_bytes: int) -> str:
-    """Return a run as Markdown, in at most `max_bytes` of UTF-8."""
+def report_markdown(report: RunReport, *, max_bytes: int, links: BlobLinks | None = None) -> str:
+    """Return a run as Markdown, in at most `max_bytes` of UTF-8. Positions are linked if `links` has their URLs."""
     if not isinstance(report, PlanReport) or not report.written:
         return render_failure_markdown(report, verdict=_verdict(report), max_bytes=max_bytes)
     if isinstance(report, ApplyReport) and (report.run_id is not None or report.waited is not None):
-        return render_outcomes_markdown(report, max_bytes=max_bytes)
-    return render_plan_markdown(report, max_bytes=max_bytes)
+        return render_outcomes_markdown(report, max_bytes=max_bytes, links=links)
+    return render_plan_markdown(report, max_bytes=max_bytes, links=links)
 
 
 def _verdict(report: RunReport) -> str:

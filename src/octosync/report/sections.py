@@ -6,7 +6,6 @@ many apps, they are grouped by folder or owner.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +22,6 @@ MANY: Final = 10  # apps that are listed one by one
 _ROWS: Final = 10  # rows of the table, so that the first changes are on the same screen
 _OWNER_LABELS: Final = ("owner", "team")
 _NO_OWNER: Final = "(none)"
-_OF_BASE: Final = re.compile(
-    r"^[0-9a-f]{7,40}:"
-)  # the revision before the file of an object that only the base declares
 _VERBS: Final = (Verb.CREATE, Verb.UPDATE, Verb.DELETE, Verb.ARCHIVE, Verb.ENABLE, Verb.OPTIMIZE)
 _WORDS: Final = (Verb.CREATE, Verb.UPDATE, Verb.DELETE, Verb.ENABLE, Verb.OPTIMIZE, Verb.ARCHIVE)
 _HELD: Final = "held"
@@ -107,7 +103,7 @@ def grouping_of(groups: Sequence[Group], apps: Mapping[str, App], sensitivity: S
 def _groupings(
     groups: Sequence[Group], apps: Mapping[str, App], sensitivity: Sensitivity
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    folders = {group.slug: PurePosixPath(_OF_BASE.sub("", group.file)).parent for group in groups}
+    folders = {group.slug: PurePosixPath(group.origin.path if group.origin else "").parent for group in groups}
     for depth in range(max((len(folder.parts) for folder in folders.values()), default=0), 0, -1):
         yield "folder", {slug: f"{PurePosixPath(*folder.parts[:depth])}/" for slug, folder in folders.items()}
     for label in _OWNER_LABELS:
@@ -131,6 +127,8 @@ def sections_of(groups: Sequence[Group], grouping: Grouping) -> tuple[ChangeSect
 
 
 def _batches(groups: Sequence[Group], grouping: Grouping) -> tuple[Batch, ...]:
+    if len(groups) <= MANY:
+        return (Batch("", tuple(groups)),)
     batches: dict[str, list[Group]] = {}
     for group in groups:
         batches.setdefault(grouping.name_of(group), []).append(group)

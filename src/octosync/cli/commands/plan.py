@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import click
 
 from octosync import __version__
 from octosync.cli.command import Command
-from octosync.cli.console import err, out_text, wants_colour
+from octosync.cli.console import err, out_paged, out_text, wants_colour
 from octosync.cli.file_writer import write_whole
 from octosync.cli.options import attempted_option, option, run_options
 from octosync.cli.output import FORMATS, Destination, Outputs, output_options
@@ -173,6 +174,12 @@ def _words(invocation: Invocation) -> str:
     is_flag=True,
     help="Plan without an API key and without requests, with the base as live state.",
 )
+@option("--summary", "summary_only", is_flag=True, help="Print only the table of changes, as text or Markdown.")
+@option(
+    "--no-pager",
+    is_flag=True,
+    help="Don't show a long plan in a pager. The pager is OCTOSYNC_PAGER, else PAGER, else less.",
+)
 @option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there are changes.")
 @output_options(*FORMATS)
 def command(
@@ -180,6 +187,8 @@ def command(
     output: str,
     destinations: tuple[Destination, ...],
     plan_out: Path | None,
+    summary_only: bool,
+    no_pager: bool,
     detailed_exitcode: bool,
     request: RunRequest,
 ) -> ExitCode:
@@ -209,18 +218,19 @@ def command(
         strict = run.inputs.strict_error(report.all_diagnostics())
         code = exit_code_of_plan(reviewed.plan, reviewed.refusals, detailed=detailed_exitcode)
         report = replace(report, exit_code=code if strict is None else ExitCode.ERROR, error=strict)
-        _show(run, report, outputs)
+        report = replace(report, summary_only=summary_only)
+        _show(run, report, outputs, out_text if no_pager else out_paged)
         return report.exit_code
 
 
-def _show(run: Run, report: PlanReport, outputs: Outputs) -> None:
+def _show(run: Run, report: PlanReport, outputs: Outputs, write: Callable[[str], None]) -> None:
     outputs.record_plan(report)
     if outputs.plan_out is not None:
         write_plan_file(outputs.plan_out, recorded(report).document())
     if outputs.output == "text":
         idle = run.idle and not report.listed_diagnostics()
         colour = wants_colour(sys.stdout, run.request.colour)
-        out_text(render_idle(report) if idle else render_plan(report, colour=colour))
+        write(render_idle(report) if idle else render_plan(report, colour=colour))
     if report.error is not None:
         report_failure(report.error)
     outputs.close(report)
