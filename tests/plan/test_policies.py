@@ -23,7 +23,7 @@ from octosync.plan import (
     overrides_of,
     unblocked,
 )
-from octosync.plan.policies import VARIABLES, PolicyJob, judge_apps, policy_diagnostics
+from octosync.plan.policies import VARIABLES, PolicyJob, Subject, judge_apps, policy_diagnostics
 from octosync.plan.three_way.verdict import Base
 from octosync.policies import evaluate
 
@@ -149,9 +149,9 @@ class Recorder:
     def __init__(self) -> None:
         self.subjects: list[Any] = []
 
-    def __call__(self, jobs: Sequence[PolicyJob], subjects: Sequence[Any]) -> Sequence[Sequence[bool | str]]:
+    def __call__(self, jobs: Sequence[PolicyJob], subjects: Sequence[Subject]) -> Sequence[Sequence[bool | str]]:
         """Record the subjects."""
-        self.subjects += subjects
+        self.subjects += [{name: value for part in subject for name, value in part.items()} for subject in subjects]
         return [[True] * len(job.subjects) for job in jobs]
 
 
@@ -203,7 +203,7 @@ def test_a_draft_is_not_judged() -> None:
 def test_without_changes_nothing_is_evaluated() -> None:
     """An empty plan needs no process."""
 
-    def fail(jobs: Sequence[PolicyJob], subjects: Sequence[Any]) -> Sequence[Sequence[bool | str]]:
+    def fail(jobs: Sequence[PolicyJob], subjects: Sequence[Subject]) -> Sequence[Sequence[bool | str]]:
         raise AssertionError(jobs, subjects)
 
     plan = plan_of(desired_app("a"), live_app("a"), policies=run_of(policy("false"), evaluate=fail))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tests.support.commands import environment
 
-from octosync.model import JsonObject, Judges, Policy
-from octosync.plan.policies import VARIABLES, PolicyJob, variables_for
+from octosync.model import Judges, Policy
+from octosync.plan.policies import VARIABLES, PolicyJob, Subject, variables_for
 from octosync.policies import evaluate, problems_of
 
 NONE: dict[str, Any] = {
@@ -24,10 +24,11 @@ def policy(rule: str, judges: Judges = Judges.CHANGE) -> Policy:
     return Policy(name="p", rule=rule, message="m", judges=judges)
 
 
-def subject(**variables: Any) -> JsonObject:
-    """Return the variables of a change; `__` is a dot in their names."""
+def subject(**variables: Any) -> Subject:
+    """Return the variables of a change, half of them in an object of their own; `__` is a dot in their names."""
     given = {name.replace("__", "."): value for name, value in variables.items()}
-    return {variable.name: given.get(variable.name, NONE[variable.type]) for variable in VARIABLES}
+    every = {variable.name: given.get(variable.name, NONE[variable.type]) for variable in VARIABLES}
+    return [dict([*every.items()][::2]), dict([*every.items()][1::2])]
 
 
 def result_of(rule: str, **variables: Any) -> bool | str:
@@ -135,6 +136,15 @@ def test_after_several_rules_that_take_too_long_no_other_is_evaluated() -> None:
     assert results[0] == "it takes more than 2 seconds"
     assert results[-1] == "it was not evaluated, because other rules took too long"
     assert set(results) == {results[0], results[-1]}
+
+
+def test_what_subjects_share_is_sent_once() -> None:
+    """A large inference config of an app with many changes costs no rule its time that doesn't read it."""
+    config = {f"key-{number}": ["x" * 100] * 20 for number in range(2_000)}
+    shared, other = subject(app__inference_config=config)
+    subjects = [(shared, {**other}) for _ in range(1_000)]
+    jobs = [PolicyJob(policy=policy(rule), subjects=tuple(range(1_000))) for rule in ("app.slug == ''", "run.apps < 3")]
+    assert {result for results in evaluate(jobs, subjects) for result in results} == {True}
 
 
 def test_many_subjects_with_a_problem_have_all_of_them_one() -> None:

@@ -135,8 +135,10 @@ class PolicyJob:
     subjects: tuple[int, ...] = ()
 
 
+# What a rule is evaluated for: objects that together have its variables. Subjects share objects, for example that of an app.
+Subject: TypeAlias = Sequence[JsonObject]
 # Returns the results of each job, in the order of its subjects: whether the rule is true, or why it has no value.
-Evaluator: TypeAlias = Callable[[Sequence[PolicyJob], Sequence[JsonObject]], Sequence[Sequence[bool | str]]]
+Evaluator: TypeAlias = Callable[[Sequence[PolicyJob], Sequence[Subject]], Sequence[Sequence[bool | str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,10 +211,10 @@ def _outcome(result: PolicyResult, actions: Collection[Action], overridden: Coll
 
 
 @dataclass(frozen=True, slots=True)
-class _Subject:
+class _Candidate:
     finding: PolicyFinding
     labels: tuple[Mapping[str, str], ...]
-    variables: JsonObject
+    subject: Subject
 
 
 def judge_plan(
@@ -223,43 +225,43 @@ def judge_plan(
     facts = {slug: _app_facts(slug, desired, base, run) for slug in slugs}
     shared = {**_shared(run, now), "run.apps": len({*slugs, *run.apps}), "run.changes": len(actions)}
     changes = (
-        _Subject(
+        _Candidate(
             PolicyFinding(address=action.address, change=action.key, origin=_origin(action, desired)),
             facts[action.address.app].labels,
-            {**facts[action.address.app].variables, **_change_variables(action, run.sensitivity), **shared},
+            (facts[action.address.app].variables, _change_variables(action, run.sensitivity), shared),
         )
         for action in actions
     )
-    apps = (_app_subject(desired.apps[slug], facts[slug], shared) for slug in slugs if slug in desired.apps)
+    apps = (_app_candidate(desired.apps[slug], facts[slug], shared) for slug in slugs if slug in desired.apps)
     return _results(run, {Judges.CHANGE: changes, Judges.APP: apps})
 
 
 def judge_apps(desired: State, run: PolicyRun, now: datetime) -> tuple[PolicyResult, ...]:
     """Return what the policies that judge apps find in declared apps."""
     shared = _shared(run, now)
-    apps = (_app_subject(app, _app_facts(app.slug, desired, None, run), shared) for app in desired)
+    apps = (_app_candidate(app, _app_facts(app.slug, desired, None, run), shared) for app in desired)
     return _results(run, {Judges.APP: apps})
 
 
-def _results(run: PolicyRun, judged: Mapping[Judges, Iterable[_Subject]]) -> tuple[PolicyResult, ...]:
+def _results(run: PolicyRun, judged: Mapping[Judges, Iterable[_Candidate]]) -> tuple[PolicyResult, ...]:
     policies = [policy for policy in run.policies if policy.judges in judged]
-    subjects: list[_Subject] = []
+    candidates: list[_Candidate] = []
     indices: dict[Judges, range] = {}
     for judges in {policy.judges: None for policy in policies}:
-        start = len(subjects)
-        subjects += judged[judges]
-        indices[judges] = range(start, len(subjects))
+        start = len(candidates)
+        candidates += judged[judges]
+        indices[judges] = range(start, len(candidates))
     jobs = [
-        PolicyJob(policy=policy, subjects=_selected(policy, subjects, indices[policy.judges])) for policy in policies
+        PolicyJob(policy=policy, subjects=_selected(policy, candidates, indices[policy.judges])) for policy in policies
     ]
     is_needed = any(job.subjects for job in jobs)
-    found = run.evaluate(jobs, [subject.variables for subject in subjects]) if is_needed else [()] * len(jobs)
+    found = run.evaluate(jobs, [candidate.subject for candidate in candidates]) if is_needed else [()] * len(jobs)
     return tuple(
         PolicyResult(
             policy=job.policy,
             judged=len(job.subjects),
             findings=tuple(
-                replace(subjects[index].finding, problem=result if isinstance(result, str) else "")
+                replace(candidates[index].finding, problem=result if isinstance(result, str) else "")
                 for index, result in zip(job.subjects, results, strict=True)
                 if result is not True
             ),
@@ -268,8 +270,8 @@ def _results(run: PolicyRun, judged: Mapping[Judges, Iterable[_Subject]]) -> tup
     )
 
 
-def _selected(policy: Policy, subjects: Sequence[_Subject], indices: Iterable[int]) -> tuple[int, ...]:
-    return tuple(index for index in indices if any(map(policy.selects, subjects[index].labels)))
+def _selected(policy: Policy, candidates: Sequence[_Candidate], indices: Iterable[int]) -> tuple[int, ...]:
+    return tuple(index for index in indices if any(map(policy.selects, candidates[index].labels)))
 
 
 def _origin(action: Action, desired: State) -> Origin | None:
@@ -277,9 +279,9 @@ def _origin(action: Action, desired: State) -> Origin | None:
     return action.origin or (app.origin if app is not None else None)
 
 
-def _app_subject(app: App, facts: _AppFacts, shared: JsonObject) -> _Subject:
+def _app_candidate(app: App, facts: _AppFacts, shared: JsonObject) -> _Candidate:
     finding = PolicyFinding(address=app.address, origin=app.origin)
-    return _Subject(finding, facts.labels, {**facts.variables, **shared})
+    return _Candidate(finding, facts.labels, (facts.variables, shared))
 
 
 def _shared(run: PolicyRun, now: datetime) -> JsonObject:

@@ -17,8 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from octosync.model import JsonObject, Judges, Policy
-from octosync.plan.policies import PolicyJob, variables_for
+from octosync.model import Judges, Policy
+from octosync.plan.policies import PolicyJob, Subject, variables_for
 from octosync.policies import worker
 
 SECONDS: Final = 2.0  # of processor time, for a policy in all that it judges
@@ -34,7 +34,7 @@ _NOT_EVALUATED: Final = "it was not evaluated, because other rules took too long
 _NOT_INSTALLED: Final = "the package cel-expr-python is not installed: pip install cel-expr-python"
 
 
-def evaluate(jobs: Sequence[PolicyJob], subjects: Sequence[JsonObject]) -> tuple[tuple[bool | str, ...], ...]:
+def evaluate(jobs: Sequence[PolicyJob], subjects: Sequence[Subject]) -> tuple[tuple[bool | str, ...], ...]:
     """Return the results of each job, in the order of its subjects: whether the rule is true, or why it has no value."""
     return tuple(_results(line, len(job.subjects)) for job, line in zip(jobs, _lines(jobs, subjects), strict=True))
 
@@ -56,7 +56,7 @@ def _results(line: Mapping[str, Any], count: int) -> tuple[bool | str, ...]:
     return results + results[-1:] * (count - len(results))
 
 
-def _lines(jobs: Sequence[PolicyJob], subjects: Sequence[JsonObject]) -> list[Mapping[str, Any]]:
+def _lines(jobs: Sequence[PolicyJob], subjects: Sequence[Subject]) -> list[Mapping[str, Any]]:
     """Return what the worker writes for each job; a rule that ends the process has a problem."""
     found: list[Mapping[str, Any]] = []
     library = _folder_of_library()
@@ -82,16 +82,19 @@ def _folder_of_library() -> str | None:
 
 
 def _run(
-    library: str, jobs: Sequence[PolicyJob], subjects: Sequence[JsonObject], seconds: float
+    library: str, jobs: Sequence[PolicyJob], subjects: Sequence[Subject], seconds: float
 ) -> tuple[list[Mapping[str, Any]], str]:
     """Return the lines that a worker writes within these seconds of processor time, and why there are not more."""
+    parts = {id(part): part for subject in subjects for part in subject}
+    numbers = {id_: number for number, id_ in enumerate(parts)}
     request = {
         "library": library,
         "memory": MEMORY,
         "seconds": SECONDS,
         "seconds_in_all": seconds,
         "scopes": {judges.value: variables_for(judges) for judges in Judges},
-        "subjects": subjects,
+        "parts": list(parts.values()),
+        "subjects": [[numbers[id(part)] for part in subject] for subject in subjects],
         "policies": [
             {"scope": job.policy.judges.value, "rule": job.policy.rule, "subjects": job.subjects} for job in jobs
         ],

@@ -74,6 +74,7 @@ class Evaluator:
             "labels": kinds.Map(kinds.STRING, kinds.STRING),
             "list": kinds.List(kinds.DYN),
         }
+        self.scopes = scopes
         self._bool, self._dynamic = kinds.BOOL, kinds.DYN
         self._environments = {
             scope: library.NewEnv(variables={name: types[kind] for name, kind in variables.items()})
@@ -105,13 +106,16 @@ class Evaluator:
 
 
 def results_of(
-    evaluator: Evaluator, policy: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]
+    evaluator: Evaluator, policy: Mapping[str, Any], subjects: Sequence[Sequence[Mapping[str, Any]]]
 ) -> Iterator[bool | str]:
     """Yield the result for each subject of a policy, up to the last of many problems. Raise `ValueError` as `compile` does."""
     compiled = evaluator.compile(policy["scope"], policy["rule"])
+    used = {name for name in evaluator.scopes[policy["scope"]] if name.rpartition(".")[2] in policy["rule"]}
     problems = 0
     for index in policy["subjects"]:
-        result = evaluator.evaluate(compiled, subjects[index])
+        result = evaluator.evaluate(
+            compiled, {name: part[name] for part in subjects[index] for name in used & part.keys()}
+        )
         yield result
         problems += isinstance(result, str)
         if problems == _MOST_PROBLEMS:
@@ -125,9 +129,11 @@ def main() -> None:
     library = import_module("cel_expr_python.cel")
     limit_resources(request["memory"])
     evaluator = Evaluator(library, request["scopes"])
-    subjects = request["subjects"]
-    for subject in subjects:
-        subject["now"] = datetime.fromisoformat(subject["now"])
+    parts = request["parts"]
+    for part in parts:
+        if "now" in part:
+            part["now"] = datetime.fromisoformat(part["now"])
+    subjects = [[parts[number] for number in numbers] for numbers in request["subjects"]]
     for policy in request["policies"]:
         if time.process_time() + request["seconds"] > request["seconds_in_all"]:
             break
