@@ -179,8 +179,13 @@ def test_every_format_has_refusals_and_warnings(team: Team, output: str) -> None
     if output == "json":
         first, second = json.loads(ran.stdout)["policies"]
         assert first == {
-            "name": "keep-the-name", "severity": "error", "judged": 1, "violations": ["app/search"], "problem": None,
-        }  # fmt: skip
+            "name": "keep-the-name",
+            "severity": "error",
+            "outcome": "violated",
+            "judged": 1,
+            "violations": ["app/search"],
+            "problem": None,
+        }
         assert (second["name"], second["severity"]) == ("careful", "warning")
     if output == "sarif":
         rules = {rule["id"]: rule for rule in json.loads(ran.stdout)["runs"][0]["tool"]["driver"]["rules"]}

@@ -37,7 +37,7 @@ def audit_of(
 
     return RunAudit(
         command=command,
-        actor=actor or text(_actor(environment)),
+        actor=actor or text(actor_of(environment)),
         host=text(socket.gethostname()),
         context=None if context is None else text(context),
         revision=None if git is None else git.revision,
@@ -74,7 +74,8 @@ def input_flags(manifests: ManifestFlags, remote: RemoteFlags) -> tuple[str, ...
     return (*(name for name, given in switches if given), *(f"--env {name}" for name in manifests.env_allowed))
 
 
-def _actor(environment: Mapping[str, str]) -> str:
+def actor_of(environment: Mapping[str, str]) -> str:
+    """Return who starts a run: the account that a CI system names, else the user of this machine."""
     named = (environment.get(name, "").strip() for name in _CI_ACTORS)
     return next(filter(None, named), None) or _user()
 

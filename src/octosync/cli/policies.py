@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from octosync.cli.audit import actor_of
 from octosync.manifest import Configuration, Context
 from octosync.model import Diagnostic, Policy, Severity, State
 from octosync.plan import PolicyRun
@@ -37,7 +37,7 @@ def policy_run(
         evaluate=evaluate,
         sensitivity=configuration.sensitivity,
         context=context,
-        author=author_of(environment),
+        author=actor_of(environment),
     )
 
 
@@ -49,14 +49,3 @@ def violations_of(state: State, configuration: Configuration, context: Context |
     problems = zip(run.policies, problems_of(run.policies), strict=True)
     sound = replace(run, policies=tuple(policy for policy, problem in problems if problem is None))
     return tuple(policy_diagnostics(judge_apps(state, sound, datetime.now(UTC)), refused=False))
-
-
-def author_of(environment: Mapping[str, str]) -> str:
-    """Return who started the run: the account on GitHub or GitLab, else the user of this machine; "" if unknown."""
-    for name in ("GITHUB_ACTOR", "GITLAB_USER_LOGIN"):
-        if actor := environment.get(name, "").strip():
-            return actor
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""

@@ -182,6 +182,11 @@ class PolicyResult:
     findings: tuple[PolicyFinding, ...] = ()
 
     @property
+    def outcome(self) -> str:
+        """`passed`, `violated`, or `failed` if the rule has no value for something."""
+        return "failed" if self.problems else "violated" if self.findings else "passed"
+
+    @property
     def problems(self) -> tuple[PolicyFinding, ...]:
         """The findings that have no value."""
         return tuple(found for found in self.findings if found.problem)

@@ -114,7 +114,7 @@ def manifests_words(about: RunInfo) -> str:
 def base_words(about: RunInfo) -> str:
     """Return the name of the base; a full commit id is shortened."""
     named, git = about.invocation.base or "", about.manifests.git
-    return named[:12] if git is not None and named == git.base else visible(named)
+    return visible(named[:12] if git is not None and named == git.base else named)
 
 
 def left_alone_lines(plan: Plan, about: RunInfo) -> Iterator[str]:

@@ -101,6 +101,7 @@ def _policy_row(result: PolicyResult) -> schema.PolicyDocument:
     return schema.PolicyDocument(
         name=result.policy.name,
         severity=result.policy.severity.value,
+        outcome=result.outcome,
         judged=result.judged,
         violations=_texts(found.address for found in result.findings),
         problem=result.problems[0].problem if result.problems else None,

@@ -288,6 +288,9 @@ class PolicyDocument(Document):
 
     name: str
     severity: Annotated[str, one_of((Severity.ERROR.value, Severity.WARNING.value))]
+    outcome: Annotated[str, one_of(("passed", "violated", "failed"))] = Field(
+        description="passed, violated, or failed: the rule has no value for something."
+    )
     judged: Count = Field(description="How many changes or apps the policy has judged.")
     violations: list[AddressText] = Field(description="The objects for which the rule is not true.")
     problem: str | None = Field(description="Why the rule has no value for some of them; null if it has one for all.")

@@ -263,7 +263,7 @@ def _policies(context: ReconcileContext, active: ActiveConfig) -> PolicyRun | No
         policies=configuration.policies,
         evaluate=evaluate,
         sensitivity=configuration.sensitivity,
-        context=context.plane.context or "",
+        context=active.context or "",
         apps=context.change,
     )
 
