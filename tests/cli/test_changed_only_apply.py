@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,16 +12,19 @@ from typing import Any, Final
 import pytest
 import yaml
 from tests.support.clients import KEY
-from tests.support.embedded_planes import ok
+from tests.support.embedded_planes import ok, run_plane
 from tests.support.projects import APP, Project
 from tests.support.repositories import Repo
 from tests.support.workdirs import CommandResult, Workdir
+
+from octosync.server import Token
+from octosync.server.settings import utc_now
 
 MANY: Final = 300
 ALL: Final = ["notes", "search", "voice"]
 OWNED: Final = APP.replace("name: {name}\n", "name: {name}\n  description: ${{TEAM:=none}}\n")
 ENDED: Final = APP.replace(
-    "{{name: {slug}}}", "{{name: {slug}, annotations: {{octosync.dev/suspend: '2026-01-01T00:00:00Z'}}}}"
+    "{{name: {slug}}}", "{{name: {slug}, annotations: {{octosync.dev/suspend: '2020-01-01T00:00:00Z'}}}}"
 )
 
 
@@ -70,10 +73,17 @@ class Main(Project):
 
 
 @pytest.fixture
-def main(project: Project) -> Main:
-    project.workdir.environment = {"OCTOMIL_MAIN_KEY": KEY}
-    main = Main(project.plane, project.workdir, Repo.init(project.workdir.directory))
-    main.configure()
+def empty(tmp_path: Path) -> Iterator[Main]:
+    with run_plane(KEY, clock=utc_now, tokens=(Token("ci", KEY),)) as plane:
+        workdir = Workdir(tmp_path / "repository", {"OCTOMIL_MAIN_KEY": KEY})
+        main = Main(plane, workdir, Repo.init(workdir.directory))
+        main.configure()
+        yield main
+
+
+@pytest.fixture
+def main(empty: Main) -> Main:
+    main = empty
     for slug in ("notes", "search", "voice"):
         main.declare(slug, name="Before")
     main.repo.commit("start")
@@ -82,11 +92,9 @@ def main(project: Project) -> Main:
     return main
 
 
-def test_a_merge_costs_what_it_changes(project: Project) -> None:
+def test_a_merge_costs_what_it_changes(empty: Main) -> None:
     """2 of 300 apps: at most 6 requests for each and 4 more, writes included, and none for the other apps."""
-    project.workdir.environment = {"OCTOMIL_MAIN_KEY": KEY}
-    main = Main(project.plane, project.workdir, Repo.init(project.workdir.directory))
-    main.configure()
+    main = empty
     for slug in (f"app-{number:03}" for number in range(MANY)):
         main.declare(slug, name="Before")
     main.repo.commit("300 apps")
@@ -209,6 +217,25 @@ def test_what_changed_during_a_suspension_is_applied(main: Main) -> None:
     main.repo.commit()
     assert main.planned_apps("suspended", "--drift-hold", "0") == ["voice"]
     assert main.live("voice")["name"] == "During"
+
+
+def test_the_end_of_a_suspension_applies_what_changed_during_it(main: Main) -> None:
+    """It is no drift that is held: a later run would not select the app again. A move that waited is made, too."""
+    suspended = APP.replace("{{name: {slug}}}", "{{name: {slug}, annotations: {{octosync.dev/suspend: 'true'}}}}")
+    own = "    - {platform: ios, identifier: com.acme.voice}\n"
+    rest = suspended.format(slug="voice", name="During").replace(own, "").replace("targets:", "targets: []")
+    main.declare("voice", text=rest)
+    main.declare("notes", text=APP.format(slug="notes", name="Before").replace("  slots:", f"{own}  slots:"))
+    main.repo.commit()
+    main.report("start")
+    main.begin("suspended")
+    assert main.live("voice")["name"] == "Before"
+    assert (main.targets("voice"), main.targets("notes")) == (["com.acme.voice"], ["com.acme.notes"])
+    main.declare("voice", text=rest.replace(", annotations: {octosync.dev/suspend: 'true'}", ""))
+    main.repo.commit()
+    assert main.planned_apps("suspended") == ["notes", "voice"]
+    assert main.live("voice")["name"] == "During"
+    assert (main.targets("voice"), main.targets("notes")) == ([], ["com.acme.notes", "com.acme.voice"])
 
 
 def test_rolled_back_capabilities_are_in_all_apps(main: Main) -> None:

@@ -376,10 +376,24 @@ async def _observe_and_review(
         run.desired,
         remote,
         run.policy,
-        replace(run.plan_options(now), hold=None if run.hold is None else HoldPolicy(span=run.hold)),
+        replace(
+            run.plan_options(now),
+            hold=None if run.hold is None else HoldPolicy(span=run.hold, resumed=_resumed(run, now)),
+        ),
         authors_since=now - (run.hold or run.inputs.configuration.drift_hold),
         remembered=(lambda seen: replace(seen, requests=seen.requests + spent)) if spent else None,
         progress=progress,
+    )
+
+
+def _resumed(run: Run, now: datetime) -> frozenset[str]:
+    """Return the apps that the base suspends, and whose suspension has ended."""
+    before = run.base.state.apps if run.base is not None else {}
+    suspended = {slug for slug, app in before.items() if app.suspension is not None}
+    return frozenset(
+        app.slug
+        for app in run.desired
+        if app.slug in suspended and (app.suspension is None or not app.suspension.is_active(now))
     )
 
 

@@ -143,13 +143,15 @@ class HoldPolicy:
     feed does not show comes from the app's own feed, else from `first_seen`. Without it (None), such drift is older than
     `span`.
 
-    Drift of `apps` is held until a time at least (with a zone), that of `never` without an end.
+    Drift of `apps` is held until a time at least (with a zone), that of `never` without an end, and that of `resumed` apps not at
+    all: it may be a change of the manifests that was not applied during a suspension.
     """
 
     span: timedelta | None
     first_seen: Mapping[Address, datetime] | None = None
     apps: Mapping[str, datetime] = field(default_factory=dict)
     never: Collection[Address] = ()
+    resumed: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,8 @@ def held_until(
         return {}
     ages = _Ages(seen, hold, now)
     ends: dict[str, list[datetime | None]] = {}
-    for address in sorted(drifted):
+    resumed = {_unit(address) for address in drifted if address.app in hold.resumed}
+    for address in sorted(address for address in drifted if _unit(address) not in resumed):
         known_drift = address.app not in presumed
         is_there = address.app in seen.state.apps
         changed_at = ages.changed_at(address, known_drift=known_drift) if is_there else None
@@ -191,7 +194,7 @@ def held_until(
         if hold.span and changed_at is not None:
             until.append(changed_at + hold.span)
         ends.setdefault(_unit(address), []).extend(end for end in until if end > now)
-    return {address: _latest(mine) for address in sorted(drifted) if (mine := ends[_unit(address)])}
+    return {address: _latest(mine) for address in sorted(drifted) if (mine := ends.get(_unit(address)))}
 
 
 def _unit(address: Address) -> str:
