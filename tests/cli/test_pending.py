@@ -207,7 +207,7 @@ def test_what_is_merged_and_not_applied_is_pending(team: Team, case: Case) -> No
     assert "accept" not in shown.stdout
     assert f"  {merged[:7]} A change of main\n" in shown.stdout
     (notice,) = team.review("--prune", "-o", "github", base="HEAD").stdout.splitlines()
-    assert notice.startswith("::notice title=octosync%3A pending::Pending from HEAD: 1 to ")
+    assert notice.startswith("::notice title=octosync%3A pending::Pending: 1 to ")
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -267,16 +267,17 @@ def test_a_pull_request_may_change_what_is_pending(team: Team, mine: str) -> Non
 
 
 def test_a_pull_request_may_add_to_a_pending_app(team: Team) -> None:
-    """A slot in an app that is merged and not created yet is the only change, and needs no read of that app's objects."""
-    new = NOTES.replace("notes", "voice")
+    """What is added to an app or a slot that is merged and does not exist yet is the only change, without a preview."""
+    new = f"{NOTES.replace('notes', 'voice')}    - {{capability: tts}}\n"
     team.merge("voice", new)
-    team.propose("voice", f"{new}    - {{capability: tts, deploy: {{environments: [staging]}}}}\n")
+    team.propose("voice", new.replace("tts}", "tts, deploy: {environments: [staging]}, servingPolicy: local_only}"))
     document = team.document("--changed-only")
     assert planned(document) == [
-        ("app/voice/slot/tts", "create", "new"),
+        ("app/voice/slot/tts", "update", "manifest_changed"),
         ("app/voice/capability/tts@staging", "enable", "not_deployed"),
     ]
     assert pending(document)[0] == ("app/voice", "create", "new")
+    assert document["resource_changes"][1]["preview"]["why"] == "the slot does not exist yet"
     assert not document["errored"]
 
 

@@ -70,7 +70,7 @@ def place(tmp_path: Path, command_folder: Path) -> Iterator[Place]:
 
 
 def test_the_shell_version_remembers_what_was_applied(place: Place) -> None:
-    """A failed run is no base, and the next run includes its commits; an old revision is refused; drift is an exit code."""
+    """A failed run is no base: its commits are pending, and the next run includes them. Old runs are refused; drift is code 2."""
     first = place.declare("One")
     assert place.run("apply.sh").returncode == 0
     second = place.declare("Two")
@@ -80,6 +80,8 @@ def test_the_shell_version_remembers_what_was_applied(place: Place) -> None:
     refs = place.repository.git("ls-remote", "origin")
     assert f"{first}\trefs/octosync/production/applied" in refs
     assert f"{second}\trefs/octosync/production/attempted/{second}" in refs
+    assert place.run("drift.sh").returncode == 0
+    assert f"{second[:7]} Two" in (place.repository.root / "drift.md").read_text(encoding="utf-8")
 
     place.repository.write("notes.txt", "Apps\n")
     third = place.repository.commit("Docs")

@@ -13,7 +13,7 @@ from datetime import datetime
 from octosync.contract import Contract
 from octosync.errors import ManifestError, OctosyncError
 from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Optimize, Section, State
-from octosync.plan.actions import Action, ArchiveApp, RegisterTarget, RemoveTarget, fingerprint_of_app
+from octosync.plan.actions import Action, ArchiveApp, EnableCapability, RegisterTarget, RemoveTarget, fingerprint_of_app
 from octosync.plan.compare import AppDiff, compare_app
 from octosync.plan.diagnostics import notices_of, renames
 from octosync.plan.drift import Held, HoldPolicy, ReadNeeds, held_until, last_changes, questions_of, unheld
@@ -149,11 +149,18 @@ def _plan_after(pending: Pending, desired: State, live: Observation, options: Pl
     archived = {action.address.app for action in pending.actions if isinstance(action, ArchiveApp)}
     plan = _plan(without_archives(desired, archived), as_if_applied(live, pending.actions), options)
     there = {action.address for action in pending.actions}
+    unanswerable = {*plan.questions.previews} - {*(questions := answerable(plan.questions, live.state)).previews}
     return replace(
         plan,
+        actions=tuple(
+            replace(action, no_preview="the slot does not exist yet")
+            if isinstance(action, EnableCapability) and action.address in unanswerable
+            else action
+            for action in plan.actions
+        ),
         desired=State.from_apps(*{**plan.desired.apps, **desired.apps}.values()),
         unchanged=tuple(address for address in plan.unchanged if address not in there),
-        questions=answerable(plan.questions, live.state),
+        questions=questions,
         pending=pending,
     )
 

@@ -56,7 +56,10 @@ def plan_events(report: PlanReport) -> Iterator[JsonObject]:
         )
     words = totals_words(report.plan.actions, report.plan.held)
     message = f"Plan: {words}." if words else nothing_words(report.plan)
-    yield _event("change_summary", message, operation="plan", changes=document["summary"], errored=document["errored"])
+    summary = _event(
+        "change_summary", message, operation="plan", changes=document["summary"], errored=document["errored"]
+    )
+    yield {**summary, **({"pending": document["pending"]} if "pending" in document else {})}
 
 
 def _verb(row: Mapping[str, JsonValue]) -> str:

@@ -239,7 +239,8 @@ def pending_words(report: PlanReport) -> str:
     elsewhere = last.elsewhere if last is not None else ()
     parts = (counts, f"{counted(len(elsewhere), 'app')} not read" if elsewhere else "")
     words = "; ".join(filter(None, parts))
-    return f"Pending from {visible(report.about.invocation.base or 'the base')}: {words}" if words else ""
+    base = report.about.invocation.base or "the base"
+    return f"Pending{'' if base == 'HEAD' else f' from {visible(base)}'}: {words}" if words else ""
 
 
 def pending_lines(report: PlanReport, style: Style) -> Iterator[str]:

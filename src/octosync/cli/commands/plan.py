@@ -246,10 +246,15 @@ def _plan_file_message(run: Run, plan: Plan, file: Path) -> str:
         return f"Wrote the plan to {file}: nothing to apply.\n"
     request, revisions = run.request, run.inputs.revisions
     if revisions is not None:
-        request = replace(request, base=replace(request.base, base=revisions.base.commit))
+        base = replace(request.base, base=revisions.base.commit)
+        request = replace(request, base=base if base.applied is None else replace(base, attempted=()))
     again = (*request.selection_arguments, *request.repeat_arguments, *run.override_arguments)
     command = shlex.join(("octosync", "apply", str(file), *again))
-    return f"Wrote the plan to {file}. To apply exactly this plan:  {command}\n{_fingerprint_warning(run, plan)}"
+    first = "" if plan.pending is None else "when the pending changes are applied, "
+    to_apply = f"{first}to apply exactly this plan:"
+    return (
+        f"Wrote the plan to {file}. {to_apply[0].upper()}{to_apply[1:]}  {command}\n{_fingerprint_warning(run, plan)}"
+    )
 
 
 def _fingerprint_warning(run: Run, plan: Plan) -> str:

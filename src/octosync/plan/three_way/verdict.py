@@ -218,7 +218,8 @@ class Unapplied:
         Apps that either could not load (`unknown`) are left out: their differences may be changes on the control plane.
         """
         found = cls(merged=merged, applied=applied)
-        return found.kept(lambda app: app.slug in found.apps and app.slug not in unknown) if found.apps else None
+        differing = found.apps.difference(unknown)
+        return found.kept(lambda app: app.slug in differing) if differing else None
 
     @property
     def apps(self) -> frozenset[str]:
