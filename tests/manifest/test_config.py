@@ -271,6 +271,12 @@ def test_policies_are_read(workspace: Workspace) -> None:
     )
 
 
+def test_a_hostile_selector_is_refused_at_once(workspace: Workspace) -> None:
+    """A text of many spaces takes no longer than its length."""
+    found = only(workspace.configure(f"policies: [{{name: a, rule: b, message: c, selector: 'a={' ' * 300_000}!'}}]"))
+    assert (found.rule, found.path) == ("invalid-value", "policies[0].selector")
+
+
 def test_a_policy_that_is_wrong_never_judges_less(workspace: Workspace) -> None:
     """Without a sound selector, severity and rule it is about all apps, refuses, and accepts nothing."""
     found = workspace.configure("policies: [{name: 1, rule: 2, message: 3, selector: '=', severity: none, judges: x}]")

@@ -200,7 +200,8 @@ class FreezeSection(ObjectModel, title="a freeze window"):
 
 
 MOST_POLICIES: Final = 100
-_TERM: Final = r"\s*[A-Za-z0-9][A-Za-z0-9._/-]*\s*(?:!=|==|=)\s*[A-Za-z0-9._-]*\s*"
+# No two parts that match spaces follow each other: a long text would take forever.
+_TERM: Final = r"\s*[A-Za-z0-9][A-Za-z0-9._/-]*\s*(?:!=|==|=)\s*(?:[A-Za-z0-9._-]+\s*)?"
 
 
 class PolicySection(ObjectModel, title="a policy"):

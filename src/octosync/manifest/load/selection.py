@@ -10,13 +10,13 @@ from octosync.errors import UsageError
 from octosync.manifest.schema.validate import closest
 from octosync.model import Address, Kind, Requirement, Section, State
 
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._/-]*)\s*(!=|==|=)\s*([A-Za-z0-9._-]*)\s*")
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._/-]*)\s*(!=|==|=)\s*(?:([A-Za-z0-9._-]+)\s*)?")
 
 
 def parse_selector(text: str) -> tuple[Requirement, ...]:
     """Return the terms of a selector such as `team=x,tier!=y`. Raises `UsageError` if it is malformed."""
     terms = [_REQUIREMENT.fullmatch(term) for term in text.split(",")]
-    found = [Requirement(term[1], term[3], term[2] != "!=") for term in terms if term is not None]
+    found = [Requirement(term[1], term[3] or "", term[2] != "!=") for term in terms if term is not None]
     if len(found) != len(terms):
         raise UsageError(
             "malformed-selector", f"invalid selector {text!r}", hints=("Write it like team=search,tier!=test",)
