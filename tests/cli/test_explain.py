@@ -149,6 +149,7 @@ def test_json_has_the_same(workdir: Workdir) -> None:
         "environments",
         "optimize",
         "minImprovement",
+        "maxRegression",
     ]
     assert document["names"] == []
     both = json.loads(workdir.octosync("explain", "archive-strands-identifiers", "-o", "json").stdout)["names"]

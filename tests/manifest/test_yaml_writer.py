@@ -125,7 +125,9 @@ def test_every_declaration_is_written_and_read_back(situation: Situation) -> Non
 
 def test_a_deploy_and_a_pinned_variant_are_written() -> None:
     """A value that live apps never declare is written, too."""
-    deploy = Deploy(environments=("staging", "production"), optimize=Optimize.AUTO, min_improvement=0.05)
+    deploy = Deploy(
+        environments=("staging", "production"), optimize=Optimize.AUTO, min_improvement=0.05, max_regression=0.2
+    )
     slots: dict[str, dict[str, JsonValue]] = {"chat": {}, "tts": {"model_variant_id": "tts-compact"}}
     app = desired_app("demo", slots=slots, deploy={"chat": deploy})
     read = loaded_app(manifest_text(app))
@@ -133,7 +135,7 @@ def test_a_deploy_and_a_pinned_variant_are_written() -> None:
     found = read.slot("chat")
     assert found is not None
     assert found.deploy is not None
-    assert found.deploy.min_improvement == 0.05
+    assert (found.deploy.min_improvement, found.deploy.max_regression) == (0.05, 0.2)
 
 
 def test_members_of_a_list_that_is_not_owned_are_separate_documents() -> None:

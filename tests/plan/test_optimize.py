@@ -26,10 +26,11 @@ def wanted(
     optimize: Optimize = Optimize.AUTO,
     *,
     least: float | None = 0.05,
+    most: float | None = None,
     environments: tuple[str, ...] = ("production",),
 ) -> App:
     """Declare chat as deployed, with its `optimize` level."""
-    deploy = Deploy(environments=environments, optimize=optimize, min_improvement=least)
+    deploy = Deploy(environments=environments, optimize=optimize, min_improvement=least, max_regression=most)
     return desired_app(slug, slots={"chat": {}}, deploy={"chat": deploy})
 
 
@@ -100,7 +101,7 @@ def test_the_flag_is_an_upper_bound(declared: Optimize, bound: Optimize) -> None
     [
         ({"latency": 0.05}, 0.05, True),
         ({"latency": 0.049}, 0.05, False),
-        ({"latency": -0.5, "quality": 0.3}, 0.05, True),
+        ({"latency": -0.1, "quality": 0.3}, 0.05, True),
         ({"latency": 0.001}, None, True),
         ({"latency": 0}, None, False),
         ({"latency": -0.2}, None, False),
@@ -118,6 +119,30 @@ def test_only_a_large_enough_improvement_starts_a_canary(
     assert bool(plan.actions) is acts
     assert all(waits(plan))
     assert len(plan.recommendations) == (0 if acts else 1)
+
+
+@pytest.mark.parametrize(
+    ("improvement", "most", "waiting"),
+    [
+        ({"latency": -0.429, "quality": 0.167}, None, "latency gets 42.9% worse, more than 10% (maxRegression)"),
+        ({"latency": -0.1, "quality": 0.167}, None, None),
+        (
+            {"latency": -0.101, "memory": -0.3, "quality": 9},
+            0.25,
+            "memory gets 30% worse, more than 25% (maxRegression)",
+        ),
+        ({"latency": -0.429, "quality": 0.167}, 0.5, None),
+        ({"latency": -0.001, "quality": 0.167}, 0.0, "latency gets 0.1% worse, and maxRegression is 0"),
+        ({"latency": "much worse", "quality": 0.167}, 0.0, None),
+    ],
+)
+def test_a_variant_that_is_much_worse_in_any_metric_is_only_recommended(
+    improvement: Mapping[str, Any], most: float | None, waiting: str | None
+) -> None:
+    """`auto` accepts a regression of at most 10%, or what the manifest declares, in each metric; the reason names the worst."""
+    plan = planned(better(improvement), most=most)
+    assert waits(plan) == ([] if waiting is None else [waiting])
+    assert len(plan.actions) == (waiting is None)
 
 
 def test_a_suggestion_without_a_name_is_only_recommended() -> None:

@@ -34,6 +34,7 @@ _deploys = st.builds(
     environments=st.lists(_names, max_size=3).map(tuple),
     optimize=st.sampled_from(Optimize),
     min_improvement=st.none() | st.integers(0, 1) | st.floats(0, 1),
+    max_regression=st.none() | st.integers(0, 1) | st.floats(0, 1),
     origin=_origins,
 )
 

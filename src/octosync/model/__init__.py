@@ -52,6 +52,7 @@ from octosync.model.settings import (
     Requirement,
 )
 from octosync.model.state import (
+    MAX_REGRESSION,
     App,
     DeclaredApp,
     Deploy,
@@ -87,6 +88,7 @@ from octosync.model.values import (
 __all__ = [
     "DEFAULT_SENSITIVE_KEYS",
     "ELLIPSIS",
+    "MAX_REGRESSION",
     "POLICY",
     "SENSITIVE",
     "SENSITIVE_CHANGED",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -79,14 +79,17 @@ class OptimizationCheck:
     @property
     def largest(self) -> float | None:
         """The largest improvement of a metric; None if no improvement is a number."""
-        return max(
-            (
-                float(value)
-                for value in self.improvement.values()
-                if isinstance(value, int | float) and not isinstance(value, bool)
-            ),
-            default=None,
-        )
+        return max((value for value, _ in self._numbers()), default=None)
+
+    @property
+    def worst(self) -> tuple[float, str] | None:
+        """The smallest improvement, negative for a regression, and its metric; None if no improvement is a number."""
+        return min(self._numbers(), default=None)
+
+    def _numbers(self) -> Iterator[tuple[float, str]]:
+        for metric, value in self.improvement.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                yield float(value), metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import Final
 
 from octosync.errors import OctosyncError, RemoteError
 from octosync.model.address import Address, Kind, Origin
@@ -38,13 +39,21 @@ class Optimize(Enum):
     AUTO = "auto"
 
 
+# How much worse a better variant may be in any metric, unless the manifest declares it.
+MAX_REGRESSION: Final = 0.1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deploy:
-    """The environments in which a slot's capability is enabled. `min_improvement` is relative: 0.05 is 5%."""
+    """The environments in which a slot's capability is enabled.
+
+    `min_improvement` and `max_regression` are relative: 0.05 is 5%. A `max_regression` of None is `MAX_REGRESSION`.
+    """
 
     environments: tuple[str, ...]
     optimize: Optimize = Optimize.SUGGEST
     min_improvement: float | None = None
+    max_regression: float | None = None
     origin: Origin | None = None
 
 

@@ -3,8 +3,8 @@
 A capability is deployed to an environment as long as a deployment of it there is *live*; what is deployed beyond the
 declared environments is left alone, since there is no API to undeploy.
 
-A canary is started if the manifest declares `auto`, the improvement is a number that is large enough, no canary of the slot
-runs yet, and fewer run in the org than are allowed. The rest waits: apps in the order of their slugs, and
+A canary is started if the manifest declares `auto`, the improvement is a number that is large enough, no metric gets much worse,
+no canary of the slot runs yet, and fewer run in the org than are allowed. The rest waits: apps in the order of their slugs, and
 staging before production for each slot.
 """
 
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from octosync.contract import ENVIRONMENTS
 from octosync.errors import RemoteError
 from octosync.model import (
+    MAX_REGRESSION,
     Address,
     App,
     Deploy,
@@ -30,6 +31,7 @@ from octosync.model import (
     Reason,
     Slot,
     State,
+    safe_text,
 )
 from octosync.plan.actions import (
     Action,
@@ -353,7 +355,18 @@ def _obstacle(candidate: BetterVariant) -> str:
         return "its improvement has no number"
     if candidate.check.largest <= 0 or candidate.check.largest < least:
         return f"it improves less than {least * 100:.3g}% (minImprovement)" if least else "it improves no metric"
-    return ""
+    return _regression(candidate)
+
+
+def _regression(candidate: BetterVariant) -> str:
+    """Return which metric gets worse than the manifest allows; "" for none."""
+    declared = candidate.deploy.max_regression
+    most = MAX_REGRESSION if declared is None else declared
+    improvement, metric = candidate.check.worst or (0.0, "")
+    if -improvement <= most:
+        return ""
+    limit = f"more than {most * 100:.3g}% (maxRegression)" if most else "and maxRegression is 0"
+    return f"{safe_text(metric)} gets {-improvement * 100:.3g}% worse, {limit}"
 
 
 def _optimize(candidate: BetterVariant, fingerprint: str) -> OptimizeCapability:

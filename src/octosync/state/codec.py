@@ -195,19 +195,22 @@ def _deploy_document(deploy: Deploy) -> JsonObject:
         "environments": list(deploy.environments),
         "optimize": deploy.optimize.value,
         "min_improvement": deploy.min_improvement,
+        **({} if deploy.max_regression is None else {"max_regression": deploy.max_regression}),
         "origin": _origin_document(deploy.origin),
     }
 
 
 def _deploy_of(document: object) -> Deploy:
     stored = object_of(document)
-    improvement = stored["min_improvement"]
-    if improvement is not None and (isinstance(improvement, bool) or not isinstance(improvement, int | float)):
-        raise TypeError("an improvement is a number")
+    improvement, regression = stored["min_improvement"], stored.get("max_regression")
+    for ratio in (improvement, regression):
+        if ratio is not None and (isinstance(ratio, bool) or not isinstance(ratio, int | float)):
+            raise TypeError("an improvement or a regression is a number")
     return Deploy(
         environments=tuple(map(text_of, items_of(stored["environments"]))),
         optimize=Optimize(stored["optimize"]),
         min_improvement=improvement,
+        max_regression=regression,
         origin=_origin_of(stored["origin"]),
     )
 

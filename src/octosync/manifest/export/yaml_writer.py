@@ -295,4 +295,6 @@ def _deploy(deploy: Deploy) -> JsonObject:
         fields["optimize"] = deploy.optimize.value
     if deploy.min_improvement is not None:
         fields["minImprovement"] = deploy.min_improvement
+    if deploy.max_regression is not None:
+        fields["maxRegression"] = deploy.max_regression
     return fields

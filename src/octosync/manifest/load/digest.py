@@ -125,5 +125,10 @@ def _declared_slot(slot: Slot) -> JsonValue:
         "fields": slot.fields,
         "deploy": None
         if deploy is None
-        else [sorted(deploy.environments), deploy.optimize.value, deploy.min_improvement],
+        else [
+            sorted(deploy.environments),
+            deploy.optimize.value,
+            deploy.min_improvement,
+            *([] if deploy.max_regression is None else [deploy.max_regression]),
+        ],
     }

@@ -213,5 +213,6 @@ def _deploy(fields: CheckedObject, resource: Resource) -> Deploy | None:
         environments=environments,
         optimize=optimize,
         min_improvement=declared.number("minImprovement"),
+        max_regression=declared.number("maxRegression"),
         origin=resource.origin_of(declared.node),
     )

@@ -22,7 +22,7 @@ from octosync.manifest.schema.shapes import (
     Text,
     attributes_of,
 )
-from octosync.model import Optimize
+from octosync.model import MAX_REGRESSION, Optimize
 
 GROUP: Final = "octosync.dev"
 API_VERSION: Final = f"{GROUP}/v1"
@@ -106,6 +106,13 @@ class DeploySpec(ObjectModel, title="a slot's deploy"):
         le=1,
         description="the relative improvement from which auto starts a canary: 0.05 is 5%",
         examples=[0.05],
+    )
+    max_regression: float = Field(
+        MAX_REGRESSION,
+        ge=0,
+        le=1,
+        description="how much worse any metric may get, so that auto starts a canary: 0.1 is 10%",
+        examples=[0.02],
     )
 
 
