@@ -59,7 +59,7 @@ def test_drift_that_stays_costs_no_write(memory: ControlPlaneState) -> None:
     assert memory.journal.database.total_changes == before
 
 
-def test_heals_are_counted_since_a_time(memory: ControlPlaneState) -> None:
+def test_reverts_are_counted_since_a_time(memory: ControlPlaneState) -> None:
     """Reverts are returned by object in their order; the given time is included."""
     for hours in (2, 0, 1):
         memory.record_revert(SLOT, NOW + hours * HOUR)

@@ -162,7 +162,7 @@ async def test_held_drift_is_shown_with_author_end_and_commands() -> None:
         ({"actor": None, "at": None}, "First seen at 14:00 UTC; its author is unknown"),
         ({"until": None}, "It is not reverted automatically (--heal all)"),
         (
-            {"until": None, "contested": True, "heals": 3},
+            {"until": None, "contested": True, "reverts": 3},
             "reverted 3 times in 24 hours and changed again each time",
         ),
         ({"until": NOW + timedelta(days=1)}, "It will be reverted at 2030-01-02 14:03 UTC"),
