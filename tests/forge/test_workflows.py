@@ -2,112 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
 import pytest
 from tests.support.clients import KEY
-from tests.support.embedded_planes import EmbeddedPlane, ok, run_plane
-from tests.support.forges import FORBIDDEN, Forge, forge_server, refused
+from tests.support.embedded_planes import ok
+from tests.support.forges import FORBIDDEN, refused
 from tests.support.projects import APP
-from tests.support.repositories import Repo
-from tests.support.workflows import JobResult, Runner
-
-from octosync.server import Token
-
-CONFIGURATION = """\
-contexts:
-  production: {{url: {url}, tokenEnv: OCTOMIL_PRODUCTION_KEY}}
-paths: [apps/]
-"""
-_PUSH = {"repository": {"default_branch": "main"}}
-SECRETS = {"OCTOMIL_API_KEY": KEY}
-
-
-@dataclass
-class Team:
-    """A repository with the workflows of a team, a control plane and a forge."""
-
-    repository: Repo
-    plane: EmbeddedPlane
-    forge: Forge
-    runner: Runner
-
-    def declare(self, slug: str, *, name: str = "Search") -> None:
-        """Write an app's manifest."""
-        self.repository.write(f"apps/{slug}.yaml", APP.format(slug=slug, name=name))
-
-    def plan(self, *, secrets: dict[str, str] | None = None) -> JobResult:
-        """Run the plan workflow for pull request 7, with its branch checked out."""
-        head = self.repository.head
-        self.forge.pulls[7]["head"]["sha"] = head
-        event = {"pull_request": {"number": 7, "head": {"sha": head}}}
-        return self.runner.run(
-            "octosync-plan.yml",
-            github={"sha": head, "event": event, "event_name": "pull_request", "base_ref": "main", "token": self.token},
-            inputs={"context": "production"},
-            secrets=SECRETS if secrets is None else secrets,
-        )
-
-    def apply(self, revision: str = "main", *, ref: str = "refs/heads/main", **inputs: str) -> JobResult:
-        """Run the apply workflow for a revision, as a push of it does; its deployment is recorded as GitHub does."""
-        head = self.repository.git("rev-parse", revision)
-        self.forge.add_deployment(head, "in_progress", environment="octosync-production")
-        ended = self.runner.run(
-            "octosync-apply.yml",
-            github={"sha": head, "event": _PUSH, "event_name": "push", "token": self.token, "ref": ref},
-            inputs={"context": "production", **inputs},
-            secrets=SECRETS,
-        )
-        self.forge.deployments[0]["statuses"].insert(0, {"state": "success" if ended.succeeded else "failure"})
-        return ended
-
-    def drift(self) -> JobResult:
-        """Run the drift workflow on main."""
-        head = self.repository.git("rev-parse", "main")
-        return self.runner.run(
-            "octosync-drift.yml",
-            github={"sha": head, "event": {}, "event_name": "schedule", "token": self.token},
-            inputs={"context": "production"},
-            secrets=SECRETS,
-        )
-
-    @property
-    def token(self) -> str:
-        """The job's token."""
-        return self.forge.environment["GITHUB_TOKEN"]
-
-    def break_with(self, *rules: dict[str, Any]) -> None:
-        """Inject faults."""
-        ok(self.plane.local.put("/faults", json={"rules": list(rules)}))
-
-    def requests(self) -> int:
-        """Return the number of requests to the control plane since the last call."""
-        return len(ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"])
-
-    def paths(self) -> list[str]:
-        """Return the paths of the requests to the control plane since the last call."""
-        return [
-            entry["path"] for entry in ok(self.plane.local.get("/requests-log", params={"clear": "true"}))["requests"]
-        ]
-
-    def live_name(self, slug: str) -> str:
-        """Return an app's live name."""
-        return str(ok(self.plane.api.get(f"/apps/{slug}"))["name"])
-
-
-@pytest.fixture
-def team(tmp_path: Path, command_folder: Path) -> Iterator[Team]:
-    with run_plane(KEY, tokens=(Token("ci", KEY),)) as plane, forge_server() as forge:
-        repository = Repo.init(tmp_path / "origin")
-        environment = {name: value for name, value in forge.environment.items() if name != "GITHUB_TOKEN"}
-        team = Team(repository, plane, forge, Runner(tmp_path / "origin", tmp_path, environment, command_folder))
-        repository.write("octosync.yaml", CONFIGURATION.format(url=plane.running.url))
-        team.declare("search")
-        repository.commit("Search")
-        yield team
+from tests.support.teams import Team
 
 
 def test_a_pull_request_lives(team: Team) -> None:
@@ -362,7 +262,7 @@ def test_a_merge_reads_what_it_changed(team: Team) -> None:
     team.declare("notes", name="Notes again")
     team.repository.commit("Change")
     assert team.apply().succeeded
-    assert all("/apps/notes" in path for path in team.paths())
+    assert all("/apps/notes" in path for path in team.log())
     assert team.live_name("notes") == "Notes again"
     team.requests()
     team.repository.write("README.md", "# Apps\n")
@@ -432,7 +332,7 @@ def test_nothing_of_a_series_of_merges_is_forgotten(team: Team) -> None:
     applied = team.apply()
     assert applied.succeeded, applied.log
     assert "--changed-only" in applied.outputs["applied"]["flags"]
-    assert not any("/apps/search" in path for path in team.paths())
+    assert not any("/apps/search" in path for path in team.log())
     names = {slug: team.live_name(slug) for slug in (*slugs, "failed")}
     assert names == {**dict.fromkeys(names, "After"), "reverted": "Before"}
     assert team.drift().outputs["octosync"]["changes"] == "0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,7 +20,7 @@ from octosync.errors import Missing, Unavailable
 from octosync.model import Address, App, Event, Observation, Origin, Reason, State
 from octosync.plan import GuardPolicy, HoldPolicy, Invocation, Plan, ReadNeeds, judge
 from octosync.plan.three_way.merge import to_read
-from octosync.plan.three_way.verdict import Base, changed_apps
+from octosync.plan.three_way.verdict import Base, Unapplied, changed_apps
 from octosync.report import render_plan
 
 HOLD = timedelta(minutes=30)
@@ -705,3 +706,29 @@ def test_public_clients_that_the_plan_disables_are_no_warning() -> None:
     assert (reason(reverted, SLOT), reverted.diagnostics) == (Reason.REMOVED, ())
     (finding,) = plan3(desired_app("a", slots={"chat": {"preferred_engines": ["mlx"]}}), tree, live).diagnostics
     assert finding.rule == "undeclared-public-client"
+
+
+def test_what_is_pending_is_found_in_linear_time() -> None:
+    """The apps that differ from what was applied are compared once: four times as many apps take about four times the calls."""
+
+    def calls(count: int) -> int:
+        applied, merged = (
+            State.from_apps(*(desired_app(f"app-{number}", fields={"name": name}) for number in range(count)))
+            for name in ("Before", "After")
+        )
+        number = 0
+
+        def count_call(*_: object) -> None:
+            nonlocal number
+            number += 1
+
+        sys.setprofile(count_call)
+        try:
+            unapplied = Unapplied.between(merged, Base(state=applied))
+        finally:
+            sys.setprofile(None)
+        assert unapplied is not None
+        assert unapplied.apps == merged.apps.keys()
+        return number
+
+    assert calls(80) < 5 * calls(20)
