@@ -166,6 +166,28 @@ def test_each_outcome_is_annotated_at_its_position() -> None:
     assert annotations[0].properties["title"] == "octosync: create slot failed"
 
 
+def test_identical_failures_are_one_annotation() -> None:
+    """GitHub shows ten errors: failures with the same message are one, at the first object, with the other objects."""
+    plan = plan_of(
+        [desired_app("search", slots={f"s{n:02}": {} for n in range(13)})], observation(live_app("search", slots={}))
+    )
+    outcomes = [
+        Outcome(
+            address=action.address,
+            verb=action.verb.value,
+            status=Status.FAILED,
+            message=f"no such field (422, request req_{number})",
+            request_ids=(f"req_{number}",),
+        )
+        for number, action in enumerate(plan.actions)
+    ]
+    (annotation,) = annotated(apply_report(plan, outcomes, run_id="r"))
+    assert annotation.name == "error"
+    assert "app/search/slot/s00" in annotation.message
+    assert "The same for 12 other objects: app/search/slot/s01, " in annotation.message
+    assert "app/search/slot/s10 and 2 more" in annotation.message
+
+
 @settings(max_examples=40)
 @given(HOSTILE)
 def test_no_text_is_a_command(text: str) -> None:

@@ -87,6 +87,27 @@ def test_many_actions_of_one_status_are_listed_once() -> None:
     assert lines[12] == "    and 2 more"
 
 
+def test_identical_failures_are_one_group() -> None:
+    """Failures that differ only in object and request are listed once, wherever they are in the plan, hints once."""
+    rejected = {
+        f"at_{index}": {
+            "status": Status.FAILED,
+            "message": f"the field `tier` is unknown (422 validation_error, apps.put_slot, request req_{index})",
+            "reference": "rejected",
+            "hints": ("Remove the field.",),
+            "request_ids": (f"req_{index}",),
+        }
+        for index in (0, 2, 5)
+    }
+    lines = text_of(outcomes(**rejected, at_3={"status": Status.STALE, "message": "it changed"})).splitlines()
+    start = lines.index("✗ rejected: the field `tier` is unknown (422 validation_error, apps.put_slot):")
+    for index, line in zip((0, 2, 5), lines[start + 1 : start + 4], strict=True):
+        action = PLAN.actions[index]
+        assert line == f"    {action.verb.value} {action.address} (declared at {action.origin}, request req_{index})"
+    assert lines[start + 4] == "    Remove the field."
+    assert sum("Remove the field." in line for line in lines) == 1
+
+
 def test_colour_only_adds_colour_to_outcomes() -> None:
     """The coloured outcomes without their colours are the plain ones."""
     assert ANSI.sub("", text_of(PARTIAL, colour=True)) == text_of(PARTIAL)

@@ -36,10 +36,10 @@ from octosync.model import (
 from octosync.plan import Action, Refusal, RunInfo, Verb, declared_of, refused_actions, way_out_of
 from octosync.report.changes import RowOptions, group_of
 from octosync.report.errors import request_ids, unlisted_words, with_requests
-from octosync.report.outcomes import STATUS_WORDS, rollout_name, rollout_words
+from octosync.report.outcomes import STATUS_WORDS, groups_of_outcomes, rollout_name, rollout_words
 from octosync.report.plan import pending_words
 from octosync.report.run_report import ApplyReport, PlanReport, RunReport, strict_error
-from octosync.report.text import visible
+from octosync.report.text import listed, visible
 
 _RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
 _LINE_NUMBERS: Final = re.compile(r"(?<=[^\s:]):\d+(?::\d+)?")
@@ -229,10 +229,24 @@ def _changes(report: PlanReport) -> Iterator[Annotation]:
     refused = refused_actions(report.plan.actions, report.blocked)
     applied = report if isinstance(report, ApplyReport) else None
     outcomes = {(outcome.address, outcome.verb): outcome for outcome in applied.outcomes} if applied is not None else {}
+    failures = [outcome for outcome in outcomes.values() if outcome.status in _FAILURES]
+    alike = {(first.address, first.verb): more for first, *more in groups_of_outcomes(failures)}
+    grouped = {(outcome.address, outcome.verb) for more in alike.values() for outcome in more}
     for action in report.plan.actions:
-        if action.key not in refused:
-            yield _change(report, action, outcomes.get((action.address, action.verb.value)))
+        key = (action.address, action.verb.value)
+        if action.key in refused or key in grouped:
+            continue
+        annotation = _change(report, action, outcomes.get(key))
+        yield _with_others(annotation, alike[key]) if alike.get(key) else annotation
     yield from _waited(report, applied.waited or () if applied is not None else ())
+
+
+def _with_others(annotation: Annotation, alike: Sequence[Outcome]) -> Annotation:
+    """Return the annotation of a failure with the objects that failed in the same way."""
+    others = listed((visible(str(outcome.address)) for outcome in alike), at_most=_OTHERS)
+    return replace(
+        annotation, lines=(*annotation.lines, f"The same for {counted(len(alike), 'other object')}: {others}")
+    )
 
 
 def _change(report: PlanReport, action: Action, outcome: Outcome | None) -> Annotation:
@@ -262,12 +276,14 @@ def _change(report: PlanReport, action: Action, outcome: Outcome | None) -> Anno
     return _in_manifests(annotation, _kept_position(action.address, report))
 
 
+_OTHERS: Final = 10  # at most this many objects in the annotation of a failure that they share
 _STATUS_SEVERITIES: Final = {
     Status.DONE: Severity.NOTICE,
     Status.FAILED: Severity.ERROR,
     Status.NOT_KEPT: Severity.ERROR,
     Status.STALE: Severity.ERROR,
 }
+_FAILURES: Final = frozenset(status for status, severity in _STATUS_SEVERITIES.items() if severity is Severity.ERROR)
 
 
 def _outcome_lines(outcome: Outcome) -> Iterator[str]:

@@ -6,7 +6,6 @@ The text has the counts, then only the outcomes that need attention. A rollout h
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Final
 
 from octosync.errors import ExitCode
@@ -97,36 +96,57 @@ def done_lines(outcomes: Sequence[Outcome], exit_code: ExitCode, style: Style) -
 
 
 def attention(plan: Plan, outcomes: Sequence[Outcome], style: Style) -> Iterator[tuple[str, ...]]:
-    """Yield the lines about each outcome that needs attention, in the order of the plan.
-
-    Consecutive outcomes with the same message are grouped.
-    """
+    """Yield the lines about each outcome that needs attention, or each group of identical ones, in the order of the plan."""
     origins = {(key.address, key.verb.value): action.origin for key, action in plan.by_key().items()}
     notable = [outcome for outcome in outcomes if outcome.status is not Status.DONE or outcome.message]
-    for _, alike in groupby(notable, key=_grouping):
-        yield tuple(_group_lines(tuple(alike), origins, style))
+    for alike in groups_of_outcomes(notable):
+        yield tuple(_group_lines(alike, origins, style))
+
+
+def groups_of_outcomes(outcomes: Iterable[Outcome]) -> Iterator[tuple[Outcome, ...]]:
+    """Yield groups of outcomes that differ only in their object and their request IDs, in the order of their first ones."""
+    groups: dict[tuple[object, ...], list[Outcome]] = {}
+    for outcome in outcomes:
+        alike = (outcome.status, outcome.reference, shared_message(outcome), outcome.hints)
+        groups.setdefault(alike, []).append(outcome)
+    yield from map(tuple, groups.values())
+
+
+def shared_message(outcome: Outcome) -> str:
+    """Return the message of an outcome without its request IDs."""
+    message = outcome.message
+    for id_ in outcome.request_ids:
+        for words in (f" (request {id_})", f", request {id_}", id_):
+            message = message.replace(words, "")
+    return message
 
 
 def _group_lines(
     alike: tuple[Outcome, ...], origins: Mapping[tuple[Address, str], Origin | None], style: Style
 ) -> Iterator[str]:
     first, *more = alike
-    symbol, message = status_symbol(first.status, style), _message(first)
+    symbol = status_symbol(first.status, style)
     if more:
-        yield f"{symbol} {message or STATUS_WORDS[first.status]}:"
-        yield from (f"    {_named(outcome)}" for outcome in (first, *more)[:_ALIKE])
-        if len(more) >= _ALIKE:
-            yield f"    and {len(more) + 1 - _ALIKE:,} more"
+        message = visible(shared_message(first))
+        text = f"{visible(first.reference)}: {message}" if first.reference else message or STATUS_WORDS[first.status]
+        yield f"{symbol} {text}:"
+        yield from (f"    {_named_with_place(outcome, origins)}" for outcome in alike[:_ALIKE])
+        if len(alike) > _ALIKE:
+            yield f"    and {len(alike) - _ALIKE:,} more"
     else:
-        yield f"{symbol} {_named(first)}: {message or STATUS_WORDS[first.status]}"
+        yield f"{symbol} {_named(first)}: {_message(first) or STATUS_WORDS[first.status]}"
         yield from _where(origins.get((first.address, first.verb)))
     yield from (f"    {visible(hint)}" for hint in first.hints)
 
 
-def _grouping(outcome: Outcome) -> tuple[object, ...]:
-    # No one looks up the requests of an applied change, so that its request IDs do not matter.
-    ids = () if outcome.status is Status.DONE else outcome.request_ids
-    return (outcome.status, outcome.reference, outcome.message, outcome.hints, ids)
+def _named_with_place(outcome: Outcome, origins: Mapping[tuple[Address, str], Origin | None]) -> str:
+    """Return an action of a group, with its position and its request IDs if it is not done."""
+    if outcome.status is Status.DONE or not outcome.request_ids:
+        return _named(outcome)
+    origin = origins.get((outcome.address, outcome.verb))
+    place = [] if origin is None else [f"declared at {visible(str(origin))}"]
+    ids = ", ".join(map(visible, outcome.request_ids))
+    return f"{_named(outcome)} ({', '.join((*place, f'request {ids}'))})"
 
 
 def _message(outcome: Outcome) -> str:
