@@ -127,7 +127,8 @@ def test_a_wrong_rule_on_main_refuses_and_can_be_fixed(team: Team) -> None:
     assert (ran.code, [blocked["guard"] for blocked in document["blocked"]]) == (4, ["policy:keep-the-name"])
     (failed,) = (found for found in document["diagnostics"] if found["rule"] == "policy-failed")
     main = team.repo.git("rev-parse", "main")
-    assert failed["range"] == {"filename": f"{main[:12]}:octosync.yaml", "start": {"line": 7, "column": 11}}
+    start = {"line": 7, "column": 11 + len("chnge")}  # at the dot, in the rule
+    assert failed["range"] == {"filename": f"{main[:12]}:octosync.yaml", "start": start}
     assert "undeclared reference to 'chnge.kind'" in failed["summary"]
     assert plan(team, "--allow-policy", "keep-the-name").code == 0
 

@@ -52,7 +52,8 @@ class Policy:
     """A policy: its `rule`, an expression in CEL, must be true for everything that it judges.
 
     A violation of a policy with the severity error is refused, one of a warning is reported. `selector` chooses the apps that it
-    is about by their labels. `origin` is the place of the rule, and is not compared.
+    is about by their labels. `origin` is the place of the rule, `excerpt` its source line if the rule is in one line, without
+    quotes; neither is compared.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Policy:
     link: str | None = None
     selector: tuple[Requirement, ...] = ()
     origin: Origin | None = field(default=None, compare=False)
+    excerpt: str | None = field(default=None, compare=False)
 
     @property
     def id(self) -> str:

@@ -6,6 +6,7 @@ does not exist has no fields: `{}`. Sensitive values are masked before a rule ca
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from octosync.model import (
 from octosync.plan.actions import Action, ActionKey
 from octosync.plan.three_way.verdict import Base
 
+_PLACE: Final = re.compile(r"\(line 1, column ([1-9]\d*) of the rule\)")
 FAILED: Final = "policy-failed"  # the rule of a diagnostic about a policy that has no result
 
 
@@ -381,10 +383,16 @@ def failure_of(
     """Return the diagnostic about a rule that has no value, at its place; by default, it is as severe as the policy."""
     more = f" and {counted(count - 1, 'other object')}" if count > 1 else ""
     where = f" for {about}{more}" if about else ""
+    origin, width = policy.origin, len(policy.rule)
+    # A rule in one line shows the place that does not compile.
+    if origin is not None and policy.excerpt is not None and (place := _PLACE.search(problem)) is not None:
+        origin, width = replace(origin, column=origin.column + int(place[1]) - 1), 1
     return Diagnostic(
         severity=severity or policy.severity,
         rule=FAILED,
         summary=f"policy `{policy.name}`: its rule can't be evaluated{where}: {problem}",
-        origin=policy.origin,
+        origin=origin,
+        excerpt=policy.excerpt,
+        width=width if policy.excerpt is not None else 1,
         notes=("`octosync explain policies` lists the variables of rules.",),
     )

@@ -290,16 +290,18 @@ class _ConfigurationBuilder:
         return tuple(map(self._policy, items))
 
     def _policy(self, fields: CheckedObject) -> Policy:
-        selector, at = fields.text("selector"), fields.value_node("rule")
+        selector, at, source = fields.text("selector"), fields.value_node("rule"), self._reporter.source
+        rule = fields.text("rule") or ""
         return Policy(
             name=fields.text("name") or "unnamed",
-            rule=fields.text("rule") or "",
+            rule=rule,
             message=" ".join((fields.text("message") or "").split()),
             judges=Judges(fields.text("judges") or Judges.CHANGE.value),
             severity=Severity(fields.text("severity") or Severity.ERROR.value),
             link=fields.text("link"),
             selector=parse_selector(selector) if selector is not None else (),
-            origin=self._reporter.source.origin(at.line, at.column),
+            origin=source.origin(at.line, at.column),
+            excerpt=source.excerpt(at.line) if rule and source.written(at) == rule else None,
         )
 
     def _receiver(self, fields: CheckedObject) -> Receiver:
