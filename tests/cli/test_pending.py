@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,6 +207,7 @@ def test_what_is_merged_and_not_applied_is_pending(team: Team, case: Case) -> No
     assert "drift" not in shown.stdout
     assert "accept" not in shown.stdout
     assert f"  {merged[:7]} A change of main\n" in shown.stdout
+    assert re.search(rf"^  {case.slug} +apps/{case.slug}.yaml$", shown.stdout, re.MULTILINE)
     (notice,) = team.review("--prune", "-o", "github", base="HEAD").stdout.splitlines()
     assert notice.startswith("::notice title=octosync%3A pending::Pending: 1 to ")
 
@@ -416,6 +418,17 @@ def test_a_subject_is_shown_and_does_nothing(team: Team) -> None:
     assert "@ana" not in markdown
     assert "\n::error" not in github
     assert team.document(base="HEAD")["pending"]["commits"][0]["subject"] == hostile
+
+
+def test_a_pending_secret_is_masked(team: Team) -> None:
+    """A sensitive value that is merged and not applied yet is in no report."""
+    path = team.workdir.directory / "octosync.yaml"
+    path.write_text(f"{path.read_text()}sensitiveKeys: [password]\n")
+    team.merge("notes", f"{NOTES}  inferenceConfig: {{database: {{password: hunter2}}}}\n")
+    for form in ("text", "markdown", "json", "jsonl", "github", "sarif"):
+        shown = team.review("-o", form, base="HEAD").output
+        assert "hunter2" not in shown
+    assert pending(team.document(base="HEAD")) == [("app/notes/inference-config", "create", "new")]
 
 
 def test_an_offline_plan_has_nothing_pending(team: Team) -> None:

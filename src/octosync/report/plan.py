@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from octosync.errors import ExitCode, worst
@@ -251,8 +251,12 @@ def pending_lines(report: PlanReport, style: Style) -> Iterator[str]:
     yield f"{words}. Merged and not applied yet: not part of this plan. The next apply makes these changes, too."
     if (pending := plan.pending) is not None:
         options = RowOptions(sensitivity=report.sensitivity, full=report.full)
-        actions = {slug: [a for a in pending.actions if a.address.app == slug] for slug in pending.apps}
-        groups = [group_of(slug, found, pending.desired.apps[slug], options) for slug, found in actions.items()]
+        by_app: dict[str, list[Action]] = {slug: [] for slug in pending.apps}
+        for action in pending.actions:
+            by_app[action.address.app].append(action)
+        found = (group_of(slug, actions, pending.desired.apps[slug], options) for slug, actions in by_app.items())
+        # All files are the base's: its commit would be in front of each of them.
+        groups = [group if group.origin is None else replace(group, file=group.origin.path) for group in found]
         yield from (f"  {line}" for line in group_lines(groups, Columns.of_groups(groups), style))
     if last.elsewhere:
         yield f"  not read: {listed(map(visible, last.elsewhere), at_most=_COMMITS)}"
