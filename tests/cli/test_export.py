@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.support.clients import KEY
 from tests.support.embedded_planes import ok, run_plane
+from tests.support.kubectl import needs_kubectl, render_kustomization
 from tests.support.live_orgs import SECRET, fill, slugs
 from tests.support.projects import Project
 from tests.support.workdirs import CommandResult, Workdir
@@ -412,6 +413,21 @@ def test_only_undeclared_objects_are_exported(managed: Project) -> None:
     assert len(before) == 1  # the target that the manifest removes
     again = export(managed, "--unmanaged", "-f", "apps", "-o", "apps")
     assert (again.code, again.stderr) == (0, "Nothing to export: everything is declared.\n")
+
+
+@needs_kubectl
+def test_kustomize_renders_an_export_of_undeclared_objects(managed: Project) -> None:
+    """Every exported document has a name of its own, as kustomize requires, and the rendered manifests declare what is live."""
+    before = changes_of(managed)
+    assert export(managed, "--unmanaged", "-f", "apps", "-o", "rest").code == 0
+    folder = managed.workdir.directory / "rest"
+    resources = [path.name for path in sorted(folder.glob("*.yaml"))]
+    managed.workdir.write("rest/kustomization.yaml", f"resources: {json.dumps(resources)}\n")
+    rendered = render_kustomization(folder)
+    assert b"name: search.vision" in rendered
+    ran = managed.workdir.octosync("plan", "-f", "apps", "-f", "-", "--url", managed.url, "-o", "json", stdin=rendered)
+    assert ran.code == 0, ran.output
+    assert json.loads(ran.stdout)["resource_changes"] == before
 
 
 def test_unmanaged_respects_the_paths_of_octosync_yaml(managed: Project) -> None:

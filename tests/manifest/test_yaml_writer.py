@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.json_values import KEYS
 from tests.support.live_orgs import TEXTS
 from tests.support.random_states import Situation, situations
-from tests.support.states import desired_app
+from tests.support.states import child_app, desired_app
 
 from octosync.manifest import Configuration, Manifests, load, manifest_text
 from octosync.manifest.export.expressible import json_refusal, text_refusal
@@ -136,6 +136,24 @@ def test_a_deploy_and_a_pinned_variant_are_written() -> None:
     assert found is not None
     assert found.deploy is not None
     assert (found.deploy.min_improvement, found.deploy.max_regression) == (0.05, 0.2)
+
+
+def test_names_of_child_documents_are_unique() -> None:
+    """Kustomize rejects two documents of one kind with the same name, and a document without one."""
+    app = child_app(
+        "demo",
+        targets=["ios:com.x", "browser:https://x.com", "browser:https-x.com"],
+        slots={"a_b": {}, "a-b": {}, "a-b.2": {}},
+    )
+    names = [line for line in manifest_text(app).splitlines() if line.startswith("  name:")]
+    assert names == [
+        "  name: demo.ios.com.x",
+        "  name: demo.browser.https-x.com",
+        "  name: demo.browser.https-x.com.2",
+        "  name: demo.a-b",
+        "  name: demo.a-b.2",
+        "  name: demo.a-b.2.2",
+    ]
 
 
 def test_members_of_a_list_that_is_not_owned_are_separate_documents() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Final, cast
 
 from octosync.contract import preset_of
@@ -174,12 +175,16 @@ def manifest_text(app: App, notes: Notes | None = None) -> str:
     return "---\n".join("".join(f"{line}\n" for line in lines) for lines in writer.documents())
 
 
+_NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9.]+")
+
+
 class _Writer:
     """Writes one app. Its documents are lists of lines."""
 
     def __init__(self, app: App, notes: Notes) -> None:
         self._app = app
         self._notes = notes
+        self._names: set[tuple[str, str]] = set()
 
     def documents(self) -> Iterator[list[str]]:
         """Yield the lines of every document."""
@@ -196,13 +201,27 @@ class _Writer:
         if Section.TARGETS not in app.complete_sections:
             for target in app.targets:
                 fields = (line for item in _target(target).items() for line in entry(*item, _SPEC))
-                yield [*_head("AppTarget"), "spec:", *owner, *fields]
+                name = self._name("AppTarget", target.platform, target.identifier)
+                yield [*_head("AppTarget"), *name, "spec:", *owner, *fields]
         if Section.SLOTS not in app.complete_sections:
             for slot in app.slots:
-                yield [*_head("CapabilitySlot"), "spec:", *owner, *self._slot(slot, _SPEC)]
+                name = self._name("CapabilitySlot", slot.capability)
+                yield [*_head("CapabilitySlot"), *name, "spec:", *owner, *self._slot(slot, _SPEC)]
         if Section.INFERENCE_CONFIG not in app.complete_sections and app.inference_config is not None:
             config = entry("config", app.inference_config.config, _SPEC)
-            yield [*_head("InferenceConfig"), "spec:", *owner, *config]
+            yield [*_head("InferenceConfig"), *self._name("InferenceConfig"), "spec:", *owner, *config]
+
+    def _name(self, kind: str, *parts: str) -> list[str]:
+        """Return the lines of `metadata` with a name that no other document of the kind has, as kustomize requires.
+
+        It has no effect. A slug contains no dot, so documents of two apps never have the same name.
+        """
+        own = (_NOT_IN_A_NAME.sub("-", part.lower()).strip("-.") or "-" for part in parts)
+        wanted = ".".join((self._app.slug, *own))
+        names = (wanted if number == 1 else f"{wanted}.{number}" for number in count(1))
+        name = next(name for name in names if (kind, name) not in self._names)
+        self._names.add((kind, name))
+        return ["metadata:", *entry("name", name, _SPEC)]
 
     def _spec(self) -> list[str]:
         app = self._app
