@@ -198,7 +198,7 @@ def _fixed(team: Team) -> None:
     assert (validated.code, validated.output) == (0, "")
     assert planned.code == 2
     assert f"::notice file={MANIFEST},line=2,col=1,title=octosync%3A update app::app/notes" in planned.stdout
-    assert 'name   Notes → "Field notes"' in team.comment_text()
+    assert '- name: Notes\n+ name: "Field notes"' in team.comment_text()
     assert f"octosync-head:{head}" in team.comment_text()
     assert "servingPolcy" not in team.comment_text()
     assert "read 1 of 2 apps" in team.comment_text()
@@ -218,7 +218,7 @@ def _main_moves_on(team: Team) -> None:
     assert planned.code == 4
     assert "title=octosync%3A blocked by guard diverged::app/notes" in planned.stdout
     assert "Way out: Rebase" in team.comment_text()
-    assert 'name   Notebook → "Field notes"' in team.comment_text()
+    assert '- name: Notebook\n+ name: "Field notes"' in team.comment_text()
     assert "left alone until this branch contains the change: app/notes, app/notes/slot/chat" in team.comment_text()
     assert not any(word in team.comment_text() for word in ("local_only", "For all"))
 
@@ -236,7 +236,7 @@ def _rebased(team: Team) -> None:
     team.ana.push("Rebased")
     planned = team.plan()
     assert planned.code == 2
-    assert 'name   Notebook → "Field notes"' in team.comment_text()
+    assert '- name: Notebook\n+ name: "Field notes"' in team.comment_text()
     assert not any(words in team.comment_text() for words in ("left alone", "Blocked", "description"))
 
 
