@@ -21,7 +21,7 @@ _VALUES: Final[tuple[Any, ...]] = (
     "--yes", "x" * 5000, "\0", "\ud800", [], ["evil"], ["-"], ["/etc"], [None], {}, {"a": 1}, "*", "team=x", "auto", "1.0", "2.0",
 )  # fmt: skip
 _CODES: Final = {0, 1, 3, 4, 5, 64, 75}
-_ARGUMENTS: Final = ((), ("-f", "apps"), ("--drift-hold", "0"))
+_ARGUMENTS: Final = ((), ("-f", "apps"), ("--drift-hold", "0"), ("--base", "main"), ("--base", "HEAD~1"))
 
 
 def _manifest(slug: str, spec: dict[str, Any]) -> str:
@@ -67,7 +67,12 @@ def _tamper(draw: Draw, text: str, donor: str, revisions: list[str]) -> str:
             case "value":
                 document = replaced(document, path, draw(st.sampled_from(_VALUES)))
             case "revision":
-                document = replaced(document, ("invocation", "base"), draw(st.sampled_from(revisions)))
+                revision = draw(st.sampled_from(revisions))
+                document = replaced(document, ("invocation", "base"), revision)
+                document["manifests"] = {
+                    **foreign["manifests"],
+                    "git": {**foreign["manifests"]["git"], "base": revision},
+                }
             case "remove" if path:
                 document = removed(document, path)
             case "section":
