@@ -527,6 +527,9 @@ def test_a_plan_file_restores_no_allowance(team: Team) -> None:
     assert team.type("plan", "--base", first, "--plan-out", "../plan.json").code == 0
     refused = team.type("apply", "../plan.json", "--base", "main")
     assert (refused.code, "Blocked (deletes)" in refused.stdout) == (4, True)
+    assert refused.stderr == (
+        f"If you trust the file, use the Octosync-Allow lines of what was merged: --base {first}\nNothing was written.\n"
+    )
     assert team.type("apply", "../plan.json").code == 3
     assert team.writes() == []
     assert team.type("apply", "../plan.json", "--base", first).code == 0

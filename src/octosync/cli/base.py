@@ -94,6 +94,10 @@ class BaseRevisions:
         """Return the commits between the base of the command line and the checked-out commit."""
         return self.base.repository.commits(self.since, self.head)
 
+    def earlier_commits(self) -> tuple[Commit, ...]:
+        """Return the commits between the base of a plan file and that of the command line; their overrides don't count."""
+        return self.base.repository.commits(self.base.commit, self.since)
+
     @cached_property
     def merged(self) -> Revision:
         """The merged revision to compare with the applied one: the base, or the tip if the base is older than the applied one."""

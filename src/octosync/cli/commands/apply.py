@@ -33,7 +33,7 @@ from octosync.cli.session import known_keys, run_with_client
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
 from octosync.model import RunAudit
 from octosync.octomil import Octomil, WaitNotice
-from octosync.plan import Approval, RunInfo, check_plan_key, plan_digest, recorded_policies, what_moved
+from octosync.plan import Approval, RunInfo, allowances_in, check_plan_key, plan_digest, recorded_policies, what_moved
 from octosync.reconcile import ReviewedPlan, apply_reviewed, limited_to, refuse_unsafe
 from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_rollouts
 from octosync.state import Journal, Record
@@ -199,10 +199,20 @@ class _ApplyRun:
         try:
             refuse_unsafe(reviewed)
         except GuardRefused as error:
-            return self._stale_plan(planned) or error
+            return self._stale_plan(planned) or self._with_base_hint(error)
         except OctosyncError as error:
             return error
         return self.run.inputs.strict_error(planned.all_diagnostics()) or self._stale_plan(planned)
+
+    def _with_base_hint(self, error: GuardRefused) -> GuardRefused:
+        """Return the error with a hint if commits that were merged with the approved change have overrides."""
+        inputs, revisions = self.run.inputs, self.run.inputs.revisions
+        if self.approval is None or revisions is None:
+            return error
+        if not allowances_in(revisions.earlier_commits(), inputs.configuration.guards.trailers).overrides:
+            return error
+        hint = f"If you trust the file, use the Octosync-Allow lines of what was merged: --base {revisions.base.commit}"
+        return GuardRefused(error.reference, error.message, hints=(*error.hints, hint))
 
     def _stale_plan(self, planned: PlanReport) -> OctosyncError | None:
         changes = what_moved(self.approval, planned.document()) if self.approval is not None else ()

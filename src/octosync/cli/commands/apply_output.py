@@ -64,9 +64,8 @@ class ApplyOutput:
 
     def show_refusal(self, report: PlanReport, error: OctosyncError) -> ExitCode:
         """Report the error that forbids the first write, and return its exit code."""
-        if self.shows and isinstance(error, GuardRefused):
-            err("Nothing was written.\n")  # the plan shows what blocks it, and the ways out
-        elif self.shows and report.plan.errored:
+        # The plan shows what blocks it, with the ways to resolve that, or why it is incomplete.
+        if self.shows and (isinstance(error, GuardRefused) or report.plan.errored):
             err("".join(f"{line}\n" for line in (*error.hints, "Nothing was written.")))
         else:
             report_failure(error)
