@@ -14,13 +14,14 @@ from octosync.cli.inputs import LoadedInputs, load_valid_inputs
 from octosync.cli.policies import policy_run
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RunRequest
+from octosync.cli.selection import all_apps_planned, gap_of, incomplete_apps, partners_of, resumed_apps, select_apps
 from octosync.cli.session import Session, check_key, control_plane, place_of, requested_rate, session_of
 from octosync.errors import Missing, OctosyncError, RemoteError, UsageError
-from octosync.manifest import RULES, keyed_digest, parse_duration, select
+from octosync.manifest import keyed_digest, parse_duration
 from octosync.manifest.git.repository import git_revision
-from octosync.manifest.load.selection import check_objects, matching, no_such_object
-from octosync.model import Address, App, Diagnostic, Observation, Optimize, Secret, Section, State
-from octosync.octomil import REQUESTS_PER_MINUTE, Octomil, normalise_url, observe
+from octosync.manifest.load.selection import check_objects, no_such_object
+from octosync.model import Address, App, Diagnostic, Observation, Optimize, Secret, State
+from octosync.octomil import REQUESTS_PER_MINUTE, Octomil, normalise_url
 from octosync.plan import (
     ABSENT_FINGERPRINT,
     FINDINGS,
@@ -239,13 +240,13 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None], *, c
         request.manifests, request.remote, colour=request.colour, base=flags, on_loaded=on_loaded
     )
     configuration, context, revisions = inputs.configuration, inputs.context, inputs.revisions
-    gap = _gap(request, inputs) if complete and flags.changed_only else None
+    gap = gap_of(request, inputs) if complete and flags.changed_only else None
     if gap is not None:
-        inputs = replace(inputs, diagnostics=(*inputs.diagnostics, _all_apps(gap)))
+        inputs = replace(inputs, diagnostics=(*inputs.diagnostics, all_apps_planned(gap)))
         on_loaded(inputs)
-        desired, base = _select_apps(replace(request, base=replace(flags, changed_only=False)), inputs)
+        desired, base = select_apps(replace(request, base=replace(flags, changed_only=False)), inputs)
     else:
-        desired, base = _select_apps(request, inputs, also=_incomplete(inputs) if complete else frozenset())
+        desired, base = select_apps(request, inputs, also=incomplete_apps(inputs) if complete else frozenset())
     if request.objects:
         check_objects(request.objects, desired, base.before if base is not None else State())
         desired, base = narrowed(desired, base, request.objects)
@@ -281,55 +282,6 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None], *, c
         plan_key=check_key(key, PLAN_KEY) if key else None,
         adds_partners=complete and flags.changed_only and gap is None,
     )
-
-
-def _select_apps(request: RunRequest, inputs: LoadedInputs, also: Collection[str] = ()) -> tuple[State, Base | None]:
-    """Return the apps to plan, and the part of the base with these and with selected apps that were removed since.
-
-    With `--changed-only`, these are the changed ones and those that `also` contains.
-    """
-    tree, base = inputs.manifests.state, inputs.base
-    before = base.before if base is not None else None
-    desired = tree
-    if request.apps or request.selector is not None:
-        desired = select(tree, apps=request.apps, selector=request.selector, before=before)
-    if base is None or before is None:
-        return desired, None
-    if base.unapplied is not None:
-        before = State({**base.unapplied.applied.before.apps, **before.apps})
-    removed = matching(before, apps=request.apps, selector=request.selector).apps.keys() - tree.apps.keys()
-    base = base.kept(lambda app: app.slug in desired.apps or app.slug in removed)
-    if request.base.changed_only:
-        changed = changed_apps(desired, base).union(also)
-        desired = State.from_apps(*(app for app in desired if app.slug in changed))
-        base = base.kept(lambda app: app.slug in changed)
-    return desired, base
-
-
-def _gap(request: RunRequest, inputs: LoadedInputs) -> str | None:
-    """Return why unchanged apps may differ from what was applied, None for no reason."""
-    if request.retry_rolled_back:
-        return "--retry-rolled-back concerns apps that have not changed"
-    return inputs.gap
-
-
-def _all_apps(gap: str) -> Diagnostic:
-    return Diagnostic(
-        severity=RULES["all-apps-planned"].severity,
-        rule="all-apps-planned",
-        summary=f"all apps are planned, despite --changed-only: {gap}",
-    )
-
-
-def _incomplete(inputs: LoadedInputs) -> frozenset[str]:
-    """Return the apps that may differ from what was applied although their manifests don't.
-
-    What changed during a suspension was not applied, and Git does not have the values of environment variables.
-    """
-    now = datetime.now(UTC)
-    suspensions = ((app.slug, app.suspension) for app in inputs.manifests.state)
-    ended = {slug for slug, suspension in suspensions if suspension is not None and not suspension.is_active(now)}
-    return inputs.manifests.from_environment | ended
 
 
 _OFFLINE: Final = Diagnostic(
@@ -378,7 +330,9 @@ async def _observe_and_review(
         run.policy,
         replace(
             run.plan_options(now),
-            hold=None if run.hold is None else HoldPolicy(span=run.hold, resumed=_resumed(run, now)),
+            hold=None
+            if run.hold is None
+            else HoldPolicy(span=run.hold, resumed=resumed_apps(run.desired, run.base, now)),
         ),
         authors_since=now - (run.hold or run.inputs.configuration.drift_hold),
         remembered=(lambda seen: replace(seen, requests=seen.requests + spent)) if spent else None,
@@ -386,64 +340,27 @@ async def _observe_and_review(
     )
 
 
-def _resumed(run: Run, now: datetime) -> frozenset[str]:
-    """Return the apps that the base suspends, and whose suspension has ended."""
-    before = run.base.state.apps if run.base is not None else {}
-    suspended = {slug for slug, app in before.items() if app.suspension is not None}
-    return frozenset(
-        app.slug
-        for app in run.desired
-        if app.slug in suspended and (app.suspension is None or not app.suspension.is_active(now))
-    )
-
-
 async def _partners(run: Run, remote: Octomil, seen: Observation, now: datetime) -> frozenset[str]:
-    """Return the apps that a target moves to or from because of a change by hand: it is live in another app than declared.
-
-    Moves in Git change the manifests of both apps, so both are selected already. If a target that the base declares is missing
-    from its app, any app may have it: then the targets of all apps are read.
-    """
-    selectable, _ = _select_apps(replace(run.request, base=replace(run.request.base, changed_only=False)), run.inputs)
-    rest = [app for app in selectable if app.slug not in run.desired.apps]
-    live = {target.unique_key for app in seen.state for target in app.targets}
-    claimants = {app.slug for app in rest if any(target.unique_key in live for target in app.targets)}
-    lost = _lost_targets(run, seen) - live
-    if not lost:
-        return frozenset(claimants)
-    targets = frozenset({Section.TARGETS})
-    wanted = (App(slug=app.slug, complete_sections=targets) for app in rest if Section.TARGETS in app.sections)
-    others = await observe(remote, State.from_apps(*wanted), now=now)
-    holders = {app.slug for app in others.state if any(target.unique_key in lost for target in app.targets)}
-    return frozenset(claimants | holders | others.errors.keys())
-
-
-def _lost_targets(run: Run, seen: Observation) -> set[tuple[str, str]]:
-    """Return the targets that apps declare, that the base declared for the same app, and that the app does not have."""
-    before = run.base.state.apps if run.base is not None else {}
-    lost: set[tuple[str, str]] = set()
-    for app in run.desired:
-        there = seen.state.apps.get(app.slug)
-        if app.slug in before and there is not None and Section.TARGETS in there.complete_sections:
-            had, has = ({target.unique_key for target in side.targets} for side in (before[app.slug], there))
-            lost |= {target.unique_key for target in app.targets if target.unique_key in had - has}
-    return lost
+    """Return the apps at the other end of moves by hand."""
+    selectable, _ = select_apps(replace(run.request, base=replace(run.request.base, changed_only=False)), run.inputs)
+    return await partners_of(run.desired, run.base, selectable, remote, seen, now)
 
 
 def _with_apps(run: Run, more: Collection[str]) -> Run:
     """Return a run that selects more apps."""
-    desired, base = _select_apps(run.request, run.inputs, also={*run.desired.apps, *more})
+    desired, base = select_apps(run.request, run.inputs, also={*run.desired.apps, *more})
     return replace(run, desired=desired, base=base)
 
 
 def _moving_targets(run: Run, seen: Observation) -> frozenset[Address]:
     """Return the targets of a run with --target that leave an app which was read for one whose targets were not."""
-    selectable, _ = _select_apps(run.request, run.inputs)
+    selectable, _ = select_apps(run.request, run.inputs)
     return claimed_targets(selectable, run.desired, seen.state)
 
 
 def _with_targets(run: Run, moving: Collection[Address]) -> Run:
     """Return a run with --target that reads the other ends of moves, too."""
-    desired, base = narrowed(*_select_apps(run.request, run.inputs), run.request.objects, moving)
+    desired, base = narrowed(*select_apps(run.request, run.inputs), run.request.objects, moving)
     return replace(run, desired=desired, base=base)
 
 
