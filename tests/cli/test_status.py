@@ -549,3 +549,45 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_blocks(busy: Project) -> No
         process.kill()
     os.close(user_end)
     assert b"\x1b" not in seen
+
+
+def test_a_short_status_has_one_line_for_each_app(busy: Project) -> None:
+    """It has the deployments by environment, canaries and the last change; a sentence names what it leaves out."""
+    busy.plane.with_app("empty")
+    ran = status(busy, "--short")
+    assert ran.code == 0, ran.output
+    heading, demo, empty = ran.stdout.splitlines()[2:5]
+    assert heading.split() == ["APP", "DEPLOYMENTS", "LAST", "CHANGE"]
+    assert demo.startswith("demo   production 1, staging 1, 1 canary")
+    assert empty.startswith("empty  —")
+    assert "octosync status APP" in ran.stdout
+
+
+def test_the_requests_of_a_short_status_do_not_grow_with_the_apps(project: Project) -> None:
+    """Three lists of the org are read, one page of each, for any number of apps that fits into a page."""
+    for count in (1, 12):
+        for number in range(count):
+            project.plane.api.post("/apps", json={"slug": f"app-{number}", "name": "A"})
+        project.log()
+        ran = status(project, "--short")
+        assert ran.code == 0, ran.output
+        assert sorted(project.log()) == ["GET /activity", "GET /apps", "GET /deployments"]
+        assert sum(line.startswith("app-") for line in ran.stdout.splitlines()) == count
+        assert "Read with 3 requests." in ran.stdout
+
+
+def test_a_list_that_can_not_be_read_is_an_error_of_a_short_status(busy: Project) -> None:
+    """What other lists have is shown, and the exit code is 1: nothing that was not read looks like nothing."""
+    busy.break_with({"operation": "deployments.list", "action": "status", "status": 500, "times": None})
+    ran = status(busy, "--short")
+    assert ran.code == 1
+    assert "demo  ? not read: " in ran.stdout
+    assert "—" not in ran.stdout
+
+
+@pytest.mark.parametrize("arguments", [("--declared",), ("--watch",), ("-o", "json"), ("-o", "jsonl")])
+def test_a_short_status_is_text(project: Project, arguments: tuple[str, ...]) -> None:
+    """--short with an option that it doesn't support is a usage error."""
+    ran = status(project, "--short", *arguments)
+    assert ran.code == 64
+    assert "conflicting-flags: --short can't be used with" in ran.stderr

@@ -69,7 +69,7 @@ from octosync.model.state import (
     Suspension,
     Target,
 )
-from octosync.model.status import AppStatus, PendingApproval
+from octosync.model.status import AppOverview, AppStatus, PendingApproval
 from octosync.model.values import (
     ELLIPSIS,
     SENSITIVE,
@@ -94,6 +94,7 @@ __all__ = [
     "SENSITIVE_CHANGED",
     "Address",
     "App",
+    "AppOverview",
     "AppStatus",
     "Assignment",
     "Backoff",

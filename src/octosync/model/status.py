@@ -84,6 +84,16 @@ class AppStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppOverview:
+    """What lists of the whole org contain about an app. `last_change` None: the newest events name no change of it."""
+
+    slug: str
+    app: App | RemoteError
+    deployments: tuple[Deployment, ...] | RemoteError
+    last_change: Event | RemoteError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PendingApproval:
     """An action that waits for a person's approval in Octomil, with the journal's run that sent it and when."""
 

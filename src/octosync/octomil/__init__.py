@@ -45,7 +45,7 @@ from octosync.octomil.resources import (
     read_targets,
 )
 from octosync.octomil.retry import retry_after
-from octosync.octomil.status import FoundApps, find_apps, is_glob, read_presence, read_statuses
+from octosync.octomil.status import FoundApps, find_apps, is_glob, read_overviews, read_presence, read_statuses
 from octosync.octomil.transport import (
     API_PATH,
     REQUESTS_PER_MINUTE,
@@ -107,6 +107,7 @@ __all__ = [
     "read_org_deployments",
     "read_org_deployments_if_cheaper",
     "read_org_events",
+    "read_overviews",
     "read_presence",
     "read_routing_decisions",
     "read_routing_stats",

@@ -11,13 +11,14 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from octosync.errors import CredentialRefused, RemoteError
-from octosync.model import App, AppStatus, Deployment, Event, OrgPresence, Presence, Section, Slot
+from octosync.model import App, AppOverview, AppStatus, Deployment, Event, OrgPresence, Presence, Section, Slot
 from octosync.octomil.activity import read_app_events, read_org_events
 from octosync.octomil.client import Octomil, Read, run_concurrently
 from octosync.octomil.deployments import (
     read_deployments_page,
     read_first_request,
     read_health,
+    read_org_deployments,
     read_org_deployments_if_cheaper,
     read_routing_stats,
 )
@@ -108,6 +109,33 @@ async def read_statuses(
     statuses = reader.statuses()
     _raise_common_error(statuses)
     return statuses
+
+
+async def read_overviews(client: Octomil, found: FoundApps) -> tuple[AppOverview, ...]:
+    """Return what lists of the org contain about each app: all deployments, and the newest page of the activity feed.
+
+    The number of requests depends on the pages of these lists, not on the number of apps. Raises `CredentialRefused`.
+    """
+    apps = {slug: app for slug, app in found.apps.items() if isinstance(app, App)}
+    slugs = {str(app.server_fields["id"]): slug for slug, app in apps.items() if "id" in app.server_fields}
+    listing = await _result_or_error(read_org_deployments(client, slugs, worth=lambda _: True))
+    page = await _result_or_error(read_org_events(client))
+    deployed: dict[str, list[Deployment]] = {slug: [] for slug in found.apps}
+    if listing is not None and not isinstance(listing, RemoteError):
+        for deployment in listing.value:
+            deployed.get(deployment.app, []).append(deployment)
+    changes: dict[str, Event] = {}
+    for event in () if isinstance(page, RemoteError) else page.events:  # newest first
+        changes.setdefault(event.app or slugs.get(event.app_id or "", ""), event)
+    return tuple(
+        AppOverview(
+            slug=slug,
+            app=app,
+            deployments=listing if isinstance(listing, RemoteError) else tuple(deployed[slug]),
+            last_change=page if isinstance(page, RemoteError) else changes.get(slug),
+        )
+        for slug, app in found.apps.items()
+    )
 
 
 @dataclass(slots=True)

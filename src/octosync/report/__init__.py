@@ -62,7 +62,7 @@ from octosync.report.show.setup import (
     render_export,
     render_init,
 )
-from octosync.report.show.status import StatusFacts, render_status
+from octosync.report.show.status import StatusFacts, render_overviews, render_status
 from octosync.report.show.status_json import status_document
 from octosync.report.text import visible
 
@@ -115,6 +115,7 @@ __all__ = [
     "render_notice",
     "render_outcomes",
     "render_outcomes_markdown",
+    "render_overviews",
     "render_plan",
     "render_plan_markdown",
     "render_rollouts",

@@ -40,9 +40,18 @@ from octosync.cli.session import Session, check_app_names, control_plane, open_s
 from octosync.cli.signals import StopSignal
 from octosync.errors import CredentialRefused, ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.manifest import closest
-from octosync.model import App, AppStatus, JsonObject
-from octosync.octomil import Connection, FoundApps, Octomil, WaitNotice, find_apps, is_glob, read_statuses
-from octosync.report import StatusFacts, json_line, render_error, render_status, status_document
+from octosync.model import App, AppOverview, AppStatus, JsonObject
+from octosync.octomil import (
+    Connection,
+    FoundApps,
+    Octomil,
+    WaitNotice,
+    find_apps,
+    is_glob,
+    read_overviews,
+    read_statuses,
+)
+from octosync.report import StatusFacts, json_line, render_error, render_overviews, render_status, status_document
 
 WATCH_SECONDS: Final = 10
 Progress = Callable[[int, int], None]
@@ -168,6 +177,14 @@ class _Canvas:
         self._live.update(Text.from_ansi(f"{note}\n\n{self._text.rstrip()}"), refresh=True)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusScope:
+    """How much of the org is shown: with archived apps, and `short`, one line for each app."""
+
+    archived: bool
+    short: bool
+
+
 @click.command(cls=CommandWithBareOptions, epilog="Example:  octosync status 'search-*' --context production")
 @click.argument("apps", nargs=-1, metavar="[APP…]")
 @option(
@@ -178,6 +195,7 @@ class _Canvas:
     metavar="SECONDS",
     help=f"Refresh every SECONDS, {WATCH_SECONDS} by default, until Ctrl-C.",
 )
+@option("--short", is_flag=True, help="Show one line for each app, from lists of the whole org: a few requests in all.")
 @option("--archived", is_flag=True, help="Include archived apps.")
 @state_option
 @option("--declared", is_flag=True, help="Show how much of the org the manifests cover instead.")
@@ -193,11 +211,12 @@ class _Canvas:
 @output_option("text", "json", "jsonl")
 @colour_option
 @bundle_options("shown", CoverageOptions)
+@bundle_options("scope", StatusScope)
 def command(
     *,
     apps: tuple[str, ...],
     watch: float | None,
-    archived: bool,
+    scope: StatusScope,
     declared: bool,
     journal: Path,
     manifests: ManifestFlags,
@@ -206,20 +225,29 @@ def command(
 ) -> ExitCode:
     """Show live state: coverage, deployments and canaries, traffic, the last change, and the model reference of each slot.
 
-    APP is a slug or a pattern with *. The default is all apps that are not archived. An app needs at most 7 requests.
+    APP is a slug or a pattern with *. The default is all apps that are not archived. An app needs at most 7 requests; with
+    --short, the number of requests doesn't grow with the apps beyond the pages of lists.
 
     --declared compares manifests with the list of apps of the org. Select manifests as for plan, with -f and the options after
     it.
     """
     check_app_names(apps)
     check_flags(typed_options(), declared=declared)
+    if scope.short and (declared or watch is not None or shown.output != "text"):
+        raise UsageError(
+            "conflicting-flags",
+            "--short can't be used with --declared, --watch, -o json or -o jsonl",
+            hints=("Run `octosync status --help` for usage.",),
+        )
     if declared:
         return show_declared(apps, manifests, remote, shown)
     session = open_session(remote, manifests.config)
+    if scope.short:
+        return _show_overviews(session, apps, archived=scope.archived, colour=shown.colour)
     approvals = ApprovalReader(journal, session.connection)
 
     async def read(client: Octomil, progress: Progress | None = None) -> StatusView:
-        return await read_status(session, client, apps, approvals, archived=archived, progress=progress)
+        return await read_status(session, client, apps, approvals, archived=scope.archived, progress=progress)
 
     if watch is not None:
         return show_repeatedly(session, read, every=watch, output=shown.output, colour=shown.colour)
@@ -233,6 +261,23 @@ def command(
     else:
         out(view.text(colour=wants_colour(sys.stdout, shown.colour), blocks=supports_blocks(sys.stdout)))
     return view.exit_code
+
+
+def _show_overviews(session: Session, patterns: Sequence[str], *, archived: bool, colour: str) -> ExitCode:
+    """Show one line for each app. Raise `OctosyncError` for a pattern that matches none."""
+
+    async def read(remote: Octomil, _: ProgressBar) -> tuple[tuple[AppOverview, ...], int]:
+        found = await find_apps(remote, patterns, archived=archived)
+        if found.unmatched:
+            raise _no_such_app(found)
+        return await read_overviews(remote, found), remote.requests
+
+    overviews, requests = query(session, "reading", read)
+    plane = control_plane(session.connection, session.context, _org_of(overviews))
+    facts = StatusFacts(control_plane=plane, requests=requests)
+    out(render_overviews(overviews, facts, colour=wants_colour(sys.stdout, colour)))
+    unread = (part for app in overviews for part in (app.app, app.deployments, app.last_change))
+    return ExitCode.ERROR if any(isinstance(part, OctosyncError) for part in unread) else ExitCode.DONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +353,7 @@ def _no_such_app(found: FoundApps) -> OctosyncError:
     return OctosyncError("no-such-app", f"{first} {what}{more}", hints=hints)
 
 
-def _org_of(statuses: Sequence[AppStatus]) -> str | None:
+def _org_of(statuses: Sequence[AppStatus | AppOverview]) -> str | None:
     """Return the ID of the org that the apps name."""
     named = (status.app.server_fields.get("org_id") for status in statuses if isinstance(status.app, App))
     return next((str(org) for org in named if org), None)

@@ -10,7 +10,7 @@ from typing import Final
 from octosync.contract import ENVIRONMENTS, preset_of
 from octosync.contract.resources import known_policy
 from octosync.errors import RemoteError
-from octosync.model import AppStatus, Deployment, JsonValue, Kind, PendingApproval, Section, counted
+from octosync.model import App, AppOverview, AppStatus, Deployment, JsonValue, Kind, PendingApproval, Section, counted
 from octosync.plan import ControlPlane
 from octosync.report.errors import error_lines
 from octosync.report.text import (
@@ -200,6 +200,45 @@ def _app(status: AppStatus, awaiting: Iterable[PendingApproval], style: Style) -
     yield from slot_lines(status, label, style)
     for section in sorted(status.cut, key=lambda section: section.value):
         yield f"  Only the first page of its {_LISTS[section]} was read: there may be more."
+
+
+def render_overviews(overviews: Sequence[AppOverview], facts: StatusFacts, *, colour: bool) -> str:
+    """Render one line for each app: its deployments by environment, and its last change."""
+    style = Style(colour)
+    rows = [(visible(overview.slug), _deployed_words(overview), _changed_words(overview)) for overview in overviews]
+    headings = ("APP", "DEPLOYMENTS", "LAST CHANGE")
+    widths = [max(map(cells, column)) for column in zip(headings, *rows, strict=True)]
+    head = f"{style.bold('octosync status')} · {plane_words(facts.control_plane)} · {counted(len(overviews), 'app')}"
+    lines = [head, "", style.dim(_columns(headings, widths)), *(_columns(row, widths) for row in rows)]
+    read = f"Read with {counted(facts.requests, 'request')}. Coverage, traffic and slots: octosync status APP"
+    unread = dict.fromkeys(
+        part for app in overviews for part in (app.deployments, app.last_change) if isinstance(part, RemoteError)
+    )
+    return text_of((*lines, "", *(line for error in unread for line in error_lines(error, style)), read))
+
+
+def _deployed_words(overview: AppOverview) -> str:
+    """Return the counts of an app's live deployments by environment, of canaries, and of deployments that are not active."""
+    found = overview.deployments
+    archived = ["archived"] if isinstance(overview.app, App) and overview.app.archived else []
+    if isinstance(found, RemoteError):
+        return ", ".join((*archived, failed_words(found)))
+    live = [deployment for deployment in found if deployment.live]
+    environments = Counter(deployment.environment for deployment in sorted(live, key=_by_environment))
+    parts = [f"{visible(environment)} {count:,}" for environment, count in environments.items()]
+    canaries = sum(deployment.canary is not None for deployment in live)
+    parts += [counted(canaries, "canary", "canaries")] if canaries else []
+    states = Counter(deployment.status for deployment in live if deployment.status != "active")
+    parts += [f"{count:,} {visible(state)}" for state, count in sorted(states.items())]
+    return ", ".join((*archived, *parts)) or NOTHING
+
+
+def _changed_words(overview: AppOverview) -> str:
+    """Return the time and the author of an app's last change; nothing for one that the newest events don't contain."""
+    event = overview.last_change
+    if isinstance(event, RemoteError):
+        return failed_words(event)
+    return "" if event is None else f"{time_words(event.at)}  {visible(event.actor or UNREAD)}"
 
 
 def _state(status: AppStatus, style: Style) -> Iterator[str]:
