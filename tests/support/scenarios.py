@@ -47,6 +47,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -62,6 +63,7 @@ from octosync import __version__
 from octosync.server import Token
 
 HIDDEN = "hunter2"  # a word of a scenario with these letters must not be in any output
+_ACTOR = "ana"
 _PLACEHOLDER_URL = "http://127.0.0.1:8787"
 
 
@@ -126,7 +128,9 @@ class ScenarioRun:
     ) -> CommandResult:
         """Run a command, optionally with the scenario's faults; record its output."""
         set_faults(self.plane, self.scenario.live, on=faults)
-        ran = self.workdir.octosync(command, *self._where(paths), *self.scenario.arguments, *arguments)
+        ran = self.workdir.octosync(
+            command, *self._where(paths), *self.scenario.arguments, *arguments, GITHUB_ACTOR=_ACTOR
+        )
         set_faults(self.plane, self.scenario.live, on=False)
         self.written += [ran.stdout, ran.stderr]
         return ran
@@ -149,7 +153,7 @@ class ScenarioRun:
                 transcripts.append(f"> {command}\n")
                 continue
             typed = shlex.split(command.replace(_PLACEHOLDER_URL, self.plane.running.url))
-            ran = self.workdir.octosync(*typed, OCTOSYNC_URL=self.plane.running.url)
+            ran = self.workdir.octosync(*typed, OCTOSYNC_URL=self.plane.running.url, GITHUB_ACTOR=_ACTOR)
             self.written += [ran.stdout, ran.stderr]
             transcripts.append(_timeless(self._shown(f"octosync {command}", ran)))
         return "\n".join(transcripts) if transcripts else None
@@ -197,13 +201,14 @@ class ScenarioRun:
 
 
 def _timeless(text: str) -> str:
-    """Replace times of the journal, which are this machine's, and durations."""
+    """Replace what the journal has of this machine: its name, times and durations."""
+    host = re.escape(socket.gethostname())
+    text = re.sub(rf'(?<= on ){host}(?=, octosync)|(?<="host": "){host}(?=")', "laptop", text)
     text = re.sub(r"20\d\d-\d\d-\d\dT[\d:]+(\.\d+)?Z", "2026-03-01T12:00:00Z", text)
     text = re.sub(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC", "2026-03-01 12:00 UTC", text)
     text = re.sub(r'"seconds": [\d.]+', '"seconds": 0.1', text)
     text = re.sub(r"took [\d.]+ m?s\b", "took 0.1 s", text)
-    text = re.sub(r"  +[\d.]+ m?s  +(?=\d+ |req_)", "  0.1 s  ", text)
-    return re.sub(r"TOOK +", "TOOK   ", text)
+    return re.sub(r"  +[\d.]+ m?s  +(?=\d+ |req_)", "  0.1 s  ", text)
 
 
 @contextmanager
