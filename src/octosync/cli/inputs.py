@@ -162,7 +162,7 @@ def _load(
         revisions=revisions,
         diagnostics=(
             *configured.diagnostics,
-            *check_rules(configured.configuration.policies),
+            *(check_rules(policies) if (policies := configured.configuration.policies) else ()),
             *notices,
             *manifests.diagnostics,
         ),

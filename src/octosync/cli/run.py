@@ -113,7 +113,7 @@ class Run:
             base=self.base,
             prune=request.base.prune,
             freeze=configuration.freeze,
-            policies=policy_run(configuration, self._context_name),
+            policies=policy_run(configuration, self._context_name) if configuration.policies else None,
             objects=frozenset(request.objects),
             declared=self.inputs.manifests.state if request.objects else None,
         )
@@ -156,7 +156,7 @@ class Run:
             connection_arguments=request.remote.connection_arguments(request.manifests.config),
             trailers=configuration.guards.trailers if revisions is not None else (),
             plan_key=self.plan_key,
-            last_applied=self._last_applied(reviewed.plan),
+            last_applied=self._last_applied(reviewed.plan) if request.base.applied is not None else None,
         )
         return PlanReport(
             command=command,
@@ -172,16 +172,14 @@ class Run:
             policies=configuration.policies,
             strict=inputs.strict,
             full=request.full,
-            touched=self._touched(),
+            touched=self._touched(self.base) if self.base is not None else None,
         )
 
-    def _touched(self) -> frozenset[str] | None:
+    def _touched(self, base: Base) -> frozenset[str]:
         """Return the apps that the change touches; with `--changed-only`, every app that is planned."""
-        if self.base is None:
-            return None
         if self.request.base.changed_only:
-            return frozenset((*self.desired.apps, *self.base.before.apps))
-        return changed_apps(self.desired, self.base)
+            return frozenset((*self.desired.apps, *base.before.apps))
+        return changed_apps(self.desired, base)
 
     def _last_applied(self, plan: Plan) -> LastApplied | None:
         """Return what was applied last, and what was merged since; None if that is not known, or live state was not read."""
@@ -306,7 +304,8 @@ async def plan_online(run: Run, remote: Octomil, wait_display: WaitDisplay) -> R
         wait_display.show = None
     if reviewed.plan.errors and (error := _common_error(reviewed.plan)) is not None:
         raise error
-    _check_seen(run, reviewed.plan)
+    if run.request.objects:
+        _check_seen(run, reviewed.plan)
     return replace(reviewed, refusals=(*reviewed.refusals, *run.rollback))
 
 

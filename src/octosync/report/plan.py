@@ -182,9 +182,9 @@ def render_plan(report: PlanReport, *, colour: bool) -> str:
         overview.table.lines(style) if overview.has_table else (),
         *(_section_lines(section, columns, style) for section in overview.sections),
         *(diagnostic_lines(diagnostic, style) for diagnostic in report.listed_diagnostics()),
-        filter(None, (unlisted_words(report),)),
+        filter(None, (unlisted_words(report),)) if report.touched is not None else (),
         recommendation_lines(plan.recommendations) if plan.recommendations else (),
-        pending_lines(report, style),
+        pending_lines(report, style) if about.last_applied is not None else (),
         left_alone_lines(plan, about),
         _closing(report, style),
     ]
@@ -204,24 +204,32 @@ def _section_lines(section: ChangeSection, columns: Columns, style: Style) -> It
 class Overview:
     """The changes of a plan in sections, and the table that counts them."""
 
+    plan: Plan
     groups: tuple[Group, ...]
     grouping: Grouping
     sections: tuple[ChangeSection, ...]
-    table: SummaryTable
 
     @classmethod
     def of_report(cls, report: PlanReport) -> Self:
         """Return the overview of a plan."""
         plan = report.plan
         groups = groups_of(plan, report.blocked, report.sensitivity, full=report.full)
-        changing = [group for group in groups if any(row.verb is not None for row in group.rows)]
         grouping = grouping_of(groups, plan.desired.apps, report.sensitivity)
-        return cls(groups, grouping, sections_of(groups, grouping), summary_table(plan, changing, grouping))
+        return cls(plan, groups, grouping, sections_of(groups, grouping))
+
+    @property
+    def table(self) -> SummaryTable:
+        """The counts by app, folder or owner."""
+        return summary_table(self.plan, self._changing, self.grouping)
 
     @property
     def has_table(self) -> bool:
         """Whether the table shows more than the totals do."""
-        return len(self.table.rows) > 1 or bool(self.grouping.names)
+        return len(self._changing) > 1
+
+    @property
+    def _changing(self) -> tuple[Group, ...]:
+        return tuple(group for group in self.groups if any(row.verb is not None for row in group.rows))
 
 
 def _obstacles(report: PlanReport, style: Style) -> Iterator[str]:
