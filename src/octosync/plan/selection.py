@@ -153,11 +153,8 @@ def partial_plan(objects: Collection[Address], left_out: int) -> Diagnostic:
     """Return the warning that only some objects are planned. `left_out` is the number of other changes that were seen."""
     names = [str(address) for address in sorted(objects)]
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
-    rest = (
-        "no other change of what was read is left out" if not left_out else f"{left_out:,} other changes are left out"
-    )
-    if left_out == 1:
-        rest = "1 other change is left out"
+    words = {0: "no other change was seen", 1: "1 other change is left out"}
+    rest = words.get(left_out, f"{left_out:,} other changes are left out")
     return Diagnostic(
         severity=FINDINGS["partial-plan"].severity,
         rule="partial-plan",
