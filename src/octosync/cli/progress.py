@@ -25,7 +25,7 @@ _WORTH_A_LINE: Final = {WaitReason.RATE_LIMIT: 1.5, WaitReason.THROTTLED: 1.5, W
 class _WaitColumn(ProgressColumn):
     """The time left, and a countdown of the current wait.
 
-    The task's `end` is None or the estimated end of the stage, its `wait` None, or a description and the end of the wait.
+    The task's `end` is the estimated end of the stage, its `wait` a description and the end of the wait; both may be missing.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -35,8 +35,8 @@ class _WaitColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the time left, and the description of the wait with its seconds left."""
         now = self._clock()
-        end: float | None = task.fields["end"]
-        wait: tuple[str, float] | None = task.fields["wait"]
+        end: float | None = task.fields.get("end")
+        wait: tuple[str, float] | None = task.fields.get("wait")
         facts = [_left_words(end - now)] if end is not None and end > now else []
         facts += [_with_countdown(wait[0], wait[1] - now)] if wait and wait[1] > now else []
         return Text(" · ".join(facts))
@@ -98,7 +98,7 @@ class ProgressBar:
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._task = self._bar.add_task(stage, total=None, wait=None, end=None)
+            self._task = self._bar.add_task(stage, total=None)
 
     def __enter__(self) -> Self:
         if self._bar is not None:

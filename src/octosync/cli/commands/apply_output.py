@@ -172,7 +172,7 @@ class RolloutBars(ProgressBar):
         for name, rollout in shown.items():
             done, total = rollout_share(rollout) or (0.0, None)
             if name not in self._rows:
-                self._rows[name] = self._bar.add_task(name, total=None, wait=None)
+                self._rows[name] = self._bar.add_task(name, total=None)
             self._bar.update(
                 self._rows[name], description=f"{name}  {rollout_words(rollout)}", completed=int(done), total=total
             )
