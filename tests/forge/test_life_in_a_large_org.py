@@ -194,6 +194,8 @@ def _the_drift_run_finds_drift_only(team: Team) -> None:
     assert sorted(team.log()) == sorted(["GET /activity?limit=100&offset=0", *lists, *whole])
     (issue,) = team.forge.issues
     drift, _, pending = issue["body"].partition("Pending: 1 to update")
+    assert "octosync accept" in issue["body"]
+    assert "--token-file" not in issue["body"]  # a file of the runner, which no reader has
     assert ("By hand" in drift, "Waits" in drift, "Waits" in pending) == (True, False, True)
 
 

@@ -60,12 +60,15 @@ class RemoteFlags:
 
     @property
     def connection_flags(self) -> tuple[tuple[str, object], ...]:
-        """The flags that name the control plane, org and key; None for those that are not set."""
+        """The flags that name the control plane, org and key; None for those that are not set.
+
+        A file with a key that the environment names is left out: the environment is there when the command is repeated.
+        """
         return (
             ("--context", self.context),
             ("--url", self.url),
             ("--org", self.org),
-            ("--token-file", self.token_file),
+            ("--token-file", self.token_file if "token_file" in self.from_command_line else None),
         )
 
 
