@@ -23,7 +23,7 @@ from tests.support.states import NOW
 from octosync.contract import normalise_slot_fields
 from octosync.model import App, JsonValue, Reason, Section, Slot, State, Target
 from octosync.plan import ActionKey, ArchiveApp, Plan, PlanOptions, RegisterTarget, RemoveTarget, make_plan
-from octosync.plan.three_way.verdict import Base, Unapplied, as_live
+from octosync.plan.three_way.verdict import Base, UnappliedChanges, as_live
 
 T = TypeVar("T")
 
@@ -190,7 +190,7 @@ def test_what_is_merged_and_not_applied_is_no_part_of_a_plan(
     (applied, merged), (_, tree) = merge, change
     merged = State.from_apps(*(app for app in merged if not app.archived))
     seen = as_live(applied, merged)
-    unapplied = Unapplied.between(merged, Base(state=applied))
+    unapplied = UnappliedChanges.between(merged, Base(state=applied))
     options = PlanOptions(now=NOW, base=Base(state=merged, unapplied=unapplied), prune=prune)
     plan = make_plan(tree, seen, options)
     assert {*plan.drifted} <= {*plan.left_alone.waiting}

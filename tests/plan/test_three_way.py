@@ -20,7 +20,7 @@ from octosync.errors import Missing, Unavailable
 from octosync.model import Address, App, Event, Observation, Origin, Reason, State
 from octosync.plan import GuardPolicy, HoldPolicy, Invocation, Plan, ReadNeeds, judge
 from octosync.plan.three_way.merge import to_read
-from octosync.plan.three_way.verdict import Base, Unapplied, changed_apps
+from octosync.plan.three_way.verdict import Base, UnappliedChanges, changed_apps
 from octosync.report import render_plan
 
 HOLD = timedelta(minutes=30)
@@ -724,7 +724,7 @@ def test_what_is_pending_is_found_in_linear_time() -> None:
 
         sys.setprofile(count_call)
         try:
-            unapplied = Unapplied.between(merged, Base(state=applied))
+            unapplied = UnappliedChanges.between(merged, Base(state=applied))
         finally:
             sys.setprofile(None)
         assert unapplied is not None

@@ -25,7 +25,7 @@ from octosync.model import (
 from octosync.plan import (
     ControlPlane,
     GitRevision,
-    Held,
+    HeldChange,
     Invocation,
     ManifestSet,
     Plan,
@@ -78,7 +78,7 @@ def held_plan(slug: str, *, until: datetime | None, capability: str = "vision", 
     plan = plan_of(desired, live_app(slug, slots={capability: {"serving_policy": "cloud_only"}, "chat": {}}))
     origin = Origin(f"apps/{slug}.yaml", 27, 7)
     reverts = [replace(action, reason=Reason.DRIFT, origin=origin) for action in plan.actions]
-    held = tuple(Held(action, until) for action in reverts)
+    held = tuple(HeldChange(action, until) for action in reverts)
     return replace(plan, actions=(), held=held)
 
 

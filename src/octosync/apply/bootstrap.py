@@ -16,7 +16,7 @@ from typing import Final
 from octosync.contract.responses import WireBootstrapResult
 from octosync.errors import AwaitingApproval, Conflict, ExitCode, Interrupted, OctosyncError, RemoteError
 from octosync.model import Address, JsonObject, Outcome, Secret, Status
-from octosync.octomil import ApiResponse, Octomil, Withheld, read_app, read_targets
+from octosync.octomil import ApiResponse, Octomil, RequestNotPermitted, read_app, read_targets
 from octosync.octomil.pagination import parse_model
 from octosync.plan import Verb
 from octosync.state import Record
@@ -127,7 +127,7 @@ class _BootstrapRequest:
                 response = await self.remote.call(self.asked.operation, body=self.asked.body, may_send=self._may_send)
                 self._add(*response.request_ids)
                 return self._compare_response(response)
-            except Withheld:
+            except RequestNotPermitted:
                 return self.result(Status.NOT_ATTEMPTED, Interrupted("interrupted", "the run was interrupted"))
             except RemoteError as error:
                 self._add(error.request_id)

@@ -25,7 +25,7 @@ from octosync.apply.verify import (
 )
 from octosync.errors import AwaitingApproval, Conflict, ErrorResponse, Missing, OctosyncError, RemoteError, Unreadable
 from octosync.model import JsonObject, Outcome, Sensitivity, Status
-from octosync.octomil import ApiResponse, Octomil, Reservation, Withheld
+from octosync.octomil import ApiResponse, Octomil, RequestNotPermitted, Reservation
 from octosync.plan import Action, CreateApp, EnableCapability, OptimizeCapability, PutSlot, RegisterTarget
 
 _ATTEMPTS = 3
@@ -85,7 +85,7 @@ class ActionWriter:
                     within=within,
                     may_send=partial(self.reader.is_fresh, action),
                 )
-            except Withheld:
+            except RequestNotPermitted:
                 withheld += 1
                 if (found := await self._recheck_late(action, last=withheld == _ATTEMPTS)) is not None:
                     return found

@@ -31,7 +31,7 @@ from octosync.manifest.load.kustomize import has_kustomization, render_at
 from octosync.manifest.schema.rules import Findings
 from octosync.model import Diagnostic, Severity, State
 from octosync.plan import FINDINGS, Commit
-from octosync.plan.three_way.verdict import Base, Unapplied
+from octosync.plan.three_way.verdict import Base, UnappliedChanges
 
 _MOST_PATHS: Final = 1_000  # on the command line of git
 
@@ -262,17 +262,17 @@ class BaseLoader:
         last = Base(state=without(applied.state, manifests.others), attempted=base.attempted, unknown=applied.unknown)
         return replace(base, attempted=(), unapplied=self._unapplied(base, last))
 
-    def _unapplied(self, base: Base, applied: Base) -> Unapplied | None:
+    def _unapplied(self, base: Base, applied: Base) -> UnappliedChanges | None:
         """Return what is merged and not applied yet; None also if the applied revision is newer than the tip."""
         revisions = self.revisions
         if revisions is None or revisions.applied is None or self.flags.base_file is not None:
-            return Unapplied.between(base.state, applied, unknown=base.unknown)
+            return UnappliedChanges.between(base.state, applied, unknown=base.unknown)
         if not revisions.is_applied_merged and revisions.tip.repository.descends(
             revisions.applied.commit, from_=revisions.tip.commit
         ):
             return None
         merged = base.tip if base.tip is not None and revisions.merged is revisions.tip else base.state
-        return Unapplied.between(merged, applied, unknown=base.unknown)
+        return UnappliedChanges.between(merged, applied, unknown=base.unknown)
 
     def _load_applied(self, base: BaseManifests) -> BaseManifests | None:
         revisions, name = self.revisions, self.flags.applied

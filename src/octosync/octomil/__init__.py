@@ -5,7 +5,7 @@ Exceptions of httpx, aiohttp and pydantic are translated into `RemoteError` and 
 """
 
 from octosync.octomil.activity import EventsPage, read_app_events, read_org_events
-from octosync.octomil.client import ApiResponse, Octomil, Withheld
+from octosync.octomil.client import ApiResponse, Octomil, RequestNotPermitted
 from octosync.octomil.deployments import (
     DecisionsPage,
     check_optimization,
@@ -75,12 +75,12 @@ __all__ = [
     "RateLimiter",
     "RateOptions",
     "ReadResult",
+    "RequestNotPermitted",
     "RequestPriority",
     "Reservation",
     "SentRequest",
     "WaitNotice",
     "WaitReason",
-    "Withheld",
     "check_optimization",
     "check_proxy",
     "document_source",

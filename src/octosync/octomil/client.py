@@ -126,7 +126,7 @@ class ApiResponse:
         return self.status == 404
 
 
-class Withheld(Exception):
+class RequestNotPermitted(Exception):
     """A request was not sent: its condition (`may_send`) no longer held when it could have been sent."""
 
 
@@ -295,7 +295,8 @@ class Octomil:
 
         A read is always retried, a write only if it certainly wasn't carried out; any other lost response to a write raises
         with `sent` True, and the caller has to read the object. A 404 for which `absent` returns True is a response, too.
-        `may_send` is called immediately before every attempt, after all waiting; if it returns False, `Withheld` is raised.
+        `may_send` is called immediately before every attempt, after all waiting; if it returns False, `RequestNotPermitted` is
+        raised.
         Raises the fitting subclass of `RemoteError`.
         """
         operation = self.contract.operations[operation_id]
@@ -337,7 +338,7 @@ class Octomil:
         permit = await self._permit(call)
         if call.may_send is not None and not call.may_send():
             permit.release(sent=False)
-            raise Withheld
+            raise RequestNotPermitted
         if call.error is not None and not self._session.keeps_trying():
             permit.release(sent=False)
             raise call.error

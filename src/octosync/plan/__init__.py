@@ -29,7 +29,7 @@ from octosync.plan.actions import (
     shown_changes,
 )
 from octosync.plan.diagnostics import FINDINGS, Finding
-from octosync.plan.drift import Held, HoldPolicy, LastChange, ReadNeeds, needs_author
+from octosync.plan.drift import HeldChange, HoldPolicy, LastChange, ReadNeeds, needs_author
 from octosync.plan.file.approval import Approval, check_plan_key, read_approval, what_moved
 from octosync.plan.file.document import (
     blocked_row,
@@ -92,16 +92,16 @@ from octosync.plan.guards.table import (
 )
 from octosync.plan.moves import linked_apps
 from octosync.plan.plan import (
+    AppliedRevision,
     Commit,
     ControlPlane,
     GitRevision,
     Invocation,
-    LastApplied,
-    LeftAlone,
     ManifestSet,
-    Pending,
+    PendingChanges,
     Plan,
     RunInfo,
+    UntouchedObjects,
     all_diagnostics,
 )
 from octosync.plan.planner import PlanOptions, make_plan
@@ -128,6 +128,7 @@ __all__ = [
     "AddressText",
     "Allowance",
     "Allowances",
+    "AppliedRevision",
     "Approval",
     "ArchiveApp",
     "BaseAction",
@@ -151,18 +152,16 @@ __all__ = [
     "GitRevision",
     "Guard",
     "GuardPolicy",
-    "Held",
+    "HeldChange",
     "HoldPolicy",
     "Invocation",
-    "LastApplied",
     "LastChange",
-    "LeftAlone",
     "Limit",
     "ManifestSet",
     "Number",
     "OptimizeCapability",
     "Override",
-    "Pending",
+    "PendingChanges",
     "Plan",
     "PlanOptions",
     "PolicyResult",
@@ -181,6 +180,7 @@ __all__ = [
     "Takes",
     "Tally",
     "Time",
+    "UntouchedObjects",
     "UpdateApp",
     "Verb",
     "all_diagnostics",

@@ -155,7 +155,7 @@ class HoldPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldChange:
     """A change that is planned and not made before `until`; None: never automatically."""
 
     action: Action

@@ -15,14 +15,14 @@ from typing import Final
 from octosync.errors import OctosyncError
 from octosync.model import Address, Deployment, Diagnostic, FollowUpReads, Kind, Secret, Section, State
 from octosync.plan.actions import Action, ActionKey, CreateApp, RegisterTarget, Verb
-from octosync.plan.drift import Held, LastChange
+from octosync.plan.drift import HeldChange, LastChange
 from octosync.plan.guards.freeze import Freeze
 from octosync.plan.policies import PolicyResult
 from octosync.plan.rollouts import Recommendation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftAlone:
+class UntouchedObjects:
     """What the plan saw and does not touch.
 
     `unmanaged_apps` counts live apps that were never declared, None if no list was read. `suspended` apps are left
@@ -48,7 +48,7 @@ class LeftAlone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
+class PendingChanges:
     """The changes that are merged and not applied yet: they are no part of the plan, and apply makes them before it.
 
     `desired` are their apps as merged.
@@ -83,12 +83,12 @@ class Plan:
 
     desired: State
     actions: tuple[Action, ...] = ()
-    held: tuple[Held, ...] = ()
+    held: tuple[HeldChange, ...] = ()
     drifted: tuple[Address, ...] = ()
     unchanged: tuple[Address, ...] = ()
     errors: Mapping[str, OctosyncError] = field(default_factory=dict)
     archived_undeclared: tuple[Address, ...] = ()
-    left_alone: LeftAlone = field(default_factory=LeftAlone)
+    left_alone: UntouchedObjects = field(default_factory=UntouchedObjects)
     diagnostics: tuple[Diagnostic, ...] = ()
     fingerprints: Mapping[Address, str] = field(default_factory=dict)
     live_counts: Mapping[Kind, int] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class Plan:
     frozen: Mapping[str, Freeze] = field(default_factory=dict)
     policies: tuple[PolicyResult, ...] = ()
     questions: FollowUpReads = field(default_factory=FollowUpReads)
-    pending: Pending | None = None
+    pending: PendingChanges | None = None
     requests_used: int = 0
     selected: tuple[Address, ...] = ()
 
@@ -240,7 +240,7 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LastApplied:
+class AppliedRevision:
     """The last revision that was applied in full, and what was merged since: `commits`, newest first.
 
     `attempted` are revisions that an apply began and did not finish. `elsewhere` are apps with merged changes that this run
@@ -284,7 +284,7 @@ class RunInfo:
     connection_arguments: tuple[str, ...] = ()
     trailers: tuple[str, ...] = ()
     plan_key: Secret | None = None
-    last_applied: LastApplied | None = None
+    last_applied: AppliedRevision | None = None
 
     def __post_init__(self) -> None:
         if self.timestamp.utcoffset() is None:

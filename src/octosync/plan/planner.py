@@ -16,17 +16,17 @@ from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observa
 from octosync.plan.actions import Action, ArchiveApp, EnableCapability, RegisterTarget, RemoveTarget, fingerprint_of_app
 from octosync.plan.compare import AppDiff, compare_app
 from octosync.plan.diagnostics import notices_of, renames
-from octosync.plan.drift import Held, HoldPolicy, ReadNeeds, held_until, last_changes, questions_of, unheld
+from octosync.plan.drift import HeldChange, HoldPolicy, ReadNeeds, held_until, last_changes, questions_of, unheld
 from octosync.plan.guards.freeze import freezes_of
 from octosync.plan.moves import Halves, held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.order import in_order
 from octosync.plan.pending import answerable, as_if_applied, without_archives
-from octosync.plan.plan import LeftAlone, Pending, Plan
+from octosync.plan.plan import PendingChanges, Plan, UntouchedObjects
 from octosync.plan.policies import PolicyRun, judge_plan, policy_diagnostics
 from octosync.plan.rollouts import CanaryChoice, Capabilities, DeployPolicy, choose_canaries, compare_capabilities
 from octosync.plan.selection import needed_actions, partial_plan
 from octosync.plan.three_way.merge import Comparison, compare_three_ways
-from octosync.plan.three_way.verdict import Base, Resolution, Unapplied
+from octosync.plan.three_way.verdict import Base, Resolution, UnappliedChanges
 
 
 @dataclass(slots=True)
@@ -144,7 +144,7 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     return _judged(plan, desired if options.declared is None else options.declared, options, options.policies)
 
 
-def _plan_after(pending: Pending, desired: State, live: Observation, options: PlanOptions) -> Plan:
+def _plan_after(pending: PendingChanges, desired: State, live: Observation, options: PlanOptions) -> Plan:
     """Return the plan as if the pending changes were applied."""
     archived = {action.address.app for action in pending.actions if isinstance(action, ArchiveApp)}
     plan = _plan(without_archives(desired, archived), as_if_applied(live, pending.actions), options)
@@ -165,7 +165,9 @@ def _plan_after(pending: Pending, desired: State, live: Observation, options: Pl
     )
 
 
-def _pending(unapplied: Unapplied, desired: State, live: Observation, options: PlanOptions) -> Pending | None:
+def _pending(
+    unapplied: UnappliedChanges, desired: State, live: Observation, options: PlanOptions
+) -> PendingChanges | None:
     """Return the changes that are merged and not applied yet, None if there are none.
 
     Whether an app is suspended follows from the tree. An archive of an app that the tree keeps is not pending: the next apply
@@ -193,7 +195,7 @@ def _pending(unapplied: Unapplied, desired: State, live: Observation, options: P
     ordered = in_order(actions)
     if options.objects:
         ordered = needed_actions(ordered, options.objects)
-    return Pending(desired=merged.desired, actions=ordered) if ordered else None
+    return PendingChanges(desired=merged.desired, actions=ordered) if ordered else None
 
 
 def _plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
@@ -272,8 +274,8 @@ def _judged(plan: Plan, tree: State, options: PlanOptions, run: PolicyRun) -> Pl
 
 
 def _of_objects(
-    compared: Resolution, held: tuple[Held, ...], objects: frozenset[Address]
-) -> tuple[Resolution, tuple[Held, ...]]:
+    compared: Resolution, held: tuple[HeldChange, ...], objects: frozenset[Address]
+) -> tuple[Resolution, tuple[HeldChange, ...]]:
     """Return what is reported of the comparison and of held changes if only these objects are planned."""
     reported = replace(
         compared,
@@ -284,7 +286,7 @@ def _of_objects(
     return reported, tuple(change for change in held if change.action.address in objects)
 
 
-def _compared(desired: State, live: Observation, options: PlanOptions) -> tuple[Resolution, tuple[Held, ...]]:
+def _compared(desired: State, live: Observation, options: PlanOptions) -> tuple[Resolution, tuple[HeldChange, ...]]:
     """Return what is planned of the tree, and the changes that are held."""
     base = options.base
     if base is None:
@@ -301,13 +303,13 @@ def _compared(desired: State, live: Observation, options: PlanOptions) -> tuple[
 
 def _held(
     comparison: Comparison, ends: Mapping[Address, datetime | None], live: Observation, options: PlanOptions
-) -> tuple[Held, ...]:
+) -> tuple[HeldChange, ...]:
     """Return the changes that would be made now, were the drift of some objects not held until `ends`."""
     if not ends:
         return ()
     drift = comparison.drift_of(ends)
     changes = _changes(scope_of(drift.desired, live, contract=options.contract, now=options.now), drift).actions
-    held = (Held(change, ends[change.address]) for change in changes if change.address in ends)
+    held = (HeldChange(change, ends[change.address]) for change in changes if change.address in ends)
     return tuple(sorted(held, key=lambda change: change.action.address.sort_key))
 
 
@@ -325,7 +327,7 @@ def _changes(scope: Scope, compared: Resolution) -> Halves:
 
 
 def _unchanged(
-    scope: Scope, capabilities: Capabilities, optimized: CanaryChoice, compared: Resolution, held: Iterable[Held]
+    scope: Scope, capabilities: Capabilities, optimized: CanaryChoice, compared: Resolution, held: Iterable[HeldChange]
 ) -> tuple[Address, ...]:
     acted_on = {action.address for action in optimized.actions}
     aside = {*(change.action.address for change in held), *compared.stale, *compared.left_as_live}
@@ -361,9 +363,9 @@ def _orphans(base: Base, compared: Resolution) -> Iterator[App]:
 
 def _left_alone(
     scope: Scope, halves: Halves, capabilities: Capabilities, live: Observation, compared: Resolution, *, prune: bool
-) -> LeftAlone:
+) -> UntouchedObjects:
     unknown = (address for diff in scope.diffs.values() for address in diff.unknown_targets)
-    return LeftAlone(
+    return UntouchedObjects(
         unmanaged_apps=None if live.unmanaged is None else len(live.unmanaged),
         suspended=tuple(sorted(scope.suspended)),
         unknown_targets=tuple(sorted(unknown)),
@@ -377,7 +379,7 @@ def _left_alone(
 
 
 def _drifted(
-    compared: Resolution, base: Base | None, compared_with: Collection[Address], held: Iterable[Held]
+    compared: Resolution, base: Base | None, compared_with: Collection[Address], held: Iterable[HeldChange]
 ) -> tuple[Address, ...]:
     """Return what was changed on the control plane; of apps without a known baseline, only what is held."""
     presumed = base.presumed if base is not None else frozenset()
@@ -385,7 +387,7 @@ def _drifted(
     return tuple(sorted(known | {change.action.address for change in held}))
 
 
-def _fingerprints(scope: Scope, capabilities: Capabilities, held: Iterable[Held]) -> dict[Address, str]:
+def _fingerprints(scope: Scope, capabilities: Capabilities, held: Iterable[HeldChange]) -> dict[Address, str]:
     found = dict(capabilities.fingerprints)
     # What is held is declared as it is live, and where that is nothing, it has not been compared.
     found.update((change.action.address, change.action.fingerprint) for change in held)

@@ -21,7 +21,7 @@ from octosync.plan import (
     DeleteSlot,
     EnableCapability,
     FieldChange,
-    Held,
+    HeldChange,
     LastChange,
     OptimizeCapability,
     PutInferenceConfig,
@@ -209,7 +209,7 @@ def group_of(
     options: RowOptions,
     *,
     unchanged: Sequence[Address] = (),
-    held: Sequence[Held] = (),
+    held: Sequence[HeldChange] = (),
 ) -> Group:
     """Return the group of an app: a row for each action, and for each `unchanged` or `held` object."""
     every = (*actions, *(change.action for change in held))
@@ -288,7 +288,7 @@ def _row(action: Action, file: str, options: RowOptions) -> Row:
     )
 
 
-def _held(change: Held, row: Row) -> Row:
+def _held(change: HeldChange, row: Row) -> Row:
     """Return the row of a held change, with the end of the hold; it destroys nothing until then."""
     end = "held, not reverted automatically" if change.until is None else f"held until {time_words(change.until)}"
     remark = f"{row.remark}, {end}".removeprefix(", ")

@@ -18,7 +18,7 @@ from octosync.plan import (
     DeleteInferenceConfig,
     DeleteSlot,
     EnableCapability,
-    Held,
+    HeldChange,
     Plan,
     PutInferenceConfig,
     PutSlot,
@@ -300,7 +300,7 @@ def groups_of(plan: Plan, blocked: Sequence[Refusal], sensitivity: Sensitivity, 
     """Return the groups of the apps that have rows: those with changes, and with `full` the unchanged ones, too."""
     marked = refused_actions(plan.actions, blocked) if blocked else frozenset[ActionKey]()
     actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
-    held: dict[str, list[Held]] = {}
+    held: dict[str, list[HeldChange]] = {}
     for change in plan.held:
         held.setdefault(change.action.address.app, []).append(change)
     unchanged: dict[str, list[Address]] = {}

@@ -73,7 +73,7 @@ def command(
             apply_run = _apply_run(request, outputs, planfile, yes=yes, wait=wait, journal=journal)
             session = apply_run.run.session
             return apply_run.apply_nothing() if session is None else run_with_client(session, apply_run.apply)
-        except _CutShort as error:
+        except _ApplyInterrupted as error:
             outputs.fail(error, written="")
             return report_failure(error, written="")
 
@@ -112,7 +112,7 @@ def _apply_run(
     )
 
 
-class _CutShort(Interrupted):
+class _ApplyInterrupted(Interrupted):
     """A second signal ended a run while requests were in flight."""
 
 
@@ -298,8 +298,8 @@ class _ApplyRun:
             policies=recorded_policies(plan.policies, plan.actions, overridden),
         )
 
-    def _cut_short(self, run: str, resume: str, stop_signal: signals.StopSignal) -> _CutShort:
-        return _CutShort(
+    def _cut_short(self, run: str, resume: str, stop_signal: signals.StopSignal) -> _ApplyInterrupted:
+        return _ApplyInterrupted(
             "interrupted",
             "the run was interrupted: the requests in progress may or may not have taken effect",
             hints=(

@@ -97,11 +97,11 @@ def command(  # noqa: PLR0913 — the parameters of a command are its flags
         bootstrap = _BootstrapRun(session=session, app=app, digest=digest, journal=journal, file=file, output=output)
         try:
             return signals.run(bootstrap.run)
-        except _CutShort as error:
+        except _BootstrapInterrupted as error:
             return report_failure(error, written="")
 
 
-class _CutShort(Interrupted):
+class _BootstrapInterrupted(Interrupted):
     """A second signal ended the run while the request was in flight."""
 
 
@@ -171,7 +171,7 @@ class _BootstrapRun:
             if not stop_signal.graceful:  # nothing was sent
                 _end(record, stop_signal.code or ExitCode.INTERRUPTED)
                 raise
-        raise _CutShort(
+        raise _BootstrapInterrupted(
             "interrupted",
             f"the run was interrupted: app `{self.app.slug}` may have been created, and then its keys are lost",
             hints=(

@@ -37,12 +37,12 @@ from octosync.plan.actions import (
     content_of,
     shown_changes,
 )
-from octosync.plan.drift import Held, LastChange, needs_author
+from octosync.plan.drift import HeldChange, LastChange, needs_author
 from octosync.plan.file import schema
 from octosync.plan.file.schema import FORMAT_VERSION, NO_OP
 from octosync.plan.guards.policy import Override, Refusal
 from octosync.plan.guards.table import guard_of
-from octosync.plan.plan import ControlPlane, Invocation, LastApplied, ManifestSet, Plan, RunInfo, all_diagnostics
+from octosync.plan.plan import AppliedRevision, ControlPlane, Invocation, ManifestSet, Plan, RunInfo, all_diagnostics
 from octosync.plan.policies import PolicyResult
 from octosync.plan.rollouts import Recommendation
 
@@ -212,7 +212,7 @@ def _summary(plan: Plan) -> schema.SummaryDocument:
 
 
 def _pending(
-    plan: Plan, last: LastApplied | None, contract: Contract, sensitivity: Sensitivity
+    plan: Plan, last: AppliedRevision | None, contract: Contract, sensitivity: Sensitivity
 ) -> schema.PendingDocument | None:
     if last is None:
         return None
@@ -281,7 +281,11 @@ def change_rows(
 
 
 def _row(
-    action: Action, held: Held | None, last_change: LastChange | None, contract: Contract, sensitivity: Sensitivity
+    action: Action,
+    held: HeldChange | None,
+    last_change: LastChange | None,
+    contract: Contract,
+    sensitivity: Sensitivity,
 ) -> schema.ResourceChangeDocument:
     operation = contract.operations[action.operation]
     return schema.ResourceChangeDocument(

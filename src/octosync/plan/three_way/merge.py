@@ -25,7 +25,7 @@ from octosync.model import (
     Target,
 )
 from octosync.plan.three_way.sides import AppVerdicts, Existence, Judgement, SlotFields, judge_app, let_go
-from octosync.plan.three_way.verdict import UNDECLARED, Base, NoChange, Resolution, Undeclared, Verdict, gravest
+from octosync.plan.three_way.verdict import UNDECLARED, Base, NoChange, Resolution, UndeclaredSide, Verdict, gravest
 
 # Returns whether a verdict on a unit of an object leads to a change.
 _Acts: TypeAlias = Callable[[Address, Verdict], bool]
@@ -175,8 +175,8 @@ class _Selection:
         for name, judgement in judged.items():
             unit = judgement.unit
             if self._judge(address, reasons, judgement.verdict):
-                fields[name] = unit.default if isinstance(unit.tree, Undeclared) else unit.tree
-            elif judgement.verdict is NoChange.AS_DECLARED and not isinstance(unit.tree, Undeclared):
+                fields[name] = unit.default if isinstance(unit.tree, UndeclaredSide) else unit.tree
+            elif judgement.verdict is NoChange.AS_DECLARED and not isinstance(unit.tree, UndeclaredSide):
                 fields[name] = unit.tree
         self._explain(address, reasons)
         return fields

@@ -35,14 +35,14 @@ from octosync.model import (
 from octosync.plan.actions import Action, Verb
 
 
-class Undeclared(Enum):
+class UndeclaredSide(Enum):
     """The value of a unit that a side does not declare."""
 
     UNDECLARED = "undeclared"
 
 
-UNDECLARED: Final = Undeclared.UNDECLARED
-Declared: TypeAlias = "JsonValue | Undeclared"
+UNDECLARED: Final = UndeclaredSide.UNDECLARED
+Declared: TypeAlias = "JsonValue | UndeclaredSide"
 
 
 class NoChange(Enum):
@@ -78,7 +78,7 @@ class Unit:
 
     def is_live(self, declared: Declared) -> bool:
         """Return whether the live value is as a side declares it."""
-        return not isinstance(declared, Undeclared) and self.equal(declared, self.live)
+        return not isinstance(declared, UndeclaredSide) and self.equal(declared, self.live)
 
     @property
     def is_ours(self) -> bool:
@@ -95,7 +95,7 @@ def verdict_on(unit: Unit) -> Verdict:
     if tree is UNDECLARED and base is UNDECLARED:
         unfinished = unit.is_ours and not unit.equal(unit.default, unit.live)
         return Reason.REMOVED if unfinished else NoChange.UNTOUCHED
-    if isinstance(tree, Undeclared):
+    if isinstance(tree, UndeclaredSide):
         return _no_longer_declared(unit)
     if unit.is_live(tree):
         return NoChange.AS_DECLARED
@@ -118,7 +118,7 @@ def gravest(reasons: Iterable[Reason]) -> Reason | None:
 
 
 def _same(first: Declared, second: Declared) -> bool:
-    if isinstance(first, Undeclared) or isinstance(second, Undeclared):
+    if isinstance(first, UndeclaredSide) or isinstance(second, UndeclaredSide):
         return first is second
     return json_equal(first, second)
 
@@ -170,7 +170,7 @@ class Base:
     attempted: tuple[State, ...] = ()
     unknown: frozenset[str] = frozenset()
     presumed: frozenset[str] = frozenset()
-    unapplied: Unapplied | None = None
+    unapplied: UnappliedChanges | None = None
 
     @property
     def before(self) -> State:
@@ -197,12 +197,12 @@ class Base:
             attempted=tuple(map(part_of, self.attempted)),
             unapplied=None
             if unapplied is None
-            else Unapplied(merged=part_of(unapplied.merged), applied=unapplied.applied.mapped(part_of)),
+            else UnappliedChanges(merged=part_of(unapplied.merged), applied=unapplied.applied.mapped(part_of)),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unapplied:
+class UnappliedChanges:
     """The apps that were merged and not applied yet: as `merged`, and as the last complete apply and unfinished ones left them.
 
     `applied` is the base that an apply of the merged manifests would have.
@@ -212,7 +212,9 @@ class Unapplied:
     applied: Base
 
     @classmethod
-    def between(cls, merged: State, applied: Base, *, unknown: Collection[str] = frozenset()) -> Unapplied | None:
+    def between(
+        cls, merged: State, applied: Base, *, unknown: Collection[str] = frozenset()
+    ) -> UnappliedChanges | None:
         """Return what differs between the merged and the applied manifests, None for nothing.
 
         Apps that either could not load (`unknown`) are left out: their differences may be changes on the control plane.
@@ -226,9 +228,9 @@ class Unapplied:
         """The apps that differ."""
         return changed_apps(self.merged, self.applied) - self.applied.unknown
 
-    def kept(self, keep: Callable[[App], bool]) -> Unapplied:
+    def kept(self, keep: Callable[[App], bool]) -> UnappliedChanges:
         """Leave out the apps that are not to be kept."""
-        return Unapplied(merged=State.from_apps(*filter(keep, self.merged)), applied=self.applied.kept(keep))
+        return UnappliedChanges(merged=State.from_apps(*filter(keep, self.merged)), applied=self.applied.kept(keep))
 
 
 def changed_apps(tree: State, base: Base) -> frozenset[str]:
