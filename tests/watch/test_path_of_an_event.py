@@ -21,6 +21,8 @@ pytestmark = pytest.mark.no_cover  # it has a profile of its own
 
 SOURCES = Path(octosync.__file__).parent
 MOST_FILES = 50
+# Tasks that may run at the same time and are not on the path.
+BESIDE = {"Controller._watch_files", "NotificationCollector.run"}
 # The files of the path that decide something, in the order in which they are entered.
 PATH = [
     "watch/loop/activity_feed.py",
@@ -71,7 +73,7 @@ class TracedTransport(httpx.AsyncBaseTransport):
         path = Path(frame.f_code.co_filename)
         if event == "call" and frame.f_code.co_name != "<module>" and path.is_relative_to(SOURCES):
             task = asyncio.current_task()
-            if task is None or getattr(task.get_coro(), "__name__", "") != "_watch_files":
+            if task is None or getattr(task.get_coro(), "__qualname__", "") not in BESIDE:
                 self.entered[path.relative_to(SOURCES).as_posix()] += 1
 
 

@@ -26,7 +26,6 @@ from octosync.plan import (
     ABSENT_FINGERPRINT,
     FINDINGS,
     PLAN_KEY,
-    AppliedRevision,
     Commit,
     ControlPlane,
     DeployPolicy,
@@ -34,6 +33,7 @@ from octosync.plan import (
     GuardPolicy,
     HoldPolicy,
     Invocation,
+    LastAppliedRevision,
     ManifestSet,
     Override,
     Plan,
@@ -181,7 +181,7 @@ class Run:
             return frozenset((*self.desired.apps, *base.before.apps))
         return changed_apps(self.desired, base)
 
-    def _last_applied(self, plan: Plan) -> AppliedRevision | None:
+    def _last_applied(self, plan: Plan) -> LastAppliedRevision | None:
         """Return what was applied last, and what was merged since; None if that is not known, or live state was not read."""
         flags, base, revisions = self.request.base, self.inputs.base, self.inputs.revisions
         if flags.applied is None or flags.offline or base is None:
@@ -195,7 +195,7 @@ class Run:
             states = (unapplied.merged, unapplied.applied.before)
             apps = (state.apps[slug] for state in states for slug in pending if slug in state.apps)
             commits = revisions.unapplied_commits(file for app in apps for file in _files_of(app))
-        return AppliedRevision(
+        return LastAppliedRevision(
             revision=revisions.applied.commit if revisions is not None and revisions.applied else flags.applied,
             attempted=flags.attempted,
             commits=commits,

@@ -92,11 +92,11 @@ from octosync.plan.guards.table import (
 )
 from octosync.plan.moves import linked_apps
 from octosync.plan.plan import (
-    AppliedRevision,
     Commit,
     ControlPlane,
     GitRevision,
     Invocation,
+    LastAppliedRevision,
     ManifestSet,
     PendingChanges,
     Plan,
@@ -128,7 +128,6 @@ __all__ = [
     "AddressText",
     "Allowance",
     "Allowances",
-    "AppliedRevision",
     "Approval",
     "ArchiveApp",
     "BaseAction",
@@ -155,6 +154,7 @@ __all__ = [
     "HeldChange",
     "HoldPolicy",
     "Invocation",
+    "LastAppliedRevision",
     "LastChange",
     "Limit",
     "ManifestSet",

@@ -240,7 +240,7 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AppliedRevision:
+class LastAppliedRevision:
     """The last revision that was applied in full, and what was merged since: `commits`, newest first.
 
     `attempted` are revisions that an apply began and did not finish. `elsewhere` are apps with merged changes that this run
@@ -284,7 +284,7 @@ class RunInfo:
     connection_arguments: tuple[str, ...] = ()
     trailers: tuple[str, ...] = ()
     plan_key: Secret | None = None
-    last_applied: AppliedRevision | None = None
+    last_applied: LastAppliedRevision | None = None
 
     def __post_init__(self) -> None:
         if self.timestamp.utcoffset() is None:

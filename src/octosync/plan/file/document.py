@@ -42,7 +42,15 @@ from octosync.plan.file import schema
 from octosync.plan.file.schema import FORMAT_VERSION, NO_OP
 from octosync.plan.guards.policy import Override, Refusal
 from octosync.plan.guards.table import guard_of
-from octosync.plan.plan import AppliedRevision, ControlPlane, Invocation, ManifestSet, Plan, RunInfo, all_diagnostics
+from octosync.plan.plan import (
+    ControlPlane,
+    Invocation,
+    LastAppliedRevision,
+    ManifestSet,
+    Plan,
+    RunInfo,
+    all_diagnostics,
+)
 from octosync.plan.policies import PolicyResult
 from octosync.plan.rollouts import Recommendation
 
@@ -212,7 +220,7 @@ def _summary(plan: Plan) -> schema.SummaryDocument:
 
 
 def _pending(
-    plan: Plan, last: AppliedRevision | None, contract: Contract, sensitivity: Sensitivity
+    plan: Plan, last: LastAppliedRevision | None, contract: Contract, sensitivity: Sensitivity
 ) -> schema.PendingDocument | None:
     if last is None:
         return None

@@ -169,7 +169,9 @@ class PlanWriter:
             revision=active.revision or None,
             overrides=overrides,
             plan_digest=plan_digest(plan, configuration.contract, configuration.sensitivity),
-            policies=recorded_policies(plan.policies, plan.actions, {override.guard for override in overrides}),
+            policies=recorded_policies(plan.policies, plan.actions, {override.guard for override in overrides})
+            if plan.policies
+            else (),
         )
 
 
