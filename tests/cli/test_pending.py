@@ -254,6 +254,27 @@ def test_a_pull_request_shows_its_own_changes_only(team: Team) -> None:
     assert "accept" not in text
 
 
+def test_a_merged_move_that_waits_is_no_drift(team: Team) -> None:
+    """A merged move to a suspended app is neither pending, drift nor held, and a pull request may move the target elsewhere."""
+    bare = BARE.replace("bare}", 'bare, annotations: {octosync.dev/suspend: "true"}}')
+    target = "targets: [{platform: macos, identifier: com.acme.notes}]"
+    team.merge("notes", NOTES.replace("    - {platform: macos, identifier: com.acme.notes}\n", ""))
+    team.merge("bare", bare.replace("Empty", f"Empty, {target}"))
+    document = team.document("--drift-hold", "30m", base="HEAD")
+    assert planned(document) == pending(document) == document["scope"]["left_alone"]["held"] == []
+    (waits,) = document["diagnostics"]
+    assert waits["rule"] == "move-waits"
+    team.propose("bare", bare)
+    team.edit("extra", BARE.replace("bare", "extra").replace("Empty", f"Empty, {target}"))
+    document = team.document("--drift-hold", "30m")
+    assert planned(document) == [
+        ("app/extra", "create", "new"),
+        ("app/extra/target/macos:com.acme.notes", "create", "moved"),
+        ("app/notes/target/macos:com.acme.notes", "delete", "moved"),
+    ]
+    assert pending(document) == document["scope"]["left_alone"]["held"] == []
+
+
 @pytest.mark.parametrize("mine", ["Mine", "Takes notes"], ids=["changed again", "changed back"])
 def test_a_pull_request_may_change_what_is_pending(team: Team, mine: str) -> None:
     """0: the pull request starts from what is merged, so its change is shown, and `diverged` doesn't refuse it."""

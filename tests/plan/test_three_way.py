@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,9 +18,9 @@ from tests.support.states import NOW, child_app, desired_app, live_app, observat
 
 from octosync.errors import Missing, Unavailable
 from octosync.model import Address, App, Event, Observation, Origin, Reason, State
-from octosync.plan import GuardPolicy, HoldPolicy, Invocation, Plan, ReadNeeds, judge
+from octosync.plan import Action, GuardPolicy, HoldPolicy, Invocation, Plan, PlanOptions, ReadNeeds, judge, make_plan
 from octosync.plan.three_way.merge import to_read
-from octosync.plan.three_way.verdict import Base, UnappliedChanges, changed_apps
+from octosync.plan.three_way.verdict import Base, UnappliedChanges, as_live, changed_apps
 from octosync.report import render_plan
 
 HOLD = timedelta(minutes=30)
@@ -706,6 +706,38 @@ def test_public_clients_that_the_plan_disables_are_no_warning() -> None:
     assert (reason(reverted, SLOT), reverted.diagnostics) == (Reason.REMOVED, ())
     (finding,) = plan3(desired_app("a", slots={"chat": {"preferred_engines": ["mlx"]}}), tree, live).diagnostics
     assert finding.rule == "undeclared-public-client"
+
+
+def test_an_archive_that_waits_is_no_drift() -> None:
+    """An app that main removed, and that gives a target to a suspended app, is archived by the change that ends the wait only."""
+    given = desired_app("d", targets=["ios:1"], suspended=True)
+    applied = State.from_apps(
+        desired_app("b", targets=["ios:1", "ios:2"]), desired_app("c", targets=[]), desired_app("d", targets=[])
+    )
+    merged = State.from_apps(desired_app("c", targets=["ios:2"]), given)
+    base = Base(state=merged, unapplied=UnappliedChanges.between(merged, Base(state=applied)))
+
+    def planned(*tree: App) -> Plan:
+        plan = make_plan(State.from_apps(*tree), as_live(applied, merged), PlanOptions(now=NOW, base=base, prune=True))
+        assert plan.drifted == ()
+        assert plan.pending is not None
+        assert rows(plan.pending.actions) == ["delete app/b/target/ios:2 moved", "create app/c/target/ios:2 moved"]
+        return plan
+
+    def rows(actions: Iterable[Action]) -> list[str]:
+        return [f"{action.verb.value} {action.address} {action.reason.value}" for action in actions]
+
+    waits = planned(*merged)
+    assert (rows(waits.actions), [*map(str, waits.left_alone.waiting)]) == ([], ["app/b", "app/b/target/ios:1"])
+    assert rows(planned(desired_app("c", targets=["ios:1", "ios:2"]), replace(given, targets=())).actions) == [
+        "delete app/b/target/ios:1 moved",
+        "create app/c/target/ios:1 moved",
+        "archive app/b removed",
+    ]
+    assert rows(planned(desired_app("b", targets=["ios:2"]), desired_app("c", targets=[]), given).actions) == [
+        "delete app/c/target/ios:2 moved",
+        "create app/b/target/ios:2 moved",
+    ]
 
 
 def test_what_is_pending_is_found_in_linear_time() -> None:

@@ -5,7 +5,7 @@ A plan of a pull request is made of that state, so it contains the pull request'
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from octosync.model import (
@@ -14,6 +14,7 @@ from octosync.model import (
     Deployment,
     FollowUpReads,
     InferenceConfig,
+    Kind,
     Observation,
     Section,
     Slot,
@@ -32,6 +33,7 @@ from octosync.plan.actions import (
     RemoveTarget,
     UpdateApp,
 )
+from octosync.plan.three_way.verdict import Base, UnappliedChanges
 
 
 def as_if_applied(seen: Observation, actions: Iterable[Action]) -> Observation:
@@ -110,3 +112,53 @@ def without_archives(desired: State, archived: Collection[str]) -> State:
     return State.from_apps(
         *(replace(app, archived=False) if app.archived and app.slug in archived else app for app in desired)
     )
+
+
+def without_waiting(base: Base, waiting: Collection[Address], live: State) -> Base:
+    """Return a base without the merged halves of moves and the merged archives that wait for a suspended app.
+
+    They are not pending, so their objects are still live as applied: with a base that has them as merged, they would be drift.
+    """
+    unapplied = base.unapplied
+    if unapplied is None or not waiting:
+        return base
+    state = _without_waiting(base.state, waiting, unapplied, live)
+    tip = None if base.tip is None else _without_waiting(base.tip, waiting, unapplied, live)
+    return replace(base, state=state, tip=tip)
+
+
+def _without_waiting(state: State, waiting: Collection[Address], unapplied: UnappliedChanges, live: State) -> State:
+    """Return a state with these objects as applied; what it does not have as merged stays as it is."""
+    merged, applied, before = unapplied.merged, unapplied.applied, unapplied.applied.before.apps
+    apps = dict(state.apps)
+    for address in sorted(waiting, key=lambda address: address.kind is not Kind.APP):
+        slug = address.app
+        app = apps.get(slug)
+        if address.kind is Kind.APP:
+            if slug in before and _is_kept(state, slug) == _is_kept(merged, slug):
+                apps[slug] = _emptied(before[slug]) if app is None else replace(app, archived=False)
+        elif app is not None and _holders(state, address) == _holders(merged, address):
+            others = (target for target in app.targets if target.address != address)
+            apps[slug] = replace(app, targets=(*others, *_live_target(address, applied, live)))
+    return State.from_apps(*apps.values())
+
+
+def _emptied(app: App) -> App:
+    """Return an app without what it declares: what it had is pending, or was not changed."""
+    return replace(app, fields={}, targets=(), slots=(), inference_config=None, complete_sections=frozenset())
+
+
+def _is_kept(state: State, slug: str) -> bool:
+    return slug in state.apps and not state.apps[slug].archived
+
+
+def _holders(state: State, address: Address) -> frozenset[str]:
+    return frozenset(app.slug for app in state for target in app.targets if target.address.name == address.name)
+
+
+def _live_target(address: Address, applied: Base, live: State) -> Iterator[Target]:
+    """Yield the target of an address if it is live, from the manifests that declared it, if any did."""
+    there = live.apps.get(address.app)
+    if there is not None and any(target.address == address for target in there.targets):
+        sides = (*applied.earlier(address.app), there)
+        yield next(target for side in sides for target in side.targets if target.address == address)

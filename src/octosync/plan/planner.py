@@ -20,7 +20,7 @@ from octosync.plan.drift import HeldChange, HoldPolicy, ReadNeeds, held_until, l
 from octosync.plan.guards.freeze import freezes_of
 from octosync.plan.moves import Halves, held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.order import in_order
-from octosync.plan.pending import answerable, as_if_applied, without_archives
+from octosync.plan.pending import answerable, as_if_applied, without_archives, without_waiting
 from octosync.plan.plan import PendingChanges, Plan, UntouchedObjects
 from octosync.plan.policies import PolicyRun, judge_plan, policy_diagnostics
 from octosync.plan.rollouts import CanaryChoice, Capabilities, DeployPolicy, choose_canaries, compare_capabilities
@@ -136,9 +136,11 @@ def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
     Apps that could not be read become the plan's `errors`. Its `questions` are the reads that a whole plan still needs.
     What is merged and not applied yet is `pending`, and the plan is made as if it were applied.
     """
-    unapplied = options.base.unapplied if options.base is not None else None
-    pending = None if unapplied is None else _pending(unapplied, desired, live, options)
-    plan = _plan(desired, live, options) if pending is None else _plan_after(pending, desired, live, options)
+    pending, after = None, options
+    if options.base is not None and options.base.unapplied is not None:
+        pending, waiting = _pending(options.base.unapplied, desired, live, options)
+        after = replace(options, base=without_waiting(options.base, waiting, live.state))
+    plan = _plan(desired, live, after) if pending is None else _plan_after(pending, desired, live, after)
     if options.policies is None or plan.questions:
         return plan
     return _judged(plan, desired if options.declared is None else options.declared, options, options.policies)
@@ -167,8 +169,8 @@ def _plan_after(pending: PendingChanges, desired: State, live: Observation, opti
 
 def _pending(
     unapplied: UnappliedChanges, desired: State, live: Observation, options: PlanOptions
-) -> PendingChanges | None:
-    """Return the changes that are merged and not applied yet, None if there are none.
+) -> tuple[PendingChanges | None, tuple[Address, ...]]:
+    """Return the changes that are merged and not applied yet, None if there are none, and the objects of those that wait.
 
     Whether an app is suspended follows from the tree. An archive of an app that the tree keeps is not pending: the next apply
     will not make it.
@@ -180,7 +182,8 @@ def _pending(
     comparison = compare_three_ways(state, live, unapplied.applied, now=options.now)
     merged = comparison.of_manifests(prune=options.prune)
     scope = scope_of(merged.desired, live, contract=options.contract, now=options.now, removed=merged.removed)
-    changes = _changes(scope, merged).actions
+    halves = _changes(scope, merged)
+    changes = halves.actions
     apps = (merged.desired.apps[slug] for slug in scope.diffs)
     deploy = replace(options.deploy, optimize=Optimize.NEVER, previews=False)
     deployed = {
@@ -195,7 +198,7 @@ def _pending(
     ordered = in_order(actions)
     if options.objects:
         ordered = needed_actions(ordered, options.objects)
-    return PendingChanges(desired=merged.desired, actions=ordered) if ordered else None
+    return PendingChanges(desired=merged.desired, actions=ordered) if ordered else None, halves.waiting
 
 
 def _plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
