@@ -576,6 +576,16 @@ def test_the_requests_of_a_short_status_do_not_grow_with_the_apps(project: Proje
         assert "Read with 3 requests." in ran.stdout
 
 
+def test_a_short_status_explains_an_empty_last_change(project: Project) -> None:
+    """The feed is read one page deep, so the last change of an app may be older: that is stated only if a place is empty."""
+    explanation = "No last change: the newest page of the activity feed has none."
+    for number in range(101):  # a page has 100 events
+        project.plane.api.post("/apps", json={"slug": f"app-{number:03}", "name": "A"})
+    ran = status(project, "--short", "app-1*")
+    assert (ran.code, explanation in ran.stdout) == (0, False)
+    assert explanation in status(project, "--short").stdout.splitlines()
+
+
 def test_a_list_that_can_not_be_read_is_an_error_of_a_short_status(busy: Project) -> None:
     """What other lists have is shown, and the exit code is 1: nothing that was not read looks like nothing."""
     busy.break_with({"operation": "deployments.list", "action": "status", "status": 500, "times": None})

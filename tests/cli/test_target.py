@@ -56,6 +56,23 @@ def test_a_removal_is_selected_by_its_address(two: Project) -> None:
     assert write.startswith("DELETE /apps/search/targets/")
 
 
+def test_a_refused_half_of_a_move_names_the_app_to_select(project: Project) -> None:
+    """Without a base, the holder of a target is known only from the refusal. It names the app that must be selected too."""
+    project.declare("search")
+    assert project.apply().code == 0
+    declared = (project.workdir.directory / "apps/search.yaml").read_text()
+    project.workdir.write("apps/search.yaml", declared.replace("ios", "android"))
+    project.workdir.write(
+        "apps/notes.yaml", declared.replace("name: search", "name: notes").replace("name: Search", "name: Notes")
+    )
+    target = "app/notes/target/ios:com.acme.search"
+    refused = project.apply("--target", target)
+    assert refused.code == 5
+    assert "A run of selected apps or objects must select `search` too." in refused.stdout
+    moved = project.apply("--target", target, "--target", "app/search/target/ios:com.acme.search")
+    assert moved.code == 0, moved.output
+
+
 def test_several_objects_are_planned_together(two: Project) -> None:
     """--target is repeatable; every object is planned once."""
     ran = two.plan("--target", SLOT, "--target", "app/search", "--target", SLOT, "-o", "json")

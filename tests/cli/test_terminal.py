@@ -134,6 +134,14 @@ def test_a_long_plan_on_a_terminal_is_paged(
     assert lines == [f"paged:{line}" if paged else line for line in output]
 
 
+def test_a_dumb_terminal_has_no_default_pager(project: Project) -> None:
+    """Less would ask for RETURN before the first line. A pager that the environment names is used."""
+    project.declare()
+    output = project.plan().stdout.splitlines()
+    assert plan_on_terminal(project, TERM="dumb") == (0, output)
+    assert plan_on_terminal(project, TERM="dumb", PAGER=MARKS) == (0, [f"paged:{line}" for line in output])
+
+
 def test_less_is_the_default_pager_with_the_options_of_git(project: Project) -> None:
     """Less gets FRX, unless LESS is set; a plan in a pipe is never paged."""
     project.declare()

@@ -373,7 +373,8 @@ def _held_by(holder: str | None, error: Conflict) -> OctosyncError:
     else:
         who, hint = (
             f"app `{holder}`",
-            f"Remove it from the targets of `{holder}` in the same set of manifests, or remove it there.",
+            f"Remove it from the targets of `{holder}` in the same set of manifests, or remove it there. A run of selected apps "
+            f"or objects must select `{holder}` too.",
         )
     return OctosyncError("target-held-elsewhere", f"taken by {who}: {error.message}", hints=(hint,))
 

@@ -82,10 +82,11 @@ def out_text(text: str) -> None:
 def out_paged(text: str) -> None:
     """Write a report for people to standard output, through a pager if it is longer than the terminal. Raises as `out` does.
 
-    The pager is OCTOSYNC_PAGER, else PAGER, else less, as for git; none if it is empty or cat. If it fails, the report is
-    written without it.
+    The pager is OCTOSYNC_PAGER, else PAGER, else less, as for git; none if it is empty or cat. Less would wait for a key on a
+    dumb terminal, so there it has to be asked for. If the pager fails, the report is written without it.
     """
-    pager = os.environ.get("OCTOSYNC_PAGER", os.environ.get("PAGER", "less")).strip()
+    default = "less" if os.environ.get("TERM") != "dumb" else ""
+    pager = os.environ.get("OCTOSYNC_PAGER", os.environ.get("PAGER", default)).strip()
     text = _without_runner_commands(text)
     if (
         pager in {"", "cat"}

@@ -214,7 +214,13 @@ def render_overviews(overviews: Sequence[AppOverview], facts: StatusFacts, *, co
     unread = dict.fromkeys(
         part for app in overviews for part in (app.deployments, app.last_change) if isinstance(part, RemoteError)
     )
-    return text_of((*lines, "", *(line for error in unread for line in error_lines(error, style)), read))
+    # An empty place must not look like an app that never changed.
+    older = ["No last change: the newest page of the activity feed has none."] if _lacks_a_change(overviews) else []
+    return text_of((*lines, "", *(line for error in unread for line in error_lines(error, style)), *older, read))
+
+
+def _lacks_a_change(overviews: Sequence[AppOverview]) -> bool:
+    return any(overview.last_change is None for overview in overviews)
 
 
 def _deployed_words(overview: AppOverview) -> str:
