@@ -52,6 +52,21 @@ def test_a_second_apply_writes_nothing(project: Project) -> None:
     assert project.writes() == []
 
 
+@pytest.mark.parametrize("based", [False, True])
+def test_declared_apps_that_a_run_does_not_select_are_not_unmanaged(project: Project, based: bool) -> None:
+    """More than 5 apps are read with the list of the org, which has the others, too: only what no manifest declares counts."""
+    repo = Repo.init(project.workdir.directory)
+    for number in range(9):
+        project.declare(f"app-{number}", name="Before")
+    repo.commit("9 apps")
+    assert project.apply().code == 0
+    project.plane.with_app("handmade")
+    for number in range(7):
+        project.declare(f"app-{number}", name="After")
+    selected = ("--base", "HEAD", "--changed-only") if based else ("--app", "app-[0-6]")
+    assert "Plan: 7 to update. 1 unmanaged.\n" in project.plan(*selected).stdout
+
+
 def test_one_app_costs_only_its_sections(project: Project) -> None:
     """`--app` reads that app and no other; an undeclared section is not read."""
     project.declare(

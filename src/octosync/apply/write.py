@@ -371,10 +371,10 @@ def _held_by(holder: str | None, error: Conflict) -> OctosyncError:
     if holder is None:
         who, hint = "another app of the org", "Look for it in the dashboard; archived apps keep their targets."
     else:
-        who, hint = (
-            f"app `{holder}`",
-            f"Remove it from the targets of `{holder}` in the same set of manifests, or remove it there. A run of selected apps "
-            f"or objects must select `{holder}` too.",
+        who = f"app `{holder}`"
+        hint = (
+            f"Remove it from the targets of `{holder}` in the same set of manifests, or remove it there. "
+            f"A run of selected apps or objects must select `{holder}` too."
         )
     return OctosyncError("target-held-elsewhere", f"taken by {who}: {error.message}", hints=(hint,))
 

@@ -14,7 +14,15 @@ from octosync.cli.inputs import LoadedInputs, load_valid_inputs
 from octosync.cli.policies import policy_run
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RunRequest
-from octosync.cli.selection import all_apps_planned, gap_of, incomplete_apps, partners_of, resumed_apps, select_apps
+from octosync.cli.selection import (
+    all_apps_planned,
+    gap_of,
+    incomplete_apps,
+    partners_of,
+    resumed_apps,
+    select_apps,
+    undeclared,
+)
 from octosync.cli.session import Session, check_key, control_plane, place_of, requested_rate, session_of
 from octosync.errors import Missing, OctosyncError, RemoteError, UsageError
 from octosync.manifest import keyed_digest, parse_duration
@@ -323,6 +331,10 @@ async def _observe_and_review(
     run: Run, remote: Octomil, now: datetime, progress: Callable[[int, int], None], *, spent: int = 0
 ) -> ReviewedPlan:
     """Return the plan of the selected apps. `spent` requests were sent before, for the same plan."""
+
+    def remembered(seen: Observation) -> Observation:
+        return replace(seen, requests=seen.requests + spent, unmanaged=undeclared(seen.unmanaged, run.inputs))
+
     return await observe_and_review(
         run.desired,
         remote,
@@ -334,7 +346,7 @@ async def _observe_and_review(
             else HoldPolicy(span=run.hold, resumed=resumed_apps(run.desired, run.base, now)),
         ),
         authors_since=now - (run.hold or run.inputs.configuration.drift_hold),
-        remembered=(lambda seen: replace(seen, requests=seen.requests + spent)) if spent else None,
+        remembered=remembered,
         progress=progress,
     )
 

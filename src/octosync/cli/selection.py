@@ -37,6 +37,14 @@ def select_apps(request: RunRequest, inputs: LoadedInputs, also: Collection[str]
     return desired, base
 
 
+def undeclared(unselected: tuple[str, ...] | None, inputs: LoadedInputs) -> tuple[str, ...] | None:
+    """Return the live apps that no manifest declares, among those that a run does not plan; None if none were listed."""
+    if unselected is None:
+        return None
+    states = (inputs.manifests.state, *(() if inputs.base is None else (inputs.base.before,)))
+    return tuple(slug for slug in unselected if all(slug not in state.apps for state in states))
+
+
 def gap_of(request: RunRequest, inputs: LoadedInputs) -> str | None:
     """Return why unchanged apps may differ from what was applied, None for no reason."""
     if request.retry_rolled_back:
