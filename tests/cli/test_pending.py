@@ -266,7 +266,7 @@ def test_a_merged_move_that_waits_is_no_drift(team: Team) -> None:
     assert waits["rule"] == "move-waits"
     team.propose("bare", bare)
     team.edit("extra", BARE.replace("bare", "extra").replace("Empty", f"Empty, {target}"))
-    document = team.document("--drift-hold", "30m")
+    document = team.document("--changed-only", "--drift-hold", "30m")
     assert planned(document) == [
         ("app/extra", "create", "new"),
         ("app/extra/target/macos:com.acme.notes", "create", "moved"),

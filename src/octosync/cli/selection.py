@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 from octosync.cli.inputs import LoadedInputs
@@ -32,9 +32,27 @@ def select_apps(request: RunRequest, inputs: LoadedInputs, also: Collection[str]
     base = base.kept(lambda app: app.slug in desired.apps or app.slug in removed)
     if request.base.changed_only:
         changed = changed_apps(desired, base).union(also)
+        changed |= _givers_before_merge((app for app in desired if app.slug in changed), base)
         desired = State.from_apps(*(app for app in desired if app.slug in changed))
         base = base.kept(lambda app: app.slug in changed)
     return desired, base
+
+
+def _givers_before_merge(apps: Iterable[App], base: Base) -> frozenset[str]:
+    """Return the apps that had the targets of these apps when main was applied last, and that gave them away since.
+
+    If that move waits for a suspended app, they still have them.
+    """
+    if base.unapplied is None:
+        return frozenset()
+    merged = {target.address for app in base.unapplied.merged for target in app.targets}
+    moved = {
+        target.unique_key: app.slug
+        for app in base.unapplied.applied.before
+        for target in app.targets
+        if target.address not in merged
+    }
+    return frozenset(moved[key] for app in apps for target in app.targets if (key := target.unique_key) in moved)
 
 
 def undeclared(unselected: tuple[str, ...] | None, inputs: LoadedInputs) -> tuple[str, ...] | None:
