@@ -59,6 +59,24 @@ def team(project: Project) -> Team:
     return team
 
 
+def test_the_policy_that_a_change_replaces_has_the_name_of_the_base(team: Team) -> None:
+    """`private` expands to the policy of `local_only`: reviewers see the word that the change removes."""
+    declared = APP.format(slug="search", name="Search")
+    team.repo.write("apps/search.yaml", declared.replace("local_first", "private"))
+    team.repo.commit("private")
+    assert team.type("apply", "--yes", "--state", "../journal.db").code == 0
+    team.repo.git("branch", "--force", "main")
+    team.repo.write("apps/search.yaml", declared.replace("local_first", "cloud_first"))
+    team.repo.commit()
+    assert "servingPolicy   private → cloud_first\n" in team.type("plan", "--base", "main").stdout
+    lines = declared.splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if "- capability" in line)
+    emptied = [*lines[: at - 1], "  slots: []\n", "  inferenceConfig: null\n"]
+    team.repo.write("apps/search.yaml", "".join(emptied))
+    team.repo.commit()
+    assert "loses servingPolicy private\n" in team.type("plan", "--base", "main").stdout
+
+
 def test_without_changes_no_request_is_sent(team: Team) -> None:
     """Comments, layout and file names are no change; neither a credential nor the control plane is needed."""
     team.repo.git("mv", "apps/notes.yaml", "apps/renamed.yaml")

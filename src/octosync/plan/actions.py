@@ -186,20 +186,24 @@ class RemoveTarget(BaseAction):
 class PutSlot(BaseAction):
     """Create or replace one slot (`apps.put_slot`); `body` is the whole replacement, undeclared live fields included.
 
-    `preset` is the policy's name as declared, for people: two presets can expand to the same policy.
+    `preset` is the policy's name as declared, for people: two presets can expand to the same policy. `preset_before` is the
+    name that the base has for the live policy.
     """
 
     operation: ClassVar[str] = "apps.put_slot"
 
     preset: str | None = None
+    preset_before: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteSlot(BaseAction):
-    """Remove one slot (`apps.delete_slot`)."""
+    """Remove one slot (`apps.delete_slot`). `preset_before` is the name that the base has for the live policy."""
 
     operation: ClassVar[str] = "apps.delete_slot"
     destructive: ClassVar[bool] = True
+
+    preset_before: str | None = None
 
     @property
     def verb(self) -> Verb:

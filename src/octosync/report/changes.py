@@ -362,7 +362,9 @@ def _in_brief(action: Action, fields: JsonObject, sensitivity: Sensitivity, limi
             return brief_opaque(fields, sensitivity, limit=limit)
         case CreateApp() if fields.get("name") == action.address.app:
             fields = {key: value for key, value in fields.items() if key != "name"}
-    preset = action.preset if isinstance(action, PutSlot) else None
+    preset = None
+    if isinstance(action, PutSlot | DeleteSlot):
+        preset = action.preset if isinstance(action, PutSlot) else action.preset_before
     return brief(action.address.kind, fields, sensitivity, limit=limit, preset=preset)
 
 
@@ -378,7 +380,7 @@ def _with_presets(action: PutSlot) -> tuple[FieldChange, ...]:
     The fields of a policy follow if only one side is a preset.
     """
     before, after = (_policy(side) for side in (action.before, action.after))
-    old, new = preset_of(before), action.preset or preset_of(after)
+    old, new = action.preset_before or preset_of(before), action.preset or preset_of(after)
     within = [change for change in action.fields if change.path[0] == "serving_policy"]
     if not within or (old is None and new is None):
         return action.fields

@@ -46,12 +46,13 @@ class _Orphan:
 class Comparison:
     """Tree, base and live, compared: the verdicts on the apps by slug, those that are not compared, and orphans.
 
-    `uncompared` apps are planned as the tree has them.
+    `uncompared` apps are planned as the tree has them. `before` is what the base declares.
     """
 
     verdicts: Mapping[str, AppVerdicts]
     uncompared: Mapping[str, App]
     orphans: Mapping[str, _Orphan]
+    before: State
 
     def planned(self, *, prune: bool = False, held: Collection[Address] = ()) -> Resolution:
         """Select every change but the drift of `held` objects. With `prune`, orphans are archived."""
@@ -66,7 +67,7 @@ class Comparison:
         return self._resolved(lambda _, verdict: verdict in _CHANGES_OF_MANIFESTS, prune=prune)
 
     def _resolved(self, acts: _Acts, *, prune: bool) -> Resolution:
-        resolved = Resolution(orphans=set(self.orphans))
+        resolved = Resolution(orphans=set(self.orphans), before=self.before)
         apps = [*self.uncompared.values(), *self._select(self.verdicts.values(), acts, resolved)]
         if prune:
             for orphan in self.orphans.values():
@@ -85,7 +86,7 @@ class Comparison:
             return verdict is Reason.DRIFT and address in addresses
 
         slugs = {address.app for address in addresses}
-        resolved = Resolution()
+        resolved = Resolution(before=self.before)
         apps = self._select((app for slug, app in self.verdicts.items() if slug in slugs), acts, resolved)
         resolved.desired = State.from_apps(*self.uncompared.values(), *apps)
         return resolved
@@ -119,7 +120,7 @@ def compare_three_ways(tree: State, live: Observation, base: Base, *, now: datet
             uncompared[slug] = app or App(slug=slug, declared=False)
         else:
             verdicts[slug] = judge_app(slug, app, base, there)
-    return Comparison(verdicts, uncompared, orphans)
+    return Comparison(verdicts, uncompared, orphans, base.before)
 
 
 def _is_suspended(app: App | None, now: datetime) -> bool:

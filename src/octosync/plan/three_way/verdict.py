@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, TypeAlias
 
+from octosync.contract import preset_of
 from octosync.model import (
     Address,
     App,
@@ -32,7 +33,7 @@ from octosync.model import (
     State,
     json_equal,
 )
-from octosync.plan.actions import Action, Verb
+from octosync.plan.actions import Action, DeleteSlot, PutSlot, Verb
 
 
 class UndeclaredSide(Enum):
@@ -130,7 +131,7 @@ class Resolution:
     `desired` is what is planned. `reasons` are the reasons of objects that change, `archives` those of apps that are
     archived, `origins` the places where the base declared what is removed. `removed` are objects that are no longer declared
     and that no owned list contains. `drifted` are objects with a unit that was changed on the control plane. `stale`,
-    `left_as_live`, `released` and `orphans` are left alone.
+    `left_as_live`, `released` and `orphans` are left alone. `before` is what the base declares.
     """
 
     desired: State = field(default_factory=State)
@@ -143,12 +144,24 @@ class Resolution:
     left_as_live: set[Address] = field(default_factory=set)
     released: set[Address] = field(default_factory=set)
     orphans: set[str] = field(default_factory=set)
+    before: State = field(default_factory=State)
 
     def explained(self, action: Action) -> Action:
-        """Return an action with its reason, and with its place if only the base has one."""
+        """Return an action with its reason, its place if only the base has one, and the base's name of a live policy."""
         reasons = self.archives if action.verb is Verb.ARCHIVE else self.reasons
         origin = self.origins.get(action.address, action.origin)
-        return replace(action, reason=reasons.get(action.address, action.reason), origin=origin)
+        explained = replace(action, reason=reasons.get(action.address, action.reason), origin=origin)
+        if isinstance(explained, PutSlot | DeleteSlot) and (preset := self._preset_before(explained)) is not None:
+            return replace(explained, preset_before=preset)
+        return explained
+
+    def _preset_before(self, action: PutSlot | DeleteSlot) -> str | None:
+        app = self.before.apps.get(action.address.app)
+        slot = app.slot(action.address.name) if app is not None else None
+        if slot is None or slot.preset is None or not action.before:
+            return None
+        live = preset_of(action.before.get("serving_policy"))
+        return slot.preset if live is not None and live == preset_of(slot.preset) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
