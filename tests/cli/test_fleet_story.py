@@ -22,7 +22,7 @@ spec:
   slots:
     - capability: chat
       servingPolicy: {policy}
-      deploy: {{environments: [production], optimize: {optimize}}}
+      deploy: {{environments: [production], optimize: {optimize}, maxRegression: 1}}
 """
 CHECK = "POST /apps/search/capabilities/chat/check-optimization"
 OPTIMIZE = "POST /apps/search/capabilities/chat/optimize"

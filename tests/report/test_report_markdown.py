@@ -532,3 +532,26 @@ def test_the_same_input_gives_the_same_bytes() -> None:
         run = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, env=env, capture_output=True, check=True)
         seen.add(run.stdout)
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "before", "left_out"),
+    [
+        ("x" * 150_000, '- k: "short"', "characters)"),
+        ("a line\n" * 30_000, "- short", "more lines of this value"),
+    ],
+    ids=["one line", "many lines"],
+)
+def test_a_huge_value_hides_no_other_change(value: str, before: str, left_out: str) -> None:
+    """A value above the size limit is clipped, with what is left out; the other changes of its app are shown in full."""
+    plan = plan_of(
+        desired_app("a", config={"k": value}, slots={"chat": {"serving_policy": {"routing_mode": "cloud_only"}}}),
+        live_app("a", config={"k": "short"}, slots={"chat": {"serving_policy": {"routing_mode": "local_only"}}}),
+    )
+    document = render_plan_markdown(plan_report(plan))
+    assert len(document.encode()) <= MAX_BYTES
+    diff = document.split("```diff\n")[1].split("\n```")[0].splitlines()
+    assert any(line.startswith("- servingPolicy") and line.endswith("local_only") for line in diff)
+    assert any(line.startswith("+ servingPolicy") and line.endswith("cloud_only") for line in diff)
+    assert before in diff
+    assert any(line.endswith(left_out) for line in diff)

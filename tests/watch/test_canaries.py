@@ -15,7 +15,7 @@ from tests.support.watched_apps import NEVER, app_slugs, plane_of_ana, requests_
 def declare_auto(folder: Path, *slugs: str, more_targets: tuple[str, ...] = ()) -> None:
     """Declare apps with a slot that is deployed to production and optimized automatically."""
     (folder / "apps").mkdir(exist_ok=True)
-    deploy = {"environments": ["production"], "optimize": "auto"}
+    deploy = {"environments": ["production"], "optimize": "auto", "maxRegression": 1}
     slot = {"capability": "chat", "servingPolicy": "local_first", "deploy": deploy}
     for slug in slugs:
         document = json.loads(manifest(slug, targets=(f"com.{slug}", *more_targets)))

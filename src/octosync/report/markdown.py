@@ -113,6 +113,8 @@ _OPEN_CREATIONS: Final = 3
 _UNCUT: Final = 8  # lines of a diff that is shown whole or not at all
 _NAME: Final = 100  # characters of a name and a file, outside of the rows of an app
 _NAMED: Final = 3  # destructive changes that the short form of an app lists
+_VALUE: Final = 500  # characters of a line of a value, and the number of its lines, in a diff that would be too long
+_VALUE_LINES: Final = 20
 _LONGEST: Final = 300  # characters of the message of a refusal in its short form
 
 # Ranks of the parts: the last ones are shortened or omitted first, but for the asides, whose counts take little room.
@@ -329,8 +331,11 @@ def _sections(report: PlanReport, overview: Overview, links: BlobLinks | None) -
 
 
 def _app(group: Group, rank: int, link: Callable[[Origin | None], str | None], *, is_open: bool) -> Part:
-    """Return the part of an app: its diff and links, the first lines of the diff, or the changed objects and counts."""
-    lines = list(_diff(group))
+    """Return the part of an app: its diff and links, the diff with long values clipped, its first lines, or counts.
+
+    Long values are clipped first, so that one of them doesn't hide the other changes.
+    """
+    lines = list(_diff(group, clips=True))
     name = f"<b>{escaped(clipped(group.slug, _NAME))}</b> · {row_totals(group.rows) or 'as declared'}"
     file = _linked(clipped(group.file, _NAME), link(group.origin))
     summary = f"{name} · {file}" if file else name
@@ -338,13 +343,16 @@ def _app(group: Group, rank: int, link: Callable[[Origin | None], str | None], *
     losing = [f"{marks} {code(clipped(_name(row), _NAME))}" for row in group.rows if (marks := _marks(row))]
     changed = losing or [code(clipped(_name(row), _NAME)) for row in group.rows if row.weight is not Weight.CREATIONS]
     brief = f"- {name}{f': {listed(changed, at_most=_NAMED)}' if changed else ''}"
-    whole = folded(summary, fence("diff", lines), *([places] if places else []), is_open=is_open)
+    ends = [places] if places else []
+    whole, clipped_diff = (
+        folded(summary, fence("diff", shown), *ends, is_open=is_open) for shown in (_diff(group, clips=False), lines)
+    )
     cuts = [len(lines) * share // 8 for share in range(7, 0, -1)] if len(lines) > _UNCUT else []
     shorter = (
         folded(summary, fence("diff", (*lines[:cut], f"  and {len(lines) - cut:,} more lines")), is_open=is_open)
         for cut in cuts
     )
-    return _ChangePart(rank, (whole, *shorter, brief), group)
+    return _ChangePart(rank, (*dict.fromkeys((whole, clipped_diff)), *shorter, brief), group)
 
 
 def _places(group: Group, link: Callable[[Origin | None], str | None]) -> str:
@@ -360,7 +368,7 @@ def _linked(text: str, url: str | None) -> str:
     return escaped(text) if url is None else f'<a href="{html.escape(url)}">{escaped(text)}</a>'
 
 
-def _diff(group: Group) -> Iterator[str]:
+def _diff(group: Group, *, clips: bool) -> Iterator[str]:
     """Yield the lines of a diff: a row for each object, below it what is removed and added, and the rest as context."""
     left = column(_name(row) for row in group.rows)
     place = column(row.place for row in group.rows)
@@ -369,7 +377,11 @@ def _diff(group: Group) -> Iterator[str]:
         remark = ": ".join(filter(None, (_marks(row), row.remark)))
         yield f"{sign} {padded(_name(row), left)}  {' ' * (place - cells(row.place))}{row.place}  {remark}"
         for detail in row.details:
-            yield from [f"      {detail}"] if isinstance(detail, str) else _difference_lines(detail)
+            found = [f"      {detail}"] if isinstance(detail, str) else list(_difference_lines(detail))
+            shown = found[:_VALUE_LINES] if clips else found
+            yield from (clipped(line, _VALUE) for line in shown) if clips else shown
+            if len(found) > len(shown):
+                yield f"  and {counted(len(found) - len(shown), 'more line')} of this value"
 
 
 def _difference_lines(difference: Difference) -> Iterator[str]:
