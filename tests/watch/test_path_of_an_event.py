@@ -21,8 +21,9 @@ pytestmark = pytest.mark.no_cover  # it has a profile of its own
 
 SOURCES = Path(octosync.__file__).parent
 MOST_FILES = 50
-# Tasks that may run at the same time and are not on the path.
+# Tasks and files that may run at the same time and are not on the path.
 BESIDE = {"Controller._watch_files", "NotificationCollector.run"}
+FILES_BESIDE = {"watch/manifests/file_watcher.py", "watch/manifests/file_snapshot.py"}
 # The files of the path that decide something, in the order in which they are entered.
 PATH = [
     "watch/loop/activity_feed.py",
@@ -72,9 +73,10 @@ class TracedTransport(httpx.AsyncBaseTransport):
     def _enter(self, frame: FrameType, event: str, _: object) -> None:
         path = Path(frame.f_code.co_filename)
         if event == "call" and frame.f_code.co_name != "<module>" and path.is_relative_to(SOURCES):
-            task = asyncio.current_task()
-            if task is None or getattr(task.get_coro(), "__qualname__", "") not in BESIDE:
-                self.entered[path.relative_to(SOURCES).as_posix()] += 1
+            task, file = asyncio.current_task(), path.relative_to(SOURCES).as_posix()
+            name = "" if task is None else getattr(task.get_coro(), "__qualname__", "")
+            if name not in BESIDE and file not in FILES_BESIDE:
+                self.entered[file] += 1
 
 
 async def test_a_feed_event_reaches_its_revert_through_few_files(tmp_path: Path) -> None:
