@@ -154,6 +154,16 @@ def test_a_long_value_is_shown_where_it_differs() -> None:
             ["k[0].model   a → a2", "k[2]         (none) → {model: x}", "k[3].model   d → EVIL"],
         ),
         ([{"id": "a"}, {"id": "a"}], [{"id": "a"}], ["k[1]   {id: a} → (none)"]),
+        (
+            [{"key": SECRET, "v": 1}, {"key": "b", "v": 1}],
+            [{"key": SECRET, "v": 2}, {"key": "b", "v": 1}],
+            ["k[0].v   1 → 2"],
+        ),
+        (
+            [{"id": "x" * 120 + "a", "v": 1}, {"id": "x" * 120 + "b", "v": 1}],
+            [{"id": "x" * 120 + "a", "v": 2}, {"id": "x" * 120 + "b", "v": 1}],
+            ["k[0].v   1 → 2"],
+        ),
         (["a" * 40, "b" * 40], ["a" * 40, "c" * 40], [f"k[1]   {'b' * 40} → {'c' * 40}"]),
         ({"a": "x"}, ["y"], ["k   {a: x} → [y]"]),
         (
@@ -175,7 +185,18 @@ def test_a_long_value_is_shown_where_it_differs() -> None:
             ],
         ),
     ],
-    ids=["named", "indexed", "same name", "long strings", "other type", "other type, long", "text", "line"],
+    ids=[
+        "named",
+        "indexed",
+        "same name",
+        "sensitive name",
+        "long names",
+        "long strings",
+        "other type",
+        "other type, long",
+        "text",
+        "line",
+    ],
 )
 def test_every_difference_of_a_value_is_listed(before: Any, after: Any, lines: list[str]) -> None:
     """Objects in lists differ by name or index, texts by line, long lines by words: nothing is left out."""

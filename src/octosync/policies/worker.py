@@ -85,7 +85,7 @@ class Evaluator:
         """Return a compiled rule. Raise `ValueError` if it doesn't compile, or isn't true or false."""
         try:
             compiled = self._environments[scope].compile(rule)
-        except Exception as error:  # noqa: BLE001 — whatever the library raises
+        except Exception as error:  # noqa: BLE001 — the library's errors have no common class
             raise ValueError(problem_of(error)) from None
         kind = compiled.return_type()
         if kind not in (self._bool, self._dynamic):
@@ -97,7 +97,7 @@ class Evaluator:
         try:
             result = compiled.eval(data=variables)
             value, kind = result.plain_value(), result.type()
-        except Exception as error:  # noqa: BLE001 — whatever the library raises
+        except Exception as error:  # noqa: BLE001 — the library's errors have no common class
             return problem_of(error)
         if kind == self._bool and isinstance(value, bool):
             return value

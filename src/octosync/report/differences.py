@@ -33,7 +33,7 @@ from octosync.plan import ABSENT, Absent, FieldChange
 from octosync.report.fields import names_below, path_words
 from octosync.report.text import NONE, key_words, padded, value_words, visible
 
-# The first of these that all objects of both lists have, each with another value, names the elements.
+# The first of these that all objects of both lists have, each with another value, names the elements; no sensitive key does.
 _NAMING_KEYS: Final = ("binding_key", "key", "id", "name")
 _LONGEST_NAME: Final = 100  # characters of an element's name
 _CONTEXT: Final = 24  # characters around the words that differ in a long line
@@ -170,7 +170,7 @@ class _Comparison:
         """Return two objects or two lists as they are compared: what both have is taken apart, down to its values."""
         old: dict[str, _Tree] = {}
         new: dict[str, _Tree] = {}
-        for key, (left, right) in _parts(before, after):
+        for key, (left, right) in _parts(before, after, self.sensitivity):
             sides = [None if isinstance(side, Absent) else self._leaf(key, side) for side in (left, right)]
             if (
                 not (isinstance(left, Absent) or isinstance(right, Absent))
@@ -207,31 +207,38 @@ def _both_have_parts(before: JsonValue, after: JsonValue) -> bool:
     )
 
 
-def _parts(before: JsonValue, after: JsonValue) -> Iterator[tuple[str, _Sides]]:
+def _parts(before: JsonValue, after: JsonValue, sensitivity: Sensitivity) -> Iterator[tuple[str, _Sides]]:
     """Yield the fields of two objects, or the elements of two lists, in pairs."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in before.keys() | after.keys():
             yield f".{key}", (before.get(key, ABSENT), after.get(key, ABSENT))
     elif isinstance(before, list | tuple) and isinstance(after, list | tuple):
-        naming = _naming_key(before, after)
+        naming = _naming_key(before, after, sensitivity)
         yield from _indexed_elements(before, after) if naming is None else _named_elements(before, after, naming)
 
 
-def _naming_key(before: Sequence[JsonValue], after: Sequence[JsonValue]) -> str | None:
-    """Return the key that names the objects of both lists; None if there is none."""
+def _naming_key(before: Sequence[JsonValue], after: Sequence[JsonValue], sensitivity: Sensitivity) -> str | None:
+    """Return the key whose values name the objects of both lists; None if there is none.
+
+    A key with sensitive values names nothing. Names are unique as they are shown, so that no element replaces another.
+    """
     for key in _NAMING_KEYS:
-        names = [[item.get(key) if isinstance(item, Mapping) else None for item in side] for side in (before, after)]
-        if all(isinstance(name, str) for side in names for name in side) and all(
-            len(side) == len({*map(str, side)}) for side in names
-        ):
+        names = [[_element_name(item, key) for item in side] for side in (before, after)]
+        is_unique = all(None not in side and len(side) == len({*side}) for side in names)
+        if is_unique and not sensitivity.covers(key):
             return key
     return None
 
 
+def _element_name(item: JsonValue, key: str) -> str | None:
+    name = item.get(key) if isinstance(item, Mapping) else None
+    return truncated(key_words(name), _LONGEST_NAME) if isinstance(name, str) else None
+
+
 def _named_elements(before: Sequence[JsonValue], after: Sequence[JsonValue], key: str) -> Iterator[tuple[str, _Sides]]:
-    old, new = ({str(item[key]): item for item in side if isinstance(item, Mapping)} for side in (before, after))
+    old, new = ({str(_element_name(item, key)): item for item in side} for side in (before, after))
     for name in old.keys() | new.keys():
-        yield f"[{truncated(key_words(name), _LONGEST_NAME)}]", (old.get(name, ABSENT), new.get(name, ABSENT))
+        yield f"[{name}]", (old.get(name, ABSENT), new.get(name, ABSENT))
     yield _ORDER, ([name for name in old if name in new], [name for name in new if name in old])
 
 

@@ -106,7 +106,7 @@ class _Generator(SchemaGenerator):
         return {"type": "object", **({"additionalProperties": values} if values else {})}
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        """Return the schema of a name or the object that it stands for."""
+        """Return the schema of a name or the object to which it refers."""
         return {"anyOf": [self.generate_inner(choice) for choice in schema["choices"].values()]}
 
     def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:

@@ -173,7 +173,7 @@ class _DirectoryListener:
         def counts(change: Change, path: str) -> bool:
             name = Path(path)
             place = places.get(str(name.parent))
-            # If the directory itself is gone, listening there ends, whatever the name of the event.
+            # The deletion of the directory itself counts, regardless of the name of the event.
             return (place is not None and place.is_relevant(name.name)) or (change is Change.deleted and path in places)
 
         try:

@@ -234,7 +234,7 @@ class RejectedActions:
     """The rejected actions of each app. The substance of an action contains the live state of its own object."""
 
     _rejected: dict[str, dict[str, _Rejection]] = field(default_factory=dict)
-    _versions: Counter[str] = field(default_factory=Counter)  # by app, how often it was to be retried
+    _versions: Counter[str] = field(default_factory=Counter)  # by app, the number of requested retries
 
     def versions(self, apps: Collection[str]) -> Mapping[str, int]:
         """Return the versions that `record` needs at the end of a reconcile that begins to write now."""
