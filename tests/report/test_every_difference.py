@@ -13,8 +13,8 @@ from tests.support.workflow_commands import commands_in
 from octosync.model import JsonValue
 from octosync.report import render_annotations, render_plan, render_plan_markdown
 
-_SENSITIVE = "api_token"
-_KEYS = ("model", "stages", "prompt", "a.b", "[0]", _SENSITIVE)
+_SENSITIVE = ("api_token", "key")
+_KEYS = ("model", "stages", "prompt", "a.b", "[0]", "api_token")
 
 
 class Pair:
@@ -39,9 +39,9 @@ class Pair:
             case "texts":
                 return [self._text() for _ in range(self._rng.randint(0, 9))]
             case "objects":
-                named = self._rng.random() < 0.5
+                naming = self._rng.choice([(), ("binding_key",), ("key",)])
                 return [
-                    {**({"binding_key": self._text()} if named else {}), "v": self.value(depth + 1)}
+                    {**{key: self._text() for key in naming}, "v": self.value(depth + 1)}
                     for _ in range(self._rng.randint(0, 4))
                 ]
             case _:
@@ -87,7 +87,7 @@ def _texts(value: JsonValue, *, hidden: bool) -> Iterator[str]:
         yield from value.split() if not hidden else ()
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _texts(item, hidden=hidden and key != _SENSITIVE) if key != _SENSITIVE or hidden else ()
+            yield from _texts(item, hidden=hidden and key not in _SENSITIVE) if key not in _SENSITIVE or hidden else ()
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _texts(item, hidden=hidden)
