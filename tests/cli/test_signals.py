@@ -16,6 +16,8 @@ from tests.support.embedded_planes import ok
 from tests.support.projects import Project
 from tests.support.workdirs import CommandResult
 
+from octosync.cli import signals
+
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 # Starts the console script in forks: one counts its imports, and each of the others gets a signal at one of these.
@@ -120,6 +122,23 @@ def test_a_second_signal_ends_the_run_at_once(project: Project) -> None:
     assert f"To continue: octosync apply -f apps --url {project.url}" in ran.stderr
     assert ".octosync/state.db" in ran.stderr
     assert "Nothing was written" not in ran.output
+
+
+def test_the_result_of_a_run_is_not_formatted() -> None:
+    """The result is returned without a call of its `repr`: that of a large plan takes a second and 160 MB."""
+    formatted = []
+
+    class Result:
+        def __repr__(self) -> str:
+            formatted.append(self)
+            return "a result"
+
+    async def main(_: signals.StopSignal) -> Result:
+        return result
+
+    result = Result()
+    assert signals.run(main) is result
+    assert not formatted
 
 
 def test_a_signal_while_standard_input_is_read_ends_the_run(project: Project) -> None:
