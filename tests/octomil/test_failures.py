@@ -287,6 +287,21 @@ async def test_compressed_responses_are_read(encoding: str) -> None:
         assert len(server.received) == 2
 
 
+async def test_a_second_response_to_one_request_never_answers_the_next_one() -> None:
+    """A connection that delivered more than the response is closed: the rest is not read as the response about another app.
+
+    An HTTP library that keeps such a connection returns every later response for the request after its own.
+    """
+    twice = Reply(json_reply({"slug": "a"}).data + json_reply({"code": "app_not_found"}, 404).data)
+    async with scripted_server(twice, json_reply({"slug": "b"}), json_reply({"slug": "c"})) as server:
+        async with client_of(server.url) as client:
+            slugs = [
+                (await client.call("apps.get", {"slug": slug}, absent=lambda _: True)).body for slug in ("a", "b", "c")
+            ]
+        assert slugs == [{"slug": "a"}, {"slug": "b"}, {"slug": "c"}]
+        assert server.connections == 2
+
+
 async def test_cookies_are_neither_kept_nor_sent() -> None:
     """A cookie of one response is not sent with the next request."""
     async with scripted_server(json_reply({}, Set_Cookie="session=1; Path=/")) as server:
