@@ -19,7 +19,7 @@ from benchmarks.controlling import controlling
 from benchmarks.watching import commit_among
 
 from octosync.contract import OPERATIONS
-from octosync.manifest import Cache, Configuration, Manifests, load
+from octosync.manifest import Cache, Configuration, Manifests, load_manifests
 from octosync.octomil import API_PATH, Connection, Octomil
 from octosync.octomil.transport import open_http
 from octosync.plan import GuardPolicy, PlanOptions
@@ -175,7 +175,9 @@ def _write(folder: Path, apps: int) -> Path:
 
 
 def _load(path: Path, cache: Cache | None = None) -> Manifests:
-    manifests = load([str(path)], configuration=Configuration(), context=None, now=datetime.now(UTC), cache=cache)
+    manifests = load_manifests(
+        [str(path)], configuration=Configuration(), context=None, now=datetime.now(UTC), cache=cache
+    )
     assert not manifests.diagnostics, manifests.diagnostics[:3]
     return manifests
 

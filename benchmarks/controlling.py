@@ -24,7 +24,7 @@ import httpx
 
 from octosync.cli.inputs import InputsReloader
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
-from octosync.manifest import Configuration, load
+from octosync.manifest import Configuration, load_manifests
 from octosync.model import State
 from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, RateOptions, ReadResult, SentRequest, read_apps
 from octosync.plan import ControlPlane, GuardPolicy, PlanOptions
@@ -126,7 +126,7 @@ def controlling(folder: Path, report: Callable[[str, float, float], None]) -> No
     for n in range(_APPS):
         _write(manifests, n, "One of many")
     started = time.perf_counter()
-    desired = load([str(manifests)], configuration=Configuration(), context=None, now=datetime.now(UTC)).state
+    desired = load_manifests([str(manifests)], configuration=Configuration(), context=None, now=datetime.now(UTC)).state
     one_load = time.perf_counter() - started
     with control_plane(folder) as url:
         asyncio.run(_created(manifests, url))

@@ -1,9 +1,11 @@
-"""Imports: what a package exports is imported from the package, by everybody outside of it."""
+"""Imports: what packages export, and who imports it from where."""
 
 from __future__ import annotations
 
 import ast
+import pkgutil
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,14 +15,26 @@ SOURCE = ROOT / "src"
 FOLDERS = ("src", "tests", "docs", "benchmarks", "deploy")
 
 
+def packages() -> dict[str, Path]:
+    """Return the `__init__.py` of each package, outer packages first."""
+    paths = sorted(SOURCE.rglob("__init__.py"), key=lambda path: len(path.parts))
+    return {".".join(path.parent.relative_to(SOURCE).parts): path for path in paths}
+
+
 def exports() -> dict[str, frozenset[str]]:
     """Return the names in `__all__` by package, outer packages first."""
-    found = {}
-    for path in sorted(SOURCE.rglob("__init__.py"), key=lambda path: len(path.parts)):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            match node:
-                case ast.Assign(targets=[ast.Name("__all__")]):
-                    found[".".join(path.parent.relative_to(SOURCE).parts)] = frozenset(ast.literal_eval(node.value))
+    modules = {package: import_module(package) for package in packages()}
+    return {package: frozenset(module.__all__) for package, module in modules.items() if hasattr(module, "__all__")}
+
+
+def imports_for_type_checkers(path: Path) -> dict[str, str]:
+    """Return the names that a package imports under `TYPE_CHECKING`, with their modules."""
+    found: dict[str, str] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.If):
+            for statement in node.body:
+                assert isinstance(statement, ast.ImportFrom)
+                found |= {alias.name: statement.module or "" for alias in statement.names}
     return found
 
 
@@ -47,3 +61,33 @@ def test_what_a_package_exports_is_imported_from_it(folder: str) -> None:
         if (wrong := list(imports_past_a_package(path, packages)))
     }
     assert not found
+
+
+LAZY = {package: path for package, path in packages().items() if "lazy_exports" in path.read_text(encoding="utf-8")}
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_a_package_exports_what_it_imports_for_type_checkers(package: str) -> None:
+    """The exports of a package are the same for Python as for type checkers and import-linter."""
+    module, imported = import_module(package), imports_for_type_checkers(LAZY[package])
+    assert imported
+    assert sorted(module.__all__) == sorted(imported)
+    for name, source in imported.items():
+        assert getattr(module, name) is getattr(import_module(source), name)
+    assert set(imported) <= set(dir(module))
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_no_export_has_the_name_of_a_module(package: str) -> None:
+    """Importing a module of a package never replaces an export of the package."""
+    module = import_module(package)
+    assert not set(module.__all__).intersection(found.name for found in pkgutil.iter_modules(module.__path__))
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_a_misspelt_export_is_an_ordinary_error(package: str) -> None:
+    """A name that a package doesn't export raises the errors that Python raises for any module."""
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nonesuch'"):
+        import_module(package).nonesuch  # noqa: B018 — the access raises
+    with pytest.raises(ImportError, match=f"cannot import name 'nonesuch' from '{package}'"):
+        exec(f"from {package} import nonesuch")  # noqa: S102 — the statement is what is tested

@@ -17,7 +17,7 @@ from tests.support.kubectl import needs_kustomize
 from tests.support.manifests import NOW, Workspace, app, child, rules, slot
 
 from octosync.contract import Contract
-from octosync.manifest import Cache, Configuration, Context, LoadOptions, Manifests, Owner, load
+from octosync.manifest import Cache, Configuration, Context, LoadOptions, Manifests, Owner, load_manifests
 from octosync.manifest.load.kustomize import render
 from octosync.model import Sensitivity
 
@@ -110,7 +110,7 @@ class _Editing:
 
     def load(self, cache: Cache | None) -> Manifests:
         """Load all files."""
-        return load(
+        return load_manifests(
             self._paths,
             configuration=self._configuration,
             context=Context(name="c", url="http://127.0.0.1:1", vars=self._values),
@@ -183,7 +183,7 @@ def test_the_end_of_a_suspension_is_noticed(workspace: Workspace) -> None:
     cache = Cache()
     workspace.write({"a.yaml": _TEXTS["suspended"]})
     assert rules(workspace.load(cache=cache)) == []
-    after = load(
+    after = load_manifests(
         ["."],
         configuration=Configuration(),
         now=_ENDS + timedelta(1),
@@ -211,7 +211,7 @@ def test_places_of_rendered_manifests_follow_their_files(workspace: Workspace, m
     cache = Cache()
 
     def lines() -> list[int]:
-        found = load(
+        found = load_manifests(
             [],
             rendered=[render("k", os.environ)],
             configuration=Configuration(),

@@ -9,7 +9,7 @@ from tests.support.manifests import NOW
 from tests.support.states import child_app, desired_app, live_app, live_deployment, plan_of
 
 from octosync.contract import Contract
-from octosync.manifest import Configuration, ExportedApp, export_app, load, sections_undeclared
+from octosync.manifest import Configuration, ExportedApp, export_app, load_manifests, sections_undeclared
 from octosync.manifest.yaml.loader import MOST_LEVELS, MOST_NODES
 from octosync.model import App, Section, Sensitivity
 
@@ -22,7 +22,7 @@ def export(live: App, **more: Any) -> ExportedApp:
     given: dict[str, Any] = {"contract": Contract(), "sensitivity": Sensitivity(), "claims": {}, **more}
     exported = export_app(live, given.pop("sections", list(Section)), **given)
     if exported.declares:
-        found = load(["-"], configuration=Configuration(), now=NOW, stdin=exported.text.encode())
+        found = load_manifests(["-"], configuration=Configuration(), now=NOW, stdin=exported.text.encode())
         assert not found.has_errors, (exported.text, found.diagnostics)
         plan = plan_of(found.state, live)
         assert not plan.errors

@@ -11,7 +11,7 @@ import pytest
 from tests.support.manifests import NOW, Workspace, app, only, rules
 
 from octosync.errors import UsageError
-from octosync.manifest import Configuration, load
+from octosync.manifest import Configuration, load_manifests
 from octosync.manifest.load.files import display_name, read_files
 from octosync.manifest.schema.rules import Findings
 
@@ -150,7 +150,7 @@ def test_stdin_is_another_file(workspace: Workspace) -> None:
 def test_no_path_is_a_usage_error() -> None:
     """Without -f and without paths in octosync.yaml there is nothing to read."""
     with pytest.raises(UsageError, match="no-manifests"):
-        load([], configuration=Configuration(), now=NOW)
+        load_manifests([], configuration=Configuration(), now=NOW)
 
 
 def test_names_are_shown_as_given_and_are_always_printable(workspace: Workspace) -> None:

@@ -15,7 +15,7 @@ from tests.support.manifests import NOW
 from tests.support.repositories import Repo
 
 from octosync.errors import ConfigError, ManifestError, OctosyncError, UsageError
-from octosync.manifest import Configuration, Owner, load
+from octosync.manifest import Configuration, Owner, load_manifests
 from octosync.manifest.git.repository import Repository
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load.kustomize import render, render_at
@@ -265,7 +265,7 @@ def test_owners_apply_to_rendered_manifests(repo: Repo, monkeypatch: pytest.Monk
     configuration = Configuration(file="octosync.yaml", owners=owners)
 
     def found(kustomization: str) -> set[str]:
-        loaded = load((), configuration=configuration, now=NOW, rendered=[render(kustomization, os.environ)])
+        loaded = load_manifests((), configuration=configuration, now=NOW, rendered=[render(kustomization, os.environ)])
         return {diagnostic.rule for diagnostic in loaded.diagnostics}
 
     unknown = set() if traced else {"owners-not-checked"}

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.examples import examples
 
-from octosync.manifest import Configuration, Manifests, load
+from octosync.manifest import Configuration, Manifests, load_manifests
 from octosync.manifest.config.reader import read_configuration_text
 from octosync.model import JsonValue, canonical_json
 
@@ -76,7 +76,7 @@ TOKENS = st.one_of(
 
 
 def loaded(data: bytes) -> Manifests:
-    return load(["-"], stdin=data, configuration=Configuration(directory=Path("/nowhere")), now=NOW)
+    return load_manifests(["-"], stdin=data, configuration=Configuration(directory=Path("/nowhere")), now=NOW)
 
 
 def assert_sound(found: Manifests, data: bytes) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.support.kubectl import needs_kubectl, needs_kustomize, render_kustomization
 from tests.support.repositories import Repo
 
-from octosync.manifest import Configuration, Manifests, load
+from octosync.manifest import Configuration, Manifests, load_manifests
 from octosync.manifest.git.base import load_base
 from octosync.manifest.git.repository import Repository
 from octosync.manifest.git.revision import Revision
@@ -60,7 +60,7 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
 
 
 def loaded(file: File) -> Manifests:
-    return load((), configuration=Configuration(), now=NOW, rendered=[file])
+    return load_manifests((), configuration=Configuration(), now=NOW, rendered=[file])
 
 
 @needs_kustomize
@@ -109,7 +109,7 @@ def test_a_secret_in_the_base_is_not_shown(repo: Repo) -> None:
 def test_the_file_is_a_note_if_read_from_a_pipe(repo: Repo) -> None:
     """The start of the path is unknown, so the place is that of the pipe, and the path is a note."""
     data = render_kustomization(repo.root / "overlays" / "prod")
-    found = load(["-"], configuration=Configuration(), now=NOW, stdin=data).diagnostics
+    found = load_manifests(["-"], configuration=Configuration(), now=NOW, stdin=data).diagnostics
     assert all(str(diagnostic.origin).startswith("<stdin>:") for diagnostic in found)
     assert {diagnostic.notes[-1] for diagnostic in found} == {
         "kustomize took the document from `../../base/apps/one.yaml`"

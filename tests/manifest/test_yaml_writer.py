@@ -14,7 +14,7 @@ from tests.support.live_orgs import TEXTS
 from tests.support.random_states import Situation, situations
 from tests.support.states import child_app, desired_app
 
-from octosync.manifest import Configuration, Manifests, load, manifest_text
+from octosync.manifest import Configuration, Manifests, load_manifests, manifest_text
 from octosync.manifest.export.expressible import json_refusal, text_refusal
 from octosync.manifest.schema.models import AppSpec
 from octosync.manifest.schema.shapes import fields_of
@@ -41,7 +41,7 @@ objects = st.dictionaries(st.one_of(st.sampled_from(KEYS), texts), values, max_s
 
 def loaded(text: str) -> Manifests:
     """Load a text as the commands do, from standard input."""
-    return load(["-"], configuration=Configuration(), now=NOW, stdin=text.encode())
+    return load_manifests(["-"], configuration=Configuration(), now=NOW, stdin=text.encode())
 
 
 def loaded_app(text: str) -> App:

@@ -16,7 +16,7 @@ from octosync.contract import Contract
 from octosync.contract.probe import ProbeResult, Verdict, overrides_of
 from octosync.contract.requests import EXCHANGES
 from octosync.errors import CredentialRefused, OctosyncError, RemoteError
-from octosync.octomil import PROBED_BY_GET, Connection, Octomil, probe
+from octosync.octomil import PROBED_BY_GET, Connection, Octomil, probe_reads
 from octosync.octomil.probe import MAX_GETS
 from octosync.server import ServerSettings, running_server
 
@@ -38,7 +38,7 @@ def renamed(**changes: Any) -> Iterator[tuple[Plane, RenamedApi]]:
 async def run_probe(plane: Plane, app: str | None = None, *only: str, **settings: Any) -> ProbeResult:
     """Return the probe of a control plane."""
     async with client_of(plane.url, **{"attempts": 1, **settings}) as client:
-        return await probe(client, app, only)
+        return await probe_reads(client, app, only)
 
 
 def verdicts(probe: ProbeResult) -> dict[str, str]:
@@ -161,7 +161,7 @@ async def test_the_suggested_override_confirms_the_operation() -> None:
         assert overrides is not None
         contract = Contract().overridden(operations=overrides.operations)
         async with Octomil(Connection(url=plane.url, attempts=1), contract) as client:
-            assert (await probe(client, "a")).is_good
+            assert (await probe_reads(client, "a")).is_good
     assert verdicts(first) == {"apps.get_inference_config": "differs"}
 
 
@@ -169,7 +169,7 @@ async def test_a_probe_does_not_change_the_contract_of_the_client() -> None:
     """Trying other paths for an operation leaves the client unchanged."""
     with renamed(statuses={"/health": (404, {"detail": "Not Found"})}) as (plane, _):
         async with client_of(plane.url, attempts=1) as client:
-            await probe(client, "a", ("apps.health",))
+            await probe_reads(client, "a", ("apps.health",))
             assert client.contract == Contract()
 
 
@@ -267,4 +267,4 @@ async def test_a_client_with_retries_cannot_probe(plane: Plane) -> None:
     """A probe sends ten GETs at most, so a client that would retry is refused."""
     async with client_of(plane.url) as client:
         with pytest.raises(ValueError, match="attempts=1"):
-            await probe(client, None)
+            await probe_reads(client, None)

@@ -8,7 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from octosync.manifest import Configuration, ConfigurationResult, LoadOptions, Manifests, load, read_configuration
+from octosync.manifest import (
+    Configuration,
+    ConfigurationResult,
+    LoadOptions,
+    Manifests,
+    load_manifests,
+    read_configuration,
+)
 from octosync.model import Diagnostic
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -63,7 +70,7 @@ class Workspace:
     def _load(self, paths: Sequence[str], configuration: Configuration, **more: Any) -> Manifests:
         given = {name: more.pop(name) for name in _OPTIONS & more.keys()}
         options = LoadOptions(directory=self.directory, **given)
-        return load(paths, configuration=configuration, now=NOW, options=options, **more)
+        return load_manifests(paths, configuration=configuration, now=NOW, options=options, **more)
 
     def load_text(self, text: str | bytes, name: str = "app.yaml", **more: Any) -> Manifests:
         """Write one file and load it."""

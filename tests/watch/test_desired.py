@@ -16,7 +16,7 @@ from tests.support.manifests import NOW, app
 from tests.support.repositories import Repo
 
 from octosync.errors import ConfigError, OctosyncError
-from octosync.manifest import Cache, Configuration, load
+from octosync.manifest import Cache, Configuration, load_manifests
 from octosync.manifest.load.limits import LoadDeadline, check_deadline, load_deadline
 from octosync.manifest.schema.rules import Findings
 from octosync.manifest.yaml.loader import parse
@@ -68,7 +68,7 @@ class _Loader:
         before_load, self.before_load = self.before_load, None
         if before_load is not None:
             before_load()
-        found = load(list(map(str, self.paths)), configuration=self.configuration, now=NOW, cache=cache)
+        found = load_manifests(list(map(str, self.paths)), configuration=self.configuration, now=NOW, cache=cache)
         after_load, self.after_load = self.after_load, None
         if after_load is not None:
             after_load()

@@ -32,7 +32,7 @@ PATH = [
     "watch/reconcile/reconciler.py",
     "watch/reconcile/observer.py",
     "reconcile.py",
-    "octomil/observe.py",
+    "octomil/live_state.py",
     "plan/planner.py",
     "watch/reconcile/admission.py",
     "apply/executor.py",

@@ -21,7 +21,16 @@ from octosync.cli.root import AlreadyReported
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags
 from octosync.cli.session import chosen_context, known_keys, read_or_find
 from octosync.errors import ExitCode, OctosyncError, UsageError
-from octosync.manifest import STDIN, Cache, Configuration, Context, LoadOptions, Manifests, configuration_places, load
+from octosync.manifest import (
+    STDIN,
+    Cache,
+    Configuration,
+    Context,
+    LoadOptions,
+    Manifests,
+    configuration_places,
+    load_manifests,
+)
 from octosync.manifest.git.base import BASE_RULES
 from octosync.manifest.git.repository import git_commit
 from octosync.manifest.load.files import File
@@ -143,7 +152,7 @@ def _load(
     kustomize = flags.kustomize or (context.kustomize if context is not None and not flags.paths else None)
     if kustomize is not None and flags.kustomize is None and revisions is not None and base.reviews:
         revisions.check_kustomize(kustomize, context, configuration)
-    manifests = load(
+    manifests = load_manifests(
         flags.paths,
         configuration=configuration,
         context=context,

@@ -22,7 +22,7 @@ from octosync.cli.command import Command
 from octosync.cli.file_writer import why_untrusted
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags, RunRequest
 from octosync.errors import ConfigError, OctosyncError
-from octosync.manifest import Configuration, find_configuration, load, parse_duration, read_configuration
+from octosync.manifest import Configuration, find_configuration, load_manifests, parse_duration, read_configuration
 from octosync.model import Address, Optimize
 from octosync.plan import ALL, GUARDS, Flag, Takes
 from octosync.report import MAX_BYTES
@@ -301,7 +301,9 @@ def _addresses(ctx: click.Context, parameter: click.Parameter, incomplete: str) 
     try:
         path = named if isinstance(named, Path) else find_configuration(Path())
         configuration = read_configuration(path).configuration
-        declared = load(ctx.params.get("paths") or (), configuration=configuration, now=datetime.now(UTC)).state
+        declared = load_manifests(
+            ctx.params.get("paths") or (), configuration=configuration, now=datetime.now(UTC)
+        ).state
     except (OctosyncError, OSError):
         return []
     addresses = (str(address) for app in declared for address in app.addresses)

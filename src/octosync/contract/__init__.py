@@ -7,70 +7,50 @@ types, *assumed* by us, for a reason but unconfirmed.
 Requests (`octomil`), routes (`server`) and decisions (`plan`) don't belong here.
 """
 
-from octosync.contract.operations import OPERATIONS, Access, Contract, Operation, Provenance
-from octosync.contract.resources import (
-    APP,
-    CAPABILITIES,
-    COVERED,
-    DECISIONS,
-    DEPLOYED_STATUSES_NOT_LIVE,
-    DEPLOYMENTS,
-    DEVICE_CLASSES,
-    ENGINES,
-    ENVIRONMENTS,
-    EVENTS,
-    PARTIAL,
-    PLATFORMS,
-    PRESETS,
-    PUBLISHABLE_KEY_PLATFORMS,
-    SLOT,
-    TARGET,
-    UNCOVERED,
-    ErrorCode,
-    ObjectShape,
-    bindings_equal,
-    contradiction_in,
-    expand_policy,
-    field_equal,
-    merge_bindings,
-    merge_policy,
-    normalise_app_fields,
-    normalise_slot_fields,
-    preset_of,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "APP",
-    "CAPABILITIES",
-    "COVERED",
-    "DECISIONS",
-    "DEPLOYED_STATUSES_NOT_LIVE",
-    "DEPLOYMENTS",
-    "DEVICE_CLASSES",
-    "ENGINES",
-    "ENVIRONMENTS",
-    "EVENTS",
-    "OPERATIONS",
-    "PARTIAL",
-    "PLATFORMS",
-    "PRESETS",
-    "PUBLISHABLE_KEY_PLATFORMS",
-    "SLOT",
-    "TARGET",
-    "UNCOVERED",
-    "Access",
-    "Contract",
-    "ErrorCode",
-    "ObjectShape",
-    "Operation",
-    "Provenance",
-    "bindings_equal",
-    "contradiction_in",
-    "expand_policy",
-    "field_equal",
-    "merge_bindings",
-    "merge_policy",
-    "normalise_app_fields",
-    "normalise_slot_fields",
-    "preset_of",
-]
+from octosync.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from octosync.contract.operations import OPERATIONS, Access, Contract, Operation, Provenance
+    from octosync.contract.resources import (
+        APP,
+        CAPABILITIES,
+        COVERED,
+        DECISIONS,
+        DEPLOYED_STATUSES_NOT_LIVE,
+        DEPLOYMENTS,
+        DEVICE_CLASSES,
+        ENGINES,
+        ENVIRONMENTS,
+        EVENTS,
+        PARTIAL,
+        PLATFORMS,
+        PRESETS,
+        PUBLISHABLE_KEY_PLATFORMS,
+        SLOT,
+        TARGET,
+        UNCOVERED,
+        ErrorCode,
+        ObjectShape,
+        bindings_equal,
+        contradiction_in,
+        expand_policy,
+        field_equal,
+        merge_bindings,
+        merge_policy,
+        normalise_app_fields,
+        normalise_slot_fields,
+        preset_of,
+    )
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "operations": "OPERATIONS Access Contract Operation Provenance",
+            "resources": "APP CAPABILITIES COVERED DECISIONS DEPLOYED_STATUSES_NOT_LIVE DEPLOYMENTS DEVICE_CLASSES ENGINES "
+            "ENVIRONMENTS EVENTS PARTIAL PLATFORMS PRESETS PUBLISHABLE_KEY_PLATFORMS SLOT TARGET UNCOVERED "
+            "ErrorCode ObjectShape bindings_equal contradiction_in expand_policy field_equal merge_bindings "
+            "merge_policy normalise_app_fields normalise_slot_fields preset_of",
+        },
+    )

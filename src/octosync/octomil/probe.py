@@ -93,7 +93,7 @@ _NEEDS: Final[Mapping[str, str]] = {"apps.get_slot": "apps.list_slots"}
 _ABSENT_STATUSES: Final = frozenset({404, 405, 501})
 
 
-async def probe(
+async def probe_reads(
     client: Octomil,
     app: str | None,
     only: Collection[str] = (),

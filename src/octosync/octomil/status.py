@@ -22,7 +22,7 @@ from octosync.octomil.deployments import (
     read_org_deployments_if_cheaper,
     read_routing_stats,
 )
-from octosync.octomil.observe import MAX_APPS_READ_BY_SLUG
+from octosync.octomil.live_state import MAX_APPS_READ_BY_SLUG
 from octosync.octomil.pagination import ReadResult
 from octosync.octomil.resources import read_app, read_apps, read_slots_page
 

@@ -3,6 +3,16 @@
 What may not live here: what a rule is about (that is `plan`), and what follows from its result.
 """
 
-from octosync.policies.evaluator import evaluate, problems_of
+from typing import TYPE_CHECKING
 
-__all__ = ["evaluate", "problems_of"]
+from octosync.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from octosync.policies.evaluator import evaluate, problems_of
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "evaluator": "evaluate problems_of",
+        },
+    )

@@ -5,134 +5,93 @@ without colour. The same input gives the same bytes: nothing here prints, or rea
 a terminal.
 """
 
-from octosync.report import jsonl
-from octosync.report.accept import AcceptedChange, render_accepted
-from octosync.report.annotations import PathResolver, output_lines, render_annotations, render_notice
-from octosync.report.errors import render_diagnostics, render_error
-from octosync.report.markdown import MAX_BYTES, BlobLinks, render_outcomes_markdown, render_plan_markdown
-from octosync.report.outcomes import (
-    exit_code_of_outcomes,
-    exit_code_of_rollouts,
-    render_outcomes,
-    render_rollouts,
-    rollout_name,
-    rollout_share,
-    rollout_words,
-)
-from octosync.report.plan import exit_code_of_plan, render_plan
-from octosync.report.run import (
-    OutcomeDocument,
-    apply_document,
-    json_line,
-    json_text,
-    outcome_row,
-    render_idle,
-    render_validation,
-    report_document,
-    report_markdown,
-    report_text,
-    report_values,
-    validate_document,
-)
-from octosync.report.run_report import (
-    NOTHING_WRITTEN,
-    VALIDATE,
-    ApplyReport,
-    PlanReport,
-    RunReport,
-    is_valid,
-    strict_error,
-)
-from octosync.report.sarif import RuleHelp, sarif_document
-from octosync.report.show.coverage import ManifestCoverage, declared_document, render_declared
-from octosync.report.show.explain import (
-    explained_document,
-    render_explained_field,
-    render_explained_group,
-    render_explained_names,
-    render_explained_roots,
-    render_explained_variables,
-)
-from octosync.report.show.history import UNKNOWN, history_document, render_history, render_run, run_document
-from octosync.report.show.setup import (
-    bootstrap_document,
-    keys_text,
-    render_bootstrap,
-    render_bootstrap_end,
-    render_export,
-    render_init,
-)
-from octosync.report.show.status import StatusFacts, render_overviews, render_status
-from octosync.report.show.status_json import status_document
-from octosync.report.text import visible
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "MAX_BYTES",
-    "NOTHING_WRITTEN",
-    "UNKNOWN",
-    "VALIDATE",
-    "AcceptedChange",
-    "ApplyReport",
-    "BlobLinks",
-    "ManifestCoverage",
-    "OutcomeDocument",
-    "PathResolver",
-    "PlanReport",
-    "RuleHelp",
-    "RunReport",
-    "StatusFacts",
-    "apply_document",
-    "bootstrap_document",
-    "declared_document",
-    "exit_code_of_outcomes",
-    "exit_code_of_plan",
-    "exit_code_of_rollouts",
-    "explained_document",
-    "history_document",
-    "is_valid",
-    "json_line",
-    "json_text",
-    "jsonl",
-    "keys_text",
-    "outcome_row",
-    "output_lines",
-    "render_accepted",
-    "render_annotations",
-    "render_bootstrap",
-    "render_bootstrap_end",
-    "render_declared",
-    "render_diagnostics",
-    "render_error",
-    "render_explained_field",
-    "render_explained_group",
-    "render_explained_names",
-    "render_explained_roots",
-    "render_explained_variables",
-    "render_export",
-    "render_history",
-    "render_idle",
-    "render_init",
-    "render_notice",
-    "render_outcomes",
-    "render_outcomes_markdown",
-    "render_overviews",
-    "render_plan",
-    "render_plan_markdown",
-    "render_rollouts",
-    "render_run",
-    "render_status",
-    "render_validation",
-    "report_document",
-    "report_markdown",
-    "report_text",
-    "report_values",
-    "rollout_name",
-    "rollout_share",
-    "rollout_words",
-    "run_document",
-    "sarif_document",
-    "status_document",
-    "strict_error",
-    "validate_document",
-    "visible",
-]
+from octosync.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from octosync.report.accept import AcceptedChange, render_accepted
+    from octosync.report.annotations import PathResolver, output_lines, render_annotations, render_notice
+    from octosync.report.errors import render_diagnostics, render_error
+    from octosync.report.markdown import MAX_BYTES, BlobLinks, render_outcomes_markdown, render_plan_markdown
+    from octosync.report.outcomes import (
+        exit_code_of_outcomes,
+        exit_code_of_rollouts,
+        render_outcomes,
+        render_rollouts,
+        rollout_name,
+        rollout_share,
+        rollout_words,
+    )
+    from octosync.report.plan import exit_code_of_plan, render_plan
+    from octosync.report.run import (
+        OutcomeDocument,
+        apply_document,
+        json_line,
+        json_text,
+        outcome_row,
+        render_idle,
+        render_validation,
+        report_document,
+        report_markdown,
+        report_text,
+        report_values,
+        validate_document,
+    )
+    from octosync.report.run_report import (
+        NOTHING_WRITTEN,
+        VALIDATE,
+        ApplyReport,
+        PlanReport,
+        RunReport,
+        is_valid,
+        strict_error,
+    )
+    from octosync.report.sarif import RuleHelp, sarif_document
+    from octosync.report.show.coverage import ManifestCoverage, declared_document, render_declared
+    from octosync.report.show.explain import (
+        explained_document,
+        render_explained_field,
+        render_explained_group,
+        render_explained_names,
+        render_explained_roots,
+        render_explained_variables,
+    )
+    from octosync.report.show.history import UNKNOWN, history_document, render_history, render_run, run_document
+    from octosync.report.show.setup import (
+        bootstrap_document,
+        keys_text,
+        render_bootstrap,
+        render_bootstrap_end,
+        render_export,
+        render_init,
+    )
+    from octosync.report.show.status import StatusFacts, render_overviews, render_status
+    from octosync.report.show.status_json import status_document
+    from octosync.report.text import visible
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "accept": "AcceptedChange render_accepted",
+            "annotations": "PathResolver output_lines render_annotations render_notice",
+            "errors": "render_diagnostics render_error",
+            "markdown": "MAX_BYTES BlobLinks render_outcomes_markdown render_plan_markdown",
+            "outcomes": "exit_code_of_outcomes exit_code_of_rollouts render_outcomes render_rollouts rollout_name "
+            "rollout_share rollout_words",
+            "plan": "exit_code_of_plan render_plan",
+            "run": "OutcomeDocument apply_document json_line json_text outcome_row render_idle render_validation "
+            "report_document report_markdown report_text report_values validate_document",
+            "run_report": "NOTHING_WRITTEN VALIDATE ApplyReport PlanReport RunReport is_valid strict_error",
+            "sarif": "RuleHelp sarif_document",
+            "show.coverage": "ManifestCoverage declared_document render_declared",
+            "show.explain": "explained_document render_explained_field render_explained_group render_explained_names "
+            "render_explained_roots render_explained_variables",
+            "show.history": "UNKNOWN history_document render_history render_run run_document",
+            "show.setup": "bootstrap_document keys_text render_bootstrap render_bootstrap_end render_export "
+            "render_init",
+            "show.status": "StatusFacts render_overviews render_status",
+            "show.status_json": "status_document",
+            "text": "visible",
+        },
+    )

@@ -8,27 +8,26 @@ What may not live here: live values, request or response bodies, and anything se
 is never stored, only a digest made with a key of the file, by which the value is recognized.
 """
 
-from octosync.state.drift import StoredRefusal
-from octosync.state.journal import DEFAULT_PATH, Journal, JournalReader, Record, new_run_id
-from octosync.state.lock import state_lock
-from octosync.state.seal import SealedValue
-from octosync.state.tables import Approvable, ApprovedAction
-from octosync.state.watch import KEPT_FOR, ControlPlaneState, DamagedFile, WatchState, open_or_replace_journal
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "DEFAULT_PATH",
-    "KEPT_FOR",
-    "Approvable",
-    "ApprovedAction",
-    "ControlPlaneState",
-    "DamagedFile",
-    "Journal",
-    "JournalReader",
-    "Record",
-    "SealedValue",
-    "StoredRefusal",
-    "WatchState",
-    "new_run_id",
-    "open_or_replace_journal",
-    "state_lock",
-]
+from octosync.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from octosync.state.drift import StoredRefusal
+    from octosync.state.journal import DEFAULT_PATH, Journal, JournalReader, Record, new_run_id
+    from octosync.state.lock import state_lock
+    from octosync.state.seal import SealedValue
+    from octosync.state.tables import Approvable, ApprovedAction
+    from octosync.state.watch import KEPT_FOR, ControlPlaneState, DamagedFile, WatchState, open_or_replace_journal
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "drift": "StoredRefusal",
+            "journal": "DEFAULT_PATH Journal JournalReader Record new_run_id",
+            "lock": "state_lock",
+            "seal": "SealedValue",
+            "tables": "Approvable ApprovedAction",
+            "watch": "KEPT_FOR ControlPlaneState DamagedFile WatchState open_or_replace_journal",
+        },
+    )

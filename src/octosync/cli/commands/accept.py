@@ -29,7 +29,7 @@ from octosync.cli.progress import ProgressBar
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags
 from octosync.cli.session import query, session_of
 from octosync.errors import ExitCode, OctosyncError
-from octosync.manifest import STDIN, EditContext, LoadOptions, load, patch_of, variables_for
+from octosync.manifest import STDIN, EditContext, LoadOptions, load_manifests, patch_of, variables_for
 from octosync.model import Address
 from octosync.octomil import Octomil
 from octosync.report import AcceptedChange, render_accepted
@@ -100,7 +100,7 @@ class _Acceptance:
 
     def _verify(self, result: AcceptResult, observed: ObservedObjects) -> None:
         inputs = self._inputs
-        after = load(
+        after = load_manifests(
             self._flags.paths,
             configuration=inputs.configuration,
             context=inputs.context,

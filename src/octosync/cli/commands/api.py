@@ -17,8 +17,15 @@ from octosync.cli.run_options import RemoteFlags
 from octosync.cli.session import check_app_names, configuration_in, control_plane_options, open_session, query
 from octosync.contract.openapi import MAX_DOCUMENT_BYTES, compare_with, read_document
 from octosync.errors import ExitCode, OctosyncError, UsageError
-from octosync.octomil import API_PATH, PROBED_BY_GET, document_source, fetch_document, is_url, proxy_from_environment
-from octosync.octomil import probe as probe_reads
+from octosync.octomil import (
+    API_PATH,
+    PROBED_BY_GET,
+    document_source,
+    fetch_document,
+    is_url,
+    probe_reads,
+    proxy_from_environment,
+)
 from octosync.report.show.api import (
     conformance_document,
     operations_document,

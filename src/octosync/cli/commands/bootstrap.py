@@ -27,7 +27,7 @@ from octosync.cli.root import report_failure
 from octosync.cli.run_options import RemoteFlags
 from octosync.cli.session import Session, control_plane, control_plane_options, open_client, open_session
 from octosync.errors import ExitCode, Interrupted, OctosyncError, UsageError
-from octosync.manifest import STDIN, load, starter_manifest
+from octosync.manifest import STDIN, load_manifests, starter_manifest
 from octosync.model import Diagnostic, RunAudit, Severity
 from octosync.octomil import Octomil
 from octosync.plan import ControlPlane
@@ -265,7 +265,7 @@ def _validate(app: FirstApp, session: Session) -> str:
 
     Raises `UsageError` with all problems.
     """
-    manifests = load(
+    manifests = load_manifests(
         [STDIN],
         configuration=session.configuration,
         context=session.context,

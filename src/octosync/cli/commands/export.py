@@ -33,7 +33,7 @@ from octosync.manifest import (
     claims_of,
     closest,
     export_app,
-    load,
+    load_manifests,
     sections_undeclared,
 )
 from octosync.model import App, Observation, Section, Severity, State
@@ -209,7 +209,7 @@ def _verification_error(
     if not exported.declares:
         return None
     alone = replace(configuration, owners=())
-    manifests = load([STDIN], configuration=alone, now=now, stdin=exported.text.encode())
+    manifests = load_manifests([STDIN], configuration=alone, now=now, stdin=exported.text.encode())
     refused = next(
         (diagnostic.summary for diagnostic in manifests.diagnostics if diagnostic.severity is Severity.ERROR), None
     )

@@ -4,16 +4,20 @@
 the operations and returns all findings, with the overrides that would resolve them.
 """
 
-from octosync.contract.openapi.compare import Conformance, OperationComparison, compare_with
-from octosync.contract.openapi.document import MAX_DOCUMENT_BYTES, read_document
-from octosync.contract.openapi.messages import ConformanceFinding, FindingLevel
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "MAX_DOCUMENT_BYTES",
-    "Conformance",
-    "ConformanceFinding",
-    "FindingLevel",
-    "OperationComparison",
-    "compare_with",
-    "read_document",
-]
+from octosync.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from octosync.contract.openapi.compare import Conformance, OperationComparison, compare_with
+    from octosync.contract.openapi.document import MAX_DOCUMENT_BYTES, read_document
+    from octosync.contract.openapi.messages import ConformanceFinding, FindingLevel
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "compare": "Conformance OperationComparison compare_with",
+            "document": "MAX_DOCUMENT_BYTES read_document",
+            "messages": "ConformanceFinding FindingLevel",
+        },
+    )

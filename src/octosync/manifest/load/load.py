@@ -159,7 +159,7 @@ class LoadOptions:
 _USUAL: Final = LoadOptions()
 
 
-def load(
+def load_manifests(
     paths: Sequence[str],
     *,
     configuration: Configuration,

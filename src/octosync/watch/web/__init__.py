@@ -4,8 +4,20 @@ What may not live here: decisions. It shows a `ControllerStatus`, and passes req
 nothing; a POST needs the token in a header, so no other site can make a browser send one. Everything shown is escaped.
 """
 
-from octosync.watch.web.app import WebOptions, create_app
-from octosync.watch.web.document import watch_schema
-from octosync.watch.web.server import ServerAddress, bind, parse_listen, serve
+from typing import TYPE_CHECKING
 
-__all__ = ["ServerAddress", "WebOptions", "bind", "create_app", "parse_listen", "serve", "watch_schema"]
+from octosync.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from octosync.watch.web.app import WebOptions, create_app
+    from octosync.watch.web.document import watch_schema
+    from octosync.watch.web.server import ServerAddress, bind, parse_listen, serve
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "app": "WebOptions create_app",
+            "document": "watch_schema",
+            "server": "ServerAddress bind parse_listen serve",
+        },
+    )
