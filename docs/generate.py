@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -63,24 +63,6 @@ EXECUTED: Final = (
 )
 
 
-def reference_pages() -> Mapping[str, str]:
-    """Return the generated pages and schemas by their path below the project's root."""
-    return {
-        "docs/reference/findings.md": "\n".join(_findings(FINDINGS)) + "\n",
-        "docs/reference/metrics.md": "\n".join(_metrics(METRICS)) + "\n",
-        "docs/reference/notifications.md": "\n".join(_notifications()) + "\n",
-        "docs/reference/operations.md": "\n".join(_operations(OPERATIONS)) + "\n",
-        "docs/reference/rules.md": "\n".join(_rules(RULES)) + "\n",
-        # kustomize reads no files outside its own folder.
-        "examples/base/merge-keys.json": json_text(kustomize_definitions()),
-        "schemas/config.json": json_text(configuration_schema()),
-        "schemas/kustomize.json": json_text(kustomize_definitions()),
-        "schemas/manifest.json": json_text(manifest_schema()),
-        "schemas/plan.json": json_text(plan_schema()),
-        "schemas/watch-status.json": json_text(watch_schema()),
-    }
-
-
 def guards_table() -> str:
     """Return README's table of the guards."""
     rows = [
@@ -117,9 +99,9 @@ def main() -> None:
     """Write the reference pages, README's table and the documents."""
     readme = ROOT / "README.md"
     readme.write_text(with_guards(readme.read_text(encoding="utf-8")), encoding="utf-8")
-    for name, text in reference_pages().items():
+    for name, page in REFERENCE_PAGES.items():
         (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
-        (ROOT / name).write_text(text, encoding="utf-8")
+        (ROOT / name).write_text(page(), encoding="utf-8")
     for name in EXECUTED:
         with tempfile.TemporaryDirectory() as folder:
             text = executed((ROOT / name).read_text(encoding="utf-8"), Path(folder))
@@ -192,6 +174,7 @@ def _metrics(table: Mapping[str, Metric]) -> Iterator[str]:
     for metric in table.values():
         labels = f" `{{{','.join(metric.label_names)}}}`" if metric.labels else ""
         yield f"| [`{metric.name}`](#{metric.name}){labels} | {metric.type.value} | {_cell(metric.help)} |"
+    known_alerts = alerts()
     for metric in table.values():
         yield from ("", f"## {metric.name}", "", " ".join(filter(None, (metric.help, metric.means))))
         if metric.labels:
@@ -206,7 +189,7 @@ def _metrics(table: Mapping[str, Metric]) -> Iterator[str]:
                 f"The upper bounds of the buckets are {', '.join(f'{bound:g}' for bound in metric.buckets)} seconds.",
             )
         series = {metric.name, *metric.series}
-        yield from _alerts([alert for alert in alerts() if alert.metrics & series])
+        yield from _alerts([alert for alert in known_alerts if alert.metrics & series])
 
 
 def _alerts(found: Sequence[Alert]) -> Iterator[str]:
@@ -274,6 +257,23 @@ def _yaml(title: str, text: str) -> Iterator[str]:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+# The generated pages and schemas by their path below the project's root.
+REFERENCE_PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "docs/reference/findings.md": lambda: "\n".join(_findings(FINDINGS)) + "\n",
+    "docs/reference/metrics.md": lambda: "\n".join(_metrics(METRICS)) + "\n",
+    "docs/reference/notifications.md": lambda: "\n".join(_notifications()) + "\n",
+    "docs/reference/operations.md": lambda: "\n".join(_operations(OPERATIONS)) + "\n",
+    "docs/reference/rules.md": lambda: "\n".join(_rules(RULES)) + "\n",
+    # kustomize reads no files outside its own folder.
+    "examples/base/merge-keys.json": lambda: json_text(kustomize_definitions()),
+    "schemas/config.json": lambda: json_text(configuration_schema()),
+    "schemas/kustomize.json": lambda: json_text(kustomize_definitions()),
+    "schemas/manifest.json": lambda: json_text(manifest_schema()),
+    "schemas/plan.json": lambda: json_text(plan_schema()),
+    "schemas/watch-status.json": lambda: json_text(watch_schema()),
+}
 
 
 if __name__ == "__main__":

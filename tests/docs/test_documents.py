@@ -9,7 +9,7 @@ import click
 import pytest
 from deploy.runbooks import anchors
 from docs.executing import ROOT, executed
-from docs.generate import EXECUTED, guards_table, reference_pages, with_guards
+from docs.generate import EXECUTED, REFERENCE_PAGES, guards_table, with_guards
 from docs.watching import UntrueDocumentError
 
 from octosync.cli.root import octosync
@@ -40,10 +40,10 @@ def test_every_document_is_run() -> None:
     assert commands <= {ROOT / name for name in EXECUTED}
 
 
-@pytest.mark.parametrize("name", reference_pages())
+@pytest.mark.parametrize("name", REFERENCE_PAGES)
 def test_a_reference_page_is_what_the_code_says(name: str) -> None:
     """The generated pages are up to date; `make docs` updates them."""
-    assert (ROOT / name).read_text(encoding="utf-8") == reference_pages()[name]
+    assert (ROOT / name).read_text(encoding="utf-8") == REFERENCE_PAGES[name]()
 
 
 def test_the_guards_are_those_of_the_code() -> None:
