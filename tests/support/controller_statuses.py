@@ -292,6 +292,10 @@ class RecordingApi:
         """Return the fixed status."""
         return self.current
 
+    def health(self) -> ControllerStatus:
+        """Return the fixed status without its apps."""
+        return replace(self.current, apps={}, blocked=(), holds=(), runs=())
+
     def reconcile(self, app: str | None) -> int:
         """Record the call."""
         self._record("reconcile", app=app)

@@ -114,6 +114,18 @@ async def test_changes_between_two_loads(tmp_path: Path) -> None:
     assert desired.good.loaded_at == NOW
 
 
+async def test_files_that_were_parsed_before_are_not_parsed_again(tmp_path: Path) -> None:
+    """The first load takes over the contents that a check of the inputs has parsed, apart from files that changed since."""
+    loader, cache = _loader(tmp_path, a=app(name="a"), b=app(name="b")), Cache()
+    loader.gather(cache)
+    assert len(cache.parsed) == 2
+    (tmp_path / "b.yaml").write_text(app("name: B", name="b"))
+    desired = DesiredState(loader.gather, loader.watched, loader.clock, cache=cache)
+    declared = (await desired.load()).declared
+    assert [Path(name).name for name in cache.parsed] == ["b.yaml"]
+    assert declared.manifests.state.apps["b"].fields["name"] == "B"
+
+
 async def test_a_failed_load_leaves_the_last_valid_manifests_in_use(tmp_path: Path) -> None:
     """A failed load changes nothing. The next valid load is compared with the last valid one."""
     loader = _loader(tmp_path, a=app("name: A", name="a"))

@@ -232,6 +232,7 @@ class Controller:
         )
         self.api = ControllerOperations(
             status=self.status,
+            health=self.health,
             scheduler=self.scheduler,
             memory=self.memory,
             tracker=self.tracker,
@@ -328,34 +329,45 @@ class Controller:
 
     def status(self) -> ControllerStatus:
         """Return the status of the controller and of every app."""
-        options, active, breaker, resync = self._options, self.assignment.active, self.breaker, self.resync
+        options, latest = self._options, self._options.desired.latest
+        holds = self.memory.holds()
+        return replace(
+            self.health(),
+            about=self.assignment.run_info,
+            apps=self._apps(holds),
+            blocked=self.approvals.current(),
+            unmanaged=self.resync.unmanaged,
+            clone=latest.clone if latest is not None else Clone(),
+            revision=self.assignment.revision,
+            changed_at=options.desired.changed_at,
+            diagnostics=tuple(map(latest.clone.diagnostic, latest.diagnostics)) if latest is not None else (),
+            suspended=self.memory.suspended,
+            holds=tuple(holds.values()),
+            runs=self.tracker.runs,
+            sensitivity=self.assignment.active.configuration.sensitivity,
+        )
+
+    def health(self) -> ControllerStatus:
+        """Return the status without apps, holds and runs, in a time that does not depend on the number of apps."""
+        options, breaker, resync = self._options, self.breaker, self.resync
         good, latest = options.desired.good, options.desired.latest
         credential = self._problem(CircuitReason.CREDENTIAL, CircuitReason.WRONG_ORG)
         if not credential and breaker.may_not_write is not None:
             credential = breaker.may_not_write.message
-        holds = self.memory.holds()
         return ControllerStatus(
             now=options.clock.now(),
             started=self._started,
             version=__version__,
             control_plane=options.control_plane,
-            mode=active.write_mode.value,
+            mode=self.assignment.active.write_mode.value,
             healthy=self._is_healthy(),
             ready=resync.ended_at is not None and not credential and breaker.reason not in _UNREADY,
             can_post=options.can_post,
-            about=self.assignment.run_info,
             turned_at=options.clock.now() - timedelta(seconds=self._quiet),
-            apps=self._apps(holds),
-            blocked=self.approvals.current(),
-            unmanaged=resync.unmanaged,
             loading=latest is None,
-            clone=latest.clone if latest is not None else Clone(),
             valid=latest is not None and not latest.fails,
             files=good.manifests.files if good is not None else 0,
-            revision=self.assignment.revision,
             loaded_at=good.loaded_at if good is not None else None,
-            changed_at=options.desired.changed_at,
-            diagnostics=tuple(map(latest.clone.diagnostic, latest.diagnostics)) if latest is not None else (),
             load_error=latest.error if latest is not None else None,
             credential=credential,
             outage=self._problem(CircuitReason.OUTAGE),
@@ -367,8 +379,6 @@ class Controller:
             key_unusable=breaker.key_unusable,
             state_damaged=options.state_damaged,
             coverage_unread=self.coverage.error.message if self.coverage.error is not None else "",
-            suspended=self.memory.suspended,
-            holds=tuple(holds.values()),
             budget=self._budget(),
             queue=self.queue.depth,
             full_read_at=resync.ended_at,
@@ -379,8 +389,6 @@ class Controller:
             resync=resync.every,
             resync_in_fact=resync.took if resync.took is not None and resync.took > resync.every else None,
             last_success=self.results.last_success,
-            runs=self.tracker.runs,
-            sensitivity=active.configuration.sensitivity,
         )
 
     def _problem(self, *reasons: CircuitReason) -> str:

@@ -29,6 +29,7 @@ class ControllerOperations:
     """The operations behind the controller's HTTP endpoints: a `ControllerApi`."""
 
     status: Callable[[], ControllerStatus]
+    health: Callable[[], ControllerStatus]
     scheduler: Scheduler
     memory: Memory
     tracker: StatusTracker
@@ -114,6 +115,9 @@ class ControllerApi(Protocol):
 
     def status(self) -> ControllerStatus:
         """Return the status of the controller and of every app."""
+
+    def health(self) -> ControllerStatus:
+        """Return the status without its apps: probes ask often, and need to know whether it is healthy and ready."""
 
     def reconcile(self, app: str | None) -> int:
         """Reconcile one app, or (None) all of them, contested objects included; return how many."""

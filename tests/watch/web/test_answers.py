@@ -54,7 +54,7 @@ _PAGES = ("/", "/apps", "/apps/canary-demo", "/api/status", "/healthz", "/readyz
         ),
         (status_of(ready=False), (200, "ok\n"), (503, "not all apps have been reconciled yet\n")),
         (
-            status_of(ready=False, valid=False, full_read_at=None),
+            status_of(ready=False, valid=False, loaded_at=None, full_read_at=None),
             (200, "ok\n"),
             (503, "the manifests can't be loaded, and none are in use yet\n"),
         ),
@@ -67,6 +67,17 @@ async def test_probes_report_the_cause(
     async with app_client(RecordingApi(current=status)) as client:
         responses = [await client.get("/healthz"), await client.get("/readyz")]
     assert [(response.status_code, response.text) for response in responses] == [health, readiness]
+
+
+async def test_a_probe_reads_no_app() -> None:
+    """A probe does not ask for the status of the apps, of which there may be thousands."""
+
+    class WithoutStatus(RecordingApi):
+        def status(self) -> ControllerStatus:
+            raise AssertionError("asked for every app")
+
+    async with app_client(WithoutStatus(current=status_of())) as client:
+        assert [(await client.get(path)).text for path in ("/healthz", "/readyz")] == ["ok\n", "ok\n"]
 
 
 async def test_metrics_are_served_as_rendered(client: httpx.AsyncClient) -> None:

@@ -39,7 +39,7 @@ from octosync.cli.options import (
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.cli.session import connect, control_plane, state_key
 from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
-from octosync.manifest import parse_duration
+from octosync.manifest import Cache, parse_duration
 from octosync.manifest.config.config import FILE_NAME
 from octosync.manifest.git.repository import is_tracked
 from octosync.manifest.load.limits import LOAD_TIMEOUT, load_deadline
@@ -190,7 +190,8 @@ def _watch(options: _WatchOptions) -> ExitCode:
     # A malformed selector is an error at the start; one that matches nothing yet may match later.
     matching(State(), selector=options.settings.selector)
     host, port = parse_listen(options.listen)
-    first = _first_load(options)
+    cache = Cache()  # what the first load has parsed is not parsed again when the controller loads
+    first = _first_load(options, cache)
     if not first.configuration_is_usable:
         _report(options, first)
         return ExitCode.ERROR
@@ -205,6 +206,7 @@ def _watch(options: _WatchOptions) -> ExitCode:
             options=options,
             first=first,
             reloader=reloader,
+            cache=cache,
             journal=journal,
             state_damaged="" if damaged is None else _damage(damaged),
             listener=listener,
@@ -329,6 +331,7 @@ class _WatchProcess:
     options: _WatchOptions
     first: LoadedInputs
     reloader: InputsReloader
+    cache: Cache
     journal: Journal
     state_damaged: str
     listener: socket.socket
@@ -411,6 +414,7 @@ class _WatchProcess:
                 apps=options.settings.apps,
                 selector=options.settings.selector,
                 load_timeout=options.load_timeout,
+                cache=self.cache,
             ),
             journal=self.journal,
             control_plane=plane,
@@ -480,11 +484,11 @@ async def _stop_on_signal(stop_signal: signals.StopSignal, controller: Controlle
     controller.stop.set()
 
 
-def _first_load(options: _WatchOptions) -> LoadedInputs:
+def _first_load(options: _WatchOptions, cache: Cache) -> LoadedInputs:
     """Load all inputs, so that errors are reported at the start; after the time limit, load only octosync.yaml."""
     try:
         with load_deadline(options.load_timeout):
-            return load_inputs(options.manifests, options.remote)
+            return load_inputs(options.manifests, options.remote, cache=cache)
     except OctosyncError as error:
         if error.reference != LOAD_TIMEOUT:
             raise

@@ -103,8 +103,8 @@ def _found_at(origin: Origin | None) -> str:
 class DesiredState:
     """The desired state in use. `gather` loads it once, in a thread, and may raise `OctosyncError`.
 
-    A load in which `apps` (patterns) and `selector` match no app fails, so that the mistaken change of a label or name has no
-    effect.
+    `cache` may have the contents of files that were parsed before. A load in which `apps` (patterns) and `selector` match no
+    app fails, so that the mistaken change of a label or name has no effect.
     """
 
     def __init__(
@@ -116,6 +116,7 @@ class DesiredState:
         apps: tuple[str, ...] = (),
         selector: str | None = None,
         load_timeout: timedelta = LOAD_TIMEOUT,
+        cache: Cache | None = None,
     ) -> None:
         self._gather = gather
         self.load_timeout = load_timeout
@@ -123,7 +124,7 @@ class DesiredState:
         self._is_stopped = False
         self._apps, self._selector = apps, selector
         self._clock = clock
-        self._cache = Cache()
+        self._cache = cache or Cache()
         self._one_at_a_time = asyncio.Lock()
         self.watched = watched  # what the latest load was read from
         self.latest: ManifestLoad | None = None  # good or not

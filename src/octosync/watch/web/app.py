@@ -155,13 +155,13 @@ class _Pages:
     async def health(self, request: Request) -> Response:
         """Return whether the loop is healthy."""
         del request
-        status = self._source.control.status()
+        status = self._source.control.health()
         return _probe("" if status.healthy else stuck_words(status))
 
     async def readiness(self, request: Request) -> Response:
         """Return whether a first resync is done and the API key works."""
         del request
-        status = self._source.control.status()
+        status = self._source.control.health()
         return _probe("" if status.ready else unready_words(status), but=waiting_words(status))
 
     async def metrics(self, request: Request) -> Response:

@@ -391,7 +391,7 @@ def unready_words(status: ControllerStatus) -> str:
         return why
     if status.loading:
         return "the manifests are being loaded"
-    if not status.valid and not status.apps:
+    if not status.valid and status.loaded_at is None:
         return "the manifests can't be loaded, and none are in use yet"
     words, at = read_parts(status)
     return (
