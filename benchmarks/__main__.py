@@ -1,206 +1,162 @@
-"""`make bench`: benchmarks of the design's assumptions. Each result is a ratio of two measurements in the same run."""
+"""`make bench`: what octosync costs, relative to what it is made of and to what one would use instead.
+
+Each figure compares measurements of the same run, so that it means the same on any machine. The exceptions are sizes, simulated
+times, and times that are multiplied by the speed of the machine. A figure that misses its limit is not an error: wall times
+depend on what else the machine does.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import argparse
+import json
 import os
-import subprocess
+import platform
 import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import httpx
-import yaml
-from benchmarks.controlling import controlling
-from benchmarks.watching import commit_among
+from benchmarks.alternatives import measure_ansible, measure_octodns, measure_shell
+from benchmarks.manifests import measure_load, measure_reload
+from benchmarks.measure import Figure, Measure, Result, Scale, Unit
+from benchmarks.plans import measure_compare, measure_json, measure_memory
+from benchmarks.requests import measure_apply, measure_plan
+from benchmarks.startup import measure_start
+from benchmarks.suite import measure_suite
+from benchmarks.timing import BenchmarkError
+from benchmarks.watch import measure_edit, measure_restart
 
-from octosync.contract import OPERATIONS
-from octosync.manifest import Cache, Configuration, Manifests, load_manifests
-from octosync.octomil import API_PATH, Connection, Octomil
-from octosync.octomil.transport import open_http
-from octosync.plan import GuardPolicy, PlanOptions
-from octosync.reconcile import ReviewedPlan, observe_and_review
-from octosync.server import ServerSettings, running_server
+FORMAT_VERSION: Final = 1
+_QUICK: Final = Scale(0.005)
 
-_ROUNDS: Final = 3  # the fastest round counts, because disturbances only make a measurement longer
-_APP: Final = """\
-apiVersion: octosync.dev/v1
-kind: App
-metadata:
-  name: app-{n:04}
-  labels: {{team: team-{team}, tier: gold}}
-spec:
-  name: Application {n}
-  description: One of many, for a benchmark
-  targets:
-    - {{platform: ios, identifier: com.example.app{n}}}
-    - {{platform: android, identifier: com.example.app{n}}}
-  slots:
-    - capability: chat
-      servingPolicy: local_first
-      preferredEngines: [coreml, mlx]
-    - capability: vision
-      servingPolicy: local_only
-  inferenceConfig:
-    model: "@app/app-{n:04}/chat"
-    parameters: {{temperature: 0.2, max_tokens: 512}}
-"""
+MEASURES: Final = (
+    Measure(name="start", title="commands that need no request", seconds=10, run=measure_start),
+    Measure(name="load", title="loading manifests", seconds=10, run=measure_load),
+    Measure(name="reload", title="loading manifests again", seconds=10, run=measure_reload),
+    Measure(name="plan", title="a plan over HTTP", seconds=15, run=measure_plan),
+    Measure(name="compare", title="a plan in memory", seconds=30, run=measure_compare),
+    Measure(name="json", title="the JSON document of a plan", seconds=1, run=measure_json),
+    Measure(name="memory", title="memory of a plan", seconds=15, run=measure_memory),
+    Measure(name="apply", title="a first apply over HTTP", seconds=15, run=measure_apply),
+    Measure(name="restart", title="a restart of the controller", seconds=15, run=measure_restart),
+    Measure(name="edit", title="an edit under the controller", seconds=30, run=measure_edit),
+    Measure(name="suite", title="the tests", seconds=180, run=measure_suite, by_default=False),
+    Measure(name="shell", title="instead of octosync: a shell script", seconds=12, run=measure_shell),
+    Measure(name="ansible", title="instead of octosync: Ansible", seconds=15, run=measure_ansible),
+    Measure(name="octodns", title="another planner: octoDNS", seconds=10, run=measure_octodns),
+)
 
 
-def main() -> None:
-    """Run all benchmarks, and print a line for each."""
-    with tempfile.TemporaryDirectory() as folder:
-        loading(Path(folder))
-        loading_again(Path(folder))
-        transports()
-        planning(Path(folder))
-        committing(Path(folder))
-    with tempfile.TemporaryDirectory() as folder:
-        controlling(Path(folder), _report)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the measures of the command line. Return 1 if a measure fails, not if a figure misses its limit."""
+    options = _options(arguments)
+    chosen = [measure for measure in MEASURES if measure.name in options.names]
+    if not options.names:
+        chosen = [measure for measure in MEASURES if measure.by_default]
+    scale = _QUICK if options.quick else Scale(options.size)
+    prints = options.output == "text"
+    began, results, failed = time.monotonic(), {}, []
+    for measure in chosen:
+        about = f", about {measure.seconds} s" if scale.is_full else ""
+        print(f"{measure.name}: {measure.title}{about} …", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        try:
+            result = measure.run(scale)
+        except (BenchmarkError, AssertionError, OSError) as error:
+            failed.append(measure.name)
+            print(f"{measure.name} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            continue
+        results[measure.name] = {
+            "title": measure.title,
+            "seconds": round(time.monotonic() - started, 1),
+            **result.as_json(judged=scale.is_full),
+        }
+        if prints:
+            _print(measure, result, judged=scale.is_full)
+    document = _document(scale, results, time.monotonic() - began)
+    if options.json is not None:
+        options.json.write_text(_text(document), encoding="utf-8")
+    if prints:
+        print(f"\n{_summary(scale, document)}")
+    else:
+        print(_text(document), end="")
+    return 1 if failed else 0
 
 
-def loading(folder: Path) -> None:
-    """Compare the strict loader, with its checks and positions, with PyYAML's fastest loader, which has neither."""
-    apps = 2000
-    manifests = _write(folder, apps)
-    text = manifests.read_text(encoding="utf-8")
-    measured = _best(lambda: _load(manifests))
-    reference = _best(lambda: list(yaml.load_all(text, yaml.CSafeLoader)))
-    _report(f"load {apps:,} apps, strictly and with positions, against CSafeLoader", measured, reference)
-
-
-def loading_again(folder: Path) -> None:
-    """Compare a load with a cache, after one of many files changed, with a load of all files."""
-    apps = 1000
-    manifests = folder / f"{apps}-files"
-    manifests.mkdir()
-    for n in range(apps):
-        (manifests / f"app-{n:04}.yaml").write_text(_APP.format(n=n, team=n % 7), encoding="utf-8")
-    cache, rounds = Cache(), iter(range(_ROUNDS + 1))
-
-    def load_after_change() -> None:
-        (manifests / "app-0000.yaml").write_text(_APP.format(n=0, team=next(rounds)), encoding="utf-8")
-        assert _load(manifests, cache).digest
-
-    load_after_change()
-    measured = _best(load_after_change)
-    reference = _best(lambda: _load(manifests))
-    _report(f"load {apps:,} files with a cache after one changed, against all of them without", measured, reference)
-
-
-def transports() -> None:
-    """Compare requests through aiohttp's connections with those through httpx's own pool."""
-    requests, at_once = 1000, 16
-    with running_server(ServerSettings()) as plane:
-        url = f"{plane.url}{API_PATH}{OPERATIONS['apps.list'].path}"
-
-        async def seconds_with(client: httpx.AsyncClient) -> float:
-            async with client:
-                await client.get(url)
-                return await _timed(lambda: _fetch(client, url, requests, at_once))
-
-        async def both() -> tuple[float, float]:
-            aiohttp = [await seconds_with(open_http(Connection(url=plane.url))) for _ in range(_ROUNDS)]
-            own = [await seconds_with(httpx.AsyncClient(trust_env=False)) for _ in range(_ROUNDS)]
-            return min(aiohttp), min(own)
-
-        measured, reference = asyncio.run(both())
-    _report(
-        f"{requests:,} requests, {at_once} concurrent, through httpx-aiohttp, against httpx's own pool",
-        measured,
-        reference,
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    names = [measure.name for measure in MEASURES]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"measures: {', '.join(names)}; all but suite by default"
     )
-
-
-def planning(folder: Path) -> None:
-    """Compare a plan without changes for many apps with one for few: it should grow linearly."""
-    few, many = 40, 400
-    with running_server(ServerSettings()) as plane:
-        small, few_seconds = _plan(plane.url, _write(folder, few))
-        large, many_seconds = _plan(plane.url, _write(folder, many))
-    requests = large.plan.requests_used / small.plan.requests_used
-    print(f"requests of a plan of {many} apps against {few}: {requests:.2f} times for {many // few} times the apps")
-    _report(f"a plan without changes of {many} apps, against {few}", many_seconds, few_seconds)
-
-
-def committing(folder: Path) -> None:
-    """Compare a commit of one file of many during a resync with the resync: time and requests."""
-    apps = 1000
-    commit = commit_among(apps, folder)
-    _report(
-        f"the first request for a commit among {apps:,} apps, during a resync at 100 per minute, against a resync without limit",
-        commit.seconds,
-        commit.resync_seconds,
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to a file, as JSON")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="the output")
+    parser.add_argument(
+        "--size", type=float, default=1.0, metavar="FACTOR", help="the size relative to the full size, at most 1"
     )
-    ratio = commit.requests / commit.resync_requests
-    print(f"the same in requests: {ratio:.4f} times as many ({commit.requests:,}, {commit.resync_requests:,})")
-
-
-def _plan(url: str, manifests: Path) -> tuple[ReviewedPlan, float]:
-    """Apply the manifests, and return the plan after that, and the seconds that it takes."""
-    command = [sys.executable, "-m", "octosync", "apply", "-f", str(manifests), "--url", url, "--rate", "0", "--yes"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
-    subprocess.run(command, cwd=manifests.parent, env=environment, stdout=subprocess.DEVNULL, check=True)
-    desired = _load(manifests).state
-
-    async def planned() -> tuple[ReviewedPlan, float]:
-        async with Octomil(Connection(url=url, requests_per_minute=0), Configuration().contract) as remote:
-            start = time.perf_counter()
-            reviewed = await observe_and_review(desired, remote, GuardPolicy(), PlanOptions(now=datetime.now(UTC)))
-            return reviewed, time.perf_counter() - start
-
-    rounds = [asyncio.run(planned()) for _ in range(_ROUNDS)]
-    assert not any(reviewed.plan.actions for reviewed, _ in rounds)
-    return rounds[0][0], min(seconds for _, seconds in rounds)
-
-
-async def _fetch(client: httpx.AsyncClient, url: str, requests: int, at_once: int) -> None:
-    left = iter(range(requests))
-
-    async def worker() -> None:
-        for _ in left:
-            (await client.get(url)).raise_for_status()
-
-    await asyncio.gather(*(worker() for _ in range(at_once)))
-
-
-def _write(folder: Path, apps: int) -> Path:
-    path = folder / f"{apps}-apps.yaml"
-    path.write_text("---\n".join(_APP.format(n=n, team=n % 7) for n in range(apps)), encoding="utf-8")
-    return path
-
-
-def _load(path: Path, cache: Cache | None = None) -> Manifests:
-    manifests = load_manifests(
-        [str(path)], configuration=Configuration(), context=None, now=datetime.now(UTC), cache=cache
+    parser.add_argument(
+        "--quick", action="store_true", help="only check that every measure runs; the values mean nothing"
     )
-    assert not manifests.diagnostics, manifests.diagnostics[:3]
-    return manifests
+    options = parser.parse_args(arguments)
+    if unknown := sorted({*options.names} - {*names}):
+        parser.error(f"unknown: {', '.join(unknown)}; measures are {', '.join(names)}")
+    if not 0 < options.size <= 1:
+        parser.error("--size is greater than 0 and at most 1")
+    return options
 
 
-def _best(work: Callable[[], object]) -> float:
-    """Return the seconds of the fastest round."""
-    seconds = []
-    for _ in range(_ROUNDS):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+def _document(scale: Scale, results: dict[str, Any], took: float) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "size": scale.factor,
+        "machine": {
+            "processors": os.cpu_count(),
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+        },
+        "seconds": round(took, 1),
+        "measures": results,
+    }
 
 
-async def _timed(work: Callable[[], Awaitable[None]]) -> float:
-    start = time.perf_counter()
-    await work()
-    return time.perf_counter() - start
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _report(label: str, measured: float, reference: float) -> None:
-    print(f"{label}: {measured / reference:.2f} times the time ({measured:.3f} s, {reference:.3f} s)")
+def _print(measure: Measure, result: Result, *, judged: bool) -> None:
+    print(f"\n{measure.name} · {measure.title}")
+    if result.skipped:
+        print(f"  skipped: {result.skipped}")
+    for figure in result.figures:
+        limits = (
+            "" if figure.must is None or not judged else f"must {figure.must:g}, aim {figure.aim:g}: {figure.verdict}"
+        )
+        print(f"  {shown(figure):>10}  {figure.name}")
+        notes = "; ".join(filter(None, (limits, figure.details)))
+        if notes:
+            print(f"  {'':10}  {notes}")
+    sys.stdout.flush()
+
+
+def shown(figure: Figure) -> str:
+    """Return the value of a figure for people."""
+    if figure.unit is Unit.REQUESTS:
+        return f"{figure.value:,.0f}"
+    digits = 0 if figure.value >= 100 else 1 if figure.value >= 10 else 2
+    number = f"{figure.value:,.{digits}f}"
+    return f"{number} {figure.unit.value}" if figure.unit in {Unit.SECONDS, Unit.MEGABYTES} else number
+
+
+def _summary(scale: Scale, document: dict[str, Any]) -> str:
+    figures = [
+        figure for measure in document["measures"].values() for figure in measure["figures"] if figure["verdict"]
+    ]
+    if not scale.is_full:
+        return f"{len(document['measures'])} measures ran in {document['seconds']:.0f} s. At this size, the values mean nothing."
+    within = sum(figure["verdict"] != "miss" for figure in figures)
+    return f"{within} of {len(figures)} figures are within their limit. It took {document['seconds']:.0f} s."
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Loading manifests: strictly compared with PyYAML alone, and again after a change."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from benchmarks.fleet import manifest, write_manifests
+from benchmarks.measure import Figure, Result, Scale
+from benchmarks.timing import OCTOSYNC, compare, measure_child, run, seconds
+
+_APPS: Final = 2000
+_ROUNDS: Final = 3
+
+
+def measure_load(scale: Scale) -> Result:
+    """Compare loading with all checks and positions with PyYAML's fastest loader on the same bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        manifests = write_manifests(Path(folder) / "apps", scale.apps(_APPS))
+        found = compare(
+            lambda: measure_child("in_memory.load_strictly", manifests),
+            lambda: measure_child("in_memory.load_bare", manifests),
+            scale.rounds(_ROUNDS),
+        )
+    name = f"CPU of loading {scale.apps(_APPS):,} apps with checks and positions ÷ bare CSafeLoader"
+    return Result([Figure(name=name, value=found.cpu, must=1.0, aim=0.7, details=found.cpu_seconds)])
+
+
+def measure_reload(scale: Scale) -> Result:
+    """Compare `octosync validate` of many apps, after one of their files changed, with the first one.
+
+    Each is a new process. The time of `validate` with one app is subtracted from both: it is the start.
+    """
+    firsts, seconds_, ratios = [], [], []
+    apps = scale.apps(_APPS)
+    with tempfile.TemporaryDirectory() as folder:
+        one = write_manifests(Path(folder) / "one", 1)
+        for n in range(scale.rounds(_ROUNDS)):
+            manifests = write_manifests(Path(folder) / "apps", apps)
+            cache = {"XDG_CACHE_HOME": str(Path(folder) / f"cache-{n}")}
+
+            def validate(path: Path, variables: dict[str, str] = cache) -> float:
+                return run([*OCTOSYNC, "validate", "-f", str(path)], variables=variables).cpu
+
+            start = validate(one)
+            first = validate(manifests) - start
+            changed = max(manifests.iterdir())
+            changed.write_text(changed.read_text(encoding="utf-8") + "---\n" + manifest(apps), encoding="utf-8")
+            second = validate(manifests) - start
+            firsts.append(first)
+            seconds_.append(second)
+            ratios.append(second / first)
+    return Result(
+        [
+            Figure(
+                name=f"CPU of a second load of {apps:,} apps in a new process, one file changed ÷ the first",
+                value=statistics.median(ratios),
+                must=0.3,
+                aim=0.15,
+                details=f"{seconds(statistics.median(seconds_))} against {seconds(statistics.median(firsts))}",
+            )
+        ]
+    )
