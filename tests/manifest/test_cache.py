@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +23,8 @@ from octosync.manifest import Cache, Configuration, Context, LoadOptions, Manife
 from octosync.manifest.load.kustomize import render
 from octosync.model import Sensitivity
 
+# Seconds: more than a tick of a local file system's clock, and little, so that files are soon not read again.
+_TICK = 0.02
 _ENDS = NOW + timedelta(days=1)
 _TEXTS: Mapping[str, str] = {
     "plain": app("name: One", name="one"),
@@ -70,7 +74,7 @@ class _Editing:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._cache = Cache()
+        self._cache = Cache(clock_tick=_TICK)
         self._configuration = _CONFIGURATIONS["none"]
         self._values: dict[str, str] = {}
         self._environment: dict[str, str] = {}
@@ -149,6 +153,57 @@ def test_only_changed_files_are_parsed_again(workspace: Workspace) -> None:
     assert list(cache.parsed) == ["b.yaml"]
     workspace.load(cache=cache)
     assert list(cache.parsed) == []
+
+
+_OPENED: list[str] = []
+sys.addaudithook(lambda event, args: _OPENED.append(str(args[0])) if event == "open" else None)
+
+
+def _load_settled(cache: Cache, workspace: Workspace) -> None:
+    """Load when no file was changed within the last tick, so that the next load reads none of them."""
+    newest = max(path.stat().st_ctime_ns for path in workspace.directory.iterdir())
+    while time.time_ns() <= newest + _TICK * 1e9:
+        pass
+    workspace.load(cache=cache)
+
+
+def _files_read(workspace: Workspace, cache: Cache) -> list[str]:
+    _OPENED.clear()
+    workspace.load(cache=cache)
+    return [path for path in _OPENED if path.endswith(".yaml")]
+
+
+def test_unchanged_files_are_not_read_again(workspace: Workspace) -> None:
+    """A file is read again only if its stat has changed, or if it was changed a moment before it was read."""
+    cache = Cache(clock_tick=_TICK)
+    workspace.write({"a.yaml": app(name="a"), "b.yaml": app(name="b")})
+    _load_settled(cache, workspace)
+    assert _files_read(workspace, cache) == []
+    workspace.write({"b.yaml": app("name: B", name="b")})
+    assert _files_read(workspace, cache) == ["b.yaml"]
+    cache.clear()
+    assert _files_read(workspace, cache) == ["a.yaml", "b.yaml"]
+
+
+def test_an_edit_that_keeps_size_and_time_is_noticed(workspace: Workspace) -> None:
+    """An edit in place with the same size and the restored time of modification is loaded."""
+    cache = Cache(clock_tick=_TICK)
+    workspace.write({"a.yaml": app("name: A", name="a")})
+    _load_settled(cache, workspace)
+    path = workspace.directory / "a.yaml"
+    before = path.stat()
+    workspace.write({"a.yaml": app("name: B", name="a")})
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert workspace.load(cache=cache).state.apps["a"].fields == {"name": "B"}
+
+
+def test_a_file_that_has_just_changed_is_read_at_every_load(workspace: Workspace) -> None:
+    """Two edits in one tick of the file system's clock may have the same stat: both are loaded."""
+    cache = Cache(clock_tick=3600.0)
+    for name in ("A", "B", "C", "D"):
+        workspace.write({"a.yaml": app(f"name: {name}", name="a")})
+        assert workspace.load(cache=cache).state.apps["a"].fields == {"name": name}
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from octosync.manifest.load.limits import Bounds, OutOfBoundsError, check_deadline, work_tree
 from octosync.manifest.schema.rules import Findings
@@ -22,11 +24,17 @@ STDIN_NAME = "<stdin>"
 SUFFIXES = (".yaml", ".yml", ".json")
 CONFIGURATION_NAMES = ("octosync.yaml",)
 LEFT_OUT_OF_FOLDERS = frozenset({"kustomization.yaml", "kustomization.yml", *CONFIGURATION_NAMES})
+# Which file it is, its size, and when its content and its status were last changed, in nanoseconds.
+Stamp: TypeAlias = tuple[int, int, int, int, int]
+# Returns the bytes of a file, by its display name, that was read with this stamp; None if they are not known.
+KnownBytes: TypeAlias = Callable[[str, Stamp], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
 class File:
     """A file that was read: its display name, its bytes and its real path (None for stdin).
+
+    `stamp` is what its file had at the time `read_at`, in nanoseconds, just before it was read.
 
     For kustomize's output, `open_` returns a file that it was rendered from, by its path from the kustomization's `folder`.
     `base` is that of the origins in it.
@@ -38,6 +46,8 @@ class File:
     open_: Callable[[str], File | None] | None = None
     folder: str | None = None
     base: str = ""
+    stamp: Stamp | None = None
+    read_at: int = 0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,9 +68,11 @@ def read_files(
     *,
     stdin: bytes | None = None,
     within: Bounds | None = None,
+    known: KnownBytes | None = None,
 ) -> list[File]:
     """Return the files that paths, relative to a directory, refer to: every file once, sorted by name.
 
+    Files whose bytes are `known` are not read again.
     Every path that can't be read, or leads out of `within`, is an error in `findings`.
     """
     found: dict[str, _FoundFile] = {}
@@ -72,18 +84,19 @@ def read_files(
         for candidate in _find(path, directory, findings, within):
             found[candidate.real] = min(found.get(candidate.real, candidate), candidate)
     left = MOST_BYTES_OF_A_SET
-    for real, candidate in found.items():
+    for candidate in found.values():
         check_deadline()
-        data = _read(candidate, findings)
-        left -= len(data or b"")
+        file = _read(candidate, findings, known)
+        if file is None:
+            continue
+        left -= len(file.data)
         if left < 0:
             summary = f"the manifests are larger than {MOST_BYTES_OF_A_SET // 2**20} MiB in all"
             findings.add(
                 "set-too-large", summary, origin=Origin(candidate.name), notes=("load a part of them at a time",)
             )
             return []
-        if data is not None:
-            files.append(File(candidate.name, data, real))
+        files.append(file)
     return sorted(files, key=lambda file: file.name)
 
 
@@ -101,6 +114,8 @@ def read_regular(path: Path, most: int) -> bytes:
 
 def display_name(path: str) -> str:
     """Return a path as messages show it: normalised and printable."""
+    if path.isascii() and path.isprintable():
+        return os.path.normpath(path)
     readable = os.path.normpath(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return NOT_PRINTABLE.sub("\ufffd", readable.replace("\n", "\ufffd").replace("\r", "\ufffd").replace("\t", "\ufffd"))
 
@@ -189,22 +204,34 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _read(found: _FoundFile, findings: Findings) -> bytes | None:
+def _read(found: _FoundFile, findings: Findings, known: KnownBytes | None) -> File | None:
+    now = time.time_ns()
     try:
-        if not stat.S_ISREG(Path(found.real).stat().st_mode):
+        status = os.stat(found.real)  # noqa: PTH116 — a Path for each of thousands of files takes longer than this
+        if not stat.S_ISREG(status.st_mode):
             _report_no_file(found.name, findings)
             return None
+        stamp = stamp_of(status)
+        if known is not None and (data := known(found.name, stamp)) is not None:
+            return File(found.name, data, found.real, stamp=stamp, read_at=now)
         # The file may have been replaced since: opening must neither block nor follow a link.
         descriptor = found.bounds.open(found.real)
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 _report_no_file(found.name, findings)
                 return None
             data = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         _report_failure(error, found.path, found.name, findings)
         return None
-    return data
+    return File(found.name, data, found.real, stamp=stamp_of(status), read_at=now)
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Return the stamp of a file: two equal ones mean that nothing was written in between, except in one tick of the clock."""
+    # The time of the change of status, too: a copy can bring its time of modification along, and permissions can change.
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _report_link(name: str, root: str, findings: Findings) -> None:

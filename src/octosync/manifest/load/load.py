@@ -19,7 +19,7 @@ from octosync.manifest.config.config import Configuration, Context
 from octosync.manifest.load.assemble import Assembled, Claims, assemble
 from octosync.manifest.load.digest import Memo, Texts, digest
 from octosync.manifest.load.documents import Resource, read_document, with_apps
-from octosync.manifest.load.files import STDIN, File, read_files
+from octosync.manifest.load.files import STDIN, File, Stamp, read_files
 from octosync.manifest.load.limits import Bounds, check_deadline
 from octosync.manifest.load.owners import check_owners
 from octosync.manifest.load.rendered_origins import RenderedOrigins
@@ -35,8 +35,8 @@ _Key: TypeAlias = tuple[str, bool]
 class FileContents:
     """The parsed contents of a file: the count of its documents, octosync's resources, and diagnostics.
 
-    `at` is the time of parsing. `opened` maps the files that a rendered file was traced to, by path, to their bytes (None: no
-    such file).
+    `at` is the time of parsing. A file with this `stamp` has these bytes (None: not certain). `opened` maps the files that a
+    rendered file was traced to, by path, to their bytes (None: no such file).
     """
 
     data: bytes
@@ -46,6 +46,7 @@ class FileContents:
     diagnostics: tuple[Diagnostic, ...]
     is_empty: bool
     opened: Mapping[str, bytes | None] = field(default_factory=dict)
+    stamp: Stamp | None = None
 
     def is_current(self, file: File, now: datetime) -> bool:
         """Return whether parsing a file now has the same result: its bytes are the same, and no suspension has ended since."""
@@ -60,10 +61,13 @@ class FileContents:
 class Cache:
     """The parsed files, assembled apps and canonical texts of the latest load. One load at a time uses it.
 
-    It is cleared when the configuration changes. `assembled` and `texts` are for `assemble` and `digest`.
+    It is cleared when the configuration changes. `assembled` and `texts` are for `assemble` and `digest`. A file whose stat is
+    unchanged is not read again, unless it was changed less than `clock_tick` seconds before it was read: another change in the
+    same tick of the file system's clock would not show in its stat.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock_tick: float = 2.0) -> None:
+        self._clock_tick = round(clock_tick * 1e9)
         self.assembled: Assembled = Memo()
         self.texts: Texts = Memo()
         self._files: Memo[_Key, FileContents] = Memo()
@@ -81,7 +85,7 @@ class Cache:
         # Copies, since the environment and a context's values may be changed in place.
         own = replace(variables, values=dict(variables.values), environment=dict(variables.environment))
         if self._under != (sensitivity, own, contract):
-            self._for_all(Memo.clear)
+            self.clear()
         self._under = (sensitivity, own, contract)
         self._parsed = []
         try:
@@ -94,8 +98,24 @@ class Cache:
         found = self._files.find(_key(file))
         if found is None or not found.is_current(file, now):
             return None
+        if found.stamp != (stamp := self.stamp_of(file)):
+            found = replace(found, stamp=stamp)
         self._files.keep(_key(file), found)
         return found
+
+    def stamp_of(self, file: File) -> Stamp | None:
+        """Return the stamp of a file; None if it may change again without another stamp."""
+        stamp = file.stamp
+        return stamp if stamp is not None and max(stamp[3:]) < file.read_at - self._clock_tick else None
+
+    def known_bytes(self, name: str, stamp: Stamp) -> bytes | None:
+        """Return the bytes of a file that has not been written since they were read; None if they are unknown."""
+        found = self._files.find((name, False))
+        return found.data if found is not None and found.stamp == stamp else None
+
+    def clear(self) -> None:
+        """Forget everything: the next load reads and parses all files."""
+        self._for_all(Memo.clear)
 
     def keep(self, file: File, parsed: FileContents) -> None:
         """Keep the contents of a file."""
@@ -299,10 +319,12 @@ class Loader:
         A path that leads out of `within` is an error.
         """
         loaded = {file.real for file in but}
-        found = read_files(paths, self._directory, findings, stdin=stdin, within=within)
+        known = self._cache.known_bytes if self._cache is not None else None
+        found = read_files(paths, self._directory, findings, stdin=stdin, within=within, known=known)
         files = [file for file in found if file.real not in loaded]
-        edited = [replace(file, data=self._edited.get(file.real or "", file.data)) for file in files]
-        return self.read_all(edited, findings)
+        if self._edited:
+            files = [replace(file, data=self._edited.get(file.real or "", file.data), stamp=None) for file in files]
+        return self.read_all(files, findings)
 
     def read_all(self, files: Sequence[File], findings: Findings) -> LoadedFiles:
         """Read all documents of files."""
@@ -323,7 +345,7 @@ class Loader:
     def _parse_if_changed(self, file: File, cache: Cache) -> FileContents:
         parsed = cache.find(file, self._now)
         if parsed is None:
-            parsed = self._parse(file)
+            parsed = replace(self._parse(file), stamp=cache.stamp_of(file))
             cache.keep(file, parsed)
         return parsed
 

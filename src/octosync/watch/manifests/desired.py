@@ -138,9 +138,11 @@ class DesiredState:
             return False
         return await asyncio.to_thread(snapshot, self.watched) == good.snapshot
 
-    async def load(self) -> LoadDifference:
-        """Load the files, and return what changed. Never raises because of files."""
+    async def load(self, *, afresh: bool = False) -> LoadDifference:
+        """Load the files, and return what changed; `afresh` reads all of them. Never raises because of files."""
         async with self._one_at_a_time:
+            if afresh:
+                self._cache.clear()
             with load_deadline(self.load_timeout) as self._patience:
                 if self._is_stopped:
                     self._patience.end()

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, TypeAlias
 
 from octosync.manifest import LEFT_OUT_OF_FOLDERS, SUFFIXES
+from octosync.manifest.load.files import stamp_of
 from octosync.manifest.load.kustomize import KUSTOMIZATION_NAMES, referred
 from octosync.manifest.load.limits import Bounds, OutOfBoundsError, work_tree
 
@@ -129,7 +130,7 @@ class _Scanner:
             self._failed(path, error)
             return
         if not stat.S_ISDIR(found.st_mode):
-            self.stamps[path] = _stamp(found)
+            self.stamps[path] = stamp_of(found)
             return
         real = os.path.realpath(path)
         self.stamps[path] = (real,)
@@ -168,7 +169,7 @@ class _Scanner:
                     if not entry.is_symlink() or bounds.hold(real):
                         yield real
                 elif counts(name):
-                    self.stamps[path] = _stamp(entry.stat())
+                    self.stamps[path] = stamp_of(entry.stat())
                     if counts is _is_any and name in KUSTOMIZATION_NAMES:
                         self._take_referred(directory, path, bounds)
             except OSError as error:
@@ -222,11 +223,6 @@ def _may_refer(folder: str, path: str, bounds: Bounds) -> bool:
     real = os.path.realpath(path)
     in_tree = work_tree(bounds.root) == bounds.root
     return not folder.startswith(real.rstrip("/") + "/") and (not in_tree or bounds.hold(real))
-
-
-def _stamp(found: os.stat_result) -> Stamp:
-    # The time of the change of status, too: a copy can bring its time of modification along, and permissions can change.
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _is_visible(name: str) -> bool:

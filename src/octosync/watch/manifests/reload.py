@@ -55,13 +55,13 @@ class ManifestReloader:
     _is_settling: bool = False
 
     def load_soon(self) -> None:
-        """Load in the background."""
-        self._spawn(self.load())
+        """Load in the background, and read all files: on some file systems, a file can change without a sign of it."""
+        self._spawn(self.load(afresh=True))
 
-    async def load(self) -> None:
+    async def load(self, *, afresh: bool = False) -> None:
         """Load the manifests. A good load becomes the active one; the errors of a bad one are logged and notified."""
         async with self._one_at_a_time:
-            difference = await self.desired.load()
+            difference = await self.desired.load(afresh=afresh)
             if not difference.declared.fails:
                 await self._activate(difference)
             elif not self.desired.is_stopped:  # else it was given up because of that
