@@ -34,7 +34,7 @@ def assemble(
     """
     by_app: dict[str, list[Resource]] = {}
     apart: list[Resource] = []
-    for resource in sorted(resources, key=lambda resource: resource.origin):
+    for resource in sorted(resources, key=_position):
         if resource.app is None:
             apart.append(resource)
         else:
@@ -43,6 +43,11 @@ def assemble(
     for resource in apart:
         _Assembly("", [resource], contract, claims).app()
     return state
+
+
+def _position(resource: Resource) -> tuple[str, int, int, str]:
+    origin = resource.origin
+    return (origin.file, origin.line, origin.column, origin.base)
 
 
 def _app(slug: str, resources: list[Resource], contract: Contract, claims: Claims, known: Assembled | None) -> App:
@@ -148,14 +153,15 @@ class _Assembly:
         target = target_of(record, resource, self._contract)
         if target is None:
             return
+        key = target.unique_key
+        held, other = self._claims.setdefault(key, target), self._targets.setdefault(key, target)
+        if held is target and other is target:
+            return
         at, path = record.value_node("identifier"), record.path_to("identifier")
         name = resource.reporter.quote(f"{target.platform}:{target.identifier}", at)
-        held = self._claims.setdefault(target.unique_key, target)
-        if target.unique_key in self._targets:
-            other = self._targets[target.unique_key]
+        if other is not target:
             self._twice(resource, at, path, f"target {name} is declared twice", other.origin)
-            return
-        if held is not target and not (held.app and target.app):
+        elif not (held.app and target.app):
             # The app is unknown, but two documents declare the same target.
             self._twice(resource, at, path, f"target {name} is declared twice", held.origin)
         elif held.app != target.app:
@@ -166,7 +172,6 @@ class _Assembly:
                 path=path,
                 notes=(f"the other: {held.origin}",),
             )
-        self._targets[target.unique_key] = target
 
     def _add_slot(self, record: CheckedObject, resource: Resource, *, archived: bool) -> None:
         slot = slot_of(record, resource, self._contract)
@@ -199,7 +204,7 @@ class _Assembly:
 
     def _check_archive(self, own: Resource) -> None:
         spec = own.spec
-        if spec is None or ("targets" in spec.node.entries and not spec.records("targets") and not self._targets):
+        if spec is None or ("targets" in spec.values and not spec.records("targets") and not self._targets):
             return
         own.reporter.report(
             "archive-strands-identifiers",
@@ -221,7 +226,7 @@ def _lists(own: Resource | None) -> dict[Section, Origin]:
     if own is None or own.spec is None:
         return {}
     keys = {"targets": Section.TARGETS, "slots": Section.SLOTS}
-    return {section: own.origin_of(own.spec.key_node(key)) for key, section in keys.items() if key in own.spec}
+    return {section: own.origin_of(own.spec, key) for key, section in keys.items() if key in own.spec}
 
 
 def _longest(suspensions: Collection[Suspension]) -> Suspension:

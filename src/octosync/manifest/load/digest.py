@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from octosync.manifest.load.documents import Resource
@@ -54,28 +55,35 @@ class Memo(Generic[K, V]):
         self._before, self._now = {}, {}
 
 
-_Annotations: TypeAlias = list[list[JsonValue]]
+# The kind of each document of an app that has annotations, and their keys and values.
+Annotations: TypeAlias = list[list[JsonValue]]
 # By an app's identity: the app, its annotations, and the canonical text of both.
-Texts: TypeAlias = Memo[int, tuple[App, _Annotations, str]]
+Texts: TypeAlias = Memo[int, tuple[App, Annotations, str]]
+
+
+def annotations_of(resources: Iterable[Resource], sensitivity: Sensitivity | None) -> dict[str, Annotations]:
+    """Return the annotations of apps by slug, for their digest. kustomize's own are ignored: they name files."""
+    annotations: dict[str, Annotations] = {}
+    for resource in resources:
+        if not resource.annotations or resource.app is None:
+            continue
+        own = {key: value for key, value in resource.annotations.items() if not is_bookkeeping(key)}
+        if entries := sorted([key, value] for key, value in _covered(own, sensitivity).items()):
+            annotations.setdefault(resource.app, []).append([resource.kind, entries])
+    return annotations
 
 
 def digest(
     state: State,
-    resources: Iterable[Resource] = (),
+    annotations: Mapping[str, Annotations] = MappingProxyType({}),
     texts: Texts | None = None,
     *,
     sensitivity: Sensitivity | None = None,
 ) -> str:
     """Return `sha256:…` over the desired state; with `sensitivity`, without sensitive values.
 
-    `texts` caches the canonical text of apps, by identity. kustomize's own annotations are ignored: they name files.
+    `texts` caches the canonical text of apps, by identity.
     """
-    annotations: dict[str, _Annotations] = {}
-    for resource in resources:
-        own = {key: value for key, value in resource.annotations.items() if not is_bookkeeping(key)}
-        entries = sorted([key, value] for key, value in _covered(own, sensitivity).items())
-        if entries and resource.app is not None:
-            annotations.setdefault(resource.app, []).append([resource.kind, entries])
     text = canonical_object({app.slug: _text(app, annotations.get(app.slug, []), texts, sensitivity) for app in state})
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -86,7 +94,7 @@ def keyed_digest(state: State, digest: str, key: Secret) -> str:
     return f"hmac-sha256:{hmac.digest(key.reveal().encode('utf-8', 'surrogateescape'), text, 'sha256').hex()}"
 
 
-def _text(app: App, annotations: _Annotations, texts: Texts | None, sensitivity: Sensitivity | None) -> str:
+def _text(app: App, annotations: Annotations, texts: Texts | None, sensitivity: Sensitivity | None) -> str:
     annotations = sorted(annotations, key=repr)
     known = texts.find(id(app)) if texts is not None else None
     if known is None or known[0] is not app or known[1] != annotations:

@@ -6,15 +6,18 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from operator import itemgetter
+from types import MappingProxyType
+from typing import cast
 
 from octosync.manifest.load.variables import Variables
 from octosync.manifest.schema.checked_object import CheckedObject
 from octosync.manifest.schema.models import API_VERSION, GROUP, KINDS, PROTECT, SUSPEND
 from octosync.manifest.schema.rules import Reporter
-from octosync.manifest.schema.validate import check, closest
+from octosync.manifest.schema.validate import check, closest, is_valid
 from octosync.manifest.yaml.nodes import (
     Mapping,
     Node,
@@ -26,6 +29,7 @@ from octosync.manifest.yaml.nodes import (
     may_be_secret,
     type_name,
 )
+from octosync.manifest.yaml.simple import Marks, SimpleDocument, SimpleFile
 from octosync.manifest.yaml.source import quoted
 from octosync.model import Diagnostic, Origin, Suspension
 
@@ -35,11 +39,12 @@ _KINDS = f"the kinds: {', '.join(KINDS)}"
 _REFERENCE_ONLY = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Resource:
     """One document of octosync's: its kind, its app (None if that could not be read) and its checked spec.
 
     `spec` is None if it is missing or could not be read. `uses_environment`: it refers to variables of the environment.
+    `marks` are the positions that the reader of simple files recorded.
     """
 
     kind: str
@@ -52,15 +57,19 @@ class Resource:
     suspension: Suspension | None
     reporter: Reporter
     uses_environment: bool = False
+    marks: Marks = field(default_factory=dict)
 
-    @property
+    @cached_property
     def origin(self) -> Origin:
         """The origin of the document."""
-        return self.reporter.source.origin_of(self.root.node)
+        return self.origin_of(self.root)
 
-    def origin_of(self, node: Node) -> Origin:
-        """Return the origin of a node of this document."""
-        return self.reporter.source.origin_of(node)
+    def origin_of(self, fields: CheckedObject, key: str | None = None) -> Origin:
+        """Return the origin of an object of this document, or of one of its keys."""
+        source = self.reporter.source
+        if (mark := self.marks.get((id(fields.values), key))) is not None:
+            return Origin(source.name, mark.line + 1, mark.column + 1, source.base)
+        return source.origin_of(fields.node if key is None else fields.key_node(key))
 
 
 def with_apps(found: Iterable[Diagnostic], resources: Iterable[Resource]) -> Iterator[Diagnostic]:
@@ -68,8 +77,9 @@ def with_apps(found: Iterable[Diagnostic], resources: Iterable[Resource]) -> Ite
 
     A document ends where the next one of its file starts.
     """
+    found = tuple(found)
     starts: dict[str, list[tuple[int, str]]] = {}
-    for resource in resources:
+    for resource in resources if found else ():
         if resource.app is not None:
             starts.setdefault(resource.origin.file, []).append((resource.origin.line, resource.app))
     documents = {file: sorted(places) for file, places in starts.items()}
@@ -109,12 +119,31 @@ def read_document(document: YamlDocument, reporter: Reporter, variables: Variabl
     return replace(resource, uses_environment=True) if uses_environment else resource
 
 
-def _resource(kind: str, root: CheckedObject, reporter: Reporter, now: datetime) -> Resource:
+def read_simple_document(
+    document: SimpleDocument, file: SimpleFile, reporter: Reporter, now: datetime
+) -> Resource | None:
+    """Return the resource of a simple document; None if it is not a valid one of octosync's."""
+    values = document.values
+    kind = values.get("kind")
+    if (
+        values.get("apiVersion") != API_VERSION
+        or not isinstance(kind, str)
+        or kind not in KINDS
+        or not is_valid(values, KINDS[kind])
+    ):
+        return None
+    root = CheckedObject(values, lambda: (file.root(document.index), ""))
+    return _resource(kind, root, reporter, now, file.marks)
+
+
+def _resource(
+    kind: str, root: CheckedObject, reporter: Reporter, now: datetime, marks: Marks = MappingProxyType({})
+) -> Resource:
     spec = root.record("spec")
     metadata = root.record("metadata")
     app = (metadata.text("name") if metadata else None) if kind == "App" else (spec.text("app") if spec else None)
     protected, suspension = (
-        _annotations(metadata, reporter, now) if metadata and "annotations" in metadata.node.entries else (False, None)
+        _annotations(metadata, reporter, now) if metadata and "annotations" in metadata.values else (False, None)
     )
     return Resource(
         kind=kind,
@@ -126,6 +155,7 @@ def _resource(kind: str, root: CheckedObject, reporter: Reporter, now: datetime)
         protected=protected,
         suspension=suspension,
         reporter=reporter,
+        marks=marks,
     )
 
 
@@ -202,36 +232,44 @@ def _report_kind(version: Scalar, kind: Scalar, reporter: Reporter) -> None:
 
 def _annotations(metadata: CheckedObject, reporter: Reporter, now: datetime) -> tuple[bool, Suspension | None]:
     """Return whether the app is protected, and its suspension; report unknown annotations that look like octosync's."""
-    node = metadata.node.get("annotations")
-    entries = node.entries if isinstance(node, Mapping) else {}
-    path, sound = metadata.path_to("annotations"), metadata.text_map("annotations")
+    values, sound = metadata.values["annotations"], metadata.text_map("annotations")
     protected, suspension = False, None
-    for key, (key_node, value) in entries.items():
+    for key in values if isinstance(values, dict) else ():
         text = sound.get(key)
         if key == PROTECT and text is not None:
             protected = text == "true"
             if text not in ("true", "false"):
-                summary = f'{reporter.quote(text, value)} is neither "true" nor "false"'
-                reporter.report("invalid-annotation", value, summary, path=join(path, key), suggestion='"true"')
+                _, at, path = _located(metadata, key)
+                summary = f'{reporter.quote(text, at)} is neither "true" nor "false"'
+                reporter.report("invalid-annotation", at, summary, path=path, suggestion='"true"')
         elif key == SUSPEND and text is not None:
-            suspension = _suspension(text, value, join(path, key), reporter, now)
-        elif key not in _ANNOTATIONS.values() and not isinstance(key_node.value, UnreadText):
-            _check_unknown(key, key_node, join(path, key), reporter)
+            suspension = _suspension(text, metadata, reporter, now)
+        elif key not in _ANNOTATIONS.values():
+            _check_unknown(key, metadata, reporter)
     return protected, suspension
 
 
-def _check_unknown(key: str, at: Scalar, path: str, reporter: Reporter) -> None:
+def _located(metadata: CheckedObject, key: str) -> tuple[Scalar, Node, str]:
+    """Return the key's node, the value's node and the path of an annotation."""
+    key_node, value = cast("Mapping", metadata.node.get("annotations")).entries[key]
+    return key_node, value, join(metadata.path_to("annotations"), key)
+
+
+def _check_unknown(key: str, metadata: CheckedObject, reporter: Reporter) -> None:
     """Report an unknown annotation of octosync's group, and a known one whose group is misspelled."""
     group, slash, name = key.partition("/")
     meant = closest(name, _ANNOTATIONS)
     if slash and (group == GROUP or (meant is not None and closest(group, (GROUP,)))):
+        at, _, path = _located(metadata, key)
+        if isinstance(at.value, UnreadText):
+            return
         summary = f"{reporter.quote(key, at)} is not a known annotation"
         suggestion = _ANNOTATIONS[meant] if meant else None
         notes = (f"octosync's: {', '.join(_ANNOTATIONS.values())}",)
         reporter.report("unknown-annotation", at, summary, path=path, suggestion=suggestion, notes=notes)
 
 
-def _suspension(text: str, at: Node, path: str, reporter: Reporter, now: datetime) -> Suspension | None:
+def _suspension(text: str, metadata: CheckedObject, reporter: Reporter, now: datetime) -> Suspension | None:
     if text in ("true", "false"):
         return Suspension() if text == "true" else None
     try:
@@ -239,12 +277,14 @@ def _suspension(text: str, at: Node, path: str, reporter: Reporter, now: datetim
     except ValueError:
         until = None
     if until is None:
+        _, at, path = _located(metadata, SUSPEND)
         summary = f'{reporter.quote(text, at)} is neither "true" nor a time with its zone'
         notes = ('a time is written like "2030-01-31T18:00:00Z"',)
         reporter.report("invalid-annotation", at, summary, path=path, notes=notes)
         return None
     suspension = Suspension(until)
     if not suspension.is_active(now):
+        _, at, path = _located(metadata, SUSPEND)
         summary = f"the suspension ended at {text} and holds no longer"
         reporter.report("suspension-over", at, summary, path=path, notes=("remove the annotation",))
     return suspension

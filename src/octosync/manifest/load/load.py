@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -17,8 +18,8 @@ from octosync.contract import Contract
 from octosync.errors import UsageError
 from octosync.manifest.config.config import Configuration, Context
 from octosync.manifest.load.assemble import Assembled, Claims, assemble
-from octosync.manifest.load.digest import Memo, Texts, digest
-from octosync.manifest.load.documents import Resource, read_document, with_apps
+from octosync.manifest.load.digest import Memo, Texts, annotations_of, digest
+from octosync.manifest.load.documents import Resource, read_document, read_simple_document, with_apps
 from octosync.manifest.load.files import STDIN, File, Stamp, read_files
 from octosync.manifest.load.limits import Bounds, check_deadline
 from octosync.manifest.load.owners import check_owners
@@ -26,6 +27,7 @@ from octosync.manifest.load.rendered_origins import RenderedOrigins
 from octosync.manifest.load.variables import NAME, SECRET_NAMES, Variables, may_hold_a_secret
 from octosync.manifest.schema.rules import Findings, Reporter
 from octosync.manifest.yaml.loader import parse
+from octosync.manifest.yaml.simple import read_simple
 from octosync.model import Diagnostic, Origin, Sensitivity, Severity, State
 
 _Key: TypeAlias = tuple[str, bool]
@@ -136,7 +138,7 @@ def _data_of(file: File, path: str) -> bytes | None:
     return None if opened is None else opened.data
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifests:
     """The desired state of manifests, and their diagnostics.
 
@@ -151,8 +153,13 @@ class Manifests:
     diagnostics: tuple[Diagnostic, ...] = ()
     files: int = 0
     documents: int = 0
-    digest: str = ""
     from_environment: frozenset[str] = frozenset()
+    compute_digest: Callable[[], str] = field(default=str, repr=False, compare=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest, computed when it is first used: most commands don't show it."""
+        return self.compute_digest()
 
     @property
     def has_errors(self) -> bool:
@@ -222,24 +229,25 @@ def load_manifests(
         others = State()
         if own_paths and rendered is None and paths and STDIN not in asked and not (context and context.kustomize):
             others = loader.others(own_paths, found, findings)
-        return Manifests(
+        sensitivity = configuration.sensitivity
+        annotations = annotations_of((resource for resource, _ in found.resources), sensitivity)
+        texts = cache.texts if cache is not None else None
+        manifests = Manifests(
+            compute_digest=partial(digest, state, annotations, texts, sensitivity=sensitivity),
             state=state,
             others=others,
             diagnostics=tuple(with_apps(findings.sorted, (resource for resource, _ in found.resources))),
             files=len(found.files),
             documents=found.documents,
-            digest=digest(
-                state,
-                (resource for resource, _ in found.resources),
-                cache.texts if cache is not None else None,
-                sensitivity=configuration.sensitivity,
-            ),
             from_environment=frozenset(
                 resource.app
                 for resource, _ in found.resources
                 if resource.uses_environment and resource.app is not None
             ),
         )
+        if cache is not None:
+            _ = manifests.digest  # while the cache holds the texts of this load and of the one before
+        return manifests
 
 
 def variables_for(
@@ -336,10 +344,9 @@ class Loader:
             if parsed.diagnostics:
                 findings.extend(parsed.diagnostics)
             read.documents += parsed.documents
-            for found in parsed.resources:
-                # What is found about it later belongs to this load.
-                resource = replace(found, reporter=Reporter(findings, found.reporter.source))
-                read.resources.append((resource, file))
+            for reporter in {id(resource.reporter): resource.reporter for resource in parsed.resources}.values():
+                reporter.findings = findings  # what is found about it later belongs to this load
+            read.resources += [(resource, file) for resource in parsed.resources]
         return read
 
     def _parse_if_changed(self, file: File, cache: Cache) -> FileContents:
@@ -350,6 +357,33 @@ class Loader:
         return parsed
 
     def _parse(self, file: File) -> FileContents:
+        return self._parse_simple(file) or self._parse_strictly(file)
+
+    def _parse_simple(self, file: File) -> FileContents | None:
+        """Return the contents of a simple file; None for any other, and for one with an invalid document."""
+        if file.real is None:
+            return None
+        simple = read_simple(file.name, file.data, self._configuration.sensitivity, file.base)
+        if simple is None:
+            return None
+        found = Findings(file.name)
+        reporter = Reporter(found, simple.source)
+        resources = []
+        for document in simple.documents:
+            resource = read_simple_document(document, simple, reporter, self._now)
+            if resource is None:
+                return None
+            resources.append(resource)
+        return FileContents(
+            data=file.data,
+            at=self._now,
+            documents=len(simple.documents),
+            resources=tuple(resources),
+            diagnostics=found.sorted,
+            is_empty=not simple.documents,
+        )
+
+    def _parse_strictly(self, file: File) -> FileContents:
         problems, found = Findings(file.name), Findings(file.name)
         source, documents = parse(file.name, file.data, self._configuration.sensitivity, problems, base=file.base)
         reporter = Reporter(found, source)

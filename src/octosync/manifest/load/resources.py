@@ -17,7 +17,7 @@ from octosync.manifest.load.documents import Resource
 from octosync.manifest.schema.checked_object import CheckedObject
 from octosync.manifest.schema.models import APP_WIRE_NAMES, SLOT_WIRE_NAMES, SlotSpec
 from octosync.manifest.schema.validate import closest
-from octosync.manifest.yaml.nodes import Node, Scalar, UnreadText
+from octosync.manifest.yaml.nodes import Scalar, UnreadText
 from octosync.model import Deploy, InferenceConfig, JsonObject, JsonValue, Optimize, Slot, Target
 
 _REVERSE_DNS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
@@ -56,9 +56,7 @@ def target_of(fields: CheckedObject, resource: Resource, contract: Contract) -> 
         at = fields.value_node("identifier")
         summary = f"{quote(identifier, at)} doesn't look like an identifier of {platform}: {meaning}"
         report("identifier-shape", at, summary, path=fields.path_to("identifier"))
-    return Target(
-        app=resource.app or "", platform=platform, identifier=identifier, origin=resource.origin_of(fields.node)
-    )
+    return Target(app=resource.app or "", platform=platform, identifier=identifier, origin=resource.origin_of(fields))
 
 
 def slot_of(fields: CheckedObject, resource: Resource, contract: Contract) -> Slot | None:
@@ -91,7 +89,7 @@ def slot_of(fields: CheckedObject, resource: Resource, contract: Contract) -> Sl
         fields=normalise_slot_fields(wire),
         preset=fields.text("servingPolicy"),
         deploy=deploy,
-        origin=resource.origin_of(fields.node),
+        origin=resource.origin_of(fields),
     )
 
 
@@ -99,9 +97,7 @@ def inference_config_of(fields: CheckedObject, key: str, resource: Resource) -> 
     """Return the inference config that a record declares under a key; None if it declares none."""
     if key not in fields:
         return None
-    return InferenceConfig(
-        app=resource.app or "", config=fields.json(key), origin=resource.origin_of(fields.key_node(key))
-    )
+    return InferenceConfig(app=resource.app or "", config=fields.json(key), origin=resource.origin_of(fields, key))
 
 
 def _report_unknown_capability(capability: str, fields: CheckedObject, resource: Resource) -> None:
@@ -118,11 +114,12 @@ def _report_unknown_capability(capability: str, fields: CheckedObject, resource:
 def _check_engines(fields: CheckedObject, resource: Resource) -> None:
     _check_repeated(fields, "preferredEngines", resource)
     unknown: set[str] = set()
-    for index, value, node in fields.items("preferredEngines"):
+    for index, value in fields.items("preferredEngines"):
         name = str(value)
         if name in ENGINES or name in unknown:
             continue
         unknown.add(name)
+        node = fields.item_node("preferredEngines", index)
         resource.reporter.report(
             "unknown-engine",
             node,
@@ -147,8 +144,9 @@ def _check_writable(fields: CheckedObject, resource: Resource, contract: Contrac
 
 def _check_repeated(fields: CheckedObject, key: str, resource: Resource) -> None:
     seen: set[object] = set()
-    for index, value, node in fields.items(key):
+    for index, value in fields.items(key):
         if value in seen:
+            node = fields.item_node(key, index)
             summary = f"{resource.reporter.quote(value, node)} is in the list already"
             resource.reporter.report("repeated-value", node, summary, path=fields.path_to(key, index))
         seen.add(value)
@@ -160,11 +158,11 @@ def _check_policy(fields: CheckedObject, policy: JsonValue, resource: Resource) 
         return
     mode = declared.text("routingMode")
     report = resource.reporter.report
-    if mode == "auto" and "routingPreference" not in declared.node.entries:
+    if mode == "auto" and "routingPreference" not in declared.values:
         path = declared.path_to("routingPreference")
         summary = "a serving policy with routingMode auto needs `routingPreference`: local, performance or cloud"
         report("missing-field", declared.key_node("routingMode"), summary, path=path)
-    elif mode not in ("auto", None) and _has_value(declared.node.get("routingPreference")):
+    elif mode not in ("auto", None) and _has_value(declared, "routingPreference"):
         at = declared.key_node("routingPreference")
         summary = f"routingPreference means nothing with routingMode {mode}: leave it out"
         report("preference-without-auto", at, summary, path=declared.path_to("routingPreference"))
@@ -172,24 +170,28 @@ def _check_policy(fields: CheckedObject, policy: JsonValue, resource: Resource) 
         report("contradictory-policy", fields.key_node("servingPolicy"), contradiction, path=declared.path)
 
 
-def _has_value(node: Node | None) -> bool:
+def _has_value(fields: CheckedObject, key: str) -> bool:
     """Return whether a value is present, valid or not; null and unreadable values do not count."""
-    return node is not None and not (isinstance(node, Scalar) and isinstance(node.value, UnreadText | None))
+    if fields.values.get(key) is None:
+        return False
+    node = fields.node.get(key)
+    return not (isinstance(node, Scalar) and isinstance(node.value, UnreadText | None))
 
 
 def _check_bindings(fields: CheckedObject, resource: Resource) -> None:
-    first: dict[str, Node] = {}
-    for index, binding, node in fields.items("bindings"):
+    first: dict[str, int] = {}
+    for index, binding in fields.items("bindings"):
         key = cast("JsonObject", binding).get("binding_key")
         if not isinstance(key, str) or isinstance(key, UnreadText):
             continue
         if key in first:
+            node, other = fields.item_node("bindings", index), fields.item_node("bindings", first[key])
             summary = f"binding {resource.reporter.quote(key, node)} is declared twice"
-            notes = (f"the other: {resource.origin_of(first[key])}",)
+            notes = (f"the other: {resource.reporter.source.origin_of(other)}",)
             resource.reporter.report(
                 "declared-twice", node, summary, path=fields.path_to("bindings", index), notes=notes
             )
-        first.setdefault(key, node)
+        first.setdefault(key, index)
 
 
 def _deploy(fields: CheckedObject, resource: Resource) -> Deploy | None:
@@ -201,12 +203,13 @@ def _deploy(fields: CheckedObject, resource: Resource) -> Deploy | None:
     report = resource.reporter.report
     _check_repeated(declared, "environments", resource)
     if optimize is Optimize.AUTO:
-        at, path = declared.value_node("optimize"), declared.path_to("optimize")
         variant = fields.text("variant")
         if variant is not None and variant != "auto":
+            at, path = declared.value_node("optimize"), declared.path_to("optimize")
             summary = "optimize: auto chooses the variant, and this slot pins one: leave out one of the two"
             report("auto-with-pinned-variant", at, summary, path=path)
         if "development" in environments:
+            at, path = declared.value_node("optimize"), declared.path_to("optimize")
             summary = "optimize: auto in development: Octomil rolls better variants out to staging and production only"
             report("auto-in-development", at, summary, path=path)
     return Deploy(
@@ -214,5 +217,5 @@ def _deploy(fields: CheckedObject, resource: Resource) -> Deploy | None:
         optimize=optimize,
         min_improvement=declared.number("minImprovement"),
         max_regression=declared.number("maxRegression"),
-        origin=resource.origin_of(declared.node),
+        origin=resource.origin_of(declared),
     )

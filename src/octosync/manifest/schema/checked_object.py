@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass
-from typing import Any, Final, Union
+from functools import partial
+from typing import Any, Final, TypeAlias, Union, cast
 
 from octosync.manifest.schema.shapes import ObjectModel, Shape, attributes_of
 from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, UnreadText, join
@@ -14,17 +14,39 @@ from octosync.model import JsonObject
 # Replaces a value that is wrong. It was reported, and no method returns it.
 WRONG: Final = UnreadText()
 
+# The node of an object, and its path in the document.
+Location: TypeAlias = tuple[Mapping, str]
 
-@dataclass(slots=True)
+
 class CheckedObject:
-    """A checked object: its values by key, its node, and its path in the document.
+    """A checked object: its values by key.
 
-    A value that is wrong or unreadable is an `UnreadText`, and no method returns it.
+    A value that is wrong or unreadable is an `UnreadText`, and no method returns it. Node and path are located when they are
+    needed: without a finding, nobody asks for most of them.
     """
 
-    node: Mapping
-    path: str
-    values: dict[str, Any]
+    __slots__ = ("_locate", "_location", "values")
+
+    def __init__(self, values: dict[str, Any], locate: Callable[[], Location]) -> None:
+        self.values = values
+        self._locate = locate
+        self._location: Location | None = None
+
+    @property
+    def node(self) -> Mapping:
+        """The node of the object."""
+        return self._located[0]
+
+    @property
+    def path(self) -> str:
+        """The path of the object in the document."""
+        return self._located[1]
+
+    @property
+    def _located(self) -> Location:
+        if self._location is None:
+            self._location = self._locate()
+        return self._location
 
     def __contains__(self, key: str) -> bool:
         return key in self.values and not isinstance(self.values[key], UnreadText)
@@ -60,31 +82,34 @@ class CheckedObject:
 
     def record(self, key: str) -> CheckedObject | None:
         """Return an object, None if it is absent or wrong."""
-        node, value = self.node.get(key), self.values.get(key)
-        return (
-            CheckedObject(node, self.path_to(key), value)
-            if isinstance(node, Mapping) and isinstance(value, dict)
-            else None
-        )
+        value = self.values.get(key)
+        return CheckedObject(value, partial(self._locate_below, key)) if isinstance(value, dict) else None
 
     def records(self, key: str) -> list[CheckedObject]:
         """Return a list of objects, empty if it is absent."""
-        path = self.path_to(key)
         return [
-            CheckedObject(node, join(path, index), value)
-            for index, value, node in self.items(key)
-            if isinstance(value, dict) and isinstance(node, Mapping)
+            CheckedObject(value, partial(self._locate_below, key, index))
+            for index, value in self.items(key)
+            if isinstance(value, dict)
         ]
 
     def record_map(self, key: str) -> dict[str, CheckedObject]:
         """Return an object of objects, empty if it is absent."""
-        node, path = self.node.get(key), self.path_to(key)
-        entries = node.entries if isinstance(node, Mapping) else {}
         return {
-            name: CheckedObject(entry, join(path, name), value)
+            name: CheckedObject(value, partial(self._locate_below, key, name))
             for name, value in self._items(key)
-            if isinstance(value, dict) and isinstance(entry := entries[name][1], Mapping)
+            if isinstance(value, dict)
         }
+
+    def _locate_below(self, *steps: str | int) -> Location:
+        node, path = self._located
+        below: Node = node
+        for step in steps:
+            below = (
+                below.items[int(step)] if isinstance(below, Sequence) else cast("Mapping", below).entries[str(step)][1]
+            )
+            path = join(path, step)
+        return cast("Mapping", below), path
 
     def attributes(self, model: type[ObjectModel]) -> dict[str, Any]:
         """Return the sound values by the names of the model's attributes, at any depth; lists as tuples."""
@@ -104,13 +129,16 @@ class CheckedObject:
         entry = self.node.entries.get(key)
         return entry[0] if entry else self.node
 
-    def items(self, key: str) -> Iterator[tuple[int, object, Node]]:
-        """Yield index, value and node of each sound item of a list."""
-        node, values = self.node.get(key), self.values.get(key)
-        if isinstance(node, Sequence) and isinstance(values, list):
-            for index, (value, item) in enumerate(zip(values, node.items, strict=True)):
-                if not isinstance(value, UnreadText):
-                    yield index, value, item
+    def items(self, key: str) -> Iterator[tuple[int, object]]:
+        """Yield index and value of each sound item of a list."""
+        values = self.values.get(key)
+        for index, value in enumerate(values if isinstance(values, list) else ()):
+            if not isinstance(value, UnreadText):
+                yield index, value
+
+    def item_node(self, key: str, index: int) -> Node:
+        """Return the node of an item of a list."""
+        return cast("Sequence", self.node.get(key)).items[index]
 
     def path_to(self, key: str, index: int | None = None) -> str:
         """Return the path of a value in this object, or of an item of a list."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from collections.abc import Mapping as Mapping_
 from dataclasses import KW_ONLY, dataclass, replace
 from difflib import get_close_matches
 from functools import partial
@@ -28,6 +29,15 @@ def check(node: Node, model: type[ObjectModel], reporter: Reporter, root: str) -
         errors.wrong_value(node, shape_of(model), "")
         return None
     return _Check(node, model, errors).run("")
+
+
+def is_valid(values: Mapping_[str, Any], model: type[ObjectModel]) -> bool:
+    """Return whether plain values match a model, without a report: `check` finds the errors."""
+    try:
+        model.model_validate(values)
+    except ValidationError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,7 @@ class _Check:
             self._report(error, _Place(self._node, shape_of(self._model), path), values)
         if self._has_repeated:
             self._check_repeated(_Place(self._node, shape_of(self._model), path))
-        return CheckedObject(self._node, path, values)
+        return CheckedObject(values, lambda: (self._node, path))
 
     def _values(self, node: Node) -> Any:  # noqa: ANN401 - JSON
         if isinstance(node, Scalar):
