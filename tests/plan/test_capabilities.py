@@ -19,7 +19,7 @@ from octosync.model import (
     Reason,
     Severity,
 )
-from octosync.plan import DeployPolicy, EnableCapability, Plan, ReadNeeds
+from octosync.plan import DeployPolicy, EnableCapability, Fingerprint, Plan, ReadNeeds
 
 PRODUCTION = Address.of_capability("a", "chat", "production")
 STAGING = Address.of_capability("a", "chat", "staging")
@@ -256,7 +256,7 @@ def test_a_fingerprint_covers_the_deployment_and_not_its_progress() -> None:
     """Another deployment, variant or canary is another fingerprint; the progress of a canary and the status are not."""
     canary = Canary(candidate="v2", percentage=10)
 
-    def fingerprint(*deployments: Deployment) -> str:
+    def fingerprint(*deployments: Deployment) -> Fingerprint:
         return plan_of(WANTED, deployed_app(*deployments)).fingerprints[PRODUCTION]
 
     base = fingerprint(live_deployment("a", canary=canary))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
+from deepdiff import DeepDiff
 from hypothesis import given
 from tests.support.json_values import json_objects
 
-from octosync.model import JsonValue, json_equal
+from octosync.model import JsonValue, canonical_json, json_equal
 from octosync.plan import ABSENT, Absent, field_changes
 
 Paths = list[tuple[tuple[str, ...], Any, Any]]
@@ -80,11 +79,17 @@ def _with(value: Any, path: tuple[str, ...], new: JsonValue | Absent) -> Any:
     return others if new is ABSENT else {**others, head: new}
 
 
-def test_deepdiff_is_imported_only_if_something_differs() -> None:
-    """It takes longer to import than the planner itself, and most plans change nothing."""
-    code = (
-        "import sys, octosync.plan as plan; print('deepdiff' in sys.modules);"
-        "plan.field_changes({'a': 1}, {'a': 2}); print('deepdiff' in sys.modules)"
+@given(json_objects(), json_objects())
+def test_the_changed_fields_are_those_that_deepdiff_finds(
+    before: dict[str, JsonValue], after: dict[str, JsonValue]
+) -> None:
+    """DeepDiff finds the same paths in two objects whose other values are their canonical texts."""
+    tree = DeepDiff(
+        _texts(before), _texts(after), view="tree", threshold_to_diff_deeper=0, ignore_private_variables=False
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["False", "True"]
+    paths = {tuple(map(str, level.path(output_format="list"))) for group in tree.values() for level in group}
+    assert [change.path for change in field_changes(before, after)] == sorted(paths)
+
+
+def _texts(value: JsonValue) -> Any:
+    return {key: _texts(item) for key, item in value.items()} if isinstance(value, dict) else canonical_json(value)

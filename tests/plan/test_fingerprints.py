@@ -9,7 +9,7 @@ import pytest
 from tests.support.states import desired_app, live_app, plan_of
 
 from octosync.model import App
-from octosync.plan import Plan
+from octosync.plan import Fingerprint, Plan
 
 WANTED = desired_app("a", fields={"name": "n"}, targets=["ios:x"], slots={"chat": {}}, config={"m": 1})
 LIVE: dict[str, Any] = {"targets": ["ios:x"], "slots": {"chat": {"quota": 1}}, "config": {"m": 1}, "description": "d"}
@@ -17,7 +17,7 @@ LIVE: dict[str, Any] = {"targets": ["ios:x"], "slots": {"chat": {"quota": 1}}, "
 
 def fingerprints(live: App) -> dict[str, str]:
     """Plan against live and return the fingerprints by address."""
-    return {str(address): value for address, value in plan_of(WANTED, live).fingerprints.items()}
+    return {str(address): str(value) for address, value in plan_of(WANTED, live).fingerprints.items()}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_reregistered_target_has_another_fingerprint() -> None:
 
 def test_an_absent_object_has_the_fingerprint_absent() -> None:
     """An object that is to be created has the fingerprint `absent`."""
-    wanted = {str(address): value for address, value in plan_of(WANTED).fingerprints.items()}
+    wanted = {str(address): str(value) for address, value in plan_of(WANTED).fingerprints.items()}
     assert wanted == dict.fromkeys(
         ["app/a", "app/a/target/ios:x", "app/a/slot/chat", "app/a/inference-config"], "absent"
     )
@@ -78,12 +78,12 @@ def test_archiving_changes_an_apps_fingerprint() -> None:
         plan_of(desired_app("a", archived=True), live_app("a", archived=archived, read=()))
         for archived in (True, False)
     ]
-    first, second = ({str(address): value for address, value in plan.fingerprints.items()} for plan in both)
+    first, second = ({str(address): str(value) for address, value in plan.fingerprints.items()} for plan in both)
     assert first.keys() == second.keys() == {"app/a"}
     assert first != second
 
 
-def _fingerprints_of_actions(plan: Plan) -> dict[str, str]:
+def _fingerprints_of_actions(plan: Plan) -> dict[str, Fingerprint]:
     return {str(action.address): action.fingerprint for action in plan.actions}
 
 

@@ -10,6 +10,7 @@ from tests.support.states import action_lines, child_app, desired_app, live_app,
 
 from octosync.model import Address, OptimizationCheck, Reason
 from octosync.plan import (
+    ABSENT_FINGERPRINT,
     Action,
     ArchiveApp,
     CreateApp,
@@ -142,7 +143,7 @@ def any_action(kind: type[Action]) -> Action:
         ),
     }
     address, more = kinds.get(kind, (Address.of_app("a"), {}))
-    facts: Any = {"address": address, "reason": Reason.NEW, "parameters": {}, "fingerprint": "", **more}
+    facts: Any = {"address": address, "reason": Reason.NEW, "parameters": {}, "fingerprint": ABSENT_FINGERPRINT, **more}
     return kind(**facts)
 
 

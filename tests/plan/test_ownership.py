@@ -17,7 +17,7 @@ from tests.support.states import (
 from octosync.contract import Contract
 from octosync.errors import OctosyncError
 from octosync.model import Reason, Section
-from octosync.plan import Action, Plan, Verb
+from octosync.plan import ABSENT_FINGERPRINT, Action, Plan, Verb
 
 
 def only(plan: Plan) -> Action:
@@ -34,7 +34,7 @@ class TestApp:
         action = only(plan_of(desired_app("a", fields={"description": "d"})))
         assert (action.operation, action.parameters) == ("apps.create", {})
         assert action.body == {"slug": "a", "name": "a", "description": "d"}
-        assert (action.before, action.fingerprint, action.reason) == (None, "absent", Reason.NEW)
+        assert (action.before, action.fingerprint, action.reason) == (None, ABSENT_FINGERPRINT, Reason.NEW)
 
     def test_a_new_apps_objects_are_all_created_after_it(self) -> None:
         """A declared app that doesn't exist is created with its targets, slots and config."""

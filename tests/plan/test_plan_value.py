@@ -8,7 +8,7 @@ import pytest
 from tests.support.states import child_app, desired_app, live_app, observation, plan_of
 
 from octosync.model import Kind, Origin, Reason, Section
-from octosync.plan import Action, Plan, Verb
+from octosync.plan import Action, Fingerprint, Plan, Verb
 
 LIVE = [
     live_app("a", name="old", targets=["ios:1", "ios:2"], slots={"chat": {}}, config={"m": 1}),
@@ -115,7 +115,7 @@ def _altered(action: Action) -> dict[str, Action]:
     return {
         "body": replace(action, body={"other": 1}),
         "parameters": replace(action, parameters={"slug": "other"}),
-        "fingerprint": replace(action, fingerprint="sha256:other"),
+        "fingerprint": replace(action, fingerprint=Fingerprint({"other": 1})),
         "address": replace(action, address=replace(action.address, app="other")),
         "verb": replace(action, before=None),
     }

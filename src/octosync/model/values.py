@@ -30,10 +30,17 @@ JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 def json_equal(left: JsonValue, right: JsonValue) -> bool:
     """Return whether two JSON values are equal: `1` equals `1.0`, `True` is not `1`, and the order of keys doesn't matter."""
+    if type(left) is str:  # most values, and the check for a mapping is slow
+        return left == right
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(json_equal(left[key], right[key]) for key in left)
+        if left.keys() != right.keys():
+            return False
+        for key, value in left.items():  # noqa: SIM110  `all` takes twice as long
+            if not json_equal(value, right[key]):
+                return False
+        return True
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):
         return len(left) == len(right) and all(map(json_equal, left, right))
     return left == right
@@ -41,9 +48,9 @@ def json_equal(left: JsonValue, right: JsonValue) -> bool:
 
 def canonical_json(value: JsonValue) -> str:
     """Return the canonical text of a value: sorted keys, no spaces, integral floats as integers; equal values, equal texts."""
-    return json.dumps(
-        _canonical(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_written
-    )
+    text = _ENCODER.encode(value)
+    # Only integral floats have to be replaced, and their texts contain one of these.
+    return _ENCODER.encode(_with_integers(value)) if ".0" in text or "e+" in text else text
 
 
 def canonical_object(texts: Mapping[str, str]) -> str:
@@ -57,21 +64,26 @@ def digest_of(value: JsonValue) -> str:
     return "sha256:" + hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _written(value: object) -> str:
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
     if isinstance(value, UndisclosedValue):
         return str(value)
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-def _canonical(value: JsonValue) -> JsonValue:
-    if type(value) is str:  # most values, and the check for a mapping is slow
-        return value
+_ENCODER: Final = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
+)
+
+
+def _with_integers(value: JsonValue) -> JsonValue:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):
-        return {key: _canonical(item) for key, item in value.items()}
+        return {key: _with_integers(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
+        return [_with_integers(item) for item in value]
     return value
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         DeleteSlot,
         EnableCapability,
         FieldChange,
+        Fingerprint,
         FingerprintScheme,
         OptimizeCapability,
         PutInferenceConfig,
@@ -119,8 +120,9 @@ else:
         __name__,
         {
             "actions": "ABSENT ABSENT_FINGERPRINT PLAN_KEY Absent Action ActionKey ArchiveApp BaseAction CreateApp "
-            "DeleteInferenceConfig DeleteSlot EnableCapability FieldChange FingerprintScheme OptimizeCapability "
-            "PutInferenceConfig PutSlot RegisterTarget RemoveTarget UpdateApp Verb field_changes shown_changes",
+            "DeleteInferenceConfig DeleteSlot EnableCapability FieldChange Fingerprint FingerprintScheme "
+            "OptimizeCapability PutInferenceConfig PutSlot RegisterTarget RemoveTarget UpdateApp Verb field_changes "
+            "shown_changes",
             "diagnostics": "FINDINGS Finding",
             "drift": "HeldChange HoldPolicy LastChange ReadNeeds needs_author",
             "file.approval": "Approval check_plan_key read_approval what_moved",

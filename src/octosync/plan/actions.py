@@ -13,11 +13,12 @@ a document's fingerprints leave sensitive values out, or are made with a key.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import ClassVar, Final, NamedTuple, Self, TypeAlias
+from operator import attrgetter
+from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 from octosync.model import (
     SENSITIVE,
@@ -36,6 +37,7 @@ from octosync.model import (
     Target,
     canonical_json,
     digest_of,
+    json_equal,
 )
 
 
@@ -96,7 +98,7 @@ class BaseAction:
     after: JsonObject | None = None
     declared: JsonObject = field(default_factory=dict)
     fields: tuple[FieldChange, ...] = ()
-    fingerprint: str
+    fingerprint: Fingerprint
     depends_on: tuple[ActionKey, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     protected: bool = False
@@ -122,7 +124,7 @@ class BaseAction:
                 "operation": self.operation,
                 "parameters": self.parameters,
                 "body": self.body,
-                "fingerprint": self.fingerprint,
+                "fingerprint": str(self.fingerprint),
             }
         )
 
@@ -286,16 +288,20 @@ Action: TypeAlias = (
 def field_changes(before: JsonObject | None, after: JsonObject | None) -> tuple[FieldChange, ...]:
     """List the fields that differ, sorted by path. A list is one value: an element alone would name a place, not a thing.
 
-    Equality is JSON's (see `json_equal`), so all but objects are compared by their canonical text.
+    Equality is JSON's (see `json_equal`), except that an `UndisclosedValue` equals its text.
     """
-    # Imported only here: it takes longer than the rest of the package, and most runs change nothing.
-    from deepdiff import DeepDiff
+    return tuple(sorted(_field_changes(before or {}, after or {}, ()), key=attrgetter("path")))
 
-    old, new = _comparable(before or {}), _comparable(after or {})
-    # A key with two leading underscores is a key like any other here.
-    tree = DeepDiff(old, new, view="tree", threshold_to_diff_deeper=0, ignore_private_variables=False)
-    paths = {tuple(map(str, found.path(output_format="list"))) for group in tree.values() for found in group}
-    return tuple(FieldChange(path, value_at(before or {}, path), value_at(after or {}, path)) for path in sorted(paths))
+
+def _field_changes(before: JsonObject, after: JsonObject, path: tuple[str, ...]) -> Iterator[FieldChange]:
+    for key in before.keys() | after.keys():
+        old, new = before.get(key, ABSENT), after.get(key, ABSENT)
+        if isinstance(old, Absent) or isinstance(new, Absent):
+            yield FieldChange((*path, key), old, new)
+        elif isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _field_changes(old, new, (*path, key))
+        elif not json_equal(old, new) and canonical_json(old) != canonical_json(new):
+            yield FieldChange((*path, key), old, new)
 
 
 def shown_changes(changes: Iterable[FieldChange], sensitivity: Sensitivity) -> tuple[FieldChange, ...]:
@@ -313,12 +319,6 @@ def shown_changes(changes: Iterable[FieldChange], sensitivity: Sensitivity) -> t
     return tuple(shown.values())
 
 
-def _comparable(value: JsonValue) -> dict[str, object] | str:
-    if isinstance(value, Mapping):
-        return {key: _comparable(item) for key, item in value.items()}
-    return canonical_json(value)
-
-
 def value_at(value: JsonValue, path: Iterable[str]) -> JsonValue | Absent:
     """Return the value at a path of keys; `ABSENT` if there is none."""
     for key in path:
@@ -328,25 +328,33 @@ def value_at(value: JsonValue, path: Iterable[str]) -> JsonValue | Absent:
     return value
 
 
-ABSENT_FINGERPRINT = "absent"
 PLAN_KEY: Final = "OCTOSYNC_PLAN_KEY"
 
+_ABSENT: Final = "absent"
 _KEY_CHECK: Final = b"octosync plan key"
 _CHECK_CHARACTERS: Final = 16
 
 
-class Fingerprint(str):
-    """The digest of a live object, with the content that it covers. It is compared in memory, and never written out."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Fingerprint:
+    """What a live object was: two fingerprints are equal if their contents are equal JSON. It is compared in memory only.
 
-    __slots__ = ("content",)
+    `content` is None for an object that is absent. The text, `absent` or the digest of the content, is computed at each call.
+    """
 
     content: JsonValue
 
-    def __new__(cls, content: JsonValue) -> Self:
-        """Digest the content."""
-        made = super().__new__(cls, digest_of(content))
-        made.content = content
-        return made
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fingerprint) and canonical_json(self.content) == canonical_json(other.content)
+
+    def __hash__(self) -> int:
+        return hash(canonical_json(self.content))
+
+    def __str__(self) -> str:
+        return _ABSENT if self.content is None else digest_of(self.content)
+
+
+ABSENT_FINGERPRINT = Fingerprint(None)
 
 
 @dataclass(frozen=True)
@@ -367,9 +375,9 @@ class FingerprintScheme:
             return digest_of(self.sensitivity.redact(content))
         return f"hmac-sha256:{self._keyed(canonical_json(content).encode('utf-8', 'surrogatepass'))}"
 
-    def shown(self, fingerprint: str) -> str:
+    def shown(self, fingerprint: Fingerprint) -> str:
         """Return a fingerprint as a document holds it."""
-        return self.digest(fingerprint.content) if isinstance(fingerprint, Fingerprint) else fingerprint
+        return _ABSENT if fingerprint.content is None else self.digest(fingerprint.content)
 
     def leaves_out(self, content: JsonValue) -> bool:
         """Return whether a digest leaves a sensitive value of the content out."""
@@ -380,22 +388,17 @@ class FingerprintScheme:
         return hmac.digest(key.encode("utf-8", "surrogateescape"), text, "sha256").hex()
 
 
-def content_of(fingerprint: str) -> JsonValue:
-    """Return what a fingerprint covers; None for an object that is absent."""
-    return fingerprint.content if isinstance(fingerprint, Fingerprint) else None
-
-
-def fingerprint_of(fields: JsonObject | None) -> str:
+def fingerprint_of(fields: JsonObject | None) -> Fingerprint:
     """Digest all normalised live fields but the read-only ones, undeclared included; `absent` for no object."""
     return ABSENT_FINGERPRINT if fields is None else Fingerprint(fields)
 
 
-def fingerprint_of_app(fields: JsonObject, *, archived: bool) -> str:
+def fingerprint_of_app(fields: JsonObject, *, archived: bool) -> Fingerprint:
     """Digest an app's own fields and whether it is archived."""
     return Fingerprint({"fields": fields, "archived": archived})
 
 
-def fingerprint_of_target(target: Target | None) -> str:
+def fingerprint_of_target(target: Target | None) -> Fingerprint:
     """Digest a target with its id, since a removal names it by that."""
     if target is None:
         return ABSENT_FINGERPRINT
@@ -404,23 +407,23 @@ def fingerprint_of_target(target: Target | None) -> str:
     )
 
 
-def fingerprint_of_slot(slot: Slot | None) -> str:
+def fingerprint_of_slot(slot: Slot | None) -> Fingerprint:
     """Digest a slot's fields."""
     return ABSENT_FINGERPRINT if slot is None else Fingerprint(slot.fields)
 
 
-def fingerprint_of_config(config: InferenceConfig | None) -> str:
+def fingerprint_of_config(config: InferenceConfig | None) -> Fingerprint:
     """Digest an inference config."""
     return fingerprint_of(None if config is None else config.config)
 
 
-def fingerprint_of_deployments(deployments: Iterable[Deployment]) -> str:
+def fingerprint_of_deployments(deployments: Iterable[Deployment]) -> Fingerprint:
     """Digest what is, or was, deployed of a capability to an environment; `absent` for nothing."""
     known = _deployed(deployments)
     return Fingerprint(known) if known else ABSENT_FINGERPRINT
 
 
-def fingerprint_of_capability(slot: Slot | None, deployments: Iterable[Deployment]) -> str:
+def fingerprint_of_capability(slot: Slot | None, deployments: Iterable[Deployment]) -> Fingerprint:
     """Digest what an enable or optimize follows from: the slot, and what is deployed of it."""
     return Fingerprint({"slot": None if slot is None else slot.fields, "deployments": _deployed(deployments)})
 

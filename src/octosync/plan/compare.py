@@ -35,6 +35,7 @@ from octosync.plan.actions import (
     CreateApp,
     DeleteInferenceConfig,
     DeleteSlot,
+    Fingerprint,
     PutInferenceConfig,
     PutSlot,
     RegisterTarget,
@@ -57,7 +58,7 @@ class AppDiff:
 
     actions: list[Action] = field(default_factory=list)
     unchanged: list[Address] = field(default_factory=list)
-    fingerprints: dict[Address, str] = field(default_factory=dict)
+    fingerprints: dict[Address, Fingerprint] = field(default_factory=dict)
     unknown_targets: list[Address] = field(default_factory=list)
 
 
@@ -297,7 +298,7 @@ def _inference_config(desired: App, wanted: InferenceConfig, live: App | None, d
     )
 
 
-def _delete_config(desired: App, wanted: InferenceConfig, before: JsonObject, fingerprint: str) -> Action:
+def _delete_config(desired: App, wanted: InferenceConfig, before: JsonObject, fingerprint: Fingerprint) -> Action:
     return DeleteInferenceConfig(
         address=wanted.address,
         reason=Reason.DIFFERS,

@@ -14,7 +14,7 @@ from typing import Final
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, Deployment, Diagnostic, FollowUpReads, Kind, Secret, Section, State
-from octosync.plan.actions import Action, ActionKey, CreateApp, RegisterTarget, Verb
+from octosync.plan.actions import Action, ActionKey, CreateApp, Fingerprint, RegisterTarget, Verb
 from octosync.plan.drift import HeldChange, LastChange
 from octosync.plan.guards.freeze import Freeze
 from octosync.plan.policies import PolicyResult
@@ -90,7 +90,7 @@ class Plan:
     archived_undeclared: tuple[Address, ...] = ()
     left_alone: UntouchedObjects = field(default_factory=UntouchedObjects)
     diagnostics: tuple[Diagnostic, ...] = ()
-    fingerprints: Mapping[Address, str] = field(default_factory=dict)
+    fingerprints: Mapping[Address, Fingerprint] = field(default_factory=dict)
     live_counts: Mapping[Kind, int] = field(default_factory=dict)
     recommendations: tuple[Recommendation, ...] = ()
     last_changes: Mapping[Address, LastChange] = field(default_factory=dict)

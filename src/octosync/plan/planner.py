@@ -13,7 +13,15 @@ from datetime import datetime
 from octosync.contract import Contract
 from octosync.errors import ManifestError, OctosyncError
 from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Optimize, Section, State
-from octosync.plan.actions import Action, ArchiveApp, EnableCapability, RegisterTarget, RemoveTarget, fingerprint_of_app
+from octosync.plan.actions import (
+    Action,
+    ArchiveApp,
+    EnableCapability,
+    Fingerprint,
+    RegisterTarget,
+    RemoveTarget,
+    fingerprint_of_app,
+)
 from octosync.plan.compare import AppDiff, compare_app
 from octosync.plan.diagnostics import notices_of, renames
 from octosync.plan.drift import HeldChange, HoldPolicy, ReadNeeds, held_until, last_changes, questions_of, unheld
@@ -390,7 +398,7 @@ def _drifted(
     return tuple(sorted(known | {change.action.address for change in held}))
 
 
-def _fingerprints(scope: Scope, capabilities: Capabilities, held: Iterable[HeldChange]) -> dict[Address, str]:
+def _fingerprints(scope: Scope, capabilities: Capabilities, held: Iterable[HeldChange]) -> dict[Address, Fingerprint]:
     found = dict(capabilities.fingerprints)
     # What is held is declared as it is live, and where that is nothing, it has not been compared.
     found.update((change.action.address, change.action.fingerprint) for change in held)

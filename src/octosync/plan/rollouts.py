@@ -36,6 +36,7 @@ from octosync.model import (
 from octosync.plan.actions import (
     Action,
     EnableCapability,
+    Fingerprint,
     OptimizeCapability,
     PutSlot,
     RegisterTarget,
@@ -87,7 +88,7 @@ class Capabilities:
 
     actions: list[Action] = field(default_factory=list)
     unchanged: list[Address] = field(default_factory=list)
-    fingerprints: dict[Address, str] = field(default_factory=dict)
+    fingerprints: dict[Address, Fingerprint] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     better: list[BetterVariant] = field(default_factory=list)
     undeclared: list[Address] = field(default_factory=list)
@@ -369,7 +370,7 @@ def _regression(candidate: BetterVariant) -> str:
     return f"{safe_text(metric)} gets {-improvement * 100:.3g}% worse, {limit}"
 
 
-def _optimize(candidate: BetterVariant, fingerprint: str) -> OptimizeCapability:
+def _optimize(candidate: BetterVariant, fingerprint: Fingerprint) -> OptimizeCapability:
     capability, environment = candidate.address.placement
     suggested = str(candidate.check.suggested)
     before = {"capability": capability, "environment": environment, "model_variant_id": candidate.deployment.variant}

@@ -34,7 +34,6 @@ from octosync.plan.actions import (
     FingerprintScheme,
     OptimizeCapability,
     Verb,
-    content_of,
     shown_changes,
 )
 from octosync.plan.drift import HeldChange, LastChange, needs_author
@@ -179,7 +178,7 @@ def _manifests(manifests: ManifestSet) -> schema.ManifestsDocument:
 
 def uncovered(plan: Plan, scheme: FingerprintScheme) -> tuple[Address, ...]:
     """Return the objects with sensitive values. The document can't show whether such a value changed."""
-    live = {address for address, found in plan.fingerprints.items() if scheme.leaves_out(content_of(found))}
+    live = {address for address, found in plan.fingerprints.items() if scheme.leaves_out(found.content)}
     return tuple(sorted(live | {action.address for action in plan.shown if scheme.leaves_out(action.after)}))
 
 

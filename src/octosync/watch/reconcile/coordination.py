@@ -331,7 +331,7 @@ def _is_about(event: Event, address: Address) -> bool:
 
 
 def _view(apps: Collection[str], plan: Plan) -> View:
-    return {address: print_ for address, print_ in plan.fingerprints.items() if address.app in apps}
+    return {address: str(print_) for address, print_ in plan.fingerprints.items() if address.app in apps}
 
 
 @dataclass(slots=True)

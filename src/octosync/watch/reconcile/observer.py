@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from octosync.errors import RemoteError
 from octosync.model import Address, App, Deployment, Event, Observation, OptimizationCheck, Reason, State, digest_of
 from octosync.octomil import Octomil, ReadResult
-from octosync.plan import ControlPlane, HoldPolicy, Plan, PlanOptions, PolicyRun
+from octosync.plan import ControlPlane, Fingerprint, HoldPolicy, Plan, PlanOptions, PolicyRun
 from octosync.plan.drift import newest_in_app_feeds, newest_in_org_feed
 from octosync.plan.three_way.verdict import Base
 from octosync.policies import evaluate
@@ -42,12 +42,12 @@ class ObjectHistory:
     def __init__(self) -> None:
         self._known: dict[str, dict[Address, _Known]] = {}
 
-    def record(self, apps: Collection[str], fingerprints: Mapping[Address, str], at: datetime) -> None:
+    def record(self, apps: Collection[str], fingerprints: Mapping[Address, Fingerprint], at: datetime) -> None:
         """Record the fingerprints of apps that were read at a time."""
         for slug in apps:
             before = self._known.get(slug, {})
             self._known[slug] = {
-                address: _next(before.get(address), fingerprint, at)
+                address: _next(before.get(address), str(fingerprint), at)
                 for address, fingerprint in fingerprints.items()
                 if address.app == slug
             }
@@ -270,7 +270,7 @@ def _policies(context: ReconcileContext, active: ActiveConfig) -> PolicyRun | No
 
 def drift_fingerprints(plan: Plan) -> Mapping[Address, str]:
     """Return the fingerprints of the live objects that drift."""
-    return {address: plan.fingerprints.get(address, "") for address in plan.drifted}
+    return {address: str(plan.fingerprints.get(address, "")) for address in plan.drifted}
 
 
 def _diverged(plan: Plan) -> Collection[Address]:
