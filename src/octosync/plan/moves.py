@@ -156,7 +156,8 @@ def linked_apps(tree: State, base: State, holders: Mapping[tuple[str, str], str]
     known) have the present one. Swaps, cycles and chains are one link. Apps that neither tree nor base has give nothing away,
     so no app is linked to them; apps without links are not in it.
     """
-    wanted = {target.unique_key: app.slug for app in tree for target in app.targets}
+    # A property would take most of the time of these loops, which go over every target at each load in watch.
+    wanted = {(target.platform, target.identifier): app.slug for app in tree for target in app.targets}
     tied: dict[str, set[str]] = {}
     for taker, giver in _moves(wanted, tree, base, holders):
         mine, others = tied.setdefault(taker, {taker}), tied.setdefault(giver, {giver})
@@ -175,7 +176,7 @@ def _moves(
     """Yield the new and the present app of each target that moves."""
     for app in base:
         for target in app.targets:
-            slug = wanted.get(target.unique_key, app.slug)
+            slug = wanted.get((target.platform, target.identifier), app.slug)
             if slug != app.slug:
                 yield slug, app.slug
     for key, holder in holders.items():

@@ -23,7 +23,7 @@ from octosync.plan.guards.policy import refused_by
 from octosync.report.text import listed
 from octosync.watch.reconcile.coordination import Changesets
 from octosync.watch.reconcile.status_tracker import StatusTracker
-from octosync.watch.status import AppReconcileStatus, AppState, BlockedSet
+from octosync.watch.status import AppReconcileStatus, BlockedSet
 
 # Guards that count over everything that a change touches.
 COUNTING: Final = frozenset(guard.id for guard in GUARDS.values() if guard.counts)
@@ -103,8 +103,7 @@ class ApprovalSets:
 
     def current(self) -> tuple[BlockedSet, ...]:
         """Return the sets that are blocked now, and record them as shown."""
-        apps = (app for app in self.tracker.in_state(*AppState) if app.blocked)
-        sets = blocked_sets(apps, lambda slug: self.changes.find((slug,)), self.seal)
+        sets = blocked_sets(self.tracker.blocked, lambda slug: self.changes.find((slug,)), self.seal)
         for blocked in sets:
             self._shown[blocked.seen] = frozenset(map(str, blocked.addresses))
             self._shown.move_to_end(blocked.seen)

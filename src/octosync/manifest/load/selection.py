@@ -51,6 +51,8 @@ def matching(state: State, *, apps: Iterable[str] = (), selector: str | None = N
     """Return the matching apps, possibly none. Raises `UsageError` for a malformed selector."""
     patterns = tuple(apps)
     requirements = parse_selector(selector) if selector is not None else ()
+    if not patterns and not requirements:
+        return state
     return State.from_apps(
         *(
             app

@@ -15,7 +15,7 @@ state like any other with the reason of each change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, TypeAlias
@@ -251,20 +251,21 @@ def changed_apps(tree: State, base: Base) -> frozenset[str]:
 
     So do those of which an unfinished apply may have left something live that the tree does not declare.
     """
-    every = {*tree.apps, *base.before.apps}
-    sides = (base.state, *base.attempted)
-    differing = (slug for slug in every if any(_differ(tree.apps.get(slug), state.apps.get(slug)) for state in sides))
+    differing = (slug for state in (base.state, *base.attempted) for slug in _differing(tree, state))
     return frozenset(differing) | (base.unknown & tree.apps.keys())
 
 
-def _differ(first: App | None, second: App | None) -> bool:
-    return first is not second and _placeless(first) != _placeless(second)
+def _differing(first: State, second: State) -> Iterator[str]:
+    """Yield the apps that only one of two states has, or that they declare differently."""
+    for slug, app in first.apps.items():
+        other = second.apps.get(slug)
+        if other is not app and (other is None or _placeless(other) != _placeless(app)):
+            yield slug
+    yield from second.apps.keys() - first.apps.keys()
 
 
-def _placeless(app: App | None) -> App | None:
+def _placeless(app: App) -> App:
     """Return an app without its places in the manifests and without the names of its policies."""
-    if app is None:
-        return None
     config = app.inference_config
     return replace(
         app,

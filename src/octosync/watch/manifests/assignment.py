@@ -130,7 +130,9 @@ class AppAssignment:
             unsettled=frozenset(self._unsettled),
         )
         self._memory.sensitivity = configuration.sensitivity
-        self._owners = {target.unique_key: app.slug for app in self.active.tree for target in app.targets}
+        self._owners = {
+            (target.platform, target.identifier): app.slug for app in self.active.tree for target in app.targets
+        }
         self._group()
         slugs = frozenset(self.slugs)
         return AppliedLoad(
@@ -182,7 +184,8 @@ class AppAssignment:
     @property
     def slugs(self) -> tuple[str, ...]:
         """Every app that may have to be written: the declared ones, and those of which only children were declared before."""
-        return tuple(sorted({*self.active.tree.apps, *self.leftovers}))
+        apps, leftovers = self.active.tree.apps, self.leftovers
+        return tuple(sorted({*apps, *leftovers})) if leftovers else tuple(apps)
 
     @property
     def leftovers(self) -> frozenset[str]:
@@ -228,8 +231,8 @@ class AppAssignment:
         good = self._desired.good
         if good is None:
             return
-        named = good.manifests.state.apps.keys() | good.manifests.others.apps.keys()
-        left = [app for app in self._memory.apps.values() if app.slug not in named]
+        state, others = good.manifests.state.apps, good.manifests.others.apps
+        left = [app for slug, app in self._memory.apps.items() if slug not in state and slug not in others]
         if left:
             yield from matching(State.from_apps(*left), apps=self._settings.apps, selector=self._settings.selector)
 

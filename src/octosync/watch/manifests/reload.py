@@ -161,8 +161,8 @@ class ManifestReloader:
         freed = self.changesets.remove(applied.gone)
         self.history.forget(applied.gone)
         self.coverage.forget(applied.gone)
-        shown = difference.declared.clone.path
-        for slug, was in tracker.declare(assignment.active.tree, assignment.leftovers, assignment.orphans, shown):
+        clone = difference.declared.clone
+        for slug, was in tracker.declare(assignment.active.tree, assignment.leftovers, assignment.orphans, clone):
             message = f"{slug} is orphaned: no manifest declares it any more, and it is left unchanged"
             self.log.warning("app_moved", message=message, app=slug, was=was.value)
         if is_first:

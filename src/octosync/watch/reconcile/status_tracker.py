@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from octosync.model import App, Hold, Outcome, State
 from octosync.plan import Plan
-from octosync.watch.status import AppReconcileStatus, AppState, DriftStatus, NextStep, ReconcileResult, RunStatus
+from octosync.watch.status import AppReconcileStatus, AppState, Clone, DriftStatus, NextStep, ReconcileResult, RunStatus
 
 _RUNS: Final = 20
 
@@ -20,6 +20,7 @@ class StatusTracker:
 
     def __init__(self) -> None:
         self._apps: dict[str, AppReconcileStatus] = {}
+        self._declared: tuple[State, Clone] = (State(), Clone())
         self._runs: deque[RunStatus] = deque(maxlen=_RUNS)  # newest first
 
     def declare(
@@ -27,18 +28,23 @@ class StatusTracker:
         tree: State,
         others: Iterable[str],
         orphans: Iterable[str],
-        shown: Callable[[str], str] = str,
+        clone: Clone,
     ) -> tuple[tuple[str, AppState], ...]:
         """Track exactly these apps: the declared ones, others that have something to be removed, and orphans.
 
-        `shown` returns the place of a manifest, `FILE:LINE`, as people know it.
+        `clone` has the names of the files of manifests in their repository.
         Return the apps that were on it and are orphans from now on, with how they stood.
         """
         known = [(slug, self._apps[slug].state) for slug in orphans if slug in self._apps]
         kept = {slug: self._apps.get(slug) or AppReconcileStatus(slug=slug) for slug in (*tree.apps, *others)}
+        before, as_before = self._declared[0].apps, self._declared[1] == clone
         for slug, app in tree.apps.items():
-            source = shown(f"{app.origin.file}:{app.origin.line}") if app.origin is not None else ""
-            kept[slug] = replace(kept[slug], source=source)
+            if as_before and before.get(slug) is app and slug in self._apps:
+                continue  # with thousands of apps, a load changes a few
+            source = clone.path(f"{app.origin.file}:{app.origin.line}") if app.origin is not None else ""
+            if kept[slug].source != source:
+                kept[slug] = replace(kept[slug], source=source)
+        self._declared = (tree, clone)
         for slug in orphans:
             kept[slug] = AppReconcileStatus(slug=slug, state=AppState.ORPHANED)
         self._apps = dict(sorted(kept.items()))
@@ -79,6 +85,11 @@ class StatusTracker:
     def in_state(self, *states: AppState) -> Iterator[AppReconcileStatus]:
         """Yield the apps in one of these states."""
         return (app for app in self._apps.values() if app.state in states)
+
+    @property
+    def blocked(self) -> Iterator[AppReconcileStatus]:
+        """The apps of which a guard blocks a change."""
+        return (app for app in self._apps.values() if app.blocked)
 
     def find(self, slug: str) -> AppReconcileStatus | None:
         """Return the status of an app; None if it isn't declared."""
