@@ -7,6 +7,7 @@ take most of a start. The answer to `{"argv", "cwd", "env", "out", "err"}` is `{
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -72,6 +73,7 @@ if __name__ == "__main__":
         import_module(name)
     from octosync.cli import main
 
+    gc.freeze()  # a collection in a forked process must not copy the pages of all modules
     os.write(1, b'{"ready": true}\n')
     serve()
     main()
