@@ -23,7 +23,14 @@ SOURCES = Path(octosync.__file__).parent
 MOST_FILES = 50
 # Tasks and files that may run at the same time and are not on the path.
 BESIDE = {"Controller._watch_files", "NotificationCollector.run"}
-FILES_BESIDE = {"watch/manifests/file_watcher.py", "watch/manifests/file_snapshot.py"}
+FILES_BESIDE = {
+    "watch/manifests/file_watcher.py",
+    "watch/manifests/file_snapshot.py",
+    # Each poll saves the position in the feed.
+    "watch/checkpoint.py",
+    "state/checkpoint.py",
+    "state/seal.py",
+}
 # The files of the path that decide something, in the order in which they are entered.
 PATH = [
     "watch/loop/activity_feed.py",

@@ -118,7 +118,7 @@ def _killer(watch: WatchProcess, chance: random.Random) -> tuple[Callable[[Excha
 
 
 async def _round(bench: Bench, fleet: Fleet, number: int) -> None:
-    """Start a controller, perhaps change something, and kill it: at a request, or else after its resync."""
+    """Start a controller, perhaps change something, and kill it: at a request, or else once it is ready."""
     watch = bench.watch(*QUICK)
     which, behavior = _killer(watch, fleet.chance)
     bench.proxy.inject(behavior, which=which)
@@ -126,7 +126,7 @@ async def _round(bench: Bench, fleet: Fleet, number: int) -> None:
         await until(lambda: bench.proxy.in_flight or watch.code is not None)
         await fleet.interfere(bench, number)
         fleet.commit(bench, number)
-    await until(lambda: watch.code is not None or watch.logged("full_read"))
+    await until(lambda: watch.code is not None or watch.logged("ready"))
     await watch.stop(signal.SIGKILL)
     await until(lambda: not bench.proxy.in_flight)
 
@@ -145,9 +145,10 @@ async def test_repeated_kills(bench: Bench, rounds: int) -> None:
         await fleet.interfere(bench, rounds + number)
     bench.proxy.restore()
     watch = bench.watch(*QUICK)
-    await until(lambda: watch.logged("full_read"), watch)
+    await until(lambda: watch.logged("ready"), watch)
+    before = len(watch.logged("full_read"))
     watch.post("/reconcile")  # contested objects are left alone until a reconcile is requested
-    await until(lambda: len(watch.logged("full_read")) > 1, watch)
+    await until(lambda: len(watch.logged("full_read")) > before, watch)
     await watch.wait_until_in_sync()
     await watch.stop()
     plan = bench.start("plan", "-f", "apps", "--url", bench.proxy.url, "-o", "json")

@@ -118,6 +118,7 @@ async def test_a_commit_precedes_a_resync_that_has_used_its_share(tmp_path: Path
         limit = {"requests_per_minute": 50}
         async with run_controller(tmp_path, plane, clock, connection=limit, interval=NEVER, resync=NEVER) as watch:
             budget = watch.remote.budget
+            watch.controller.api.reconcile(None)
             await watch.until(lambda: watch.remote.budget.background_used >= budget.background_limit)
             watch.requests()
             declare(tmp_path, slugs[place], chat="cloud_first")

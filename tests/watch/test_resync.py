@@ -24,11 +24,13 @@ async def test_a_manifest_removed_during_a_resync_does_not_block_it(tmp_path: Pa
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
         async with run_controller(tmp_path, plane, clock, **LIMITED) as watch:
-            # Its reads exceed the share of one minute.
+            await watch.until(lambda: watch.status.ready)
+            before = watch.status.full_read_at
+            watch.controller.api.reconcile(None)  # its reads exceed the share of one minute
             await watch.until(lambda: watch.status.full_read_total == len(slugs))
             (watch.apps / "app-39.json").unlink()
             await watch.until(lambda: watch.app("app-39").state is AppState.ORPHANED)
-            await watch.until(lambda: watch.status.full_read_at is not None)
+            await watch.until(lambda: watch.status.full_read_at != before)
 
 
 async def test_a_resync_reads_held_apps(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ async def test_everything_waits_until_a_request(tmp_path: Path) -> None:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until(lambda: watch.status.credential)
             assert "belongs to org" in watch.status.credential
-            await watch.until(lambda: not watch.status.queue["changed"])
+            await watch.until(lambda: watch.logged("turn_failed"))
             watch.requests()
             await clock.sleep(900)
             assert watch.requests() == []

@@ -1,11 +1,12 @@
 """The local state file, an SQLite database: the journal of runs, and the state that a controller keeps over restarts.
 
 `plan` and `apply` only write the journal, and never base a decision on it. A controller also stores the baseline of each app,
-its drift and when it began, what operators asked for, and which notifications it sent. All of that can be lost: until every
-app was read once, nothing counts as removed.
+its drift and when it began, what operators asked for, which notifications it sent, and where it continues after a restart. All
+of that can be lost: until every app was read once, nothing counts as removed.
 
-What may not live here: live values, request or response bodies, and anything sensitive. A declared value under a sensitive key
-is never stored, only a digest made with a key of the file, by which the value is recognized.
+What may not live here: live values, request or response bodies (except the results of optimization checks), and anything
+sensitive. A declared value under a sensitive key is never stored, only a digest made with a key of the file, by which the value
+is recognized.
 """
 
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from octosync.exports import lazy_exports
 
 if TYPE_CHECKING:
+    from octosync.state.checkpoint import CheckpointChanges, InSyncApp, StoredCheck, StoredCheckpoint, StoredResync
     from octosync.state.drift import StoredRefusal
     from octosync.state.journal import DEFAULT_PATH, Journal, JournalReader, Record, new_run_id
     from octosync.state.lock import state_lock
@@ -23,6 +25,7 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "checkpoint": "CheckpointChanges InSyncApp StoredCheck StoredCheckpoint StoredResync",
             "drift": "StoredRefusal",
             "journal": "DEFAULT_PATH Journal JournalReader Record new_run_id",
             "lock": "state_lock",

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Final
 
-VERSION: Final = 5
+VERSION: Final = 6
 READABLE: Final = frozenset(range(1, VERSION + 1))
 AUDITED: Final = 5  # the first version whose runs have `audit`; otherwise the journal is the same in all
 
@@ -120,6 +120,34 @@ _REFUSALS: Final = (
 ) strict""",
 )
 
+# Where a controller continues after a restart. `position` is a JSON list of keyed digests of the newest events.
+_CHECKPOINT: Final = (
+    """create table checkpoint (
+    plane integer primary key references plane (id),
+    position text not null,
+    began text,
+    version text not null,
+    ended text,
+    seconds real
+) strict""",
+    """create table in_sync (
+    plane integer not null references plane (id),
+    app text not null,
+    at text not null,
+    basis text not null,
+    app_id text,
+    primary key (plane, app)
+) strict""",
+    """create table optimization_check (
+    plane integer not null references plane (id),
+    address text not null,
+    at text not null,
+    fleet text not null,
+    document blob not null,
+    primary key (plane, address)
+) strict""",
+)
+
 
 def _journal(database: sqlite3.Connection) -> None:
     for statement in _JOURNAL:
@@ -147,12 +175,18 @@ def _audit(database: sqlite3.Connection) -> None:
     database.execute("alter table run add column audit text")
 
 
+def _checkpoint(database: sqlite3.Connection) -> None:
+    for statement in _CHECKPOINT:
+        database.execute(statement)
+
+
 _STEPS: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {
     1: _journal,
     2: _watch,
     3: _refusals,
     4: _key_check,
     5: _audit,
+    6: _checkpoint,
 }
 
 

@@ -16,6 +16,7 @@ from octosync.errors import StateDamaged
 from octosync.model import Address, Secret, Status
 from octosync.plan import ControlPlane, Verb
 from octosync.state.baseline import StoredBaseline, stored_app
+from octosync.state.checkpoint import CheckpointTable
 from octosync.state.codec import values_of
 from octosync.state.drift import DriftRecord
 from octosync.state.journal import Journal, journal_time_text, time_text
@@ -31,13 +32,14 @@ from octosync.state.tables import (
 
 KEPT_FOR: Final = timedelta(days=90)
 MOST_RUNS: Final = 10_000
-_OF_A_PLANE: Final = ("base", "drift", "heal", "contested", "approval", "refusal", "told")
+_CHECKPOINT: Final = ("checkpoint", "in_sync", "optimization_check")
+_OF_A_PLANE: Final = ("base", "drift", "heal", "contested", "approval", "refusal", "told", *_CHECKPOINT)
 _KEYED: Final = ("drift", "approval", "refusal", "told")
 _KEY_CHECK: Final = "octosync state key"
 _PRUNED_AT_ONCE: Final = 500  # so that another process waits only briefly
 
 
-class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotifications):
+class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotifications, CheckpointTable):
     """The state of one control plane: `WatchState.for_control_plane` returns it. Every write is committed on return.
 
     Raises `OctosyncError` as `WatchState` does.
@@ -50,6 +52,7 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
         self.contested()
         self.approvals()
         self.sent_notifications()
+        self.checkpoint()
 
     def adopt_unnamed(self) -> None:
         """Use the rows that were stored for the URL without an org for this org, as far as it has none of its own."""
@@ -138,6 +141,8 @@ class WatchState(OperatorRequests):
             database.executemany("update plane set whole = 0 where id = ?", [(plane,) for plane, _ in sealed])
             database.executemany("delete from base where plane = ? and app = ?", sealed)
             digests = sum(database.execute(f"delete from {table}").rowcount for table in _KEYED)  # noqa: S608  our own names
+            for table in _CHECKPOINT:  # that every app is read once more is no loss
+                database.execute(f"delete from {table}")  # noqa: S608  our own names
             database.execute("update seal set key_check = ?", (check,))
         return bool(sealed or digests)
 

@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from octosync import __version__
@@ -30,6 +30,7 @@ from octosync.watch.log import Log
 from octosync.watch.loop.activity_feed import ActivityFeed, FeedFollower
 from octosync.watch.loop.circuit_breaker import CircuitBreaker, CircuitReason
 from octosync.watch.loop.queue import Queue, Workers
+from octosync.watch.loop.restart import Restart
 from octosync.watch.loop.scheduler import Resync, Scheduler
 from octosync.watch.manifests.assignment import AppAssignment
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad
@@ -143,6 +144,7 @@ class Controller:
             feed=self.feed,
             assignment=self.assignment,
             rejections=self.rejections,
+            checkpoint=self.memory.checkpoint,
             every=options.settings.resync,
             clock=clock,
             chance=chance,
@@ -155,6 +157,7 @@ class Controller:
             assignment=self.assignment,
             rejections=self.rejections,
             feed=self.feed,
+            checkpoint=self.memory.checkpoint,
             clock=clock,
         )
         self.follower = FeedFollower(
@@ -203,6 +206,14 @@ class Controller:
             metrics=self.metrics,
             clock=clock,
             chance=options.chance,
+            log=log,
+        )
+        self.follower.save = self.results.save_checkpoint
+        self.restart = Restart(
+            scheduler=self.scheduler,
+            checkpoint=self.memory.checkpoint,
+            memory=self.memory,
+            results=self.results,
             log=log,
         )
         self.workers = Workers(
@@ -271,6 +282,7 @@ class Controller:
                 task.cancel()
             await asyncio.gather(*everything, return_exceptions=True)
             self.notifications.flush()
+            self.results.save_checkpoint()
 
     def reload(self) -> None:
         """Load the manifests and the API key again, and read every app again: what SIGHUP means."""
@@ -281,10 +293,11 @@ class Controller:
 
     async def _run_resyncs(self) -> None:
         await self.reloader.loaded.wait()
+        await self.restart.run()
         while True:
+            await self.resync.wait_for_next()
             await self.resync.run()
             self.results.record_resync()
-            await self.resync.wait_for_next()
 
     async def _watch_files(self) -> None:
         desired, log = self._options.desired, self._options.log
@@ -361,7 +374,7 @@ class Controller:
             control_plane=options.control_plane,
             mode=self.assignment.active.write_mode.value,
             healthy=self._is_healthy(),
-            ready=resync.ended_at is not None and not credential and breaker.reason not in _UNREADY,
+            ready=resync.is_caught_up and not credential and breaker.reason not in _UNREADY,
             can_post=options.can_post,
             turned_at=options.clock.now() - timedelta(seconds=self._quiet),
             loading=latest is None,
@@ -382,7 +395,7 @@ class Controller:
             budget=self._budget(),
             queue=self.queue.depth,
             full_read_at=resync.ended_at,
-            full_read_due=(resync.ended_at or self._started) + 2 * resync.expected + _RESYNC_SLACK,
+            full_read_due=self._resync_due(),
             next_full_read=resync.next_at,
             full_read_done=resync.done if resync.is_running else 0,
             full_read_total=resync.total if resync.is_running else 0,
@@ -390,6 +403,11 @@ class Controller:
             resync_in_fact=resync.took if resync.took is not None and resync.took > resync.every else None,
             last_success=self.results.last_success,
         )
+
+    def _resync_due(self) -> datetime:
+        """Return when a resync has to have ended: after a long time off, one has time to run first."""
+        span = 2 * self.resync.expected
+        return max((self.resync.ended_at or self._started) + span + _RESYNC_SLACK, self._started + span)
 
     def _problem(self, *reasons: CircuitReason) -> str:
         """Return the message of the error for which nothing is sent, if it is for one of some reasons."""

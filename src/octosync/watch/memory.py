@@ -15,6 +15,7 @@ from octosync.model import Address, App, ControllerSuspension, Hold, Kind, Sensi
 from octosync.plan import COUNTED_FOR, Action, ActionKey, ControlPlane, Tally
 from octosync.plan.three_way.verdict import Base
 from octosync.state import KEPT_FOR, ControlPlaneState, SealedValue, StoredRefusal, WatchState
+from octosync.watch.checkpoint import Checkpoint
 from octosync.watch.manifests.desired import ManifestScope, within
 from octosync.watch.settings import Clock
 
@@ -45,9 +46,11 @@ class Memory:
     _reverts: dict[Address, tuple[datetime, ...]] = field(default_factory=dict)
     _first_seen: dict[str, dict[Address, tuple[str | SealedValue, datetime]]] = field(default_factory=dict)
     _plane_state: ControlPlaneState = field(init=False)
+    checkpoint: Checkpoint = field(init=False)
 
     def __post_init__(self) -> None:
         self._plane_state = self.state.for_control_plane(self.plane)
+        self.checkpoint = Checkpoint(lambda: self._plane_state)
 
     def load(self, tree: State, others: State, scope: ManifestScope) -> None:
         """Read the state file; sealed values that are still the same in the tree come from there.
@@ -64,6 +67,7 @@ class Memory:
         self._contested = set(self._plane_state.contested())
         self._refused = dict(self._plane_state.refusals())
         self._first_seen = {slug: dict(drift) for slug, drift in self._plane_state.drift().items()}
+        self.checkpoint.load(self.clock.now())
 
     def belongs_to(self, org: str | None) -> bool:
         """Return whether all of this is about the org that responses name; if no org is known yet, that one is from now on."""
@@ -79,6 +83,7 @@ class Memory:
     def _use_org(self, org: str | None) -> None:
         self.plane = replace(self.plane, org_id=org)
         self._plane_state = self.state.for_control_plane(self.plane)
+        self.checkpoint.use_another_plane()
 
     def record_scope(self, tree: State, others: State, scope: ManifestScope) -> None:
         """Record the scope, and forget what is out of it and was not before.
@@ -148,6 +153,13 @@ class Memory:
         elif self._base.get(slug) != app:
             self._plane_state.store(app, self.sensitivity)
             self._base[slug] = app
+
+    def begin_writing(self, slugs: Iterable[str]) -> None:
+        """Record that apps are about to be written, so that a controller that is killed meanwhile reads them again."""
+        known = [slug for slug in slugs if slug in self.checkpoint.in_sync]
+        if known:
+            self.checkpoint.discard(known)
+            self.checkpoint.save()
 
     # -- drift
 

@@ -52,6 +52,11 @@ _PAGES = ("/", "/apps", "/apps/canary-demo", "/api/status", "/healthz", "/readyz
             (200, "ok\n"),
             (503, "first resync: 12 of 41 apps; not all apps have been reconciled yet\n"),
         ),
+        (
+            status_of(ready=False, full_read_total=3, full_read_done=1),
+            (200, "ok\n"),
+            (503, "1 of 3 apps read that may have changed; not all apps have been reconciled yet\n"),
+        ),
         (status_of(ready=False), (200, "ok\n"), (503, "not all apps have been reconciled yet\n")),
         (
             status_of(ready=False, valid=False, loaded_at=None, full_read_at=None),

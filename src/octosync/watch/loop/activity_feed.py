@@ -21,6 +21,7 @@ from octosync.octomil import Octomil, read_org_events
 from octosync.octomil.activity import Feed
 from octosync.octomil.pagination import read_page
 from octosync.state import Journal
+from octosync.watch.checkpoint import POSITION_EVENTS
 from octosync.watch.log import Log
 from octosync.watch.loop.circuit_breaker import CircuitBreaker, CircuitReason
 from octosync.watch.settings import Clock, wait_for
@@ -87,6 +88,7 @@ class ActivityFeed:
         self._remote = remote.prompt
         self._feed: Feed[Event] | None = None
         self._events: deque[Event] = deque()  # newest first
+        self._newest: deque[Event] = deque(maxlen=POSITION_EVENTS)  # newest first, our own included
         self._slugs: dict[str, str] = {}
         self._own: list[_OwnWrite] = []
         self._reaches_back: datetime | None = None
@@ -97,39 +99,48 @@ class ActivityFeed:
         self._one_look_at_a_time = asyncio.Lock()
         self.off: RemoteError | None = None
 
-    async def begin(self, reach: timedelta) -> None:
-        """Take the newest event as the cursor, and read older events within `reach`, for the authors; or turn the feed off.
+    async def begin(
+        self, reach: timedelta, reaches: Callable[[Sequence[Event]], bool] = lambda _: True
+    ) -> tuple[Event, ...]:
+        """Take the newest event as the cursor, and return it with older events, newest first; or turn the feed off.
 
+        Older events are read within `reach`, for the authors, and until `reaches` is true of all of them, within bounds.
         Raises `RemoteError` for an outage, and for a refused credential.
         """
         while True:
             try:
-                await self._begin(reach)
+                return await self._begin(reach, reaches)
             except RemoteError as error:
                 self._note_failure(error)
                 if self.off is not None:
-                    return
+                    return ()
                 if isinstance(error, Unavailable) and error.reference != "unknown-route":
                     raise
-            else:
-                return
 
-    async def _begin(self, reach: timedelta) -> None:
+    async def _begin(self, reach: timedelta, reaches: Callable[[Sequence[Event]], bool]) -> tuple[Event, ...]:
         feed = Feed(self._page, most_pages=_MOST_PAGES)
         since = self._clock.now() - max(reach, _OWN_WITHIN)
         newest = await feed.read_newest(100, to_follow=True)
         events = list(reversed(newest.entries))
         complete = newest.complete
         for page in range(1, _PAGES_BACK):
-            if complete or not events or (events[-1].at is not None and events[-1].at < since):
+            is_far_enough = not events or (events[-1].at is not None and events[-1].at < since)
+            if complete or (is_far_enough and reaches(events)):
                 break
             older, complete = await self._page(page * 100, 100)
             known = {event.id for event in events}
             events.extend(event for event in older if event.id not in known)
         self._feed = feed
         self._events = deque(events)
+        self._newest = deque(events[:POSITION_EVENTS], POSITION_EVENTS)
         self._reaches_back = None if complete else min((event.at for event in events if event.at), default=since)
         self._turn_on()
+        return tuple(events)
+
+    @property
+    def newest(self) -> tuple[Event, ...]:
+        """The newest events, newest first, as far as a position consists of them."""
+        return tuple(self._newest)
 
     @property
     def has_begun(self) -> bool:
@@ -146,7 +157,7 @@ class ActivityFeed:
         async with self._one_look_at_a_time:
             try:
                 if self._feed is None:
-                    await self._begin(timedelta())
+                    await self._begin(timedelta(), lambda _: True)
                     return FeedUpdate(gap=True)
                 found = await self._feed.read_new()
             except RemoteError as error:
@@ -239,6 +250,7 @@ class ActivityFeed:
 
     def _take(self, entries: Sequence[Event]) -> None:
         self._events.extendleft(entries)
+        self._newest.extendleft(entries)
         horizon = self._clock.now() - _REMEMBERED
         while self._events and (
             len(self._events) > _MOST_EVENTS or (self._events[-1].at is not None and self._events[-1].at < horizon)
@@ -268,7 +280,10 @@ class ActivityFeed:
 
 
 class FeedFollower:
-    """Polls the feed every `interval`, and gives what is new to `schedule`. `heartbeat` is when it last did something."""
+    """Polls the feed every `interval`, and gives what is new to `schedule`. `heartbeat` is when it last did something.
+
+    `save` is called after each poll: what it has changed is saved together with the position in the feed.
+    """
 
     def __init__(
         self,
@@ -291,6 +306,7 @@ class FeedFollower:
         self._clock = clock
         self._chance = chance
         self._woken = asyncio.Event()
+        self.save: Callable[[], None] = lambda: None
         self.heartbeat = clock.monotonic()
 
     async def run(self) -> None:
@@ -303,12 +319,14 @@ class FeedFollower:
                 await self._poll()
             elif not self._breaker.seconds_to_probe():
                 await self._probe()
+            self.save()
             self.heartbeat = self._clock.monotonic()
 
     async def poll_now(self) -> None:
         """Poll the feed between two intervals, since there is a change without an event yet."""
         if self._breaker.is_closed:
             await self._poll()
+            self.save()
 
     def probe_now(self) -> None:
         """Check at once whether an open circuit can be closed, and whether a feed that is off works again."""

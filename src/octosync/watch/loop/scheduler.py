@@ -1,20 +1,24 @@
 """When apps are reconciled: because of an event, a load of the manifests, a request of a person, or the resync.
 
-The resync reads every app again now and then, last in the queue, so that changes without an event are found.
+The resync reads every app again now and then, last in the queue, so that changes without an event are found. A restart reads
+only the apps that the checkpoint doesn't know to be in sync, and continues a resync that it has interrupted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from octosync.errors import OctosyncError, Unreadable
 from octosync.model import App, Event
 from octosync.octomil import MAX_APPS_READ_BY_SLUG, Octomil, ReadResult, read_apps
+from octosync.watch.checkpoint import Checkpoint
 from octosync.watch.log import Log
 from octosync.watch.loop.activity_feed import ActivityFeed, FeedUpdate
 from octosync.watch.loop.circuit_breaker import RETRY_BACKOFF, CircuitBreaker
@@ -25,6 +29,9 @@ from octosync.watch.reconcile.status_tracker import StatusTracker
 from octosync.watch.settings import Clock, wait_for
 from octosync.watch.status import AppState
 
+T = TypeVar("T")
+
+_APPS_PER_PAGE: Final = 100
 _REQUESTS_PER_APP: Final = 3  # targets, slots, and one of inference config and deployments
 
 
@@ -33,7 +40,8 @@ class Resync:
     """Reconciles every app again, and tracks the progress of the running resync.
 
     `every` is the target: the next one begins after the last has ended, which at a limited rate may be much later. `took`,
-    `ended_at` and `next_at` are about the last one; `unmanaged` is how many apps of the org no manifest declares.
+    `ended_at` and `next_at` are about the last one, before a restart, too; `unmanaged` is how many apps of the org no manifest
+    declares. `is_caught_up`: since the start, each app was read, or is known to be as it was read before it.
     """
 
     remote: Octomil
@@ -42,11 +50,13 @@ class Resync:
     feed: ActivityFeed
     assignment: AppAssignment
     rejections: RejectedActions
+    checkpoint: Checkpoint
     every: timedelta
     clock: Clock
     chance: random.Random
     log: Log
     total: int = 0
+    is_caught_up: bool = False
     ended_at: datetime | None = None
     next_at: datetime | None = None
     took: timedelta | None = None
@@ -54,6 +64,7 @@ class Resync:
     _listing: ReadResult[dict[str, App]] | None = None
     _forgotten: set[str] = field(default_factory=set)  # since the last list was requested
     _unread: set[str] = field(default_factory=set)
+    _caught_up: frozenset[str] = frozenset()  # the apps that were read since the start, until a resync begins
     _pause: float = 0.0
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _requested: asyncio.Event = field(default_factory=asyncio.Event)
@@ -98,59 +109,112 @@ class Resync:
         if not self._unread:
             self._ended.set()
 
+    async def follow_feed(self) -> tuple[Event, ...]:
+        """Read the feed's cursor before anything else, so that changes during a resync are events after it.
+
+        Return the newest events, newest first, back to the position of the checkpoint, within bounds; none if the feed is off.
+        """
+        self.next_at = None
+        return await self._retry(self._follow_feed)
+
+    async def catch_up(self, apps: Collection[str]) -> None:
+        """Read some apps after a restart, since the others are known to be in sync. Then the next resync is due when it was."""
+        known = self.checkpoint.resync
+        self.ended_at = known.ended
+        self.took = None if known.seconds is None else timedelta(seconds=known.seconds)
+        self.checkpoint.accept(self.clock.monotonic())
+        await self._read(apps, total=len(apps))
+        self._caught_up = frozenset(apps)
+        self.is_caught_up = True
+        if known.ended is None or self.checkpoint.is_resync_due:
+            self._plan_next(math.inf)
+        else:
+            self._plan_next((self.clock.now() - known.ended).total_seconds() + (known.seconds or 0.0))
+
     async def run(self) -> None:
-        """Run one resync, from its first request until all of its apps are read."""
+        """Run one resync, from its first request until all of its apps are read.
+
+        The first one after a restart may continue one that the restart has interrupted.
+        """
         started = self.clock.monotonic()
         self.next_at = None
-        await self._begin()
-        await self._ended.wait()
-        self._listing = None
+        is_requested = self._requested.is_set()  # by someone who wants everything to be read
+        self._requested.clear()
+        if not self.feed.has_begun:
+            await self.follow_feed()
+        if self.feed.off is not None:  # then there is no event when a target becomes free
+            for slug in self.rejections.held_elsewhere():
+                self.rejections.retry(slug)
+        began = self.checkpoint.begin_resync(self.clock.now(), may_continue=not is_requested)
+        self.checkpoint.accept(self.clock.monotonic())
+        known = frozenset[str]()
+        if began is not None:
+            known = self._caught_up | {slug for slug, app in self.checkpoint.in_sync.items() if app.at >= began}
+        self._caught_up = frozenset()
+        apps = self.assignment.slugs
+        await self._read([slug for slug in apps if slug not in known], total=len(apps))
         took = self.clock.monotonic() - started
-        self.ended_at, self.took = self.clock.now(), timedelta(seconds=took)
-        self._pause = max(0.0, self.every.total_seconds() * self.chance.uniform(0.9, 1.1) - took)
-        self.next_at = self.ended_at + timedelta(seconds=self._pause)
+        if began is None or self.took is None:  # one that was interrupted took longer
+            self.took = timedelta(seconds=took)
+        self.is_caught_up, self.ended_at = True, self.clock.now()
+        self.checkpoint.end_resync(self.ended_at, self.took.total_seconds())
+        self._plan_next(took)
 
     async def wait_for_next(self) -> None:
         """Wait until the next resync is due, or requested."""
         await wait_for(self._requested, self._pause, self.clock)
-        self._requested.clear()
 
-    async def _begin(self) -> None:
+    def _plan_next(self, elapsed: float) -> None:
+        self._pause = max(0.0, self.every.total_seconds() * self.chance.uniform(0.9, 1.1) - elapsed)
+        self.next_at = self.clock.now() + timedelta(seconds=self._pause)
+
+    async def _read(self, apps: Collection[str], *, total: int) -> None:
+        """Read apps, until each was read or can't be."""
+        self._listing = await self._retry(partial(self._list, apps))
+        for slug in self._forgotten:
+            self.forget(slug)
+        self.total = total
+        self._ended.clear()
+        declared = set(self.assignment.slugs)
+        # An app that backs off is retried at the end of its backoff; no resync waits for it.
+        self._unread = {slug for slug in apps if slug in declared and self.queue.add(slug, Priority.RESYNC)}
+        self.record_read(())
+        await self._ended.wait()
+        self._listing = None
+
+    async def _list(self, apps: Collection[str]) -> ReadResult[dict[str, App]] | None:
+        """Read the list of all apps, if that takes fewer requests than to read these one by one."""
+        self._forgotten.clear()
+        every = self.assignment.slugs
+        if len(apps) == len(every):
+            self._requested.clear()
+        if len(apps) <= max(MAX_APPS_READ_BY_SLUG, len(every) // _APPS_PER_PAGE):
+            return None
+        listing = await read_apps(self.remote.background)
+        self.unmanaged = len(listing.value.keys() - set(every))
+        self.feed.learn_slugs(
+            (str(app.server_fields["id"]), app.slug) for app in listing.value.values() if "id" in app.server_fields
+        )
+        return listing
+
+    async def _retry(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Send requests that everything needs, until they succeed."""
         failures = 0
         while True:
             await self.breaker.until_closed()
-            self._requested.clear()
             try:
-                await self._follow_feed()
-                apps = self.assignment.slugs
-                self._forgotten.clear()
-                self._listing = await read_apps(self.remote.background) if len(apps) > MAX_APPS_READ_BY_SLUG else None
+                return await request()
             except OctosyncError as error:
                 self.breaker.record_failure(error)
                 failures += 1
                 await self._wait_after(error, RETRY_BACKOFF.draw(failures, self.chance))
-                continue
-            break
-        if self._listing is not None:
-            self.unmanaged = len(self._listing.value.keys() - set(apps))
-            for slug in self._forgotten:
-                self._listing.value.pop(slug, None)
-        self.total = len(apps)
-        self._ended.clear()
-        # An app that backs off is retried at the end of its backoff; no resync waits for it.
-        self._unread = {slug for slug in apps if self.queue.add(slug, Priority.RESYNC)}
-        self.record_read(())
 
-    async def _follow_feed(self) -> None:
-        """Read the feed's cursor before anything else, so that changes during the resync are events after it."""
-        if not self.feed.has_begun:
-            await self.feed.begin(self.assignment.active.hold)
-            if not isinstance(self.feed.off, Unreadable):  # which proves nothing about other responses
-                self.breaker.record_success()
-            self.feed.report_availability()
-        if self.feed.off is not None:  # then there is no event when a target becomes free
-            for slug in self.rejections.held_elsewhere():
-                self.rejections.retry(slug)
+    async def _follow_feed(self) -> tuple[Event, ...]:
+        newest = await self.feed.begin(self.assignment.active.hold, self.checkpoint.reaches_position)
+        if not isinstance(self.feed.off, Unreadable):  # which proves nothing about other responses
+            self.breaker.record_success()
+        self.feed.report_availability()
+        return newest
 
     async def _wait_after(self, error: OctosyncError, pause: float) -> None:
         next_try = self.clock.now() + timedelta(seconds=pause)
@@ -173,6 +237,7 @@ class Scheduler:
     assignment: AppAssignment
     rejections: RejectedActions
     feed: ActivityFeed
+    checkpoint: Checkpoint
     clock: Clock
 
     def reconcile_soon(self, slug: str) -> None:
@@ -191,9 +256,10 @@ class Scheduler:
         """Remove apps that this controller no longer manages."""
         self.queue.drop(apps)
         self.resync.record_read(apps)
+        self.checkpoint.discard(apps)
 
     def handle(self, update: FeedUpdate) -> None:
-        """Reconcile every app that an event is about, unless the event is of our own write."""
+        """Reconcile every app that an event is about, unless the event is of our own write. Move the checkpoint past it."""
         slugs = set(self.assignment.slugs)
         apps = [(event, self.feed.app_of(event)) for event in update.events]
         own = self.feed.take_own_writes(
@@ -206,13 +272,18 @@ class Scheduler:
                 self.rejections.retry(waiting)
                 self.reconcile_soon(waiting)
         self.feed.report_availability()
+        if update.gap:
+            self.checkpoint.clear()
         if update.gap or self.feed.off is not None:
             self.resync.request()
+        self.checkpoint.advance(self.feed.newest)
 
     def _handle_event(self, slug: str, event: Event, *, is_own: bool) -> None:
         if self.queue.is_busy(slug):
+            self.checkpoint.discard((slug,))
             self.feed.defer(slug, event)
         elif not is_own:
+            self.checkpoint.discard((slug,))
             for member in self.assignment.group_of(slug):
                 self.rejections.retry(member)
             self.reconcile_soon(slug)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from octosync.manifest import Configuration
+from octosync.contract import Contract
+from octosync.manifest import Configuration, digest
 from octosync.manifest.load.selection import matching
-from octosync.model import App, Observation, State
+from octosync.model import App, JsonValue, Observation, State
 from octosync.plan import DeployPolicy, GuardPolicy, RunInfo, linked_apps
 from octosync.plan.three_way.verdict import Base, changed_apps
 from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad, ManifestScope
@@ -84,6 +85,7 @@ class AppAssignment:
         self._holders: dict[tuple[str, str], str] = {}
         self._groups: Mapping[str, frozenset[str]] = {}
         self._narrowed = 0
+        self._basis: JsonValue = None
         self.active = ActiveConfig(write_mode=settings.write_mode, apply_again=apply_again)
 
     def record(self, difference: LoadDifference, *, is_first: bool) -> None:
@@ -130,6 +132,7 @@ class AppAssignment:
             unsettled=frozenset(self._unsettled),
         )
         self._memory.sensitivity = configuration.sensitivity
+        self._basis = _basis(ManifestScope.from_load(declared, settings), self.active)
         self._owners = {
             (target.platform, target.identifier): app.slug for app in self.active.tree for target in app.targets
         }
@@ -203,6 +206,16 @@ class AppAssignment:
         remembered = Base(state=State(self._memory.apps))
         return changed_apps(self.active.tree, remembered) & frozenset(self.slugs)
 
+    def basis_of(self, slug: str) -> str:
+        """Return a keyed digest of what decides whether an app is in sync, besides its live state.
+
+        Guards, holds, policies and freeze windows don't: they are about changes, and an app in sync needs none.
+        """
+        states = (
+            State.from_apps(*filter(None, [state.apps.get(slug)])) for state in (self.active.tree, self.active.others)
+        )
+        return self._memory.checkpoint.keyed_digest([self._basis, *map(digest, states)])
+
     def group_of(self, slug: str) -> Collection[str]:
         """Return the apps that are reconciled together with an app, since a target moves between them; itself included."""
         return self._groups.get(slug, (slug,))
@@ -250,3 +263,28 @@ class AppAssignment:
                 *changed_apps(manifests.others, Base(state=before.manifests.others)),
             }
         self._unsettled |= dict.fromkeys(every, now)
+
+
+def _basis(scope: ManifestScope, active: ActiveConfig) -> JsonValue:
+    """Return the part of the basis that is the same for all apps.
+
+    Of the contract only what octosync.yaml overrides is a part of it: another version may have another one, and compares
+    everything again in the background.
+    """
+    default, contract, deploy = Contract(), active.configuration.contract, active.deploy
+    return [
+        scope.text,
+        list(active.configuration.sensitivity.patterns),
+        [
+            [operation.id, operation.method, operation.path]
+            for name, operation in sorted(contract.operations.items())
+            if operation != default.operations.get(name)
+        ],
+        [
+            [name, sorted(shape.read_only)]
+            for name, shape in sorted(contract.shapes.items())
+            if shape != default.shapes.get(name)
+        ],
+        sorted({*contract.platforms} - {*default.platforms}),
+        [deploy.optimize.value, deploy.retry_rolled_back],
+    ]

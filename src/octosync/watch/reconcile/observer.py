@@ -12,13 +12,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from octosync.errors import RemoteError
-from octosync.model import Address, App, Deployment, Event, Observation, OptimizationCheck, Reason, State, digest_of
+from octosync.model import Address, App, Deployment, Event, Observation, OptimizationCheck, Reason, State
 from octosync.octomil import Octomil, ReadResult
 from octosync.plan import ControlPlane, Fingerprint, HoldPolicy, Plan, PlanOptions, PolicyRun
 from octosync.plan.drift import newest_in_app_feeds, newest_in_org_feed
 from octosync.plan.three_way.verdict import Base
 from octosync.policies import evaluate
 from octosync.reconcile import ReviewedPlan, observe_and_review, review_in_thread
+from octosync.state import StoredCheck
+from octosync.watch.checkpoint import Checkpoint
 from octosync.watch.loop.activity_feed import ActivityFeed, FeedFollower
 from octosync.watch.manifests.assignment import ActiveConfig
 from octosync.watch.memory import Memory
@@ -97,32 +99,20 @@ def _next(before: _Known | None, fingerprint: str, at: datetime) -> _Known:
     return _Known(fingerprint, at, before.since if same else before.at)
 
 
-_GOOD_FOR = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class _CachedCheck:
-    at: datetime
-    fleet: str
-    check: OptimizationCheck
-
-
 class OptimizationChecks:
-    """The results of the last day's checks."""
+    """The results of the last day's checks, in the checkpoint."""
 
-    def __init__(self) -> None:
-        self._cached: dict[Address, _CachedCheck] = {}
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
 
     def add_known(self, seen: Observation, now: datetime) -> Observation:
         """Add the results that are still valid to an observation, so that they are not read again."""
         held = {
-            deployment.address: cached.check
+            deployment.address: check
             for app in seen.state
             for deployment in app.deployments
             if deployment.live
-            and (cached := self._cached.get(deployment.address)) is not None
-            and now - cached.at < _GOOD_FOR
-            and cached.fleet == _fleet(app, deployment)
+            and (check := self._checkpoint.check_of(deployment.address, self._fleet(app, deployment), now)) is not None
         }
         return replace(seen, checks={**held, **seen.checks})
 
@@ -136,27 +126,24 @@ class OptimizationChecks:
         }
         for address, check in seen.checks.items():
             if isinstance(check, OptimizationCheck) and address in live:
-                fleet = _fleet(*live[address])
-                known = self._cached.get(address)
-                if known is None or known.check is not check or known.fleet != fleet:
-                    self._cached[address] = _CachedCheck(now, fleet, check)
+                fleet = self._fleet(*live[address])
+                if self._checkpoint.check_of(address, fleet, now) is not check:
+                    self._checkpoint.record_check(address, StoredCheck(now, fleet, check))
 
     def forget(self, slug: str) -> None:
         """Forget the results of an app: a person wants it reconciled, or it is gone."""
-        for address in [known for known in self._cached if known.app == slug]:
-            del self._cached[address]
+        self._checkpoint.forget_checks(slug)
 
-
-def _fleet(app: App, deployment: Deployment) -> str:
-    """Return a digest of a deployment's fleet: its targets, what is registered, and what runs there."""
-    return digest_of(
-        [
-            deployment.id,
-            deployment.variant,
-            sorted(deployment.targets),
-            sorted(f"{target.platform}:{target.identifier}" for target in app.targets),
-        ]
-    )
+    def _fleet(self, app: App, deployment: Deployment) -> str:
+        """Return a keyed digest of a deployment's fleet: its targets, what is registered, and what runs there."""
+        return self._checkpoint.keyed_digest(
+            [
+                deployment.id,
+                deployment.variant,
+                sorted(deployment.targets),
+                sorted(f"{target.platform}:{target.identifier}" for target in app.targets),
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +172,11 @@ class Observer:
     memory: Memory
     feed: ActivityFeed
     follower: FeedFollower
-    checks: OptimizationChecks = field(default_factory=OptimizationChecks)
+    checks: OptimizationChecks = field(init=False)
     history: ObjectHistory = field(default_factory=ObjectHistory)
+
+    def __post_init__(self) -> None:
+        self.checks = OptimizationChecks(self.memory.checkpoint)
 
     async def observe(
         self,

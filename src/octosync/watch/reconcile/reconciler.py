@@ -268,6 +268,7 @@ class Reconciler:
         try:
             with self.admission.writing(context, review):
                 if review.plan.actions:
+                    self.memory.begin_writing(context.apps)
                     applied = await self.writer.write(
                         context, replace(reviewed, plan=review.plan, refusals=()), active, remote, stop, review.approved
                     )

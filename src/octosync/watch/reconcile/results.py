@@ -12,6 +12,7 @@ from typing import Final
 from octosync.errors import OctosyncError, StateLocked
 from octosync.model import Address, Outcome, Status, counted
 from octosync.plan import Verb
+from octosync.state import InSyncApp
 from octosync.watch.log import Log
 from octosync.watch.loop.circuit_breaker import RETRY_BACKOFF, CircuitBreaker
 from octosync.watch.loop.queue import Priority, Work
@@ -42,6 +43,7 @@ class ResultRecorder:
     log: Log
     last_success: datetime | None = None
     _failures: Counter[str] = field(default_factory=Counter)  # of an app, in a row
+    _is_save_failing: bool = False
 
     def record(self, work: Work, result: ReconcileResult, seconds: float) -> None:
         """Record the result of a reconcile, and put into the queue what follows from it."""
@@ -56,6 +58,35 @@ class ResultRecorder:
             self.notify()
         for slug in sorted(tied):
             queue.add(slug, Priority.CHANGED)
+        self._record_in_sync(work, result, seconds)
+
+    def _record_in_sync(self, work: Work, result: ReconcileResult, seconds: float) -> None:
+        """Record in the checkpoint which apps are in sync, and need no further reconcile."""
+        assignment, checkpoint = self.scheduler.assignment, self.memory.checkpoint
+        began = self.clock.now() - timedelta(seconds=seconds)
+        for slug in sorted(result.apps):
+            app = self.tracker.find(slug)
+            is_done = app is not None and app.state is AppState.IN_SYNC and not app.canaries
+            live = result.observed.state.apps.get(slug) if result.observed is not None else None
+            if not is_done or live is None or result.due_at is not None or self.scheduler.queue.has(slug):
+                checkpoint.discard((slug,))
+                continue
+            id_ = live.server_fields.get("id")
+            app_id = None if id_ is None else str(id_)
+            checkpoint.record(slug, InSyncApp(began, assignment.basis_of(slug), app_id), work.since)
+
+    def save_checkpoint(self) -> None:
+        """Save the checkpoint, if it has changed. If that fails, the next save has these changes, too."""
+        try:
+            self.memory.checkpoint.save()
+        except StateLocked:
+            return
+        except OctosyncError as error:
+            if not self._is_save_failing:
+                self.record_state_error(error)
+            self._is_save_failing = True
+            return
+        self._is_save_failing = False
 
     def record_resync(self) -> None:
         """Record that every app was read again."""
@@ -77,6 +108,7 @@ class ResultRecorder:
             self.memory.prune()
         except OctosyncError as error:  # the next resync records it, too
             self.record_state_error(error)
+        self.save_checkpoint()
 
     def record_unsaved_load(self, apps: Collection[str], error: OctosyncError, failures: int) -> float:
         """Record that a load can't be saved, after this many failures; return the seconds until the next attempt."""

@@ -56,6 +56,12 @@ class StatusTracker:
         if known is not None and known.state in {AppState.IN_SYNC, AppState.WAITING}:
             self._apps[slug] = replace(known, state=AppState.PENDING, since=now)
 
+    def restore(self, slug: str, at: datetime) -> None:
+        """Record that an app was in sync when it was read before the start, and is known to be as it was then."""
+        known = self._apps.get(slug)
+        if known is not None and known.state is AppState.UNREAD:
+            self._apps[slug] = replace(known, state=AppState.IN_SYNC, since=at, read_at=at)
+
     def begin_run(self, run: str, apps: frozenset[str], actions: int, now: datetime) -> None:
         """Record that a reconcile has begun to write."""
         self._runs.appendleft(RunStatus(run=run, apps=tuple(sorted(apps)), started=now, actions=actions))

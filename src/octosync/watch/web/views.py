@@ -394,6 +394,7 @@ def unready_words(status: ControllerStatus) -> str:
     if not status.valid and status.loaded_at is None:
         return "the manifests can't be loaded, and none are in use yet"
     words, at = read_parts(status)
-    return (
-        "not all apps have been reconciled yet" if at is not None else f"{words}; not all apps have been reconciled yet"
-    )
+    if at is not None:  # after a restart, only the apps are read that may have changed
+        total = status.full_read_total
+        words = f"{status.full_read_done:,} of {counted(total, 'app')} read that may have changed" if total else ""
+    return "; ".join(filter(None, (words, "not all apps have been reconciled yet")))

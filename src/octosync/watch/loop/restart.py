@@ -1,0 +1,100 @@
+"""The start of a controller: after a restart, only the apps are read that the checkpoint doesn't know to be in sync.
+
+The activity feed shows which apps have changed since the checkpoint was saved. If it doesn't reach back that far, or can't be
+read, every app is read before the controller is ready. Otherwise these are read: apps that an event is about, apps with another
+manifest, and apps that were not in sync. The resync of all apps follows when it is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from octosync.model import Event, counted
+from octosync.watch.checkpoint import Checkpoint
+from octosync.watch.log import Log
+from octosync.watch.loop.activity_feed import FeedUpdate
+from octosync.watch.loop.scheduler import Scheduler
+from octosync.watch.memory import Memory
+from octosync.watch.reconcile.results import ResultRecorder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """Reads what has to be read before the controller is ready, and logs why it is ready."""
+
+    scheduler: Scheduler
+    checkpoint: Checkpoint
+    memory: Memory
+    results: ResultRecorder
+    log: Log
+
+    async def run(self) -> None:
+        """Read what has to be read."""
+        if await self._catch_up():
+            return
+        resync = self.scheduler.resync
+        await resync.run()
+        self.results.record_resync()
+        self._log_ready("full_read", 0, resync.total)
+
+    async def _catch_up(self) -> bool:
+        """Read the apps that are not known to be in sync. Return False if the checkpoint can't be used."""
+        scheduler, checkpoint = self.scheduler, self.checkpoint
+        newest = await scheduler.resync.follow_feed()
+        why = self._why_not(newest)
+        if why:
+            if scheduler.feed.off is None:
+                checkpoint.clear()
+                checkpoint.advance(scheduler.feed.newest)
+            self.log.info("reading_all", message=f"every app is read before octosync is ready: {why}", why=why)
+            return False
+        events = checkpoint.new_events(newest) or ()
+        self._keep_known(events)
+        for slug, app in checkpoint.in_sync.items():
+            scheduler.tracker.restore(slug, app.at)
+        if self.memory.is_whole:
+            for slug in sorted(scheduler.assignment.changed_since_last_run):
+                scheduler.reconcile_soon(slug)
+        scheduler.handle(FeedUpdate(events))
+        self.results.last_success = max((app.at for app in checkpoint.in_sync.values()), default=None)
+        unread = [slug for slug in scheduler.assignment.slugs if slug not in checkpoint.in_sync]
+        unchanged = len(checkpoint.in_sync)
+        await scheduler.resync.catch_up(unread)
+        self.results.notify()
+        self.results.save_checkpoint()
+        self._log_ready("feed", unchanged, len(unread))
+        return True
+
+    def _log_ready(self, by: str, unchanged: int, read: int) -> None:
+        known = f", {unchanged:,} unchanged since the last read" if unchanged else ""
+        self.log.info(
+            "ready", message=f"ready: {counted(read, 'app')} read{known}", by=by, unchanged=unchanged, read=read
+        )
+
+    def _why_not(self, newest: Collection[Event]) -> str:
+        """Return why the feed doesn't show what has changed since the checkpoint; "" if it does."""
+        if self.scheduler.feed.off is not None:
+            return "the activity feed can't be read"
+        if not self.checkpoint.has_position:
+            return "no position in the activity feed is stored"
+        if self.checkpoint.new_events(tuple(newest)) is None:
+            return "the activity feed does not reach back to the stored position"
+        return ""
+
+    def _keep_known(self, events: Collection[Event]) -> None:
+        """Keep the apps whose manifests are the same, and that events can't be about without naming them."""
+        assignment, checkpoint = self.scheduler.assignment, self.checkpoint
+        changed = assignment.changed_since_last_run
+        kept = {
+            slug
+            for slug in assignment.slugs
+            if slug not in changed
+            and (app := checkpoint.in_sync.get(slug)) is not None
+            and app.basis == assignment.basis_of(slug)
+        }
+        checkpoint.keep(kept)
+        ids = {app.app_id: slug for slug, app in checkpoint.in_sync.items() if app.app_id is not None}
+        self.scheduler.feed.learn_slugs(ids.items())
+        if any(event.app is None and event.app_id not in {None, *ids} for event in events):
+            checkpoint.keep(ids.values())
