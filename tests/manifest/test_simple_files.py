@@ -14,7 +14,7 @@ from tests.support.manifests import Workspace, app, rules, slot
 
 from octosync.manifest import Configuration, Manifests, load_manifests
 from octosync.manifest.load.files import File
-from octosync.manifest.yaml.simple import read_simple
+from octosync.manifest.yaml.simple import SimpleReader
 from octosync.model import Origin, Sensitivity
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -124,7 +124,7 @@ def _loaded(data: bytes, real: str | None) -> Manifests:
 
 def is_simple(text: str) -> bool:
     """Return whether the fast reader reads a text."""
-    return read_simple("a.yaml", text.encode(), Sensitivity()) is not None
+    return SimpleReader(Sensitivity()).read("a.yaml", text.encode()) is not None
 
 
 def test_the_usual_manifests_are_simple() -> None:

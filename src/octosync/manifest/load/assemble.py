@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from operator import is_
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from octosync.contract import Contract
 from octosync.manifest.load.digest import Memo
@@ -215,18 +216,24 @@ class _Assembly:
         )
 
 
+_LISTS: Final = {"targets": Section.TARGETS, "slots": Section.SLOTS}
+_SECTIONS: Final = {**_LISTS, "inferenceConfig": Section.INFERENCE_CONFIG}
+
+
 def _whole(own: Resource | None) -> frozenset[Section]:
-    if own is None or own.spec is None:
-        return frozenset()
-    keys = {"targets": Section.TARGETS, "slots": Section.SLOTS, "inferenceConfig": Section.INFERENCE_CONFIG}
-    return frozenset(section for key, section in keys.items() if key in own.spec)
+    spec = own.spec if own is not None else None
+    return frozenset() if spec is None else _sections(*(key for key in _SECTIONS if key in spec))
+
+
+@cache
+def _sections(*keys: str) -> frozenset[Section]:
+    return frozenset(_SECTIONS[key] for key in keys)
 
 
 def _lists(own: Resource | None) -> dict[Section, Origin]:
     if own is None or own.spec is None:
         return {}
-    keys = {"targets": Section.TARGETS, "slots": Section.SLOTS}
-    return {section: own.origin_of(own.spec, key) for key, section in keys.items() if key in own.spec}
+    return {section: own.origin_of(own.spec, key) for key, section in _LISTS.items() if key in own.spec}
 
 
 def _longest(suspensions: Collection[Suspension]) -> Suspension:

@@ -6,9 +6,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
 from operator import itemgetter
 from types import MappingProxyType
 from typing import cast
@@ -29,8 +28,8 @@ from octosync.manifest.yaml.nodes import (
     may_be_secret,
     type_name,
 )
-from octosync.manifest.yaml.simple import Marks, SimpleDocument, SimpleFile
-from octosync.manifest.yaml.source import quoted
+from octosync.manifest.yaml.simple import Origins, SimpleFile
+from octosync.manifest.yaml.source import Source, quoted
 from octosync.model import Diagnostic, Origin, Suspension
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -39,12 +38,12 @@ _KINDS = f"the kinds: {', '.join(KINDS)}"
 _REFERENCE_ONLY = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     """One document of octosync's: its kind, its app (None if that could not be read) and its checked spec.
 
     `spec` is None if it is missing or could not be read. `uses_environment`: it refers to variables of the environment.
-    `marks` are the positions that the reader of simple files recorded.
+    `origins` are those that the reader of simple files recorded.
     """
 
     kind: str
@@ -56,20 +55,19 @@ class Resource:
     protected: bool
     suspension: Suspension | None
     reporter: Reporter
+    origin: Origin
+    origins: Origins
     uses_environment: bool = False
-    marks: Marks = field(default_factory=dict)
-
-    @cached_property
-    def origin(self) -> Origin:
-        """The origin of the document."""
-        return self.origin_of(self.root)
 
     def origin_of(self, fields: CheckedObject, key: str | None = None) -> Origin:
         """Return the origin of an object of this document, or of one of its keys."""
-        source = self.reporter.source
-        if (mark := self.marks.get((id(fields.values), key))) is not None:
-            return Origin(source.name, mark.line + 1, mark.column + 1, source.base)
-        return source.origin_of(fields.node if key is None else fields.key_node(key))
+        return _origin_of(fields, key, self.reporter.source, self.origins)
+
+
+def _origin_of(fields: CheckedObject, key: str | None, source: Source, origins: Origins) -> Origin:
+    if (known := origins.get((id(fields.values), key))) is not None:
+        return known
+    return source.origin_of(fields.node if key is None else fields.key_node(key))
 
 
 def with_apps(found: Iterable[Diagnostic], resources: Iterable[Resource]) -> Iterator[Diagnostic]:
@@ -119,11 +117,9 @@ def read_document(document: YamlDocument, reporter: Reporter, variables: Variabl
     return replace(resource, uses_environment=True) if uses_environment else resource
 
 
-def read_simple_document(
-    document: SimpleDocument, file: SimpleFile, reporter: Reporter, now: datetime
-) -> Resource | None:
-    """Return the resource of a simple document; None if it is not a valid one of octosync's."""
-    values = document.values
+def read_simple_document(file: SimpleFile, index: int, reporter: Reporter, now: datetime) -> Resource | None:
+    """Return the resource of a document of a simple file; None if it is not a valid one of octosync's."""
+    values = file.documents[index]
     kind = values.get("kind")
     if (
         values.get("apiVersion") != API_VERSION
@@ -132,12 +128,12 @@ def read_simple_document(
         or not is_valid(values, KINDS[kind])
     ):
         return None
-    root = CheckedObject(values, lambda: (file.root(document.index), ""))
-    return _resource(kind, root, reporter, now, file.marks)
+    root = CheckedObject(values, lambda: (file.root(index), ""))
+    return _resource(kind, root, reporter, now, file.origins)
 
 
 def _resource(
-    kind: str, root: CheckedObject, reporter: Reporter, now: datetime, marks: Marks = MappingProxyType({})
+    kind: str, root: CheckedObject, reporter: Reporter, now: datetime, origins: Origins = MappingProxyType({})
 ) -> Resource:
     spec = root.record("spec")
     metadata = root.record("metadata")
@@ -155,7 +151,8 @@ def _resource(
         protected=protected,
         suspension=suspension,
         reporter=reporter,
-        marks=marks,
+        origin=_origin_of(root, None, reporter.source, origins),
+        origins=origins,
     )
 
 

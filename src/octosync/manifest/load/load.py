@@ -27,7 +27,7 @@ from octosync.manifest.load.rendered_origins import RenderedOrigins
 from octosync.manifest.load.variables import NAME, SECRET_NAMES, Variables, may_hold_a_secret
 from octosync.manifest.schema.rules import Findings, Reporter
 from octosync.manifest.yaml.loader import parse
-from octosync.manifest.yaml.simple import read_simple
+from octosync.manifest.yaml.simple import SimpleReader
 from octosync.model import Diagnostic, Origin, Sensitivity, Severity, State
 
 _Key: TypeAlias = tuple[str, bool]
@@ -312,6 +312,7 @@ class Loader:
         self._edited = {str(path): data for path, data in (edited or {}).items()}
         self._cache = cache
         self._claims: Claims = {}
+        self._simple_reader = SimpleReader(configuration.sensitivity)
 
     def read(
         self,
@@ -363,14 +364,14 @@ class Loader:
         """Return the contents of a simple file; None for any other, and for one with an invalid document."""
         if file.real is None:
             return None
-        simple = read_simple(file.name, file.data, self._configuration.sensitivity, file.base)
+        simple = self._simple_reader.read(file.name, file.data, file.base)
         if simple is None:
             return None
         found = Findings(file.name)
         reporter = Reporter(found, simple.source)
         resources = []
-        for document in simple.documents:
-            resource = read_simple_document(document, simple, reporter, self._now)
+        for index in range(len(simple.documents)):
+            resource = read_simple_document(simple, index, reporter, self._now)
             if resource is None:
                 return None
             resources.append(resource)

@@ -112,6 +112,9 @@ def _report_unknown_capability(capability: str, fields: CheckedObject, resource:
 
 
 def _check_engines(fields: CheckedObject, resource: Resource) -> None:
+    engines = set(fields.values["preferredEngines"])
+    if len(engines) == len(fields.values["preferredEngines"]) and engines.issubset(ENGINES):
+        return
     _check_repeated(fields, "preferredEngines", resource)
     unknown: set[str] = set()
     for index, value in fields.items("preferredEngines"):

@@ -87,9 +87,10 @@ class CheckedObject:
 
     def records(self, key: str) -> list[CheckedObject]:
         """Return a list of objects, empty if it is absent."""
+        values = self.values.get(key)
         return [
             CheckedObject(value, partial(self._locate_below, key, index))
-            for index, value in self.items(key)
+            for index, value in enumerate(values if isinstance(values, list) else ())
             if isinstance(value, dict)
         ]
 
@@ -154,7 +155,7 @@ def _attributes(values: AnyMapping[str, Any], model: type[ObjectModel]) -> dict[
     return {
         name: value if shape.is_plain and shape.type is not int else _sound(value, shape)
         for name, key, shape in attributes_of(model)
-        if not isinstance(value := values.get(key, WRONG), UnreadText)
+        if key in values and not isinstance(value := values[key], UnreadText)
     }
 
 

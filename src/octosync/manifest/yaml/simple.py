@@ -1,8 +1,8 @@
 """The reader of simple files: plain values in one pass over libyaml's events, several times faster than the strict loader.
 
 A file is simple if the strict loader finds nothing in it, and if it has no tags, anchors, aliases, variables and sensitive keys.
-Any doubt makes a file not simple: then the strict loader reads it. So this reader reports nothing. It records the few positions
-that become origins; nodes with all positions are read by the strict loader, should a later finding need one.
+Any doubt makes a file not simple: then the strict loader reads it. So this reader reports nothing. It records the few
+origins of the state; nodes with all positions are read by the strict loader, should a later finding need one.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from yaml import (
 
 from octosync.manifest.load.limits import check_deadline
 from octosync.manifest.schema.rules import Findings
-from octosync.manifest.yaml.loader import MOST_LEVELS, parse
+from octosync.manifest.yaml.loader import MOST_BYTES, MOST_LEVELS, MOST_NODES, MOST_NODES_OF_A_FILE, parse
 from octosync.manifest.yaml.nodes import Mapping as MappingNode
-from octosync.manifest.yaml.nodes import Mark
+from octosync.manifest.yaml.nodes import Mark, Node
 from octosync.manifest.yaml.scalars import NotJson, resolve
 from octosync.manifest.yaml.source import NOT_PRINTABLE, NotText, Source, decode
-from octosync.model import Sensitivity
+from octosync.model import Origin, Sensitivity
 
-# By the identity of an object's values: its start (None), and the starts of those of its keys that are `_MARKED_KEYS`.
-Marks: TypeAlias = Mapping[tuple[int, str | None], Mark]
+# By the identity of an object's values: its origin (None), and those of its keys. Only what the state needs is recorded.
+Origins: TypeAlias = Mapping[tuple[int, str | None], Origin]
 
-_MARKED_KEYS: Final = frozenset({"targets", "slots", "inferenceConfig", "config"})
-# A node takes a character, or two of three: the limits on nodes can't be exceeded by less text.
-_MOST_CHARACTERS: Final = 2_500_000
-_MOST_CHARACTERS_OF_A_DOCUMENT: Final = 60_000
+_PLACED_KEYS: Final = frozenset({"spec", "targets", "slots", "deploy", "inferenceConfig", "config"})
+# Less text can't exceed the strict loader's limits on nodes: an app takes one for five to ten characters.
+_MOST_CHARACTERS_OF_A_DOCUMENT: Final = MOST_NODES // 2
+# Each of these is followed by two nodes at most.
+_SEPARATORS: Final = "\n,:-?[{"
 # The first characters of plain scalars that may be no text.
 _NO_TEXT: Final = frozenset("0123456789+-.~nNtTfF")
 _PRINTABLE_ASCII: Final = bytes((0x09, 0x0A, 0x0D, *range(0x20, 0x7F)))
@@ -47,49 +48,51 @@ _PRINTABLE_ASCII: Final = bytes((0x09, 0x0A, 0x0D, *range(0x20, 0x7F)))
 _PROPERTY: Final = re.compile(r"(?<![^\s\[{,:?-])(?:!|[&*]\S)")
 
 
-@dataclass(frozen=True, slots=True)
-class SimpleDocument:
-    """A document: its values, and its position among the file's documents."""
-
-    values: dict[str, Any]
-    index: int
-
-
 @dataclass(frozen=True)
 class SimpleFile:
-    """A simple file: its source, its non-empty documents and the positions that were recorded."""
+    """A simple file: its source, the values of its non-empty documents, and their origins."""
 
     source: Source
     data: bytes
-    documents: list[SimpleDocument]
-    marks: Marks
+    documents: list[dict[str, Any]]
+    origins: Origins
 
     def root(self, index: int) -> MappingNode:
         """Return the node of a document."""
         return cast("MappingNode", self._roots[index])
 
     @cached_property
-    def _roots(self) -> list[object]:
+    def _roots(self) -> list[Node]:
         source = self.source
         _, documents = parse(source.name, self.data, source.sensitivity, Findings(), base=source.base)
         return [document.root for document in documents]
 
 
-def read_simple(name: str, data: bytes, sensitivity: Sensitivity, base: str = "") -> SimpleFile | None:
-    """Return a simple file; None if it isn't simple."""
-    text = _text(data)
-    if text is None or "${" in text or _has_surrogates(text) or _has_properties(text):
-        return None
-    reader = _Reader(text, sensitivity)
-    try:
-        documents = reader.read()
-    except (_NotSimple, NotJson, yaml.YAMLError):
-        return None
-    return SimpleFile(Source(name, text, sensitivity, base), data, documents, reader.marks)
+class SimpleReader:
+    """Reads simple files. Equal keys and texts of all of them are one string."""
+
+    def __init__(self, sensitivity: Sensitivity) -> None:
+        self._sensitivity = sensitivity
+        self._plain_keys = _Keys(sensitivity, plain=True)
+        self._quoted_keys = _Keys(sensitivity, plain=False)
+        self._texts: dict[str, str] = {}
+
+    def read(self, name: str, data: bytes, base: str = "") -> SimpleFile | None:
+        """Return a simple file; None if it isn't simple."""
+        text = _text(data)
+        if text is None or "${" in text or _has_surrogates(text) or _has_properties(text) or _has_many_nodes(text):
+            return None
+        source = Source(name, text, self._sensitivity, base)
+        reader = _DocumentReader(source, self._plain_keys, self._quoted_keys, self._texts)
+        try:
+            documents = reader.read()
+        except (_NotSimple, NotJson, yaml.YAMLError):
+            return None
+        return SimpleFile(source, data, documents, reader.origins)
 
 
 def _text(data: bytes) -> str | None:
-    if len(data) > _MOST_CHARACTERS:
+    if len(data) > MOST_BYTES:
         return None
     try:
         text = decode(data)
@@ -109,12 +112,17 @@ def _has_properties(text: str) -> bool:
     return any(character in text for character in "&*!") and _PROPERTY.search(text) is not None
 
 
+def _has_many_nodes(text: str) -> bool:
+    """Return whether the text may have more nodes than the strict loader allows."""
+    return len(text) > MOST_NODES_OF_A_FILE // 2 and 2 * sum(map(text.count, _SEPARATORS)) > MOST_NODES_OF_A_FILE
+
+
 class _NotSimple(Exception):
     """The file is not simple."""
 
 
 class _Keys(dict[str, str]):
-    """The simple keys, each as one string however often it occurs. A lookup of another key raises `_NotSimple`."""
+    """The simple keys. A lookup of any other key raises `_NotSimple`."""
 
     def __init__(self, sensitivity: Sensitivity, *, plain: bool) -> None:
         super().__init__()
@@ -130,72 +138,75 @@ class _Keys(dict[str, str]):
         return key
 
 
-class _Reader:
+class _DocumentReader:
     """Reads the documents of one file. The limits are the strict loader's, or narrower."""
 
-    def __init__(self, text: str, sensitivity: Sensitivity) -> None:
-        self.marks: dict[tuple[int, str | None], Mark] = {}
-        self._parser = yaml.CSafeLoader(text)
+    def __init__(self, source: Source, plain_keys: _Keys, quoted_keys: _Keys, texts: dict[str, str]) -> None:
+        self.origins: dict[tuple[int, str | None], Origin] = {}
+        self._source = source
+        self._parser = yaml.CSafeLoader(source.text)
         self._next: Callable[[], Any] = self._parser.get_event
-        self._plain_keys = _Keys(sensitivity, plain=True)
-        self._quoted_keys = _Keys(sensitivity, plain=False)
-        self._has_escapes = "\\" in text
+        self._plain_keys = plain_keys
+        self._quoted_keys = quoted_keys
+        self._texts = texts
+        self._has_escapes = "\\" in source.text
         self._end = 0  # the last position at which a list or object of the document may start
 
-    def read(self) -> list[SimpleDocument]:
-        """Return the documents. Raises `_NotSimple`, `NotJson` and `YAMLError`."""
-        documents: list[SimpleDocument] = []
+    def read(self) -> list[dict[str, Any]]:
+        """Return the values of the documents. Raises `_NotSimple`, `NotJson` and `YAMLError`."""
+        documents = []
         try:
             self._next()
             while type(event := self._next()) is DocumentStartEvent:
                 check_deadline()
                 self._end = cast("Mark", event.end_mark).index + _MOST_CHARACTERS_OF_A_DOCUMENT
-                root = self._value(self._next(), 0)
+                root = self._value(self._next(), 0, is_placed=True)
                 end = self._next()
                 if root is None:
                     continue
                 if type(root) is not dict or end.end_mark.index > self._end:
                     raise _NotSimple
-                documents.append(SimpleDocument(root, len(documents)))
+                documents.append(root)
         finally:
             self._parser.dispose()
         if type(event) is not StreamEndEvent:
             raise _NotSimple
         return documents
 
-    def _value(self, event: Any, level: int) -> Any:  # noqa: ANN401 - libyaml's events, and JSON
+    def _value(self, event: Any, level: int, *, is_placed: bool) -> Any:  # noqa: ANN401 - libyaml's events, and JSON
         kind = type(event)
         if kind is ScalarEvent:
             return self._scalar(event)
         if level == MOST_LEVELS or event.start_mark.index > self._end:
             raise _NotSimple
         if kind is MappingStartEvent:
-            return self._object(event.start_mark, level + 1)
+            values = self._object(level + 1)
+            if is_placed:
+                self.origins[id(values), None] = self._origin(event.start_mark)
+            return values
         if kind is SequenceStartEvent:
             items = []
             while type(event := self._next()) is not SequenceEndEvent:
-                items.append(self._value(event, level + 1))
+                items.append(self._value(event, level + 1, is_placed=is_placed))
             return items
         raise _NotSimple
 
-    def _object(self, start: Mark, level: int) -> dict[str, Any]:
-        read: Callable[[], Any] = self._next
-        scalar: Any = ScalarEvent
-        keys, quoted_keys, marks = self._plain_keys, self._quoted_keys, self.marks
+    def _object(self, level: int) -> dict[str, Any]:
+        # This is the hot loop: local names, and no call for the value of a plain scalar that is text.
+        read, texts, scalar = self._next, self._texts, cast("Any", ScalarEvent)
+        plain_keys, quoted_keys = self._plain_keys, self._quoted_keys
         values: dict[str, Any] = {}
-        marks[id(values), None] = start
         while type(event := read()) is scalar:
-            key = (quoted_keys if event.style else keys)[event.value]
+            key = (quoted_keys if event.style else plain_keys)[event.value]
             if key in values:
                 raise _NotSimple
-            if key in _MARKED_KEYS:
-                marks[id(values), key] = event.start_mark
+            if is_placed := key in _PLACED_KEYS:
+                self.origins[id(values), key] = self._origin(event.start_mark)
             event = read()
-            # Most values are plain text: this spares them two calls.
             if type(event) is scalar and not event.style and (text := event.value) and text[0] not in _NO_TEXT:
-                values[key] = text
+                values[key] = texts.setdefault(text, text)
             else:
-                values[key] = self._value(event, level)
+                values[key] = self._value(event, level, is_placed=is_placed)
         if type(event) is not MappingEndEvent:
             raise _NotSimple
         return values
@@ -206,4 +217,7 @@ class _Reader:
             return resolve(text)
         if event.style == '"' and self._has_escapes and NOT_PRINTABLE.search(text) is not None:
             raise _NotSimple
-        return text
+        return self._texts.setdefault(text, text)
+
+    def _origin(self, mark: Mark) -> Origin:
+        return Origin(self._source.name, mark.line + 1, mark.column + 1, self._source.base)
