@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import re
-import shutil
 import signal
 import sys
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
 from octosync.errors import ExitCode, OctosyncError
-from octosync.model import JsonObject
+
+if TYPE_CHECKING:
+    from octosync.model import JsonObject
 
 # `::name` at the beginning of a line, and `##[name` anywhere in one.
 _COMMANDS: Final = re.compile(r"((?:^|(?<=\r))[^\S\n]*:|##)(:(?=\w)|\[)", re.MULTILINE)
@@ -98,6 +98,8 @@ def out_paged(text: str) -> None:
 
 
 def _is_longer_than_the_terminal(text: str) -> bool:
+    import shutil
+
     from octosync.report.text import cells
 
     columns, lines = shutil.get_terminal_size()
@@ -183,6 +185,8 @@ async def ask(question: str) -> str:
 
     The event loop does the waiting, so that a signal ends it at once; a blocking read would delay the signal.
     """
+    import asyncio
+
     err(question)
     loop, answered = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sys.stdin, answered.set)

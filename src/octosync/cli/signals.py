@@ -5,20 +5,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from octosync.errors import ExitCode, Interrupted
+
+if TYPE_CHECKING:
+    import asyncio  # only a run needs it
 
 T = TypeVar("T")
 
 SIGNAL_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+
+
+def _new_event() -> asyncio.Event:
+    import asyncio
+
+    return asyncio.Event()
 
 
 @dataclass(slots=True)
@@ -29,7 +37,7 @@ class StopSignal:
     are ignored: only the report is still written.
     """
 
-    requested: asyncio.Event = field(default_factory=asyncio.Event)
+    requested: asyncio.Event = field(default_factory=_new_event)
     code: ExitCode | None = None
     graceful: bool = False
     is_over: bool = False
@@ -78,6 +86,8 @@ def interrupted_error(code: ExitCode = ExitCode.INTERRUPTED) -> Interrupted:
 
 def run(main: Callable[[StopSignal], Awaitable[T]]) -> T:
     """Run a coroutine until it ends. Raises `Interrupted` if a signal ended it."""
+    import asyncio
+
     results: list[T] = []
 
     async def record_result() -> None:
@@ -90,6 +100,8 @@ def run(main: Callable[[StopSignal], Awaitable[T]]) -> T:
 
 
 async def _run(main: Callable[[StopSignal], Awaitable[T]]) -> T:
+    import asyncio
+
     stop_signal = StopSignal()
     task = asyncio.ensure_future(main(stop_signal))
     loop = asyncio.get_running_loop()

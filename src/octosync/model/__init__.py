@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         RoutingStats,
     )
     from octosync.model.diagnostic import Diagnostic, ExportOmission, FieldExplanation, NameExplanation, Severity
+    from octosync.model.optimize import MAX_REGRESSION, Optimize
     from octosync.model.outcome import (
         JournalledAction,
         JournalledRun,
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
         Requirement,
     )
     from octosync.model.state import (
-        MAX_REGRESSION,
         App,
         DeclaredApp,
         Deploy,
@@ -65,7 +65,6 @@ if TYPE_CHECKING:
         FollowUpReads,
         InferenceConfig,
         Observation,
-        Optimize,
         OrgPresence,
         Presence,
         Section,
@@ -98,10 +97,11 @@ else:
             "deployment": "Assignment Canary Coverage Deployment FirstRequest Health OptimizationCheck Preview RolloutResult "
             "RolloutStatus RoutingDecision RoutingStats",
             "diagnostic": "Diagnostic ExportOmission FieldExplanation NameExplanation Severity",
+            "optimize": "MAX_REGRESSION Optimize",
             "outcome": "JournalledAction JournalledRun Outcome Reason RecordedOverride RecordedPolicy RunAudit Status",
             "redaction": "DEFAULT_SENSITIVE_KEYS SENSITIVE_CHANGED Redactor Secret Sensitivity may_be_secret safe_text",
             "settings": "POLICY ControllerSuspension FreezeWindow Hold Judges NotifyEvent Policy Receiver Requirement",
-            "state": "MAX_REGRESSION App DeclaredApp Deploy Event FollowUpReads InferenceConfig Observation Optimize "
+            "state": "App DeclaredApp Deploy Event FollowUpReads InferenceConfig Observation "
             "OrgPresence Presence Section Slot State Suspension Target",
             "status": "AppOverview AppStatus PendingApproval",
             "values": "ELLIPSIS SENSITIVE JsonObject JsonValue UndisclosedValue canonical_json canonical_object clipped "

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Final
 
 from octosync.errors import OctosyncError, RemoteError
 from octosync.model.address import Address, Kind, Origin
 from octosync.model.deployment import Deployment, OptimizationCheck, Preview, RoutingStats
+from octosync.model.optimize import Optimize
 from octosync.model.values import JsonObject
 
 
@@ -29,18 +29,6 @@ class Section(Enum):
     SLOTS = "slots"
     INFERENCE_CONFIG = "inference_config"
     DEPLOYMENTS = "deployments"
-
-
-class Optimize(Enum):
-    """What octosync does when Octomil has a better variant, from least to most."""
-
-    NEVER = "never"
-    SUGGEST = "suggest"
-    AUTO = "auto"
-
-
-# How much worse a better variant may be in any metric, unless the manifest declares it.
-MAX_REGRESSION: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

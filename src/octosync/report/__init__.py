@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from octosync.report.accept import AcceptedChange, render_accepted
     from octosync.report.annotations import PathResolver, output_lines, render_annotations, render_notice
     from octosync.report.errors import render_diagnostics, render_error
-    from octosync.report.markdown import MAX_BYTES, BlobLinks, render_outcomes_markdown, render_plan_markdown
+    from octosync.report.markdown import BlobLinks, render_outcomes_markdown, render_plan_markdown
     from octosync.report.outcomes import (
         exit_code_of_outcomes,
         exit_code_of_rollouts,
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     )
     from octosync.report.show.status import StatusFacts, render_overviews, render_status
     from octosync.report.show.status_json import status_document
+    from octosync.report.size_limit import MAX_BYTES
     from octosync.report.text import visible
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
@@ -76,7 +77,7 @@ else:
             "accept": "AcceptedChange render_accepted",
             "annotations": "PathResolver output_lines render_annotations render_notice",
             "errors": "render_diagnostics render_error",
-            "markdown": "MAX_BYTES BlobLinks render_outcomes_markdown render_plan_markdown",
+            "markdown": "BlobLinks render_outcomes_markdown render_plan_markdown",
             "outcomes": "exit_code_of_outcomes exit_code_of_rollouts render_outcomes render_rollouts rollout_name "
             "rollout_share rollout_words",
             "plan": "exit_code_of_plan render_plan",
@@ -92,6 +93,7 @@ else:
             "render_init",
             "show.status": "StatusFacts render_overviews render_status",
             "show.status_json": "status_document",
+            "size_limit": "MAX_BYTES",
             "text": "visible",
         },
     )

@@ -50,7 +50,7 @@ from octosync.report.plan import (
 )
 from octosync.report.run_report import NOTHING_WRITTEN, ApplyReport, PlanReport, RunReport
 from octosync.report.sections import row_totals
-from octosync.report.size_limit import Part, fit_parts
+from octosync.report.size_limit import MAX_BYTES, Part, fit_parts
 from octosync.report.text import NONE, Style, cells, listed, padded, plane_words, visible
 
 _BREAK: Final = "\u200b"
@@ -94,8 +94,6 @@ def alert(kind: str, *lines: str) -> str:
     """Return lines as an alert (`CAUTION`, `WARNING` or `NOTE`); a renderer without alerts shows a quotation."""
     return "\n".join((f"> [!{kind}]", *(f"> {line}".rstrip() for line in lines)))
 
-
-MAX_BYTES: Final = 60_000  # a comment on GitHub takes 65,536 characters
 
 _PLAIN: Final = Style(colour=False)
 _SIGNS: Final = {

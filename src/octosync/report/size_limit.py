@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+MAX_BYTES: Final = 60_000  # of Markdown: a comment on GitHub takes 65,536 characters
+
 _BETWEEN: Final = "\n\n"
 _NOTE_ROOM: Final = 240  # bytes that are kept free for the note
 _GAP_ROOM: Final = 120  # bytes that are kept free for the count of what is omitted of a rank

@@ -33,6 +33,7 @@ from octosync.model import (
     Status,
 )
 from octosync.plan import Verb
+from octosync.state.lock import DEFAULT_PATH
 from octosync.state.migrations import AUDITED, READABLE, VERSION, bring_up
 
 
@@ -200,9 +201,6 @@ def _action(row: Sequence[Any]) -> JournalledAction:
 
 def _time_or_none(text: str | None) -> datetime | None:
     return None if text is None else time_of(text)
-
-
-DEFAULT_PATH: Final = Path(".octosync/state.db")
 
 
 class Journal(JournalReader):

@@ -1,4 +1,4 @@
-"""The lock of a state file: two controllers on one file would revert each other's writes."""
+"""Where the state file is, and its lock: two controllers on one file would revert each other's writes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from octosync.errors import OctosyncError
+
+DEFAULT_PATH: Final = Path(".octosync/state.db")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""The table of guards: one record each. Flags, limits, commit lines, explanations and what a refusal leaves out follow from it.
+"""The table of guards: one record each. Limits, commit lines, explanations and what a refusal leaves out follow from it.
 
-A short check is here, too, so that adding a guard touches this file alone.
+A short check is here, too, so that adding a guard touches this file, and `flags` for its flag.
 """
 
 from __future__ import annotations
@@ -15,23 +15,11 @@ from octosync.model import POLICY, Reason, counted
 from octosync.plan.actions import Action, ArchiveApp, CreateApp, UpdateApp
 from octosync.plan.guards import checks
 from octosync.plan.guards.checks import REMOVALS, Objection, Terms
+from octosync.plan.guards.flags import FLAGS, Flag, Takes
 from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
 
-ALL: Final = "all"
-
 Check: TypeAlias = Callable[[Plan, Terms], Iterable[Objection]]
-# What lifts a guard: True for a switch, a number for a guard that counts, `ALL` for any number.
-Allowance: TypeAlias = bool | int | str
-
-
-class Takes(Enum):
-    """The value of a guard's flag, and of its term in a commit's line."""
-
-    NOTHING = ""
-    NUMBER = "N"
-    NAME = "NAME"  # of a policy; may be repeated
-    NUMBER_OR_ALL = "N|all"  # `all` as a flag only: a commit is reviewed for a number
 
 
 class Reach(Enum):
@@ -40,16 +28,6 @@ class Reach(Enum):
     NAMED = "named"  # the apps that it names, if the guard concerns them
     COUNTED = "counted"  # all that the guard counts, in every plan of the same change
     APPS = "apps"  # everything of the apps that it names
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """The flag that lifts a guard. `in_watch`: a controller has it, too."""
-
-    name: str
-    help: str
-    takes: Takes = Takes.NOTHING
-    in_watch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +158,7 @@ GUARDS: Final = _table(
             ),
             Limit("minObjects", 10, "number of live objects of a kind from which the percentage applies"),
         ),
-        flag=Flag(
-            "--allow-deletes",
-            "Allow up to N removals of targets, slots and configs, or all.",
-            takes=Takes.NUMBER_OR_ALL,
-            in_watch=True,
-        ),
+        flag=FLAGS["deletes"],
         in_trailers=True,
     ),
     Guard(
@@ -195,25 +168,21 @@ GUARDS: Final = _table(
         concerns=lambda action: isinstance(action, ArchiveApp),
         reach=Reach.COUNTED,
         limits=(Limit("maxArchives", 1, "archives allowed in a run"),),
-        flag=Flag("--allow-archives", "Allow archiving up to N apps.", takes=Takes.NUMBER, in_watch=True),
+        flag=FLAGS["archives"],
         in_trailers=True,
     ),
     Guard(
         id="protected",
         refuses="Deletions and archives in protected apps (annotation octosync.dev/protect).",
         check=_protected,
-        flag=Flag("--allow-protected", "Allow deletions in protected apps.", in_watch=True),
+        flag=FLAGS["protected"],
     ),
     Guard(
         id="during-canary",
         refuses="Writing or deleting a slot, or removing a target, while a canary of the slot or the app is running.",
         check=checks.during_canary,
         needs="canaries",
-        flag=Flag(
-            "--allow-during-canary",
-            "Allow changes of a slot and removals of targets while a canary is running.",
-            in_watch=True,
-        ),
+        flag=FLAGS["during-canary"],
         in_trailers=True,
     ),
     Guard(
@@ -221,11 +190,7 @@ GUARDS: Final = _table(
         refuses="Archiving an app that has received requests, or removing its slots or targets.",
         check=checks.live_traffic,
         needs="traffic",
-        flag=Flag(
-            "--allow-live-traffic",
-            "Allow archiving apps that serve requests, and removing their slots or targets.",
-            in_watch=True,
-        ),
+        flag=FLAGS["live-traffic"],
         in_trailers=True,
     ),
     # A controller has a stored baseline and waits for the end of a freeze, so it has no flags for these guards.
@@ -234,7 +199,7 @@ GUARDS: Final = _table(
         refuses="Overwriting a field that was changed on the control plane and that this change sets, too.",
         check=_diverged,
         concerns=lambda action: action.reason is Reason.DIVERGED,
-        flag=Flag("--allow-diverged", "Allow overwriting changes that were made on the control plane."),
+        flag=FLAGS["diverged"],
         in_trailers=True,
     ),
     Guard(
@@ -242,7 +207,7 @@ GUARDS: Final = _table(
         refuses="Changes to apps inside a freeze window of octosync.yaml; the message names the window and its end.",
         check=checks.frozen,
         concerns=lambda action: True,  # noqa: ARG005 — an app is frozen with all that is in it
-        flag=Flag("--allow-frozen", "Allow changes inside a freeze window."),
+        flag=FLAGS["frozen"],
         helps=("wait for its end",),
     ),
     Guard(
@@ -251,12 +216,7 @@ GUARDS: Final = _table(
         "own, `policy:NAME`.",
         check=checks.policies,
         concerns=lambda action: True,  # noqa: ARG005 — a policy can be about any change
-        flag=Flag(
-            "--allow-policy",
-            "Allow changes that the policy NAME does not accept. Repeatable.",
-            takes=Takes.NAME,
-            in_watch=True,
-        ),
+        flag=FLAGS[POLICY],
         in_trailers=True,
     ),
     Guard(
@@ -264,7 +224,7 @@ GUARDS: Final = _table(
         refuses="Apply with a `--base` or `--attempted` that is not in the history of the checked-out commit: it "
         "would undo what was merged since.",
         check=None,
-        flag=Flag("--allow-rollback", "Allow a base that is newer than the checked-out revision."),
+        flag=FLAGS["rollback"],
     ),
     Guard(
         id="archived",

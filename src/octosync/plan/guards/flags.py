@@ -1,0 +1,67 @@
+"""The flags that lift guards, apart from the guards themselves: every start of a command with such flags needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+ALL: Final = "all"
+
+# What lifts a guard: True for a switch, a number for a guard that counts, `ALL` for any number.
+Allowance: TypeAlias = bool | int | str
+
+
+class Takes(Enum):
+    """The value of a guard's flag, and of its term in a commit's line."""
+
+    NOTHING = ""
+    NUMBER = "N"
+    NAME = "NAME"  # of a policy; may be repeated
+    NUMBER_OR_ALL = "N|all"  # `all` as a flag only: a commit is reviewed for a number
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """The flag that lifts a guard. `in_watch`: a controller has it, too."""
+
+    name: str
+    help: str
+    takes: Takes = Takes.NOTHING
+    in_watch: bool = False
+
+
+# By the ID of the guard, in the order in which `--help` lists them.
+FLAGS: Final[Mapping[str, Flag]] = MappingProxyType(
+    {
+        "deletes": Flag(
+            "--allow-deletes",
+            "Allow up to N removals of targets, slots and configs, or all.",
+            takes=Takes.NUMBER_OR_ALL,
+            in_watch=True,
+        ),
+        "archives": Flag("--allow-archives", "Allow archiving up to N apps.", takes=Takes.NUMBER, in_watch=True),
+        "protected": Flag("--allow-protected", "Allow deletions in protected apps.", in_watch=True),
+        "during-canary": Flag(
+            "--allow-during-canary",
+            "Allow changes of a slot and removals of targets while a canary is running.",
+            in_watch=True,
+        ),
+        "live-traffic": Flag(
+            "--allow-live-traffic",
+            "Allow archiving apps that serve requests, and removing their slots or targets.",
+            in_watch=True,
+        ),
+        "diverged": Flag("--allow-diverged", "Allow overwriting changes that were made on the control plane."),
+        "frozen": Flag("--allow-frozen", "Allow changes inside a freeze window."),
+        "policy": Flag(
+            "--allow-policy",
+            "Allow changes that the policy NAME does not accept. Repeatable.",
+            takes=Takes.NAME,
+            in_watch=True,
+        ),
+        "rollback": Flag("--allow-rollback", "Allow a base that is newer than the checked-out revision."),
+    }
+)
