@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import pkgutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -91,3 +94,68 @@ def test_a_misspelt_export_is_an_ordinary_error(package: str) -> None:
         import_module(package).nonesuch  # noqa: B018 — the access raises
     with pytest.raises(ImportError, match=f"cannot import name 'nonesuch' from '{package}'"):
         exec(f"from {package} import nonesuch")  # noqa: S102 — the statement is what is tested
+
+
+# The modules of octosync that the fastest commands import, without packages. They import one package of others: click.
+ROOT_MODULES = {"__main__", "cli.command", "cli.console", "cli.root", "cli.signals", "errors"}
+OPTIONS = ROOT_MODULES | {
+    "cli.options",
+    "cli.run_options",
+    "cli.shell_completion",
+    "exports",
+    "model.optimize",
+    "plan.guards.flags",
+    "report.size_limit",
+    "state.lock",
+}
+IMPORTED = {
+    "--help": ROOT_MODULES,
+    "version": OPTIONS | {"cli.commands.version"},
+    "plan --help": OPTIONS | {"cli.commands.plan"},
+    "watch --help": OPTIONS | {"cli.commands.watch", "watch.settings"},
+    "[completing] pl": OPTIONS | {"cli.commands.plan"},
+    "[completing] plan --ba": OPTIONS | {"cli.commands.plan"},
+}
+# Parts of the standard library that take more time than all of such a command, or than all of its other imports.
+SLOW = {"asyncio", "email", "http", "importlib.metadata", "logging", "multiprocessing", "sqlite3", "ssl"}
+# Runs the entry point, and prints the names of all modules that it imports.
+TRACED = """
+import atexit, sys
+before = {*sys.modules}
+atexit.register(lambda: print(*sys.modules.keys() - before, file=sys.stderr))
+from octosync.__main__ import main
+main()
+"""
+
+
+def modules_of(command: str) -> set[str]:
+    """Run a command, or the completion of its last word; return the modules that it imports."""
+    words = command.split()
+    environment = dict(os.environ)
+    if words[0] == "[completing]":
+        environment |= {
+            "_OCTOSYNC_COMPLETE": "bash_complete",
+            "COMP_WORDS": " ".join(("octosync", *words[1:])),
+            "COMP_CWORD": str(len(words) - 1),
+        }
+        words = []
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", TRACED, *words], env=environment, capture_output=True, text=True, check=True
+    )
+    return set(ran.stderr.split())
+
+
+@pytest.mark.parametrize("command", IMPORTED)
+def test_a_fast_command_imports_no_more_than_it_needs(command: str) -> None:
+    """Help, versions and completion start fast, because they import these modules and no others."""
+    modules = modules_of(command)
+    own = {module.removeprefix("octosync.") for module in modules if module.startswith("octosync.")}
+    own -= {package.removeprefix("octosync.") for package in packages()}
+    others = {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - {"octosync"}
+    new, gone = own - IMPORTED[command], IMPORTED[command] - own
+    what_to_do = (
+        "Import a new module in the function that needs it, or move what is needed from it to a module that imports less. "
+        "Only if all of the command's runs need it, add it to the list of this test."
+    )
+    assert (new, others, modules & SLOW) == (set(), {"click"}, set()), what_to_do
+    assert not gone, "Remove these modules from the list of this test."

@@ -14,7 +14,7 @@ from tests.support.commands import octosync as run_octosync
 from tests.support.commands import start_command, stop_command
 
 from octosync.cli import main
-from octosync.cli.commands.demo import demo_runner, shell_path, shipped_manifests
+from octosync.cli.runs.demo import demo_runner, shell_path, shipped_manifests
 from octosync.errors import ExitCode, Interrupted, OctosyncError
 from octosync.server import ServerSettings, running_server
 

@@ -11,6 +11,9 @@ from tests.support.projects import ACTIONS, Project
 from tests.support.workdirs import Workdir
 from tests.support.workflow_commands import commands_in, outputs_in
 
+from octosync.cli.options import FORMATS
+from octosync.cli.output import RENDERERS
+
 BAD = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: search}\nspec: {nme: x}\n"
 DOWN: dict[str, Any] = {"operation": "apps.get", "action": "status", "status": 501, "times": None}
 FILES = (
@@ -237,3 +240,8 @@ def test_the_root_of_the_repository_is_found_without_a_runner(workdir: Workdir, 
     workdir.write("apps/a.yaml", BAD)
     (annotation,) = commands_in(workdir.octosync("validate", "-f", str(tmp_path / "apps"), "-o", "github").stdout)
     assert annotation.properties["file"] == "apps/a.yaml"
+
+
+def test_every_format_has_a_renderer() -> None:
+    """The command line offers the formats that can be rendered, and no others."""
+    assert tuple(RENDERERS) == FORMATS

@@ -16,7 +16,7 @@ from tests.support.embedded_planes import ok
 from tests.support.projects import Project
 from tests.support.workdirs import CommandResult, MemoryStream
 
-from octosync.cli.commands.apply_output import RolloutBars
+from octosync.cli.runs.apply_output import RolloutBars
 from octosync.model import Address, Canary, RolloutResult, RolloutStatus
 from octosync.state import Journal
 

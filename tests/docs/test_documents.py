@@ -77,7 +77,7 @@ def test_every_command_is_listed() -> None:
 
 def test_every_event_of_the_log_is_listed() -> None:
     """The page about watch lists the events that the controller logs, and no others."""
-    sources = [*(ROOT / "src/octosync/watch").rglob("*.py"), ROOT / "src/octosync/cli/commands/watch.py"]
+    sources = [*(ROOT / "src/octosync/watch").rglob("*.py"), ROOT / "src/octosync/cli/runs/watch.py"]
     found = {
         name
         for source in sources

@@ -12,11 +12,11 @@ from tests.support.clients import client_of
 from tests.support.plane import Plane
 from tests.support.renamed_api import RenamedApi, envelope, fields, rename
 
-from octosync.contract import Contract
+from octosync.contract import READ_BY_GET, Contract
 from octosync.contract.probe import ProbeResult, Verdict, overrides_of
 from octosync.contract.requests import EXCHANGES
 from octosync.errors import CredentialRefused, OctosyncError, RemoteError
-from octosync.octomil import PROBED_BY_GET, Connection, Octomil, probe_reads
+from octosync.octomil import Connection, Octomil, probe_reads
 from octosync.octomil.probe import MAX_GETS
 from octosync.server import ServerSettings, running_server
 
@@ -75,7 +75,7 @@ async def test_our_own_server_is_confirmed(plane: Plane) -> None:
     assert "--operation activity.list tries it" in notes(result, "activity.list")[0]
 
 
-@pytest.mark.parametrize("id_", PROBED_BY_GET)
+@pytest.mark.parametrize("id_", READ_BY_GET)
 async def test_each_operation_can_be_probed_alone(id_: str) -> None:
     """A single operation costs its own request and those that it needs, and is confirmed."""
     with renamed() as (plane, proxy):
@@ -238,7 +238,7 @@ async def test_nothing_is_sent_after_a_throttled_request() -> None:
         await run_probe(plane)
 
 
-@pytest.mark.parametrize("id_", [id_ for id_ in PROBED_BY_GET if EXCHANGES[id_].response is not None])
+@pytest.mark.parametrize("id_", [id_ for id_ in READ_BY_GET if EXCHANGES[id_].response is not None])
 async def test_every_required_field_is_checked(id_: str) -> None:
     """For each operation, each field that octosync needs is reported if the response lacks it."""
     exchange = EXCHANGES[id_]

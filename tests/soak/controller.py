@@ -30,13 +30,13 @@ from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, RateOption
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.state import Journal, WatchState
 from octosync.watch.controller import Controller, ControllerOptions
-from octosync.watch.log import Log, LogFormat, libraries_in
+from octosync.watch.log import Log, libraries_in
 from octosync.watch.manifests.desired import DesiredState
 from octosync.watch.metrics import CONTENT_TYPE, Metrics
 from octosync.watch.notify.endpoints import Endpoint
 from octosync.watch.notify.notices import Sender
 from octosync.watch.notify.webhook import Notifier
-from octosync.watch.settings import Clock, Settings
+from octosync.watch.settings import Clock, LogFormat, Settings
 from octosync.watch.web import WebOptions, bind, create_app, serve
 
 

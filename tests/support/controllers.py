@@ -26,11 +26,11 @@ from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.server import ServerSettings, running_server
 from octosync.state import Journal
 from octosync.watch.controller import Controller, ControllerOptions
-from octosync.watch.log import Log, LogFormat
+from octosync.watch.log import Log
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad
 from octosync.watch.notify.notices import Notice
 from octosync.watch.notify.webhook import Notifier
-from octosync.watch.settings import Settings
+from octosync.watch.settings import LogFormat, Settings
 from octosync.watch.status import AppReconcileStatus, ControllerStatus
 
 PATIENCE = 60.0  # seconds of real time until a wait fails; enough for a busy machine

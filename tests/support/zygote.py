@@ -17,9 +17,9 @@ from importlib import import_module
 from typing import Any
 
 _PRELOADED = (
-    "octosync.cli.commands.apply",
-    "octosync.cli.commands.server",
-    "octosync.cli.commands.watch",
+    "octosync.cli.runs.apply",
+    "octosync.cli.runs.server",
+    "octosync.cli.runs.watch",
     "octosync.server.serve",
     "uvicorn.lifespan.off",
     "uvicorn.lifespan.on",

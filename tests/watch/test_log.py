@@ -12,7 +12,8 @@ import pytest
 
 from octosync.errors import ManifestError
 from octosync.model import Secret
-from octosync.watch.log import Log, LogFormat, Value, about, libraries_in
+from octosync.watch.log import Log, Value, about, libraries_in
+from octosync.watch.settings import LogFormat
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

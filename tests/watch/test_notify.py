@@ -19,10 +19,11 @@ from octosync.errors import ConfigError
 from octosync.model import Address, NotifyEvent, Origin, Receiver, Secret
 from octosync.plan import ControlPlane
 from octosync.state import Journal, WatchState
-from octosync.watch.log import Log, LogFormat
+from octosync.watch.log import Log
 from octosync.watch.notify.endpoints import Endpoint, endpoints
 from octosync.watch.notify.notices import EVENTS, Notice, NotificationDocument, Sender, document_of
 from octosync.watch.notify.webhook import DeliveryLimits, Notifier
+from octosync.watch.settings import LogFormat
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PATH = "/hooks/T0-very-secret"

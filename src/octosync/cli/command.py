@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from importlib import import_module
+from typing import Any
+
 import click
 
 from octosync.cli.console import out
@@ -31,6 +36,19 @@ class OrderedCommandGroup(CommandGroup):
         """Return the commands' names."""
         del ctx
         return list(self.commands)
+
+
+def runs(module: str, function: str = "run") -> Callable[[Callable[[], None]], Callable[..., object]]:
+    """Return a decorator for a function that only has the help of a command: what the command does is in `cli/runs`."""
+
+    def decorate(described: Callable[[], None]) -> Callable[..., object]:
+        @wraps(described)
+        def command(**options: Any) -> object:
+            return getattr(import_module(f"octosync.cli.runs.{module}"), function)(**options)
+
+        return command
+
+    return decorate
 
 
 def _show_help(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:

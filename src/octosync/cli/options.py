@@ -1,84 +1,40 @@
-"""The options that commands share, and their shell completion.
+"""The options that commands share.
 
-Every option can also be set by an environment variable, except those that relax a check. Completion never fails: on an error,
-it offers nothing.
+Every option can also be set by an environment variable, except those that relax a check. `--help` and completion import this
+module, so what only a run needs is imported in functions.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable
-from dataclasses import fields
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 from click.core import ParameterSource
-from click.shell_completion import CompletionItem
 
 from octosync.cli.command import Command
-from octosync.cli.file_writer import why_untrusted
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags, RunRequest
-from octosync.errors import ConfigError, OctosyncError
-from octosync.manifest import Configuration, find_configuration, load_manifests, parse_duration, read_configuration
-from octosync.model import Address, Optimize
-from octosync.plan import ALL, GUARDS, Flag, Takes
+from octosync.cli.shell_completion import addresses, contexts, files, folders, policies, starting_with
+from octosync.errors import ConfigError
+from octosync.model import Optimize
+from octosync.plan import ALL, FLAGS, Flag, Takes
 from octosync.report import MAX_BYTES
 from octosync.state import DEFAULT_PATH
 
+if TYPE_CHECKING:
+    from octosync.model import Address
 
-def files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """Complete file names, which the shell does."""
-    del ctx, parameter
-    return [CompletionItem(incomplete, type="file")]
-
-
-def folders(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """Complete folder names, which the shell does."""
-    del ctx, parameter
-    return [CompletionItem(incomplete, type="dir")]
-
-
-def contexts(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """Complete the contexts, each with its URL, of octosync.yaml: `--config`, else the nearest one upwards."""
-    del parameter
-    found = _completed_configuration(ctx).contexts
-    return [CompletionItem(name, help=context.url) for name, context in found.items() if name.startswith(incomplete)]
-
-
-def policies(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """Complete the names of policies, each with its message, of octosync.yaml: `--config`, else the nearest one upwards."""
-    del parameter
-    found = _completed_configuration(ctx).policies
-    return [CompletionItem(policy.name, help=policy.message) for policy in found if policy.name.startswith(incomplete)]
-
-
-def _completed_configuration(ctx: click.Context) -> Configuration:
-    named = ctx.params.get("config")
-    try:
-        path = named if isinstance(named, Path) else find_configuration(Path())
-        return read_configuration(path).configuration
-    except (OctosyncError, OSError):
-        return Configuration()
-
-
-def starting_with(words: Iterable[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Return a completion function for a set of words."""
-    all_words = tuple(words)
-
-    def offer(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-        del ctx, parameter
-        return [word for word in all_words if word.startswith(incomplete)]
-
-    return offer
-
+# In the order of `--help`; `octosync.cli.output` renders them.
+FORMATS: Final = ("text", "markdown", "json", "jsonl", "github", "sarif")
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
-def option(*names: str, env: bool = True, **attributes: Any) -> Callable[[F], F]:  # noqa: ANN401 — click's own attributes
+def option(*names: str, env: bool = True, **attributes: Any) -> Callable[[F], F]:
     """Return an option that `OCTOSYNC_<NAME>` also sets; with `env` False, only the command line does."""
     flag = next(name for name in names if name.startswith("--")).split("/")[0]
     if env:
@@ -89,7 +45,7 @@ def option(*names: str, env: bool = True, **attributes: Any) -> Callable[[F], F]
 class BareOption(click.Option):
     """An option whose value is optional and can only follow `=`; without one, the value is `bare`."""
 
-    def __init__(self, *parameters: Any, bare: str, **attributes: Any) -> None:  # noqa: ANN401 — click's own
+    def __init__(self, *parameters: Any, bare: str, **attributes: Any) -> None:
         super().__init__(*parameters, **attributes)
         self.bare = bare
 
@@ -130,7 +86,7 @@ def bundle_options(name: str, kind: type[Any], **constants: object) -> Callable[
 
     def decorate(function: F) -> F:
         @wraps(function)
-        def command(**values: Any) -> object:  # noqa: ANN401 — the options' values, by name
+        def command(**values: Any) -> object:
             own = {option: values.pop(option) for option in names & values.keys()}
             if "from_command_line" in names:
                 own["from_command_line"] = typed_options() & names
@@ -189,6 +145,8 @@ config_option: Callable[[F], F] = option(
 
 def _check_trusted(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
     """Return a path that is not behind an untrusted link. Raises `ConfigError`."""
+    from octosync.cli.file_writer import why_untrusted
+
     if (why := why_untrusted(path)) is not None:
         raise ConfigError("state-not-trusted", f"the state file {path}: {why}", hints=("Name another: --state FILE",))
     return path
@@ -273,19 +231,23 @@ remote_options = combine_options(
     option("--insecure", env=False, is_flag=True, help="Allow sending the API key over http:// to other machines."),
 )
 
+control_plane_options = combine_options(config_option, remote_options)
+
 selection_options = combine_options(
     option("--app", "apps", multiple=True, metavar="SLUG", help="Select apps by slug or pattern with *. Repeatable."),
     option("-l", "--selector", metavar="LABELS", help="Select apps by labels, for example team=search,tier!=gold."),
 )
 
 
-class AddressType(click.ParamType[Address]):
+class AddressType(click.ParamType["Address"]):
     """An address as plans print it."""
 
     name = "address"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Address:
         """Return the address. Raises `BadParameter`."""
+        from octosync.model import Address
+
         if isinstance(value, Address):
             return value
         try:
@@ -294,29 +256,13 @@ class AddressType(click.ParamType[Address]):
             self.fail(f"{str(value)!r} is not an address, such as app/demo/slot/chat", param, ctx)
 
 
-def _addresses(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Complete the addresses that the manifests declare: those of `-f`, else of octosync.yaml. kustomize is not run."""
-    del parameter
-    named = ctx.params.get("config")
-    try:
-        path = named if isinstance(named, Path) else find_configuration(Path())
-        configuration = read_configuration(path).configuration
-        declared = load_manifests(
-            ctx.params.get("paths") or (), configuration=configuration, now=datetime.now(UTC)
-        ).state
-    except (OctosyncError, OSError):
-        return []
-    addresses = (str(address) for app in declared for address in app.addresses)
-    return [address for address in addresses if address.startswith(incomplete)]
-
-
 target_option: Callable[[F], F] = option(
     "--target",
     "objects",
     multiple=True,
     type=AddressType(),
     metavar="ADDRESS",
-    shell_complete=_addresses,
+    shell_complete=addresses,
     help="Plan only this object, by its address as in app/demo/slot/chat, and what it needs. Repeatable.",
 )
 
@@ -352,15 +298,11 @@ def _guard_option(flag: Flag) -> Callable[[F], F]:
 
 def guard_options(*, in_watch: bool = False) -> Callable[[F], F]:
     """Pass the values of the guards' flags to the command as one argument `guards`. `in_watch`: only those of `watch`."""
-    flags = {
-        guard.id: guard.flag
-        for guard in GUARDS.values()
-        if guard.flag is not None and (guard.flag.in_watch or not in_watch)
-    }
+    flags = {guard: flag for guard, flag in FLAGS.items() if flag.in_watch or not in_watch}
 
     def bundled_guards(function: F) -> F:
         @wraps(function)
-        def command(**values: Any) -> object:  # noqa: ANN401 — the options' values, by name
+        def command(**values: Any) -> object:
             lifted: dict[str, object] = {}
             for guard, flag in flags.items():
                 value = values.pop(flag.name.removeprefix("--").replace("-", "_"))
@@ -382,6 +324,8 @@ class Duration(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the text of a valid duration. Raises `BadParameter`."""
+        from octosync.manifest import parse_duration
+
         text = str(value)
         try:
             parse_duration(text)
@@ -451,3 +395,45 @@ def run_options(*, reviews: bool) -> Callable[[F], F]:
         max_bytes_option,
         bundle_options("request", RunRequest),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A file and the format to write to it."""
+
+    format: str
+    path: Path
+
+
+class DestinationType(click.ParamType[Destination]):
+    """The value of `--write`: FORMAT=FILE."""
+
+    name = "destination"
+
+    def __init__(self, formats: Sequence[str]) -> None:
+        self._formats = formats
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Destination:
+        """Return the destination. Raises `BadParameter`."""
+        name, equals, file = str(value).partition("=")
+        if not equals:
+            self.fail(f"{value!r} is not FORMAT=FILE, such as {self._formats[1]}=FILE", param, ctx)
+        if name not in self._formats:
+            self.fail(f"{name!r} in {value!r} is not one of {', '.join(self._formats)}", param, ctx)
+        if file in {"", "-"}:
+            self.fail(f"{value!r} does not name a file: use -o to choose the format on standard output", param, ctx)
+        return Destination(name, Path(file))
+
+
+def output_options(*formats: str) -> Callable[[F], F]:
+    """`-o` and `--write`."""
+    write = option(
+        "--write",
+        "destinations",
+        multiple=True,
+        metavar="FORMAT=FILE",
+        type=DestinationType(formats),
+        shell_complete=starting_with(f"{name}=" for name in formats),
+        help=f"Also write this format to a file: {', '.join(formats)}. Repeatable.",
+    )
+    return combine_options(output_option(*formats), write)

@@ -22,7 +22,7 @@ from octosync.cli.console import out
 from octosync.cli.file_writer import is_stream, why_unwritable, write_whole
 from octosync.cli.github_runner import blob_links, check_runner_files, repository_paths, write_runner_files
 from octosync.cli.inputs import LoadedInputs
-from octosync.cli.options import F, combine_options, option, output_option, starting_with
+from octosync.cli.options import Destination
 from octosync.cli.root import AlreadyReported, report_failure
 from octosync.errors import ExitCode, OctosyncError, UsageError
 from octosync.manifest import RULES
@@ -85,7 +85,7 @@ def _sarif(report: RunReport, context: RenderContext) -> str:
     return json_text(sarif_document(report, context.resolve_path, rules))
 
 
-FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
+RENDERERS: Final[Mapping[str, Format]] = MappingProxyType(
     {
         "text": Format(lambda report, _: report_text(report), streams=True),
         "markdown": Format(
@@ -183,48 +183,6 @@ _STREAM: Final = "jsonl"
 _FOR_RUNNER: Final = "github"
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """A file and the format to write to it."""
-
-    format: str
-    path: Path
-
-
-class DestinationType(click.ParamType[Destination]):
-    """The value of `--write`: FORMAT=FILE."""
-
-    name = "destination"
-
-    def __init__(self, formats: Sequence[str]) -> None:
-        self._formats = formats
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Destination:
-        """Return the destination. Raises `BadParameter`."""
-        name, equals, file = str(value).partition("=")
-        if not equals:
-            self.fail(f"{value!r} is not FORMAT=FILE, such as {self._formats[1]}=FILE", param, ctx)
-        if name not in self._formats:
-            self.fail(f"{name!r} in {value!r} is not one of {', '.join(self._formats)}", param, ctx)
-        if file in {"", "-"}:
-            self.fail(f"{value!r} does not name a file: use -o to choose the format on standard output", param, ctx)
-        return Destination(name, Path(file))
-
-
-def output_options(*formats: str) -> Callable[[F], F]:
-    """`-o` and `--write`."""
-    write = option(
-        "--write",
-        "destinations",
-        multiple=True,
-        metavar="FORMAT=FILE",
-        type=DestinationType(formats),
-        shell_complete=starting_with(f"{name}=" for name in formats),
-        help=f"Also write this format to a file: {', '.join(formats)}. Repeatable.",
-    )
-    return combine_options(output_option(*formats), write)
-
-
 @dataclass(kw_only=True)
 class Outputs:
     """The outputs of one run. As a context manager, it writes all of them from the latest report, however the run ends.
@@ -305,7 +263,7 @@ class Outputs:
         code = ExitCode.ERROR if error is None else error.exit_code
         report = replace(self.report, exit_code=code, error=error, written=written)
         try:
-            self.close(report, prints=FORMATS[self.output].prints_failures)
+            self.close(report, prints=RENDERERS[self.output].prints_failures)
         except OctosyncError as unwritable:
             report_failure(unwritable)  # the error that ended the run is still reported and sets the exit code
 
@@ -318,7 +276,7 @@ class Outputs:
         self._closed = True
         if self.stream.is_read:
             self.stream.end(report)
-        prints = prints and not FORMATS[self.output].streams
+        prints = prints and not RENDERERS[self.output].streams
         context = self._render_context() if prints or self.destinations else None
         errors_of_files = (
             _write_destination(destination, report, context) for destination in self.destinations if context is not None
@@ -331,7 +289,7 @@ class Outputs:
             except OctosyncError as error:
                 errors.append(error)
         if prints and context is not None:
-            out(FORMATS[self.output].render(report, context))
+            out(RENDERERS[self.output].render(report, context))
         if errors:
             raise errors[0]
 
@@ -370,7 +328,7 @@ def _refuse_same(destinations: Sequence[Destination], plan_out: Path | None) -> 
 
 def _write_destination(destination: Destination, report: RunReport, context: RenderContext) -> OctosyncError | None:
     try:
-        write_whole(destination.path, FORMATS[destination.format].render(report, context), private=False)
+        write_whole(destination.path, RENDERERS[destination.format].render(report, context), private=False)
     except OSError as error:
         return OctosyncError(
             "output-unwritable",

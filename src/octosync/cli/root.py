@@ -86,6 +86,10 @@ _READ_ONLY: Final = frozenset(
 )
 
 
+# Commands without a module in `runs`: what they do is a few lines.
+_IN_ONE_MODULE: Final = frozenset({"completion", "schema", "version"})
+
+
 class _Commands(CommandGroup):
     """A group that imports a command only when it is called, not to list it."""
 
@@ -125,6 +129,8 @@ def main() -> NoReturn:
     name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     if name in _COMMANDS:  # imported while a signal still ends the process at once
         import_module(f"octosync.cli.commands.{name}")
+        if name not in _IN_ONE_MODULE and not {"-h", "--help"}.intersection(sys.argv):
+            import_module(f"octosync.cli.runs.{name}")
     written = "" if name in _READ_ONLY else _NOTHING_WRITTEN
     with interruptible() as received:
         try:

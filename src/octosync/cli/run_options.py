@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from octosync.errors import UsageError
-from octosync.manifest import STDIN
-from octosync.model import Address
-from octosync.plan import Allowance, Invocation
 from octosync.report import MAX_BYTES
+
+if TYPE_CHECKING:
+    from octosync.model import Address
+    from octosync.plan import Allowance, Invocation
 
 
 def flag_arguments(*named: tuple[str, object]) -> tuple[str, ...]:
@@ -100,6 +102,8 @@ class BaseFlags:
 
     def check(self, manifests: ManifestFlags) -> None:
         """Raise `UsageError` for options that need a base, or that exclude each other."""
+        from octosync.manifest import STDIN
+
         if manifests.kustomize is not None and manifests.paths:
             raise UsageError(
                 "file-with-kustomize",
@@ -163,6 +167,8 @@ class RunRequest:
 
         Paths and apps are sorted: their order has no meaning, so it doesn't change the document.
         """
+        from octosync.plan import Invocation
+
         return Invocation(
             paths=tuple(sorted(set(paths))),
             kustomize=kustomize,

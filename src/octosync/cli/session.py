@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 
 from octosync.cli import signals
 from octosync.cli.console import err, wants_colour
-from octosync.cli.options import combine_options, config_option, remote_options
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RemoteFlags
 from octosync.errors import ConfigError, UsageError
@@ -315,8 +314,6 @@ def _read_token(path: Path) -> Secret:
 
 
 T = TypeVar("T")
-
-control_plane_options = combine_options(config_option, remote_options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

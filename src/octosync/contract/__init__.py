@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from octosync.exports import lazy_exports
 
 if TYPE_CHECKING:
-    from octosync.contract.operations import OPERATIONS, Access, Contract, Operation, Provenance
+    from octosync.contract.operations import OPERATIONS, READ_BY_GET, Access, Contract, Operation, Provenance
     from octosync.contract.resources import (
         APP,
         CAPABILITIES,
@@ -47,7 +47,7 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "operations": "OPERATIONS Access Contract Operation Provenance",
+            "operations": "OPERATIONS READ_BY_GET Access Contract Operation Provenance",
             "resources": "APP CAPABILITIES COVERED DECISIONS DEPLOYED_STATUSES_NOT_LIVE DEPLOYMENTS DEVICE_CLASSES ENGINES "
             "ENVIRONMENTS EVENTS PARTIAL PLATFORMS PRESETS PUBLISHABLE_KEY_PLATFORMS SLOT TARGET UNCOVERED "
             "ErrorCode ObjectShape bindings_equal contradiction_in expand_policy field_equal merge_bindings "

@@ -118,6 +118,9 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
 
 _READ_METHODS = frozenset({"GET", "HEAD"})
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+READ_BY_GET: Final = tuple(
+    id_ for id_, operation in OPERATIONS.items() if operation.access is Access.READ and operation.method == "GET"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from octosync.model.diagnostic import Diagnostic, ExportOmission, FieldExplanation, NameExplanation, Severity
     from octosync.model.optimize import MAX_REGRESSION, Optimize
     from octosync.model.outcome import (
+        UNKNOWN,
         JournalledAction,
         JournalledRun,
         Outcome,
@@ -98,7 +99,7 @@ else:
             "RolloutStatus RoutingDecision RoutingStats",
             "diagnostic": "Diagnostic ExportOmission FieldExplanation NameExplanation Severity",
             "optimize": "MAX_REGRESSION Optimize",
-            "outcome": "JournalledAction JournalledRun Outcome Reason RecordedOverride RecordedPolicy RunAudit Status",
+            "outcome": "UNKNOWN JournalledAction JournalledRun Outcome Reason RecordedOverride RecordedPolicy RunAudit Status",
             "redaction": "DEFAULT_SENSITIVE_KEYS SENSITIVE_CHANGED Redactor Secret Sensitivity may_be_secret safe_text",
             "settings": "POLICY ControllerSuspension FreezeWindow Hold Judges NotifyEvent Policy Receiver Requirement",
             "state": "App DeclaredApp Deploy Event FollowUpReads InferenceConfig Observation "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Final
 
 from octosync.model.address import Address
 
@@ -25,6 +26,9 @@ class Status(Enum):
     NOT_KEPT = "not_kept"
     AWAITING_APPROVAL = "awaiting_approval"
     NOT_ATTEMPTED = "not_attempted"
+
+
+UNKNOWN: Final = "unknown"  # the outcome in the journal of an action that was sent and not completed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from octosync.octomil.follow_up_reads import enrich
     from octosync.octomil.live_state import MAX_APPS_READ_BY_SLUG, observe
     from octosync.octomil.pagination import ReadResult
-    from octosync.octomil.probe import PROBED_BY_GET, document_source, fetch_document, is_url, probe_reads
+    from octosync.octomil.probe import document_source, fetch_document, is_url, probe_reads
     from octosync.octomil.rate_limit import (
         PERCENT_FOR_WRITES,
         UNREADABLE_CODES,
@@ -73,7 +73,7 @@ else:
             "follow_up_reads": "enrich",
             "live_state": "MAX_APPS_READ_BY_SLUG observe",
             "pagination": "ReadResult",
-            "probe": "PROBED_BY_GET document_source fetch_document is_url probe_reads",
+            "probe": "document_source fetch_document is_url probe_reads",
             "rate_limit": "PERCENT_FOR_WRITES UNREADABLE_CODES Budget OnRequest RateLimiter RateOptions RequestPriority "
             "Reservation SentRequest WaitNotice WaitReason",
             "resources": "read_app read_apps read_inference_config read_slot read_slots read_targets",

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from octosync.contract import OPERATIONS, Access, Contract, ErrorCode, Operation
+from octosync.contract import OPERATIONS, READ_BY_GET, Access, Contract, ErrorCode, Operation
 from octosync.contract.operations import BodyTooLarge
 from octosync.contract.probe import ProbedOperation, ProbeResult, Verdict, differences_in, items_in
 from octosync.contract.requests import EXCHANGES
@@ -87,7 +87,6 @@ _FIRST: Final = (
     "activity.list",
 )
 _READS: Final = tuple(id_ for id_, operation in OPERATIONS.items() if operation.access is Access.READ)
-PROBED_BY_GET: Final = tuple(id_ for id_ in _READS if OPERATIONS[id_].method == "GET")
 # Operations that need an object from another operation's response.
 _NEEDS: Final[Mapping[str, str]] = {"apps.get_slot": "apps.list_slots"}
 _ABSENT_STATUSES: Final = frozenset({404, 405, 501})
@@ -108,7 +107,7 @@ async def probe_reads(
     if client.connection.attempts != 1:
         raise ValueError("a probe sends each request once: the connection needs attempts=1")
     prober = _Prober(client, app, frozenset(only) or frozenset(_READS), progress)
-    for id_ in dict.fromkeys((*_FIRST, *PROBED_BY_GET)):
+    for id_ in dict.fromkeys((*_FIRST, *READ_BY_GET)):
         await prober.take(id_)
     return ProbeResult(
         app=prober.app,

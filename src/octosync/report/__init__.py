@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         render_explained_roots,
         render_explained_variables,
     )
-    from octosync.report.show.history import UNKNOWN, history_document, render_history, render_run, run_document
+    from octosync.report.show.history import history_document, render_history, render_run, run_document
     from octosync.report.show.setup import (
         bootstrap_document,
         keys_text,
@@ -88,7 +88,7 @@ else:
             "show.coverage": "ManifestCoverage declared_document render_declared",
             "show.explain": "explained_document render_explained_field render_explained_group render_explained_names "
             "render_explained_roots render_explained_variables",
-            "show.history": "UNKNOWN history_document render_history render_run run_document",
+            "show.history": "history_document render_history render_run run_document",
             "show.setup": "bootstrap_document keys_text render_bootstrap render_bootstrap_end render_export "
             "render_init",
             "show.status": "StatusFacts render_overviews render_status",

@@ -102,7 +102,7 @@ class PlanReport(RunReport):
         found = self.all_diagnostics()
         return tuple(filter(self.is_unrelated, found)) if self.about.invocation.changed_only else ()
 
-    def applied(self, **facts: Any) -> ApplyReport:  # noqa: ANN401 — fields of the report
+    def applied(self, **facts: Any) -> ApplyReport:
         """Return the report of an apply of this plan, with the additional fields."""
         return ApplyReport(**{field.name: getattr(self, field.name) for field in fields(PlanReport)}, **facts)
 

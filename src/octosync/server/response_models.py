@@ -21,7 +21,7 @@ class ResponseModel(BaseModel):
     model_config = ConfigDict(extra="ignore", defer_build=True, protected_namespaces=())
 
     @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401  pydantic's signature
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Require the inherited fields."""
         super().__pydantic_init_subclass__(**kwargs)
         for name, field in cls.model_fields.items():

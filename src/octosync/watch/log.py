@@ -13,14 +13,13 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
 from typing import Final, TextIO, TypeAlias
 
 from octosync.errors import OctosyncError
 from octosync.model import JsonValue, clipped
 from octosync.report import json_line, visible
-from octosync.watch.settings import Clock
+from octosync.watch.settings import Clock, LogFormat
 
 LogScalar: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = LogScalar | Sequence[str | int | float]
@@ -35,13 +34,6 @@ _NEWS_FROM: Final = {
     "uvicorn.error": logging.ERROR,
 }
 _BARE: Final = re.compile(r"[\w./:@+%…-]+")
-
-
-class LogFormat(Enum):
-    """How a line is written."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class Log:

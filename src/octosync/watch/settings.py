@@ -5,12 +5,14 @@ The command line sets the settings for the whole life of a controller. The clock
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio  # not for `--help`, which shows values of this module
 
 
 class WriteMode(Enum):
@@ -19,6 +21,13 @@ class WriteMode(Enum):
     ALL = "all"
     MANIFEST = "manifest"
     NONE = "none"
+
+
+class LogFormat(Enum):
+    """How a line of the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +71,15 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+        import asyncio
+
         await asyncio.sleep(seconds)
 
 
 async def wait_for(event: asyncio.Event, seconds: float, clock: Clock) -> bool:
     """Wait until an event is set, and at most this many seconds; return whether it is set."""
+    import asyncio
+
     waiting = {asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(max(0.0, seconds)))}
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -15,7 +15,8 @@ from tests.support.controllers import FastClock
 
 from octosync.errors import ConfigError, OctosyncError
 from octosync.model import Secret
-from octosync.watch.log import Log, LogFormat
+from octosync.watch.log import Log
+from octosync.watch.settings import LogFormat
 from octosync.watch.web.post_endpoints import POSTS, TokenAuthenticator, admin_token, respond_to_post
 
 _PATHS = tuple(post.path for post in POSTS)

@@ -1,42 +1,64 @@
-"""`octosync apply`: plan, check guards, confirm, apply and report."""
+"""`octosync apply`: its options and help."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import shlex
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import click
 
-from octosync.apply import ApplyResult, Listener, Progress, rollouts_to_watch
-from octosync.cli import signals
-from octosync.cli.audit import audit_of, loosening_flags
-from octosync.cli.commands.apply_output import ApplyOutput, Timeout, wait_for_rollouts, wait_option
-from octosync.cli.commands.plan import check_base, check_request, read_plan_file
-from octosync.cli.console import ask, can_prompt, err
+from octosync.cli.command import runs
 from octosync.cli.options import (
+    FORMATS,
+    BareOption,
     CommandWithBareOptions,
+    F,
     attempted_option,
-    history_command,
     option,
+    output_options,
     run_options,
     state_option,
 )
-from octosync.cli.output import FORMATS, Destination, Outputs, output_options
-from octosync.cli.progress import ProgressBar, WaitDisplay
-from octosync.cli.root import report_failure
-from octosync.cli.run import Run, plan_offline, plan_online, prepare
-from octosync.cli.run_options import RunRequest
-from octosync.cli.session import known_keys, run_with_client
-from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
-from octosync.model import RunAudit
-from octosync.octomil import Octomil, WaitNotice
-from octosync.plan import Approval, RunInfo, allowances_in, check_plan_key, plan_digest, recorded_policies, what_moved
-from octosync.reconcile import ReviewedPlan, apply_reviewed, limited_to, refuse_unsafe
-from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_rollouts
-from octosync.state import Journal, Record
+
+_WAIT_DEFAULT: Final = "10m"
+_WAIT: Final = "--wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """The timeout of --wait: as written on the command line, and in seconds."""
+
+    text: str
+    seconds: float
+
+    @property
+    def typed(self) -> tuple[str, ...]:
+        """The flag, for a command line."""
+        return (f"{_WAIT}={self.text}",)
+
+
+def _timeout(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Timeout | None:
+    from octosync.manifest import parse_duration
+
+    if value is None:
+        return None
+    try:
+        return Timeout(value, parse_duration(value).total_seconds())
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, parameter) from None
+
+
+wait_option: Callable[[F], F] = option(
+    _WAIT,
+    cls=BareOption,
+    bare=_WAIT_DEFAULT,
+    metavar="TIMEOUT",
+    callback=_timeout,
+    help="Wait until the deployments of this run, and declared canaries and deployments in progress, are covered, or have "
+    f"failed or timed out (exit 6). TIMEOUT is a duration such as 90s or 1h; the default is {_WAIT_DEFAULT}; 0 checks once.",
+)
 
 
 @click.command(
@@ -50,283 +72,10 @@ from octosync.state import Journal, Record
 @wait_option
 @state_option
 @output_options(*FORMATS)
-def command(
-    *,
-    planfile: Path | None,
-    output: str,
-    destinations: tuple[Destination, ...],
-    yes: bool,
-    wait: Timeout | None,
-    journal: Path,
-    request: RunRequest,
-) -> ExitCode:
+@runs("apply")
+def command() -> None:
     """Change the control plane to match the manifests: plan, check guards, confirm, apply.
 
     With a PLANFILE from `octosync plan --plan-out`, apply only the approved changes, before or after the merge. Set -f, --app,
     --base and similar options as for the plan: apply plans again, and the changes of these apps must be the same.
     """
-    report = RunReport(command="apply")
-    with Outputs(
-        report=report, output=output, destinations=destinations, max_bytes=request.max_bytes, full=request.full
-    ) as outputs:
-        try:
-            apply_run = _apply_run(request, outputs, planfile, yes=yes, wait=wait, journal=journal)
-            session = apply_run.run.session
-            return apply_run.apply_nothing() if session is None else run_with_client(session, apply_run.apply)
-        except _ApplyInterrupted as error:
-            outputs.fail(error, written="")
-            return report_failure(error, written="")
-
-
-def _apply_run(
-    request: RunRequest, outputs: Outputs, planfile: Path | None, *, yes: bool, wait: Timeout | None, journal: Path
-) -> _ApplyRun:
-    """Return the apply run. Raise `OctosyncError` for an invalid plan file, or if confirmation is not possible."""
-    approval = read_plan_file(planfile) if planfile is not None else None
-    if approval is not None:
-        check_request(request, approval, str(planfile))
-        request = replace(request, base=replace(request.base, approved=approval.base_commit))
-    elif not yes and not can_prompt():
-        raise UsageError(
-            "confirmation-required",
-            "apply needs confirmation, but there is no terminal (or CI is set)",
-            hints=("Use --yes, or apply a reviewed plan: octosync plan --plan-out FILE, then octosync apply FILE",),
-        )
-    # A reviewed plan has the apps that `octosync plan` selects.
-    run = prepare(request, outputs.record_inputs, complete=approval is None)
-    if approval is not None:
-        check_base(run, approval, str(planfile))
-        check_plan_key(approval, run.fingerprint_scheme, file=str(planfile))
-    asks = approval is None and not yes
-    return _ApplyRun(
-        run=run,
-        outputs=outputs,
-        output=ApplyOutput(
-            outputs=outputs, colour=request.colour, shows=outputs.output == "text" or asks, journal=journal
-        ),
-        asks=asks,
-        wait=wait,
-        journal=journal,
-        planfile=planfile,
-        approval=approval,
-    )
-
-
-class _ApplyInterrupted(Interrupted):
-    """A second signal ended a run while requests were in flight."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ApplyRun:
-    """One apply, from its first request to its report."""
-
-    run: Run
-    outputs: Outputs
-    output: ApplyOutput
-    asks: bool
-    wait: Timeout | None
-    journal: Path
-    planfile: Path | None
-    approval: Approval | None
-
-    async def apply(self, remote: Octomil, wait_display: WaitDisplay, stop_signal: signals.StopSignal) -> ExitCode:
-        """Plan, check guards, confirm, apply, wait and report."""
-        reviewed = await plan_online(self.run, remote, wait_display)
-        if self.approval is not None:
-            reviewed = limited_to(reviewed, self.approval.apps)
-        planned = self._report(reviewed)
-        self.output.show_plan(planned)
-        if (refusal := self._refusal(reviewed, planned)) is not None:
-            return self.output.show_refusal(planned, refusal)
-        if reviewed.plan.actions and self.asks and not await _confirmed(reviewed, planned.about):
-            err("Nothing was written.\n")
-            return ExitCode.ERROR
-        report = self._apply_report(planned)
-        if reviewed.plan.actions:
-            report = await self._write(reviewed, report, remote, wait_display, stop_signal)
-        waiting = self.wait if report.exit_code in {ExitCode.DONE, ExitCode.PARTIAL} else None
-        self.output.show_outcomes(report, closes=waiting is None)
-        if waiting is None:
-            return report.exit_code
-        rollouts = await wait_for_rollouts(
-            remote,
-            rollouts_to_watch(reviewed.plan, reviewed.observation.state, tuple(report.outcomes)),
-            reviewed.observation.state,
-            within=waiting,
-            wait_display=wait_display,
-            stop_signal=stop_signal,
-            on_read=self.outputs.stream.rollouts,
-        )
-        code = stop_signal.code or worst(report.exit_code, exit_code_of_rollouts(rollouts))
-        timeout = waiting.text if waiting.seconds else ""
-        self.output.show_wait(replace(report, exit_code=code, waited=rollouts, timeout=timeout))
-        return code
-
-    def apply_nothing(self) -> ExitCode:
-        """Report a change that concerns no app, without a single request."""
-        reviewed = plan_offline(self.run)
-        planned = self._report(reviewed)
-        if (refusal := self._refusal(reviewed, planned)) is not None:
-            self.output.show_plan(planned)
-            return self.output.show_refusal(planned, refusal)
-        self.output.show_idle(planned)
-        self.output.show_outcomes(self._apply_report(planned), closes=True)
-        return ExitCode.DONE
-
-    def _report(self, reviewed: ReviewedPlan) -> PlanReport:
-        run = self.run
-        named = run.repeat_arguments
-        if self.planfile is not None:
-            named = (str(self.planfile), *run.request.selection_arguments, *run.request.repeat_arguments)
-        typed = ("octosync", "apply", *named, *(self.wait.typed if self.wait else ()))
-        planned = run.report(reviewed, command="apply", typed=typed)
-        self.outputs.record_plan(planned)
-        return planned
-
-    def _apply_report(self, planned: PlanReport) -> ApplyReport:
-        """Return the report of this apply before its first write. Its resume command has no plan file: that can't be reused."""
-        again = ("octosync", "apply", *self._repeat_arguments, *(self.wait.typed if self.wait else ()))
-        request = self.run.request
-        status = shlex.join(("octosync", "status", *request.remote.connection_arguments(request.manifests.config)))
-        return planned.applied(resume_command=shlex.join(again), status_command=status)
-
-    @property
-    def _repeat_arguments(self) -> tuple[str, ...]:
-        return (*self.run.repeat_arguments, *self.run.override_arguments)
-
-    def _refusal(self, reviewed: ReviewedPlan, planned: PlanReport) -> OctosyncError | None:
-        """Return the most serious error that forbids the first write, None if there is none."""
-        try:
-            refuse_unsafe(reviewed)
-        except GuardRefused as error:
-            return self._stale_plan(planned) or self._with_base_hint(error)
-        except OctosyncError as error:
-            return error
-        return self.run.inputs.strict_error(planned.all_diagnostics()) or self._stale_plan(planned)
-
-    def _with_base_hint(self, error: GuardRefused) -> GuardRefused:
-        """Return the error with a hint if commits that were merged with the approved change have overrides."""
-        inputs, revisions = self.run.inputs, self.run.inputs.revisions
-        if self.approval is None or revisions is None:
-            return error
-        if not allowances_in(revisions.earlier_commits(), inputs.configuration.guards.trailers).overrides:
-            return error
-        hint = f"If you trust the file, use the Octosync-Allow lines of what was merged: --base {revisions.base.commit}"
-        return GuardRefused(error.reference, error.message, hints=(*error.hints, hint))
-
-    def _stale_plan(self, planned: PlanReport) -> OctosyncError | None:
-        changes = what_moved(self.approval, planned.document()) if self.approval is not None else ()
-        if not changes:
-            return None
-        plan_again = shlex.join(("octosync", "plan", *self._repeat_arguments, "--plan-out", str(self.planfile)))
-        return StalePlan(
-            "plan-outdated",
-            "the plan has changed since it was approved",
-            hints=(*changes, f"Plan again and have the new plan reviewed:  {plan_again}"),
-        )
-
-    async def _write(
-        self,
-        reviewed: ReviewedPlan,
-        report: ApplyReport,
-        remote: Octomil,
-        wait_display: WaitDisplay,
-        stop_signal: signals.StopSignal,
-    ) -> ApplyReport:
-        """Execute the plan. When this returns, the run is complete, and closed in the journal."""
-        plane = report.about.control_plane
-        with Journal(self.journal) as journal:
-            record = Record.begin(
-                journal,
-                control_plane=plane.url,
-                org_id=plane.org_id,
-                digest=self.run.inputs.manifests.digest,
-                audit=self._audit(report),
-            )
-            stop_signal.graceful = True
-            each = report.about.requests_to_apply(report.plan) / len(report.plan.actions)
-            pace = report.about.requests_per_minute
-            with ProgressBar("applying", pace, remote.seconds_for, requests_each=each) as bar:
-                stream = self.outputs.stream
-
-                def waiting(notice: WaitNotice) -> None:
-                    bar.waiting(notice)
-                    stream.waiting(notice)
-
-                def progressed(progress: Progress) -> None:
-                    bar.advance(progress.done, progress.total)
-                    stream.progress(progress)
-
-                wait_display.show = waiting
-                try:
-                    applied = await apply_reviewed(
-                        reviewed,
-                        remote,
-                        record=record,
-                        resume=report.resume_command,
-                        sensitivity=report.sensitivity,
-                        stop=stop_signal.requested,
-                        listener=Listener(started=stream.start, progressed=progressed),
-                    )
-                except asyncio.CancelledError:
-                    raise self._cut_short(record.run, report.resume_command, stop_signal) from None
-            code = _code(applied, stop_signal)
-            self._close(record, code)
-        return replace(
-            report,
-            exit_code=code,
-            write_code=code,
-            outcomes=applied.outcomes,
-            run_id=record.run,
-            history=history_command(record.run, self.journal),
-        )
-
-    def _audit(self, report: ApplyReport) -> RunAudit:
-        request, inputs = self.run.request, self.run.inputs
-        audit = audit_of(
-            "apply",
-            context=report.about.control_plane.context,
-            git=report.about.manifests.git,
-            overrides=report.overrides,
-            flags=loosening_flags(request),
-            keys=known_keys(request.remote, inputs.context, os.environ),
-        )
-        plan, overridden = report.plan, {override.guard for override in report.overrides}
-        return replace(
-            audit,
-            plan_digest=plan_digest(plan, report.contract, report.sensitivity),
-            policies=recorded_policies(plan.policies, plan.actions, overridden),
-        )
-
-    def _cut_short(self, run: str, resume: str, stop_signal: signals.StopSignal) -> _ApplyInterrupted:
-        return _ApplyInterrupted(
-            "interrupted",
-            "the run was interrupted: the requests in progress may or may not have taken effect",
-            hints=(
-                f"To continue: {resume} (reads first; applied changes are not sent twice)",
-                f"Run {run}, journal {self.journal}",
-            ),
-            exit_code=stop_signal.code,
-        )
-
-    def _close(self, record: Record, code: ExitCode) -> None:
-        """End the run in the journal. A failure does not change the report of the run."""
-        try:
-            record.end(int(code))
-        except OctosyncError as error:
-            report_failure(error, written="The run is complete; only its end is missing in the journal.")
-
-
-async def _confirmed(reviewed: ReviewedPlan, info: RunInfo) -> bool:
-    target = info.control_plane.context or info.control_plane.url
-    count = len(reviewed.plan.actions)
-    question = f"Apply {'this change' if count == 1 else f'these {count} changes'} to {target}? Type 'yes' to confirm: "
-    return await ask(question) == "yes"
-
-
-def _code(applied: ApplyResult, stop_signal: signals.StopSignal) -> ExitCode:
-    if stop_signal.code is not None:
-        return stop_signal.code
-    if applied.stopped_by is not None and not applied.wrote:
-        return applied.stopped_by.exit_code
-    return exit_code_of_outcomes(applied.outcomes)

@@ -1,30 +1,23 @@
-"""`octosync history`: show the runs in the journal."""
+"""`octosync history`: its options and help."""
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from octosync.cli.command import Command
-from octosync.cli.console import err, out, out_json, wants_colour
+from octosync.cli.command import Command, runs
 from octosync.cli.options import bundle_options, colour_option, option, output_option, state_option
-from octosync.errors import UsageError
-from octosync.manifest import parse_duration
-from octosync.model import JournalledAction, JournalledRun, Status, counted
-from octosync.report import UNKNOWN, history_document, render_history, render_run, run_document
-from octosync.report.text import listed
-from octosync.state import JournalReader
+from octosync.model import UNKNOWN, Status
 
-_NEWEST = "last"
-_NAMED_AT_MOST = 5
+if TYPE_CHECKING:
+    from octosync.model import JournalledAction, JournalledRun
+    from octosync.state import JournalReader
 
 
 class Moment(click.ParamType[datetime]):
@@ -37,6 +30,8 @@ class Moment(click.ParamType[datetime]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Return the time, with its zone. Raises `BadParameter`."""
+        from octosync.manifest import parse_duration
+
         text = str(value)
         try:
             return datetime.now(UTC) - parse_duration(text)
@@ -56,11 +51,13 @@ class Moment(click.ParamType[datetime]):
 
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
 _LAST_MOMENT: Final = timedelta(days=1) - timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Filters:
+class HistoryFilters:
     """Which runs to list. An action of the run has to match both `apps` and `outcomes`."""
 
     apps: tuple[str, ...] = ()
@@ -72,7 +69,7 @@ class _Filters:
     @property
     def given(self) -> bool:
         """Whether any run may be left out."""
-        return self != _Filters()
+        return self != HistoryFilters()
 
     def accept(self, run: JournalledRun, recorded: JournalReader) -> bool:
         """Return whether a run matches; its actions are read only if they matter."""
@@ -100,7 +97,7 @@ def _matches(text: str, patterns: Iterable[str]) -> bool:
 @option(
     "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="The number of runs to list."
 )
-@bundle_options("filters", _Filters)
+@bundle_options("filters", HistoryFilters)
 @option(
     "--app",
     "apps",
@@ -142,57 +139,9 @@ def _matches(text: str, patterns: Iterable[str]) -> bool:
 @state_option
 @output_option("text", "json")
 @colour_option
-def command(*, run: str | None, limit: int, filters: _Filters, journal: Path, output: str, colour: str) -> None:
+@runs("history")
+def command() -> None:
     """Show the newest runs in the journal, or one run with its actions, its commit and its overrides.
 
     RUN is a run ID, the beginning of one, or `last`. Dates are in UTC. The command sends no request to the control plane.
     """
-    if run is not None and filters.given:
-        raise UsageError(
-            "run-with-filters", "RUN names a run, and filters select from the list", hints=("Remove one of them.",)
-        )
-    with JournalReader(journal) as recorded:
-        runs = recorded.runs()
-        empty = "" if runs else _emptiness(recorded)
-        if run is not None:
-            selected = _find_run(run, runs, empty or f"{journal} has no run ID with this beginning")
-            actions = recorded.actions(selected.id)
-            if output == "json":
-                out_json(run_document(selected, actions, journal=str(journal)))
-            else:
-                out(render_run(selected, actions, colour=wants_colour(sys.stdout, colour)))
-            return
-        matching = [listed_run for listed_run in runs if filters.accept(listed_run, recorded)]
-        shown = [(listed_run, recorded.actions(listed_run.id)) for listed_run in matching[:limit]]
-    if output == "json":
-        out_json(history_document(shown, journal=str(journal)))
-    elif shown:
-        out(render_history(shown, total=len(matching), colour=wants_colour(sys.stdout, colour)))
-    if empty:
-        err(f"No runs: {empty}. Select another journal with --state FILE.\n")
-    elif not shown:
-        err(f"No matching runs: {journal} has {counted(len(runs), 'run')}.\n")
-
-
-def _emptiness(recorded: JournalReader) -> str:
-    return f"{recorded.path} is empty" if recorded.exists else f"there is no journal at {recorded.path.absolute()}"
-
-
-def _find_run(name: str, runs: Sequence[JournalledRun], why_not: str) -> JournalledRun:
-    """Return the run with this ID prefix, or the last one. Raise `UsageError` if no run or several have it."""
-    if name == _NEWEST and runs:
-        return runs[0]
-    matches = [run for run in runs if name and run.id.startswith(name)]
-    if not matches:
-        raise UsageError(
-            "no-such-run",
-            f"there is no run `{name}`: {why_not}",
-            hints=("octosync history lists the runs." if runs else "Select another journal with --state FILE.",),
-        )
-    if len(matches) > 1:
-        raise UsageError(
-            "ambiguous-run",
-            f"`{name}` is the beginning of {len(matches):,} run IDs",
-            hints=(f"Give more of the ID: {listed((run.id for run in matches), at_most=_NAMED_AT_MOST)}",),
-        )
-    return matches[0]

@@ -167,7 +167,7 @@ class _Reader:
                 notes=problem.notes,
             )
 
-    def _problem(self, rule: str, at: Scalar, summary: str, **more: Any) -> None:  # noqa: ANN401 - fields of PendingFinding
+    def _problem(self, rule: str, at: Scalar, summary: str, **more: Any) -> None:
         if len(self._problems) >= MOST_LISTED:
             self._findings.add_unlisted(rule)
             return

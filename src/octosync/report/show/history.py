@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from octosync.model import JournalledAction, JournalledRun, JsonObject, RunAudit, Status, counted
+from octosync.model import UNKNOWN, JournalledAction, JournalledRun, JsonObject, RunAudit, Status, counted
 from octosync.plan import FORMAT_VERSION, ControlPlane, Override
 from octosync.report.errors import override_words
 from octosync.report.outcomes import STATUS_WORDS, status_counts, status_symbol
 from octosync.report.text import Style, cells, cut, org_words, padded, seconds_words, text_of, time_words, visible
 
-UNKNOWN = "unknown"
 _TITLES = ("RUN", "ACTOR", "WHERE", "COMMIT", "EXIT", "OUTCOMES")
 _WIDEST = 12  # columns of an actor or a place: a row has at most 80
 _COMMIT = 7  # characters of a commit's id

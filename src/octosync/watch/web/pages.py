@@ -152,7 +152,7 @@ def error_page(status: str, message: str, hints: tuple[str, ...]) -> str:
     return _environment().get_template("error.html").render(status=status, message=message, hints=hints)
 
 
-def _page(template: str, status: ControllerStatus, asked: PageRequest, heading: str, **more: Any) -> Page:  # noqa: ANN401 — what its template names
+def _page(template: str, status: ControllerStatus, asked: PageRequest, heading: str, **more: Any) -> Page:
     words, read_at = read_parts(status)
     shared = {
         "status": status,

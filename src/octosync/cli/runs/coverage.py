@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import PurePath
 from typing import Final
 
-import click
-
+from octosync.cli.commands.status import FOLDER, LABEL, CoverageOptions
 from octosync.cli.console import out, out_json, supports_blocks, wants_colour
 from octosync.cli.inputs import LoadedInputs, load_valid_inputs
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
@@ -22,8 +20,6 @@ from octosync.model import App, DeclaredApp, Presence, Sensitivity
 from octosync.octomil import read_presence
 from octosync.report import ManifestCoverage, declared_document, json_line, render_declared
 
-FOLDER: Final = "folder"
-_LABEL: Final = "label:"
 # Flags by parameter name, in the order of the help.
 _ONLY_DECLARED: Final = {
     "by": "--by",
@@ -36,16 +32,6 @@ _ONLY_DECLARED: Final = {
 _NEVER_DECLARED: Final = {"watch": "--watch", "archived": "--archived", "journal": "--state"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoverageOptions:
-    """How coverage is shown: grouped `by`, `full` with every app, in a format and with or without colour."""
-
-    by: str | None
-    full: bool
-    output: str
-    colour: str
-
-
 def check_flags(typed: Collection[str], *, declared: bool) -> None:
     """Raise `UsageError` for options on the command line that don't apply with, or without, `--declared`."""
     useless = _NEVER_DECLARED if declared else _ONLY_DECLARED
@@ -55,13 +41,6 @@ def check_flags(typed: Collection[str], *, declared: bool) -> None:
             raise UsageError(
                 "conflicting-flags", f"{flag} {problem}", hints=("Run `octosync status --help` for usage.",)
             )
-
-
-def read_by(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Return the value of `--by`. Raise `click.BadParameter` for an invalid one."""
-    if value is None or value == FOLDER or (value.startswith(_LABEL) and value != _LABEL):
-        return value
-    raise click.BadParameter(f"{value!r} is not `{FOLDER}` or `{_LABEL}KEY`", ctx, parameter)
 
 
 def show_declared(
@@ -135,7 +114,7 @@ def _grouping(by: str | None, sensitivity: Sensitivity) -> Callable[[App], str |
         return lambda _: None
     if by == FOLDER:
         return _folder
-    key = by.removeprefix(_LABEL)
+    key = by.removeprefix(LABEL)
     if sensitivity.covers(key):
         raise UsageError(
             "sensitive-label",

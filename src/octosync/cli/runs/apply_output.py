@@ -16,14 +16,13 @@ from typing import Any, Final, TextIO
 import click
 
 from octosync.apply import RolloutWaiter, RolloutWatch
+from octosync.cli.commands.apply import Timeout
 from octosync.cli.console import err, out_text, wants_colour
-from octosync.cli.options import BareOption, F, option
 from octosync.cli.output import Outputs
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.root import report_failure
 from octosync.cli.signals import StopSignal
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
-from octosync.manifest import parse_duration
 from octosync.model import RolloutStatus, State
 from octosync.octomil import Octomil
 from octosync.report import (
@@ -113,42 +112,7 @@ class ApplyOutput:
         return wants_colour(sys.stdout, self.colour)
 
 
-_DEFAULT: Final = "10m"
-_FLAG: Final = "--wait"
 _MOST_ROWS: Final = 12  # of a terminal, for the pending rollouts
-
-
-@dataclass(frozen=True, slots=True)
-class Timeout:
-    """The timeout of --wait: as written on the command line, and in seconds."""
-
-    text: str
-    seconds: float
-
-    @property
-    def typed(self) -> tuple[str, ...]:
-        """The flag, for a command line."""
-        return (f"{_FLAG}={self.text}",)
-
-
-def _timeout(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Timeout | None:
-    if value is None:
-        return None
-    try:
-        return Timeout(value, parse_duration(value).total_seconds())
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, parameter) from None
-
-
-wait_option: Callable[[F], F] = option(
-    _FLAG,
-    cls=BareOption,
-    bare=_DEFAULT,
-    metavar="TIMEOUT",
-    callback=_timeout,
-    help="Wait until the deployments of this run, and declared canaries and deployments in progress, are covered, or have "
-    f"failed or timed out (exit 6). TIMEOUT is a duration such as 90s or 1h; the default is {_DEFAULT}; 0 checks once.",
-)
 
 
 class RolloutBars(ProgressBar):

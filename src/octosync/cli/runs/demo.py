@@ -1,0 +1,283 @@
+"""`octosync demo`: run a complete example with the real commands.
+
+The commands run in a temporary folder with the shipped example manifests, against an embedded control plane. The demo fails
+if a command does not exit with the expected exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Final
+
+import click
+import httpx
+
+import octosync
+from octosync.cli import root
+from octosync.cli.console import out, wants_colour
+from octosync.cli.root import report_failure, usage_error
+from octosync.cli.signals import DeferredSignals, deferred_signals
+from octosync.contract import OPERATIONS
+from octosync.errors import ConfigError, ExitCode, Interrupted, OctosyncError
+from octosync.manifest.config.config import FILE_NAME
+from octosync.model import JsonValue
+from octosync.octomil import API_PATH
+from octosync.report.text import Style
+from octosync.server import DEMO_TOKENS, ServerSettings, running_server
+
+_PREFIXES: Final = ("OCTOSYNC_", "OCTOMIL_")
+_SIGNALLED: Final = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
+_MANIFESTS: Final = "manifests"
+
+_CONFIGURATION: Final = """\
+contexts:
+  local: {{url: "{url}"}}
+defaultContext: local
+paths: [{manifests}/]
+"""
+
+
+class DemoRunner:
+    """Prints the text of the demo, and runs octosync in the current directory. `url` is the origin of the control plane."""
+
+    def __init__(self, url: str, signals: DeferredSignals) -> None:
+        self.url = url
+        self._signals = signals
+        self._style = Style(wants_colour(sys.stdout, "auto"))
+        self._chapter = 0
+
+    def narrate(self, *lines: str) -> None:
+        """Print lines of text. Raise `Interrupted` if a signal has arrived."""
+        self._signals.check()
+        out("".join(f"{line}\n" for line in lines))
+
+    def chapter(self, title: str, *lines: str) -> None:
+        """Print the heading of the next chapter, and its first lines."""
+        self._chapter += 1
+        self.narrate("", self._style.bold(f"{self._chapter}. {title}"), *lines)
+
+    def show_file(self, file: str) -> None:
+        """Print a file."""
+        self._show_command_line("cat", file)
+        out(Path(file).read_text(encoding="utf-8"))
+
+    def run(self, *arguments: str, ends: ExitCode) -> None:
+        """Run octosync with these arguments, which must exit with the code `ends`.
+
+        Raises `OctosyncError` for another exit code, and `Interrupted` or click's `Exit` if a signal or a closed pipe
+        ended the command.
+        """
+        self._show_command_line("octosync", *arguments)
+        code = _run(arguments)
+        if code in _SIGNALLED:  # the command has reported it, or standard output is closed
+            raise click.exceptions.Exit(code)
+        if code != ends:
+            raise OctosyncError(
+                "demo-failed",
+                f"`octosync {shlex.join(arguments)}` ended with exit code {int(code)}, expected {int(ends)}",
+                hints=("The demo uses only this installation: reinstall octosync.",),
+            )
+        if code is not ExitCode.DONE:
+            self.narrate(self._style.dim(f"(exit code {int(code)}: there are changes)"))
+
+    def _show_command_line(self, *words: str) -> None:
+        self.narrate("", self._style.bold(f"$ {shlex.join(words)}"))
+
+
+@contextmanager
+def demo_runner(manifests: Path) -> Iterator[DemoRunner]:
+    """Start a control plane, and change to a temporary folder with a copy of the manifests, until the block ends.
+
+    Raises `ConfigError` if the folder can't be created.
+    """
+    with (
+        deferred_signals() as signals,
+        _without_octosync_variables(),
+        _folder() as folder,
+        running_server(ServerSettings(seed="demo")) as plane,
+        chdir(folder),
+    ):
+        shutil.copytree(manifests, _MANIFESTS)
+        text = _CONFIGURATION.format(url=plane.url, manifests=_MANIFESTS)
+        Path(FILE_NAME).write_text(text, encoding="utf-8")
+        yield DemoRunner(plane.url, signals)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="octosync-demo-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ConfigError(
+            "no-temporary-folder",
+            f"the temporary folder of the demo can't be created: {error.strerror}",
+            hints=("Set TMPDIR to a writable directory.",),
+        ) from error
+    with folder as name:
+        yield Path(name)
+
+
+@contextmanager
+def _without_octosync_variables() -> Iterator[None]:
+    """Remove the variables that would change what the commands of the demo do, above all the user's API key."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_PREFIXES)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _run(arguments: tuple[str, ...]) -> ExitCode:
+    try:
+        code = root.octosync.main(list(arguments), prog_name="octosync", standalone_mode=False)
+    except Interrupted:
+        raise
+    except OctosyncError as error:
+        return report_failure(error)
+    except click.ClickException as error:
+        return report_failure(usage_error(error))
+    return ExitCode(code or 0)
+
+
+@contextmanager
+def shipped_manifests() -> Iterator[Path]:
+    """Yield the folder of the example manifests, in the installed package or else the checkout. Raise `OctosyncError`."""
+    packaged = files(octosync) / "examples" / "manifests"
+    checkout = Path(octosync.__file__).parents[2] / "examples" / "manifests"
+    if packaged.is_dir():
+        with as_file(packaged) as folder:
+            yield folder
+    elif checkout.is_dir():
+        yield checkout
+    else:
+        raise OctosyncError(
+            "examples-missing",
+            "this installation of octosync has no example manifests",
+            hints=("Reinstall octosync, from a wheel or a complete checkout.",),
+        )
+
+
+def shell_path(path: Path) -> str:
+    """Return a path for the command line: relative if it is below the working directory, quoted if needed."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
+_APP, _DEPLOYED = "canary-demo", "field-notes"
+_SLOT: Final = OPERATIONS["apps.put_slot"].url({"slug": _APP, "capability": "chat"})
+# The values that Ben sets by hand: the manifest declares the policy, and not the variant.
+_POLICY, _VARIANT = "cloud_first", "chat-steady-3b-q4"
+
+
+def run() -> ExitCode:
+    """Run `octosync demo`."""
+    try:
+        with shipped_manifests() as manifests:
+            with demo_runner(manifests) as runner:
+                _run_story(runner)
+            out(_next_steps(manifests))
+    except OctosyncError as error:
+        return report_failure(
+            error, written="The demo's folder and control plane are removed; nothing else was changed."
+        )
+    return ExitCode.DONE
+
+
+def _run_story(runner: DemoRunner) -> None:
+    """Run the chapters. Raise `OctosyncError` if a command does not exit with the expected code."""
+    runner.narrate(
+        "This folder has the manifests of a few apps, and an octosync.yaml that names their control plane:",
+        "an embedded one on this machine, started for this demo and still empty.",
+    )
+    runner.show_file("octosync.yaml")
+
+    runner.chapter("Check the manifests, offline")
+    runner.run("validate", "--strict", ends=ExitCode.DONE)
+
+    runner.chapter("Plan a single app")
+    runner.run("plan", "--app", _APP, "--detailed-exitcode", ends=ExitCode.CHANGES)
+
+    runner.chapter("Apply all apps", "Apply shows its plan and asks for confirmation; --yes skips the prompt.")
+    runner.run("apply", "--yes", ends=ExitCode.DONE)
+
+    runner.chapter("The control plane matches the manifests: the next plan is empty")
+    runner.run("plan", "--detailed-exitcode", ends=ExitCode.DONE)
+
+    runner.chapter(
+        "Show the live state of an app whose manifest deploys it",
+        "Its code calls the slot by the model reference; each device has the variant that was selected for it.",
+    )
+    runner.run("status", _DEPLOYED, ends=ExitCode.DONE)
+
+    runner.chapter(
+        "Ben, on call, changes a slot manually",
+        f"He sends {_APP}'s chat to the cloud, and pins a model variant, which no manifest declares:",
+    )
+    before = _slot(runner)
+    _edit_as_ben(runner, before)
+
+    runner.chapter("The plan shows the drift, and who did it")
+    runner.run("plan", "--app", _APP, "--detailed-exitcode", ends=ExitCode.CHANGES)
+
+    runner.chapter(
+        "Apply reverts the drift", "The declared value is restored. Ben's variant, which is not declared, stays."
+    )
+    runner.run("apply", "--yes", ends=ExitCode.DONE)
+    _check_reverted(_slot(runner), before)
+
+    runner.chapter("And the plan is empty again")
+    runner.run("plan", "--detailed-exitcode", ends=ExitCode.DONE)
+
+
+def _slot(runner: DemoRunner) -> Mapping[str, JsonValue]:
+    """Return the live slot."""
+    return _send_as_ben(runner, "GET", None)
+
+
+def _edit_as_ben(runner: DemoRunner, slot: Mapping[str, JsonValue]) -> None:
+    """Change the slot as a person does with an HTTP client or a dashboard."""
+    runner.narrate("", f'  PUT {_SLOT}  {{"serving_policy": "{_POLICY}", "model_variant_id": "{_VARIANT}", …}}')
+    kept = {key: slot[key] for key in ("bindings", "preferred_engines") if key in slot}
+    _send_as_ben(runner, "PUT", {**kept, "serving_policy": _POLICY, "model_variant_id": _VARIANT})
+
+
+def _check_reverted(now: Mapping[str, JsonValue], before: Mapping[str, JsonValue]) -> None:
+    if now["serving_policy"] != before["serving_policy"]:
+        raise OctosyncError("demo-failed", "apply did not restore the declared serving policy")
+    if now["model_variant_id"] != _VARIANT:
+        raise OctosyncError("demo-failed", "apply removed the variant that no manifest declares")
+
+
+def _send_as_ben(runner: DemoRunner, method: str, body: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue]:
+    """Send a request for the slot with Ben's key. Raise `OctosyncError` if it fails."""
+    ben = next(token for token in DEMO_TOKENS if token.name == "ben")
+    try:
+        with httpx.Client(headers={"Authorization": f"Bearer {ben.secret}"}, trust_env=False) as client:
+            response = client.request(method, f"{runner.url}{API_PATH}{_SLOT}", json=body).raise_for_status()
+    except httpx.HTTPError as error:
+        raise OctosyncError("demo-failed", f"Ben's {method} of the slot failed: {error}") from error
+    slot: Mapping[str, JsonValue] = response.json()
+    return slot
+
+
+def _next_steps(manifests: Path) -> str:
+    shown, copy_command = shell_path(manifests), ""
+    if not manifests.is_relative_to(Path.cwd()):
+        shown, copy_command = manifests.name, f"\n  cp -r {shown} .                a copy of the manifests to edit"
+    return f"""
+The demo is complete, and its files are removed. Next steps:
+{copy_command}
+  octosync server --seed demo          a control plane that keeps running, on http://127.0.0.1:8787
+  octosync plan -f {shown} --url http://127.0.0.1:8787
+  octosync apply -f {shown} --url http://127.0.0.1:8787
+
+Edit a manifest and plan again. See `octosync plan --help` for all options.
+"""

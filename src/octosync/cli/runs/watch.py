@@ -1,0 +1,430 @@
+"""`octosync watch`: run the controller and its HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from octosync import __version__
+from octosync.cli import signals
+from octosync.cli.audit import audit_of, input_flags
+from octosync.cli.commands.watch import WatchFlags
+from octosync.cli.console import err, wants_colour
+from octosync.cli.inputs import InputsReloader, LoadedInputs, load_inputs, load_settings
+from octosync.cli.run_options import ManifestFlags, RemoteFlags
+from octosync.cli.session import connect, control_plane, state_key
+from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
+from octosync.manifest import Cache, parse_duration
+from octosync.manifest.config.config import FILE_NAME
+from octosync.manifest.git.repository import is_tracked
+from octosync.manifest.load.limits import LOAD_TIMEOUT, load_deadline
+from octosync.manifest.load.selection import matching
+from octosync.model import Optimize, Secret, State
+from octosync.octomil import PERCENT_FOR_WRITES, Connection, Octomil, RateOptions
+from octosync.plan import (
+    Allowance,
+    ControlPlane,
+    DeployPolicy,
+    GitRevision,
+    GuardPolicy,
+    Invocation,
+    ManifestSet,
+    RunInfo,
+)
+from octosync.report import render_diagnostics
+from octosync.state import DamagedFile, Journal, WatchState, open_or_replace_journal, state_lock
+from octosync.watch.approvals import HOST, TOKEN_VARIABLE
+from octosync.watch.controller import Controller, ControllerOptions
+from octosync.watch.log import Log, libraries_in
+from octosync.watch.manifests.desired import DesiredState, ManifestLoad, problems_of
+from octosync.watch.metrics import CONTENT_TYPE, Metrics
+from octosync.watch.notify.endpoints import endpoints
+from octosync.watch.notify.notices import Sender
+from octosync.watch.notify.webhook import Notifier
+from octosync.watch.settings import Clock, LogFormat, Settings, SystemClock, WriteMode
+from octosync.watch.status import Clone, clone_of
+from octosync.watch.web import WebOptions, bind, create_app, parse_listen, serve
+from octosync.watch.web.post_endpoints import admin_token
+
+# Seconds. A control plane that hangs is detected after two of them and an interval.
+_READ_TIMEOUT: Final = 15.0
+
+
+def run(manifests: ManifestFlags, remote: RemoteFlags, guards: Mapping[str, Allowance], flags: WatchFlags) -> ExitCode:
+    """Run `octosync watch`."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # before there is anything to reload, SIGHUP must not end the process
+    options = _WatchOptions.from_flags(manifests, remote, guards, flags)
+    if options.log_format is LogFormat.TEXT:
+        return _watch(options)
+    try:
+        return _watch(options)
+    except OctosyncError as error:  # a JSON log contains this error, too
+        message, hints = error.message, list(error.hints)
+        options.log(SystemClock()).error("ended", message=message, reference=error.reference, hints=hints)
+        return error.exit_code
+
+
+def _watch(options: _WatchOptions) -> ExitCode:
+    reloader = InputsReloader(flags=options.manifests, remote=options.remote)
+    # A malformed selector is an error at the start; one that matches nothing yet may match later.
+    matching(State(), selector=options.settings.selector)
+    host, port = parse_listen(options.listen)
+    cache = Cache()  # what the first load has parsed is not parsed again when the controller loads
+    first = _first_load(options, cache)
+    if not first.configuration_is_usable:
+        _report(options, first)
+        return ExitCode.ERROR
+    if first.fails:  # the controller starts anyway: it reports the errors, and loads corrected manifests
+        _report(options, first)
+    _refuse_tracked(options.state)
+    token = admin_token(os.environ.get(TOKEN_VARIABLE))
+    key = state_key(os.environ, options.state_key_file)
+    journal, damaged = open_or_replace_journal(options.state, SystemClock().now(), seal_key=key)
+    with journal, state_lock(options.state), bind(host, port) as listener:
+        process = _WatchProcess(
+            options=options,
+            first=first,
+            reloader=reloader,
+            cache=cache,
+            journal=journal,
+            state_damaged="" if damaged is None else _damage(damaged),
+            listener=listener,
+            admin_token=token,
+        )
+        return signals.run(process.run)
+
+
+def _refuse_tracked(state: Path) -> None:
+    """Raise `ConfigError` for a state file in Git: its author could set the baseline."""
+    if state.exists() and is_tracked(state):
+        raise ConfigError(
+            "state-is-tracked",
+            f"{state} is tracked by Git, and a committed state file can't be trusted",
+            hints=(
+                f"Remove it from the repository:  git rm --cached {shlex.quote(str(state))}",
+                "Or use a state file outside the repository: --state FILE",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WatchOptions:
+    """The values of the options, grouped by subject."""
+
+    manifests: ManifestFlags
+    remote: RemoteFlags
+    guards: Mapping[str, Allowance]
+    settings: Settings
+    deploy: DeployPolicy
+    state: Path
+    state_key_file: Path | None
+    listen: str
+    log_format: LogFormat
+    external_url: str | None
+    allowed_hosts: tuple[str, ...]
+    load_timeout: timedelta
+
+    @classmethod
+    def from_flags(
+        cls, manifests: ManifestFlags, remote: RemoteFlags, guards: Mapping[str, Allowance], flags: WatchFlags
+    ) -> _WatchOptions:
+        """Return the options from the values of the flags. Raise `UsageError` for durations that are too short."""
+        write_mode = WriteMode(flags.heal)
+        return cls(
+            manifests=manifests,
+            remote=remote,
+            guards=guards,
+            settings=Settings(
+                interval=_at_least_a_second("--interval", flags.interval),
+                resync=_at_least_a_second("--resync", flags.resync),
+                write_mode=write_mode,
+                drift_hold=None if flags.drift_hold is None else parse_duration(flags.drift_hold),
+                apps=flags.apps,
+                selector=flags.selector,
+            ),
+            deploy=DeployPolicy(
+                optimize=Optimize(flags.optimize or Optimize.AUTO),
+                # Previews are for review, so only if watch writes nothing.
+                previews=write_mode is WriteMode.NONE and flags.previews,
+                retry_rolled_back=flags.retry_rolled_back,
+            ),
+            state=flags.journal,
+            state_key_file=flags.state_key_file,
+            listen=flags.listen,
+            log_format=LogFormat(flags.log_format),
+            external_url=flags.external_url,
+            allowed_hosts=tuple(_allowed_hosts(flags.allowed_hosts, flags.external_url)),
+            load_timeout=_at_least_a_second("--load-timeout", flags.load_timeout),
+        )
+
+    @property
+    def loosening_flags(self) -> tuple[str, ...]:
+        """The flags that loosen something beside the guards."""
+        hold = self.settings.drift_hold
+        return (
+            *input_flags(self.manifests, self.remote),
+            *((f"--drift-hold {hold.total_seconds():.0f}s",) if hold is not None else ()),
+            *(("--retry-rolled-back",) if self.deploy.retry_rolled_back else ()),
+        )
+
+    def log(self, clock: Clock) -> Log:
+        """Return a log that writes to standard error."""
+        return Log(sys.stderr, clock, format_=self.log_format)
+
+    @property
+    def invocation(self) -> Invocation:
+        """The equivalent invocation of plan and apply."""
+        return Invocation(
+            paths=self.manifests.paths,
+            kustomize=self.manifests.kustomize,
+            apps=self.settings.apps,
+            selector=self.settings.selector,
+        )
+
+    def invocation_in(self, clone: Clone) -> Invocation:
+        """Return the equivalent invocation in a clone of the repository, without the paths that are only on this machine."""
+        invocation, kustomize = self.invocation, self.invocation.kustomize
+        return replace(
+            invocation,
+            paths=tuple(clone.path(path) for path in invocation.paths if clone.has(path)),
+            kustomize=None if kustomize is None else clone.path(kustomize),
+        )
+
+    def typed_in(self, clone: Clone) -> tuple[str, ...]:
+        """Return the flags that select the same control plane in a clone, without the API key."""
+        config = None if self.manifests.config is None else str(self.manifests.config)
+        in_clone = clone.path(config) if config is not None and clone.has(config) else None
+        config_path = None if in_clone in {None, FILE_NAME} else Path(str(in_clone))
+        return replace(self.remote, token_file=None).connection_arguments(config_path)
+
+    def apply_again(self, clone: Clone) -> tuple[str, ...]:
+        """Return the words of the equivalent apply command, in a clone."""
+        remote_bases = ("--allow-remote-bases",) if self.manifests.allow_remote_bases else ()
+        return ("octosync", "apply", *self.invocation_in(clone).arguments(), *remote_bases, *self.typed_in(clone))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WatchProcess:
+    """One controller with its HTTP server."""
+
+    options: _WatchOptions
+    first: LoadedInputs
+    reloader: InputsReloader
+    cache: Cache
+    journal: Journal
+    state_damaged: str
+    listener: socket.socket
+    admin_token: Secret | None
+
+    async def run(self, stop_signal: signals.StopSignal) -> ExitCode:
+        """Run until a signal stops the process."""
+        options, first = self.options, self.first
+        clock = SystemClock()
+        log = options.log(clock)
+        if self.state_damaged:
+            log.error("state_damaged", message=self.state_damaged, reference="journal-unusable")
+        if WatchState(self.journal).take_key():
+            log.warning(
+                "state_key_changed",
+                message=f"the values that {options.state} has sealed with another key are discarded: apps with sensitive values "
+                "are reconciled anew, and until then no object counts as removed",
+                file=str(options.state),
+            )
+        connection = self._connect()
+        metrics = Metrics()
+        plane = control_plane(connection, first.context, None)
+        notifier = self._notifier(plane, clock, log)
+        remote = Octomil(
+            connection,
+            first.configuration.contract,
+            sensitivity=first.configuration.sensitivity,
+            on_request=lambda request: metrics.count_request(request.operation, request.code, request.seconds),
+            rate=RateOptions(percent_for_writes=PERCENT_FOR_WRITES),
+        )
+        controller_options = replace(
+            self._controller_options(remote, plane, clock, log), notifier=notifier, metrics=metrics
+        )
+        controller = Controller(controller_options)
+        source = WebOptions(
+            control=controller.api,
+            metrics=metrics.render,
+            metrics_type=CONTENT_TYPE,
+            admin_token=self.admin_token,
+            hosts=options.allowed_hosts,
+            log=log,
+        )
+        stop_signal.graceful = True
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, controller.reload)
+        stop_task = asyncio.ensure_future(_stop_on_signal(stop_signal, controller, log))
+        try:
+            with libraries_in(log):
+                async with remote, notifier, serve(create_app(source), self.listener) as served:
+                    log.info(
+                        "started",
+                        message=f"watching {connection.host}: {served.url}",
+                        url=served.url,
+                        version=__version__,
+                    )
+                    await controller.run()
+        finally:
+            stop_task.cancel()
+            loop.remove_signal_handler(signal.SIGHUP)
+        log.info("stopped", message="octosync watch has stopped")
+        return ExitCode.DONE
+
+    def _notifier(self, plane: ControlPlane, clock: Clock, log: Log) -> Notifier:
+        return Notifier(
+            endpoints(self.first.configuration.notify, os.environ, insecure=self.options.remote.insecure),
+            Sender(control_plane=plane, version=__version__, external_url=self.options.external_url),
+            clock=clock,
+            log=log,
+            record=WatchState(self.journal).for_control_plane(plane),
+        )
+
+    def _controller_options(self, remote: Octomil, plane: ControlPlane, clock: Clock, log: Log) -> ControllerOptions:
+        options, connection = self.options, remote.connection
+        return ControllerOptions(
+            remote=remote,
+            desired=DesiredState(
+                self.reloader,
+                self.reloader.watched,
+                clock,
+                apps=options.settings.apps,
+                selector=options.settings.selector,
+                load_timeout=options.load_timeout,
+                cache=self.cache,
+            ),
+            journal=self.journal,
+            control_plane=plane,
+            settings=options.settings,
+            policy=lambda loaded: GuardPolicy(limits=loaded.configuration.guards.limits, allowed=options.guards),
+            deploy=options.deploy,
+            read_token=self._read_token if connection.token is not None else None,
+            apply_again=shlex.join(options.apply_again(self._clone())),
+            about=partial(self._about, connection),
+            log=log,
+            clock=clock,
+            can_post=self.admin_token is not None,
+            state_damaged=self.state_damaged,
+            audit=audit_of(
+                "watch",
+                actor="controller",
+                flags=options.loosening_flags,
+                keys=() if connection.token is None else (connection.token,),
+            ),
+        )
+
+    def _clone(self) -> Clone:
+        watched = self.reloader.watched
+        return clone_of((*watched.paths, *watched.kustomizations, *watched.configuration))
+
+    def _connect(self) -> Connection:
+        connection = connect(self.options.remote, self.first.configuration, self.first.context, os.environ)
+        return replace(connection, read_timeout=_READ_TIMEOUT)
+
+    def _about(self, connection: Connection, declared: ManifestLoad) -> RunInfo:
+        """Return the run info for the plans of a load of the manifests."""
+        options, manifests = self.options, declared.manifests
+        return RunInfo(
+            octosync_version=__version__,
+            timestamp=declared.loaded_at or datetime.now(UTC),
+            control_plane=control_plane(connection, declared.context, None),
+            invocation=options.invocation_in(declared.clone),
+            manifests=ManifestSet(
+                digest=manifests.digest,
+                files=manifests.files,
+                apps=len(manifests.state.apps),
+                git=GitRevision(revision=declared.revision, dirty=False) if declared.revision else None,
+            ),
+            requests_per_minute=connection.requests_per_minute,
+            typed=options.apply_again(declared.clone),
+            connection_arguments=options.typed_in(declared.clone),
+        )
+
+    def _read_token(self) -> tuple[Secret, str]:
+        """Return the current API key and its source. Raise `ConfigError` if it can't be read or is missing."""
+        connection = self._connect()
+        if connection.token is None:
+            raise ConfigError("no-credential", f"no API key is set for {connection.url}")
+        return connection.token, connection.token_source
+
+
+def _damage(damaged: DamagedFile) -> str:
+    return (
+        f"{damaged.why}. It is kept as {damaged.path}. Holds, approvals, a suspension of everything and all baselines are lost: "
+        "no object counts as removed from the manifests"
+    )
+
+
+async def _stop_on_signal(stop_signal: signals.StopSignal, controller: Controller, log: Log) -> None:
+    await stop_signal.requested.wait()
+    log.info("stopping", message="finishing the writes in progress; a second signal exits at once")
+    controller.stop.set()
+
+
+def _first_load(options: _WatchOptions, cache: Cache) -> LoadedInputs:
+    """Load all inputs, so that errors are reported at the start; after the time limit, load only octosync.yaml."""
+    try:
+        with load_deadline(options.load_timeout):
+            return load_inputs(options.manifests, options.remote, cache=cache)
+    except OctosyncError as error:
+        if error.reference != LOAD_TIMEOUT:
+            raise
+        timeout = error
+    log = options.log(SystemClock())
+    log.error("invalid", message=timeout.message, reference=timeout.reference, hints=list(timeout.hints))
+    return load_settings(options.manifests, options.remote)
+
+
+def _report(options: _WatchOptions, inputs: LoadedInputs) -> None:
+    """Report the errors in octosync.yaml and the manifests."""
+    if options.log_format is LogFormat.JSON:
+        errors = problems_of(inputs.diagnostics)
+        options.log(SystemClock()).error("invalid", message="octosync.yaml or the manifests have errors", errors=errors)
+        return
+    colour = wants_colour(sys.stderr, "auto")
+    err(render_diagnostics(inputs.diagnostics, files=inputs.manifests.files, colour=colour))
+
+
+def _allowed_hosts(names: Sequence[str], external_url: str | None) -> Iterator[str]:
+    """Yield the accepted host names. Raise `UsageError` for an invalid one."""
+    for name in names:
+        if HOST.fullmatch(name) is None or HOST.fullmatch(f"{name}:1") is None:
+            raise UsageError(
+                "host-malformed",
+                f"--allowed-host: {name!r} is not a host name",
+                hints=("Omit the scheme, port and path, for example octosync.example.com",),
+            )
+        yield name
+    if external_url is not None:
+        try:
+            parts = urlsplit(external_url)
+            host = parts.hostname if parts.scheme in {"http", "https"} else None
+        except ValueError:
+            host = None
+        if host is None:
+            raise UsageError(
+                "external-url-malformed",
+                f"--external-url: {external_url!r} is not the URL of a web page",
+                hints=("For example https://octosync.example.com",),
+            )
+        yield host
+
+
+def _at_least_a_second(flag: str, text: str) -> timedelta:
+    span = parse_duration(text)
+    if span < timedelta(seconds=1):
+        raise UsageError("too-short", f"{flag} {text} is shorter than a second", hints=("For example 15s.",))
+    return span
