@@ -94,20 +94,23 @@ async def file_changes(
     listener = _DirectoryListener(warn, events)
     try:
         while not stop.is_set():
-            started = clock.monotonic()
-            scanned = await asyncio.to_thread(scan, watched())
+            await listener.listen_again()
+            started, paths = clock.monotonic(), watched()
+            scanned = await asyncio.to_thread(scan, paths)
             took = clock.monotonic() - started
             if await listener.listens_to(scanned.places):
                 continue  # there is no event for what happened up to now
             if seen is None:
                 seen = scanned.snapshot
             if scanned.snapshot != seen:
+                listener.changed.clear()
                 scanned = await _settled(scanned, watched, stop, clock)
                 changed = scanned.snapshot.changes_since(seen)
                 seen = scanned.snapshot
                 if changed and not stop.is_set():
                     yield changed
-                continue
+                if not listener.hears_in(scanned.places) or listener.changed.is_set() or watched() != paths:
+                    continue  # else nothing has happened since that scan
             pause = every if listener.hears else _POLLING
             await _first_of(stop.wait(), listener.changed.wait(), clock.sleep(max(pause, took / _SHARE)))
             if listener.changed.is_set():
@@ -148,9 +151,13 @@ class _DirectoryListener:
         """Whether it listens at the moment."""
         return self._listening is not None and not self._listening.done()
 
+    def hears_in(self, places: Mapping[str, WatchedDirectory]) -> bool:
+        """Return whether it listens in exactly these directories."""
+        return self.hears and places == self._places
+
     async def listens_to(self, places: Mapping[str, WatchedDirectory]) -> bool:
         """Listen in these directories from now on; return whether listening began anew."""
-        if self.hears and places == self._places:
+        if self.hears_in(places):
             return False
         await self.close()
         if self._is_deaf or not places:
@@ -160,6 +167,11 @@ class _DirectoryListener:
         self._listening = asyncio.create_task(self._listen(places, self._stop))
         await asyncio.sleep(0)  # not for the time: the task's first step is what begins to listen
         return self.hears
+
+    async def listen_again(self) -> None:
+        """Listen in the same directories as before, if that has ended: most often, they are still the right ones."""
+        if not self.hears:
+            await self.listens_to(self._places)
 
     async def close(self) -> None:
         """Stop. Threads and descriptors are gone when this returns."""
