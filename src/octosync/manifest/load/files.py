@@ -221,7 +221,10 @@ def _read(found: _FoundFile, findings: Findings, known: KnownBytes | None) -> Fi
             if not stat.S_ISREG(status.st_mode):
                 _report_no_file(found.name, findings)
                 return None
-            data = file.read(MOST_BYTES + 1)
+            # A read of as much as may be read allocates as much. The file may have grown since.
+            data = file.read(min(status.st_size, MOST_BYTES) + 1)
+            if len(data) > status.st_size:
+                data += file.read(MOST_BYTES + 1 - len(data))
     except (OSError, ValueError) as error:
         _report_failure(error, found.path, found.name, findings)
         return None

@@ -358,6 +358,8 @@ class Findings:
 
         Of more than `MOST_LISTED`, the gravest are listed, and a notice counts the others.
         """
+        if not self.count and not self._unlisted:
+            return ()
         listed: list[Diagnostic] = []
         unlisted: list[str] = []
         for severity, found in self._found.items():
