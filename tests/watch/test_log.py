@@ -179,15 +179,13 @@ def test_an_ascii_stream_accepts_every_text() -> None:
 def test_libraries_write_to_the_log() -> None:
     """A library's warning is a log line with the name of the library; its messages of lower levels are omitted.
 
-    Also omitted are the retries that octosync has configured, which would fill the log in an outage, and malformed requests
-    to the status page, with which anyone who reaches it could fill the log.
+    Also omitted are malformed requests to the status page, with which anyone who reaches it could fill the log.
     """
     stream, log = _logs()
     with libraries_in(log):
         logging.getLogger("watchfiles").warning("lost %d\nbody: sk-hidden", 3)
         logging.getLogger("uvicorn.access").info("GET /")
         logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
-        logging.getLogger("stamina").warning("stamina.retry_scheduled")
         malformed = logging.LogRecord(
             "uvicorn.error", logging.ERROR, "server.py", 1, "%d is not a number", ("a",), None
         )

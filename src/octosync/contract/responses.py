@@ -7,6 +7,7 @@ the shape, so that the client, plans and the embedded control plane agree.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
@@ -24,8 +25,13 @@ class Wire(BaseModel):
     def _null_is_absent(cls, raw: object) -> object:
         if not isinstance(raw, Mapping):
             return raw
-        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        optional = _optional_fields(cls)
         return {key: value for key, value in raw.items() if value is not None or key not in optional}
+
+
+@cache
+def _optional_fields(model: type[Wire]) -> frozenset[str]:
+    return frozenset(name for name, field in model.model_fields.items() if not field.is_required())
 
 
 class WireApp(Wire):

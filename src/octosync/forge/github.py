@@ -7,15 +7,14 @@ seconds of Unix time), or the message mentions it (then at least a minute); any 
 from __future__ import annotations
 
 import json
-import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from itertools import count
 from types import TracebackType
 from typing import Final, Self
 
 import httpx
-import stamina
 
 from octosync import __version__
 from octosync.contract.operations import ACCEPT_ENCODING, BodyDecoder, BodyError, BodyTooLarge, EncodingRefused
@@ -128,17 +127,13 @@ _ENCODING_HEADERS: Final = frozenset({"content-encoding", "content-length", "tra
 # Methods that are safe to retry. A repeated POST would create a second object, so it is not retried once it may have arrived.
 _RETRIED_METHODS: Final = frozenset({"GET", "PATCH"})
 
-# stamina logs each retry as a warning. octosync reports waits itself; with logging configured, both appear.
-logging.getLogger("stamina").addHandler(logging.NullHandler())
 
+@dataclass(frozen=True, slots=True)
+class _RetryableFailure:
+    """A failed attempt whose retry may succeed: `error` is raised if there is none, `delay` is the wait in seconds."""
 
-class _RetryableFailure(Exception):
-    """An attempt failed and a retry may succeed: `error` is raised if there is none, `delay` is the wait in seconds."""
-
-    def __init__(self, error: RemoteError, delay: float) -> None:
-        super().__init__(error.reference)
-        self.error = error
-        self.delay = delay
+    error: RemoteError
+    delay: float
 
 
 class GitHub:
@@ -161,7 +156,7 @@ class GitHub:
         self._backoff = Backoff(first=backoff, longest=_LONGEST_BACKOFF)
         self._on_wait = on_wait
         self._redactor = Redactor([repository.token])
-        self._retrying = stamina.RetryingCaller(attempts=attempts, timeout=None).on(_delay)
+        self._attempts = attempts
         self._http = httpx.Client(
             headers={
                 "Accept": "application/vnd.github+json",
@@ -227,17 +222,19 @@ class GitHub:
         return url
 
     def _call(self, method: str, url: str, body: JsonObject | None = None) -> httpx.Response:
-        attempts = count(1)
-        lost: RemoteError | None = None
-        try:
-            response = self._retrying(lambda: self._attempt(method, url, body, next(attempts)))
-        except _RetryableFailure as spent:
-            lost, response = spent.error, None
-        if response is None:  # outside the handler: the request, with its token, must not be a context of the error
-            raise lost or AssertionError
-        return response
+        result = self._attempt(method, url, body, 1)
+        for attempt in range(2, self._attempts + 1):
+            if isinstance(result, httpx.Response):
+                break
+            time.sleep(result.delay)
+            result = self._attempt(method, url, body, attempt)
+        if isinstance(result, httpx.Response):
+            return result
+        raise result.error
 
-    def _attempt(self, method: str, url: str, body: JsonObject | None, attempt: int) -> httpx.Response:
+    def _attempt(
+        self, method: str, url: str, body: JsonObject | None, attempt: int
+    ) -> httpx.Response | _RetryableFailure:
         what = self._redactor.text(f"{method} {httpx.URL(url).path}")
         error, delay, retries = None, self._backoff.draw(attempt), method in _RETRIED_METHODS
         try:
@@ -256,7 +253,7 @@ class GitHub:
             raise error
         if self._on_wait is not None and delay >= 1.0:
             self._on_wait(delay)
-        raise _RetryableFailure(error, delay)
+        return _RetryableFailure(error, delay)
 
     def _exchange(self, method: str, url: str, body: JsonObject | None) -> httpx.Response:
         """Send one request once, and return the response with its whole body, decoded."""
@@ -301,11 +298,6 @@ def _delay_of(response: httpx.Response, backoff: float) -> float:
         return wait
     asked = response.headers.get("retry-after", "")
     return float(asked[:9]) if asked.isascii() and asked.isdigit() else backoff
-
-
-def _delay(problem: Exception) -> float | bool:
-    """Return the seconds until the retry, False for no retry: the form that stamina expects."""
-    return problem.delay if isinstance(problem, _RetryableFailure) else False
 
 
 def _lost_response(problem: httpx.HTTPError | BodyError, what: str, host: str) -> RemoteError:

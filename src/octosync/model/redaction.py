@@ -181,8 +181,10 @@ class Redactor:
     def __init__(
         self, keys: Iterable[Secret] = (), sensitivity: Sensitivity | None = None, body: JsonValue = None
     ) -> None:
-        values = set(_sensitive_strings(body, sensitivity or Sensitivity())) if body is not None else set()
-        revealed = sorted({key.reveal() for key in keys})
+        self._keys = tuple(keys)
+        self._sensitivity = sensitivity or Sensitivity()
+        values = set(_sensitive_strings(body, self._sensitivity)) if body is not None else set()
+        revealed = sorted({key.reveal() for key in self._keys})
         values.update(revealed)
         spellings = {
             spelling for value in values if len(value) >= _SHORTEST_CONCEALED for spelling in _spellings(value)
@@ -191,6 +193,12 @@ class Redactor:
         patterns = [re.compile("|".join(map(re.escape, longest_first)))] if longest_first else []
         patterns += [_encoded(key) for key in revealed if len(key) >= _SHORTEST_DECODED]
         self._patterns = tuple(patterns)
+
+    def including(self, body: JsonValue) -> Redactor:
+        """Return a redactor that also masks the sensitive values of a request's body: this one if the body has none."""
+        if not any(True for _ in _sensitive_strings(body, self._sensitivity)):
+            return self
+        return Redactor(self._keys, self._sensitivity, body)
 
     def masked(self, value: JsonValue) -> JsonValue:
         """Return a JSON value with API keys and sensitive values masked, and otherwise unchanged."""
@@ -207,7 +215,9 @@ class Redactor:
     def text(self, text: str, longest: int = LONGEST_SHOWN) -> str:
         """Return one line of at most `longest` characters that is safe to show."""
         text = _BEARER.sub(rf"\1\2{SENSITIVE}", self._masked(text))
-        text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+        if not text.isprintable():
+            text = "".join(character if character.isprintable() else " " for character in text)
+        text = " ".join(text.split())
         return truncated(text, longest)
 
     def value(self, value: JsonValue) -> JsonValue:

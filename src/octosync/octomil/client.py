@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 import httpx
-import stamina
 
 from octosync.contract import Access, Contract, Operation
 from octosync.errors import CredentialRefused, Missing, RemoteError, Unreadable
@@ -60,6 +59,7 @@ class HttpSession:
         self._sensitivity = sensitivity
         self._transport = transport
         self._keys: deque[Secret] = deque(maxlen=_REMEMBERED_KEYS)
+        self._redactor: Redactor | None = None  # of the current keys
         self._http: httpx.AsyncClient | None = None
         self.keeps_trying: Callable[[], bool] = lambda: True
         self._remember(connection.token)
@@ -93,7 +93,9 @@ class HttpSession:
 
     def redactor(self, body: JsonValue = None) -> Redactor:
         """Return a concealer for the API keys and for the sensitive values of a request's body."""
-        return Redactor(self._keys, self._sensitivity, body)
+        if self._redactor is None:
+            self._redactor = Redactor(self._keys, self._sensitivity)
+        return self._redactor if body is None else self._redactor.including(body)
 
     def _remember(self, token: Secret | None) -> None:
         if token is None:
@@ -101,6 +103,7 @@ class HttpSession:
         if token in self._keys:
             self._keys.remove(token)  # the current key is always the last to be dropped
         self._keys.append(token)
+        self._redactor = None
 
 
 _DEFAULT_RATE: Final = RateOptions()
@@ -181,9 +184,6 @@ class Octomil:
         )
         self._owns_limiter = limiter is None
         self.backoff = Backoff(first=connection.backoff, longest=MAX_BACKOFF)
-        self._retrying = stamina.AsyncRetryingCaller(attempts=connection.attempts, timeout=None).on(
-            _delay_before_another
-        )
         self._on_wait = on_wait
         self._on_request = on_request
         self._session = HttpSession(connection, sensitivity, transport)
@@ -308,11 +308,15 @@ class Octomil:
             absent=absent,
             may_send=may_send,
         )
-        try:
-            return await self._retrying(self._attempt, call)
-        except RetryableFailure as exhausted:
-            error = exhausted.error
-        raise error
+        result = await self._attempt(call)
+        for _ in range(1, self.connection.attempts):
+            if isinstance(result, ApiResponse):
+                break
+            await asyncio.sleep(result.delay)
+            result = await self._attempt(call)
+        if isinstance(result, ApiResponse):
+            return result
+        raise result.error
 
     def _request(
         self, operation: Operation, parameters: Mapping[str, str], query: Mapping[str, str | int], body: JsonValue
@@ -332,8 +336,8 @@ class Octomil:
         except httpx.InvalidURL:  # its text is the name
             raise _unusable(operation) from None
 
-    async def _attempt(self, call: _Call) -> ApiResponse:
-        """Send the request once. Raises `RetryableFailure` if a retry is safe and may succeed, otherwise the error itself."""
+    async def _attempt(self, call: _Call) -> ApiResponse | RetryableFailure:
+        """Send the request once. Raises the error of a failure after which a retry is not safe or can't succeed."""
         request = call.request()
         permit = await self._permit(call)
         if call.may_send is not None and not call.may_send():
@@ -350,7 +354,7 @@ class Octomil:
         if isinstance(error, Missing) and call.absent is not None and call.absent(error):
             return ApiResponse(404, None, error.request_id, tuple(call.request_ids), call.sent_at)
         if isinstance(error, CredentialRefused) and call.token != self.connection.token:
-            raise RetryableFailure(error, 0.0)  # it was the old key that was refused
+            return RetryableFailure(error, 0.0)  # it was the old key that was refused
         lost_write = outcome.retry is RetryPolicy.READS and call.operation.access is Access.WRITE
         if outcome.retry is RetryPolicy.NEVER or lost_write or (outcome.after or 0.0) > MAX_RETRY_AFTER:
             raise error
@@ -358,7 +362,7 @@ class Octomil:
         is_late = error.reference in TIMED_OUT and not self._repeats_timeouts
         if is_late or not self._session.keeps_trying():
             raise error
-        raise RetryableFailure(error, delay)
+        return RetryableFailure(error, delay)
 
     async def _permit(self, call: _Call) -> Permit:
         if call.within is not None:
@@ -428,11 +432,6 @@ def _unusable(operation: Operation) -> RemoteError:
         hints=("Names of apps, capabilities and targets have at most a few hundred characters.",),
         operation=operation.id,
     )
-
-
-def _delay_before_another(problem: Exception) -> float | bool:
-    """Return the seconds until the retry, False for no retry: the form that stamina expects."""
-    return problem.delay if isinstance(problem, RetryableFailure) else False
 
 
 Read: TypeAlias = Callable[[], Awaitable[None]]

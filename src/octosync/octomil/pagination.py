@@ -7,6 +7,7 @@ error that names the operation, the field and the request, never a value.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -40,7 +41,11 @@ def validate_object(
     client: Octomil, operation_id: str, model: type[Wire], body: JsonValue, request_id: str | None
 ) -> JsonObject:
     """Return the object unchanged if it fits the model. Raises `Unreadable`."""
-    parse_model(client, operation_id, model, body, request_id)
+    if isinstance(body, Mapping):
+        with suppress(ValidationError):
+            model.model_validate(body)
+            return body
+    parse_model(client, operation_id, model, body, request_id)  # masks the API key, which the error could show
     assert isinstance(body, Mapping)  # noqa: S101 — `parse_model` accepts objects only
     return body
 

@@ -201,17 +201,26 @@ Sleep = Callable[[float], Awaitable[None]]
 OnWait = Callable[[WaitNotice], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """What a request, or a reservation of several, occupies."""
+
+    priority: RequestPriority
+    places: int
+    counts_in_flight: bool
+
+
 @dataclass(slots=True)
 class Permit:
     """The right to send one request. It is released once; later calls are ignored."""
 
     _limiter: RateLimiter | None
-    _waiter: _Waiter
+    _demand: _Demand
 
     def release(self, *, sent: bool = True) -> None:
         """Free the place once the response has arrived or is lost; with `sent` False, nothing was sent: it is free at once."""
         if self._limiter is not None:
-            self._limiter._release(self._waiter, sent=sent)  # noqa: SLF001 — a permit is a part of its limiter
+            self._limiter._release(self._demand, sent=sent)  # noqa: SLF001 — a permit is a part of its limiter
             self._limiter = None
 
 
@@ -230,8 +239,7 @@ class Reservation:
 class _Waiter:
     priority: RequestPriority
     number: int
-    places: int = field(compare=False)
-    counts_in_flight: bool = field(compare=False)
+    demand: _Demand = field(compare=False)
     admitted: asyncio.Future[list[Permit]] = field(compare=False)
 
 
@@ -341,8 +349,11 @@ class RateLimiter:
         self._admit()
 
     async def _admission(self, priority: RequestPriority, *, places: int, counts_in_flight: bool) -> list[Permit]:
+        demand = _Demand(priority, places, counts_in_flight)
+        if not self._waiters and self._free_at(demand, now := self._clock()) <= now:
+            return self._occupy(demand)
         admitted: asyncio.Future[list[Permit]] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(priority, next(self._numbers), places, counts_in_flight, admitted)
+        waiter = _Waiter(priority, next(self._numbers), demand, admitted)
         heapq.heappush(self._waiters, waiter)
         self._admit()
         try:
@@ -366,36 +377,39 @@ class RateLimiter:
         now = self._clock()
         while self._waiters:
             waiter = self._waiters[0]
-            if not waiter.admitted.cancelled() and self._free_at(waiter, now) > now:
+            if not waiter.admitted.cancelled() and self._free_at(waiter.demand, now) > now:
                 break
             heapq.heappop(self._waiters)
             if waiter.admitted.cancelled():
                 continue
-            for window in self._windows(waiter.priority):
-                window.take(waiter.places, counts_in_flight=waiter.counts_in_flight)
-            waiter.admitted.set_result([Permit(self, waiter) for _ in range(waiter.places)])
+            waiter.admitted.set_result(self._occupy(waiter.demand))
         self._arm(now)
+
+    def _occupy(self, demand: _Demand) -> list[Permit]:
+        for window in self._windows(demand.priority):
+            window.take(demand.places, counts_in_flight=demand.counts_in_flight)
+        return [Permit(self, demand) for _ in range(demand.places)]
 
     def _windows(self, priority: RequestPriority) -> tuple[Window, ...]:
         """Return the windows that a request counts in: the lower its priority, the more; each is a part of the one before."""
         nested = (self._all, self._reads, self._patient, self._background)
         return nested[: max(1, priority)]
 
-    def _free_at(self, waiter: _Waiter, now: float) -> float:
-        """Return when a waiter can be admitted: a time, or `FOREVER` while that depends on a response."""
-        windows = self._windows(waiter.priority)
-        free = (window.free_at(waiter.places, counts_in_flight=waiter.counts_in_flight, now=now) for window in windows)
+    def _free_at(self, demand: _Demand, now: float) -> float:
+        """Return when a demand can be met: a time, or `FOREVER` while that depends on a response."""
+        windows = self._windows(demand.priority)
+        free = (window.free_at(demand.places, counts_in_flight=demand.counts_in_flight, now=now) for window in windows)
         return max(self._pause.until, *free)
 
-    def _release(self, waiter: _Waiter, *, sent: bool) -> None:
+    def _release(self, demand: _Demand, *, sent: bool) -> None:
         now = self._clock()
-        for window in self._windows(waiter.priority):
-            window.release(now, sent=sent, counts_in_flight=waiter.counts_in_flight)
+        for window in self._windows(demand.priority):
+            window.release(now, sent=sent, counts_in_flight=demand.counts_in_flight)
         self._admit()
 
     def _arm(self, now: float) -> None:
         """Keep exactly one timer, for the time when the first waiter can be admitted; none if it waits for a response."""
-        wake_at = self._free_at(self._waiters[0], now) if self._waiters else FOREVER
+        wake_at = self._free_at(self._waiters[0].demand, now) if self._waiters else FOREVER
         if wake_at != self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()

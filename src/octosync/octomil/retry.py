@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -13,9 +13,6 @@ MAX_BACKOFF = 20.0  # seconds
 # A person or a CI job doesn't wait longer than this: the run ends with an error that names the requested wait.
 MAX_RETRY_AFTER = 120.0
 
-# stamina logs each retry as a warning. octosync reports waits itself; with logging configured, both appear.
-logging.getLogger("stamina").addHandler(logging.NullHandler())
-
 
 class RetryPolicy(Enum):
     """Whether the same request may be retried."""
@@ -25,13 +22,12 @@ class RetryPolicy(Enum):
     ALWAYS = "always"  # it certainly was not carried out
 
 
-class RetryableFailure(Exception):
-    """An attempt failed and a retry may succeed: `error` is raised if there is none, `delay` is the wait in seconds."""
+@dataclass(frozen=True, slots=True)
+class RetryableFailure:
+    """A failed attempt whose retry may succeed: `error` is raised if there is none, `delay` is the wait in seconds."""
 
-    def __init__(self, error: RemoteError, delay: float) -> None:
-        super().__init__(error.reference)
-        self.error = error
-        self.delay = delay
+    error: RemoteError
+    delay: float
 
 
 def retry_after(value: str | None, date: str | None = None) -> float | None:

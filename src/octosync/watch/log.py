@@ -28,8 +28,6 @@ _LONGEST_TEXT: Final = 1_000  # characters: a sentence, not a body
 _LONGEST_LIST: Final = 20
 _FRAMES: Final = 8
 _NEWS_FROM: Final = {
-    # Retries that octosync asks for itself: what comes of them is in its own lines and metrics, and in an outage they are many.
-    "stamina": logging.CRITICAL + 1,
     # Below errors it logs malformed requests. Anyone who reaches the status page could fill the log with them.
     "uvicorn.error": logging.ERROR,
 }
