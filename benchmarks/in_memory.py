@@ -15,6 +15,7 @@ import yaml
 from benchmarks.timing import Stopwatch, speed
 
 from octosync import __version__
+from octosync.__main__ import COLLECT_AFTER
 from octosync.manifest import Configuration, Manifests, load_manifests
 from octosync.model import App, JsonObject, Observation, Section, Sensitivity, State
 from octosync.plan import ControlPlane, Invocation, ManifestSet, Plan, PlanOptions, RunInfo
@@ -43,6 +44,7 @@ def plan_in_memory(folder: str, few: str) -> dict[str, float]:
 
     All of it is done with `few` apps first, because the first use of each function costs more.
     """
+    gc.set_threshold(COLLECT_AFTER)
     _plan_in_memory(few)
     return {**_plan_in_memory(folder), "speed": speed()}
 

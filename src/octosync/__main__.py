@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from contextlib import suppress
 from types import FrameType
 from typing import Final, NoReturn
 
+# A run keeps what it makes until its end. With Python's threshold, 700 values, the collector took a third of a large plan's time.
+COLLECT_AFTER: Final = 50_000
 _ENDED: Final = b"error: interrupted: the run was interrupted\n  Nothing was written.\n"
 
 
@@ -16,6 +19,7 @@ def main() -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
+    gc.set_threshold(COLLECT_AFTER)
     from octosync.cli import main as run
 
     run()

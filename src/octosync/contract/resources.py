@@ -352,11 +352,13 @@ def normalise_slot_fields(fields: JsonObject) -> JsonObject:
 
 def field_equal(name: str, desired: JsonValue, live: JsonValue) -> bool:
     """Return whether a live field of a slot or app equals the declared one; for an absent field, pass its default."""
+    if json_equal(desired, live):
+        return True
     if name == "serving_policy" and isinstance(desired, Mapping) and isinstance(live, Mapping):
         return json_equal(known_policy(desired), known_policy(live))
     if name == "bindings" and isinstance(desired, list | tuple) and isinstance(live, list | tuple):
         return bindings_equal(desired, live)
-    return json_equal(desired, live)
+    return False
 
 
 def bindings_equal(desired: Sequence[JsonValue], live: Sequence[JsonValue]) -> bool:

@@ -16,6 +16,8 @@ class Kind(Enum):
     CAPABILITY = "capability"
     INFERENCE_CONFIG = "inference_config"
 
+    __hash__ = object.__hash__  # that of `Enum` is a call in Python, and every address is hashed several times
+
 
 _RANK = {kind: rank for rank, kind in enumerate(Kind)}
 _SEGMENT = {Kind.TARGET: "target", Kind.SLOT: "slot", Kind.CAPABILITY: "capability"}

@@ -30,6 +30,8 @@ class Section(Enum):
     INFERENCE_CONFIG = "inference_config"
     DEPLOYMENTS = "deployments"
 
+    __hash__ = object.__hash__  # as that of `Kind`
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deploy:

@@ -51,6 +51,8 @@ class Verb(Enum):
     ENABLE = "enable"
     OPTIMIZE = "optimize"
 
+    __hash__ = object.__hash__  # as that of `Kind`
+
 
 class Absent(Enum):
     """The value of a field that is not there, which is not the same as `null`."""
@@ -285,6 +287,9 @@ Action: TypeAlias = (
 )
 
 
+_SCALARS: Final = (str, int, float, type(None))
+
+
 def field_changes(before: JsonObject | None, after: JsonObject | None) -> tuple[FieldChange, ...]:
     """List the fields that differ, sorted by path. A list is one value: an element alone would name a place, not a thing.
 
@@ -298,9 +303,12 @@ def _field_changes(before: JsonObject, after: JsonObject, path: tuple[str, ...])
         old, new = before.get(key, ABSENT), after.get(key, ABSENT)
         if isinstance(old, Absent) or isinstance(new, Absent):
             yield FieldChange((*path, key), old, new)
+        elif isinstance(old, _SCALARS) and isinstance(new, _SCALARS):
+            if not json_equal(old, new):
+                yield FieldChange((*path, key), old, new)
         elif isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _field_changes(old, new, (*path, key))
-        elif not json_equal(old, new) and canonical_json(old) != canonical_json(new):
+        elif canonical_json(old) != canonical_json(new):
             yield FieldChange((*path, key), old, new)
 
 

@@ -149,9 +149,10 @@ def _targets(desired: App, live: App | None, contract: Contract, diff: AppDiff, 
     there = {target.unique_key: target for target in (live.targets if live else ())}
     wanted = {target.unique_key: target for target in desired.targets}
     for key, target in wanted.items():
-        diff.fingerprints[target.address] = fingerprint_of_target(there.get(key))
+        address = target.address
+        diff.fingerprints[address] = fingerprint_of_target(there.get(key))
         if key in there:
-            diff.unchanged.append(target.address)
+            diff.unchanged.append(address)
         else:
             diff.actions.append(_register(desired, target))
     for key, target in there.items():
@@ -205,10 +206,11 @@ def _slots(desired: App, live: App | None, shape: ObjectShape, diff: AppDiff, re
     there = {slot.capability: slot for slot in (live.slots if live else ())}
     wanted = {slot.capability for slot in desired.slots}
     for slot in desired.slots:
-        diff.fingerprints[slot.address] = fingerprint_of_slot(there.get(slot.capability))
-        action = _put_slot(desired, slot, there.get(slot.capability), shape)
+        address, actual = slot.address, there.get(slot.capability)
+        diff.fingerprints[address] = fingerprint_of_slot(actual)
+        action = _put_slot(desired, slot, actual, shape)
         if action is None:
-            diff.unchanged.append(slot.address)
+            diff.unchanged.append(address)
         else:
             diff.actions.append(action)
     for slot in there.values():

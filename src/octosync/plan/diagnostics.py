@@ -175,18 +175,21 @@ def _public_clients(actions: Collection[Action], desired: State, live: State) ->
     }
     for app in desired:
         there = live.apps.get(app.slug)
-        for slot in app.slots:
-            actual = there.slot(slot.capability) if there else None
-            if actual is None or "public_client_allowed" in slot.fields or slot.address in ended:
+        allowing = {
+            slot.capability
+            for slot in (there.slots if there else ())
+            if slot.fields.get("public_client_allowed") is True
+        }
+        for slot in app.slots if allowing else ():
+            if slot.capability not in allowing or "public_client_allowed" in slot.fields or slot.address in ended:
                 continue
-            if actual.fields.get("public_client_allowed") is True:
-                yield finding(
-                    "undeclared-public-client",
-                    slot.address,
-                    "public clients are allowed live, but the manifest does not declare it",
-                    origin=slot.origin,
-                    notes=("Declare `publicClientAllowed: true` to keep it, or `false` to end it.",),
-                )
+            yield finding(
+                "undeclared-public-client",
+                slot.address,
+                "public clients are allowed live, but the manifest does not declare it",
+                origin=slot.origin,
+                notes=("Declare `publicClientAllowed: true` to keep it, or `false` to end it.",),
+            )
 
 
 def _stranded(actions: Collection[Action], desired: State, live: State) -> Iterable[Diagnostic]:

@@ -81,48 +81,60 @@ def in_order(actions: Iterable[Action]) -> tuple[Action, ...]:
 
     Raises `ValueError` with the cycle where there is one, which the table above rules out.
     """
-    dependencies = _Dependencies(tuple(actions))
-    needed = {action.key: set(dependencies.needs_of(action)) for action in dependencies.actions}
-    for leaving in dependencies.leaving.values():
-        entering = dependencies.entering.get((leaving.platform, leaving.identifier))
-        if entering is not None:
-            needed[leaving.key] |= needed[entering.key] - {leaving.key}
+    dependencies = _Dependencies(actions)
+    needed = {key: set(dependencies.needs_of(action)) for key, action in dependencies.actions.items()}
+    for target, leaving in dependencies.leaving.items():
+        if (entering := dependencies.entering.get(target)) is not None:
+            needed[leaving] |= needed[entering] - {leaving}
     with_needs = {
-        action.key: replace(action, depends_on=tuple(sorted(needed[action.key], key=_by_address)))
-        for action in dependencies.actions
+        key: replace(action, depends_on=tuple(sorted(needed[key], key=_by_address)))
+        if needed[key] or action.depends_on
+        else action
+        for key, action in dependencies.actions.items()
     }
     return tuple(topological(with_needs))
 
 
 class _Dependencies:
-    """The actions of a plan, indexed by what makes one need another."""
+    """The actions of a plan by their keys, and the keys by what makes one action need another."""
 
-    def __init__(self, actions: tuple[Action, ...]) -> None:
-        self.actions = actions
-        self.by_app: dict[str, list[Action]] = {}
-        self.leaving = {(a.platform, a.identifier): a for a in actions if isinstance(a, RemoveTarget)}
-        self.entering = {(a.platform, a.identifier): a for a in actions if isinstance(a, RegisterTarget)}
-        self.slots = {a.address: a for a in actions if isinstance(a, PutSlot)}
+    def __init__(self, actions: Iterable[Action]) -> None:
+        self.actions = {action.key: action for action in actions}
+        self.of_kind: dict[tuple[str, type[Action]], list[ActionKey]] = {}
+        self.leaving: dict[tuple[str, str], ActionKey] = {}
+        self.entering: dict[tuple[str, str], ActionKey] = {}
+        self.new_slots: dict[Address, ActionKey] = {}
+        self.slots: dict[Address, ActionKey] = {}
+        self.named: dict[ActionKey, frozenset[Address]] = {}  # the slots that a config names
         self.moving_off: dict[str, list[ActionKey]] = {}
         self.letting_go: dict[Address, list[ActionKey]] = {}
-        for action in actions:
-            self.by_app.setdefault(action.address.app, []).append(action)
+        for key, action in self.actions.items():
+            self.of_kind.setdefault((action.address.app, type(action)), []).append(key)
             match action:
-                case RegisterTarget(moves_from=Address(app=holder)):
-                    self.moving_off.setdefault(holder, []).append(action.key)
-                case PutInferenceConfig() | DeleteInferenceConfig():
-                    for slot in slots_named_in(action.before) - slots_named_in(action.body):
-                        self.letting_go.setdefault(slot, []).append(action.key)
-                        self.letting_go.setdefault(Address.of_app(slot.app), []).append(action.key)
+                case RemoveTarget(platform=platform, identifier=identifier):
+                    self.leaving[platform, identifier] = key
+                case RegisterTarget(platform=platform, identifier=identifier, moves_from=holder):
+                    self.entering[platform, identifier] = key
+                    if holder is not None:
+                        self.moving_off.setdefault(holder.app, []).append(key)
+                case PutSlot(address=address, before=before):
+                    self.slots[address] = key
+                    if before is None:
+                        self.new_slots[address] = key
+                case PutInferenceConfig(before=before, body=body) | DeleteInferenceConfig(before=before, body=body):
+                    self.named[key] = slots_named_in(body)
+                    for slot in slots_named_in(before) - self.named[key]:
+                        self.letting_go.setdefault(slot, []).append(key)
+                        self.letting_go.setdefault(Address.of_app(slot.app), []).append(key)
 
     def needs_of(self, action: Action) -> Iterator[ActionKey]:
         """Yield what must be done before an action."""
-        kinds = NEEDS[type(action)]
-        yield from (needed.key for needed in self.by_app[action.address.app] if isinstance(needed, kinds))
+        for kind in NEEDS[type(action)]:
+            yield from self.of_kind.get((action.address.app, kind), ())
         match action:
             case RegisterTarget(platform=platform, identifier=identifier):
                 if (platform, identifier) in self.leaving:
-                    yield self.leaving[platform, identifier].key
+                    yield self.leaving[platform, identifier]
             case ArchiveApp(address=address):
                 # An archived holder can't take its target back, so its moves must have succeeded in full.
                 yield from self.moving_off.get(address.app, ())
@@ -132,10 +144,9 @@ class _Dependencies:
             case EnableCapability(address=address) | OptimizeCapability(address=address):
                 capability, _ = address.placement
                 if (slot := self.slots.get(Address.of_slot(address.app, capability))) is not None:
-                    yield slot.key
-            case PutInferenceConfig(body=body):
-                named = (self.slots.get(slot) for slot in slots_named_in(body))
-                yield from (slot.key for slot in named if slot is not None and slot.before is None)
+                    yield slot
+            case PutInferenceConfig():
+                yield from (self.new_slots[slot] for slot in self.named[action.key] if slot in self.new_slots)
 
 
 def slots_named_in(config: JsonObject | None) -> frozenset[Address]:
@@ -149,22 +160,23 @@ def topological(actions: Mapping[ActionKey, Action]) -> Iterator[Action]:
 
     Raises `ValueError` with the cycle where there is one.
     """
-    waiting = {key: {need for need in action.depends_on if need in actions} for key, action in actions.items()}
+    by_rank = sorted(actions, key=lambda key: _priority(actions[key]))
+    rank = {key: number for number, key in enumerate(by_rank)}
+    waiting = {key: {need for need in actions[key].depends_on if need in actions} for key in by_rank}
     followers: dict[ActionKey, list[ActionKey]] = {}
     for key, needs in waiting.items():
         for need in needs:
             followers.setdefault(need, []).append(key)
-    ready = [(_priority(actions[key]), key) for key, needs in waiting.items() if not needs]
-    heapq.heapify(ready)
+    ready = [rank[key] for key, needs in waiting.items() if not needs]  # sorted, so it is a heap
     done = 0
     while ready:
-        _, key = heapq.heappop(ready)
+        key = by_rank[heapq.heappop(ready)]
         done += 1
         yield actions[key]
         for follower in followers.get(key, ()):
             waiting[follower].discard(key)
             if not waiting[follower]:
-                heapq.heappush(ready, (_priority(actions[follower]), follower))
+                heapq.heappush(ready, rank[follower])
     if done < len(actions):
         raise ValueError("actions wait for each other: " + " → ".join(_a_cycle(waiting)))
 

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import attrgetter
+from typing import Final
 
 from octosync.contract import Contract
 from octosync.errors import ManifestError, OctosyncError
@@ -342,8 +344,9 @@ def _unchanged(
 ) -> tuple[Address, ...]:
     acted_on = {action.address for action in optimized.actions}
     aside = {*(change.action.address for change in held), *compared.stale, *compared.left_as_live}
-    objects = (address for diff in scope.diffs.values() for address in diff.unchanged if address not in aside)
-    return tuple(sorted((*objects, *(address for address in capabilities.unchanged if address not in acted_on))))
+    objects = [address for diff in scope.diffs.values() for address in diff.unchanged if address not in aside]
+    objects += (address for address in capabilities.unchanged if address not in acted_on)
+    return tuple(sorted(objects, key=_BY_ADDRESS))
 
 
 def _diagnostics(
@@ -404,7 +407,10 @@ def _fingerprints(scope: Scope, capabilities: Capabilities, held: Iterable[HeldC
     found.update((change.action.address, change.action.fingerprint) for change in held)
     for diff in scope.diffs.values():
         found.update(diff.fingerprints)
-    return dict(sorted(found.items()))
+    return {address: found[address] for address in sorted(found, key=_BY_ADDRESS)}
+
+
+_BY_ADDRESS: Final = attrgetter("sort_key")  # many times as fast as comparing addresses
 
 
 def _live_counts(live: State) -> dict[Kind, int]:
