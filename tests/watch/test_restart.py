@@ -158,6 +158,22 @@ async def test_a_feed_that_does_not_reach_back_means_that_everything_is_read(tmp
             assert watch.logged("ready")[0]["by"] == "full_read"
 
 
+async def test_with_many_apps_the_feed_is_read_further_back(tmp_path: Path) -> None:
+    """A read of 80 apps takes more requests than eight pages of the feed, so these are read to find the position."""
+    clock = FastClock(60)
+    slugs = app_slugs(80)
+    declare(tmp_path, *slugs)
+    with plane_of_ana(clock) as plane:
+        create_live(plane, *slugs)
+        plane.app("elsewhere")
+        await run_once(tmp_path, plane, clock, **QUIET)
+        for number in range(650):
+            plane.send("PATCH", "/apps/elsewhere", {"name": f"Name {number}"})
+        plane.log()
+        async with run_controller(tmp_path, plane, clock, **QUIET) as watch:
+            assert await requests_until_ready(watch, plane) == [TICK] * 7
+
+
 async def test_without_a_feed_everything_is_read(tmp_path: Path) -> None:
     """If the feed can't be read after the restart, every app is read. The next restart with a feed reads none."""
     clock = FastClock(60)

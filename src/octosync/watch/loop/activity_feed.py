@@ -28,7 +28,7 @@ from octosync.watch.settings import Clock, wait_for
 
 # The most pages that are read to find the cursor; if it is on none of them, there is a gap.
 _MOST_PAGES = 4
-_PAGES_BACK = 5
+_PAGES_BACK: Final = 5
 # An event belongs to one of our own writes only if their times are this near.
 _OWN_WITHIN = timedelta(seconds=5)
 _OWN_REMEMBERED = timedelta(minutes=10)
@@ -100,16 +100,19 @@ class ActivityFeed:
         self.off: RemoteError | None = None
 
     async def begin(
-        self, reach: timedelta, reaches: Callable[[Sequence[Event]], bool] = lambda _: True
+        self,
+        reach: timedelta,
+        reaches: Callable[[Sequence[Event]], bool] = lambda _: True,
+        most_pages: int = _PAGES_BACK,
     ) -> tuple[Event, ...]:
         """Take the newest event as the cursor, and return it with older events, newest first; or turn the feed off.
 
-        Older events are read within `reach`, for the authors, and until `reaches` is true of all of them, within bounds.
+        Older events are read within `reach`, for the authors, and until `reaches` is true of all of them, up to `most_pages`.
         Raises `RemoteError` for an outage, and for a refused credential.
         """
         while True:
             try:
-                return await self._begin(reach, reaches)
+                return await self._begin(reach, reaches, most_pages)
             except RemoteError as error:
                 self._note_failure(error)
                 if self.off is not None:
@@ -117,15 +120,17 @@ class ActivityFeed:
                 if isinstance(error, Unavailable) and error.reference != "unknown-route":
                     raise
 
-    async def _begin(self, reach: timedelta, reaches: Callable[[Sequence[Event]], bool]) -> tuple[Event, ...]:
+    async def _begin(
+        self, reach: timedelta, reaches: Callable[[Sequence[Event]], bool], most_pages: int
+    ) -> tuple[Event, ...]:
         feed = Feed(self._page, most_pages=_MOST_PAGES)
         since = self._clock.now() - max(reach, _OWN_WITHIN)
         newest = await feed.read_newest(100, to_follow=True)
         events = list(reversed(newest.entries))
         complete = newest.complete
-        for page in range(1, _PAGES_BACK):
-            is_far_enough = not events or (events[-1].at is not None and events[-1].at < since)
-            if complete or (is_far_enough and reaches(events)):
+        for page in range(1, most_pages):
+            has_authors = not events or page >= _PAGES_BACK or (events[-1].at is not None and events[-1].at < since)
+            if complete or (has_authors and reaches(events)):
                 break
             older, complete = await self._page(page * 100, 100)
             known = {event.id for event in events}
@@ -157,7 +162,7 @@ class ActivityFeed:
         async with self._one_look_at_a_time:
             try:
                 if self._feed is None:
-                    await self._begin(timedelta(), lambda _: True)
+                    await self._begin(timedelta(), lambda _: True, _PAGES_BACK)
                     return FeedUpdate(gap=True)
                 found = await self._feed.read_new()
             except RemoteError as error:

@@ -32,6 +32,10 @@ from octosync.watch.status import AppState
 T = TypeVar("T")
 
 _APPS_PER_PAGE: Final = 100
+# Pages of the feed that are read after a restart.
+_FEWEST_PAGES: Final = 5
+_MOST_PAGES: Final = 20
+_APPS_PER_FEED_PAGE: Final = 10
 _REQUESTS_PER_APP: Final = 3  # targets, slots, and one of inference config and deployments
 
 
@@ -210,7 +214,9 @@ class Resync:
                 await self._wait_after(error, RETRY_BACKOFF.draw(failures, self.chance))
 
     async def _follow_feed(self) -> tuple[Event, ...]:
-        newest = await self.feed.begin(self.assignment.active.hold, self.checkpoint.reaches_position)
+        # Up to twenty pages cost less than a read of every app, if there are many.
+        most_pages = min(_MOST_PAGES, max(_FEWEST_PAGES, len(self.assignment.slugs) // _APPS_PER_FEED_PAGE))
+        newest = await self.feed.begin(self.assignment.active.hold, self.checkpoint.reaches_position, most_pages)
         if not isinstance(self.feed.off, Unreadable):  # which proves nothing about other responses
             self.breaker.record_success()
         self.feed.report_availability()
