@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from tests.support.controllers import FastClock, manifest, run_controller
 from tests.support.fleets import LARGE, SMALL
 from tests.support.plane import Plane
 from tests.support.watched_apps import NEVER, app_slugs, plane_of_ana, requests_of, wait_for_ticks
+
+from octosync.model import Optimize
+from octosync.plan import DeployPolicy
 
 
 def declare_auto(folder: Path, *slugs: str, more_targets: tuple[str, ...] = ()) -> None:
@@ -135,3 +139,26 @@ async def test_a_check_is_requested_once_a_day_and_for_another_fleet(tmp_path: P
             await watch.until(lambda: len(plane.send("GET", "/apps/demo/targets")["targets"]) == 2)
             assert await checks_during(3) == 1
             assert await checks_during(3) == 0
+
+
+async def test_a_check_is_not_repeated_after_a_restart(tmp_path: Path) -> None:
+    """Its result is valid for a day, over restarts, too: the app is read again, and shows the same recommendation."""
+    clock = FastClock(60)
+    declare_auto(tmp_path, "demo")
+    settings: Any = {
+        "interval": NEVER,
+        "resync": NEVER,
+        "deploy": DeployPolicy(previews=False, optimize=Optimize.SUGGEST),
+    }
+    with plane_of_ana(clock) as plane:
+        deploy_outgrown(plane, clock, "demo")
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
+            await watch.until_in_sync()
+            (before,) = watch.app().recommendations
+        plane.log()
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
+            await watch.until_in_sync()
+            watch.controller.resync.request()
+            await watch.until(lambda: watch.app().recommendations)
+            assert watch.app().recommendations == (before,)
+            assert [line for line in requests_of(plane, "octosync") if line.startswith("POST ")] == []

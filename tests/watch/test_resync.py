@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.controllers import FastClock, run_controller
-from tests.support.watched_apps import CLOUD, NEVER, app_slugs, create_live, declare, plane_of_ana, wait_for_resync
+from tests.support.fleets import SMALL
+from tests.support.plane import writes_in
+from tests.support.watched_apps import (
+    CLOUD,
+    NEVER,
+    app_slugs,
+    create_live,
+    declare,
+    plane_of_ana,
+    requests_of,
+    wait_for_resync,
+)
+from tests.watch.test_canaries import declare_auto
 
 from octosync.watch.status import AppState
 
@@ -54,3 +66,32 @@ async def test_a_resync_reads_held_apps(tmp_path: Path) -> None:
             await watch.until(lambda: watch.app("other").state is AppState.HELD)
             plane.send("PATCH", "/apps/demo", {"name": "Renamed"})
             await watch.until(lambda: len(watch.app().drift) == 2)
+
+
+async def test_a_resync_reads_deployments_of_the_org(tmp_path: Path) -> None:
+    """One page has the deployments of all apps. An app that is written has its own read just before, for the guards."""
+    clock = FastClock(60)
+    slugs = app_slugs(12)
+    declare_auto(tmp_path, *slugs)
+    settings: Any = {"interval": NEVER, "resync": NEVER, "drift_hold": timedelta()}
+    with plane_of_ana(clock) as plane:
+        plane.local("PUT", "/catalog", {"variants": [SMALL]})
+        create_live(plane, *slugs)
+        for slug in slugs:
+            plane.deploy(slug)
+        await clock.advance(timedelta(minutes=5))
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
+            await watch.until_in_sync()
+            requests = requests_of(plane, "octosync")
+            assert requests.count("GET /api/v1/deployments") == 1
+            assert [line for line in requests if line.endswith("/deployments") and "/apps/" in line] == []
+            plane.send("PATCH", f"/apps/{slugs[3]}", {"name": "Renamed"})
+            plane.log()
+            watch.controller.api.reconcile(None)
+            await wait_for_resync(watch)
+            requests = requests_of(plane, "octosync")
+            own = f"/api/v1/apps/{slugs[3]}"
+            deployments = [line for line in requests if line.endswith("/deployments")]
+            assert deployments[0] == "GET /api/v1/deployments"
+            assert {*deployments[1:]} == {f"GET {own}/deployments"}
+            assert writes_in(requests) == [f"PATCH {own}"]

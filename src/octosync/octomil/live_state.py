@@ -70,7 +70,8 @@ async def observe(
     Up to 5 apps are read by slug, more with the list. A declared app that the list omits, or shows without its name or a
     declared field, is read by slug. Of an app that is suspended at `now` (with a zone; default: the current time) only targets
     are read, since another app may need one of them; of an archived app, no children. `listed` is the list, if it was read
-    already. `progress` is called with the number of reads that are done and the number that is expected.
+    already, perhaps with deployments: then they are among its complete sections. `progress` is called with the number of reads
+    that are done and the number that is expected.
 
     A failed read of one app is in `errors`. Raises `RemoteError` for a failure that affects all apps: a rejected credential,
     no connection, an outage, or an org that isn't the configured one.
@@ -127,6 +128,9 @@ class _ObservationReader:
             if listed is not None and listed.fields.keys() >= {"name", *desired.fields}:
                 self.apps[desired.slug] = listed
                 self._read_at[desired.slug, None] = reading.at
+                if Section.DEPLOYMENTS in listed.complete_sections & _sections_to_read(desired, self._now):
+                    self._deployments[desired.slug] = listed.deployments
+                    self._read_at[desired.slug, Section.DEPLOYMENTS] = reading.at
         self._unmanaged = tuple(slug for slug in reading.value if slug not in self._declared)
         return [desired for desired in self.wanted if desired.slug not in self.apps]
 
@@ -140,7 +144,11 @@ class _ObservationReader:
 
     async def read_org_deployments(self) -> None:
         """Read the deployments of all apps that declare some with the org's list, if that takes fewer requests."""
-        wanted = {slug: self.apps[slug] for slug, section in self._sections() if section is Section.DEPLOYMENTS}
+        wanted = {
+            slug: self.apps[slug]
+            for slug, section in self._sections()
+            if section is Section.DEPLOYMENTS and (slug, section) not in self._read_at
+        }
         reading = await read_org_deployments_if_cheaper(self._client, wanted) if wanted else None
         if not isinstance(reading, ReadResult):
             self._canaries = reading

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
 from octosync.errors import OctosyncError, Unreadable
-from octosync.model import App, Event
-from octosync.octomil import MAX_APPS_READ_BY_SLUG, Octomil, ReadResult, read_apps
+from octosync.model import App, Deployment, Event, Section
+from octosync.octomil import MAX_APPS_READ_BY_SLUG, Octomil, ReadResult, read_apps, read_org_deployments_if_cheaper
 from octosync.watch.checkpoint import Checkpoint
 from octosync.watch.log import Log
 from octosync.watch.loop.activity_feed import ActivityFeed, FeedUpdate
@@ -187,7 +187,7 @@ class Resync:
         self._listing = None
 
     async def _list(self, apps: Collection[str]) -> ReadResult[dict[str, App]] | None:
-        """Read the list of all apps, if that takes fewer requests than to read these one by one."""
+        """Read the list of all apps, and that of all deployments, if that takes fewer requests than to read them one by one."""
         self._forgotten.clear()
         every = self.assignment.slugs
         if len(apps) == len(every):
@@ -199,6 +199,15 @@ class Resync:
         self.feed.learn_slugs(
             (str(app.server_fields["id"]), app.slug) for app in listing.value.values() if "id" in app.server_fields
         )
+        declared = self.assignment.active.tree.apps
+        deployed = {
+            slug: listing.value[slug]
+            for slug in apps
+            if slug in listing.value and slug in declared and Section.DEPLOYMENTS in declared[slug].sections
+        }
+        reading = await read_org_deployments_if_cheaper(self.remote.background, deployed)
+        if isinstance(reading, ReadResult):
+            listing.value.update(_with_deployments(deployed, reading.value))
         return listing
 
     async def _retry(self, request: Callable[[], Awaitable[T]]) -> T:
@@ -231,6 +240,19 @@ class Resync:
             next_try=next_try.isoformat(timespec="seconds"),
         )
         await self.clock.sleep(pause)
+
+
+def _with_deployments(apps: Mapping[str, App], deployments: Iterable[Deployment]) -> dict[str, App]:
+    own: dict[str, list[Deployment]] = {slug: [] for slug in apps}
+    for deployment in deployments:
+        if deployment.app in own:
+            own[deployment.app].append(deployment)
+    return {
+        slug: replace(
+            app, deployments=tuple(own[slug]), complete_sections=app.complete_sections | {Section.DEPLOYMENTS}
+        )
+        for slug, app in apps.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from octosync.apply import ApplyResult, Listener
 from octosync.errors import ExitCode, OctosyncError, RemoteError, StateLocked, Unavailable, Unreadable
 from octosync.manifest.git.base import without as besides
-from octosync.model import Address, App, Outcome, Reason, RecordedOverride, RunAudit, State, Status
+from octosync.model import Address, App, Outcome, Reason, RecordedOverride, RunAudit, Section, State, Status
 from octosync.octomil import Octomil, ReadResult
 from octosync.plan import (
     Action,
@@ -209,6 +209,9 @@ class Reconciler:
         reader, writer = (self.remote, self.remote) if is_urgent else (self.remote.background, self.remote.patient)
         try:
             reviewed = await self.observer.observe(context, active, reader, listed)
+            if reviewed.plan.actions and listed is not None and _has_deployments(listed.value):
+                # Deployments change on their own: a canary that has begun since they were listed guards its slot.
+                reviewed = await self.observer.observe(context, active, reader, None)
         except RemoteError as error:
             self.breaker.record_failure(error, min(apps))
             return _failed(context, dict.fromkeys(apps, error))
@@ -325,6 +328,10 @@ class Reconciler:
                 self.memory.record_revert(action.address)
         self.memory.use_approvals(done.values())
         return record_drift(self.memory, context, plan, done.keys(), active)
+
+
+def _has_deployments(listed: Mapping[str, App]) -> bool:
+    return any(Section.DEPLOYMENTS in app.complete_sections for app in listed.values())
 
 
 def _failed(
