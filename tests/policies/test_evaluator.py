@@ -10,7 +10,7 @@ from tests.support.commands import environment
 
 from octosync.model import Judges, Policy
 from octosync.plan.policies import VARIABLES, PolicyJob, Subject, variables_for
-from octosync.policies import evaluate, problems_of
+from octosync.policies import evaluate, evaluator, problems_of
 
 NONE: dict[str, Any] = {
     "string": "", "bool": False, "int": 0, "timestamp": "2026-11-27T12:00:00+00:00", "map": {}, "labels": {}, "list": [],
@@ -120,20 +120,23 @@ def test_a_rule_without_a_value_is_never_true(rule: str, variables: dict[str, An
     ],
     ids=["nested loops", "slow texts", "long texts", "long texts, or true", "brackets"],
 )
-def test_a_hostile_rule_ends_and_is_never_true(rule: str) -> None:
+def test_a_hostile_rule_ends_and_is_never_true(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule that needs too much time or memory ends without a value, and the rules beside it have theirs."""
+    monkeypatch.setattr(evaluator, "SECONDS", 0.5)
     jobs = [PolicyJob(policy=policy(text), subjects=(0, 1)) for text in ("true", rule, "app.slug == ''")]
     before, hostile, after = evaluate(jobs, [subject(), subject(app__slug="a")])
     assert (before, after) == ((True, True), (True, False))
     assert all(isinstance(result, str) and result for result in hostile)
 
 
-def test_after_several_rules_that_take_too_long_no_other_is_evaluated() -> None:
+def test_after_several_rules_that_take_too_long_no_other_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time for all policies is limited, too."""
+    monkeypatch.setattr(evaluator, "SECONDS", 0.2)
+    monkeypatch.setattr(evaluator, "SECONDS_IN_ALL", 1.0)
     slow = grown(3, f"{LIST}.all(a, {LIST}.all(b, x3.matches('(.*)a(.*)a(.*)b') || true))")
     jobs = [PolicyJob(policy=policy(rule), subjects=(0,)) for rule in (*[slow] * 5, "true")]
     results = [result for (result,) in evaluate(jobs, [subject()])]
-    assert results[0] == "it takes more than 2 seconds"
+    assert results[0] == evaluator.TOO_LONG == "it takes more than 2 seconds"
     assert results[-1] == "it was not evaluated, because other rules took too long"
     assert set(results) == {results[0], results[-1]}
 

@@ -22,7 +22,7 @@ from octosync.plan.policies import PolicyJob, Subject, variables_for
 from octosync.policies import worker
 
 SECONDS: Final = 2.0  # of processor time, for a policy in all that it judges
-_SECONDS_IN_ALL: Final = 10.0  # for all policies
+SECONDS_IN_ALL: Final = 10.0  # for all policies
 MEMORY: Final = 512 * 1024 * 1024
 _DEADLINE: Final = 60.0  # of waiting, on a machine that has little processor time left
 _LIBRARY: Final = "cel_expr_python"
@@ -64,7 +64,7 @@ def _lines(jobs: Sequence[PolicyJob], subjects: Sequence[Subject]) -> list[Mappi
         return [{"problem": _NOT_INSTALLED}] * len(jobs)
     used = 0.0
     while len(found) < len(jobs):
-        lines, why = _run(library, jobs[len(found) :], subjects, _SECONDS_IN_ALL - used)
+        lines, why = _run(library, jobs[len(found) :], subjects, SECONDS_IN_ALL - used)
         found += lines
         if len(found) == len(jobs):
             break
