@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.golden import assert_golden
 from tests.support.hostile import hostile_run
 from tests.support.sample_reports import SECRET, apply_report, errored_plan, mixed_plan, plan_report
@@ -188,7 +189,7 @@ def test_identical_failures_are_one_annotation() -> None:
     assert "app/search/slot/s10 and 2 more" in annotation.message
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(HOSTILE)
 def test_no_text_is_a_command(text: str) -> None:
     """For any text of manifests, files and the control plane, each line is one annotation with octosync's properties only."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.hostile import hostile_run
 from tests.support.sample_reports import SECRET, apply_report, errored_plan, mixed_plan, plan_report
 from tests.support.states import policy_of
@@ -45,7 +46,7 @@ def test_an_app_that_could_not_be_planned_is_an_event() -> None:
     assert found[-1]["errored"] is True
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.text(st.sampled_from("\x1b\n\r\x85\u2028\u202e::#[]%é")))
 def test_texts_are_printable(text: str) -> None:
     """Each line is one event, and its message is printable."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.golden import assert_golden
 from tests.support.hostile import hostile_run
 from tests.support.markdown import LINK, REFERENCE, render_markdown
@@ -288,7 +289,7 @@ def test_no_sensitive_value_is_in_markdown() -> None:
     assert "(sensitive, changed)" in text
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(HOSTILE, st.sampled_from([60_000, 3000, 700]))
 def test_hostile_texts_are_harmless(text: str, max_bytes: int) -> None:
     """No name becomes a tag, an attribute, a link, a mention, a reference or an open fence."""

@@ -10,8 +10,9 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.hostile import hostile_run
 from tests.support.sample_reports import apply_report, document_of, plan_report
 from tests.support.states import desired_app, live_app, live_deployment, plan_of
@@ -111,7 +112,7 @@ def everything(text: str, *, colour: bool) -> list[str]:
     ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(40)
 @given(HOSTILE, st.booleans())
 def test_no_control_character_reaches_the_terminal(text: str, colour: bool) -> None:  # hypothesis passes by position
     """For any text of manifests and the control plane, a text report has nothing that a terminal would interpret."""

@@ -6,8 +6,9 @@ import json
 import re
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.hostile import hostile_run
 from tests.support.sample_reports import SECRET, errored_plan, mixed_plan, plan_report
 from tests.support.sarif import assert_sarif
@@ -122,7 +123,7 @@ def test_no_message_is_a_link_or_takes_arguments() -> None:
     assert not re.search(r"\]\(|\{\d", result["message"]["text"])
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.text(st.sampled_from("[](){}0%:/\\ \n\r\t\x1b\u202e\ud800ü'\"")))
 def test_the_document_is_valid_for_any_text(text: str) -> None:
     """With one text in every field of a run, the document is valid SARIF, and the same each time."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.embedded_planes import JSON, EmbeddedPlane, client, invalid_fields, ok, refused, run_plane
 from tests.support.examples import examples
@@ -270,7 +270,7 @@ _CONTROLS = (
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(60)
 @given(at=st.sampled_from(_CONTROLS), body=_BODY)
 def test_nothing_a_test_sends_to_the_controls_makes_a_500(
     shared: EmbeddedPlane, at: tuple[str, str], body: Any
@@ -280,7 +280,7 @@ def test_nothing_a_test_sends_to_the_controls_makes_a_500(
     assert shared.local.request(method, path, content=json.dumps(body).encode(), headers=JSON).status_code < 500
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(body=st.binary(max_size=60))
 def test_any_bytes_are_answered(shared: EmbeddedPlane, body: bytes) -> None:
     """Bytes that are not JSON are always a 422."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from tests.support.declared_apps import declared_apps
+from tests.support.examples import examples
 from tests.support.states import NOW, ORG, desired_app
 
 from octosync.errors import OctosyncError
@@ -36,7 +37,7 @@ def test_an_app_comes_back_as_it_was(app: App) -> None:
     assert plain(again) == plain(app)
 
 
-@settings(max_examples=50)  # each example needs a new file
+@examples(50)  # each example needs a new file
 @given(declared_apps("a"), declared_apps("b"))
 def test_what_is_remembered_is_there_after_a_restart(one: App, other: App) -> None:
     """Apps are read back as they were stored, the latest version of each, in the order of their slugs."""

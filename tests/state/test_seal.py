@@ -7,8 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from tests.support.declared_apps import SECRET, declared_apps, objects_with_secrets
+from tests.support.examples import examples
 from tests.support.json_values import json_values
 from tests.support.random_states import Situation, situations
 from tests.support.states import NOW, ORG, desired_app
@@ -29,7 +30,7 @@ def written(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file())
 
 
-@settings(max_examples=50)  # each example needs a new file
+@examples(50)  # each example needs a new file
 @given(declared_apps(objects=objects_with_secrets(USUAL)))
 def test_no_secret_is_in_any_file(app: App) -> None:
     """No byte of a sensitive value is in the file or its log; with the tree, the base is complete again."""
