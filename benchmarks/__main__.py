@@ -74,11 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         if prints:
             _print(measure, result, judged=scale.is_full)
-    document = _document(scale, results, time.monotonic() - began)
+    document = _document(scale, results)
     if options.json is not None:
-        options.json.write_text(_text(document), encoding="utf-8")
+        options.json.write_text(_text(_merged(options.json, document)), encoding="utf-8")
     if prints:
-        print(f"\n{_summary(scale, document)}")
+        print(f"\n{_summary(scale, document, time.monotonic() - began)}")
     else:
         print(_text(document), end="")
     return 1 if failed else 0
@@ -90,7 +90,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"measures: {', '.join(names)}; all but suite by default"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to a file, as JSON")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="also write the results to a file, as JSON; the file keeps the results of measures that did not run",
+    )
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="the output")
     parser.add_argument(
         "--size", type=float, default=1.0, metavar="FACTOR", help="the size relative to the full size, at most 1"
@@ -106,7 +111,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _document(scale: Scale, results: dict[str, Any], took: float) -> dict[str, Any]:
+def _document(scale: Scale, results: dict[str, Any]) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "size": scale.factor,
@@ -115,8 +120,19 @@ def _document(scale: Scale, results: dict[str, Any], took: float) -> dict[str, A
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
         },
-        "seconds": round(took, 1),
         "measures": results,
+    }
+
+
+def _merged(file: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """Return the results with those of other measures that a file has, if they have the same size and machine."""
+    earlier = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if any(earlier.get(key) != document[key] for key in ("format_version", "size", "machine")):
+        return document
+    measures = {**earlier["measures"], **document["measures"]}
+    return {
+        **document,
+        "measures": {measure.name: measures[measure.name] for measure in MEASURES if measure.name in measures},
     }
 
 
@@ -148,14 +164,14 @@ def shown(figure: Figure) -> str:
     return f"{number} {figure.unit.value}" if figure.unit in {Unit.SECONDS, Unit.MEGABYTES} else number
 
 
-def _summary(scale: Scale, document: dict[str, Any]) -> str:
+def _summary(scale: Scale, document: dict[str, Any], took: float) -> str:
     figures = [
         figure for measure in document["measures"].values() for figure in measure["figures"] if figure["verdict"]
     ]
     if not scale.is_full:
-        return f"{len(document['measures'])} measures ran in {document['seconds']:.0f} s. At this size, the values mean nothing."
+        return f"{len(document['measures'])} measures ran in {took:.0f} s. At this size, the values mean nothing."
     within = sum(figure["verdict"] != "miss" for figure in figures)
-    return f"{within} of {len(figures)} figures are within their limit. It took {document['seconds']:.0f} s."
+    return f"{within} of {len(figures)} figures are within their limit. It took {took:.0f} s."
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -32,8 +31,10 @@ def measure_reload(scale: Scale) -> Result:
     """Compare `octosync validate` of many apps, after one of their files changed, with the first one.
 
     Each is a new process. The time of `validate` with one app is subtracted from both: it is the start.
+
+    The lowest of several rounds counts, because the difference of two times is sensitive to disturbances.
     """
-    firsts, seconds_, ratios = [], [], []
+    times: dict[str, list[float]] = {"start": [], "first": [], "second": []}
     apps = scale.apps(_APPS)
     with tempfile.TemporaryDirectory() as folder:
         one = write_manifests(Path(folder) / "one", 1)
@@ -44,22 +45,20 @@ def measure_reload(scale: Scale) -> Result:
             def validate(path: Path, variables: dict[str, str] = cache) -> float:
                 return run([*OCTOSYNC, "validate", "-f", str(path)], variables=variables).cpu
 
-            start = validate(one)
-            first = validate(manifests) - start
+            times["start"].append(validate(one))
+            times["first"].append(validate(manifests))
             changed = max(manifests.iterdir())
             changed.write_text(changed.read_text(encoding="utf-8") + "---\n" + manifest(apps), encoding="utf-8")
-            second = validate(manifests) - start
-            firsts.append(first)
-            seconds_.append(second)
-            ratios.append(second / first)
+            times["second"].append(validate(manifests))
+    start, first, second = map(min, times.values())
     return Result(
         [
             Figure(
                 name=f"CPU of a second load of {apps:,} apps in a new process, one file changed ÷ the first",
-                value=statistics.median(ratios),
+                value=(second - start) / (first - start),
                 must=0.3,
                 aim=0.15,
-                details=f"{seconds(statistics.median(seconds_))} against {seconds(statistics.median(firsts))}",
+                details=f"{seconds(second - start)} against {seconds(first - start)}",
             )
         ]
     )

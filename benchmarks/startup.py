@@ -10,7 +10,7 @@ from benchmarks.fleet import write_manifests
 from benchmarks.measure import Figure, Result, Scale
 from benchmarks.timing import OCTOSYNC, PYTHON, run, seconds
 
-_ROUNDS: Final = 9
+_ROUNDS: Final = 5
 _COMPLETION: Final = {"_OCTOSYNC_COMPLETE": "bash_complete", "COMP_WORDS": "octosync plan --al", "COMP_CWORD": "2"}
 _LIMITS: Final = {"--help": (6, 4.5), "validate": (16, 12), "plan --help": (10, 7), "a completion": (10, 7)}
 

@@ -88,9 +88,13 @@ async def test_a_watch(tmp_path: Path) -> None:
             await watch.until_in_sync()
             found["`watch`, one slot changed"] = of_watch(watch)
         async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
-            await watch.until(lambda: watch.status.full_read_at is not None)
             await watch.until_in_sync()
-            found["`watch`, restart, with the resync that follows"] = of_watch(watch)
+            await wait_for_ticks(watch, 1)  # what the events of the change cause
+            await watch.until_in_sync()
             ticks = await wait_for_ticks(watch, 3)
             found["`watch`, idle, per interval"] = {"activity.list": len(ticks) // ticks.count(TICK)}
+        plane.log()
+        async with run_controller(tmp_path, plane, clock, interval=NEVER, resync=NEVER) as watch:
+            await watch.until_in_sync()
+            found["`watch`, restart"] = of_watch(watch)
     assert found == {name: counts for name, counts in REQUEST_COUNTS.items() if "`watch`" in name}

@@ -36,5 +36,5 @@ REQUEST_COUNTS: Final[Mapping[str, Mapping[str, int]]] = {
     "`watch`, first start": {**_ALL, "activity.list": 1},
     "`watch`, idle, per interval": {"activity.list": 1},
     "`watch`, one slot changed": {**_ONE, "apps.deployments": 1, "apps.put_slot": 1},
-    "`watch`, restart, with the resync that follows": {**_ALL, "activity.list": 1},
+    "`watch`, restart": {"activity.list": 1},
 }
