@@ -15,7 +15,7 @@ from typing import cast
 from octosync.manifest.load.variables import Variables
 from octosync.manifest.schema.checked_object import CheckedObject
 from octosync.manifest.schema.models import API_VERSION, GROUP, KINDS, PROTECT, SUSPEND
-from octosync.manifest.schema.rules import Reporter
+from octosync.manifest.schema.rules import Findings, Reporter
 from octosync.manifest.schema.validate import check, closest, is_valid
 from octosync.manifest.yaml.nodes import (
     Mapping,
@@ -28,7 +28,7 @@ from octosync.manifest.yaml.nodes import (
     may_be_secret,
     type_name,
 )
-from octosync.manifest.yaml.simple import Origins, SimpleFile
+from octosync.manifest.yaml.simple import Origins, PlainTemplate, SimpleFile, templates_in
 from octosync.manifest.yaml.source import Source, quoted
 from octosync.model import Diagnostic, Origin, Suspension
 
@@ -117,19 +117,32 @@ def read_document(document: YamlDocument, reporter: Reporter, variables: Variabl
     return replace(resource, uses_environment=True) if uses_environment else resource
 
 
-def read_simple_document(file: SimpleFile, index: int, reporter: Reporter, now: datetime) -> Resource | None:
+def read_simple_document(
+    file: SimpleFile, index: int, reporter: Reporter, variables: Variables, now: datetime
+) -> Resource | None:
     """Return the resource of a document of a simple file; None if it is not a valid one of octosync's."""
     values = file.documents[index]
     kind = values.get("kind")
-    if (
-        values.get("apiVersion") != API_VERSION
-        or not isinstance(kind, str)
-        or kind not in KINDS
-        or not is_valid(values, KINDS[kind])
-    ):
+    if values.get("apiVersion") != API_VERSION or not isinstance(kind, str) or kind not in KINDS:
+        return None
+    templates = list(templates_in(values)) if "${" in file.source.text else []
+    uses_environment = bool(templates) and _replace_variables(templates, variables, file.source)
+    if uses_environment is None or not is_valid(values, KINDS[kind]):
         return None
     root = CheckedObject(values, lambda: (file.root(index), ""))
-    return _resource(kind, root, reporter, now, file.origins)
+    resource = _resource(kind, root, reporter, now, file.origins)
+    return replace(resource, uses_environment=True) if uses_environment else resource
+
+
+def _replace_variables(templates: list[PlainTemplate], variables: Variables, source: Source) -> bool | None:
+    """Replace the variables in plain texts. Return whether any is the environment's; None if one can't be replaced."""
+    scalars = tuple(Scalar(holder[key], 1, 1, 1) for holder, key in templates)
+    document, findings = YamlDocument(root=scalars[0], templates=scalars), Findings()
+    uses_environment = variables.taken_from_environment(document)
+    variables.replace(document, Reporter(findings, source))
+    for (holder, key), scalar in zip(templates, scalars, strict=True):
+        holder[key] = scalar.value
+    return uses_environment if not findings.count else None
 
 
 def _resource(

@@ -371,7 +371,7 @@ class Loader:
         reporter = Reporter(found, simple.source)
         resources = []
         for index in range(len(simple.documents)):
-            resource = read_simple_document(simple, index, reporter, self._now)
+            resource = read_simple_document(simple, index, reporter, self._variables, self._now)
             if resource is None:
                 return None
             resources.append(resource)

@@ -1,6 +1,6 @@
 """The reader of simple files: plain values in one pass over libyaml's events, several times faster than the strict loader.
 
-A file is simple if the strict loader finds nothing in it, and if it has no tags, anchors, aliases, variables and sensitive keys.
+A file is simple if the strict loader finds nothing in it, and if it has no tags, anchors, aliases and sensitive keys.
 Any doubt makes a file not simple: then the strict loader reads it. So this reader reports nothing. It records the few
 origins of the state; nodes with all positions are read by the strict loader, should a later finding need one.
 """
@@ -8,7 +8,7 @@ origins of the state; nodes with all positions are read by the strict loader, sh
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeAlias, cast
@@ -68,6 +68,20 @@ class SimpleFile:
         return [document.root for document in documents]
 
 
+# A text that contains `${`: its list or object, and its index or key.
+PlainTemplate: TypeAlias = tuple[Any, str | int]
+
+
+def templates_in(value: Any) -> Iterator[PlainTemplate]:  # noqa: ANN401 - JSON
+    """Yield the texts that contain `${` at any depth, without keys."""
+    for key, item in value.items() if type(value) is dict else enumerate(value):
+        if type(item) is str:
+            if "${" in item:
+                yield value, key
+        elif type(item) is dict or type(item) is list:
+            yield from templates_in(item)
+
+
 class SimpleReader:
     """Reads simple files. Equal keys and texts of all of them are one string."""
 
@@ -80,7 +94,7 @@ class SimpleReader:
     def read(self, name: str, data: bytes, base: str = "") -> SimpleFile | None:
         """Return a simple file; None if it isn't simple."""
         text = _text(data)
-        if text is None or "${" in text or _has_surrogates(text) or _has_properties(text) or _has_many_nodes(text):
+        if text is None or _has_surrogates(text) or _has_properties(text) or _has_many_nodes(text):
             return None
         source = Source(name, text, self._sensitivity, base)
         reader = _DocumentReader(source, self._plain_keys, self._quoted_keys, self._texts)
