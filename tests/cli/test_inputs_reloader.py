@@ -14,7 +14,7 @@ from tests.support.kubectl import needs_kustomize
 from tests.support.manifests import app
 from tests.support.repositories import Repo
 
-from octosync.cli.inputs import InputsReloader
+from octosync.cli.inputs_reloader import InputsReloader
 from octosync.cli.options import remote_options
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.errors import ConfigError, UsageError

@@ -23,6 +23,7 @@ from octosync.model import (
 )
 from octosync.plan import (
     ALL,
+    FLAGS,
     GUARDS,
     GuardPolicy,
     Override,
@@ -539,6 +540,7 @@ def test_a_policy_accepts_only_known_guards(settings: dict[str, Any]) -> None:
 
 def test_only_guards_that_count_take_a_number() -> None:
     """The record of a guard is consistent: what it counts decides what its refusal excludes and how it is lifted."""
+    assert set(FLAGS) <= set(GUARDS)
     for guard in GUARDS.values():
         assert guard.counts == (guard.reach is Reach.COUNTED) == bool(guard.limits)
-        assert (guard.flag is None) <= (not guard.in_trailers)
+        assert guard.flag is FLAGS.get(guard.id)

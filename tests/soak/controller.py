@@ -20,7 +20,7 @@ from tests.soak.children import open_descriptors, resident_megabytes, write_line
 from tests.support.controllers import FastClock
 
 from octosync import __version__
-from octosync.cli.inputs import InputsReloader
+from octosync.cli.inputs_reloader import InputsReloader
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.cli.session import connect
 from octosync.errors import ConfigError

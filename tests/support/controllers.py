@@ -18,7 +18,7 @@ import httpx
 from tests.support.clients import HttpxTransport, connection_to
 from tests.support.plane import Plane
 
-from octosync.cli.inputs import InputsReloader
+from octosync.cli.inputs_reloader import InputsReloader
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.model import NotifyEvent
 from octosync.octomil import Octomil, RateOptions

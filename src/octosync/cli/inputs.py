@@ -1,47 +1,34 @@
 """The inputs of a command: octosync.yaml, the manifests and the base, with all of their problems at once.
 
-Commands load them once before the first request; `InputsReloader` loads them repeatedly for the controller.
+What only `--base`, `-k` and policies need is imported by the functions for them.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
-from octosync.cli.base import BaseLoader, BaseRevisions
 from octosync.cli.console import err, read_stdin, wants_colour
-from octosync.cli.policies import check_rules
+from octosync.cli.contexts import chosen_context, known_keys, read_or_find
 from octosync.cli.root import AlreadyReported
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags
-from octosync.cli.session import chosen_context, known_keys, read_or_find
-from octosync.errors import ExitCode, OctosyncError, UsageError
-from octosync.manifest import (
-    STDIN,
-    Cache,
-    Configuration,
-    Context,
-    LoadOptions,
-    Manifests,
-    configuration_places,
-    load_manifests,
-)
-from octosync.manifest.git.base import BASE_RULES
-from octosync.manifest.git.repository import git_commit
-from octosync.manifest.load.files import File
-from octosync.manifest.load.kustomize import render
-from octosync.model import Diagnostic, Redactor
-from octosync.plan import Allowances, allowances_in
-from octosync.plan.three_way.verdict import Base
+from octosync.errors import ExitCode, OctosyncError
+from octosync.manifest import STDIN, Cache, Configuration, Context, LoadOptions, Manifests, load_manifests
+from octosync.manifest.schema.rules import BASE_RULES
+from octosync.model import Redactor
 from octosync.report import is_valid, render_diagnostics, render_error, strict_error
-from octosync.watch.manifests.desired import ManifestLoad
-from octosync.watch.manifests.file_snapshot import WatchedPaths
-from octosync.watch.status import clone_of
+
+if TYPE_CHECKING:
+    from octosync.cli.base import BaseRevisions
+    from octosync.manifest.load.files import File
+    from octosync.model import Diagnostic, Policy
+    from octosync.plan import Allowances
+    from octosync.plan.three_way.verdict import Base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +48,7 @@ class LoadedInputs:
     revisions: BaseRevisions | None = None
     base: Base | None = None
     gap: str | None = None
-    allowances: Allowances = field(default_factory=Allowances)
+    allowances: Allowances | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
     strict: bool = False
     configuration_is_usable: bool = True
@@ -144,7 +131,7 @@ def _load(
             strict=flags.strict,
             configuration_is_usable=False,
         )
-    revisions = BaseRevisions.find(base.base, base, flags.config) if base.base is not None else None
+    revisions = _find_revisions(base.base, base, flags.config) if base.base is not None else None
     notices: tuple[Diagnostic, ...] = ()
     if revisions is not None and base.reviews:
         configuration, notices = revisions.review_configuration(configuration, changed_only=base.changed_only)
@@ -171,7 +158,7 @@ def _load(
         revisions=revisions,
         diagnostics=(
             *configured.diagnostics,
-            *(check_rules(policies) if (policies := configured.configuration.policies) else ()),
+            *(_check_rules(policies) if (policies := configured.configuration.policies) else ()),
             *notices,
             *manifests.diagnostics,
         ),
@@ -182,16 +169,33 @@ def _load(
     return _with_base(inputs, base, flags, environment) if base.given and is_usable else inputs
 
 
+def _find_revisions(named: str, flags: BaseFlags, config: Path | None) -> BaseRevisions:
+    from octosync.cli.base import BaseRevisions
+
+    return BaseRevisions.find(named, flags, config)
+
+
+def _check_rules(policies: Iterable[Policy]) -> tuple[Diagnostic, ...]:
+    from octosync.cli.policies import check_rules
+
+    return check_rules(policies)
+
+
 def _render_kustomization(
     kustomize: str, flags: ManifestFlags, configuration: Configuration, environment: Mapping[str, str]
 ) -> list[File]:
     within = configuration.bounds() if flags.kustomize is None else None
+    from octosync.manifest.load.kustomize import render
+
     return [render(kustomize, environment, within=within, remote=flags.allow_remote_bases)]
 
 
 def _with_base(
     inputs: LoadedInputs, flags: BaseFlags, manifests: ManifestFlags, environment: Mapping[str, str]
 ) -> LoadedInputs:
+    from octosync.cli.base import BaseLoader
+    from octosync.plan import allowances_in
+
     loader = BaseLoader(
         flags=flags,
         revisions=inputs.revisions,
@@ -205,72 +209,3 @@ def _with_base(
     allowances = allowances_in(commits, inputs.configuration.guards.trailers)
     found = (*inputs.diagnostics, *loaded.diagnostics, *allowances.diagnostics)
     return replace(inputs, base=loaded.base, gap=loaded.gap, allowances=allowances, diagnostics=found)
-
-
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputsReloader:
-    """Loads the inputs again and again for the controller: called from any thread, one call at a time. Prints nothing.
-
-    The constructor raises `UsageError` for `-f -`, which can be read only once. A call raises as `load_inputs` does.
-    """
-
-    flags: ManifestFlags
-    remote: RemoteFlags
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-
-    def __post_init__(self) -> None:
-        if STDIN in self.flags.paths:
-            raise UsageError(
-                "stdin-watched",
-                "-f - reads standard input, which can't be watched for changes",
-                hints=("Name files or folders with -f, or a kustomization with -k.",),
-            )
-
-    def __call__(self, cache: Cache) -> ManifestLoad:
-        """Load the inputs."""
-        inputs = load_inputs(self.flags, self.remote, self.environment, cache=cache)
-        watched = self._watched(inputs)
-        return ManifestLoad(
-            configuration=inputs.configuration,
-            context=inputs.context,
-            manifests=inputs.manifests,
-            diagnostics=inputs.diagnostics,
-            fails=inputs.fails,
-            revision=_revision(inputs),
-            watched=watched,
-            clone=clone_of((*watched.paths, *watched.kustomizations, *watched.configuration)),
-        )
-
-    @property
-    def watched(self) -> WatchedPaths:
-        """The paths to watch before the first load, which follow from the flags alone."""
-        return self._watched(LoadedInputs(configuration=Configuration(), kustomize=self.flags.kustomize))
-
-    def _watched(self, inputs: LoadedInputs) -> WatchedPaths:
-        config, context = self.flags.config, inputs.context
-        # Also the paths of octosync.yaml, beside those of flags: what their manifests declare must not be removed.
-        kustomize = inputs.kustomize or self.flags.kustomize
-        own = () if kustomize is not None else inputs.configuration.paths_of(context)
-        within = inputs.configuration.bounds()
-        own = tuple(path for path in own if within is None or within.hold(os.path.realpath(path)))
-        token = self.remote.token_file or (context.token_file if context is not None else None)
-        return WatchedPaths(
-            paths=tuple(dict.fromkeys((*self.flags.paths, *own))),
-            kustomizations=() if kustomize is None else (kustomize,),
-            configuration=tuple(map(str, (config,) if config is not None else configuration_places(Path()))),
-            tokens=() if token is None else (str(token),),
-        )
-
-
-def _revision(inputs: LoadedInputs) -> str:
-    """Return the commit of the manifests' work tree; "" if it is unknown.
-
-    Without git, it is the name of a folder on the path, because git-sync names folders by their commits.
-    """
-    place = inputs.kustomize or next(iter(inputs.paths), ".")
-    real = Path(os.path.realpath(place))
-    commit = git_commit(real if real.is_dir() else real.parent)
-    return commit or next((name for name in reversed(real.parts) if _COMMIT.fullmatch(name)), "")

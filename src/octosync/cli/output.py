@@ -6,48 +6,26 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-import click
-
-from octosync import __version__
-from octosync.apply import Progress
+from octosync import report as reports
 from octosync.cli.console import out
-from octosync.cli.file_writer import is_stream, why_unwritable, write_whole
-from octosync.cli.github_runner import blob_links, check_runner_files, repository_paths, write_runner_files
-from octosync.cli.inputs import LoadedInputs
 from octosync.cli.options import Destination
 from octosync.cli.root import AlreadyReported, report_failure
 from octosync.errors import ExitCode, OctosyncError, UsageError
-from octosync.manifest import RULES
-from octosync.model import JsonObject, RolloutStatus
-from octosync.octomil import WaitNotice
-from octosync.plan import Action
-from octosync.plan.three_way.verdict import changed_apps
-from octosync.report import (
-    MAX_BYTES,
-    NOTHING_WRITTEN,
-    ApplyReport,
-    BlobLinks,
-    PathResolver,
-    PlanReport,
-    RuleHelp,
-    RunReport,
-    json_line,
-    json_text,
-    jsonl,
-    render_annotations,
-    report_document,
-    report_markdown,
-    report_text,
-    sarif_document,
-)
+from octosync.report import MAX_BYTES, NOTHING_WRITTEN, PlanReport, RunReport
+
+if TYPE_CHECKING:
+    from octosync.cli.event_stream import EventStream
+    from octosync.cli.inputs import LoadedInputs
+    from octosync.model import State
+    from octosync.plan.three_way.verdict import Base
+    from octosync.report import BlobLinks, PathResolver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,104 +57,29 @@ class Format:
 
 
 def _sarif(report: RunReport, context: RenderContext) -> str:
+    from octosync.manifest import RULES
+
     rules = {
-        rule.id: RuleHelp(rule.severity, rule.meaning, f"docs/reference/rules.md#{rule.id}") for rule in RULES.values()
+        rule.id: reports.RuleHelp(rule.severity, rule.meaning, f"docs/reference/rules.md#{rule.id}")
+        for rule in RULES.values()
     }
-    return json_text(sarif_document(report, context.resolve_path, rules))
+    return reports.json_text(reports.sarif_document(report, context.resolve_path, rules))
 
 
 RENDERERS: Final[Mapping[str, Format]] = MappingProxyType(
     {
-        "text": Format(lambda report, _: report_text(report), streams=True),
+        "text": Format(lambda report, _: reports.report_text(report), streams=True),
         "markdown": Format(
-            lambda report, context: report_markdown(report, max_bytes=context.max_bytes, links=context.links)
+            lambda report, context: reports.report_markdown(report, max_bytes=context.max_bytes, links=context.links)
         ),
-        "json": Format(lambda report, context: json_text(report_document(report, full=context.full))),
+        "json": Format(lambda report, context: reports.json_text(reports.report_document(report, full=context.full))),
         "jsonl": Format(lambda _, context: "".join(context.lines), streams=True),
         "github": Format(
-            lambda report, context: render_annotations(report, context.resolve_path), prints_failures=True
+            lambda report, context: reports.render_annotations(report, context.resolve_path), prints_failures=True
         ),
         "sarif": Format(_sarif, prints_failures=True),
     }
 )
-
-
-_WAIT_EVERY_SECONDS: Final = 10.0
-
-
-@dataclass(slots=True, kw_only=True)
-class EventStream:
-    """Writes the events of a run: `prints` to standard output at once, `keeps` for a file at the end. `is_read`: either."""
-
-    prints: bool
-    keeps: bool
-    is_read: bool
-    lines: list[str] = field(default_factory=list)
-    _started: bool = False
-    _planned: bool = False
-    _last_wait: float = float("-inf")
-    _last_events: dict[str, JsonObject] = field(default_factory=dict)
-
-    def plan(self, report: PlanReport) -> None:
-        """Write the events of a plan."""
-        self._planned = True
-        self._write(jsonl.plan_events(report))
-
-    def start(self, action: Action) -> None:
-        """Write the event of an action that is about to be sent."""
-        self._write([jsonl.start_event(action)])
-
-    def progress(self, progress: Progress) -> None:
-        """Write the outcome of an action."""
-        self._write([jsonl.outcome_event(progress.outcome, done=progress.done, total=progress.total)])
-
-    def waiting(self, waiting: WaitNotice) -> None:
-        """Write why requests wait, at most every 10 seconds."""
-        if waiting.requests and waiting.seconds >= 1 and time.monotonic() - self._last_wait >= _WAIT_EVERY_SECONDS:
-            self._last_wait = time.monotonic()
-            reason = waiting.reason.name.lower()
-            self._write([jsonl.waiting_event(reason=reason, requests=waiting.requests, seconds=waiting.seconds)])
-
-    def rollouts(self, rollouts: Sequence[RolloutStatus]) -> None:
-        """Write the rollouts that changed, of those that the run waits for."""
-        for rollout in rollouts:
-            event = jsonl.rollout_event(rollout)
-            if self._last_events.get(str(rollout.address)) != event:
-                self._last_events[str(rollout.address)] = event
-                self._write([event])
-
-    def end(self, report: RunReport) -> None:
-        """Write the last events of a run."""
-        if not self._planned:
-            self._write(map(jsonl.diagnostic_event, report.all_diagnostics()))
-        if report.error is not None:
-            self._write([jsonl.error_event(report.error)])
-        if isinstance(report, ApplyReport) and report.run_id is not None:
-            self._write([jsonl.applied_event(report)])
-
-    def _write(self, new: Iterable[JsonObject]) -> None:
-        if not self.is_read:
-            return
-        if not self._started:
-            self._started = True
-            self._write([jsonl.version_event(__version__)])
-        for event in new:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            line = json_line({"@timestamp": now, **event})
-            if self.keeps:
-                self.lines.append(line)
-            if self.prints:
-                self._print(line)
-
-    def _print(self, line: str) -> None:
-        """Print a line. If standard output is closed or fails, the run continues without it."""
-        try:
-            out(line)
-        except click.exceptions.Exit:
-            self.prints = False
-        except OctosyncError as error:
-            self.prints = False
-            report_failure(error, written="The run continues.")
 
 
 _STREAM: Final = "jsonl"
@@ -197,16 +100,24 @@ class Outputs:
     max_bytes: int = MAX_BYTES
     full: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    stream: EventStream = field(init=False)
     _configuration: str | None = None
+    _streams: bool = field(init=False)
     _writes_runner_files: bool = field(init=False)
     _closed: bool = False
 
     def __post_init__(self) -> None:
         written = {destination.format for destination in self.destinations}
-        prints, keeps = self.output == _STREAM, _STREAM in written
-        self.stream = EventStream(prints=prints, keeps=keeps, is_read=prints or keeps)
+        self._streams = _STREAM in {self.output, *written}
         self._writes_runner_files = _FOR_RUNNER in {self.output, *written}
+
+    @cached_property
+    def stream(self) -> EventStream:
+        """The events of the run, which nothing reads unless `jsonl` is an output."""
+        from octosync.cli.event_stream import EventStream
+
+        prints = self.output == _STREAM
+        keeps = any(destination.format == _STREAM for destination in self.destinations)
+        return EventStream(prints=prints, keeps=keeps, is_read=prints or keeps)
 
     def record_inputs(self, inputs: LoadedInputs) -> None:
         """Add the manifests and their diagnostics to the report."""
@@ -218,28 +129,23 @@ class Outputs:
             apps=len(manifests.state.apps),
             policies=inputs.configuration.policies,
             strict=inputs.strict,
-            touched=None if inputs.base is None else changed_apps(manifests.state, inputs.base),
+            touched=None if inputs.base is None else _changed_apps(manifests.state, inputs.base),
         )
         self._configuration = inputs.configuration.file
 
     def record_plan(self, report: PlanReport) -> None:
         """Replace the report by that of the plan, and write its events."""
         self.report = report
-        if self.stream.is_read:
+        if self._streams:
             self.stream.plan(report)
 
     def __enter__(self) -> Self:
         """Check that every output can be written before the run starts. Raises `UsageError` and `OctosyncError`."""
         if self.destinations:
-            _refuse_same(self.destinations, self.plan_out)
-        for destination in self.destinations:
-            if (why := why_unwritable(destination.path)) is not None:
-                raise OctosyncError(
-                    "output-unwritable",
-                    f"--write {destination.format}={destination.path}: {why}",
-                    hints=("Name another file.",),
-                )
+            _check_destinations(self.destinations, self.plan_out)
         if self._writes_runner_files:
+            from octosync.cli.github_runner import check_runner_files
+
             check_runner_files(self.environment)
         return self
 
@@ -274,7 +180,7 @@ class Outputs:
         Raises `OctosyncError` for an output that can't be written, after all others were written.
         """
         self._closed = True
-        if self.stream.is_read:
+        if self._streams:
             self.stream.end(report)
         prints = prints and not RENDERERS[self.output].streams
         context = self._render_context() if prints or self.destinations else None
@@ -283,6 +189,8 @@ class Outputs:
         )
         errors = [error for error in errors_of_files if error is not None]
         if self._writes_runner_files:
+            from octosync.cli.github_runner import write_runner_files
+
             try:
                 links = self._render_context().links
                 write_runner_files(report, self._files(report), self.environment, links)
@@ -294,13 +202,15 @@ class Outputs:
             raise errors[0]
 
     def _render_context(self) -> RenderContext:
+        from octosync.cli.github_runner import blob_links, repository_paths
+
         resolve_path = repository_paths(self.environment, self._configuration)
         return RenderContext(
             resolve_path=resolve_path,
             links=blob_links(self.environment, resolve_path),
             max_bytes=self.max_bytes,
             full=self.full,
-            lines=self.stream.lines,
+            lines=self.stream.lines if self._streams else (),
         )
 
     def _files(self, report: RunReport) -> dict[str, str]:
@@ -310,7 +220,16 @@ class Outputs:
         return files
 
 
-def _refuse_same(destinations: Sequence[Destination], plan_out: Path | None) -> None:
+def _changed_apps(desired: State, base: Base) -> frozenset[str]:
+    from octosync.plan.three_way.verdict import changed_apps
+
+    return changed_apps(desired, base)
+
+
+def _check_destinations(destinations: Sequence[Destination], plan_out: Path | None) -> None:
+    """Raise `UsageError` for two outputs in one file, and `OctosyncError` for a file that can't be written."""
+    from octosync.cli.file_writer import is_stream, why_unwritable
+
     named = [("--plan-out", plan_out)] if plan_out is not None else []
     named += [(f"--write {destination.format}=", destination.path) for destination in destinations]
     seen: dict[Path, str] = {}
@@ -324,9 +243,18 @@ def _refuse_same(destinations: Sequence[Destination], plan_out: Path | None) -> 
                 f"{earlier.rstrip('=')} and {flag.rstrip('=')} name the same file, {path}",
                 hints=("Name different files.",),
             )
+    for destination in destinations:
+        if (why := why_unwritable(destination.path)) is not None:
+            raise OctosyncError(
+                "output-unwritable",
+                f"--write {destination.format}={destination.path}: {why}",
+                hints=("Name another file.",),
+            )
 
 
 def _write_destination(destination: Destination, report: RunReport, context: RenderContext) -> OctosyncError | None:
+    from octosync.cli.file_writer import write_whole
+
     try:
         write_whole(destination.path, RENDERERS[destination.format].render(report, context), private=False)
     except OSError as error:

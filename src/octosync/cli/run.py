@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from octosync import __version__
+from octosync.cli.contexts import check_key
 from octosync.cli.inputs import LoadedInputs, load_valid_inputs
 from octosync.cli.policies import policy_run
 from octosync.cli.progress import ProgressBar, WaitDisplay
@@ -23,7 +24,7 @@ from octosync.cli.selection import (
     select_apps,
     undeclared,
 )
-from octosync.cli.session import Session, check_key, control_plane, place_of, requested_rate, session_of
+from octosync.cli.session import Session, control_plane, place_of, requested_rate, session_of
 from octosync.errors import Missing, OctosyncError, RemoteError, UsageError
 from octosync.manifest import keyed_digest, parse_duration
 from octosync.manifest.git.repository import git_revision
@@ -257,7 +258,7 @@ def prepare(request: RunRequest, on_loaded: Callable[[LoadedInputs], None], *, c
         check_objects(request.objects, desired, base.before if base is not None else State())
         desired, base = narrowed(desired, base, request.objects)
     policy = GuardPolicy(limits=configuration.guards.limits, allowed=request.guards)
-    commit_overrides = in_force(inputs.allowances, policy) if inputs.allowances.overrides else ()
+    commit_overrides = in_force(inputs.allowances, policy) if inputs.allowances is not None else ()
     effective = loosened(policy, commit_overrides) if commit_overrides else policy
     rollback: tuple[Refusal, ...] = ()
     if revisions is not None and revisions.lacking and not flags.reviews:

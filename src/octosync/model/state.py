@@ -14,12 +14,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from octosync.errors import OctosyncError, RemoteError
 from octosync.model.address import Address, Kind, Origin
-from octosync.model.deployment import Deployment, OptimizationCheck, Preview, RoutingStats
 from octosync.model.optimize import Optimize
-from octosync.model.values import JsonObject
+
+if TYPE_CHECKING:  # a load of manifests doesn't need them
+    from octosync.model.deployment import Deployment, OptimizationCheck, Preview, RoutingStats
+    from octosync.model.values import JsonObject
 
 
 class Section(Enum):

@@ -69,7 +69,17 @@ if TYPE_CHECKING:
         plan_schema,
     )
     from octosync.plan.guards.checks import COUNTED_FOR, Tally
-    from octosync.plan.guards.flags import ALL, FLAGS, Allowance, Flag, Takes
+    from octosync.plan.guards.flags import (
+        ALL,
+        DEFAULT_TRAILERS,
+        FLAGS,
+        LIMITS,
+        TRAILERS,
+        Allowance,
+        Flag,
+        Limit,
+        Takes,
+    )
     from octosync.plan.guards.freeze import Freeze, freeze_of, freezes_of, frozen_until
     from octosync.plan.guards.overrides import Allowances, allowances_in, in_force, loosened
     from octosync.plan.guards.policy import (
@@ -84,7 +94,7 @@ if TYPE_CHECKING:
         refused_actions,
         unblocked,
     )
-    from octosync.plan.guards.table import DEFAULT_TRAILERS, GUARDS, LIMITS, TRAILERS, Guard, Limit, guard_of
+    from octosync.plan.guards.table import GUARDS, Guard, guard_of
     from octosync.plan.moves import linked_apps
     from octosync.plan.plan import (
         Commit,
@@ -120,12 +130,12 @@ else:
             "file.schema": "FORMAT_VERSION AddressText BlockedDocument ControlPlaneDocument Count DiagnosticDocument Document "
             "Number RecommendationDocument ResourceChangeDocument Seconds Time one_of plan_schema",
             "guards.checks": "COUNTED_FOR Tally",
-            "guards.flags": "ALL FLAGS Allowance Flag Takes",
+            "guards.flags": "ALL DEFAULT_TRAILERS FLAGS LIMITS TRAILERS Allowance Flag Limit Takes",
             "guards.freeze": "Freeze freeze_of freezes_of frozen_until",
             "guards.overrides": "Allowances allowances_in in_force loosened",
             "guards.policy": "GuardPolicy Override Refusal exclude judge overrides_of read_needs_of refuse_run refused_actions "
             "unblocked",
-            "guards.table": "DEFAULT_TRAILERS GUARDS LIMITS TRAILERS Guard Limit guard_of",
+            "guards.table": "GUARDS Guard guard_of",
             "moves": "linked_apps",
             "plan": "Commit ControlPlane GitRevision Invocation LastAppliedRevision ManifestSet PendingChanges Plan "
             "RunInfo UntouchedObjects all_diagnostics",

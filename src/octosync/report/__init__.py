@@ -31,12 +31,10 @@ if TYPE_CHECKING:
         json_text,
         outcome_row,
         render_idle,
-        render_validation,
         report_document,
         report_markdown,
         report_text,
         report_values,
-        validate_document,
     )
     from octosync.report.run_report import (
         NOTHING_WRITTEN,
@@ -70,6 +68,7 @@ if TYPE_CHECKING:
     from octosync.report.show.status_json import status_document
     from octosync.report.size_limit import MAX_BYTES
     from octosync.report.text import visible
+    from octosync.report.validation import render_validation, validate_document
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -81,8 +80,8 @@ else:
             "outcomes": "exit_code_of_outcomes exit_code_of_rollouts render_outcomes render_rollouts rollout_name "
             "rollout_share rollout_words",
             "plan": "exit_code_of_plan render_plan",
-            "run": "OutcomeDocument apply_document json_line json_text outcome_row render_idle render_validation "
-            "report_document report_markdown report_text report_values validate_document",
+            "run": "OutcomeDocument apply_document json_line json_text outcome_row render_idle "
+            "report_document report_markdown report_text report_values",
             "run_report": "NOTHING_WRITTEN VALIDATE ApplyReport PlanReport RunReport is_valid strict_error",
             "sarif": "RuleHelp sarif_document",
             "show.coverage": "ManifestCoverage declared_document render_declared",
@@ -95,5 +94,6 @@ else:
             "show.status_json": "status_document",
             "size_limit": "MAX_BYTES",
             "text": "visible",
+            "validation": "render_validation validate_document",
         },
     )

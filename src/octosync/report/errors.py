@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from octosync.errors import OctosyncError, RemoteError
 from octosync.model import ELLIPSIS, Diagnostic, Severity, counted
-from octosync.plan import Invocation, Override, Refusal, trailer_of, way_out_of
-from octosync.report.run_report import NOTHING_WRITTEN, PlanReport
+from octosync.report.run_report import NOTHING_WRITTEN
 from octosync.report.text import Style, cells, listed, text_of, visible
+
+if TYPE_CHECKING:
+    from octosync.plan import Override, Refusal
+    from octosync.report.run_report import PlanReport
 
 
 def render_error(error: OctosyncError, *, written: str = NOTHING_WRITTEN, colour: bool = False) -> str:
@@ -65,6 +68,8 @@ def severities(diagnostics: Iterable[Diagnostic]) -> str:
 
 def unlisted_words(report: PlanReport) -> str:
     """Return how many diagnostics are about other apps, and the command that lists them; "" for none."""
+    from octosync.plan import Invocation
+
     if not (unlisted := report.unlisted_diagnostics()):
         return ""
     given = report.about.invocation
@@ -141,6 +146,8 @@ def blocked_lines(report: PlanReport, style: Style, *, mark: str = "!") -> Itera
 
     `mark` is the mark of the refused changes in the plan below.
     """
+    from octosync.plan import trailer_of, way_out_of
+
     blocked, overrides, about = report.blocked, report.overrides, report.about
     for refusal in blocked:
         yield f"{style.red('Blocked')}: {visible(refusal.message)} (guard {refusal.guard})"

@@ -7,21 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
-from octosync.model import JsonObject, Outcome, Status, counted
+from octosync.model import JsonObject, Outcome, Status
 from octosync.plan import FORMAT_VERSION, AddressText, Document, diagnostic_row, error_row, one_of
 from octosync.report.errors import (
-    diagnostic_lines,
-    error_lines,
     render_diagnostics,
     render_error,
-    severities,
     unlisted_words,
 )
 from octosync.report.markdown import BlobLinks, render_failure_markdown, render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import render_outcomes, render_rollouts, rollout_rows
 from octosync.report.plan import base_words, render_plan
 from octosync.report.run_report import ApplyReport, PlanReport, RunReport, is_valid, strict_error
-from octosync.report.text import Style, text_of
+from octosync.report.text import text_of
+from octosync.report.validation import render_validation, validate_document
 
 
 class OutcomeDocument(Document):
@@ -86,31 +84,6 @@ def with_error(plan_document: JsonObject, error: OctosyncError) -> JsonObject:
     errors = plan_document["errors"]
     known = errors if isinstance(errors, list) else []
     return {**plan_document, "errored": True, "errors": [*known, error_row(error).as_json()]}
-
-
-def render_validation(report: RunReport, *, colour: bool) -> str:
-    """Render the diagnostics by position, and whether the manifests are valid."""
-    style, found = Style(colour), report.all_diagnostics()
-    lines = [line for diagnostic in found for line in (*diagnostic_lines(diagnostic, style), "")]
-    verdict = style.green("Valid") if is_valid(found, strict=report.strict) else style.red("Not valid")
-    error = strict_error(found) if report.strict else None
-    why = () if error is None else error_lines(error, style)
-    closing = f"{verdict}: {counted(report.apps, 'app')} in {counted(report.files, 'file')}. {severities(found)}."
-    return text_of((*lines, *why, closing))
-
-
-def validate_document(report: RunReport) -> JsonObject:
-    """Return the result of `octosync validate`; the diagnostics have the shape of those in the plan document."""
-    found = report.all_diagnostics()
-    error = strict_error(found) if report.strict else None
-    return {
-        "format_version": FORMAT_VERSION,
-        "valid": is_valid(found, strict=report.strict),
-        "files": report.files,
-        "apps": report.apps,
-        "diagnostics": [diagnostic_row(diagnostic).as_json() for diagnostic in found],
-        "errors": [] if error is None else [error_row(error).as_json()],
-    }
 
 
 def report_text(report: RunReport) -> str:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import filterfalse
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from octosync import __version__
 from octosync.contract import Contract
 from octosync.errors import ExitCode, OctosyncError
-from octosync.model import Diagnostic, JsonObject, Outcome, Policy, RolloutStatus, Sensitivity, Severity
-from octosync.plan import Override, Plan, Refusal, RunInfo, all_diagnostics, plan_document
+from octosync.model import Severity
+
+if TYPE_CHECKING:
+    from octosync.model import Diagnostic, JsonObject, Outcome, Policy, RolloutStatus, Sensitivity
+    from octosync.plan import Override, Plan, Refusal, RunInfo
 
 VALIDATE: Final = "validate"
 NOTHING_WRITTEN: Final = "Nothing was written."
@@ -77,6 +80,8 @@ class PlanReport(RunReport):
 
     def document(self, *, full: bool = False) -> JsonObject:
         """Return the plan's JSON document."""
+        from octosync.plan import plan_document
+
         return plan_document(
             self.plan,
             about=self.about,
@@ -90,6 +95,8 @@ class PlanReport(RunReport):
 
     def all_diagnostics(self) -> tuple[Diagnostic, ...]:
         """Return the diagnostics of the manifests and of the plan, by position."""
+        from octosync.plan import all_diagnostics
+
         return all_diagnostics(self.plan, self.diagnostics)
 
     def listed_diagnostics(self) -> tuple[Diagnostic, ...]:

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final
-
-from rich.cells import cell_len
+from typing import TYPE_CHECKING, Final
 
 from octosync.model import ELLIPSIS, SENSITIVE, SENSITIVE_CHANGED, JsonValue, Reason
-from octosync.plan import Absent, ControlPlane, LastChange
+
+if TYPE_CHECKING:
+    from octosync.plan import Absent, ControlPlane, LastChange
 
 # Joiners are parts of words and emoji, not control characters.
 _JOINERS: Final = frozenset("\u200c\u200d")
@@ -45,7 +45,11 @@ def _visible(character: str) -> str:
 
 def cells(text: str) -> int:
     """Return the width of a visible text in columns: wide characters count two, combining ones none."""
-    return len(text) if text.isascii() else cell_len(text)
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def padded(text: str, width: int) -> str:
@@ -59,7 +63,7 @@ def cut(text: str, width: int | None) -> str:
         return text
     kept, room = "", max(0, width - 1)
     for character in text:
-        room -= cell_len(character)
+        room -= cells(character)
         if room < 0:
             break
         kept += character
@@ -228,8 +232,6 @@ def value_words(value: JsonValue | Absent, names: Mapping[str, str] = MappingPro
 
     `names` are the names of keys that are shown as others.
     """
-    if isinstance(value, Absent):
-        return NONE
     if isinstance(value, str):
         return visible(_text(value))
     if isinstance(value, Mapping):
@@ -237,6 +239,10 @@ def value_words(value: JsonValue | Absent, names: Mapping[str, str] = MappingPro
         return "{" + ", ".join(fields) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(value_words(item, names) for item in value) + "]"
+    from octosync.plan import Absent
+
+    if isinstance(value, Absent):
+        return NONE
     return json.dumps(value)
 
 

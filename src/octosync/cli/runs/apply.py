@@ -13,6 +13,7 @@ from octosync.cli import signals
 from octosync.cli.audit import audit_of, loosening_flags
 from octosync.cli.commands.apply import Timeout
 from octosync.cli.console import ask, can_prompt, err
+from octosync.cli.contexts import known_keys
 from octosync.cli.options import (
     Destination,
     history_command,
@@ -24,7 +25,7 @@ from octosync.cli.run import Run, plan_offline, plan_online, prepare
 from octosync.cli.run_options import RunRequest
 from octosync.cli.runs.apply_output import ApplyOutput, wait_for_rollouts
 from octosync.cli.runs.plan import check_base, check_request, read_plan_file
-from octosync.cli.session import known_keys, run_with_client
+from octosync.cli.session import run_with_client
 from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
 from octosync.model import RunAudit
 from octosync.octomil import Octomil, WaitNotice

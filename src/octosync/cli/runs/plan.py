@@ -14,13 +14,14 @@ from pathlib import Path
 
 from octosync import __version__
 from octosync.cli.console import err, out_paged, out_text, wants_colour
+from octosync.cli.contexts import chosen_context
 from octosync.cli.file_writer import write_whole
 from octosync.cli.options import Destination
 from octosync.cli.output import Outputs
 from octosync.cli.root import report_failure
 from octosync.cli.run import Run, plan_offline, plan_online, prepare
 from octosync.cli.run_options import RunRequest
-from octosync.cli.session import chosen_context, run_with_client
+from octosync.cli.session import run_with_client
 from octosync.errors import ExitCode, PlanFileError, StalePlan, UsageError
 from octosync.manifest import STDIN, find_configuration, parse_duration, read_configuration
 from octosync.model import JsonObject

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from octosync.cli.console import err
+from octosync.cli.contexts import read_key
 from octosync.cli.runs.demo import shell_path, shipped_manifests
-from octosync.cli.session import read_key
 from octosync.errors import ConfigError, UsageError
 from octosync.server import DEMO_TOKENS, ServerSettings, Token, serve
 

@@ -9,7 +9,6 @@ from octosync.cli.console import out_text, wants_colour
 from octosync.cli.inputs import load_inputs
 from octosync.cli.options import Destination
 from octosync.cli.output import Outputs
-from octosync.cli.policies import violations_of
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.errors import ExitCode
 from octosync.report import VALIDATE, RunReport, render_validation
@@ -28,7 +27,9 @@ def run(
     report = RunReport(command=VALIDATE)
     with Outputs(report=report, output=output, destinations=destinations, max_bytes=max_bytes) as outputs:
         inputs = load_inputs(manifests, RemoteFlags(context=context))
-        if inputs.configuration_is_usable:
+        if inputs.configuration_is_usable and inputs.configuration.policies:
+            from octosync.cli.policies import violations_of
+
             found = violations_of(inputs.manifests.state, inputs.configuration, inputs.context)
             inputs = replace(inputs, diagnostics=(*inputs.diagnostics, *found))
         outputs.record_inputs(inputs)

@@ -21,9 +21,11 @@ from octosync.cli import signals
 from octosync.cli.audit import audit_of, input_flags
 from octosync.cli.commands.watch import WatchFlags
 from octosync.cli.console import err, wants_colour
-from octosync.cli.inputs import InputsReloader, LoadedInputs, load_inputs, load_settings
+from octosync.cli.contexts import state_key
+from octosync.cli.inputs import LoadedInputs, load_inputs, load_settings
+from octosync.cli.inputs_reloader import InputsReloader
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
-from octosync.cli.session import connect, control_plane, state_key
+from octosync.cli.session import connect, control_plane
 from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
 from octosync.manifest import Cache, parse_duration
 from octosync.manifest.config.config import FILE_NAME

@@ -15,9 +15,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
-
 from octosync.contract import Contract
 from octosync.errors import UsageError
 from octosync.manifest.load.limits import Bounds, work_tree
@@ -174,6 +171,9 @@ def is_allowed(version: str, specifier: str) -> bool:
 
     A pre-release counts as its release, unless the specifier itself names a pre-release.
     """
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import InvalidVersion, Version
+
     if not all(map(str.strip, specifier.split(","))):
         raise ValueError(f"{specifier!r} has an empty part")
     allowed = SpecifierSet(specifier)

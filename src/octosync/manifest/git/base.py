@@ -22,8 +22,6 @@ from octosync.manifest.schema.rules import RULES, Findings
 from octosync.model import App, Diagnostic, Origin, Section, Severity, State
 
 INVALID = "invalid-base"
-# Rules about a base, which no change of the manifests can correct: `--strict` does not apply to them.
-BASE_RULES = frozenset({INVALID, "attempt-gone"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

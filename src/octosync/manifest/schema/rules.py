@@ -285,6 +285,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     {rule.id: rule for rule in (*_FILES, *_YAML, *_SCHEMA, *_MEANING, *_CONFIGURATION)}
 )
 
+# Rules about a base, which no change of the manifests can correct: `--strict` does not apply to them.
+BASE_RULES: Final = frozenset({"invalid-base", "attempt-gone"})
 
 MOST_LISTED: Final = 1000
 _UNLISTED: Final = "more-problems"

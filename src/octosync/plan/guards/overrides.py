@@ -9,9 +9,9 @@ from typing import Final
 
 from octosync.model import Diagnostic
 from octosync.plan.diagnostics import FINDINGS
-from octosync.plan.guards.flags import Allowance
+from octosync.plan.guards.flags import TRAILERS, Allowance
 from octosync.plan.guards.policy import GuardPolicy, Override
-from octosync.plan.guards.table import GUARDS, TRAILERS, guard_of
+from octosync.plan.guards.table import GUARDS, guard_of
 from octosync.plan.plan import Commit
 
 KEY: Final = "Octosync-Allow"

@@ -11,8 +11,8 @@ from octosync.model import Address
 from octosync.plan.actions import Action, ActionKey, RegisterTarget, RemoveTarget
 from octosync.plan.drift import ReadNeeds
 from octosync.plan.guards.checks import Objection, Tally, Terms
-from octosync.plan.guards.flags import ALL, Allowance
-from octosync.plan.guards.table import GUARDS, LIMITS, Guard, Reach, guard_of
+from octosync.plan.guards.flags import ALL, LIMITS, Allowance
+from octosync.plan.guards.table import GUARDS, Guard, Reach, guard_of
 from octosync.plan.plan import Plan
 
 _IN_EVERY_BASIS: Final = ("deletes", "archives", "protected", "during-canary", "live-traffic", "diverged", "frozen")

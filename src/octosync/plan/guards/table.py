@@ -1,6 +1,6 @@
-"""The table of guards: one record each. Limits, commit lines, explanations and what a refusal leaves out follow from it.
+"""The table of guards: one record each. Explanations, ways out and what a refusal leaves out follow from it.
 
-A short check is here, too, so that adding a guard touches this file, and `flags` for its flag.
+A short check is here, too, so that adding a guard touches this file, and `flags` for its flag and limits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from octosync.model import POLICY, Reason, counted
 from octosync.plan.actions import Action, ArchiveApp, CreateApp, UpdateApp
 from octosync.plan.guards import checks
 from octosync.plan.guards.checks import REMOVALS, Objection, Terms
-from octosync.plan.guards.flags import FLAGS, Flag, Takes
+from octosync.plan.guards.flags import FLAGS, LIMITS, Flag, Limit, Takes
 from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
 
@@ -30,16 +30,6 @@ class Reach(Enum):
     APPS = "apps"  # everything of the apps that it names
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A limit of octosync.yaml's `guards`. A limit without `most` is a whole number."""
-
-    field: str
-    default: int
-    about: str
-    most: int | None = None
-
-
 def _changes_something_live(action: Action) -> bool:
     # An app's archive has the address of its update.
     return not isinstance(action, CreateApp | UpdateApp)
@@ -51,8 +41,8 @@ class Guard:
 
     `refuses` is its meaning for people. `check` judges a plan; None for a guard that refuses a whole run by what is not in
     its plan. `concerns` returns whether an action is meant by a refusal that names its address. Without a `flag` nothing lifts
-    it; with one, a commit's line can if octosync.yaml's `guards.trailers` lists the guard, as it does by default with
-    `in_trailers`. `helps` are other ways to resolve a refusal, `needs` is what must be read for the check.
+    it; with one, a commit's line can if octosync.yaml's `guards.trailers` lists the guard. `helps` are other ways to resolve a
+    refusal, `needs` is what must be read for the check.
     """
 
     id: str
@@ -62,7 +52,6 @@ class Guard:
     reach: Reach = Reach.NAMED
     limits: tuple[Limit, ...] = ()
     flag: Flag | None = None
-    in_trailers: bool = False
     helps: tuple[str, ...] = ()
     needs: Literal["canaries", "traffic"] | None = None
 
@@ -97,7 +86,7 @@ class Guard:
         if self.flag is None:
             return
         term = f"{self.id}=N" if self.counts else f"{self.id}:NAME" if self.has_parts else self.id
-        listed = "" if self.in_trailers else ", if `guards.trailers` of octosync.yaml lists it"
+        listed = "" if self.flag.in_trailers else ", if `guards.trailers` of octosync.yaml lists it"
         yield f"a line of a commit that is reviewed with the change: `Octosync-Allow: {term}`{listed}"
 
 
@@ -148,18 +137,8 @@ GUARDS: Final = _table(
         check=checks.deletes,
         concerns=lambda action: isinstance(action, REMOVALS),
         reach=Reach.COUNTED,
-        limits=(
-            Limit("maxDeletes", 10, "removals allowed in a run"),
-            Limit(
-                "maxDeletePercent",
-                30,
-                "percentage of the live objects of a kind that can be removed in a run",
-                most=100,
-            ),
-            Limit("minObjects", 10, "number of live objects of a kind from which the percentage applies"),
-        ),
+        limits=(LIMITS["maxDeletes"], LIMITS["maxDeletePercent"], LIMITS["minObjects"]),
         flag=FLAGS["deletes"],
-        in_trailers=True,
     ),
     Guard(
         id="archives",
@@ -167,9 +146,8 @@ GUARDS: Final = _table(
         check=checks.archives,
         concerns=lambda action: isinstance(action, ArchiveApp),
         reach=Reach.COUNTED,
-        limits=(Limit("maxArchives", 1, "archives allowed in a run"),),
+        limits=(LIMITS["maxArchives"],),
         flag=FLAGS["archives"],
-        in_trailers=True,
     ),
     Guard(
         id="protected",
@@ -183,7 +161,6 @@ GUARDS: Final = _table(
         check=checks.during_canary,
         needs="canaries",
         flag=FLAGS["during-canary"],
-        in_trailers=True,
     ),
     Guard(
         id="live-traffic",
@@ -191,7 +168,6 @@ GUARDS: Final = _table(
         check=checks.live_traffic,
         needs="traffic",
         flag=FLAGS["live-traffic"],
-        in_trailers=True,
     ),
     # A controller has a stored baseline and waits for the end of a freeze, so it has no flags for these guards.
     Guard(
@@ -200,7 +176,6 @@ GUARDS: Final = _table(
         check=_diverged,
         concerns=lambda action: action.reason is Reason.DIVERGED,
         flag=FLAGS["diverged"],
-        in_trailers=True,
     ),
     Guard(
         id="frozen",
@@ -217,7 +192,6 @@ GUARDS: Final = _table(
         check=checks.policies,
         concerns=lambda action: True,  # noqa: ARG005 — a policy can be about any change
         flag=FLAGS[POLICY],
-        in_trailers=True,
     ),
     Guard(
         id="rollback",
@@ -242,11 +216,3 @@ def guard_of(id_: str) -> Guard | None:
     guard = GUARDS.get(name)
     is_named = bool(part) if guard is not None and guard.has_parts else not colon
     return guard if is_named else None
-
-
-LIMITS: Final[Mapping[str, Limit]] = MappingProxyType(
-    {limit.field: limit for guard in GUARDS.values() for limit in guard.limits}
-)
-# Guards that a commit's line can lift, and those that it lifts unless octosync.yaml lists others.
-TRAILERS: Final = tuple(guard.id for guard in GUARDS.values() if guard.flag is not None)
-DEFAULT_TRAILERS: Final = tuple(guard.id for guard in GUARDS.values() if guard.in_trailers)
