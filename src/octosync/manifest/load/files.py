@@ -82,7 +82,8 @@ def read_files(
             files.append(File(STDIN_NAME, stdin or b""))
             continue
         for candidate in _find(path, directory, findings, within):
-            found[candidate.real] = min(found.get(candidate.real, candidate), candidate)
+            if (before := found.get(candidate.real)) is None or candidate < before:
+                found[candidate.real] = candidate
     left = MOST_BYTES_OF_A_SET
     for candidate in found.values():
         check_deadline()
