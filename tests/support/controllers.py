@@ -148,14 +148,25 @@ class RunningController:
         """Wait until a condition holds; fail if it does not hold in time or if the controller ends."""
         try:
             async with asyncio.timeout(patience):
+                pause = 0.005
                 while not condition():
-                    if self.task.done():
-                        self.task.result()
-                        raise AssertionError("the controller has ended")
-                    await asyncio.sleep(0.005)
+                    self._check_that_it_runs()
+                    await asyncio.sleep(pause)
+                    pause = min(1.1 * pause, 0.03)  # many conditions send requests
         except TimeoutError:
             states = {slug: app.state.value for slug, app in self.status.apps.items()}
             raise AssertionError(f"the condition never held: {states}\n{self.log.getvalue()[-5000:]}") from None
+
+    async def wait(self, span: timedelta) -> None:
+        """Wait until this much of the clock's time has passed; fail if the controller ends."""
+        waiting = asyncio.ensure_future(self.clock.sleep(span.total_seconds()))
+        await asyncio.wait((waiting, self.task), return_when=asyncio.FIRST_COMPLETED)
+        self._check_that_it_runs()
+
+    def _check_that_it_runs(self) -> None:
+        if self.task.done():
+            self.task.result()
+            raise AssertionError("the controller has ended")
 
     @property
     def is_in_sync(self) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from tests.support.commits import commit
 from tests.support.controllers import FastClock, RunningController, plane_at, run_controller
 from tests.support.plane import Plane
+from tests.support.states import policy_of
 
 from octosync.model import Address, Kind, Outcome, Status
 from octosync.plan import ControlPlane
@@ -21,7 +22,10 @@ pytestmark = pytest.mark.no_cover  # slow under coverage; other tests of this pa
 
 DONE = {AppState.BLOCKED, AppState.IN_SYNC}
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
-FORTY = [f"app-{number:02}" for number in range(40)]
+MANY = [f"app-{number:02}" for number in range(15)]
+# With a low limit, a few apps are enough.
+THREE = policy_of(max_deletes=3)
+FIVE = MANY[:5]
 
 
 def targets(plane: Plane, *slugs: str) -> int:
@@ -44,59 +48,59 @@ def blocked(watch: RunningController, guard: str = "deletes") -> list[str]:
     return [slug for slug, app in watch.status.apps.items() if any(refusal.guard == guard for refusal in app.blocked)]
 
 
-async def test_a_commit_that_empties_40_apps_is_refused_as_one_change(tmp_path: Path) -> None:
+async def test_a_commit_that_empties_many_apps_is_refused_as_one_change(tmp_path: Path) -> None:
     """No target is removed, however often the apps are read again. The other changes of the commit are applied."""
     clock = FastClock(30)
-    commit(tmp_path, full(FORTY))
+    commit(tmp_path, full(MANY))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
             await watch.until_in_sync()
-            commit(tmp_path, full(FORTY, targets=(), slots={"chat": "cloud_first"}))
-            await watch.until(lambda: len(blocked(watch)) == 40)
-            assert "40 removals" in watch.app(FORTY[7]).blocked[0].message
-            assert {slot["serving_policy"]["routing_preference"] for slot in slots(plane, *FORTY)} == {"cloud"}
+            commit(tmp_path, full(MANY, targets=(), slots={"chat": "cloud_first"}))
+            await watch.until(lambda: len(blocked(watch)) == 15)
+            assert "15 removals" in watch.app(MANY[7]).blocked[0].message
+            assert {slot["serving_policy"]["routing_preference"] for slot in slots(plane, *MANY)} == {"cloud"}
             read = watch.status.full_read_at
             watch.controller.api.reconcile(None)
             await watch.until(lambda: watch.status.full_read_at != read)
-            assert targets(plane, *FORTY) == 40
+            assert targets(plane, *MANY) == 15
             assert not any(line.startswith("DELETE") for line in watch.requests())
 
 
 async def test_a_second_commit_releases_no_removal_of_the_first(tmp_path: Path) -> None:
-    """A later commit changes five of the emptied apps otherwise. That is applied, and nothing is removed."""
+    """A later commit changes two of the emptied apps otherwise. That is applied, and nothing is removed."""
     clock = FastClock(30)
-    slugs = FORTY[:12]
+    slugs = FIVE
     commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
-        async with run_controller(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock, policy=THREE) as watch:
             await watch.until_in_sync()
             commit(tmp_path, full(slugs, targets=()))
-            await watch.until(lambda: len(blocked(watch)) == 12)
-            commit(tmp_path, full(slugs, targets=()) | full(slugs[:5], targets=(), slots={"chat": "cloud_first"}))
-            await watch.until(lambda: sum(line.startswith("PUT") for line in watch.requests()) >= 5)
-            await watch.until(lambda: len(blocked(watch)) == 12)
-            assert targets(plane, *slugs) == 12
+            await watch.until(lambda: len(blocked(watch)) == 5)
+            commit(tmp_path, full(slugs, targets=()) | full(slugs[:2], targets=(), slots={"chat": "cloud_first"}))
+            await watch.until(lambda: sum(line.startswith("PUT") for line in watch.requests()) >= 2)
+            await watch.until(lambda: len(blocked(watch)) == 5)
+            assert targets(plane, *slugs) == 5
             commit(tmp_path, full(slugs))
             await watch.until_in_sync()
-            assert targets(plane, *slugs) == 12
+            assert targets(plane, *slugs) == 5
 
 
 async def test_a_refusal_survives_a_restart(tmp_path: Path) -> None:
     """After a restart, removals declared meanwhile and those refused before are counted as one change."""
     clock = FastClock(30)
-    slugs = FORTY[:12]
+    slugs = FIVE
     commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
-        async with run_controller(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock, policy=THREE) as watch:
             await watch.until_in_sync()
-            commit(tmp_path, full(slugs) | full(slugs[:11], targets=()))
-            await watch.until(lambda: len(blocked(watch)) == 11)
+            commit(tmp_path, full(slugs) | full(slugs[:4], targets=()))
+            await watch.until(lambda: len(blocked(watch)) == 4)
         clock.skip(timedelta(minutes=11))
         commit(tmp_path, full(slugs, targets=()))
-        async with run_controller(tmp_path, plane, clock) as restarted:
-            await restarted.until(lambda: len(blocked(restarted)) == 12)
-            await restarted.until(lambda: "12 removals" in restarted.app(slugs[0]).blocked[0].message)
-        assert targets(plane, *slugs) == 12
+        async with run_controller(tmp_path, plane, clock, policy=THREE) as restarted:
+            await restarted.until(lambda: len(blocked(restarted)) == 5)
+            await restarted.until(lambda: "5 removals" in restarted.app(slugs[0]).blocked[0].message)
+        assert targets(plane, *slugs) == 5
 
 
 async def test_removals_of_ten_minutes_count_together(tmp_path: Path) -> None:
@@ -105,54 +109,54 @@ async def test_removals_of_ten_minutes_count_together(tmp_path: Path) -> None:
     What was too much stays refused, however much later, also after restarts.
     """
     clock = FastClock(30)
-    slugs = FORTY[:12]
+    slugs = FIVE
     commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
-        async with run_controller(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock, policy=THREE) as watch:
             await watch.until_in_sync()
-            commit(tmp_path, full(slugs) | full(slugs[:7], targets=()))
-            await watch.until(lambda: targets(plane, *slugs) == 5)
+            commit(tmp_path, full(slugs) | full(slugs[:2], targets=()))
+            await watch.until(lambda: targets(plane, *slugs) == 3)
             await watch.until_in_sync()
-        commit(tmp_path, full(slugs) | full(slugs[:11], targets=()))
-        async with run_controller(tmp_path, plane, clock) as watch:
-            await watch.until(lambda: len(blocked(watch)) == 4)
-            assert "11 removals (1 here, 10 elsewhere" in watch.app(slugs[8]).blocked[0].message
-            assert targets(plane, *slugs) == 5
+        commit(tmp_path, full(slugs) | full(slugs[:4], targets=()))
+        async with run_controller(tmp_path, plane, clock, policy=THREE) as watch:
+            await watch.until(lambda: len(blocked(watch)) == 2)
+            assert "4 removals (1 here, 3 elsewhere" in watch.app(slugs[3]).blocked[0].message
+            assert targets(plane, *slugs) == 3
             await clock.advance(timedelta(hours=2))
-            watch.controller.api.reconcile(slugs[8])
-            await watch.until(lambda: (watch.app(slugs[8]).read_at or LONG_AGO) > clock.now() - timedelta(hours=1))
-            assert len(blocked(watch)) == 4
+            watch.controller.api.reconcile(slugs[3])
+            await watch.until(lambda: (watch.app(slugs[3]).read_at or LONG_AGO) > clock.now() - timedelta(hours=1))
+            assert len(blocked(watch)) == 2
         clock.skip(timedelta(hours=2))
-        async with run_controller(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock, policy=THREE) as watch:
             since = clock.now()
             await watch.until(lambda: watch.status.ready and clock.now() - since > timedelta(minutes=1))
-            assert "11 removals (1 here, 10 elsewhere" in watch.app(slugs[8]).blocked[0].message
-            assert targets(plane, *slugs) == 5
+            assert "4 removals (1 here, 3 elsewhere" in watch.app(slugs[3]).blocked[0].message
+            assert targets(plane, *slugs) == 3
             (refused,) = watch.status.blocked
-            assert (len(refused.apps), refused.message) == (4, "11 removals, at most 10 are allowed together")
-            assert watch.approve("deletes", *slugs[7:9]) == 2
-            await watch.until(lambda: targets(plane, *slugs) == 3)
+            assert (len(refused.apps), refused.message) == (2, "4 removals, at most 3 are allowed together")
+            assert watch.approve("deletes", slugs[2]) == 1
+            await watch.until(lambda: targets(plane, *slugs) == 2)
             commit(tmp_path, full(slugs))
-            await watch.until(lambda: targets(plane, *slugs) == 12)
+            await watch.until(lambda: targets(plane, *slugs) == 5)
             clock.skip(timedelta(minutes=11))
-            commit(tmp_path, full(slugs) | full(slugs[7:11], targets=()))
-            await watch.until(lambda: targets(plane, *slugs) == 8)
+            commit(tmp_path, full(slugs) | full(slugs[2:4], targets=()))
+            await watch.until(lambda: targets(plane, *slugs) == 3)
 
 
 async def test_an_approval_covers_exactly_the_blocked_actions_once(tmp_path: Path) -> None:
     """Later additions are not covered. The approval survives a restart and ends once it is used."""
     clock = FastClock(30)
-    slugs = FORTY[:12]
+    slugs = FIVE
     commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
-        async with run_controller(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock, policy=THREE) as watch:
             await watch.until_in_sync()
             commit(tmp_path, full(slugs, targets=()))
-            await watch.until(lambda: len(blocked(watch)) == 12)
+            await watch.until(lambda: len(blocked(watch)) == 5)
             watch.controller.api.suspend("until it is reviewed")
-            assert watch.approve("deletes") == 12
+            assert watch.approve("deletes") == 5
         commit(tmp_path, full(slugs, targets=()) | full(slugs[:1], targets=(), slots={}))
-        async with run_controller(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock, policy=THREE) as watch:
             await watch.until(lambda: len(blocked(watch)) == 1)
             watch.controller.api.resume()
             await watch.until(lambda: targets(plane, *slugs) == 0)
@@ -163,36 +167,36 @@ async def test_an_approval_covers_exactly_the_blocked_actions_once(tmp_path: Pat
             )
             clock.skip(timedelta(minutes=11))
             commit(tmp_path, full(slugs))
-            await watch.until(lambda: targets(plane, *slugs) == 12)
+            await watch.until(lambda: targets(plane, *slugs) == 5)
             await watch.until_in_sync()
             commit(tmp_path, full(slugs, targets=()))
-            await watch.until(lambda: len(blocked(watch)) == 12)
-            assert targets(plane, *slugs) == 12
+            await watch.until(lambda: len(blocked(watch)) == 5)
+            assert targets(plane, *slugs) == 5
 
 
 async def test_an_approval_lapses_when_what_it_allowed_is_declared_again(tmp_path: Path) -> None:
     """A commit that is reverted before it was applied needs a new approval when it returns."""
     clock = FastClock(30)
-    slugs = FORTY[:12]
+    slugs = FIVE
     commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
-        async with run_controller(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock, policy=THREE) as watch:
             await watch.until_in_sync()
             watch.controller.api.suspend("until it is reviewed")
             commit(tmp_path, full(slugs, targets=()))
-            await watch.until(lambda: len(blocked(watch)) == 12)
+            await watch.until(lambda: len(blocked(watch)) == 5)
             watch.approve("deletes")
             await watch.until(lambda: not blocked(watch))
             commit(tmp_path, full(slugs))
             await watch.until_in_sync()
             commit(tmp_path, full(slugs, targets=()))
-            await watch.until(lambda: len(blocked(watch)) == 12)
+            await watch.until(lambda: len(blocked(watch)) == 5)
 
 
 async def test_an_unreadable_app_delays_only_the_removals_of_its_commit(tmp_path: Path) -> None:
     """It backs off alone, the other changes of the commit are applied, and the removals follow once all of its apps are read."""
     clock = FastClock(30)
-    slugs = FORTY[:4]
+    slugs = MANY[:4]
     commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
@@ -215,7 +219,7 @@ async def test_an_unreadable_app_delays_only_the_removals_of_its_commit(tmp_path
 async def test_a_removal_in_progress_counts_once(tmp_path: Path) -> None:
     """The allowed number of removals is made even if they are written at once. None is blocked by those in progress."""
     clock = FastClock(30)
-    slugs = FORTY[:8]
+    slugs = MANY[:8]
     commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
         async with run_controller(tmp_path, plane, clock) as watch:
@@ -228,18 +232,18 @@ async def test_a_removal_in_progress_counts_once(tmp_path: Path) -> None:
 async def test_two_commits_at_once_remove_no_more_than_one(tmp_path: Path) -> None:
     """Removals that an earlier commit is about to make count for a later one before they are done."""
     clock = FastClock(30)
-    slugs = FORTY[:16]
+    slugs = MANY[:8]
     commit(tmp_path, full(slugs))
     with plane_at(clock) as plane:
-        async with run_controller(tmp_path, plane, clock) as watch:
+        async with run_controller(tmp_path, plane, clock, policy=THREE) as watch:
             await watch.until_in_sync()
             plane.break_with({"operation": "apps.delete_target", "action": "delay", "seconds": 0.5, "times": None})
-            commit(tmp_path, full(slugs) | full(slugs[:8], targets=()))
+            commit(tmp_path, full(slugs) | full(slugs[:3], targets=()))
             await watch.until(lambda: any(run.ended is None for run in watch.status.runs))
             commit(tmp_path, full(slugs, targets=()))
             await watch.until(lambda: blocked(watch) and not any(run.ended is None for run in watch.status.runs))
             await watch.until(lambda: all(app.state in DONE for app in watch.status.apps.values()))
-            assert 16 - targets(plane, *slugs) <= 10
+            assert len(slugs) - targets(plane, *slugs) <= 3
 
 
 def test_a_removal_is_counted_once_whatever_reports_it(tmp_path: Path) -> None:

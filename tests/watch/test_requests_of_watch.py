@@ -43,9 +43,9 @@ async def test_an_idle_tick_is_one_request_and_own_writes_cause_no_more(tmp_path
 @pytest.mark.parametrize("action", ["not_found", "garbage"])
 async def test_without_a_feed_resyncs_find_changes(tmp_path: Path, action: str) -> None:
     """A missing or unreadable feed is logged once. Resyncs continue, and the feed is tried once an hour."""
-    clock = FastClock(60)
+    clock = FastClock(10)  # a retry of the feed may not come before the change is reverted, on a busy machine either
     declare(tmp_path, "demo")
-    settings: Any = {"connection": {"attempts": 1}, "drift_hold": timedelta(), "resync": timedelta(seconds=30)}
+    settings: Any = {"connection": {"attempts": 1}, "drift_hold": timedelta(), "resync": timedelta(seconds=5)}
     with plane_at(clock) as plane:
         create_live(plane, "demo")
         plane.break_with({"operation": "activity.list", "action": action, "times": None})
@@ -90,7 +90,7 @@ async def test_a_feed_that_always_fails_is_not_needed(tmp_path: Path) -> None:
 async def test_a_commit_among_many_apps_costs_only_its_own_requests(tmp_path: Path) -> None:
     """One changed file costs the read of its app and its declared sections, its write, and at most two more requests."""
     clock = FastClock(20)
-    slugs = app_slugs(60)
+    slugs = app_slugs(25)
     declare(tmp_path, *slugs)
     with plane_at(clock) as plane:
         create_live(plane, *slugs)
@@ -105,11 +105,13 @@ async def test_a_commit_among_many_apps_costs_only_its_own_requests(tmp_path: Pa
             assert len(requests) <= 2 + 1 + 2
 
 
-@pytest.mark.parametrize("place", [0, 14, 59])
-async def test_a_commit_precedes_a_resync_that_has_used_its_share(tmp_path: Path, place: int) -> None:
-    """If the background share of the rate limit is used, a commit's requests are sent before the rest of the resync."""
+async def test_a_commit_precedes_a_resync_that_has_used_its_share(tmp_path: Path) -> None:
+    """If the background share of the rate limit is used, a commit's requests are sent before the rest of the resync.
+
+    It does not matter where in the resync the app of the commit is.
+    """
     clock = FastClock(10)
-    slugs = app_slugs(60)
+    slugs = app_slugs(40)
     declare(tmp_path, *slugs)
     with plane_at(clock) as plane:
         create_live(plane, *slugs)
@@ -120,12 +122,13 @@ async def test_a_commit_precedes_a_resync_that_has_used_its_share(tmp_path: Path
             budget = watch.remote.budget
             watch.controller.api.reconcile(None)
             await watch.until(lambda: watch.remote.budget.background_used >= budget.background_limit)
-            watch.requests()
-            declare(tmp_path, slugs[place], chat="cloud_first")
-            await watch.until(lambda: watch.status.runs and watch.status.runs[0].ended)
-            assert watch.status.full_read_done < watch.status.full_read_total
-            first, *_ = watch.requests()
-            assert f"/apps/{slugs[place]}" in first
+            for slug in (slugs[0], slugs[14], slugs[39]):
+                watch.requests()
+                declare(tmp_path, slug, chat="cloud_first")
+                await watch.until(lambda slug=slug: any(run.ended and slug in run.apps for run in watch.status.runs))  # type: ignore[misc]
+                assert watch.status.full_read_done < watch.status.full_read_total
+                first, *_ = watch.requests()
+                assert f"/apps/{slug}" in first
 
 
 async def test_a_foreign_write_beside_our_own_is_found(tmp_path: Path) -> None:
