@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
 from tests.support.golden import assert_golden
+from tests.support.json_values import json_objects
 from tests.support.sample_reports import SECRET, document_of, errored_plan, mixed_plan, run_info, steady_plan
 from tests.support.states import desired_app, live_app, observation, plan_of, policy_of
 
 from octosync.contract import Contract
 from octosync.errors import ManifestError
-from octosync.model import Diagnostic, Origin, Severity
+from octosync.model import Diagnostic, JsonValue, Origin, Severity, json_equal
 from octosync.plan import Invocation, Plan, judge, overrides_of
+from octosync.plan.file.schema import PlanDocument
 from octosync.report import json_text
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -80,6 +83,23 @@ def test_a_document_always_has_every_key(plan: Plan) -> None:
             "destructive",
             "source",
         ]
+
+
+@pytest.mark.parametrize("plan", [mixed_plan(), steady_plan(), errored_plan()], ids=["mixed", "steady", "errored"])
+def test_a_document_is_what_its_model_writes(plan: Plan) -> None:
+    """The rows, which are made without their models, are what these models would write: the same keys, values and order."""
+    made = document_of(plan, full=True)
+    assert (
+        json_text(PlanDocument.model_validate(made).as_json()) == json_text(made) == json.dumps(made, indent=2) + "\n"
+    )
+
+
+@given(json_objects())
+def test_the_text_of_a_document_is_json(value: dict[str, JsonValue]) -> None:
+    """The text is indented ASCII that is read back as the same value, whatever its texts and numbers."""
+    text = json_text(value)
+    assert text.isascii()
+    assert json_equal(json.loads(text), value)
 
 
 def test_a_document_has_no_secret() -> None:

@@ -8,7 +8,6 @@ HTTP bodies are decoded here, with a size limit that also holds for the decoded 
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,10 @@ from urllib.parse import quote
 from octosync.contract.resources import PLATFORMS, SHAPES, ObjectShape
 from octosync.errors import ConfigError
 
-_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+
+class _ShownParameters(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return f"{{{name}}}"
 
 
 class Provenance(Enum):
@@ -65,8 +67,7 @@ class Operation:
 
     def shown_url(self, parameters: Mapping[str, str]) -> str:
         """Return the path as a plan shows it: an unknown parameter is kept, such as `{target_id}`."""
-        shown = {name: f"{{{name}}}" for name in _PARAMETER.findall(self.path)}
-        return self.path.format_map({**shown, **{key: quote(value, safe="") for key, value in parameters.items()}})
+        return self.path.format_map(_ShownParameters({key: quote(value, safe="") for key, value in parameters.items()}))
 
 
 _READ, _WRITE = Access.READ, Access.WRITE

@@ -91,12 +91,18 @@ class Sensitivity:
         """Return whether a text, list or object under this key is sensitive."""
         return _covers(self.patterns, key)
 
+    def covers_none(self, keys: tuple[str, ...]) -> bool:
+        """Return whether none of these keys covers a value or contains one: most objects have nothing to redact."""
+        return _covers_none(self.patterns, keys)
+
     def hides(self, key: str, value: JsonValue) -> bool:
         """Return whether this value is sensitive under this key."""
         return may_be_secret(value) and self.covers(key)
 
     def cut(self, path: tuple[str, ...]) -> tuple[str, ...]:
         """Return a path no deeper than its first sensitive key: the names below it are sensitive too."""
+        if self.covers_none(path):
+            return path
         end = next((index for index, key in enumerate(path) if self.covers(key)), len(path))
         return tuple(map(self.shown_key, path[: end + 1]))
 
@@ -109,19 +115,24 @@ class Sensitivity:
 
     def hides_at(self, path: tuple[str, ...], value: JsonValue) -> bool:
         """Return whether a value is sensitive at the end of a path."""
+        if self.covers_none(path):
+            return False
         index = next((index for index, key in enumerate(path) if self.covers(key)), None)
         return index is not None and (index + 1 < len(path) or may_be_secret(value))
 
     def occurs_in(self, value: JsonValue) -> bool:
         """Return whether there is a sensitive value or key at any depth."""
-        if isinstance(value, Mapping):
-            return any(
-                self.hides(key, item) or self.shown_key(key) != key or self.occurs_in(item)
-                for key, item in value.items()
-            )
+        if type(value) in _SCALARS:
+            return False
         if isinstance(value, list | tuple):
-            return any(map(self.occurs_in, value))
-        return False
+            return any(self.occurs_in(item) for item in value if type(item) not in _SCALARS)
+        if not isinstance(value, dict | Mapping):
+            return False
+        if self.covers_none(tuple(value)):
+            return any(self.occurs_in(item) for item in value.values() if type(item) not in _SCALARS)
+        return any(
+            self.hides(key, item) or self.shown_key(key) != key or self.occurs_in(item) for key, item in value.items()
+        )
 
     def redact(self, value: JsonValue, replacement: JsonValue = None) -> JsonValue:
         """Return the value with its sensitive parts replaced, at any depth."""
@@ -142,6 +153,15 @@ def may_be_secret(value: JsonValue) -> bool:
     if isinstance(value, list | tuple):
         return any(map(may_be_secret, value))
     return isinstance(value, str | UndisclosedValue) or (isinstance(value, Mapping) and bool(value))
+
+
+_SCALARS: Final = frozenset({str, bool, int, float, type(None)})
+
+
+@lru_cache(maxsize=1_000)
+def _covers_none(patterns: tuple[str, ...], keys: tuple[str, ...]) -> bool:
+    sensitivity = Sensitivity(patterns)
+    return not any(sensitivity.covers(key) or sensitivity.shown_key(key) != key for key in keys)
 
 
 @lru_cache(maxsize=10_000)

@@ -380,7 +380,7 @@ class FingerprintScheme:
     def digest(self, content: JsonValue) -> str:
         """Return `sha256:…` of the content without sensitive values, or `hmac-sha256:…` of all of it."""
         if self.key is None:
-            return digest_of(self.sensitivity.redact(content))
+            return digest_of(self.sensitivity.redact(content) if self.sensitivity.occurs_in(content) else content)
         return f"hmac-sha256:{self._keyed(canonical_json(content).encode('utf-8', 'surrogatepass'))}"
 
     def shown(self, fingerprint: Fingerprint) -> str:

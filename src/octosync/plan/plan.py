@@ -6,6 +6,7 @@ About a run: what a plan was made from and with. Facts for reports and approvals
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -111,7 +112,8 @@ class Plan:
     @property
     def sections(self) -> Mapping[Section, int]:
         """The number of apps that declare each section."""
-        return {section: sum(section in app.sections for app in self.desired) for section in Section}
+        counts = Counter(section for app in self.desired for section in app.sections)
+        return {section: counts[section] for section in Section}
 
     @property
     def requests_to_apply(self) -> int:

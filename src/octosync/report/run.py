@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
+from pydantic_core import PydanticSerializationError, to_json
+
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.model import JsonObject, Outcome, Status
 from octosync.plan import FORMAT_VERSION, AddressText, Document, diagnostic_row, error_row, one_of
@@ -36,7 +38,11 @@ class OutcomeDocument(Document):
 
 def json_text(document: JsonObject) -> str:
     """Return a document as indented text. Keys keep their order; the text is ASCII, so that no terminal or locale changes it."""
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    try:
+        text = to_json(document, indent=2, ensure_ascii=True).decode("ascii")
+    except PydanticSerializationError:  # a lone surrogate, or more than 255 levels
+        text = json.dumps(document, indent=2, allow_nan=False)
+    return f"{text}\n"
 
 
 def json_line(document: JsonObject) -> str:

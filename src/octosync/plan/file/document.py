@@ -6,11 +6,12 @@ Sensitive values are `null` in it, so that it can be stored and posted anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from operator import itemgetter
-from typing import Any
+from operator import attrgetter, itemgetter
+from typing import Any, Final
 
 from octosync.contract import Contract
 from octosync.errors import OctosyncError, RemoteError
@@ -24,6 +25,7 @@ from octosync.model import (
     Origin,
     Preview,
     Sensitivity,
+    UndisclosedValue,
     digest_of,
 )
 from octosync.plan.actions import (
@@ -71,6 +73,7 @@ def plan_document(
     each object that is as declared.
     """
     scheme = FingerprintScheme(sensitivity, about.plan_key)
+    not_covered = uncovered(plan, scheme)
     document = schema.PlanDocument(
         format_version=FORMAT_VERSION,
         octosync_version=about.octosync_version,
@@ -81,16 +84,16 @@ def plan_document(
         manifests=_manifests(about.manifests),
         scope=_scope(plan),
         overrides=[schema.OverrideDocument(guard=o.guard, value=o.value, source=o.source) for o in overrides],
-        resource_changes=change_rows(plan, contract, sensitivity, full=full),
+        resource_changes=[],
         blocked=[blocked_row(refusal, about) for refusal in blocked],
         **_given(policies=[_policy_row(result) for result in plan.policies]),
         recommendations=[recommendation_row(recommendation) for recommendation in plan.recommendations],
         diagnostics=[diagnostic_row(diagnostic) for diagnostic in all_diagnostics(plan, diagnostics)],
         errors=[error_row(error, app=slug) for slug, error in sorted(plan.errors.items())],
-        fingerprints={str(address): scheme.shown(found) for address, found in sorted(plan.fingerprints.items())},
+        fingerprints=_fingerprints(plan, scheme, {*not_covered}),
         fingerprinting=schema.FingerprintingDocument(
             key_check=scheme.key_check,
-            not_covered=[str(address) for address in uncovered(plan, scheme)],
+            not_covered=_texts(not_covered),
             **_given(declared=_declared_secrets(plan, scheme)),
         ),
         cost=schema.CostDocument(
@@ -101,7 +104,7 @@ def plan_document(
         summary=_summary(plan),
         **_given(pending=_pending(plan, about.last_applied, contract, sensitivity)),
     )
-    return document.as_json()
+    return {**document.as_json(), "resource_changes": change_rows(plan, contract, sensitivity, full=full)}
 
 
 def _policy_row(result: PolicyResult) -> schema.PolicyDocument:
@@ -121,11 +124,12 @@ def plan_digest(plan: Plan, contract: Contract, sensitivity: Sensitivity) -> str
     It covers the address, the operation and the values of each row of a document: a plan file is enough to compute it.
     """
     rows = change_rows(replace(plan, held=()), contract, sensitivity, full=False)
-    return digest_of([_sent_part(row.as_json(), row.change.as_json()) for row in rows])
-
-
-def _sent_part(row: JsonObject, change: JsonObject) -> JsonValue:
-    return [row["address"], row["operation"], change["before"], change["after"]]
+    return digest_of(
+        [
+            [row[key] for key in ("address", "operation")] + [row["change"][key] for key in ("before", "after")]
+            for row in rows
+        ]
+    )
 
 
 def way_out_of(blocked: Refusal, about: RunInfo) -> str | None:
@@ -182,6 +186,16 @@ def uncovered(plan: Plan, scheme: FingerprintScheme) -> tuple[Address, ...]:
     return tuple(sorted(live | {action.address for action in plan.shown if scheme.leaves_out(action.after)}))
 
 
+def _fingerprints(plan: Plan, scheme: FingerprintScheme, not_covered: Collection[Address]) -> dict[str, str]:
+    found = plan.fingerprints
+    return {
+        str(address): scheme.shown(found[address])
+        if scheme.key is not None or address in not_covered
+        else str(found[address])  # the same, without a search for sensitive values
+        for address in sorted(found, key=attrgetter("sort_key"))
+    }
+
+
 def _declared_secrets(plan: Plan, scheme: FingerprintScheme) -> dict[str, str]:
     """Return the HMACs of planned values with sensitive ones, by address: rows don't show these. Empty without a key."""
     if scheme.key is None:
@@ -214,7 +228,8 @@ def _scope(plan: Plan) -> schema.ScopeDocument:
 
 
 def _summary(plan: Plan) -> schema.SummaryDocument:
-    counts = {verb.value: plan.count(verb) for verb in Verb}
+    verbs = Counter(action.verb for action in plan.actions)
+    counts = {verb.value: verbs[verb] for verb in Verb}
     return schema.SummaryDocument(**counts, held=len(plan.held), unchanged=len(plan.unchanged))
 
 
@@ -230,7 +245,8 @@ def _pending(
         attempted=list(last.attempted),
         commits=[schema.CommitDocument(revision=commit.id, subject=commit.subject) for commit in last.commits],
         resource_changes=[
-            _row(action, None, None, contract, sensitivity) for action in sorted(actions, key=_row_order)
+            schema.ResourceChangeDocument.model_validate(_row(action, None, None, contract, sensitivity))
+            for action in sorted(actions, key=_row_order)
         ],
         apps_not_read=list(last.elsewhere),
         summary=schema.PendingSummaryDocument(
@@ -267,10 +283,11 @@ def blocked_row(blocked: Refusal, about: RunInfo | None) -> schema.BlockedDocume
     )
 
 
-def change_rows(
-    plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: bool
-) -> list[schema.ResourceChangeDocument]:
-    """Return the rows by address, the archive of an app after its other changes."""
+def change_rows(plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: bool) -> list[dict[str, Any]]:
+    """Return the rows by address, the archive of an app after its other changes.
+
+    A row has the fields of `ResourceChangeDocument`. It is made without the model, which takes several times as long.
+    """
     shown = [*((action, None) for action in plan.actions), *((held.action, held) for held in plan.held)]
     rows = [
         (
@@ -293,54 +310,56 @@ def _row(
     last_change: LastChange | None,
     contract: Contract,
     sensitivity: Sensitivity,
-) -> schema.ResourceChangeDocument:
-    operation = contract.operations[action.operation]
-    return schema.ResourceChangeDocument(
-        address=str(action.address),
-        app=action.address.app,
-        type=action.address.kind.value,
-        name=action.address.name,
-        labels=_value(action.labels, sensitivity),
-        change=schema.ChangeDocument(
-            actions=[action.verb.value],
-            before=_value(action.before, sensitivity),
-            after=_value(action.after, sensitivity),
-            fields=[_field(change, sensitivity) for change in shown_changes(action.fields, sensitivity)],
-        ),
-        action_reason=action.reason.value,
-        drift=_last_change(last_change) if last_change is not None and needs_author(action) else None,
-        held_until=utc_text(held.until) if held is not None and held.until is not None else None,
+) -> dict[str, Any]:
+    operation, address, preview = contract.operations[action.operation], action.address, _preview(action)
+    return {
+        "address": str(address),
+        "app": address.app,
+        "type": address.kind.value,
+        "name": address.name,
+        "labels": _value(action.labels, sensitivity),
+        "change": {
+            "actions": [action.verb.value],
+            "before": _value(action.before, sensitivity),
+            "after": _value(action.after, sensitivity),
+            "fields": [_field(change, sensitivity) for change in shown_changes(action.fields, sensitivity)],
+        },
+        "action_reason": action.reason.value,
+        "drift": _last_change(last_change).as_json() if last_change is not None and needs_author(action) else None,
+        "held_until": utc_text(held.until) if held is not None and held.until is not None else None,
         **_given(held=held is not None and held.until is None),  # no run of plan or apply has such a row
-        operation=schema.OperationDocument(
-            id=operation.id, method=operation.method, path=operation.shown_url(action.parameters)
-        ),
-        preview=_preview(action),
-        depends_on=_texts(sorted({key.address for key in action.depends_on})),
-        destructive=action.destructive,
-        source=_source(action.origin),
-    )
+        "operation": {
+            "id": operation.id,
+            "method": operation.method,
+            "path": operation.shown_url(action.parameters),
+        },
+        "preview": None if preview is None else preview.as_json(),
+        "depends_on": _texts(sorted({key.address for key in action.depends_on})),
+        "destructive": action.destructive,
+        "source": _source(action.origin),
+    }
 
 
-def _no_op_row(address: Address, app: App, sensitivity: Sensitivity) -> schema.ResourceChangeDocument:
+def _no_op_row(address: Address, app: App, sensitivity: Sensitivity) -> dict[str, Any]:
     # Live has what is declared: that is what makes it a no-op, and the part of the object that such a row shows.
     declared, origin = declared_of(address, app)
     value = _value(declared, sensitivity)
-    return schema.ResourceChangeDocument(
-        address=str(address),
-        app=address.app,
-        type=address.kind.value,
-        name=address.name,
-        labels=_value(app.labels, sensitivity),
-        change=schema.ChangeDocument(actions=[NO_OP], before=value, after=value, fields=[]),
-        action_reason=None,
-        drift=None,
-        held_until=None,
-        operation=None,
-        preview=None,
-        depends_on=[],
-        destructive=False,
-        source=_source(origin),
-    )
+    return {
+        "address": str(address),
+        "app": address.app,
+        "type": address.kind.value,
+        "name": address.name,
+        "labels": _value(app.labels, sensitivity),
+        "change": {"actions": [NO_OP], "before": value, "after": value, "fields": []},
+        "action_reason": None,
+        "drift": None,
+        "held_until": None,
+        "operation": None,
+        "preview": None,
+        "depends_on": [],
+        "destructive": False,
+        "source": _source(origin),
+    }
 
 
 def _last_change(last: LastChange) -> schema.LastChangeDocument:
@@ -410,24 +429,34 @@ def declared_of(address: Address, app: App) -> tuple[JsonObject | None, Origin |
     return (None, None) if config is None else (config.config, config.origin)
 
 
-def _field(change: FieldChange, sensitivity: Sensitivity) -> schema.FieldChangeDocument:
+def _field(change: FieldChange, sensitivity: Sensitivity) -> dict[str, Any]:
     sides = [None if isinstance(value, Absent) else value for value in (change.before, change.after)]
     hidden = [sensitivity.hides_at(change.path, side) for side in sides]
     before, after = (None if hides else _value(side, sensitivity) for hides, side in zip(hidden, sides, strict=True))
-    return schema.FieldChangeDocument(
-        path=list(change.path),
-        before=before,
-        after=after,
-        sensitive=any(hidden) or any(map(sensitivity.occurs_in, sides)),
-    )
+    return {
+        "path": list(change.path),
+        "before": before,
+        "after": after,
+        "sensitive": any(hidden) or any(map(sensitivity.occurs_in, sides)),
+    }
 
 
 def _value(value: JsonValue, sensitivity: Sensitivity) -> Any:  # noqa: ANN401  JSON, as in `_sorted`
-    return _sorted(sensitivity.redact(value))
+    """Return a value without its sensitive parts. Keys are sorted at every depth: the control plane returns them in any order."""
+    if isinstance(value, list | tuple):
+        return [item if type(item) in _SCALARS else _value(item, sensitivity) for item in value]
+    if isinstance(value, dict | Mapping):  # the check for a dictionary is fast, the one for a mapping is slow
+        keys = sorted(value)
+        if not sensitivity.covers_none(tuple(keys)):
+            return _sorted(sensitivity.redact(value))
+        return {key: item if type(item := value[key]) in _SCALARS else _value(item, sensitivity) for key in keys}
+    return str(value) if isinstance(value, UndisclosedValue) else value
+
+
+_SCALARS: Final = frozenset({str, bool, int, float, type(None)})
 
 
 def _sorted(value: Any) -> Any:  # noqa: ANN401  JSON in, the same JSON out
-    """Sort the keys at every depth: the control plane returns them in any order."""
     if isinstance(value, Mapping):
         return {key: _sorted(value[key]) for key in sorted(value)}
     if isinstance(value, list | tuple):
@@ -444,8 +473,8 @@ def _given(**fields: object) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
-def _source(origin: Origin | None) -> schema.SourceDocument | None:
-    return None if origin is None else schema.SourceDocument(file=origin.file, line=origin.line, column=origin.column)
+def _source(origin: Origin | None) -> dict[str, Any] | None:
+    return None if origin is None else {"file": origin.file, "line": origin.line, "column": origin.column}
 
 
 def _range(origin: Origin | None) -> schema.RangeDocument | None:

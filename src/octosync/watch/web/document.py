@@ -358,7 +358,12 @@ def _app(app: AppReconcileStatus, status: ControllerStatus) -> AppDocument:
         run=app.run or None,
         drift=[_drift(drift) for drift in sorted(app.drift, key=attrgetter("address"))],
         blocked=[blocked_row(blocked, status.about) for blocked in app.blocked],
-        resource_changes=None if plan is None else change_rows(plan, _CONTRACT, status.sensitivity, full=False),
+        resource_changes=None
+        if plan is None
+        else [
+            ResourceChangeDocument.model_validate(row)
+            for row in change_rows(plan, _CONTRACT, status.sensitivity, full=False)
+        ],
         canaries=[_canary(canary) for canary in sorted(app.canaries, key=attrgetter("address", "id"))],
         recommendations=[recommendation_row(recommendation) for recommendation in app.recommendations],
         uncovered=[UncoveredDocument.model_validate(coverage, from_attributes=True) for coverage in app.uncovered],
