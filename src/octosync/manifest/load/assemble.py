@@ -111,8 +111,8 @@ class _Assembly:
             archived=archived,
             declared=own is not None,
             complete_sections=_whole(own),
-            targets=tuple(sorted(self._targets.values(), key=lambda target: target.unique_key)),
-            slots=tuple(sorted(self._slots.values(), key=lambda slot: slot.capability)),
+            targets=tuple([target for _, target in sorted(self._targets.items())]),
+            slots=tuple([slot for _, slot in sorted(self._slots.items())]),
             inference_config=self._config,
             labels=dict(sorted(labels.items())),
             protected=any(resource.protected for resource in self._resources),
@@ -222,11 +222,11 @@ _SECTIONS: Final = {**_LISTS, "inferenceConfig": Section.INFERENCE_CONFIG}
 
 def _whole(own: Resource | None) -> frozenset[Section]:
     spec = own.spec if own is not None else None
-    return frozenset() if spec is None else _sections(*(key for key in _SECTIONS if key in spec))
+    return frozenset() if spec is None else _sections(tuple([key for key in _SECTIONS if key in spec]))
 
 
 @cache
-def _sections(*keys: str) -> frozenset[Section]:
+def _sections(keys: tuple[str, ...]) -> frozenset[Section]:
     return frozenset(_SECTIONS[key] for key in keys)
 
 

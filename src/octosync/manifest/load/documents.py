@@ -61,12 +61,11 @@ class Resource:
 
     def origin_of(self, fields: CheckedObject, key: str | None = None) -> Origin:
         """Return the origin of an object of this document, or of one of its keys."""
-        return _origin_of(fields, key, self.reporter.source, self.origins)
+        known = self.origins.get((id(fields.values), key))
+        return known or _origin_of(fields, key, self.reporter.source)
 
 
-def _origin_of(fields: CheckedObject, key: str | None, source: Source, origins: Origins) -> Origin:
-    if (known := origins.get((id(fields.values), key))) is not None:
-        return known
+def _origin_of(fields: CheckedObject, key: str | None, source: Source) -> Origin:
     return source.origin_of(fields.node if key is None else fields.key_node(key))
 
 
@@ -125,7 +124,7 @@ def read_simple_document(
     kind = values.get("kind")
     if values.get("apiVersion") != API_VERSION or not isinstance(kind, str) or kind not in KINDS:
         return None
-    templates = list(templates_in(values)) if "${" in file.source.text else []
+    templates = list(templates_in(values)) if file.has_templates else []
     uses_environment = bool(templates) and _replace_variables(templates, variables, file.source)
     if uses_environment is None or not is_valid(values, KINDS[kind]):
         return None
@@ -164,7 +163,7 @@ def _resource(
         protected=protected,
         suspension=suspension,
         reporter=reporter,
-        origin=_origin_of(root, None, reporter.source, origins),
+        origin=origins.get((id(root.values), None)) or _origin_of(root, None, reporter.source),
         origins=origins,
     )
 

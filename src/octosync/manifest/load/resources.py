@@ -20,6 +20,7 @@ from octosync.manifest.schema.validate import closest
 from octosync.manifest.yaml.nodes import Scalar, UnreadText
 from octosync.model import Deploy, InferenceConfig, JsonObject, JsonValue, Optimize, Slot, Target
 
+_SLOT_FIELDS: Final = frozenset(SLOT_WIRE_NAMES.values())
 _REVERSE_DNS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
 _ORIGIN: Final = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?")
 _SHAPES: Final = {
@@ -38,13 +39,12 @@ def app_fields(resource: Resource) -> JsonObject:
 def target_of(fields: CheckedObject, resource: Resource, contract: Contract) -> Target | None:
     """Return the target that a record declares; None if its platform or identifier could not be read."""
     platform, identifier = fields.text("platform"), fields.text("identifier")
-    report, quote = resource.reporter.report, resource.reporter.quote
     if platform is not None and platform not in contract.platforms:
         at = fields.value_node("platform")
-        report(
+        resource.reporter.report(
             "unknown-platform",
             at,
-            f"{quote(platform, at)} is none of {', '.join(contract.platforms)}",
+            f"{resource.reporter.quote(platform, at)} is none of {', '.join(contract.platforms)}",
             path=fields.path_to("platform"),
             suggestion=closest(platform, contract.platforms),
             notes=("api.platforms in octosync.yaml adds names",),
@@ -54,8 +54,9 @@ def target_of(fields: CheckedObject, resource: Resource, contract: Contract) -> 
     pattern, meaning = _SHAPES.get(platform, (None, ""))
     if pattern is not None and not pattern.fullmatch(identifier):
         at = fields.value_node("identifier")
-        summary = f"{quote(identifier, at)} doesn't look like an identifier of {platform}: {meaning}"
-        report("identifier-shape", at, summary, path=fields.path_to("identifier"))
+        quoted = resource.reporter.quote(identifier, at)
+        summary = f"{quoted} doesn't look like an identifier of {platform}: {meaning}"
+        resource.reporter.report("identifier-shape", at, summary, path=fields.path_to("identifier"))
     return Target(app=resource.app or "", platform=platform, identifier=identifier, origin=resource.origin_of(fields))
 
 
@@ -64,7 +65,8 @@ def slot_of(fields: CheckedObject, resource: Resource, contract: Contract) -> Sl
     capability = fields.text("capability")
     if capability is not None and capability not in CAPABILITIES:
         _report_unknown_capability(capability, fields, resource)
-    if not contract.shapes["slot"].read_only.isdisjoint(SLOT_WIRE_NAMES.values()):
+    shape = contract.shapes["slot"]
+    if not shape.read_only.isdisjoint(_SLOT_FIELDS):
         _check_writable(fields, resource, contract)
     if "preferredEngines" in fields:
         _check_engines(fields, resource)
@@ -77,7 +79,7 @@ def slot_of(fields: CheckedObject, resource: Resource, contract: Contract) -> Sl
         declared["model_variant_id"] = declared["variant"]
     wire = {
         name: list(value) if isinstance(value := declared[name], tuple) else value
-        for name in contract.shapes["slot"].writable
+        for name in shape.writable
         if name in declared
     }
     deploy = _deploy(fields, resource) if "deploy" in fields else None

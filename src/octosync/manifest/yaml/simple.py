@@ -36,13 +36,15 @@ from octosync.model import Origin, Sensitivity
 # By the identity of an object's values: its origin (None), and those of its keys. Only what the state needs is recorded.
 Origins: TypeAlias = Mapping[tuple[int, str | None], Origin]
 
-_PLACED_KEYS: Final = frozenset({"spec", "targets", "slots", "deploy", "inferenceConfig", "config"})
+# The keys that have an origin, and those whose objects have one.
+_ORIGIN_OF_KEY: Final = frozenset({"targets", "slots", "inferenceConfig", "config"})
+_ORIGIN_OF_OBJECT: Final = frozenset({"spec", "targets", "slots", "deploy"})
 # Less text can't exceed the strict loader's limits on nodes: an app takes one for five to ten characters.
 _MOST_CHARACTERS_OF_A_DOCUMENT: Final = MOST_NODES // 2
 # Each of these is followed by two nodes at most.
 _SEPARATORS: Final = "\n,:-?[{"
-# The first characters of plain scalars that may be no text.
-_NO_TEXT: Final = frozenset("0123456789+-.~nNtTfF")
+# How many values of plain scalars are kept: most manifests repeat some hundreds.
+_MOST_PLAIN_VALUES: Final = 10_000
 _PRINTABLE_ASCII: Final = bytes((0x09, 0x0A, 0x0D, *range(0x20, 0x7F)))
 # Anchors, aliases and tags are at the start of a node.
 _PROPERTY: Final = re.compile(r"(?<![^\s\[{,:?-])(?:!|[&*]\S)")
@@ -56,6 +58,11 @@ class SimpleFile:
     data: bytes
     documents: list[dict[str, Any]]
     origins: Origins
+
+    @cached_property
+    def has_templates(self) -> bool:
+        """Whether the text contains `${`."""
+        return "${" in self.source.text
 
     def root(self, index: int) -> MappingNode:
         """Return the node of a document."""
@@ -83,13 +90,12 @@ def templates_in(value: Any) -> Iterator[PlainTemplate]:  # noqa: ANN401 - JSON
 
 
 class SimpleReader:
-    """Reads simple files. Equal keys and texts of all of them are one string."""
+    """Reads simple files. Equal keys and plain values of all of them are one object."""
 
     def __init__(self, sensitivity: Sensitivity) -> None:
         self._sensitivity = sensitivity
-        self._plain_keys = _Keys(sensitivity, plain=True)
-        self._quoted_keys = _Keys(sensitivity, plain=False)
-        self._texts: dict[str, str] = {}
+        self._keys = _Keys(sensitivity)
+        self._plain_values = _PlainValues()
 
     def read(self, name: str, data: bytes, base: str = "") -> SimpleFile | None:
         """Return a simple file; None if it isn't simple."""
@@ -97,7 +103,7 @@ class SimpleReader:
         if text is None or _has_surrogates(text) or _has_properties(text) or _has_many_nodes(text):
             return None
         source = Source(name, text, self._sensitivity, base)
-        reader = _DocumentReader(source, self._plain_keys, self._quoted_keys, self._texts)
+        reader = _DocumentReader(source, self._keys, self._plain_values)
         try:
             documents = reader.read()
         except (_NotSimple, NotJson, yaml.YAMLError):
@@ -136,33 +142,41 @@ class _NotSimple(Exception):
 
 
 class _Keys(dict[str, str]):
-    """The simple keys. A lookup of any other key raises `_NotSimple`."""
+    """The simple keys, quoted or not. A lookup of any other key raises `_NotSimple`."""
 
-    def __init__(self, sensitivity: Sensitivity, *, plain: bool) -> None:
+    def __init__(self, sensitivity: Sensitivity) -> None:
         super().__init__()
         self._sensitivity = sensitivity
-        self._is_plain = plain
 
     def __missing__(self, key: str) -> str:
         if ":" in key or self._sensitivity.covers(key) or NOT_PRINTABLE.search(key) is not None:
             raise _NotSimple
-        if self._is_plain and (key == "<<" or type(resolve(key)) is not str):
+        if key == "<<" or type(resolve(key)) is not str:
             raise _NotSimple
         self[key] = key
         return key
 
 
+class _PlainValues(dict[str, bool | int | float | str | None]):
+    """The values of plain scalars, by their texts. A lookup raises `NotJson` as `resolve` does."""
+
+    def __missing__(self, text: str) -> bool | int | float | str | None:
+        value = resolve(text)
+        if len(self) < _MOST_PLAIN_VALUES:
+            self[text] = value
+        return value
+
+
 class _DocumentReader:
     """Reads the documents of one file. The limits are the strict loader's, or narrower."""
 
-    def __init__(self, source: Source, plain_keys: _Keys, quoted_keys: _Keys, texts: dict[str, str]) -> None:
+    def __init__(self, source: Source, keys: _Keys, plain_values: _PlainValues) -> None:
         self.origins: dict[tuple[int, str | None], Origin] = {}
         self._source = source
         self._parser = yaml.CSafeLoader(source.text)
         self._next: Callable[[], Any] = self._parser.get_event
-        self._plain_keys = plain_keys
-        self._quoted_keys = quoted_keys
-        self._texts = texts
+        self._keys = keys
+        self._plain_values = plain_values
         self._has_escapes = "\\" in source.text
         self._end = 0  # the last position at which a list or object of the document may start
 
@@ -174,7 +188,7 @@ class _DocumentReader:
             while type(event := self._next()) is DocumentStartEvent:
                 check_deadline()
                 self._end = cast("Mark", event.end_mark).index + _MOST_CHARACTERS_OF_A_DOCUMENT
-                root = self._value(self._next(), 0, is_placed=True)
+                root = self._value(self._next(), 0, True)
                 end = self._next()
                 if root is None:
                     continue
@@ -187,51 +201,46 @@ class _DocumentReader:
             raise _NotSimple
         return documents
 
-    def _value(self, event: Any, level: int, *, is_placed: bool) -> Any:  # noqa: ANN401 - libyaml's events, and JSON
+    def _value(self, event: Any, level: int, has_origin: bool) -> Any:  # noqa: ANN401 - libyaml's events, and JSON
         kind = type(event)
         if kind is ScalarEvent:
-            return self._scalar(event)
+            if not event.style:
+                return self._plain_values[event.value]
+            if event.style == '"' and self._has_escapes and NOT_PRINTABLE.search(event.value) is not None:
+                raise _NotSimple
+            return event.value
         if level == MOST_LEVELS or event.start_mark.index > self._end:
             raise _NotSimple
         if kind is MappingStartEvent:
             values = self._object(level + 1)
-            if is_placed:
+            if has_origin:
                 self.origins[id(values), None] = self._origin(event.start_mark)
             return values
         if kind is SequenceStartEvent:
             items = []
             while type(event := self._next()) is not SequenceEndEvent:
-                items.append(self._value(event, level + 1, is_placed=is_placed))
+                items.append(self._value(event, level + 1, has_origin))
             return items
         raise _NotSimple
 
     def _object(self, level: int) -> dict[str, Any]:
-        # This is the hot loop: local names, and no call for the value of a plain scalar that is text.
-        read, texts, scalar = self._next, self._texts, cast("Any", ScalarEvent)
-        plain_keys, quoted_keys = self._plain_keys, self._quoted_keys
+        # This is the hot loop: local names, and no call for a plain scalar.
+        read, keys, plain_values, scalar = self._next, self._keys, self._plain_values, cast("Any", ScalarEvent)
         values: dict[str, Any] = {}
         while type(event := read()) is scalar:
-            key = (quoted_keys if event.style else plain_keys)[event.value]
+            key = keys[event.value]
             if key in values:
                 raise _NotSimple
-            if is_placed := key in _PLACED_KEYS:
+            if key in _ORIGIN_OF_KEY:
                 self.origins[id(values), key] = self._origin(event.start_mark)
             event = read()
-            if type(event) is scalar and not event.style and (text := event.value) and text[0] not in _NO_TEXT:
-                values[key] = texts.setdefault(text, text)
+            if type(event) is scalar and not event.style:
+                values[key] = plain_values[event.value]
             else:
-                values[key] = self._value(event, level, is_placed=is_placed)
+                values[key] = self._value(event, level, key in _ORIGIN_OF_OBJECT)
         if type(event) is not MappingEndEvent:
             raise _NotSimple
         return values
-
-    def _scalar(self, event: Any) -> bool | int | float | str | None:  # noqa: ANN401 - an event
-        text: str = event.value
-        if not event.style:
-            return resolve(text)
-        if event.style == '"' and self._has_escapes and NOT_PRINTABLE.search(text) is not None:
-            raise _NotSimple
-        return self._texts.setdefault(text, text)
 
     def _origin(self, mark: Mark) -> Origin:
         return Origin(self._source.name, mark.line + 1, mark.column + 1, self._source.base)
