@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -170,16 +169,12 @@ async def until(condition: Callable[[], Any], process: Process | None = None) ->
     """Wait until a condition holds; fail if it does not hold in time, with the standard error of the process."""
     try:
         async with asyncio.timeout(PATIENCE):
+            pause = 0.01
             while not condition():
                 if process is not None and process.code is not None and not condition():
                     raise AssertionError(f"the process has ended with {process.code}: {process.stderr[-3000:]}")
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(pause)
+                pause = min(1.1 * pause, 0.05)  # many conditions send requests
     except TimeoutError:
         output = "" if process is None else process.stderr[-3000:]
         raise AssertionError(f"the condition never held: {output}") from None
-
-
-def origin_in(output: str) -> str | None:
-    """Return the URL that a server's output names."""
-    found = re.search(r"listens on (http://\S+)", output)
-    return None if found is None else found[1]

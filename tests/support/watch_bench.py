@@ -1,10 +1,10 @@
-"""A test bench for `octosync watch` processes: manifests in a folder, a server process, and a proxy between the two."""
+"""A test bench for `octosync watch` processes: manifests in a folder, a control plane, and a proxy between the two."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 from tests.support.controllers import manifest
 from tests.support.plane import Plane
-from tests.support.processes import PATIENCE, Process, WatchProcess, Zygote, origin_in, until
+from tests.support.processes import PATIENCE, Process, WatchProcess, Zygote
 from tests.support.proxies import Proxy, run_proxy
 
 from octosync.contract import PRESETS
+from octosync.server import ServerSettings, Token, running_server
 
 ADMIN = "admin-token-of-the-bench"
 # Guards that never block, for tests about other things.
@@ -30,7 +31,7 @@ class Bench:
 
     folder: Path
     zygote: Zygote
-    server: Process
+    serving: ExitStack
     plane: Plane
     proxy: Proxy
     teammate: httpx.AsyncClient  # its requests pass through the proxy, too
@@ -91,11 +92,10 @@ class Bench:
         for http in (self.plane.http, self.teammate):
             http.headers["Authorization"] = f"Bearer {key}"
 
-    async def restart_server(self, *flags: str) -> None:
-        """Stop the server, and start one with other flags on the same port and database."""
-        await self.server.stop()
-        port = self.proxy.upstream[1]
-        self.server = await _server(self, "--port", str(port), *flags)
+    def restart_server(self, *tokens: str) -> None:
+        """Stop the control plane, and start one with other tokens on the same port and database."""
+        self.serving.close()
+        self.serving.enter_context(running_server(_settings(self.folder, tokens), port=self.proxy.upstream[1]))
 
     def close(self) -> None:
         """Check every process, however it ended: no traceback, no defect event, and no key in output or state files."""
@@ -116,34 +116,31 @@ class Bench:
 
 @asynccontextmanager
 async def watch_bench(folder: Path, zygote: Zygote, *tokens: str) -> AsyncIterator[Bench]:
-    """Set a bench up. With `tokens` (`NAME:KEY`) the server requires a key; the test's own requests use the first one."""
+    """Set a bench up. With `tokens` (`NAME:KEY`) a key is required; the test's own requests use the first one.
+
+    The control plane runs in a thread of the test: only the controllers are processes.
+    """
     (folder / "apps").mkdir()
     (folder / "octosync.yaml").write_text(LOOSE)
     keys = [token.partition(":")[2] for token in tokens]
     headers = {"Authorization": f"Bearer {keys[0]}"} if keys else {}
-    flags = [part for token in tokens for part in ("--token", token)]
-    out, err = folder / "server-out", folder / "server-err"
-    argv = ("server", "--port", "0", "--db", "plane.db", *flags)
-    server = Process(zygote, zygote.start(argv, folder, {}, out, err), out, err)
-    await until(lambda: origin_in(server.stderr), server)
-    url = str(origin_in(server.stderr))
-    async with (
-        run_proxy(url) as proxy,
-        httpx.AsyncClient(base_url=proxy.url, headers=headers, trust_env=False) as teammate,
-    ):
-        with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=PATIENCE) as http:
-            bench = Bench(folder, zygote, server, Plane(url, http), proxy, teammate, tokens, keys)
-            try:
-                yield bench
-            finally:
-                for process in (*bench.watches, bench.server):
-                    await process.stop(signal.SIGKILL)
-                for watch in bench.watches:
-                    watch.http.close()
-            bench.close()
+    with ExitStack() as serving:
+        url = serving.enter_context(running_server(_settings(folder, tokens))).url
+        async with (
+            run_proxy(url) as proxy,
+            httpx.AsyncClient(base_url=proxy.url, headers=headers, trust_env=False) as teammate,
+        ):
+            with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=PATIENCE) as http:
+                bench = Bench(folder, zygote, serving, Plane(url, http), proxy, teammate, tokens, keys)
+                try:
+                    yield bench
+                finally:
+                    for watch in bench.watches:
+                        await watch.stop(signal.SIGKILL)
+                        watch.http.close()
+                bench.close()
 
 
-async def _server(bench: Bench, *flags: str) -> Process:
-    server = bench.start("server", "--db", "plane.db", *flags)
-    await until(lambda: origin_in(server.stderr), server)
-    return server
+def _settings(folder: Path, tokens: Iterable[str]) -> ServerSettings:
+    named = (token.partition(":") for token in tokens)
+    return ServerSettings(db=folder / "plane.db", tokens=tuple(Token(name, key) for name, _, key in named))

@@ -18,9 +18,7 @@ from typing import Any
 
 _PRELOADED = (
     "octosync.cli.runs.apply",
-    "octosync.cli.runs.server",
     "octosync.cli.runs.watch",
-    "octosync.server.serve",
     "uvicorn.lifespan.off",
     "uvicorn.lifespan.on",
     "uvicorn.loops.asyncio",

@@ -206,7 +206,10 @@ async def test_a_rejected_key_pauses_everything(tmp_path: Path) -> None:
 
 
 async def test_an_outage_opens_the_circuit_breaker_and_loses_nothing(tmp_path: Path) -> None:
-    """During an outage only probes are sent, at growing intervals. Afterwards the commits made meanwhile are applied."""
+    """During an outage only probes are sent, one at a time at growing intervals, and no app is blamed.
+
+    Afterwards the commits made meanwhile are applied.
+    """
     clock = FastClock(600)
     apps = {f"app-{number}": {"slots": {"chat": "local_first"}} for number in range(8)}
     commit(tmp_path, apps)
@@ -219,10 +222,17 @@ async def test_an_outage_opens_the_circuit_breaker_and_loses_nothing(tmp_path: P
             await watch.wait(timedelta(minutes=2))  # requests in progress have ended by then
             watch.requests()
             await watch.wait(timedelta(minutes=20))
-            assert set(watch.requests()) == {"GET /api/v1/apps"}
+            probes = watch.requests()
+            assert set(probes) == {"GET /api/v1/apps"}
+            assert len(probes) < 20
+            assert [line["why"] for line in watch.logged("everything_waits")] == ["outage"]
+            assert not any(app.state is AppState.FAILING for app in watch.status.apps.values())
+            watch.controller.reload()  # sends one probe, and no more
+            await watch.until(lambda: watch.requests() == ["GET /api/v1/apps"])
             plane.break_with()
             await watch.until_in_sync()
             assert not watch.status.outage
+            assert watch.logged("control_plane_back")
             assert all("vision" in capabilities(plane, slug) for slug in apps)
 
 

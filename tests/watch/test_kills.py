@@ -81,7 +81,7 @@ async def run_until_killed(folder: Path, plane: Plane, clock: FastClock, dying: 
     return True
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 20))])
 async def test_the_next_controller_continues(tmp_path: Path, seed: int) -> None:
     """However often it is killed during a commit that creates, changes, moves and removes, each write is made once."""
     chance = random.Random(seed)  # noqa: S311 — the same kills every time

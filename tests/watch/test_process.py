@@ -186,3 +186,23 @@ async def test_it_runs_with_python_m(bench: Bench) -> None:
     assert (process.returncode, stdout) == (0, b"")
     assert b"watching 127.0.0.1: http://127.0.0.1:" in stderr
     assert b"Traceback" not in stderr
+
+
+async def test_a_damaged_state_file_is_reported_at_startup(bench: Bench) -> None:
+    """It starts and reverts nothing blindly. Log, page and metric report what is lost and where the damaged file is kept."""
+    bench.declare(targets=("com.demo",))
+    watch = bench.watch(*QUICK)
+    await watch.wait_until_in_sync()
+    watch.send(signal.SIGTERM)
+    await watch.wait()
+    with bench.state.open("r+b") as file:
+        file.write(b"\0" * 4096)
+    bench.declare(targets=())
+    watch = bench.watch(*QUICK)
+    await watch.wait_until_in_sync()
+    (line,) = watch.logged("state_damaged")
+    (kept,) = bench.state.parent.glob("state.db.damaged-*Z")
+    assert str(kept.name) in line["@message"]
+    assert "no object counts as removed" in watch.status["alarms"]["state_damaged"]
+    assert "octosync_state_damaged 1.0" in watch.get("/metrics").text
+    assert "The state file was damaged" in watch.get("/").text

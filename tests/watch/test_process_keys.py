@@ -48,7 +48,7 @@ async def test_a_key_is_rotated(bench: Bench) -> None:
     secret.update({"key": OLD})
     watch = bench.watch(*QUICK, "--token-file", "secret/key")
     await watch.wait_until_in_sync()
-    await bench.restart_server("--token", f"robot:{NEW}")
+    bench.restart_server(f"robot:{NEW}")
     bench.declare(targets=("com.demo",), slots={"chat": "cloud_first"})
     # While the server restarts, everything may wait for it: an outage, which leaves watch ready.
     await until(lambda: watch.status["alarms"]["credential"], watch)

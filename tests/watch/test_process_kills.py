@@ -131,7 +131,7 @@ async def _round(bench: Bench, fleet: Fleet, number: int) -> None:
     await until(lambda: not bench.proxy.in_flight)
 
 
-@pytest.mark.parametrize("rounds", [10, pytest.param(50, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=pytest.mark.soak)])
 async def test_repeated_kills(bench: Bench, rounds: int) -> None:
     """After rounds of commits, foreign writes and kills, everything is as declared, and each write was sent once."""
     seed = int(os.environ.get("OCTOSYNC_SEED") or random.SystemRandom().getrandbits(32))
