@@ -93,7 +93,7 @@ FOUND: Final[dict[str, tuple[Patch, Part, int, str]]] = {
 def test_a_defect_that_is_put_back_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part of the fuzzer finds a former defect that is put back, within a few cases of a fixed seed."""
     put_back, part, seed, found = FOUND[name]
-    monkeypatch.setattr(runner, "CPU_LIMIT", 2.0)
+    monkeypatch.setattr(runner, "CPU_LIMIT", 1.0)
     put_back(monkeypatch)
     result = run(part, seed=seed, cases=_CASES, shrinks=False)
     assert re.search(found, result.failure), f"{result.cases} cases: {result.failure or 'nothing was found'}"
