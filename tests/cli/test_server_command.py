@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.commands import octosync, start_command, stop_command, wait_for_url
+from tests.support.commands import start_command, stop_command, wait_for_url
+from tests.support.workdirs import Workdir
 
 from octosync.cli import main
 from octosync.errors import ExitCode
@@ -22,34 +23,31 @@ def _get(url: str, key: str | None = None) -> httpx.Response:
         return client.get(url, headers=headers)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_server_answers_until_a_signal_stops_it(number: signal.Signals) -> None:
-    """It prints its address, responds there, and a signal ends it with exit code 0 and without a message."""
-    with start_command("server", "--port", "0") as process:
-        url = wait_for_url(process)
-        assert _get(f"{url}/api/v1/apps").status_code == 200
-        out, errors = stop_command(process, number)
-    assert (process.returncode, out) == (0, "")
-    assert "Traceback" not in errors
+def test_the_server_answers_until_a_signal_stops_it(tmp_path: Path) -> None:
+    """It prints its address, responds there, and SIGINT or SIGTERM ends it with exit code 0 and without a message.
 
-
-def test_a_database_file_survives_a_restart(tmp_path: Path) -> None:
-    """With --db, an app that was created exists after a restart."""
-    for expected in (0, 1):
+    With --db, an app that was created exists after a restart. /openapi.json, which the start message names, is served.
+    """
+    for apps_before, number in enumerate((signal.SIGINT, signal.SIGTERM)):
         with start_command("server", "--port", "0", "--db", str(tmp_path / "plane.db")) as process:
-            url = f"{wait_for_url(process)}/api/v1/apps"
-            assert len(_get(url).json()["apps"]) == expected
+            origin = wait_for_url(process)
+            url = f"{origin}/api/v1/apps"
+            assert len(_get(url).json()["apps"]) == apps_before
             with httpx.Client(trust_env=False) as client:
                 client.post(url, json={"slug": "demo", "name": "Demo"})
-            stop_command(process)
+            assert "apps.put_slot" in json.dumps(_get(f"{origin}/openapi.json").json())
+            out, errors = stop_command(process, number)
+        assert (process.returncode, out) == (0, "")
+        assert f"{origin}/openapi.json" in errors
+        assert "Traceback" not in errors
 
 
-def test_a_taken_port_is_a_clear_error() -> None:
+def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
     """The message has address and port, and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = octosync("server", "--port", str(port))
-    assert (ended.returncode, ended.stdout) == (1, "")
+        ended = Workdir(tmp_path).octosync("server", "--port", str(port))
+    assert (ended.code, ended.stdout) == (1, "")
     assert "address-unavailable" in ended.stderr
     assert str(port) in ended.stderr
     assert "--port" in ended.stderr
@@ -57,11 +55,15 @@ def test_a_taken_port_is_a_clear_error() -> None:
 
 
 def test_keys_are_required_and_never_shown() -> None:
-    """With --token every request needs the key; the start message mentions that and does not show it."""
-    with start_command("server", "--port", "0", "--token", "ana:s3cret=apps:read") as process:
+    """With --token every request needs the key; the start message mentions that and does not show it.
+
+    With --rate-limit 2/60 two requests succeed, and the third is a 429.
+    """
+    flags = ("--token", "ana:s3cret=apps:read", "--rate-limit", "2/60")
+    with start_command("server", "--port", "0", *flags) as process:
         url = f"{wait_for_url(process)}/api/v1/apps"
         assert _get(url).status_code == 401
-        assert _get(url, "s3cret").status_code == 200
+        assert [_get(url, "s3cret").status_code for _ in range(3)] == [200, 200, 429]
         out, errors = stop_command(process)
     assert "OCTOMIL_API_KEY=…" in errors
     assert "s3cret" not in out + errors
@@ -94,8 +96,8 @@ def test_a_token_file_without_keys_is_an_error(tmp_path: Path, name: str, text: 
     """The server never starts without its configured keys: the error has the reason."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "keys").write_bytes(text)
-    ended = octosync("server", "--port", "0", "--token-file", str(tmp_path / name))
-    assert ended.returncode == (64 if reason == "token-format" else 1)
+    ended = Workdir(tmp_path).octosync("server", "--port", "0", "--token-file", tmp_path / name)
+    assert ended.code == (64 if reason == "token-format" else 1)
     assert reason == "token-format" or "token-file-unreadable" in ended.stderr
     assert reason in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -111,13 +113,6 @@ def test_an_invalid_rate_limit_is_a_usage_error(
         main()
     assert ended.value.code == ExitCode.USAGE
     assert "--rate-limit 100" in capsys.readouterr().err
-
-
-def test_the_rate_limit_is_enforced() -> None:
-    """With --rate-limit 2/60 two requests succeed, and the third is a 429."""
-    with start_command("server", "--port", "0", "--rate-limit", "2/60", "--token", "s3cret") as process:
-        url = f"{wait_for_url(process)}/api/v1/apps"
-        assert [_get(url, "s3cret").status_code for _ in range(3)] == [200, 200, 429]
 
 
 class _StopOnStart(io.StringIO):
@@ -148,12 +143,3 @@ def test_the_start_message_has_the_next_steps(
         main()
     assert ended.value.code == 0
     assert [part for part in parts if part not in stream.getvalue()] == []
-
-
-def test_the_api_describes_itself() -> None:
-    """/openapi.json, which the start message names, is served."""
-    with start_command("server", "--port", "0") as process:
-        url = wait_for_url(process)
-        assert process.stderr is not None
-        assert f"{url}/openapi.json" in process.stderr.readline() + process.stderr.readline()
-        assert "apps.put_slot" in json.dumps(_get(f"{url}/openapi.json").json())

@@ -75,8 +75,8 @@ class EmbeddedPlane:
 
 @contextmanager
 def run_plane(token: str | None = None, **settings: Any) -> Iterator[EmbeddedPlane]:
-    """Run a control plane with a fixed clock, and clients that use `token`."""
-    settings.setdefault("clock", Clock())
+    """Run a control plane with a fixed clock, and clients that use `token`; its end waits briefly for delayed requests."""
+    settings = {"clock": Clock(), "grace_seconds": 0.1, **settings}
     with ExitStack() as stack:
         plane = stack.enter_context(running_server(ServerSettings(**settings)))
         api = stack.enter_context(client(f"{plane.url}/api/v1", token))

@@ -20,8 +20,6 @@ from octosync.server.app import create_app
 from octosync.server.middleware import is_loopback
 from octosync.server.settings import ServerSettings
 
-_GRACE_SECONDS = 1  # for requests in flight on shutdown
-
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
@@ -38,7 +36,7 @@ def running_server(settings: ServerSettings, *, host: str = "127.0.0.1", port: i
     try:
         with _listening(settings, host, port) as listener:
             ready = threading.Event()
-            server = _Server(_config(app), ready.set)
+            server = _Server(_config(app), ready.set, settings.grace_seconds)
 
             def run() -> None:
                 try:
@@ -67,7 +65,10 @@ def serve(settings: ServerSettings, host: str, port: int, *, on_ready: Callable[
     app = create_app(replace(settings, hosts=(*settings.hosts, host)))
     try:
         with _listening(settings, host, port) as listener:
-            _Server(_config(app), lambda: on_ready(_origin(listener)), signals=(SIGINT, SIGTERM)).run([listener])
+            server = _Server(
+                _config(app), lambda: on_ready(_origin(listener)), settings.grace_seconds, signals=(SIGINT, SIGTERM)
+            )
+            server.run([listener])
     finally:
         app.state.plane.store.close()
 
@@ -75,9 +76,16 @@ def serve(settings: ServerSettings, host: str, port: int, *, on_ready: Callable[
 class _Server(uvicorn.Server):
     """A uvicorn server that stops at once instead of at its next tick: by `stop` from another thread, or by a signal."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], signals: Sequence[Signals] = ()) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_ready: Callable[[], None],
+        grace_seconds: float,
+        signals: Sequence[Signals] = (),
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._grace_seconds = grace_seconds
         self._signals = signals
         self._stopping = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -108,11 +116,11 @@ class _Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         if tasks := list(self.server_state.tasks):
-            _, late = await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
+            _, late = await asyncio.wait(tasks, timeout=self._grace_seconds)
             for task in late:
                 task.cancel()
             if late:
-                await asyncio.wait(late, timeout=_GRACE_SECONDS)
+                await asyncio.wait(late, timeout=self._grace_seconds)
         await asyncio.sleep(0)  # the loop's next iteration closes the connections
 
 
@@ -157,7 +165,6 @@ def _config(app: FastAPI) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         date_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
     )
 
 

@@ -62,7 +62,7 @@ class ServerSettings:
     `hosts` are the host names that requests may use, besides this machine's own. `db` is the SQLite file; None keeps
     everything in memory. Without `tokens` every caller has all rights. `rate_limit` is the number of requests of a key in any
     `rate_window_seconds`, 0 for no limit. `seed` is None or `"demo"`. `clock` is the base of server time; `/_local/tick` adds
-    to it.
+    to it. When the server stops, requests in flight have `grace_seconds` to end.
     """
 
     db: Path | None = None
@@ -73,3 +73,4 @@ class ServerSettings:
     org_id: str = DEFAULT_ORG_ID
     seed: str | None = None
     clock: Callable[[], datetime] = utc_now
+    grace_seconds: float = 1.0
