@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -131,6 +132,7 @@ def main() -> NoReturn:
         import_module(f"octosync.cli.commands.{name}")
         if name not in _IN_ONE_MODULE and not {"-h", "--help"}.intersection(sys.argv):
             import_module(f"octosync.cli.runs.{name}")
+    gc.enable()
     written = "" if name in _READ_ONLY else _NOTHING_WRITTEN
     with interruptible() as received:
         try:

@@ -42,7 +42,6 @@ from octosync.report.text import (
     cells,
     last_change_words,
     padded,
-    reason_words,
     time_words,
     visible,
 )
@@ -318,6 +317,20 @@ def _place(origin: Origin | None, file: str) -> str:
     return f":{origin.line}" if origin.file == file else f"{visible(origin.file)}:{origin.line}"
 
 
+# Why an action is planned, for its row.
+_REASONS: Final[Mapping[Reason, str]] = {
+    Reason.NEW: "",
+    Reason.MANIFEST_CHANGED: "changed in the manifest",
+    Reason.DRIFT: "drift: changed on the control plane",
+    Reason.DIVERGED: "changed in the manifest and on the control plane",
+    Reason.DIFFERS: "differs from the manifest",
+    Reason.REMOVED: "no longer in the manifest",
+    Reason.MOVED: "moves",
+    Reason.NOT_DEPLOYED: "not deployed",
+    Reason.BETTER_VARIANT: "a better variant is available",
+}
+
+
 def _remark(action: Action) -> str:
     match action:
         case RemoveTarget(moves_to=Address(app=app)):
@@ -327,16 +340,16 @@ def _remark(action: Action) -> str:
         case ArchiveApp(reason=Reason.DIFFERS):
             return "declared as archived: archiving can't be undone"
         case ArchiveApp():
-            return f"{reason_words(action.reason)}: archiving can't be undone"
+            return f"{_REASONS[action.reason]}: archiving can't be undone"
         case RemoveTarget(reason=Reason.DIFFERS):
             return f"not in the manifest, {_LOST_DEVICES}"
         case RemoveTarget():
-            return f"{reason_words(action.reason)}, {_LOST_DEVICES}"
+            return f"{_REASONS[action.reason]}, {_LOST_DEVICES}"
         case DeleteSlot(reason=Reason.DIFFERS):
             return "not in the manifest"
         case DeleteInferenceConfig(reason=Reason.DIFFERS):
             return "declared as none"
-    return reason_words(action.reason)
+    return _REASONS[action.reason]
 
 
 def _details(action: Action, sensitivity: Sensitivity, limit: int | None) -> Iterator[str | Difference]:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from octosync.model import ELLIPSIS, SENSITIVE, SENSITIVE_CHANGED, JsonValue, Reason
+from octosync.model import ELLIPSIS, SENSITIVE, SENSITIVE_CHANGED, JsonValue
 
 if TYPE_CHECKING:
     from octosync.plan import Absent, ControlPlane, LastChange
@@ -152,23 +152,6 @@ LIMIT: Final = 60  # characters of a value, unless the report is full
 
 # A string that needs no quotes: it contains no space, and is not mistaken for another type, a list or an object.
 _BARE: Final = re.compile(r"(?!(?:true|false|null)$)[^\W\d][\w./:@+-]*|[@/.][\w./:@+-]+")
-
-_REASONS: Final[Mapping[Reason, str]] = {
-    Reason.NEW: "",
-    Reason.MANIFEST_CHANGED: "changed in the manifest",
-    Reason.DRIFT: "drift: changed on the control plane",
-    Reason.DIVERGED: "changed in the manifest and on the control plane",
-    Reason.DIFFERS: "differs from the manifest",
-    Reason.REMOVED: "no longer in the manifest",
-    Reason.MOVED: "moves",
-    Reason.NOT_DEPLOYED: "not deployed",
-    Reason.BETTER_VARIANT: "a better variant is available",
-}
-
-
-def reason_words(reason: Reason) -> str:
-    """Return the words for the reason of an action; "" for a new object."""
-    return _REASONS[reason]
 
 
 def last_change_words(last: LastChange) -> str:

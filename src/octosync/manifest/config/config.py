@@ -13,15 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from octosync.contract import Contract
 from octosync.errors import UsageError
 from octosync.manifest.load.limits import Bounds, work_tree
 from octosync.manifest.load.owners import Owner
 from octosync.manifest.schema.validate import closest
-from octosync.model import Diagnostic, FreezeWindow, Origin, Policy, Receiver, Sensitivity, Severity
+from octosync.model import Origin, Sensitivity, Severity
 from octosync.plan import DEFAULT_TRAILERS, LIMITS
+
+if TYPE_CHECKING:
+    from octosync.model import Diagnostic, FreezeWindow, Policy, Receiver
 
 FILE_NAME = "octosync.yaml"
 

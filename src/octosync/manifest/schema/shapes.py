@@ -31,10 +31,6 @@ class ObjectModel(BaseModel):
     )
 
 
-# Pydantic imports more modules for the first validator. While octosync is imported, a signal still ends the process at once.
-ObjectModel.model_rebuild()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
     """Annotates text: `pattern` must match all of it, `meaning` is the pattern in words, `choices` are all allowed values.
