@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import sqlite3
 from collections import Counter
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.support.controllers import FastClock, RunningController, run_controller
 from tests.support.plane import Plane, writes_in
@@ -36,6 +38,28 @@ LIST = "GET /api/v1/apps"
 QUIET: Any = {"interval": NEVER, "resync": NEVER}
 
 
+class FeedTransport(httpx.AsyncBaseTransport):
+    """Removes a field from the events of the activity feed."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._inner = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        response = await self._inner.handle_async_request(request)
+        if not request.url.path.endswith("/activity"):
+            return response
+        document = json.loads(await response.aread())
+        for event in document["events"]:
+            event.pop(self._field, None)
+        return httpx.Response(response.status_code, json=document)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
 def reads_of(slug: str) -> list[str]:
     """Return the requests that read an app of `declare` with drift, whose deployments guards need."""
     path = f"GET /api/v1/apps/{slug}"
@@ -56,6 +80,21 @@ async def requests_until_ready(watch: RunningController, plane: Plane) -> list[s
 def has_in_sync(watch: RunningController, count: int) -> bool:
     """Return whether this number of apps is in sync."""
     return watch.status.count(AppState.IN_SYNC) >= count
+
+
+def copy_state(folder: Path, name: str) -> Path:
+    """Copy the state file, as a kill at this moment would leave it."""
+    copy = folder / name
+    with closing(sqlite3.connect(folder / "state.db")) as current, closing(sqlite3.connect(copy)) as target:
+        current.backup(target)
+    return copy
+
+
+def use_state(folder: Path, copy: Path) -> None:
+    """Replace the state file by a copy."""
+    for suffix in ("", "-wal", "-shm"):
+        (folder / f"state.db{suffix}").unlink(missing_ok=True)
+    copy.rename(folder / "state.db")
 
 
 async def run_once(folder: Path, plane: Plane, clock: FastClock, **arguments: Any) -> None:
@@ -279,6 +318,42 @@ async def test_an_interrupted_resync_is_continued(tmp_path: Path) -> None:
             assert watch.controller.memory.is_whole
 
 
+async def test_a_controller_that_is_killed_at_once_gets_on_with_its_resync(tmp_path: Path) -> None:
+    """What was read is saved while the resync runs, without a poll of the feed or an orderly stop."""
+    clock = FastClock(60)
+    slugs = app_slugs(40)
+    declare(tmp_path, *slugs)
+    limited: Any = {**QUIET, "connection": {"requests_per_minute": 40}}
+    with plane_of_ana(clock) as plane:
+        create_live(plane, *slugs)
+        async with run_controller(tmp_path, plane, clock, **limited) as watch:
+            await watch.until(partial(has_in_sync, watch, 21))
+            copy_state(tmp_path, "killed.db")
+        use_state(tmp_path, tmp_path / "killed.db")
+        plane.log()
+        async with run_controller(tmp_path, plane, clock, **limited) as watch:
+            await watch.until(lambda: watch.logged("full_read"))
+            assert len(apps_read(requests_of(plane, "octosync"))) <= len(slugs) - 20
+
+
+@pytest.mark.parametrize("field", ["app_id", "app_slug"])
+async def test_events_that_name_apps_in_one_way_only_are_understood(tmp_path: Path, field: str) -> None:
+    """If the feed has only ids or only slugs, the change while the controller was off is found all the same."""
+    clock = FastClock(60)
+    slugs = app_slugs(6)
+    declare(tmp_path, *slugs)
+    with plane_of_ana(clock) as plane:
+        create_live(plane, *slugs)
+        plane.app("unmanaged")
+        await run_once(tmp_path, plane, clock, transport=FeedTransport(field), **QUIET)
+        plane.send("PATCH", f"/apps/{slugs[4]}", {"name": "Renamed"})
+        plane.send("PATCH", "/apps/unmanaged", {"name": "Renamed"})
+        plane.log()
+        async with run_controller(tmp_path, plane, clock, transport=FeedTransport(field), **QUIET) as watch:
+            assert apps_read(await requests_until_ready(watch, plane)).keys() == {slugs[4]}
+            assert watch.app(slugs[4]).state is AppState.HELD
+
+
 async def test_restarts_neither_repeat_nor_prevent_resyncs(tmp_path: Path) -> None:
     """A controller that is restarted every few minutes makes a resync in each interval, and not at each start."""
     clock = FastClock(60)
@@ -325,10 +400,7 @@ async def test_a_killed_controller_never_takes_a_changed_app_for_one_in_sync(tmp
 
     async def keep_copies() -> None:
         while True:
-            with closing(sqlite3.connect(tmp_path / "state.db")) as current:
-                copies.append(tmp_path / f"copy-{len(copies)}.db")
-                with closing(sqlite3.connect(copies[-1])) as copy:
-                    current.backup(copy)
+            copies.append(copy_state(tmp_path, f"copy-{len(copies)}.db"))
             await asyncio.sleep(0.05)
 
     with plane_of_ana(clock) as plane:
@@ -349,10 +421,7 @@ async def test_a_killed_controller_never_takes_a_changed_app_for_one_in_sync(tmp
         changed = {slug for slug in slugs if plane.send("GET", f"/apps/{slug}")["name"] != slug.title()}
         assert changed
         for copy in chance.sample(copies, 6):
-            (tmp_path / "state.db").unlink()
-            for suffix in ("-wal", "-shm"):
-                (tmp_path / f"state.db{suffix}").unlink(missing_ok=True)
-            copy.rename(tmp_path / "state.db")
+            use_state(tmp_path, copy)
             async with run_controller(tmp_path, plane, clock, **QUIET, write_mode=WriteMode.NONE) as watch:
                 await watch.until(lambda: watch.status.ready)
                 assert {slug for slug, app in watch.status.apps.items() if app.state is not AppState.IN_SYNC} == changed

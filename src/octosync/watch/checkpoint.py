@@ -22,6 +22,8 @@ POSITION_EVENTS: Final = 100
 CHECK_VALID_FOR: Final = timedelta(days=1)
 _LONGEST_ID: Final = 200
 _LARGEST: Final = 1e12
+# A controller that is killed again and again, at once after its start, still gets on with a resync.
+_MOST_UNSAVED: Final = 10
 
 
 class Checkpoint:
@@ -87,6 +89,11 @@ class Checkpoint:
     def has_changes(self) -> bool:
         """Whether there is something to save."""
         return bool(self._is_changed or self._changed_apps or self._changed_checks)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much has changed that it is saved between two polls of the feed."""
+        return len(self._changed_apps) >= _MOST_UNSAVED
 
     # -- the position
 

@@ -173,15 +173,17 @@ class Resync:
         self.next_at = self.clock.now() + timedelta(seconds=self._pause)
 
     async def _read(self, apps: Collection[str], *, total: int) -> None:
-        """Read apps, until each was read or can't be."""
+        """Read apps, until each was read or can't be. Those that are read for a change meanwhile are not read twice."""
+        self.total, self._unread = total, set(apps)
+        self._ended.clear()
         self._listing = await self._retry(partial(self._list, apps))
         for slug in self._forgotten:
             self.forget(slug)
-        self.total = total
-        self._ended.clear()
         declared = set(self.assignment.slugs)
         # An app that backs off is retried at the end of its backoff; no resync waits for it.
-        self._unread = {slug for slug in apps if slug in declared and self.queue.add(slug, Priority.RESYNC)}
+        self._unread = {
+            slug for slug in sorted(self._unread) if slug in declared and self.queue.add(slug, Priority.RESYNC)
+        }
         self.record_read(())
         await self._ended.wait()
         self._listing = None

@@ -74,6 +74,8 @@ class ResultRecorder:
             id_ = live.server_fields.get("id")
             app_id = None if id_ is None else str(id_)
             checkpoint.record(slug, InSyncApp(began, assignment.basis_of(slug), app_id), work.since)
+        if checkpoint.is_full:
+            self.save_checkpoint()
 
     def save_checkpoint(self) -> None:
         """Save the checkpoint, if it has changed. If that fails, the next save has these changes, too."""
