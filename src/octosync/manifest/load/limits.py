@@ -7,6 +7,7 @@ be stopped from outside, so long operations check the deadline regularly.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import deque
@@ -65,9 +66,12 @@ class Bounds:
         No link is followed, not even one that replaced a folder after the path was resolved.
         """
         root = self.root if real != self.root else str(Path(real).parent)
+        prefix = root.rstrip("/") + "/"
+        if not real.startswith(prefix):
+            raise OSError(errno.EINVAL, "it is not inside")
+        *folders, name = real.removeprefix(prefix).split("/")
         folder = os.open(root, _FOLDER & ~os.O_NOFOLLOW)
         try:
-            *folders, name = PurePosixPath(real).relative_to(root).parts
             for part in folders:
                 below = os.open(part, _FOLDER, dir_fd=folder)
                 os.close(folder)

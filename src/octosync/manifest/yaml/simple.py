@@ -43,8 +43,8 @@ _ORIGIN_OF_OBJECT: Final = frozenset({"spec", "targets", "slots", "deploy"})
 _MOST_CHARACTERS_OF_A_DOCUMENT: Final = MOST_NODES // 2
 # Each of these is followed by two nodes at most.
 _SEPARATORS: Final = "\n,:-?[{"
-# How many values of plain scalars are kept: most manifests repeat some hundreds.
-_MOST_PLAIN_VALUES: Final = 10_000
+# How many keys and values of plain scalars are kept: manifests repeat some hundreds.
+_MOST_KEPT: Final = 10_000
 _PRINTABLE_ASCII: Final = bytes((0x09, 0x0A, 0x0D, *range(0x20, 0x7F)))
 # Anchors, aliases and tags are at the start of a node.
 _PROPERTY: Final = re.compile(r"(?<![^\s\[{,:?-])(?:!|[&*]\S)")
@@ -153,7 +153,8 @@ class _Keys(dict[str, str]):
             raise _NotSimple
         if key == "<<" or type(resolve(key)) is not str:
             raise _NotSimple
-        self[key] = key
+        if len(self) < _MOST_KEPT:
+            self[key] = key
         return key
 
 
@@ -162,7 +163,7 @@ class _PlainValues(dict[str, bool | int | float | str | None]):
 
     def __missing__(self, text: str) -> bool | int | float | str | None:
         value = resolve(text)
-        if len(self) < _MOST_PLAIN_VALUES:
+        if len(self) < _MOST_KEPT:
             self[text] = value
         return value
 
