@@ -9,7 +9,7 @@ platform and identifier, and count once the examples' targets exist.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from octosync import __version__
 from octosync.contract import OPERATIONS
@@ -113,12 +114,25 @@ async def _method_not_allowed(request: Request, _: Exception) -> Response:
     return JSONResponse({"detail": "Method Not Allowed"}, 405, {"Allow": ", ".join(sorted(methods))})
 
 
+class _OperationRoute(APIRoute):
+    """The route of an operation. Routes are tried one after the other, so it first asks whether its pattern can match."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the endpoint itself: it takes the request and has no dependencies that FastAPI would have to resolve."""
+        return self.endpoint
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return whether a request is for this operation."""
+        context: RequestContext = scope["octosync"]
+        return (Match.NONE, {}) if context.excludes(self.name) else super().matches(scope)
+
+
 @cache  # the same for every control plane, and slow to build
 def _routes() -> tuple[APIRoute, ...]:
     operations = ((operation, HANDLERS[operation.id]) for operation in OPERATIONS.values())
     return (
         *(
-            APIRoute(
+            _OperationRoute(
                 PREFIX + handler.path,
                 _operation(handler),
                 methods=[handler.method],

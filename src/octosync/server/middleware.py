@@ -128,10 +128,16 @@ _logger = logging.getLogger("octosync.server")
 
 @dataclass(slots=True)
 class RequestContext:
-    """The id of a request and its entry in the log; in the ASGI scope under `octosync`."""
+    """The id of a request, its entry in the log, and its path parameters; in the ASGI scope under `octosync`."""
 
     request_id: str
     logged: LoggedRequest
+    parameters: Mapping[str, str]
+
+    def excludes(self, operation: str) -> bool:
+        """Return whether the request is certainly not for this operation: its path is another one's, and has no escapes."""
+        found = self.logged.operation
+        return found is not None and found != operation and "%" not in self.logged.path
 
 
 def error_response(error: ApiError, request_id: str) -> Response:
@@ -165,7 +171,7 @@ class ServerMiddleware:
 
         try:
             self._guard.check(Headers(scope=scope))
-            injection = self._injection(scope, context)
+            injection = self._injection(context)
             if injection is None:
                 await self._app(scope, receive, send_with_id)
             else:
@@ -189,16 +195,15 @@ class ServerMiddleware:
         request_id = f"req_{plane.store.boot:04x}{self._count:08x}"
         path = _raw_path(scope)
         query = scope["query_string"].decode("latin-1")
-        operation, _ = find_operation(scope["method"], path)
+        operation, parameters = find_operation(scope["method"], path)
         logged = LoggedRequest(scope["method"], f"{path}?{query}" if query else path, request_id, operation)
         if path.startswith(f"{PREFIX}/"):
             plane.log.add(logged)
-        return RequestContext(request_id, logged)
+        return RequestContext(request_id, logged, parameters)
 
-    def _injection(self, scope: Scope, context: RequestContext) -> Injection | None:
-        plane = self._plane
-        operation, parameters = find_operation(scope["method"], _raw_path(scope))
-        rule = None if operation is None else plane.faults.take(operation, parameters.get("slug"))
+    def _injection(self, context: RequestContext) -> Injection | None:
+        plane, operation = self._plane, context.logged.operation
+        rule = None if operation is None else plane.faults.take(operation, context.parameters.get("slug"))
         return None if rule is None else Injection(rule, plane.faults, plane.store, context.request_id)
 
 
