@@ -136,9 +136,14 @@ class Sensitivity:
 
     def redact(self, value: JsonValue, replacement: JsonValue = None) -> JsonValue:
         """Return the value with its sensitive parts replaced, at any depth."""
-        if type(value) is str:  # most values, and the check for a mapping is slow
+        if type(value) in _SCALARS:  # most values, and the check for a mapping is slow
             return value
-        if isinstance(value, Mapping):
+        if isinstance(value, dict | Mapping):
+            if self.covers_none(tuple(value)):
+                return {
+                    key: item if type(item) in _SCALARS else self.redact(item, replacement)
+                    for key, item in value.items()
+                }
             return {
                 self.shown_key(key): replacement if self.hides(key, item) else self.redact(item, replacement)
                 for key, item in value.items()
