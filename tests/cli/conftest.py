@@ -23,3 +23,10 @@ def workdir(tmp_path: Path) -> Workdir:
 def project(tmp_path: Path) -> Iterator[Project]:
     with run_plane(KEY, tokens=(Token("ci", KEY),)) as plane:
         yield Project(plane, Workdir(tmp_path, {"OCTOMIL_API_KEY": KEY}))
+
+
+@pytest.fixture
+def preloaded(project: Project, command_folder: Path) -> Project:
+    """Return the project with separate processes that skip the start of Python."""
+    project.workdir.command = (str(command_folder / "octosync"),)
+    return project

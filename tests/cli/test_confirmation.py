@@ -99,6 +99,7 @@ def test_json_goes_to_standard_output_alone(project: Project) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("preloaded")
 def test_a_signal_at_the_question_ends_the_run(project: Project, number: signal.Signals, code: int) -> None:
     """Ctrl-C at the question ends the run at once, without waiting for an answer."""
     project.declare()

@@ -166,6 +166,7 @@ def test_an_invalid_command_line_is_refused(project: Project, arguments: tuple[s
     assert project.log() == []
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_entries_are_written_as_they_arrive(project: Project) -> None:
     """Each entry is a line that can be read at once, shown once, after the earlier entries."""
     with following(project, "activity", "-o", "jsonl", "--limit", "1") as process:
@@ -181,6 +182,7 @@ def test_entries_are_written_as_they_arrive(project: Project) -> None:
         assert process.returncode == 130
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_more_than_a_page_at_once_is_read_page_by_page(project: Project) -> None:
     """Following shows all new entries, however many arrive at once."""
     with following(project, "decisions", "-o", "jsonl", "--limit", "0") as process:
@@ -191,6 +193,7 @@ def test_more_than_a_page_at_once_is_read_page_by_page(project: Project) -> None
     assert len(ids) == 230
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_following_as_text_is_a_growing_table(project: Project) -> None:
     """Its head is printed once, rows are added below it, and there is no split while it runs."""
     request(project)
@@ -204,6 +207,7 @@ def test_following_as_text_is_a_growing_table(project: Project) -> None:
         assert process.returncode == 143
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_a_failed_read_is_reported_and_following_continues(project: Project) -> None:
     """A temporary failure is reported on standard error, and the entries of that time are still shown."""
     with following(project, "activity", "-o", "jsonl", "--limit", "1") as process:
@@ -217,6 +221,7 @@ def test_a_failed_read_is_reported_and_following_continues(project: Project) -> 
         assert json.loads(line_of(process))["type"] == "app.updated"
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_a_refused_credential_ends_following(project: Project) -> None:
     """A revoked key can't recover: the error is reported, and the exit code is 1."""
     with following(project, "activity", "-o", "jsonl", "--limit", "1") as process:
@@ -229,6 +234,7 @@ def test_a_refused_credential_ends_following(project: Project) -> None:
         assert errors.startswith(b"error: credential-refused: ")
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_a_closed_pipe_ends_following_quietly(project: Project) -> None:
     """`octosync activity demo --follow | head -1` ends with the next entry."""
     with following(project, "activity", "-o", "jsonl", "--limit", "1") as process:

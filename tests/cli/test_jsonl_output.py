@@ -121,6 +121,7 @@ def test_a_wait_is_in_the_events(project: Project) -> None:
     assert events(ran.stdout)[-1]["waited"] == []
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_events_are_written_as_they_happen(project: Project) -> None:
     """While the control plane delays the first write, its start has been printed and its end has not."""
     project.declare()

@@ -212,6 +212,7 @@ def test_a_replaced_file_keeps_its_link_and_mode(project: Project) -> None:
     assert target.stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_a_stream_is_appended_to(project: Project) -> None:
     """`/dev/stdout` gets a report after the text, also if it is a file: it is not replaced."""
     project.declare()

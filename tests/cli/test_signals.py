@@ -141,6 +141,7 @@ def test_the_result_of_a_run_is_not_formatted() -> None:
     assert not formatted
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_a_signal_while_standard_input_is_read_ends_the_run(project: Project) -> None:
     """Ctrl-C while `-f -` waits for its input is no traceback."""
     with project.workdir.start("plan", "-f", "-", "--url", project.url, stdin=subprocess.PIPE) as process:

@@ -340,6 +340,7 @@ def test_an_org_without_apps_is_no_error(project: Project) -> None:
     assert "0 apps. Read with 1 request." in ran.stdout
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_a_long_duration_is_announced(busy: Project) -> None:
     """It is printed before the reads that the rate limit slows down, with how to read less."""
     with busy.workdir.start("status", "demo", "--url", busy.url, "--rate", "3") as process:
@@ -465,6 +466,7 @@ def until(process: Process, words: str) -> str:
     raise AssertionError(f"no line with {words!r}")
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_watching_shows_changes_and_ends_with_a_signal(busy: Project) -> None:
     """Without a terminal each status is a separate block; Ctrl-C ends watching quietly, with its own code."""
     with watching(busy) as process:
@@ -478,6 +480,7 @@ def test_watching_shows_changes_and_ends_with_a_signal(busy: Project) -> None:
         assert process.stderr.read() == b""
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_watching_with_jsonl_is_a_line_per_status(busy: Project) -> None:
     """-o jsonl writes each status as a document on a line, with its cost; -o json is one document, so it is refused."""
     with watching(busy, "-o", "jsonl") as process:
@@ -488,6 +491,7 @@ def test_watching_with_jsonl_is_a_line_per_status(busy: Project) -> None:
     assert refused.stderr.startswith("error: endless-document: ")
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_a_failed_read_is_reported_and_watching_continues(busy: Project) -> None:
     """From the first read on, a failed read is retried, and the status is shown once it succeeds."""
     busy.break_with({"operation": "*", "action": "status", "status": 501, "times": None})
@@ -511,6 +515,7 @@ def test_a_permanent_error_ends_watching(busy: Project, app: str, key: str) -> N
     assert ran.stdout == ""
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_watching_redraws_in_place_on_a_terminal(busy: Project) -> None:
     """The previous status is erased, a line shows its age, and the cursor is visible again at the end."""
     user_end, program_end = pty.openpty()
@@ -540,6 +545,7 @@ def _read_until(terminal: int, *words: bytes) -> bytes:
     return seen
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_a_terminal_that_cannot_move_its_cursor_gets_blocks(busy: Project) -> None:
     """TERM=dumb gets the output of a pipe: one block after another, without an escape."""
     user_end, program_end = pty.openpty()

@@ -72,6 +72,7 @@ def test_no_progress_without_a_terminal(project: Project) -> None:
     assert project.apply().stderr == ""
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_progress_is_drawn_on_a_terminal(project: Project) -> None:
     """On a terminal the stages are drawn on stderr and erased again; stdout has only the report."""
     project.declare()
@@ -123,6 +124,7 @@ MARKS = "sed s/^/paged:/"
         (("-o", "markdown"), {"PAGER": MARKS}, False),
     ],
 )
+@pytest.mark.usefixtures("preloaded")
 def test_a_long_plan_on_a_terminal_is_paged(
     project: Project, arguments: tuple[str, ...], environment: dict[str, str], paged: bool
 ) -> None:
@@ -134,6 +136,7 @@ def test_a_long_plan_on_a_terminal_is_paged(
     assert lines == [f"paged:{line}" if paged else line for line in output]
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_a_dumb_terminal_has_no_default_pager(project: Project) -> None:
     """Less would ask for RETURN before the first line. A pager that the environment names is used."""
     project.declare()
@@ -142,6 +145,7 @@ def test_a_dumb_terminal_has_no_default_pager(project: Project) -> None:
     assert plan_on_terminal(project, TERM="dumb", PAGER=MARKS) == (0, [f"paged:{line}" for line in output])
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_less_is_the_default_pager_with_the_options_of_git(project: Project) -> None:
     """Less gets FRX, unless LESS is set; a plan in a pipe is never paged."""
     project.declare()

@@ -1,8 +1,8 @@
 """An `octosync` command for scripts that call it often: each call is a separate process whose modules are already loaded.
 
 Run as a program, this module loads all of octosync and forks for each command. The command gets the arguments,
-environment, working directory and streams of its caller. Only the start of Python is skipped: tests about the start use
-`workdirs` or `commands`.
+environment, working directory, streams and signals of its caller, and is killed with it. Only the start of Python is
+skipped: tests about the start or the end of the interpreter use a real process of `workdirs` or `commands`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,13 +32,18 @@ _DEFERRED = ("certifi", "deepdiff", "encodings.idna", "httpcore")
 # The script on the PATH: it passes everything on and exits with the exit code it receives. No exit code means a crash.
 # It imports only modules that are part of the interpreter: `json` and `socket` would double the time of a command.
 _CLIENT_SCRIPT = """\
-import marshal, os, sys, _socket
+import marshal, os, sys, _signal, _socket
 command = _socket.socket(_socket.AF_UNIX)
 command.connect({address!r})
 request = marshal.dumps((sys.argv[1:], os.getcwd(), dict(os.environ)))
 streams = b"".join(number.to_bytes(4, sys.byteorder) for number in range(3))
 command.sendmsg([len(request).to_bytes(4)], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
 command.sendall(request)
+pid = int.from_bytes(command.recv(4))
+for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
+    if _signal.getsignal(number) is not _signal.SIG_IGN:
+        _signal.signal(number, lambda number, _: os.kill(pid, number))
+command.sendall(b".")
 code = command.recv(1)
 sys.exit(code[0] if code else "octosync died")
 """
@@ -86,10 +92,13 @@ def _serve(address: str) -> None:
 
 
 def _run(command: socket.socket) -> NoReturn:
-    """Run the command in this forked process, and send its exit code."""
+    """Run the command in this forked process, and send its exit code. The caller has to be ready for signals first."""
     size, streams, _, _ = socket.recv_fds(command, 4, 3)
     with command.makefile("rb") as request:
         arguments, folder, environment = marshal.loads(request.read(int.from_bytes(size)))  # noqa: S302 — our own script's request
+    command.sendall(os.getpid().to_bytes(4))
+    command.recv(1)
+    threading.Thread(target=_end_with, args=(command,), daemon=True).start()
     for stream, number in zip(streams, range(3), strict=True):
         os.dup2(stream, number)
         os.close(stream)
@@ -100,7 +109,7 @@ def _run(command: socket.socket) -> NoReturn:
     sys.stdin, sys.stdout, sys.stderr = (_stream(number, mode) for number, mode in enumerate(("rb", "wb", "wb")))
     code = 1
     try:
-        from octosync.cli import main
+        from octosync.__main__ import main
 
         main()
     except SystemExit as end:
@@ -114,8 +123,16 @@ def _run(command: socket.socket) -> NoReturn:
         os._exit(code)
 
 
+def _end_with(caller: socket.socket) -> None:
+    """Kill this process when its caller has been killed. Signals are for the main thread."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    caller.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _stream(number: int, mode: str) -> io.TextIOWrapper:
-    return io.TextIOWrapper(open(number, mode), encoding="utf-8", write_through=number == 2)
+    stream = os.fdopen(number, mode)
+    return io.TextIOWrapper(stream, encoding="utf-8", line_buffering=stream.isatty(), write_through=number == 2)
 
 
 if __name__ == "__main__":

@@ -57,10 +57,14 @@ class MemoryStream(io.TextIOWrapper):
 
 @dataclass
 class Workdir:
-    """A working directory and the environment of its commands. `environment` has all variables that octosync reads."""
+    """A working directory and the environment of its commands. `environment` has all variables that octosync reads.
+
+    `command` is the octosync of separate processes.
+    """
 
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = (sys.executable, "-m", "octosync")
 
     def write(self, name: str, content: str | bytes) -> Path:
         """Write a file, and create its folders."""
@@ -100,7 +104,7 @@ class Workdir:
         """Start a command as a separate process."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
         return subprocess.Popen(
-            (sys.executable, "-m", "octosync", *map(str, arguments)),
+            (*self.command, *map(str, arguments)),
             cwd=self.directory,
             env={**_without_ours(), **self.environment, **(environment or {})},
             **streams,
