@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.json_values import json_objects, json_values
 
-from octosync.model import JsonValue, canonical_json, canonical_object, digest_of, json_equal
+from octosync.model import JsonValue, canonical_json, digest_of, json_equal
 
 
 @given(json_values(), json_values())
@@ -38,12 +38,6 @@ def test_key_order_means_nothing(value: dict[str, JsonValue], random: object) ->
     shuffled = {key: value[key] for key in keys}
     assert canonical_json(shuffled) == canonical_json(value)
     assert digest_of(shuffled) == digest_of(value)
-
-
-@given(json_objects())
-def test_an_object_may_be_put_together_from_its_values_texts(value: dict[str, JsonValue]) -> None:
-    """The canonical text of an object is the same whether it is written whole or composed of the texts of its values."""
-    assert canonical_object({key: canonical_json(item) for key, item in value.items()}) == canonical_json(value)
 
 
 @pytest.mark.parametrize(

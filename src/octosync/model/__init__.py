@@ -82,7 +82,6 @@ if TYPE_CHECKING:
         JsonValue,
         UndisclosedValue,
         canonical_json,
-        canonical_object,
         clipped,
         counted,
         digest_of,
@@ -105,7 +104,7 @@ else:
             "state": "App DeclaredApp Deploy Event FollowUpReads InferenceConfig Observation "
             "OrgPresence Presence Section Slot State Suspension Target",
             "status": "AppOverview AppStatus PendingApproval",
-            "values": "ELLIPSIS SENSITIVE JsonObject JsonValue UndisclosedValue canonical_json canonical_object clipped "
+            "values": "ELLIPSIS SENSITIVE JsonObject JsonValue UndisclosedValue canonical_json clipped "
             "counted digest_of json_equal truncated",
         },
     )

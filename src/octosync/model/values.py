@@ -57,12 +57,6 @@ def canonical_json(value: JsonValue) -> str:
     return _ENCODER.encode(_with_integers(value)) if ".0" in text or "e+" in text else text
 
 
-def canonical_object(texts: Mapping[str, str]) -> str:
-    """Return the canonical text of an object, from the canonical texts of its values."""
-    entries = (f"{json.dumps(key, ensure_ascii=False)}:{text}" for key, text in sorted(texts.items()))
-    return f"{{{','.join(entries)}}}"
-
-
 def digest_of(value: JsonValue) -> str:
     """Return `sha256:…` of the canonical text of a value. Lone surrogates, which JSON can hold escaped, are hashed too."""
     return "sha256:" + hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()

@@ -273,19 +273,20 @@ def replacement_for(slot: Slot, live: Slot | None) -> JsonObject:
 def _inference_config(desired: App, wanted: InferenceConfig, live: App | None, diff: AppDiff) -> None:
     there = live.inference_config if live else None
     before = there.config if there else None
-    fingerprint = diff.fingerprints[wanted.address] = fingerprint_of_config(there)
+    address = wanted.address
+    fingerprint = diff.fingerprints[address] = fingerprint_of_config(there)
     if wanted.config is None:
         if before is None:
-            diff.unchanged.append(wanted.address)
+            diff.unchanged.append(address)
         else:
             diff.actions.append(_delete_config(desired, wanted, before, fingerprint))
         return
     if before is not None and json_equal(wanted.config, before):
-        diff.unchanged.append(wanted.address)
+        diff.unchanged.append(address)
         return
     diff.actions.append(
         PutInferenceConfig(
-            address=wanted.address,
+            address=address,
             reason=Reason.NEW if before is None else Reason.DIFFERS,
             parameters={"slug": desired.slug},
             body=wanted.config,

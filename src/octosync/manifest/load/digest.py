@@ -23,7 +23,6 @@ from octosync.model import (
     Slot,
     State,
     canonical_json,
-    canonical_object,
 )
 
 K = TypeVar("K")
@@ -84,8 +83,12 @@ def digest(
 
     `texts` caches the canonical text of apps, by identity.
     """
-    text = canonical_object({app.slug: _text(app, annotations.get(app.slug, []), texts, sensitivity) for app in state})
-    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    made = hashlib.sha256(b"{")
+    for number, slug in enumerate(sorted(state.apps)):  # app by app: the whole text would be the largest value of a run
+        text = _text(state.apps[slug], annotations.get(slug, []), texts, sensitivity)
+        made.update(f"{',' if number else ''}{canonical_json(slug)}:{text}".encode("utf-8", "surrogatepass"))
+    made.update(b"}")
+    return f"sha256:{made.hexdigest()}"
 
 
 def keyed_digest(state: State, digest: str, key: Secret) -> str:
