@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from octosync.errors import OctosyncError
-from octosync.manifest import LEFT_OUT_OF_FOLDERS
 from octosync.manifest.load.limits import Bounds, OutOfBoundsError, links_on
 from octosync.report import visible
 
@@ -177,6 +176,8 @@ def file_name(slug: str, *, rest: bool = False) -> str:
     A slug has no dots, so names are unique, and none is a name that folders ignore, such as octosync.yaml.
     """
     name = f"{slug}.unmanaged.yaml" if rest else f"{slug}.yaml"
+    from octosync.manifest import LEFT_OUT_OF_FOLDERS
+
     return name if name not in LEFT_OUT_OF_FOLDERS else f"{slug}.app.yaml"
 
 

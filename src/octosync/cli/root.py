@@ -88,7 +88,7 @@ _READ_ONLY: Final = frozenset(
 
 
 # Commands without a module in `runs`: what they do is a few lines.
-_IN_ONE_MODULE: Final = frozenset({"completion", "schema", "version"})
+_IN_ONE_MODULE: Final = frozenset({"completion", "version"})
 
 
 class _Commands(CommandGroup):

@@ -12,6 +12,7 @@ from octosync.exports import lazy_exports
 if TYPE_CHECKING:
     from octosync.report.accept import AcceptedChange, render_accepted
     from octosync.report.annotations import PathResolver, output_lines, render_annotations, render_notice
+    from octosync.report.documents import json_line, json_text
     from octosync.report.errors import render_diagnostics, render_error
     from octosync.report.markdown import BlobLinks, render_outcomes_markdown, render_plan_markdown
     from octosync.report.outcomes import (
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from octosync.report.run import (
         OutcomeDocument,
         apply_document,
-        json_line,
-        json_text,
         outcome_row,
         render_idle,
         report_document,
@@ -75,12 +74,13 @@ else:
         {
             "accept": "AcceptedChange render_accepted",
             "annotations": "PathResolver output_lines render_annotations render_notice",
+            "documents": "json_line json_text",
             "errors": "render_diagnostics render_error",
             "markdown": "BlobLinks render_outcomes_markdown render_plan_markdown",
             "outcomes": "exit_code_of_outcomes exit_code_of_rollouts render_outcomes render_rollouts rollout_name "
             "rollout_share rollout_words",
             "plan": "exit_code_of_plan render_plan",
-            "run": "OutcomeDocument apply_document json_line json_text outcome_row render_idle "
+            "run": "OutcomeDocument apply_document outcome_row render_idle "
             "report_document report_markdown report_text report_values",
             "run_report": "NOTHING_WRITTEN VALIDATE ApplyReport PlanReport RunReport is_valid strict_error",
             "sarif": "RuleHelp sarif_document",

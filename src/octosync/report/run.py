@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
-
-from pydantic_core import PydanticSerializationError, to_json
 
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.model import JsonObject, Outcome, Status
@@ -34,20 +31,6 @@ class OutcomeDocument(Document):
     reference: str
     hints: list[str]
     request_ids: list[str]
-
-
-def json_text(document: JsonObject) -> str:
-    """Return a document as indented text. Keys keep their order; the text is ASCII, so that no terminal or locale changes it."""
-    try:
-        text = to_json(document, indent=2, ensure_ascii=True).decode("ascii")
-    except PydanticSerializationError:  # a lone surrogate, or more than 255 levels
-        text = json.dumps(document, indent=2, allow_nan=False)
-    return f"{text}\n"
-
-
-def json_line(document: JsonObject) -> str:
-    """Return a document as one line of ASCII text, for JSON Lines."""
-    return json.dumps(document, allow_nan=False) + "\n"
 
 
 def outcome_row(outcome: Outcome) -> OutcomeDocument:

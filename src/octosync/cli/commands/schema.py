@@ -1,13 +1,11 @@
-"""`octosync schema`: print the schemas for editors, for tools that read plans, and for kustomize."""
+"""`octosync schema`: its options and help."""
 
 from __future__ import annotations
 
 import click
 
-from octosync.cli.command import Command
-from octosync.cli.console import out_json
+from octosync.cli.command import Command, runs
 from octosync.cli.options import option
-from octosync.errors import UsageError
 
 
 @click.command(
@@ -17,16 +15,6 @@ from octosync.errors import UsageError
 )
 @click.argument("name", type=click.Choice(["manifest", "config", "plan"]), required=False)
 @option("--kustomize", "kustomize", env=False, is_flag=True, help="Print OpenAPI definitions with merge keys instead.")
-def command(name: str | None, *, kustomize: bool) -> None:
+@runs("schema")
+def command() -> None:
     """Print the JSON Schema of a manifest (the default), of octosync.yaml (config) or of a plan's JSON."""
-    from octosync.manifest import configuration_schema, kustomize_definitions, manifest_schema
-    from octosync.plan import plan_schema
-
-    if kustomize and name is not None:
-        raise UsageError(
-            "two-schemas",
-            f"--kustomize can't be combined with {name}: it prints a different document",
-            hints=("Use only one of them.",),
-        )
-    schemas = {None: manifest_schema, "manifest": manifest_schema, "config": configuration_schema, "plan": plan_schema}
-    out_json(kustomize_definitions() if kustomize else schemas[name]())

@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from octosync.model import Event, JsonObject, JsonValue, RoutingDecision
 from octosync.plan import FORMAT_VERSION, utc_text
-from octosync.report.run import json_line
+from octosync.report.documents import json_line
 from octosync.report.text import Style, cells, cut, padded, text_of, visible
 
 E = TypeVar("E")

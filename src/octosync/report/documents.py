@@ -1,0 +1,23 @@
+"""JSON documents as text."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from octosync.model import JsonObject
+
+
+def json_text(document: JsonObject) -> str:
+    """Return a document as indented text. Keys keep their order; the text is ASCII, so that no terminal or locale changes it."""
+    try:
+        text = to_json(document, indent=2, ensure_ascii=True).decode("ascii")
+    except PydanticSerializationError:  # a lone surrogate, or more than 255 levels
+        text = json.dumps(document, indent=2, allow_nan=False)
+    return f"{text}\n"
+
+
+def json_line(document: JsonObject) -> str:
+    """Return a document as one line of ASCII text, for JSON Lines."""
+    return json.dumps(document, allow_nan=False) + "\n"
