@@ -128,6 +128,7 @@ class _Editing:
         cached, fresh = self.load(self._cache), self.load(None)
         assert cached == fresh
         assert repr(cached) == repr(fresh)
+        assert cached.digest == fresh.digest
 
 
 @examples(120)
