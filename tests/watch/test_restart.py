@@ -175,6 +175,22 @@ async def test_apps_that_were_not_in_sync_are_read_again(tmp_path: Path) -> None
             assert watch.app(slugs[2]).drift[0].until == until
 
 
+async def test_an_app_whose_problem_was_notified_is_read_again(tmp_path: Path) -> None:
+    """A controller that was killed before receivers learned that a problem is over notifies them after its restart."""
+    clock = FastClock(60)
+    slugs = app_slugs(8)
+    declare(tmp_path, *slugs)
+    with plane_of_ana(clock) as plane:
+        create_live(plane, *slugs)
+        async with run_controller(tmp_path, plane, clock, **QUIET) as watch:
+            await watch.until_in_sync()
+            memory = watch.controller.memory
+            memory.state.for_control_plane(memory.plane).record_notification(slugs[2], "failed", "a fact")
+        plane.log()
+        async with run_controller(tmp_path, plane, clock, **QUIET) as watch:
+            assert apps_read(await requests_until_ready(watch, plane)).keys() == {slugs[2]}
+
+
 async def test_a_feed_that_does_not_reach_back_means_that_everything_is_read(tmp_path: Path) -> None:
     """After more events than are read, every app is read before the controller is ready, and the log says why."""
     clock = FastClock(60)

@@ -154,6 +154,10 @@ class Memory:
             self._plane_state.store(app, self.sensitivity)
             self._base[slug] = app
 
+    def apps_with_notifications(self) -> frozenset[str]:
+        """Return the apps about which a fact was sent whose end is not known yet."""
+        return frozenset(app for app, _ in self._plane_state.sent_notifications())
+
     def begin_writing(self, slugs: Iterable[str]) -> None:
         """Record that apps are about to be written, so that a controller that is killed meanwhile reads them again."""
         known = [slug for slug in slugs if slug in self.checkpoint.in_sync]

@@ -83,9 +83,12 @@ class Restart:
         return ""
 
     def _keep_known(self, events: Collection[Event]) -> None:
-        """Keep the apps whose manifests are the same, and that events can't be about without naming them."""
+        """Keep the apps whose manifests are the same, and that events can't be about without naming them.
+
+        Receivers may still have to learn that a problem of an app is over: it is read, too.
+        """
         assignment, checkpoint = self.scheduler.assignment, self.checkpoint
-        changed = assignment.changed_since_last_run
+        changed = assignment.changed_since_last_run | self.memory.apps_with_notifications()
         kept = {
             slug
             for slug in assignment.slugs
