@@ -13,6 +13,13 @@ _WHO = {
     for what, value in (("NAME", "ana"), ("EMAIL", "a@example.com"))
 }
 _ALONE = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+# A repository of a test lives for seconds: it needs no maintenance, which is a process for each commit, and no fsync.
+_CONFIGURATION = {"maintenance.auto": "false", "gc.auto": "0", "core.fsync": "none"}
+_QUICK = {
+    "GIT_CONFIG_COUNT": str(len(_CONFIGURATION)),
+    **{f"GIT_CONFIG_KEY_{number}": key for number, key in enumerate(_CONFIGURATION)},
+    **{f"GIT_CONFIG_VALUE_{number}": value for number, value in enumerate(_CONFIGURATION.values())},
+}
 
 
 @dataclass(frozen=True)
@@ -26,12 +33,12 @@ class Repo:
         """Create an empty repository whose branch is main."""
         root.mkdir(parents=True, exist_ok=True)
         repo = cls(root)
-        repo.git("init", "--quiet", "--initial-branch=main")
+        repo.git("init", "--quiet", "--initial-branch=main", "--template=")
         return repo
 
     def git(self, *arguments: str, **environment: str) -> str:
         """Run git; return its standard output."""
-        env = {**os.environ, **_WHO, **_ALONE, **environment}
+        env = {**os.environ, **_WHO, **_ALONE, **_QUICK, **environment}
         ran = subprocess.run(["git", *arguments], cwd=self.root, env=env, check=True, capture_output=True, text=True)
         return ran.stdout.strip()
 
@@ -58,4 +65,10 @@ class Repo:
     @property
     def head(self) -> str:
         """The commit that is checked out."""
-        return self.git("rev-parse", "HEAD")
+        try:
+            head = (self.root / ".git" / "HEAD").read_text().strip()
+            if head.startswith("ref: "):
+                head = (self.root / ".git" / head.removeprefix("ref: ")).read_text().strip()
+        except OSError:  # the branch is packed, or this is a second work tree
+            return self.git("rev-parse", "HEAD")
+        return head

@@ -133,7 +133,7 @@ class _JobRun:
 
     def _checkout(self, revision: str) -> None:
         work = self.folder / "work"
-        subprocess.run(["git", "clone", "--quiet", str(self.runner.origin), str(work)], check=True)
+        subprocess.run(["git", "clone", "--quiet", "--template=", str(self.runner.origin), str(work)], check=True)
         subprocess.run(["git", "checkout", "--quiet", "--detach", revision], cwd=work, check=True)
 
     def _script(self, step: dict[str, Any], context: Mapping[str, Any], outputs: dict[str, str]) -> bool:
