@@ -170,6 +170,8 @@ def _summary(scale: Scale, document: dict[str, Any], took: float) -> str:
     ]
     if not scale.is_full:
         return f"{len(document['measures'])} measures ran in {took:.0f} s. At this size, the values mean nothing."
+    if not figures:
+        return f"It took {took:.0f} s."
     within = sum(figure["verdict"] != "miss" for figure in figures)
     return f"{within} of {len(figures)} figures are within their limit. It took {took:.0f} s."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import time
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ import httpx
 from benchmarks import fleet
 from benchmarks.timing import Stopwatch
 
+from octosync.__main__ import COLLECT_AFTER
 from octosync.manifest import Configuration, load_manifests
 from octosync.octomil import API_PATH, Connection, Octomil
 from octosync.plan import GuardPolicy, PlanOptions
@@ -55,6 +57,7 @@ def serve(database: str) -> None:
 
 def plan_live(url: str, folder: str) -> dict[str, float]:
     """Observe and plan apps that are in sync; the manifests are loaded before."""
+    gc.set_threshold(COLLECT_AFTER)
     desired = load_manifests([folder], configuration=Configuration(), context=None, now=datetime.now(UTC)).state
 
     async def plan() -> dict[str, float]:

@@ -1,15 +1,17 @@
-"""`make docs`: generates the reference pages from the code, and updates the command output in the documents."""
+"""`make docs`: generates the reference pages and the tables of results, and updates the command output in the documents."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from deploy.queries import Alert, alerts
 from deploy.runbooks import REPOSITORY
 from docs.executing import ROOT, executed
+from docs.performance import PAGE, PICTURES, picture, results, with_results
 
 from octosync.contract import OPERATIONS, Access, Operation
 from octosync.manifest import RULES, Rule, configuration_schema, kustomize_definitions, manifest_schema
@@ -55,6 +57,7 @@ EXECUTED: Final = (
     "docs/kubernetes.md",
     "docs/octomil-api.md",
     "docs/outputs.md",
+    "docs/performance.md",
     "docs/policies.md",
     "docs/pull-requests.md",
     "docs/watch.md",
@@ -96,9 +99,10 @@ def with_guards(readme: str) -> str:
 
 
 def main() -> None:
-    """Write the reference pages, README's table and the documents."""
-    readme = ROOT / "README.md"
+    """Write the reference pages, the tables of README and of the page about performance, and the documents."""
+    readme, performance = ROOT / "README.md", ROOT / PAGE
     readme.write_text(with_guards(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    performance.write_text(with_results(performance.read_text(encoding="utf-8"), results()), encoding="utf-8")
     for name, page in REFERENCE_PAGES.items():
         (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / name).write_text(page(), encoding="utf-8")
@@ -259,7 +263,7 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-# The generated pages and schemas by their path below the project's root.
+# The generated pages, schemas and pictures by their path below the project's root.
 REFERENCE_PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "docs/reference/findings.md": lambda: "\n".join(_findings(FINDINGS)) + "\n",
     "docs/reference/metrics.md": lambda: "\n".join(_metrics(METRICS)) + "\n",
@@ -273,6 +277,7 @@ REFERENCE_PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "schemas/manifest.json": lambda: json_text(manifest_schema()),
     "schemas/plan.json": lambda: json_text(plan_schema()),
     "schemas/watch-status.json": lambda: json_text(watch_schema()),
+    **{path: partial(picture, path) for path in PICTURES},
 }
 
 

@@ -3,13 +3,17 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import click
 import pytest
 from deploy.runbooks import anchors
+from docs.charts import SCHEMES, Chart
 from docs.executing import ROOT, executed
 from docs.generate import EXECUTED, REFERENCE_PAGES, guards_table, with_guards
+from docs.performance import PAGE, results, with_results
 from docs.watching import UntrueDocumentError
 
 from octosync.cli.root import octosync
@@ -50,6 +54,26 @@ def test_the_guards_are_those_of_the_code() -> None:
     """README's table of the guards is up to date; `make docs` updates it."""
     assert with_guards(README) == README
     assert guards_table() in README
+
+
+def test_the_page_about_performance_has_the_stored_results() -> None:
+    """The page has the results in docs/performance.json and the verified request counts; `make docs` updates it."""
+    page = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert with_results(page, results()) == page
+    assert "Measured on an unknown machine" not in page
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_labels_of_a_chart_are_legible(scheme: str) -> None:
+    """A chart is well-formed and has a title and a description. The labels of lines with equal ends don't overlap."""
+    names = ["load & plan", "plan", "report", "JSON"]
+    chart = Chart(title="Growth", description="All equal.", lines={name: [(100, 0.02), (1000, 0.2)] for name in names})
+    svg = ET.fromstring(chart.render(SCHEMES[scheme]))  # noqa: S314 — our own text
+    texts = [element for element in svg if element.tag.endswith("}text")]
+    assert [element.text for element in svg[:2]] == ["Growth", "All equal."]
+    tops = sorted(float(text.attrib["y"]) for text in texts if text.text in {f"{name}, 200 ms" for name in names})
+    assert len(tops) == len(names)
+    assert all(lower - upper >= 13 for upper, lower in pairwise(tops))
 
 
 def test_every_dependency_has_its_reason() -> None:
