@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+import ssl
 from pathlib import Path
 
 import pytest
 
 from octosync.errors import ConfigError
 from octosync.model import Secret
-from octosync.octomil import Connection, Octomil, normalise_url
+from octosync.octomil import Connection, Octomil, load_certificate_authorities, normalise_url
 
 KEY = "oct_live_0123456789a91f"
 
@@ -154,3 +155,21 @@ async def test_certificates_that_cannot_be_loaded_are_one_error(
     assert refused.value.reference == "certificates-unreadable"
     assert reason in refused.value.message
     assert "SSL_CERT_FILE" in refused.value.hints[0]
+
+
+def test_certificates_and_host_names_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The authorities are those of certifi, or of `SSL_CERT_FILE` or `SSL_CERT_DIR` alone; the first of these comes first."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    usual = load_certificate_authorities()
+    assert usual.verify_mode is ssl.CERT_REQUIRED
+    assert usual.check_hostname
+    authorities = usual.get_ca_certs(binary_form=True)
+    assert len(authorities) > 1
+
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert load_certificate_authorities().get_ca_certs() == []
+    private = tmp_path / "authority.pem"
+    private.write_text(ssl.DER_cert_to_PEM_cert(authorities[0]))
+    monkeypatch.setenv("SSL_CERT_FILE", str(private))
+    assert load_certificate_authorities().get_ca_certs(binary_form=True) == authorities[:1]

@@ -7,6 +7,7 @@ import gzip
 import json
 import ssl
 import traceback
+from base64 import b64encode
 from typing import Any
 
 import aiohttp
@@ -139,11 +140,11 @@ async def test_an_unknown_host_is_one_error() -> None:
 async def test_a_proxy_forwards_requests_and_gets_its_own_credentials() -> None:
     """With a proxy, the request is sent to it, with the whole URL."""
     async with scripted_server(json_reply({"slug": "a"})) as server:
-        proxy = server.url.replace("http://", "http://u:pw@")
+        proxy = server.url.replace("http://", "http://u:p%40w@")
         async with client_of("http://octomil.invalid", insecure=True, proxy=proxy) as client:
             await client.call(**READ)
         assert server.received[0].target == "http://octomil.invalid/api/v1/apps/a"
-        assert server.received[0].headers["proxy-authorization"] == "Basic dTpwdw=="
+        assert server.received[0].headers["proxy-authorization"] == f"Basic {b64encode(b'u:p@w').decode()}"
         assert server.received[0].headers["authorization"] == f"Bearer {KEY}"
         async with client_of("http://octomil.invalid", insecure=True, proxy=server.url) as client:
             await client.call(**READ)
@@ -242,6 +243,14 @@ async def test_an_encoding_that_was_not_requested_is_refused(encoding: str) -> N
         assert [request.headers["accept-encoding"] for request in server.received] == ["gzip", "gzip"]
     assert refused.value.reference == "unreadable-answer"
     assert len(refused.value.message) < 300
+
+
+async def test_an_encoding_that_two_headers_name_is_refused() -> None:
+    """A repeated header counts with all its values."""
+    twice = http_reply(200, gzip.compress(b"{}")).data.replace(b"\r\n", b"\r\nContent-Encoding: gzip" * 2 + b"\r\n", 1)
+    async with scripted_server(Reply(twice)) as server, client_of(server.url) as client:
+        with pytest.raises(Unreadable, match="Content-Encoding"):
+            await client.call(**READ)
 
 
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "br"])
