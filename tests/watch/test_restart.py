@@ -273,7 +273,8 @@ async def test_another_configuration_means_that_everything_is_read(tmp_path: Pat
         if changed.pop("read_only", False):
             config.write_text("api: {readOnly: {slot: [comment]}}\n")
         async with run_controller(tmp_path, plane, clock, config=config, **QUIET, **changed) as watch:
-            assert apps_read(await requests_until_ready(watch, plane)).keys() == {*slugs}
+            assert apps_read(await requests_until_ready(watch, plane)) == dict.fromkeys(slugs, 1)
+            assert "this configuration" in watch.logged("reading_all")[0]["why"]
 
 
 async def test_settings_that_only_concern_changes_cost_no_reads(tmp_path: Path) -> None:

@@ -42,15 +42,16 @@ class Restart:
         """Read the apps that are not known to be in sync. Return False if the checkpoint can't be used."""
         scheduler, checkpoint = self.scheduler, self.checkpoint
         newest = await scheduler.resync.follow_feed()
-        why = self._why_not(newest)
-        if why:
+        events = checkpoint.new_events(newest)
+        if events is not None:
+            self._keep_known(events)
+        if events is None or not checkpoint.in_sync:
+            why = self._why_not(is_reached=events is not None)
             if scheduler.feed.off is None:
                 checkpoint.clear()
                 checkpoint.advance(scheduler.feed.newest)
             self.log.info("reading_all", message=f"every app is read before octosync is ready: {why}", why=why)
             return False
-        events = checkpoint.new_events(newest) or ()
-        self._keep_known(events)
         for slug, app in checkpoint.in_sync.items():
             scheduler.tracker.restore(slug, app.at)
         if self.memory.is_whole:
@@ -72,15 +73,15 @@ class Restart:
             "ready", message=f"ready: {counted(read, 'app')} read{known}", by=by, unchanged=unchanged, read=read
         )
 
-    def _why_not(self, newest: Collection[Event]) -> str:
-        """Return why the feed doesn't show what has changed since the checkpoint; "" if it does."""
+    def _why_not(self, *, is_reached: bool) -> str:
+        """Return why the checkpoint can't be used; `is_reached` is whether the feed reaches back to it."""
         if self.scheduler.feed.off is not None:
             return "the activity feed can't be read"
         if not self.checkpoint.has_position:
             return "no position in the activity feed is stored"
-        if self.checkpoint.new_events(tuple(newest)) is None:
+        if not is_reached:
             return "the activity feed does not reach back to the stored position"
-        return ""
+        return "no app is known to be in sync with this configuration"
 
     def _keep_known(self, events: Collection[Event]) -> None:
         """Keep the apps whose manifests are the same, and that events can't be about without naming them.

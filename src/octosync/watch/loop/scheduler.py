@@ -68,7 +68,7 @@ class Resync:
     _listing: ReadResult[dict[str, App]] | None = None
     _forgotten: set[str] = field(default_factory=set)  # since the last list was requested
     _unread: set[str] = field(default_factory=set)
-    _caught_up: frozenset[str] = frozenset()  # the apps that were read since the start, until a resync begins
+    _caught_up: frozenset[str] = frozenset()  # the apps that were read just before a resync that is due at the start
     _pause: float = 0.0
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _requested: asyncio.Event = field(default_factory=asyncio.Event)
@@ -128,9 +128,9 @@ class Resync:
         self.took = None if known.seconds is None else timedelta(seconds=known.seconds)
         self.checkpoint.accept(self.clock.monotonic())
         await self._read(apps, total=len(apps))
-        self._caught_up = frozenset(apps)
         self.is_caught_up = True
         if known.ended is None or self.checkpoint.is_resync_due:
+            self._caught_up = frozenset(apps)
             self._plan_next(math.inf)
         else:
             self._plan_next((self.clock.now() - known.ended).total_seconds() + (known.seconds or 0.0))
@@ -151,9 +151,9 @@ class Resync:
                 self.rejections.retry(slug)
         began = self.checkpoint.begin_resync(self.clock.now(), may_continue=not is_requested)
         self.checkpoint.accept(self.clock.monotonic())
-        known = frozenset[str]()
+        known = frozenset() if is_requested else self._caught_up
         if began is not None:
-            known = self._caught_up | {slug for slug, app in self.checkpoint.in_sync.items() if app.at >= began}
+            known |= {slug for slug, app in self.checkpoint.in_sync.items() if app.at >= began}
         self._caught_up = frozenset()
         apps = self.assignment.slugs
         await self._read([slug for slug in apps if slug not in known], total=len(apps))
@@ -177,8 +177,9 @@ class Resync:
         self.total, self._unread = total, set(apps)
         self._ended.clear()
         self._listing = await self._retry(partial(self._list, apps))
-        for slug in self._forgotten:
-            self.forget(slug)
+        if self._listing is not None:
+            for slug in self._forgotten:
+                self._listing.value.pop(slug, None)
         declared = set(self.assignment.slugs)
         # An app that backs off is retried at the end of its backoff; no resync waits for it.
         self._unread = {
