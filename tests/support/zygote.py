@@ -18,6 +18,7 @@ from typing import Any
 
 _PRELOADED = (
     "octosync.cli.runs.apply",
+    "anyio._backends._asyncio",
     "octosync.cli.runs.watch",
     "uvicorn.lifespan.off",
     "uvicorn.lifespan.on",
