@@ -36,15 +36,20 @@ async def test_a_commit_is_applied(tmp_path: Path) -> None:
 
 async def test_drift_is_held_and_then_reverted(tmp_path: Path) -> None:
     """A change by hand stays for the hold, announced with its author and its end, and is then reverted."""
-    clock = FastClock(300)
+    clock = FastClock(20)
+    settings = {"drift_hold": timedelta(minutes=30), "interval": timedelta(seconds=2)}
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps" / "demo.json").write_text(manifest(slots={"chat": "local_first"}))
     with plane_at(clock) as plane:
-        async with run_controller(tmp_path, plane, clock, drift_hold=timedelta(minutes=30)) as watch:
+        async with run_controller(tmp_path, plane, clock, **settings) as watch:
             await watch.until_in_sync()
             plane.send("PUT", "/apps/demo/slots/chat", {"serving_policy": "cloud_only", "bindings": []})
             await watch.until(lambda: watch.app().state is AppState.HELD)
             (drift,) = watch.app().drift
             assert drift.until is not None
+            await clock.advance(timedelta(minutes=20))
+            await watch.wait(timedelta(seconds=2))
+            assert watch.app().state is AppState.HELD
+            await clock.advance(timedelta(minutes=10))
             await watch.until(lambda: watch.app().state is AppState.IN_SYNC)
             assert clock.now() >= drift.until
