@@ -10,9 +10,10 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -45,11 +46,14 @@ def _visible(character: str) -> str:
 
 def cells(text: str) -> int:
     """Return the width of a visible text in columns: wide characters count two, combining ones none."""
-    if text.isascii():
-        return len(text)
+    return len(text) if text.isascii() else _cell_len()(text)
+
+
+@cache
+def _cell_len() -> Callable[[str], int]:
     from rich.cells import cell_len
 
-    return cell_len(text)
+    return cell_len
 
 
 def padded(text: str, width: int) -> str:
@@ -224,9 +228,7 @@ def value_words(value: JsonValue | Absent, names: Mapping[str, str] = MappingPro
         return "[" + ", ".join(value_words(item, names) for item in value) + "]"
     from octosync.plan import Absent
 
-    if isinstance(value, Absent):
-        return NONE
-    return json.dumps(value)
+    return NONE if isinstance(value, Absent) else json.dumps(value)
 
 
 def key_words(name: str) -> str:
