@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-import httpx
+import aiohttp
 import pytest
 from tests.fuzz import runner
 from tests.fuzz.machine import MACHINE, OFFLINE
@@ -46,8 +47,11 @@ def _aliases(patch: pytest.MonkeyPatch) -> None:
 def _decoding(patch: pytest.MonkeyPatch) -> None:
     """Check the size of a body only after all codings were decoded."""
 
-    async def body(response: httpx.Response) -> bytes:
-        found = b"".join([piece async for piece in response.aiter_bytes()])
+    async def body(response: aiohttp.ClientResponse, encoding: str | None) -> bytes:
+        found = await response.content.read()
+        for coding in reversed((encoding or "").split(",")):
+            if coding.strip().lower() in {"gzip", "x-gzip"}:
+                found = gzip.decompress(found)
         if len(found) > transport.MAX_RESPONSE_BYTES:
             raise BodyTooLarge
         return found
