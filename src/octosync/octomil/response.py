@@ -45,7 +45,7 @@ def parse(body: bytes) -> JsonValue:
     surrogate pair, and more than `MAX_DEPTH` levels.
     """
     try:
-        value: JsonValue = json.loads(body, parse_constant=_no_constant, parse_float=_finite)
+        value: JsonValue = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     if _SURROGATE.search(body):
@@ -78,6 +78,11 @@ def _finite(text: str) -> float:
     if math.isinf(number := float(text)):
         raise ValueError("a number is too large")
     return number
+
+
+_DECODER = json.JSONDecoder(
+    parse_constant=_no_constant, parse_float=_finite
+)  # `json.loads` would make one for each body
 
 
 def _check_depth(value: JsonValue) -> None:
