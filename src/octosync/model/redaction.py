@@ -93,7 +93,11 @@ class Sensitivity:
 
     def covers_none(self, keys: tuple[str, ...]) -> bool:
         """Return whether none of these keys covers a value or contains one: most objects have nothing to redact."""
-        return _covers_none(self.patterns, keys)
+        return _sorted_keys(self.patterns, keys) is not None
+
+    def sorted_keys(self, keys: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Return the keys of an object in order; None if one of them covers a value or contains one."""
+        return _sorted_keys(self.patterns, keys)
 
     def hides(self, key: str, value: JsonValue) -> bool:
         """Return whether this value is sensitive under this key."""
@@ -122,17 +126,21 @@ class Sensitivity:
 
     def occurs_in(self, value: JsonValue) -> bool:
         """Return whether there is a sensitive value or key at any depth."""
-        if type(value) in _SCALARS:
-            return False
+        inner: Iterable[JsonValue]
         if isinstance(value, list | tuple):
-            return any(self.occurs_in(item) for item in value if type(item) not in _SCALARS)
-        if not isinstance(value, dict | Mapping):
+            inner = value
+        elif isinstance(value, dict | Mapping):  # the check for a dictionary is fast, the one for a mapping is slow
+            inner = value.values()
+            if not self.covers_none(tuple(value)) and any(
+                self.hides(key, item) or self.shown_key(key) != key for key, item in value.items()
+            ):
+                return True
+        else:
             return False
-        if self.covers_none(tuple(value)):
-            return any(self.occurs_in(item) for item in value.values() if type(item) not in _SCALARS)
-        return any(
-            self.hides(key, item) or self.shown_key(key) != key or self.occurs_in(item) for key, item in value.items()
-        )
+        for item in inner:  # noqa: SIM110  `any` takes twice as long
+            if type(item) not in _SCALARS and self.occurs_in(item):
+                return True
+        return False
 
     def redact(self, value: JsonValue, replacement: JsonValue = None) -> JsonValue:
         """Return the value with its sensitive parts replaced, at any depth."""
@@ -163,10 +171,11 @@ def may_be_secret(value: JsonValue) -> bool:
 _SCALARS: Final = frozenset({str, bool, int, float, type(None)})
 
 
-@lru_cache(maxsize=1_000)
-def _covers_none(patterns: tuple[str, ...], keys: tuple[str, ...]) -> bool:
+@lru_cache(maxsize=1_000)  # most objects of a plan have the keys of another one
+def _sorted_keys(patterns: tuple[str, ...], keys: tuple[str, ...]) -> tuple[str, ...] | None:
     sensitivity = Sensitivity(patterns)
-    return not any(sensitivity.covers(key) or sensitivity.shown_key(key) != key for key in keys)
+    has_secrets = any(sensitivity.covers(key) or sensitivity.shown_key(key) != key for key in keys)
+    return None if has_secrets else tuple(sorted(keys))
 
 
 @lru_cache(maxsize=10_000)

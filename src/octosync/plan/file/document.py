@@ -327,14 +327,14 @@ def _row(
         "action_reason": action.reason.value,
         "drift": _last_change(last_change).as_json() if last_change is not None and needs_author(action) else None,
         "held_until": utc_text(held.until) if held is not None and held.until is not None else None,
-        **_given(held=held is not None and held.until is None),  # no run of plan or apply has such a row
+        **(_given(held=held.until is None) if held is not None else {}),  # no run of plan or apply has such a row
         "operation": {
             "id": operation.id,
             "method": operation.method,
             "path": operation.shown_url(action.parameters),
         },
         "preview": None if preview is None else preview.as_json(),
-        "depends_on": _texts(sorted({key.address for key in action.depends_on})),
+        "depends_on": _texts(sorted({key.address for key in action.depends_on})) if action.depends_on else [],
         "destructive": action.destructive,
         "source": _source(action.origin),
     }
@@ -430,14 +430,17 @@ def declared_of(address: Address, app: App) -> tuple[JsonObject | None, Origin |
 
 
 def _field(change: FieldChange, sensitivity: Sensitivity) -> dict[str, Any]:
-    sides = [None if isinstance(value, Absent) else value for value in (change.before, change.after)]
-    hidden = [sensitivity.hides_at(change.path, side) for side in sides]
-    before, after = (None if hides else _value(side, sensitivity) for hides, side in zip(hidden, sides, strict=True))
+    path = change.path
+    old = None if isinstance(change.before, Absent) else change.before
+    new = None if isinstance(change.after, Absent) else change.after
+    if type(old) in _SCALARS and type(new) in _SCALARS and sensitivity.covers_none(path):  # most changes
+        return {"path": list(path), "before": old, "after": new, "sensitive": False}
+    hides_old, hides_new = sensitivity.hides_at(path, old), sensitivity.hides_at(path, new)
     return {
-        "path": list(change.path),
-        "before": before,
-        "after": after,
-        "sensitive": any(hidden) or any(map(sensitivity.occurs_in, sides)),
+        "path": list(path),
+        "before": None if hides_old else _value(old, sensitivity),
+        "after": None if hides_new else _value(new, sensitivity),
+        "sensitive": hides_old or hides_new or sensitivity.occurs_in(old) or sensitivity.occurs_in(new),
     }
 
 
@@ -446,8 +449,7 @@ def _value(value: JsonValue, sensitivity: Sensitivity) -> Any:  # noqa: ANN401  
     if isinstance(value, list | tuple):
         return [item if type(item) in _SCALARS else _value(item, sensitivity) for item in value]
     if isinstance(value, dict | Mapping):  # the check for a dictionary is fast, the one for a mapping is slow
-        keys = sorted(value)
-        if not sensitivity.covers_none(tuple(keys)):
+        if (keys := sensitivity.sorted_keys(tuple(value))) is None:
             return _sorted(sensitivity.redact(value))
         return {key: item if type(item := value[key]) in _SCALARS else _value(item, sensitivity) for key in keys}
     return str(value) if isinstance(value, UndisclosedValue) else value
