@@ -349,6 +349,14 @@ async def test_an_app_shows_what_it_waits_for() -> None:
     assert "It has not been planned yet." in text
 
 
+async def test_an_app_that_was_not_read_since_the_start_says_so() -> None:
+    """After a restart, an app that is known to be in sync has the time of its last read, and no plan."""
+    known = AppReconcileStatus(slug="a", state=AppState.IN_SYNC, read_at=NOW - timedelta(hours=1))
+    text = await text_at(status_of(known), "/apps/a")
+    assert "No changes when it was last read, before the start. The activity feed shows none since." in text
+    assert "Last read" in text
+
+
 async def test_an_app_shows_its_own_runs_only() -> None:
     """A run that did not touch the app is not on its page."""
     status = status_of(quiet_app("checkout"), quiet_app("one"), runs=(run_status(1),))

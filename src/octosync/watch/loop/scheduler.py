@@ -226,9 +226,13 @@ class Resync:
                 await self._wait_after(error, RETRY_BACKOFF.draw(failures, self.chance))
 
     async def _follow_feed(self) -> tuple[Event, ...]:
+        slugs = self.assignment.slugs
+        # Events before the position are about drift that was known then. If there was none, they are not needed.
+        had_drift = any(slug not in self.checkpoint.in_sync for slug in slugs)
+        reach = self.assignment.active.hold if had_drift else timedelta()
         # Up to twenty pages cost less than a read of every app, if there are many.
-        most_pages = min(_MOST_PAGES, max(_FEWEST_PAGES, len(self.assignment.slugs) // _APPS_PER_FEED_PAGE))
-        newest = await self.feed.begin(self.assignment.active.hold, self.checkpoint.reaches_position, most_pages)
+        most_pages = min(_MOST_PAGES, max(_FEWEST_PAGES, len(slugs) // _APPS_PER_FEED_PAGE))
+        newest = await self.feed.begin(reach, self.checkpoint.reaches_position, most_pages)
         if not isinstance(self.feed.off, Unreadable):  # which proves nothing about other responses
             self.breaker.record_success()
         self.feed.report_availability()
