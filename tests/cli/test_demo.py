@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.support.commands import octosync as run_octosync
 from tests.support.commands import start_command, stop_command
+from tests.support.workdirs import Workdir
 
 from octosync.cli import main
 from octosync.cli.runs.demo import demo_runner, shell_path, shipped_manifests
@@ -188,8 +189,8 @@ def test_the_suggested_commands_work(
     with running_server(ServerSettings(seed="demo")) as plane:
         for _, *words in (plan, [*apply, "--yes"]):
             typed = [plane.url if word.startswith("http://") else word for word in words]
-            ended = run_octosync(*typed, cwd=tmp_path)
-            assert ended.returncode == 0, ended.stderr
+            ended = Workdir(tmp_path).octosync(*typed)
+            assert ended.code == 0, ended.stderr
     assert list(temporary.iterdir()) == []
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import yaml
 from docs.executing import ROOT
-from tests.support.commands import octosync
+from tests.support.workdirs import Workdir
 
 from octosync.octomil import API_PATH
 from octosync.server import ServerSettings, running_server
@@ -25,8 +25,8 @@ def _documents() -> Iterator[tuple[Path, dict[str, Any]]]:
 def test_the_examples_have_no_fault() -> None:
     """The examples validate without a notice, alone and with their octosync.yaml with its owners."""
     for arguments, cwd in ((("-f", "examples/manifests"), ROOT), ((), EXAMPLES)):
-        ended = octosync("validate", "--strict", *arguments, cwd=cwd)
-        assert (ended.returncode, ended.stderr) == (0, "")
+        ended = Workdir(cwd).octosync("validate", "--strict", *arguments)
+        assert (ended.code, ended.stderr) == (0, "")
         assert ended.stdout.endswith("No problems.\n")
 
 
@@ -46,8 +46,8 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return a client for a control plane with the demo seed, to which the examples were applied."""
     with running_server(ServerSettings(seed="demo")) as plane:
         command = ("apply", "-f", str(EXAMPLES / "manifests"), "--url", plane.url, "--rate", "0", "--yes")
-        ended = octosync(*command, cwd=tmp_path_factory.mktemp("applied"))
-        assert ended.returncode == 0, ended.stdout + ended.stderr
+        ended = Workdir(tmp_path_factory.mktemp("applied")).octosync(*command)
+        assert ended.code == 0, ended.output
         yield f"{plane.url}{API_PATH}"
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from docs.executing import ROOT
-from tests.support.commands import octosync
 from tests.support.states import desired_app, live_app, plan_of
+from tests.support.workdirs import Workdir
 
 from octosync.manifest import read_configuration
 from octosync.model import App, Sensitivity, State
@@ -104,5 +104,5 @@ def test_the_examples_are_those_of_the_document() -> None:
     """docs/policies.md has the same policies, and they accept the other examples."""
     policies = (FOLDER / "octosync.yaml").read_text(encoding="utf-8").partition("\npolicies:")[2]
     assert f"\npolicies:{policies}```" in (ROOT / "docs/policies.md").read_text(encoding="utf-8")
-    ended = octosync("validate", "--strict", cwd=FOLDER)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    ended = Workdir(FOLDER).octosync("validate", "--strict")
+    assert (ended.code, ended.stderr) == (0, "")
