@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         plan_digest,
         plan_document,
         recommendation_row,
+        summary_part,
         trailer_of,
         uncovered,
         utc_text,
@@ -126,7 +127,7 @@ else:
             "drift": "HeldChange HoldPolicy LastChange ReadNeeds needs_author",
             "file.approval": "Approval check_plan_key read_approval what_moved",
             "file.document": "blocked_row change_rows control_plane_part declared_of diagnostic_row error_row plan_digest "
-            "plan_document recommendation_row trailer_of uncovered utc_text way_out_of",
+            "plan_document recommendation_row summary_part trailer_of uncovered utc_text way_out_of",
             "file.schema": "FORMAT_VERSION AddressText BlockedDocument ControlPlaneDocument Count DiagnosticDocument Document "
             "Number RecommendationDocument ResourceChangeDocument Seconds Time one_of plan_schema",
             "guards.checks": "COUNTED_FOR Tally",

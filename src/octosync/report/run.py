@@ -7,7 +7,7 @@ from typing import Annotated
 
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.model import JsonObject, Outcome, Status
-from octosync.plan import FORMAT_VERSION, AddressText, Document, diagnostic_row, error_row, one_of
+from octosync.plan import FORMAT_VERSION, AddressText, Document, diagnostic_row, error_row, one_of, summary_part
 from octosync.report.errors import (
     render_diagnostics,
     render_error,
@@ -155,9 +155,7 @@ def _values(report: RunReport) -> Iterator[tuple[str, object]]:
         return
     plan = report.plan
     yield "changes", len(plan.actions)
-    summary = report.document()["summary"]
-    if isinstance(summary, Mapping):
-        yield from summary.items()
+    yield from summary_part(plan).as_json().items()
     yield "destructive", sum(action.destructive for action in plan.actions)
     yield "blocked", len(report.blocked)
     yield "errored", len(plan.errors)

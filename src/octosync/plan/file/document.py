@@ -101,7 +101,7 @@ def plan_document(
             requests_to_apply=plan.requests_to_apply,
             seconds_at_rate_limit=about.seconds_to_apply(plan, reads=True),
         ),
-        summary=_summary(plan),
+        summary=summary_part(plan),
         **_given(pending=_pending(plan, about.last_applied, contract, sensitivity)),
     )
     return {**document.as_json(), "resource_changes": change_rows(plan, contract, sensitivity, full=full)}
@@ -227,7 +227,8 @@ def _scope(plan: Plan) -> schema.ScopeDocument:
     )
 
 
-def _summary(plan: Plan) -> schema.SummaryDocument:
+def summary_part(plan: Plan) -> schema.SummaryDocument:
+    """Return the number of changes of each kind."""
     verbs = Counter(action.verb for action in plan.actions)
     counts = {verb.value: verbs[verb] for verb in Verb}
     return schema.SummaryDocument(**counts, held=len(plan.held), unchanged=len(plan.unchanged))
