@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.clients import KEY, HttpxTransport, connection_to
+from tests.support.clients import KEY, connection_to
 from tests.support.harness import EVERYTHING_ALLOWED, NOW, RESUME, status_by_action
 from tests.support.sample_reports import run_info
 from tests.support.states import desired_app
@@ -105,7 +105,7 @@ async def metered(directory: Path, limit: int, **connection: Any) -> AsyncIterat
     remote = Octomil(
         connection_to(URL, requests_per_minute=limit, **connection),
         rate=RateOptions(clock=virtual_clock),
-        transport=HttpxTransport(timed),
+        transport=timed,
     )
     headers = {"Authorization": f"Bearer {TEAMMATE}"}
     teammate = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL, headers=headers)

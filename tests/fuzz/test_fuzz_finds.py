@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-import aiohttp
+import httpx
 import pytest
 from tests.fuzz import runner
 from tests.fuzz.machine import MACHINE, OFFLINE
@@ -47,11 +46,8 @@ def _aliases(patch: pytest.MonkeyPatch) -> None:
 def _decoding(patch: pytest.MonkeyPatch) -> None:
     """Check the size of a body only after all codings were decoded."""
 
-    async def body(response: aiohttp.ClientResponse, encoding: str | None) -> bytes:
-        found = await response.content.read()
-        for coding in reversed((encoding or "").split(",")):
-            if coding.strip().lower() in {"gzip", "x-gzip"}:
-                found = gzip.decompress(found)
+    async def body(response: httpx.Response) -> bytes:
+        found = b"".join([piece async for piece in response.aiter_bytes()])
         if len(found) > transport.MAX_RESPONSE_BYTES:
             raise BodyTooLarge
         return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.clients import HttpxTransport, client_of, connection_to
+from tests.support.clients import client_of, connection_to
 from tests.support.scripted_server import json_reply, scripted_server
 from tests.support.virtual_time import run_in_virtual_time, run_ready_tasks, virtual_clock
 
@@ -39,7 +39,7 @@ def _sent(
 
     async def main() -> None:
         connection = Connection(url="https://api.octomil.com", **settings)
-        transport = HttpxTransport(httpx.MockTransport(handle))
+        transport = httpx.MockTransport(handle)
         async with Octomil(
             connection,
             rate=RateOptions(clock=virtual_clock, percent_for_writes=percent_for_writes),

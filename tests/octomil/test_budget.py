@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.clients import KEY, HttpxTransport, connection_to
+from tests.support.clients import KEY, connection_to
 from tests.support.scripted_server import AfterReply, Reply, http_reply, json_reply, scripted_server
 from tests.support.virtual_time import run_in_virtual_time, run_ready_tasks, virtual_clock
 
@@ -189,7 +189,7 @@ def test_a_client_reports_its_budget_including_a_429() -> None:
 
     async def main() -> None:
         connection = Connection(url="https://api.octomil.com", requests_per_minute=10)
-        transport = HttpxTransport(httpx.MockTransport(lambda _: script.pop(0)))
+        transport = httpx.MockTransport(lambda _: script.pop(0))
         async with Octomil(connection, rate=RateOptions(clock=virtual_clock), transport=transport) as client:
             reading = asyncio.create_task(client.background.call("apps.get", {"slug": "a"}))
             await run_ready_tasks()

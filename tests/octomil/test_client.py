@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.clients import KEY, HttpxTransport, client_of, connection_to
+from tests.support.clients import KEY, client_of, connection_to
 from tests.support.scripted_server import AfterReply, Reply, http_reply, json_reply, scripted_server
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
@@ -141,7 +141,7 @@ async def test_a_control_plane_with_the_same_limit_never_throttles_us() -> None:
 # In virtual time: the transport of httpx replaces the network.
 
 
-def _replying(*responses: httpx.Response | Exception, log: list[float]) -> HttpxTransport:
+def _replying(*responses: httpx.Response | Exception, log: list[float]) -> httpx.MockTransport:
     script = list(responses)
 
     def handle(_: httpx.Request) -> httpx.Response:
@@ -151,7 +151,7 @@ def _replying(*responses: httpx.Response | Exception, log: list[float]) -> Httpx
             raise step
         return step
 
-    return HttpxTransport(httpx.MockTransport(handle))
+    return httpx.MockTransport(handle)
 
 
 def _in_virtual_time(

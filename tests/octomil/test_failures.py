@@ -11,6 +11,7 @@ from base64 import b64encode
 from typing import Any
 
 import aiohttp
+import httpx
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 from tests.support.clients import KEY, client_of, connection_to
@@ -22,7 +23,6 @@ from octosync.octomil import Connection, Octomil, document_source, fetch_documen
 from octosync.octomil import transport as wire
 from octosync.octomil.failures import failure_of
 from octosync.octomil.retry import RetryPolicy
-from octosync.octomil.transport import AiohttpTransport, HttpRequest, RawResponse
 
 READ: dict[str, Any] = {"operation_id": "apps.get", "parameters": {"slug": "a"}}
 WRITES: list[dict[str, Any]] = [
@@ -321,7 +321,7 @@ async def test_cookies_are_neither_kept_nor_sent() -> None:
 
 
 async def test_no_traceback_carries_the_key_or_a_foreign_exception() -> None:
-    """The exceptions of aiohttp, which hold the request and its key, are not chained to errors."""
+    """The exceptions of httpx and aiohttp, which hold the request and its key, are not chained to errors."""
     async with scripted_server(Reply(b"", AfterReply.CLOSE)) as server, client_of(server.url, attempts=2) as client:
         for call in (READ, WRITES[0]):
             with pytest.raises(Unavailable) as lost:
@@ -341,13 +341,14 @@ def _unroutable() -> Exception:
 @pytest.mark.parametrize(
     ("problem", "reference", "retry", "sent"),
     [
+        (httpx.ConnectTimeout("slow"), "connect-timed-out", RetryPolicy.ALWAYS, False),
         (aiohttp.ConnectionTimeoutError("slow"), "connect-timed-out", RetryPolicy.ALWAYS, False),
         (_unroutable(), "connect-failed", RetryPolicy.ALWAYS, False),
         (aiohttp.ServerDisconnectedError(), "connection-lost", RetryPolicy.READS, True),
         (aiohttp.ClientOSError(104, "reset"), "connection-lost", RetryPolicy.READS, True),
         (OSError(113, "no route"), "connection-lost", RetryPolicy.READS, True),
         (TimeoutError(), "answer-timed-out", RetryPolicy.READS, True),
-        (aiohttp.SocketTimeoutError("slow"), "answer-timed-out", RetryPolicy.READS, True),
+        (httpx.ReadTimeout("slow"), "answer-timed-out", RetryPolicy.READS, True),
     ],
 )
 def test_only_a_failure_to_connect_proves_that_nothing_was_sent(
@@ -373,15 +374,24 @@ def test_an_untrusted_certificate_has_its_own_error() -> None:
     assert any("SSL_CERT_FILE" in hint for hint in outcome.error.hints)
 
 
+def test_a_library_error_is_classified_by_its_cause() -> None:
+    """A connect timeout of the transport whose cause is a connection lost after sending counts as sent."""
+    problem = httpx.ConnectTimeout("Server disconnected")
+    problem.__cause__ = aiohttp.ServerDisconnectedError()
+    outcome = failure_of(problem, Connection(url="https://api.octomil.com"), "apps.create")
+    assert outcome is not None
+    assert outcome.error.sent
+    assert outcome.retry is RetryPolicy.READS
+
+
 async def test_a_bug_is_not_reported_as_a_network_error() -> None:
     """An exception of our own code is raised unchanged."""
 
-    class Broken(AiohttpTransport):
-        async def send(self, request: HttpRequest, connection: Connection) -> RawResponse:
-            raise LookupError(f"{request.method} {connection.host}")
+    class Broken(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise LookupError(request.method)
 
-    connection = connection_to("http://127.0.0.1:1")
-    async with Octomil(connection, transport=Broken(connection)) as client:
+    async with Octomil(connection_to("http://127.0.0.1:1"), transport=Broken()) as client:
         with pytest.raises(LookupError, match="GET"):
             await client.call(**READ)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.clients import KEY, HttpxTransport, client_of, connection_to
+from tests.support.clients import KEY, client_of, connection_to
 from tests.support.plane import Plane
 from tests.support.scripted_server import json_reply, scripted_server
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
@@ -322,7 +322,7 @@ def test_response_times_do_not_change_the_observation() -> None:
 
     def seen(seed: int) -> str:
         async def main() -> Observation:
-            transport = HttpxTransport(delayed_responses(random.Random(seed)))  # noqa: S311 — an order of responses, no secret
+            transport = delayed_responses(random.Random(seed))  # noqa: S311 — an order of responses, no secret
             connection = Connection(url="https://api.octomil.com", concurrency=1 + seed)
             async with Octomil(connection, rate=RateOptions(clock=virtual_clock), transport=transport) as client:
                 sections = (Section.TARGETS, Section.SLOTS)
@@ -348,7 +348,7 @@ def test_a_read_has_the_time_at_which_it_was_sent() -> None:
     async def main() -> Observation:
         connection = Connection(url="https://api.octomil.com", requests_per_minute=1)
         async with Octomil(
-            connection, rate=RateOptions(clock=virtual_clock), transport=HttpxTransport(httpx.MockTransport(handle))
+            connection, rate=RateOptions(clock=virtual_clock), transport=httpx.MockTransport(handle)
         ) as client:
             return await observe(client, State.from_apps(_declared("a", Section.SLOTS)))
 

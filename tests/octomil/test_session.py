@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.clients import KEY, HttpxTransport, client_of
+from tests.support.clients import KEY, client_of
 
 from octosync.errors import ConfigError, CredentialRefused, RemoteError
 from octosync.model import Secret
@@ -28,7 +28,7 @@ def _client(answering: _Responder, **settings: Any) -> Octomil:
             **settings,
         }
     )
-    return Octomil(connection, transport=HttpxTransport(httpx.MockTransport(answering)))
+    return Octomil(connection, transport=httpx.MockTransport(answering))
 
 
 class _Plane:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.support.clients import HttpxTransport, connection_to
+from tests.support.clients import connection_to
 from tests.support.plane import Plane
 
 from octosync.cli.inputs_reloader import InputsReloader
@@ -231,8 +231,7 @@ async def run_controller(
     remote_flags = RemoteFlags(url=None if setup.through_context else plane.url)
     reloader = InputsReloader(flags=setup.flags(apps), remote=remote_flags)
     at = connection_to(plane.url, **{"requests_per_minute": 0, **setup.connection})
-    transport = None if setup.transport is None else HttpxTransport(setup.transport)
-    remote = Octomil(at, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep), transport=transport)
+    remote = Octomil(at, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep), transport=setup.transport)
     with Journal(folder / "state.db") as journal:
         controller = Controller(
             ControllerOptions(

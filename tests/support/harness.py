@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.support.clients import HttpxTransport, connection_to
+from tests.support.clients import connection_to
 from tests.support.plane import Plane, writes_in
 from tests.support.states import policy_of
 
@@ -100,10 +100,7 @@ class Harness:
         """Return a client, not yet entered."""
         connection = connection_to(self.plane.url, **{**self.connection, **settings})
         return Octomil(
-            connection,
-            rate=RateOptions(clock=lambda: self.now),
-            sensitivity=self.sensitivity,
-            transport=None if transport is None else HttpxTransport(transport),
+            connection, rate=RateOptions(clock=lambda: self.now), sensitivity=self.sensitivity, transport=transport
         )
 
     async def review(self, *desired: App, policy: GuardPolicy = EVERYTHING_ALLOWED, **options: Any) -> ReviewedPlan:

@@ -1,7 +1,7 @@
 """The client of a control plane, and everything that is read through it.
 
 Manifests, decisions (`plan`), the order of writes and the handling of a lost one (`apply`), and printing don't belong here.
-Exceptions of aiohttp and pydantic are translated into `RemoteError` and don't leave this package.
+Exceptions of httpx, aiohttp and pydantic are translated into `RemoteError` and don't leave this package.
 """
 
 from typing import TYPE_CHECKING

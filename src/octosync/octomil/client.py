@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import TracebackType
 from typing import Final, Self, TypeAlias
-from urllib.parse import urlencode
+
+import httpx
 
 from octosync.contract import Access, Contract, Operation
 from octosync.errors import CredentialRefused, Missing, RemoteError, Unreadable
@@ -36,18 +37,10 @@ from octosync.octomil.rate_limit import (
 )
 from octosync.octomil.response import Translator
 from octosync.octomil.retry import MAX_BACKOFF, MAX_RETRY_AFTER, RetryableFailure, RetryPolicy
-from octosync.octomil.transport import (
-    AiohttpTransport,
-    Connection,
-    HttpRequest,
-    HttpTransport,
-    RawResponse,
-    exchange,
-)
+from octosync.octomil.transport import Connection, RawResponse, exchange, open_http
 
 # The number of keys that are masked: the current one, and previous ones, which responses in flight may still echo.
 _REMEMBERED_KEYS = 8
-_LONGEST_URL = 65_536  # no server accepts as much
 
 
 class HttpSession:
@@ -60,20 +53,20 @@ class HttpSession:
         self,
         connection: Connection,
         sensitivity: Sensitivity | None = None,
-        transport: HttpTransport | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.connection = connection
         self._sensitivity = sensitivity
         self._transport = transport
         self._keys: deque[Secret] = deque(maxlen=_REMEMBERED_KEYS)
         self._redactor: Redactor | None = None  # of the current keys
-        self._http: HttpTransport | None = None
+        self._http: httpx.AsyncClient | None = None
         self.keeps_trying: Callable[[], bool] = lambda: True
         self._remember(connection.token)
 
     def open(self) -> None:
         """Create the HTTP client. Raises `ConfigError` if the certificate authorities can't be loaded."""
-        self._http = self._transport or AiohttpTransport(self.connection)
+        self._http = open_http(self.connection, self._transport)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -81,7 +74,7 @@ class HttpSession:
         self._http = None
 
     @property
-    def http(self) -> HttpTransport:
+    def http(self) -> httpx.AsyncClient:
         """The HTTP client, while it is open."""
         if self._http is None:
             raise RuntimeError("the client is not open: use `async with`")
@@ -92,10 +85,10 @@ class HttpSession:
         self.connection = replace(self.connection, token=token, token_source=source)
         self._remember(token)
 
-    def authorise(self, request: HttpRequest) -> Connection:
+    def authorise(self, request: httpx.Request) -> Connection:
         """Add the current key to a request, which must be sent at once; return the connection whose key it is."""
         if self.connection.token is not None:
-            request.headers["authorization"] = f"Bearer {self.connection.token.reveal()}"
+            request.headers["Authorization"] = f"Bearer {self.connection.token.reveal()}"
         return self.connection
 
     def redactor(self, body: JsonValue = None) -> Redactor:
@@ -145,7 +138,7 @@ class _Call:
     """A call, with all its attempts."""
 
     operation: Operation
-    request: Callable[[], HttpRequest]
+    request: Callable[[], httpx.Request]
     body: JsonValue
     within: Reservation | None
     absent: Callable[[Missing], bool] | None
@@ -176,7 +169,7 @@ class Octomil:
         on_wait: OnWait | None = None,
         on_request: OnRequest | None = None,
         sensitivity: Sensitivity | None = None,
-        transport: HttpTransport | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.contract = contract or Contract()
         self.clock = rate.clock
@@ -327,20 +320,21 @@ class Octomil:
 
     def _request(
         self, operation: Operation, parameters: Mapping[str, str], query: Mapping[str, str | int], body: JsonValue
-    ) -> HttpRequest:
+    ) -> httpx.Request:
+        org = {} if self.connection.org is None else {"org_id": self.connection.org}
+        content, headers = None, {}
+        if body is not None:
+            content = json.dumps(body, allow_nan=False, separators=(",", ":"), sort_keys=True, default=dict).encode()
+            headers["Content-Type"] = "application/json"
         if {"", ".", ".."} & set(parameters.values()):  # they would change the path
             raise _unusable(operation)
-        url = f"{self.connection.url}{operation.url(parameters)}".partition("?")[0]
-        org = {} if self.connection.org is None else {"org_id": self.connection.org}
-        if query or org:
-            url = f"{url}?{urlencode({**query, **org})}"
-        if len(url) > _LONGEST_URL:
-            raise _unusable(operation)
-        if body is None:
-            return HttpRequest(operation.method, url, {})
-        content = json.dumps(body, allow_nan=False, separators=(",", ":"), sort_keys=True, default=dict).encode()
-        headers = {"content-type": "application/json", "content-length": str(len(content))}
-        return HttpRequest(operation.method, url, headers, content)
+        url = f"{self.connection.url}{operation.url(parameters)}"
+        try:
+            return self._session.http.build_request(
+                operation.method, url, params={**query, **org}, content=content, headers=headers
+            )
+        except httpx.InvalidURL:  # its text is the name
+            raise _unusable(operation) from None
 
     async def _attempt(self, call: _Call) -> ApiResponse | RetryableFailure:
         """Send the request once. Raises the error of a failure after which a retry is not safe or can't succeed."""
@@ -376,7 +370,7 @@ class Octomil:
             return permit or await self._limiter.acquire(RequestPriority.URGENT)
         return await self._limiter.acquire(self._writes if call.operation.access is Access.WRITE else self._reads)
 
-    async def _exchange(self, call: _Call, request: HttpRequest, permit: Permit) -> ApiResponse | FailedAttempt:
+    async def _exchange(self, call: _Call, request: httpx.Request, permit: Permit) -> ApiResponse | FailedAttempt:
         call.sent_at = self.clock()
         connection = self._session.authorise(request)
         call.token = connection.token

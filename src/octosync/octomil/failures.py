@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
+import httpx
 
 from octosync.contract.operations import BodyCorrupt, BodyError, BodyTooLarge, EncodingRefused
 from octosync.errors import RemoteError, Unavailable, Unreadable
@@ -33,14 +34,16 @@ class FailedAttempt:
 def failure_of(problem: Exception, connection: Connection, operation: str) -> FailedAttempt | None:
     """Return the failure that an exception of `exchange` means; None if it is not a failure of the exchange.
 
-    Only a failure to connect proves that the request was not sent.
+    httpx-aiohttp raises `ConnectTimeout` also for failures after sending (a reset, a closed connection), so the underlying
+    aiohttp error decides whether the request was sent: only a connect error proves that it was not.
     """
-    if not isinstance(problem, aiohttp.ClientError | OSError | TimeoutError | BodyError):
+    cause = _cause_of(problem)
+    if cause is None:
         return None
     described = (
-        _tls_failure(problem, connection)
-        or _connect_failure(problem, connection)
-        or _response_failure(problem, connection)
+        _tls_failure(cause, connection)
+        or _connect_failure(problem, cause, connection)
+        or _response_failure(problem, cause, connection)
     )
     return described.failed(operation)
 
@@ -68,10 +71,18 @@ TIMED_OUT = frozenset({"connect-timed-out", "answer-timed-out"})
 _NEVER_SENT = frozenset({"tls-failed", "host-unknown", "connection-refused", "connect-timed-out", "connect-failed"})
 
 
-def _tls_failure(problem: Exception, connection: Connection) -> _Description | None:
-    if not isinstance(problem, aiohttp.ClientSSLError | ssl.SSLError):
+def _cause_of(problem: Exception) -> Exception | None:
+    cause = problem.__cause__
+    if isinstance(problem, httpx.RequestError) and isinstance(cause, Exception):
+        return cause
+    known = (httpx.RequestError, aiohttp.ClientError, OSError, TimeoutError, BodyError)
+    return problem if isinstance(problem, known) else None
+
+
+def _tls_failure(cause: Exception, connection: Connection) -> _Description | None:
+    if not isinstance(cause, aiohttp.ClientSSLError | ssl.SSLError):
         return None
-    reason = getattr(problem, "certificate_error", None) or getattr(problem, "os_error", None) or problem
+    reason = getattr(cause, "certificate_error", None) or getattr(cause, "os_error", None) or cause
     text = getattr(reason, "verify_message", "") or getattr(reason, "reason", "") or "the handshake failed"
     hints = (
         "If its certificate is issued by a private authority, set SSL_CERT_FILE to the authority's certificate.",
@@ -86,32 +97,35 @@ def _tls_failure(problem: Exception, connection: Connection) -> _Description | N
     )
 
 
-def _connect_failure(problem: Exception, connection: Connection) -> _Description | None:
+def _connect_failure(problem: Exception, cause: Exception, connection: Connection) -> _Description | None:
     """Describe a failure that occurred before anything was sent."""
-    if isinstance(problem, aiohttp.ClientConnectorDNSError):
+    if isinstance(cause, aiohttp.ClientConnectorDNSError):
         return _Description(
             reference="host-unknown",
             message=f"can't resolve the host {connection.host}",
             hints=("Check the URL, and the DNS settings of this machine.",),
             retry=RetryPolicy.ALWAYS,
         )
-    if isinstance(problem, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+    if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
         return _Description(
             reference="connect-failed",
             message=f"the HTTP proxy can't connect to {connection.host}",
             hints=("Check the proxy's address, and that it allows this host.",),
             retry=RetryPolicy.ALWAYS,
         )
-    if isinstance(problem, aiohttp.ClientConnectorError):
-        if problem.os_error.errno == errno.ECONNREFUSED:
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        if cause.os_error.errno == errno.ECONNREFUSED:
             return _refused(connection)
         return _Description(
             reference="connect-failed",
-            message=f"can't connect to {connection.url}: {(problem.os_error.strerror or 'no reason given').lower()}",
+            message=f"can't connect to {connection.url}: {(cause.os_error.strerror or 'no reason given').lower()}",
             hints=("Check the URL and the network.",),
             retry=RetryPolicy.ALWAYS,
         )
-    if isinstance(problem, aiohttp.ConnectionTimeoutError):
+    unexplained = cause is problem and isinstance(
+        problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout
+    )
+    if unexplained or isinstance(cause, aiohttp.ConnectionTimeoutError):
         return _Description(
             reference="connect-timed-out",
             message=f"no connection to {connection.url} within {connection.connect_timeout:g} s",
@@ -135,7 +149,7 @@ def _refused(connection: Connection) -> _Description:
     )
 
 
-def _response_failure(problem: Exception, connection: Connection) -> _Description:
+def _response_failure(problem: Exception, cause: Exception, connection: Connection) -> _Description:
     """Describe a failure after sending, or at an unknown time: the request may have been carried out."""
     if isinstance(problem, BodyTooLarge):
         return _Description(
@@ -155,14 +169,14 @@ def _response_failure(problem: Exception, connection: Connection) -> _Descriptio
             ),
             retry=RetryPolicy.NEVER,
         )
-    if isinstance(problem, TimeoutError):
+    if isinstance(cause, TimeoutError | httpx.TimeoutException):
         return _Description(
             reference="answer-timed-out",
             message=f"{connection.host} returned no complete response within {connection.response_timeout:g} s",
             hints=("The control plane may be overloaded: try again.",),
             retry=RetryPolicy.READS,
         )
-    if isinstance(problem, aiohttp.ClientResponseError | BodyCorrupt):
+    if isinstance(cause, aiohttp.ClientResponseError) or isinstance(problem, BodyCorrupt | httpx.DecodingError):
         return _Description(
             kind=Unreadable,
             reference="not-http",

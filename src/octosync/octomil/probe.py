@@ -7,10 +7,11 @@ URL, without an API key.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
+
+import httpx
 
 from octosync.contract import OPERATIONS, READ_BY_GET, Access, Contract, ErrorCode, Operation
 from octosync.contract.operations import BodyTooLarge
@@ -31,7 +32,7 @@ from octosync.model import JsonValue
 from octosync.octomil.client import Octomil
 from octosync.octomil.failures import failure_of
 from octosync.octomil.pagination import PAGE, path_segment
-from octosync.octomil.transport import AiohttpTransport, Connection, HttpRequest, HttpTransport, RawResponse, exchange
+from octosync.octomil.transport import Connection, RawResponse, exchange, open_http
 
 # Other names of a path's last part; never the name of another resource with a similar response.
 _ALSO: Final[Mapping[str, str]] = {
@@ -301,19 +302,19 @@ def document_source(url: str) -> Connection:
 
 
 async def fetch_document(
-    url: str, source: Connection, *, largest: int, transport: HttpTransport | None = None
+    url: str, source: Connection, *, largest: int, transport: httpx.AsyncBaseTransport | None = None
 ) -> bytes:
     """Fetch a document from a URL, over the connection `source`. Redirects are not followed. `largest` is in bytes.
 
     Raises `RemoteError` for any other response; no error shows what follows a `?` in the URL.
     """
     query = _split(url).query
-    request = HttpRequest("GET", f"{source.url}?{query}" if query else source.url, {"accept": _ACCEPT})
-    lost: OctosyncError | None = None
-    response: RawResponse | None = None
-    async with aclosing(transport or AiohttpTransport(source)) as http:
+    target = httpx.URL(f"{source.url}?{query}" if query else source.url)
+    async with open_http(source, transport) as http:
+        lost: OctosyncError | None = None
+        response: RawResponse | None = None
         try:
-            response = await exchange(http, request, source)
+            response = await exchange(http, http.build_request("GET", target, headers={"Accept": _ACCEPT}), source)
         except BodyTooLarge:
             lost = _too_large(source, largest)
         except Exception as problem:

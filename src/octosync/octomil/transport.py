@@ -1,23 +1,23 @@
 """The connection to a control plane (URL, key, timeouts), and the HTTP transport that sends one request.
 
-The transport is aiohttp, without automatic retries, redirects or cookies.
+The transport is httpx over aiohttp, without automatic retries, redirects or cookies.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
-import certifi
+import httpx
+from httpx_aiohttp import AiohttpTransport
 
 from octosync import __version__
 from octosync.contract.operations import ACCEPT_ENCODING, BodyDecoder, BodyError, BodyTooLarge
@@ -158,12 +158,10 @@ def is_loopback(host: str) -> bool:
 def check_proxy(address: str) -> None:
     """Raise `ConfigError` if the address is not the URL of an HTTP proxy."""
     try:
-        url = urlsplit(address)
-        _ = url.port  # raises for an invalid port
-        is_valid = url.scheme in {"http", "https"} and bool(url.hostname)
-    except ValueError:
-        is_valid = False
-    if not is_valid:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in {"http", "https"} or not url.host:
         raise ConfigError(
             "bad-proxy",
             "the proxy's address is not the URL of an HTTP proxy",  # and isn't shown: it may hold a password
@@ -191,99 +189,54 @@ MAX_RESPONSE_BYTES = 32 * 1024 * 1024  # bytes, decompressed
 _IDLE_SECONDS = 4.0
 
 
-@dataclass(slots=True)
-class HttpRequest:
-    """A request. `headers` are sent in addition to those of every request, in their order; their names are in lower case."""
-
-    method: str
-    url: str
-    headers: dict[str, str]
-    body: bytes | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class RawResponse:
-    """A response as it was received, not parsed. `body` is decoded, and empty if that of an error can't be decoded.
-
-    The names of headers are in lower case; the values of repeated headers are joined by commas.
-    """
+    """A response as it was received, not parsed. `body` is decoded, and empty if that of an error can't be decoded."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: httpx.Headers
     body: bytes
 
 
-class HttpTransport(Protocol):
-    """Sends requests. It never sends one twice, and follows no redirect."""
+def open_http(connection: Connection, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """Create the HTTP client for a control plane, without its key. It needs a running event loop, and `aclose` at the end.
 
-    async def send(self, request: HttpRequest, connection: Connection) -> RawResponse:
-        """Send a request once and read the complete response. Raises what `exchange` does."""
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-
-
-_HEADERS = {
-    "connection": "keep-alive",
-    "accept": "application/json",
-    "accept-encoding": ACCEPT_ENCODING,
-    "user-agent": f"octosync/{__version__}",
-}
-
-
-class AiohttpTransport:
-    """An aiohttp session with the connections to a control plane. It needs a running event loop, and `aclose` at the end.
-
-    aiohttp closes a connection that delivered more than the response. httpx's pool would return the rest for the next request.
+    Raises `ConfigError` if the certificate authorities can't be loaded.
     """
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": ACCEPT_ENCODING,
+        "User-Agent": f"octosync/{__version__}",
+    }
+    return httpx.AsyncClient(
+        transport=transport or _aiohttp_transport(connection),
+        headers=headers,
+        follow_redirects=False,
+        trust_env=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+    )
 
-    def __init__(self, connection: Connection) -> None:
-        """Raise `ConfigError` if the certificate authorities can't be loaded."""
-        secure = connection.url.startswith("https://")
-        # Loading the certificate authorities takes longer than a whole plan against loopback.
-        tls = load_certificate_authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._session = aiohttp.ClientSession(
-            # The rate limiter bounds the requests in flight, so no request ever waits in the pool.
-            connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=_IDLE_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,  # `BodyDecoder` has limits
-        )
-        # aiohttp resends GET, PUT and DELETE when a connection drops: not rate-limited, not counted and not journaled. It has
-        # no public setting for this; a test counts the requests at the socket.
-        self._session._retry_connection = False  # noqa: SLF001 — see above
-        self._proxy, self._proxy_headers = _proxy(connection.proxy)
 
-    async def send(self, request: HttpRequest, connection: Connection) -> RawResponse:
-        """Send a request once and read the complete response."""
-        connect = connection.connect_timeout
-        async with self._session.request(
-            request.method,
-            request.url,
-            data=request.body,
-            headers={**_HEADERS, **request.headers},
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(connect=connect, sock_connect=connect, sock_read=connection.response_timeout),
-            proxy=self._proxy,
-            proxy_headers=self._proxy_headers,
-        ) as response:
-            headers: dict[str, str] = {}
-            for name, value in response.headers.items():
-                key = name.lower()
-                headers[key] = f"{headers[key]}, {value}" if key in headers else value
-            return RawResponse(response.status, headers, await _body(response, headers.get("content-encoding")))
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._session.close()
+def _aiohttp_transport(connection: Connection) -> AiohttpTransport:
+    """Return a transport with an aiohttp session that doesn't retry: a session of its own would resend lost requests."""
+    secure = connection.url.startswith("https://")
+    # Loading the certificate authorities takes longer than a whole plan against loopback.
+    tls = load_certificate_authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    session = aiohttp.ClientSession(
+        # The rate limiter bounds the requests in flight, so no request ever waits in the pool.
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=_IDLE_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+    # aiohttp resends GET, PUT and DELETE when a connection drops: not rate-limited, not counted and not journaled. It has no
+    # public setting for this; a test counts the requests at the socket.
+    session._retry_connection = False  # noqa: SLF001 — see above
+    return AiohttpTransport(verify=tls, client=session, proxy=_proxy(connection.proxy) if connection.proxy else None)
 
 
 def load_certificate_authorities() -> ssl.SSLContext:
     """Load the certificate authorities. Raises `ConfigError` on failure."""
     try:
-        file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-        if file or not folder:
-            return ssl.create_default_context(cafile=file or certifi.where())
-        return ssl.create_default_context(capath=folder)
+        return httpx.create_ssl_context()
     except OSError as error:  # ssl.SSLError is one
         reason = error.strerror if not isinstance(error, ssl.SSLError) else "it contains no certificate"
         raise ConfigError(
@@ -293,36 +246,45 @@ def load_certificate_authorities() -> ssl.SSLContext:
         ) from None
 
 
-def _proxy(address: str | None) -> tuple[str | None, dict[str, str] | None]:
-    """Return a proxy's URL and headers: its user and password, if any, are moved from the URL into a header.
+def _proxy(address: str) -> httpx.Proxy:
+    """Return the proxy with its user and password, if any, moved from the URL into a header.
 
     aiohttp sends it as `Proxy-Authorization`, with the tunnel or with the request, whichever the proxy receives.
     """
-    url = urlsplit(address or "")
-    if "@" not in url.netloc:
-        return address, None
-    basic = b64encode(f"{unquote(url.username or '')}:{unquote(url.password or '')}".encode()).decode()
-    return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl(), {"Authorization": f"Basic {basic}"}
+    url = httpx.URL(address)
+    if not url.userinfo:
+        return httpx.Proxy(url)
+    basic = b64encode(f"{url.username}:{url.password}".encode()).decode()
+    return httpx.Proxy(url.copy_with(userinfo=b""), headers={"Authorization": f"Basic {basic}"})
 
 
-async def exchange(http: HttpTransport, request: HttpRequest, connection: Connection) -> RawResponse:
+async def exchange(http: httpx.AsyncClient, request: httpx.Request, connection: Connection) -> RawResponse:
     """Send one request once and read the complete response, within the connection's timeouts.
 
-    Raises `BodyError`, `TimeoutError`, and the exceptions of aiohttp; `failures.failure_of` translates them.
+    Raises `BodyError`, `TimeoutError`, and the exceptions of httpx and aiohttp; `failures.failure_of` translates them.
     """
-    async with asyncio.timeout(connection.connect_timeout + connection.response_timeout):
-        return await http.send(request, connection)
+    connect = connection.connect_timeout
+    request.extensions["timeout"] = httpx.Timeout(connection.response_timeout, connect=connect, pool=connect).as_dict()
+    async with asyncio.timeout(connect + connection.response_timeout):
+        response = await http.send(request, stream=True)
+        try:
+            body = await _body(response)
+        finally:
+            await response.aclose()
+    return RawResponse(response.status_code, response.headers, body)
 
 
-async def _body(response: aiohttp.ClientResponse, encoding: str | None) -> bytes:
+async def _body(response: httpx.Response) -> bytes:
+    if response.is_stream_consumed:
+        return response.content  # of an in-memory transport
     try:
-        decoder = BodyDecoder(encoding, MAX_RESPONSE_BYTES)
-        async for piece in response.content.iter_any():
+        decoder = BodyDecoder(response.headers.get("content-encoding"), MAX_RESPONSE_BYTES)
+        async for piece in response.aiter_raw():
             decoder.feed(piece)
         return decoder.finish()
     except BodyTooLarge:
         raise
     except BodyError:
-        if 200 <= response.status < 300:
+        if response.is_success:
             raise
         return b""  # the status alone identifies the error
