@@ -1,8 +1,8 @@
 """`make bench`: what octosync costs, relative to what it is made of and to what one would use instead.
 
-Each figure compares measurements of the same run, so that it means the same on any machine. The exceptions are sizes, simulated
-times, and times that are multiplied by the speed of the machine. A figure that misses its limit is not an error: wall times
-depend on what else the machine does.
+Each figure compares measurements of the same run, so that it means the same on any machine. The exceptions are memory, the
+controller's times, and times that are multiplied by the speed of the machine. A figure that misses its limit is not an error:
+wall times depend on what else the machine does.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for measure in chosen:
         about = f", about {measure.seconds} s" if scale.is_full else ""
         print(f"{measure.name}: {measure.title}{about} …", file=sys.stderr, flush=True)
-        started = time.monotonic()
+        started, load = time.monotonic(), os.getloadavg()[0]
         try:
             result = measure.run(scale)
         except (BenchmarkError, AssertionError, OSError) as error:
@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         results[measure.name] = {
             "title": measure.title,
+            "load_average": round(load, 1),
             "seconds": round(time.monotonic() - started, 1),
             **result.as_json(judged=scale.is_full),
         }

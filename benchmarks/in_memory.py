@@ -78,7 +78,7 @@ def _plan_in_memory(folder: str) -> dict[str, float]:
     times["markdown"], _ = _timed(lambda: render_plan_markdown(report))
     times["json"], text = _timed(lambda: json_text(report.document()))
     document = json.loads(text)
-    times["dumps"], _ = _timed(lambda: json.dumps(document))
+    times["dumps"] = min(_timed(lambda: json.dumps(document))[0] for _ in range(3))
     return times
 
 

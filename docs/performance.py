@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -53,7 +54,10 @@ def with_results(page: str, found: Mapping[str, Any]) -> str:
         _, _, after = rest.partition("\n\n")
         page = "\n".join((before, *rows[name], "", after))
     machine = found["machine"]
-    words = f"{machine['system']}, {machine['processors']} processors, Python {machine['python']}"
+    load = statistics.median(measure["load_average"] for measure in found["measures"].values())
+    words = (
+        f"{machine['system']}, {machine['processors']} processors, Python {machine['python']}, load average {load:.0f}"
+    )
     return re.sub(r"^Measured on [^.]*(\.[^.\n]+)*\.$", f"Measured on {words}.", page, count=1, flags=re.MULTILINE)
 
 
