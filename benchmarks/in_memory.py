@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from benchmarks.timing import Stopwatch, speed
+from benchmarks.timing import Stopwatch
 
 from octosync import __version__
 from octosync.__main__ import COLLECT_AFTER
@@ -43,7 +43,7 @@ def load_bare(folder: str) -> dict[str, float]:
 
 
 def plan_in_memory(folder: str, few: str) -> dict[str, float]:
-    """Load, plan and report apps without requests. Return seconds of CPU by step, for plans also scaled by the machine's speed.
+    """Load, plan and report apps without requests. Return seconds of CPU by step.
 
     All of it is done with `few` apps first, because the first use of each function costs more.
     """
@@ -57,7 +57,7 @@ def load_and_plan(folder: str, few: str) -> dict[str, float]:
     gc.set_threshold(COLLECT_AFTER)
     _plan(load_all(few).state, _same)
     load_seconds, manifests = _timed(lambda: load_all(folder))
-    plan_seconds, _, plan = _plan(manifests.state, _same)
+    plan_seconds, plan = _plan(manifests.state, _same)
     assert not plan.actions
     return {"load": load_seconds, "plan": plan_seconds}
 
@@ -68,10 +68,10 @@ def _plan_in_memory(folder: str) -> dict[str, float]:
     gc.set_threshold(COLLECT_AFTER)
     gc.collect()
     times["load"], manifests = _timed(lambda: load_all(folder))
-    times["same"], times["same, scaled"], plan = _plan(manifests.state, _same)
+    times["same"], plan = _plan(manifests.state, _same)
     assert not plan.actions
     del plan  # the garbage collector has to visit no more than in a run, which has one plan
-    times["changed"], times["changed, scaled"], plan = _plan(manifests.state, _changed)
+    times["changed"], plan = _plan(manifests.state, _changed)
     assert len(plan.actions) == 4 * len(manifests.state.apps)
     report = _report(plan)
     times["text"], _ = _timed(lambda: render_plan(report, colour=False))
@@ -82,13 +82,11 @@ def _plan_in_memory(folder: str) -> dict[str, float]:
     return times
 
 
-def _plan(desired: State, change: Callable[[App], App]) -> tuple[float, float, Plan]:
-    """Plan, and return the seconds, the seconds scaled by the machine's speed at that time, and the plan."""
+def _plan(desired: State, change: Callable[[App], App]) -> tuple[float, Plan]:
     observation, options = _live(desired, change), PlanOptions(now=datetime.now(UTC))
     gc.collect()
-    before = speed()
     seconds, reviewed = _timed(lambda: review(desired, observation, options))
-    return seconds, seconds * (before + speed()) / 2, reviewed.plan
+    return seconds, reviewed.plan
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:

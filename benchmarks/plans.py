@@ -11,7 +11,7 @@ from typing import Final
 
 from benchmarks.fleet import control_plane, fill, write_manifests
 from benchmarks.measure import Figure, Result, Scale, Unit
-from benchmarks.timing import OCTOSYNC, PYTHON, call_child, peak_megabytes, seconds
+from benchmarks.timing import OCTOSYNC, PYTHON, call_child, peak_megabytes, seconds, speed
 
 _MOST: Final = 10_000
 _CURVES: Final = {
@@ -46,7 +46,7 @@ def measure_compare(scale: Scale) -> Result:
     figures = [
         Figure(
             name=f"CPU of a plan of {most:,} apps in memory, {name}",
-            value=steps[most][f"{step}, scaled"],
+            value=steps[most][step] * speed(),  # of this process: with much in memory, the yardstick is slower
             unit=Unit.SECONDS,
             must=today / 2,
             aim=today / 4,
@@ -58,7 +58,7 @@ def measure_compare(scale: Scale) -> Result:
     figures += [
         Figure(
             name=f"its growth from {middle:,} to {most:,} apps, {name}",
-            value=math.log(steps[most][f"{step}, scaled"] / steps[middle][f"{step}, scaled"]) / grown,
+            value=math.log(steps[most][step] / steps[middle][step]) / grown,
             unit=Unit.EXPONENT,
             must=1.08,
             aim=1.03,
