@@ -15,6 +15,7 @@ import aiohttp
 import httpx
 from benchmarks import fleet
 from benchmarks.timing import Stopwatch
+from httpx_aiohttp import AiohttpTransport
 
 from octosync.__main__ import COLLECT_AFTER
 from octosync.manifest import Configuration, load_manifests
@@ -91,14 +92,12 @@ def _reads(apps: int) -> list[str]:
 async def _send_bare(url: str, units: Iterable[list[tuple[str, str, Any]]]) -> dict[str, float]:
     """Send the requests of each unit in their order; as many units run concurrently as octosync has requests in flight."""
     left = iter(units)
-    async with aiohttp.ClientSession() as session:
+    async with httpx.AsyncClient(transport=AiohttpTransport(client=aiohttp.ClientSession), trust_env=False) as http:
 
         async def work() -> None:
             for unit in left:
                 for method, path, body in unit:
-                    async with session.request(method, f"{url}{API_PATH}{path}", json=body) as response:
-                        await response.read()
-                        response.raise_for_status()
+                    (await http.request(method, f"{url}{API_PATH}{path}", json=body)).raise_for_status()
 
         stopwatch = Stopwatch()
         await asyncio.gather(*(work() for _ in range(_CONCURRENCY)))

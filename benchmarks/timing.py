@@ -178,7 +178,7 @@ def yardstick() -> float:
     return statistics.median(times)
 
 
-YARDSTICK: Final = 0.027  # seconds on the machine of docs/performance.md, when it is quiet
+YARDSTICK: Final = 0.02  # seconds on the machine of docs/performance.md, when it is quiet
 
 
 def speed() -> float:

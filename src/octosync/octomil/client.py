@@ -37,7 +37,7 @@ from octosync.octomil.rate_limit import (
 )
 from octosync.octomil.response import Translator
 from octosync.octomil.retry import MAX_BACKOFF, MAX_RETRY_AFTER, RetryableFailure, RetryPolicy
-from octosync.octomil.transport import Connection, RawResponse, exchange, open_http
+from octosync.octomil.transport import Connection, RawResponse, exchange, open_transport, request_of
 
 # The number of keys that are masked: the current one, and previous ones, which responses in flight may still echo.
 _REMEMBERED_KEYS = 8
@@ -60,13 +60,13 @@ class HttpSession:
         self._transport = transport
         self._keys: deque[Secret] = deque(maxlen=_REMEMBERED_KEYS)
         self._redactor: Redactor | None = None  # of the current keys
-        self._http: httpx.AsyncClient | None = None
+        self._http: httpx.AsyncBaseTransport | None = None
         self.keeps_trying: Callable[[], bool] = lambda: True
         self._remember(connection.token)
 
     def open(self) -> None:
-        """Create the HTTP client. Raises `ConfigError` if the certificate authorities can't be loaded."""
-        self._http = open_http(self.connection, self._transport)
+        """Open the HTTP transport. Raises `ConfigError` if the certificate authorities can't be loaded."""
+        self._http = self._transport or open_transport(self.connection)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -74,8 +74,8 @@ class HttpSession:
         self._http = None
 
     @property
-    def http(self) -> httpx.AsyncClient:
-        """The HTTP client, while it is open."""
+    def http(self) -> httpx.AsyncBaseTransport:
+        """The HTTP transport, while it is open."""
         if self._http is None:
             raise RuntimeError("the client is not open: use `async with`")
         return self._http
@@ -330,9 +330,7 @@ class Octomil:
             raise _unusable(operation)
         url = f"{self.connection.url}{operation.url(parameters)}"
         try:
-            return self._session.http.build_request(
-                operation.method, url, params={**query, **org}, content=content, headers=headers
-            )
+            return request_of(operation.method, url, headers, query={**query, **org}, body=content)
         except httpx.InvalidURL:  # its text is the name
             raise _unusable(operation) from None
 

@@ -32,7 +32,7 @@ from octosync.model import JsonValue
 from octosync.octomil.client import Octomil
 from octosync.octomil.failures import failure_of
 from octosync.octomil.pagination import PAGE, path_segment
-from octosync.octomil.transport import Connection, RawResponse, exchange, open_http
+from octosync.octomil.transport import Connection, RawResponse, exchange, open_transport, request_of
 
 # Other names of a path's last part; never the name of another resource with a similar response.
 _ALSO: Final[Mapping[str, str]] = {
@@ -310,11 +310,11 @@ async def fetch_document(
     """
     query = _split(url).query
     target = httpx.URL(f"{source.url}?{query}" if query else source.url)
-    async with open_http(source, transport) as http:
+    async with transport or open_transport(source) as http:
         lost: OctosyncError | None = None
         response: RawResponse | None = None
         try:
-            response = await exchange(http, http.build_request("GET", target, headers={"Accept": _ACCEPT}), source)
+            response = await exchange(http, request_of("GET", target, {"Accept": _ACCEPT}), source)
         except BodyTooLarge:
             lost = _too_large(source, largest)
         except Exception as problem:

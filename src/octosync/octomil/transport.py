@@ -12,7 +12,8 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import MappingProxyType
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
@@ -198,27 +199,32 @@ class RawResponse:
     body: bytes
 
 
-def open_http(connection: Connection, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
-    """Create the HTTP client for a control plane, without its key. It needs a running event loop, and `aclose` at the end.
+_HEADERS: Final = {
+    "Connection": "keep-alive",
+    "Accept": "application/json",
+    "Accept-Encoding": ACCEPT_ENCODING,
+    "User-Agent": f"octosync/{__version__}",
+}
 
-    Raises `ConfigError` if the certificate authorities can't be loaded.
+
+def request_of(
+    method: str,
+    url: str | httpx.URL,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    *,
+    query: Mapping[str, str | int] = MappingProxyType({}),
+    body: bytes | None = None,
+) -> httpx.Request:
+    """Return a request, without a key. Raises `httpx.InvalidURL`."""
+    return httpx.Request(method, url, params=query or None, headers={**_HEADERS, **headers}, content=body)
+
+
+def open_transport(connection: Connection) -> AiohttpTransport:
+    """Create the transport to a control plane. It needs a running event loop, and `aclose` at the end.
+
+    Its aiohttp session doesn't retry: a session of its own would resend lost requests. Raises `ConfigError` if the certificate
+    authorities can't be loaded.
     """
-    headers = {
-        "Accept": "application/json",
-        "Accept-Encoding": ACCEPT_ENCODING,
-        "User-Agent": f"octosync/{__version__}",
-    }
-    return httpx.AsyncClient(
-        transport=transport or _aiohttp_transport(connection),
-        headers=headers,
-        follow_redirects=False,
-        trust_env=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-    )
-
-
-def _aiohttp_transport(connection: Connection) -> AiohttpTransport:
-    """Return a transport with an aiohttp session that doesn't retry: a session of its own would resend lost requests."""
     secure = connection.url.startswith("https://")
     # Loading the certificate authorities takes longer than a whole plan against loopback.
     tls = load_certificate_authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -258,15 +264,17 @@ def _proxy(address: str) -> httpx.Proxy:
     return httpx.Proxy(url.copy_with(userinfo=b""), headers={"Authorization": f"Basic {basic}"})
 
 
-async def exchange(http: httpx.AsyncClient, request: httpx.Request, connection: Connection) -> RawResponse:
+async def exchange(http: httpx.AsyncBaseTransport, request: httpx.Request, connection: Connection) -> RawResponse:
     """Send one request once and read the complete response, within the connection's timeouts.
 
-    Raises `BodyError`, `TimeoutError`, and the exceptions of httpx and aiohttp; `failures.failure_of` translates them.
+    It goes to the transport at once: an `httpx.AsyncClient` would only add cookies, redirects and logins, none of which is
+    wanted. Raises `BodyError`, `TimeoutError`, and the exceptions of httpx and aiohttp; `failures.failure_of` translates them.
     """
     connect = connection.connect_timeout
     request.extensions["timeout"] = httpx.Timeout(connection.response_timeout, connect=connect, pool=connect).as_dict()
     async with asyncio.timeout(connect + connection.response_timeout):
-        response = await http.send(request, stream=True)
+        response = await http.handle_async_request(request)
+        response.request = request
         try:
             body = await _body(response)
         finally:
