@@ -46,9 +46,10 @@ soak: $(STAMP)
 	$(BIN)/python -m tests.soak $(SOAK)
 	$(if $(SOAK),,$(BIN)/python -m pytest -q -m soak)
 
-# Takes about a minute of CPU time. To run longer: `make fuzz FUZZ="--seconds 3600 --seed 7"`; to run one part: `FUZZ=machine`.
+# Takes about a minute of CPU time, then tests that the fuzzer finds former defects. To run longer: `make fuzz FUZZ="--seconds 3600 --seed 7"`; to run one part: `FUZZ=machine`.
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+	$(if $(FUZZ),,$(BIN)/python -m pytest -q -m fuzz tests/fuzz)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* dist
