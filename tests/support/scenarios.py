@@ -7,8 +7,7 @@
         apply-args       optional: additional arguments of the first apply only
         live.json        the live state before (see below)
         plan.txt         the output of `octosync plan`, with its exit code
-        plan.json        the output of `octosync plan -o json`
-        plan.md, plan.github.txt, plan.sarif, plan.jsonl    the files that the same run writes with `--write`
+        plan.json, plan.md, plan.github.txt, plan.sarif, plan.jsonl    the files that the same run writes with `--write`
         requests.txt     optional, may be empty: the requests of plan, sorted
         after.json       the live state after `octosync apply`; missing if apply may change nothing
         apply.txt        the output of `octosync apply`, if its exit code is not 0 or it has additional arguments
