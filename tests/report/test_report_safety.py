@@ -158,15 +158,20 @@ def test_json_is_safe_to_show() -> None:
 SCRIPT = """
 import sys
 from tests.support.sample_reports import document_of, mixed_plan, plan_report
-from octosync.report import json_text, render_plan
+from tests.support.states import policy_of
+from octosync.plan import judge
+from octosync.report import json_text, render_plan, render_plan_markdown
 plan = mixed_plan()
+blocked = plan_report(plan, blocked=judge(plan, policy_of(max_deletes=0)))
+for size in (60000, 1500):
+    sys.stdout.buffer.write(render_plan_markdown(blocked, max_bytes=size).encode())
 sys.stdout.buffer.write(json_text(document_of(plan, full=True)).encode())
 sys.stdout.buffer.write(render_plan(plan_report(plan, full=True), colour=True).encode())
 """
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:
-    """Hash seeds, the width and type of the terminal, and colour settings change nothing."""
+    """Hash seeds, the time of day, the width and type of the terminal, and colour settings change nothing."""
     seen = set()
     for seed, columns, term in (("0", "20", "dumb"), ("4242", "400", "xterm")):
         env = {**os.environ, "PYTHONHASHSEED": seed, "COLUMNS": columns, "TERM": term, "NO_COLOR": "1"}
