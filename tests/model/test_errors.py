@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,10 @@ def test_a_caught_error_is_never_changed() -> None:
     """An error is immutable: other hints or another exit code make a new error."""
     changed = []
     for path in sorted(Path(errors.__file__).parent.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        text = path.read_text(encoding="utf-8")
+        if not any(re.search(rf"\b{name}\.\w+ =", text) for name in {*re.findall(r"\bas (\w+):", text)}):
+            continue  # parsing all files takes seconds
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ExceptHandler) and node.name is not None:
                 for part in ast.walk(node):
                     match part:

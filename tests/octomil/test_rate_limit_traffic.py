@@ -157,7 +157,7 @@ class _Traffic:
 
 def test_hours_of_traffic_stay_within_the_limit_and_leak_nothing() -> None:
     """Endless resyncs, a feed, bursts of changes, 429s: no 60 s exceed the limit or a share, and memory does not grow."""
-    limit, hours, traffic = 10, 6, _Traffic()
+    limit, hours, traffic = 10, 3, _Traffic()
 
     async def main() -> list[int]:
         limiter = _limiter(limit, concurrency=5)

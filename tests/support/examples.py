@@ -1,4 +1,4 @@
-"""The number of examples of property tests: few by default, ten times as many with `OCTOSYNC_THOROUGH=1`."""
+"""The number of examples of property tests: few by default, ten times as many with `OCTOSYNCTHOROUGH=1`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from hypothesis import HealthCheck, settings
 
-_THOROUGH: Final = os.environ.get("OCTOSYNC_THOROUGH") == "1"
+THOROUGH: Final = os.environ.get("OCTOSYNCTHOROUGH") == "1"
 _SHARE: Final = 10  # by default a tenth of the examples is tried, different ones in each run
 _FEWEST: Final = 10
 
@@ -19,13 +19,13 @@ def examples(thorough: int) -> settings:
     return settings(max_examples=_count(thorough))
 
 
-def seeds(thorough: int) -> Sequence[int]:
-    """Return the seeds of a test that draws its own examples: 0 to `thorough`, or some of them."""
-    return range(thorough) if _THOROUGH else sorted(random.sample(range(thorough), _count(thorough)))
+def seeds(thorough: int, *, fewest: int = _FEWEST) -> Sequence[int]:
+    """Return the seeds of a test that draws its own examples: 0 to `thorough`, or some of them, at least `fewest`."""
+    return range(thorough) if THOROUGH else sorted(random.sample(range(thorough), _count(thorough, fewest)))
 
 
-def _count(thorough: int) -> int:
-    return thorough if _THOROUGH else max(thorough // _SHARE, min(thorough, _FEWEST))
+def _count(thorough: int, fewest: int = _FEWEST) -> int:
+    return thorough if THOROUGH else max(thorough // _SHARE, min(thorough, fewest))
 
 
 def load_profile() -> None:

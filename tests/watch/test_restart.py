@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.controllers import FastClock, RunningController, run_controller
+from tests.support.examples import THOROUGH
 from tests.support.plane import Plane, writes_in
 from tests.support.watched_apps import (
     CLOUD,
@@ -35,6 +36,7 @@ from octosync.watch.settings import WriteMode
 from octosync.watch.status import AppState
 
 LIST = "GET /api/v1/apps"
+SEEDS = range(4 if THOROUGH else 2)  # the same for all processes that run the tests
 QUIET: Any = {"interval": NEVER, "resync": NEVER}
 
 
@@ -213,19 +215,19 @@ async def test_a_feed_that_does_not_reach_back_means_that_everything_is_read(tmp
 
 
 async def test_with_many_apps_the_feed_is_read_further_back(tmp_path: Path) -> None:
-    """A read of 80 apps takes more requests than eight pages of the feed, so these are read to find the position."""
+    """A read of 60 apps takes more requests than six pages of the feed, so these are read to find the position."""
     clock = FastClock(60)
-    slugs = app_slugs(80)
+    slugs = app_slugs(60)
     declare(tmp_path, *slugs)
     with plane_of_ana(clock) as plane:
         create_live(plane, *slugs)
         plane.app("elsewhere")
         await run_once(tmp_path, plane, clock, **QUIET)
-        for number in range(650):
+        for number in range(505):
             plane.send("PATCH", "/apps/elsewhere", {"name": f"Name {number}"})
         plane.log()
         async with run_controller(tmp_path, plane, clock, **QUIET) as watch:
-            assert await requests_until_ready(watch, plane) == [TICK] * 7
+            assert await requests_until_ready(watch, plane) == [TICK] * 6
 
 
 async def test_without_a_feed_everything_is_read(tmp_path: Path) -> None:
@@ -405,7 +407,7 @@ async def test_a_clock_that_was_ahead_means_that_apps_are_read_again(tmp_path: P
             assert apps_read(await requests_until_ready(watch, plane)).keys() == {*slugs}
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_a_killed_controller_never_takes_a_changed_app_for_one_in_sync(tmp_path: Path, seed: int) -> None:
     """Whatever is in the state file at any moment, with the feed it leads to the same states as reading everything."""
     chance = random.Random(seed)  # noqa: S311 — the same changes every time
