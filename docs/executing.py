@@ -114,7 +114,7 @@ class _Session:
         """Start a server in place of the address that documents use."""
         server = self.servers.enter_context(
             subprocess.Popen(  # noqa: S603 — octosync itself, with flags from a document
-                [sys.executable, "-m", "octosync", "server", *flags, "--port", "0"],
+                ["octosync", "server", *flags, "--port", "0"],  # noqa: S607 — the one on the PATH
                 cwd=self.folder,
                 env=_environment(self.commands),
                 stderr=subprocess.PIPE,

@@ -6,7 +6,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ class Watch:
         """Start `octosync watch` in a folder, at a free port. Raise `UntrueDocumentError` if it does not serve."""
         with log.open("wb") as written:
             process = subprocess.Popen(  # noqa: S603 — octosync itself, with flags from a document
-                [sys.executable, "-m", "octosync", "watch", *flags, "--listen", "127.0.0.1:0"],
+                ["octosync", "watch", *flags, "--listen", "127.0.0.1:0"],  # noqa: S607 — the one on the PATH
                 cwd=folder,
                 env=dict(environment),
                 stderr=written,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,16 @@ def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
     write_whole(file, "secret", private=True)
     assert file.stat().st_mode & 0o777 == 0o600
     assert tree(tmp_path) == {"a": "secret", "link": "secret"}
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK | os.X_OK), reason="there is no /dev/shm")  # noqa: S108 — checked
+def test_a_file_in_shared_memory_is_no_device() -> None:
+    """The folder of shared memory contains files of all users: like any file, one of them is replaced and not written to."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        file = Path(folder, "a")
+        file.write_text("old")
+        write_whole(file, "new", private=False)
+        assert tree(Path(folder)) == {"a": "new"}
 
 
 @pytest.mark.usefixtures("full_disk")

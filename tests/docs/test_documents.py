@@ -182,7 +182,7 @@ def test_a_watch_is_asked_until_it_is_as_shown(tmp_path: Path, command_folder: P
 
 def test_a_watch_that_does_not_end_well_is_found_out(tmp_path: Path, command_folder: Path) -> None:
     """A watch that a document starts must run until the document ends, and must exit without an error."""
-    with pytest.raises(UntrueDocumentError, match="ends with -9"):
+    with pytest.raises(UntrueDocumentError, match="octosync died"):
         executed(f"{_APP}{_WATCH}```sh\nkill -9 $(cat .octosync/state.db.lock)\n```\n", tmp_path, command_folder)
 
 

@@ -194,8 +194,14 @@ def check_directory(directory: Path) -> None:
 
 
 def is_stream(path: Path) -> bool:
-    """Return whether a path is a pipe, a device or a stream, which is written to and not replaced."""
-    return path.exists() and (not path.is_file() or path.is_relative_to("/dev") or path.is_relative_to("/proc"))
+    """Return whether a path is a pipe, a device or a stream, which is written to and not replaced.
+
+    /dev/shm is no device: everyone can create files there.
+    """
+    if not path.exists():
+        return False
+    is_device = path.is_relative_to("/dev") and not path.is_relative_to("/dev/shm")  # noqa: S108 — a comparison
+    return is_device or not path.is_file() or path.is_relative_to("/proc")
 
 
 def why_untrusted(path: Path) -> str | None:

@@ -7,6 +7,7 @@ seconds of Unix time), or the message mentions it (then at least a minute); any 
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -157,7 +158,10 @@ class GitHub:
         self._on_wait = on_wait
         self._redactor = Redactor([repository.token])
         self._attempts = attempts
+        # Loading the certificate authorities takes longer than a report against loopback.
+        secure = repository.api.startswith("https://")
         self._http = httpx.Client(
+            verify=True if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             headers={
                 "Accept": "application/vnd.github+json",
                 "Accept-Encoding": ACCEPT_ENCODING,
