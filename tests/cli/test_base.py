@@ -456,9 +456,18 @@ def test_an_approved_plan_is_applied_after_the_merge(team: Team, how: str, named
     assert team.writes() == ["PATCH /apps/notes"]
 
 
-@pytest.mark.parametrize("arguments", [("--changed-only",), ()])
-@pytest.mark.parametrize("applied", [True, False])
-@pytest.mark.parametrize("how", ["merge", "squash", "rebase"])
+# Each pair of values of two parameters, not each combination of three.
+@pytest.mark.parametrize(
+    ("how", "applied", "arguments"),
+    [
+        ("merge", True, ("--changed-only",)),
+        ("merge", False, ()),
+        ("squash", True, ()),
+        ("squash", False, ("--changed-only",)),
+        ("rebase", True, ("--changed-only",)),
+        ("rebase", False, ()),
+    ],
+)
 def test_a_merge_of_another_app_in_between_is_no_obstacle(
     team: Team, how: str, applied: bool, arguments: tuple[str, ...]
 ) -> None:
