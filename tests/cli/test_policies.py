@@ -73,7 +73,15 @@ def plan(team: Team, *arguments: str) -> CommandResult:
 
 
 @pytest.mark.parametrize(
-    "more", ["", HARMLESS, NAMED + "guards: {trailers: [policy]}\n"], ids=["gone", "true", "trailers"]
+    "more",
+    [
+        "",
+        HARMLESS,
+        NAMED.replace("- name:", "- severity: warning\n    name:"),
+        NAMED.replace("- name:", "- selector: team=none\n    name:"),
+        NAMED + "guards: {trailers: [policy]}\n",
+    ],
+    ids=["gone", "true", "warning", "selector", "trailers"],
 )
 def test_a_change_is_judged_by_the_policies_of_main(team: Team, more: str) -> None:
     """A branch that removes or changes a policy is refused by it, and the change of the policy is a notice."""
@@ -82,7 +90,7 @@ def test_a_change_is_judged_by_the_policies_of_main(team: Team, more: str) -> No
     ran = plan(team)
     assert (ran.code, ran.stderr) == (4, "")
     assert "Blocked: The name of an app is printed on boxes. (guard policy:keep-the-name)" in ran.stdout
-    assert ("this change sets `policies`" in ran.stdout) is (more in ("", HARMLESS))
+    assert ("this change sets `policies`" in ran.stdout) is ("trailers" not in more)
 
 
 def test_a_branch_without_octosync_yaml_is_judged(team: Team) -> None:
