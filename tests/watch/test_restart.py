@@ -28,6 +28,7 @@ from tests.support.watched_apps import (
     plane_of_ana,
     requests_of,
     wait_for_resync,
+    wait_for_ticks,
 )
 
 from octosync.plan import DeployPolicy
@@ -352,6 +353,26 @@ async def test_a_controller_that_is_killed_at_once_gets_on_with_its_resync(tmp_p
         async with run_controller(tmp_path, plane, clock, **limited) as watch:
             await watch.until(lambda: watch.logged("full_read"))
             assert len(apps_read(requests_of(plane, "octosync"))) <= len(slugs) - 20
+
+
+@pytest.mark.parametrize("field", ["app_id", "app_slug"])
+async def test_apps_that_octosync_has_created_are_known_after_a_restart(tmp_path: Path, field: str) -> None:
+    """A restart soon after the first rollout reads none of them, unless the feed names apps by ids, which are unknown then."""
+    clock = FastClock(60)
+    slugs = app_slugs(6)
+    declare(tmp_path, *slugs)
+    with plane_of_ana(clock) as plane:
+        transport = FeedTransport(field)
+        async with run_controller(
+            tmp_path, plane, clock, transport=transport, resync=NEVER, interval=timedelta(seconds=10)
+        ) as watch:
+            await watch.until_in_sync()
+            plane.log()
+            await wait_for_ticks(watch, 2)  # one has the events of the writes
+        plane.log()
+        async with run_controller(tmp_path, plane, clock, transport=FeedTransport(field), **QUIET) as watch:
+            requests = await requests_until_ready(watch, plane)
+            assert apps_read(requests).keys() == ({*slugs} if field == "app_slug" else set())
 
 
 @pytest.mark.parametrize("field", ["app_id", "app_slug"])

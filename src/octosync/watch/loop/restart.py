@@ -44,7 +44,7 @@ class Restart:
         newest = await scheduler.resync.follow_feed()
         events = checkpoint.new_events(newest)
         if events is not None:
-            self._keep_known(events)
+            self._keep_known(newest)
         if events is None or not checkpoint.in_sync:
             why = self._why_not(is_reached=events is not None)
             if scheduler.feed.off is None:
@@ -83,8 +83,10 @@ class Restart:
             return "the activity feed does not reach back to the stored position"
         return "no app is known to be in sync with this configuration"
 
-    def _keep_known(self, events: Collection[Event]) -> None:
+    def _keep_known(self, newest: Collection[Event]) -> None:
         """Keep the apps whose manifests are the same, and that events can't be about without naming them.
+
+        A feed that names apps by id alone can't name an app whose id is unknown, now or later.
 
         Receivers may still have to learn that a problem of an app is over: it is read, too.
         """
@@ -100,5 +102,5 @@ class Restart:
         checkpoint.keep(kept)
         ids = {app.app_id: slug for slug, app in checkpoint.in_sync.items() if app.app_id is not None}
         self.scheduler.feed.learn_slugs(ids.items())
-        if any(event.app is None and event.app_id not in {None, *ids} for event in events):
+        if any(event.app is None and event.app_id is not None for event in newest):
             checkpoint.keep(ids.values())

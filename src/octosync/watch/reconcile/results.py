@@ -67,11 +67,11 @@ class ResultRecorder:
         for slug in sorted(result.apps):
             app = self.tracker.find(slug)
             is_done = app is not None and app.state is AppState.IN_SYNC and not app.canaries
-            live = result.observed.state.apps.get(slug) if result.observed is not None else None
-            if not is_done or live is None or result.due_at is not None or self.scheduler.queue.has(slug):
+            if not is_done or result.observed is None or result.due_at is not None or self.scheduler.queue.has(slug):
                 checkpoint.discard((slug,))
                 continue
-            id_ = live.server_fields.get("id")
+            live = result.observed.state.apps.get(slug)  # None if the app was created after that
+            id_ = None if live is None else live.server_fields.get("id")
             app_id = None if id_ is None else str(id_)
             checkpoint.record(slug, InSyncApp(began, assignment.basis_of(slug), app_id), work.since)
         if checkpoint.is_full:
