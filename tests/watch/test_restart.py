@@ -355,6 +355,24 @@ async def test_a_controller_that_is_killed_at_once_gets_on_with_its_resync(tmp_p
             assert len(apps_read(requests_of(plane, "octosync"))) <= len(slugs) - 20
 
 
+async def test_many_commits_while_it_was_off_are_read_once(tmp_path: Path) -> None:
+    """Apps that are being read for their commits when the list of all apps is returned are not read again."""
+    clock = FastClock(60)
+    slugs = app_slugs(30)
+    declare(tmp_path, *slugs)
+    with plane_of_ana(clock) as plane:
+        create_live(plane, *slugs)
+        await run_once(tmp_path, plane, clock, **QUIET)
+        declare(tmp_path, *slugs[:12], chat="cloud_first")
+        async with run_controller(tmp_path, plane, clock, **QUIET) as watch:
+            requests = await requests_until_ready(watch, plane)
+            assert requests.count(LIST) == 1
+            await watch.until_in_sync()
+        requests = requests_of(plane, "octosync")
+        assert apps_read(requests) == dict.fromkeys(slugs[:12], 1)
+        assert sorted(writes_in(requests)) == sorted(f"PUT /api/v1/apps/{slug}/slots/chat" for slug in slugs[:12])
+
+
 @pytest.mark.parametrize("field", ["app_id", "app_slug"])
 async def test_apps_that_octosync_has_created_are_known_after_a_restart(tmp_path: Path, field: str) -> None:
     """A restart soon after the first rollout reads none of them, unless the feed names apps by ids, which are unknown then."""

@@ -127,7 +127,7 @@ class Resync:
         self.ended_at = known.ended
         self.took = None if known.seconds is None else timedelta(seconds=known.seconds)
         self.checkpoint.accept(self.clock.monotonic())
-        await self._read(apps, total=len(apps))
+        await self._read(apps, total=len(apps), queued=frozenset(filter(self.queue.has, apps)))
         self.is_caught_up = True
         if known.ended is None or self.checkpoint.is_resync_due:
             self._caught_up = frozenset(apps)
@@ -172,8 +172,11 @@ class Resync:
         self._pause = max(0.0, self.every.total_seconds() * self.chance.uniform(0.9, 1.1) - elapsed)
         self.next_at = self.clock.now() + timedelta(seconds=self._pause)
 
-    async def _read(self, apps: Collection[str], *, total: int) -> None:
-        """Read apps, until each was read or can't be. Those that are read for a change meanwhile are not read twice."""
+    async def _read(self, apps: Collection[str], *, total: int, queued: Collection[str] = ()) -> None:
+        """Read apps, until each was read or can't be. Those that are read for a change meanwhile are not read twice.
+
+        Some are `queued` for a change already: the list may be returned while they are being read.
+        """
         self.total, self._unread = total, set(apps)
         self._ended.clear()
         self._listing = await self._retry(partial(self._list, apps))
@@ -183,7 +186,9 @@ class Resync:
         declared = set(self.assignment.slugs)
         # An app that backs off is retried at the end of its backoff; no resync waits for it.
         self._unread = {
-            slug for slug in sorted(self._unread) if slug in declared and self.queue.add(slug, Priority.RESYNC)
+            slug
+            for slug in sorted(self._unread)
+            if slug in declared and (slug in queued or self.queue.add(slug, Priority.RESYNC))
         }
         self.record_read(())
         await self._ended.wait()
