@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.support.commands import octosync as run_octosync
 from tests.support.commands import start_command, stop_command
 from tests.support.workdirs import Workdir
 
@@ -60,7 +59,7 @@ def test_the_demo_shows_the_whole_workflow(
     assert Path.cwd() == tmp_path
 
 
-def test_the_demo_ignores_its_environment(tmp_path: Path) -> None:
+def test_the_demo_ignores_its_environment(tmp_path: Path, command_folder: Path) -> None:
     """Neither variables nor an octosync.yaml affect the demo, and an API key is neither used nor shown."""
     (tmp_path / "octosync.yaml").write_text("nonsense: [", encoding="utf-8")
     tmp_path.chmod(0o555)
@@ -70,8 +69,8 @@ def test_the_demo_ignores_its_environment(tmp_path: Path) -> None:
         "OCTOSYNC_FILE": "/nowhere",
         "OCTOMIL_API_KEY": "oct_live_s3cret",
     }
-    ended = run_octosync("demo", cwd=tmp_path, variables=variables)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    ended = Workdir(tmp_path, variables, (str(command_folder / "octosync"),)).run("demo")
+    assert (ended.code, ended.stderr) == (0, "")
     assert "s3cret" not in ended.stdout
     assert "\x1b" not in ended.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["octosync.yaml"]
@@ -87,13 +86,16 @@ def test_environment_variables_are_restored(temporary: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_demo_cleanly(number: signal.Signals, code: int, tmp_path: Path) -> None:
+def test_a_signal_ends_the_demo_cleanly(
+    number: signal.Signals, code: int, tmp_path: Path, command_folder: Path
+) -> None:
     """Ctrl-C and SIGTERM end it with their exit codes, without a traceback and without leftover files."""
-    with start_command("demo", TMPDIR=str(tmp_path)) as process:
+    with start_command("demo", command=(command_folder / "octosync",), TMPDIR=str(tmp_path)) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("1. "):
                 break
+        assert list(tmp_path.iterdir()) != []
         _, errors = stop_command(process, number)
     assert process.returncode == code
     assert "Traceback" not in errors

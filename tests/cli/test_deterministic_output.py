@@ -10,7 +10,7 @@ from tests.support.clients import KEY
 from tests.support.projects import APP, Project
 from tests.support.workdirs import Workdir
 
-SEEDS = ("0", "1", "42", "1234", "4294967295")
+SEEDS = ("0", "42", "4294967295")
 FILES = {
     **{f"apps/team-{i % 3}/app-{i}.yaml": APP.format(slug=f"app-{i}", name=f"App {i}") for i in range(6)},
     "apps/moves.yaml": "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: moves, labels: {b: x, a: y}}\n"
@@ -21,8 +21,8 @@ FILES = {
 }
 
 
-def test_five_seeds_and_five_orders_give_the_same_bytes(project: Project, tmp_path: Path) -> None:
-    """Text and JSON are identical for five PYTHONHASHSEEDs, each with its own order of files and arguments."""
+def test_three_seeds_and_three_orders_give_the_same_bytes(project: Project, tmp_path: Path) -> None:
+    """Text and JSON are identical for three PYTHONHASHSEEDs, each with its own order of files and arguments."""
     gives = project.plane.with_app("gives")
     project.plane.with_target(gives, "ios", "com.acme.gone")
     project.plane.with_slot(gives, "chat", bindings=[{"b": 1, "a": 2}, {"a": 1}])

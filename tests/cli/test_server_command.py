@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.commands import start_command, stop_command, wait_for_url
+from tests.support.commands import OCTOSYNC, start_command, stop_command, wait_for_url
 from tests.support.workdirs import Workdir
 
 from octosync.cli import main
@@ -23,13 +23,15 @@ def _get(url: str, key: str | None = None) -> httpx.Response:
         return client.get(url, headers=headers)
 
 
-def test_the_server_answers_until_a_signal_stops_it(tmp_path: Path) -> None:
+def test_the_server_answers_until_a_signal_stops_it(tmp_path: Path, command_folder: Path) -> None:
     """It prints its address, responds there, and SIGINT or SIGTERM ends it with exit code 0 and without a message.
 
     With --db, an app that was created exists after a restart. /openapi.json, which the start message names, is served.
     """
-    for apps_before, number in enumerate((signal.SIGINT, signal.SIGTERM)):
-        with start_command("server", "--port", "0", "--db", str(tmp_path / "plane.db")) as process:
+    preloaded = (command_folder / "octosync",)
+    for apps_before, (number, command) in enumerate(((signal.SIGINT, preloaded), (signal.SIGTERM, OCTOSYNC))):
+        flags = ("--port", "0", "--db", str(tmp_path / "plane.db"))
+        with start_command("server", *flags, command=command) as process:
             origin = wait_for_url(process)
             url = f"{origin}/api/v1/apps"
             assert len(_get(url).json()["apps"]) == apps_before
@@ -54,13 +56,13 @@ def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_keys_are_required_and_never_shown() -> None:
+def test_keys_are_required_and_never_shown(command_folder: Path) -> None:
     """With --token every request needs the key; the start message mentions that and does not show it.
 
     With --rate-limit 2/60 two requests succeed, and the third is a 429.
     """
     flags = ("--token", "ana:s3cret=apps:read", "--rate-limit", "2/60")
-    with start_command("server", "--port", "0", *flags) as process:
+    with start_command("server", "--port", "0", *flags, command=(command_folder / "octosync",)) as process:
         url = f"{wait_for_url(process)}/api/v1/apps"
         assert _get(url).status_code == 401
         assert [_get(url, "s3cret").status_code for _ in range(3)] == [200, 200, 429]
@@ -69,11 +71,12 @@ def test_keys_are_required_and_never_shown() -> None:
     assert "s3cret" not in out + errors
 
 
-def test_keys_come_from_a_file(tmp_path: Path) -> None:
+def test_keys_come_from_a_file(tmp_path: Path, command_folder: Path) -> None:
     """No process list shows them; the file may have comments and several keys."""
     keys = tmp_path / "keys"
     keys.write_text("# internal\nana:s3cret=apps:read\n\n  ben:other \n", encoding="utf-8")
-    with start_command("server", "--port", "0", "--token-file", str(keys)) as process:
+    flags = ("--port", "0", "--token-file", str(keys))
+    with start_command("server", *flags, command=(command_folder / "octosync",)) as process:
         url = f"{wait_for_url(process)}/api/v1/apps"
         assert [_get(url, key).status_code for key in (None, "s3cret", "other", "# internal")] == [401, 200, 200, 401]
         assert b"s3cret" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()

@@ -212,12 +212,21 @@ def test_a_closed_stderr_ends_no_run(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["version", "history -o json", "api list", "--help", "plan -h", "status --help", "api list --help"]
+    ("command", "separate"),
+    [
+        ("version", True),
+        ("history -o json", False),
+        ("api list", False),
+        ("--help", True),
+        ("plan -h", False),
+        ("status --help", False),
+        ("api list --help", False),
+    ],
 )
-def test_a_full_disk_is_one_clear_error_of_every_command(workdir: Workdir, command: str) -> None:
-    """Commands without a control plane have the same error, without a traceback."""
+def test_a_full_disk_is_one_clear_error_of_every_command(workdir: Workdir, command: str, separate: bool) -> None:
+    """Commands without a control plane have the same error, without a traceback; nor has the end of the interpreter one."""
     with Path("/dev/full").open("w") as full:
-        ran = workdir.run(*command.split(), stdout=full)
+        ran = (workdir.run if separate else workdir.octosync)(*command.split(), stdout=full)
     assert ran.code == 1
     assert ran.stderr.startswith("error: output-unwritable")
     assert "Traceback" not in ran.stderr

@@ -125,23 +125,23 @@ ADDITIONS = {
 }
 
 
-@pytest.mark.parametrize(("name", "text"), ADDITIONS.values(), ids=ADDITIONS)
-def test_a_git_revert_restores_the_live_state(shared: Shared, name: str, text: str) -> None:
+def test_a_git_revert_restores_the_live_state(shared: Shared) -> None:
     """`git revert` removes any addition, and a second apply against the same base writes nothing."""
     before = shared.live()
-    shared.declare(name, text=text)
-    added = shared.repo.commit("add")
-    assert shared.type("apply", "start").code == 0
-    assert shared.live() != before
-    shared.log()
-    assert shared.type("apply", "start").code == 0
-    assert shared.writes() == []
-    shared.repo.git("revert", "--no-edit", "HEAD")
-    assert shared.type("apply", added, "--changed-only").code == 0
-    assert shared.live() == before
-    shared.log()
-    assert shared.type("apply", added).code == 0
-    assert shared.writes() == []
+    for addition, (name, text) in ADDITIONS.items():
+        shared.declare(name, text=text)
+        added = shared.repo.commit(addition)
+        assert shared.type("apply", "start").code == 0, addition
+        assert shared.live() != before, addition
+        shared.log()
+        assert shared.type("apply", "start").code == 0, addition
+        assert shared.writes() == [], addition
+        shared.repo.git("revert", "--no-edit", "HEAD")
+        assert shared.type("apply", added, "--changed-only").code == 0, addition
+        assert shared.live() == before, addition
+        shared.log()
+        assert shared.type("apply", added).code == 0, addition
+        assert shared.writes() == [], addition
 
 
 @pytest.mark.parametrize("addition", ["child target", "child slot", "child config", "description"])

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,27 +20,13 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, **variables}
 
 
-def octosync(
-    *arguments: str, cwd: Path | None = None, variables: Mapping[str, str] | None = None, stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, with its output as text."""
-    return subprocess.run(
-        [*OCTOSYNC, *arguments],
-        cwd=cwd,
-        env=environment(**(variables or {})),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @contextmanager
-def start_command(*arguments: str, cwd: Path | None = None, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a command with piped output; kill it if it still runs at the end of the block."""
+def start_command(
+    *arguments: str, command: Sequence[str | Path] = OCTOSYNC, **variables: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Start octosync with piped output; kill it if it still runs at the end of the block."""
     process = subprocess.Popen(
-        [*OCTOSYNC, *arguments],
-        cwd=cwd,
+        [*command, *arguments],
         env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
