@@ -195,7 +195,10 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_what_is_merged_and_not_applied_is_pending(team: Team, case: Case) -> None:
-    """0: on main itself nothing is planned, drifted, held or accepted; the pending change is listed with its commit."""
+    """0: on main itself nothing is planned, drifted, held or accepted; the pending change is listed with its commit.
+
+    A change by hand of the same object, or of its app, is drift as without `--applied`, and not part of what is pending.
+    """
     merged = team.merge(case.slug, case.text, "A change of main")
     document = team.document("--prune", base="HEAD")
     assert planned(document) == []
@@ -210,12 +213,6 @@ def test_what_is_merged_and_not_applied_is_pending(team: Team, case: Case) -> No
     assert re.search(rf"^  {case.slug} +apps/{case.slug}.yaml$", shown.stdout, re.MULTILINE)
     (notice,) = team.review("--prune", "-o", "github", base="HEAD").stdout.splitlines()
     assert notice.startswith("::notice title=octosync%3A pending::Pending: 1 to ")
-
-
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_change_by_hand_is_drift_beside_what_is_pending(team: Team, case: Case) -> None:
-    """Drift of the same object, or of its app, is shown as without `--applied`, and the pending change is not part of it."""
-    team.merge(case.slug, case.text)
     case.by_hand(team)
     document = team.document("--prune", base="HEAD")
     assert planned(document) == case.drift

@@ -28,8 +28,8 @@ def test_the_server_answers_until_a_signal_stops_it(tmp_path: Path, command_fold
 
     With --db, an app that was created exists after a restart. /openapi.json, which the start message names, is served.
     """
-    preloaded = (command_folder / "octosync",)
-    for apps_before, (number, command) in enumerate(((signal.SIGINT, preloaded), (signal.SIGTERM, OCTOSYNC))):
+    ends = ((signal.SIGINT, (str(command_folder / "octosync"),)), (signal.SIGTERM, OCTOSYNC))
+    for apps_before, (number, command) in enumerate(ends):
         flags = ("--port", "0", "--db", str(tmp_path / "plane.db"))
         with start_command("server", *flags, command=command) as process:
             origin = wait_for_url(process)
