@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
+from tests.support.local_client import LocalClient
 from tests.support.plane import Plane
 
 from octosync.server import ServerSettings, running_server
@@ -13,5 +13,5 @@ from octosync.server import ServerSettings, running_server
 
 @pytest.fixture
 def plane() -> Iterator[Plane]:
-    with running_server(ServerSettings()) as server, httpx.Client(base_url=server.url, verify=False) as http:  # noqa: S501  loopback
+    with running_server(ServerSettings()) as server, LocalClient(server.url, timeout=30) as http:
         yield Plane(server.url, http)

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 from tests.support.clients import connection_to
+from tests.support.local_client import LocalClient
 from tests.support.plane import Plane
 
 from octosync.cli.inputs_reloader import InputsReloader
@@ -89,7 +90,7 @@ def plane_at(clock: FastClock, **settings: Any) -> Iterator[Plane]:
     """Run a control plane that uses this clock."""
     with (
         running_server(ServerSettings(clock=clock.now, **settings)) as plane,
-        httpx.Client(base_url=plane.url, trust_env=False, timeout=30, verify=False) as http,  # noqa: S501  loopback
+        LocalClient(plane.url, timeout=30) as http,
     ):
         yield Plane(plane.url, http)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+from tests.support.local_client import LocalClient
 
 from octosync.server import RunningServer, ServerSettings, running_server
 
@@ -79,15 +80,18 @@ def run_plane(token: str | None = None, **settings: Any) -> Iterator[EmbeddedPla
     settings = {"clock": Clock(), "grace_seconds": 0.1, **settings}
     with ExitStack() as stack:
         plane = stack.enter_context(running_server(ServerSettings(**settings)))
-        api = stack.enter_context(client(f"{plane.url}/api/v1", token))
-        local = stack.enter_context(client(f"{plane.url}/_local"))
+        api = stack.enter_context(LocalClient(f"{plane.url}/api/v1", headers=_headers_with(token), timeout=10))
+        local = stack.enter_context(LocalClient(f"{plane.url}/_local", timeout=10))
         yield EmbeddedPlane(plane, api, local)
 
 
 def client(base_url: str, token: str | None = None) -> httpx.Client:
     """Return a client."""
-    headers: Mapping[str, str] = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return httpx.Client(base_url=base_url, headers=headers, verify=False, trust_env=False, timeout=10)  # noqa: S501  loopback
+    return httpx.Client(base_url=base_url, headers=_headers_with(token), verify=False, trust_env=False, timeout=10)  # noqa: S501  loopback
+
+
+def _headers_with(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
 def ok(answer: httpx.Response, status: int = 200) -> Any:

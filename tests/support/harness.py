@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 from tests.support.clients import connection_to
+from tests.support.local_client import LocalClient
 from tests.support.plane import Plane, writes_in
 from tests.support.states import policy_of
 
@@ -182,7 +183,7 @@ _OF_THE_CONTROL_PLANE = {"id", "app_id", "created_at", "updated_at"}
 @contextmanager
 def open_harness(directory: Path) -> Iterator[Harness]:
     """Run a control plane for a harness whose journal is in a directory."""
-    with running_server(ServerSettings()) as server, httpx.Client(base_url=server.url, verify=False) as http:  # noqa: S501  loopback
+    with running_server(ServerSettings()) as server, LocalClient(server.url, timeout=30) as http:
         yield Harness(Plane(server.url, http), directory / "state.db")
 
 
