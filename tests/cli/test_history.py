@@ -72,26 +72,26 @@ def audited(project: Project) -> Project:
     return project
 
 
-@pytest.mark.parametrize(
-    ("filters", "actors"),
-    [
-        ((), ["carl[bot]", "Ben", "ana"]),
-        (("--actor", "ben"), ["Ben"]),
-        (("--actor", "*n*", "--actor", "carl*"), ["carl[bot]", "Ben", "ana"]),
-        (("--app", "search"), ["ana"]),
-        (("--app", "ph*"), ["carl[bot]", "Ben", "ana"]),
-        (("--outcome", "failed"), ["carl[bot]"]),
-        (("--outcome", "done", "--app", "photos"), ["Ben", "ana"]),
-        (("--app", "search", "--outcome", "failed"), []),
-        (("--since", "1h"), ["carl[bot]", "Ben", "ana"]),
-        (("--until", "1h"), []),
-        (("--since", "2020-01-01", "--until", "2020-12-31"), []),
-        (("--since", "2020-01-01T10:00+02:00", "--actor", "ana"), ["ana"]),
-    ],
-)
-def test_runs_are_filtered(audited: Project, filters: tuple[str, ...], actors: list[str]) -> None:
+FILTERS: list[tuple[tuple[str, ...], list[str]]] = [
+    ((), ["carl[bot]", "Ben", "ana"]),
+    (("--actor", "ben"), ["Ben"]),
+    (("--actor", "*n*", "--actor", "carl*"), ["carl[bot]", "Ben", "ana"]),
+    (("--app", "search"), ["ana"]),
+    (("--app", "ph*"), ["carl[bot]", "Ben", "ana"]),
+    (("--outcome", "failed"), ["carl[bot]"]),
+    (("--outcome", "done", "--app", "photos"), ["Ben", "ana"]),
+    (("--app", "search", "--outcome", "failed"), []),
+    (("--since", "1h"), ["carl[bot]", "Ben", "ana"]),
+    (("--until", "1h"), []),
+    (("--since", "2020-01-01", "--until", "2020-12-31"), []),
+    (("--since", "2020-01-01T10:00+02:00", "--actor", "ana"), ["ana"]),
+]
+
+
+def test_runs_are_filtered(audited: Project) -> None:
     """By app, actor, time and outcome: a run matches if every filter does, and one value of each is enough."""
-    assert runs_of(audited, *filters) == actors
+    for filters, actors in FILTERS:
+        assert runs_of(audited, *filters) == actors, filters
 
 
 def test_a_date_is_its_whole_day(audited: Project) -> None:
@@ -222,6 +222,7 @@ def test_a_file_that_is_not_a_journal_is_an_error(workdir: Workdir) -> None:
     assert ran.stdout == ""
 
 
+@pytest.mark.usefixtures("preloaded")
 def test_a_running_and_a_killed_run_have_no_end(project: Project) -> None:
     """While apply writes, and after it was killed: the run has no end, and the write in flight is unknown."""
     project.declare()

@@ -1,7 +1,8 @@
-"""The check of deploy/kubernetes in `make lint` finds what is wrong."""
+"""The check of deploy/kubernetes finds what is wrong. `make lint` runs it for all overlays as they are."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,12 @@ from tests.support.kubectl import needs_kubectl
 
 
 def spoil(tree: Path, name: str, old: str, new: str) -> None:
+    """Replace a text of a file, and remove the overlay that is not needed to find it."""
+    shutil.rmtree(tree / "overlays" / "configmap")
     path = tree / name
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-
-@needs_kubectl
-def test_every_overlay_is_what_kubernetes_takes(tree: Path) -> None:
-    """Each overlay renders, alone and with each set of components, to objects that are valid by complete schemas."""
-    assert list(problems(tree)) == []
 
 
 @needs_kubectl
