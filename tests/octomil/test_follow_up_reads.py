@@ -186,7 +186,7 @@ async def test_the_feed_is_read_back_to_the_requested_time(harness: Harness) -> 
     for number in range(30):
         harness.plane.app(f"app-{number}", "chat", "tts", "vision", "embedding", "reasoning")
     for number in range(30):
-        for name in range(12):
+        for name in range(11):
             harness.plane.send("PATCH", f"/apps/app-{number}", {"name": f"Name {name}"})
     seen = await observed(harness, "app-0")
     far, requests = await enriched(harness, seen, org_feed_since=LONG_AGO)
