@@ -21,16 +21,21 @@ from octosync.plan import Commit, GitRevision
 # A commit can contain a folder that looks like a bare repository, whose configuration could name programs that git runs.
 GIT: Final = ("git", "-c", "safe.bareRepository=explicit")
 _TIMEOUT_SECONDS = 10
+_COMMIT: Final = "# branch.oid "  # in the output of `git status`
 
 
 def git_revision(directory: Path) -> GitRevision | None:
     """Return the checked-out revision and whether the work tree has changes; None without Git or a repository."""
-    revision = git_commit(directory)
-    if revision is None:
-        return None
     # Untracked files count: uncommitted manifests are loaded, too.
-    changes = _git(directory, "--no-optional-locks", "status", "--porcelain")
-    return GitRevision(revision=revision, dirty=changes != "")
+    ran = _run_quietly(directory, "--no-optional-locks", "status", "--porcelain=v2", "--branch")
+    if ran is None:  # status takes long in a large work tree
+        commit = git_commit(directory)
+        return None if commit is None else GitRevision(revision=commit, dirty=True)
+    lines = ran.stdout.decode(errors="replace").splitlines()
+    commits = [line.removeprefix(_COMMIT) for line in lines if line.startswith(_COMMIT)]
+    if ran.returncode != 0 or not commits or commits[0] == "(initial)":
+        return None
+    return GitRevision(revision=commits[0], dirty=not all(line.startswith("# ") for line in lines))
 
 
 def git_commit(directory: Path) -> str | None:
@@ -53,8 +58,13 @@ def is_tracked(path: Path) -> bool:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
+    ran = _run_quietly(directory, *arguments)
+    return None if ran is None or ran.returncode != 0 else ran.stdout.decode(errors="replace").strip()
+
+
+def _run_quietly(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes] | None:
     try:
-        ran = subprocess.run(  # noqa: S603 — fixed words and paths
+        return subprocess.run(  # noqa: S603 — fixed words and paths
             (*GIT, "-C", str(directory), *arguments),
             capture_output=True,
             check=False,
@@ -62,7 +72,6 @@ def _git(directory: Path, *arguments: str) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return ran.stdout.decode(errors="replace").strip() if ran.returncode == 0 else None
 
 
 SHOWN: Final = 12  # characters of a commit's id: enough for any repository, and what `git log` shows in large ones
@@ -183,6 +192,8 @@ class Repository:
 
     def descends(self, commit: str, *, from_: str) -> bool:
         """Return whether `from_` is the commit or one of its ancestors. Raises `ConfigError` if git fails."""
+        if commit == from_:
+            return True
         ran = self._git("merge-base", "--is-ancestor", from_, commit)
         if ran.returncode not in {0, 1}:
             raise _failed("the ancestry of two commits", ran)
@@ -207,6 +218,8 @@ class Repository:
 
         Paths are relative to the root. Raises `ConfigError` if git fails.
         """
+        if since == until:
+            return ()
         shown = ("-c", "log.showSignature=false", "-c", "i18n.logOutputEncoding=UTF-8")
         within = tuple(f":(top,literal){path}" for path in paths)
         ran = self._git(*shown, "log", "-z", "--no-notes", "--format=%H%x00%B", f"{since}..{until}", "--", *within)
