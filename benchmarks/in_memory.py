@@ -76,7 +76,7 @@ def _plan_in_memory(folder: str) -> dict[str, float]:
     report = _report(plan)
     times["text"], _ = _timed(lambda: render_plan(report, colour=False))
     times["markdown"], _ = _timed(lambda: render_plan_markdown(report))
-    times["json"], text = _timed(lambda: json_text(report.document()))
+    times["json"], text = _timed(lambda: json_text(report.document(streamed=True)))
     document = json.loads(text)
     times["dumps"] = min(_timed(lambda: json.dumps(document))[0] for _ in range(3))
     return times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -153,6 +154,13 @@ def test_json_is_safe_to_show() -> None:
     text = json_text(document_of(plan))
     assert text.isascii()
     assert not unsafe_in(text)
+
+
+@pytest.mark.parametrize("name", ["é", "a lone surrogate \ud800"])
+def test_a_document_whose_rows_are_made_while_it_is_written_has_the_same_bytes(name: str) -> None:
+    """The bytes are those of the whole document, also if a value in a row needs the slower encoder."""
+    report = plan_report(plan_of(desired_app("a", fields={"name": name}), desired_app("b")))
+    assert json_text(report.document(streamed=True)) == json.dumps(report.document(), indent=2) + "\n"
 
 
 SCRIPT = """

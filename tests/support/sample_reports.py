@@ -34,7 +34,8 @@ def run_info(**more: Any) -> RunInfo:
 def document_of(plan: Plan, **more: Any) -> JsonObject:
     """Return a plan's document with these facts."""
     facts: dict[str, Any] = {"about": run_info(), "contract": Contract(), "sensitivity": SENSITIVITY}
-    return plan_document(plan, **{**facts, **more})
+    document = plan_document(plan, **{**facts, **more})
+    return {**document, "resource_changes": [*document["resource_changes"].as_json()]}
 
 
 def plan_report(plan: Plan, **more: Any) -> PlanReport:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import Enum
+from functools import lru_cache
 from string import Formatter
 from types import MappingProxyType
 from typing import Final
@@ -63,11 +64,16 @@ class Operation:
 
     def url(self, parameters: Mapping[str, str]) -> str:
         """Return the path with percent-encoded values. Raises `KeyError` for a missing parameter."""
-        return self.path.format_map({key: quote(value, safe="") for key, value in parameters.items()})
+        return self.path.format_map({key: _quoted(value) for key, value in parameters.items()})
 
     def shown_url(self, parameters: Mapping[str, str]) -> str:
         """Return the path as a plan shows it: an unknown parameter is kept, such as `{target_id}`."""
-        return self.path.format_map(_ShownParameters({key: quote(value, safe="") for key, value in parameters.items()}))
+        return self.path.format_map(_ShownParameters({key: _quoted(value) for key, value in parameters.items()}))
+
+
+@lru_cache(maxsize=1_000)  # the objects of an app have its slug in common
+def _quoted(value: str) -> str:
+    return quote(value, safe="")
 
 
 _READ, _WRITE = Access.READ, Access.WRITE

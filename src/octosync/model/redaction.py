@@ -127,9 +127,9 @@ class Sensitivity:
     def occurs_in(self, value: JsonValue) -> bool:
         """Return whether there is a sensitive value or key at any depth."""
         inner: Iterable[JsonValue]
-        if isinstance(value, list | tuple):
+        if isinstance(value, _LISTS):
             inner = value
-        elif isinstance(value, dict | Mapping):  # the check for a dictionary is fast, the one for a mapping is slow
+        elif isinstance(value, _OBJECTS):
             inner = value.values()
             if not self.covers_none(tuple(value)) and any(
                 self.hides(key, item) or self.shown_key(key) != key for key, item in value.items()
@@ -146,7 +146,7 @@ class Sensitivity:
         """Return the value with its sensitive parts replaced, at any depth."""
         if type(value) in _SCALARS:  # most values, and the check for a mapping is slow
             return value
-        if isinstance(value, dict | Mapping):
+        if isinstance(value, _OBJECTS):
             if self.covers_none(tuple(value)):
                 return {
                     key: item if type(item) in _SCALARS else self.redact(item, replacement)
@@ -156,19 +156,22 @@ class Sensitivity:
                 self.shown_key(key): replacement if self.hides(key, item) else self.redact(item, replacement)
                 for key, item in value.items()
             }
-        if isinstance(value, list | tuple):
+        if isinstance(value, _LISTS):
             return [self.redact(item, replacement) for item in value]
         return str(value) if isinstance(value, UndisclosedValue) else value
 
 
 def may_be_secret(value: JsonValue) -> bool:
     """Return whether a value contains any text, keys of objects included: numbers, booleans and null are not secrets."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, _LISTS):
         return any(map(may_be_secret, value))
     return isinstance(value, str | UndisclosedValue) or (isinstance(value, Mapping) and bool(value))
 
 
 _SCALARS: Final = frozenset({str, bool, int, float, type(None)})
+# `isinstance(value, list | tuple)` would make the union anew at each call.
+_LISTS: Final = (list, tuple)
+_OBJECTS: Final = (dict, Mapping)  # the check for a dictionary is fast, the one for a mapping is slow
 
 
 @lru_cache(maxsize=1_000)  # most objects of a plan have the keys of another one
@@ -242,7 +245,7 @@ class Redactor:
             return self._masked(value)
         if isinstance(value, Mapping):
             return {self._masked(key): self.masked(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
+        if isinstance(value, _LISTS):
             return [self.masked(item) for item in value]
         return value
 
@@ -260,7 +263,7 @@ class Redactor:
             return self.text(value)
         if isinstance(value, Mapping):
             return {self.text(key): self.value(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
+        if isinstance(value, _LISTS):
             return [self.value(item) for item in value]
         return value
 
@@ -308,7 +311,7 @@ def _sensitive_strings(value: JsonValue, sensitivity: Sensitivity, *, inside: bo
             if inside:
                 yield key
             yield from _sensitive_strings(item, sensitivity, inside=inside or sensitivity.hides(key, item))
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, _LISTS):
         for item in value:
             yield from _sensitive_strings(item, sensitivity, inside=inside)
     elif inside and isinstance(value, str):

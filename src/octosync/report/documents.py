@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from operator import methodcaller
 
 from pydantic_core import PydanticSerializationError, to_json
 
@@ -10,11 +11,14 @@ from octosync.model import JsonObject
 
 
 def json_text(document: JsonObject) -> str:
-    """Return a document as indented text. Keys keep their order; the text is ASCII, so that no terminal or locale changes it."""
+    """Return a document as indented text. Keys keep their order; the text is ASCII, so that no terminal or locale changes it.
+
+    A plan's rows may be `ChangeRows`.
+    """
     try:
-        text = to_json(document, indent=2, ensure_ascii=True).decode("ascii")
+        text = to_json(document, indent=2, ensure_ascii=True, fallback=methodcaller("as_json")).decode("ascii")
     except PydanticSerializationError:  # a lone surrogate, or more than 255 levels
-        text = json.dumps(document, indent=2, allow_nan=False)
+        text = json.dumps(document, indent=2, allow_nan=False, default=lambda rows: [*rows.as_json()])
     return f"{text}\n"
 
 

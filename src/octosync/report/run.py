@@ -59,7 +59,7 @@ def apply_document(report: PlanReport, *, full: bool) -> JsonObject:
     return {
         "format_version": FORMAT_VERSION,
         "run": run_id,
-        "plan": report.document(full=full),
+        "plan": report.document(full=full, streamed=True),
         "outcomes": [outcome_row(outcome).as_json() for outcome in outcomes],
         "waited": None if waited is None else rollout_rows(waited),
         "error": None if report.error is None else error_row(report.error).as_json(),
@@ -106,7 +106,7 @@ def report_document(report: RunReport, *, full: bool) -> JsonObject:
         return failure_document(report)
     if report.command == "apply":
         return apply_document(report, full=full)
-    plan = report.document(full=full)
+    plan = report.document(full=full, streamed=True)
     return plan if report.error is None else with_error(plan, report.error)
 
 

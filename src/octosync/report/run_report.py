@@ -78,11 +78,11 @@ class PlanReport(RunReport):
     full: bool = False
     summary_only: bool = False
 
-    def document(self, *, full: bool = False) -> JsonObject:
-        """Return the plan's JSON document."""
+    def document(self, *, full: bool = False, streamed: bool = False) -> JsonObject:
+        """Return the plan's JSON document. With `streamed`, `json_text` makes the rows while it writes the document."""
         from octosync.plan import plan_document
 
-        return plan_document(
+        document = plan_document(
             self.plan,
             about=self.about,
             contract=self.contract,
@@ -92,6 +92,7 @@ class PlanReport(RunReport):
             diagnostics=self.diagnostics,
             full=full,
         )
+        return document if streamed else {**document, "resource_changes": [*document["resource_changes"].as_json()]}
 
     def all_diagnostics(self) -> tuple[Diagnostic, ...]:
         """Return the diagnostics of the manifests and of the plan, by position."""

@@ -202,7 +202,7 @@ def run(
 def _show(run: Run, report: PlanReport, outputs: Outputs, write: Callable[[str], None]) -> None:
     outputs.record_plan(report)
     if outputs.plan_out is not None:
-        write_plan_file(outputs.plan_out, recorded(report).document())
+        write_plan_file(outputs.plan_out, recorded(report).document(streamed=True))
     if outputs.output == "text":
         idle = run.idle and not report.listed_diagnostics()
         colour = wants_colour(sys.stdout, run.request.colour)

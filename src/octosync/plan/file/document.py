@@ -7,7 +7,7 @@ Sensitive values are `null` in it, so that it can be stored and posted anywhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from operator import attrgetter, itemgetter
@@ -66,8 +66,8 @@ def plan_document(
     overrides: Sequence[Override] = (),
     diagnostics: Iterable[Diagnostic] = (),
     full: bool = False,
-) -> JsonObject:
-    """Return the whole document; every key is always present.
+) -> dict[str, Any]:
+    """Return the whole document; every key is always present, and `resource_changes` are `ChangeRows`.
 
     `diagnostics` are those of the manifests: the plan's own are in it anyway, and none appears twice. `full` adds a row for
     each object that is as declared.
@@ -104,7 +104,7 @@ def plan_document(
         summary=summary_part(plan),
         **_given(pending=_pending(plan, about.last_applied, contract, sensitivity)),
     )
-    return {**document.as_json(), "resource_changes": change_rows(plan, contract, sensitivity, full=full)}
+    return {**document.as_json(), "resource_changes": ChangeRows(plan, contract, sensitivity, full=full)}
 
 
 def _policy_row(result: PolicyResult) -> schema.PolicyDocument:
@@ -285,24 +285,37 @@ def blocked_row(blocked: Refusal, about: RunInfo | None) -> schema.BlockedDocume
 
 
 def change_rows(plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: bool) -> list[dict[str, Any]]:
-    """Return the rows by address, the archive of an app after its other changes.
+    """Return the rows of a document."""
+    return [*ChangeRows(plan, contract, sensitivity, full=full).as_json()]
 
-    A row has the fields of `ResourceChangeDocument`. It is made without the model, which takes several times as long.
+
+class ChangeRows:
+    """The rows by address, the archive of an app after its other changes.
+
+    A row has the fields of `ResourceChangeDocument`. It is made without the model, which takes several times as long. This is
+    no dataclass: pydantic would write the fields of one.
     """
-    shown = [*((action, None) for action in plan.actions), *((held.action, held) for held in plan.held)]
-    rows = [
-        (
-            _row_order(action),
-            _row(action, held, plan.last_changes.get(action.address), contract, sensitivity),
-        )
-        for action, held in shown
-    ]
-    if full:
-        rows += [
-            ((address.app, False, address.sort_key), _no_op_row(address, plan.desired.apps[address.app], sensitivity))
-            for address in plan.unchanged
-        ]
-    return [row for _, row in sorted(rows, key=itemgetter(0))]
+
+    __slots__ = ("_contract", "_full", "_plan", "_sensitivity")
+
+    def __init__(self, plan: Plan, contract: Contract, sensitivity: Sensitivity, *, full: bool) -> None:
+        self._plan = plan
+        self._contract = contract
+        self._sensitivity = sensitivity
+        self._full = full
+
+    def as_json(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows. To make one while the one before is written takes a third less than to make all of them first."""
+        plan, rows = self._plan, list[tuple[tuple[str, bool, object], Action | Address, HeldChange | None]]()
+        rows += ((_row_order(action), action, None) for action in plan.actions)
+        rows += ((_row_order(held.action), held.action, held) for held in plan.held)
+        if self._full:
+            rows += (((address.app, False, address.sort_key), address, None) for address in plan.unchanged)
+        for _, shown, held in sorted(rows, key=itemgetter(0)):
+            if isinstance(shown, Address):
+                yield _no_op_row(shown, plan.desired.apps[shown.app], self._sensitivity)
+            else:
+                yield _row(shown, held, plan.last_changes.get(shown.address), self._contract, self._sensitivity)
 
 
 def _row(
@@ -446,17 +459,29 @@ def _field(change: FieldChange, sensitivity: Sensitivity) -> dict[str, Any]:
 
 
 def _value(value: JsonValue, sensitivity: Sensitivity) -> Any:  # noqa: ANN401  JSON, as in `_sorted`
-    """Return a value without its sensitive parts. Keys are sorted at every depth: the control plane returns them in any order."""
-    if isinstance(value, list | tuple):
-        return [item if type(item) in _SCALARS else _value(item, sensitivity) for item in value]
-    if isinstance(value, dict | Mapping):  # the check for a dictionary is fast, the one for a mapping is slow
-        if (keys := sensitivity.sorted_keys(tuple(value))) is None:
+    """Return a value without its sensitive parts. Keys are sorted at every depth: the control plane returns them in any order.
+
+    A list or an object that has nothing to redact, to sort or to convert is returned itself, which takes half as long as a copy.
+    """
+    if type(value) in _SCALARS:
+        return value
+    if isinstance(value, _LISTS):
+        if type(value) is list and _SCALARS.issuperset(map(type, value)):
+            return value
+        return [_value(item, sensitivity) for item in value]
+    if isinstance(value, _OBJECTS):
+        given = tuple(value)
+        if (keys := sensitivity.sorted_keys(given)) is None:
             return _sorted(sensitivity.redact(value))
+        if keys == given and type(value) is dict and _SCALARS.issuperset(map(type, value.values())):
+            return value
         return {key: item if type(item := value[key]) in _SCALARS else _value(item, sensitivity) for key in keys}
     return str(value) if isinstance(value, UndisclosedValue) else value
 
 
 _SCALARS: Final = frozenset({str, bool, int, float, type(None)})
+_LISTS: Final = (list, tuple)
+_OBJECTS: Final = (dict, Mapping)  # the check for a dictionary is fast, the one for a mapping is slow
 
 
 def _sorted(value: Any) -> Any:  # noqa: ANN401  JSON in, the same JSON out
