@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import itertools
 import json
 import os
 import pty
@@ -192,27 +193,24 @@ def test_a_rolled_back_deployment_is_shown_if_none_is_live(busy: Project) -> Non
     assert [deployment["status"] for deployment in chat["deployments"]] == ["started", "completed"]
 
 
-@pytest.mark.parametrize(("operation", "part"), PARTS.items())
-@pytest.mark.parametrize("code", [403, 501])
-def test_a_part_that_cannot_be_read_is_an_error_in_its_place(
-    busy: Project, operation: str, part: str, code: int
-) -> None:
+def test_a_part_that_cannot_be_read_is_an_error_in_its_place(busy: Project) -> None:
     """Everything else is shown, the part is null with its error named, and the exit code is 1."""
     whole = document(busy, "demo")["apps"][0]
-    busy.break_with({"operation": operation, "action": "status", "status": code, "times": None})
-    shown = document(busy, "demo", code=1)
-    assert shown["errored"] is True
-    (app,) = shown["apps"]
-    assert [(error["part"], error["reference"]) for error in app["errors"]] == [
-        (part, "forbidden" if code == 403 else "unavailable")
-    ]
-    assert app["errors"][0]["request_id"]
-    hidden = {"app": {"name", "archived"}, "deployments": {"slots"}}.get(part, {part, "slots"})
-    assert {key for key in app if app[key] != whole[key]} - {"errors"} <= hidden
-    ran = status(busy, "demo")
-    assert ran.code == 1
-    assert f"demo, {part.replace('_', ' ')}: the control plane" in ran.stdout
-    assert "? not read: " in ran.stdout
+    for (operation, part), code in itertools.product(PARTS.items(), (403, 501)):
+        busy.break_with({"operation": operation, "action": "status", "status": code, "times": None})
+        shown = document(busy, "demo", code=1)
+        assert shown["errored"] is True
+        (app,) = shown["apps"]
+        assert [(error["part"], error["reference"]) for error in app["errors"]] == [
+            (part, "forbidden" if code == 403 else "unavailable")
+        ]
+        assert app["errors"][0]["request_id"]
+        hidden = {"app": {"name", "archived"}, "deployments": {"slots"}}.get(part, {part, "slots"})
+        assert {key for key in app if app[key] != whole[key]} - {"errors"} <= hidden
+        ran = status(busy, "demo")
+        assert ran.code == 1
+        assert f"demo, {part.replace('_', ' ')}: the control plane" in ran.stdout
+        assert "? not read: " in ran.stdout
 
 
 def test_a_failed_read_is_never_an_absence(busy: Project) -> None:
