@@ -10,6 +10,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,7 +56,7 @@ class Runner:
         secrets: Mapping[str, str] | None = None,
     ) -> JobResult:
         """Run the only job of a workflow. `github` is the context of that name, nested as on GitHub."""
-        workflow = yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8"))
+        workflow = _document(ROOT / ".github" / "workflows" / name)
         (job,) = workflow["jobs"].values()
         defaults = {
             name: str(spec.get("default", "")) for name, spec in workflow[True]["workflow_call"]["inputs"].items()
@@ -118,7 +119,7 @@ class _JobRun:
         return True
 
     def _action(self, with_: Mapping[str, str], outputs: dict[str, str]) -> bool:
-        action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+        action = _document(ROOT / "action.yml")
         assert set(with_) <= set(action["inputs"])
         defaults = {name: str(spec.get("default", "")) for name, spec in action["inputs"].items()}
         inside = {
@@ -165,6 +166,13 @@ class _JobRun:
         self.log.append(ran.stdout)
         outputs.update(_outputs(output.read_text(encoding="utf-8")))
         return ran.returncode == 0
+
+
+@cache
+def _document(path: Path) -> dict[Any, Any]:
+    """Return a YAML document, which must not be changed: every job has the same one."""
+    document: dict[Any, Any] = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    return document
 
 
 def _outputs(text: str) -> Iterator[tuple[str, str]]:
