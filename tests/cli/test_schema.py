@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.support.workdirs import Workdir
 
 from octosync.plan import plan_schema
 from octosync.plan.file.schema import PlanDocument
+from octosync.watch.web import watch_schema
 
 PLAN = Draft202012Validator(plan_schema())
 # A scenario that ends without a plan has the document of its failure, or a text.
@@ -32,6 +34,14 @@ def test_the_published_schema_is_printed(workdir: Workdir, arguments: tuple[str,
     assert ran.stdout == (ROOT / "schemas" / f"{name}.json").read_text(encoding="utf-8")
     if name != "kustomize":
         Draft202012Validator.check_schema(json.loads(ran.stdout))
+
+
+@pytest.mark.parametrize("schema", [plan_schema, watch_schema])
+def test_definitions_do_not_depend_on_what_was_used_before(schema: Callable[[], dict[str, Any]]) -> None:
+    """The definitions of a schema are sorted: their order doesn't depend on which models the process used before."""
+    definitions = list(schema()["$defs"])
+    assert len(definitions) > 3
+    assert definitions == sorted(definitions)
 
 
 def test_an_unknown_schema_is_a_usage_error(workdir: Workdir) -> None:

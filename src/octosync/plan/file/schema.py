@@ -37,7 +37,9 @@ class Document(BaseModel):
     def json_schema(cls, title: str) -> JsonObject:
         """Return the JSON Schema of what `as_json` returns."""
         schema = cls.model_json_schema(mode="serialization", schema_generator=SchemaGenerator)
-        return {"$schema": DIALECT, "title": title, **schema}
+        # pydantic's order of definitions depends on which models were used before.
+        definitions = dict(sorted(schema.pop("$defs", {}).items()))
+        return {"$schema": DIALECT, "title": title, **schema, **({"$defs": definitions} if definitions else {})}
 
 
 class SchemaGenerator(GenerateJsonSchema):
