@@ -1,4 +1,4 @@
-"""The exports of a package, imported when they are used first: a command imports only the modules that it needs."""
+"""The exports of a package, imported when they are used for the first time: a command imports only the modules that it needs."""
 
 from __future__ import annotations
 

@@ -267,8 +267,8 @@ def _proxy(address: str) -> httpx.Proxy:
 async def exchange(http: httpx.AsyncBaseTransport, request: httpx.Request, connection: Connection) -> RawResponse:
     """Send one request once and read the complete response, within the connection's timeouts.
 
-    It goes to the transport at once: an `httpx.AsyncClient` would only add cookies, redirects and logins, none of which is
-    wanted. Raises `BodyError`, `TimeoutError`, and the exceptions of httpx and aiohttp; `failures.failure_of` translates them.
+    No `httpx.AsyncClient` is used: it would only add cookies, redirects and logins, which octosync doesn't want.
+    Raises `BodyError`, `TimeoutError`, and the exceptions of httpx and aiohttp; `failures.failure_of` translates them.
     """
     connect = connection.connect_timeout
     request.extensions["timeout"] = httpx.Timeout(connection.response_timeout, connect=connect, pool=connect).as_dict()
