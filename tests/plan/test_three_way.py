@@ -16,7 +16,7 @@ from tests.support.golden import assert_golden
 from tests.support.sample_reports import document_of, plan_report, run_info
 from tests.support.states import NOW, child_app, desired_app, live_app, observation, plan_of, policy_of
 
-from octosync.errors import Missing, Unavailable
+from octosync.errors import ErrorResponse, Missing, Unavailable
 from octosync.model import Address, App, Event, Observation, Origin, Reason, State
 from octosync.plan import Action, GuardPolicy, HoldPolicy, Invocation, Plan, PlanOptions, ReadNeeds, judge, make_plan
 from octosync.plan.three_way.merge import to_read
@@ -476,10 +476,15 @@ def test_drift_older_than_a_cut_feed_is_held() -> None:
 
 
 def test_without_a_feed_drift_is_reverted_at_once_with_a_notice() -> None:
-    """Without a feed there is no hold, and a notice has the reason. With a hold of 0 there is neither."""
-    made = drifted(Missing("unknown-route", "no such route"))
+    """Without a feed there is no hold, and a notice has the reason. With a hold of 0 there is neither.
+
+    The subject of the notice is the same in every run, although its message names the request.
+    """
+    made = drifted(Missing("unknown-route", "no such route", response=ErrorResponse(request_id="req_1")))
     assert made.actions
-    assert [diagnostic.rule for diagnostic in made.diagnostics] == ["drift-not-held"]
+    (notice,) = made.diagnostics
+    assert notice.rule == "drift-not-held"
+    assert notice.summary == f"{notice.subject}: no such route (request req_1)"
     both = (desired_app("a", fields={"name": "n"}, targets=["ios:x"]), live_app("a", name="m"))
     feed = observation(both[1], org_feed=Missing("unknown-route", "no such route"))
     (notice,) = plan3(both[0], both[0], feed, hold=HoldPolicy(span=timedelta(minutes=30))).diagnostics

@@ -12,11 +12,11 @@ from tests.support.examples import examples
 from tests.support.hostile import hostile_run
 from tests.support.sample_reports import SECRET, errored_plan, mixed_plan, plan_report
 from tests.support.sarif import assert_sarif
-from tests.support.states import policy_of
+from tests.support.states import desired_app, live_app, live_deployment, observation, plan_of, policy_of
 
-from octosync.errors import ExitCode, Rejected, Unavailable
-from octosync.model import Diagnostic, Origin, Severity
-from octosync.plan import GUARDS, Plan, judge
+from octosync.errors import ErrorResponse, ExitCode, Rejected, Unavailable
+from octosync.model import Address, Diagnostic, Origin, Severity
+from octosync.plan import GUARDS, Plan, ReadNeeds, judge
 from octosync.report import PlanReport, RuleHelp, RunReport, json_text, sarif_document
 
 HELP = {"some-rule": RuleHelp(Severity.WARNING, "What it means.", "docs/some.md#some-rule")}
@@ -115,6 +115,23 @@ def test_fingerprints_of_the_base_stay_when_its_commit_changes() -> None:
         return str(result["partialFingerprints"]["octosync/v1"])
 
     assert fingerprint("0123456789ab") == fingerprint("ba9876543210")
+
+
+def test_fingerprints_of_failed_requests_stay() -> None:
+    """A preview or a check that fails in every run is the same finding each time, although each message names its request."""
+    places = [Address.of_capability("a", "chat", "production"), Address.of_capability("a", "chat", "staging")]
+    wanted = desired_app("a", slots={"chat": {}}, deploy={"chat": "production staging"})
+    live = live_app("a", slots={"chat": {}}, deployments=[live_deployment("a")])
+
+    def results(request: str) -> list[Any]:
+        error = Unavailable("unavailable", "no answer", response=ErrorResponse(status=503, request_id=request))
+        seen = observation(live, checks={places[0]: error}, previews={places[1]: error})
+        return assert_sarif(sarif(plan_report(plan_of(wanted, seen, read_needs=ReadNeeds()), exit_code=ExitCode.DONE)))
+
+    before, after = results("req_1"), results("req_2")
+    assert {result["ruleId"] for result in before} >= {"check-failed", "preview-failed"}
+    assert [result["partialFingerprints"] for result in before] == [result["partialFingerprints"] for result in after]
+    assert "req_1" in json.dumps(before)
 
 
 def test_no_message_is_a_link_or_takes_arguments() -> None:

@@ -28,7 +28,8 @@ class Diagnostic:
     `rule` is a stable kebab-case name. `path` is the field in the document (`spec.slots[1].servingPolicy`), "" if none applies.
     `excerpt` is the source line, None if there is none or if it holds a sensitive value; `width` is how many of its characters
     are marked, from the origin's column. `suggestion` is what to write instead, `notes` are further places and facts. `apps` are
-    the apps whose documents it is about; empty if it is about no document, or not a diagnostic of manifests.
+    the apps whose documents it is about; empty if it is about no document, or not a diagnostic of manifests. `subject` is
+    the part of the summary that is the same in every run; empty if the whole summary is.
     """
 
     severity: Severity
@@ -41,6 +42,7 @@ class Diagnostic:
     suggestion: str | None = None
     notes: tuple[str, ...] = ()
     apps: frozenset[str] = field(default=frozenset(), compare=False)
+    subject: str = field(default="", compare=False)
 
     def masked(self, keys: Redactor) -> Diagnostic:
         """Return the diagnostic with all API keys masked."""
@@ -51,6 +53,7 @@ class Diagnostic:
         return replace(
             self,
             summary=masked(self.summary),
+            subject=masked(self.subject),
             path=masked(self.path),
             excerpt=None if self.excerpt is None else masked(self.excerpt),
             suggestion=None if self.suggestion is None else masked(self.suggestion),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from octosync.errors import RemoteError
 from octosync.model import Address, Deployment, Diagnostic, Origin, Section, Severity, State
 from octosync.plan.actions import Action, ArchiveApp, DeleteSlot, PutSlot, RegisterTarget, RemoveTarget
 from octosync.plan.three_way.verdict import Base
@@ -132,11 +133,33 @@ FINDINGS: Final = _table(
 )
 
 
-def finding(id_: str, about: Address, words: str, *, origin: Origin | None, notes: Iterable[str] = ()) -> Diagnostic:
-    """Return a finding about an object. `notes` are what to do next."""
+def finding(
+    id_: str,
+    about: Address,
+    words: str,
+    *,
+    origin: Origin | None,
+    notes: Iterable[str] = (),
+    cause: RemoteError | None = None,
+) -> Diagnostic:
+    """Return a finding about an object. `notes` are what to do next; `cause` is the error that it results from.
+
+    The message of an error names its request, so it is not part of the finding's subject.
+    """
+    subject = f"{about}: {words}"
     return Diagnostic(
-        severity=FINDINGS[id_].severity, rule=id_, summary=f"{about}: {words}", origin=origin, notes=tuple(notes)
+        severity=FINDINGS[id_].severity,
+        rule=id_,
+        summary=subject if cause is None else f"{subject}: {_message_with_request(cause)}",
+        subject="" if cause is None else subject,
+        origin=origin,
+        notes=(*notes, *(() if cause is None else cause.hints)),
     )
+
+
+def _message_with_request(error: RemoteError) -> str:
+    known = error.request_id is None or error.request_id in error.message
+    return error.message if known else f"{error.message} (request {error.request_id})"
 
 
 def notices_of(actions: Collection[Action], desired: State, live: State) -> Iterable[Diagnostic]:

@@ -238,9 +238,9 @@ def unheld(
     if not found:
         return ()
     first, *others = sorted(found)
-    words = f"the age of the change is unknown, so it is not held: {seen.org_feed.message}"
+    words = "the age of the change is unknown, so it is not held"
     also = (f"Not held either: {', '.join(map(str, others))}",) if others else ()
-    return (finding("drift-not-held", first, words, origin=found[first], notes=(*also, *seen.org_feed.hints)),)
+    return (finding("drift-not-held", first, words, origin=found[first], notes=also, cause=seen.org_feed),)
 
 
 # What the guards cover: during-canary, live-traffic.

@@ -193,8 +193,9 @@ class _Comparison:
         if not self.policy.previews:
             return None, "not asked for"
         if isinstance(preview, RemoteError):
+            words = "no preview of enabling it"
             self.found.diagnostics.append(
-                _failed(address, "preview-failed", "no preview of enabling it", preview, deploy)
+                finding("preview-failed", address, words, origin=deploy.origin, cause=preview)
             )
             return None, "not available: see the warning preview-failed"
         if preview is None:
@@ -233,8 +234,10 @@ class _Comparison:
         if check is None:
             self.found.checks.append(current.address)
         elif isinstance(check, RemoteError):
-            what = "whether there is a better variant is not known"
-            self.found.diagnostics.append(_failed(current.address, "check-failed", what, check, deploy))
+            words = "whether there is a better variant is not known"
+            self.found.diagnostics.append(
+                finding("check-failed", current.address, words, origin=deploy.origin, cause=check)
+            )
         elif check.available:
             self.found.better.append(
                 BetterVariant(app=self.desired, deploy=deploy, deployment=current, check=check, level=level)
@@ -268,12 +271,6 @@ def _rolled_back(address: Address, there: tuple[Deployment, ...], deploy: Deploy
         origin=deploy.origin,
         notes=("To deploy it again: --retry-rolled-back",),
     )
-
-
-def _failed(address: Address, id_: str, what: str, error: RemoteError, deploy: Deploy) -> Diagnostic:
-    known = error.request_id is None or error.request_id in error.message
-    request = "" if known else f" (request {error.request_id})"
-    return finding(id_, address, f"{what}: {error.message}{request}", origin=deploy.origin, notes=error.hints)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -149,7 +149,7 @@ def _diagnostic(diagnostic: Diagnostic) -> Annotation:
         title=diagnostic.rule,
         lines=tuple(map(visible, (diagnostic.summary, *advice, *diagnostic.notes))),
         origin=diagnostic.origin,
-        about=f"{diagnostic.path} {_LINE_NUMBERS.sub('', diagnostic.summary)}",
+        about=f"{diagnostic.path} {_LINE_NUMBERS.sub('', diagnostic.subject or diagnostic.summary)}",
         width=diagnostic.width,
     )
 
