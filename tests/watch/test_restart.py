@@ -157,6 +157,22 @@ async def test_what_changed_while_it_was_off_is_read_before_it_is_ready(tmp_path
             assert {line.split("/")[4] for line in writes if line.count("/") > 3} == {slugs[5], "new"}
 
 
+async def test_many_changes_while_it_was_off_cost_only_the_reads_of_their_apps(tmp_path: Path) -> None:
+    """Changed apps are read one by one at once, so the list of all apps is not read for them, however many there are."""
+    clock = FastClock(60)
+    slugs = app_slugs(20)
+    declare(tmp_path, *slugs)
+    with plane_of_ana(clock) as plane:
+        create_live(plane, *slugs)
+        await run_once(tmp_path, plane, clock, **QUIET)
+        for slug in slugs[:8]:
+            plane.send("PUT", f"/apps/{slug}/slots/chat", CLOUD)
+        plane.log()
+        async with run_controller(tmp_path, plane, clock, **QUIET) as watch:
+            requests = await requests_until_ready(watch, plane)
+            assert sorted(requests) == sorted([TICK, *(line for slug in slugs[:8] for line in reads_of(slug))])
+
+
 async def test_apps_that_were_not_in_sync_are_read_again(tmp_path: Path) -> None:
     """Held drift is read, although no event is new; the hold continues, and no other app is read."""
     clock = FastClock(60)
@@ -356,20 +372,30 @@ async def test_a_controller_that_is_killed_at_once_gets_on_with_its_resync(tmp_p
 
 
 async def test_many_commits_while_it_was_off_are_read_once(tmp_path: Path) -> None:
-    """Apps that are being read for their commits when the list of all apps is returned are not read again."""
+    """Apps that are being read for their commits when the list of all apps is returned are not read again.
+
+    The list is read for the apps with held drift, of which there are enough, and these are not read one by one.
+    """
     clock = FastClock(60)
     slugs = app_slugs(30)
+    held = slugs[12:20]
     declare(tmp_path, *slugs)
     with plane_of_ana(clock) as plane:
         create_live(plane, *slugs)
-        await run_once(tmp_path, plane, clock, **QUIET)
+        async with run_controller(tmp_path, plane, clock, resync=NEVER) as watch:
+            await watch.until_in_sync()
+            for slug in held:
+                plane.send("PUT", f"/apps/{slug}/slots/chat", CLOUD)
+            await watch.until(lambda: watch.status.count(AppState.HELD) == len(held))
+        plane.log()
         declare(tmp_path, *slugs[:12], chat="cloud_first")
         async with run_controller(tmp_path, plane, clock, **QUIET) as watch:
             requests = await requests_until_ready(watch, plane)
             assert requests.count(LIST) == 1
-            await watch.until_in_sync()
+            assert not {f"{LIST}/{slug}" for slug in held}.intersection(requests)
+            await watch.until(lambda: watch.status.count(AppState.IN_SYNC) == len(slugs) - len(held))
         requests = requests_of(plane, "octosync")
-        assert apps_read(requests) == dict.fromkeys(slugs[:12], 1)
+        assert apps_read(requests) == dict.fromkeys(slugs[:20], 1)
         assert sorted(writes_in(requests)) == sorted(f"PUT /api/v1/apps/{slug}/slots/chat" for slug in slugs[:12])
 
 

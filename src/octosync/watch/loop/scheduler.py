@@ -175,11 +175,11 @@ class Resync:
     async def _read(self, apps: Collection[str], *, total: int, queued: Collection[str] = ()) -> None:
         """Read apps, until each was read or can't be. Those that are read for a change meanwhile are not read twice.
 
-        Some are `queued` for a change already: the list may be returned while they are being read.
+        Some are `queued` for a change already: they are read one by one, even while the list is being read.
         """
         self.total, self._unread = total, set(apps)
         self._ended.clear()
-        self._listing = await self._retry(partial(self._list, apps))
+        self._listing = await self._retry(partial(self._list, apps, queued))
         if self._listing is not None:
             for slug in self._forgotten:
                 self._listing.value.pop(slug, None)
@@ -194,13 +194,17 @@ class Resync:
         await self._ended.wait()
         self._listing = None
 
-    async def _list(self, apps: Collection[str]) -> ReadResult[dict[str, App]] | None:
-        """Read the list of all apps, and that of all deployments, if that takes fewer requests than to read them one by one."""
+    async def _list(self, apps: Collection[str], queued: Collection[str]) -> ReadResult[dict[str, App]] | None:
+        """Read the list of all apps, and that of all deployments, if that takes fewer requests than to read them one by one.
+
+        The list is of no use for the `queued` ones.
+        """
         self._forgotten.clear()
         every = self.assignment.slugs
         if len(apps) == len(every):
             self._requested.clear()
-        if len(apps) <= max(MAX_APPS_READ_BY_SLUG, len(every) // _APPS_PER_PAGE):
+        listed = [slug for slug in apps if slug not in queued]
+        if len(listed) <= max(MAX_APPS_READ_BY_SLUG, len(every) // _APPS_PER_PAGE):
             return None
         listing = await read_apps(self.remote.background)
         self.unmanaged = len(listing.value.keys() - set(every))
@@ -210,7 +214,7 @@ class Resync:
         declared = self.assignment.active.tree.apps
         deployed = {
             slug: listing.value[slug]
-            for slug in apps
+            for slug in listed
             if slug in listing.value and slug in declared and Section.DEPLOYMENTS in declared[slug].sections
         }
         reading = await read_org_deployments_if_cheaper(self.remote.background, deployed)
