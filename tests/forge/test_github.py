@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from email.utils import formatdate
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from tests.support.encodings import REFUSED_ENCODINGS, body_in, limited_memory
 from tests.support.forges import TOKEN, Answer, Forge, refused
+from tests.support.scripted_server import Reply, json_reply, scripted_server
 
 from octosync.errors import (
     ConfigError,
@@ -100,6 +102,19 @@ def test_garbage_is_an_error_and_no_absence(github: GitHub, forge: Forge, body: 
         github.read("pulls/7")
     with pytest.raises(Unreadable):
         list(github.pages("issues/7/comments"))
+
+
+async def test_a_second_response_to_one_request_never_answers_the_next_one(forge: Forge) -> None:
+    """What a server sends beyond a response is not read as the response to a later request, which may be about another object."""
+    twice = Reply(json_reply({"number": 1}).data + json_reply({"number": 99}).data)
+    async with scripted_server(twice, json_reply({"number": 2}), json_reply({"number": 3})) as server:
+
+        def numbers() -> list[object]:
+            environment = {**forge.environment, "GITHUB_API_URL": server.url}
+            with GitHub(repository_from_environment(environment), backoff=0) as opened:
+                return [opened.read(f"pulls/{number}")["number"] for number in (1, 2, 3)]
+
+        assert await asyncio.to_thread(numbers) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("encoding", REFUSED_ENCODINGS)

@@ -170,6 +170,8 @@ class GitHub:
                 "X-GitHub-Api-Version": _API_VERSION,
             },
             timeout=_TIMEOUT,
+            # A kept connection with a second response to one request would return it as the response to the next one.
+            limits=httpx.Limits(max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=not repository.is_loopback,  # proxies, certificate authorities
         )
