@@ -129,6 +129,21 @@ def test_usage_is_sixty_four(workdir: Workdir, arguments: list[str]) -> None:
     assert len(rest) >= 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["plan", "--app"], "octosync plan"),
+        (["plan", "--no-preview=1"], "octosync plan"),
+        (["plan", "--nope"], "octosync plan"),
+        (["forge", "comment", "--since"], "octosync forge comment"),
+        (["--version=1"], "octosync"),
+    ],
+)
+def test_a_usage_error_names_the_help_of_its_command(workdir: Workdir, arguments: list[str], command: str) -> None:
+    """The hint is the help of the subcommand, also if the value of an option is missing or not expected."""
+    assert f"  Run '{command} --help' for usage.\n" in workdir.octosync(*arguments).stderr
+
+
 def test_no_arguments_show_the_help(workdir: Workdir) -> None:
     """64: without a command the help is shown, on stderr."""
     ran = workdir.octosync()

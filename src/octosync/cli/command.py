@@ -22,6 +22,14 @@ class Command(click.Command):
             option.callback = _show_help
         return option
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments. Errors have the command's context: click omits it if the value of an option is missing."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
 
 class CommandGroup(Command, click.Group):
     """A group of such commands."""
