@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
+SITE_STAMP := $(VENV)/.installed-site
 WORKFLOWS := $(wildcard .github/workflows/*.yml src/octosync/forge/starter/*.yml)
 
 # Tests start many processes. With this variable, each of them would compile octosync again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage lint types docs bench soak fuzz clean
+.PHONY: demo test coverage lint types docs site bench soak fuzz clean
 
 demo: $(STAMP)
 	@$(BIN)/octosync demo
@@ -36,6 +37,12 @@ types: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m docs.generate
+	@$(MAKE) --no-print-directory site
+
+# Warnings are errors. `make site SERVE=1` serves the site, and rebuilds it when a page changes.
+site: $(SITE_STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(SERVE),serve --livereload,build)
+	$(if $(SERVE),,@echo "The site is in site/. To read it, run \`make site SERVE=1\`.")
 
 # Takes about three minutes; `make bench BENCH="plan apply"` runs single measures, `BENCH=suite` times the tests.
 bench: $(BENCH_STAMP)
@@ -52,7 +59,7 @@ fuzz: $(STAMP)
 	$(if $(FUZZ),,$(BIN)/python -m pytest -q -m fuzz tests/fuzz)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml src/octosync/__init__.py
@@ -63,4 +70,8 @@ $(STAMP): pyproject.toml src/octosync/__init__.py
 
 $(BENCH_STAMP): $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
+
+$(SITE_STAMP): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[site]'
 	@touch $@

@@ -178,9 +178,9 @@ def yardstick() -> float:
     return statistics.median(times)
 
 
-YARDSTICK: Final = 0.02  # seconds on the machine of docs/performance.md, when it is quiet
+YARDSTICK: Final = 0.02  # seconds on the machine of docs/explanation/performance.md, when it is quiet
 
 
 def speed() -> float:
-    """Return the speed of this machine relative to that of docs/performance.md; a time × speed is a time of that machine."""
+    """Return the speed of this machine relative to the one of `YARDSTICK`; a time × speed is a time of that machine."""
     return YARDSTICK / yardstick()

@@ -10,7 +10,7 @@ from typing import Final
 from deploy.queries import RULES, alerts
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PAGE: Final = "docs/watch-failures.md"
+PAGE: Final = "docs/how-to/failures.md"
 # The address of the documentation.
 REPOSITORY: Final = "https://github.com/octomil/octosync/blob/main/"
 

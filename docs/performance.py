@@ -1,4 +1,4 @@
-"""The tables and pictures of docs/performance.md, from the results of `make bench` in docs/performance.json."""
+"""The tables and pictures of docs/explanation/performance.md, from the results of `make bench` in docs/performance.json."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from docs.charts import SCHEMES, Chart, duration
 from docs.executing import ROOT
 from tests.support.request_counts import REQUEST_COUNTS
 
-PAGE: Final = "docs/performance.md"
+PAGE: Final = "docs/explanation/performance.md"
 _RESULTS: Final = ROOT / "docs" / "performance.json"
 _CHARTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "growth-plan": (

@@ -1,4 +1,4 @@
-"""docs/architecture.md and CONTRIBUTING.md name files and functions that exist."""
+"""docs/explanation/architecture.md and CONTRIBUTING.md name files and functions that exist."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "octosync"
-PAGES = ("docs/architecture.md", "CONTRIBUTING.md")
+PAGES = ("docs/explanation/architecture.md", "CONTRIBUTING.md")
 
 
 def _names(page: str) -> set[str]:
@@ -33,7 +33,9 @@ def test_files_that_a_page_names_exist(page: str) -> None:
 def test_functions_that_the_page_names_exist() -> None:
     """Functions and classes that the page names are defined in the sources."""
     named = {
-        name for name in _names("docs/architecture.md") if re.fullmatch(r"[a-z]+(_[a-z]+)+|[A-Z][a-z]+[A-Z]\w+", name)
+        name
+        for name in _names("docs/explanation/architecture.md")
+        if re.fullmatch(r"[a-z]+(_[a-z]+)+|[A-Z][a-z]+[A-Z]\w+", name)
     }
     defined = {
         name
@@ -48,7 +50,9 @@ def test_every_package_has_its_row() -> None:
     """The table of packages lists all of them."""
     rows = set(
         re.findall(
-            r"^\| `([\w.]+)` \|", (ROOT / "docs/architecture.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+            r"^\| `([\w.]+)` \|",
+            (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8"),
+            flags=re.MULTILINE,
         )
     )
     packages = {path.parent.name for path in SOURCES.glob("*/__init__.py")} | {

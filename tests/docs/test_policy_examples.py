@@ -1,4 +1,4 @@
-"""The policies in examples/policies are sound, refuse what their messages forbid, and are those of docs/policies.md."""
+"""The policies in examples/policies are sound, refuse what their messages forbid, and are those of docs/how-to/policies.md."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def test_archive_needs_a_label(labels: dict[str, str]) -> None:
 
 
 def test_the_examples_are_those_of_the_document() -> None:
-    """docs/policies.md has the same policies, and they accept the other examples."""
+    """docs/how-to/policies.md has the same policies, and they accept the other examples."""
     policies = (FOLDER / "octosync.yaml").read_text(encoding="utf-8").partition("\npolicies:")[2]
-    assert f"\npolicies:{policies}```" in (ROOT / "docs/policies.md").read_text(encoding="utf-8")
+    assert f"\npolicies:{policies}```" in (ROOT / "docs/how-to/policies.md").read_text(encoding="utf-8")
     ended = Workdir(FOLDER).octosync("validate", "--strict")
     assert (ended.code, ended.stderr) == (0, "")

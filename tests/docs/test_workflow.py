@@ -90,9 +90,20 @@ def test_only_apply_runs_in_an_environment() -> None:
         (name, job["environment"])
         for name, text in _ALL.items()
         for job in yaml.safe_load(text).get("jobs", {}).values()
-        if "environment" in job
+        if "environment" in job and name != "docs.yml"
     ]
     assert with_one == [("octosync-apply.yml", "octosync-${{ inputs.context }}")]
+
+
+def test_only_its_own_job_may_publish_the_site() -> None:
+    """The job that publishes runs no code of the repository, and no other job of the workflow may write."""
+    jobs = yaml.safe_load(_ALL["docs.yml"])["jobs"]
+    assert yaml.safe_load(_ALL["docs.yml"])["permissions"] == {}
+    assert {name: job["permissions"] for name, job in jobs.items()} == {
+        "build": {"contents": "read"},
+        "publish": {"pages": "write", "id-token": "write"},
+    }
+    assert [step["uses"].partition("@")[0] for step in jobs["publish"]["steps"]] == ["actions/deploy-pages"]
 
 
 def test_what_the_action_installs_is_pinned() -> None:

@@ -1,4 +1,4 @@
-"""How many requests typical runs send: exact, by operation. Tests verify this table, and docs/performance.md shows it.
+"""How many requests typical runs send: exact, by operation. Tests verify this table; the page about performance shows it.
 
 All runs have `APPS` apps, each with a target, a slot and an inference config, and no deployments.
 """

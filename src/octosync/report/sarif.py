@@ -23,7 +23,7 @@ from octosync.report.text import visible
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 DOCUMENTATION: Final = "https://github.com/octomil/octosync/blob/main/"
-_POLICIES: Final = "docs/policies.md"
+_POLICIES: Final = "docs/how-to/policies.md"
 _ROOT: Final = "%SRCROOT%"
 _FINGERPRINT: Final = "octosync/v1"
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTICE: "note"}
