@@ -76,7 +76,7 @@ _SOURCES = r"""
 -_ :_ ?_ &a_ *a * & ! !!str_ !x_ > ' " { } [ ] , # _# --- ... << <<:_ null ~ .inf .nan 1e999 0x1F 017 yes true 2.0 1e3 -0 +1
 "x" 'x' "\n" "\e" "\u0041" "\ud83d\ude00" "\ud83d" \ % @ ` {} [] a:_b k:_ "k":_ a:b api_key:_ ${A} $${A} ${ ?_a null:_ 1:_
 "":_ :_x name:_ targets:_ slots:_ config:_ kind:_App spec:_ deploy production | |␣__x␣ ␣ ␣␣ ␣__ ␣____ ␣---␣ ␣...␣
-${REGION} ${B:=x} %YAML_1.1␣---␣ é 😀 {a,_b:_1} ␣#_
+${REGION} ${B:=x} "\x24{A}" "$\{A}" %YAML_1.1␣---␣ é 😀 {a,_b:_1} ␣#_
 """
 TOKENS = (
     *(source.replace("_", " ").replace("␣", "\n") for source in _SOURCES.split()),

@@ -42,6 +42,12 @@ def test_references_are_replaced(workspace: Workspace, text: str, expected: str)
     assert described(workspace, f"'{text}'", {"ALLOWED": "from outside", "NOT_ALLOWED": "x"}) == expected
 
 
+@pytest.mark.parametrize("text", ['"\\x24{CHANNEL}"', '"$\\\n    {CHANNEL}"'])
+def test_references_with_escapes_are_replaced(workspace: Workspace, text: str) -> None:
+    """A reference is recognized in the value, not in the text of the file."""
+    assert described(workspace, text) == "beta"
+
+
 def test_values_are_never_parsed_again(workspace: Workspace) -> None:
     """A value that resembles YAML, or a reference, is text."""
     for value in ("true", "{a: b}", "12", "x: y\n- z", "${CHANNEL}"):

@@ -61,8 +61,8 @@ class SimpleFile:
 
     @cached_property
     def has_templates(self) -> bool:
-        """Whether the text contains `${`."""
-        return "${" in self.source.text
+        """Whether a value may contain `${`: written as it is, or with an escape."""
+        return "${" in self.source.text or "\\" in self.source.text
 
     def root(self, index: int) -> MappingNode:
         """Return the node of a document."""
