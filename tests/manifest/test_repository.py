@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from octosync.manifest.git.repository import git_revision
+from octosync.plan import GitRevision
 
 
 def git(directory: Path, *arguments: str) -> str:
@@ -29,6 +30,15 @@ def test_a_repository_has_a_revision_and_may_be_dirty(tmp_path: Path) -> None:
     dirty = git_revision(tmp_path)
     assert dirty is not None
     assert dirty.dirty
+
+
+def test_a_damaged_index_leaves_the_revision_known(tmp_path: Path) -> None:
+    """If git can't compare the work tree with its index, the revision is that of HEAD, and never clean."""
+    git(tmp_path, "init")
+    git(tmp_path, "commit", "--allow-empty", "-m", "begin")
+    head = git(tmp_path, "rev-parse", "HEAD")
+    (tmp_path / ".git" / "index").write_text("damaged")
+    assert git_revision(tmp_path) == GitRevision(revision=head, dirty=True, is_checked=False)
 
 
 def test_without_git_there_is_no_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

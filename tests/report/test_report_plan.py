@@ -15,6 +15,7 @@ from octosync.manifest.schema.shapes import attributes_of
 from octosync.model import Canary, Diagnostic, Kind, Origin, Reason, Severity
 from octosync.plan import (
     ControlPlane,
+    GitRevision,
     Invocation,
     Override,
     Plan,
@@ -340,6 +341,24 @@ def test_the_first_line_has_command_and_control_plane() -> None:
     assert head == (
         "octosync apply · 127.0.0.1:8787 · overlays/prod (kustomize) 41 apps in 14 files · base 3f9d2c1 · 2 apps selected"
     )
+
+
+@pytest.mark.parametrize(
+    ("git", "words"),
+    [
+        (GitRevision(revision="3f9d2c1"), []),
+        (GitRevision(revision="3f9d2c1", dirty=True), ["uncommitted changes"]),
+        (
+            GitRevision(revision="3f9d2c1", dirty=True, is_checked=False),
+            ["uncommitted changes unknown: git status failed"],
+        ),
+    ],
+)
+def test_the_first_line_has_what_is_known_of_uncommitted_changes(git: GitRevision, words: list[str]) -> None:
+    """Changes beyond the commit, and that they are not known, are different facts."""
+    about = run_info(manifests=replace(run_info().manifests, git=git))
+    head = text_of(steady_plan(), about=about).splitlines()[0]
+    assert [part for part in head.split(" · ") if "uncommitted" in part] == words
 
 
 def test_a_plan_of_all_apps_without_a_limit_has_no_duration() -> None:

@@ -221,11 +221,15 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitRevision:
-    """The revision of the manifests in Git, in full; `dirty`: the tree has changes beyond `revision`."""
+    """The revision of the manifests in Git, in full.
+
+    `dirty`: the tree has changes beyond `revision`, or may have them: `is_checked` is whether that is known.
+    """
 
     revision: str
     dirty: bool = False
     base: str | None = None
+    is_checked: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ from octosync.report.plan import (
     rest_words,
     selected_words,
     totals_words,
+    uncommitted_words,
 )
 from octosync.report.run_report import NOTHING_WRITTEN, ApplyReport, PlanReport, RunReport
 from octosync.report.sections import row_totals
@@ -452,7 +453,8 @@ def _end(report: PlanReport, *facts: str) -> Part:
     if selected := selected_words(report.plan, about):
         words.append(selected)
     if git is not None:
-        words.append(f"revision {code(git.revision)}{' with uncommitted changes' if git.dirty else ''}")
+        uncommitted = uncommitted_words(git)
+        words.append(f"revision {code(git.revision)}{f' ({uncommitted})' if uncommitted else ''}")
         if git.base is not None:
             words.append(f"base {code(git.base)}")
     return Part(_END, (f"<sub>{' · '.join(words)}</sub>", ""))

@@ -18,6 +18,7 @@ from octosync.plan import (
     DeleteInferenceConfig,
     DeleteSlot,
     EnableCapability,
+    GitRevision,
     HeldChange,
     Plan,
     PutInferenceConfig,
@@ -281,12 +282,19 @@ def _head(report: PlanReport, style: Style) -> Iterator[str]:
         style.bold(f"octosync {report.command}"),
         plane_words(about.control_plane),
         manifests_words(about),
-        *(["uncommitted changes"] if git is not None and git.dirty else []),
+        "" if git is None else uncommitted_words(git),
         *([f"base {base_words(about)}"] if about.invocation.base is not None else []),
     ]
     yield " · ".join(filter(None, (*parts, selected_words(plan, about))))
     if overrides:
         yield f"Allowed in this run: {', '.join(map(override_words, overrides))}"
+
+
+def uncommitted_words(git: GitRevision) -> str:
+    """Return that the work tree has changes, or that this is not known; "" if it has none."""
+    if not git.is_checked:
+        return "uncommitted changes unknown: git status failed"
+    return "uncommitted changes" if git.dirty else ""
 
 
 def _errors(plan: Plan, style: Style) -> Iterator[str]:

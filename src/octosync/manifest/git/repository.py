@@ -25,15 +25,18 @@ _COMMIT: Final = "# branch.oid "  # in the output of `git status`
 
 
 def git_revision(directory: Path) -> GitRevision | None:
-    """Return the checked-out revision and whether the work tree has changes; None without Git or a repository."""
+    """Return the checked-out revision and whether the work tree has changes; None without Git or a repository.
+
+    If the changes can't be read, the revision is dirty and not checked.
+    """
     # Untracked files count: uncommitted manifests are loaded, too.
     ran = _run_quietly(directory, "--no-optional-locks", "status", "--porcelain=v2", "--branch")
-    if ran is None:  # status takes long in a large work tree
+    if ran is None or ran.returncode != 0:  # it takes too long in a large work tree, or the index is damaged
         commit = git_commit(directory)
-        return None if commit is None else GitRevision(revision=commit, dirty=True)
+        return None if commit is None else GitRevision(revision=commit, dirty=True, is_checked=False)
     lines = ran.stdout.decode(errors="replace").splitlines()
     commits = [line.removeprefix(_COMMIT) for line in lines if line.startswith(_COMMIT)]
-    if ran.returncode != 0 or not commits or commits[0] == "(initial)":
+    if not commits or commits[0] == "(initial)":
         return None
     return GitRevision(revision=commits[0], dirty=not all(line.startswith("# ") for line in lines))
 

@@ -131,7 +131,7 @@ class GitDocument(Document):
     """The Git commit of the manifests."""
 
     revision: str | None
-    dirty: bool
+    dirty: bool = Field(description="Whether the work tree has uncommitted changes; true if that is not known.")
     base: str | None
 
 
