@@ -13,7 +13,7 @@ from tests.support.examples import seeds
 from tests.support.harness import Harness, Hook, Tap, open_harness, status_by_action
 from tests.support.states import desired_app
 
-from octosync.apply import ApplyResult
+from octosync.apply import ApplyResult, Progress
 from octosync.model import App, Status
 
 pytestmark = pytest.mark.no_cover  # long; the code they run is measured by the other tests of this folder
@@ -93,6 +93,18 @@ async def test_a_stop_cancels_a_read_before_a_write(harness: Harness) -> None:
 
     applied = await harness.apply(reviewed, stop=stop, transport=Hanging())
     assert list(status_by_action(applied).values()) == ["not_attempted"]
+
+
+async def test_an_error_of_a_listener_ends_the_run(harness: Harness) -> None:
+    """If progress can't be shown, for example because of a closed pipe, the run raises that error; it doesn't hang."""
+    reviewed = await harness.review(*(desired_app(f"app-{n}", slots={"chat": {}}) for n in range(3)))
+
+    def fail(_: Progress) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        await harness.apply(reviewed, on_progress=fail)
+    assert len(harness.last_run()[1]) == 1
 
 
 async def test_a_kill_leaves_an_action_recorded_as_begun(harness: Harness) -> None:

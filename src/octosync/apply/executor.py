@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
@@ -59,8 +59,17 @@ async def apply_plan(
     Once `stop` is set, no action starts. Writes already sent are finished and recorded, a move with both halves.
     """
     performer = ActionWriter(remote, ObjectReader(remote, seen.read_at), sensitivity or Sensitivity())
-    run = _Run(plan, remote, performer, record, resume, org_known=seen.org_id is not None, listener=listener)
-    await run.run_all(stop or asyncio.Event())
+    run = _Run(
+        plan,
+        remote,
+        performer,
+        record,
+        resume,
+        org_known=seen.org_id is not None,
+        stop=stop or asyncio.Event(),
+        listener=listener,
+    )
+    await run.run_all()
     return run.applied()
 
 
@@ -139,6 +148,7 @@ class _Run:
     record: Record
     resume: str
     org_known: bool
+    stop: asyncio.Event
     listener: Listener
     outcomes: dict[ActionKey, Outcome] = field(default_factory=dict)
     stopped_by: OctosyncError | None = None
@@ -150,6 +160,7 @@ class _Run:
     _waiting: dict[ActionKey, set[ActionKey]] = field(default_factory=dict)
     _followers: dict[ActionKey, list[Unit]] = field(default_factory=dict)
     _underway: dict[asyncio.Task[None], _Underway] = field(default_factory=dict)
+    _completed: asyncio.Future[None] = field(init=False)
     _result: int = 0
     _unavailable: int = 0  # how many of the latest actions failed because the control plane is unavailable
     _latest_error: OctosyncError | None = None
@@ -157,33 +168,58 @@ class _Run:
     def __post_init__(self) -> None:
         self._risks = IrreversibleActions(self.plan.actions)
 
-    async def run_all(self, stop: asyncio.Event) -> None:
+    async def run_all(self) -> None:
         """Run until every action has an outcome."""
         self._queue_units()
-        stopping = asyncio.ensure_future(stop.wait())
+        stopping = asyncio.ensure_future(self.stop.wait())
+        stopping.add_done_callback(lambda _: self._proceed())
+        self._completed = asyncio.get_running_loop().create_future()
         try:
-            while True:
-                if not stop.is_set() and self.stopped_by is None:
-                    self._start_what_can()
-                else:
-                    self._call_back_unsent()
-                if not self._underway:
-                    break
-                await asyncio.wait(
-                    {*self._underway, stopping} if not stop.is_set() else set(self._underway),
-                    return_when="FIRST_COMPLETED",
-                )
-                for task in [task for task in self._underway if task.done()]:
-                    self._proofs.end(self._underway.pop(task).proving)
-                    if not task.cancelled():
-                        task.result()
+            self._proceed()
+            await self._completed
         finally:
+            self._completed.cancel()
             stopping.cancel()
             for task in self._underway:
                 task.cancel()
             await asyncio.gather(stopping, *self._underway, return_exceptions=True)
+            try:
+                self.record.flush()
+            except OctosyncError as error:
+                self.stopped_by = self.stopped_by or error
             for action in self.plan.actions:
                 self._settle(action, self._not_attempted(action))
+
+    def _proceed(self) -> None:
+        """Start what can start; after a stop, call back what is not sent. The run is complete once nothing is underway."""
+        if self._completed.done():
+            return
+        try:
+            if not self.stop.is_set() and self.stopped_by is None:
+                self._start_what_can()
+            else:
+                self._call_back_unsent()
+            if not self._underway:
+                self._completed.set_result(None)
+        except Exception as error:  # noqa: BLE001 — `run_all` raises it
+            self._completed.set_exception(error)
+
+    async def _work(self, underway: _Underway) -> None:
+        await self._run_unit(underway)
+        # Not only as a callback of the task: so the outcome and what starts next are recorded in one transaction.
+        if (task := asyncio.current_task()) is not None:
+            self._end_unit(task)
+
+    def _end_unit(self, task: asyncio.Task[None]) -> None:
+        """End the unit of a task, if it hasn't ended yet, and proceed."""
+        underway = self._underway.pop(task, None)
+        if underway is None:
+            return
+        self._proofs.end(underway.proving)
+        error = task.exception() if task.done() and not task.cancelled() else None
+        if error is not None and not self._completed.done():
+            self._completed.set_exception(error)
+        self._proceed()
 
     def applied(self) -> ApplyResult:
         """Return the result, once `run_all` has ended."""
@@ -216,7 +252,9 @@ class _Run:
                 self._skip(unit, why)
             elif self._may_start(unit):
                 underway = _Underway(unit, self._proofs.begin(unit))
-                self._underway[asyncio.ensure_future(self._run_unit(underway))] = underway
+                task = asyncio.create_task(self._work(underway))
+                task.add_done_callback(self._end_unit)
+                self._underway[task] = underway
             else:
                 held.append((rank, unit))
         for entry in held:
@@ -288,11 +326,11 @@ class _Run:
         All are recorded before the first is sent: after the first half of a move, a failing journal must not stop the second.
         """
         unit = underway.unit
-        records = [self.record.begin_action(action) for action in unit]
+        records = await self.record.begin_together(unit)
         sent: list[Action] = []
         for action, ended in zip(unit, records, strict=True):
             if action.key in self.outcomes:  # already done, or skipped
-                self._record_end(ended, self.outcomes[action.key])
+                ended(self.outcomes[action.key])
                 continue
             sent.append(action)
             if self.listener.started is not None:
@@ -305,17 +343,11 @@ class _Run:
             if not performed.kept and proving:
                 self._proofs.stop(action)
             self._end(action, performed)
-            self._record_end(ended, performed.outcome)
+            ended(performed.outcome)
             if performed.outcome.status is not Status.DONE:
                 self._skip_rest(action, unit)
             elif action is unit[-1]:
                 self._proofs.record_kept(sent)
-
-    def _record_end(self, ended: Callable[[Outcome], None], outcome: Outcome) -> None:
-        try:
-            ended(outcome)
-        except OctosyncError as error:
-            self.stopped_by = self.stopped_by or error
 
     def _half_moved(self, action: Action, performed: WriteResult) -> Outcome:
         """Return the outcome of a move whose second half failed."""

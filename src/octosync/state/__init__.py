@@ -16,8 +16,9 @@ from octosync.exports import lazy_exports
 if TYPE_CHECKING:
     from octosync.state.checkpoint import CheckpointChanges, InSyncApp, StoredCheck, StoredCheckpoint, StoredResync
     from octosync.state.drift import StoredRefusal
-    from octosync.state.journal import Journal, JournalReader, Record, new_run_id
+    from octosync.state.journal import Journal, JournalReader, new_run_id
     from octosync.state.lock import DEFAULT_PATH, state_lock
+    from octosync.state.record import Record
     from octosync.state.seal import SealedValue
     from octosync.state.tables import Approvable, ApprovedAction
     from octosync.state.watch import KEPT_FOR, ControlPlaneState, DamagedFile, WatchState, open_or_replace_journal
@@ -27,8 +28,9 @@ else:
         {
             "checkpoint": "CheckpointChanges InSyncApp StoredCheck StoredCheckpoint StoredResync",
             "drift": "StoredRefusal",
-            "journal": "Journal JournalReader Record new_run_id",
+            "journal": "Journal JournalReader new_run_id",
             "lock": "DEFAULT_PATH state_lock",
+            "record": "Record",
             "seal": "SealedValue",
             "tables": "Approvable ApprovedAction",
             "watch": "KEPT_FOR ControlPlaneState DamagedFile WatchState open_or_replace_journal",

@@ -12,13 +12,13 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Self, TypeAlias
 
 from octosync.errors import OctosyncError, StateDamaged, StateLocked
 from octosync.model import (
@@ -32,7 +32,6 @@ from octosync.model import (
     Secret,
     Status,
 )
-from octosync.plan import Verb
 from octosync.state.lock import DEFAULT_PATH
 from octosync.state.migrations import AUDITED, READABLE, VERSION, bring_up
 
@@ -203,6 +202,25 @@ def _time_or_none(text: str | None) -> datetime | None:
     return None if text is None else time_of(text)
 
 
+Statement: TypeAlias = tuple[str, tuple[object, ...]]  # SQL, and the values of its parameters
+
+
+def action_start(run: str, number: int, *, address: Address, verb: str, operation: str, at: datetime) -> Statement:
+    """Return the statement that records that an action is about to be sent."""
+    return (
+        "insert into action (run, number, address, verb, operation, begun_at) values (?, ?, ?, ?, ?, ?)",
+        (run, number, str(address), verb, operation, journal_time_text(at)),
+    )
+
+
+def action_end(run: str, number: int, outcome: Outcome, at: datetime) -> Statement:
+    """Return the statement that records the outcome of an action, without its message, which may quote values."""
+    return (
+        "update action set ended_at = ?, status = ?, reference = ?, request_ids = ? where run = ? and number = ?",
+        (journal_time_text(at), outcome.status.value, outcome.reference, " ".join(outcome.request_ids), run, number),
+    )
+
+
 class Journal(JournalReader):
     """An open journal file to read and write, created if it is missing. Used as a context manager.
 
@@ -245,24 +263,17 @@ class Journal(JournalReader):
 
     def begin_action(self, run: str, number: int, *, address: Address, verb: str, operation: str, at: datetime) -> None:
         """Record that an action is about to be sent."""
-        self._write(
-            "insert into action (run, number, address, verb, operation, begun_at) values (?, ?, ?, ?, ?, ?)",
-            (run, number, str(address), verb, operation, journal_time_text(at)),
-        )
+        self._write(*action_start(run, number, address=address, verb=verb, operation=operation, at=at))
 
     def end_action(self, run: str, number: int, outcome: Outcome, at: datetime) -> None:
         """Record the outcome of an action, without its message, which may quote values."""
-        self._write(
-            "update action set ended_at = ?, status = ?, reference = ?, request_ids = ? where run = ? and number = ?",
-            (
-                journal_time_text(at),
-                outcome.status.value,
-                outcome.reference,
-                " ".join(outcome.request_ids),
-                run,
-                number,
-            ),
-        )
+        self._write(*action_end(run, number, outcome, at))
+
+    def write_together(self, statements: Iterable[Statement]) -> None:
+        """Record the start or the outcome of several actions in one transaction."""
+        with self.transaction() as database:
+            for statement, values in statements:
+                database.execute(statement, values)
 
     def end_run(self, run: str, exit_code: int, at: datetime) -> None:
         """Record that a run ended."""
@@ -343,75 +354,6 @@ class Journal(JournalReader):
         with self.documented():
             self._check_that_it_is_there()
             self._database.execute(statement, values)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Recordable(Protocol):
-    """A change that is recorded: an action of a plan, or a bootstrap."""
-
-    @property
-    def address(self) -> Address:
-        """The address of the object."""
-
-    @property
-    def verb(self) -> Verb:
-        """The verb: create, update, delete and so on."""
-
-    @property
-    def operation(self) -> str:
-        """The operation that is sent."""
-
-
-@dataclass(slots=True)
-class Record:
-    """One run in a journal. `clock` returns the time with its zone."""
-
-    journal: Journal
-    run: str
-    clock: Callable[[], datetime] = _now
-    _number: int = 0
-
-    @classmethod
-    def begin(
-        cls,
-        journal: Journal,
-        *,
-        control_plane: str,
-        org_id: str | None,
-        digest: str,
-        clock: Callable[[], datetime] = _now,
-        run: str | None = None,
-        audit: RunAudit | None = None,
-    ) -> Record:
-        """Open a run in the journal, with the given id or a new one.
-
-        Raise `OctosyncError` if the journal can't be written.
-        """
-        run = journal.begin_run(
-            control_plane=control_plane, org_id=org_id, digest=digest, at=clock(), run=run, audit=audit
-        )
-        return cls(journal, run, clock)
-
-    def begin_action(self, action: Recordable) -> Callable[[Outcome], None]:
-        """Record the start of an action. Call the returned function with its outcome; without a call, the action stays open."""
-        self._number += 1
-        number = self._number
-        self.journal.begin_action(
-            self.run,
-            number,
-            address=action.address,
-            verb=action.verb.value,
-            operation=action.operation,
-            at=self.clock(),
-        )
-        return lambda outcome: self.journal.end_action(self.run, number, outcome, self.clock())
-
-    def end(self, exit_code: int) -> None:
-        """Close the run."""
-        self.journal.end_run(self.run, exit_code, self.clock())
 
 
 def new_run_id(at: datetime) -> str:
