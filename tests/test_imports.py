@@ -150,7 +150,6 @@ LOADING = {
     "model.values",
 }
 REPORT = {"cli.output", "report.errors", "report.run_report", "report.text", "report.validation"}
-PYDANTIC = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
 # By command: the packages of others, and the modules of octosync.
 IMPORTED = {
     "--help": ({"click"}, ROOT_MODULES),
@@ -160,7 +159,7 @@ IMPORTED = {
     "[completing] pl": ({"click"}, OPTIONS | {"cli.commands.plan"}),
     "[completing] plan --ba": ({"click"}, OPTIONS | {"cli.commands.plan"}),
     "validate -f one.yaml": (
-        {"click", "yaml"} | PYDANTIC,
+        {"click", "yaml", "pydantic_core", "typing_extensions"},
         OPTIONS | LOADING | REPORT | {"cli.commands.validate", "cli.runs.validate"},
     ),
 }

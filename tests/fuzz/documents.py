@@ -59,9 +59,9 @@ def value_of(shape: Shape, draw: Draw) -> Any:
     if shape.type is bool:
         return draw(st.booleans())
     if shape.type in (int, float):
-        return draw(st.integers(int(shape.least), 20 if shape.most is None else int(shape.most)))
+        return draw(st.integers(int(shape.bounds.least), 20 if shape.bounds.most is None else int(shape.bounds.most)))
     if shape.type is list:
-        return [value_of(shape.parts[0], draw) for _ in range(draw(st.integers(int(shape.least), 2)))]
+        return [value_of(shape.parts[0], draw) for _ in range(draw(st.integers(int(shape.bounds.least), 2)))]
     if shape.is_opaque:
         return opaque_object(draw)
     if shape.type is dict:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, Field, create_model
-
 from octosync.manifest.config.config import DURATION, MEANING, Configuration, Rate
 from octosync.manifest.load.variables import NAME, SECRET_NAMES, may_hold_a_secret
-from octosync.manifest.schema.shapes import WHOLE, AnyText, Count, InvalidText, Maybe, Name, ObjectModel, Text
+from octosync.manifest.schema.shapes import (
+    AnyText,
+    Bounds,
+    Check,
+    Count,
+    InvalidText,
+    Maybe,
+    Name,
+    ObjectModel,
+    Text,
+    field,
+)
 from octosync.model import Judges, NotifyEvent, Sensitivity, Severity
-from octosync.plan import DEFAULT_TRAILERS, LIMITS, TRAILERS, Limit
+from octosync.plan import DEFAULT_TRAILERS, LIMITS, TRAILERS
 from octosync.plan.guards.freeze import check_cron, check_timezone
 
 Duration = Annotated[str, Text(pattern=DURATION, meaning=MEANING)]
@@ -91,9 +100,7 @@ def _check_variable(name: str) -> str:
     return name
 
 
-def _takes(
-    key: str, check: Callable[[str], None], note: str, names: Callable[[], Iterable[str]] = tuple
-) -> AfterValidator:
+def _takes(key: str, check: Callable[[str], None], note: str, names: Callable[[], Iterable[str]] = tuple) -> Check:
     def checked(text: str) -> str:
         try:
             check(text)
@@ -101,66 +108,64 @@ def _takes(
             raise InvalidText(f"is not what `{key}` takes: {error}", notes=(note,), names=sorted(names())) from None
         return text
 
-    return AfterValidator(checked)
+    return Check(checked)
 
 
 class ContextSection(ObjectModel, title="a context"):
     """An item of `contexts`."""
 
-    url: Annotated[Name, AfterValidator(_check_plane_url)] = Field(
-        description="the control plane's base URL", examples=["https://api.octomil.com"]
+    url: Annotated[Name, Check(_check_plane_url)] = field(
+        description="the control plane's base URL", example="https://api.octomil.com"
     )
-    org: Maybe[Name] = Field(
+    org: Maybe[Name] = field(
         None,
         description="the ID of the org; a response that names another org is an error",
-        examples=["8f1c5b0e-6d1a-4c5e-9b57-0c70a11ce001"],
+        example="8f1c5b0e-6d1a-4c5e-9b57-0c70a11ce001",
     )
-    token_env: Maybe[EnvironmentVariable] = Field(
-        None, description="the environment variable that holds the API key", examples=["OCTOMIL_API_KEY"]
+    token_env: Maybe[EnvironmentVariable] = field(
+        None, description="the environment variable that holds the API key", example="OCTOMIL_API_KEY"
     )
-    token_file: Maybe[Name] = Field(
+    token_file: Maybe[Name] = field(
         None,
         description="the file that holds the API key, read again when it changes",
-        examples=["/run/secrets/octomil"],
+        example="/run/secrets/octomil",
     )
-    kustomize: Maybe[Name] = Field(
+    kustomize: Maybe[Name] = field(
         None,
         description="the kustomization that renders this context's manifests",
-        examples=["overlays/production"],
+        example="overlays/production",
     )
-    paths: Maybe[list[Name]] = Field(
-        None, description="this context's manifests, instead of the common paths", examples=[["apps/"]]
+    paths: Maybe[list[Name]] = field(
+        None, description="this context's manifests, instead of the common paths", example=["apps/"]
     )
-    vars: Maybe[dict[str, AnyText]] = Field(
-        None, description="the values of ${NAME} in manifests", examples=[{"CHANNEL": "beta"}]
+    vars: Maybe[dict[str, AnyText]] = field(
+        None, description="the values of ${NAME} in manifests", example={"CHANNEL": "beta"}
     )
 
 
 class OwnerSection(ObjectModel, title="an owner"):
     """An item of `owners`."""
 
-    paths: Name = Field(description="the files, a pattern with * and **", examples=["teams/search/**"])
-    apps: list[Name] = Field(min_length=1, description="the apps, patterns with *", examples=[["search-*"]])
+    paths: Name = field(description="the files, a pattern with * and **", example="teams/search/**")
+    apps: Annotated[list[Name], Bounds(1)] = field(description="the apps, patterns with *", example=["search-*"])
 
 
-def _limit(limit: Limit) -> tuple[Any, Any]:
-    """Return the type and the field of a limit."""
-    if limit.most is None:
-        return Count, Field(limit.default, description=limit.about)
-    return float, Field(limit.default, ge=0, le=limit.most, description=limit.about)
+class _Limits(ObjectModel):
+    """The limits of the guards, each described by the guard that it belongs to."""
 
 
-# A limit is described by the guard that it belongs to.
-_GUARD_FIELDS: dict[str, Any] = {
-    **{name: _limit(limit) for name, limit in LIMITS.items()},
-    "trailers": (
-        list[Annotated[str, Text(choices=TRAILERS)]],
-        Field(list(DEFAULT_TRAILERS), description="the guards that a line in a commit message can override"),
-    ),
-}
-GuardsSection = create_model(
-    "GuardsSection", __base__=ObjectModel, __doc__="`guards`.", __cls_kwargs__={"title": "guards"}, **_GUARD_FIELDS
-)
+for _name, _limit in LIMITS.items():
+    _bounded = Count if _limit.most is None else Annotated[float, Bounds(0, _limit.most)]
+    _Limits.__annotations__[_name] = _bounded
+    setattr(_Limits, _name, field(_limit.default, description=_limit.about))
+
+
+class GuardsSection(_Limits, title="guards"):
+    """`guards`."""
+
+    trailers: list[Annotated[str, Text(choices=TRAILERS)]] = field(
+        list(DEFAULT_TRAILERS), description="the guards that a line in a commit message can override"
+    )
 
 
 class FreezeSection(ObjectModel, title="a freeze window"):
@@ -177,12 +182,12 @@ class FreezeSection(ObjectModel, title="a freeze window"):
             check_cron,
             "minute, hour, day of the month, month, day of the week; write a range over the end of the week as a list: FRI,SAT,SUN,MON",
         ),
-    ] = Field(
+    ] = field(
         description="the start of the window: minute, hour, day of the month, month, day of the week",
-        examples=["0 18 * * FRI"],
+        example="0 18 * * FRI",
     )
-    duration: Duration = Field(
-        description="the length of the window, in elapsed time; nothing is applied inside it", examples=["60h"]
+    duration: Duration = field(
+        description="the length of the window, in elapsed time; nothing is applied inside it", example="60h"
     )
     timezone: Annotated[
         str,
@@ -193,9 +198,9 @@ class FreezeSection(ObjectModel, title="a freeze window"):
             "zones are named as in the IANA database, such as Europe/Berlin",
             names=available_timezones,
         ),
-    ] = Field("UTC", description="the time zone of the cron expression", examples=["Europe/Berlin"])
-    exempt: Maybe[list[Name]] = Field(
-        None, alias="except", description="apps that are not frozen, as patterns with *", examples=[["sandbox-*"]]
+    ] = field("UTC", description="the time zone of the cron expression", example="Europe/Berlin")
+    exempt: Maybe[list[Name]] = field(
+        None, key="except", description="apps that are not frozen, as patterns with *", example=["sandbox-*"]
     )
 
 
@@ -213,11 +218,11 @@ class PolicySection(ObjectModel, title="a policy"):
             pattern=re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"),
             meaning="at most 63 lower-case letters, digits and dashes",
         ),
-    ] = Field(
+    ] = field(
         description="the name; the guard that rejects violations is policy:NAME",
-        examples=["restricted-data-stays-local"],
+        example="restricted-data-stays-local",
     )
-    judges: Annotated[str, Text(choices=tuple(judges.value for judges in Judges))] = Field(
+    judges: Annotated[str, Text(choices=tuple(judges.value for judges in Judges))] = field(
         Judges.CHANGE.value,
         description="what the rule is evaluated for: each planned change, or each declared app in `validate` and each "
         "changed app in a plan",
@@ -226,24 +231,24 @@ class PolicySection(ObjectModel, title="a policy"):
         Annotated[
             str, Text(pattern=re.compile(rf"{_TERM}(?:,{_TERM})*"), meaning="a selector such as team=search,tier!=test")
         ]
-    ] = Field(
+    ] = field(
         None,
         description="the labels of its apps, in the manifests or in the base; the default is all apps",
-        examples=["data=restricted"],
+        example="data=restricted",
     )
     rule: Annotated[
         str, Text(pattern=re.compile(r"[\s\S]{1,4000}"), meaning="an expression of at most 4,000 characters")
-    ] = Field(
+    ] = field(
         description="the condition that must be true, in CEL (https://cel.dev); `octosync explain policies` lists its variables",
-        examples=['change.action != "archive" || "retired" in app.labels'],
+        example='change.action != "archive" || "retired" in app.labels',
     )
-    severity: Annotated[str, Text(choices=(Severity.ERROR.value, Severity.WARNING.value))] = Field(
+    severity: Annotated[str, Text(choices=(Severity.ERROR.value, Severity.WARNING.value))] = field(
         Severity.ERROR.value, description="the effect of a violation: error rejects the change, warning reports it"
     )
     message: Annotated[str, Text(pattern=re.compile(r"[\s\S]{1,500}"), meaning="a text of at most 500 characters")] = (
-        Field(
+        field(
             description="the description of a violation",
-            examples=["Only apps with the label `retired` can be archived."],
+            example="Only apps with the label `retired` can be archived.",
         )
     )
     link: Maybe[
@@ -254,75 +259,75 @@ class PolicySection(ObjectModel, title="a policy"):
                 meaning="an https:// URL without user and password",
             ),
         ]
-    ] = Field(
+    ] = field(
         None,
         description="the https URL of a page about the policy",
-        examples=["https://wiki.example.com/policies/archive"],
+        example="https://wiki.example.com/policies/archive",
     )
 
 
 class ReceiverSection(ObjectModel, title="a receiver"):
     """An item of `notify`."""
 
-    url: Maybe[Annotated[Name, AfterValidator(_check_receiver_url)]] = Field(
+    url: Maybe[Annotated[Name, Check(_check_receiver_url)]] = field(
         None,
         description="the URL of the receiver: https, and not on this machine; only its host is shown",
-        examples=["https://hooks.example.com/octosync"],
+        example="https://hooks.example.com/octosync",
     )
-    url_env: Maybe[OwnVariable] = Field(
+    url_env: Maybe[OwnVariable] = field(
         None,
         description=("the environment variable that holds the URL, for a URL that is a secret or on this machine"),
-        examples=["OCTOSYNC_NOTIFY_URL"],
+        example="OCTOSYNC_NOTIFY_URL",
     )
-    events: list[Annotated[str, Text(choices=tuple(event.value for event in NotifyEvent))]] = Field(
-        [event.value for event in NotifyEvent], min_length=1, description="the events to send"
+    events: Annotated[list[Annotated[str, Text(choices=tuple(event.value for event in NotifyEvent))]], Bounds(1)] = (
+        field([event.value for event in NotifyEvent], description="the events to send")
     )
-    secret_env: Maybe[OwnVariable] = Field(
+    secret_env: Maybe[OwnVariable] = field(
         None,
         description="the environment variable that holds the secret for signing requests",
-        examples=["OCTOSYNC_NOTIFY_SECRET"],
+        example="OCTOSYNC_NOTIFY_SECRET",
     )
 
 
 class OperationSection(ObjectModel, title="an operation"):
     """An item of `api.operations`."""
 
-    method: Maybe[Name] = Field(None, description="the HTTP method", examples=["PUT"])
-    path: Maybe[Name] = Field(None, description="the path below the API's base", examples=["/apps/{slug}"])
+    method: Maybe[Name] = field(None, description="the HTTP method", example="PUT")
+    path: Maybe[Name] = field(None, description="the path below the API's base", example="/apps/{slug}")
 
 
 class ApiSection(ObjectModel, title="api"):
     """`api`."""
 
-    operations: Maybe[dict[str, OperationSection]] = Field(
+    operations: Maybe[dict[str, OperationSection]] = field(
         None,
         description="methods and paths that differ from the expected ones, by operation ID",
-        examples=[{"apps.update": {"method": "PUT"}}],
+        example={"apps.update": {"method": "PUT"}},
     )
-    read_only: Maybe[dict[str, list[Name]]] = Field(
+    read_only: Maybe[dict[str, list[Name]]] = field(
         None,
         description="additional read-only fields, by object; octosync never sends them",
-        examples=[{"slot": ["coverage_detail"]}],
+        example={"slot": ["coverage_detail"]},
     )
-    platforms: Maybe[list[Name]] = Field(None, description="additional platforms of targets", examples=[["visionos"]])
+    platforms: Maybe[list[Name]] = field(None, description="additional platforms of targets", example=["visionos"])
 
 
 class DriftSection(ObjectModel, title="drift"):
     """`drift`."""
 
-    hold: Duration = Field("30m", description="how long drift is held before it is reverted")
+    hold: Duration = field("30m", description="how long drift is held before it is reverted")
 
 
 class RateSection(ObjectModel, title="rate"):
     """`rate`."""
 
-    requests_per_minute: Maybe[Count] = Field(
+    requests_per_minute: Maybe[Count] = field(
         None,
         description="the rate limit in requests per minute, 0 for no limit; "
         "the default is 100, and no limit for a control plane on this machine",
-        examples=[100],
+        example=100,
     )
-    concurrency: Annotated[int, Field(ge=1, le=256), WHOLE] = Field(
+    concurrency: Annotated[int, Bounds(1, 256)] = field(
         Rate().concurrency, description="the maximum number of concurrent requests"
     )
 
@@ -330,33 +335,33 @@ class RateSection(ObjectModel, title="rate"):
 class ConfigurationFile(ObjectModel, title="octosync.yaml"):
     """octosync.yaml."""
 
-    requires: Maybe[Name] = Field(
-        None, description="the versions of octosync that can read this file, such as >=0.1,<1", examples=[">=0.1,<1"]
+    requires: Maybe[Name] = field(
+        None, description="the versions of octosync that can read this file, such as >=0.1,<1", example=">=0.1,<1"
     )
-    contexts: Maybe[dict[str, ContextSection]] = Field(
-        None, description="the control planes, by name", examples=[{"local": {"url": "http://127.0.0.1:8787"}}]
+    contexts: Maybe[dict[str, ContextSection]] = field(
+        None, description="the control planes, by name", example={"local": {"url": "http://127.0.0.1:8787"}}
     )
-    default_context: Maybe[Name] = Field(None, description="the default context", examples=["local"])
-    paths: Maybe[list[Name]] = Field(None, description="the manifests, relative to this file", examples=[["apps/"]])
-    env: Maybe[
-        list[Annotated[str, Text(pattern=NAME, meaning="a variable's name"), AfterValidator(_check_variable)]]
-    ] = Field(None, description="the environment variables that manifests can use", examples=[["RELEASE_CHANNEL"]])
-    owners: Maybe[list[OwnerSection]] = Field(None, description="which folders can declare which apps")
-    guards: Maybe[GuardsSection] = Field(None, description="the limits of the guards")
-    freeze: Maybe[list[FreezeSection]] = Field(None, description="the freeze windows, in which nothing is applied")
-    policies: Maybe[list[PolicySection]] = Field(None, description="your own rules for changes and apps")
-    drift: Maybe[DriftSection] = Field(None, description="how drift is handled")
-    max_canaries: Count = Field(
+    default_context: Maybe[Name] = field(None, description="the default context", example="local")
+    paths: Maybe[list[Name]] = field(None, description="the manifests, relative to this file", example=["apps/"])
+    env: Maybe[list[Annotated[str, Text(pattern=NAME, meaning="a variable's name"), Check(_check_variable)]]] = field(
+        None, description="the environment variables that manifests can use", example=["RELEASE_CHANNEL"]
+    )
+    owners: Maybe[list[OwnerSection]] = field(None, description="which folders can declare which apps")
+    guards: Maybe[GuardsSection] = field(None, description="the limits of the guards")
+    freeze: Maybe[list[FreezeSection]] = field(None, description="the freeze windows, in which nothing is applied")
+    policies: Maybe[list[PolicySection]] = field(None, description="your own rules for changes and apps")
+    drift: Maybe[DriftSection] = field(None, description="how drift is handled")
+    max_canaries: Count = field(
         Configuration().max_canaries, description="the maximum number of canaries that run at the same time"
     )
-    notify: Maybe[list[ReceiverSection]] = Field(None, description="where `octosync watch` sends notifications")
-    rate: Maybe[RateSection] = Field(None, description="the rate limit")
-    sensitive_keys: list[Name] = Field(
+    notify: Maybe[list[ReceiverSection]] = field(None, description="where `octosync watch` sends notifications")
+    rate: Maybe[RateSection] = field(None, description="the rate limit")
+    sensitive_keys: list[Name] = field(
         list(Sensitivity().patterns),
         description=(
             "patterns of keys whose values are redacted, instead of the default; numbers, booleans and null are shown"
         ),
     )
-    api: Maybe[ApiSection] = Field(
+    api: Maybe[ApiSection] = field(
         None, description="differences between the control plane and the API that octosync expects"
     )

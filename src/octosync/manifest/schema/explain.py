@@ -120,12 +120,13 @@ def _text(shape: Shape) -> Text | None:
 def type_words(shape: Shape) -> str:
     """Return a shape in words: `a string`, `a list of objects`, `a whole number of at least 1 and at most 256`."""
     if shape.type in (int, float):
-        most = "" if shape.most is None else f" and at most {shape.most:g}"
-        return f"a {'whole ' if shape.type is int else ''}number of at least {shape.least:g}{most}"
+        least, most = shape.bounds.least, shape.bounds.most
+        at_most = "" if most is None else f" and at most {most:g}"
+        return f"a {'whole ' if shape.type is int else ''}number of at least {least:g}{at_most}"
     if shape.type is list:
-        least = f", at least {shape.least}" if shape.least else ""
+        at_least = f", at least {shape.bounds.least}" if shape.bounds.least else ""
         key = f", one for each {' and '.join(shape.key)}" if shape.key else ""
-        return f"a list of {_plural(shape.parts[0])}{least}{key}"
+        return f"a list of {_plural(shape.parts[0])}{at_least}{key}"
     if shape.type is dict and not shape.is_opaque:
         return f"an object with names of your own and {_plural(shape.parts[0])} as values"
     simple = {str: "a string", bool: "true or false", Union: "a name or an object", Any: "anything"}

@@ -16,17 +16,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, Union
 
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import core_schema
-
 from octosync.manifest.config.schema import ConfigurationFile
 from octosync.manifest.schema.models import API_VERSION, GROUP, KINDS
-from octosync.manifest.schema.shapes import Field, ObjectModel, Shape, Text, fields_of, shape_of, title_of
+from octosync.manifest.schema.shapes import Field, Shape, Text, shape_of, title_of
 from octosync.model import JsonObject, JsonValue
-from octosync.plan.file.schema import DIALECT, SchemaGenerator
+from octosync.plan.file.schema import DIALECT
 
 # Text in a manifest may contain variables, whose values only the loader knows.
-_WITH_VARIABLE: Final[JsonSchemaValue] = {"type": "string", "pattern": r"\$\{"}
+_WITH_VARIABLE: Final[JsonObject] = {"type": "string", "pattern": r"\$\{"}
 
 
 def manifest_schema() -> JsonObject:
@@ -56,7 +53,7 @@ def manifest_schema() -> JsonObject:
                 for kind in KINDS
             ],
         },
-        "$defs": {kind: _schema_of(model, _GeneratorWithVariables) for kind, model in KINDS.items()},
+        "$defs": {kind: _schema(shape_of(model), _WITH_VARIABLE) for kind, model in KINDS.items()},
     }
 
 
@@ -64,7 +61,7 @@ def configuration_schema() -> JsonObject:
     """Return the schema of octosync.yaml."""
     return {
         "$schema": DIALECT,
-        **_schema_of(ConfigurationFile, _Generator),
+        **_schema(shape_of(ConfigurationFile)),
         "description": "What octosync needs to know beside manifests; all of it is optional.",
     }
 
@@ -75,84 +72,69 @@ def field_example(field: Field) -> JsonValue:
     return _example(field.shape) if stated is None else stated
 
 
-class _Generator(SchemaGenerator):
-    """Schemas with examples, defaults and titles, and with the names that text may be."""
-
-    variables: list[JsonSchemaValue] = []  # noqa: RUF012 - replaced as a whole
-
-    class ValidationsMapping(SchemaGenerator.ValidationsMapping):
-        """The names of bounds, in the order of the output."""
-
-        numeric = {"ge": "minimum", "le": "maximum"}  # noqa: RUF012 - as pydantic has it
-
-    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        """Return the schema of an object, with its title instead of its docstring, and what each field owns."""
-        model: type[ObjectModel] = schema["cls"]
-        made = super().model_schema(schema)
-        del made["description"]
-        for name, field in fields_of(model).items():
-            if field.owns:
-                made["properties"][name]["description"] += f"\n\nOwns {field.owns}."
-        return {"title": title_of(model), "type": "object", **made}
-
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Return the schema with the default, if there is one."""
-        made = self.generate_inner(schema["schema"])
-        return made if schema.get("default") is None else {**made, "default": schema["default"]}
-
-    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
-        """Return the schema of an object with free keys."""
-        values = self.generate_inner(schema["values_schema"])
-        return {"type": "object", **({"additionalProperties": values} if values else {})}
-
-    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        """Return the schema of a name or the object to which it refers."""
-        return {"anyOf": [self.generate_inner(choice) for choice in schema["choices"].values()]}
-
-    def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:
-        """Return the schema of text. An editor can offer known names, though other text is valid too."""
-        text: Text = schema["metadata"]["text"]
-        known: list[JsonSchemaValue] = [{"enum": list(text.known)}] if text.known else []
-        if text.pattern is None:
-            free: JsonSchemaValue = {"type": "string", **({} if text.may_be_empty else {"minLength": 1})}
-            return _any_of([*known, free])
-        return _any_of([*known, {"type": "string", "pattern": f"^(?:{text.pattern.pattern})$"}, *self.variables])
-
-    def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
-        """Return the schema of a choice. The kind and the version of a document can't be variables."""
-        choices = schema["expected"]
-        if len(choices) == 1:
-            return {"const": choices[0]}
-        return _any_of([{"type": "string", "enum": choices}, *self.variables])
+def _schema(shape: Shape, *variables: JsonObject) -> JsonObject:
+    """Return the schema of a shape. `variables` are what any text may be instead."""
+    made = _schema_without_null(shape, *variables)
+    return {**made, "type": [made["type"], "null"]} if shape.nullable else made
 
 
-class _GeneratorWithVariables(_Generator):
-    """Schemas of manifests, whose text may contain `${NAME}`."""
+def _schema_without_null(shape: Shape, *variables: JsonObject) -> JsonObject:
+    if shape.is_model:
+        return {
+            "title": title_of(shape.type),
+            "type": "object",
+            "properties": {name: _property(field, *variables) for name, field in shape.fields.items()},
+            **_if_any("required", [name for name, field in shape.fields.items() if field.required]),
+            "additionalProperties": False,
+        }
+    if shape.type is Union:
+        return {"anyOf": [_schema(part, *variables) for part in shape.parts]}
+    if shape.type is list:
+        items = _schema(shape.parts[0], *variables)
+        return {"type": "array", "items": items, **_if_any("minItems", int(shape.bounds.least))}
+    if shape.type is dict:
+        return {"type": "object", **_if_any("additionalProperties", _schema(shape.parts[0], *variables))}
+    if shape.type in (int, float):
+        least, most = shape.bounds.least, shape.bounds.most
+        kind = "integer" if shape.type is int else "number"
+        return {"type": kind, "minimum": least, **({} if most is None else {"maximum": most})}
+    if shape.text is not None:
+        return _text(shape.text, *variables)
+    return {"type": "boolean"} if shape.type is bool else {}
 
-    variables = [_WITH_VARIABLE]  # noqa: RUF012
+
+def _property(field: Field, *variables: JsonObject) -> JsonObject:
+    """Return the schema of a field. Its shape is in it, not behind a reference: some editors ignore the keys beside one."""
+    owned = f"\n\nOwns {field.owns}." if field.owns else ""
+    return {
+        "description": f"{field.about}{owned}",
+        **_schema(field.shape, *variables),
+        **({} if field.default is None else {"default": field.default}),
+        **({} if field.example is None else {"examples": [field.example]}),
+    }
 
 
-def _any_of(choices: list[JsonSchemaValue]) -> JsonSchemaValue:
+def _text(text: Text, *variables: JsonObject) -> JsonObject:
+    """Return the schema of text. An editor can offer known names, though other text is valid too.
+
+    A text with one choice, such as the kind of a document, can't be a variable.
+    """
+    if len(text.choices) == 1:
+        return {"const": text.choices[0]}
+    if text.choices:
+        return _any_of([{"type": "string", "enum": list(text.choices)}, *variables])
+    known: list[JsonObject] = [{"enum": list(text.known)}] if text.known else []
+    if text.pattern is None:
+        return _any_of([*known, {"type": "string", **({} if text.may_be_empty else {"minLength": 1})}])
+    return _any_of([*known, {"type": "string", "pattern": f"^(?:{text.pattern.pattern})$"}, *variables])
+
+
+def _any_of(choices: list[JsonObject]) -> JsonObject:
     return {"anyOf": choices} if len(choices) > 1 else choices[0]
 
 
-def _schema_of(model: type[ObjectModel], generator: type[_Generator]) -> JsonSchemaValue:
-    made = model.model_json_schema(schema_generator=generator)
-    parts = made.pop("$defs", {})
-    return {key: _inlined(value, parts) for key, value in made.items()}
-
-
-def _inlined(schema: Any, parts: JsonSchemaValue) -> Any:  # noqa: ANN401 - JSON
-    """Replace references by what they refer to, and put descriptions first: some editors ignore the keys beside a reference."""
-    if isinstance(schema, list):
-        return [_inlined(item, parts) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if isinstance(reference := schema.pop("$ref", None), str):
-        schema = {**parts[reference.rpartition("/")[2]], **schema}
-    if isinstance(schema.get("description"), str):  # else it is a field of this name
-        schema = {"description": schema["description"]} | schema
-    return {key: _inlined(value, parts) for key, value in schema.items()}
+def _if_any(key: str, value: Any) -> JsonObject:  # noqa: ANN401 - JSON
+    return {key: value} if value else {}
 
 
 def _example(shape: Shape) -> JsonValue:
@@ -161,7 +143,7 @@ def _example(shape: Shape) -> JsonValue:
     if shape.type is bool:
         return True
     if shape.type in (int, float):
-        return shape.least
+        return shape.bounds.least
     if shape.type is list:
         return [_example(shape.parts[0])]
     if shape.type is Union:

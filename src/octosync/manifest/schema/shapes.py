@@ -1,34 +1,55 @@
-"""The vocabulary of the models of documents, and how messages, schemas and explanations read a model.
+"""The vocabulary of the models of documents, and how validators, messages, schemas and explanations read a model.
 
-A model describes a document once. Pydantic validates documents and generates JSON Schema by it.
+A model describes a document once: its shape. A document is validated by pydantic's validator in Rust, built from the shape.
+The models are not pydantic's own classes: their import takes as long as everything else in a short run.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, GetCoreSchemaHandler, Tag
-from pydantic import Field as PydanticField
-from pydantic.alias_generators import to_camel
-from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
 from octosync.model import JsonValue
 
 T = TypeVar("T")
 
+_STRICT: Final = core_schema.CoreConfig(strict=True, hide_input_in_errors=True)
 
-class ObjectModel(BaseModel):
-    """An object with known fields. Its `title` is its name in messages, as in "not a field of a slot"."""
 
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, alias_generator=to_camel, defer_build=True, hide_input_in_errors=True
-    )
+class _ModelType(type):
+    """The type of models. mypy knows that a class is hashable only by its own type."""
+
+
+class ObjectModel(metaclass=_ModelType):
+    """An object with known fields: the annotated attributes, each described by a `field`.
+
+    The keys of fields are their names in camel case. `title` is the object's name in messages, as in "not a field of a slot".
+    """
+
+    _title = ""
+
+    def __init_subclass__(cls, title: str = "") -> None:
+        super().__init_subclass__()
+        cls._title = title or cls._title
+
+
+@dataclass(frozen=True, slots=True)
+class _Description:
+    default: Any
+    about: str
+    example: Any
+    key: str | None
+
+
+def field(default: Any = ..., *, description: str, example: object = None, key: str | None = None) -> Any:  # noqa: ANN401
+    """Describe an attribute of a model. A field without a default is required; `example` is a typical value."""
+    return _Description(default, description, example, key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +66,13 @@ class Text:
     rule: str = "invalid-value"
     may_be_empty: bool = False
 
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return the schema that pydantic validates text by. Its metadata hold this annotation, for JSON Schema."""
-        del source, handler
-        metadata = {"text": self}
+    def validator(self) -> CoreSchema:
+        """Return what text is validated by."""
         if self.choices:
-            return core_schema.literal_schema(list(self.choices), metadata=metadata)
+            return core_schema.literal_schema(list(self.choices))
         if self.pattern is None:
-            return core_schema.str_schema(strict=True, min_length=0 if self.may_be_empty else 1, metadata=metadata)
-        whole = rf"\A(?:{self.pattern.pattern})\Z"
-        return core_schema.str_schema(strict=True, pattern=whole, regex_engine="python-re", metadata=metadata)
+            return core_schema.str_schema(min_length=0 if self.may_be_empty else 1)
+        return core_schema.str_schema(pattern=rf"\A(?:{self.pattern.pattern})\Z", regex_engine="python-re")
 
 
 class InvalidText(ValueError):
@@ -84,6 +102,21 @@ class InvalidText(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """Annotates text: a function that raises `InvalidText` for a text that is not valid."""
+
+    function: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Annotates a number: the smallest and the largest, None for no limit; a list: the length of the shortest."""
+
+    least: float
+    most: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Owns:
     """Annotates a field: which part of the live app a declaration owns."""
 
@@ -100,37 +133,19 @@ class Key:
 class _NotNull:
     """Annotates an optional field that may not be null. None means that it is absent."""
 
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return the schema without null."""
-        schema = handler(source)
-        return schema["schema"] if schema["type"] == "nullable" else schema
-
 
 Maybe = Annotated[T | None, _NotNull()]
-
-
-def _whole(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 AnyText = Annotated[str, Text(may_be_empty=True)]
 Name = Annotated[str, Text()]
-WHOLE: Final = BeforeValidator(_whole)
-Count = Annotated[int, PydanticField(ge=0), WHOLE]
-
-# A name, or the object that it stands for: `Annotated[Annotated[str, …, AS_NAME] | Annotated[…, AS_OBJECT], NAME_OR_OBJECT]`.
-AS_NAME: Final = Tag("name")
-AS_OBJECT: Final = Tag("object")
-NAME_OR_OBJECT: Final = Discriminator(
-    lambda value: "object" if isinstance(value, dict | ObjectModel) else "name" if isinstance(value, str) else None
-)
+Count = Annotated[int, Bounds(0)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """An annotation of an attribute. `type` is an `ObjectModel`, a type of JSON, `Any`, or `Union` for a name or an object.
 
-    `facts` are the annotation's metadata. `parts` are the shape of a list's items or an object's values, or both alternatives.
+    `facts` are the annotation's metadata. `parts` are the shape of a list's items or an object's values, or both alternatives:
+    the name, then the object.
     """
 
     type: Any
@@ -159,18 +174,9 @@ class Shape:
         return self.type is dict and self.parts[0].type is Any
 
     @property
-    def least(self) -> float:
-        """The smallest number, or the length of the shortest list."""
-        return self._bound("ge", "min_length") or 0
-
-    @property
-    def most(self) -> float | None:
-        """The largest number, None where there is none."""
-        return self._bound("le")
-
-    def _bound(self, *names: str) -> float | None:
-        found = (getattr(fact, name, None) for fact in self.facts for name in names)
-        return next((bound for bound in found if bound is not None), None)
+    def bounds(self) -> Bounds:
+        """The bounds of a number or of a list's length."""
+        return next((fact for fact in self.facts if isinstance(fact, Bounds)), Bounds(0))
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -199,21 +205,28 @@ class Field:
 
 
 @cache
-def fields_of(model: type[ObjectModel]) -> Mapping[str, Field]:
-    """Return the fields of a model by their keys in documents."""
-    return {info.alias or name: _field(info) for name, info in model.model_fields.items()}
+def attributes_of(model: type[ObjectModel]) -> tuple[tuple[str, str, Shape], ...]:
+    """Return the attributes of a model: name, key in documents, shape."""
+    return tuple(
+        (name, getattr(model, name).key or _camel_case(name), shape_of(annotation))
+        for name, annotation in get_type_hints(model, include_extras=True).items()
+    )
 
 
 @cache
-def attributes_of(model: type[ObjectModel]) -> tuple[tuple[str, str, Shape], ...]:
-    """Return the attributes of a model: name, key in documents, shape."""
-    fields = fields_of(model).items()
-    return tuple((name, key, field.shape) for name, (key, field) in zip(model.model_fields, fields, strict=True))
+def fields_of(model: type[ObjectModel]) -> Mapping[str, Field]:
+    """Return the fields of a model by their keys in documents."""
+    return {key: _field(getattr(model, name), shape) for name, key, shape in attributes_of(model)}
 
 
-def title_of(model: type[BaseModel]) -> str:
+def title_of(model: type[ObjectModel]) -> str:
     """Return the name of an object in messages."""
-    return model.model_config.get("title") or ""
+    return model._title  # noqa: SLF001 - of this module
+
+
+def _camel_case(name: str) -> str:
+    first, *words = name.split("_")
+    return first + "".join(map(str.capitalize, words))
 
 
 def shape_of(annotation: Any, facts: tuple[object, ...] = ()) -> Shape:  # noqa: ANN401 - a type, or what typing makes of one
@@ -232,12 +245,65 @@ def shape_of(annotation: Any, facts: tuple[object, ...] = ()) -> Shape:  # noqa:
     return Shape(type=annotation, facts=facts)
 
 
-def _field(info: FieldInfo) -> Field:
+def _field(description: _Description, shape: Shape) -> Field:
+    required = description.default is ...
     return Field(
-        shape=shape_of(info.annotation, tuple(info.metadata)),
-        about=info.description or "",
-        required=info.is_required(),
-        default=None if info.is_required() else info.default,
-        example=info.examples[0] if info.examples else None,
-        owns=next((fact.what for fact in info.metadata if isinstance(fact, Owns)), ""),
+        shape=shape,
+        about=description.about,
+        required=required,
+        default=None if required else description.default,
+        example=description.example,
+        owns=next((fact.what for fact in shape.facts if isinstance(fact, Owns)), ""),
     )
+
+
+@cache
+def validator_of(model: type[ObjectModel]) -> SchemaValidator:
+    """Return the validator of plain values of JSON. It accepts what a model describes, and changes nothing."""
+    return SchemaValidator(
+        _core_schema(shape_of(model)), core_schema.CoreConfig(strict=True, hide_input_in_errors=True)
+    )
+
+
+def _core_schema(shape: Shape) -> CoreSchema:
+    inner = _core_schema_without_null(shape)
+    for fact in shape.facts:
+        if isinstance(fact, Check):
+            inner = core_schema.no_info_after_validator_function(fact.function, inner)
+    return core_schema.nullable_schema(inner) if shape.nullable else inner
+
+
+def _core_schema_without_null(shape: Shape) -> CoreSchema:
+    bounds = shape.bounds
+    if shape.is_model:
+        return core_schema.typed_dict_schema(
+            {
+                key: core_schema.typed_dict_field(_core_schema(field.shape), required=field.required)
+                for key, field in shape.fields.items()
+            },
+            extra_behavior="forbid",
+            config=_STRICT,  # it doesn't inherit that of the validator
+        )
+    if shape.type is Union:
+        name, model = map(_core_schema, shape.parts)
+        return core_schema.tagged_union_schema({"name": name, "object": model}, _kind_of_value)
+    if shape.type is list:
+        return core_schema.list_schema(_core_schema(shape.parts[0]), min_length=int(bounds.least))
+    if shape.type is dict:
+        return core_schema.dict_schema(core_schema.str_schema(), _core_schema(shape.parts[0]))
+    if shape.type is int:
+        number = core_schema.int_schema(ge=int(bounds.least), le=None if bounds.most is None else int(bounds.most))
+        return core_schema.no_info_before_validator_function(_whole, number)
+    if shape.type is float:
+        return core_schema.float_schema(ge=bounds.least, le=bounds.most)
+    if shape.text is not None:
+        return shape.text.validator()
+    return core_schema.bool_schema() if shape.type is bool else core_schema.any_schema()
+
+
+def _kind_of_value(value: object) -> str | None:
+    return "object" if isinstance(value, dict) else "name" if isinstance(value, str) else None
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value

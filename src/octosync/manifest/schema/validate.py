@@ -11,11 +11,11 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, Union
 
-from pydantic import ValidationError
+from pydantic_core import ValidationError
 
 from octosync.manifest.schema.checked_object import WRONG, CheckedObject
 from octosync.manifest.schema.rules import Reporter
-from octosync.manifest.schema.shapes import InvalidText, ObjectModel, Shape, Text, shape_of, title_of
+from octosync.manifest.schema.shapes import InvalidText, ObjectModel, Shape, Text, shape_of, title_of, validator_of
 from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, UnreadText, join, type_name
 
 
@@ -34,7 +34,7 @@ def check(node: Node, model: type[ObjectModel], reporter: Reporter, root: str) -
 def is_valid(values: Mapping_[str, Any], model: type[ObjectModel]) -> bool:
     """Return whether plain values match a model, without a report: `check` finds the errors."""
     try:
-        model.model_validate(values)
+        validator_of(model).validate_python(values)
     except ValidationError:
         return False
     return True
@@ -80,7 +80,7 @@ class _Check:
         """Check the object, and return its fields."""
         values = self._values(self._node)
         try:
-            self._model.model_validate(values)
+            validator_of(self._model).validate_python(values)
         except ValidationError as error:
             self._report(error, _Place(self._node, shape_of(self._model), path), values)
         if self._has_repeated:
@@ -208,7 +208,7 @@ class _ErrorReporter:
         elif shape.type in (int, float):
             self._number(node, shape, path)
         elif shape.type is list and isinstance(node, Sequence):
-            self._reporter.report("invalid-value", node, f"the list needs at least {shape.least}", path=path)
+            self._reporter.report("invalid-value", node, f"the list needs at least {shape.bounds.least}", path=path)
         elif shape.type is Union:
             self._wrong_type(node, "a name or an object", path)
         else:
@@ -249,7 +249,9 @@ class _ErrorReporter:
 
     def _number(self, node: Node, shape: Shape, path: str) -> None:
         value = node.value if isinstance(node, Scalar) else None
-        bounds = f"at least {shape.least:g}" + ("" if shape.most is None else f" and at most {shape.most:g}")
+        bounds = f"at least {shape.bounds.least:g}" + (
+            "" if shape.bounds.most is None else f" and at most {shape.bounds.most:g}"
+        )
         expected = "a whole number" if shape.type is int else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
             self._wrong_type(node, expected, path, notes=(f"expected {expected} of {bounds}",))
