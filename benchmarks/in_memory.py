@@ -164,6 +164,6 @@ def _report(plan: Plan) -> PlanReport:
         timestamp=datetime(2030, 1, 1, tzinfo=UTC),
         control_plane=ControlPlane(url="https://api.octomil.com/api/v1", org_id="org-1", context="production"),
         invocation=Invocation(paths=("apps/",)),
-        manifests=ManifestSet(digest="sha256:" + "ab" * 32, files=1, apps=1, git=None),
+        manifests=ManifestSet(compute_digest=lambda: "sha256:" + "ab" * 32, files=1, apps=1, git=None),
     )
     return PlanReport(plan=plan, about=about, sensitivity=Sensitivity())

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 from tests.support.golden import assert_golden
-from tests.support.sample_reports import SECRET, errored_plan, mixed_plan, plan_report, run_info, steady_plan
+from tests.support.sample_reports import (
+    SECRET,
+    document_of,
+    errored_plan,
+    mixed_plan,
+    plan_report,
+    run_info,
+    steady_plan,
+)
 from tests.support.states import desired_app, live_app, live_deployment, observation, plan_of, policy_of
 
 from octosync.manifest.schema.models import APP_WIRE_NAMES, SLOT_WIRE_NAMES, FallbackSpec, PolicySpec
@@ -24,7 +32,7 @@ from octosync.plan import (
     judge,
     overrides_of,
 )
-from octosync.report import render_plan
+from octosync.report import json_text, render_plan
 from octosync.report.fields import path_words
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -359,6 +367,21 @@ def test_the_first_line_has_what_is_known_of_uncommitted_changes(git: GitRevisio
     about = run_info(manifests=replace(run_info().manifests, git=git))
     head = text_of(steady_plan(), about=about).splitlines()[0]
     assert [part for part in head.split(" · ") if "uncommitted" in part] == words
+
+
+def test_a_text_plan_computes_no_digest_of_the_manifests() -> None:
+    """Only plan documents contain it, and it takes long for many apps."""
+    computed: list[str] = []
+
+    def compute() -> str:
+        computed.append("sha256:0")
+        return computed[-1]
+
+    about = run_info(manifests=replace(run_info().manifests, compute_digest=compute))
+    assert text_of(steady_plan(), about=about)
+    assert not computed
+    assert '"sha256:0"' in json_text(document_of(steady_plan(), about=about))
+    assert len(computed) == 1
 
 
 def test_a_plan_of_all_apps_without_a_limit_has_no_duration() -> None:

@@ -45,7 +45,9 @@ ABOUT = RunInfo(
     timestamp=NOW,
     control_plane=PLANE,
     invocation=Invocation(paths=("apps/",)),
-    manifests=ManifestSet(digest="sha256:" + "ab" * 32, files=14, apps=44, git=GitRevision(revision="3f9d2c1")),
+    manifests=ManifestSet(
+        compute_digest=lambda: "sha256:" + "ab" * 32, files=14, apps=44, git=GitRevision(revision="3f9d2c1")
+    ),
 )
 _QUIET = (
     "assistant",

@@ -97,7 +97,7 @@ def hostile_run(text: str) -> HostileRun:
     about = run_info(
         control_plane=ControlPlane(url=f"https://h{text}/api", org_id=text, context=f"c{text}"),
         invocation=Invocation(paths=(f"p{text}",), kustomize=text, apps=(text,), selector=text, base=text),
-        manifests=ManifestSet(digest="sha256:0", files=1, apps=9, git=git),
+        manifests=ManifestSet(compute_digest=lambda: "sha256:0", files=1, apps=9, git=git),
     )
     outcomes = [
         Outcome(

@@ -26,7 +26,9 @@ def run_info(**more: Any) -> RunInfo:
         "timestamp": datetime(2030, 1, 1, 12, 30, 15, 999, tzinfo=UTC),
         "control_plane": ControlPlane(url="https://api.octomil.com/api/v1", org_id="8f1c", context="production"),
         "invocation": Invocation(paths=("apps/",)),
-        "manifests": ManifestSet(digest="sha256:" + "ab" * 32, files=14, apps=41, git=GitRevision(revision="3f9d2c1")),
+        "manifests": ManifestSet(
+            compute_digest=lambda: "sha256:" + "ab" * 32, files=14, apps=41, git=GitRevision(revision="3f9d2c1")
+        ),
     }
     return RunInfo(**{**facts, **more})
 

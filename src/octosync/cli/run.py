@@ -147,9 +147,7 @@ class Run:
         """Return the report of a plan. `typed` is the command line of the apply that it suggests."""
         inputs, request = self.inputs, self.request
         manifests, configuration, revisions = inputs.manifests, inputs.configuration, inputs.revisions
-        digest, git = manifests.digest, git_revision(Path())
-        if self.plan_key is not None:
-            digest = keyed_digest(manifests.state, digest, self.plan_key)
+        git = git_revision(Path())
         if git is not None and revisions is not None:
             git = replace(git, base=revisions.base.commit)
         about = RunInfo(
@@ -159,7 +157,12 @@ class Run:
             if self.session is not None
             else self._offline_control_plane(),
             invocation=self.invocation,
-            manifests=ManifestSet(digest=digest, files=manifests.files, apps=len(manifests.state.apps), git=git),
+            manifests=ManifestSet(
+                files=manifests.files,
+                apps=len(manifests.state.apps),
+                git=git,
+                compute_digest=self._manifests_digest,
+            ),
             requests_per_minute=self.requests_per_minute,
             typed=typed,
             connection_arguments=request.remote.connection_arguments(request.manifests.config),
@@ -183,6 +186,12 @@ class Run:
             full=request.full,
             touched=self._touched(self.base) if self.base is not None else None,
         )
+
+    def _manifests_digest(self) -> str:
+        manifests = self.inputs.manifests
+        if self.plan_key is None:
+            return manifests.digest
+        return keyed_digest(manifests.state, manifests.digest, self.plan_key)
 
     def _touched(self, base: Base) -> frozenset[str]:
         """Return the apps that the change touches; with `--changed-only`, every app that is planned."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from itertools import groupby
 from typing import Final
 
@@ -259,14 +260,19 @@ class LastAppliedRevision:
     elsewhere: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ManifestSet:
-    """What was loaded: a digest over all of it (`sha256:…`), how many files, how many apps, selected or not."""
+    """What was loaded: how many files, how many apps, selected or not, and a digest over all of it (`sha256:…`)."""
 
-    digest: str
     files: int
     apps: int
     git: GitRevision | None = None
+    compute_digest: Callable[[], str] = field(repr=False, compare=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest, computed when it is first used: only plan documents contain it."""
+        return self.compute_digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -345,10 +345,10 @@ class _WatchProcess:
             control_plane=control_plane(connection, declared.context, None),
             invocation=options.invocation_in(declared.clone),
             manifests=ManifestSet(
-                digest=manifests.digest,
                 files=manifests.files,
                 apps=len(manifests.state.apps),
                 git=GitRevision(revision=declared.revision, dirty=False) if declared.revision else None,
+                compute_digest=lambda: manifests.digest,
             ),
             requests_per_minute=connection.requests_per_minute,
             typed=options.apply_again(declared.clone),
