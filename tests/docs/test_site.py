@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 import yaml
 from docs.executing import ROOT
-from docs.hooks import for_site, without_requests
+from docs.hooks import corrected, for_site
 
 _PAGES: Final = {
     path.relative_to(ROOT / "docs").as_posix(): path.read_text(encoding="utf-8")
@@ -87,13 +87,17 @@ def test_every_picture_follows_the_color_scheme_of_the_site() -> None:
 
 
 def test_the_site_requests_nothing_from_other_servers() -> None:
-    """A link to another server is allowed, a script or image of one is an error. The theme's query of GitHub is removed."""
+    """A link to another server is allowed, a script or image of one is an error. The theme's query of GitHub is removed.
+
+    Its search gets a name for screen readers.
+    """
     link = '<a href="https://octomil.com" data-md-component="source">'
-    assert without_requests(link) == '<a href="https://octomil.com">'
+    assert corrected(link) == '<a href="https://octomil.com">'
+    assert corrected('<div role="dialog">') == '<div role="dialog" aria-label="Search">'
     for element in (
         '<script src="https://x.test/a.js">',
         '<img alt="" src="https://x.test/a.png">',
         '<link rel="stylesheet" href="http://x.test/">',
     ):
         with pytest.raises(ValueError, match="another server"):
-            without_requests(element)
+            corrected(element)
