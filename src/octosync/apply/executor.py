@@ -188,7 +188,8 @@ class _Run:
             except OctosyncError as error:
                 self.stopped_by = self.stopped_by or error
             for action in self.plan.actions:
-                self._settle(action, self._not_attempted(action))
+                if action.key not in self.outcomes:
+                    self._settle(action, self._not_attempted(action))
 
     def _proceed(self) -> None:
         """Start what can start; after a stop, call back what is not sent. The run is complete once nothing is underway."""

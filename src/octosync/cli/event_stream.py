@@ -43,11 +43,13 @@ class EventStream:
 
     def start(self, action: Action) -> None:
         """Write the event of an action that is about to be sent."""
-        self._write([jsonl.start_event(action)])
+        if self.is_read:
+            self._write([jsonl.start_event(action)])
 
     def progress(self, progress: Progress) -> None:
         """Write the outcome of an action."""
-        self._write([jsonl.outcome_event(progress.outcome, done=progress.done, total=progress.total)])
+        if self.is_read:
+            self._write([jsonl.outcome_event(progress.outcome, done=progress.done, total=progress.total)])
 
     def waiting(self, waiting: WaitNotice) -> None:
         """Write why requests wait, at most every 10 seconds."""

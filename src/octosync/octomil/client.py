@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -274,11 +274,9 @@ class Octomil:
         """Return a concealer for the API key, which responses may echo."""
         return self._session.redactor()
 
-    @asynccontextmanager
-    async def reserve(self, requests: int) -> AsyncIterator[Reservation]:
+    def reserve(self, requests: int) -> AbstractAsyncContextManager[Reservation]:
         """Reserve permits for several requests; pass the yielded reservation as `within` to each `call`."""
-        async with self._limiter.reserve(requests, self._writes) as reservation:
-            yield reservation
+        return self._limiter.reserve(requests, self._writes)
 
     async def call(
         self,
