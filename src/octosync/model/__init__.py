@@ -26,6 +26,14 @@ if TYPE_CHECKING:
         RoutingStats,
     )
     from octosync.model.diagnostic import Diagnostic, ExportOmission, FieldExplanation, NameExplanation, Severity
+    from octosync.model.observation import (
+        DeclaredApp,
+        Event,
+        FollowUpReads,
+        Observation,
+        OrgPresence,
+        Presence,
+    )
     from octosync.model.optimize import MAX_REGRESSION, Optimize
     from octosync.model.outcome import (
         UNKNOWN,
@@ -60,14 +68,8 @@ if TYPE_CHECKING:
     )
     from octosync.model.state import (
         App,
-        DeclaredApp,
         Deploy,
-        Event,
-        FollowUpReads,
         InferenceConfig,
-        Observation,
-        OrgPresence,
-        Presence,
         Section,
         Slot,
         State,
@@ -97,12 +99,12 @@ else:
             "deployment": "Assignment Canary Coverage Deployment FirstRequest Health OptimizationCheck Preview RolloutResult "
             "RolloutStatus RoutingDecision RoutingStats",
             "diagnostic": "Diagnostic ExportOmission FieldExplanation NameExplanation Severity",
+            "observation": "DeclaredApp Event FollowUpReads Observation OrgPresence Presence",
             "optimize": "MAX_REGRESSION Optimize",
             "outcome": "UNKNOWN JournalledAction JournalledRun Outcome Reason RecordedOverride RecordedPolicy RunAudit Status",
             "redaction": "DEFAULT_SENSITIVE_KEYS SENSITIVE_CHANGED Redactor Secret Sensitivity may_be_secret safe_text",
             "settings": "POLICY ControllerSuspension FreezeWindow Hold Judges NotifyEvent Policy Receiver Requirement",
-            "state": "App DeclaredApp Deploy Event FollowUpReads InferenceConfig Observation "
-            "OrgPresence Presence Section Slot State Suspension Target",
+            "state": "App Deploy InferenceConfig Section Slot State Suspension Target",
             "status": "AppOverview AppStatus PendingApproval",
             "values": "ELLIPSIS SENSITIVE JsonObject JsonValue UndisclosedValue canonical_json clipped "
             "counted digest_of json_equal truncated",

@@ -9,7 +9,8 @@ from datetime import datetime
 from octosync.errors import RemoteError
 from octosync.model.address import Address
 from octosync.model.deployment import Coverage, Deployment, FirstRequest, Health, RoutingStats
-from octosync.model.state import App, Event, Section, Slot
+from octosync.model.observation import Event
+from octosync.model.state import App, Section, Slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ A `JsonObject` inside a model value is never mutated; code that needs a differen
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
@@ -59,6 +58,8 @@ def canonical_json(value: JsonValue) -> str:
 
 def digest_of(value: JsonValue) -> str:
     """Return `sha256:…` of the canonical text of a value. Lone surrogates, which JSON can hold escaped, are hashed too."""
+    import hashlib  # OpenSSL, which most short runs don't need
+
     return "sha256:" + hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -6,8 +6,6 @@ A secret can be guessed from its digest, so a digest that is stored or shown exc
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar, cast
@@ -83,6 +81,8 @@ def digest(
 
     `texts` caches the canonical text of apps, by identity.
     """
+    import hashlib  # OpenSSL, which most short runs don't need
+
     made = hashlib.sha256(b"{")
     for number, slug in enumerate(sorted(state.apps)):  # app by app: the whole text would be the largest value of a run
         text = _text(state.apps[slug], annotations.get(slug, []), texts, sensitivity)
@@ -93,6 +93,8 @@ def digest(
 
 def keyed_digest(state: State, digest: str, key: Secret) -> str:
     """Return `hmac-sha256:…` over the desired state, sensitive values included, and over the digest without them."""
+    import hmac
+
     text = canonical_json([digest, {app.slug: _declared(app) for app in state}]).encode("utf-8", "surrogatepass")
     return f"hmac-sha256:{hmac.digest(key.reveal().encode('utf-8', 'surrogateescape'), text, 'sha256').hex()}"
 
