@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import fleet
-from tests.support.controllers import FastClock, plane_at, run_controller
+from tests.support.controllers import FastClock, run_controller, served_plane_at
 from tests.support.watched_apps import NEVER, create_live, declare
 
 from octosync.octomil import REQUESTS_PER_MINUTE
@@ -30,7 +30,7 @@ def restart_watch(folder: str, apps: str) -> dict[str, float]:
 async def _restart_watch(folder: Path, slugs: tuple[str, ...]) -> dict[str, float]:
     clock = _HurryingClock()
     declare(folder, *slugs)
-    with plane_at(clock) as plane:
+    with served_plane_at(clock) as plane:
         create_live(plane, *slugs)
         async with run_controller(folder, plane, clock, resync=NEVER) as watch:
             await watch.until_in_sync(patience=_PATIENCE)

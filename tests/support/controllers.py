@@ -8,7 +8,7 @@ import json
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 from tests.support.clients import connection_to
+from tests.support.local_app import AppTransport, TransportWrapper, local_plane
 from tests.support.local_client import LocalClient
 from tests.support.plane import Plane
 
@@ -85,9 +86,14 @@ class FastClock:
             self._asleep.discard(woken)
 
 
+def plane_at(clock: FastClock, **settings: Any) -> AbstractContextManager[Plane]:
+    """Run a control plane that uses this clock, without a server: the controllers of `run_controller` call it."""
+    return local_plane(ServerSettings(clock=clock.now, **settings))
+
+
 @contextmanager
-def plane_at(clock: FastClock, **settings: Any) -> Iterator[Plane]:
-    """Run a control plane that uses this clock."""
+def served_plane_at(clock: FastClock, **settings: Any) -> Iterator[Plane]:
+    """Run a server with a control plane that uses this clock."""
     with (
         running_server(ServerSettings(clock=clock.now, **settings)) as plane,
         LocalClient(plane.url, timeout=30) as http,
@@ -204,7 +210,7 @@ class Setup:
     config: Path | None = None
     kustomize: str | None = None
     through_context: bool = False
-    transport: httpx.AsyncBaseTransport | None = None
+    transport: TransportWrapper | None = None
     notifier: Notifier | None = None
 
     def flags(self, apps: Path) -> ManifestFlags:
@@ -232,7 +238,10 @@ async def run_controller(
     remote_flags = RemoteFlags(url=None if setup.through_context else plane.url)
     reloader = InputsReloader(flags=setup.flags(apps), remote=remote_flags)
     at = connection_to(plane.url, **{"requests_per_minute": 0, **setup.connection})
-    remote = Octomil(at, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep), transport=setup.transport)
+    transport: httpx.AsyncBaseTransport | None = AppTransport(plane.application) if plane.application else None
+    if setup.transport is not None:
+        setup.transport.inner, transport = transport or httpx.AsyncHTTPTransport(), setup.transport
+    remote = Octomil(at, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep), transport=transport)
     with Journal(folder / "state.db") as journal:
         controller = Controller(
             ControllerOptions(

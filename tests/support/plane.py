@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 
 @dataclass(frozen=True)
 class Plane:
-    """An embedded control plane, and plain HTTP to it."""
+    """An embedded control plane, and plain HTTP to it. `application` is called by controllers, if no server runs it."""
 
     url: str
     http: httpx.Client
+    application: FastAPI | None = None
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
         """Send a request as a teammate; return the JSON of the response."""

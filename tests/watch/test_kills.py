@@ -13,6 +13,7 @@ import httpx
 import pytest
 from tests.support.commits import commit
 from tests.support.controllers import FastClock, plane_at, run_controller
+from tests.support.local_app import TransportWrapper
 from tests.support.plane import Plane
 
 pytestmark = pytest.mark.no_cover  # slow under coverage; other tests of this package cover the same code
@@ -30,7 +31,7 @@ AFTER = {
 }
 
 
-class DyingTransport(httpx.AsyncBaseTransport):
+class DyingTransport(TransportWrapper):
     """Sends this number of requests. The next one is not sent, or gets no response, and neither do all later ones.
 
     The state file of that moment is all that is left of the process.
@@ -40,19 +41,18 @@ class DyingTransport(httpx.AsyncBaseTransport):
         self._left = requests
         self._sends = sends
         self._state = state
-        self._inner = httpx.AsyncHTTPTransport()
         self.is_dead = asyncio.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, or not."""
         self._left -= 1
         if self._left >= 0:
-            response = await self._inner.handle_async_request(request)
+            response = await self.inner.handle_async_request(request)
             if not self.is_dead.is_set():
                 return response
         elif not self.is_dead.is_set():
             if self._sends:
-                await self._inner.handle_async_request(request)
+                await self.inner.handle_async_request(request)
             with closing(sqlite3.connect(self._state)) as current, closing(sqlite3.connect(self.left)) as left:
                 current.backup(left)
             self.is_dead.set()
@@ -63,10 +63,6 @@ class DyingTransport(httpx.AsyncBaseTransport):
     def left(self) -> Path:
         """The copy of the state file."""
         return self._state.with_name("left.db")
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._inner.aclose()
 
 
 async def run_until_killed(folder: Path, plane: Plane, clock: FastClock, dying: DyingTransport) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.commits import commit
-from tests.support.controllers import FastClock, RunningController, plane_at, run_controller
+from tests.support.controllers import FastClock, RunningController, run_controller, served_plane_at
 from tests.support.plane import Plane
 from tests.support.proxies import (
     Proxy,
@@ -61,7 +61,7 @@ async def test_a_control_plane_that_starts_later(tmp_path: Path) -> None:
     """
     clock = FastClock(30)
     commit(tmp_path, {"demo": DEMO})
-    with plane_at(clock) as plane:
+    with served_plane_at(clock) as plane:
         async with run_proxy(plane.url) as proxy:
             await proxy.stop_listening()
             async with behind_a_proxy(tmp_path, plane, proxy, clock) as watch:
@@ -82,7 +82,7 @@ async def test_a_fault_during_a_commit(tmp_path: Path, name: str) -> None:
     """
     clock, behavior = FastClock(30), FAULTS[name]
     commit(tmp_path, {"demo": DEMO})
-    with plane_at(clock) as plane:
+    with served_plane_at(clock) as plane:
         async with run_proxy(plane.url) as proxy:
             proxy.inject(behavior, times=1)
             async with behind_a_proxy(tmp_path, plane, proxy, clock) as watch:
@@ -103,7 +103,7 @@ async def test_throttling_of_every_request(tmp_path: Path) -> None:
     clock = FastClock(30)
     slugs = [f"app-{number}" for number in range(8)]
     commit(tmp_path, {slug: {"slots": {"chat": "local_first"}} for slug in slugs})
-    with plane_at(clock) as plane:
+    with served_plane_at(clock) as plane:
         async with run_proxy(plane.url) as proxy:
             proxy.inject(THROTTLED, times=3)
             async with behind_a_proxy(tmp_path, plane, proxy, clock) as watch:

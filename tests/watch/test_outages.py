@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.support.clients import connection_to
 from tests.support.controllers import FastClock, RunningController, plane_at, run_controller
+from tests.support.local_app import AppTransport
 from tests.support.plane import Plane
 from tests.support.watched_apps import CLOUD, NEVER, TICK, create_live, declare
 
@@ -144,8 +145,10 @@ async def test_an_outage_does_not_count_as_bad_pages() -> None:
     """Pages without a response do not count: it still takes three bad pages to disable the feed."""
     clock = FastClock(100)
     with plane_at(clock) as plane:
-        connection = connection_to(plane.url, requests_per_minute=0)
-        async with Octomil(connection, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep)) as remote:
+        assert plane.application is not None
+        transport = AppTransport(plane.application)
+        rate = RateOptions(clock=clock.monotonic, sleep=clock.sleep)
+        async with Octomil(connection_to(plane.url), rate=rate, transport=transport) as remote:
             feed = ActivityFeed(remote, clock=clock, log=Log(io.StringIO(), clock))
             await feed.begin(timedelta())
             for rule, polls in (({"action": "status", "status": 503}, 4), ({"action": "garbage"}, 2)):

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 from tests.support.commits import commit
 from tests.support.controllers import FastClock, RunningController, run_controller
+from tests.support.local_app import TransportWrapper
 from tests.support.plane import Plane, writes_in
 from tests.support.watched_apps import CLOUD, NEVER, app_slugs, create_live, declare, plane_of_ana, requests_of
 
@@ -30,12 +31,11 @@ class HeldResponse:
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class HoldingTransport(httpx.AsyncBaseTransport):
+class HoldingTransport(TransportWrapper):
     """Delays responses to requests that the control plane has executed."""
 
     def __init__(self) -> None:
         self._held: list[HeldResponse] = []
-        self._inner = httpx.AsyncHTTPTransport()
 
     def hold(self, request: str) -> HeldResponse:
         """Hold the response to the next request of this `METHOD path`."""
@@ -45,17 +45,13 @@ class HoldingTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request."""
-        response = await self._inner.handle_async_request(request)
+        response = await self.inner.handle_async_request(request)
         sent = f"{request.method} {request.url.path}"
         held = next((held for held in self._held if held.request == sent and not held.arrived.is_set()), None)
         if held is not None:
             held.arrived.set()
             await held.released.wait()
         return response
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._inner.aclose()
 
 
 def mode(plane: Plane, slot: str, app: str = "demo") -> str:

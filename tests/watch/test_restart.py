@@ -17,6 +17,7 @@ import httpx
 import pytest
 from tests.support.controllers import FastClock, RunningController, run_controller
 from tests.support.examples import THOROUGH
+from tests.support.local_app import TransportWrapper
 from tests.support.plane import Plane, writes_in
 from tests.support.watched_apps import (
     CLOUD,
@@ -41,26 +42,21 @@ SEEDS = range(4 if THOROUGH else 2)  # the same for all processes that run the t
 QUIET: Any = {"interval": NEVER, "resync": NEVER}
 
 
-class FeedTransport(httpx.AsyncBaseTransport):
+class FeedTransport(TransportWrapper):
     """Removes a field from the events of the activity feed."""
 
     def __init__(self, field: str) -> None:
         self._field = field
-        self._inner = httpx.AsyncHTTPTransport()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request."""
-        response = await self._inner.handle_async_request(request)
+        response = await self.inner.handle_async_request(request)
         if not request.url.path.endswith("/activity"):
             return response
         document = json.loads(await response.aread())
         for event in document["events"]:
             event.pop(self._field, None)
         return httpx.Response(response.status_code, json=document)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._inner.aclose()
 
 
 def reads_of(slug: str) -> list[str]:

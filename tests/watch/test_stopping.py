@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tests.support.controllers import FastClock, manifest, plane_at, run_controller
+from tests.support.controllers import FastClock, manifest, run_controller, served_plane_at
 from tests.support.processes import until
 from tests.support.proxies import delay_response, run_proxy
 
@@ -20,7 +20,7 @@ async def test_a_missing_response_does_not_prevent_the_stop(tmp_path: Path) -> N
     clock = FastClock(20)
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps" / "demo.json").write_text(manifest(targets=("com.demo",)))
-    with plane_at(clock) as plane:
+    with served_plane_at(clock) as plane:
         async with run_proxy(plane.url) as proxy:
             proxy.inject(delay_response, which=lambda exchange: exchange.writes)
             async with run_controller(tmp_path, replace(plane, url=proxy.url), clock) as watch:
