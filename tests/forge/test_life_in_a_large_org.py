@@ -1,4 +1,4 @@
-"""The life of a pull request in an org of 300 apps: the workflows with real git, what each run shows, and all of its requests."""
+"""The life of a pull request in an org of many apps: the workflows with real git, what each run shows, and all of its requests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.support.workdirs import CommandResult, Workdir
 
 pytestmark = pytest.mark.no_cover  # slow under coverage; other tests of this package cover the same code
 
-APPS: Final = 300
+APPS: Final = 120  # two pages of the list
 NAMED: Final = "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {{name: {slug}}}\nspec: {{name: {name}}}\n"
-WHOLE: Final = ("app-007", "app-123")  # they have a target, a slot and an inference config; the others only a name
+WHOLE: Final = ("app-007", "app-103")  # they have a target, a slot and an inference config; the others only a name
 
 
 def slug_of(number: int) -> str:
@@ -32,11 +32,11 @@ def reads(slug: str, *more: str) -> list[str]:
 
 @pytest.fixture
 def org(team: Team) -> Team:
-    """Return a team whose main has 300 applied apps."""
+    """Return a team whose main has many applied apps."""
     team.repository.git("rm", "--quiet", "apps/search.yaml")
     for slug in map(slug_of, range(APPS)):
         team.repository.write(f"apps/{slug}.yaml", (APP if slug in WHOLE else NAMED).format(slug=slug, name="Before"))
-    team.repository.commit("300 apps")
+    team.repository.commit("All apps")
     first = team.apply()
     assert first.outputs["octosync"]["changes"] == str(APPS + 3 * len(WHOLE)), first.log
     team.log()
@@ -86,19 +86,19 @@ def test_a_pull_request_costs_what_it_changes(org: Team) -> None:
 
 def _a_colleagues_merge_is_pending(team: Team) -> None:
     """Name the change of another app that waits for its run: it is not read, and is neither drift nor a part of the plan."""
-    merged = commit_to_main(team, app_100="Bens")
+    merged = commit_to_main(team, app_060="Bens")
     team.repository.branch("change")
     edit(team, "app-007", "name: Before", "name: After")
-    edit(team, "app-123", "local_first", "local_only")
+    edit(team, "app-103", "local_first", "local_only")
     team.repository.commit("Two apps")
     planned = team.plan()
     assert planned.succeeded, planned.log
     assert planned.outputs["octosync"]["changes"] == "2"
-    assert sorted(team.log()) == sorted([*reads("app-007"), *reads("app-123", "deployments")])
+    assert sorted(team.log()) == sorted([*reads("app-007"), *reads("app-103", "deployments")])
     body = comment(team)
-    assert "**2 to update** · 2 requests · read 2 of 300 apps with 9 requests" in body
+    assert f"**2 to update** · 2 requests · read 2 of {APPS} apps with 9 requests" in body
     assert "Pending from origin/main: 1 app not read." in body
-    assert f"  not read: app-100\n  {merged[:7]} Name app_100\n" in body
+    assert f"  not read: app-060\n  {merged[:7]} Name app_060\n" in body
     assert not any(word in body for word in ("drift", "octosync accept", "Bens"))
     assert team.drift().outputs["octosync"]["changes"] == "0"
     assert team.forge.issues == []
@@ -108,7 +108,7 @@ def _a_colleagues_merge_is_pending(team: Team) -> None:
 def _the_colleagues_run_reads_one_app(team: Team) -> None:
     team.repository.switch("main")
     assert team.apply().succeeded
-    assert team.log() == ["GET /apps/app-100", "PATCH /apps/app-100"]
+    assert team.log() == ["GET /apps/app-060", "PATCH /apps/app-060"]
 
 
 def _the_merge_reads_the_two_apps(team: Team) -> None:
@@ -117,8 +117,8 @@ def _the_merge_reads_the_two_apps(team: Team) -> None:
     applied = team.apply()
     assert applied.succeeded, applied.log
     log = team.log()
-    assert sorted(log[:9]) == sorted([*reads("app-007"), *reads("app-123", "deployments")])
-    assert sorted(log[9:]) == ["PATCH /apps/app-007", "PUT /apps/app-123/slots/chat"]
+    assert sorted(log[:9]) == sorted([*reads("app-007"), *reads("app-103", "deployments")])
+    assert sorted(log[9:]) == ["PATCH /apps/app-007", "PUT /apps/app-103/slots/chat"]
     assert len(log) <= 6 * len(WHOLE) + 4
     assert "**✓ 2 applied**" in comment(team, "apply-production")
     again = team.apply()
@@ -133,20 +133,20 @@ def _the_approved_plan_is_applied_after_the_merge(team: Team) -> None:
     team.repository.commit("Approved")
     (file,) = team.plan().uploaded
     team.repository.switch("main")
-    commit_to_main(team, app_101="Unapproved")
+    commit_to_main(team, app_061="Unapproved")
     merge(team)
     team.log()
     ran = apply_file(team, file, base)
     assert ran.code == 0, ran.output
-    assert "Not in the plan file, left alone: app-101" in ran.stdout
+    assert "Not in the plan file, left alone: app-061" in ran.stdout
     log = team.log()
-    assert (sorted(log[:-1]), log[-1]) == (sorted([*reads("app-007"), "GET /apps/app-101"]), "PATCH /apps/app-007")
-    assert (team.live_name("app-007"), team.live_name("app-101")) == ("Approved", "Before")
+    assert (sorted(log[:-1]), log[-1]) == (sorted([*reads("app-007"), "GET /apps/app-061"]), "PATCH /apps/app-007")
+    assert (team.live_name("app-007"), team.live_name("app-061")) == ("Approved", "Before")
     again = apply_file(team, file, base)
     assert (again.code, "approved, and no longer planned" in again.stderr) == (3, True)
     team.log()
     assert team.apply().outputs["octosync"]["changes"] == "1"
-    assert team.live_name("app-101") == "Unapproved"
+    assert team.live_name("app-061") == "Unapproved"
     team.log()
 
 
@@ -160,33 +160,33 @@ def apply_file(team: Team, file: str, base: str) -> CommandResult:
 def _nothing_of_four_merges_is_forgotten(team: Team) -> None:
     """Make all changes of merges whose runs were skipped, cancelled, failed in part or run again."""
     applied = team.repository.head
-    commit_to_main(team, app_200="Skipped")
-    cancelled = commit_to_main(team, app_201="Cancelled")
+    commit_to_main(team, app_110="Skipped")
+    cancelled = commit_to_main(team, app_111="Cancelled")
     team.forge.add_deployment(cancelled, "in_progress", "error", environment="octosync-production")
-    ok(team.plane.api.patch("/apps/app-201", json={"name": "Cancelled"}))  # by that run
-    commit_to_main(team, app_202="Failed", app_203="Attempted")
-    fault = {"operation": "apps.update", "slug": "app-202", "action": "status", "status": 422, "times": None}
+    ok(team.plane.api.patch("/apps/app-111", json={"name": "Cancelled"}))  # by that run
+    commit_to_main(team, app_112="Failed", app_113="Attempted")
+    fault = {"operation": "apps.update", "slug": "app-112", "action": "status", "status": 422, "times": None}
     team.break_with(fault)
     assert team.apply().outputs["octosync"]["exit-code"] == "5"
-    assert team.live_name("app-203") == "Attempted"
+    assert team.live_name("app-113") == "Attempted"
     team.break_with()
     assert team.apply(applied).outputs["octosync"]["exit-code"] == "4"
-    edit(team, "app-203", "name: Attempted", "name: Before")
-    team.repository.commit("Revert app-203")
+    edit(team, "app-113", "name: Attempted", "name: Before")
+    team.repository.commit("Revert app-113")
     team.log()
     ended = team.apply()
     assert ended.succeeded, ended.log
-    slugs = [slug_of(number) for number in range(200, 204)]
+    slugs = [slug_of(number) for number in range(110, 114)]
     log = team.log()
     assert sorted(log[:4]) == [f"GET /apps/{slug}" for slug in slugs]
-    assert sorted(log[4:]) == ["PATCH /apps/app-202", "PATCH /apps/app-203"]
+    assert sorted(log[4:]) == ["PATCH /apps/app-112", "PATCH /apps/app-113"]
     assert [team.live_name(slug) for slug in slugs] == ["Skipped", "Cancelled", "Failed", "Before"]
 
 
 def _the_drift_run_finds_drift_only(team: Team) -> None:
     """List a change by hand in the issue, and apart from it a change that waits for its run; all apps are read."""
-    ok(team.plane.api.patch("/apps/app-250", json={"name": "By hand"}))
-    commit_to_main(team, app_251="Waits")
+    ok(team.plane.api.patch("/apps/app-100", json={"name": "By hand"}))
+    commit_to_main(team, app_101="Waits")
     team.log()
     assert team.drift().outputs["octosync"]["changes"] == "1"
     lists = [f"GET /apps?limit=100&offset={offset}" for offset in range(0, APPS, 100)]

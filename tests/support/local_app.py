@@ -34,7 +34,7 @@ class AppTransport(httpx.AsyncBaseTransport):
         """Send a request."""
         url = request.url
         answered = asyncio.ensure_future(
-            _call(self._app, request.method, url.raw_path, request.headers.raw, request.content)
+            call_app(self._app, request.method, url.raw_path, request.headers.raw, request.content)
         )
         self._running.add(answered)
         answered.add_done_callback(self._running.discard)
@@ -63,7 +63,7 @@ class AppClient(LocalClient):
 
     def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> httpx.Response:
         sent = [(name.encode(), value.encode()) for name, value in headers.items()]
-        response = _finished(_call(self._app, method, path.encode(), [(b"host", b"127.0.0.1"), *sent], body or b""))
+        response = _finished(call_app(self._app, method, path.encode(), [(b"host", b"127.0.0.1"), *sent], body or b""))
         response.request = httpx.Request(method, self.base_url if response.is_success else self.base_url.join(path))
         return response
 
@@ -79,7 +79,7 @@ def local_plane(settings: ServerSettings) -> Iterator[Plane]:
         app.state.plane.store.close()
 
 
-async def _call(
+async def call_app(
     app: FastAPI, method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes
 ) -> httpx.Response:
     """Call an application once. Raises what a client of a server raises if the connection is cut."""

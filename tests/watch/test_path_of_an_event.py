@@ -23,7 +23,7 @@ pytestmark = pytest.mark.no_cover  # it has a profile of its own
 SOURCES = Path(octosync.__file__).parent
 MOST_FILES = 50
 # Tasks and files that may run at the same time and are not on the path.
-BESIDE = {"Controller._watch_files", "NotificationCollector.run"}
+BESIDE = {"Controller._watch_files", "NotificationCollector.run", "call_app"}
 FILES_BESIDE = {
     "watch/manifests/file_watcher.py",
     "watch/manifests/file_snapshot.py",
@@ -78,7 +78,7 @@ class TracedTransport(TransportWrapper):
         if event == "call" and frame.f_code.co_name != "<module>" and path.is_relative_to(SOURCES):
             task, file = asyncio.current_task(), path.relative_to(SOURCES).as_posix()
             name = "" if task is None else getattr(task.get_coro(), "__qualname__", "")
-            if name not in BESIDE and file not in FILES_BESIDE and not file.startswith("server/"):
+            if name not in BESIDE and file not in FILES_BESIDE:
                 self.entered[file] += 1
 
 
