@@ -1,4 +1,4 @@
-"""The life of a pull request in an org of many apps: the workflows with real git, what each run shows, and all of its requests."""
+"""The life of a pull request in a large org: the workflows with real git, what each run shows, and all of its requests."""
 
 from __future__ import annotations
 
