@@ -1,23 +1,28 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import click
 import pytest
+import yaml
 from deploy.runbooks import anchors
 from docs.charts import SCHEMES, Chart
 from docs.executing import ROOT, executed
 from docs.generate import EXECUTED, REFERENCE_PAGES, guards_table, with_guards
 from docs.performance import PAGE, results, with_results
 from docs.watching import UntrueDocumentError
+from jsonschema import Draft202012Validator
 
 from octosync.cli.root import octosync
 from octosync.errors import ExitCode
+from octosync.manifest import configuration_schema, manifest_schema
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -193,3 +198,33 @@ def test_the_output_is_put_in(tmp_path: Path, command_folder: Path) -> None:
     assert "missing-path" in new
     assert new.endswith("$ echo $?\n1\n```\n")
     assert executed(new, tmp_path, command_folder) == new
+
+
+def _yaml_blocks(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the YAML documents in the YAML blocks of a page, also if a block is in a list."""
+    for match in re.finditer(r"^( *)```yaml\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
+        yield from yaml.safe_load_all(textwrap.dedent(match[2]))
+
+
+_WITH_YAML = {
+    path.relative_to(ROOT).as_posix(): blocks
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    # Tests of the rules check their examples, which break the rules.
+    if path.name != "rules.md" and (blocks := list(_yaml_blocks(path.read_text(encoding="utf-8"))))
+}
+
+
+@pytest.mark.parametrize("name", _WITH_YAML)
+def test_a_yaml_block_is_valid(name: str) -> None:
+    """A YAML block of a document is a valid manifest or octosync.yaml, or calls an existing workflow with inputs it has."""
+    for block in _WITH_YAML[name]:
+        if "jobs" in block:
+            for job in block["jobs"].values():
+                path = job["uses"].removeprefix("octomil/octosync/").removesuffix("@COMMIT")
+                called = yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))[True]["workflow_call"]
+                assert set(job["with"]) <= set(called["inputs"])
+                assert set(job["secrets"]) <= set(called["secrets"])
+        elif block.get("kind") != "Kustomization":  # kustomize renders those of the documents
+            is_manifest = block.get("apiVersion", "").startswith("octosync.dev/")
+            schema = manifest_schema() if is_manifest else configuration_schema()
+            assert [error.message for error in Draft202012Validator(schema).iter_errors(block)] == []
