@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from octosync.apply import ApplyResult, Listener, apply_plan
+from octosync.collector import collector_paused
 from octosync.errors import GuardRefused, OctosyncError
 from octosync.model import App, FollowUpReads, Observation, Sensitivity, State
 from octosync.octomil import Octomil, ReadResult, enrich, observe
@@ -29,8 +30,9 @@ def review(
     desired: State, observation: Observation, options: PlanOptions, policy: GuardPolicy | None = None
 ) -> ReviewedPlan:
     """Return the plan of an observation with the guards' refusals; it sends no request. Every plan is made here."""
-    plan = make_plan(desired, observation, options)
-    return ReviewedPlan(observation, plan, judge(plan, policy or GuardPolicy()))
+    with collector_paused():
+        plan = make_plan(desired, observation, options)
+        return ReviewedPlan(observation, plan, judge(plan, policy or GuardPolicy()))
 
 
 async def review_in_thread(

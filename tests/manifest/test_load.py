@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 
 import pytest
@@ -186,20 +185,6 @@ def test_unowned_apps_are_free_and_stdin_has_no_folder(workspace: Workspace) -> 
     assert rules(workspace.load("-", stdin=app(name="cart").encode(), configuration=configuration)) == [
         "owners-not-checked"
     ]
-
-
-def test_loading_restores_the_garbage_collector(workspace: Workspace) -> None:
-    """It is paused during the load only."""
-    workspace.write({"a.yaml": app()})
-    assert gc.isenabled()
-    workspace.load()
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        workspace.load()
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
 
 
 def test_two_thousand_apps_are_loaded_completely(workspace: Workspace) -> None:

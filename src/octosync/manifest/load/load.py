@@ -5,7 +5,6 @@ A cache keeps the contents of files from one load to the next, so that only chan
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from octosync.collector import collector_paused
 from octosync.contract import Contract
 from octosync.errors import UsageError
 from octosync.manifest.config.config import Configuration, Context
@@ -215,7 +215,7 @@ def load_manifests(
     contract, directory = options.contract or configuration.contract, options.directory
     loader = Loader(configuration, contract, variables, now, directory, edited=options.edited, cache=cache)
     remembering = cache.loading(configuration.sensitivity, variables, contract) if cache is not None else nullcontext()
-    with _collector_paused(), remembering:
+    with collector_paused(), remembering:
         found = (
             loader.read_all(rendered, findings)
             if rendered is not None
@@ -259,25 +259,6 @@ def variables_for(
         allowed=frozenset((*map(_allowed_name, env_allowed), *configuration.env)),
         environment=environment,
     )
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Pause the garbage collector: loading creates millions of values and no cycles, and collection took half of the time.
-
-    The pause alone would only defer the work: the next value that is created after it makes the collector visit all of them.
-    Freezing and unfreezing moves them to the oldest generation without a visit.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.unfreeze()
-        gc.enable()
 
 
 @dataclass(slots=True)
