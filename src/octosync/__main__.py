@@ -24,6 +24,7 @@ def main() -> NoReturn:
     gc.set_threshold(COLLECT_AFTER)
     gc.disable()  # until everything is imported: almost nothing of it is garbage
     _ignore_pydantic_plugins()
+    sys.modules["httpx._main"] = None  # type: ignore[assignment]  # httpx's command line takes half of its import
     from octosync.cli import main as run
 
     try:

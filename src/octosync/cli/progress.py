@@ -8,45 +8,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.text import Text
+from typing import TYPE_CHECKING, Final, Self
 
 from octosync.octomil import WaitNotice, WaitReason
 from octosync.report.text import about_seconds_words
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _LINE_EVERY_SECONDS: Final = 10.0
 # The shortest waits that get a line, in seconds. A short retry gets none: if it fails, its error has the details.
 _WORTH_A_LINE: Final = {WaitReason.RATE_LIMIT: 1.5, WaitReason.THROTTLED: 1.5, WaitReason.RETRY: 5.0}
 
 
-class _WaitColumn(ProgressColumn):
-    """The time left, and a countdown of the current wait.
-
-    The task's `end` is the estimated end of the stage, its `wait` a description and the end of the wait; both may be missing.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__()
-        self._clock = clock
-
-    def render(self, task: Task) -> Text:
-        """Return the time left, and the description of the wait with its seconds left."""
-        now = self._clock()
-        end: float | None = task.fields.get("end")
-        wait: tuple[str, float] | None = task.fields.get("wait")
-        facts = [_left_words(end - now)] if end is not None and end > now else []
-        facts += [_with_countdown(wait[0], wait[1] - now)] if wait and wait[1] > now else []
-        return Text(" · ".join(facts))
-
-
-def _with_countdown(words: str, seconds: float) -> str:
+def with_countdown(words: str, seconds: float) -> str:
+    """Return the description of a wait with its seconds."""
     return f"{words} in {seconds:.0f} s"
 
 
-def _left_words(seconds: float) -> str:
+def left_words(seconds: float) -> str:
+    """Return the time left in words."""
     return f"{about_seconds_words(seconds)} left"
 
 
@@ -90,14 +71,9 @@ class ProgressBar:
         self._items = (0, 0)  # done, in all
         self._bar: Progress | None = None
         if sys.stderr.isatty():
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                _WaitColumn(clock),
-                console=Console(stderr=True),
-                transient=True,
-            )
+            from octosync.cli.terminal_bar import make_bar  # without a terminal, a run starts faster without rich
+
+            self._bar = make_bar(clock)
             self._task = self._bar.add_task(stage, total=None)
 
     def __enter__(self) -> Self:
@@ -136,12 +112,12 @@ class ProgressBar:
             # The first of several waits is shown at once: a log should explain a pause when it begins.
             self._last_wait = now
             known = f"{self._progress_words()}; " if self._items[0] else ""
-            self._line(f"{known}{_with_countdown(words, waiting.seconds)}")
+            self._line(f"{known}{with_countdown(words, waiting.seconds)}")
 
     def _progress_words(self) -> str:
         done, total = self._items
         end = self._end()
-        left = f", {_left_words(end - self._clock())}" if end is not None else ""
+        left = f", {left_words(end - self._clock())}" if end is not None else ""
         return f"{done} of {total}{left}"
 
     def _end(self) -> float | None:
