@@ -118,6 +118,7 @@ OPTIONS = ROOT_MODULES | {
     "state.lock",
 }
 LOADING = {
+    "collector",
     "cli.contexts",
     "cli.inputs",
     "contract.operations",
