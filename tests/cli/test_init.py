@@ -98,11 +98,12 @@ def test_any_slug_is_accepted(slug: str, workdir: Workdir) -> None:
 
 @pytest.mark.parametrize("taken", ["octosync.yaml", "apps/my-app.yaml", WORKFLOWS[0], "schemas/manifest.json"])
 def test_nothing_is_replaced(taken: str, workdir: Workdir) -> None:
-    """An existing file is named, and nothing at all is written."""
+    """An existing file is named, and nothing at all is written. The error states how to get the other files."""
     workdir.write(taken, "mine\n")
     ran = workdir.octosync("init", "--yes")
     assert ran.code == 1
     assert f"would-overwrite: {taken} already exists" in ran.stderr
+    assert "run init in a new folder and copy them" in ran.stderr
     assert workdir.files() == {taken: b"mine\n"}
 
 

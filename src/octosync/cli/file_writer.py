@@ -264,7 +264,10 @@ def _refuse_taken(directory: Path, texts: Mapping[str, str]) -> None:
         raise OctosyncError(
             "would-overwrite",
             f"{', '.join(visible(str(directory / name)) for name in taken)} already {_exist_or_exists(taken)}",
-            hints=("Name another folder, or move the existing files: init never replaces a file.",),
+            hints=(
+                "Name another folder, or move the existing files: init never replaces a file, and writes all or none.",
+                "To add single files to an existing repository, run init in a new folder and copy them from there.",
+            ),
         )
 
 
