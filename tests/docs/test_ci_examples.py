@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -128,3 +129,101 @@ def test_gitlab_has_the_same_three_jobs() -> None:
     assert "octosync@" not in text
     plan = "\n".join(jobs["octosync-plan"]["script"])
     assert "READ_TOKEN" not in plan
+
+
+# The list of deployments of a status, which GitLab's API returns, is in a file of that name. The header must be a job's.
+CURL = """\
+#!/bin/sh
+case "$*" in
+  *" JOB-TOKEN: job-token "*|*" PRIVATE-TOKEN: read-token "*) cat "$DEPLOYMENTS/$(printf '%s' "$*" | sed 's/.*&status=//')" ;;
+  *) exit 22 ;;
+esac
+"""
+
+
+@dataclass
+class GitLab:
+    """The jobs of the example, run in a clone. `set_deployments` sets the deployments that GitLab's API returns."""
+
+    place: Place
+    folder: Path
+
+    def set_deployments(self, *deployments: tuple[str, str]) -> None:
+        """Set the deployments as (status, commit), oldest first."""
+        rows = [{"id": number, "status": status, "sha": sha} for number, (status, sha) in enumerate(deployments, 1)]
+        for status in ("success", "failed", "canceled"):
+            found = [row for row in reversed(rows) if row["status"] == status]
+            (self.folder / status).write_text(json.dumps(found), encoding="utf-8")
+
+    def run(self, job: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a job without its installation, as GitLab's runner runs it."""
+        pipeline = yaml.safe_load((CI / "gitlab" / ".gitlab-ci.yml").read_text(encoding="utf-8"))
+        script = [pipeline[".octosync"]["before_script"][-1], *pipeline[job]["script"]]
+        return subprocess.run(
+            ["bash", "-c", "\n".join(("set -eo pipefail", *script))],
+            cwd=self.place.repository.root,
+            env={
+                "PATH": f"{self.folder}{os.pathsep}{self.place.path}",
+                "HOME": os.environ["HOME"],
+                "DEPLOYMENTS": str(self.folder),
+                "CONTEXT": "production",
+                "CI": "true",
+                "CI_API_V4_URL": "https://gitlab.test/api/v4",
+                "CI_PROJECT_ID": "1",
+                "CI_JOB_TOKEN": "job-token",
+                "CI_COMMIT_SHA": self.place.repository.head,
+                "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
+                "OCTOMIL_KEY": KEY,
+                "OCTOMIL_API_KEY": KEY,
+                **variables,
+            },
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    def report(self, name: str) -> str:
+        """Return a report that a job has written."""
+        return (self.place.repository.root / name).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def gitlab(place: Place, tmp_path: Path) -> GitLab:
+    folder = tmp_path / "gitlab"
+    folder.mkdir()
+    (folder / "curl").write_text(CURL, encoding="utf-8")
+    (folder / "curl").chmod(0o755)
+    place.repository.write(".gitlab-ci.yml", "")
+    return GitLab(place, folder)
+
+
+def test_gitlab_lists_what_is_merged_and_not_applied_yet_as_pending(gitlab: GitLab) -> None:
+    """Drift and the plan of a merge request know what was applied last, and don't take what was merged since for drift."""
+    place, token = gitlab.place, {"OCTOSYNC_READ_TOKEN": "read-token"}
+    gitlab.set_deployments()
+    first = place.declare("One")
+    assert gitlab.run("octosync-apply", **token).returncode == 0
+    gitlab.set_deployments(("success", first))
+    assert gitlab.run("octosync-drift", **token).returncode == 0
+
+    second = place.declare("Two")
+    gitlab.set_deployments(("success", first), ("failed", second))
+    ran = gitlab.run("octosync-drift", **token)
+    assert ran.returncode == 0, ran.stderr
+    assert f"{second[:7]} Two" in gitlab.report("drift.md")
+
+    place.repository.git("push", "--quiet", "origin", "main")
+    place.repository.branch("change")
+    place.repository.write("apps/search.yaml", APP.format(slug="search", name="Three"))
+    place.repository.commit("Three")
+    ran = gitlab.run("octosync-plan")
+    assert ran.returncode == 0, ran.stderr
+    assert f"{second[:7]} Two" in gitlab.report("plan.md")
+    ran = gitlab.run("octosync-plan", CI_JOB_TOKEN="refused")
+    assert "not known what was applied last" in ran.stderr
+    assert "Three" in gitlab.report("plan.md")
+
+    place.repository.git("switch", "--quiet", "main")
+    assert gitlab.run("octosync-apply", **token).returncode == 0
+    assert place.live() == "Two"
+    assert gitlab.run("octosync-apply", OCTOSYNC_READ_TOKEN="refused").returncode != 0
