@@ -21,9 +21,10 @@ def runbooks(path: Path = RULES) -> Mapping[str, str]:
 
 
 def anchors(markdown: str) -> frozenset[str]:
-    """Return the anchors of a document's headings, as GitHub makes them: lower case, with hyphens for spaces."""
+    """Return the anchors of a document: its own, and those that GitHub makes of headings, lower case with hyphens for spaces."""
     headings = re.findall(r"^#+ (.+)$", markdown, re.MULTILINE)
-    return frozenset(re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings)
+    made = (re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings)
+    return frozenset((*made, *re.findall(r'<a id="([^"]+)"></a>', markdown)))
 
 
 def problems(root: Path = ROOT) -> Iterator[str]:
