@@ -59,6 +59,8 @@ EXECUTED: Final = (
     "docs/how-to/canaries.md",
     "docs/how-to/cluster.md",
     "docs/how-to/failures.md",
+    "docs/how-to/accept-drift.md",
+    "docs/how-to/new-app.md",
     "docs/how-to/kustomize.md",
     "docs/how-to/merge.md",
     "docs/how-to/policies.md",
@@ -70,13 +72,15 @@ EXECUTED: Final = (
 )
 
 
-def guards_table() -> str:
-    """Return README's table of the guards."""
-    rows = [
-        f"| {_anchor(f'guard-{guard.id}')}{guard.id} | {_cell(_phrase(guard.refuses))} | {_override(guard)} |"
-        for guard in GUARDS.values()
-    ]
-    return "\n".join(("| guard | rejects | override |", "|---|---|---|", *rows))
+def _guards(guards: Mapping[str, Guard]) -> Iterator[str]:
+    yield from ("# Guards", "", GENERATED, "")
+    yield "Guards reject changes that can't be undone, unless the command line overrides them. Plan and apply check them, and watch does"
+    yield "so for each commit and each app. `guards` of [octosync.yaml](configuration.md) sets other limits. `octosync explain NAME` explains a guard."
+    yield ""
+    yield "| guard | rejects | override |"
+    yield "|---|---|---|"
+    for guard in guards.values():
+        yield f"| {_anchor(f'guard-{guard.id}')}{guard.id} | {_cell(_phrase(guard.refuses))} | {_override(guard)} |"
 
 
 def _anchor(name: str) -> str:
@@ -95,17 +99,9 @@ def _override(guard: Guard) -> str:
     return " or ".join((f"`{f'{guard.flag.name} {first}'.rstrip()}`", *(f"`{value}`" for value in others)))
 
 
-def with_guards(readme: str) -> str:
-    """Return README with the table of the guards as the code has it."""
-    before, _, rest = readme.partition("| guard | rejects | override |")
-    _, _, after = rest.partition("\n\n")
-    return f"{before}{guards_table()}\n\n{after}"
-
-
 def main() -> None:
-    """Write the reference pages, the tables of README and of the page about performance, and the documents."""
-    readme, performance = ROOT / "README.md", ROOT / PAGE
-    readme.write_text(with_guards(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    """Write the reference pages, the tables of the page about performance, and the documents."""
+    performance = ROOT / PAGE
     performance.write_text(with_results(performance.read_text(encoding="utf-8"), results()), encoding="utf-8")
     for name, page in REFERENCE_PAGES.items():
         (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
@@ -270,6 +266,7 @@ def _cell(text: str) -> str:
 # The generated pages, schemas and pictures by their path below the project's root.
 REFERENCE_PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "docs/reference/findings.md": lambda: "\n".join(_findings(FINDINGS)) + "\n",
+    "docs/reference/guards.md": lambda: "\n".join(_guards(GUARDS)) + "\n",
     "docs/reference/metrics.md": lambda: "\n".join(_metrics(METRICS)) + "\n",
     "docs/reference/notifications.md": lambda: "\n".join(_notifications()) + "\n",
     "docs/reference/operations.md": lambda: "\n".join(_operations(OPERATIONS)) + "\n",

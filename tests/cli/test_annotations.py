@@ -275,7 +275,7 @@ def test_each_rule_links_to_its_documentation(change: Change) -> None:
     pages = {
         "docs/reference/rules.md": {*RULES},
         "docs/reference/findings.md": {*FINDINGS},
-        "README.md": {f"guard-{guard}" for guard in GUARDS},
+        "docs/reference/guards.md": {f"guard-{guard}" for guard in GUARDS},
     }
     for page, expected in pages.items():
         text = (ROOT / page).read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ import yaml
 from deploy.runbooks import anchors
 from docs.charts import SCHEMES, Chart
 from docs.executing import ROOT, executed
-from docs.generate import EXECUTED, REFERENCE_PAGES, guards_table, with_guards
+from docs.generate import EXECUTED, REFERENCE_PAGES
 from docs.performance import PAGE, results, with_results
 from docs.watching import UntrueDocumentError
 from jsonschema import Draft202012Validator
@@ -25,11 +25,14 @@ from octosync.errors import ExitCode
 from octosync.manifest import configuration_schema, manifest_schema
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROMISES = (ROOT / "docs/explanation/promises.md").read_text(encoding="utf-8")
 
 
-def _table(heading: str) -> list[str]:
-    """Return the first column of the table in README with this header cell."""
-    rows = README.partition(f"\n| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]
+def _table(page: str, heading: str) -> list[str]:
+    """Return the first column of the table in a page with this header cell."""
+    rows = (
+        (ROOT / page).read_text(encoding="utf-8").partition(f"\n| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]
+    )
     return [row.split("|")[1].strip() for row in rows]
 
 
@@ -55,12 +58,6 @@ def test_a_reference_page_is_what_the_code_says(name: str) -> None:
     assert (ROOT / name).read_text(encoding="utf-8") == REFERENCE_PAGES[name]()
 
 
-def test_the_guards_are_those_of_the_code() -> None:
-    """README's table of the guards is up to date; `make docs` updates it."""
-    assert with_guards(README) == README
-    assert guards_table() in README
-
-
 def test_the_page_about_performance_has_the_stored_results() -> None:
     """The page has the results in docs/performance.json and the verified request counts; `make docs` updates it."""
     page = (ROOT / PAGE).read_text(encoding="utf-8")
@@ -82,10 +79,12 @@ def test_the_labels_of_a_chart_are_legible(scheme: str) -> None:
 
 
 def test_every_dependency_has_its_reason() -> None:
-    """README's table and pyproject.toml name the same packages."""
+    """The table of dependencies and pyproject.toml name the same packages."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = [re.match(r"[\w-]+", requirement) for requirement in project["dependencies"]]
-    assert _table("package | why") == [name[0] for name in names if name is not None]
+    assert _table("docs/explanation/dependencies.md", "package | why") == [
+        name[0] for name in names if name is not None
+    ]
 
 
 def _commands(group: click.Group, name: str) -> Iterator[str]:
@@ -100,8 +99,10 @@ def _commands(group: click.Group, name: str) -> Iterator[str]:
 
 
 def test_every_command_is_listed() -> None:
-    """README lists all commands, in the order of --help."""
-    assert _table("command | does") == [f"`{name}`" for name in _commands(octosync, "octosync")]
+    """The reference lists all commands, in the order of --help."""
+    assert _table("docs/reference/commands.md", "command | does") == [
+        f"`{name}`" for name in _commands(octosync, "octosync")
+    ]
 
 
 def test_every_event_of_the_log_is_listed() -> None:
@@ -119,14 +120,16 @@ def test_every_event_of_the_log_is_listed() -> None:
 
 
 def test_every_exit_code_is_listed() -> None:
-    """README lists all exit codes."""
-    codes = sorted(int(code) for row in _table("exit code | means") for code in row.split(","))
+    """The reference lists all exit codes."""
+    codes = sorted(
+        int(code) for row in _table("docs/reference/exit-codes.md", "exit code | means") for code in row.split(",")
+    )
     assert codes == sorted(code.value for code in ExitCode)
 
 
-@pytest.mark.parametrize("promise", re.findall(r"^\|.*\| `(tests/\S+)` \|$", README, re.MULTILINE))
+@pytest.mark.parametrize("promise", re.findall(r"^\|.*\| `(tests/\S+)` \|$", PROMISES, re.MULTILINE))
 def test_a_promise_is_held_where_it_says(promise: str) -> None:
-    """The files in README's table of promises contain tests."""
+    """The files in the table of promises contain tests."""
     assert re.search(r"^\s*(async )?def test_", (ROOT / promise).read_text(encoding="utf-8"), re.MULTILINE)
 
 

@@ -54,7 +54,7 @@ def sarif_document(report: RunReport, resolve_path: PathResolver, rules: Mapping
             for finding in FINDINGS.values()
         },
         **{
-            f"{GUARD}{name}": RuleHelp(Severity.ERROR, guard.refuses, f"README.md#{GUARD}{name}")
+            f"{GUARD}{name}": RuleHelp(Severity.ERROR, guard.refuses, f"docs/reference/guards.md#{GUARD}{name}")
             for name, guard in GUARDS.items()
         },
         **{
