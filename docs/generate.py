@@ -74,8 +74,9 @@ EXECUTED: Final = (
 
 def _guards(guards: Mapping[str, Guard]) -> Iterator[str]:
     yield from ("# Guards", "", GENERATED, "")
-    yield "Guards reject changes that can't be undone, unless the command line overrides them. Plan and apply check them, and watch does"
-    yield "so for each commit and each app. `guards` of [octosync.yaml](configuration.md) sets other limits. `octosync explain NAME` explains a guard."
+    yield "Guards reject changes that can't be undone, unless the command line overrides them. Plan and apply check them; watch"
+    yield "checks them for each commit. `guards` of [octosync.yaml](configuration.md) sets other limits. `octosync explain NAME`"
+    yield "explains a guard."
     yield ""
     yield "| guard | rejects | override |"
     yield "|---|---|---|"
