@@ -138,7 +138,6 @@ LOADING = {
     "manifest.schema.models",
     "manifest.schema.rules",
     "manifest.schema.shapes",
-    "manifest.schema.validate",
     "manifest.yaml.loader",
     "manifest.yaml.nodes",
     "manifest.yaml.scalars",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.manifests import Workspace, app, child, only, rules, slot
 
-from octosync.manifest import closest
-from octosync.model import Severity
+from octosync.model import Severity, closest
 
 
 def test_an_unknown_field_is_shown_with_its_place_and_a_suggestion(workspace: Workspace) -> None:

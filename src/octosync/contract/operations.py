@@ -11,7 +11,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from enum import Enum
 from functools import lru_cache
 from string import Formatter
@@ -165,6 +164,8 @@ class Contract:
     def _operation(self, id_: str) -> Operation:
         if id_ in self.operations:
             return self.operations[id_]
+        from difflib import get_close_matches
+
         close = get_close_matches(id_, self.operations, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Operations: {', '.join(self.operations)}"
         raise ConfigError("unknown-operation", f"api.operations.{id_}: no such operation", hints=(hint,))

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     )
     from octosync.manifest.schema.models import SLUG
     from octosync.manifest.schema.rules import RULES, Rule
-    from octosync.manifest.schema.validate import closest
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -68,6 +67,5 @@ else:
             "schema.json_schema": "configuration_schema field_example kustomize_definitions manifest_schema",
             "schema.models": "SLUG",
             "schema.rules": "RULES Rule",
-            "schema.validate": "closest",
         },
     )

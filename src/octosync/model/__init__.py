@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         UndisclosedValue,
         canonical_json,
         clipped,
+        closest,
         counted,
         digest_of,
         json_equal,
@@ -107,6 +108,6 @@ else:
             "state": "App Deploy InferenceConfig Section Slot State Suspension Target",
             "status": "AppOverview AppStatus PendingApproval",
             "values": "ELLIPSIS SENSITIVE JsonObject JsonValue UndisclosedValue canonical_json clipped "
-            "counted digest_of json_equal truncated",
+            "closest counted digest_of json_equal truncated",
         },
     )

@@ -6,7 +6,7 @@ A `JsonObject` inside a model value is never mutated; code that needs a differen
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 SENSITIVE: Final = "(sensitive)"  # shown in place of a sensitive value
@@ -104,3 +104,24 @@ def clipped(text: str, limit: int | None) -> str:
 def truncated(text: str, length: int) -> str:
     """Return at most `length` characters of a text, the last of them an ellipsis if the text is longer."""
     return text if len(text) <= length else f"{text[: length - 1]}{ELLIPSIS}"
+
+
+def closest(word: str, among: Iterable[str]) -> str | None:
+    """Return the name that was probably meant: another spelling of it, or one a few letters away."""
+    from difflib import get_close_matches
+
+    names = list(among)
+    folded: dict[str, str] = {}
+    for name in names:
+        folded.setdefault(_fold(name), name)
+    if (same := folded.get(_fold(word))) is not None:
+        return same
+    letters = sorted(_fold(word[:100]))
+    if swapped := [name for name in folded if sorted(name) == letters]:
+        return folded[swapped[0]]
+    close = get_close_matches(_fold(word[:100]), folded, n=1, cutoff=0.7)
+    return folded[close[0]] if close else None
+
+
+def _fold(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()

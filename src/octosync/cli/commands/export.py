@@ -26,8 +26,7 @@ def _directory(ctx: click.Context, parameter: click.Parameter, value: str | None
 
 def _sections(ctx: click.Context, parameter: click.Parameter, value: str) -> frozenset[Section]:
     """Return the value of `--sections`. Raise `click.BadParameter` for an invalid one."""
-    from octosync.manifest import closest
-    from octosync.model import Section
+    from octosync.model import Section, closest
 
     sections = {  # by their names in manifests and in the JSON of plans
         "targets": Section.TARGETS,

@@ -19,11 +19,10 @@ from octosync.manifest import (
     accept_archive,
     apply_edits,
     claims_of,
-    closest,
     digest,
     refusal,
 )
-from octosync.model import Address, App, Kind, Observation, Origin, Section, Severity, State
+from octosync.model import Address, App, Kind, Observation, Origin, Section, Severity, State, closest
 from octosync.octomil import Octomil, observe
 from octosync.plan import Action, Plan, PlanOptions, PutSlot, RegisterTarget, Verb
 from octosync.plan.three_way.merge import compare_three_ways

@@ -10,8 +10,8 @@ from typing import Final
 from octosync.apply import OUTCOMES
 from octosync.cli.console import out_json, out_text, wants_colour
 from octosync.errors import UsageError
-from octosync.manifest import RULES, UnknownPathError, closest, explain_path, explained_roots
-from octosync.model import POLICY, FieldExplanation, NameExplanation
+from octosync.manifest import RULES, UnknownPathError, explain_path, explained_roots
+from octosync.model import POLICY, FieldExplanation, NameExplanation, closest
 from octosync.plan import FINDINGS, GUARDS
 from octosync.plan.policies import VARIABLES
 from octosync.report import (

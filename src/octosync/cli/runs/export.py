@@ -27,12 +27,11 @@ from octosync.manifest import (
     Configuration,
     ExportedApp,
     claims_of,
-    closest,
     export_app,
     load_manifests,
     sections_undeclared,
 )
-from octosync.model import App, Observation, Section, Severity, State
+from octosync.model import App, Observation, Section, Severity, State, closest
 from octosync.octomil import Octomil, ReadResult, observe, read_apps
 from octosync.plan import PlanOptions
 from octosync.reconcile import review

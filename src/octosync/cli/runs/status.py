@@ -30,8 +30,7 @@ from octosync.cli.runs.coverage import check_flags, show_declared
 from octosync.cli.session import Session, check_app_names, control_plane, open_session, query, run_with_client
 from octosync.cli.signals import StopSignal
 from octosync.errors import CredentialRefused, ExitCode, Interrupted, OctosyncError, UsageError
-from octosync.manifest import closest
-from octosync.model import App, AppOverview, AppStatus, JsonObject
+from octosync.model import App, AppOverview, AppStatus, JsonObject, closest
 from octosync.octomil import (
     Connection,
     FoundApps,

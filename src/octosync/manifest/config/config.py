@@ -19,8 +19,7 @@ from octosync.contract import Contract
 from octosync.errors import UsageError
 from octosync.manifest.load.limits import Bounds, work_tree
 from octosync.manifest.load.owners import Owner
-from octosync.manifest.schema.validate import closest
-from octosync.model import Origin, Sensitivity, Severity
+from octosync.model import Origin, Sensitivity, Severity, closest
 from octosync.plan import DEFAULT_TRAILERS, LIMITS
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ from octosync.manifest.load.selection import parse_selector
 from octosync.manifest.load.variables import NAME, names_a_secret
 from octosync.manifest.schema.checked_object import CheckedObject
 from octosync.manifest.schema.rules import Findings, Reporter
-from octosync.manifest.schema.validate import check, closest
+from octosync.manifest.schema.validate import check
 from octosync.manifest.yaml.loader import parse
 from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, YamlDocument, join
 from octosync.manifest.yaml.source import Source
@@ -52,6 +52,7 @@ from octosync.model import (
     Secret,
     Sensitivity,
     Severity,
+    closest,
 )
 
 # Keys of octosync.yaml that have a secret's letters and hold none.

@@ -16,7 +16,7 @@ from octosync.manifest.load.variables import Variables
 from octosync.manifest.schema.checked_object import CheckedObject
 from octosync.manifest.schema.models import API_VERSION, GROUP, KINDS, PROTECT, SUSPEND
 from octosync.manifest.schema.rules import Findings, Reporter
-from octosync.manifest.schema.validate import check, closest, is_valid
+from octosync.manifest.schema.shapes import is_valid
 from octosync.manifest.yaml.nodes import (
     Mapping,
     Node,
@@ -30,7 +30,7 @@ from octosync.manifest.yaml.nodes import (
 )
 from octosync.manifest.yaml.simple import Origins, PlainTemplate, SimpleFile, templates_in
 from octosync.manifest.yaml.source import Source, quoted
-from octosync.model import Diagnostic, Origin, Suspension
+from octosync.model import Diagnostic, Origin, Suspension, closest
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _ANNOTATIONS = {annotation.partition("/")[2]: annotation for annotation in (PROTECT, SUSPEND)}
@@ -109,6 +109,8 @@ def read_document(document: YamlDocument, reporter: Reporter, variables: Variabl
     uses_environment = bool(document.templates) and variables.taken_from_environment(document)
     if document.templates:
         variables.replace(document, reporter)
+    from octosync.manifest.schema.validate import check
+
     fields = check(root, KINDS[kind], reporter, kind.lower())
     if fields is None:
         return None

@@ -16,9 +16,8 @@ from octosync.contract import (
 from octosync.manifest.load.documents import Resource
 from octosync.manifest.schema.checked_object import CheckedObject
 from octosync.manifest.schema.models import APP_WIRE_NAMES, SLOT_WIRE_NAMES, SlotSpec
-from octosync.manifest.schema.validate import closest
 from octosync.manifest.yaml.nodes import Scalar, UnreadText
-from octosync.model import Deploy, InferenceConfig, JsonObject, JsonValue, Optimize, Slot, Target
+from octosync.model import Deploy, InferenceConfig, JsonObject, JsonValue, Optimize, Slot, Target, closest
 
 _SLOT_FIELDS: Final = frozenset(SLOT_WIRE_NAMES.values())
 _REVERSE_DNS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")

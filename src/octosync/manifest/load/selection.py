@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from octosync.errors import UsageError
-from octosync.manifest.schema.validate import closest
-from octosync.model import Address, Kind, Requirement, Section, State
+from octosync.model import Address, Kind, Requirement, Section, State, closest
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._/-]*)\s*(!=|==|=)\s*(?:([A-Za-z0-9._-]+)\s*)?")
 

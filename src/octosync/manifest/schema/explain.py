@@ -10,8 +10,7 @@ from octosync.manifest.config.schema import ConfigurationFile
 from octosync.manifest.schema.json_schema import field_example
 from octosync.manifest.schema.models import KINDS
 from octosync.manifest.schema.shapes import Field, Shape, Text, shape_of
-from octosync.manifest.schema.validate import closest
-from octosync.model import FieldExplanation
+from octosync.model import FieldExplanation, closest
 
 _ABOUT: Final = {
     "app": "an app",

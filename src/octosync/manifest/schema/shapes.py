@@ -13,7 +13,7 @@ from functools import cache, cached_property
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic_core import CoreSchema, SchemaValidator, core_schema
+from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
 
 from octosync.model import JsonValue
 
@@ -263,6 +263,15 @@ def validator_of(model: type[ObjectModel]) -> SchemaValidator:
     return SchemaValidator(
         _core_schema(shape_of(model)), core_schema.CoreConfig(strict=True, hide_input_in_errors=True)
     )
+
+
+def is_valid(values: Mapping[str, Any], model: type[ObjectModel]) -> bool:
+    """Return whether plain values match a model, without a report: `validate.check` finds the errors."""
+    try:
+        validator_of(model).validate_python(values)
+    except ValidationError:
+        return False
+    return True
 
 
 def _core_schema(shape: Shape) -> CoreSchema:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
-from collections.abc import Mapping as Mapping_
 from dataclasses import KW_ONLY, dataclass, replace
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, Union
 
@@ -17,6 +14,7 @@ from octosync.manifest.schema.checked_object import WRONG, CheckedObject
 from octosync.manifest.schema.rules import Reporter
 from octosync.manifest.schema.shapes import InvalidText, ObjectModel, Shape, Text, shape_of, title_of, validator_of
 from octosync.manifest.yaml.nodes import Mapping, Node, Scalar, Sequence, UnreadText, join, type_name
+from octosync.model import closest
 
 
 def check(node: Node, model: type[ObjectModel], reporter: Reporter, root: str) -> CheckedObject | None:
@@ -29,15 +27,6 @@ def check(node: Node, model: type[ObjectModel], reporter: Reporter, root: str) -
         errors.wrong_value(node, shape_of(model), "")
         return None
     return _Check(node, model, errors).run("")
-
-
-def is_valid(values: Mapping_[str, Any], model: type[ObjectModel]) -> bool:
-    """Return whether plain values match a model, without a report: `check` finds the errors."""
-    try:
-        validator_of(model).validate_python(values)
-    except ValidationError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,31 +272,12 @@ def explained_as(root: str, path: str) -> str:
     return re.match(r"[\w-]+(\.[\w-]+)*", re.sub(r"\[\d+\]", "", join(root, path)))[0]  # type: ignore[index]
 
 
-def closest(word: str, among: Iterable[str]) -> str | None:
-    """Return the name that was probably meant: another spelling of it, or one a few letters away."""
-    names = list(among)
-    folded: dict[str, str] = {}
-    for name in names:
-        folded.setdefault(_fold(name), name)
-    if (same := folded.get(_fold(word))) is not None:
-        return same
-    letters = sorted(_fold(word[:100]))
-    if swapped := [name for name in folded if sorted(name) == letters]:
-        return folded[swapped[0]]
-    close = get_close_matches(_fold(word[:100]), folded, n=1, cutoff=0.7)
-    return folded[close[0]] if close else None
-
-
 def _respelled(text: str, pattern: re.Pattern[str]) -> str | None:
     """Return the text in lower case or with hyphens if that matches the pattern."""
     lowered = text.strip().lower()
     return next(
         (spelling for spelling in (lowered, re.sub(r"[\s_]+", "-", lowered)) if pattern.fullmatch(spelling)), None
     )
-
-
-def _fold(name: str) -> str:
-    return name.replace("_", "").replace("-", "").lower()
 
 
 def _about_colon(node: Node) -> tuple[str, ...]:
