@@ -18,14 +18,14 @@ from octosync.cli.console import out
 from octosync.cli.options import Destination
 from octosync.cli.root import AlreadyReported, report_failure
 from octosync.errors import ExitCode, OctosyncError, UsageError
-from octosync.report import MAX_BYTES, NOTHING_WRITTEN, PlanReport, RunReport
+from octosync.report import MAX_BYTES, NOTHING_WRITTEN, RunReport
 
 if TYPE_CHECKING:
     from octosync.cli.event_stream import EventStream
     from octosync.cli.inputs import LoadedInputs
     from octosync.model import State
     from octosync.plan.three_way.verdict import Base
-    from octosync.report import BlobLinks, PathResolver
+    from octosync.report import BlobLinks, PathResolver, PlanReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,8 +215,11 @@ class Outputs:
 
     def _files(self, report: RunReport) -> dict[str, str]:
         files = {f"{destination.format}-file": str(destination.path) for destination in self.destinations}
-        if self.plan_out is not None and isinstance(report, PlanReport):
-            files["plan-file"] = str(self.plan_out)
+        if self.plan_out is not None:
+            from octosync.report import PlanReport
+
+            if isinstance(report, PlanReport):
+                files["plan-file"] = str(self.plan_out)
         return files
 
 

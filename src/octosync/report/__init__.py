@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         rollout_words,
     )
     from octosync.report.plan import exit_code_of_plan, render_plan
+    from octosync.report.plan_report import ApplyReport, PlanReport
     from octosync.report.run import (
         OutcomeDocument,
         apply_document,
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from octosync.report.run_report import (
         NOTHING_WRITTEN,
         VALIDATE,
-        ApplyReport,
-        PlanReport,
         RunReport,
         is_valid,
         strict_error,
@@ -82,7 +81,8 @@ else:
             "plan": "exit_code_of_plan render_plan",
             "run": "OutcomeDocument apply_document outcome_row render_idle "
             "report_document report_markdown report_text report_values",
-            "run_report": "NOTHING_WRITTEN VALIDATE ApplyReport PlanReport RunReport is_valid strict_error",
+            "plan_report": "ApplyReport PlanReport",
+            "run_report": "NOTHING_WRITTEN VALIDATE RunReport is_valid strict_error",
             "sarif": "RuleHelp sarif_document",
             "show.coverage": "ManifestCoverage declared_document render_declared",
             "show.explain": "explained_document render_explained_field render_explained_group render_explained_names "

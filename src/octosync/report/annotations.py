@@ -38,7 +38,8 @@ from octosync.report.changes import RowOptions, group_of
 from octosync.report.errors import request_ids, unlisted_words, with_requests
 from octosync.report.outcomes import STATUS_WORDS, groups_of_outcomes, rollout_name, rollout_words
 from octosync.report.plan import pending_words
-from octosync.report.run_report import ApplyReport, PlanReport, RunReport, strict_error
+from octosync.report.plan_report import ApplyReport, PlanReport
+from octosync.report.run_report import RunReport, strict_error
 from octosync.report.text import listed, visible
 
 _RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}

@@ -17,7 +17,7 @@ from octosync.report.text import Style, cells, listed, text_of, visible
 
 if TYPE_CHECKING:
     from octosync.plan import Override, Refusal
-    from octosync.report.run_report import PlanReport
+    from octosync.report.plan_report import PlanReport
 
 
 def render_error(error: OctosyncError, *, written: str = NOTHING_WRITTEN, colour: bool = False) -> str:

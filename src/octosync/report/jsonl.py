@@ -14,8 +14,8 @@ from octosync.model import Diagnostic, JsonObject, JsonValue, Outcome, RolloutSt
 from octosync.plan import FORMAT_VERSION, Action, diagnostic_row, error_row
 from octosync.report.outcomes import STATUS_WORDS, rollout_name, rollout_rows, rollout_words
 from octosync.report.plan import nothing_words, totals_words
+from octosync.report.plan_report import ApplyReport, PlanReport
 from octosync.report.run import outcome_row
-from octosync.report.run_report import ApplyReport, PlanReport
 from octosync.report.text import visible
 
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warn", Severity.NOTICE: "info"}

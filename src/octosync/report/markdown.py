@@ -49,7 +49,8 @@ from octosync.report.plan import (
     totals_words,
     uncommitted_words,
 )
-from octosync.report.run_report import NOTHING_WRITTEN, ApplyReport, PlanReport, RunReport
+from octosync.report.plan_report import ApplyReport, PlanReport
+from octosync.report.run_report import NOTHING_WRITTEN, RunReport
 from octosync.report.sections import row_totals
 from octosync.report.size_limit import MAX_BYTES, Part, fit_parts
 from octosync.report.text import NONE, Style, cells, listed, padded, plane_words, visible

@@ -12,7 +12,7 @@ from octosync.errors import ExitCode
 from octosync.model import Address, Canary, JsonObject, Origin, Outcome, RolloutResult, RolloutStatus, Status
 from octosync.plan import Plan
 from octosync.report.errors import with_requests
-from octosync.report.run_report import ApplyReport
+from octosync.report.plan_report import ApplyReport
 from octosync.report.text import Style, cells, padded, text_of, visible
 
 _SYMBOLS: Final = {

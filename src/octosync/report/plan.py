@@ -32,7 +32,7 @@ from octosync.plan import (
 )
 from octosync.report.changes import Columns, Group, RowOptions, group_lines, group_of, recommendation_lines
 from octosync.report.errors import blocked_lines, diagnostic_lines, error_lines, override_words, unlisted_words
-from octosync.report.run_report import PlanReport
+from octosync.report.plan_report import PlanReport
 from octosync.report.sections import (
     ChangeSection,
     Grouping,

@@ -16,7 +16,8 @@ from octosync.report.errors import (
 from octosync.report.markdown import BlobLinks, render_failure_markdown, render_outcomes_markdown, render_plan_markdown
 from octosync.report.outcomes import render_outcomes, render_rollouts, rollout_rows
 from octosync.report.plan import base_words, render_plan
-from octosync.report.run_report import ApplyReport, PlanReport, RunReport, is_valid, strict_error
+from octosync.report.plan_report import ApplyReport, PlanReport
+from octosync.report.run_report import RunReport, is_valid, strict_error
 from octosync.report.text import text_of
 from octosync.report.validation import render_validation, validate_document
 

@@ -18,7 +18,8 @@ from octosync.errors import GuardRefused
 from octosync.model import JsonObject, Severity
 from octosync.plan import FINDINGS, GUARDS
 from octosync.report.annotations import GUARD, Annotation, PathResolver, problems_of
-from octosync.report.run_report import PlanReport, RunReport
+from octosync.report.plan_report import PlanReport
+from octosync.report.run_report import RunReport
 from octosync.report.text import visible
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
