@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.projects import Project
+from tests.support.virtual_time import skipped_pauses
 from tests.support.workdirs import CommandResult
 
 # Fault of every request, exit code, message, hint.
@@ -81,21 +82,25 @@ def test_tls_to_a_plain_port(project: Project) -> None:
 
 
 def test_a_refused_connection(project: Project) -> None:
-    """No server listens: try again (75), or start the embedded control plane."""
+    """No server listens: after pauses and retries, try again (75), or start the embedded control plane."""
     project.declare()
-    with socket.socket() as reserved:
+    with socket.socket() as reserved, skipped_pauses() as pauses:
         reserved.bind(("127.0.0.1", 0))  # bound, and not listening
         port = reserved.getsockname()[1]
         ran = project.workdir.octosync("plan", "-f", "apps", "--url", f"http://127.0.0.1:{port}")
     assert_one_clear_error(ran, 75, f"127.0.0.1:{port}", "connection refused", "octosync server")
+    assert any(seconds > 0 for seconds in pauses)
 
 
 def test_a_truncated_response(project: Project) -> None:
-    """The connection breaks in the middle of every response: try again (75)."""
+    """The connection breaks in the middle of every response: after pauses and retries, try again (75)."""
     project.declare()
     project.plane.with_app("search")
     project.break_with({"operation": "apps.get", "action": "truncated", "times": None})
-    assert_one_clear_error(project.plan(), 75, "was lost before the response was complete")
+    with skipped_pauses() as pauses:
+        ran = project.plan()
+    assert_one_clear_error(ran, 75, "was lost before the response was complete")
+    assert any(seconds > 0 for seconds in pauses)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import pytest
 from tests.support.clients import KEY
 from tests.support.embedded_planes import ok, run_plane
 from tests.support.projects import Project
+from tests.support.virtual_time import skipped_pauses
 from tests.support.workdirs import CommandResult, Process
 
 from octosync.contract import CAPABILITIES
@@ -594,7 +595,8 @@ def test_a_short_status_explains_an_empty_last_change(project: Project) -> None:
 def test_a_list_that_can_not_be_read_is_an_error_of_a_short_status(busy: Project) -> None:
     """What other lists have is shown, and the exit code is 1: nothing that was not read looks like nothing."""
     busy.break_with({"operation": "deployments.list", "action": "status", "status": 500, "times": None})
-    ran = status(busy, "--short")
+    with skipped_pauses():
+        ran = status(busy, "--short")
     assert ran.code == 1
     assert "demo  ? not read: " in ran.stdout
     assert "—" not in ran.stdout

@@ -6,12 +6,14 @@ import http.client
 import json as json_format
 import re
 import select
+import ssl
 from types import TracebackType
 from typing import Any, Final
 
 import httpx
 
 _PLAIN_PATH: Final = re.compile(r"/[\w:@=&?~-][\w/.:@=&?~-]*", re.ASCII)
+_NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # unused; httpx would create another for each client
 _FAILURES: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] = (
     (TimeoutError, httpx.ReadTimeout),
     (ConnectionRefusedError, httpx.ConnectError),
@@ -24,7 +26,7 @@ class LocalClient(httpx.Client):
     """Sends ordinary requests by `http.client`, without cookies, redirects and authentication; others as httpx does."""
 
     def __init__(self, base_url: str, *, headers: dict[str, str] | None = None, timeout: float) -> None:
-        super().__init__(base_url=base_url, headers=headers, verify=False, trust_env=False, timeout=timeout)
+        super().__init__(base_url=base_url, headers=headers, verify=_NO_TLS, trust_env=False, timeout=timeout)
         self._seconds = timeout
         self._idle: list[http.client.HTTPConnection] = []
 

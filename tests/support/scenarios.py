@@ -50,6 +50,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from tests.support.clients import KEY
@@ -98,7 +99,7 @@ class Scenario:
         live: Live = json.loads((self.folder / "live.json").read_text())
         return live
 
-    @property
+    @cached_property
     def hidden(self) -> tuple[bytes, ...]:
         """The texts that must not be in any output: the API keys, and every word of the scenario with the hidden letters."""
         texts = [path.read_text() for path in self.folder.rglob("*") if path.is_file()]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 T = TypeVar("T")
 
@@ -51,3 +53,20 @@ async def run_ready_tasks() -> None:
     """Run all tasks until each waits for time to pass."""
     for _ in range(5):
         await asyncio.sleep(0)
+
+
+@contextmanager
+def skipped_pauses() -> Iterator[list[float]]:
+    """Skip the pauses of commands in this process, such as those before retries; yields their lengths in seconds.
+
+    Only `asyncio.sleep` is shortened: requests keep their timeouts, and a slow machine changes nothing.
+    """
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def skip(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    with patch.object(asyncio, "sleep", skip):
+        yield pauses
