@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Final, TypeAlias
 
 SENSITIVE: Final = "(sensitive)"  # shown in place of a sensitive value
@@ -108,8 +109,6 @@ def truncated(text: str, length: int) -> str:
 
 def closest(word: str, among: Iterable[str]) -> str | None:
     """Return the name that was probably meant: another spelling of it, or one a few letters away."""
-    from difflib import get_close_matches
-
     names = list(among)
     folded: dict[str, str] = {}
     for name in names:
