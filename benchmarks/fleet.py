@@ -50,6 +50,11 @@ _POLICIES: Final = {
         "routing_mode": "local_only",
         "fallback": {"allow_cloud_fallback": False, "allow_local_fallback": True},
     },
+    "local_first": {
+        "routing_mode": "auto",
+        "routing_preference": "local",
+        "fallback": {"allow_cloud_fallback": True, "allow_local_fallback": True},
+    },
     "cloud_first": {
         "routing_mode": "auto",
         "routing_preference": "cloud",
@@ -81,15 +86,15 @@ def write_manifests(folder: Path, apps: int, per_file: int = 50, **changed: str)
 
 
 def writes_of(n: int) -> list[tuple[str, str, Any]]:
-    """Return the method, the path and the body of each write that creates app `n`; the first one creates the app itself."""
+    """Return the method, path and body of each write with which octosync creates app `n`; the first creates the app itself."""
     app = f"/apps/{slug(n)}"
     identifier = f"com.example.app{n:05}"
     return [
         ("POST", "/apps", {"slug": slug(n), "name": f"Application {n:05}", "description": _DESCRIPTION}),
         ("POST", f"{app}/targets", {"platform": "ios", "identifier": identifier}),
         ("POST", f"{app}/targets", {"platform": "android", "identifier": identifier}),
-        ("PUT", f"{app}/slots/chat", {"serving_policy": "local_first", "preferred_engines": ["coreml", "mlx"]}),
-        ("PUT", f"{app}/slots/vision", {"serving_policy": "local_only", "preferred_engines": ["coreml"]}),
+        ("PUT", f"{app}/slots/chat", _slot("local_first", "coreml", "mlx")),
+        ("PUT", f"{app}/slots/vision", _slot("local_only", "coreml")),
         (
             "PUT",
             f"{app}/inference-config",
@@ -98,12 +103,15 @@ def writes_of(n: int) -> list[tuple[str, str, Any]]:
     ]
 
 
+def _slot(policy: str, *engines: str) -> dict[str, Any]:
+    return {"bindings": [], "serving_policy": _POLICIES[policy], "preferred_engines": [*engines]}
+
+
 def wanted(n: int, *, policy: str) -> dict[str, Any]:
     """Return the state of app `n` as JSON, with the chat slot's serving policy: what a script compares with live state."""
     (_, _, app), (_, _, ios), (_, _, android), *slots, (_, _, config) = writes_of(n)
     chat, vision = ({"capability": path.rpartition("/")[2], **body} for _, path, body in slots)
     chat["serving_policy"] = _POLICIES[policy]
-    vision["serving_policy"] = _POLICIES["local_only"]
     return {"app": app, "targets": [ios, android], "slots": [chat, vision], "config": config}
 
 
