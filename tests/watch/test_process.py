@@ -15,9 +15,20 @@ from tests.support.watch_bench import QUICK, Bench
 
 
 async def test_it_starts_serves_and_stops(bench: Bench) -> None:
-    """It applies the manifests, every endpoint reports that, and SIGTERM stops it with exit code 0 and complete JSON lines."""
+    """It applies the manifests, every endpoint reports that, and SIGTERM stops it with exit code 0 and complete JSON lines.
+
+    Until the first resync is complete, /readyz returns 503 with a reason, while /healthz returns 200. All log lines about the
+    writes of one run have one run id, and `octosync history` lists it.
+    """
     bench.declare(targets=("com.demo",))
+    bench.proxy.inject(delay_response)
     watch = bench.watch(*QUICK)
+    await watch.wait_until_started()
+    await until(lambda: bench.proxy.injected, watch)
+    assert watch.get("/readyz").status_code == 503
+    assert watch.get("/readyz").text.strip()
+    assert watch.get("/healthz").status_code == 200
+    bench.proxy.restore()
     await watch.wait_until_in_sync()
     assert bench.live() == "local_first"
     assert bench.proxy.writes() == ["POST /apps", "POST /apps/demo/targets", "PUT /apps/demo/slots/chat"]
@@ -29,28 +40,6 @@ async def test_it_starts_serves_and_stops(bench: Bench) -> None:
     assert await watch.stop() == 0
     assert watch.lines[-1]["event"] == "stopped"
     assert watch.stdout == ""
-
-
-async def test_it_is_ready_after_the_first_resync(bench: Bench) -> None:
-    """Until the first resync is complete, /readyz returns 503 with a reason, while /healthz returns 200."""
-    bench.declare()
-    bench.proxy.inject(delay_response)
-    watch = bench.watch(*QUICK)
-    await watch.wait_until_started()
-    await until(lambda: bench.proxy.injected, watch)
-    assert watch.get("/readyz").status_code == 503
-    assert watch.get("/readyz").text.strip()
-    assert watch.get("/healthz").status_code == 200
-    bench.proxy.restore()
-    await watch.wait_until_in_sync()
-    assert watch.get("/readyz").status_code == 200
-
-
-async def test_every_line_of_a_run_has_its_id(bench: Bench) -> None:
-    """All log lines about the writes of one run have one run id, and `octosync history` lists it."""
-    bench.declare(targets=("com.demo",))
-    watch = bench.watch(*QUICK)
-    await watch.wait_until_in_sync()
     lines = watch.logged("action") + watch.logged("app_moved")
     assert len(lines) == 4
     (run,) = {line["run"] for line in lines}
@@ -82,17 +71,11 @@ async def test_posts_need_the_token(bench: Bench) -> None:
     assert watch.post("/reconcile", app="unknown").status_code in {404, 409, 422}
 
 
-async def test_without_a_token_posts_are_disabled(bench: Bench) -> None:
-    """They return 403, and the response names the variable that enables them."""
-    watch = bench.watch(*QUICK, "--allow-empty", OCTOSYNC_ADMIN_TOKEN="")
-    await watch.wait_until_started()
-    response = watch.post("/suspend")
-    assert response.status_code == 403
-    assert "OCTOSYNC_ADMIN_TOKEN" in response.text
-
-
 async def test_a_token_is_stripped_of_its_trailing_newline(bench: Bench) -> None:
-    """A Secret made from a file ends in a newline, which no header can carry. A token of whitespace only counts as unset."""
+    """A Secret made from a file ends in a newline, which no header can carry. A token of whitespace only counts as unset.
+
+    Without a token, POSTs return 403, and the response names the variable that enables them.
+    """
     bench.declare()
     watch = bench.watch(*QUICK, OCTOSYNC_ADMIN_TOKEN="open-sesame-1234567\n")
     await watch.wait_until_started()
@@ -100,7 +83,9 @@ async def test_a_token_is_stripped_of_its_trailing_newline(bench: Bench) -> None
     assert await watch.stop() == 0
     blank = bench.watch(*QUICK, OCTOSYNC_ADMIN_TOKEN=" \n")
     await blank.wait_until_started()
-    assert blank.post("/suspend", token="").status_code == 403
+    response = blank.post("/suspend", token="")
+    assert response.status_code == 403
+    assert "OCTOSYNC_ADMIN_TOKEN" in response.text
 
 
 async def test_a_refused_start_reports_one_error(bench: Bench) -> None:
@@ -158,12 +143,16 @@ async def test_errors_are_text_by_default(bench: Bench) -> None:
 
 
 async def test_it_waits_for_manifests(bench: Bench) -> None:
-    """Without a valid manifest it keeps running and reports what is missing. Once a valid one exists, it is applied."""
-    watch = bench.watch(*QUICK)
+    """Without a valid manifest it keeps running and reports what is missing. Once a valid one exists, it is applied.
+
+    An empty token counts as unset.
+    """
+    watch = bench.watch(*QUICK, OCTOSYNC_ADMIN_TOKEN="")
     await watch.wait_until_started()
     await until(lambda: watch.logged("manifests_invalid"), watch)
     assert watch.status["manifests"]["valid"] is False
     assert "octosync_manifests_valid 0.0" in watch.get("/metrics").text
+    assert watch.post("/suspend").status_code == 403
     bench.declare()
     await until(lambda: bench.live() == "local_first", watch)
     await until(lambda: watch.status["manifests"]["valid"], watch)
