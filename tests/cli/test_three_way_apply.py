@@ -125,10 +125,11 @@ ADDITIONS = {
 }
 
 
-def test_a_git_revert_restores_the_live_state(shared: Shared) -> None:
+@pytest.mark.parametrize("half", [0, 1])  # so that two workers share the longest test of these
+def test_a_git_revert_restores_the_live_state(shared: Shared, half: int) -> None:
     """`git revert` removes any addition, and a second apply against the same base writes nothing."""
     before = shared.live()
-    for addition, (name, text) in ADDITIONS.items():
+    for addition, (name, text) in list(ADDITIONS.items())[half::2]:
         shared.declare(name, text=text)
         added = shared.repo.commit(addition)
         assert shared.type("apply", "start").code == 0, addition
