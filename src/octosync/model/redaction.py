@@ -131,7 +131,7 @@ class Sensitivity:
             inner = value
         elif isinstance(value, _OBJECTS):
             inner = value.values()
-            if not self.covers_none(tuple(value)) and any(
+            if _sorted_keys(self.patterns, tuple(value)) is None and any(
                 self.hides(key, item) or self.shown_key(key) != key for key, item in value.items()
             ):
                 return True

@@ -73,7 +73,12 @@ def _plain(value: object) -> object:
 
 
 _ENCODER: Final = json.JSONEncoder(
-    sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
+    sort_keys=True,
+    ensure_ascii=False,
+    separators=(",", ":"),
+    allow_nan=False,
+    default=_plain,
+    check_circular=False,  # no JSON value contains itself, and the check takes time
 )
 
 

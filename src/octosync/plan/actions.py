@@ -317,6 +317,9 @@ def shown_changes(changes: Iterable[FieldChange], sensitivity: Sensitivity) -> t
 
     Only the values of such a combined change are redacted here.
     """
+    changes = tuple(changes)
+    if all(sensitivity.covers_none(change.path) for change in changes):  # most objects
+        return changes
     shown: dict[tuple[str, ...], FieldChange] = {}
     for change in changes:
         path = sensitivity.cut(change.path)

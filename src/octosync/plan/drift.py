@@ -48,6 +48,8 @@ def last_changes(
     actions: Iterable[Action], seen: Observation, drifted: Collection[Address] = ()
 ) -> Mapping[Address, LastChange]:
     """Return the last change of each object whose difference needs an author; a `drifted` object always does."""
+    if not isinstance(seen.org_feed, tuple) and not seen.app_feeds:
+        return {}
     feeds = _Feeds(seen)
     found = {
         action.address: feeds.last_change_of(action.address)

@@ -160,6 +160,9 @@ def topological(actions: Mapping[ActionKey, Action]) -> Iterator[Action]:
 
     Raises `ValueError` with the cycle where there is one.
     """
+    if not any(action.depends_on for action in actions.values()):  # a plan that only updates objects
+        yield from sorted(actions.values(), key=_priority)
+        return
     by_rank = sorted(actions, key=lambda key: _priority(actions[key]))
     rank = {key: number for number, key in enumerate(by_rank)}
     waiting = {key: {need for need in actions[key].depends_on if need in actions} for key in by_rank}

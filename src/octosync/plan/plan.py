@@ -348,13 +348,14 @@ def _apply_schedule(plan: Plan, limit: int) -> tuple[int, int]:
     requests, last = 0, plan.requests_used
     for action in plan.actions:
         app, kind = action.address.app, action.address.kind
-        # Apps are read in their order, about as many requests for each.
-        read_at = plan.requests_used * rank.get(app, len(rank)) // max(1, len(rank))
-        is_fresh = read_in.get((app, kind), _minute_of(read_at, limit)) == _minute_of(last + 1, limit)
-        if is_fresh or isinstance(action, _NEVER_READ_AGAIN):
+        minute = read_in.get((app, kind))
+        if minute is None:  # apps are read in their order, about as many requests for each
+            minute = _minute_of(plan.requests_used * rank.get(app, len(rank)) // max(1, len(rank)), limit)
+        # The next request is sent in minute `last // limit`.
+        if minute == last // limit or isinstance(action, _NEVER_READ_AGAIN):
             requests, last = requests + 1, last + 1
         else:
-            if _minute_of(last + 1, limit) != _minute_of(last + 2, limit) and limit > 1:
+            if last // limit != (last + 1) // limit and limit > 1:
                 last += 1
             requests, last = requests + 2, last + 2
             read_in[app, kind] = _minute_of(last, limit)

@@ -7,6 +7,7 @@ from operator import methodcaller
 
 from pydantic_core import PydanticSerializationError, to_json
 
+from octosync.collector import collector_paused
 from octosync.model import JsonObject
 
 
@@ -16,10 +17,12 @@ def json_text(document: JsonObject) -> str:
     A plan's rows may be `ChangeRows`.
     """
     try:
-        text = to_json(document, indent=2, ensure_ascii=True, fallback=methodcaller("as_json")).decode("ascii")
+        with collector_paused():
+            text = to_json(document, indent=2, ensure_ascii=True, fallback=methodcaller("as_json")).decode("ascii")
     except PydanticSerializationError:  # a lone surrogate, or more than 255 levels
         text = json.dumps(document, indent=2, allow_nan=False, default=lambda rows: [*rows.as_json()])
-    return f"{text}\n"
+    text += "\n"  # in place, without a copy of a large document
+    return text
 
 
 def json_line(document: JsonObject) -> str:

@@ -188,11 +188,14 @@ def uncovered(plan: Plan, scheme: FingerprintScheme) -> tuple[Address, ...]:
 
 def _fingerprints(plan: Plan, scheme: FingerprintScheme, not_covered: Collection[Address]) -> dict[str, str]:
     found = plan.fingerprints
+    addresses = sorted(found, key=attrgetter("sort_key"))
+    if scheme.key is None and not not_covered:
+        return {str(address): str(found[address]) for address in addresses}
     return {
         str(address): scheme.shown(found[address])
         if scheme.key is not None or address in not_covered
         else str(found[address])  # the same, without a search for sensitive values
-        for address in sorted(found, key=attrgetter("sort_key"))
+        for address in addresses
     }
 
 
@@ -307,7 +310,7 @@ class ChangeRows:
     def as_json(self) -> Iterator[dict[str, Any]]:
         """Yield the rows. To make one while the one before is written takes a third less than to make all of them first."""
         plan, rows = self._plan, list[tuple[tuple[str, bool, object], Action | Address, HeldChange | None]]()
-        rows += ((_row_order(action), action, None) for action in plan.actions)
+        rows += [(_row_order(action), action, None) for action in plan.actions]
         rows += ((_row_order(held.action), held.action, held) for held in plan.held)
         if self._full:
             rows += (((address.app, False, address.sort_key), address, None) for address in plan.unchanged)
