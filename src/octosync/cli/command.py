@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.core import augment_usage_errors
 
 from octosync.cli.console import out
 
@@ -24,11 +25,8 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments. Errors have the command's context: click omits it if the value of an option is missing."""
-        try:
+        with augment_usage_errors(ctx):
             return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            error.ctx = error.ctx or ctx
-            raise
 
 
 class CommandGroup(Command, click.Group):
