@@ -90,10 +90,10 @@ def test_a_simple_file_equals_the_file_in_the_strict_loader(seed: int) -> None:
     """Whether the fast reader reads a file: state with origins, digest, counts and diagnostics are those of the strict loader."""
     random = Random(seed)  # noqa: S311
     for _ in range(25):
-        assert_same(_mutated(DOCUMENTS, random))
+        assert_same(mutated(DOCUMENTS, random))
 
 
-def _mutated(text: str, random: Random) -> str:
+def mutated(text: str, random: Random) -> str:
     documents = text.split("---\n")
     text = "---\n".join(random.sample(documents, random.randint(1, len(documents))))
     for _ in range(random.randint(0, 3)):

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from octosync.report import is_valid, render_diagnostics, render_error, strict_e
 if TYPE_CHECKING:
     from octosync.cli.base import BaseRevisions
     from octosync.manifest.load.files import File
+    from octosync.manifest.load.valid_files import ValidFiles
     from octosync.model import Diagnostic, Policy
     from octosync.plan import Allowances
     from octosync.plan.three_way.verdict import Base
@@ -69,13 +71,22 @@ def load_inputs(
     environment: Mapping[str, str] = os.environ,
     base: BaseFlags | None = None,
     cache: Cache | None = None,
+    *,
+    knows_valid_files: bool = False,
 ) -> LoadedInputs:
     """Read octosync.yaml, choose the context, and load the manifests and, if there is one, the base.
 
-    With a `cache`, unchanged files are not parsed again. Problems of files are in the result's diagnostics. Raises `UsageError`
-    and `ConfigError` for invalid flags and contexts, and for a base that can't be loaded.
+    With a `cache`, unchanged files are not parsed again. With `knows_valid_files`, apps in files that were valid before are only
+    counted. Problems of files are in the result's diagnostics. Raises `UsageError` and `ConfigError` for invalid flags and
+    contexts, and for a base that can't be loaded.
     """
-    inputs = _load(flags, remote, environment, base or BaseFlags(), cache)
+    load = LoadOptions(
+        environment=environment,
+        env_allowed=flags.env_allowed,
+        allow_empty=flags.allow_empty,
+        valid_files=_open_valid_files if knows_valid_files else None,
+    )
+    inputs = _load(flags, remote, load, base or BaseFlags(), cache)
     if not inputs.diagnostics:
         return inputs
     keys = Redactor(known_keys(remote, inputs.context, environment))
@@ -119,10 +130,10 @@ def load_settings(flags: ManifestFlags, remote: RemoteFlags) -> LoadedInputs:
 
 
 def _load(
-    flags: ManifestFlags, remote: RemoteFlags, environment: Mapping[str, str], base: BaseFlags, cache: Cache | None
+    flags: ManifestFlags, remote: RemoteFlags, load: LoadOptions, base: BaseFlags, cache: Cache | None
 ) -> LoadedInputs:
     base.check(flags)
-    configured = read_or_find(flags.config)
+    configured, environment = read_or_find(flags.config), load.environment
     configuration = configured.configuration
     if configured.has_errors:
         return LoadedInputs(
@@ -147,7 +158,7 @@ def _load(
         stdin=read_stdin() if STDIN in flags.paths else None,
         rendered=_render_kustomization(kustomize, flags, configuration, environment) if kustomize is not None else None,
         cache=cache,
-        options=LoadOptions(environment=environment, env_allowed=flags.env_allowed, allow_empty=flags.allow_empty),
+        options=load,
     )
     inputs = LoadedInputs(
         configuration=configuration,
@@ -188,6 +199,14 @@ def _render_kustomization(
     from octosync.manifest.load.kustomize import render
 
     return [render(kustomize, environment, within=within, remote=flags.allow_remote_bases)]
+
+
+def _open_valid_files(configuration: Configuration) -> ValidFiles | None:
+    from octosync.cli.file_writer import write_whole
+    from octosync.manifest.load.valid_files import ValidFiles
+
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "octosync")  # noqa: PTH111 — never raises
+    return ValidFiles(folder, configuration, partial(write_whole, private=True)) if folder.is_absolute() else None
 
 
 def _with_base(

@@ -126,7 +126,7 @@ class Outputs:
             self.report,
             diagnostics=inputs.diagnostics,
             files=manifests.files,
-            apps=len(manifests.state.apps),
+            apps=len(manifests.state.apps) + manifests.known_apps,
             policies=inputs.configuration.policies,
             strict=inputs.strict,
             touched=None if inputs.base is None else _changed_apps(manifests.state, inputs.base),

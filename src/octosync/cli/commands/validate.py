@@ -11,6 +11,7 @@ from octosync.cli.options import (
     context_option,
     manifest_options,
     max_bytes_option,
+    option,
     output_options,
 )
 
@@ -18,6 +19,7 @@ from octosync.cli.options import (
 @click.command(cls=Command, epilog="Example:  octosync validate -f apps/ --strict")
 @manifest_options
 @context_option
+@option("--no-cache", is_flag=True, help="Parse all files, also unchanged ones of a large set that were valid before.")
 @output_options(*FORMATS)
 @max_bytes_option
 @colour_option

@@ -22,11 +22,12 @@ def run(
     colour: str,
     context: str | None,
     manifests: ManifestFlags,
+    no_cache: bool,
 ) -> ExitCode:
     """Run `octosync validate`."""
     report = RunReport(command=VALIDATE)
     with Outputs(report=report, output=output, destinations=destinations, max_bytes=max_bytes) as outputs:
-        inputs = load_inputs(manifests, RemoteFlags(context=context))
+        inputs = load_inputs(manifests, RemoteFlags(context=context), knows_valid_files=not no_cache)
         if inputs.configuration_is_usable and inputs.configuration.policies:
             from octosync.cli.policies import violations_of
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from octosync.collector import collector_paused
 from octosync.contract import Contract
@@ -30,7 +30,11 @@ from octosync.manifest.yaml.loader import parse
 from octosync.manifest.yaml.simple import SimpleReader
 from octosync.model import Diagnostic, Origin, Sensitivity, Severity, State
 
+if TYPE_CHECKING:  # only a large set needs it
+    from octosync.manifest.load.valid_files import ValidFiles
+
 _Key: TypeAlias = tuple[str, bool]
+_LEAST_BYTES_TO_LIST: Final = 200_000  # less is parsed as fast as the list of valid files is read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +149,7 @@ class Manifests:
     `state` is planned; it is not usable while `has_errors`. `others` is declared by documents under octosync.yaml's paths that
     are not among the given paths: it is not planned, and nothing in it may be removed. `digest` covers the declarations with
     variables, labels and annotations, but without file names and comments. `from_environment` are the apps whose documents
-    refer to variables of the environment: Git does not have their values.
+    refer to variables of the environment: Git does not have their values. `state` lacks `known_apps` apps in valid files.
     """
 
     state: State = field(default_factory=State)
@@ -153,6 +157,7 @@ class Manifests:
     diagnostics: tuple[Diagnostic, ...] = ()
     files: int = 0
     documents: int = 0
+    known_apps: int = 0
     from_environment: frozenset[str] = frozenset()
     compute_digest: Callable[[], str] = field(default=str, repr=False, compare=False)
 
@@ -172,7 +177,8 @@ class LoadOptions:
     """Further options of a load.
 
     Paths are relative to `directory`. `--env` and `env` are looked up in `environment`. The contract defaults to the
-    configuration's. `edited` replaces the contents of files, by their real paths.
+    configuration's. `edited` replaces the contents of files, by their real paths. With `valid_files`, which opens the list of
+    files that were found valid before, these are not parsed, and their apps are only counted.
     """
 
     contract: Contract | None = None
@@ -181,6 +187,7 @@ class LoadOptions:
     allow_empty: bool = False
     directory: Path | None = None
     edited: Mapping[Path, bytes] = field(default_factory=dict)
+    valid_files: Callable[[Configuration], ValidFiles | None] | None = None
 
 
 _USUAL: Final = LoadOptions()
@@ -214,6 +221,8 @@ def load_manifests(
     findings = Findings()
     contract, directory = options.contract or configuration.contract, options.directory
     loader = Loader(configuration, contract, variables, now, directory, edited=options.edited, cache=cache)
+    if not (configuration.owners or configuration.policies):  # owners depend on paths, and policies read the apps
+        loader.open_valid_files = options.valid_files
     remembering = cache.loading(configuration.sensitivity, variables, contract) if cache is not None else nullcontext()
     with collector_paused(), remembering:
         found = (
@@ -221,7 +230,7 @@ def load_manifests(
             if rendered is not None
             else loader.read(asked, findings, stdin=stdin, within=None if paths else configuration.bounds(directory))
         )
-        if found.empty or not found.resources:
+        if found.empty or not (found.resources or found.known_apps):
             _report_empty(found, findings, allow_empty=options.allow_empty)
         state = loader.assemble(found)
         if configuration.owners:
@@ -229,6 +238,13 @@ def load_manifests(
         others = State()
         if own_paths and rendered is None and paths and STDIN not in asked and not (context and context.kustomize):
             others = loader.others(own_paths, found, findings)
+        if (valid_files := loader.valid_files) is not None:
+            if not valid_files.are_alone((*state, *others)):
+                valid_files.forget_found()
+                options = replace(options, valid_files=lambda _: valid_files)
+                inputs: dict[str, Any] = {"context": context, "stdin": stdin, "rendered": rendered, "options": options}
+                return load_manifests(paths, configuration=configuration, now=now, **inputs)
+            valid_files.add(found.resources, state, findings)
         sensitivity = configuration.sensitivity
         annotations = annotations_of((resource for resource, _ in found.resources), sensitivity)
         texts = cache.texts if cache is not None else None
@@ -239,6 +255,7 @@ def load_manifests(
             diagnostics=tuple(with_apps(findings.sorted, (resource for resource, _ in found.resources))),
             files=len(found.files),
             documents=found.documents,
+            known_apps=found.known_apps,
             from_environment=frozenset(
                 resource.app
                 for resource, _ in found.resources
@@ -269,6 +286,7 @@ class LoadedFiles:
     resources: list[tuple[Resource, File]] = field(default_factory=list)
     documents: int = 0
     empty: list[File] = field(default_factory=list)
+    known_apps: int = 0  # in files that were found valid before, and not parsed
 
 
 class Loader:
@@ -294,6 +312,8 @@ class Loader:
         self._cache = cache
         self._claims: Claims = {}
         self._simple_reader = SimpleReader(configuration.sensitivity)
+        self.open_valid_files: Callable[[Configuration], ValidFiles | None] | None = None
+        self.valid_files: ValidFiles | None = None
 
     def read(
         self,
@@ -319,7 +339,12 @@ class Loader:
     def read_all(self, files: Sequence[File], findings: Findings) -> LoadedFiles:
         """Read all documents of files."""
         read = LoadedFiles(list(files))
+        if self.open_valid_files is not None and sum(len(file.data) for file in files) >= _LEAST_BYTES_TO_LIST:
+            self.valid_files = self.valid_files or self.open_valid_files(self._configuration)
         for file in read.files:
+            if self.valid_files is not None and (apps := self.valid_files.find(file)):
+                read.known_apps += apps
+                continue
             parsed = self._parse(file) if self._cache is None else self._parse_if_changed(file, self._cache)
             if parsed.is_empty:
                 read.empty.append(file)
@@ -414,7 +439,7 @@ def _allowed_name(name: str) -> str:
 
 
 def _report_empty(read: LoadedFiles, findings: Findings, *, allow_empty: bool) -> None:
-    if read.resources or allow_empty:
+    if read.resources or read.known_apps or allow_empty:
         for file in read.empty:
             findings.add("empty-file", f"{file.name} contains no document", origin=Origin(file.name))
     elif not findings.has_errors:
