@@ -51,6 +51,13 @@ _CHANGING: Final = re.compile(
     r"\b\d{4}-\d\d-\d\d(?: \d\d:\d\d UTC\b|T\d\d:\d\d:\d\dZ)"
 )
 
+# Commits of a document need an author, and nothing of the user's Git configuration.
+_AUTHOR: Final = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    **{f"GIT_{role}_NAME": "Ana" for role in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{role}_EMAIL": "ana@example.com" for role in ("AUTHOR", "COMMITTER")},
+}
+
 # A freeze window's cron expression; the month is the last group.
 _CRON: Final = re.compile(r"""(\bcron:\s*["']?(?:\S+\s+){3})(\S+)""")
 
@@ -240,4 +247,4 @@ def _environment(commands: Path) -> dict[str, str]:
     """Return an environment with this `octosync` on the PATH and without variables that configure it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OCTOSYNC_", "OCTOMIL_"))}
     path = f"{commands}{os.pathsep}{INSTALLED}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {**kept, "PATH": path, "NO_COLOR": "1"}
+    return {**kept, **_AUTHOR, "PATH": path, "NO_COLOR": "1"}
