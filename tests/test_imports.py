@@ -155,6 +155,7 @@ IMPORTED = {
     "--help": ({"click"}, ROOT_MODULES),
     "version": ({"click"}, OPTIONS | {"cli.commands.version"}),
     "plan --help": ({"click"}, OPTIONS | {"cli.commands.plan"}),
+    "help plan": ({"click"}, OPTIONS | {"cli.commands.help", "cli.commands.plan"}),
     "watch --help": ({"click"}, OPTIONS | {"cli.commands.watch", "watch.settings"}),
     "[completing] pl": ({"click"}, OPTIONS | {"cli.commands.plan"}),
     "[completing] plan --ba": ({"click"}, OPTIONS | {"cli.commands.plan"}),

@@ -25,8 +25,10 @@ The `reference` of every error is stable and kebab-case: people search for it, t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Final, Self
 
 
@@ -45,6 +47,22 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
     TERMINATED = 143
 
+
+EXIT_CODES: Final[Mapping[ExitCode, str]] = MappingProxyType(
+    {
+        ExitCode.DONE: "success",
+        ExitCode.ERROR: "an error; nothing was written",
+        ExitCode.CHANGES: "plan with --detailed-exitcode: there are changes",
+        ExitCode.STALE: "apply of a plan file: the current plan differs from the approved plan",
+        ExitCode.GUARDED: "a guard rejects a change; apply writes nothing",
+        ExitCode.PARTIAL: "partially applied: some actions failed, were skipped or await approval",
+        ExitCode.UNCOVERED: "apply with --wait: applied, but a rollout failed, was rolled back or was not covered in time",
+        ExitCode.USAGE: "usage error, or confirmation needed without a terminal or --yes",
+        ExitCode.UNAVAILABLE: "the control plane is unavailable or throttles requests; nothing was written, try again",
+        ExitCode.INTERRUPTED: "interrupted; writes in progress were finished",
+        ExitCode.TERMINATED: "interrupted; writes in progress were finished",
+    }
+)
 
 _PRECEDENCE = (
     ExitCode.INTERRUPTED,

@@ -20,14 +20,6 @@ from octosync.contract import OPERATIONS
 from octosync.contract.openapi import MAX_DOCUMENT_BYTES
 
 
-@pytest.mark.parametrize("command", ["api", "api list", "api check", "api probe"])
-def test_every_command_of_the_group_has_an_example(workdir: Workdir, command: str) -> None:
-    """`--help` of the group and of each of its commands has an example."""
-    ran = workdir.octosync(*command.split(), "--help")
-    assert ran.code == 0
-    assert f"Example:  octosync {command}" in ran.stdout
-
-
 def test_the_operations_are_listed_without_a_control_plane(workdir: Workdir) -> None:
     """Each operation has a line with method, path, the source of that knowledge, and its users."""
     ran = workdir.octosync("api", "list")

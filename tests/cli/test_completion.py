@@ -102,3 +102,6 @@ def test_formats_files_and_paths_are_offered(workdir: Workdir) -> None:
     assert offered(workdir, "explain", "app.spec.slots.serv") == ["plain,app.spec.slots.servingPolicy"]
     assert offered(workdir, "explain", "guar") == ["plain,guards"]
     assert "plain,during-canary" in offered(workdir, "explain", "during")
+    assert offered(workdir, "help", "pl") == ["plain,plan"]
+    assert offered(workdir, "help", "api", "p") == ["plain,probe"]
+    assert offered(workdir, "help", "plan", "p") == []

@@ -1,20 +1,102 @@
-"""The base classes of all commands and command groups."""
+"""The base classes of all commands, command groups and options, and the layout of their help."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 import click
 from click.core import augment_usage_errors
 
 from octosync.cli.console import out
+from octosync.errors import EXIT_CODES, ExitCode
+
+# The groups of options, in the order of `--help`. The first one has the options of a single command.
+OPTIONS: Final = "Options"
+MANIFESTS: Final = "Manifests"
+SELECTION: Final = "Selection"
+CONTROL_PLANE: Final = "Control plane"
+COMPARISON: Final = "Comparison"
+ROLLOUTS: Final = "Rollouts"
+GUARD_OVERRIDES: Final = "Guards"
+OUTPUT: Final = "Output"
+GENERAL: Final = "General"
+GROUPS: Final = (
+    OPTIONS,
+    MANIFESTS,
+    SELECTION,
+    CONTROL_PLANE,
+    COMPARISON,
+    ROLLOUTS,
+    GUARD_OVERRIDES,
+    OUTPUT,
+    GENERAL,
+)
+
+# The exit codes of every command, and those of a command that sends requests to the control plane.
+LOCAL_CODES: Final = (ExitCode.DONE, ExitCode.ERROR, ExitCode.USAGE, ExitCode.INTERRUPTED, ExitCode.TERMINATED)
+REMOTE_CODES: Final = (*LOCAL_CODES, ExitCode.UNAVAILABLE)
+
+_WIDEST_NAME: Final = 28
+_NO_BREAK: Final = "\u00a0"
+
+
+class Option(click.Option):
+    """An option in a group. Its help has the environment variable that sets it, too."""
+
+    def __init__(self, *parameters: Any, group: str = OPTIONS, **attributes: Any) -> None:
+        super().__init__(*parameters, **attributes)
+        self.group = group
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the help record, with the environment variable."""
+        record = super().get_help_record(ctx)
+        if record is None or self.envvar is None:
+            return record
+        return record[0], f"{record[1]}  [env:{_NO_BREAK}{self.envvar}]"
 
 
 class Command(click.Command):
-    """A command whose help is printed by `out`, which handles a standard output that is closed or fails."""
+    """A command whose help is printed by `out`, which handles a standard output that is closed or fails.
+
+    `example` is a command line for the help, at most 78 columns wide so that it can be pasted; `codes` are the exit codes.
+    """
+
+    def __init__(
+        self, *arguments: Any, example: str = "", codes: Sequence[ExitCode] = LOCAL_CODES, **attributes: Any
+    ) -> None:
+        super().__init__(*arguments, **attributes)
+        self.example = example
+        self.codes = tuple(sorted(codes))
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help."""
+        return super().get_help(ctx).replace(_NO_BREAK, " ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in their groups."""
+        records: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
+        for parameter in self.get_params(ctx):
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None:
+                records[getattr(parameter, "group", GENERAL)].append(record)
+        for group in filter(records.__getitem__, GROUPS):
+            with formatter.section(group):
+                formatter.write_dl(records[group], col_max=_WIDEST_NAME)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the exit codes, the example, and the epilog."""
+        if self.codes:
+            meanings: dict[str, list[str]] = {}
+            for code in self.codes:
+                meanings.setdefault(EXIT_CODES[code], []).append(str(code.value))
+            with formatter.section("Exit codes"):
+                formatter.write_dl([(", ".join(codes), meaning) for meaning, codes in meanings.items()])
+        if self.example:
+            with formatter.section("Example"):
+                formatter.write("".join(f"  {line}\n" for line in self.example.splitlines()))
+        super().format_epilog(ctx, formatter)
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """Return the option that shows the help."""
@@ -33,6 +115,31 @@ class CommandGroup(Command, click.Group):
     """A group of such commands."""
 
     command_class = Command
+
+    def __init__(self, *arguments: Any, codes: Sequence[ExitCode] = (), **attributes: Any) -> None:
+        super().__init__(*arguments, codes=codes, **attributes)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in their groups, and the commands."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the called command. The error for an unknown one suggests the name that was probably meant."""
+        names = self.list_commands(ctx)
+        if not ctx.resilient_parsing and args[0] not in names and not args[0].startswith("-"):
+            ctx.fail(f"no such command {args[0]!r}{did_you_mean(args[0], names)}")
+        return super().resolve_command(ctx, args)
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """Return the end of an error about an unknown name: a suggestion, or nothing."""
+    from octosync.model import closest
+
+    meant = closest(word, names)
+    return f". Did you mean {meant!r}?" if meant else ""
 
 
 class OrderedCommandGroup(CommandGroup):

@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import click
 from click.core import ParameterSource
 
-from octosync.cli.command import Command
+from octosync.cli.command import (
+    COMPARISON,
+    CONTROL_PLANE,
+    GUARD_OVERRIDES,
+    MANIFESTS,
+    OUTPUT,
+    ROLLOUTS,
+    SELECTION,
+    Command,
+    Option,
+)
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags, RunRequest
 from octosync.cli.shell_completion import addresses, contexts, files, folders, policies, starting_with
 from octosync.errors import ConfigError
@@ -39,10 +49,11 @@ def option(*names: str, env: bool = True, **attributes: Any) -> Callable[[F], F]
     flag = next(name for name in names if name.startswith("--")).split("/")[0]
     if env:
         attributes.setdefault("envvar", "OCTOSYNC_" + flag.removeprefix("--").replace("-", "_").upper())
+    attributes.setdefault("cls", Option)
     return click.option(*names, **attributes)
 
 
-class BareOption(click.Option):
+class BareOption(Option):
     """An option whose value is optional and can only follow `=`; without one, the value is `bare`."""
 
     def __init__(self, *parameters: Any, bare: str, **attributes: Any) -> None:
@@ -113,24 +124,29 @@ def output_option(*formats: str) -> Callable[[F], F]:
     return option(
         "-o",
         "--output",
+        group=OUTPUT,
         type=click.Choice(formats),
         default=formats[0],
         show_default=True,
-        help="The format on standard output.",
+        metavar="FORMAT",
+        help=f"The format on standard output: {', '.join(formats)}.",
     )
 
 
 colour_option: Callable[[F], F] = option(
     "--color",
     "colour",
+    group=OUTPUT,
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
     show_default=True,
-    help="Use color in text output. The default is never if NO_COLOR is set.",
+    metavar="WHEN",
+    help="Use color in text output: auto, always or never. The default is never if NO_COLOR is set.",
 )
 
 max_bytes_option: Callable[[F], F] = option(
     "--max-bytes",
+    group=OUTPUT,
     type=click.IntRange(1),
     default=MAX_BYTES,
     show_default=True,
@@ -139,7 +155,10 @@ max_bytes_option: Callable[[F], F] = option(
 )
 
 config_option: Callable[[F], F] = option(
-    "--config", type=click.Path(path_type=Path), help="The octosync.yaml file. The default is the nearest one upwards."
+    "--config",
+    group=CONTROL_PLANE,
+    type=click.Path(path_type=Path),
+    help="The octosync.yaml file. The default is the nearest one upwards.",
 )
 
 
@@ -172,6 +191,7 @@ file_option: Callable[[F], F] = option(
     "-f",
     "--file",
     "paths",
+    group=MANIFESTS,
     multiple=True,
     metavar="PATH",
     shell_complete=files,
@@ -181,6 +201,7 @@ file_option: Callable[[F], F] = option(
 env_option: Callable[[F], F] = option(
     "--env",
     "env_allowed",
+    group=MANIFESTS,
     env=False,
     multiple=True,
     metavar="VAR",
@@ -193,49 +214,79 @@ manifest_options = combine_options(
     option(
         "-k",
         "--kustomize",
+        group=MANIFESTS,
         metavar="DIR",
         shell_complete=folders,
         help="Read manifests from a kustomization, rendered by kustomize or kubectl.",
     ),
     option(
         "--allow-remote-bases",
+        group=MANIFESTS,
         env=False,
         is_flag=True,
         help="Let kustomize fetch remote resources over the network.",
     ),
     config_option,
     env_option,
-    option("--allow-empty", is_flag=True, help="Don't fail when no manifests are found."),
-    option("--strict", is_flag=True, help="Treat warnings as errors."),
+    option("--allow-empty", group=MANIFESTS, is_flag=True, help="Don't fail when no manifests are found."),
+    option("--strict", group=MANIFESTS, is_flag=True, help="Treat warnings as errors."),
 )
 
 context_option = option(
-    "--context", metavar="NAME", shell_complete=contexts, help="The context of octosync.yaml to use."
+    "--context",
+    group=CONTROL_PLANE,
+    metavar="NAME",
+    shell_complete=contexts,
+    help="The context of octosync.yaml to use.",
 )
 
 remote_options = combine_options(
     bundle_options("remote", RemoteFlags),
     context_option,
-    option("--url", metavar="URL", help="The URL of the control plane, instead of a context."),
-    option("--org", metavar="ID", help="The ID of the org."),
-    option("--token-file", type=click.Path(path_type=Path), help="The file with the API key."),
+    option("--url", group=CONTROL_PLANE, metavar="URL", help="The URL of the control plane, instead of a context."),
+    option("--org", group=CONTROL_PLANE, metavar="ID", help="The ID of the org."),
+    option("--token-file", group=CONTROL_PLANE, type=click.Path(path_type=Path), help="The file with the API key."),
     option(
         "--rate",
+        group=CONTROL_PLANE,
         type=click.IntRange(0),
         metavar="N",
         help="The rate limit in requests per minute; 0 for no limit. The default is 100, and no limit on loopback.",
     ),
     option(
-        "--concurrency", type=click.IntRange(1, 256), metavar="N", help="The maximum number of concurrent requests."
+        "--concurrency",
+        group=CONTROL_PLANE,
+        type=click.IntRange(1, 256),
+        metavar="N",
+        help="The maximum number of concurrent requests.",
     ),
-    option("--insecure", env=False, is_flag=True, help="Allow sending the API key over http:// to other machines."),
+    option(
+        "--insecure",
+        group=CONTROL_PLANE,
+        env=False,
+        is_flag=True,
+        help="Allow sending the API key over http:// to other machines.",
+    ),
 )
 
 control_plane_options = combine_options(config_option, remote_options)
 
 selection_options = combine_options(
-    option("--app", "apps", multiple=True, metavar="SLUG", help="Select apps by slug or pattern with *. Repeatable."),
-    option("-l", "--selector", metavar="LABELS", help="Select apps by labels, for example team=search,tier!=gold."),
+    option(
+        "--app",
+        "apps",
+        group=SELECTION,
+        multiple=True,
+        metavar="SLUG",
+        help="Select apps by slug or pattern with *. Repeatable.",
+    ),
+    option(
+        "-l",
+        "--selector",
+        group=SELECTION,
+        metavar="LABELS",
+        help="Select apps by labels, for example team=search,tier!=gold.",
+    ),
 )
 
 
@@ -259,6 +310,7 @@ class AddressType(click.ParamType["Address"]):
 target_option: Callable[[F], F] = option(
     "--target",
     "objects",
+    group=SELECTION,
     multiple=True,
     type=AddressType(),
     metavar="ADDRESS",
@@ -285,15 +337,35 @@ class NumberOrAll(click.ParamType[int | str]):
 def _guard_option(flag: Flag) -> Callable[[F], F]:
     match flag.takes:
         case Takes.NOTHING:
-            return option(flag.name, env=False, is_flag=True, help=flag.help)
+            return option(flag.name, group=GUARD_OVERRIDES, env=False, is_flag=True, help=flag.help)
         case Takes.NAME:
             return option(
-                flag.name, env=False, multiple=True, metavar=flag.takes.value, shell_complete=policies, help=flag.help
+                flag.name,
+                group=GUARD_OVERRIDES,
+                env=False,
+                multiple=True,
+                metavar=flag.takes.value,
+                shell_complete=policies,
+                help=flag.help,
             )
         case Takes.NUMBER:
-            return option(flag.name, env=False, type=click.IntRange(0), metavar=flag.takes.value, help=flag.help)
+            return option(
+                flag.name,
+                group=GUARD_OVERRIDES,
+                env=False,
+                type=click.IntRange(0),
+                metavar=flag.takes.value,
+                help=flag.help,
+            )
         case Takes.NUMBER_OR_ALL:
-            return option(flag.name, env=False, metavar=flag.takes.value, type=NumberOrAll(), help=flag.help)
+            return option(
+                flag.name,
+                group=GUARD_OVERRIDES,
+                env=False,
+                metavar=flag.takes.value,
+                type=NumberOrAll(),
+                help=flag.help,
+            )
 
 
 def guard_options(*, in_watch: bool = False) -> Callable[[F], F]:
@@ -335,11 +407,15 @@ class Duration(click.ParamType[str]):
 
 
 base_option: Callable[[F], F] = option(
-    "--base", metavar="REV", help="Compare with the merge base of HEAD and REV, for example origin/main."
+    "--base",
+    group=COMPARISON,
+    metavar="REV",
+    help="Compare with the merge base of HEAD and REV, for example origin/main.",
 )
 
 attempted_option: Callable[[F], F] = option(
     "--attempted",
+    group=COMPARISON,
     multiple=True,
     metavar="REV",
     help="A revision whose apply did not finish: its changes don't count as drift. Repeatable.",
@@ -347,6 +423,7 @@ attempted_option: Callable[[F], F] = option(
 
 drift_hold_option: Callable[[F], F] = option(
     "--drift-hold",
+    group=COMPARISON,
     metavar="DURATION",
     type=Duration(),
     help="Hold drift for this long before it is reverted; 0 reverts at once.  [default: drift.hold of octosync.yaml, 30m]",
@@ -354,27 +431,47 @@ drift_hold_option: Callable[[F], F] = option(
 
 base_options = combine_options(
     base_option,
-    option("--base-file", metavar="PATH", help="Read the base manifests from PATH, as any generator rendered them."),
-    option("--changed-only", is_flag=True, help="Select the apps whose manifests differ from the base."),
-    option("--prune", env=False, is_flag=True, help="Archive apps that the base declares and the manifests don't."),
+    option(
+        "--base-file",
+        group=COMPARISON,
+        metavar="PATH",
+        help="Read the base manifests from PATH, as any generator rendered them.",
+    ),
+    option(
+        "--changed-only", group=SELECTION, is_flag=True, help="Select the apps whose manifests differ from the base."
+    ),
+    option(
+        "--prune",
+        group=COMPARISON,
+        env=False,
+        is_flag=True,
+        help="Archive apps that the base declares and the manifests don't.",
+    ),
     drift_hold_option,
 )
 
 deploy_options = combine_options(
     option(
         "--optimize",
+        group=ROLLOUTS,
         type=click.Choice([level.value for level in Optimize]),
-        help="The upper limit for optimize, regardless of the manifests.",
+        metavar="LEVEL",
+        help="The upper limit for optimize, regardless of the manifests: never, suggest or auto.",
     ),
     option(
         "--no-preview",
         "previews",
+        group=ROLLOUTS,
         is_flag=True,
         callback=lambda _context, _parameter, given: not given,
         help="Don't request previews of enabled capabilities.",
     ),
     option(
-        "--retry-rolled-back", env=False, is_flag=True, help="Enable declared capabilities again that were rolled back."
+        "--retry-rolled-back",
+        group=ROLLOUTS,
+        env=False,
+        is_flag=True,
+        help="Enable declared capabilities again that were rolled back.",
     ),
 )
 
@@ -390,7 +487,9 @@ def run_options(*, reviews: bool) -> Callable[[F], F]:
         deploy_options,
         base_options,
         guard_options(),
-        option("--full", is_flag=True, help="Show everything: unchanged objects, long values, all addresses."),
+        option(
+            "--full", group=OUTPUT, is_flag=True, help="Show everything: unchanged objects, long values, all addresses."
+        ),
         colour_option,
         max_bytes_option,
         bundle_options("request", RunRequest),
@@ -430,6 +529,7 @@ def output_options(*formats: str) -> Callable[[F], F]:
     write = option(
         "--write",
         "destinations",
+        group=OUTPUT,
         multiple=True,
         metavar="FORMAT=FILE",
         type=DestinationType(formats),

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 import click
 
 from octosync import __version__
-from octosync.cli.command import CommandGroup
+from octosync.cli.command import CommandGroup, did_you_mean
 from octosync.cli.console import configure_streams, err
 from octosync.cli.signals import interrupted_error, interruptible
 from octosync.errors import ExitCode, OctosyncError, UsageError
@@ -35,6 +35,11 @@ def usage_error(error: click.ClickException) -> UsageError:
     """Return click's error as an error of octosync."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context is not None else "octosync"
+    if isinstance(error, click.NoSuchOption) and context is not None:  # click suggests names that are not similar
+        names = [name for parameter in context.command.get_params(context) for name in parameter.opts]
+        error = click.UsageError(
+            f"no such option: {error.option_name}{did_you_mean(error.option_name, names)}", context
+        )
     message = " ".join(error.format_message().split()).rstrip(".")  # click puts choices on separate lines
     hints = [f"Run '{path} --help' for usage."]
     if "extra argument" in message and context is not None and _takes_manifests(context.command):
@@ -67,6 +72,7 @@ _COMMANDS: Final = {
     "server": "Run the embedded control plane.",
     "completion": "Print the completion script for a shell.",
     "version": "Print the version.",
+    "help": "Print the help of a command.",
 }
 
 # Commands that change nothing: their errors don't end with what was written.
@@ -77,6 +83,7 @@ _READ_ONLY: Final = frozenset(
         "completion",
         "decisions",
         "explain",
+        "help",
         "history",
         "schema",
         "server",
@@ -88,7 +95,7 @@ _READ_ONLY: Final = frozenset(
 
 
 # Commands without a module in `runs`: what they do is a few lines.
-_IN_ONE_MODULE: Final = frozenset({"completion", "version"})
+_IN_ONE_MODULE: Final = frozenset({"completion", "help", "version"})
 
 
 class _Commands(CommandGroup):
@@ -115,11 +122,13 @@ class _Commands(CommandGroup):
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example:  octosync demo\n\n"
-    "Every option has an environment variable, such as OCTOSYNC_URL for --url, except options that override a guard or relax a "
-    "check.",
+    example="octosync demo",
+    epilog="An option with [env: NAME] can also be set by this environment variable, such as OCTOSYNC_URL for --url. Options "
+    "that override a guard, relax a check or skip a confirmation have none.",
 )
-@click.version_option(__version__, message=f"octosync %(version)s, Python {'.'.join(map(str, sys.version_info[:3]))}")
+@click.version_option(
+    __version__, "-V", "--version", message=f"octosync %(version)s, Python {'.'.join(map(str, sys.version_info[:3]))}"
+)
 def octosync() -> None:
     """Keep Octomil apps in the state that a Git repository declares."""
 

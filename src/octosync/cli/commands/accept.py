@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from octosync.cli.command import Command, runs
+from octosync.cli.command import REMOTE_CODES, Command, runs
 from octosync.cli.options import base_option, manifest_options, option, remote_options
 
 
-@click.command(cls=Command, epilog="Example:  octosync accept app/canary-demo/slot/chat -f apps/ --patch")
+@click.command(cls=Command, codes=REMOTE_CODES, example="octosync accept app/canary-demo/slot/chat -f apps/ --patch")
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
 @manifest_options
 @remote_options

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import click
 
-from octosync.cli.command import Command, runs
+from octosync.cli.command import REMOTE_CODES, Command, runs
 from octosync.cli.options import (
     bundle_options,
     colour_option,
@@ -57,7 +57,7 @@ feed_options = combine_options(
 )
 
 
-@click.command(cls=Command, epilog="Example:  octosync activity field-notes --follow")
+@click.command(cls=Command, codes=REMOTE_CODES, example="octosync activity field-notes --follow")
 @feed_options
 @runs("activity")
 def command() -> None:

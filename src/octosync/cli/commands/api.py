@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import click
 
-from octosync.cli.command import OrderedCommandGroup, runs
+from octosync.cli.command import REMOTE_CODES, OrderedCommandGroup, runs
 from octosync.cli.options import colour_option, config_option, control_plane_options, option, output_option
 from octosync.contract import READ_BY_GET
 
 
-@click.group(cls=OrderedCommandGroup, epilog="Example:  octosync api check openapi.json")
+@click.group(cls=OrderedCommandGroup, example="octosync api check openapi.json")
 def command() -> None:
     """Compare octosync's requests with Octomil's API, whose paths and fields are assumed."""
 
 
-@command.command(
-    "list", short_help="List the operations that octosync sends.", epilog="Example:  octosync api list -o json"
-)
+@command.command("list", short_help="List the operations that octosync sends.", example="octosync api list -o json")
 @config_option
 @output_option("text", "json")
 @colour_option
@@ -25,7 +23,7 @@ def list_() -> None:
     """List the operations that octosync sends, with method, path, the source of this knowledge and the commands."""
 
 
-@command.command(epilog="Example:  octosync api check https://api.octomil.com/openapi.json")
+@command.command(example="octosync api check https://api.octomil.com/openapi.json")
 @click.argument("spec", metavar="SPEC")
 @config_option
 @output_option("text", "json")
@@ -41,7 +39,8 @@ def check() -> None:
 
 @command.command(
     short_help="Try the read operations with at most ten GET requests.",
-    epilog="Example:  octosync api probe field-notes --context production",
+    codes=REMOTE_CODES,
+    example="octosync api probe field-notes --context production",
 )
 @click.argument("app", required=False, metavar="[APP]")
 @option(

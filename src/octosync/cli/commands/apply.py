@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from octosync.cli.command import runs
+from octosync.cli.command import REMOTE_CODES, runs
 from octosync.cli.options import (
     FORMATS,
     BareOption,
@@ -21,6 +21,7 @@ from octosync.cli.options import (
     run_options,
     state_option,
 )
+from octosync.errors import ExitCode
 
 _WAIT_DEFAULT: Final = "10m"
 _WAIT: Final = "--wait"
@@ -63,12 +64,13 @@ wait_option: Callable[[F], F] = option(
 
 @click.command(
     cls=CommandWithBareOptions,
-    epilog="Example:  octosync apply -f apps/ --context production --yes --wait=15m",
+    codes=(*REMOTE_CODES, ExitCode.STALE, ExitCode.GUARDED, ExitCode.PARTIAL, ExitCode.UNCOVERED),
+    example="octosync apply -f apps/ --context production --yes --wait=15m",
 )
 @click.argument("planfile", required=False, type=click.Path(path_type=Path), metavar="[PLANFILE]")
 @run_options(reviews=False)
 @attempted_option
-@option("--yes", env=False, is_flag=True, help="Skip the confirmation; required without a terminal.")
+@option("-y", "--yes", env=False, is_flag=True, help="Skip the confirmation; required without a terminal.")
 @wait_option
 @state_option
 @output_options(*FORMATS)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from octosync.cli.command import Command, runs
+from octosync.cli.command import REMOTE_CODES, Command, runs
 from octosync.cli.options import control_plane_options, option, output_option, state_option
 
 
 @click.command(
     cls=Command,
-    epilog="Example:  octosync bootstrap notes --platform ios --identifier com.acme.notes --key-file keys.env",
+    codes=REMOTE_CODES,
+    example="octosync bootstrap notes --platform ios --identifier com.acme.notes \\\n  --key-file keys.env",
 )
 @click.argument("slug", metavar="APP")
 @option("--platform", required=True, metavar="NAME", help="The platform of the app: ios, android, macos, browser, …")

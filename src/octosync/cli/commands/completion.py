@@ -15,10 +15,13 @@ _SHELLS: Final[dict[str, type[ShellComplete]]] = {"bash": BashComplete, "zsh": Z
 
 @click.command(
     cls=Command,
-    epilog="Example:  octosync completion bash > ~/.octosync-completion\n\n"
+    example="octosync completion bash > ~/.octosync-completion",
+    epilog="In ~/.bashrc, or in ~/.zshrc after compinit:\n\n"
     "\b\n"
-    "bash and zsh:  . ~/.octosync-completion   in ~/.bashrc, or in ~/.zshrc below compinit\n"
-    "fish:          octosync completion fish > ~/.config/fish/completions/octosync.fish",
+    "  . ~/.octosync-completion\n\n"
+    "For fish:\n\n"
+    "\b\n"
+    "  octosync completion fish > ~/.config/fish/completions/octosync.fish",
 )
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 def command(shell: str) -> None:

@@ -7,7 +7,7 @@ import click
 from octosync.cli.command import Command, runs
 
 
-@click.command(cls=Command, epilog="Example:  octosync demo")
+@click.command(cls=Command, example="octosync demo")
 @runs("demo")
 def command() -> None:
     """Run a complete example: validate, plan, apply, and the detection and revert of a manual change.

@@ -15,7 +15,7 @@ def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -
     return completions(incomplete)
 
 
-@click.command(cls=Command, epilog="Example:  octosync explain app.spec.slots.servingPolicy")
+@click.command(cls=Command, example="octosync explain app.spec.slots.servingPolicy")
 @click.argument("path", required=False, shell_complete=_complete)
 @output_option("text", "json")
 @colour_option

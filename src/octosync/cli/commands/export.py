@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from octosync.cli.command import Command, runs
+from octosync.cli.command import REMOTE_CODES, Command, runs
 from octosync.cli.options import control_plane_options, env_option, file_option, option
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _sections(ctx: click.Context, parameter: click.Parameter, value: str) -> fro
     return found
 
 
-@click.command(cls=Command, epilog="Example:  octosync export 'search-*' -o apps/")
+@click.command(cls=Command, codes=REMOTE_CODES, example="octosync export 'search-*' -o apps/")
 @click.argument("names", nargs=-1, metavar="[APP]...")
 @option(
     "-o", "--out-dir", callback=_directory, metavar="DIR", help="Write one file per app to DIR. The default is stdout."

@@ -18,14 +18,14 @@ author_option = option(
 head_option = option("--head", metavar="SHA", help="The revision that the text describes.")
 
 
-@click.group(cls=OrderedCommandGroup, epilog="Example:  octosync forge comment --marker plan comment.md")
+@click.group(cls=OrderedCommandGroup, example="octosync forge comment --marker plan comment.md")
 def command() -> None:
     """Integrate with GitHub or GitHub Enterprise. Uses GITHUB_API_URL, GITHUB_REPOSITORY, and the token in GITHUB_TOKEN."""
 
 
 @command.command(
     short_help="Create or update the comment on a pull request.",
-    epilog="Example:  octosync forge comment --marker plan-production comment.md",
+    example="octosync forge comment --marker plan-production comment.md",
 )
 @click.argument("file", required=False, metavar="[FILE]")
 @marker_option
@@ -46,7 +46,7 @@ def comment() -> None:
 
 @command.command(
     short_help="Keep one tracking issue up to date.",
-    epilog="Example:  octosync forge issue --marker drift-production --title 'Drift in production' drift.md",
+    example="octosync forge issue --marker drift-production \\\n  --title 'Drift in production' drift.md",
 )
 @click.argument("file", required=False, metavar="[FILE]")
 @marker_option
@@ -65,7 +65,7 @@ def issue() -> None:
 @command.command(
     "applied",
     short_help="Print the last revision that was applied in full.",
-    epilog="Example:  octosync forge applied --context production",
+    example="octosync forge applied --context production",
 )
 @option("--environment", metavar="NAME", help="The environment. The default is octosync-CONTEXT.")
 @context_option

@@ -53,6 +53,9 @@ class Moment(click.ParamType[datetime]):
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
+_OUTCOMES: Final = [*(status.value for status in Status), UNKNOWN]
+
+
 _LAST_MOMENT: Final = timedelta(days=1) - timedelta(microseconds=1)
 
 
@@ -92,7 +95,7 @@ def _matches(text: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(text, pattern) for pattern in patterns)
 
 
-@click.command(cls=Command, epilog="Example:  octosync history --app search --since 7d --outcome failed")
+@click.command(cls=Command, example="octosync history --app search --since 7d --outcome failed")
 @click.argument("run", required=False, metavar="[RUN]")
 @option(
     "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="The number of runs to list."
@@ -133,8 +136,9 @@ def _matches(text: str, patterns: Iterable[str]) -> bool:
     "outcomes",
     env=False,
     multiple=True,
-    type=click.Choice([*(status.value for status in Status), UNKNOWN]),
-    help="List runs with an action of this outcome; with --app, an action on that app. Repeatable.",
+    type=click.Choice(_OUTCOMES),
+    metavar="OUTCOME",
+    help=f"List runs with an action of this outcome; with --app, an action on that app: {', '.join(_OUTCOMES)}. Repeatable.",
 )
 @state_option
 @output_option("text", "json")

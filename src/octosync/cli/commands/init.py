@@ -14,7 +14,7 @@ APP: Final = "my-app"
 CONTEXTS: Final = "production"
 
 
-@click.command(cls=Command, epilog="Example:  octosync init gitops --app notes --contexts staging,production --yes")
+@click.command(cls=Command, example="octosync init gitops --app notes --contexts staging,production --yes")
 @click.argument("directory", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @option("--app", "slug", metavar="SLUG", help=f"The slug of the first app. The default without a prompt is {APP}.")
 @option(
@@ -29,7 +29,7 @@ CONTEXTS: Final = "production"
     metavar="COMMIT",
     help="The commit of octosync whose workflows are called. The default is the commit of this installation.",
 )
-@option("--yes", env=False, is_flag=True, help="Skip prompts; required without a terminal.")
+@option("-y", "--yes", env=False, is_flag=True, help="Skip prompts; required without a terminal.")
 @runs("init")
 def command() -> None:
     """Create a starter repository: a manifest, octosync.yaml, GitHub workflows, and schemas for editors.

@@ -10,8 +10,8 @@ from octosync.cli.options import option
 
 @click.command(
     cls=Command,
-    epilog="Example:  octosync schema manifest > schemas/manifest.json\n\n"
-    "\b\nIn a manifest, as its first line:\n  # yaml-language-server: $schema=../schemas/manifest.json",
+    example="octosync schema manifest > schemas/manifest.json",
+    epilog="\b\nIn a manifest, as its first line:\n  # yaml-language-server: $schema=../schemas/manifest.json",
 )
 @click.argument("name", type=click.Choice(["manifest", "config", "plan"]), required=False)
 @option("--kustomize", "kustomize", env=False, is_flag=True, help="Print OpenAPI definitions with merge keys instead.")

@@ -10,7 +10,7 @@ from octosync.cli.command import Command, runs
 from octosync.cli.options import option
 
 
-@click.command(cls=Command, epilog="Example:  octosync server --db control-plane.db --token-file keys --rate-limit 100")
+@click.command(cls=Command, example="octosync server --db control-plane.db --token-file keys --rate-limit 100")
 @option(
     "--host", default="127.0.0.1", show_default=True, help="The address to listen on. Others than loopback need keys."
 )

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from octosync.cli.command import runs
+from octosync.cli.command import REMOTE_CODES, runs
 from octosync.cli.options import (
     BareOption,
     CommandWithBareOptions,
@@ -52,7 +52,9 @@ class StatusScope:
     short: bool
 
 
-@click.command(cls=CommandWithBareOptions, epilog="Example:  octosync status 'search-*' --context production")
+@click.command(
+    cls=CommandWithBareOptions, codes=REMOTE_CODES, example="octosync status 'search-*' --context production"
+)
 @click.argument("apps", nargs=-1, metavar="[APP…]")
 @option(
     "--watch",

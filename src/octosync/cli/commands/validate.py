@@ -16,7 +16,7 @@ from octosync.cli.options import (
 )
 
 
-@click.command(cls=Command, epilog="Example:  octosync validate -f apps/ --strict")
+@click.command(cls=Command, example="octosync validate -f apps/ --strict")
 @manifest_options
 @context_option
 @option("--no-cache", is_flag=True, help="Parse all files, also unchanged ones of a large set that were valid before.")

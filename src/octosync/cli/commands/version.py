@@ -10,7 +10,7 @@ from octosync.cli.console import out, out_json
 from octosync.cli.options import output_option
 
 
-@click.command(cls=Command, epilog="Example:  octosync version -o json")
+@click.command(cls=Command, example="octosync version -o json")
 @output_option("text", "json")
 def command(output: str) -> None:
     """Print the versions of octosync and Python."""

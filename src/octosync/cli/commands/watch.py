@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from octosync.cli.command import Command, runs
+from octosync.cli.command import REMOTE_CODES, Command, runs
 from octosync.cli.options import (
     Duration,
     bundle_options,
@@ -45,7 +45,7 @@ class WatchFlags:
     state_key_file: Path | None
 
 
-@click.command(cls=Command, epilog="Example:  octosync watch -f apps/ --context production")
+@click.command(cls=Command, codes=REMOTE_CODES, example="octosync watch -f apps/ --context production")
 @manifest_options
 @selection_options
 @remote_options
