@@ -25,12 +25,26 @@ def main() -> NoReturn:
     gc.disable()  # until everything is imported: almost nothing of it is garbage
     _ignore_pydantic_plugins()
     sys.modules["httpx._main"] = None  # type: ignore[assignment]  # httpx's command line takes half of its import
-    from octosync.cli import main as run
-
     try:
+        from octosync.cli import main as run
+
         run()
+    except Exception as defect:  # noqa: BLE001 — it is one of an import: `run` reports all others
+        sys.exit(_report(defect))
     finally:
         gc.freeze()  # else the interpreter's last collection visits every value, which takes a tenth of a short run
+
+
+def _report(defect: Exception) -> int:
+    """Report a defect, or a damaged installation, on stderr without any other module than that of errors."""
+    from octosync.errors import DEBUG, InternalError
+
+    error = InternalError(defect)
+    lines = (f"error: {error.reference}: {error.message}", *(f"  {hint}" for hint in error.hints))
+    with suppress(OSError):
+        sys.stderr.write(error.traceback if os.environ.get(DEBUG) else "")
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
+    return int(error.exit_code)
 
 
 def _ignore_pydantic_plugins() -> None:

@@ -18,18 +18,26 @@
     ├── StateDamaged           exit 1    the state file is damaged
     ├── StalePlan              exit 3    the approved plan differs from what would be applied now
     ├── GuardRefused           exit 4    a guard rejects an action of the plan
-    └── Interrupted            exit 130  stopped by a signal; writes in flight were finished
+    ├── Interrupted            exit 130  stopped by a signal; writes in flight were finished
+    └── InternalError          exit 1    a defect of octosync; exit 5 if apply had begun to write
 
 The `reference` of every error is stable and kebab-case: people search for it, tests and tools match on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from errno import errorcode
 from types import MappingProxyType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
+
+from octosync import __version__
+
+if TYPE_CHECKING:
+    from traceback import FrameSummary
 
 
 class ExitCode(IntEnum):
@@ -55,7 +63,7 @@ EXIT_CODES: Final[Mapping[ExitCode, str]] = MappingProxyType(
         ExitCode.CHANGES: "plan with --detailed-exitcode: there are changes",
         ExitCode.STALE: "apply of a plan file: the current plan differs from the approved plan",
         ExitCode.GUARDED: "a guard rejects a change; apply writes nothing",
-        ExitCode.PARTIAL: "partially applied: some actions failed, were skipped or await approval",
+        ExitCode.PARTIAL: "partially applied: some actions failed, were skipped or await approval, or a defect ended the run",
         ExitCode.UNCOVERED: "apply with --wait: applied, but a rollout failed, was rolled back or was not covered in time",
         ExitCode.USAGE: "usage error, or confirmation needed without a terminal or --yes",
         ExitCode.UNAVAILABLE: "the control plane is unavailable or throttles requests; nothing was written, try again",
@@ -246,3 +254,78 @@ class Interrupted(OctosyncError):
     """Stopped by a signal."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+ISSUES: Final = "https://github.com/octomil/octosync/issues"
+DEBUG: Final = "OCTOSYNC_DEBUG"  # the environment variable
+
+
+class InternalError(OctosyncError):
+    """A defect of octosync. Its cause is the exception that nothing expected.
+
+    No text of that exception is shown: it may quote what was read or sent, such as a secret.
+    """
+
+    def __init__(self, defect: Exception, *, hints: tuple[str, ...] = (), exit_code: ExitCode = ExitCode.ERROR) -> None:
+        version = ".".join(map(str, sys.version_info[:3]))
+        super().__init__(
+            "internal-error",
+            f"octosync has failed unexpectedly: {_described(defect)}",
+            hints=(
+                *hints,
+                f"This is a defect. Report it, with these lines and the command:  {ISSUES}",
+                f"octosync {__version__}, Python {version}, {sys.platform}. {DEBUG}=1 shows the traceback, without values.",
+            ),
+            exit_code=exit_code,
+        )
+        self.__cause__ = defect
+
+    @property
+    def traceback(self) -> str:
+        """The traceback of the defect and of its causes: files, lines and functions, without the texts of exceptions."""
+        return "".join(_traceback_lines(self.__cause__))
+
+
+def frame_words(error: BaseException, *, at_most: int) -> list[str]:
+    """Return where an error was raised, outermost first: the file, line and function of the innermost frames."""
+    return [_frame_words(frame) for frame in _frames(error)[-at_most:]]
+
+
+def _frames(error: BaseException) -> list[FrameSummary]:
+    from traceback import extract_tb  # only a failure needs it
+
+    return list(extract_tb(error.__traceback__))
+
+
+def _frame_words(frame: FrameSummary) -> str:
+    return f"{'/'.join(frame.filename.split('/')[-3:])}:{frame.lineno} in {frame.name}"
+
+
+_PACKAGE: Final = __file__.rpartition("/")[0]
+
+
+def _described(defect: Exception) -> str:
+    """Return the type of an exception, a detail that is never a secret, and the innermost place in octosync's own code."""
+    frames = _frames(defect)
+    own = [frame for frame in frames if frame.filename.startswith(_PACKAGE)]
+    where = "".join(f", {_frame_words(frame)}" for frame in (own or frames)[-1:])
+    detail = ""
+    if isinstance(defect, OSError):
+        detail = f" ({errorcode.get(defect.errno, 'no code')})" if defect.errno is not None else ""
+    elif isinstance(defect, ImportError):
+        detail = f" ({defect.name})" if defect.name else ""
+    return f"{type(defect).__name__}{detail}{where}"
+
+
+_MOST_CAUSES: Final = 10
+
+
+def _traceback_lines(error: BaseException | None) -> Iterator[str]:
+    from traceback import format_list
+
+    for _ in range(_MOST_CAUSES):
+        if error is None:
+            return
+        yield f"Traceback of {type(error).__name__} (most recent call last):\n"
+        yield from format_list(_frames(error))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,7 +1,7 @@
 """A working directory in which `octosync` runs as users run it, in this process or in a separate one.
 
-In this process it is the same `main` with other streams, arguments, environment and working directory. Any exception
-other than its exit is a traceback that a user would see, and fails the test.
+In this process it is the same `main` with other streams, arguments, environment and working directory. A defect, which users
+see as `internal-error`, fails the test.
 """
 
 from __future__ import annotations
@@ -80,11 +80,13 @@ class Workdir:
         stdout: TextIO | None = None,
         stderr: TextIO | None = None,
         terminal: bool = False,
+        defect: bool = False,
         **environment: str,
     ) -> CommandResult:
         """Run a command in this process.
 
-        With `terminal`, the streams that are not given are terminals. If `stdin` is None, it is closed.
+        With `terminal`, the streams that are not given are terminals. If `stdin` is None, it is closed. `defect` is whether the
+        test causes one.
         """
         out, err = MemoryStream(terminal=terminal), MemoryStream(terminal=terminal)
         with ExitStack() as stack:
@@ -97,6 +99,7 @@ class Workdir:
             try:
                 main()
             except SystemExit as end:
+                assert defect or "error: internal-error" not in err.text(), err.text()
                 return CommandResult(int(end.code or 0), out.text(), err.text())
         raise AssertionError("main returned")
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
-from octosync.errors import ExitCode, OctosyncError
+from octosync.errors import DEBUG, ExitCode, OctosyncError, frame_words
 
 if TYPE_CHECKING:
+    import logging
+
     from octosync.model import JsonObject
 
 # `::name` at the beginning of a line, and `##[name` anywhere in one.
@@ -39,6 +41,11 @@ def supports_blocks(stream: TextIO) -> bool:
 def can_prompt() -> bool:
     """Return whether a person can be prompted: stdin and stderr are terminals, and CI is not set."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
+
+
+def is_debug() -> bool:
+    """Return whether to show requests, settings and tracebacks."""
+    return os.environ.get(DEBUG, "").lower() in {"1", "true", "t", "yes", "y", "on"}  # as click reads flags
 
 
 def configure_streams() -> None:
@@ -168,6 +175,26 @@ def _without_runner_commands(text: str) -> str:
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return text
     return _COMMANDS.sub(lambda found: f"{found[1]}\u200b{found[2]}", text)
+
+
+def show_library_warnings() -> None:
+    """Show the warnings and errors of libraries and asyncio as one line each, unless a command logs them.
+
+    Python would also show their tracebacks, whose texts may quote what was read or sent.
+    """
+    import logging
+
+    class OneLine(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            from octosync.report import visible
+            from octosync.watch.log import library_message
+
+            level = "warning" if record.levelno < logging.ERROR else "error"
+            defect = record.exc_info[1] if record.exc_info else None
+            places = [] if defect is None else [type(defect).__name__, *frame_words(defect, at_most=1)]
+            err(f"{level}: {', '.join((record.name, *places))}: {visible(library_message(record))}\n")
+
+    logging.lastResort = OneLine(logging.WARNING)
 
 
 def _discard(stream: TextIO) -> None:

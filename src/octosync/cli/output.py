@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final, Self
 from octosync import report as reports
 from octosync.cli.console import out
 from octosync.cli.options import Destination
-from octosync.cli.root import AlreadyReported, report_failure
-from octosync.errors import ExitCode, OctosyncError, UsageError
+from octosync.cli.root import AlreadyReported, is_defect, report_failure
+from octosync.errors import ExitCode, InternalError, OctosyncError, UsageError
 from octosync.report import MAX_BYTES, NOTHING_WRITTEN, RunReport
 
 if TYPE_CHECKING:
@@ -158,6 +158,8 @@ class Outputs:
             self.fail(error)
         elif error is None or isinstance(error, AlreadyReported):
             self.fail(None)
+        elif is_defect(error):
+            self.fail(InternalError(error), written="")
 
     def fail(self, error: OctosyncError | None, *, written: str = NOTHING_WRITTEN) -> None:
         """Write the outputs of a run that failed; `error` is None if diagnostics of the manifests ended it.

@@ -6,15 +6,15 @@ import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeGuard
 
 import click
 
 from octosync import __version__
 from octosync.cli.command import CommandGroup, did_you_mean
-from octosync.cli.console import configure_streams, err
+from octosync.cli.console import configure_streams, err, is_debug
 from octosync.cli.signals import interrupted_error, interruptible
-from octosync.errors import ExitCode, OctosyncError, UsageError
+from octosync.errors import ExitCode, InternalError, OctosyncError, UsageError
 
 _NOTHING_WRITTEN: Final = "Nothing was written."
 
@@ -23,10 +23,18 @@ class AlreadyReported(click.exceptions.Exit):
     """Ends a command with an exit code. Its problems are already reported on stderr."""
 
 
+def is_defect(error: BaseException) -> TypeGuard[Exception]:
+    """Return whether an exception is a defect: neither an error of octosync or click nor a signal."""
+    expected = (OctosyncError, click.ClickException, click.exceptions.Exit, click.Abort)
+    return isinstance(error, Exception) and not isinstance(error, expected)
+
+
 def report_failure(error: OctosyncError, *, written: str = _NOTHING_WRITTEN) -> ExitCode:
     """Print an error to stderr and return its exit code. `written` is its last line: what was written to the control plane."""
     from octosync.report import render_error
 
+    if isinstance(error, InternalError) and is_debug():
+        err(error.traceback)
     err(render_error(error, written=written))
     return error.exit_code
 
@@ -94,6 +102,9 @@ _READ_ONLY: Final = frozenset(
 )
 
 
+# A defect ends these before anything was written, unless they report it themselves.
+_KNOWS_WRITES: Final = frozenset({"apply", "plan"})
+
 # Commands without a module in `runs`: what they do is a few lines.
 _IN_ONE_MODULE: Final = frozenset({"completion", "help", "version"})
 
@@ -145,7 +156,7 @@ def main() -> NoReturn:
     written = "" if name in _READ_ONLY else _NOTHING_WRITTEN
     with interruptible() as received:
         try:
-            code = _run(received, written)
+            code = _run(name, received, written)
         except BaseException:
             # An import or a class definition may have replaced the signal's exception.
             if not received:
@@ -154,7 +165,7 @@ def main() -> NoReturn:
     sys.exit(int(code or 0))
 
 
-def _run(received: Sequence[ExitCode], written: str) -> int | None:
+def _run(name: str, received: Sequence[ExitCode], written: str) -> int | None:
     """Run the command and return its exit code, or that of the error that ended it, after reporting it on stderr.
 
     `written` is the last line of such an error.
@@ -170,4 +181,8 @@ def _run(received: Sequence[ExitCode], written: str) -> int | None:
         code = ExitCode.USAGE
     except click.ClickException as error:
         code = report_failure(usage_error(error), written=written)
+    except Exception as defect:
+        if received:  # an import may have replaced the signal's exception
+            raise
+        code = report_failure(InternalError(defect), written=written if name in _KNOWS_WRITES else "")
     return code

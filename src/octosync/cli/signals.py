@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
+from octosync.cli.console import show_library_warnings
 from octosync.errors import ExitCode, Interrupted
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def run(main: Callable[[StopSignal], Awaitable[T]]) -> T:
     # Not the result of the loop's task: when the loop ends, `signal` formats the handler with its task and all of the result,
     # which for a plan of 10,000 apps takes a second and 160 MB.
     results: list[T] = []
+    show_library_warnings()
     asyncio.run(_run(main, results))
     return results[0]
 

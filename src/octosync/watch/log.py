@@ -10,13 +10,11 @@ from __future__ import annotations
 import json
 import logging
 import re
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final, TextIO, TypeAlias
 
-from octosync.errors import OctosyncError
+from octosync.errors import OctosyncError, frame_words
 from octosync.model import JsonValue, clipped
 from octosync.report import json_line, visible
 from octosync.watch.settings import Clock, LogFormat
@@ -95,17 +93,12 @@ def about(error: BaseException) -> dict[str, Value]:
     """
     if isinstance(error, OctosyncError):
         return {"reference": error.reference, "error": error.message}
-    return {"error": type(error).__name__, "trace": _frames(error)}
+    return {"error": type(error).__name__, "trace": frame_words(error, at_most=_FRAMES)}
 
 
 def defect_place(error: BaseException) -> str:
     """Return where an error was raised: a file, a line and a function."""
-    return next(reversed(_frames(error)), "nowhere")
-
-
-def _frames(error: BaseException) -> list[str]:
-    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    return [f"{'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno} in {frame.name}" for frame in frames]
+    return next(iter(frame_words(error, at_most=1)), "nowhere")
 
 
 @contextmanager
@@ -119,8 +112,17 @@ def libraries_in(log: Log) -> Iterator[None]:
         root.removeHandler(handler)
 
 
+def library_message(record: logging.LogRecord) -> str:
+    """Return the first line of a library's log record: the rest may quote values."""
+    try:
+        message = record.getMessage()
+    except Exception:  # noqa: BLE001 — a library's format and arguments that don't go together
+        message = str(record.msg)
+    return message.partition("\n")[0]
+
+
 class _Libraries(logging.Handler):
-    """Hands on what comes through the standard library's logging: the first line of it, for the rest quotes values."""
+    """Hands on what comes through the standard library's logging."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)
@@ -130,10 +132,7 @@ class _Libraries(logging.Handler):
         """Write a record."""
         if record.levelno < _NEWS_FROM.get(record.name, logging.WARNING):
             return
-        try:
-            message = record.getMessage().partition("\n")[0]
-        except Exception:  # noqa: BLE001 — a library's format and arguments that don't go together
-            message = str(record.msg).partition("\n")[0]
+        message = library_message(record)
         error = record.exc_info[1] if record.exc_info else None
         write = self._log.warning if record.levelno < logging.ERROR else self._log.error
         write("library", message=message, logger=record.name, **({} if error is None else about(error)))

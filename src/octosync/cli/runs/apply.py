@@ -20,13 +20,22 @@ from octosync.cli.options import (
 )
 from octosync.cli.output import Outputs
 from octosync.cli.progress import ProgressBar, WaitDisplay
-from octosync.cli.root import report_failure
+from octosync.cli.root import is_defect, report_failure
 from octosync.cli.run import Run, plan_offline, plan_online, prepare
 from octosync.cli.run_options import RunRequest
 from octosync.cli.runs.apply_output import ApplyOutput, wait_for_rollouts
 from octosync.cli.runs.plan import check_base, check_request, read_plan_file
 from octosync.cli.session import run_with_client
-from octosync.errors import ExitCode, GuardRefused, Interrupted, OctosyncError, StalePlan, UsageError, worst
+from octosync.errors import (
+    ExitCode,
+    GuardRefused,
+    InternalError,
+    Interrupted,
+    OctosyncError,
+    StalePlan,
+    UsageError,
+    worst,
+)
 from octosync.model import RunAudit
 from octosync.octomil import Octomil, WaitNotice
 from octosync.plan import Approval, RunInfo, allowances_in, check_plan_key, plan_digest, recorded_policies, what_moved
@@ -54,7 +63,7 @@ def run(
             apply_run = _apply_run(request, outputs, planfile, yes=yes, wait=wait, journal=journal)
             session = apply_run.run.session
             return apply_run.apply_nothing() if session is None else run_with_client(session, apply_run.apply)
-        except _ApplyInterrupted as error:
+        except (_ApplyInterrupted, InternalError) as error:
             outputs.fail(error, written="")
             return report_failure(error, written="")
 
@@ -111,7 +120,24 @@ class _ApplyRun:
     approval: Approval | None
 
     async def apply(self, remote: Octomil, wait_display: WaitDisplay, stop_signal: signals.StopSignal) -> ExitCode:
-        """Plan, check guards, confirm, apply, wait and report."""
+        """Plan, check guards, confirm, apply, wait and report. Raise `InternalError` for a defect after the first write."""
+        try:
+            return await self._apply(remote, wait_display, stop_signal)
+        except Exception as defect:
+            if not is_defect(defect) or not stop_signal.graceful:
+                raise
+            again, history = (
+                shlex.join(("octosync", "apply", *self._repeat_arguments)),
+                history_command("last", self.journal),
+            )
+            hints = (
+                "The run had begun to write: its changes may or may not have been made.",
+                f"To continue: {again} (reads first; applied changes are not sent twice)",
+                f"What was done: {history}",
+            )
+            raise InternalError(defect, hints=hints, exit_code=ExitCode.PARTIAL) from defect
+
+    async def _apply(self, remote: Octomil, wait_display: WaitDisplay, stop_signal: signals.StopSignal) -> ExitCode:
         reviewed = await plan_online(self.run, remote, wait_display)
         if self.approval is not None:
             reviewed = limited_to(reviewed, self.approval.apps)

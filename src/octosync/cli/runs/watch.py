@@ -24,9 +24,10 @@ from octosync.cli.console import err, wants_colour
 from octosync.cli.contexts import state_key
 from octosync.cli.inputs import LoadedInputs, load_inputs, load_settings
 from octosync.cli.inputs_reloader import InputsReloader
+from octosync.cli.root import is_defect
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.cli.session import connect, control_plane
-from octosync.errors import ConfigError, ExitCode, OctosyncError, UsageError
+from octosync.errors import ConfigError, ExitCode, InternalError, OctosyncError, UsageError
 from octosync.manifest import Cache, parse_duration
 from octosync.manifest.config.config import FILE_NAME
 from octosync.manifest.git.repository import is_tracked
@@ -48,7 +49,7 @@ from octosync.report import render_diagnostics
 from octosync.state import DamagedFile, Journal, WatchState, open_or_replace_journal, state_lock
 from octosync.watch.approvals import HOST, TOKEN_VARIABLE
 from octosync.watch.controller import Controller, ControllerOptions
-from octosync.watch.log import Log, libraries_in
+from octosync.watch.log import Log, about, libraries_in
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad, problems_of
 from octosync.watch.metrics import CONTENT_TYPE, Metrics
 from octosync.watch.notify.endpoints import endpoints
@@ -71,9 +72,11 @@ def run(manifests: ManifestFlags, remote: RemoteFlags, guards: Mapping[str, Allo
         return _watch(options)
     try:
         return _watch(options)
-    except OctosyncError as error:  # a JSON log contains this error, too
-        message, hints = error.message, list(error.hints)
-        options.log(SystemClock()).error("ended", message=message, reference=error.reference, hints=hints)
+    except Exception as caught:  # noqa: BLE001 — a JSON log contains this error, too
+        error = caught if isinstance(caught, OctosyncError) else InternalError(caught)
+        options.log(SystemClock()).bind(**(about(caught) if is_defect(caught) else {})).error(
+            "ended", message=error.message, reference=error.reference, hints=list(error.hints)
+        )
         return error.exit_code
 
 
