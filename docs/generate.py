@@ -12,12 +12,12 @@ from deploy.queries import Alert, alerts
 from deploy.runbooks import REPOSITORY
 from docs import fields
 from docs.executing import ROOT, executed
-from docs.markdown import GENERATED, anchor, cell, codes, phrase, with_parts, yaml_block
+from docs.markdown import GENERATED, anchor, cell, phrase, with_parts, yaml_block
 from docs.performance import PAGE, PICTURES, picture, results, with_results
 
 from octosync.contract import OPERATIONS, Access, Operation
 from octosync.manifest import RULES, Rule, configuration_schema, kustomize_definitions, manifest_schema
-from octosync.plan import DEFAULT_TRAILERS, FINDINGS, GUARDS, Finding, Guard, plan_schema
+from octosync.plan import FINDINGS, GUARDS, Finding, Guard, plan_schema
 from octosync.report import json_text
 from octosync.watch.metrics import METRICS, Metric
 from octosync.watch.notify.notices import (
@@ -70,28 +70,27 @@ EXECUTED: Final = (
     "docs/reference/outputs.md",
 )
 
+# Pages that are written by hand and have generated parts.
+WITH_PARTS: Final = (
+    "docs/reference/configuration.md",
+    "docs/reference/guards.md",
+    "docs/reference/manifest.md",
+)
+
 
 def _guards(guards: Mapping[str, Guard]) -> Iterator[str]:
-    yield from ("# Guards", "", GENERATED, "")
-    yield "Guards reject changes that can't be undone, unless an override allows them. Plan and apply check them. Watch checks"
-    yield "them for each commit. If a guard rejects a change, plan and apply exit with 4, and apply writes nothing. `octosync explain NAME`"
-    yield "explains a guard."
-    yield ""
     yield "| guard | rejects |"
     yield "|---|---|"
     for guard in guards.values():
         yield f"| [`{guard.id}`](#guard-{guard.id}) | {cell(phrase(guard.refuses))} |"
-    yield from ("", "## Overrides in commits", "")
-    yield "A line in the message of a commit overrides guards for its change, for example `Octosync-Allow: deletes=14 diverged`."
-    yield "It is reviewed with the change, plan names the commit, and the override ends when the change is applied. A guard that counts"
-    yield "needs a number, and a policy its name: `policy:NAME`."
-    yield ""
-    yield "`guards.trailers` of [octosync.yaml](configuration.md#guardstrailers) lists the guards that a commit can override. A plan of a"
-    yield f"pull request reads it from the base. The default is {codes(DEFAULT_TRAILERS)}."
+
+
+def _guard_sections(guards: Mapping[str, Guard]) -> Iterator[str]:
+    lines: list[str] = []
     for guard in guards.values():
-        yield from ("", f"## Guard {guard.id}", "", f"Rejects {phrase(guard.refuses)}.")
-        yield from _limits(guard)
-        yield from ("", *(f"- **{name}:** {value}" for name, value in _overrides(guard)))
+        lines += ("", f"## Guard {guard.id}", "", f"Rejects {phrase(guard.refuses)}.", *_limits(guard), "")
+        lines += (f"- **{name}:** {value}" for name, value in _overrides(guard))
+    yield from lines[1:]
 
 
 def _limits(guard: Guard) -> Iterator[str]:
@@ -279,7 +278,11 @@ def _notifications() -> Iterator[str]:
 
 
 # The generated parts of pages that are otherwise written by hand, by the names in their comments.
-PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {**fields.PARTS}
+PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
+    **fields.PARTS,
+    "guards": lambda: _guards(GUARDS),
+    "guard sections": lambda: _guard_sections(GUARDS),
+}
 
 
 def _with_parts(name: str) -> str:
@@ -289,7 +292,6 @@ def _with_parts(name: str) -> str:
 # The generated pages, schemas and pictures by their path below the project's root.
 REFERENCE_PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "docs/reference/findings.md": lambda: "\n".join(_findings(FINDINGS)) + "\n",
-    "docs/reference/guards.md": lambda: "\n".join(_guards(GUARDS)) + "\n",
     "docs/reference/metrics.md": lambda: "\n".join(_metrics(METRICS)) + "\n",
     "docs/reference/notifications.md": lambda: "\n".join(_notifications()) + "\n",
     "docs/reference/operations.md": lambda: "\n".join(_operations(OPERATIONS)) + "\n",
@@ -301,7 +303,7 @@ REFERENCE_PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "schemas/manifest.json": lambda: json_text(manifest_schema()),
     "schemas/plan.json": lambda: json_text(plan_schema()),
     "schemas/watch-status.json": lambda: json_text(watch_schema()),
-    **{name: partial(_with_parts, name) for name in ("docs/reference/configuration.md", "docs/reference/manifest.md")},
+    **{name: partial(_with_parts, name) for name in WITH_PARTS},
     **{path: partial(picture, path) for path in PICTURES},
 }
 
