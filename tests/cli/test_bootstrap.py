@@ -270,7 +270,7 @@ def test_the_suggested_commands_reach_the_same_control_plane(project: Project) -
 def test_the_run_is_recorded(project: Project) -> None:
     """The journal is the one of --state, and history shows the run like any other."""
     ran = bootstrap(project, "--state", "runs.db")
-    typed = ran.stderr.splitlines()[-1].partition(": octosync ")[2].partition("        exit 0")[0]
+    typed = ran.stderr.splitlines()[-1].partition("(octosync ")[2].rstrip(")")
     assert typed.endswith(" --state runs.db")
     shown = project.workdir.octosync(*typed.split()).stdout
     assert "✓ create app/notes " in shown

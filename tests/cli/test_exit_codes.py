@@ -224,11 +224,11 @@ def test_an_error_outranks_a_guard_and_a_guard_outranks_changes(project: Project
 
 
 def test_the_report_counts_applied_changes(project: Project) -> None:
-    """0: the last lines have the number of changes, the run and the code."""
+    """0: the last lines have the number of changes, the run and the command that shows it."""
     project.declare()
     ran = project.apply()
     assert f"✓ {ACTIONS} applied" in ran.stdout
-    assert ran.stdout.rstrip().endswith("exit 0")
+    assert ran.stdout.rstrip().endswith(" (octosync history last)")
 
 
 @pytest.mark.parametrize(

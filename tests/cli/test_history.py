@@ -38,7 +38,7 @@ def test_a_run_is_found_by_its_id_a_prefix_or_last(project: Project) -> None:
     """The ID that apply prints, any unambiguous prefix, and `last` name the run, which lists its requests."""
     project.declare()
     applied = project.apply().stdout
-    run = applied.rpartition("\nRun ")[2].partition(":")[0]
+    run = applied.rpartition("\nRun ")[2].partition(" ")[0]
     runs = [project.workdir.octosync("history", name) for name in (run, run[:8], "last")]
     assert {(ran.code, ran.stderr) for ran in runs} == {(0, "")}
     assert len({ran.stdout for ran in runs}) == 1

@@ -67,7 +67,7 @@ def test_outcomes_are_the_golden_ones() -> None:
 
 def test_a_full_success_is_two_lines() -> None:
     """If everything was applied, only the count and the run are shown."""
-    assert text_of(outcomes(), exit_code=ExitCode.DONE) == "✓ 12 applied\nRun 01JD        exit 0\n"
+    assert text_of(outcomes(), exit_code=ExitCode.DONE) == "✓ 12 applied\nRun 01JD\n"
 
 
 def test_an_interrupted_run_lists_its_finished_actions() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from tests.support.states import desired_app, live_app, live_deployment, observa
 
 from octosync.manifest.schema.models import APP_WIRE_NAMES, SLOT_WIRE_NAMES, FallbackSpec, PolicySpec
 from octosync.manifest.schema.shapes import attributes_of
-from octosync.model import Canary, Diagnostic, Kind, Origin, Reason, Severity
+from octosync.model import Canary, Diagnostic, Event, Kind, Origin, Reason, Severity
 from octosync.plan import (
     ControlPlane,
     GitRevision,
     Invocation,
+    LastChange,
     Override,
     Plan,
     Refusal,
@@ -347,7 +349,7 @@ def test_the_first_line_has_command_and_control_plane() -> None:
     )
     head = text_of(steady_plan(), about=about, command="apply").splitlines()[0]
     assert head == (
-        "octosync apply · 127.0.0.1:8787 · overlays/prod (kustomize) 41 apps in 14 files · base 3f9d2c1 · 2 apps selected"
+        "octosync apply · 127.0.0.1:8787 · overlays/prod (kustomize): 41 apps in 14 files · base 3f9d2c1 · 2 apps selected"
     )
 
 
@@ -388,7 +390,7 @@ def test_a_plan_of_all_apps_without_a_limit_has_no_duration() -> None:
     """Without a rate limit no duration is shown, and all apps are not shown as a part of all apps."""
     about = run_info(requests_per_minute=0, manifests=replace(run_info().manifests, apps=3, files=1))
     lines = text_of(errored_plan(), about=about).splitlines()
-    assert lines[0].endswith("apps/ 3 apps in 1 file")
+    assert lines[0].endswith("apps/: 3 apps in 1 file")
     assert lines[-1] == "Read 3 apps with 5 requests; apply sends 1."
 
 
@@ -419,11 +421,29 @@ def test_a_very_long_name_shifts_only_its_own_line() -> None:
     assert line_with(text_of(short), "ios:a.b") == line_with(text_of(both), "ios:a.b")
 
 
-def test_wide_names_keep_the_columns() -> None:
-    """Characters that take two columns are counted as two."""
-    plan = plan_of(desired_app("a", slots={"会話": {}, "chat12": {}}), live_app("a"))
-    wide, narrow = (line_with(text_of(plan), part).index(":3") for part in ("会話", "chat12"))
-    assert wide == narrow - 2
+def test_the_position_follows_the_name() -> None:
+    """A long name does not move the positions of other objects, and the file is behind the name of the app."""
+    lines = text_of(plan_of(desired_app("a", slots={"c" * 50: {}, "chat": {}}), live_app("a"))).splitlines()
+    assert "a  apps/demo.yaml" in lines
+    assert f"  + slot {'c' * 50}  :3" in lines
+    assert "  + slot chat  :3" in lines
+
+
+def test_the_only_author_of_many_changes_is_named_once() -> None:
+    """If one person made all of several changes, only the full report names that person and the event for each of them."""
+    plan = plan_of(
+        desired_app("a", slots={name: {"preferred_engines": ["mlx"]} for name in ("chat", "tts", "vision")}),
+        live_app("a", slots={name: {"preferred_engines": ["coreml"]} for name in ("chat", "tts", "vision")}),
+    )
+    at = datetime(2026, 3, 1, 14, 2, tzinfo=UTC)
+    events = {
+        action.address: LastChange(Event(id="evt_1", type="slot.updated", actor="ben", at=at))
+        for action in plan.actions
+    }
+    plan = replace(plan, last_changes=events)
+    brief, full = text_of(plan), text_of(plan, full=True)
+    assert "The last change of each of these objects was by ben, 2026-03-01 14:02 UTC.\n" in brief
+    assert (brief.count("ben"), full.count("last changed by ben")) == (1, 3)
 
 
 def test_an_app_without_details_has_no_detail_line() -> None:

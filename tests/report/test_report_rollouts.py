@@ -73,9 +73,7 @@ def test_a_wait_is_the_golden_one() -> None:
 
 def test_a_covered_rollout_needs_no_action() -> None:
     """No advice for a rollout that is covered, or that was not waited for."""
-    assert text_of(*ROLLOUTS[:2], exit_code=ExitCode.DONE).splitlines()[2:] == [
-        "Run 01JD: octosync history 01JD        exit 0"
-    ]
+    assert text_of(*ROLLOUTS[:2], exit_code=ExitCode.DONE).splitlines()[2:] == ["Run 01JD (octosync history 01JD)"]
     assert text_of(ROLLOUTS[0], run_id=None, exit_code=ExitCode.DONE).count("\n") == 1
 
 

@@ -82,8 +82,16 @@ def out(text: str) -> None:
 
 
 def out_text(text: str) -> None:
-    """Write a report for people to standard output. Raises as `out` does."""
-    out(_without_runner_commands(text))
+    """Write a report for people to standard output, in lines that fit a terminal. Raises as `out` does."""
+    out(_report_text(text, sys.stdout))
+
+
+def _report_text(text: str, stream: TextIO) -> str:
+    if stream.isatty():
+        from octosync.cli.wrapping import terminal_width, wrapped
+
+        text = wrapped(text, terminal_width(stream))
+    return _without_runner_commands(text)
 
 
 def out_paged(text: str) -> None:
@@ -94,7 +102,7 @@ def out_paged(text: str) -> None:
     """
     default = "less" if os.environ.get("TERM") != "dumb" else ""
     pager = os.environ.get("OCTOSYNC_PAGER", os.environ.get("PAGER", default)).strip()
-    text = _without_runner_commands(text)
+    text = _report_text(text, sys.stdout)
     if (
         pager in {"", "cat"}
         or not sys.stdout.isatty()
@@ -157,8 +165,8 @@ def read_stdin(most: int = -1) -> bytes:
 
 
 def err(text: str) -> None:
-    """Write to standard error. If that fails, the run continues without it."""
-    err_command(_without_runner_commands(text))
+    """Write to standard error, in lines that fit a terminal. If that fails, the run continues without it."""
+    err_command(_report_text(text, sys.stderr))
 
 
 def err_command(text: str) -> None:

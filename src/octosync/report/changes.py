@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Final, Self
+from typing import Final
 
 from octosync.contract import preset_of
 from octosync.model import Address, App, Assignment, JsonObject, JsonValue, Kind, Origin, Reason, Sensitivity, counted
@@ -41,7 +41,6 @@ from octosync.report.text import (
     Style,
     cells,
     last_change_words,
-    padded,
     time_words,
     visible,
 )
@@ -193,12 +192,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOptions:
-    """How actions are shown: `blocked` ones get a mark, `full` shows values unclipped, `last_changes` names authors."""
+    """How actions are shown: `blocked` ones get a mark, `full` shows values unclipped, `last_changes` names authors.
+
+    Without `names_difference`, actions have no remark that live and declared state differ.
+    """
 
     sensitivity: Sensitivity
     full: bool = False
     blocked: frozenset[ActionKey] = frozenset()
     last_changes: Mapping[Address, LastChange] = field(default_factory=dict)
+    names_difference: bool = True
 
 
 def group_of(
@@ -223,45 +226,24 @@ def group_of(
     return Group(slug, file, tuple(row for _, row in rows), origin)
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The widths of the columns of rows, in the whole plan."""
-
-    left: int
-    place: int
-
-    @classmethod
-    def of_groups(cls, groups: Iterable[Group]) -> Self:
-        """Return the widths that all rows of these groups need."""
-        rows = [row for group in groups for row in group.rows]
-        return cls(column(row.left for row in rows), column(row.place for row in rows))
-
-
-def group_lines(groups: Iterable[Group], columns: Columns, style: Style) -> Iterator[str]:
-    """Yield the lines of groups."""
-    left, place = columns.left, columns.place
+def group_lines(groups: Iterable[Group], style: Style) -> Iterator[str]:
+    """Yield the lines of groups: each position follows the name of its object."""
     for group in groups:
-        # Right-aligned, so that files and line numbers are in one column.
-        name, file = visible(group.slug), visible(group.file)
-        gap = max(2, left + 2 + place - cells(name) - cells(file))
-        yield f"{style.bold(name)}{' ' * gap}{style.dim(file)}"
+        yield f"{style.bold(visible(group.slug))}  {style.dim(visible(group.file))}"
         for row in group.rows:
-            line = f"{padded(row.left, left)}  {' ' * (place - cells(row.place))}{row.place}   {row.remark}".rstrip()
-            yield _painted(line, row, style)
+            yield _painted(row, style)
             yield from (style.red(line) if row.destructive else line for line in row.lines)
 
 
-def _painted(line: str, row: Row, style: Style) -> str:
+def _painted(row: Row, style: Style) -> str:
+    place = f"  {row.place}" if row.place else ""
+    remark = f"   {row.remark}" if row.remark else ""
     if row.destructive:
-        return style.red(line)
-    head, rest = line[:3], line[3:]
-    match row.verb:
-        case Verb.CREATE:
-            return f"{style.green(head)}{rest}"
-        case None:
-            return style.dim(line)
-        case _:
-            return f"{style.yellow(head)}{rest}"
+        return style.red(f"{row.left}{place}{remark}")
+    if row.verb is None:
+        return style.dim(f"{row.left}{place}{remark}")
+    paint = style.green if row.verb is Verb.CREATE else style.yellow
+    return f"{paint(row.left[:3])}{row.left[3:]}{style.dim(place)}{remark}"
 
 
 def column(texts: Iterable[str], *, widest: int = _WIDEST) -> int:
@@ -275,11 +257,12 @@ def _row(action: Action, file: str, options: RowOptions) -> Row:
     last = options.last_changes.get(action.address)
     author = (last_change_words(last),) if last is not None and needs_author(action) else ()
     details = (*author, *_details(action, options.sensitivity, limit))
+    is_obvious = not options.names_difference and action.reason is Reason.DIFFERS and action.verb is Verb.UPDATE
     verb = f"{action.verb.value} " if isinstance(action, EnableCapability | OptimizeCapability) else ""
     return Row(
         left=f"{mark} {SYMBOLS[action.verb]} {verb}{_named(action.address)}",
         place=_place(action.origin, file),
-        remark=_remark(action),
+        remark="" if is_obvious else _remark(action),
         verb=action.verb,
         destructive=action.destructive,
         details=tuple(filter(None, details)),

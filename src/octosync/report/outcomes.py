@@ -66,13 +66,14 @@ def closing_lines(run_id: str, *, command: str | None, history: str | None, exit
 
 
 def run_line(run_id: str, *, history: str | None, exit_code: ExitCode) -> str:
-    """Return the ID of a run, the command that shows its requests, and its exit code."""
-    return f"{run_words(run_id, history)}        exit {int(exit_code)}"
+    """Return the ID of a run, the command that shows its requests, and its exit code unless it is 0."""
+    code = f", exit {int(exit_code)}" if exit_code is not ExitCode.DONE else ""
+    return f"{run_words(run_id, history)}{code}"
 
 
 def run_words(run_id: str, history: str | None) -> str:
-    """Return the ID of a run, and the command that shows it."""
-    return f"Run {visible(run_id)}{f': {visible(history)}' if history else ''}"
+    """Return the ID of a run, and the command that shows it: `Run 20260301T140200Z-4e1d2c (octosync history last)`."""
+    return f"Run {visible(run_id)}{f' ({visible(history)})' if history else ''}"
 
 
 def status_counts(statuses: Sequence[Status], style: Style) -> str:

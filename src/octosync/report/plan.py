@@ -28,9 +28,10 @@ from octosync.plan import (
     RemoveTarget,
     RunInfo,
     UpdateApp,
+    needs_author,
     refused_actions,
 )
-from octosync.report.changes import Columns, Group, RowOptions, group_lines, group_of, recommendation_lines
+from octosync.report.changes import Group, RowOptions, group_lines, group_of, recommendation_lines
 from octosync.report.errors import blocked_lines, diagnostic_lines, error_lines, override_words, unlisted_words
 from octosync.report.plan_report import PlanReport
 from octosync.report.sections import (
@@ -42,10 +43,11 @@ from octosync.report.sections import (
     summary_table,
     totals_of,
 )
-from octosync.report.text import Style, about_seconds_words, listed, plane_words, text_of, visible
+from octosync.report.text import Style, about_seconds_words, listed, plane_words, text_of, time_words, visible
 
 _COMMITS: Final = 10  # commits and apps that are listed; the rest is counted
 _SHORT: Final = 7  # characters of a commit's id
+_MANY: Final = 3  # objects whose common author is named once
 _SUBJECT: Final = 100  # characters of a commit's subject
 
 
@@ -105,11 +107,11 @@ def read_words(plan: Plan, about: RunInfo) -> str:
 
 
 def manifests_words(about: RunInfo) -> str:
-    """Return what was loaded: `apps/ 41 apps in 14 files`."""
+    """Return what was loaded: `apps/: 41 apps in 14 files`."""
     asked, manifests = about.invocation, about.manifests
     places = list(asked.paths) + ([f"{asked.kustomize} (kustomize)"] if asked.kustomize is not None else [])
     loaded = f"{counted(manifests.apps, 'app')} in {counted(manifests.files, 'file')}"
-    return visible(f"{listed(places, at_most=3)} {loaded}".lstrip())
+    return visible(": ".join(filter(None, (listed(places, at_most=3), loaded))))
 
 
 def base_words(about: RunInfo) -> str:
@@ -171,17 +173,17 @@ def _apps_left(plan: Plan) -> tuple[int, list[str]]:
 def render_plan(report: PlanReport, *, colour: bool) -> str:
     """Render a plan, and the refusals of guards; with `summary_only` only the table that counts its changes."""
     plan, about, style = report.plan, report.about, Style(colour)
-    overview = Overview.of_report(report)
+    overview = Overview.of_report(report, names_all=report.full)
     if report.summary_only:
         table = overview.table.lines(style) if plan.shown else [nothing_words(plan)]
         return text_of((*table, *filter(None, (pending_words(report),)), *_obstacles(report, style)))
-    columns = Columns.of_groups(overview.groups)
     blocks: list[Iterable[str]] = [
         _head(report, style),
         _errors(plan, style) if plan.errors else (),
         blocked_lines(report, style) if report.blocked else (),
         overview.table.lines(style) if overview.has_table else (),
-        *(_section_lines(section, columns, style) for section in overview.sections),
+        filter(None, (overview.author_words,)),
+        *(_section_lines(section, style) for section in overview.sections),
         *(diagnostic_lines(diagnostic, style) for diagnostic in report.listed_diagnostics()),
         filter(None, (unlisted_words(report),)) if report.touched is not None else (),
         recommendation_lines(plan.recommendations) if plan.recommendations else (),
@@ -192,31 +194,39 @@ def render_plan(report: PlanReport, *, colour: bool) -> str:
     return "\n".join(text for block in blocks if (text := text_of(block)))
 
 
-def _section_lines(section: ChangeSection, columns: Columns, style: Style) -> Iterator[str]:
+def _section_lines(section: ChangeSection, style: Style) -> Iterator[str]:
     if section.title:
         yield style.bold(section.heading)
     for batch in section.batches:
         if batch.name:
             yield style.bold(batch.heading)
-        yield from group_lines(batch.groups, columns, style)
+        yield from group_lines(batch.groups, style)
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The changes of a plan in sections, and the table that counts them."""
+    """The changes of a plan in sections, the table that counts them, and who made all of the last changes ("" for several)."""
 
     plan: Plan
     groups: tuple[Group, ...]
     grouping: Grouping
     sections: tuple[ChangeSection, ...]
+    author_words: str = ""
 
     @classmethod
-    def of_report(cls, report: PlanReport) -> Self:
-        """Return the overview of a plan."""
+    def of_report(cls, report: PlanReport, *, names_all: bool = True) -> Self:
+        """Return the overview of a plan. Without `names_all`, what all rows have in common is not in each of them."""
         plan = report.plan
-        groups = groups_of(plan, report.blocked, report.sensitivity, full=report.full)
+        author = "" if names_all else _author_words(plan)
+        groups = groups_of(
+            replace(plan, last_changes={}) if author else plan,
+            report.blocked,
+            report.sensitivity,
+            full=report.full,
+            names_difference=names_all or report.about.invocation.base is not None,
+        )
         grouping = grouping_of(groups, plan.desired.apps, report.sensitivity)
-        return cls(plan, groups, grouping, sections_of(groups, grouping))
+        return cls(plan, groups, grouping, sections_of(groups, grouping), author)
 
     @property
     def table(self) -> SummaryTable:
@@ -231,6 +241,18 @@ class Overview:
     @property
     def _changing(self) -> tuple[Group, ...]:
         return tuple(group for group in self.groups if any(row.verb is not None for row in group.rows))
+
+
+def _author_words(plan: Plan) -> str:
+    """Return the author of the last change of many objects, if they have only one."""
+    changes = [*plan.actions, *(change.action for change in plan.held)]
+    lasts = [plan.last_changes.get(action.address) for action in changes if needs_author(action)]
+    events = [last.event for last in lasts if last is not None and not last.of_app]
+    if len(events) < _MANY or len(events) < len(lasts) or len({event.actor for event in events}) > 1:
+        return ""
+    times = sorted({time_words(event.at) for event in events})
+    between = " to ".join(dict.fromkeys((times[0], times[-1])))
+    return f"The last change of each of these objects was by {visible(events[0].actor or '?')}, {between}."
 
 
 def _obstacles(report: PlanReport, style: Style) -> Iterator[str]:
@@ -266,7 +288,7 @@ def pending_lines(report: PlanReport, style: Style) -> Iterator[str]:
         found = (group_of(slug, actions, pending.desired.apps[slug], options) for slug, actions in by_app.items())
         # All files are the base's: its commit would be in front of each of them.
         groups = [group if group.origin is None else replace(group, file=group.origin.path) for group in found]
-        yield from (f"  {line}" for line in group_lines(groups, Columns.of_groups(groups), style))
+        yield from (f"  {line}" for line in group_lines(groups, style))
     if last.elsewhere:
         yield f"  not read: {listed(map(visible, last.elsewhere), at_most=_COMMITS)}"
     for commit in last.commits[:_COMMITS]:
@@ -304,7 +326,14 @@ def _errors(plan: Plan, style: Style) -> Iterator[str]:
         yield f"The plan can't be applied: {incomplete_words(plan)}. The rest of the plan:"
 
 
-def groups_of(plan: Plan, blocked: Sequence[Refusal], sensitivity: Sensitivity, *, full: bool) -> tuple[Group, ...]:
+def groups_of(
+    plan: Plan,
+    blocked: Sequence[Refusal],
+    sensitivity: Sensitivity,
+    *,
+    full: bool,
+    names_difference: bool = True,
+) -> tuple[Group, ...]:
     """Return the groups of the apps that have rows: those with changes, and with `full` the unchanged ones, too."""
     marked = refused_actions(plan.actions, blocked) if blocked else frozenset[ActionKey]()
     actions: dict[str, tuple[Action, ...]] = dict(plan.by_app())
@@ -314,7 +343,13 @@ def groups_of(plan: Plan, blocked: Sequence[Refusal], sensitivity: Sensitivity, 
     unchanged: dict[str, list[Address]] = {}
     for address in plan.unchanged if full else ():
         unchanged.setdefault(address.app, []).append(address)
-    options = RowOptions(sensitivity=sensitivity, full=full, blocked=marked, last_changes=plan.last_changes)
+    options = RowOptions(
+        sensitivity=sensitivity,
+        full=full,
+        blocked=marked,
+        last_changes=plan.last_changes,
+        names_difference=names_difference,
+    )
     return tuple(
         group_of(
             slug,

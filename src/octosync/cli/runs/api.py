@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from octosync.cli import signals
-from octosync.cli.console import out, out_json, read_stdin, wants_colour
+from octosync.cli.console import out_json, out_text, read_stdin, wants_colour
 from octosync.cli.run_options import RemoteFlags
 from octosync.cli.session import check_app_names, configuration_in, open_session, query
 from octosync.contract.openapi import MAX_DOCUMENT_BYTES, compare_with, read_document
@@ -37,7 +37,7 @@ def list_(config: Path | None, output: str, colour: str) -> ExitCode:
     if output == "json":
         out_json(operations_document(contract))
     else:
-        out(render_operations(contract, colour=wants_colour(sys.stdout, colour)))
+        out_text(render_operations(contract, colour=wants_colour(sys.stdout, colour)))
     return ExitCode.DONE
 
 
@@ -49,7 +49,7 @@ def check(spec: str, config: Path | None, output: str, colour: str) -> ExitCode:
     if output == "json":
         out_json(conformance_document(conformance, name))
     else:
-        out(render_conformance(conformance, name, colour=wants_colour(sys.stdout, colour)))
+        out_text(render_conformance(conformance, name, colour=wants_colour(sys.stdout, colour)))
     return ExitCode.DONE if conformance.agrees else ExitCode.ERROR
 
 
@@ -71,7 +71,7 @@ def probe(
     if output == "json":
         out_json(probe_document(probed, contract, url=url))
     else:
-        out(render_probe(probed, contract, url=url, colour=wants_colour(sys.stdout, colour)))
+        out_text(render_probe(probed, contract, url=url, colour=wants_colour(sys.stdout, colour)))
     return ExitCode.DONE if probed.is_good else ExitCode.ERROR
 
 

@@ -285,7 +285,7 @@ class _ApplyRun:
             write_code=code,
             outcomes=applied.outcomes,
             run_id=record.run,
-            history=history_command(record.run, self.journal),
+            history=history_command("last", self.journal),
         )
 
     def _audit(self, report: ApplyReport) -> RunAudit:

@@ -110,7 +110,7 @@ class _BootstrapRun:
                 lost = self._write_keys(result, record.run)
                 code = _code(result, lost, stop_signal)
                 self._report(result, lost, result.unrecorded or _end(record, code))
-        err(render_bootstrap_end(run_id=record.run, history=history_command(record.run, self.journal), exit_code=code))
+        err(render_bootstrap_end(run_id=record.run, history=history_command("last", self.journal), exit_code=code))
         return code
 
     def _typed(self, command: str) -> str:

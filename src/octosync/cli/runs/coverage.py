@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Final
 
 from octosync.cli.commands.status import FOLDER, LABEL, CoverageOptions
-from octosync.cli.console import out, out_json, supports_blocks, wants_colour
+from octosync.cli.console import out, out_json, out_text, supports_blocks, wants_colour
 from octosync.cli.inputs import LoadedInputs, load_valid_inputs
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.cli.session import Session, control_plane, query, session_of
@@ -61,7 +61,7 @@ def show_declared(
         out(json_line(declared_document(extent, timestamp=datetime.now(UTC))))
     else:
         colour, blocks = wants_colour(sys.stdout, shown.colour), supports_blocks(sys.stdout)
-        out(render_declared(extent, colour=colour, blocks=blocks, full=shown.full))
+        out_text(render_declared(extent, colour=colour, blocks=blocks, full=shown.full))
     return ExitCode.ERROR if extent.errors else ExitCode.DONE
 
 

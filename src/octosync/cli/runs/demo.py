@@ -22,7 +22,7 @@ import httpx
 
 import octosync
 from octosync.cli import root
-from octosync.cli.console import out, wants_colour
+from octosync.cli.console import out, out_text, wants_colour
 from octosync.cli.root import report_failure, usage_error
 from octosync.cli.signals import DeferredSignals, deferred_signals
 from octosync.contract import OPERATIONS
@@ -57,7 +57,7 @@ class DemoRunner:
     def narrate(self, *lines: str) -> None:
         """Print lines of text. Raise `Interrupted` if a signal has arrived."""
         self._signals.check()
-        out("".join(f"{line}\n" for line in lines))
+        out_text("".join(f"{line}\n" for line in lines))
 
     def chapter(self, title: str, *lines: str) -> None:
         """Print the heading of the next chapter, and its first lines."""
@@ -183,7 +183,7 @@ def run() -> ExitCode:
         with shipped_manifests() as manifests:
             with demo_runner(manifests) as runner:
                 _run_story(runner)
-            out(_next_steps(manifests))
+            out_text(_next_steps(manifests))
     except OctosyncError as error:
         return report_failure(
             error, written="The demo's folder and control plane are removed; nothing else was changed."

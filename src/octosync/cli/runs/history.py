@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from octosync.cli.commands.history import HistoryFilters
-from octosync.cli.console import err, out, out_json, wants_colour
+from octosync.cli.console import err, out_json, out_text, wants_colour
 from octosync.errors import UsageError
 from octosync.model import JournalledRun, counted
 from octosync.report import history_document, render_history, render_run, run_document
@@ -33,14 +33,14 @@ def run(*, run: str | None, limit: int, filters: HistoryFilters, journal: Path, 
             if output == "json":
                 out_json(run_document(selected, actions, journal=str(journal)))
             else:
-                out(render_run(selected, actions, colour=wants_colour(sys.stdout, colour)))
+                out_text(render_run(selected, actions, colour=wants_colour(sys.stdout, colour)))
             return
         matching = [listed_run for listed_run in runs if filters.accept(listed_run, recorded)]
         shown = [(listed_run, recorded.actions(listed_run.id)) for listed_run in matching[:limit]]
     if output == "json":
         out_json(history_document(shown, journal=str(journal)))
     elif shown:
-        out(render_history(shown, total=len(matching), colour=wants_colour(sys.stdout, colour)))
+        out_text(render_history(shown, total=len(matching), colour=wants_colour(sys.stdout, colour)))
     if empty:
         err(f"No runs: {empty}. Select another journal with --state FILE.\n")
     elif not shown:

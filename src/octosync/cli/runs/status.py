@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from octosync.cli.commands.status import CoverageOptions, StatusScope
-from octosync.cli.console import err, out, out_json, supports_blocks, wants_colour
+from octosync.cli.console import err, out, out_json, out_text, supports_blocks, wants_colour
 from octosync.cli.options import (
     typed_options,
 )
@@ -144,7 +144,7 @@ class _Canvas:
         if self._in_place:
             self._redraw(self._note)
         else:
-            out(f"{separator}{self._text}")
+            out_text(f"{separator}{self._text}")
 
     def show_error(self, error: OctosyncError) -> None:
         """Report a failed refresh, and the time of the view that is still shown."""
@@ -206,7 +206,7 @@ def run(
     elif shown.output == "jsonl":
         out(json_line(view.document()))
     else:
-        out(view.text(colour=wants_colour(sys.stdout, shown.colour), blocks=supports_blocks(sys.stdout)))
+        out_text(view.text(colour=wants_colour(sys.stdout, shown.colour), blocks=supports_blocks(sys.stdout)))
     return view.exit_code
 
 
@@ -222,7 +222,7 @@ def _show_overviews(session: Session, patterns: Sequence[str], *, archived: bool
     overviews, requests = query(session, "reading", read)
     plane = control_plane(session.connection, session.context, _org_of(overviews))
     facts = StatusFacts(control_plane=plane, requests=requests)
-    out(render_overviews(overviews, facts, colour=wants_colour(sys.stdout, colour)))
+    out_text(render_overviews(overviews, facts, colour=wants_colour(sys.stdout, colour)))
     unread = (part for app in overviews for part in (app.app, app.deployments, app.last_change))
     return ExitCode.ERROR if any(isinstance(part, OctosyncError) for part in unread) else ExitCode.DONE
 
