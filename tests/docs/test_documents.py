@@ -113,7 +113,7 @@ def test_every_event_of_the_log_is_listed() -> None:
         for source in sources
         for name in re.findall(r'\.(?:_?warn|info|warning|error)\(\s*"([a-z_]+)"', source.read_text(encoding="utf-8"))
     }
-    page = (ROOT / "docs/how-to/watch.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reference/watch.md").read_text(encoding="utf-8")
     rows = page.partition("\n| event |")[2].partition("\n\n")[0].splitlines()[2:]
     listed = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row.split("|")[1])}
     assert listed - {"action", "library"} == found
