@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
@@ -174,11 +174,16 @@ HOST: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SuggestedCommand:
-    """A suggested command: its effect, and the command or line to type; with `is_typed` False, `line` is a sentence."""
+    """A suggested command: its effect, and the command or line to type; with `is_typed` False, `line` is a sentence.
+
+    `path` is the POST endpoint that the command calls with `parameters`; "" if it calls none.
+    """
 
     label: str
     line: str
     is_typed: bool = True
+    path: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 def origin_of(scheme: str, host: str) -> str:

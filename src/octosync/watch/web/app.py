@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -22,9 +23,11 @@ from octosync.watch.controller_api import ControllerApi
 from octosync.watch.log import Log
 from octosync.watch.status import AppState, ControllerStatus
 from octosync.watch.web.document import watch_document
-from octosync.watch.web.pages import CACHED, PageRequest, app_page, apps_page, asset_at, status_page
+from octosync.watch.web.forms import Forms
+from octosync.watch.web.pages import CACHED, PageRequest, app_page, app_url, apps_page, asset_at, status_page
 from octosync.watch.web.post_endpoints import POSTS, Post, TokenAuthenticator, respond_to_post
 from octosync.watch.web.responses import PageGuard, TaggedText, page_response, refusal, text_response
+from octosync.watch.web.sessions import Sessions
 from octosync.watch.web.views import stuck_words, unready_words, waiting_words
 
 T = TypeVar("T")
@@ -41,7 +44,7 @@ class WebOptions:
 
     `metrics` renders the metrics, `metrics_type` is their content type. `admin_token` None disables the POSTs. `hosts` are
     accepted host names besides this machine's own and its address. `refresh_seconds` is the refresh interval of an open page.
-    `log` gets failed attempts at the admin token.
+    `log` gets failed attempts at the admin token, and the actions of people. `clock` is for their sessions.
     """
 
     control: ControllerApi
@@ -51,11 +54,15 @@ class WebOptions:
     hosts: Collection[str] = ()
     log: Log | None = None
     refresh_seconds: float = 5
+    clock: Callable[[], float] = time.monotonic
 
 
 def create_app(source: WebOptions) -> ASGIApp:
     """Return the application. GET requests change nothing; only rendered pages are kept between requests."""
-    pages = _Pages(source)
+    authenticator = TokenAuthenticator(source.admin_token, source.log, source.clock)
+    sessions = Sessions(source.clock)
+    pages = _Pages(source, authenticator, sessions)
+    forms = Forms(control=source.control, authenticator=authenticator, sessions=sessions)
     app = Starlette(
         routes=[
             Route("/", pages.status),
@@ -67,6 +74,9 @@ def create_app(source: WebOptions) -> ASGIApp:
             Route("/metrics", pages.metrics),
             Route("/static/{path}", pages.asset),
             *(Route(post.path, pages.post(post), methods=["POST"]) for post in POSTS),
+            *(Route(f"/actions{post.path}", forms.action(post), methods=["GET", "POST"]) for post in POSTS),
+            Route("/sign-in", forms.sign_in, methods=["GET", "POST"]),
+            Route("/sign-out", forms.sign_out, methods=["POST"]),
         ],
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
@@ -108,14 +118,15 @@ def is_same(before: ControllerStatus, after: ControllerStatus) -> bool:
 class _Pages:
     """The endpoints. All of them are coroutines: they run in the loop that the status belongs to."""
 
-    def __init__(self, source: WebOptions) -> None:
+    def __init__(self, source: WebOptions, authenticator: TokenAuthenticator, sessions: Sessions) -> None:
         self._source = source
         self._snapshots = Snapshots(source.control.status)
-        self._authenticator = TokenAuthenticator(source.admin_token, source.log)
+        self._authenticator = authenticator
+        self._sessions = sessions
 
     async def status(self, request: Request) -> Response:
         """Return the status page."""
-        asked = self._asked(request)
+        asked = self._asked(request, "/")
         page, now = await self._snapshots.rendered(("/", asked), lambda status: status_page(status, asked))
         return page_response(request, page, now)
 
@@ -129,7 +140,7 @@ class _Pages:
             return refusal(
                 request, 400, "parameters-wrong", f"{wanted!r} is not a state", hints=(f"States are {states}.",)
             )
-        asked = self._asked(request)
+        asked = self._asked(request, "/apps" if state is None else f"/apps?state={state.value}")
         page, now = await self._snapshots.rendered(
             ("/apps", asked, state), lambda status: apps_page(status, asked, state=state)
         )
@@ -138,7 +149,7 @@ class _Pages:
     async def app(self, request: Request) -> Response:
         """Return the page of an app."""
         slug = request.path_params["slug"]
-        asked = self._asked(request)
+        asked = self._asked(request, app_url(slug))
         page, now = await self._snapshots.rendered(
             ("/apps/", asked, slug),
             lambda status: app_page(status, asked, slug) if slug in status.apps else None,
@@ -176,9 +187,16 @@ class _Pages:
             return _not_found(request)
         return Response(found.body, headers={"Content-Type": found.content_type, "Cache-Control": CACHED})
 
-    def _asked(self, request: Request) -> PageRequest:
-        origin = origin_of(request.url.scheme, request.headers.get("host", ""))
-        return PageRequest(origin=origin, refresh_seconds=self._source.refresh_seconds)
+    def _asked(self, request: Request, back: str) -> PageRequest:
+        """Return what is asked for; of the query only what a session knows, because each kind of page is rendered once."""
+        session = self._sessions.find(request)
+        return PageRequest(
+            origin=origin_of(request.url.scheme, request.headers.get("host", "")),
+            refresh_seconds=self._source.refresh_seconds,
+            viewer=None if session is None else session.viewer,
+            back=back,
+            notice="" if session is None else session.notices.get(request.query_params.get("done", ""), ""),
+        )
 
     def post(self, post: Post) -> Callable[[Request], Awaitable[Response]]:
         """Return the endpoint of one POST."""

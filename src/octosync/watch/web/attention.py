@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
+from urllib.parse import parse_qsl
 
 from octosync.model import counted
 from octosync.plan import RunInfo, refused_actions
@@ -65,7 +66,8 @@ class _CardContext:
 
     def post(self, label: str, path: str, **parameters: str) -> Iterator[SuggestedCommand]:
         if self.status.can_post:
-            yield SuggestedCommand(label, post_line(self.origin, path, **parameters))
+            line, (bare, _, query) = post_line(self.origin, path, **parameters), path.partition("?")
+            yield SuggestedCommand(label, line, path=bare, parameters={**dict(parse_qsl(query)), **parameters})
 
 
 def attention_cards(

@@ -26,7 +26,9 @@ from octosync.report.outcomes import STATUS_WORDS
 from octosync.report.text import Style, listed, plane_words, seconds_words, time_words
 from octosync.watch.approvals import TOKEN_VARIABLE, post_line
 from octosync.watch.status import AppState, ControllerStatus
+from octosync.watch.web.actions import DURATIONS, button_for
 from octosync.watch.web.attention import attention_cards
+from octosync.watch.web.sessions import Viewer
 from octosync.watch.web.views import (
     STATE_MEANINGS,
     STATE_WORDS,
@@ -75,6 +77,11 @@ def assets() -> Mapping[str, Asset]:
     return found
 
 
+def app_url(slug: str) -> str:
+    """Return the path of an app's page."""
+    return f"/apps/{quote(slug, safe='')}"
+
+
 def asset_url(name: str) -> str:
     """Return the URL of a static file. Raises `KeyError` if it is unknown."""
     return f"/static/{assets()[name].path}"
@@ -91,10 +98,16 @@ _PLAIN: Final = Style(colour=False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """A request for a page: the `origin` for commands, and the refresh interval of an open page."""
+    """A request for a page: the `origin` for commands, and the refresh interval of an open page (0: it is not refreshed).
+
+    `viewer` is the person who has signed in, `back` the page that their forms return to, `notice` the result of the last one.
+    """
 
     origin: str
     refresh_seconds: float = 5
+    viewer: Viewer | None = None
+    back: str = "/"
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +160,11 @@ def app_page(status: ControllerStatus, asked: PageRequest, slug: str) -> Page:
     )
 
 
+def form_page(status: ControllerStatus, asked: PageRequest, template: str, heading: str, **more: Any) -> Page:
+    """Render a page with a form."""
+    return _page(template, status, asked, heading, **more)
+
+
 def error_page(status: str, message: str, hints: tuple[str, ...]) -> str:
     """Render an error."""
     return _environment().get_template("error.html").render(status=status, message=message, hints=hints)
@@ -158,6 +176,9 @@ def _page(template: str, status: ControllerStatus, asked: PageRequest, heading: 
         "status": status,
         "origin": asked.origin,
         "refresh_seconds": asked.refresh_seconds,
+        "viewer": asked.viewer,
+        "back": asked.back,
+        "notice": asked.notice,
         "alarms": tuple(alarms(status)),
         "warnings": tuple(warnings(status)),
         "counts": counts_words(status),
@@ -169,8 +190,9 @@ def _page(template: str, status: ControllerStatus, asked: PageRequest, heading: 
         **more,
     }
     main = _environment().get_template(template).render(shared)
-    # The version is part of it, so that an open page of an older version is replaced.
-    tag = sha256("\n".join((status.version, heading, asset_url("page.js"), main)).encode()).hexdigest()[:32]
+    # The version is part of it, so that an open page of an older version is replaced, and so is the session.
+    shown_to = "" if asked.viewer is None else asked.viewer.csrf
+    tag = sha256("\n".join((status.version, heading, asset_url("page.js"), shown_to, main)).encode()).hexdigest()[:32]
     page = _environment().get_template("page.html")
     html = page.render(shared, heading=heading, main=Markup(main), template=template, etag=f'"{tag}"')  # noqa: S704 — escaped above
     return Page(html, f'"{tag}"')
@@ -216,9 +238,11 @@ _WORDS: Final[Mapping[str, object]] = {
     "STATE_WORDS": STATE_WORDS,
     "STATE_MEANINGS": STATE_MEANINGS,
     "STATUS_WORDS": STATUS_WORDS,
+    "DURATIONS": DURATIONS,
     "TOKEN_VARIABLE": TOKEN_VARIABLE,
+    "button_for": button_for,
     "asset_url": asset_url,
-    "app_url": lambda slug: f"/apps/{quote(slug, safe='')}",
+    "app_url": app_url,
     "name": lambda text: quote(text, safe=""),  # for ids, which have no spaces
     "counted": counted,
     "listed": lambda items, at_most: listed(items, at_most=at_most),

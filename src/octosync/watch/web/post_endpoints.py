@@ -1,7 +1,8 @@
 """The POST endpoints, for people with the admin token. Parameters are in the query; there is no body.
 
 The token is accepted in the `Authorization` header only. Browsers never add this header automatically, and a script of another
-site may not set it, so no page can make a browser send one of these requests.
+site may not set it, so no page can make a browser send one of these requests. The forms of the page have endpoints of their own,
+with the same operations.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hmac
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -27,6 +28,7 @@ from octosync.watch.controller_api import ControllerApi
 from octosync.watch.log import Log
 from octosync.watch.web.document import hold_part
 from octosync.watch.web.responses import json_response, refusal, refusal_of
+from octosync.watch.web.sessions import Viewer, address_of, is_foreign_page
 
 _LONGEST_REASON: Final = 500  # characters
 _SCHEME: Final = "bearer"
@@ -134,43 +136,61 @@ def admin_token(text: str | None) -> Secret | None:
 
 
 class TokenAuthenticator:
-    """Checks the token of POSTs. It logs failed attempts, and rejects an address with too many of them for a time."""
+    """Checks the admin token. It logs failed attempts, and rejects an address with too many of them for a time."""
 
     def __init__(
         self, token: Secret | None, log: Log | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._token = token
-        self._log = log
+        self.log = log
         self._clock = clock
         self._failures: dict[str, tuple[int, float]] = {}  # by address: how many, and the time of the first
 
+    @property
+    def is_enabled(self) -> bool:
+        """Whether there is a token."""
+        return bool(self._token)
+
     def refused(self, request: Request) -> Response | None:
-        """Return the refusal of a request, None if it has the token."""
+        """Return the refusal of a POST, None if it has the token."""
         if not self._token:
-            return _posts_off(request)
-        address = request.client.host if request.client is not None else "unknown"
-        failures, since = self._failures.get(address, (0, self._clock()))
-        left = since + _FORGIVEN_AFTER - self._clock()
-        if failures and left <= 0:
-            failures, since = 0, self._clock()
-        if failures >= _MOST_FAILURES:  # also with the correct token: otherwise an attacker could continue to guess
-            return _too_many(request, math.ceil(left))
-        if _has(request, self._token):
-            self._failures.pop(address, None)
+            return posts_off(request)
+        if is_foreign_page(request) and "authorization" not in request.headers:
+            # Not an attempt: otherwise any web page could block the address of a person who opens it.
+            return foreign_page(request)
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        wait = self.check(request, given if scheme.lower() == _SCHEME else "")
+        if wait is None:
             return None
-        self._failures.pop(address, None)
+        return too_many(request, wait) if wait else _unauthorized(request)
+
+    def check(self, request: Request, given: str) -> int | None:
+        """Return None if a token is right, 0 if it is wrong, and how many seconds to wait after too many wrong ones.
+
+        While an address waits, the right token is rejected, too: a response to it would let an attacker continue to guess.
+        """
+        address, now = address_of(request), self._clock()
+        failures, since = self._failures.pop(address, (0, now))
+        left = since + _FORGIVEN_AFTER - now
+        if left <= 0:
+            failures, since = 0, now
+        if failures >= _MOST_FAILURES:
+            self._failures[address] = (failures, since)
+            return math.ceil(left)
+        if self._token and hmac.compare_digest(given.strip().encode(), self._token.reveal().encode()):
+            return None
         self._failures[address] = (failures + 1, since)
         while len(self._failures) > _MOST_ADDRESSES:
             del self._failures[next(iter(self._failures))]
-        if self._log is not None:
-            self._log.warning(
+        if self.log is not None:
+            self.log.warning(
                 "admin_token_refused",
                 message=f"a POST from {address} was refused: its admin token is missing or wrong",
                 path=request.url.path,
                 address=address,
                 failures=failures + 1,
             )
-        return _unauthorized(request)
+        return 0
 
 
 def respond_to_post(
@@ -180,13 +200,43 @@ def respond_to_post(
     refused = authenticator.refused(request)
     if refused is not None:
         return refused
+    given: Mapping[str, str] = {}
     try:
-        return json_response(post.act(control, _parameters(request, post)))
+        given = _parameters(request, post)
+        response = json_response(post.act(control, given))
     except OctosyncError as error:
+        log_action(authenticator.log, request, post, given, outcome=error.reference)
         return refusal_of(request, error)
+    log_action(authenticator.log, request, post, given, outcome="done")
+    return response
 
 
-def _posts_off(request: Request) -> Response:
+def log_action(
+    log: Log | None,
+    request: Request,
+    post: Post,
+    given: Mapping[str, str],
+    *,
+    outcome: str,
+    viewer: Viewer | None = None,
+) -> None:
+    """Log what a person did: on the page (`viewer`), with a name that nothing proves, or with the token itself."""
+    if log is None:
+        return
+    address, where = address_of(request), "with the token" if viewer is None else "on the page"
+    log.info(
+        "admin_action",
+        message=f"{' '.join(filter(None, (post.path[1:], given.get('app'))))} by a person {where} from {address}: {outcome}",
+        action=post.path[1:],
+        **given,
+        outcome=outcome,
+        address=address,
+        claimed_name=(viewer.name or None) if viewer is not None else None,
+    )
+
+
+def posts_off(request: Request) -> Response:
+    """Refuse because the controller has no admin token."""
     return refusal(
         request,
         403,
@@ -198,7 +248,22 @@ def _posts_off(request: Request) -> Response:
     )
 
 
-def _too_many(request: Request, seconds: int) -> Response:
+def foreign_page(request: Request) -> Response:
+    """Refuse what a page of another server sent."""
+    return refusal(
+        request,
+        403,
+        "foreign-page",
+        "a page of another server sent this request",
+        hints=(
+            "Open the status page at its own address, and use its buttons.",
+            "A reverse proxy in front of it must pass on the headers Host and Origin.",
+        ),
+    )
+
+
+def too_many(request: Request, seconds: int) -> Response:
+    """Refuse because of too many attempts."""
     return refusal(
         request,
         429,
@@ -207,13 +272,6 @@ def _too_many(request: Request, seconds: int) -> Response:
         hints=("The log lists their addresses.",),
         headers={"Retry-After": str(seconds)},
     )
-
-
-def _has(request: Request, token: Secret) -> bool:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    # Compared even if the scheme is wrong, and in constant time.
-    matches = hmac.compare_digest(given.strip().encode("utf-8"), token.reveal().encode("utf-8"))
-    return scheme.lower() == _SCHEME and matches
 
 
 def _unauthorized(request: Request) -> Response:
@@ -228,11 +286,16 @@ def _unauthorized(request: Request) -> Response:
 
 
 def _parameters(request: Request, post: Post) -> Mapping[str, str]:
-    """Return the parameters by name. Raises `UsageError` for a parameter that is unknown, missing or invalid, and for a body."""
+    """Return the parameters of the query. Raises `UsageError` for wrong ones, and for a body."""
     if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
         raise _wrong(post, "parameters go into the query, but the request has a body")
+    return checked_parameters(post, request.query_params.multi_items())
+
+
+def checked_parameters(post: Post, items: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+    """Return parameters by name. Raises `UsageError` for a parameter that is unknown, missing or invalid."""
     given: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
+    for name, value in items:
         if name not in {*post.needs, *post.may_have}:
             raise _wrong(post, f"{name!r} is not a parameter of {post.path}")
         if name in given and name != post.repeatable:

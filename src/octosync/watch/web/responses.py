@@ -1,6 +1,7 @@
 """Responses: JSON, pages with ETags, and errors as HTML or JSON; the headers of all responses, and the check of the host.
 
-The headers let a page load only this server's own style, script and icons. Inline scripts, framing and caches are not allowed.
+The headers let a page load only this server's own style, script and icons, and send forms to this server only. Inline scripts,
+framing and caches are not allowed.
 A request must name a host that this controller serves: otherwise any web page could make its own name resolve to this
 controller's address, also through `kubectl port-forward` to 127.0.0.1, and read the status (DNS rebinding). These hosts are
 this machine's own names, the address of the connection, which probes and Prometheus use, and the names from the command line.
@@ -30,6 +31,7 @@ from octosync.watch.approvals import HOST
 from octosync.watch.web.pages import Page, error_page
 from octosync.watch.web.server import is_loopback
 
+FORM_TYPE: Final = "application/x-www-form-urlencoded"
 _NOT_FOUND = frozenset({"app-not-declared"})
 
 
@@ -87,8 +89,9 @@ def refusal(
     hints: tuple[str, ...] = (),
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """Refuse: a page for a browser that reads, JSON for everything else."""
-    if request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("accept", ""):
+    """Refuse: a page for a browser that reads or sends a form, JSON for everything else."""
+    is_browsing = request.method in {"GET", "HEAD"} or FORM_TYPE in request.headers.get("content-type", "")
+    if is_browsing and "text/html" in request.headers.get("accept", ""):
         words = f"{message[:1].upper()}{message[1:]}."
         return HTMLResponse(error_page(f"{status} {HTTPStatus(status).phrase}", words, hints), status, headers=headers)
     error: JsonObject = {"reference": reference, "message": message, "hints": list(hints)}
@@ -97,8 +100,12 @@ def refusal(
 
 def refusal_of(request: Request, error: OctosyncError) -> Response:
     """Refuse what the controller can't do."""
-    status = 404 if error.reference in _NOT_FOUND else 400 if isinstance(error, UsageError) else 409
-    return refusal(request, status, error.reference, error.message, hints=error.hints)
+    return refusal(request, status_of(error), error.reference, error.message, hints=error.hints)
+
+
+def status_of(error: OctosyncError) -> int:
+    """Return the HTTP status for an error of the controller."""
+    return 404 if error.reference in _NOT_FOUND else 400 if isinstance(error, UsageError) else 409
 
 
 _DIRECTIVES: Final = (
@@ -108,7 +115,7 @@ _DIRECTIVES: Final = (
     "connect-src 'self'",
     "img-src 'self'",
     "base-uri 'none'",
-    "form-action 'none'",
+    "form-action 'self'",
     "frame-ancestors 'none'",
     # No text becomes markup or script in a page: it has no need to, and now it can't.
     "require-trusted-types-for 'script'",
@@ -117,7 +124,7 @@ _DIRECTIVES: Final = (
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": "; ".join(_DIRECTIVES),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers would also hide the origin of this server's own forms
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
