@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final, Union, cast
 
-from docs.markdown import code, codes, heading_anchor, inline_yaml
+from docs.markdown import code, codes, escaped, heading_anchor, inline_yaml
 
 from octosync.contract import PRESETS
 from octosync.manifest.config.schema import ConfigurationFile
@@ -129,15 +129,8 @@ def _sentence(about: str, names: Iterable[object]) -> str:
     """Return a description as a sentence. A first word that is a value, or a name, is code and keeps its case."""
     first, space, rest = about.partition(" ")
     if first in (*map(str, names), *_LITERALS) or re.search(r"[^\w-]", first.rstrip(",;")):
-        return f"`{first}`{space}{_escaped(rest)}."
-    return f"{about[:1].upper()}{_escaped(about[1:])}."
-
-
-def _escaped(text: str) -> str:
-    """Return text in which an asterisk is no emphasis. Code keeps its asterisks."""
-    parts = text.split("`")
-    parts[::2] = [part.replace("*", "\\*") for part in parts[::2]]
-    return "`".join(parts)
+        return f"`{first}`{space}{escaped(rest)}."
+    return f"{about[:1].upper()}{escaped(about[1:])}."
 
 
 def _presets() -> Iterator[str]:

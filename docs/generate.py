@@ -10,7 +10,7 @@ from typing import Final
 
 from deploy.queries import Alert, alerts
 from deploy.runbooks import REPOSITORY
-from docs import fields
+from docs import commands, fields
 from docs.executing import ROOT, executed
 from docs.markdown import GENERATED, anchor, cell, phrase, with_parts, yaml_block
 from docs.performance import PAGE, PICTURES, picture, results, with_results
@@ -73,7 +73,10 @@ EXECUTED: Final = (
 
 # Pages that are written by hand and have generated parts.
 WITH_PARTS: Final = (
+    "docs/reference/commands.md",
     "docs/reference/configuration.md",
+    "docs/reference/environment.md",
+    "docs/reference/exit-codes.md",
     "docs/reference/guards.md",
     "docs/reference/manifest.md",
 )
@@ -280,6 +283,7 @@ def _notifications() -> Iterator[str]:
 
 # The generated parts of pages that are otherwise written by hand, by the names in their comments.
 PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
+    **commands.PARTS,
     **fields.PARTS,
     "guards": lambda: _guards(GUARDS),
     "guard sections": lambda: _guard_sections(GUARDS),

@@ -60,6 +60,13 @@ def code(text: str) -> str:
     return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
+def escaped(text: str) -> str:
+    """Return text in which `*` and `<` have no meaning for Markdown. Code keeps them."""
+    parts = text.split("`")
+    parts[::2] = [re.sub(r"([*<])", r"\\\1", part) for part in parts[::2]]
+    return "`".join(parts)
+
+
 def codes(names: Iterable[str]) -> str:
     """Return names as a list in one line."""
     return ", ".join(f"`{name}`" for name in names)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-import click
 import pytest
 import yaml
 from deploy.runbooks import anchors
@@ -20,8 +19,6 @@ from docs.performance import PAGE, results, with_results
 from docs.watching import UntrueDocumentError
 from jsonschema import Draft202012Validator
 
-from octosync.cli.root import octosync
-from octosync.errors import ExitCode
 from octosync.manifest import configuration_schema, manifest_schema
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -87,24 +84,6 @@ def test_every_dependency_has_its_reason() -> None:
     ]
 
 
-def _commands(group: click.Group, name: str) -> Iterator[str]:
-    """Yield the full names of all commands below a group."""
-    with click.Context(group) as context:
-        for child in group.list_commands(context):
-            command = group.get_command(context, child)
-            if isinstance(command, click.Group):
-                yield from _commands(command, f"{name} {child}")
-            else:
-                yield f"{name} {child}"
-
-
-def test_every_command_is_listed() -> None:
-    """The reference lists all commands, in the order of --help."""
-    assert _table("docs/reference/commands.md", "command | does") == [
-        f"`{name}`" for name in _commands(octosync, "octosync")
-    ]
-
-
 def test_every_event_of_the_log_is_listed() -> None:
     """The page about watch lists the events that the controller logs, and no others."""
     sources = [*(ROOT / "src/octosync/watch").rglob("*.py"), ROOT / "src/octosync/cli/runs/watch.py"]
@@ -117,14 +96,6 @@ def test_every_event_of_the_log_is_listed() -> None:
     rows = page.partition("\n| event |")[2].partition("\n\n")[0].splitlines()[2:]
     listed = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row.split("|")[1])}
     assert listed - {"action", "library"} == found
-
-
-def test_every_exit_code_is_listed() -> None:
-    """The reference lists all exit codes."""
-    codes = sorted(
-        int(code) for row in _table("docs/reference/exit-codes.md", "exit code | means") for code in row.split(",")
-    )
-    assert codes == sorted(code.value for code in ExitCode)
 
 
 @pytest.mark.parametrize("promise", re.findall(r"^\|.*\| `(tests/\S+)` \|$", PROMISES, re.MULTILINE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from docs.commands import all_commands, options_by_name
 from docs.executing import ROOT
 from docs.fields import headings_of
 from docs.generate import PARTS, REFERENCE_PAGES
 from docs.markdown import part_names, with_parts
 
+from octosync.errors import ExitCode
 from octosync.manifest import read_configuration
 from octosync.manifest.config.schema import ConfigurationFile
 from octosync.manifest.schema.models import KINDS
@@ -69,6 +72,52 @@ def test_other_kinds_have_the_fields_of_an_app(kind: str, within: str | None) ->
     app = fields_of(fields_of(KINDS["App"])["spec"].shape.type)
     items = {"config"} if within is None else set(fields_of(app[within].shape.parts[0].type))
     assert set(spec) == {"app", *items}
+
+
+_OWN_VARIABLE: Final = re.compile(r"_?(OCTOSYNC|OCTOMIL|GITHUB|GITLAB|GIT|SSL|SSH|XDG|LD|DYLD)(_[A-Z]+)+")
+
+
+def _variables_in(source: Path) -> Iterator[str]:
+    """Yield the environment variables that a module names, or reads from a mapping that is called an environment."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Constant(value=str(text)) if _OWN_VARIABLE.fullmatch(text):
+                yield text
+            case (
+                ast.Call(func=ast.Attribute(value=mapping, attr="get"), args=[ast.Constant(value=str(text)), *_])
+                | ast.Subscript(value=mapping, slice=ast.Constant(value=str(text)))
+            ) if ast.unparse(mapping) in {"os.environ", "environment"}:
+                yield text
+
+
+def test_every_environment_variable_is_listed() -> None:
+    """The page about environment variables lists each variable that octosync reads, and no others."""
+    page = (REFERENCE / "environment.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+) \|", page, re.MULTILINE)
+    listed = {name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)}
+    options = {variable for _, variable in options_by_name() if variable}
+    read = {name for path in (ROOT / "src").rglob("*.py") for name in _variables_in(path)} | options
+    assert {name for name in read if f"`{name}`" not in page and f"`{name}=" not in page} == set()
+    passed_on = {"HOME", "TMPDIR", "LANG", "LC_ALL", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
+    assert listed - read - passed_on == {"COLUMNS", "LINES", "LESS", "LV", "GITLAB_USER_LOGIN"} - read
+
+
+def test_every_option_without_a_variable_is_named() -> None:
+    """An option has the variable OCTOSYNC_<NAME>, or the page about environment variables lists it among those without one."""
+    page = (REFERENCE / "environment.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`(--[a-z-]+)`", page.partition("## Options without a variable")[2].partition("\n## ")[0]))
+    assert {name for name, variable in options_by_name() if variable is None} == listed
+    for name, variable in options_by_name():
+        assert variable in {None, f"OCTOSYNC_{name.removeprefix('--').replace('-', '_').upper()}"}
+
+
+def test_every_exit_code_is_listed() -> None:
+    """The reference lists all exit codes, and each command lists its own."""
+    page = (REFERENCE / "exit-codes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\d, ]+) \|", page, re.MULTILINE)
+    assert sorted(int(number) for row in rows for number in row.split(",")) == sorted(ExitCode)
+    commands = (REFERENCE / "commands.md").read_text(encoding="utf-8")
+    assert commands.count("[Exit codes](exit-codes.md): 0, 1,") == len(list(all_commands()))
 
 
 @pytest.mark.parametrize("name", sorted(path for path in REFERENCE_PAGES if path.endswith(".md")))
