@@ -45,9 +45,9 @@ _PAGE: Final = "127.0.0.1:9900"
 _NOT_RUN: Final = ("git clone ", "pip install ", "python3 -m venv ", ". .venv/bin/activate", ".ci/run")
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE: Final = re.compile(r"# ([\w./-]+\.yaml)\n")
-# Values that differ in each run: run IDs, keyed digests and times.
+# Values that differ in each run: run IDs, keyed digests, commits and times.
 _CHANGING: Final = re.compile(
-    r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b|\bseen=[0-9a-f]{16}\b|"
+    r"\b\d{8}T\d{6}Z-[0-9a-f]{6}\b|\bseen=[0-9a-f]{16}\b|\b[0-9a-f]{12}(?=:[\w./-]+:\d)|"
     r"\b\d{4}-\d\d-\d\d(?: \d\d:\d\d UTC\b|T\d\d:\d\d:\d\dZ)"
 )
 
