@@ -18,7 +18,7 @@ from tests.support.projects import Project
 from tests.support.workdirs import Workdir
 
 from octosync.cli.commands.history import command as history
-from octosync.cli.root import octosync
+from octosync.cli.root import octosync, usage_error
 from octosync.cli.run_options import RemoteFlags
 from octosync.cli.session import connect
 from octosync.manifest import Configuration
@@ -67,6 +67,48 @@ def test_every_flag_except_those_that_loosen_has_a_variable() -> None:
         if option.envvar:
             assert flag not in COMMAND_LINE_ONLY
             assert option.envvar == "OCTOSYNC_" + flag.removeprefix("--").replace("-", "_").upper()
+
+
+def test_an_error_in_a_variable_names_the_variable(workdir: Workdir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An invalid value from the environment is an error about the variable, for every option that accepts some values only."""
+    accepting = set()
+    for flag, option in options():
+        if not option.envvar:
+            continue
+        context = click.Context(octosync, info_name="octosync")
+        with monkeypatch.context() as patch:
+            patch.setenv(str(option.envvar), "tcp://x")
+            try:
+                option.handle_parse_result(context, {}, [])
+            except click.BadParameter as invalid:
+                error = usage_error(invalid)
+            else:
+                accepting.add(flag)
+                assert isinstance(option.type, (click.Path, type(click.STRING)))
+                continue
+        assert error.message.startswith(f"{option.envvar}: 'tcp://x' ")
+        assert f" {option.envvar} " in error.hints[0]
+    # These values are checked when the command runs.
+    for command, flag, variable in (
+        ("watch -f apps", "--listen", "OCTOSYNC_LISTEN"),
+        ("server", "--rate-limit", "OCTOSYNC_RATE_LIMIT"),
+        ("init --yes", "--contexts", "OCTOSYNC_CONTEXTS"),
+    ):
+        assert flag in accepting
+        environment: dict[str, Any] = {variable: "tcp://x"}
+        assert (
+            f"The environment variable {variable} sets {flag}."
+            in workdir.octosync(*command.split(), **environment).stderr
+        )
+
+
+def test_a_variable_of_kubernetes_is_recognised(workdir: Workdir) -> None:
+    """In a pod, Kubernetes sets OCTOSYNC_PORT for a Service named octosync. The error explains that."""
+    ran = workdir.octosync("server", OCTOSYNC_PORT="tcp://10.96.0.7:80")
+    assert ran.code == 64
+    assert ran.stderr.startswith("error: usage: OCTOSYNC_PORT: 'tcp://10.96.0.7:80' is not a number\n")
+    assert "Kubernetes sets OCTOSYNC_PORT" in ran.stderr
+    assert "enableServiceLinks: false" in ran.stderr
 
 
 def test_no_variable_loosens_a_guard(project: Project) -> None:

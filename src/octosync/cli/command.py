@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
 from typing import Any, Final
 
 import click
-from click.core import augment_usage_errors
+from click.core import ParameterSource, augment_usage_errors
 
 from octosync.cli.console import out
 from octosync.errors import EXIT_CODES, ExitCode
@@ -50,12 +50,26 @@ class Option(click.Option):
         super().__init__(*parameters, **attributes)
         self.group = group
 
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """Return the value. If an environment variable sets it, the context's `obj` gets the option's names by the variable."""
+        value, rest = super().handle_parse_result(ctx, opts, args)
+        if is_from_environment(self, ctx) and isinstance(ctx.obj, dict):
+            ctx.obj[self.envvar] = self.opts
+        return value, rest
+
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the help record, with the environment variable."""
         record = super().get_help_record(ctx)
         if record is None or self.envvar is None:
             return record
         return record[0], f"{record[1]}  [env:{_NO_BREAK}{self.envvar}]"
+
+
+def is_from_environment(parameter: click.Parameter, ctx: click.Context) -> bool:
+    """Return whether an environment variable sets a parameter."""
+    return ctx.get_parameter_source(parameter.name) is ParameterSource.ENVIRONMENT
 
 
 class Command(click.Command):

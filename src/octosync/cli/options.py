@@ -6,6 +6,7 @@ module, so what only a run needs is imported in functions.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -404,6 +405,30 @@ class Duration(click.ParamType[str]):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return text
+
+
+class Interval(click.ParamType[float]):
+    """The time between two requests: a duration such as `2s`, or a number of seconds. Its value are seconds."""
+
+    name = "duration"
+    shortest: Final = 0.1
+    longest: Final = 3600
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds. Raises `BadParameter`."""
+        from octosync.manifest import parse_duration
+
+        text = str(value)
+        try:
+            seconds = float(text) if _SECONDS.fullmatch(text) else parse_duration(text).total_seconds()
+        except ValueError:
+            self.fail(f"{text!r} is not a duration such as 2s or 1m", param, ctx)
+        if not self.shortest <= seconds <= self.longest:
+            self.fail(f"{text} is not between {self.shortest:g}s and {self.longest / 3600:g}h", param, ctx)
+        return seconds
+
+
+_SECONDS: Final = re.compile(r"\d{1,4}(\.\d{1,3})?", re.ASCII)
 
 
 base_option: Callable[[F], F] = option(

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Final, NoReturn, TypeGuard
 
 import click
 
 from octosync import __version__
-from octosync.cli.command import CommandGroup, did_you_mean
+from octosync.cli.command import CommandGroup, did_you_mean, is_from_environment
 from octosync.cli.console import configure_streams, err, is_debug
 from octosync.cli.signals import interrupted_error, interruptible
-from octosync.errors import ExitCode, InternalError, OctosyncError, UsageError
+from octosync.errors import ConfigError, ExitCode, InternalError, OctosyncError, UsageError
 
 _NOTHING_WRITTEN: Final = "Nothing was written."
+_NUMBER_TYPE: Final = re.compile("a valid (integer|float)( range)?")
+_SERVICE_PORT: Final = re.compile("(tcp|udp|sctp)://")  # as Kubernetes describes a Service to pods
 
 
 class AlreadyReported(click.exceptions.Exit):
@@ -29,13 +33,13 @@ def is_defect(error: BaseException) -> TypeGuard[Exception]:
     return isinstance(error, Exception) and not isinstance(error, expected)
 
 
-def report_failure(error: OctosyncError, *, written: str = _NOTHING_WRITTEN) -> ExitCode:
+def report_failure(error: OctosyncError, *, notes: Iterable[str] = (), written: str = _NOTHING_WRITTEN) -> ExitCode:
     """Print an error to stderr and return its exit code. `written` is its last line: what was written to the control plane."""
     from octosync.report import render_error
 
     if isinstance(error, InternalError) and is_debug():
         err(error.traceback)
-    err(render_error(error, written=written))
+    err(render_error(error, notes=notes, written=written))
     return error.exit_code
 
 
@@ -48,11 +52,45 @@ def usage_error(error: click.ClickException) -> UsageError:
         error = click.UsageError(
             f"no such option: {error.option_name}{did_you_mean(error.option_name, names)}", context
         )
-    message = " ".join(error.format_message().split()).rstrip(".")  # click puts choices on separate lines
+    message = _sentence(error.format_message())
     hints = [f"Run '{path} --help' for usage."]
+    if isinstance(error, click.BadParameter) and context is not None and (parameter := error.param) is not None:
+        variable = str(parameter.envvar)
+        if is_from_environment(parameter, context):
+            message = f"{variable}: {_sentence(error.message)}"
+            hints = [_source_of(variable, parameter.opts[-1]), *hints]
     if "extra argument" in message and context is not None and _takes_manifests(context.command):
         hints.insert(0, f"Manifests are named with -f: {path} -f PATH")
-    return UsageError("usage", message[:1].lower() + message[1:], hints=tuple(hints))
+    return UsageError("usage", message, hints=tuple(hints))
+
+
+def _sentence(message: str) -> str:
+    """Return a message of click as octosync words it."""
+    text = _NUMBER_TYPE.sub(r"a number", " ".join(message.split()))  # click puts choices on separate lines
+    return (text[:1].lower() + text[1:]).partition(" Recognized values:")[0].rstrip(".")
+
+
+def _notes(error: OctosyncError, variables: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the hints of an error about options that environment variables set; `variables` has the names of the options."""
+    if not isinstance(error, (UsageError, ConfigError)):
+        return []
+    words = {word.strip("'`\",:;") for word in error.message.split()}
+    return [
+        _source_of(variable, options[-1])
+        for variable, options in variables.items()
+        if not words.isdisjoint({*options, os.environ.get(variable, "")})
+    ]
+
+
+def _source_of(variable: str, option: str) -> str:
+    """Return the hint that an environment variable sets an option."""
+    if variable.endswith("_PORT") and _SERVICE_PORT.match(os.environ.get(variable, "")):
+        name = variable.removesuffix("_PORT").lower()
+        return (
+            f"Kubernetes sets {variable} because there is a Service named {name}. Set `enableServiceLinks: false` in the pod, or "
+            f"give {option}."
+        )
+    return f"The environment variable {variable} sets {option}."
 
 
 def _takes_manifests(command: click.Command) -> bool:
@@ -170,10 +208,11 @@ def _run(name: str, received: Sequence[ExitCode], written: str) -> int | None:
 
     `written` is the last line of such an error.
     """
+    variables: dict[str, Sequence[str]] = {}
     try:
-        code: int | None = octosync.main(prog_name="octosync", standalone_mode=False)
+        code: int | None = octosync.main(prog_name="octosync", standalone_mode=False, obj=variables)
     except OctosyncError as error:
-        code = report_failure(error, written=written)
+        code = report_failure(error, notes=_notes(error, variables), written=written)
     except click.Abort:
         code = report_failure(interrupted_error(*received[:1]), written=written)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from octosync.report.plan_report import PlanReport
 
 
-def render_error(error: OctosyncError, *, written: str = NOTHING_WRITTEN, colour: bool = False) -> str:
-    """Render one error; `written` describes what the run had written by then ("" if unknown)."""
-    lines = list(error_lines(error, Style(colour)))
+def render_error(
+    error: OctosyncError, *, notes: Iterable[str] = (), written: str = NOTHING_WRITTEN, colour: bool = False
+) -> str:
+    """Render one error and notes; `written` describes what the run had written by then ("" if unknown)."""
+    lines = [*error_lines(error, Style(colour)), *(f"  {visible(note)}" for note in notes)]
     return text_of((*lines, f"  {visible(written)}") if written else lines)
 
 

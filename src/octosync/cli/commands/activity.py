@@ -8,6 +8,7 @@ import click
 
 from octosync.cli.command import REMOTE_CODES, Command, runs
 from octosync.cli.options import (
+    Interval,
     bundle_options,
     colour_option,
     combine_options,
@@ -44,11 +45,11 @@ feed_options = combine_options(
     option("--follow", is_flag=True, help="Show new entries as they arrive, until Ctrl-C."),
     option(
         "--interval",
-        type=click.FloatRange(0.1, 3600),
-        default=5.0,
+        type=Interval(),
+        default="5s",
         show_default=True,
-        metavar="SECONDS",
-        help="The interval of --follow.",
+        metavar="DURATION",
+        help="The time between the requests of --follow.",
     ),
     bundle_options("request", FeedRequest),
     control_plane_options,

@@ -11,6 +11,7 @@ from octosync.cli.command import REMOTE_CODES, runs
 from octosync.cli.options import (
     BareOption,
     CommandWithBareOptions,
+    Interval,
     bundle_options,
     colour_option,
     manifest_options,
@@ -20,7 +21,7 @@ from octosync.cli.options import (
     state_option,
 )
 
-WATCH_SECONDS: Final = 10
+_WATCH_DEFAULT: Final = "10s"
 
 
 FOLDER: Final = "folder"
@@ -59,10 +60,10 @@ class StatusScope:
 @option(
     "--watch",
     cls=BareOption,
-    bare=str(WATCH_SECONDS),
-    type=click.FloatRange(0.1, 3600),
-    metavar="SECONDS",
-    help=f"Refresh every SECONDS, {WATCH_SECONDS} by default, until Ctrl-C.",
+    bare=_WATCH_DEFAULT,
+    type=Interval(),
+    metavar="DURATION",
+    help=f"Refresh at this interval, {_WATCH_DEFAULT} by default, until Ctrl-C.",
 )
 @option("--short", is_flag=True, help="Show one line for each app, from lists of the whole org: a few requests in all.")
 @option("--archived", is_flag=True, help="Include archived apps.")
