@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,13 +26,13 @@ ANSWERS: dict[str, tuple[dict[str, Any], int, str, str]] = {
 SHAPES = ["nested", "flat", "legacy", "detail"]
 
 
-def assert_one_clear_error(ran: CommandResult, code: int, *parts: str) -> None:
-    """Assert one error with its hints on stderr, and nothing on stdout."""
+def assert_one_clear_error(ran: CommandResult, code: int, *parts: str, writes: bool = False) -> None:
+    """Assert one error with its hints on stderr, and nothing on stdout. A command that `writes` adds what it wrote."""
     assert ran.code == code, ran.output
     first, *rest = ran.stderr.splitlines()
     assert first.startswith("error: ")
-    assert rest[-1] == "  Nothing was written."
-    assert len(rest) >= 2
+    assert rest
+    assert ("  Nothing was written." in rest) == writes
     assert all(line.startswith("  ") for line in rest)
     assert all(part in ran.stderr for part in parts)
     assert ran.stdout == ""
@@ -43,8 +44,8 @@ def test_each_response_is_one_clear_error(project: Project, name: str) -> None:
     fault, code, message, hint = ANSWERS[name]
     project.declare()
     project.break_with({"operation": "*", "times": None, **fault})
-    for ran in (project.plan(), project.apply()):
-        assert_one_clear_error(ran, code, message, hint, "request req_")
+    for writes, ran in enumerate((project.plan(), project.apply())):
+        assert_one_clear_error(ran, code, message, hint, "request req_", writes=bool(writes))
     assert project.writes() == []
 
 
@@ -104,12 +105,34 @@ def test_a_truncated_response(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://127.0.0.1/?a=b", "http://a b", "http://[::1"]
+    "url", ["ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://127.0.0.1/?a=b", "http://a b", "http://[::1", "prod"]
 )  # fmt: skip
 def test_an_invalid_url_is_refused(project: Project, url: str) -> None:
-    """An invalid URL is refused before anything is sent, with an example."""
+    """An invalid URL is a usage error before anything is sent, with an example; from another source, the error names it."""
     project.declare()
-    assert_one_clear_error(project.workdir.octosync("plan", "-f", "apps", "--url", url), 1, "bad-url", "For example")
+    plan = partial(project.workdir.octosync, "plan", "-f", "apps")
+    assert_one_clear_error(plan("--url", url), 64, "bad-url", "--url: ", "For example")
+    assert_one_clear_error(plan("--offline", "--base-file", "apps", "--url", url), 64, "bad-url", "--url: ")
+    assert_one_clear_error(plan(OCTOMIL_API_URL=url), 1, "bad-url", "OCTOMIL_API_URL: ", "For example")
+
+
+def test_a_wrong_path_in_the_url_is_an_error(project: Project) -> None:
+    """A URL below which nothing is served is not an outage that ends (75): 1, and the error doubts the path."""
+    project.declare()
+    with skipped_pauses():
+        ran = project.workdir.octosync("plan", "-f", "apps", "--url", f"{project.url}/xyz")
+    assert_one_clear_error(ran, 1, "unknown-route", f"If /xyz is wrong, {project.url} is enough")
+
+
+def test_a_control_plane_from_a_variable_is_shown(project: Project) -> None:
+    """OCTOMIL_API_URL and OCTOMIL_API_BASE name a control plane for other programs, too: each run that uses them says so."""
+    project.declare()
+    for variable in ("OCTOMIL_API_URL", "OCTOMIL_API_BASE"):
+        environment: dict[str, Any] = {variable: project.url}
+        ran = project.workdir.octosync("status", "--short", **environment)
+        assert ran.code == 0
+        assert ran.stderr == f"{variable} names the control plane: {project.url}/api/v1\n"
+        assert project.workdir.octosync("status", "--short", "--url", project.url, **environment).stderr == ""
 
 
 @pytest.mark.parametrize("flag", ["--url", "--context", "--org"])

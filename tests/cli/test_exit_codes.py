@@ -125,8 +125,8 @@ def test_usage_is_sixty_four(workdir: Workdir, arguments: list[str]) -> None:
     assert ran.stdout == ""
     first, *rest = ran.stderr.splitlines()
     assert first.startswith("error: ")
-    assert rest[-1] == "  Nothing was written."
-    assert len(rest) >= 2
+    assert len(rest) >= 1
+    assert ("  Nothing was written." in rest) == (arguments[0] == "apply")  # a plan writes nothing anyway
 
 
 @pytest.mark.parametrize(

@@ -121,23 +121,8 @@ _COMMANDS: Final = {
     "help": "Print the help of a command.",
 }
 
-# Commands that change nothing: their errors don't end with what was written.
-_READ_ONLY: Final = frozenset(
-    {
-        "activity",
-        "api",
-        "completion",
-        "decisions",
-        "explain",
-        "help",
-        "history",
-        "schema",
-        "server",
-        "status",
-        "validate",
-        "version",
-    }
-)
+# Commands that change the control plane or write files: only their errors end with what was written.
+_WRITING: Final = frozenset({"accept", "apply", "bootstrap", "export", "init", "watch"})
 
 
 # A defect ends these before anything was written, unless they report it themselves.
@@ -191,7 +176,7 @@ def main() -> NoReturn:
         if name not in _IN_ONE_MODULE and not {"-h", "--help"}.intersection(sys.argv):
             import_module(f"octosync.cli.runs.{name}")
     gc.enable()
-    written = "" if name in _READ_ONLY else _NOTHING_WRITTEN
+    written = _NOTHING_WRITTEN if name in _WRITING else ""
     with interruptible() as received:
         try:
             code = _run(name, received, written)

@@ -30,7 +30,7 @@ from octosync.manifest import keyed_digest, parse_duration
 from octosync.manifest.git.repository import git_revision
 from octosync.manifest.load.selection import check_objects, no_such_object
 from octosync.model import Address, App, Diagnostic, Observation, Optimize, Secret, State
-from octosync.octomil import REQUESTS_PER_MINUTE, Octomil, normalise_url
+from octosync.octomil import REQUESTS_PER_MINUTE, Octomil
 from octosync.plan import (
     ABSENT_FINGERPRINT,
     FINDINGS,
@@ -223,11 +223,11 @@ class Run:
     def _offline_control_plane(self) -> ControlPlane:
         """Return the control plane that an online run would read, with the org only if it is configured.
 
-        Raises `ConfigError` for an invalid URL.
+        Raises `ConfigError` and `UsageError` for an invalid URL.
         """
         context = self.inputs.context
         url, org = place_of(self.request.remote, context, os.environ)
-        return ControlPlane(url=normalise_url(url), org_id=org, context=context.name if context is not None else None)
+        return ControlPlane(url=url, org_id=org, context=context.name if context is not None else None)
 
 
 def _files_of(app: App) -> Iterator[str]:

@@ -24,9 +24,9 @@ from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration, Context
 from octosync.manifest.load.limits import Bounds
 from octosync.model import Secret
-from octosync.octomil import API_PATH, REQUESTS_PER_MINUTE, Connection, Octomil, proxy_from_environment
+from octosync.octomil import API_PATH, REQUESTS_PER_MINUTE, Connection, Octomil, normalise_url, proxy_from_environment
 from octosync.plan import ControlPlane
-from octosync.report import render_diagnostics
+from octosync.report import render_diagnostics, visible
 
 _OWN_VARIABLES: Final = ("OCTOMIL_", "OCTOSYNC_")
 _PUBLIC_URL = f"https://api.octomil.com{API_PATH}"  # public
@@ -92,11 +92,26 @@ def _check_reviewed(name: str, unreviewed: str, url: str) -> None:
 
 
 def place_of(flags: RemoteFlags, context: Context | None, environment: Mapping[str, str]) -> tuple[str, str | None]:
-    """Return the URL of the control plane and the org."""
+    """Return the URL of the control plane and the org. Raises `UsageError` for an invalid --url, else `ConfigError`."""
     if context is not None and context.url:
-        return context.url, flags.org or context.org
-    url = flags.url or environment.get("OCTOMIL_API_URL") or environment.get("OCTOMIL_API_BASE") or _PUBLIC_URL
-    return url, flags.org or environment.get("OCTOMIL_ORG_ID") or None
+        return normalise_url(context.url), flags.org or context.org
+    org = flags.org or environment.get("OCTOMIL_ORG_ID") or None
+    if flags.url is not None:
+        try:
+            return normalise_url(flags.url), org
+        except ConfigError as error:
+            raise UsageError(error.reference, f"--url: {error.message}", hints=error.hints) from None
+    if (variable := _url_variable(environment)) is None:
+        return _PUBLIC_URL, org
+    try:
+        return normalise_url(environment[variable]), org
+    except ConfigError as error:
+        raise ConfigError(error.reference, f"{variable}: {error.message}", hints=error.hints) from None
+
+
+def _url_variable(environment: Mapping[str, str]) -> str | None:
+    """Return the variable, which other programs for Octomil read, too, that names the control plane; None for none."""
+    return next(filter(environment.get, ("OCTOMIL_API_URL", "OCTOMIL_API_BASE")), None)
 
 
 def _unreviewed_hint(context: Context | None) -> tuple[str, ...]:
@@ -198,10 +213,14 @@ def session_of(
     remote: RemoteFlags, config: Path | None, configuration: Configuration, context: Context | None
 ) -> Session:
     """Return the session of a configuration and its chosen context. Raises `ConfigError`."""
+    connection = connect(remote, configuration, context, os.environ)
+    is_named = remote.url is not None or (context is not None and context.url != "")
+    if not is_named and connection.url != _PUBLIC_URL:  # the key must not go to another host without a word
+        err(f"{_url_variable(os.environ)} names the control plane: {visible(connection.url)}\n")
     return Session(
         configuration=configuration,
         context=context,
-        connection=connect(remote, configuration, context, os.environ),
+        connection=connection,
         connection_arguments=remote.connection_arguments(config),
     )
 

@@ -20,6 +20,7 @@ from octosync.errors import (
     Conflict,
     CredentialRefused,
     ErrorResponse,
+    ExitCode,
     Forbidden,
     Missing,
     Rejected,
@@ -30,7 +31,7 @@ from octosync.errors import (
 from octosync.model import JsonValue, Redactor
 from octosync.octomil.failures import UNREGISTERED_ROUTE, ErrorBody, FailedAttempt, parse_error_body
 from octosync.octomil.retry import RetryPolicy, retry_after
-from octosync.octomil.transport import Connection, RawResponse
+from octosync.octomil.transport import API_PATH, Connection, RawResponse
 
 # Manifests have at most 32 levels; recursion over a value has to stay far below Python's limit.
 MAX_DEPTH = 100
@@ -246,12 +247,21 @@ class Translator:
 
     def _unknown_route(self, response: RawResponse) -> RemoteError:
         operation = self.operation
+        where = urlsplit(self.connection.url)
+        base = f"{where.scheme}://{where.netloc}"
         hints = (
             f"octosync sends {operation.method} {operation.path}, relative to {self.connection.url}.",
+            *(
+                [f"If {where.path} is wrong, {base} is enough: the API is at {API_PATH}."]
+                if where.path != API_PATH
+                else ()
+            ),
             f"If Octomil serves it elsewhere, set api.operations.{operation.id}: {{method, path}} in octosync.yaml.",
         )
         message = "the control plane has no such route"
-        return self._error(Unavailable, "unknown-route", message, response, hints=hints)
+        # Not "try again later", although a cold start may return it briefly: that is what the retries are for.
+        error = self._error(Unavailable, "unknown-route", message, response)
+        return error.with_hints(*hints, exit_code=ExitCode.ERROR)
 
     def _foreign(self, response: RawResponse) -> RemoteError:
         message = "the 404 does not come from the control plane, so it doesn't mean that the object is absent"

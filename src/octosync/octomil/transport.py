@@ -113,6 +113,15 @@ def normalise_url(url: str) -> str:
         shown = text.partition("?")[0].partition("#")[0]  # the rest may hold a token
         more = ", because of what follows it" if shown != text else ""
         raise ConfigError("bad-url", f"{shown} is not the URL of a control plane{more}", hints=(_EXAMPLE,))
+    if "://" not in text and text == parts.hostname and "." not in text and not is_loopback(text):
+        raise ConfigError(
+            "bad-url",
+            f"{text} is not the URL of a control plane",
+            hints=(
+                _EXAMPLE,
+                f"For a host with this name: https://{text}. For a context of octosync.yaml: --context {text}",
+            ),
+        )
     path = parts.path.rstrip("/") or API_PATH
     return f"{parts.scheme}://{parts.netloc.lower()}{path}"
 

@@ -96,7 +96,7 @@ def report_text(report: RunReport) -> str:
 def _error_text(report: RunReport, error: OctosyncError) -> str:
     if isinstance(error, GuardRefused) and isinstance(report, PlanReport):
         return f"{report.written}\n"  # the plan shows what blocks it, and the ways out
-    return render_error(error, written=report.written)
+    return render_error(error, written=report.written if report.command == "apply" else "")
 
 
 def report_document(report: RunReport, *, full: bool) -> JsonObject:
