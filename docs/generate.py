@@ -53,6 +53,8 @@ EXECUTED: Final = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/tutorial.md",
+    "docs/explanation/ambiguous-writes.md",
+    "docs/explanation/ownership.md",
     "docs/explanation/performance.md",
     "docs/how-to/adopt-an-org.md",
     "docs/how-to/archive.md",
