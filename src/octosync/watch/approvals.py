@@ -92,6 +92,20 @@ def blocked_actions(members: Iterable[tuple[AppReconcileStatus, Refusal]]) -> tu
     return tuple(actions[key] for key in sorted(actions))
 
 
+def actions_of_set(found: BlockedSet, apps: Iterable[AppReconcileStatus]) -> tuple[Action, ...]:
+    """Return the actions of a set in some of its apps; in all of them, these are the actions that its digest is about.
+
+    An app can have two refusals of a guard: in a move between apps with canaries, each app has one that names objects of both.
+    """
+    addresses = frozenset(found.addresses)
+    return blocked_actions(
+        (app, blocked)
+        for app in apps
+        for blocked in app.blocked
+        if blocked.guard == found.guard and addresses.issuperset(blocked.addresses)
+    )
+
+
 @dataclass(slots=True)
 class ApprovalSets:
     """Finds the set that a caller has seen. It keeps the sets that were shown, to explain what has changed since."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from octosync.errors import OctosyncError
 from octosync.model import Hold, counted
-from octosync.watch.approvals import ApprovalSets, blocked_actions
+from octosync.watch.approvals import ApprovalSets, actions_of_set
 from octosync.watch.log import Log
 from octosync.watch.loop.activity_feed import FeedFollower
 from octosync.watch.loop.scheduler import Scheduler
@@ -88,7 +88,7 @@ class ControllerOperations:
         """Allow exactly the blocked actions that the caller has seen, once, of some apps or of all; return how many."""
         found = self.approvals.find(guard, apps, seen)
         chosen = [app for slug in apps or found.apps if (app := self.tracker.find(slug)) is not None]
-        actions = blocked_actions((app, blocked) for app in chosen for blocked in app.blocked if blocked.guard == guard)
+        actions = actions_of_set(found, chosen)
         self.memory.approve(guard, actions)
         message = f"{counted(len(actions), 'action')} that the guard {guard} blocks may be applied once"
         addresses = [str(action.address) for action in actions]

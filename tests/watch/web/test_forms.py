@@ -5,21 +5,23 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from html import unescape
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
-from tests.support.controller_http import BROWSER, URL, app_client
+from tests.support.controller_http import AUTHORIZED, BROWSER, URL, app_client
 from tests.support.controller_statuses import (
     ADMIN_TOKEN,
     RecordingApi,
     blocked_app,
     busy_status,
+    held_app,
     quiet_app,
     status_of,
     suspended,
@@ -27,8 +29,14 @@ from tests.support.controller_statuses import (
 from tests.support.controllers import FastClock
 
 from octosync.errors import OctosyncError
+from octosync.plan import Action
+from octosync.watch.approvals import actions_of_set, blocked_sets
 from octosync.watch.log import Log
 from octosync.watch.settings import LogFormat
+from octosync.watch.web.forms import local_path
+from octosync.watch.web.post_endpoints import POSTS, Post
+from octosync.watch.web.responses import FORM_TYPE
+from octosync.watch.web.sessions import IDLE_SECONDS, LIFETIME_SECONDS
 
 _OWN = {**BROWSER, "Origin": URL}
 
@@ -48,7 +56,8 @@ class Person:
 
     async def send(self, path: str, fields: Mapping[str, str], headers: Mapping[str, str] = _OWN) -> httpx.Response:
         """Send a form from a page of this server, or with other headers."""
-        return await self.client.post(path, data=dict(fields), headers=dict(headers))
+        sent = {**headers, "Content-Type": FORM_TYPE}
+        return await self.client.post(path, content=urlencode(fields), headers=sent)
 
     async def sign_in(self, name: str = "Ana", token: str = ADMIN_TOKEN, next_path: str = "/") -> httpx.Response:
         """Sign in."""
@@ -256,3 +265,305 @@ async def test_the_cookie_is_for_this_server_only(sent: dict[str, str], secure: 
             assert match[2] == secure
             cookies.add(match[1])
         assert len(cookies) == 2
+
+
+async def test_a_wrong_token_does_not_sign_in() -> None:
+    """The page says so and keeps the name. The log has the address, and neither the token nor the guess."""
+    async with visit() as person:
+        response = await person.sign_in(token="guess-number-one", next_path="/apps/voice")
+        assert response.status_code == 401
+        assert "This is not the admin token." in message_of(response)
+        assert 'value="Ana"' in response.text
+        assert hidden_fields(response.text)["next"] == "/apps/voice"
+        assert "set-cookie" not in response.headers
+        assert [(event["event"], event["path"]) for event in person.events()] == [("admin_token_refused", "/sign-in")]
+        assert "guess" not in person.log.getvalue()
+
+
+async def test_guesses_are_limited_and_keep_no_person_out() -> None:
+    """After ten wrong tokens, an address waits for a minute, on the page and elsewhere. Sessions are not affected.
+
+    A browser whose session has expired is counted by itself: guesses of others at its address don't stop its person.
+    """
+    async with visit() as person:
+        await person.sign_in()
+        cookies = dict(person.client.cookies)
+        person.client.cookies.clear()
+        codes = [(await person.sign_in(token=f"guess-{number}")).status_code for number in range(11)]
+        assert codes == [401] * 10 + [429]
+        refused = await person.sign_in()
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "60")
+        assert (await person.client.post("/suspend", headers=AUTHORIZED)).status_code == 429
+
+        person.client.cookies.update(cookies)
+        form = await person.form_of("/actions/suspend")
+        assert (await person.send("/actions/suspend", form)).status_code == 303
+        person.clock.skip(timedelta(seconds=IDLE_SECONDS))
+        person.client.cookies.clear()
+        assert [(await person.sign_in(token=f"guess-{number}")).status_code for number in range(11)][-1] == 429
+        person.client.cookies.update(cookies)
+        assert (await person.sign_in()).status_code == 303
+
+        person.client.cookies.clear()
+        person.clock.skip(timedelta(minutes=1))
+        assert (await person.sign_in()).status_code == 303
+
+
+@pytest.mark.parametrize("path", ["/actions/suspend", "/sign-out"])
+async def test_a_form_needs_the_token_of_its_session(path: str) -> None:
+    """Without it, with a wrong one and with that of another session, nothing is done."""
+    async with visit() as person:
+        await person.sign_in()
+        foreign = await person.csrf()
+        person.client.cookies.clear()
+        await person.sign_in()
+        for fields in ({}, {"csrf": ""}, {"csrf": "ü"}, {"csrf": foreign}):
+            response = await person.send(path, fields)
+            assert response.status_code == 403
+            assert "This form is not of your current session; nothing is done." in message_of(response)
+        assert person.api.calls == []
+        assert "Signed in as Ana" in (await person.get("/")).text
+        outcomes = [event["outcome"] for event in person.events() if event["event"] == "admin_action"]
+        assert outcomes == (["form-outdated"] * 4 if path == "/actions/suspend" else [])
+
+
+async def test_a_session_ends_without_actions_and_after_a_day_of_work() -> None:
+    """Actions prolong a session, open pages don't, and nothing prolongs it over its lifetime.
+
+    An expired form leads to the sign-in page and from there to the page of its action, but does nothing.
+    """
+    async with visit() as person:
+        await person.sign_in()
+        csrf = await person.csrf()
+        almost = timedelta(seconds=IDLE_SECONDS - 1)
+        person.clock.skip(almost)
+        assert (await person.send("/actions/reconcile", {"csrf": csrf})).status_code == 303
+        person.clock.skip(almost)
+        assert "Signed in" in (await person.get("/")).text
+        person.clock.skip(timedelta(seconds=1))
+        assert "Signed in" not in (await person.get("/")).text
+        fields = {"csrf": csrf, "app": "voice", "for": "4h", "reason": "a & b", "back": "/apps/voice"}
+        response = await person.send("/actions/hold", fields)
+        assert response.status_code == 303
+        query = urlencode({"app": "voice", "for": "4h", "reason": "a & b", "back": "/apps/voice"})
+        assert response.headers["location"] == f"/sign-in?{urlencode({'next': f'/actions/hold?{query}'})}"
+        assert [call for call, _ in person.api.calls] == ["reconcile"]
+
+        await person.sign_in()
+        csrf = await person.csrf()
+        for _ in range(int(LIFETIME_SECONDS / IDLE_SECONDS) + 1):
+            await person.send("/actions/reconcile", {"csrf": csrf})
+            person.clock.skip(almost)
+        assert "Signed in" not in (await person.get("/")).text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "null"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://127.0.0.1:9901"},
+        {"Origin": "http://127.0.0.1"},
+        {"Origin": f"{URL}.evil.example"},
+        {"Origin": "file://127.0.0.1:9900"},
+        {"Origin": URL, "Sec-Fetch-Site": "cross-site"},
+        {"Origin": URL, "Sec-Fetch-Site": "same-site"},
+        {"Origin": URL, "Sec-Fetch-Site": "none"},
+    ],
+)
+async def test_a_form_of_another_page_is_rejected(headers: dict[str, str]) -> None:
+    """Even with a valid session and the token of its forms: another site, another port, and what names no origin."""
+    async with visit() as person:
+        await person.sign_in()
+        csrf = await person.csrf()
+        for path in ("/actions/suspend", "/actions/reconcile", "/sign-out", "/sign-in"):
+            response = await person.send(path, {"csrf": csrf, "token": ADMIN_TOKEN}, {**BROWSER, **headers})
+            assert response.status_code == 403
+            assert "A page of another server sent this request." in message_of(response)
+            assert "set-cookie" not in response.headers
+        assert person.api.calls == []
+        assert "Signed in as Ana" in (await person.get("/")).text
+
+
+async def test_another_page_can_not_use_up_the_attempts_of_a_person() -> None:
+    """A page can make a browser send POSTs without the header: they are rejected, and are not counted as guesses."""
+    async with visit() as person:
+        for _ in range(11):
+            response = await person.client.post("/suspend", headers={"Origin": "https://evil.example"})
+            assert (response.status_code, response.json()["error"]["reference"]) == (403, "foreign-page")
+        assert (await person.client.post("/suspend", headers=AUTHORIZED)).status_code == 200
+        assert [event["event"] for event in person.events()] == ["admin_action"]
+
+
+@pytest.mark.parametrize("post", POSTS, ids=lambda post: post.path)
+async def test_a_session_is_for_forms_only(post: Post) -> None:
+    """A cookie does not authorize the POST endpoints. Opening the page of an action does nothing."""
+    async with visit() as person:
+        await person.sign_in()
+        query = urlencode({"app": "photos", "for": "4h", "reason": "x", "guard": "deletes", "seen": "deletes14seen"})
+        assert (await person.client.post(f"{post.path}?{query}", headers=_OWN)).status_code == 401
+        csrf = await person.csrf()
+        for method in ("GET", "HEAD"):
+            response = await person.client.request(method, f"/actions{post.path}?{query}&csrf={csrf}", headers=_OWN)
+            assert response.status_code == 200
+            assert response.headers["cache-control"] == "no-store"
+            assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
+        assert (await person.client.get("/sign-out")).status_code == 405
+        assert person.api.calls == []
+        assert "Signed in as Ana" in (await person.get("/")).text
+
+
+async def test_a_session_gets_a_new_cookie_at_each_sign_in() -> None:
+    """A cookie that somebody has planted never becomes a session, and the old one of a browser ends."""
+    async with visit() as person:
+        planted = "A" * 43
+        person.client.cookies.set("octosync_session_9900", planted, domain="127.0.0.1")
+        await person.sign_in("Ana")
+        first = person.client.cookies["octosync_session_9900"]
+        await person.sign_in("Ben")
+        second = person.client.cookies["octosync_session_9900"]
+        assert len({planted, first, second}) == 3
+        assert "Signed in as Ben" in (await person.get("/")).text
+        for cookie in (planted, first):
+            person.client.cookies.clear()
+            person.client.cookies.set("octosync_session_9900", cookie, domain="127.0.0.1")
+            assert "Signed in" not in (await person.get("/")).text
+
+
+async def test_old_sessions_make_room_for_new_ones() -> None:
+    """Sessions use a bounded amount of memory: the one that was used first ends."""
+    async with visit() as person:
+        cookies = []
+        for _ in range(51):
+            person.client.cookies.clear()
+            await person.sign_in()
+            person.clock.skip(timedelta(seconds=1))
+            cookies.append(dict(person.client.cookies))
+        shown = []
+        for jar in (cookies[0], cookies[1], cookies[-1]):
+            person.client.cookies.clear()
+            person.client.cookies.update(jar)
+            shown.append("Signed in" in (await person.get("/")).text)
+        assert shown == [False, True, True]
+
+
+async def test_a_name_is_one_short_line_of_text() -> None:
+    """Line breaks, invisible characters and markup of a name change neither headers nor the log nor the page."""
+    async with visit() as person:
+        response = await person.sign_in(f"Ana\r\nSet-Cookie: x=y\u202e<script>{'z' * 5000}")
+        assert len(response.headers.get_list("set-cookie")) == 1
+        name = person.events()[0]["claimed_name"]
+        assert name.startswith("Ana Set-Cookie: x=y<script>zzz")
+        assert len(name) == 60
+        page = (await person.get("/")).text
+        assert "Signed in as Ana Set-Cookie: x=y&lt;script&gt;zzz" in page
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "message"),
+    [
+        (FORM_TYPE, b"token=" + b"x" * 20_000, "The form is larger than 16,384 bytes."),
+        ("application/json", b'{"token": "x"}', f"expected a form ({FORM_TYPE})"),
+        ("text/plain", b"token=x", f"expected a form ({FORM_TYPE})"),
+        (FORM_TYPE, b"token=a&token=b", "The form has a field twice."),
+        (FORM_TYPE, b"&".join(b"f%d=x" % number for number in range(60)), "The form can't be read."),
+        (FORM_TYPE, b"token=%ff", "The form can't be read."),
+        (FORM_TYPE, "token=ü".encode(), "The form can't be read."),
+    ],
+)
+async def test_a_body_that_is_no_small_form_is_rejected(content_type: str, body: bytes, message: str) -> None:
+    """It is a 400, before the token is checked."""
+    async with visit() as person:
+        response = await person.client.post("/sign-in", content=body, headers={**_OWN, "Content-Type": content_type})
+        assert response.status_code == 400
+        shown = message_of(response) if content_type == FORM_TYPE else response.json()["error"]["message"]
+        assert message in shown
+        assert person.events() == []
+
+
+async def test_without_a_token_there_is_no_sign_in() -> None:
+    """The page offers none, and the paths explain how to enable it."""
+    async with visit(RecordingApi(current=replace(busy_status(), can_post=False)), admin_token=None) as person:
+        page = (await person.get("/")).text
+        assert "/sign-in" not in page
+        assert "/actions/" not in page
+        for response in (
+            await person.get("/sign-in"),
+            await person.sign_in(token=""),
+            await person.get("/actions/suspend"),
+            await person.send("/actions/suspend", {}),
+        ):
+            assert response.status_code == 403
+            assert "Start octosync watch with OCTOSYNC_ADMIN_TOKEN set" in message_of(response)
+        assert person.api.calls == []
+
+
+async def test_names_of_apps_are_inert_in_forms() -> None:
+    """A name with markup stays the value of its field, with and without a session, and its form names exactly that app."""
+    evil = '"><script>alert(1)</script>&app=voice'
+    async with visit(RecordingApi(current=status_of(held_app(evil)))) as person:
+        for _ in range(2):
+            for path in ("/", f"/apps/{quote(evil, safe='')}"):
+                assert "<script>alert" not in (await person.get(path)).text
+            await person.sign_in()
+        form = await person.form_of(f"/actions/hold?{urlencode({'app': evil})}")
+        assert form["app"] == evil
+        await person.send("/actions/hold", {**form, "for": "1h", "reason": evil})
+        assert [(call, given["app"]) for call, given in person.api.calls] == [("hold", evil)]
+        page = await person.get(f"/?done={form['form']}")
+        assert "<script>alert" not in page.text
+        assert f"The drift of {evil} is held" in message_of(page)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("/", "/"),
+        ("/apps", "/apps"),
+        ("/apps?state=held", "/apps?state=held"),
+        ("/apps/a%2Fb", "/apps/a%2Fb"),
+        ("/actions/hold?app=voice", "/actions/hold?app=voice"),
+        ("", "/"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("/apps/..\\evil", "/"),
+        ("https://evil.example/", "/"),
+        ("javascript:alert(1)", "/"),
+        ("/sign-out", "/"),
+        ("/static/x", "/"),
+        ("/apps\r\nSet-Cookie: x=y", "/"),
+        ("/apps?" + "x" * 3000, "/"),
+    ],
+)
+def test_a_form_returns_to_pages_of_this_server_only(text: str, path: str) -> None:
+    """Whatever a link contains, it leads neither to another server nor to a script."""
+    assert local_path(text) == path
+
+
+async def test_an_unknown_app_has_no_form() -> None:
+    """The page of an action for an app that is not declared is a 404."""
+    async with visit() as person:
+        await person.sign_in()
+        for path in ("/actions/hold?app=nope", "/actions/release", "/actions/reconcile?app="):
+            assert (await person.get(path)).status_code == 404
+
+
+def test_an_approval_is_of_the_actions_of_its_digest() -> None:
+    """If an app has two refusals of a guard, in sets of their own, the approval of one leaves the other blocked."""
+    app = blocked_app(count=14)
+    refusal = app.blocked[0]
+    halves = (refusal.addresses[:4], refusal.addresses[4:])
+    both = tuple(replace(refusal, guard="during-canary", message=str(half[0]), addresses=half) for half in halves)
+    app = replace(app, blocked=both)
+    sealed: dict[str, frozenset[object]] = {}
+
+    def seal(guard: str, actions: Collection[Action]) -> str:
+        seen = f"{guard}{len(actions)}"
+        sealed[seen] = frozenset(action.key for action in actions)
+        return seen
+
+    sets = blocked_sets([app], lambda _: None, seal)
+    assert sorted(blocked.actions for blocked in sets) == [4, 10]
+    for blocked in sets:
+        assert frozenset(action.key for action in actions_of_set(blocked, [app])) == sealed[blocked.seen]

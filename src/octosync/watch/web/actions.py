@@ -12,7 +12,7 @@ from octosync.model import Hold, JsonObject, counted
 from octosync.plan import Action
 from octosync.report.changes import Group, Row, RowOptions, group_of
 from octosync.report.text import plane_words, time_words
-from octosync.watch.approvals import blocked_actions
+from octosync.watch.approvals import actions_of_set
 from octosync.watch.status import AppReconcileStatus, BlockedSet, ControllerStatus
 from octosync.watch.web.attention import drift_rows
 
@@ -166,7 +166,8 @@ def _approve(status: ControllerStatus, given: Mapping[str, str]) -> ActionView:
     heading = f"Approve what the guard {guard} blocks"
     of_guard = [blocked for blocked in status.blocked if blocked.guard == guard and blocked.seen]
     found = next((blocked for blocked in of_guard if blocked.seen == seen), None)
-    actions = () if found is None else _actions_of(found, status)
+    apps = () if found is None else tuple(status.apps[slug] for slug in found.apps if slug in status.apps)
+    actions = () if found is None else actions_of_set(found, apps)
     if found is None or len(actions) != found.actions:
         now = "This is blocked now:" if of_guard else f"The guard {guard} blocks nothing that can be approved now."
         return ActionView(
@@ -186,18 +187,6 @@ def _approve(status: ControllerStatus, given: Mapping[str, str]) -> ActionView:
         submit=f"Approve {these}",
         fields=_named(given, "guard", "seen"),
         groups=tuple(_groups(actions, status)),
-    )
-
-
-def _actions_of(found: BlockedSet, status: ControllerStatus) -> tuple[Action, ...]:
-    """Return the actions that the digest of a set is about."""
-    addresses = frozenset(found.addresses)
-    apps = [app for slug in found.apps if (app := status.apps.get(slug)) is not None]
-    return blocked_actions(
-        (app, blocked)
-        for app in apps
-        for blocked in app.blocked
-        if blocked.guard == found.guard and addresses.issuperset(blocked.addresses)
     )
 
 

@@ -70,7 +70,7 @@ class Forms:
         if isinstance(form, Response):
             return form
         name, path = person_name(form.get("name", "")), local_path(form.get("next", "/"))
-        wait = self.authenticator.check(request, form.get("token", ""))
+        wait = self.authenticator.check(request, form.get("token", ""), self.sessions.browser_of(request))
         if wait is not None:
             error = "This is not the admin token." if not wait else f"Too many wrong tokens: try again in {wait} s."
             headers = {"Retry-After": str(wait)} if wait else {}

@@ -144,7 +144,7 @@ class TokenAuthenticator:
         self._token = token
         self.log = log
         self._clock = clock
-        self._failures: dict[str, tuple[int, float]] = {}  # by address: how many, and the time of the first
+        self._failures: dict[str, tuple[int, float]] = {}  # by address or browser: how many, since when
 
     @property
     def is_enabled(self) -> bool:
@@ -164,22 +164,25 @@ class TokenAuthenticator:
             return None
         return too_many(request, wait) if wait else _unauthorized(request)
 
-    def check(self, request: Request, given: str) -> int | None:
+    def check(self, request: Request, given: str, browser: str = "") -> int | None:
         """Return None if a token is right, 0 if it is wrong, and how many seconds to wait after too many wrong ones.
 
         While an address waits, the right token is rejected, too: a response to it would let an attacker continue to guess.
+        A `browser` that has signed in before is counted by itself, so that others at the same address, for example behind the
+        same proxy, can't keep its person out.
         """
         address, now = address_of(request), self._clock()
-        failures, since = self._failures.pop(address, (0, now))
+        caller = browser or address
+        failures, since = self._failures.pop(caller, (0, now))
         left = since + _FORGIVEN_AFTER - now
         if left <= 0:
             failures, since = 0, now
         if failures >= _MOST_FAILURES:
-            self._failures[address] = (failures, since)
+            self._failures[caller] = (failures, since)
             return math.ceil(left)
         if self._token and hmac.compare_digest(given.strip().encode(), self._token.reveal().encode()):
             return None
-        self._failures[address] = (failures + 1, since)
+        self._failures[caller] = (failures + 1, since)
         while len(self._failures) > _MOST_ADDRESSES:
             del self._failures[next(iter(self._failures))]
         if self.log is not None:

@@ -66,7 +66,7 @@ class Session:
 
 
 class Sessions:
-    """The sessions of this process, by the hash of their cookie. If there are too many, the one that was used first ends."""
+    """The sessions of this process, by the hash of their cookie. The one that was used first makes room for others."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -78,7 +78,7 @@ class Sessions:
         now = self._clock()
         session = Session(viewer=Viewer(token_urlsafe(32), name), address=address_of(request), started=now, used=now)
         cookie = token_urlsafe(32)
-        self._sessions[_key(cookie)] = session
+        self._sessions[_hash(cookie)] = session
         while len(self._sessions) > _MOST_SESSIONS:
             del self._sessions[min(self._sessions, key=lambda key: self._sessions[key].used)]
         response.set_cookie(
@@ -88,14 +88,15 @@ class Sessions:
 
     def find(self, request: Request) -> Session | None:
         """Return the session of a request; None if it has none, or one that has expired."""
-        key = _key(request.cookies.get(_cookie_name(request), ""))
-        session, now = self._sessions.get(key), self._clock()
-        if session is None:
-            return None
-        if now - session.used >= IDLE_SECONDS or now - session.started >= LIFETIME_SECONDS:
-            del self._sessions[key]
+        session, now = self._sessions.get(_key(request)), self._clock()
+        if session is None or now - session.used >= IDLE_SECONDS or now - session.started >= LIFETIME_SECONDS:
             return None
         return session
+
+    def browser_of(self, request: Request) -> str:
+        """Return the name of a browser with a session that has not been ended, also if it has expired; "" for others."""
+        key = _key(request)
+        return key.hex() if key in self._sessions else ""
 
     def use(self, session: Session) -> None:
         """Prolong a session."""
@@ -103,7 +104,7 @@ class Sessions:
 
     def end(self, request: Request) -> None:
         """End the session of a request, if it has one."""
-        self._sessions.pop(_key(request.cookies.get(_cookie_name(request), "")), None)
+        self._sessions.pop(_key(request), None)
 
 
 def forget_cookie(request: Request, response: Response) -> None:
@@ -147,5 +148,9 @@ def _cookie_name(request: Request) -> str:
     return f"{_COOKIE}_{port[1:]}" if port else _COOKIE
 
 
-def _key(cookie: str) -> bytes:
+def _key(request: Request) -> bytes:
+    return _hash(request.cookies.get(_cookie_name(request), ""))
+
+
+def _hash(cookie: str) -> bytes:
     return sha256(cookie.encode()).digest()

@@ -89,6 +89,7 @@
     const wasInside = main.contains(focused);
     decorate(now);
     become(main, now.getElementById("main"));
+    become(document.querySelector(".top"), now.querySelector(".top")); // a session may have begun or ended
     if (wasInside && !main.contains(document.activeElement)) {
       if (main.contains(focused)) focused.focus({ preventScroll: true });
       else main.focus({ preventScroll: true });
