@@ -20,6 +20,7 @@ from octosync.cli.run_options import ManifestFlags, RemoteFlags
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Cache
 from octosync.watch.manifests.file_snapshot import WatchedPaths
+from octosync.watch.status import CommitStatus
 
 _CONTEXT = "contexts:\n  local: {url: http://127.0.0.1:8787, tokenFile: /run/key, paths: [live]}\n"
 
@@ -96,13 +97,26 @@ def test_a_missing_kustomize_is_raised(tmp_path: Path) -> None:
 
 def test_the_revision_is_that_of_the_manifests_own_work_tree(tmp_path: Path) -> None:
     """The commit of the work tree of the manifests, also through a link; "" outside of any."""
-    assert _reloader("live")(Cache()).revision == ""
+    unknown = _reloader("live")(Cache())
+    assert (unknown.revision, unknown.commit) == ("", None)
     repo = Repo.init(tmp_path / "other")
     repo.write("apps/a.yaml", app(name="a"))
     commit = repo.commit()
     (tmp_path / "repo/current").symlink_to(repo.root)
     assert _reloader("current/apps")(Cache()).revision == commit
     assert _reloader("current/apps/a.yaml")(Cache()).revision == commit
+
+
+def test_a_load_knows_the_author_and_the_page_of_its_commit(tmp_path: Path) -> None:
+    """Author and subject are Git's, the page is that of the remote, without its user and password."""
+    repo = Repo.init(tmp_path / "other")
+    repo.write("apps/a.yaml", app(name="a"))
+    commit = repo.commit("add a")
+    author = repo.git("log", "-1", "--format=%an").strip()
+    repo.git("remote", "add", "origin", "https://bot:hunter2@bitbucket.org/acme/apps.git")
+    assert _reloader(str(repo.root / "apps"))(Cache()).commit == CommitStatus(
+        revision=commit, author=author, subject="add a", url=f"https://bitbucket.org/acme/apps/commits/{commit}"
+    )
 
 
 def test_standard_input_is_refused() -> None:

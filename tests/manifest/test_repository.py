@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from octosync.manifest.git.repository import git_revision
+from octosync.manifest.git.repository import git_author, git_revision, git_web_address, web_address
 from octosync.plan import GitRevision
 
 
@@ -47,3 +47,27 @@ def test_without_git_there_is_no_revision(tmp_path: Path, monkeypatch: pytest.Mo
     assert git_revision(tmp_path) is None
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_revision(tmp_path) is None
+    assert git_author(tmp_path, "0" * 40) == ("", "")
+    assert git_web_address(tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("remote", "expected"),
+    [
+        ("https://github.com/acme/apps.git", "https://github.com/acme/apps"),
+        ("https://oauth2:token@gitlab.example.com:8443/a/b/apps/", "https://gitlab.example.com:8443/a/b/apps"),
+        ("git@github.com:acme/apps.git", "https://github.com/acme/apps"),
+        ("ssh://git@git.example.com:2222/acme/apps.git", "https://git.example.com/acme/apps"),
+        ("/srv/git/apps.git", ""),
+        ("../apps", ""),
+        ("file:///srv/git/apps", ""),
+        ("https://example.com/apps", ""),
+        ("javascript:alert(1)//@x/y/z", ""),
+        ("https://example.com/a/b?c=d", ""),
+        ("git@host:a/b\nc", ""),
+        ("", ""),
+    ],
+)
+def test_the_web_address_of_a_repository_follows_from_its_remote(remote: str, expected: str) -> None:
+    """The URL of a server gives an address without user and password; anything else gives none."""
+    assert web_address(remote) == expected

@@ -35,7 +35,15 @@ from octosync.plan import (
 )
 from octosync.plan import GuardPolicy as Policy
 from octosync.watch.approvals import blocked_sets
-from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus, RunStatus
+from octosync.watch.status import (
+    AppReconcileStatus,
+    AppState,
+    BudgetStatus,
+    CommitStatus,
+    ControllerStatus,
+    DriftStatus,
+    RunStatus,
+)
 
 NOW = datetime(2030, 1, 1, 14, 3, 20, tzinfo=UTC)
 ADMIN_TOKEN = "admin-correct-horse-battery"
@@ -102,7 +110,7 @@ def held_app(slug: str = "canary-demo", **more: Any) -> AppReconcileStatus:
             "read_at": ago(minutes=1),
             "plan": held_plan(slug, until=until),
             "drift": (drift,),
-            "source": f"apps/{slug}.yaml",
+            "source": f"apps/{slug}.yaml:3",
             **more,
         }
     )
@@ -207,6 +215,12 @@ def run_status(number: int = 1, **more: Any) -> RunStatus:
             **more,
         }
     )
+
+
+def commit_status(revision: str) -> CommitStatus:
+    """Return a commit of Ana, with its page."""
+    url = f"https://github.com/acme/apps/commit/{revision}"
+    return CommitStatus(revision=revision, author="Ana Ruiz", subject="Route search locally", url=url)
 
 
 def status_of(*apps: AppReconcileStatus, **more: Any) -> ControllerStatus:

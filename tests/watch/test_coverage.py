@@ -62,7 +62,7 @@ async def test_a_target_that_is_registered_again_leaves_the_app_uncovered(tmp_pa
             assert card.lines == (("chat: 0 of 340 devices covered.",),)
             document = json.loads(json.dumps(watch_document(watch.status)))
             assert document["counts"]["uncovered"] == 1
-            assert "1 app uncovered" in document["sentence"]
+            assert "1 app needs attention: 1 uncovered" in document["sentence"]
             (shown,) = document["apps"]
             assert shown["uncovered"] == [
                 {"capability": "chat", "status": "uncovered", "covered_devices": 0, "total_devices": 340}

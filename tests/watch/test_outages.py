@@ -21,7 +21,7 @@ from octosync.octomil import Octomil, RateOptions
 from octosync.watch.log import Log
 from octosync.watch.loop.activity_feed import ActivityFeed
 from octosync.watch.status import AppState, CircuitReason
-from octosync.watch.web.views import sentence, unready_words
+from octosync.watch.web.summary import sentence, unready_words
 
 FEED = "activity.list"
 # What may respond in place of a control plane, by the reference of the error.
@@ -238,6 +238,10 @@ async def test_a_long_retry_after_is_shown_and_bounded(tmp_path: Path) -> None:
             assert until is not None
             assert timedelta(hours=27) < until - clock.now() < timedelta(hours=28)
             assert f"throttles the key until {until:%Y-%m-%d %H:%M} UTC" in sentence(watch.status)
+            assert watch.status.circuit_since is not None
+            assert watch.status.circuit_since <= clock.now()
+            assert watch.status.next_probe is not None
+            assert timedelta(minutes=13) < watch.status.next_probe - clock.now() <= timedelta(minutes=15)
             assert "is not there" not in sentence(watch.status)
             assert not watch.status.outage
             assert watch.status.ready
@@ -246,6 +250,7 @@ async def test_a_long_retry_after_is_shown_and_bounded(tmp_path: Path) -> None:
             assert watch.requests() == []
             assert 700 < watch.status.budget.throttled_seconds <= 900
             await watch.until(lambda: watch.status.circuit_open is None)
+            assert {watch.status.circuit_since, watch.status.next_probe} == {None}
             assert watch.status.budget.throttled_until is None
             assert watch.status.budget.throttled_seconds < 1000
             fail(plane, FEED, times=1, action="status", status=429, retry_after=100_000)

@@ -9,7 +9,7 @@ from tests.support.commits import write
 from tests.support.controllers import FastClock, manifest, plane_at, run_controller
 
 from octosync.watch.status import AppState
-from octosync.watch.web.views import sentence
+from octosync.watch.web.summary import sentence
 
 
 async def test_the_error_of_a_kustomization_is_reported(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.support.plane import Plane
 
 from octosync.errors import OctosyncError, StateLocked
 from octosync.watch.status import AppState
-from octosync.watch.web.views import sentence
+from octosync.watch.web.summary import sentence
 
 FOREIGN = {"serving_policy": "cloud_only", "bindings": []}
 

@@ -6,8 +6,10 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from octosync.cli.inputs import LoadedInputs, load_inputs
 from octosync.cli.run_options import ManifestFlags, RemoteFlags
@@ -18,10 +20,10 @@ from octosync.manifest import (
     Configuration,
     configuration_places,
 )
-from octosync.manifest.git.repository import git_commit
+from octosync.manifest.git.repository import git_author, git_commit, git_web_address
 from octosync.watch.manifests.desired import ManifestLoad
 from octosync.watch.manifests.file_snapshot import WatchedPaths
-from octosync.watch.status import clone_of
+from octosync.watch.status import CommitStatus, clone_of
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -49,13 +51,15 @@ class InputsReloader:
         """Load the inputs."""
         inputs = load_inputs(self.flags, self.remote, self.environment, cache=cache)
         watched = self._watched(inputs)
+        folder, revision = _revision(inputs)
         return ManifestLoad(
             configuration=inputs.configuration,
             context=inputs.context,
             manifests=inputs.manifests,
             diagnostics=inputs.diagnostics,
             fails=inputs.fails,
-            revision=_revision(inputs),
+            revision=revision,
+            commit=_commit(folder, revision) if revision else None,
             watched=watched,
             clone=clone_of((*watched.paths, *watched.kustomizations, *watched.configuration)),
         )
@@ -81,12 +85,23 @@ class InputsReloader:
         )
 
 
-def _revision(inputs: LoadedInputs) -> str:
-    """Return the commit of the manifests' work tree; "" if it is unknown.
+def _revision(inputs: LoadedInputs) -> tuple[Path, str]:
+    """Return the folder of the manifests, and the commit of their work tree; "" if it is unknown.
 
     Without git, it is the name of a folder on the path, because git-sync names folders by their commits.
     """
     place = inputs.kustomize or next(iter(inputs.paths), ".")
     real = Path(os.path.realpath(place))
-    commit = git_commit(real if real.is_dir() else real.parent)
-    return commit or next((name for name in reversed(real.parts) if _COMMIT.fullmatch(name)), "")
+    folder = real if real.is_dir() else real.parent
+    commit = git_commit(folder)
+    return folder, commit or next((name for name in reversed(real.parts) if _COMMIT.fullmatch(name)), "")
+
+
+@lru_cache(maxsize=8)
+def _commit(folder: Path, revision: str) -> CommitStatus:
+    """Return what Git knows of a commit. Cached, because the same commit is loaded again and again."""
+    author, subject = git_author(folder, revision)
+    repository = git_web_address(folder)
+    page = "commits" if urlsplit(repository).hostname == "bitbucket.org" else "commit"
+    url = f"{repository}/{page}/{revision}" if repository else ""
+    return CommitStatus(revision=revision, author=author, subject=subject, url=url)

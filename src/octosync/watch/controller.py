@@ -21,7 +21,7 @@ from octosync import __version__
 from octosync.errors import ConfigError
 from octosync.model import Hold, RunAudit, Secret
 from octosync.octomil import PERCENT_FOR_WRITES, Octomil
-from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, RunInfo
+from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, RunInfo, freezes_of
 from octosync.state import Journal, WatchState
 from octosync.watch.approvals import ApprovalSets
 from octosync.watch.controller_api import ControllerOperations
@@ -47,7 +47,7 @@ from octosync.watch.reconcile.reconciler import PlanWriter, Reconciler
 from octosync.watch.reconcile.results import ResultRecorder
 from octosync.watch.reconcile.status_tracker import StatusTracker
 from octosync.watch.settings import Clock, Settings, SystemClock
-from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, Clone, ControllerStatus
+from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, Clone, ControllerStatus, FreezeStatus
 
 # Seconds for which the loop waits for the state file: as long as other commands write to it at once.
 _STATE_PATIENCE: Final = 0.05
@@ -352,6 +352,10 @@ class Controller:
             unmanaged=self.resync.unmanaged,
             clone=latest.clone if latest is not None else Clone(),
             revision=self.assignment.revision,
+            commit=self.assignment.active.commit,
+            declared=self.assignment.active.tree.apps,
+            owners=self.assignment.active.owners,
+            frozen=self._frozen(),
             changed_at=options.desired.changed_at,
             diagnostics=tuple(map(latest.clone.diagnostic, latest.diagnostics)) if latest is not None else (),
             suspended=self.memory.suspended,
@@ -388,6 +392,8 @@ class Controller:
             throttled=self._problem(CircuitReason.THROTTLED),
             state_locked=self._problem(CircuitReason.STATE_LOCKED),
             circuit_open=breaker.reason or (CircuitReason.CREDENTIAL if credential else None),
+            circuit_since=breaker.since,
+            next_probe=breaker.next_probe,
             feed_off=self.feed.off.message if self.feed.off is not None else "",
             key_unusable=breaker.key_unusable,
             state_damaged=options.state_damaged,
@@ -399,6 +405,7 @@ class Controller:
             next_full_read=resync.next_at,
             full_read_done=resync.done if resync.is_running else 0,
             full_read_total=resync.total if resync.is_running else 0,
+            full_read_takes=resync.takes,
             resync=resync.every,
             resync_in_fact=resync.took if resync.took is not None and resync.took > resync.every else None,
             last_success=self.results.last_success,
@@ -433,6 +440,17 @@ class Controller:
             slug: replace(app, why_waiting=why) if app.state is AppState.PENDING and not app.why_waiting else app
             for slug, app in apps.items()
         }
+
+    def _frozen(self) -> FreezeStatus | None:
+        """Return the freeze windows that are in force for any app."""
+        active = self.assignment.active
+        windows = active.configuration.freeze
+        freezes = freezes_of(windows, active.tree.apps, self._options.clock.now()).values() if windows else ()
+        if not freezes:
+            return None
+        last = max(freezes, key=lambda freeze: (not freeze.ends, freeze.until))
+        timezone = last.windows[-1].timezone
+        return FreezeStatus(until=last.until, timezone=timezone, apps=len(freezes), ends=last.ends)
 
     def _budget(self) -> BudgetStatus:
         budget, until = self._options.remote.budget, self.breaker.throttled_until

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from octosync.errors import OctosyncError
 from octosync.model import (
     Address,
+    App,
     ControllerSuspension,
     Coverage,
     Deployment,
@@ -81,9 +82,11 @@ __all__ = [
     "BlockedSet",
     "BudgetStatus",
     "CircuitReason",
+    "CommitStatus",
     "ControllerStatus",
     "ControllerSuspension",
     "DriftStatus",
+    "FreezeStatus",
     "Hold",
     "RunStatus",
 ]
@@ -202,8 +205,34 @@ class BlockedSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommitStatus:
+    """A commit of the manifests: its id, its author and subject, and the address of its page; "" if unknown."""
+
+    revision: str
+    author: str = ""
+    subject: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeStatus:
+    """The freeze windows that are in force: until when the last of `apps` apps is frozen, and the time zone of the window.
+
+    If `ends` is False, no end is known; the apps are frozen at least until `until`.
+    """
+
+    until: datetime
+    timezone: str
+    apps: int
+    ends: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
-    """One of the last runs that wrote: its outcomes, with their request ids. `ended` None: under way."""
+    """One of the last runs that wrote: its outcomes, with their request ids. `ended` None: under way.
+
+    `commit` is the commit of its manifests, None if unknown. `is_revert`: all of its actions revert drift.
+    """
 
     run: str
     apps: tuple[str, ...]
@@ -211,6 +240,8 @@ class RunStatus:
     ended: datetime | None = None
     outcomes: tuple[Outcome, ...] = ()
     actions: int = 0
+    commit: CommitStatus | None = None
+    is_revert: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,19 +261,21 @@ class ControllerStatus:
 
     Manifests: `clone` maps files to their names in the repository. `loading` is whether the first load is running, `valid`
     whether the manifests could be loaded; if not, `diagnostics` are why, or `load_error`, and the last good load is active.
-    `changed_at` is when the active manifests last changed. `about` is what the plans were made from, for commands; None
-    before the first load.
+    `changed_at` is when the active manifests last changed, `commit` their commit, if it is known. `about` is what the plans
+    were made from, for commands; None before the first load. `declared` are the declared apps, `owners` their owners by slug.
 
     Problems, each the message of an error, "" if there is none: `credential` the API key is rejected, `outage` there is no
     response, `unreadable` something else responds in place of the control plane, `throttled` it asked to wait, `state_locked`
     another process locks the state file, `feed_off` the activity feed can't be followed, `coverage_unread` coverage can't be
     read, `key_unusable` the key's file was read again and holds no key, so the one before stays in use, `state_damaged` the
     state file was set aside at the start. `circuit_open` is the reason for which nothing is sent, None while the circuit is
-    closed.
+    closed; `circuit_since` is since when, `next_probe` when the control plane is tried again. `frozen` are the freeze windows
+    in force.
 
     Resync: `full_read_at` is when the last one ended, `next_full_read` when the next one begins, `full_read_due` when it has
     to have ended, at the latest; of a running one, `full_read_done` of `full_read_total` apps are read. `resync` is the
-    wished interval, `resync_in_fact` how long a resync takes at this rate, if that is longer.
+    wished interval, `resync_in_fact` how long a resync takes at this rate, if that is longer, `full_read_takes` how long the
+    running one takes in all, estimated.
 
     `queue` is how many apps wait, by priority ("changed", "resync"). `healthy`: the loop is not stuck; `turned_at` is when it
     last did something. `ready`: a first resync is done, and the API key works. `can_post`: an admin token is set.
@@ -266,6 +299,9 @@ class ControllerStatus:
     clone: Clone = field(default_factory=Clone)
     files: int = 0
     revision: str = ""
+    commit: CommitStatus | None = None
+    declared: Mapping[str, App] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
     loaded_at: datetime | None = None
     changed_at: datetime | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -276,6 +312,9 @@ class ControllerStatus:
     throttled: str = ""
     state_locked: str = ""
     circuit_open: CircuitReason | None = None
+    circuit_since: datetime | None = None
+    next_probe: datetime | None = None
+    frozen: FreezeStatus | None = None
     feed_off: str = ""
     key_unusable: str = ""
     state_damaged: str = ""
@@ -289,6 +328,7 @@ class ControllerStatus:
     next_full_read: datetime | None = None
     full_read_done: int = 0
     full_read_total: int = 0
+    full_read_takes: timedelta = timedelta()
     resync: timedelta = timedelta(minutes=15)
     resync_in_fact: timedelta | None = None
     last_success: datetime | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import httpx
@@ -19,6 +19,7 @@ from tests.support.controller_statuses import (
     bad_manifests,
     blocked_app,
     busy_status,
+    commit_status,
     contested_app,
     failing_app,
     held_app,
@@ -28,15 +29,47 @@ from tests.support.controller_statuses import (
     suspended,
 )
 from tests.support.sample_reports import mixed_plan
+from tests.support.states import desired_app, live_app, plan_of
 
 from octosync.errors import OctosyncError
 from octosync.model import Address
-from octosync.plan import Invocation, Plan
+from octosync.plan import HeldChange, Invocation, Plan
+from octosync.report.differences import Difference
 from octosync.report.plan import groups_of
-from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus
+from octosync.watch.status import (
+    AppReconcileStatus,
+    AppState,
+    BudgetStatus,
+    CircuitReason,
+    ControllerStatus,
+    DriftStatus,
+    FreezeStatus,
+)
 
 UNLOADED = OctosyncError(
     "kustomize-failed", "base (rendered): kustomize failed", hints=("kustomize: nope.yaml is missing",)
+)
+
+STARTING = status_of(
+    *(AppReconcileStatus(slug=f"unread-{number}") for number in range(855)),
+    *(AppReconcileStatus(slug=f"read-{number}", state=AppState.IN_SYNC) for number in range(145)),
+    ready=False,
+    full_read_at=None,
+    full_read_total=1000,
+    full_read_done=145,
+    full_read_takes=timedelta(minutes=32),
+)
+FROZEN = status_of(
+    AppReconcileStatus(slug="a", state=AppState.WAITING),
+    quiet_app("b"),
+    frozen=FreezeStatus(until=datetime(2030, 1, 6, 17, tzinfo=UTC), timezone="Europe/Berlin", apps=1),
+)
+OUTAGE = status_of(
+    AppReconcileStatus(slug="a", state=AppState.PENDING),
+    outage="503",
+    circuit_open=CircuitReason.OUTAGE,
+    circuit_since=NOW - timedelta(minutes=2),
+    next_probe=NOW + timedelta(minutes=1),
 )
 
 
@@ -64,24 +97,30 @@ def title_of(html: str) -> str:
 
 
 async def test_the_page_begins_with_the_state(client: httpx.AsyncClient) -> None:
-    """Its first sentence has the number of apps in sync and in other states, and its title the most important ones."""
+    """Its first sentence begins with the apps that need attention, and its title has nothing else."""
     html = (await client.get("/")).text
     main = html[html.index("<main") :]
     state = re.search(r'<p class="state.*?</p>', main)
     assert state is not None
     words = re.sub(r"<[^>]*>", "", state[0])
-    assert words == "11 apps in sync, 1 blocked, 1 contested, 2 held, 1 failing; last resync 14:01 UTC."
+    assert (
+        words
+        == "5 of 16 apps need attention: 1 blocked, 1 contested, 2 held, 1 failing. 11 in sync; last resync 14:01 UTC."
+    )
     assert title_of(html).startswith("1 blocked, 1 contested, 2 held, 1 failing · production")
 
 
 async def test_the_commit_in_use_is_shown() -> None:
-    """The page shows the commit, the number of files and the time of the load, as far as they are known."""
+    """The page shows the commit with its author and page, the number of files and the time of the load, as far as known."""
     loaded = {"files": 14, "loaded_at": NOW - timedelta(minutes=9)}
-    assert "Manifests in use: 14 files of commit 3f9d2c1, loaded 13:54 UTC" in await text_at(
-        status_of(revision="3f9d2c1", **loaded)
-    )
-    assert "Manifests in use: 14 files, loaded 13:54 UTC" in await text_at(status_of(revision="", **loaded))
-    assert "Manifests in use" not in await text_at(status_of(loaded_at=None))
+    commit = {"revision": "3f9d2c1", "commit": commit_status("3f9d2c1")}
+    text = await text_at(status_of(**commit, **loaded))
+    assert "Running commit 3f9d2c1 by Ana Ruiz (14 files), loaded 13:54 UTC" in text
+    html = (await page_of(status_of(**commit))).text
+    assert '<a href="https://github.com/acme/apps/commit/3f9d2c1"><code>3f9d2c1</code></a>' in html
+    assert "Running commit 3f9d2c1 (14 files)" in await text_at(status_of(revision="3f9d2c1", **loaded))
+    assert "Running manifests without a commit (14 files)" in await text_at(status_of(revision="", **loaded))
+    assert "Running" not in await text_at(status_of(loaded_at=None))
 
 
 async def test_drift_is_shown_with_the_line_that_declares_it() -> None:
@@ -93,10 +132,12 @@ async def test_drift_is_shown_with_the_line_that_declares_it() -> None:
 
 
 async def test_only_commands_are_formatted_as_commands() -> None:
-    """A sentence among commands is not formatted as one."""
-    archived = replace(blocked_app().blocked[0], guard="archived", override=None, way_out="Declare it, or don't.")
+    """A guard's way out is a sentence, of which the parts in backticks are code."""
+    archived = replace(
+        blocked_app().blocked[0], guard="archived", override=None, way_out="set `archived`, or don't <b>"
+    )
     html = (await page_of(status_of(replace(blocked_app(), blocked=(archived,)), about=None))).text
-    assert "<dd>Declare it, or don&#39;t.</dd>" in html
+    assert "set <code>archived</code>, or don&#39;t &lt;b&gt;.</p>" in html
     assert "<dd><code>octosync.dev/suspend: &#34;true&#34;</code></dd>" in (await page_of(status_of(held_app()))).text
 
 
@@ -110,8 +151,12 @@ async def test_a_refusal_also_shows_how_to_undo_the_change() -> None:
     [
         (status_of(quiet_app("one")), "1 app in sync; last resync"),
         (status_of(quiet_app("one"), quiet_app("two")), "All 2 apps in sync; last resync"),
-        (status_of(held_app()), "1 app held; last resync"),
+        (status_of(held_app()), "1 app needs attention: 1 held; last resync"),
         (status_of(), "No app is declared; last resync"),
+        (status_of(AppReconcileStatus(slug="a"), quiet_app("b")), "1 app not read yet, 1 in sync; last resync"),
+        (STARTING, "Starting: ready in about 28 min. 855 apps not read yet, 145 in sync; first resync: 145 of 1,000"),
+        (FROZEN, "Frozen until Sun 18:00 Europe/Berlin (1 of 2 apps). 1 app waiting, 1 in sync; last resync"),
+        (OUTAGE, "Since 14:01 UTC; next attempt at 14:04 UTC. 1 changed app waits of commit 3f9d2c1."),
         (
             status_of(AppReconcileStatus(slug="a"), full_read_at=None, full_read_total=7, full_read_done=3),
             "3 of 7 apps",
@@ -144,10 +189,9 @@ async def test_each_state_of_the_controller_has_its_sentence(status: ControllerS
 async def test_held_drift_is_shown_with_author_end_and_commands() -> None:
     """Held drift has the change, its author, the time of its revert, and the three ways to keep it."""
     text = await text_at(status_of(held_app()))
-    assert "ana@example.com changed it at 14:01 UTC" in text
-    assert "It will be reverted at 14:31 UTC" in text
-    assert "slot vision" in text
-    assert "servingPolicy cloud_only → local_only" in text
+    assert "Reverts at 14:31 UTC" in text
+    assert "slot vision changed apps/canary-demo.yaml:27" in text
+    assert "Field Git Live (ana@example.com, 14:01 UTC) servingPolicy local_only cloud_only" in text
     assert "octosync accept app/canary-demo/slot/vision -f apps/" in text
     assert 'curl -X POST -H "Authorization: Bearer $OCTOSYNC_ADMIN_TOKEN"' in text
     assert "'http://127.0.0.1:9900/hold?app=canary-demo&for=4h&reason=WHY'" in text
@@ -157,15 +201,15 @@ async def test_held_drift_is_shown_with_author_end_and_commands() -> None:
 @pytest.mark.parametrize(
     ("drift", "expected"),
     [
-        ({"actor": "ana", "at": None}, "ana changed it; first seen at 14:00 UTC"),
-        ({"actor": None, "at": NOW}, "It was changed at 14:03 UTC; its author is unknown"),
-        ({"actor": None, "at": None}, "First seen at 14:00 UTC; its author is unknown"),
+        ({"actor": "ana", "at": None}, "Live (ana, first seen 14:00 UTC)"),
+        ({"actor": None, "at": NOW}, "Live (author unknown, 14:03 UTC)"),
+        ({"actor": None, "at": None}, "Live (author unknown, first seen 14:00 UTC)"),
         ({"until": None}, "It is not reverted automatically (--heal all)"),
         (
             {"until": None, "contested": True, "reverts": 3},
             "reverted 3 times in 24 hours and changed again each time",
         ),
-        ({"until": NOW + timedelta(days=1)}, "It will be reverted at 2030-01-02 14:03 UTC"),
+        ({"until": NOW + timedelta(days=1)}, "Reverts at 2030-01-02 14:03 UTC"),
     ],
 )
 async def test_unknown_facts_of_drift_are_not_invented(drift: dict[str, object], expected: str) -> None:
@@ -216,7 +260,9 @@ async def test_the_token_is_in_no_page_and_no_document(client: httpx.AsyncClient
 async def test_a_failure_is_shown_with_its_next_attempt() -> None:
     """A failing app has its error, the hints and the next attempt. A refused one has the condition of its next attempt."""
     text = await text_at(status_of(failing_app(), replace(failing_app("refused"), state=AppState.REFUSED)))
-    assert "unavailable: GET /apps/search-eu/slots: the control plane answered 503 three times" in text
+    assert (
+        "GET /apps/search-eu/slots: the control plane answered 503 three times (request req_51bd) unavailable" in text
+    )
     assert "The others go on." in text
     assert "Next attempt at 14:04 UTC" in text
     assert "It is retried when its manifest or live state changes." in text
@@ -225,7 +271,7 @@ async def test_a_failure_is_shown_with_its_next_attempt() -> None:
 async def test_an_orphan_is_listed() -> None:
     """An app without a manifest is listed, with the command that would archive it."""
     text = await text_at(status_of(AppReconcileStatus(slug="gone", state=AppState.ORPHANED)))
-    assert "1 app orphaned; last resync" in text
+    assert "1 app needs attention: 1 orphaned; last resync" in text
     assert "removing a manifest does not archive its app" in text
     assert "octosync apply --base REV --prune" in text
 
@@ -237,9 +283,9 @@ async def test_much_drift_of_an_app_is_named_and_counted() -> None:
         for number in range(12)
     )
     text = await text_at(status_of(held_app("demo", plan=None, drift=drift)))
-    assert "slot slot-00: ana changed it at 14:03 UTC" in text
+    assert "slot slot-00 changed by ana, 14:03 UTC" in text
     assert "and 2 objects more." in text
-    assert "app/demo/slot/slot-09" in text
+    assert "slot slot-09 changed" in text
     assert "octosync accept app/demo/slot/slot-00 app/demo/slot/slot-01 app/demo/slot/slot-02 … -f apps/" in text
 
 
@@ -308,7 +354,7 @@ async def test_the_budget_is_one_bar_with_the_next_resync() -> None:
     assert "Resync in progress: 412 of 1,000 apps." in text
     assert "A resync takes 30 min 0 s at this rate, longer than the 15 min 0 s" in text
     assert "The control plane throttles requests until 14:04 UTC" in text
-    assert "1 app (changed), 588 apps (resync)" in text
+    assert "Queued: 1 changed app, 588 apps of the resync." in text
     assert "Requests are not limited." in await text_at(status_of(budget=BudgetStatus(limit=0)))
 
 
@@ -322,7 +368,7 @@ async def test_manifest_errors_are_shown_as_by_validate() -> None:
 
 
 async def test_the_page_of_an_app_has_the_diff_of_the_plan() -> None:
-    """Every line below a row of the plan's text is on the page of the app, word for word."""
+    """Every field below a row of the plan's text is on the page of the app, with the values in Git and live."""
     app = blocked_app()
     assert app.plan is not None
     status = status_of(app, held_app())
@@ -334,7 +380,11 @@ async def test_the_page_of_an_app_has_the_diff_of_the_plan() -> None:
         rows = [row for group in groups_of(plan, (), status.sensitivity, full=True) for row in group.rows]
         assert rows
         for row in rows:
-            for words in (row.left[4:], row.remark, *row.lines):
+            fields = [
+                f"{detail.name} {detail.after} {detail.before}" if isinstance(detail, Difference) else detail
+                for detail in row.details
+            ]
+            for words in (row.left[4:], row.remark, *fields):
                 assert re.sub(r"\s+", " ", words.strip()) in text
 
 
@@ -365,29 +415,110 @@ async def test_an_app_shows_its_own_runs_only() -> None:
 
 
 async def test_apps_can_be_listed_by_state(client: httpx.AsyncClient) -> None:
-    """The list of apps has a link per state, which lists only the apps in that state."""
+    """The list of apps has a link per state, which lists only the apps in that state, most urgent first."""
     every = (await client.get("/apps")).text
     assert 'href="/apps?state=held"' in every
     assert 'id="app-billing"' in every
+    order = re.findall(r'<tr role="row" id="app-([^"]+)"', every)
+    assert order[:5] == ["search-old", "keyboard", "canary-demo", "photos", "search-eu"]
     held = (await client.get("/apps?state=held")).text
     assert 'id="app-canary-demo"' in held
     assert 'id="app-billing"' not in held
     assert (await client.get("/apps?state=nope")).status_code == 400
 
 
+async def test_apps_are_filtered_by_text_owner_and_label() -> None:
+    """Each part of the filter narrows the list, all of them are in the URL, and a filter without a match says so."""
+    apps = {slug: desired_app(slug, labels={"team": team}) for slug, team in (("chat", "talk"), ("find", "search"))}
+    status = status_of(
+        replace(quiet_app("chat"), error="odd"), held_app("find"), declared=apps, owners={"find": "teams/search"}
+    )
+    names, html = {}, ""
+    for query in ("", "q=ODD", "q=ana+held", "owner=teams/search", "label=team%3Dtalk", "label=team%3Dtalk&q=find"):
+        html = (await page_of(status, f"/apps?{query}")).text
+        names[query] = re.findall(r'<tr role="row" id="app-([^"]+)"', html)
+    assert list(names.values()) == [["find", "chat"], ["chat"], ["find"], ["find"], ["chat"], []]
+    assert "No app matches. Clear the filter" in await text_at(status, "/apps?label=team%3Dtalk&q=find")
+    assert '<option value="team=talk" selected>' in html
+    main = (await page_of(status, "/?owner=talk")).text
+    assert 'id="app-chat"' in main, "without an owner in octosync.yaml, the label team is the owner"
+    assert 'id="drift-find"' not in main
+
+
+async def test_the_runs_of_a_commit_are_one_row() -> None:
+    """A commit has one row with its author and the counts of all its runs; a revert of drift has its own."""
+    commit = commit_status("3f9d2c1")
+    runs = (
+        run_status(2, commit=commit, is_revert=True),
+        run_status(1, commit=commit),
+        run_status(3, commit=commit, apps=("billing",)),
+    )
+    text = await text_at(status_of(quiet_app("checkout"), runs=runs))
+    assert "13:53 UTC Commit 3f9d2c1 by Ana Ruiz ✓ 2 applied ✗ 1 failed billing, checkout" in text
+    assert "13:43 UTC Reverted drift ✓ 1 applied checkout" in text
+    assert text.count("Commit 3f9d2c1 by Ana Ruiz: Route search locally") == 1
+
+
+@pytest.mark.parametrize(
+    ("declared", "live", "expected"),
+    [
+        (
+            {"vision": {}},
+            {},
+            "slot vision deleted apps/demo.yaml:3 Field Git Live (ana, 14:01 UTC) servingPolicy local_first deleted",
+        ),
+        (
+            {},
+            {"vision": {}},
+            "slot vision added apps/demo.yaml:3 Field Git Live (ana, 14:01 UTC) not declared servingPolicy local_first",
+        ),
+    ],
+)
+async def test_an_object_that_a_person_added_or_deleted(
+    declared: dict[str, dict[str, object]], live: dict[str, dict[str, object]], expected: str
+) -> None:
+    """The card states what the person did, not what octosync will do about it."""
+    plan = plan_of(desired_app("demo", slots={"chat": {}, **declared}), live_app("demo", slots={"chat": {}, **live}))
+    held = replace(plan, actions=(), held=tuple(HeldChange(action, NOW) for action in plan.actions))
+    assert expected in await text_at(status_of(held_app("demo", actor="ana", plan=held)))
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (status_of(quiet_app("one")), "well"),
+        (status_of(AppReconcileStatus(slug="a"), quiet_app("b")), "unfinished"),
+        (status_of(AppReconcileStatus(slug="a", state=AppState.WAITING)), "unfinished"),
+        (status_of(), "attention"),
+        (status_of(held_app()), "attention"),
+        (replace(status_of(quiet_app("one")), outage="503"), "stopped"),
+    ],
+)
+async def test_the_color_of_the_state_matches_it(status: ControllerStatus, expected: str) -> None:
+    """Only a state in which nothing is left to do has the good color."""
+    assert f'<p class="state {expected}">' in (await page_of(status)).text
+
+
 async def test_the_page_stays_small_with_two_thousand_apps() -> None:
-    """It lists the apps that are not in sync and links to the others. Much drift is truncated and counted."""
+    """It lists the most urgent apps and links to the others, page by page. Much drift is truncated and counted."""
     quiet = [AppReconcileStatus(slug=f"app-{number}", state=AppState.IN_SYNC) for number in range(1900)]
     held = [held_app(f"held-{number:03}") for number in range(100)]
     async with app_client(RecordingApi(current=status_of(*quiet, *held))) as client:
         page = await client.get("/")
         every = await client.get("/apps")
+        last = await client.get("/apps?page=20")
+        beyond = await client.get("/apps?page=999")
         document = await client.get("/api/status")
     assert len(page.content) < 150_000
-    assert page.text.count('class="card held"') == 25
-    assert "75 more held" in page.text
-    assert "1,900 more in the list of all apps" in page.text
-    assert every.text.count("<li id=") == 2000
+    assert page.text.count('class="card held"') == 10
+    assert "90 more held" in page.text
+    assert "1,950 more in the list of all apps" in page.text
+    assert len(every.content) < 70_000
+    assert every.text.count('<tr role="row" id=') == last.text.count('<tr role="row" id=') == 100
+    assert "1 to 100 of 2,000" in every.text
+    assert 'href="/apps?page=2"' in every.text
+    assert "1,901 to 2,000 of 2,000" in last.text
+    assert "1,901 to 2,000 of 2,000" in beyond.text
     assert len(json.loads(document.text)["apps"]) == 2000
 
 

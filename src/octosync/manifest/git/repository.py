@@ -46,6 +46,35 @@ def git_commit(directory: Path) -> str | None:
     return _git(directory, "rev-parse", "--verify", "HEAD")
 
 
+def git_author(directory: Path, commit: str) -> tuple[str, str]:
+    """Return the author and the subject of a commit; empty without Git, or if the commit is not in the repository."""
+    shown = _git(directory, "show", "--no-patch", "--no-show-signature", "--format=%an%n%s", commit) or ""
+    author, _, subject = shown.partition("\n")
+    return author, subject
+
+
+def git_web_address(directory: Path) -> str:
+    """Return the web address of the repository that was cloned, as far as its remote shows one; "" otherwise."""
+    return web_address(_git(directory, "config", "--get", "remote.origin.url") or "")
+
+
+# The URL of a remote: with a scheme, or as `git@github.com:octomil/apps.git`. User and password are no part of the address.
+_REMOTE: Final = re.compile(
+    r"(?:(?P<scheme>https?|ssh|git)://(?:[^@/\s]*@)?|[\w.-]+@)(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)(?::(?P<port>\d+)(?=/))?[:/]"
+    r"(?P<path>[\w.~-]+(?:/[\w.~-]+)+)/?"
+)
+
+
+def web_address(remote: str) -> str:
+    """Return the address of a repository's page, by the URL of a remote; "" for what is no URL of a server."""
+    found = _REMOTE.fullmatch(remote.strip())
+    if found is None:
+        return ""
+    is_web = (found["scheme"] or "").startswith("http")
+    port = f":{found['port']}" if found["port"] and is_web else ""
+    return f"{found['scheme'] if is_web else 'https'}://{found['host']}{port}/{found['path'].removesuffix('.git')}"
+
+
 def git_root(directory: Path) -> Path | None:
     """Return the top folder of the work tree that a folder is in.
 

@@ -23,6 +23,11 @@ class Owner:
     paths: str
     apps: tuple[str, ...]
 
+    @property
+    def folder(self) -> str:
+        """Its folder, for people: `teams/search` of `teams/search/**`."""
+        return self.paths.removesuffix("/**") or self.paths
+
     def owns(self, app: str) -> bool:
         """Return whether this owner owns an app."""
         return any(fnmatchcase(app, pattern) for pattern in self.apps)

@@ -50,7 +50,8 @@ class OutageNotifications(Protocol):
 class CircuitBreaker:
     """Closed while requests may be sent. Open: nothing is sent but a probe now and then, which may close it again.
 
-    `throttled_until` is the time until which the control plane wants nothing sent; a probe may be due before that.
+    `throttled_until` is the time until which the control plane wants nothing sent; a probe may be due before that. `since` is
+    when it opened, `next_probe` when the next probe is due; None while it is closed, and if there is no probe.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class CircuitBreaker:
         self.may_not_write: OctosyncError | None = None
         self.key_unusable = ""  # why the key that was read last can't be used: the one before it stays in use
         self.throttled_until: datetime | None = None
+        self.since: datetime | None = None
+        self.next_probe: datetime | None = None
         # While it is open, a single failure counts: a probe is one request, and running reconciles end.
         remote.keep_trying_while(lambda: self.is_closed)
 
@@ -133,6 +136,7 @@ class CircuitBreaker:
         """Close it."""
         self._forget_failures()
         self.reason, self.error, self.throttled_until = None, None, None
+        self.since, self.next_probe = None, None
         self._closed.set()
         if self.may_not_write is None:  # that the control plane can be read is no news
             self._notifications.resolve()
@@ -148,7 +152,7 @@ class CircuitBreaker:
 
     def probe_now(self) -> None:
         """Make the next probe due now: something has changed, such as the key."""
-        self._probe_at = self._clock.monotonic()
+        self._probe_in(0.0)
         if self.throttled_until is not None:  # a person asks for it, or another key has another limit
             self._remote.end_pause()
 
@@ -166,6 +170,7 @@ class CircuitBreaker:
         is_news = self.reason is not reason and not is_known
         self._latest = reason
         if self.is_closed:
+            self.since = self._clock.now()
             self._put_off()
         self.reason, self.error = reason, _described(reason, error)
         self._closed.clear()
@@ -188,17 +193,21 @@ class CircuitBreaker:
         self.throttled_until = self._clock.now() + timedelta(seconds=seconds)
         bounded = min(seconds, _LONGEST_THROTTLED)
         self._remote.pause(bounded)
-        self._probe_at = max(self._probe_at, self._clock.monotonic() + bounded)
+        self._probe_in(max(self.seconds_to_probe(), bounded))
 
     def _put_off(self) -> None:
         if self._latest is CircuitReason.WRONG_ORG:  # a probe would succeed all the same: only another key ends it
-            self._probe_at = math.inf
+            self._probe_in(math.inf)
             return
         if self._latest is CircuitReason.STATE_LOCKED:
-            self._probe_at = self._clock.monotonic() + _STATE_PAUSE
+            self._probe_in(_STATE_PAUSE)
             return
         self._openings += 1
-        self._probe_at = self._clock.monotonic() + _PROBE_BACKOFF.draw(self._openings, self._chance)
+        self._probe_in(_PROBE_BACKOFF.draw(self._openings, self._chance))
+
+    def _probe_in(self, seconds: float) -> None:
+        self._probe_at = self._clock.monotonic() + seconds
+        self.next_probe = None if seconds == math.inf else self._clock.now() + timedelta(seconds=seconds)
 
 
 def _reason_of(error: RemoteError) -> CircuitReason:

@@ -79,11 +79,17 @@ class Resync:
         return self.total - len(self._unread)
 
     @property
-    def expected(self) -> timedelta:
-        """The time from the end of one resync to the end of the next: that of the last one, else by size and rate."""
+    def takes(self) -> timedelta:
+        """How long a resync takes: as long as the last one, else by size and rate."""
+        if self.took is not None:
+            return self.took
         limit = self.remote.budget.background_limit  # per minute
-        estimated = timedelta(minutes=_REQUESTS_PER_APP * self.total / limit) if limit else timedelta()
-        return max(self.every, estimated if self.took is None else self.took)
+        return timedelta(minutes=_REQUESTS_PER_APP * self.total / limit) if limit else timedelta()
+
+    @property
+    def expected(self) -> timedelta:
+        """The time from the end of one resync to the end of the next."""
+        return max(self.every, self.takes)
 
     @property
     def is_running(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ from octosync.plan.three_way.verdict import Base, changed_apps
 from octosync.watch.manifests.desired import DesiredState, LoadDifference, ManifestLoad, ManifestScope
 from octosync.watch.memory import Memory
 from octosync.watch.settings import Settings, WriteMode
+from octosync.watch.status import CommitStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +24,8 @@ class ActiveConfig:
 
     `others` are apps that are declared under octosync.yaml's paths, but not under the given ones: nothing of them is removed.
     `unsettled` are apps that were declared differently less than an interval ago: their files may be half-written, so nothing
-    is removed from them. `context` and `revision` are those of the manifests, if they are known. `apply_again` is the command
-    that finishes by hand what a reconcile could not.
+    is removed from them. `context`, `revision` and `commit` are those of the manifests, if they are known, `owners` are the
+    owners of apps, by slug. `apply_again` is the command that finishes by hand what a reconcile could not.
     """
 
     tree: State = field(default_factory=State)
@@ -35,6 +36,8 @@ class ActiveConfig:
     digest: str = ""
     context: str | None = None
     revision: str = ""
+    commit: CommitStatus | None = None
+    owners: Mapping[str, str] = field(default_factory=dict)
     write_mode: WriteMode = WriteMode.ALL
     hold: timedelta = timedelta()
     unsettled: frozenset[str] = frozenset()
@@ -52,6 +55,13 @@ class AppliedLoad:
     changed: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
     narrowed: bool = False
+
+
+def _owners_of(slugs: Iterable[str], configuration: Configuration) -> Mapping[str, str]:
+    """Return the owner of each app that has one: the folder of the first entry of `owners` that names the app."""
+    owners = configuration.owners
+    found = ((slug, next((owner.folder for owner in owners if owner.owns(slug)), "")) for slug in slugs)
+    return {slug: folder for slug, folder in found if folder} if owners else {}
 
 
 class AppAssignment:
@@ -128,6 +138,8 @@ class AppAssignment:
             digest=manifests.digest,
             context=declared.context.name if declared.context is not None else None,
             revision=declared.revision,
+            commit=declared.commit,
+            owners=_owners_of(manifests.state.apps, configuration),
             hold=configuration.drift_hold if settings.drift_hold is None else settings.drift_hold,
             unsettled=frozenset(self._unsettled),
         )

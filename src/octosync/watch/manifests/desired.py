@@ -26,7 +26,7 @@ from octosync.watch.log import defect_place
 from octosync.watch.manifests.file_snapshot import FileSnapshot, WatchedPaths, snapshot
 from octosync.watch.manifests.file_watcher import is_checking_out
 from octosync.watch.settings import Clock, Settings
-from octosync.watch.status import Clone
+from octosync.watch.status import Clone, CommitStatus
 
 # How often files that change while they are read are read again, and after how long.
 _MOST_ATTEMPTS: Final = 5
@@ -41,7 +41,8 @@ class ManifestLoad:
     """A load of the manifests and their configuration; if it `fails`, it must not be used.
 
     `diagnostics` are the errors in octosync.yaml and manifests, `error` is the reason why they could not be loaded at all.
-    `revision` is the Git commit, "" if unknown. `watched` are the paths that were read, `clone` their names in the repository.
+    `revision` is the Git commit, "" if unknown, and `commit` what is known of it. `watched` are the paths that were read,
+    `clone` their names in the repository.
     `loaded_at` and `snapshot` are set by `DesiredState`; the snapshot is that of exactly the files that were read.
     """
 
@@ -52,6 +53,7 @@ class ManifestLoad:
     error: OctosyncError | None = None
     fails: bool = False
     revision: str = ""
+    commit: CommitStatus | None = None
     watched: WatchedPaths = field(default_factory=WatchedPaths)
     loaded_at: datetime | None = None
     snapshot: FileSnapshot = field(default_factory=FileSnapshot)

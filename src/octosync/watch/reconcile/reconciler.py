@@ -135,7 +135,7 @@ class PlanWriter:
         )
         apps = frozenset(action.address.app for action in reviewed.plan.actions)
         self.queue.start_writing(apps)
-        self.tracker.begin_run(record.run, apps, len(reviewed.plan.actions), self.clock.now())
+        self.tracker.begin_run(record.run, reviewed.plan.actions, active.commit, self.clock.now())
         applied = await apply_reviewed(
             reviewed,
             remote,

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from octosync.model import App, Hold, Outcome, State
-from octosync.plan import Plan
-from octosync.watch.status import AppReconcileStatus, AppState, Clone, DriftStatus, NextStep, ReconcileResult, RunStatus
+from octosync.model import App, Hold, Outcome, Reason, State
+from octosync.plan import Action, Plan
+from octosync.watch.status import (
+    AppReconcileStatus,
+    AppState,
+    Clone,
+    CommitStatus,
+    DriftStatus,
+    NextStep,
+    ReconcileResult,
+    RunStatus,
+)
 
-_RUNS: Final = 20
+_RUNS: Final = 200  # a commit that touches many apps has a run for each
 
 
 class StatusTracker:
@@ -62,9 +71,18 @@ class StatusTracker:
         if known is not None and known.state is AppState.UNREAD:
             self._apps[slug] = replace(known, state=AppState.IN_SYNC, since=at, read_at=at)
 
-    def begin_run(self, run: str, apps: frozenset[str], actions: int, now: datetime) -> None:
+    def begin_run(self, run: str, actions: Sequence[Action], commit: CommitStatus | None, now: datetime) -> None:
         """Record that a reconcile has begun to write."""
-        self._runs.appendleft(RunStatus(run=run, apps=tuple(sorted(apps)), started=now, actions=actions))
+        self._runs.appendleft(
+            RunStatus(
+                run=run,
+                apps=tuple(sorted({action.address.app for action in actions})),
+                started=now,
+                actions=len(actions),
+                commit=commit,
+                is_revert=all(action.reason is Reason.DRIFT for action in actions),
+            )
+        )
 
     def record(
         self, result: ReconcileResult, now: datetime, next_try: datetime | None

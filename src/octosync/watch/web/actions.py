@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 from octosync.errors import OctosyncError
 from octosync.model import Hold, JsonObject, counted
 from octosync.plan import Action
-from octosync.report.changes import Group, Row, RowOptions, group_of
+from octosync.report.changes import Group, RowOptions, group_of
 from octosync.report.text import plane_words, time_words
 from octosync.watch.approvals import actions_of_set
 from octosync.watch.status import AppReconcileStatus, BlockedSet, ControllerStatus
-from octosync.watch.web.attention import drift_rows
+from octosync.watch.web.attention import DriftView, drift_views
 
 _LISTED: Final = 100  # apps of a suspension
 
@@ -74,7 +74,7 @@ class ActionView:
     fields: tuple[tuple[str, str], ...] = ()
     asks: tuple[str, ...] = ()
     groups: tuple[Group, ...] = ()
-    rows: tuple[Row, ...] = ()
+    drift: tuple[DriftView, ...] = ()
     apps: tuple[str, ...] = ()
     more_apps: int = 0
     current: tuple[BlockedSet, ...] = ()
@@ -109,7 +109,7 @@ def _hold(status: ControllerStatus, given: Mapping[str, str]) -> ActionView:
         submit=f"Hold {app.slug}",
         fields=_named(given, "app"),
         asks=("for", "reason"),
-        rows=drift_rows(app, status),
+        drift=tuple(drift_views(app, status)),
     )
 
 
@@ -123,7 +123,7 @@ def _release(status: ControllerStatus, given: Mapping[str, str]) -> ActionView:
         ),
         submit="Release the hold",
         fields=_named(given, "app"),
-        rows=drift_rows(app, status),
+        drift=tuple(drift_views(app, status)),
     )
 
 

@@ -16,19 +16,21 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from octosync.errors import UsageError
 from octosync.model import Secret
 from octosync.report import json_text
 from octosync.watch.approvals import origin_of
 from octosync.watch.controller_api import ControllerApi
 from octosync.watch.log import Log
-from octosync.watch.status import AppState, ControllerStatus
+from octosync.watch.status import ControllerStatus
+from octosync.watch.web.app_list import AppFilter
 from octosync.watch.web.document import watch_document
 from octosync.watch.web.forms import Forms
-from octosync.watch.web.pages import CACHED, PageRequest, app_page, app_url, apps_page, asset_at, status_page
+from octosync.watch.web.pages import CACHED, Page, PageRequest, app_page, app_url, apps_page, asset_at, status_page
 from octosync.watch.web.post_endpoints import POSTS, Post, TokenAuthenticator, respond_to_post
 from octosync.watch.web.responses import PageGuard, TaggedText, page_response, refusal, text_response
 from octosync.watch.web.sessions import Sessions
-from octosync.watch.web.views import stuck_words, unready_words, waiting_words
+from octosync.watch.web.summary import stuck_words, unready_words, waiting_words
 
 T = TypeVar("T")
 
@@ -126,23 +128,22 @@ class _Pages:
 
     async def status(self, request: Request) -> Response:
         """Return the status page."""
-        asked = self._asked(request, "/")
-        page, now = await self._snapshots.rendered(("/", asked), lambda status: status_page(status, asked))
-        return page_response(request, page, now)
+        return await self._filtered(request, status_page)
 
     async def apps(self, request: Request) -> Response:
-        """Return the list of all apps, or of those in a state."""
-        wanted = request.query_params.get("state")
+        """Return the list of the apps that match the filter."""
+        return await self._filtered(request, apps_page)
+
+    async def _filtered(
+        self, request: Request, render: Callable[[ControllerStatus, PageRequest, AppFilter], Page]
+    ) -> Response:
         try:
-            state = None if wanted is None else AppState(wanted)
-        except ValueError:
-            states = ", ".join(known.value for known in AppState)
-            return refusal(
-                request, 400, "parameters-wrong", f"{wanted!r} is not a state", hints=(f"States are {states}.",)
-            )
-        asked = self._asked(request, "/apps" if state is None else f"/apps?state={state.value}")
+            wanted = AppFilter.from_query(request.query_params)
+        except UsageError as error:
+            return refusal(request, 400, error.reference, error.message, hints=error.hints)
+        asked = self._asked(request, f"{request.url.path}{wanted.query(page=wanted.page)}")
         page, now = await self._snapshots.rendered(
-            ("/apps", asked, state), lambda status: apps_page(status, asked, state=state)
+            (request.url.path, asked, wanted), lambda status: render(status, asked, wanted)
         )
         return page_response(request, page, now)
 

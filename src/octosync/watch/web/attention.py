@@ -4,31 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final
 from urllib.parse import parse_qsl
 
-from octosync.model import counted
-from octosync.plan import RunInfo, refused_actions
+from octosync.model import Address, counted
+from octosync.plan import RunInfo, Verb
 from octosync.report.changes import Row, RowOptions, group_of
 from octosync.watch.approvals import SUSPENDING, SuggestedCommand, accept_line, approve_path, post_line
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
 from octosync.watch.status import AppReconcileStatus, AppState, BlockedSet, ControllerStatus, DriftStatus
-from octosync.watch.web.views import NEEDS_A_PERSON
+from octosync.watch.web.summary import NEEDS_ATTENTION, Line
+from octosync.watch.web.views import Sides, sides_of, texts_of
 
-Line: TypeAlias = tuple[str | datetime, ...]  # text, and times within it
-_SHOWN: Final = 25  # cards of a state on the main page
+_SHOWN: Final = 10  # cards of a state on the main page
 _NAMED: Final = 10  # apps and drifted objects that a card names
 _ADDRESSES: Final = 3  # of a refusal; the app's page marks all of them
 _ERRORS: Final = frozenset({AppState.FAILING, AppState.REFUSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """A problem. `key` identifies it within a page, `apps` and `guard` are its heading.
+class DriftView:
+    """An object that a person changed, and how: `live` is by whom and when, `sides` are its fields in Git and live.
 
-    `rows` are as the plan shows them, with the lines of `file` that declare them; `named` are addresses if there are no rows.
-    `more` and `more_apps` count those that are not named.
+    `place` is the line that declares it.
+    """
+
+    name: str
+    change: str
+    live: Line
+    place: str = ""
+    sides: tuple[Sides, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A problem. `key` identifies it within a page, `apps` and `guard` are its heading, `drift` are the objects that differ.
+
+    `named` are addresses, `more` and `more_apps` count those that are not named. `reference` is that of the error.
     """
 
     key: str
@@ -36,13 +48,18 @@ class Card:
     apps: tuple[str, ...]
     more_apps: int = 0
     guard: str = ""
+    reference: str = ""
     lines: tuple[Line, ...] = ()
-    file: str = ""
-    rows: tuple[Row, ...] = ()
+    drift: tuple[DriftView, ...] = ()
     named: tuple[str, ...] = ()
     more: int = 0
     hints: tuple[str, ...] = ()
     commands: tuple[SuggestedCommand, ...] = ()
+
+    @property
+    def buttons(self) -> tuple[SuggestedCommand, ...]:
+        """The commands that call a POST endpoint."""
+        return tuple(command for command in self.commands if command.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +92,7 @@ def attention_cards(
 ) -> AttentionCards:
     """Return the cards of some apps; `origin` is the target of POSTs (`http://127.0.0.1:9900`)."""
     context = _CardContext(status, origin)
-    by_state: dict[AppState, list[Card]] = {state: [] for state in NEEDS_A_PERSON}
+    by_state: dict[AppState, list[Card]] = {state: [] for state in NEEDS_ATTENTION}
     shown = sorted(apps, key=lambda app: app.slug)
     by_state[AppState.BLOCKED] = list(_blocked_cards(shown, context))
     for app in shown:
@@ -109,9 +126,16 @@ def _blocked_cards(apps: Sequence[AppReconcileStatus], context: _CardContext) ->
             lines=((f"{blocked.message}.",),),
             named=tuple(map(str, blocked.addresses[:_ADDRESSES])),
             more=max(0, len(blocked.addresses) - _ADDRESSES),
-            hints=("If the change isn't intended, revert the commit.",) if blocked.override is not None else (),
+            hints=tuple(_hints_past(blocked)),
             commands=tuple(_commands_past(blocked, context)),
         )
+
+
+def _hints_past(blocked: BlockedSet) -> Iterator[str]:
+    if blocked.override is not None:
+        yield "If the change isn't intended, revert the commit."
+    if blocked.way_out is not None:
+        yield f"{blocked.way_out.removesuffix('.')}."
 
 
 def _commands_past(blocked: BlockedSet, context: _CardContext) -> Iterator[SuggestedCommand]:
@@ -120,14 +144,12 @@ def _commands_past(blocked: BlockedSet, context: _CardContext) -> Iterator[Sugge
         yield from context.post("Approve exactly this, once", path)
     if about is not None and blocked.override is not None:
         yield SuggestedCommand("Apply it by hand", f"{about.apply_command} {blocked.override}")
-    if blocked.way_out is not None:
-        look = f": {about.status_command(blocked.look_at)}" if about is not None and blocked.look_at else ""
-        yield SuggestedCommand("Or", f"{blocked.way_out}{look}", is_typed=False)
+    if about is not None and blocked.way_out is not None and blocked.look_at:
+        yield SuggestedCommand("Show its status", about.status_command(blocked.look_at))
 
 
 def _error_card(app: AppReconcileStatus, context: _CardContext) -> Card:
-    reference = f"{app.reference}: " if app.reference else ""
-    lines: list[Line] = [(f"{reference}{app.error}",)] if app.error else []
+    lines: list[Line] = [(_sentence(app.error),)] if app.error else []
     if app.state is AppState.REFUSED:
         lines.append(("It is retried when its manifest or live state changes.",))
     elif app.next_try is not None:
@@ -136,10 +158,15 @@ def _error_card(app: AppReconcileStatus, context: _CardContext) -> Card:
         key=f"{app.state.value}-{app.slug}",
         state=app.state,
         apps=(app.slug,),
+        reference=app.reference,
         lines=tuple(lines),
         hints=app.hints,
         commands=tuple(context.post("Retry now", "/reconcile", app=app.slug)),
     )
+
+
+def _sentence(error: str) -> str:
+    return error if error[-1:] in ".)" else f"{error}."
 
 
 def _orphan_card(app: AppReconcileStatus) -> Card:
@@ -179,33 +206,34 @@ def _drift_card(app: AppReconcileStatus, context: _CardContext) -> Card:
         state=state,
         apps=(app.slug,),
         lines=tuple(_drift_lines(app, context)),
-        file=app.source.rpartition(":")[0],
-        rows=drift_rows(app, context.status),
-        named=() if app.plan is not None else tuple(str(drift.address) for drift in app.drift[:_NAMED]),
+        drift=tuple(drift_views(app, context.status)),
         commands=tuple(_commands_for_drift(app, contested, context)),
     )
 
 
 def _drift_lines(app: AppReconcileStatus, context: _CardContext) -> Iterator[Line]:
-    alone = len(app.drift) == 1
-    for drift in app.drift[:_NAMED]:
-        what = () if alone else (f"{drift.address.kind.value.replace('_', ' ')} {drift.address.name}: ",)
-        yield (*what, *_who(drift), *_until(drift, context))
+    """Yield what happens to the objects next: one line if it is the same for all of them."""
+    shown = [(drift, _until(drift, context)) for drift in app.drift[:_NAMED]]
+    is_same = len({line for _, line in shown}) == 1
+    for drift, line in shown[:1] if is_same else shown:
+        yield line if is_same else (f"{_name_of(drift)}: ", *line)
     if len(app.drift) > _NAMED:
         yield (f"and {counted(len(app.drift) - _NAMED, 'object')} more.",)
     if app.hold is not None:
         reason = f": {app.hold.reason}" if app.hold.reason else ""
-        yield ("The app is held until ", app.hold.until, f"{reason}.")
+        is_known = any(drift.until == app.hold.until for drift in app.drift)
+        yield (f"A person holds it{reason}.",) if is_known else ("Held until ", app.hold.until, f"{reason}.")
 
 
-def _who(drift: DriftStatus) -> Line:
-    if drift.actor is not None and drift.at is not None:
-        return (f"{drift.actor} changed it at ", drift.at, ". ")
-    if drift.actor is not None:
-        return (f"{drift.actor} changed it; first seen at ", drift.first_seen, ". ")
+def _name_of(drift: DriftStatus) -> str:
+    return f"{drift.address.kind.value.replace('_', ' ')} {drift.address.name}"
+
+
+def _live_words(drift: DriftStatus) -> Line:
+    """Return who changed the live object, and when, as far as it is known."""
     if drift.at is not None:
-        return ("It was changed at ", drift.at, "; its author is unknown. ")
-    return ("First seen at ", drift.first_seen, "; its author is unknown. ")
+        return (f"{drift.actor or 'author unknown'}, ", drift.at)
+    return (f"{drift.actor or 'author unknown'}, first seen ", drift.first_seen)
 
 
 def _until(drift: DriftStatus, context: _CardContext) -> Line:
@@ -213,7 +241,7 @@ def _until(drift: DriftStatus, context: _CardContext) -> Line:
         times = f"{counted(drift.reverts, 'time')} in 24 hours" if drift.reverts else "several times"
         return (f"It was reverted {times} and changed again each time. It is left alone until its manifest changes.",)
     if drift.until is not None:
-        return ("It will be reverted at ", drift.until, ".")
+        return ("Reverts at ", drift.until, ".")
     return (f"It is not reverted automatically (--heal {context.status.mode}).",)
 
 
@@ -232,16 +260,49 @@ def _commands_for_drift(app: AppReconcileStatus, contested: bool, context: _Card
     yield SuggestedCommand("Suspend the app: an annotation in its manifest", SUSPENDING)
 
 
-def drift_rows(app: AppReconcileStatus, status: ControllerStatus) -> tuple[Row, ...]:
-    """Return the plan's own rows of what drifted; none before the app was planned."""
+# What a person did to an object, by what its revert does.
+_CHANGES: Final = {Verb.CREATE: "deleted", Verb.DELETE: "added", Verb.ARCHIVE: "unarchived", Verb.UPDATE: "changed"}
+
+
+def drift_views(app: AppReconcileStatus, status: ControllerStatus) -> Iterator[DriftView]:
+    """Yield the objects of an app that drifted, with their fields in Git and live, once the app was planned."""
+    rows = _drift_rows(app, status)
+    folder = app.source.rpartition(":")[0]
+    for drift in app.drift[:_NAMED]:
+        row = rows.get(drift.address)
+        verb = row.verb if row is not None else None
+        place = "" if row is None else row.place
+        yield DriftView(
+            name=_name_of(drift),
+            change=_CHANGES.get(verb, "changed") if verb is not None else "changed",
+            live=_live_words(drift),
+            place=f"{folder}{place}" if place.startswith(":") else status.clone.path(place),
+            sides=() if row is None else tuple(_drift_sides(row)),
+        )
+
+
+def _drift_rows(app: AppReconcileStatus, status: ControllerStatus) -> dict[Address, Row]:
     plan = app.plan
     if plan is None or app.slug not in plan.desired.apps:
-        return ()
+        return {}
     drifted = {drift.address for drift in app.drift[:_NAMED]}
-    return group_of(
-        app.slug,
-        [action for action in plan.actions if action.address in drifted],
-        plan.desired.apps[app.slug],
-        RowOptions(sensitivity=status.sensitivity, blocked=refused_actions(plan.actions, app.blocked)),
-        held=[change for change in plan.held if change.action.address in drifted],
-    ).rows
+    options = RowOptions(sensitivity=status.sensitivity)
+    desired = plan.desired.apps[app.slug]
+    reverts = [*plan.actions, *(change.action for change in plan.held)]
+    return {
+        action.address: group_of(app.slug, [action], desired, options).rows[0]
+        for action in reverts
+        if action.address in drifted
+    }
+
+
+def _drift_sides(row: Row) -> Iterator[Sides]:
+    """Yield the fields of a changed object; of one that was added or deleted, the whole object."""
+    yield from sides_of(row)
+    whole = "; ".join(texts_of(row))
+    if row.verb is Verb.CREATE:
+        yield Sides("", git=whole or "declared", live="deleted")
+    elif row.verb is Verb.DELETE:
+        yield Sides("", git="not declared", live=whole.removeprefix("loses ") or "added")
+    elif whole:
+        yield Sides("", whole=whole)

@@ -50,9 +50,10 @@ from octosync.watch.status import (
     Hold,
     RunStatus,
 )
-from octosync.watch.web.views import sentence
+from octosync.watch.web.summary import sentence
 
 STATUS_FORMAT_VERSION: Final = "1.1"
+_RUNS: Final = 20
 
 StateCounts = Annotated[
     dict[str, int],
@@ -283,7 +284,7 @@ def watch_document(status: ControllerStatus) -> JsonObject:
         blocked=[_blocked_set(blocked) for blocked in status.blocked],
         last_success=_time(status.last_success),
         apps=[_app(app, status) for _, app in sorted(status.apps.items())],
-        runs=[_run(run) for run in status.runs],
+        runs=[_run(run) for run in status.runs[:_RUNS]],
     )
     return document.as_json()
 

@@ -6,6 +6,7 @@ have URLs that change with their content.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,28 +28,32 @@ from octosync.report.text import Style, listed, plane_words, seconds_words, time
 from octosync.watch.approvals import TOKEN_VARIABLE, post_line
 from octosync.watch.status import AppState, ControllerStatus
 from octosync.watch.web.actions import DURATIONS, button_for
+from octosync.watch.web.app_list import AppFilter, app_list, matching_apps
 from octosync.watch.web.attention import attention_cards
 from octosync.watch.web.sessions import Viewer
-from octosync.watch.web.views import (
+from octosync.watch.web.summary import (
+    NEEDS_ATTENTION,
     STATE_MEANINGS,
     STATE_WORDS,
     alarms,
+    counts_words,
+    mood,
+    read_parts,
+    title,
+    warnings,
+)
+from octosync.watch.web.views import (
     app_view,
     canary_views,
-    counts_words,
-    list_rows,
-    mood,
     queued_lines,
-    read_parts,
     remark_lines,
     row_mark,
     row_name,
     row_symbol,
     row_verb,
-    run_views,
-    state_counts,
-    title,
-    warnings,
+    run_groups,
+    sides_of,
+    texts_of,
 )
 
 _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
@@ -92,7 +97,9 @@ def asset_at(path: str) -> Asset | None:
     return next((asset for asset in assets().values() if asset.path == path), None)
 
 
-_LISTED: Final = 100  # apps that the main page lists one by one
+_LISTED: Final = 50  # apps in the list of the status page
+_PER_PAGE: Final = 100  # apps on a page of the list of all apps
+_CODE: Final = re.compile(r"`([^`]+)`")
 _PLAIN: Final = Style(colour=False)
 
 
@@ -118,30 +125,32 @@ class Page:
     etag: str
 
 
-def status_page(status: ControllerStatus, asked: PageRequest) -> Page:
-    """Render the status page."""
-    rest = [app for app in status.apps.values() if app.state is not AppState.IN_SYNC]
-    few = list(status.apps.values()) if len(status.apps) <= _LISTED else rest
+def status_page(status: ControllerStatus, asked: PageRequest, wanted: AppFilter) -> Page:
+    """Render the status page: of all apps, or of those that match the filter."""
+    apps = matching_apps(status, wanted)
+    cards = attention_cards(status, apps, origin=asked.origin)
+    carded = {app.slug for app in apps if app.drift}
     return _page(
         "status.html",
         status,
         asked,
         title(status),
-        attention_cards=attention_cards(status, status.apps.values(), origin=asked.origin),
-        canaries=canary_views(status.apps.values()),
-        queued=queued_lines(status.apps.values()),
+        attention_cards=cards,
+        holds=[hold for hold in status.holds if hold.app not in carded],
+        canaries=canary_views(apps),
+        queued=queued_lines(apps),
         remarks=remark_lines(status),
-        runs=run_views(status.runs),
-        rows=list_rows(few[:_LISTED]),
-        unlisted=len(status.apps) - min(len(few), _LISTED),
+        runs=run_groups(status.runs),
+        found=app_list(status, wanted, per_page=_LISTED),
+        wanted=wanted,
     )
 
 
-def apps_page(status: ControllerStatus, asked: PageRequest, *, state: AppState | None) -> Page:
-    """Render the list of all apps, or of those in a state."""
-    apps = [app for app in status.apps.values() if state is None or app.state is state]
-    heading = "Apps" if state is None else f"Apps {STATE_WORDS[state]}"
-    return _page("apps.html", status, asked, heading, rows=list_rows(apps), state=state, by_state=state_counts(status))
+def apps_page(status: ControllerStatus, asked: PageRequest, wanted: AppFilter) -> Page:
+    """Render a page of the list of the apps that match the filter."""
+    heading = "All apps" if wanted.state is None else f"Apps {STATE_WORDS[wanted.state]}"
+    found = app_list(status, wanted, per_page=_PER_PAGE)
+    return _page("apps.html", status, asked, heading, found=found, wanted=wanted, title=heading)
 
 
 def app_page(status: ControllerStatus, asked: PageRequest, slug: str) -> Page:
@@ -156,7 +165,9 @@ def app_page(status: ControllerStatus, asked: PageRequest, slug: str) -> Page:
         view=app_view(app, status),
         attention_cards=attention_cards(status, [app], origin=asked.origin),
         canaries=canary_views([app]),
-        runs=run_views(tuple(run for run in status.runs if slug in run.apps)),
+        runs=run_groups(run for run in status.runs if slug in run.apps),
+        labels=status.declared[slug].labels if slug in status.declared else {},
+        owner=status.owners.get(slug, ""),
     )
 
 
@@ -209,6 +220,11 @@ class _Clock:
         words = time_words(at)
         return words.partition(" ")[2] if words[:10] == time_words(self.now)[:10] else words
 
+    def until(self, at: datetime) -> str:
+        """Return how far a time is away, for pages without JavaScript in columns of ages: `14:02`, or `2026-03-01`."""
+        words = time_words(at)
+        return words[11:16] if words[:10] == time_words(self.now)[:10] else words[:10]
+
 
 @cache
 def _environment() -> Environment:
@@ -221,6 +237,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(_WORDS)
+    environment.filters["option"] = lambda text: (text, text)
+    environment.filters["state_option"] = lambda pair: (pair[0].value, f"{STATE_WORDS[pair[0]]} ({pair[1]:,})")
     return environment
 
 
@@ -229,12 +247,21 @@ def _shown(value: object) -> object:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+def _with_code(text: str) -> Markup:
+    """Return a text in which the parts between backticks are code."""
+    parts = _CODE.split(visible(text))
+    return Markup("").join(  # join escapes the texts
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
+
+
 def _is_time(value: object) -> bool:
     return isinstance(value, datetime)
 
 
 _WORDS: Final[Mapping[str, object]] = {
     "AppState": AppState,
+    "NEEDS_ATTENTION": NEEDS_ATTENTION,
     "STATE_WORDS": STATE_WORDS,
     "STATE_MEANINGS": STATE_MEANINGS,
     "STATUS_WORDS": STATUS_WORDS,
@@ -253,6 +280,9 @@ _WORDS: Final[Mapping[str, object]] = {
     "row_symbol": row_symbol,
     "row_verb": row_verb,
     "seconds_words": seconds_words,
+    "sides_of": sides_of,
+    "texts_of": texts_of,
     "utc_text": utc_text,
+    "with_code": _with_code,
     "diagnostic_lines": lambda diagnostic: diagnostic_lines(diagnostic, _PLAIN),
 }

@@ -1,36 +1,29 @@
-"""Views: the values that the templates show, in the words of the reports, and the status in one sentence or a short title."""
+"""Views: the values that the templates show of plans, canaries and runs, in the words of the reports."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
-from octosync.model import Diagnostic, Outcome, counted
+from octosync.model import Diagnostic, Outcome
 from octosync.model import RolloutStatus as Waited
 from octosync.plan import Plan, Recommendation, Verb
 from octosync.report import rollout_name, rollout_share, rollout_words
 from octosync.report.changes import SYMBOLS, Row, recommendation_lines
+from octosync.report.differences import Difference
 from octosync.report.outcomes import STATUS_WORDS, status_counts, status_symbol
-from octosync.report.plan import groups_of, totals_words
-from octosync.report.text import Style, time_words
-from octosync.watch.coverage import coverage_words
-from octosync.watch.status import AppReconcileStatus, AppState, ControllerStatus, RunStatus
+from octosync.report.plan import groups_of
+from octosync.report.text import Style
+from octosync.watch.status import AppReconcileStatus, CommitStatus, ControllerStatus, RunStatus
+from octosync.watch.web.app_list import plan_totals
 
 _PLAIN: Final = Style(colour=False)
 _RUNS: Final = 10
 _OUTCOMES: Final = 100  # of a run; `octosync history` has all
 _CANARIES: Final = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListRow:
-    """An app in a list: its state, and a summary of its plan or problem."""
-
-    slug: str
-    state: AppState
-    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,18 +46,38 @@ class OutcomeView:
     verb: str
     address: str
     message: str
+    reference: str
     hints: tuple[str, ...]
     request_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """A run: the counts of its outcomes, and the first outcomes."""
+    """A run: its outcomes, of many only the first."""
 
     run: RunStatus
-    counts: str
     outcomes: tuple[OutcomeView, ...]
     more: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunGroup:
+    """The runs of a commit, or a run that reverted drift: the counts of all outcomes. `key` identifies it.
+
+    `done` and `actions` count the outcomes and the actions; `is_running` is whether a run is in progress.
+    """
+
+    key: str
+    commit: CommitStatus | None
+    is_revert: bool
+    started: datetime
+    apps: tuple[str, ...]
+    counts: str
+    done: int
+    actions: int
+    is_running: bool
+    runs: tuple[RunView, ...]
+    more_runs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,34 +88,6 @@ class AppView:
     rows: tuple[Row, ...] | None
     diagnostics: tuple[Diagnostic, ...]
     recommendations: tuple[str, ...]
-
-
-def list_rows(apps: Iterable[AppReconcileStatus]) -> tuple[ListRow, ...]:
-    """Return the rows of a list, by severity of the state, then by slug."""
-    rank = {state: number for number, state in enumerate(AppState)}
-    ordered = sorted(apps, key=lambda app: (rank[app.state], app.slug))
-    return tuple(ListRow(slug=app.slug, state=app.state, words=_in_short(app)) for app in ordered)
-
-
-def _in_short(app: AppReconcileStatus) -> str:
-    if app.error:
-        return app.error
-    if app.why_waiting:
-        return app.why_waiting
-    if app.state is AppState.UNCOVERED:
-        return "; ".join(map(coverage_words, app.uncovered))
-    return "" if app.plan is None else _totals(app.plan, app.slug)
-
-
-def _totals(plan: Plan, slug: str) -> str:
-    """Count the changes of an app: the plan of a move contains several apps."""
-    mine = [action for action in plan.actions if action.address.app == slug]
-    return totals_words(mine, [change for change in plan.held if change.action.address.app == slug])
-
-
-def state_counts(status: ControllerStatus) -> tuple[tuple[AppState, int], ...]:
-    """Count the apps of each state that has any."""
-    return tuple((state, count) for state, count in status.counts().items() if count)
 
 
 def canary_views(apps: Iterable[AppReconcileStatus]) -> tuple[CanaryView, ...]:
@@ -137,16 +122,36 @@ def queued_lines(apps: Iterable[AppReconcileStatus]) -> tuple[str, ...]:
     return (*lines, f"and {more:,} more") if more else lines
 
 
-def run_views(runs: Sequence[RunStatus]) -> tuple[RunView, ...]:
-    """Return views of the last runs, in the given order."""
-    return tuple(
-        RunView(
-            run=run,
-            counts=status_counts([outcome.status for outcome in run.outcomes], _PLAIN) if run.outcomes else "",
-            outcomes=tuple(map(_outcome, run.outcomes[:_OUTCOMES])),
-            more=max(0, len(run.outcomes) - _OUTCOMES),
-        )
-        for run in runs[:_RUNS]
+def run_groups(runs: Iterable[RunStatus]) -> tuple[RunGroup, ...]:
+    """Return the last runs by commit, newest first. A run that reverts drift, or has no commit, is on its own."""
+    groups: dict[str, list[RunStatus]] = {}
+    for run in runs:
+        alone = run.commit is None or run.is_revert
+        groups.setdefault(run.run if alone or run.commit is None else run.commit.revision, []).append(run)
+    return tuple(_run_group(key, members) for key, members in islice(groups.items(), _RUNS))
+
+
+def _run_group(key: str, runs: Sequence[RunStatus]) -> RunGroup:
+    views, room = [], _OUTCOMES
+    for run in runs:
+        shown = run.outcomes[:room]
+        room -= len(shown)
+        if shown or run.ended is None:
+            more = len(run.outcomes) - len(shown)
+            views.append(RunView(run=run, outcomes=tuple(map(_outcome, shown)), more=more))
+    outcomes = [outcome for run in runs for outcome in run.outcomes]
+    return RunGroup(
+        key=key,
+        commit=runs[0].commit,
+        is_revert=runs[0].is_revert,
+        started=runs[0].started,
+        apps=tuple(sorted({slug for run in runs for slug in run.apps})),
+        counts=status_counts([outcome.status for outcome in outcomes], _PLAIN) if outcomes else "",
+        done=len(outcomes),
+        actions=sum(run.actions for run in runs),
+        is_running=any(run.ended is None for run in runs),
+        runs=tuple(views),
+        more_runs=len(runs) - len(views),
     )
 
 
@@ -156,7 +161,8 @@ def _outcome(outcome: Outcome) -> OutcomeView:
         words=STATUS_WORDS[outcome.status],
         verb=outcome.verb,
         address=str(outcome.address),
-        message=": ".join(filter(None, (outcome.reference, outcome.message))),
+        message=outcome.message,
+        reference=outcome.reference,
         hints=outcome.hints,
         request_ids=outcome.request_ids,
     )
@@ -169,7 +175,7 @@ def app_view(app: AppReconcileStatus, status: ControllerStatus) -> AppView:
     groups = groups_of(_alone(app.plan, app.slug), app.blocked, status.sensitivity, full=True)
     rows = tuple(row for group in groups if group.slug == app.slug for row in group.rows)
     return AppView(
-        totals=_totals(app.plan, app.slug),
+        totals=plan_totals(app.plan, app.slug),
         rows=rows,
         diagnostics=app.plan.diagnostics,
         recommendations=_recommended(app.recommendations),
@@ -194,6 +200,38 @@ def remark_lines(status: ControllerStatus) -> tuple[str, ...]:
     return tuple(lines)
 
 
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """A field that differs, as it is in Git and live; `whole` is for both if they can't be shown side by side."""
+
+    name: str
+    git: str = ""
+    live: str = ""
+    whole: str = ""
+    is_text: bool = False
+
+
+def sides_of(row: Row) -> tuple[Sides, ...]:
+    """Return what differs in a row, field by field. A plan goes from live to Git, so its left side is the live one."""
+    return tuple(_sides(detail) for detail in row.details if isinstance(detail, Difference))
+
+
+def _sides(difference: Difference) -> Sides:
+    if difference.lines:  # a diff of lines: both sides have its context
+        git, live = (
+            "\n".join(line[2:] for line in difference.lines if line[:1] in signs) for signs in ({" ", "+"}, {" ", "-"})
+        )
+        return Sides(difference.name, git=git, live=live, is_text=True)
+    if difference.words == difference.after:  # both are sensitive
+        return Sides(difference.name, whole=difference.words)
+    return Sides(difference.name, git=difference.after, live=difference.before)
+
+
+def texts_of(row: Row) -> tuple[str, ...]:
+    """Return the details of a row that are no differences of a field."""
+    return tuple(detail for detail in row.details if isinstance(detail, str))
+
+
 def row_symbol(row: Row) -> str:
     """Return a row's symbol, as `octosync plan` shows it; "" if nothing changes."""
     return "" if row.verb is None else SYMBOLS[row.verb]
@@ -212,189 +250,3 @@ def row_mark(row: Row) -> str:
 def row_verb(row: Row) -> str:
     """Return the verb of a row, for screen readers; "" if the name contains it."""
     return "" if row.verb is None or row.verb in {Verb.ENABLE, Verb.OPTIMIZE} else row.verb.value
-
-
-STATE_WORDS: Final = {
-    AppState.FAILING: "failing",
-    AppState.REFUSED: "refused",
-    AppState.BLOCKED: "blocked",
-    AppState.CONTESTED: "contested",
-    AppState.HELD: "held",
-    AppState.DRIFTED: "drifted",
-    AppState.WAITING: "waiting",
-    AppState.PENDING: "pending",
-    AppState.SUSPENDED: "suspended",
-    AppState.UNCOVERED: "uncovered",
-    AppState.ORPHANED: "orphaned",
-    AppState.UNREAD: "not read yet",
-    AppState.IN_SYNC: "in sync",
-}
-STATE_MEANINGS: Final = {
-    AppState.FAILING: "Reading or writing it fails; it is retried automatically.",
-    AppState.REFUSED: "The control plane rejects the change; it is retried when its manifest or live state changes.",
-    AppState.BLOCKED: "A guard blocks the planned changes until they are approved.",
-    AppState.CONTESTED: "It was reverted several times and changed again each time.",
-    AppState.HELD: "It was changed on the control plane; the change stays for a while before it is reverted.",
-    AppState.DRIFTED: "It was changed on the control plane, and this mode does not revert drift.",
-    AppState.WAITING: "Changes are planned, but not written yet.",
-    AppState.PENDING: "It has changed and is queued.",
-    AppState.SUSPENDED: "An annotation in its manifest suspends it.",
-    AppState.UNCOVERED: "It matches its manifest, but an enabled capability doesn't reach all of its devices.",
-    AppState.ORPHANED: "No manifest declares it any more; it is left unchanged.",
-    AppState.UNREAD: "It has not been read yet.",
-    AppState.IN_SYNC: "It matches its manifest.",
-}
-# The states that need a person, most urgent first.
-NEEDS_A_PERSON: Final = (
-    AppState.BLOCKED,
-    AppState.REFUSED,
-    AppState.CONTESTED,
-    AppState.HELD,
-    AppState.FAILING,
-    AppState.DRIFTED,
-    AppState.UNCOVERED,
-    AppState.ORPHANED,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """A problem of the whole controller: in two words for the title, in a sentence, and its reason."""
-
-    brief: str
-    sentence: str
-    why: str = ""
-
-
-def alarms(status: ControllerStatus) -> Iterator[Alarm]:
-    """Yield the problems that stop all work, most severe first."""
-    if not status.healthy:
-        yield Alarm("stuck", "The control loop is stuck.", stuck_words(status))
-    yield from _closed(status)
-    if status.state_damaged:
-        words = "The state file was damaged: nothing from before this start is known."
-        yield Alarm("state lost", words, status.state_damaged)
-    if status.key_unusable:
-        yield Alarm(
-            "new key unusable", "The new API key can't be used: the previous key stays in use.", status.key_unusable
-        )
-    if status.loading:
-        yield Alarm("starting", "The manifests are being loaded: none are in use yet.")
-    elif not status.valid:
-        left = "the last valid ones stay in use" if status.apps else "none are in use yet"
-        yield Alarm("degraded", f"The manifests can't be loaded: {left}.")
-    if status.suspended is not None:
-        yield Alarm("suspended", "Everything is suspended: nothing is written.", status.suspended.reason)
-
-
-def _closed(status: ControllerStatus) -> Iterator[Alarm]:
-    """Yield the reasons why no request is sent."""
-    if status.credential:
-        yield Alarm("key refused", "The control plane rejects the API key: everything waits.", status.credential)
-    if status.outage:
-        yield Alarm("outage", "The control plane can't be reached: everything waits for it.", status.outage)
-    if status.unreadable:
-        yield Alarm("unreadable", "The control plane can't be read: everything waits.", status.unreadable)
-    if status.throttled:
-        until = status.budget.throttled_until
-        end = f" until {time_words(until)}" if until is not None else ""
-        yield Alarm("throttled", f"The control plane throttles the key{end}: everything waits.", status.throttled)
-    if status.state_locked:
-        yield Alarm("state locked", "Another process has locked the state file: everything waits.", status.state_locked)
-
-
-def warnings(status: ControllerStatus) -> Iterator[Alarm]:
-    """Yield the problems that stop no work, but hide part of the live state."""
-    if status.feed_off:
-        yield Alarm(
-            "feed off",
-            "The activity feed can't be followed: only resyncs find changes made by hand, and their authors are unknown.",
-            status.feed_off,
-        )
-    if status.coverage_unread:
-        yield Alarm(
-            "coverage unread", "Coverage can't be read: the last known values are shown.", status.coverage_unread
-        )
-
-
-def counts_words(status: ControllerStatus) -> str:
-    """Count the apps by state: `41 apps in sync, 1 held, 1 blocked`; while nothing can be read, as of the last response."""
-    words = _counts(status)
-    if status.circuit_open is None or not status.apps or status.last_success is None:
-        return words
-    return f"As last read at {time_words(status.last_success)}: {words[:1].lower()}{words[1:]}"
-
-
-def _counts(status: ControllerStatus) -> str:
-    if not status.apps:
-        return "No app is declared" if status.valid else "No app is known"
-    total = len(status.apps)
-    counts = status.counts()
-    if counts[AppState.IN_SYNC] == total:
-        return f"All {total:,} apps in sync" if total > 1 else "1 app in sync"
-    parts = [(counts[state], STATE_WORDS[state]) for state in (AppState.IN_SYNC, *NEEDS_A_PERSON, *AppState)]
-    shown = list(dict.fromkeys(part for part in parts if part[0]))
-    first, *rest = shown
-    return ", ".join((f"{counted(first[0], 'app')} {first[1]}", *(f"{count:,} {words}" for count, words in rest)))
-
-
-def read_parts(status: ControllerStatus) -> tuple[str, datetime | None]:
-    """Return when the last resync ended: words, and the time that follows them, if there is one."""
-    if status.full_read_at is not None:
-        return "last resync", status.full_read_at
-    if status.full_read_total:
-        return f"first resync: {status.full_read_done:,} of {counted(status.full_read_total, 'app')}", None
-    return "no resync yet", None
-
-
-def sentence(status: ControllerStatus) -> str:
-    """Return the status in a sentence: `41 apps in sync, 1 held, 1 blocked; last resync 2026-03-01 14:01 UTC.`."""
-    words, at = read_parts(status)
-    read = words if at is None else f"{words} {time_words(at)}"
-    troubles = [alarm.sentence for alarm in (*alarms(status), *warnings(status))]
-    return " ".join((*troubles, f"{counts_words(status)}; {read}."))
-
-
-def title(status: ControllerStatus) -> str:
-    """Return the title of a page: what needs attention, in few words: `1 blocked, 1 held`."""
-    counts = status.counts()
-    grave = [alarm.brief for alarm in (*alarms(status), *warnings(status))]
-    troubled = [f"{count:,} {STATE_WORDS[state]}" for state in NEEDS_A_PERSON if (count := counts[state])]
-    return ", ".join((*grave, *troubled)) or counts_words(status)
-
-
-def mood(status: ControllerStatus) -> str:
-    """Return the icon of the page: `stopped`, `attention` or `well`."""
-    if any(True for _ in alarms(status)):
-        return "stopped"
-    counts = status.counts()
-    is_warned = any(True for _ in warnings(status))
-    return "attention" if is_warned or any(counts[state] for state in NEEDS_A_PERSON) else "well"
-
-
-def stuck_words(status: ControllerStatus) -> str:
-    """Return why the loop is not healthy."""
-    since = f" since {time_words(status.turned_at)}" if status.turned_at is not None else ""
-    return f"the control loop makes no progress{since}"
-
-
-def waiting_words(status: ControllerStatus) -> str:
-    """Return the reason why a controller, though it may be ready, waits; "" if it doesn't."""
-    return status.outage or status.throttled
-
-
-def unready_words(status: ControllerStatus) -> str:
-    """Return the reason why a controller is not ready."""
-    if status.credential:
-        return status.credential
-    if why := status.unreadable or status.state_locked or waiting_words(status):
-        return why
-    if status.loading:
-        return "the manifests are being loaded"
-    if not status.valid and status.loaded_at is None:
-        return "the manifests can't be loaded, and none are in use yet"
-    words, at = read_parts(status)
-    if at is not None:  # after a restart, only the apps are read that may have changed
-        total = status.full_read_total
-        words = f"{status.full_read_done:,} of {counted(total, 'app')} read that may have changed" if total else ""
-    return "; ".join(filter(None, (words, "not all apps have been reconciled yet")))

@@ -1,5 +1,6 @@
 // Updates an open page without a reload: fetches the same page again, and applies the differences in `main`.
 // Keeps the state of the user interface: focus, selection, open details, typed text, scroll position.
+// A change of the filter changes the URL and fetches its page, so the server filters with and without JavaScript.
 "use strict";
 
 (() => {
@@ -7,6 +8,7 @@
   const every = Number(page.refresh) * 1000;
   const longest = 30_000; // the longest interval between two requests to a server that does not respond
   const patience = 10_000;
+  const pause = 150; // after a keystroke in the filter
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "short" });
   const units = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
 
@@ -17,9 +19,16 @@
   let failures = 0;
   let timer = null;
   let request = null;
+  let typing = null;
 
   const serverNow = () => Date.now() + serverAhead;
   const clock = (at) => `${new Date(at).toISOString().slice(11, 19)} UTC`;
+
+  function age(at) {
+    const seconds = Math.max(0, (serverNow() - at) / 1000);
+    const [unit, size] = units.find(([, size]) => seconds >= size) ?? ["minute", 60];
+    return `${Math.trunc(seconds / size)} ${{ day: "d", hour: "h", minute: "min" }[unit]}`;
+  }
 
   function away(at) {
     const seconds = (at - serverNow()) / 1000;
@@ -31,14 +40,15 @@
   // The server writes times in UTC. This adds the relative time, and the local time as a tooltip.
   function decorate(root) {
     for (const span of root.querySelectorAll(".ago")) {
-      const words = ` (${away(Date.parse(span.dataset.at))})`;
+      const at = Date.parse(span.dataset.at);
+      const words = "short" in span.dataset ? age(at) : ` (${away(at)})`;
       if (span.textContent !== words) span.textContent = words;
     }
     for (const time of root.querySelectorAll("time")) {
       const here = new Date(time.dateTime).toLocaleString();
       if (time.title !== here) time.title = here;
     }
-    for (const one of root.querySelectorAll("[data-js]")) one.hidden = false;
+    for (const button of root.querySelectorAll("[data-nojs]:not([hidden])")) button.hidden = true;
   }
 
   const isOurs = (element, name) => name === "open" && element.localName === "details";
@@ -97,19 +107,16 @@
     document.title = now.title;
     const [icon, newIcon] = [document, now].map((one) => one.querySelector("link[rel=icon]"));
     if (icon.getAttribute("href") !== newIcon.getAttribute("href")) icon.href = newIcon.getAttribute("href");
-    narrow();
   }
 
-  function narrow() {
-    const filter = document.getElementById("filter");
-    if (filter === null) return;
-    const wanted = filter.value.trim().toLowerCase();
-    for (const item of document.querySelectorAll(".apps > li")) {
-      const hide = wanted !== "" && !item.textContent.toLowerCase().includes(wanted);
-      if (item.hidden !== hide) item.hidden = hide;
-    }
-    const steady = document.getElementById("steady");
-    if (steady !== null && wanted !== "") steady.open = true;
+  function filter() {
+    const fields = [...new FormData(document.getElementById("filter"))].filter(([, value]) => value.trim() !== "");
+    const query = fields.length ? `?${new URLSearchParams(fields)}` : "";
+    if (query === location.search) return;
+    history.replaceState(null, "", location.pathname + query);
+    tag = "";
+    request = null; // the response to it is about another URL
+    look();
   }
 
   function found() {
@@ -144,16 +151,18 @@
   // The browser parses the response into a document: this script creates no markup from strings, and runs no script of the response.
   function look() {
     if (request !== null) return;
-    request = new XMLHttpRequest();
-    request.open("GET", location.pathname + location.search);
-    request.responseType = "document";
-    request.timeout = patience;
-    request.setRequestHeader("If-None-Match", tag);
-    request.addEventListener("loadend", () => {
-      const { status } = request;
-      const response = status === 200 ? request.response : null;
-      const [newTag, date] = ["ETag", "Date"].map((name) => request.getResponseHeader(name));
+    const mine = new XMLHttpRequest();
+    request = mine;
+    mine.open("GET", location.pathname + location.search);
+    mine.responseType = "document";
+    mine.timeout = patience;
+    mine.setRequestHeader("If-None-Match", tag);
+    mine.addEventListener("loadend", () => {
+      if (request !== mine) return;
       request = null;
+      const { status } = mine;
+      const response = status === 200 ? mine.response : null;
+      const [newTag, date] = ["ETag", "Date"].map((name) => mine.getResponseHeader(name));
       if (status !== 200 && status !== 304) {
         lost(status === 0 ? "" : ` (answered ${status})`);
         return;
@@ -169,17 +178,26 @@
       }
       found();
     });
-    request.send();
+    mine.send();
   }
 
-  document.addEventListener("input", (event) => {
-    if (event.target.id === "filter") narrow();
+  for (const change of ["input", "change"]) {
+    document.addEventListener(change, (event) => {
+      if (event.target.form?.id !== "filter") return;
+      clearTimeout(typing);
+      typing = setTimeout(filter, pause);
+    });
+  }
+  document.addEventListener("submit", (event) => {
+    if (event.target.id !== "filter") return;
+    event.preventDefault();
+    clearTimeout(typing);
+    filter();
   });
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) clearTimeout(timer);
     else look();
   });
   decorate(document);
-  narrow();
   later(every);
 })();
