@@ -65,7 +65,7 @@ def store_of(project: Project) -> Any:
 
 def test_a_live_app_is_written_in_a_fixed_order_with_an_empty_plan(live: Project) -> None:
     """The manifest has everything that is live, presets by name, and a comment where Octomil chooses the value."""
-    ran = export(live, "-o", "apps")
+    ran = export(live, "-d", "apps")
     assert (ran.code, ran.stdout, ran.stderr) == (0, "", "Wrote 2 manifests to apps.\n")
     assert manifest(live) == (
         """\
@@ -105,7 +105,7 @@ spec:
 
 def test_an_exported_plan_recommends_nothing(live: Project) -> None:
     """A better variant in Octomil's catalog changes neither the plan nor its requests."""
-    assert export(live, "-o", "apps").code == 0
+    assert export(live, "-d", "apps").code == 0
     live.log()
     assert json.loads(live.plan("-o", "json").stdout)["recommendations"] == []
     assert not [line for line in live.log() if line.startswith("POST")]
@@ -113,7 +113,7 @@ def test_an_exported_plan_recommends_nothing(live: Project) -> None:
 
 def test_another_choice_of_octomil_leaves_the_plan_empty(live: Project) -> None:
     """The variant isn't declared, so a different choice of Octomil is no drift."""
-    assert export(live, "-o", "apps").code == 0
+    assert export(live, "-d", "apps").code == 0
     store_of(live).run("UPDATE slots SET model_variant_id = 'chat-swift-1b-q4'")
     assert changes_of(live) == []
 
@@ -122,7 +122,7 @@ def test_another_choice_of_octomil_leaves_the_plan_empty(live: Project) -> None:
 def test_every_choice_of_sections_has_an_empty_plan(live: Project, left_out: tuple[str, ...]) -> None:
     """An excluded section is neither declared nor read, and its later changes are no change of the plan."""
     chosen = [name for name in SECTIONS.split(",") if name not in left_out]
-    assert export(live, "-o", "apps", "--sections", ",".join(chosen)).code == 0
+    assert export(live, "-d", "apps", "--sections", ",".join(chosen)).code == 0
     paths = {"targets": "targets", "slots": "slots", "inference_config": "inference-config", "deploy": "deployments"}
     assert not [line for line in live.log() if line.rpartition("/")[2] in {paths[name] for name in left_out}]
     assert changes_of(live) == []
@@ -150,7 +150,7 @@ MANY = 200 if THOROUGH else 60
 def test_an_export_of_random_apps_has_an_empty_plan(project: Project) -> None:
     """The export of any org is valid, plans no change, has no secret, and accounts for every app."""
     fill(project.plane, MANY, seed=7)
-    ran = export(project, "-o", "apps", "--archived")
+    ran = export(project, "-d", "apps", "--archived")
     assert ran.code == 0, ran.stderr
     assert changes_of(project) == []
     files = project.workdir.files()
@@ -168,7 +168,7 @@ def test_the_same_org_gives_the_same_bytes(tmp_path: Path) -> None:
             fill(plane, 40, seed=3)
             project = Project(plane, Workdir(tmp_path / name, {"OCTOMIL_API_KEY": KEY}))
             project.workdir.directory.mkdir()
-            ran = export(project, "-o", "apps", "--archived", "--concurrency", "16" if name == "one" else "1")
+            ran = export(project, "-d", "apps", "--archived", "--concurrency", "16" if name == "one" else "1")
             seen.append((ran.code, ran.output, project.workdir.files()))
     assert seen[0] == seen[1]
 
@@ -179,7 +179,7 @@ def test_an_export_sends_no_more_requests_than_a_plan(live: Project) -> None:
     of_all = live.log()
     assert of_all.count("GET /apps") == 1
     assert len(of_all) == len(set(of_all)) == 8  # the list, the org's deployments, three sections of two apps
-    assert export(live, "search", "-o", "apps").code == 0
+    assert export(live, "search", "-d", "apps").code == 0
     assert sorted(live.log()) == [
         "GET /apps/search",
         "GET /apps/search/deployments",
@@ -194,7 +194,7 @@ def test_without_a_folder_manifests_go_to_standard_output(live: Project) -> None
     alone = export(live, "search")
     assert alone.stdout.startswith("apiVersion: ")
     assert alone.stderr == ""
-    stream = export(live, "-o", "-")
+    stream = export(live, "-d", "-")
     assert stream.stdout.count("kind: App\n") == 2
     assert alone.stdout in stream.stdout
     ran = live.workdir.octosync(
@@ -208,7 +208,7 @@ def test_patterns_choose_apps(live: Project) -> None:
     """`*` matches anything, and a slug beside a pattern is found in the same list."""
     live.plane.with_app("notebook")
     live.log()
-    assert export(live, "note*", "search", "-o", "apps").code == 0
+    assert export(live, "note*", "search", "-d", "apps").code == 0
     assert sorted(live.workdir.files()) == ["apps/notebook.yaml", "apps/notes.yaml", "apps/search.yaml"]
     assert not [line for line in live.log() if line in {"GET /apps/search", "GET /apps/notes"}]
 
@@ -216,7 +216,7 @@ def test_patterns_choose_apps(live: Project) -> None:
 @pytest.mark.parametrize("names", [("nowhere",), ("search", "nowhere"), ("zz*",), ("s*", "zz*")])
 def test_a_name_that_no_app_has_is_an_error(live: Project, names: tuple[str, ...]) -> None:
     """An unknown slug and a pattern without a match are named, and nothing is written."""
-    ran = export(live, *names, "-o", "apps")
+    ran = export(live, *names, "-d", "apps")
     assert ran.code == 1
     assert "no-such-app" in ran.stderr
     assert names[-1] in ran.stderr
@@ -232,17 +232,17 @@ def test_an_invalid_slug_is_refused_before_anything_is_sent(live: Project, name:
 
 def test_nothing_is_replaced_without_force(live: Project) -> None:
     """A different file stops the export before its first write; an equal one doesn't; --force replaces."""
-    assert export(live, "-o", "apps").code == 0
+    assert export(live, "-d", "apps").code == 0
     before = live.workdir.files()
-    again = export(live, "-o", "apps")
+    again = export(live, "-d", "apps")
     assert (again.code, again.stderr) == (0, "Wrote 0 manifests to apps, 2 already up to date.\n")
     live.workdir.write("apps/search.yaml", "edited\n")
     (live.workdir.directory / "apps/notes.yaml").unlink()
-    ran = export(live, "-o", "apps")
+    ran = export(live, "-d", "apps")
     assert ran.code == 1
     assert "would-overwrite: apps/search.yaml already exists" in ran.stderr
     assert live.workdir.files() == {"apps/search.yaml": b"edited\n"}
-    assert export(live, "-o", "apps", "--force").code == 0
+    assert export(live, "-d", "apps", "--force").code == 0
     assert live.workdir.files() == before
 
 
@@ -251,24 +251,35 @@ def test_a_link_in_the_folder_is_not_followed(live: Project) -> None:
     elsewhere = live.workdir.write("elsewhere.yaml", "edited\n")
     (live.workdir.directory / "apps").mkdir()
     (live.workdir.directory / "apps/search.yaml").symlink_to(elsewhere)
-    assert export(live, "search", "-o", "apps").code == 1
-    assert export(live, "search", "-o", "apps", "--force").code == 0
+    assert export(live, "search", "-d", "apps").code == 1
+    assert export(live, "search", "-d", "apps", "--force").code == 0
     assert elsewhere.read_text() == "edited\n"
     assert not (live.workdir.directory / "apps/search.yaml").is_symlink()
 
 
 def test_a_file_as_the_folder_is_refused_before_anything_is_read(live: Project) -> None:
-    """`-o` names a folder: a file is an error."""
+    """`-d` names a folder: a file is an error."""
     live.workdir.write("apps", "")
-    ran = export(live, "-o", "apps")
+    ran = export(live, "-d", "apps")
     assert ran.code == 1
     assert "not-a-folder" in ran.stderr
     assert live.log() == []
 
 
+def test_a_format_is_no_directory(live: Project) -> None:
+    """`-o` is the format of all other commands: `-o json` is an error, and -o with another name is the former name of -d."""
+    for flag in ("-o", "-d"):
+        ran = export(live, flag, "json")
+        assert (ran.code, live.log(), live.workdir.files()) == (64, [], {})
+        assert "export always writes manifests in YAML" in ran.stderr
+    assert export(live, "search", "-o", "apps").code == 0
+    assert list(live.workdir.files()) == ["apps/search.yaml"]
+    assert ", -o" not in live.workdir.octosync("export", "--help").stdout
+
+
 def test_an_empty_folder_name_is_refused(live: Project) -> None:
-    """`-o "$DIR"` with DIR unset writes nothing into the working directory."""
-    assert export(live, "-o", "").code == 64
+    """`-d "$DIR"` with DIR unset writes nothing into the working directory."""
+    assert export(live, "-d", "").code == 64
     assert live.workdir.files() == {}
     assert live.log() == []
 
@@ -283,7 +294,7 @@ def test_manifests_in_a_pipe_are_utf8_in_any_locale(live: Project) -> None:
 def test_a_file_that_cant_be_written_is_reported_with_the_count(live: Project) -> None:
     """The error names the file, after the number of files that were written."""
     (live.workdir.directory / "apps/search.yaml").mkdir(parents=True)
-    ran = export(live, "-o", "apps", "--force")
+    ran = export(live, "-d", "apps", "--force")
     assert ran.code == 1
     assert "Wrote 1 manifest to apps." in ran.stderr
     assert "unwritable: apps/search.yaml can't be written" in ran.stderr
@@ -294,7 +305,7 @@ def test_reserved_file_names_are_avoided(project: Project) -> None:
     """An app called octosync must not become octosync.yaml, which is configuration, nor kustomization.yaml be ignored."""
     for slug in ("octosync", "kustomization"):
         project.plane.with_app(slug)
-    assert export(project, "-o", ".").code == 0
+    assert export(project, "-d", ".").code == 0
     assert sorted(project.workdir.files()) == ["kustomization.app.yaml", "octosync.app.yaml"]
     assert project.workdir.octosync("plan", "-f", ".", "--url", project.url).stdout.count("2 apps as declared") == 1
 
@@ -303,7 +314,7 @@ def test_reserved_file_names_are_avoided(project: Project) -> None:
 def test_a_hostile_slug_is_a_separate_error(live: Project, slug: str) -> None:
     """A slug that no manifest can have is never a file name or in a request path; the other apps are exported."""
     store_of(live).run("UPDATE apps SET slug = ? WHERE slug = 'notes'", slug)
-    ran = export(live, "-o", "apps/below")
+    ran = export(live, "-d", "apps/below")
     assert ran.code == 1
     assert "no-slug" in ran.stderr
     assert "1 app not exported" in ran.stderr
@@ -313,7 +324,7 @@ def test_a_hostile_slug_is_a_separate_error(live: Project, slug: str) -> None:
 def test_an_app_that_cant_be_read_is_an_error_and_the_others_are_written(live: Project) -> None:
     """A failed read is never an absence: that app has no manifest, and the exit code is an error."""
     live.break_with({"operation": "apps.list_slots", "action": "garbage", "slug": "search", "times": None})
-    ran = export(live, "-o", "apps")
+    ran = export(live, "-d", "apps")
     assert ran.code == 1
     assert "error: unreadable-answer: search: the response is not JSON" in ran.stderr
     assert ran.stderr.endswith("Wrote 1 manifest to apps, 1 app not exported.\n")
@@ -323,7 +334,7 @@ def test_an_app_that_cant_be_read_is_an_error_and_the_others_are_written(live: P
 def test_an_error_of_all_apps_is_reported_once(live: Project) -> None:
     """A control plane with invalid responses is one error, not one per app."""
     live.break_with({"operation": "apps.list_slots", "action": "garbage", "times": None})
-    ran = export(live, "-o", "apps")
+    ran = export(live, "-d", "apps")
     assert ran.code == 1
     assert ran.stderr.count("error: ") == 1
     assert live.workdir.files() == {}
@@ -333,7 +344,7 @@ def test_a_config_with_a_secret_is_left_out(live: Project) -> None:
     """The comment and the report name the key, and the value is nowhere; the plan leaves the live config alone."""
     config = {"provider": {"api_key": SECRET, "region": "eu"}}
     ok(live.plane.api.put("/apps/search/inference-config", json=config))
-    ran = export(live, "-o", "apps")
+    ran = export(live, "-d", "apps")
     assert ran.code == 0
     why = "it holds a sensitive value, and secrets don't belong in manifests (`provider.api_key`)"
     assert f"  # inferenceConfig left out: {why}\n" in manifest(live)
@@ -352,7 +363,7 @@ def test_a_contradictory_policy_is_left_out(live: Project) -> None:
         "fallback": {"allow_cloud_fallback": True, "allow_local_fallback": True},
     }
     store_of(live).run("UPDATE slots SET serving_policy = ? WHERE capability = 'vision'", json.dumps(policy))
-    ran = export(live, "-o", "apps")
+    ran = export(live, "-d", "apps")
     assert "    - capability: vision\n      bindings:" in manifest(live)
     assert "      # servingPolicy left out: routing mode local_only never leaves the device" in manifest(live)
     assert "left out: app/search/slot/vision: servingPolicy: " in ran.stderr
@@ -362,7 +373,7 @@ def test_a_contradictory_policy_is_left_out(live: Project) -> None:
 def test_texts_cant_break_out_of_comments(live: Project) -> None:
     """The text of a comment stays on its line, for any characters."""
     store_of(live).run("UPDATE slots SET model_variant_id = ?", "a\nspec: {}\r\u2028b\x1b[31m")
-    ran = export(live, "search", "-o", "apps")
+    ran = export(live, "search", "-d", "apps")
     assert ran.code == 0
     assert "\nspec: {}" not in manifest(live)
     assert "\x1b" not in manifest(live)
@@ -372,14 +383,14 @@ def test_texts_cant_break_out_of_comments(live: Project) -> None:
 def test_archived_apps_are_exported_on_request(live: Project) -> None:
     """Without --archived they are left out, and a named one is an error; with it, their plan is empty."""
     ok(live.plane.api.post("/apps/search/archive"))
-    assert export(live, "-o", "apps").code == 0
+    assert export(live, "-d", "apps").code == 0
     assert sorted(live.workdir.files()) == ["apps/notes.yaml"]
     named = export(live, "search", "notes")
     assert named.code == 1
     assert "archived-app: search: the app is archived" in named.stderr
     assert "name: notes" in named.stdout
     assert export(live, "search", "--archived").stdout in export(live, "--archived").stdout
-    assert export(live, "-o", "apps", "--archived").code == 0
+    assert export(live, "-d", "apps", "--archived").code == 0
     assert "  archived: true\n" in manifest(live)
     assert changes_of(live) == []
 
@@ -401,7 +412,7 @@ def managed(live: Project) -> Project:
 def test_only_undeclared_objects_are_exported(managed: Project) -> None:
     """A new app gets a manifest, undeclared objects of declared apps get documents of their own, owned lists get none."""
     before = changes_of(managed)
-    ran = export(managed, "--unmanaged", "-f", "apps", "-o", "apps")
+    ran = export(managed, "--unmanaged", "-f", "apps", "-d", "apps")
     assert ran.code == 0, ran.stderr
     assert sorted(managed.workdir.files()) == [
         "apps/extra.yaml",
@@ -415,7 +426,7 @@ def test_only_undeclared_objects_are_exported(managed: Project) -> None:
     assert "AppTarget" not in rest
     assert changes_of(managed) == before
     assert len(before) == 1  # the target that the manifest removes
-    again = export(managed, "--unmanaged", "-f", "apps", "-o", "apps")
+    again = export(managed, "--unmanaged", "-f", "apps", "-d", "apps")
     assert (again.code, again.stderr) == (0, "Nothing to export: everything is declared.\n")
 
 
@@ -423,7 +434,7 @@ def test_only_undeclared_objects_are_exported(managed: Project) -> None:
 def test_kustomize_renders_an_export_of_undeclared_objects(managed: Project) -> None:
     """Every exported document has a name of its own, as kustomize requires, and the rendered manifests declare what is live."""
     before = changes_of(managed)
-    assert export(managed, "--unmanaged", "-f", "apps", "-o", "rest").code == 0
+    assert export(managed, "--unmanaged", "-f", "apps", "-d", "rest").code == 0
     folder = managed.workdir.directory / "rest"
     resources = [path.name for path in sorted(folder.glob("*.yaml"))]
     managed.workdir.write("rest/kustomization.yaml", f"resources: {json.dumps(resources)}\n")
@@ -458,7 +469,7 @@ def test_a_target_that_another_manifest_declares_is_left_out(managed: Project) -
         "apiVersion: octosync.dev/v1\nkind: App\nmetadata: {name: notes}\n"
         "spec: {targets: [{platform: android, identifier: com.example.moving}]}\n",
     )
-    ran = export(managed, "--unmanaged", "-f", "apps", "-o", "apps")
+    ran = export(managed, "--unmanaged", "-f", "apps", "-d", "apps")
     assert "app notes declares it, too" in ran.stderr
     assert managed.workdir.octosync("validate", "-f", "apps").code == 0
 
@@ -470,6 +481,6 @@ def test_manifests_without_unmanaged_are_refused(live: Project) -> None:
 
 def test_an_org_without_apps_is_no_error(project: Project) -> None:
     """Nothing is written, and that is reported."""
-    ran = export(project, "-o", "apps")
+    ran = export(project, "-d", "apps")
     assert (ran.code, ran.stderr) == (0, "Nothing to export: the org has no apps.\n")
     assert project.workdir.files() == {}

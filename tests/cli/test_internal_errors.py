@@ -41,7 +41,7 @@ def defective_library(method: str) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("command", "effect"),
-    [("plan", True), ("apply --yes", True), ("status", False), ("export -o exported", False)],
+    [("plan", True), ("apply --yes", True), ("status", False), ("export -d exported", False)],
 )
 def test_a_defect_is_one_error(project: Project, command: str, effect: bool) -> None:
     """The error has a reference, the place, the address for reports and the version, but neither a traceback nor a value.

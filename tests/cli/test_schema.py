@@ -25,7 +25,7 @@ PLANS = [
 ]
 
 
-@pytest.mark.parametrize("arguments", [(), ("manifest",), ("config",), ("plan",), ("--kustomize",)])
+@pytest.mark.parametrize("arguments", [(), ("manifest",), ("config",), ("plan",), ("watch-status",), ("--kustomize",)])
 def test_the_published_schema_is_printed(workdir: Workdir, arguments: tuple[str, ...]) -> None:
     """Each schema is printed as the file that the repository publishes, and is a valid schema."""
     name = (arguments or ("manifest",))[0].removeprefix("--")

@@ -79,7 +79,7 @@ def test_no_secret_is_in_a_successful_run(project_with_secrets: Project, output:
 READS = [
     *(("status", "-o", output) for output in ("text", "json", "jsonl")),
     *(("status", "--declared", "--full", "-f", "apps", "-o", output) for output in ("text", "json")),
-    *(("export", "search", "-o", place) for place in ("-", "exported")),
+    *(("export", "search", "-d", place) for place in ("-", "exported")),
     ("export", "--unmanaged", "-f", "apps"),
     ("accept", "app/search/inference-config", "-f", "apps", "--patch"),
     ("accept", "app/search/slot/chat", "-f", "apps"),

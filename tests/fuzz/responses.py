@@ -45,7 +45,7 @@ _COMMANDS: Final[tuple[tuple[str, ...], ...]] = (
     ("status", "-o", "json"),
     ("activity", "one"),
     ("decisions", "one"),
-    ("export", "-o", "exported", "--force"),
+    ("export", "-d", "exported", "--force"),
 )
 _VALUES: Final[tuple[Any, ...]] = (
     None, 0, -1, 10**400, 1.5, True, False, "", "x", "\ud800", "\0", "x" * 70_000, "y" * 70_000,

@@ -39,16 +39,24 @@ GROUPS: Final = (
 LOCAL_CODES: Final = (ExitCode.DONE, ExitCode.ERROR, ExitCode.USAGE, ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 REMOTE_CODES: Final = (*LOCAL_CODES, ExitCode.UNAVAILABLE)
 
+_SOURCES: Final = (
+    "Without --url and --context, the control plane is that of the default context in octosync.yaml, else of OCTOMIL_API_URL or "
+    "OCTOMIL_API_BASE, else https://api.octomil.com. A context names its own API key; in all other cases, the key is "
+    "OCTOMIL_API_KEY, and the org OCTOMIL_ORG_ID."
+)
 _WIDEST_NAME: Final = 28
 _NO_BREAK: Final = "\u00a0"
 
 
 class Option(click.Option):
-    """An option in a group. Its help has the environment variable that sets it, too."""
+    """An option in a group. Its help has the environment variable that sets it, too, but not a `former` name."""
 
-    def __init__(self, *parameters: Any, group: str = OPTIONS, **attributes: Any) -> None:
-        super().__init__(*parameters, **attributes)
+    def __init__(
+        self, names: Sequence[str], *, group: str = OPTIONS, former: str | None = None, **attributes: Any
+    ) -> None:
+        super().__init__([*names, *([former] if former else ())], **attributes)
         self.group = group
+        self._former = former
 
     def handle_parse_result(
         self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
@@ -62,9 +70,10 @@ class Option(click.Option):
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the help record, with the environment variable."""
         record = super().get_help_record(ctx)
-        if record is None or self.envvar is None:
-            return record
-        return record[0], f"{record[1]}  [env:{_NO_BREAK}{self.envvar}]"
+        if record is None:
+            return None
+        names = record[0].replace(f", {self._former}", "")
+        return names, f"{record[1]}  [env:{_NO_BREAK}{self.envvar}]" if self.envvar else record[1]
 
 
 def is_from_environment(parameter: click.Parameter, ctx: click.Context) -> bool:
@@ -98,6 +107,9 @@ class Command(click.Command):
         for group in filter(records.__getitem__, GROUPS):
             with formatter.section(group):
                 formatter.write_dl(records[group], col_max=_WIDEST_NAME)
+                if group == CONTROL_PLANE and any(name.startswith("--url") for name, _ in records[group]):
+                    formatter.write_paragraph()
+                    formatter.write_text(_SOURCES)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the exit codes, the example, and the epilog."""

@@ -57,8 +57,8 @@ def option(*names: str, env: bool = True, **attributes: Any) -> Callable[[F], F]
 class BareOption(Option):
     """An option whose value is optional and can only follow `=`; without one, the value is `bare`."""
 
-    def __init__(self, *parameters: Any, bare: str, **attributes: Any) -> None:
-        super().__init__(*parameters, **attributes)
+    def __init__(self, names: Sequence[str], *, bare: str, **attributes: Any) -> None:
+        super().__init__(names, **attributes)
         self.bare = bare
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:

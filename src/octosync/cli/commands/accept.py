@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from octosync.cli.command import REMOTE_CODES, Command, runs
-from octosync.cli.options import base_option, manifest_options, option, remote_options
+from octosync.cli.options import base_option, colour_option, manifest_options, option, remote_options
 
 
 @click.command(cls=Command, codes=REMOTE_CODES, example="octosync accept app/canary-demo/slot/chat -f apps/ --patch")
@@ -13,6 +13,7 @@ from octosync.cli.options import base_option, manifest_options, option, remote_o
 @manifest_options
 @remote_options
 @base_option
+@colour_option
 @option("--patch", is_flag=True, help="Print the edits as a patch for `git apply`, and write nothing.")
 @runs("accept")
 def command() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from octosync.cli.command import REMOTE_CODES, Command, runs
-from octosync.cli.options import control_plane_options, env_option, file_option, option
+from octosync.cli.options import FORMATS, colour_option, control_plane_options, env_option, file_option, option
 
 if TYPE_CHECKING:
     from octosync.model import Section
@@ -18,9 +18,14 @@ _STDOUT: Final = "-"
 
 
 def _directory(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
-    """Return the value of `-o`, None for standard output. Refuse an empty one: `-o "$DIR"` without DIR must not mean `.`."""
+    """Return the value of `-d`, None for standard output. Refuse an empty one: `-d "$DIR"` without DIR must not mean `.`."""
     if value == "":
         raise click.BadParameter("the value is empty; is a variable not set?", ctx, parameter)
+    if value in {*FORMATS, "yaml"}:
+        message = (
+            f"{value!r} is a format, and export always writes manifests in YAML; a directory of this name is ./{value}"
+        )
+        raise click.BadParameter(message, ctx, parameter)
     return None if value is None or value == _STDOUT else Path(value)
 
 
@@ -47,10 +52,15 @@ def _sections(ctx: click.Context, parameter: click.Parameter, value: str) -> fro
     return found
 
 
-@click.command(cls=Command, codes=REMOTE_CODES, example="octosync export 'search-*' -o apps/")
+@click.command(cls=Command, codes=REMOTE_CODES, example="octosync export 'search-*' -d apps/")
 @click.argument("names", nargs=-1, metavar="[APP]...")
 @option(
-    "-o", "--out-dir", callback=_directory, metavar="DIR", help="Write one file per app to DIR. The default is stdout."
+    "-d",
+    "--out-dir",
+    former="-o",  # for one release: for all other commands it is the format
+    callback=_directory,
+    metavar="DIR",
+    help="Write one file per app to DIR. The default is stdout.",
 )
 @option("--force", env=False, is_flag=True, help="Overwrite existing files with different content.")
 @option(
@@ -61,6 +71,7 @@ def _sections(ctx: click.Context, parameter: click.Parameter, value: str) -> fro
 @file_option
 @env_option
 @control_plane_options
+@colour_option
 @runs("export")
 def command() -> None:
     """Write the manifests of live apps. Their plan is empty. APP is a slug or a pattern with *; the default is all apps."""

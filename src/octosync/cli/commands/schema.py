@@ -13,8 +13,8 @@ from octosync.cli.options import option
     example="octosync schema manifest > schemas/manifest.json",
     epilog="\b\nIn a manifest, as its first line:\n  # yaml-language-server: $schema=../schemas/manifest.json",
 )
-@click.argument("name", type=click.Choice(["manifest", "config", "plan"]), required=False)
+@click.argument("name", type=click.Choice(["manifest", "config", "plan", "watch-status"]), required=False)
 @option("--kustomize", "kustomize", env=False, is_flag=True, help="Print OpenAPI definitions with merge keys instead.")
 @runs("schema")
 def command() -> None:
-    """Print the JSON Schema of a manifest (the default), of octosync.yaml (config) or of a plan's JSON."""
+    """Print the JSON Schema of a manifest (the default), of octosync.yaml (config), of a plan, or of a controller's status."""

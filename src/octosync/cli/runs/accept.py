@@ -32,21 +32,27 @@ from octosync.report import AcceptedChange, render_accepted
 
 
 def run(
-    *, addresses: tuple[str, ...], patch: bool, base: str | None, manifests: ManifestFlags, remote: RemoteFlags
+    *,
+    addresses: tuple[str, ...],
+    patch: bool,
+    base: str | None,
+    colour: str,
+    manifests: ManifestFlags,
+    remote: RemoteFlags,
 ) -> ExitCode:
     """Run `octosync accept`."""
-    inputs = load_valid_inputs(manifests, remote, colour="auto", base=BaseFlags(base=base))
+    inputs = load_valid_inputs(manifests, remote, colour=colour, base=BaseFlags(base=base))
     requested = parse_addresses(addresses, inputs.manifests.state)
     if refused := refuse_unacceptable(requested, inputs.manifests.state):
-        return _report(AcceptResult(state=inputs.manifests.state, refused=refused), inputs, patch="")
+        return _report(AcceptResult(state=inputs.manifests.state, refused=refused), inputs, patch="", colour=colour)
     session = session_of(remote, manifests.config, inputs.configuration, inputs.context)
     acceptance = _Acceptance(inputs, manifests, requested)
     result = query(session, "reading", acceptance.run)
     if result.refused:
-        return _report(result, inputs, patch="")
+        return _report(result, inputs, patch="", colour=colour)
     if not patch:
         replace_all({Path(name): versions for name, versions in result.files.items()})
-    return _report(result, inputs, patch=acceptance.patch(result) if patch else None)
+    return _report(result, inputs, patch=acceptance.patch(result) if patch else None, colour=colour)
 
 
 class _Acceptance:
@@ -120,7 +126,7 @@ class _Acceptance:
         )
 
 
-def _report(result: AcceptResult, inputs: LoadedInputs, *, patch: str | None) -> ExitCode:
+def _report(result: AcceptResult, inputs: LoadedInputs, *, patch: str | None, colour: str) -> ExitCode:
     """Print the report: on standard output, or on standard error if standard output is the patch."""
     if patch:
         out(patch)
@@ -137,7 +143,7 @@ def _report(result: AcceptResult, inputs: LoadedInputs, *, patch: str | None) ->
             result.refused,
             patch=patch is not None,
             sensitivity=inputs.configuration.sensitivity,
-            colour=wants_colour(stream, "auto"),
+            colour=wants_colour(stream, colour),
         )
     )
     return ExitCode.ERROR if result.refused else ExitCode.DONE

@@ -239,6 +239,7 @@ def run(  # noqa: PLR0913 — the parameters of a command are its flags
     env_allowed: tuple[str, ...],
     remote: RemoteFlags,
     config: Path | None,
+    colour: str,
 ) -> ExitCode:
     """Run `octosync export`."""
     if not unmanaged and "paths" in typed_options():
@@ -250,7 +251,7 @@ def run(  # noqa: PLR0913 — the parameters of a command are its flags
         check_directory(out_dir)
     session = open_session(remote, config)
     manifests = ManifestFlags(paths=paths, config=config, env_allowed=env_allowed, allow_empty=True)
-    declared = _declared(manifests, remote) if unmanaged else None
+    declared = _declared(manifests, remote, colour) if unmanaged else None
     request = ExportRequest(names=names, sections=sections, archived=archived, declared=declared)
     result = _query(session, request)
     texts = {
@@ -263,7 +264,7 @@ def run(  # noqa: PLR0913 — the parameters of a command are its flags
         written = WrittenFiles(len(texts), 0)
     else:
         written = write_each(out_dir, texts, force=force)
-    return _report(result, written, out_dir, unmanaged=unmanaged)
+    return _report(result, written, out_dir, unmanaged=unmanaged, colour=wants_colour(sys.stderr, colour))
 
 
 def _query(session: Session, request: ExportRequest) -> ExportResult:
@@ -273,12 +274,12 @@ def _query(session: Session, request: ExportRequest) -> ExportResult:
     return query(session, "reading", export)
 
 
-def _declared(flags: ManifestFlags, remote: RemoteFlags) -> State:
+def _declared(flags: ManifestFlags, remote: RemoteFlags, colour: str) -> State:
     """Return the state that the manifests declare. Report errors in them, and raise `ManifestError`."""
     inputs = load_inputs(flags, remote)
     if inputs.fails:
-        colour = wants_colour(sys.stderr, "auto")
-        err(render_diagnostics(inputs.diagnostics, files=inputs.manifests.files, colour=colour))
+        painted = wants_colour(sys.stderr, colour)
+        err(render_diagnostics(inputs.diagnostics, files=inputs.manifests.files, colour=painted))
         raise ManifestError(
             "bad-manifests",
             "the manifests have errors, so it is not known what they declare",
@@ -307,7 +308,9 @@ def _union(app: App, others: App | None) -> App:
     )
 
 
-def _report(result: ExportResult, written: WrittenFiles, directory: Path | None, *, unmanaged: bool) -> ExitCode:
+def _report(
+    result: ExportResult, written: WrittenFiles, directory: Path | None, *, unmanaged: bool, colour: bool
+) -> ExitCode:
     if not result.exported and not result.errors:
         err("Nothing to export: " + ("everything is declared.\n" if unmanaged else "the org has no apps.\n"))
         return ExitCode.DONE
@@ -319,7 +322,7 @@ def _report(result: ExportResult, written: WrittenFiles, directory: Path | None,
             written=written.written,
             same=written.same,
             directory=str(directory) if directory is not None else None,
-            colour=wants_colour(sys.stderr, "auto"),
+            colour=colour,
         )
     )
     if written.failed is not None:

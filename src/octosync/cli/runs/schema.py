@@ -8,8 +8,14 @@ from octosync.cli.console import out_json
 from octosync.errors import UsageError
 from octosync.manifest import configuration_schema, kustomize_definitions, manifest_schema
 from octosync.plan import plan_schema
+from octosync.watch.web import watch_schema
 
-_SCHEMAS: Final = {"manifest": manifest_schema, "config": configuration_schema, "plan": plan_schema}
+_SCHEMAS: Final = {
+    "manifest": manifest_schema,
+    "config": configuration_schema,
+    "plan": plan_schema,
+    "watch-status": watch_schema,
+}
 
 
 def run(name: str | None, *, kustomize: bool) -> None:

@@ -50,7 +50,7 @@ def _steps(secrets: Mapping[str, str]) -> Iterator[str]:
     yield "  octosync server --seed demo   # in another terminal: a control plane for trials"
     yield "  octosync plan"
     for context in list(secrets)[-1:]:
-        yield f"  octosync export -o apps/ --context {context}   # if apps already exist; needs your API key"
+        yield f"  octosync export -d apps/ --context {context}   # if apps already exist; needs your API key"
     yield "Then commit the files: octosync does not commit them."
     if secrets:
         named = ", ".join(secrets.values())
