@@ -51,6 +51,7 @@ COMMANDS: Final[dict[str, Callable[[Project], int]]] = {
     "`status` of one app": lambda project: run(project, "status", FOURTH),
     "`status --short`": lambda project: run(project, "status", "--short"),
     "`status --declared`": lambda project: run(project, "status", "--declared", "-f", "apps"),
+    "`doctor`": lambda project: run(project, "doctor"),
     "`export`": lambda project: run(project, "export", "-d", "exported"),
     "`apply`, one slot changed": apply_change,
 }

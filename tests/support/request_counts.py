@@ -32,6 +32,7 @@ REQUEST_COUNTS: Final[Mapping[str, Mapping[str, int]]] = {
     },
     "`status --short`": {"apps.list": 1, "deployments.list": 1, "activity.list": 1},
     "`status --declared`": {"apps.list": 1},
+    "`doctor`": {"apps.list": 1, "activity.list": 1},
     "`export`": {**_ALL, "deployments.list": 1},
     "`watch`, first start": {**_ALL, "activity.list": 1},
     "`watch`, idle, per interval": {"activity.list": 1},

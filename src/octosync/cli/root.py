@@ -115,6 +115,7 @@ _COMMANDS: Final = {
     "export": "Write the manifests of live apps.",
     "schema": "Print JSON Schemas for editors and tools.",
     "explain": "Explain a field, rule, finding, guard or outcome.",
+    "doctor": "Check the setup: octosync.yaml, API key, control plane, Git, state file.",
     "server": "Run the embedded control plane.",
     "completion": "Print the completion script for a shell.",
     "version": "Print the version.",
@@ -124,9 +125,6 @@ _COMMANDS: Final = {
 # Commands that change the control plane or write files: only their errors end with what was written.
 _WRITING: Final = frozenset({"accept", "apply", "bootstrap", "export", "init", "watch"})
 
-
-# A defect ends these before anything was written, unless they report it themselves.
-_KNOWS_WRITES: Final = frozenset({"apply", "plan"})
 
 # Commands without a module in `runs`: what they do is a few lines.
 _IN_ONE_MODULE: Final = frozenset({"completion", "help", "version"})
@@ -208,5 +206,6 @@ def _run(name: str, received: Sequence[ExitCode], written: str) -> int | None:
     except Exception as defect:
         if received:  # an import may have replaced the signal's exception
             raise
-        code = report_failure(InternalError(defect), written=written if name in _KNOWS_WRITES else "")
+        # Apply itself reports a defect after it has begun to write; of other commands, it is not known.
+        code = report_failure(InternalError(defect), written=written if name == "apply" else "")
     return code

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         read_routing_decisions,
         read_routing_stats,
     )
+    from octosync.octomil.examination import Examination, examine
     from octosync.octomil.follow_up_reads import enrich
     from octosync.octomil.live_state import MAX_APPS_READ_BY_SLUG, observe
     from octosync.octomil.pagination import ReadResult
@@ -70,6 +71,7 @@ else:
             "deployments": "DecisionsPage check_optimization parse_deployment_response preview_enable read_deployments "
             "read_first_request read_health read_org_deployments read_org_deployments_if_cheaper "
             "read_routing_decisions read_routing_stats",
+            "examination": "Examination examine",
             "follow_up_reads": "enrich",
             "live_state": "MAX_APPS_READ_BY_SLUG observe",
             "pagination": "ReadResult",

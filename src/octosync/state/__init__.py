@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from octosync.state.checkpoint import CheckpointChanges, InSyncApp, StoredCheck, StoredCheckpoint, StoredResync
     from octosync.state.drift import StoredRefusal
     from octosync.state.journal import Journal, JournalReader, new_run_id
-    from octosync.state.lock import DEFAULT_PATH, state_lock
+    from octosync.state.lock import DEFAULT_PATH, lock_holder, state_lock
     from octosync.state.record import Record
     from octosync.state.seal import SealedValue
     from octosync.state.tables import Approvable, ApprovedAction
@@ -29,7 +29,7 @@ else:
             "checkpoint": "CheckpointChanges InSyncApp StoredCheck StoredCheckpoint StoredResync",
             "drift": "StoredRefusal",
             "journal": "Journal JournalReader new_run_id",
-            "lock": "DEFAULT_PATH state_lock",
+            "lock": "DEFAULT_PATH lock_holder state_lock",
             "record": "Record",
             "seal": "SealedValue",
             "tables": "Approvable ApprovedAction",

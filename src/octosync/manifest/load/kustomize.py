@@ -21,11 +21,18 @@ from typing import Final
 
 import yaml
 
-from octosync.errors import ConfigError, ManifestError, UsageError
+from octosync.errors import ConfigError, ManifestError, OctosyncError, UsageError
 from octosync.manifest.git.revision import Revision
 from octosync.manifest.load import kustomize_sandbox
 from octosync.manifest.load.files import SUFFIXES, File, display_name, read_files
-from octosync.manifest.load.limits import Bounds, LoadDeadline, OutOfBoundsError, current_deadline, work_tree
+from octosync.manifest.load.limits import (
+    Bounds,
+    LoadDeadline,
+    OutOfBoundsError,
+    current_deadline,
+    load_deadline,
+    work_tree,
+)
 from octosync.manifest.schema.rules import Findings
 from octosync.manifest.yaml.loader import MOST_BYTES
 
@@ -101,6 +108,7 @@ def _texts(content: object) -> Iterator[str]:
 
 
 _TIMEOUT: Final = timedelta(minutes=5)
+_VERSION_TIMEOUT: Final = timedelta(seconds=5)
 # No other variables are passed on: a generator can copy any variable into its output.
 _PASSED_ON: Final = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"})
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"})
@@ -285,6 +293,22 @@ def _about_remote(folder: Path) -> tuple[str, ...]:
     if not any("://" in text or "git@" in text or "?ref=" in text for path in names for text in texts_in(str(path))):
         return ()
     return ("Remote bases are not allowed. If you trust them, use --allow-remote-bases.",)
+
+
+def tool_version(environment: Mapping[str, str]) -> tuple[str, str]:
+    """Return the path of the tool that renders kustomizations, and what it prints as its version, "" if it fails.
+
+    Raises `ConfigError` if no tool is installed.
+    """
+    path, subcommand = _tool(environment)
+    arguments = ("version",) if subcommand == "build" else ("version", "--client")
+    own = {name: value for name, value in environment.items() if name in _PASSED_ON}
+    try:
+        with load_deadline(_VERSION_TIMEOUT):
+            ran = _run((path, *arguments), own)
+    except (OSError, OctosyncError):
+        return path, ""
+    return path, " ".join(ran.stdout[:_MOST_SAID].decode(errors="replace").split())
 
 
 def _tool(environment: Mapping[str, str]) -> tuple[str, ...]:
