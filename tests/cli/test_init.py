@@ -33,7 +33,7 @@ def test_yes_asks_no_question(workdir: Workdir) -> None:
     configuration = yaml.safe_load(workdir.files()["octosync.yaml"])
     assert list(configuration["contexts"]) == ["local", "production"]
     assert configuration["defaultContext"] == "local"
-    assert ".octosync/" in workdir.files()[".gitignore"].decode().splitlines()
+    assert {".octosync/", "*.env"} <= set(workdir.files()[".gitignore"].decode().splitlines())
 
 
 def test_the_result_can_be_planned_and_applied(project: Project) -> None:

@@ -134,7 +134,7 @@ def _starter(slug: str, contexts: Sequence[str], branch: str, commit: str | None
         f"apps/{file_name(slug)}": starter_app(slug, schema="../schemas/manifest.json"),
         "schemas/config.json": json_text(configuration_schema()),
         "schemas/manifest.json": json_text(manifest_schema()),
-        ".gitignore": f"# The journal of what was applied from here.\n{_IGNORED}\n",
+        ".gitignore": f"# The journal of what was applied from here.\n{_IGNORED}\n# Files with keys, as of bootstrap.\n*.env\n",
         **(starter_workflows(contexts, branch=branch, commit=commit) if contexts else {}),
     }
     return dict(sorted(texts.items()))
