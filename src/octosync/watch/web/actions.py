@@ -65,7 +65,7 @@ class ActionView:
     """The page of an action: what it does, in sentences, and the objects that it is about.
 
     `submit` is the label of its button; "" if it can't be done. `asks` are the parameters that a person types or chooses,
-    `fields` the others. `current` are the sets that can be approved in place of the one that was asked for.
+    `fields` the others. `problem` is why it can't be done, and `current` are the sets that can be approved instead.
     """
 
     heading: str
@@ -77,6 +77,7 @@ class ActionView:
     drift: tuple[DriftView, ...] = ()
     apps: tuple[str, ...] = ()
     more_apps: int = 0
+    problem: str = ""
     current: tuple[BlockedSet, ...] = ()
 
 
@@ -149,11 +150,12 @@ def _suspend(status: ControllerStatus, given: Mapping[str, str]) -> ActionView:
 def _resume(status: ControllerStatus, given: Mapping[str, str]) -> ActionView:
     del given
     waiting = sorted(app.slug for app in status.apps.values() if app.why_waiting)
+    count = counted(len(waiting), "app") if waiting else "No app"
     return ActionView(
         heading="Resume writes",
         lines=(
             f"octosync writes to {plane_words(status.control_plane)} again.",
-            f"{counted(len(waiting), 'app')} {'waits' if len(waiting) == 1 else 'wait'} now; each is planned again first.",
+            f"{count} {'wait' if len(waiting) > 1 else 'waits'} now{'; each is planned again first' if waiting else ''}.",
         ),
         submit="Resume writes",
         apps=tuple(waiting[:_LISTED]),
@@ -172,7 +174,8 @@ def _approve(status: ControllerStatus, given: Mapping[str, str]) -> ActionView:
         now = "This is blocked now:" if of_guard else f"The guard {guard} blocks nothing that can be approved now."
         return ActionView(
             heading=heading,
-            lines=("What was shown is not blocked any more, or has changed. Nothing is approved.", now),
+            lines=(now,),
+            problem="What was shown is not blocked any more, or has changed. Nothing is approved.",
             submit="",
             current=tuple(of_guard),
         )
@@ -244,7 +247,7 @@ def _app(status: ControllerStatus, given: Mapping[str, str]) -> AppReconcileStat
 
 
 def _all(status: ControllerStatus) -> str:
-    return "the only app" if len(status.apps) == 1 else f"all {len(status.apps):,} apps"
+    return counted(1, "app") if len(status.apps) == 1 else f"all {len(status.apps):,} apps"
 
 
 def _named(given: Mapping[str, str], *names: str) -> tuple[tuple[str, str], ...]:

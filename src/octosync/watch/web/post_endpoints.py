@@ -227,9 +227,10 @@ def log_action(
     if log is None:
         return
     address, where = address_of(request), "with the token" if viewer is None else "on the page"
+    what = " ".join(filter(None, (post.path[1:], given.get("guard"), given.get("app"))))
     log.info(
         "admin_action",
-        message=f"{' '.join(filter(None, (post.path[1:], given.get('app'))))} by a person {where} from {address}: {outcome}",
+        message=f"{what} by a person {where} from {address}: {outcome}",
         action=post.path[1:],
         **given,
         outcome=outcome,
