@@ -55,6 +55,21 @@ def test_a_plan_file_is_applied_without_confirmation(planned: Project) -> None:
     assert planned.plan("--detailed-exitcode").code == 0
 
 
+def test_outputs_beside_the_manifests_are_ignored(project: Project) -> None:
+    """Plans and results that a run left below -f are no manifests: a notice names each, and the plan is the same."""
+    project.declare()
+    plan = project.workdir.octosync("plan", "-f", "apps", "--url", project.url)
+    files = ("--plan-out", "apps/approved.json", "--write", "json=apps/plan.json", "--write", "sarif=apps/sarif.json")
+    project.plan(*files)
+    validated = project.workdir.octosync("validate", "-f", "apps", "-o", "json")
+    project.workdir.write("apps/validated.json", validated.stdout)
+    ran = project.workdir.octosync("plan", "-f", "apps", "--url", project.url)
+    assert ran.code == plan.code == 0
+    assert ran.output.count("notice: octosync-output: ") == 4
+    assert "a plan of octosync, not a manifest" in ran.output
+    assert "+ app search" in ran.output
+
+
 def test_plan_suggests_how_to_apply_the_file(project: Project) -> None:
     """`--plan-out` names the command that applies the file, and that command works."""
     project.declare()

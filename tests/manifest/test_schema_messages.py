@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.support.manifests import Workspace, app, child, only, rules, slot
 
 from octosync.model import Severity, closest
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_an_unknown_field_is_shown_with_its_place_and_a_suggestion(workspace: Workspace) -> None:
@@ -19,6 +23,7 @@ def test_an_unknown_field_is_shown_with_its_place_and_a_suggestion(workspace: Wo
     assert (found.excerpt, found.width) == ("      servingPolcy: local_first", 12)
     assert found.suggestion == "servingPolicy"
     assert "preferredEngines" in found.notes[0]
+    assert found.notes[1] == "`octosync explain app.spec.slots` explains them"
 
 
 @pytest.mark.parametrize(
@@ -129,6 +134,44 @@ def test_a_foreign_document_is_distinguished(workspace: Workspace, text: str, ex
     """Another group is a notice. A wrong kind or version of octosync, and a document without either, are errors."""
     found = [rule for rule in rules(workspace.load_text(text)) if rule != "no-documents"]
     assert sorted(found) == sorted(rule for rule in expected if rule != "no-documents")
+
+
+PLAN = '{"format_version": "1.0", "octosync_version": "0.1.0", "resource_changes": [], "summary": {}'
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (PLAN + "}", "octosync-output"),
+        (PLAN + ', "a_later_key": 1}', "octosync-output"),
+        ('{"format_version": "1.0", "valid": true, "files": 1, "diagnostics": []}', "octosync-output"),
+        ('{"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "octosync"}}}]}', "octosync-output"),
+        (PLAN + ', "kind": "App"}', "unknown-field"),
+        (PLAN + ', "apiVersion": "octosync.dev/v1"}', "missing-field"),
+        (PLAN + ', "summary": {}}', "duplicate-key"),
+        (PLAN.replace('"1.0"', "1.0") + "}", "missing-field"),
+        (PLAN.replace("resource_changes", "changes") + "}", "missing-field"),
+        ('{"runs": [{"tool": {"driver": {"name": "other"}}}]}', "missing-field"),
+        ('{"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "other"}', "missing-field"),
+        ('{"swagger": "2.0", "definitions": {"com.example.v1.App": {}}}', "missing-field"),
+        ('{"format_version": "1.0", "run": "1", "app": "a", "app_key": "x", "manifest": ""}', "missing-field"),
+    ],
+)
+def test_an_output_of_octosync_is_no_manifest(workspace: Workspace, text: str, rule: str) -> None:
+    """A plan, a schema or another output of octosync is ignored with a notice; a similar document is an error as before."""
+    workspace.write({"a.yaml": app(), "b.json": text})
+    found = workspace.load()
+    assert rule in rules(found)
+    assert found.has_errors == (rule != "octosync-output")
+    if not found.has_errors:
+        assert (list(found.state.apps), len(found.diagnostics)) == (["demo"], 1)
+
+
+@pytest.mark.parametrize("schema", sorted((ROOT / "schemas").iterdir()), ids=lambda path: path.name)
+def test_a_published_schema_is_no_manifest(workspace: Workspace, schema: Path) -> None:
+    """Each schema that `octosync schema` prints is recognised."""
+    workspace.write({"a.yaml": app(), "b.json": schema.read_text(encoding="utf-8")})
+    assert rules(workspace.load()) == ["octosync-output"]
 
 
 def test_metadata_of_kubernetes_tools_is_accepted(workspace: Workspace) -> None:

@@ -177,9 +177,7 @@ def _kind(root: Mapping, reporter: Reporter) -> str | None:
     """
     version, kind = root.get("apiVersion"), root.get("kind")
     if version is None and kind is None:
-        if not root.has_unread_key:
-            summary = f"not an octosync document: expected `apiVersion: {API_VERSION}` and `kind`"
-            reporter.report("missing-field", _first_of(root), summary, notes=(_KINDS,))
+        _report_no_manifest(root, reporter)
         return None
     for name, node in (("apiVersion", version), ("kind", kind)):
         if node is not None and not (isinstance(node, Scalar) and isinstance(node.value, str)):
@@ -196,6 +194,18 @@ def _kind(root: Mapping, reporter: Reporter) -> str | None:
         return kind.value
     _report_kind(version, kind, reporter)
     return None
+
+
+def _report_no_manifest(root: Mapping, reporter: Reporter) -> None:
+    """Report a document without apiVersion and kind: octosync's own outputs are ignored, anything else is an error."""
+    from octosync.manifest.load.own_documents import describe_own_document
+
+    if (what := describe_own_document(root)) is not None:
+        summary = f"{what} of octosync, not a manifest: the document is ignored"
+        reporter.report("octosync-output", root, summary, shows_line=False)
+    elif not root.has_unread_key:
+        summary = f"not a manifest: expected `apiVersion: {API_VERSION}` and `kind`"
+        reporter.report("missing-field", _first_of(root), summary, notes=(_KINDS,))
 
 
 def _first_of(root: Mapping) -> Scalar:

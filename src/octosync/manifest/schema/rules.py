@@ -179,6 +179,12 @@ _SCHEMA: Final = (
         "A document of another API; it is ignored.",
         _app() + "---\napiVersion: v1\nkind: ConfigMap\n",
     ),
+    _manifest(
+        "octosync-output",
+        _NOTICE,
+        "A document that octosync wrote, such as a plan or a schema; it is ignored.",
+        _app() + '---\nformat_version: "1.0"\noctosync_version: 0.1.0\nresource_changes: []\nsummary: {}\n',
+    ),
     _manifest("unknown-version", _ERROR, "An unknown version of octosync's API.", _app().replace("/v1", "/v2")),
     _manifest("unknown-kind", _ERROR, "An unknown kind of octosync's API.", _app().replace("kind: App", "kind: Apps")),
     _manifest("unknown-field", _ERROR, "A field that the object doesn't have.", _slot("servingPolcy: local_first")),

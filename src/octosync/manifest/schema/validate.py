@@ -269,7 +269,7 @@ class _ErrorReporter:
 
 def explained_as(root: str, path: str) -> str:
     """Return a path as `octosync explain` takes it: without indices, up to the first key that is no plain word."""
-    return re.match(r"[\w-]+(\.[\w-]+)*", re.sub(r"\[\d+\]", "", join(root, path)))[0]  # type: ignore[index]
+    return re.match(r"[\w-]+(\.[\w-]+)*", re.sub(r"\[\d+\]", "", f"{root}.{path}"))[0]  # type: ignore[index]
 
 
 def _respelled(text: str, pattern: re.Pattern[str]) -> str | None:
