@@ -12,7 +12,7 @@ from docs.markdown import code, codes, escaped, heading_anchor, inline_yaml
 from octosync.contract import PRESETS
 from octosync.manifest.config.schema import ConfigurationFile
 from octosync.manifest.schema.explain import type_words
-from octosync.manifest.schema.models import KINDS
+from octosync.manifest.schema.models import GROUP, KINDS
 from octosync.manifest.schema.shapes import Field, ObjectModel, Shape, fields_of
 
 # Values of the vocabulary of JSON that begin a description.
@@ -96,7 +96,7 @@ def _inner(shape: Shape) -> tuple[str, Shape]:
 
 def _section(path: str, field: Field) -> Iterator[str]:
     """Yield the section of a field: heading, meaning, facts."""
-    depth = min(path.replace(".NAME", "").count("."), 2)
+    depth = min(path.replace(".NAME", "").count("."), 1)
     text = field.shape.parts[0].text if field.shape.type in (list, Union) else field.shape.text
     choices, known = (text.choices, text.known) if text else ((), ())
     yield f"{'#' * (3 + depth)} `{path}`"
@@ -127,8 +127,9 @@ def _type(shape: Shape) -> str:
 
 def _sentence(about: str, names: Iterable[object]) -> str:
     """Return a description as a sentence. A first word that is a value, or a name, is code and keeps its case."""
+    about = re.sub(rf"{GROUP}/\w+", r"`\g<0>`", about)
     first, space, rest = about.partition(" ")
-    if first in (*map(str, names), *_LITERALS) or re.search(r"[^\w-]", first.rstrip(",;")):
+    if first in (*map(str, names), *_LITERALS) or re.search(r"^[^`]*[^\w`-]", first.rstrip(",;")):
         return f"`{first}`{space}{escaped(rest)}."
     return f"{about[:1].upper()}{escaped(about[1:])}."
 
