@@ -10,7 +10,7 @@ from typing import Final
 
 from deploy.queries import Alert, alerts
 from deploy.runbooks import REPOSITORY
-from docs import commands, fields
+from docs import commands, documents, fields
 from docs.executing import ROOT, executed
 from docs.markdown import GENERATED, anchor, cell, phrase, with_parts, yaml_block
 from docs.performance import PAGE, PICTURES, picture, results, with_results
@@ -85,6 +85,8 @@ WITH_PARTS: Final = (
     "docs/reference/exit-codes.md",
     "docs/reference/guards.md",
     "docs/reference/manifest.md",
+    "docs/reference/plan-document.md",
+    "docs/reference/status-document.md",
 )
 
 
@@ -290,6 +292,7 @@ def _notifications() -> Iterator[str]:
 # The generated parts of pages that are otherwise written by hand, by the names in their comments.
 PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     **commands.PARTS,
+    **documents.PARTS,
     **fields.PARTS,
     "guards": lambda: _guards(GUARDS),
     "guard sections": lambda: _guard_sections(GUARDS),

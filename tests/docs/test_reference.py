@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 import yaml
@@ -15,12 +16,17 @@ from docs.executing import ROOT
 from docs.fields import headings_of
 from docs.generate import PARTS, REFERENCE_PAGES
 from docs.markdown import part_names, with_parts
+from jsonschema import Draft202012Validator
 
 from octosync.errors import ExitCode
 from octosync.manifest import read_configuration
 from octosync.manifest.config.schema import ConfigurationFile
 from octosync.manifest.schema.models import KINDS
 from octosync.manifest.schema.shapes import fields_of
+from octosync.model import JsonObject
+from octosync.plan import plan_schema
+from octosync.report.show.status_json import StatusDocument
+from octosync.watch.web import watch_schema
 
 REFERENCE: Final = ROOT / "docs/reference"
 
@@ -61,6 +67,27 @@ def test_the_example_of_octosync_yaml_loads(tmp_path: Path) -> None:
     (tmp_path / "octosync.yaml").write_text(text, encoding="utf-8")
     assert read_configuration(tmp_path / "octosync.yaml").diagnostics == ()
     assert set(yaml.safe_load(text)) == set(fields_of(ConfigurationFile))
+
+
+@pytest.mark.parametrize(("page", "schema"), [("plan-document.md", plan_schema), ("status-document.md", watch_schema)])
+def test_the_example_of_a_document_is_valid(page: str, schema: Callable[[], JsonObject]) -> None:
+    """The example of a JSON document matches its schema, and the page has a section for each object in it."""
+    text = (REFERENCE / page).read_text(encoding="utf-8")
+    example = json.loads(text.partition("```json\n")[2].partition("```")[0])
+    assert [error.message for error in Draft202012Validator(schema()).iter_errors(example)] == []
+    definitions = cast("dict[str, dict[str, Any]]", schema()["$defs"])
+    objects = {name for name, definition in definitions.items() if "properties" in definition}
+    assert objects <= set(_headings(page))
+
+
+@pytest.mark.parametrize(
+    "schema", [plan_schema(), watch_schema(), StatusDocument.json_schema("status")], ids=["plan", "watch", "status"]
+)
+def test_every_key_of_a_document_has_a_meaning(schema: dict[str, Any]) -> None:
+    """Each key of a JSON document is described, or is one object that is described."""
+    for name, described in {"": schema, **schema["$defs"]}.items():
+        for key, value in described.get("properties", {}).items():
+            assert "description" in value or "$ref" in json.dumps(value), f"{name}.{key}"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
+from pydantic import Field
+
 from octosync.errors import ExitCode, GuardRefused, OctosyncError
 from octosync.model import JsonObject, Outcome, Status
 from octosync.plan import FORMAT_VERSION, AddressText, Document, diagnostic_row, error_row, one_of, summary_part
@@ -25,13 +27,13 @@ from octosync.report.validation import render_validation, validate_document
 class OutcomeDocument(Document):
     """The outcome of one action."""
 
-    address: AddressText
-    action: str
-    status: Annotated[str, one_of(Status)]
-    message: str
-    reference: str
-    hints: list[str]
-    request_ids: list[str]
+    address: AddressText = Field(description="The object.")
+    action: str = Field(description="The action: create, update, delete, archive, enable or optimize.")
+    status: Annotated[str, one_of(Status)] = Field(description="The outcome.")
+    message: str = Field(description="What happened, in one sentence.")
+    reference: str = Field(description="The stable name of the outcome.")
+    hints: list[str] = Field(description="What to do, a sentence each.")
+    request_ids: list[str] = Field(description="The IDs of its requests.")
 
 
 def outcome_row(outcome: Outcome) -> OutcomeDocument:

@@ -108,31 +108,31 @@ AddressText = TypeAliasType(
 class ControlPlaneDocument(Document):
     """The control plane."""
 
-    url: str
-    org_id: str | None
-    context: str | None
+    url: str = Field(description="The URL.")
+    org_id: str | None = Field(description="The ID of the org; null if it is not known.")
+    context: str | None = Field(description="The context of octosync.yaml; null if none is in use.")
 
 
 class InvocationDocument(Document):
     """The arguments of the run."""
 
-    paths: list[str]
-    kustomize: str | None
-    apps: list[str]
-    selector: str | None
-    base: str | None
-    changed_only: bool
-    optimize: str | None
-    previews: bool
+    paths: list[str] = Field(description="The files and directories of `-f` or octosync.yaml.")
+    kustomize: str | None = Field(description="The kustomization of `-k` or octosync.yaml.")
+    apps: list[str] = Field(description="The values of `--app`.")
+    selector: str | None = Field(description="The value of `-l`.")
+    base: str | None = Field(description="The value of `--base`.")
+    changed_only: bool = Field(description="Whether `--changed-only` was set.")
+    optimize: str | None = Field(description="The value of `--optimize`.")
+    previews: bool = Field(description="Whether previews were requested: false with `--no-preview`.")
     objects: list[AddressText] = Field(default=[], description="The only objects that were planned (`--target`).")
 
 
 class GitDocument(Document):
     """The Git commit of the manifests."""
 
-    revision: str | None
+    revision: str | None = Field(description="The commit that is checked out.")
     dirty: bool = Field(description="Whether the work tree has uncommitted changes; true if that is not known.")
-    base: str | None
+    base: str | None = Field(description="The commit of the base; null without one.")
 
 
 class ManifestsDocument(Document):
@@ -141,8 +141,8 @@ class ManifestsDocument(Document):
     digest: str = Field(
         description="sha256:<hex> of what was loaded, without sensitive values; hmac-sha256:<hex> includes them."
     )
-    files: Count
-    apps: Count
+    files: Count = Field(description="The number of files.")
+    apps: Count = Field(description="The number of declared apps.")
     git: GitDocument | None
 
 
@@ -153,13 +153,15 @@ class LeftAloneDocument(Document):
     unmanaged_apps: Count | None = Field(
         description="Live apps that no manifest declares; null if the apps were not listed."
     )
-    suspended: list[str]
+    suspended: list[str] = Field(description="Apps that an annotation suspends.")
     stale: list[AddressText] = Field(description="Objects that changed since the base: rebase this branch.")
     released: list[AddressText] = Field(description="Objects of sections that are no longer declared.")
     held: list[AddressText] = Field(description="Drift on hold.")
     unknown_targets: list[AddressText] = Field(description="Targets on platforms unknown to octosync.")
-    undeclared_deployments: list[AddressText]
-    rolled_back: list[AddressText]
+    undeclared_deployments: list[AddressText] = Field(
+        description="Live deployments in environments that their slot doesn't declare."
+    )
+    rolled_back: list[AddressText] = Field(description="Declared capabilities whose deployment was rolled back.")
     not_approved: list[str] = Field(
         default=[], description="Apps that differ from the manifests and are not in the plan file that is applied."
     )
@@ -168,7 +170,7 @@ class LeftAloneDocument(Document):
 class ScopeDocument(Document):
     """The apps and sections of the plan."""
 
-    apps: list[str]
+    apps: list[str] = Field(description="The slugs of the planned apps.")
     sections: dict[str, Count] = Field(description="How many apps declare each section.")
     left_alone: LeftAloneDocument
 
@@ -176,8 +178,8 @@ class ScopeDocument(Document):
 class OverrideDocument(Document):
     """An override of a guard."""
 
-    guard: str
-    value: str
+    guard: str = Field(description="The guard.")
+    value: str = Field(description="What the override allows: a number, `all`, or `true`.")
     source: str = Field(description="The flag or the commit that sets it.")
 
 
@@ -187,8 +189,8 @@ class FieldChangeDocument(Document):
     path: Annotated[list[str], WithJsonSchema({"type": "array", "items": {"type": ["string", "integer"]}})] = Field(
         description="The field names of the API."
     )
-    before: object
-    after: object
+    before: object = Field(description="The live value.")
+    after: object = Field(description="The value after apply.")
     sensitive: bool = Field(description="Whether the values are redacted.")
 
 
@@ -208,8 +210,8 @@ class ChangeDocument(Document):
 class LastChangeDocument(Document):
     """The last change of the object in the activity feed."""
 
-    actor: str | None
-    at: Time | None
+    actor: str | None = Field(description="The author; null if the event has none.")
+    at: Time | None = Field(description="The time of the event.")
     event: str | None = Field(description="The id of the event.")
     of: Annotated[str, one_of(["object", "app"])] = Field(
         description="Whether the event names the object or only its app."
@@ -219,37 +221,37 @@ class LastChangeDocument(Document):
 class OperationDocument(Document):
     """The request that apply sends."""
 
-    id: str
-    method: str
-    path: str
+    id: str = Field(description="The ID of the operation.")
+    method: str = Field(description="The HTTP method.")
+    path: str = Field(description="The path below the API's base.")
 
 
 class AssignmentDocument(Document):
     """The number of devices of a platform."""
 
-    platform: str | None
-    device_count: Count | None
+    platform: str | None = Field(description="The platform.")
+    device_count: Count | None = Field(description="The number of its devices.")
 
 
 class PreviewDocument(Document):
     """Octomil's preview of enabling or optimizing; `why` is the reason if there is none."""
 
-    variant: str | None
-    reason: str | None = None
-    device_count: Count | None = None
-    assignments: list[AssignmentDocument] = []
-    warnings: list[str] = []
-    note: str | None = None
-    why: str | None = None
-    expected_improvement: Ratios = {}
+    variant: str | None = Field(description="The variant that Octomil would deploy.")
+    reason: str | None = Field(default=None, description="Octomil's reason for the variant.")
+    device_count: Count | None = Field(default=None, description="The number of devices that would get it.")
+    assignments: list[AssignmentDocument] = Field(default=[], description="The devices by platform.")
+    warnings: list[str] = Field(default=[], description="Octomil's warnings.")
+    note: str | None = Field(default=None, description="How the variant differs from the manifest.")
+    why: str | None = Field(default=None, description="Why there is no preview.")
+    expected_improvement: Ratios = Field(default={}, description="Relative improvement by metric: 0.05 is 5%.")
 
 
 class SourceDocument(Document):
     """The place in the manifests that declares the object."""
 
-    file: str
-    line: Count | None
-    column: Count | None
+    file: str = Field(description="The file.")
+    line: Count | None = Field(description="The line; null if it is not known.")
+    column: Count | None = Field(description="The column; null if it is not known.")
 
 
 class ResourceChangeDocument(Document):
@@ -258,7 +260,7 @@ class ResourceChangeDocument(Document):
     address: AddressText
     app: str = Field(description="The app's slug.")
     type: Annotated[str, one_of(Kind)] = Field(description="The kind of the object.")
-    name: str
+    name: str = Field(description="The name of the object in its app.")
     labels: dict[str, object] = Field(description="The app's labels.")
     change: ChangeDocument
     action_reason: Annotated[str, one_of(Reason)] | None = Field(description="The reason of the action.")
@@ -278,18 +280,20 @@ class BlockedDocument(Document):
     """The refusal of a guard."""
 
     guard: str = Field(description="The guard; `octosync explain GUARD` describes it.")
-    message: str
+    message: str = Field(description="What the guard rejects.")
     override: str | None = Field(description="The flag that allows the change; null if none does.")
     trailer: str | None = Field(description="The trailer of a commit message that allows the change.")
     way_out: str | None = Field(description="Another way to resolve the refusal.")
-    addresses: list[AddressText]
+    addresses: list[AddressText] = Field(description="The objects whose changes are rejected.")
 
 
 class PolicyDocument(Document):
     """The result of a policy."""
 
-    name: str
-    severity: Annotated[str, one_of((Severity.ERROR.value, Severity.WARNING.value))]
+    name: str = Field(description="The name of the policy.")
+    severity: Annotated[str, one_of((Severity.ERROR.value, Severity.WARNING.value))] = Field(
+        description="`error` rejects changes, `warning` reports them."
+    )
     outcome: Annotated[str, one_of(("passed", "violated", "failed"))] = Field(
         description="passed, violated, or failed: the rule has no value for something."
     )
@@ -301,48 +305,48 @@ class PolicyDocument(Document):
 class RecommendationDocument(Document):
     """A better variant that the plan does not roll out."""
 
-    address: AddressText
-    current_variant: str | None
-    suggested_variant: str | None
+    address: AddressText = Field(description="The capability.")
+    current_variant: str | None = Field(description="The deployed variant.")
+    suggested_variant: str | None = Field(description="The better variant.")
     expected_improvement: Ratios = Field(description="Relative improvement by metric: 0.05 is 5%.")
-    reason: str | None
+    reason: str | None = Field(description="Octomil's reason.")
     waiting: str | None = Field(description="What an automatic rollout waits for; null if it does not wait.")
 
 
 class StartDocument(Document):
     """The start of the range."""
 
-    line: Count
-    column: Count | None
+    line: Count = Field(description="The line.")
+    column: Count | None = Field(description="The column.")
 
 
 class RangeDocument(Document):
     """A place in a file."""
 
-    filename: str
+    filename: str = Field(description="The file.")
     start: StartDocument
 
 
 class DiagnosticDocument(Document):
     """A diagnostic of the manifests or of live state."""
 
-    severity: Annotated[str, one_of(Severity)]
+    severity: Annotated[str, one_of(Severity)] = Field(description="An error, a warning or a notice.")
     rule: str = Field(description="The rule; `octosync explain RULE` describes it.")
-    summary: str
+    summary: str = Field(description="The problem, in one sentence.")
     range: RangeDocument | None
-    path: str = ""
-    suggestion: str = ""
-    notes: list[str] = []
+    path: str = Field(default="", description="The path of the field, such as `spec.slots[0].variant`.")
+    suggestion: str = Field(default="", description="The value that was probably meant.")
+    notes: list[str] = Field(default=[], description="What to know or to do, a sentence each.")
 
 
 class ErrorDocument(Document):
     """An error of an app or of the run."""
 
     app: str | None = Field(description="The app; null if the error is about no single app, such as `strict`.")
-    reference: str
-    message: str
-    hints: list[str]
-    request_id: str | None
+    reference: str = Field(description="The stable name of the error.")
+    message: str = Field(description="What happened, in one sentence.")
+    hints: list[str] = Field(description="What to do, a sentence each.")
+    request_id: str | None = Field(description="The ID of the failed request.")
 
 
 class FingerprintingDocument(Document):
@@ -362,8 +366,8 @@ class FingerprintingDocument(Document):
 class CostDocument(Document):
     """The requests of planning and applying."""
 
-    requests_used: Count
-    requests_to_apply: Count
+    requests_used: Count = Field(description="The number of requests of this plan.")
+    requests_to_apply: Count = Field(description="The number of requests of an apply.")
     seconds_at_rate_limit: Seconds = Field(
         description="How long an apply waits for the rate limit. It reads again, and nothing else uses the key."
     )
@@ -372,31 +376,31 @@ class CostDocument(Document):
 class SummaryDocument(Document):
     """The number of changes of each kind."""
 
-    create: Count
-    update: Count
-    delete: Count
-    enable: Count
-    optimize: Count
-    archive: Count
-    held: Count
-    unchanged: Count
+    create: Count = Field(description="Objects to create.")
+    update: Count = Field(description="Objects to update.")
+    delete: Count = Field(description="Objects to delete.")
+    enable: Count = Field(description="Capabilities to enable.")
+    optimize: Count = Field(description="Canaries to start.")
+    archive: Count = Field(description="Apps to archive.")
+    held: Count = Field(description="Objects whose drift is on hold.")
+    unchanged: Count = Field(description="Objects that are as declared.")
 
 
 class CommitDocument(Document):
     """A commit."""
 
-    revision: str
+    revision: str = Field(description="The commit.")
     subject: str = Field(description="The first line of the message.")
 
 
 class PendingSummaryDocument(Document):
     """The number of pending changes of each kind."""
 
-    create: Count
-    update: Count
-    delete: Count
-    enable: Count
-    archive: Count
+    create: Count = Field(description="Objects to create.")
+    update: Count = Field(description="Objects to update.")
+    delete: Count = Field(description="Objects to delete.")
+    enable: Count = Field(description="Capabilities to enable.")
+    archive: Count = Field(description="Apps to archive.")
 
 
 class PendingDocument(Document):
@@ -418,7 +422,7 @@ class PlanDocument(Document):
     format_version: Annotated[
         str, WithJsonSchema({"type": "string", "pattern": rf"^{FORMAT_VERSION.partition('.')[0]}\.\d+$"})
     ] = Field(description="A minor version adds keys, a major version changes them.")
-    octosync_version: str
+    octosync_version: str = Field(description="The version of octosync that made the plan.")
     timestamp: Time = Field(description="The time of the plan, in UTC.")
     errored: bool = Field(description="Whether an app could not be read; such a plan is never applied.")
     control_plane: ControlPlaneDocument
@@ -432,7 +436,7 @@ class PlanDocument(Document):
     recommendations: list[RecommendationDocument] = Field(
         description="Better variants that the plan does not roll out."
     )
-    diagnostics: list[DiagnosticDocument]
+    diagnostics: list[DiagnosticDocument] = Field(description="Diagnostics of the manifests and of live state.")
     errors: list[ErrorDocument] = Field(description="Apps that could not be read, and other errors of the run.")
     fingerprints: dict[AddressText, str] = Field(description="The fingerprint of each live object, by address.")
     fingerprinting: FingerprintingDocument

@@ -39,128 +39,132 @@ from octosync.report.text import share_of
 class FirstRequestDocument(Document):
     """Whether any inference request was received."""
 
-    received: bool
-    at: Time | None
+    received: bool = Field(description="Whether one was received.")
+    at: Time | None = Field(description="The time of the first one.")
 
 
 class RoutingDocument(Document):
     """The requests of an app, by route."""
 
-    total_requests: int
-    local_requests: int | None
-    cloud_requests: int | None
-    local_share: Number | None
-    average_latency_ms: Number | None
+    total_requests: int = Field(description="All requests.")
+    local_requests: int | None = Field(description="Requests that the device answered.")
+    cloud_requests: int | None = Field(description="Requests that the cloud answered.")
+    local_share: Number | None = Field(description="The share of the device: 0.5 is half.")
+    average_latency_ms: Number | None = Field(description="The average latency in milliseconds.")
 
 
 class EventResourceDocument(Document):
     """The object that an event names."""
 
-    type: str
-    key: str
+    type: str = Field(description="The type of the object.")
+    key: str = Field(description="The name of the object.")
 
 
 class EventDocument(Document):
     """An event of the activity feed."""
 
-    actor: str | None
-    at: Time | None
-    type: str | None
+    actor: str | None = Field(description="The author; null if the event has none.")
+    at: Time | None = Field(description="The time of the event.")
+    type: str | None = Field(description="The type of the event.")
     resource: EventResourceDocument | None
-    event: str
+    event: str = Field(description="The ID of the event.")
 
 
 class CoverageDocument(Document):
     """The coverage of a slot's devices."""
 
-    status: str
-    active_deployments: int | None
-    covered_devices: int | None
-    total_devices: int | None
-    covered_share: Number | None
+    status: str = Field(description="The coverage that the control plane returns.")
+    active_deployments: int | None = Field(description="The number of active deployments.")
+    covered_devices: int | None = Field(description="The number of devices that the deployments reach.")
+    total_devices: int | None = Field(description="The number of devices.")
+    covered_share: Number | None = Field(description="The share of the covered devices: 0.5 is half.")
 
 
 class CanaryProgressDocument(Document):
     """A running canary: `percentage` of the devices have the candidate."""
 
-    percentage: Number | None
-    candidate: str | None
+    percentage: Number | None = Field(description="The percentage of devices that have the candidate.")
+    candidate: str | None = Field(description="The new variant.")
 
 
 class DeploymentDocument(Document):
     """A deployment of a capability to an environment."""
 
-    id: str
-    environment: str
-    status: str
-    live: bool
-    variant: str | None
-    canary: CanaryProgressDocument | None
-    created_at: str | None
+    id: str = Field(description="The ID of the deployment.")
+    environment: str = Field(description="The environment.")
+    status: str = Field(description="The status that the control plane returns.")
+    live: bool = Field(description="Whether the deployment is live.")
+    variant: str | None = Field(description="The variant.")
+    canary: CanaryProgressDocument | None = Field(description="The canary; null if none is running.")
+    created_at: str | None = Field(description="The time of the deployment.")
 
 
 class SlotDocument(Document):
     """A capability: its slot, its coverage and its deployments."""
 
-    capability: str
-    model_reference: str
+    capability: str = Field(description="The capability.")
+    model_reference: str = Field(description="The name by which the app refers to its model.")
     configured: bool | None = Field(description="Whether the capability has a slot; null if that is unknown.")
-    variant: object
-    policy: str | None
-    serving_policy: object
-    coverage: CoverageDocument | None
-    deployments: list[DeploymentDocument] | None
+    variant: object = Field(description="The variant that the slot pins; null if it pins none.")
+    policy: str | None = Field(
+        description="The preset that equals the serving policy, else `custom`; null if the slot has none."
+    )
+    serving_policy: object = Field(description="The serving policy. Sensitive values are null.")
+    coverage: CoverageDocument | None = Field(description="The coverage; null if it is not known.")
+    deployments: list[DeploymentDocument] | None = Field(description="The deployments; null if they could not be read.")
 
 
 class UnreadPartDocument(Document):
     """A part of an app that could not be read, and the error."""
 
-    part: str
-    reference: str
-    message: str
-    hints: list[str]
-    request_id: str | None
+    part: str = Field(description="The part.")
+    reference: str = Field(description="The stable name of the error.")
+    message: str = Field(description="What happened, in one sentence.")
+    hints: list[str] = Field(description="What to do, a sentence each.")
+    request_id: str | None = Field(description="The ID of the failed request.")
 
 
 class AppStatusDocument(Document):
     """The live state of an app."""
 
-    slug: str
-    name: object
-    archived: bool | None
-    coverage: str | None
+    slug: str = Field(description="The app's slug.")
+    name: object = Field(description="The display name.")
+    archived: bool | None = Field(description="Whether the app is archived.")
+    coverage: str | None = Field(description="The coverage of the app that the control plane returns.")
     first_request: FirstRequestDocument | None
     routing: RoutingDocument | None
     last_change: EventDocument | None
-    slots: list[SlotDocument]
-    incomplete: list[str]
-    errors: list[UnreadPartDocument]
+    slots: list[SlotDocument] = Field(description="The capabilities with a slot or a deployment.")
+    incomplete: list[str] = Field(description="The sections of which the control plane returned only a part.")
+    errors: list[UnreadPartDocument] = Field(description="The parts that could not be read.")
 
 
 class AwaitedDocument(Document):
     """An action that waits for approval in Octomil."""
 
-    address: AddressText
-    action: str
-    run: str
-    asked_at: Time
+    address: AddressText = Field(description="The object.")
+    action: str = Field(description="The action.")
+    run: str = Field(description="The ID of the run that requested it.")
+    asked_at: Time = Field(description="The time of the request.")
 
 
 class RequestsDocument(Document):
     """The requests of reading."""
 
-    requests_used: int
+    requests_used: int = Field(description="The number of requests.")
 
 
 class StatusDocument(Document):
     """The live state of apps, as `octosync status -o json` prints it."""
 
-    format_version: str
-    timestamp: Time
+    format_version: str = Field(description="A minor version adds keys, a major version changes them.")
+    timestamp: Time = Field(description="The time of the status, in UTC.")
     control_plane: ControlPlaneDocument
-    errored: bool
-    apps: list[AppStatusDocument]
-    awaiting_approval: list[AwaitedDocument] | None
+    errored: bool = Field(description="Whether a part of an app could not be read.")
+    apps: list[AppStatusDocument] = Field(description="The apps.")
+    awaiting_approval: list[AwaitedDocument] | None = Field(
+        description="Actions of earlier runs that wait for approval in Octomil; null if the journal can't be read."
+    )
     cost: RequestsDocument
 
 

@@ -70,19 +70,19 @@ StateCounts = Annotated[
 class ProblemDocument(Document):
     """An error."""
 
-    reference: str
-    message: str
-    hints: list[str]
+    reference: str = Field(description="The stable name of the error.")
+    message: str = Field(description="What happened, in one sentence.")
+    hints: list[str] = Field(description="What to do, a sentence each.")
 
 
 class LoadedManifestsDocument(Document):
     """The loaded manifests. If `valid` is false, see `error` and `diagnostics`; the last valid manifests are used."""
 
-    valid: bool
-    files: Count
-    revision: str | None
-    loaded_at: Time | None
-    changed_at: Time | None
+    valid: bool = Field(description="Whether the latest manifests have no errors.")
+    files: Count = Field(description="The number of files.")
+    revision: str | None = Field(description="The Git commit; null if it is not known.")
+    loaded_at: Time | None = Field(description="The time at which the manifests were loaded.")
+    changed_at: Time | None = Field(description="The time at which the manifests, or their commit, last changed.")
     error: ProblemDocument | None = Field(description="The error, if the manifests could not be read.")
     diagnostics: list[DiagnosticDocument] = Field(description="Diagnostics of the manifests.")
 
@@ -90,62 +90,68 @@ class LoadedManifestsDocument(Document):
 class AlarmsDocument(Document):
     """Problems of the whole controller: a sentence each, or null."""
 
-    credential: str | None
-    outage: str | None
-    unreadable: str | None
-    throttled: str | None
-    state_locked: str | None
-    key_unusable: str | None
-    state_damaged: str | None
-    feed_off: str | None
-    coverage_unread: str | None
+    credential: str | None = Field(description="The API key is rejected, or belongs to another org.")
+    outage: str | None = Field(description="The control plane can't be reached.")
+    unreadable: str | None = Field(description="The responses of the control plane can't be read.")
+    throttled: str | None = Field(description="The control plane throttles the key.")
+    state_locked: str | None = Field(description="Another process locks the state file.")
+    key_unusable: str | None = Field(description="The key file contains no valid key; the previous key stays in use.")
+    state_damaged: str | None = Field(description="The state file was damaged at the start and renamed.")
+    feed_off: str | None = Field(description="The activity feed is not followed.")
+    coverage_unread: str | None = Field(description="The coverage of deployments can't be read.")
 
 
 class SuspendedDocument(Document):
     """The suspension of all apps."""
 
-    at: Time
-    reason: str
+    at: Time = Field(description="The time of the suspension.")
+    reason: str = Field(description="The reason that was given.")
 
 
 class HoldDocument(Document):
     """A hold of an app's drift that a person requested."""
 
-    app: str
-    until: Time
-    reason: str
-    at: Time
+    app: str = Field(description="The app's slug.")
+    until: Time = Field(description="The end of the hold.")
+    reason: str = Field(description="The reason that was given.")
+    at: Time = Field(description="The time of the request.")
 
 
 class BudgetDocument(Document):
     """The rate limit of the current window; `limit` 0 means that there is none."""
 
-    limit: Count
-    used: Count
-    remaining: Count
-    throttled_until: Time | None
-    throttled_seconds: Seconds
+    limit: Count = Field(description="The limit in requests per minute; 0 if there is none.")
+    used: Count = Field(description="The requests of the current window.")
+    remaining: Count = Field(description="The requests that can be sent at once.")
+    throttled_until: Time | None = Field(
+        description="The time until which the control plane throttles requests; null if it doesn't."
+    )
+    throttled_seconds: Seconds = Field(
+        description="For how long the control plane has throttled requests since the start."
+    )
 
 
 class FullReadDocument(Document):
     """The last and the next resync; `done` of `total` apps if one is running."""
 
-    ended_at: Time | None
-    next_at: Time | None
-    due_at: Time | None
-    done: Count
-    total: Count
-    resync_seconds: Seconds
-    resync_in_fact_seconds: Number | None
+    ended_at: Time | None = Field(description="The end of the last resync.")
+    next_at: Time | None = Field(description="The start of the next resync.")
+    due_at: Time | None = Field(description="The time by which the next resync should have ended.")
+    done: Count = Field(description="The number of apps that the running resync has read.")
+    total: Count = Field(description="The number of apps of the running resync; 0 if none is running.")
+    resync_seconds: Seconds = Field(description="The interval of resyncs (`--resync`).")
+    resync_in_fact_seconds: Number | None = Field(
+        description="The duration of a resync at this rate limit; null if it is not longer than the interval."
+    )
 
 
 class BlockedSetDocument(Document):
     """What a guard blocks of a change, in all of its apps; it is approved as a whole."""
 
-    guard: str
-    message: str
-    apps: list[str]
-    addresses: list[AddressText]
+    guard: str = Field(description="The guard.")
+    message: str = Field(description="What the guard rejects.")
+    apps: list[str] = Field(description="The slugs of its apps.")
+    addresses: list[AddressText] = Field(description="The objects whose changes are blocked.")
     actions: Count = Field(description="The number of actions that can be approved.")
     seen: str | None = Field(description="The digest of exactly this set; null if nothing can be approved.")
     approve: str | None = Field(
@@ -156,88 +162,92 @@ class BlockedSetDocument(Document):
 class DriftDocument(Document):
     """The drift of an object; actor and time are from the activity feed. If `until` is null, it is not reverted automatically."""
 
-    address: AddressText
-    actor: str | None
-    at: Time | None
-    first_seen: Time
-    until: Time | None
-    contested: bool
-    heals: Count
+    address: AddressText = Field(description="The object.")
+    actor: str | None = Field(description="The author; null if it is not known.")
+    at: Time | None = Field(description="The time of the change; null if it is not known.")
+    first_seen: Time = Field(description="The time at which octosync found the drift.")
+    until: Time | None = Field(description="The end of the hold.")
+    contested: bool = Field(
+        description="Whether the object was reverted three times in 24 hours and changed again each time."
+    )
+    heals: Count = Field(description="The number of reverts in the last 24 hours.")
 
 
 class CanaryDocument(Document):
     """A running canary; `percentage` of the devices have the candidate."""
 
-    address: AddressText
-    deployment: str
-    status: str
-    variant: str | None
-    candidate: str | None
-    percentage: Number | None
+    address: AddressText = Field(description="The capability.")
+    deployment: str = Field(description="The ID of the deployment.")
+    status: str = Field(description="The status that the control plane returns.")
+    variant: str | None = Field(description="The current variant.")
+    candidate: str | None = Field(description="The new variant.")
+    percentage: Number | None = Field(description="The percentage of devices that have the candidate.")
 
 
 class UncoveredDocument(Document):
     """An enabled capability whose deployments don't reach all devices; null if the control plane returns no number."""
 
-    capability: str
-    status: str
-    covered_devices: Count | None
-    total_devices: Count | None
+    capability: str = Field(description="The capability.")
+    status: str = Field(description="The coverage that the control plane returns.")
+    covered_devices: Count | None = Field(description="The number of devices that the deployments reach.")
+    total_devices: Count | None = Field(description="The number of devices.")
 
 
 class AppDocument(Document):
     """An app; apps are sorted by slug."""
 
-    slug: str
-    state: Annotated[str, one_of(AppState)]
-    since: Time | None
-    read_at: Time | None
+    slug: str = Field(description="The app's slug.")
+    state: Annotated[str, one_of(AppState)] = Field(description="The most severe state of the app.")
+    since: Time | None = Field(description="The time since which the app is in this state.")
+    read_at: Time | None = Field(description="The time at which the app was last read.")
     source: str | None = Field(description="The file that declares it.")
     error: ProblemDocument | None = Field(description="The error, if the app fails.")
-    next_try: Time | None
-    why_waiting: str | None
-    frozen_until: Time | None
-    hold: HoldDocument | None
+    next_try: Time | None = Field(description="The time of the next attempt; null if none is scheduled.")
+    why_waiting: str | None = Field(description="Why the app waits; null if it doesn't.")
+    frozen_until: Time | None = Field(description="The end of the freeze window; null outside one.")
+    hold: HoldDocument | None = Field(description="The hold of the app; null if there is none.")
     run: str | None = Field(description="The last run that wrote to the app.")
-    drift: list[DriftDocument]
+    drift: list[DriftDocument] = Field(description="The objects with drift.")
     blocked: list[BlockedDocument] = Field(description="Refusals of guards, with the ways to resolve them.")
     resource_changes: list[ResourceChangeDocument] | None = Field(
         description="The changes of its latest plan; null before the first."
     )
-    canaries: list[CanaryDocument]
+    canaries: list[CanaryDocument] = Field(description="The running canaries.")
     recommendations: list[RecommendationDocument] = Field(description="Better variants that are not rolled out.")
-    uncovered: list[UncoveredDocument]
+    uncovered: list[UncoveredDocument] = Field(description="The capabilities that don't reach all devices.")
 
 
 class RunDocument(Document):
     """One of the last runs, newest first; `ended` is null while it is running."""
 
-    run: str
-    apps: list[str]
-    why: str | None
-    started: Time
-    ended: Time | None
-    actions: Count
-    outcomes: list[OutcomeDocument]
+    run: str = Field(description="The ID of the run.")
+    apps: list[str] = Field(description="The slugs of its apps.")
+    why: str | None = Field(description="Always null.")
+    started: Time = Field(description="The start.")
+    ended: Time | None = Field(description="The end; null while the run continues.")
+    actions: Count = Field(description="The number of actions.")
+    outcomes: list[OutcomeDocument] = Field(description="The outcomes of the actions so far.")
 
 
 class WatchDocument(Document):
     """The status that `octosync watch` returns at /api/status."""
 
-    format_version: Annotated[str, WithJsonSchema({"const": STATUS_FORMAT_VERSION})]
-    octosync_version: str
-    timestamp: Time
-    started: Time
+    format_version: Annotated[str, WithJsonSchema({"const": STATUS_FORMAT_VERSION})] = Field(
+        description="A minor version adds keys, a major version changes them."
+    )
+    octosync_version: str = Field(description="The version of octosync.")
+    timestamp: Time = Field(description="The time of the status, in UTC.")
+    started: Time = Field(description="The time at which the controller started.")
     sentence: str = Field(description="The status in a sentence.")
     mode: Annotated[str, one_of(WriteMode)] = Field(description="What is written automatically (`--heal`).")
-    healthy: bool
-    ready: bool
+    healthy: bool = Field(description="Whether `/healthz` returns 200.")
+    ready: bool = Field(description="Whether `/readyz` returns 200.")
     can_post: bool = Field(description="Whether an admin token is set, so that POSTs are accepted.")
     control_plane: ControlPlaneDocument
     manifests: LoadedManifestsDocument
     alarms: AlarmsDocument
-    suspended: SuspendedDocument | None
-    holds: list[HoldDocument]
+    suspended: SuspendedDocument | None = Field(description="The suspension of all apps; null if there is none.")
+    holds: list[HoldDocument] = Field(description="The holds that people requested.")
     counts: StateCounts = Field(description="The number of apps in each state.")
     unmanaged: int | None = Field(
         description="The number of apps that no manifest declares; null if the apps were not listed."
@@ -245,10 +255,10 @@ class WatchDocument(Document):
     budget: BudgetDocument
     queue: dict[str, Count] = Field(description="The number of queued apps, by priority.")
     full_read: FullReadDocument
-    blocked: list[BlockedSetDocument]
-    last_success: Time | None
-    apps: list[AppDocument]
-    runs: list[RunDocument]
+    blocked: list[BlockedSetDocument] = Field(description="What guards block, by guard and change.")
+    last_success: Time | None = Field(description="The time of the last successful reconcile.")
+    apps: list[AppDocument] = Field(description="The apps, sorted by slug.")
+    runs: list[RunDocument] = Field(description="The last runs, newest first.")
 
 
 def watch_schema() -> JsonObject:
