@@ -170,7 +170,7 @@ def test_an_invalid_command_line_is_refused(org: Project, arguments: tuple[str, 
     assert org.log() == []
 
 
-@pytest.mark.parametrize("arguments", [("-f", "apps"), ("--by", "folder"), ("--full",), ("--strict",)])
+@pytest.mark.parametrize("arguments", [("-f", "apps"), ("--by", "folder"), ("--strict",)])
 def test_its_options_need_declared(org: Project, arguments: tuple[str, ...]) -> None:
     """Without --declared they would be ignored, so they are refused; environment variables are ignored."""
     ran = org.workdir.octosync("status", *arguments, "--url", org.url)

@@ -75,7 +75,7 @@ class StatusScope:
     callback=read_by,
     help="With --declared: group the declared apps by the folder of their manifest, or by a label.",
 )
-@option("--full", is_flag=True, help="With --declared: list every app.")
+@option("--full", is_flag=True, help="Show the slots of more than 10 apps; with --declared, list every app.")
 @manifest_options
 @remote_options
 @output_option("text", "json", "jsonl")

@@ -23,7 +23,6 @@ from octosync.report import ManifestCoverage, declared_document, json_line, rend
 # Flags by parameter name, in the order of the help.
 _ONLY_DECLARED: Final = {
     "by": "--by",
-    "full": "--full",
     "paths": "--file",
     "env_allowed": "--env",
     "allow_empty": "--allow-empty",

@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from octosync.cli.commands.status import CoverageOptions, StatusScope
-from octosync.cli.console import err, out, out_json, out_text, supports_blocks, wants_colour
+from octosync.cli.console import err, out, out_json, out_text, wants_colour
 from octosync.cli.options import (
     typed_options,
 )
@@ -29,6 +29,7 @@ from octosync.cli.runs.approvals import ApprovalReader
 from octosync.cli.runs.coverage import check_flags, show_declared
 from octosync.cli.session import Session, check_app_names, control_plane, open_session, query, run_with_client
 from octosync.cli.signals import StopSignal
+from octosync.cli.wrapping import terminal_width
 from octosync.errors import CredentialRefused, ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.model import App, AppOverview, AppStatus, JsonObject, closest
 from octosync.octomil import (
@@ -49,7 +50,7 @@ Progress = Callable[[int, int], None]
 class View(Protocol):
     """The result of one refresh."""
 
-    def text(self, *, colour: bool, blocks: bool) -> str:
+    def text(self, *, colour: bool, full: bool = False) -> str:
         """Return the text output."""
 
     def document(self) -> JsonObject:
@@ -125,7 +126,6 @@ class _Canvas:
         self._pace = pace
         self._as_lines = output == "jsonl"
         self._colour = wants_colour(sys.stdout, colour)
-        self._blocks = supports_blocks(sys.stdout)
         self._console = Console(file=sys.stdout)
         self._in_place = sys.stdout.isatty() and not self._console.is_dumb_terminal and not self._as_lines
         self._live: Live | None = None
@@ -139,7 +139,7 @@ class _Canvas:
             out(json_line(view.document()))
             return
         separator = "\n" if self._text and not self._in_place else ""
-        self._text = view.text(colour=self._colour, blocks=self._blocks)
+        self._text = view.text(colour=self._colour)
         self._note = f"as of {datetime.now(UTC):%H:%M:%S} UTC, {self._rhythm}"
         if self._in_place:
             self._redraw(self._note)
@@ -180,10 +180,10 @@ def run(
     """Run `octosync status`."""
     check_app_names(apps)
     check_flags(typed_options(), declared=declared)
-    if scope.short and (declared or watch is not None or shown.output != "text"):
+    if scope.short and (declared or watch is not None or shown.full or shown.output != "text"):
         raise UsageError(
             "conflicting-flags",
-            "--short can't be used with --declared, --watch, -o json or -o jsonl",
+            "--short can't be used with --declared, --watch, --full, -o json or -o jsonl",
             hints=("Run `octosync status --help` for usage.",),
         )
     if declared:
@@ -206,7 +206,7 @@ def run(
     elif shown.output == "jsonl":
         out(json_line(view.document()))
     else:
-        out_text(view.text(colour=wants_colour(sys.stdout, shown.colour), blocks=supports_blocks(sys.stdout)))
+        out_text(view.text(colour=wants_colour(sys.stdout, shown.colour), full=shown.full))
     return view.exit_code
 
 
@@ -246,9 +246,10 @@ class StatusView:
         sensitivity = self.session.configuration.sensitivity
         return status_document(self.statuses, self.facts, timestamp=self.timestamp, sensitivity=sensitivity)
 
-    def text(self, *, colour: bool, blocks: bool) -> str:
+    def text(self, *, colour: bool, full: bool = False) -> str:
         """Return the text output."""
-        return render_status(self.statuses, self.facts, colour=colour, blocks=blocks)
+        width = terminal_width(sys.stdout)
+        return render_status(self.statuses, self.facts, colour=colour, full=full, width=width)
 
 
 def announcing_duration(progress: Progress, connection: Connection) -> Progress:

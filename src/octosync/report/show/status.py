@@ -1,22 +1,34 @@
-"""The live state of apps as text: coverage, traffic and last change, then the slots with their devices and deployments."""
+"""The live state of apps as text: coverage, traffic and last change in a line, then a table of slots and deployments."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from octosync.contract import ENVIRONMENTS, preset_of
 from octosync.contract.resources import known_policy
 from octosync.errors import RemoteError
-from octosync.model import App, AppOverview, AppStatus, Deployment, JsonValue, Kind, PendingApproval, Section, counted
+from octosync.model import (
+    App,
+    AppOverview,
+    AppStatus,
+    Deployment,
+    FirstRequest,
+    JsonValue,
+    Kind,
+    PendingApproval,
+    Section,
+    counted,
+)
 from octosync.plan import ControlPlane
 from octosync.report.errors import error_lines
 from octosync.report.text import (
     Style,
     cells,
     padded,
+    percent_words,
     plane_words,
     share_of,
     text_of,
@@ -26,7 +38,7 @@ from octosync.report.text import (
 
 NOTHING: Final = "—"  # was read, and there is none
 UNREAD: Final = "?"  # was not read, or the read failed
-_HEADINGS: Final = ("MODEL REFERENCE", "VARIANT", "POLICY")
+_MANY: Final = 10  # more apps have one line each
 
 
 def model_reference(slug: str, capability: str) -> str:
@@ -47,77 +59,125 @@ def failed_words(error: RemoteError) -> str:
     return f"{UNREAD} not read: {visible(error.reference)}"
 
 
-def coverage_word(status: str, style: Style) -> str:
-    """Return a coverage status in its colour; an unknown one is shown as it is."""
-    paint = {"covered": style.green, "partial": style.yellow, "uncovered": style.red}.get(status, style.cyan)
-    return paint(visible(status))
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A text in a table, and its colour."""
+
+    text: str
+    paint: Callable[[str], str] = str
+
+    def __str__(self) -> str:
+        return self.paint(self.text)
 
 
-def slot_lines(status: AppStatus, label: int, style: Style) -> Iterator[str]:
-    """Yield the lines of the capabilities of an app; `label` is the width of the labels."""
-    rows = [_row(status, capability) for capability in status.capabilities]
-    if isinstance(status.slots, RemoteError):
-        yield f"  {padded('slots', label)}  {failed_words(status.slots)}"
-    elif not rows:
-        yield f"  {padded('slots', label)}  {UNREAD if Section.SLOTS in status.cut else NOTHING}"
-    if rows:
-        widths = [max(map(cells, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-        yield from ("", style.dim(f"  {_columns(_HEADINGS, widths)}"))
-        for capability, row in zip(status.capabilities, rows, strict=True):
-            yield f"  {_columns(row, widths)}"
-            details = (*_devices(status, capability, style), *_deployments(status, capability, style))
-            yield from (f"    {padded(name, label - 2)}  {words}" for name, words in details)
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: its titles, and a row for each slot or app."""
+
+    titles: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def fits(self, width: int | None) -> bool:
+        """Return whether the table, indented by two columns, fits a width; None is no limit."""
+        return width is None or sum(self._widths) + 2 * len(self.titles) <= width
+
+    def lines(self, style: Style) -> Iterator[str]:
+        """Yield the titles and the rows."""
+        widths = self._widths
+        yield style.dim("  ".join(map(padded, self.titles, widths)).rstrip())
+        for row in self.rows:
+            spaces = (" " * (width - cells(cell.text)) for width, cell in zip(widths, row, strict=True))
+            yield "  ".join(f"{cell}{space}" for cell, space in zip(row, spaces, strict=True)).rstrip()
+
+    @property
+    def _widths(self) -> list[int]:
+        columns = zip(self.titles, *([cell.text for cell in row] for row in self.rows), strict=True)
+        return [max(map(cells, column)) for column in columns]
 
 
-def _columns(row: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(padded(text, width) for text, width in zip(row, widths, strict=True)).rstrip()
+def _slot_lines(status: AppStatus, style: Style, width: int | None) -> Iterator[str]:
+    """Yield the table of an app's capabilities, with a column for each environment.
+
+    If it is wider than `width`, slots have only their names, and if that is not enough, deployments are below their slots.
+    """
+    names = status.capabilities
+    if not names:
+        return
+    every = sorted((found for name in names for found in status.deployments_of(name)), key=_by_environment)
+    environments = tuple(dict.fromkeys(deployment.environment for deployment in every)) or ("deployed",)
+    facts = {name: (*_slot_cells(status, name), _devices(status, name, style)) for name in names}
+    deployed = {name: tuple(_deployed(status, name, place, style) for place in environments) for name in names}
+    places = tuple(map(visible, environments))
+
+    def table(title: str, name_of: Callable[[str], str], *, has_places: bool) -> Table:
+        titles = (title, "VARIANT", "POLICY", "DEVICES", *(place.upper() for place in places if has_places))
+        rows = (
+            (_slot_name(status, name, name_of(name)), *facts[name], *(deployed[name] if has_places else ()))
+            for name in names
+        )
+        return Table(titles, tuple(rows))
+
+    shown = table("MODEL REFERENCE", lambda name: model_reference(status.slug, name), has_places=True)
+    if not shown.fits(width):
+        shown = table("SLOT", str, has_places=True)
+    if is_narrow := not shown.fits(width):
+        shown = table("SLOT", str, has_places=False)
+    head, *rows = shown.lines(style)
+    yield f"  {head}"
+    for name, row in zip(names, rows, strict=True):
+        yield f"  {row}"
+        below = zip(places, deployed[name], strict=True) if is_narrow else ()
+        yield from (f"    {place}  {cell}" for place, cell in below if cell.text != NOTHING)
 
 
-def _row(status: AppStatus, capability: str) -> tuple[str, str, str]:
-    """Return the reference, variant and policy of a slot."""
-    reference, slot = visible(model_reference(status.slug, capability)), status.slot(capability)
-    if slot is not None:
-        policy = policy_name(slot.fields.get("serving_policy"))
-        return reference, _variant(slot.fields.get("model_variant_id")), policy or NOTHING
-    if isinstance(status.slots, RemoteError) or Section.SLOTS in status.cut:
-        return reference, UNREAD, UNREAD
-    return f"{reference} (no slot)", NOTHING, NOTHING
+def _slot_name(status: AppStatus, capability: str, name: str) -> Cell:
+    is_missing = status.slot(capability) is None and not _is_unread(status, status.slots, Section.SLOTS)
+    return Cell(f"{visible(name)}{' (no slot)' if is_missing else ''}")
+
+
+def _is_unread(status: AppStatus, part: object, section: Section | None = None) -> bool:
+    """Return whether a part, or the rest of its list, was not read."""
+    return isinstance(part, RemoteError) or section in status.cut
+
+
+def _slot_cells(status: AppStatus, capability: str) -> tuple[Cell, Cell]:
+    """Return the variant and the policy of a slot."""
+    slot = status.slot(capability)
+    if slot is None:
+        nothing = Cell(UNREAD if _is_unread(status, status.slots, Section.SLOTS) else NOTHING)
+        return nothing, nothing
+    policy = policy_name(slot.fields.get("serving_policy"))
+    return Cell(_variant(slot.fields.get("model_variant_id"))), Cell(policy or NOTHING)
 
 
 def _variant(variant: JsonValue) -> str:
     return NOTHING if variant is None else visible(str(variant))
 
 
-def _devices(status: AppStatus, capability: str, style: Style) -> Iterator[tuple[str, str]]:
-    """Yield the coverage of a capability, with its label."""
+def _devices(status: AppStatus, capability: str, style: Style) -> Cell:
+    """Return how many devices a capability covers: `all 1,240`, `1 of 1,240`."""
     coverage = status.coverage(capability)
-    if isinstance(status.health, RemoteError):
-        yield "devices", failed_words(status.health)
-    elif coverage is not None:
-        word, covered, total = coverage_word(coverage.status, style), coverage.covered_devices, coverage.total_devices
-        if covered is None or total is None:
-            yield "devices", word
-        elif total == 0:
-            yield "devices", f"{word}: no devices seen"
-        else:
-            yield (
-                "devices",
-                f"{style.gauge(share_of(covered, total))}  {word}: {covered:,} of {counted(total, 'device')}",
-            )
-    elif status.slot(capability) is not None:
-        yield "devices", f"{UNREAD} not in the coverage report"
+    if coverage is None:
+        return Cell(UNREAD if status.slot(capability) is not None or _is_unread(status, status.health) else NOTHING)
+    covered, total = coverage.covered_devices, coverage.total_devices
+    if covered is None or total is None:
+        words = visible(coverage.status)
+    elif total == 0:
+        words = "none seen"
+    else:
+        words = f"all {total:,}" if covered == total else f"{covered:,} of {total:,}"
+    return Cell(words, _coverage_paint(coverage.status, style, _has_deployments(status, capability)))
 
 
-def _deployments(status: AppStatus, capability: str, style: Style) -> Iterator[tuple[str, str]]:
-    """Yield the deployments of a capability, by environment."""
-    if isinstance(status.deployments, RemoteError):
-        yield "deployments", failed_words(status.deployments)
-        return
-    found = sorted(status.deployments_of(capability), key=_by_environment)
-    yield from ((visible(deployment.environment), _deployment(deployment, style)) for deployment in found)
-    if not found:
-        cut = Section.DEPLOYMENTS in status.cut
-        yield "deployments", f"{UNREAD} none on the page that was read" if cut else "not deployed"
+def _has_deployments(status: AppStatus, *capabilities: str) -> bool:
+    unread = _is_unread(status, status.deployments, Section.DEPLOYMENTS)
+    return unread or any(status.deployments_of(name) for name in capabilities)
+
+
+def _coverage_paint(status: str, style: Style, is_deployed: bool) -> Callable[[str], str]:
+    """Return the colour of a coverage status. What was never deployed can't be covered, so that is no alarm."""
+    uncovered = style.red if is_deployed else str
+    return {"covered": style.green, "partial": style.yellow, "uncovered": uncovered}.get(status, style.cyan)
 
 
 def _by_environment(deployment: Deployment) -> tuple[int, str]:
@@ -125,17 +185,27 @@ def _by_environment(deployment: Deployment) -> tuple[int, str]:
     return known, deployment.environment
 
 
-def _deployment(deployment: Deployment, style: Style) -> str:
-    status, variant = visible(deployment.status), _variant(deployment.variant)
-    if deployment.canary is not None:
-        percentage, candidate = deployment.canary.percentage, _variant(deployment.canary.candidate)
-        word = style.cyan("canary") if status == "active" else f"{style.cyan('canary')}, {status}"
-        return f"{style.gauge(None if percentage is None else percentage / 100)}  {word}: {variant} → {candidate}"
-    return f"{status if deployment.live else style.red(status)}: {variant}"
+def _deployed(status: AppStatus, capability: str, environment: str, style: Style) -> Cell:
+    """Return the deployments of a capability in an environment, with the variants that the slot doesn't have."""
+    found = [item for item in status.deployments_of(capability) if item.environment == environment]
+    if not found:
+        return Cell(UNREAD if _is_unread(status, status.deployments, Section.DEPLOYMENTS) else NOTHING)
+    slot = status.slot(capability)
+    variant = slot.fields.get("model_variant_id") if slot is not None else None
+    paint = style.cyan if any(item.canary for item in found) else str if all(item.live for item in found) else style.red
+    return Cell(", ".join(_deployment(item, variant) for item in found), paint)
+
+
+def _deployment(deployment: Deployment, variant: JsonValue) -> str:
+    status = visible(deployment.status)
+    if deployment.canary is None:
+        return status if deployment.variant == variant else f"{status}: {_variant(deployment.variant)}"
+    share = deployment.canary.percentage
+    paused = "" if status == "active" else f", {status}"
+    return f"canary {'?' if share is None else f'{share:g}'}% → {_variant(deployment.canary.candidate)}{paused}"
 
 
 _LISTS: Final = {Section.SLOTS: "slots", Section.DEPLOYMENTS: "deployments"}
-_NAMES: Final = ("first request", "routing", "last change", "awaiting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,15 +220,51 @@ class StatusFacts:
     awaiting: tuple[PendingApproval, ...] | None = ()
 
 
-def render_status(statuses: Sequence[AppStatus], facts: StatusFacts, *, colour: bool, blocks: bool = True) -> str:
-    """Render the statuses of apps, in their order. Without `blocks`, bars are in ASCII."""
-    style = Style(colour, blocks)
+def render_status(
+    statuses: Sequence[AppStatus],
+    facts: StatusFacts,
+    *,
+    colour: bool,
+    full: bool = False,
+    width: int | None = None,
+) -> str:
+    """Render the statuses of apps, in their order: one line for each of many apps unless `full`, else also their slots.
+
+    Tables leave out what `width` has no space for, or show it below their rows.
+    """
+    style = Style(colour)
     head = f"{style.bold('octosync status')} · {plane_words(facts.control_plane)} · {counted(len(statuses), 'app')}"
     lines = [head, *_errors(statuses, style)]
-    for status in statuses:
+    short = len(statuses) > _MANY and not full
+    if short:
+        lines += ["", *_summary_table(statuses, style).lines(style), *_all_awaiting(facts)]
+    for status in () if short else statuses:
         awaiting = [approval for approval in facts.awaiting or () if approval.address.app == status.slug]
-        lines += ["", *_app(status, awaiting, style)]
-    return text_of((*lines, *_missing_apps(statuses, facts), "", _closing(statuses, facts, style)))
+        lines += ["", *_app(status, awaiting, style, width)]
+    more = ("Slots: octosync status APP, or --full",) if short else ()
+    return text_of((*lines, *_missing_apps(statuses, facts), "", _closing(statuses, facts, style), *more))
+
+
+def _summary_table(statuses: Iterable[AppStatus], style: Style) -> Table:
+    rows = []
+    for status in statuses:
+        overview = AppOverview(
+            slug=status.slug, app=status.app, deployments=status.deployments, last_change=status.last_change
+        )
+        coverage = Cell(UNREAD)
+        if not isinstance(status.health, RemoteError):
+            is_deployed = _has_deployments(status, *status.capabilities)
+            coverage = Cell(visible(status.health.status), _coverage_paint(status.health.status, style, is_deployed))
+        plain = (visible(status.slug), _deployed_words(overview), _traffic(status), _changed_words(overview))
+        slug, deployed, traffic, changed = map(Cell, plain)
+        rows.append((slug, coverage, deployed, traffic, changed))
+    return Table(("APP", "COVERAGE", "DEPLOYMENTS", "REQUESTS", "LAST CHANGE"), tuple(rows))
+
+
+def _all_awaiting(facts: StatusFacts) -> Iterator[str]:
+    if facts.awaiting:
+        yield ""
+    yield from (f"{visible(approval.address.app)} awaits {_awaiting(approval)}" for approval in facts.awaiting or ())
 
 
 def _missing_apps(statuses: Iterable[AppStatus], facts: StatusFacts) -> Iterator[str]:
@@ -168,8 +274,8 @@ def _missing_apps(statuses: Iterable[AppStatus], facts: StatusFacts) -> Iterator
         if approval.address.app not in shown:
             yield from (
                 "",
-                f"{visible(approval.address.app)}   does not exist yet",
-                f"  awaiting  {_awaiting(approval)}",
+                f"{visible(approval.address.app)}  does not exist yet",
+                f"  awaits {_awaiting(approval)}",
             )
 
 
@@ -184,20 +290,10 @@ def _errors(statuses: Iterable[AppStatus], style: Style) -> Iterator[str]:
                 yield f"  The same error for {counted(count - 1, 'more part')}."
 
 
-def _app(status: AppStatus, awaiting: Iterable[PendingApproval], style: Style) -> Iterator[str]:
-    environments = (
-        visible(deployment.environment) for name in status.capabilities for deployment in status.deployments_of(name)
-    )
-    label = max(map(cells, (*_NAMES, *environments)))
-    yield f"{style.bold(visible(status.slug))}   {' · '.join(_state(status, style))}"
-    for name, words in (
-        ("first request", _first_request(status)),
-        ("routing", _routing(status, style)),
-        ("last change", _last_change(status)),
-        *(("awaiting", _awaiting(approval)) for approval in awaiting),
-    ):
-        yield f"  {padded(name, label)}  {words}"
-    yield from slot_lines(status, label, style)
+def _app(status: AppStatus, awaiting: Iterable[PendingApproval], style: Style, width: int | None) -> Iterator[str]:
+    yield f"{style.bold(visible(status.slug))}  {' · '.join(filter(None, _state(status, style)))}"
+    yield from (f"  awaits {_awaiting(approval)}" for approval in awaiting)
+    yield from _slot_lines(status, style, width)
     for section in sorted(status.cut, key=lambda section: section.value):
         yield f"  Only the first page of its {_LISTS[section]} was read: there may be more."
 
@@ -205,11 +301,12 @@ def _app(status: AppStatus, awaiting: Iterable[PendingApproval], style: Style) -
 def render_overviews(overviews: Sequence[AppOverview], facts: StatusFacts, *, colour: bool) -> str:
     """Render one line for each app: its deployments by environment, and its last change."""
     style = Style(colour)
-    rows = [(visible(overview.slug), _deployed_words(overview), _changed_words(overview)) for overview in overviews]
-    headings = ("APP", "DEPLOYMENTS", "LAST CHANGE")
-    widths = [max(map(cells, column)) for column in zip(headings, *rows, strict=True)]
+    rows = [
+        (Cell(visible(overview.slug)), Cell(_deployed_words(overview)), Cell(_changed_words(overview)))
+        for overview in overviews
+    ]
     head = f"{style.bold('octosync status')} · {plane_words(facts.control_plane)} · {counted(len(overviews), 'app')}"
-    lines = [head, "", style.dim(_columns(headings, widths)), *(_columns(row, widths) for row in rows)]
+    lines = [head, "", *Table(("APP", "DEPLOYMENTS", "LAST CHANGE"), tuple(rows)).lines(style)]
     read = f"Read with {counted(facts.requests, 'request')}. Coverage, traffic and slots: octosync status APP"
     unread = dict.fromkeys(
         part for app in overviews for part in (app.deployments, app.last_change) if isinstance(part, RemoteError)
@@ -248,48 +345,40 @@ def _changed_words(overview: AppOverview) -> str:
 
 
 def _state(status: AppStatus, style: Style) -> Iterator[str]:
-    """Yield the name of an app, and its state in a few words."""
-    if isinstance(status.app, RemoteError):
-        yield failed_words(status.app)
-    else:
-        name = status.app.fields.get("name")
-        yield from [visible(name)] if isinstance(name, str) and name not in {"", status.slug} else []
-        yield from [style.yellow("archived")] if status.app.archived else []
-    health = status.health
-    yield f"coverage {failed_words(health)}" if isinstance(health, RemoteError) else coverage_word(health.status, style)
+    """Yield the state of an app in a few words: coverage, traffic and last change, and what could not be read."""
+    if isinstance(status.app, App) and status.app.archived:
+        yield style.yellow("archived")
+    if not isinstance(status.health, RemoteError):
+        coverage, is_deployed = status.health.status, _has_deployments(status, *status.capabilities)
+        yield _coverage_paint(coverage, style, is_deployed)(visible(coverage))
+    yield _traffic(status)
+    yield _last_change(status)
+    if not status.capabilities and not _is_unread(status, status.slots, Section.SLOTS):
+        yield "no slots"
+    if status.errors:
+        parts = ", ".join(name.replace("_", " ") for name in status.errors)
+        references = ", ".join(sorted({visible(error.reference) for error in status.errors.values()}))
+        yield style.red(f"{UNREAD} not read: {parts} ({references})")
 
 
-def _first_request(status: AppStatus) -> str:
-    first = status.first_request
-    if isinstance(first, RemoteError):
-        return failed_words(first)
-    if not first.received:
-        return "not seen yet"
-    return "seen" if first.at is None else f"seen {time_words(first.at)}"
-
-
-def _routing(status: AppStatus, style: Style) -> str:
-    stats = status.routing
+def _traffic(status: AppStatus) -> str:
+    """Return the share of requests that devices served, or whether there was a request at all; "" if it is not known."""
+    stats, first = status.routing, status.first_request
     if isinstance(stats, RemoteError):
-        return failed_words(stats)
+        return ""
     if not stats.total:
-        return "no requests"
-    sides = ((stats.local, "local"), (stats.cloud, "cloud"))
-    split = ", ".join(f"{count:,} {word}" for count, word in sides if count is not None)
-    share = share_of(stats.local, stats.total)
-    drawn = f"{style.gauge(share)} local, " if share is not None else ""
-    return f"{drawn}{counted(stats.total, 'request')}{f' ({split})' if split else ''}"
+        seen = isinstance(first, FirstRequest) and first.received
+        return "first request seen" if seen else "" if isinstance(first, RemoteError) else "no requests yet"
+    if stats.local is None:
+        return counted(stats.total, "request")
+    return f"{percent_words(share_of(stats.local, stats.total)).strip()} local"
 
 
 def _last_change(status: AppStatus) -> str:
     event = status.last_change
-    if isinstance(event, RemoteError):
-        return failed_words(event)
-    if event is None:
-        return NOTHING
-    kind, key = event.resource or ("", "")
-    what = " ".join(visible(part) for part in (event.type or kind, key) if part)
-    return f"{visible(event.actor or UNREAD)}, {time_words(event.at)}{f' ({what})' if what else ''}"
+    if event is None or isinstance(event, RemoteError):
+        return ""
+    return f"changed {time_words(event.at).removeprefix('at ')} by {visible(event.actor or UNREAD)}"
 
 
 def _awaiting(approval: PendingApproval) -> str:
