@@ -40,8 +40,8 @@ async def test_it_starts_serves_and_stops(bench: Bench) -> None:
     assert await watch.stop() == 0
     assert watch.lines[-1]["event"] == "stopped"
     assert watch.stdout == ""
-    lines = watch.logged("action") + watch.logged("app_moved")
-    assert len(lines) == 4
+    lines = watch.logged("action")
+    assert len(lines) == 3
     (run,) = {line["run"] for line in lines}
     history = bench.start("history", "-o", "json")
     assert await history.wait() == 0

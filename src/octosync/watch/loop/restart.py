@@ -17,6 +17,7 @@ from octosync.watch.loop.activity_feed import FeedUpdate
 from octosync.watch.loop.scheduler import Scheduler
 from octosync.watch.memory import Memory
 from octosync.watch.reconcile.results import ResultRecorder
+from octosync.watch.status import AppState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class Restart:
             if scheduler.feed.off is None:
                 checkpoint.clear()
                 checkpoint.advance(scheduler.feed.newest)
-            self.log.info("reading_all", message=f"every app is read before octosync is ready: {why}", why=why)
+            self.log.info("reading_all", message=f"reading every app: {why}", why=why)
             return False
         for slug, app in checkpoint.in_sync.items():
             scheduler.tracker.restore(slug, app.at)
@@ -69,9 +70,10 @@ class Restart:
 
     def _log_ready(self, by: str, unchanged: int, read: int) -> None:
         known = f", {unchanged:,} unchanged since the last read" if unchanged else ""
-        self.log.info(
-            "ready", message=f"ready: {counted(read, 'app')} read{known}", by=by, unchanged=unchanged, read=read
-        )
+        in_state = ((state, sum(1 for _ in self.scheduler.tracker.in_state(state))) for state in AppState)
+        states = ", ".join(f"{count:,} {state.value.replace('_', ' ')}" for state, count in in_state if count)
+        message = f"ready: {counted(read, 'app')} read{known}{f'; {states}' if states else ''}"
+        self.log.info("ready", message=message, by=by, unchanged=unchanged, read=read)
 
     def _why_not(self, *, is_reached: bool) -> str:
         """Return why the checkpoint can't be used; `is_reached` is whether the feed reaches back to it."""

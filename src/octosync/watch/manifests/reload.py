@@ -97,7 +97,7 @@ class ManifestReloader:
         self.notifications.resolve(MANIFESTS)
         await self._save(difference, is_first=is_first)
         if is_first:
-            self._warn_of_lost_state()
+            self._log_missing_state()
         self._apply(difference, is_first=is_first)
         self.loaded.set()
         apps, files = len(self.scheduler.assignment.active.tree.apps), declared.manifests.files
@@ -138,13 +138,12 @@ class ManifestReloader:
             else:
                 return
 
-    def _warn_of_lost_state(self) -> None:
-        """Warn at the start that there is no stored state: some decisions differ from those before it was lost."""
+    def _log_missing_state(self) -> None:
+        """Log at the start that there is no stored state: some decisions differ from those with it."""
         if not self.memory.apps and not self.memory.is_whole:
-            self.log.warning(
+            self.log.info(
                 "nothing_remembered",
-                message="the state file has no records of this control plane: no object counts as removed, and "
-                "an object that differs is held only if the activity feed shows a recent change",
+                message="first start with this state file: what was declared before is not known",
             )
 
     def _apply(self, difference: LoadDifference, *, is_first: bool) -> None:

@@ -211,6 +211,7 @@ class ResultRecorder:
         for drift in result.drift:
             if drift not in before.get(drift.address.app, ()):
                 _log_drift(log, drift)
+        log = self.log.bind(run=result.id or None)  # the next lines name one app each
         for slug, error in result.errors.items():
             log.warning(
                 "turn_failed",
@@ -220,7 +221,10 @@ class ResultRecorder:
                 next_try=None if next_try is None else next_try.isoformat(timespec="seconds"),
             )
         for slug, (was, now) in moved.items():
-            log.info("app_moved", message=f"{slug} is {now.value.replace('_', ' ')}", app=slug, was=was.value)
+            is_first = was is AppState.UNREAD
+            if not is_first or now is not AppState.IN_SYNC:  # `ready` counts those that are in sync from the start
+                before_it = None if is_first else was.value
+                log.info("app_moved", message=f"{slug} is {now.value.replace('_', ' ')}", app=slug, was=before_it)
         failures = {slug: self._failures[min(result.apps)] for slug in result.apps}
         self.notifications.add_result(result, self.clock.now(), failures)
 
