@@ -11,6 +11,8 @@ The commands run in a new folder. `127.0.0.1:8787` and `https://api.octomil.com`
 `octosync watch` runs until the document ends or starts another one, and must exit with 0; its page is `127.0.0.1:9900`. Its
 progress takes time, so a `console` command that queries the page is repeated until the output matches, for a limited time.
 
+Commands that name examples/ find a copy of that folder.
+
 No document depends on the current date: the freeze windows of its octosync.yaml are moved by half a year.
 
 Commands that install or build the project are not run; for `make`, only the targets are checked. For kubectl, the kustomization
@@ -101,6 +103,8 @@ class _Session:
         return ""
 
     def _typed(self, command: str, *, may_fail: bool) -> str:
+        if "examples/" in command:
+            shutil.copytree(ROOT / "examples", self.folder / "examples", dirs_exist_ok=True)
         ended = subprocess.run(  # noqa: S602 — the commands of a document use shell syntax
             self._real(command),
             shell=True,

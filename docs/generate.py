@@ -52,6 +52,7 @@ def is_genuine(secret, headers, body, now):
 EXECUTED: Final = (
     "README.md",
     "CONTRIBUTING.md",
+    "examples/README.md",
     "docs/tutorial.md",
     "docs/explanation/ambiguous-writes.md",
     "docs/explanation/ownership.md",

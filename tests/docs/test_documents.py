@@ -21,6 +21,12 @@ from jsonschema import Draft202012Validator
 
 from octosync.manifest import configuration_schema, manifest_schema
 
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(ROOT / ".github").glob("*.md"),
+    ROOT / "examples/README.md",
+    *(ROOT / "docs").rglob("*.md"),
+]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROMISES = (ROOT / "docs/explanation/promises.md").read_text(encoding="utf-8")
 
@@ -42,9 +48,8 @@ def test_a_document_is_true(name: str, tmp_path: Path, command_folder: Path) -> 
 
 def test_every_document_is_run() -> None:
     """Every document with commands is run, and generated pages contain none."""
-    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     commands = {
-        path for path in documents if re.search(r"^```(sh|console)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        path for path in DOCUMENTS if re.search(r"^```(sh|console)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert commands <= {ROOT / name for name in EXECUTED}
 
@@ -106,7 +111,7 @@ def test_a_promise_is_held_where_it_says(promise: str) -> None:
 
 def test_links_lead_somewhere() -> None:
     """Relative links of the documents lead to existing files and headings."""
-    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+    for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         links = re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)", text)
         sources = re.findall(r'(?:src|srcset)="(?!https?://)([^"]+)()"', text)
@@ -182,7 +187,7 @@ def _yaml_blocks(text: str) -> Iterator[dict[str, Any]]:
 
 _WITH_YAML = {
     path.relative_to(ROOT).as_posix(): blocks
-    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    for path in DOCUMENTS
     # Tests of the rules check their examples, which break the rules.
     if path.name != "rules.md" and (blocks := list(_yaml_blocks(path.read_text(encoding="utf-8"))))
 }

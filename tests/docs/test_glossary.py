@@ -14,7 +14,7 @@ from docs.executing import ROOT
 from octosync.cli.root import octosync
 
 _GLOSSARY: Final = ROOT / "docs" / "reference" / "glossary.md"
-_DOCUMENTS: Final = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+_DOCUMENTS: Final = (ROOT / "README.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 
 def _rows(header: str) -> list[list[str]]:
