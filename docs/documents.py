@@ -20,7 +20,7 @@ from octosync.watch.web.document import watch_document, watch_schema
 
 _REFERENCE: Final = "#/$defs/"
 _EXAMPLE: Final = "tests/scenarios/106-an-app-outside-every-freeze-window/plan.json"
-_PLURAL: Final = ("string", "integer", "number")
+_PLURALS: Final = {"string": "strings", "integer": "integers", "number": "numbers", "address": "addresses"}
 _NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -57,9 +57,9 @@ def _keys(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
     required = schema.get("required", ())
     yield from ("| key | meaning |", "|---|---|")
     for key, value in cast("Mapping[str, Any]", schema["properties"]).items():
-        optional = "" if key in required else " Absent if it was not set."
+        optional = "" if key in required else ", absent if it was not set"
         about = escaped(str(value.get("description") or _description(value, definitions)).removesuffix("."))
-        yield f"| `{key}` | {cell(about)}. *{cell(_type(value, definitions, prefix))}*{optional} |"
+        yield f"| `{key}` | {cell(about)}. *{cell(_type(value, definitions, prefix))}{optional}* |"
 
 
 def _description(value: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
@@ -90,7 +90,7 @@ def _type(value: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str)
 def _simple(name: str, value: Mapping[str, Any], type_of: Callable[[Mapping[str, Any]], str]) -> str:
     if name == "array":
         item = type_of(value.get("items", {}))
-        return f"list of {item}{'s' if item in _PLURAL else ''}"
+        return f"list of {_PLURALS.get(item, item)}"
     if name == "object" and isinstance(values := value.get("additionalProperties"), Mapping):
         return f"object with {type_of(values)} values"
     if name == "string" and value.get("format") == "date-time":

@@ -86,6 +86,7 @@ WITH_PARTS: Final = (
     "docs/reference/exit-codes.md",
     "docs/reference/guards.md",
     "docs/reference/manifest.md",
+    "docs/reference/operations.md",
     "docs/reference/plan-document.md",
     "docs/reference/status-document.md",
 )
@@ -146,25 +147,15 @@ def main() -> None:
 
 
 def _operations(table: Mapping[str, Operation]) -> Iterator[str]:
-    yield from ("# Operations", "", GENERATED, "")
-    yield "The operations that octosync can send, and that the embedded control plane serves. Paths are relative to `/api/v1`."
-    yield ""
-    yield "- **idempotent**: whether the request can be repeated without a further effect. octosync repeats other requests only"
-    yield "  after a read has shown that they took no effect."
-    yield "- **source**: how it is known that the operation exists. *stated*: it is in Octomil's own list of operations."
-    yield "- **path**: how the path and the method are known. They are not public, so all of them are *assumed*."
-    yield "- To correct a wrong path, override it in octosync.yaml: `api.operations.<id>: {method, path}`. An override can't"
-    yield "  change a read into a write."
-    yield ""
-    yield "| # | ID | method and path | access | idempotent | source | path | description |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| operation | request and effect |"
+    yield "|---|---|"
     for operation in table.values():
-        number = "" if operation.number is None else str(operation.number)
-        access = "**write**" if operation.access is Access.WRITE else "read"
-        again = "yes" if operation.idempotent else "**no**"
-        known, path = operation.provenance.value, operation.path_provenance.value
-        sends = f"`{operation.method} {operation.path}`"
-        yield f"| {number} | `{operation.id}` | {sends} | {access} | {again} | {known} | {path} | {operation.summary} |"
+        number = "" if operation.number is None else f" {operation.number}"
+        access = "**Write**" if operation.access is Access.WRITE else "Read"
+        again = "idempotent" if operation.idempotent else "**not idempotent**"
+        source = f"Operation{number}: {operation.provenance.value}; path: {operation.path_provenance.value}."
+        request = f"`{operation.method} {operation.path}`: {cell(operation.summary)} {access}, {again}. {source}"
+        yield f"| {anchor(operation.id)}`{operation.id}` | {request} |"
 
 
 def _rules(table: Mapping[str, Rule]) -> Iterator[str]:
@@ -295,6 +286,7 @@ PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     **commands.PARTS,
     **documents.PARTS,
     **fields.PARTS,
+    "operations": lambda: _operations(OPERATIONS),
     "guards": lambda: _guards(GUARDS),
     "guard sections": lambda: _guard_sections(GUARDS),
 }
@@ -309,7 +301,6 @@ REFERENCE_PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "docs/reference/findings.md": lambda: "\n".join(_findings(FINDINGS)) + "\n",
     "docs/reference/metrics.md": lambda: "\n".join(_metrics(METRICS)) + "\n",
     "docs/reference/notifications.md": lambda: "\n".join(_notifications()) + "\n",
-    "docs/reference/operations.md": lambda: "\n".join(_operations(OPERATIONS)) + "\n",
     "docs/reference/rules.md": lambda: "\n".join(_rules(RULES)) + "\n",
     # kustomize reads no files outside its own folder.
     "examples/base/merge-keys.json": lambda: json_text(kustomize_definitions()),

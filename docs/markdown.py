@@ -63,7 +63,7 @@ def code(text: str) -> str:
 def escaped(text: str) -> str:
     """Return text in which `*` and `<` have no meaning for Markdown. Code keeps them."""
     parts = text.split("`")
-    parts[::2] = [re.sub(r"([*<])", r"\\\1", part) for part in parts[::2]]
+    parts[::2] = [part.replace("*", "\\*").replace("<", "&lt;") for part in parts[::2]]
     return "`".join(parts)
 
 
