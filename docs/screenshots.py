@@ -26,6 +26,7 @@ from tests.support.controller_http import serve_controller
 from tests.support.controller_statuses import RecordingApi, pictured_status
 
 _WIDTH: Final = 820
+_WIDE: Final = 1400  # the page has two columns
 _HEIGHT: Final = 900
 _MARGIN: Final = 24  # below the last section
 _PORT: Final = 9900  # the port in the commands on the page
@@ -43,7 +44,11 @@ def main() -> None:
             for scheme in _SCHEMES:
                 set_color_scheme(browser, scheme)
                 browser.get(url)
-                _take(browser, f"status-{scheme}.png", last="#budget-section")
+                _resize(browser, _WIDTH)
+                _take(browser, f"status-{scheme}.png", last="#app-camera")
+                _resize(browser, _WIDE)
+                _take(browser, f"status-wide-{scheme}.png", last="#app-fitness")
+                _resize(browser, _WIDTH)
         for scheme in _SCHEMES:
             page = Path(folder) / "comment.html"
             page.write_text(comment_page(_REPORT.read_text(encoding="utf-8"), scheme), encoding="utf-8")
@@ -72,10 +77,16 @@ def _colored_diff(diff: re.Match[str]) -> str:
     return diff[1] + "\n".join(lines) + diff[3]
 
 
+def _resize(browser: Chrome, width: int) -> None:
+    metrics = {"width": width, "height": _HEIGHT, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
 def _take(browser: Chrome, name: str, *, last: str) -> None:
     """Write a picture of the page up to the element that the selector `last` names."""
+    width = browser.execute_script("return document.documentElement.clientWidth")
     end = browser.execute_script("return document.querySelector(arguments[0]).getBoundingClientRect().bottom", last)
-    clip = {"x": 0, "y": 0, "width": _WIDTH, "height": end + _MARGIN, "scale": 1}
+    clip = {"x": 0, "y": 0, "width": width, "height": end + _MARGIN, "scale": 1}
     picture = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
     (_IMAGES / name).write_bytes(base64.b64decode(picture["data"]))
 

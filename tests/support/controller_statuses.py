@@ -271,9 +271,22 @@ def busy_status() -> ControllerStatus:
 
 def pictured_status() -> ControllerStatus:
     """Return the status for the pictures in the documentation."""
-    canary = replace(canary_app(), recommendations=())
+    canary = replace(canary_app(), recommendations=(), since=ago(hours=2))
     apps = (held_app(), blocked_app("search-old"), canary, *map(quiet_app, _QUIET))
-    return status_of(*apps, runs=(run_status(1), run_status(2)), unmanaged=260)
+    commit, before = (replace(commit_status(revision * 8), subject="") for revision in ("3f9d2", "a81f0"))
+    return status_of(
+        *apps,
+        commit=commit,
+        revision=commit.revision,
+        owners={app.slug: "teams/search" if app.slug.startswith("c") else "teams/speech" for app in apps},
+        runs=(
+            run_status(1, commit=commit),
+            run_status(2, commit=commit, apps=("billing",)),
+            run_status(5, commit=before, apps=("camera",), is_revert=True),
+            run_status(9, commit=before, apps=("voice",)),
+        ),
+        unmanaged=260,
+    )
 
 
 def bad_manifests(status: ControllerStatus) -> ControllerStatus:

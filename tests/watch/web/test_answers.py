@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -19,18 +19,28 @@ from tests.support.controller_statuses import (
     RecordingApi,
     bad_manifests,
     busy_status,
+    commit_status,
     held_app,
     held_plan,
     quiet_app,
+    run_status,
     status_of,
     suspended,
 )
+from tests.support.states import desired_app
 
 from octosync.errors import OctosyncError
 from octosync.model import Secret
 from octosync.plan import Plan
 from octosync.report import visible
-from octosync.watch.status import AppReconcileStatus, AppState, CircuitReason, ControllerStatus
+from octosync.watch.status import (
+    AppReconcileStatus,
+    AppState,
+    CircuitReason,
+    CommitStatus,
+    ControllerStatus,
+    FreezeStatus,
+)
 from octosync.watch.web import create_app, watch_schema
 
 _PAGES = ("/", "/apps", "/apps/canary-demo", "/api/status", "/healthz", "/readyz", "/metrics")
@@ -224,7 +234,7 @@ async def document_of(status: ControllerStatus) -> Any:
 async def test_the_document_has_the_whole_status() -> None:
     """It has counts, alarms, budget, apps with drift and refusals, and runs, with times in UTC."""
     document = await document_of(suspended(busy_status()))
-    assert document["format_version"] == "1.1"
+    assert document["format_version"] == "1.2"
     assert document["timestamp"] == "2030-01-01T14:03:20Z"
     assert document["counts"]["held"] == 2
     assert set(document["counts"]) == {state.value for state in AppState}
@@ -253,10 +263,41 @@ async def test_the_document_has_the_whole_status() -> None:
     assert document["runs"][0]["outcomes"][1]["request_ids"] == ["req_81fa"]
 
 
+async def test_the_document_has_owners_labels_and_commits() -> None:
+    """An app has its owner and labels, without those whose key is sensitive; a run has its commit. Unknown facts are null."""
+    status = _described_status()
+    document = await document_of(status)
+    facts = {app["slug"]: (app["owner"], app["labels"]) for app in document["apps"]}
+    assert facts["photos"] == ("teams/media", {"team": "media"})
+    assert facts["voice"] == (None, None)
+    assert document["manifests"]["commit"]["url"] == "https://github.com/acme/apps/commit/3f9d2c1"
+    unknown = {"revision": "a81f0c2", "author": None, "subject": None, "url": None}
+    assert [(run["commit"], run["reverts_drift"]) for run in document["runs"]] == [(unknown, True), (None, False)]
+    assert document["frozen"] == {"until": "2030-01-06T17:00:00Z", "timezone": "Europe/Berlin", "apps": 1}
+    assert document["circuit"] == {"reason": "outage", "since": "2030-01-01T14:03:20Z", "next_probe": None}
+    async with app_client(RecordingApi(current=status)) as client:
+        for path in ("/apps", "/apps/photos", "/api/status"):
+            assert "hunter2" not in (await client.get(path)).text
+
+
+def _described_status() -> ControllerStatus:
+    return replace(
+        busy_status(),
+        declared={"photos": desired_app("photos", labels={"team": "media", "api-token": "hunter2"})},
+        owners={"photos": "teams/media"},
+        commit=commit_status("3f9d2c1"),
+        runs=(run_status(1, commit=CommitStatus(revision="a81f0c2"), is_revert=True), run_status(2)),
+        frozen=FreezeStatus(until=datetime(2030, 1, 6, 17, tzinfo=UTC), timezone="Europe/Berlin", apps=1),
+        circuit_open=CircuitReason.OUTAGE,
+        circuit_since=NOW,
+    )
+
+
 @pytest.mark.parametrize(
     "status",
     [
         busy_status(),
+        _described_status(),
         bad_manifests(suspended(busy_status())),
         replace(busy_status(), valid=False, load_error=OctosyncError("kustomize-failed", "it refuses", hints=("why",))),
         replace(busy_status(), about=None, outage="no connection"),

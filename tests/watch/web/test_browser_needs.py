@@ -24,4 +24,5 @@ def test_screenshots_of_the_documentation_are_small() -> None:
     """The status page's screenshots exist in light and dark and are smaller than 200 kB."""
     folder = _ROOT / "docs" / "images"
     for scheme in ("light", "dark"):
-        assert 10_000 < (folder / f"status-{scheme}.png").stat().st_size < 200_000
+        for name in ("status", "status-wide"):
+            assert 10_000 < (folder / f"{name}-{scheme}.png").stat().st_size < 200_000

@@ -163,10 +163,15 @@ def matches(app: AppReconcileStatus, wanted: AppFilter, owner: str, labels: tupl
     return all(word in everything for word in wanted.text.lower().split())
 
 
-def _labels(status: ControllerStatus, slug: str) -> Iterator[str]:
+def labels_of(status: ControllerStatus, slug: str) -> dict[str, str]:
+    """Return the labels of an app's manifest, except those with a sensitive key."""
     app = status.declared.get(slug)
-    if app is not None:
-        yield from (f"{key}={value}" for key, value in app.labels.items())
+    labels = {} if app is None else app.labels
+    return {key: value for key, value in labels.items() if not status.sensitivity.covers(key)}
+
+
+def _labels(status: ControllerStatus, slug: str) -> Iterator[str]:
+    return (f"{key}={value}" for key, value in labels_of(status, slug).items())
 
 
 def _owner(status: ControllerStatus, slug: str) -> str:

@@ -16,7 +16,7 @@ from octosync.watch.status import AppReconcileStatus, AppState, BlockedSet, Cont
 from octosync.watch.web.summary import NEEDS_ATTENTION, Line
 from octosync.watch.web.views import Sides, sides_of, texts_of
 
-_SHOWN: Final = 10  # cards of a state on the main page
+_SHOWN: Final = 6  # cards of a state on the main page
 _NAMED: Final = 10  # apps and drifted objects that a card names
 _ADDRESSES: Final = 3  # of a refusal; the app's page marks all of them
 _ERRORS: Final = frozenset({AppState.FAILING, AppState.REFUSED})

@@ -44,15 +44,19 @@ from octosync.watch.status import (
     AppState,
     BlockedSet,
     BudgetStatus,
+    CircuitReason,
+    CommitStatus,
     ControllerStatus,
     ControllerSuspension,
     DriftStatus,
+    FreezeStatus,
     Hold,
     RunStatus,
 )
+from octosync.watch.web.app_list import labels_of
 from octosync.watch.web.summary import sentence
 
-STATUS_FORMAT_VERSION: Final = "1.1"
+STATUS_FORMAT_VERSION: Final = "1.2"
 _RUNS: Final = 20
 
 StateCounts = Annotated[
@@ -75,12 +79,22 @@ class ProblemDocument(Document):
     hints: list[str] = Field(description="What to do, a sentence each.")
 
 
+class CommitDocument(Document):
+    """A commit of the manifests."""
+
+    revision: str = Field(description="The ID of the commit.")
+    author: str | None = Field(description="The name of its author; null if it is not known.")
+    subject: str | None = Field(description="The first line of its message; null if it is not known.")
+    url: str | None = Field(description="Its page; null if the remote of the repository is not a URL of a server.")
+
+
 class LoadedManifestsDocument(Document):
     """The loaded manifests. If `valid` is false, see `error` and `diagnostics`; the last valid manifests are used."""
 
     valid: bool = Field(description="Whether the latest manifests have no errors.")
     files: Count = Field(description="The number of files.")
     revision: str | None = Field(description="The Git commit; null if it is not known.")
+    commit: CommitDocument | None = Field(description="The Git commit; null if it is not known.")
     loaded_at: Time | None = Field(description="The time at which the manifests were loaded.")
     changed_at: Time | None = Field(description="The time at which the manifests, or their commit, last changed.")
     error: ProblemDocument | None = Field(description="The error, if the manifests could not be read.")
@@ -99,6 +113,24 @@ class AlarmsDocument(Document):
     state_damaged: str | None = Field(description="The state file was damaged at the start and renamed.")
     feed_off: str | None = Field(description="The activity feed is not followed.")
     coverage_unread: str | None = Field(description="The coverage of deployments can't be read.")
+
+
+class CircuitDocument(Document):
+    """Why no request is sent."""
+
+    reason: Annotated[str, one_of(CircuitReason)] = Field(description="The reason.")
+    since: Time | None = Field(description="The time since which no request is sent.")
+    next_probe: Time | None = Field(
+        description="The time of the next attempt; null if only a change ends it, such as another key."
+    )
+
+
+class FrozenDocument(Document):
+    """The freeze windows that are in force."""
+
+    until: Time | None = Field(description="The time until which an app is frozen; null if no end is known.")
+    timezone: str = Field(description="The time zone of the window that ends last.")
+    apps: Count = Field(description="The number of frozen apps.")
 
 
 class SuspendedDocument(Document):
@@ -198,6 +230,8 @@ class AppDocument(Document):
 
     slug: str = Field(description="The app's slug.")
     state: Annotated[str, one_of(AppState)] = Field(description="The most severe state of the app.")
+    owner: str | None = Field(description="The folder of `owners` in octosync.yaml that may declare it; null for none.")
+    labels: dict[str, str] | None = Field(description="The labels of its manifest; null if no manifest declares it.")
     since: Time | None = Field(description="The time since which the app is in this state.")
     read_at: Time | None = Field(description="The time at which the app was last read.")
     source: str | None = Field(description="The file that declares it.")
@@ -223,6 +257,8 @@ class RunDocument(Document):
     run: str = Field(description="The ID of the run.")
     apps: list[str] = Field(description="The slugs of its apps.")
     why: str | None = Field(description="Always null.")
+    commit: CommitDocument | None = Field(description="The commit of its manifests; null if it is not known.")
+    reverts_drift: bool = Field(description="Whether all of its actions revert drift.")
     started: Time = Field(description="The start.")
     ended: Time | None = Field(description="The end; null while the run continues.")
     actions: Count = Field(description="The number of actions.")
@@ -246,6 +282,8 @@ class WatchDocument(Document):
     control_plane: ControlPlaneDocument
     manifests: LoadedManifestsDocument
     alarms: AlarmsDocument
+    circuit: CircuitDocument | None = Field(description="Why no request is sent; null while requests are sent.")
+    frozen: FrozenDocument | None = Field(description="The freeze windows in force; null if there are none.")
     suspended: SuspendedDocument | None = Field(description="The suspension of all apps; null if there is none.")
     holds: list[HoldDocument] = Field(description="The holds that people requested.")
     counts: StateCounts = Field(description="The number of apps in each state.")
@@ -284,6 +322,8 @@ def watch_document(status: ControllerStatus) -> JsonObject:
         control_plane=control_plane_part(status.control_plane),
         manifests=_manifests(status),
         alarms=_alarms(status),
+        circuit=_circuit(status),
+        frozen=_frozen(status.frozen),
         suspended=_suspended(status.suspended),
         holds=[hold_part(hold) for hold in sorted(status.holds, key=attrgetter("app", "until"))],
         counts={state.value: count for state, count in status.counts().items()},
@@ -305,6 +345,7 @@ def _manifests(status: ControllerStatus) -> LoadedManifestsDocument:
         valid=status.valid,
         files=status.files,
         revision=status.revision or None,
+        commit=_commit(status.commit),
         loaded_at=_time(status.loaded_at),
         changed_at=_time(status.changed_at),
         error=None if error is None else _problem(error.reference, error.message, error.hints),
@@ -314,6 +355,34 @@ def _manifests(status: ControllerStatus) -> LoadedManifestsDocument:
 
 def _alarms(status: ControllerStatus) -> AlarmsDocument:
     return AlarmsDocument(**{name: getattr(status, name) or None for name in AlarmsDocument.model_fields})
+
+
+def _commit(commit: CommitStatus | None) -> CommitDocument | None:
+    if commit is None:
+        return None
+    return CommitDocument(
+        revision=commit.revision,
+        author=commit.author or None,
+        subject=commit.subject or None,
+        url=commit.url or None,
+    )
+
+
+def _circuit(status: ControllerStatus) -> CircuitDocument | None:
+    if status.circuit_open is None:
+        return None
+    return CircuitDocument(
+        reason=status.circuit_open.value,
+        since=_time(status.circuit_since),
+        next_probe=_time(status.next_probe),
+    )
+
+
+def _frozen(frozen: FreezeStatus | None) -> FrozenDocument | None:
+    if frozen is None:
+        return None
+    until = utc_text(frozen.until) if frozen.ends else None
+    return FrozenDocument(until=until, timezone=frozen.timezone, apps=frozen.apps)
 
 
 def _suspended(suspended: ControllerSuspension | None) -> SuspendedDocument | None:
@@ -358,6 +427,8 @@ def _app(app: AppReconcileStatus, status: ControllerStatus) -> AppDocument:
     return AppDocument(
         slug=app.slug,
         state=app.state.value,
+        owner=status.owners.get(app.slug),
+        labels=labels_of(status, app.slug) if app.slug in status.declared else None,
         since=_time(app.since),
         read_at=_time(app.read_at),
         source=app.source or None,
@@ -423,6 +494,8 @@ def _run(run: RunStatus) -> RunDocument:
         run=run.run,
         apps=list(run.apps),
         why=None,  # no run has one; who reads the document finds the field
+        commit=_commit(run.commit),
+        reverts_drift=run.is_revert,
         started=utc_text(run.started),
         ended=_time(run.ended),
         actions=run.actions,

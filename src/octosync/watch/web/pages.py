@@ -28,7 +28,7 @@ from octosync.report.text import Style, listed, plane_words, seconds_words, time
 from octosync.watch.approvals import TOKEN_VARIABLE, post_line
 from octosync.watch.status import AppState, ControllerStatus
 from octosync.watch.web.actions import DURATIONS, button_for
-from octosync.watch.web.app_list import AppFilter, app_list, matching_apps
+from octosync.watch.web.app_list import AppFilter, app_list, labels_of, matching_apps
 from octosync.watch.web.attention import attention_cards
 from octosync.watch.web.sessions import Viewer
 from octosync.watch.web.summary import (
@@ -166,7 +166,7 @@ def app_page(status: ControllerStatus, asked: PageRequest, slug: str) -> Page:
         attention_cards=attention_cards(status, [app], origin=asked.origin),
         canaries=canary_views([app]),
         runs=run_groups(run for run in status.runs if slug in run.apps),
-        labels=status.declared[slug].labels if slug in status.declared else {},
+        labels=labels_of(status, slug),
         owner=status.owners.get(slug, ""),
     )
 
