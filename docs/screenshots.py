@@ -6,7 +6,7 @@ A document shows the picture that matches the color scheme of its reader:
 
     <picture>
       <source media="(prefers-color-scheme: dark)" srcset="images/status-dark.png">
-      <img alt="The status page: 11 apps in sync, one blocked, one held" src="images/status-light.png" width="820">
+      <img alt="The status page: 2 of 13 apps need attention, one is blocked, one is held" src="images/status-light.png" width="820">
     </picture>
 """
 
@@ -26,7 +26,7 @@ from tests.support.controller_http import serve_controller
 from tests.support.controller_statuses import RecordingApi, pictured_status
 
 _WIDTH: Final = 820
-_WIDE: Final = 1400  # the page has two columns
+_WIDE: Final = 1280  # the page has two columns
 _HEIGHT: Final = 900
 _MARGIN: Final = 24  # below the last section
 _PORT: Final = 9900  # the port in the commands on the page
@@ -47,7 +47,7 @@ def main() -> None:
                 _resize(browser, _WIDTH)
                 _take(browser, f"status-{scheme}.png", last="#app-camera")
                 _resize(browser, _WIDE)
-                _take(browser, f"status-wide-{scheme}.png", last="#app-fitness")
+                _take(browser, f"status-wide-{scheme}.png", last="#app-captions")
                 _resize(browser, _WIDTH)
         for scheme in _SCHEMES:
             page = Path(folder) / "comment.html"
