@@ -6,7 +6,7 @@ A document shows the picture that matches the color scheme of its reader:
 
     <picture>
       <source media="(prefers-color-scheme: dark)" srcset="images/status-dark.png">
-      <img alt="The status page: 2 of 13 apps need attention, one is blocked, one is held" src="images/status-light.png" width="820">
+      <img alt="The status page" src="images/status-light.png" width="820">
     </picture>
 """
 
