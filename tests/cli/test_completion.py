@@ -100,7 +100,7 @@ def test_formats_files_and_paths_are_offered(workdir: Workdir) -> None:
     assert offered(workdir, "plan", "-f", "ap") == ["file,ap"]
     assert offered(workdir, "plan", "-k", "over") == ["dir,over"]
     assert offered(workdir, "explain", "app.spec.slots.serv") == ["plain,app.spec.slots.servingPolicy"]
-    assert offered(workdir, "explain", "guar") == ["plain,guards"]
+    assert offered(workdir, "explain", "guards") == ["plain,guards"]
     assert "plain,during-canary" in offered(workdir, "explain", "during")
     assert offered(workdir, "help", "pl") == ["plain,plan"]
     assert offered(workdir, "help", "api", "p") == ["plain,probe"]

@@ -1,7 +1,8 @@
-"""`octosync explain`: fields, rules, findings, guards and outcomes are explained."""
+"""`octosync explain`: fields, and all names that octosync prints, are explained."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -10,11 +11,19 @@ import pytest
 from docs.executing import ROOT
 from tests.support.workdirs import Workdir
 
+from octosync import errors
 from octosync.apply import OUTCOMES
+from octosync.cli.error_references import ERRORS
+from octosync.cli.runs.explain import RENAMED
+from octosync.contract import OPERATIONS
+from octosync.contract.resources import ErrorCode
+from octosync.errors import ExitCode
 from octosync.manifest import RULES, explain_path, explained_roots
-from octosync.model import FieldExplanation
+from octosync.manifest.load.limits import LOAD_TIMEOUT
+from octosync.model import FieldExplanation, Reason
 from octosync.plan import FINDINGS, GUARDS
 from octosync.plan.policies import VARIABLES
+from octosync.watch.notify.notices import EVENTS
 
 SOURCES = ROOT / "src" / "octosync"
 
@@ -40,6 +49,72 @@ def test_every_field_is_explained(root: str, workdir: Workdir) -> None:
         assert field.about
         assert field.type
         assert field.fields or field.example is not None
+
+
+REFERENCE = re.compile(r"[a-z]+(-[a-z]+)*")
+ERROR_CLASSES = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+
+
+def _texts(*nodes: ast.expr) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and REFERENCE.fullmatch(node.value):
+            yield node.value
+        elif isinstance(node, ast.IfExp):
+            yield from _texts(node.body, node.orelse)
+
+
+def _is_error_class(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ERROR_CLASSES
+
+
+def _references(tree: ast.Module) -> Iterator[str]:
+    """Yield the references in the calls that make an error, in tuples that describe one, and in variables of that name."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=args, keywords=keywords):
+                if name in ERROR_CLASSES or name == "_in_part":
+                    yield from _texts(*args[:1])
+                elif name == "refusal" or (name == "_error" and args and _is_error_class(args[0])):
+                    yield from _texts(*args[1:3])
+                yield from _texts(*(keyword.value for keyword in keywords if keyword.arg == "reference"))
+            case ast.Assign(targets=[ast.Name(id="reference")], value=value):
+                yield from _texts(value)
+            case ast.Assign(
+                targets=[ast.Tuple(elts=[ast.Name(id="reference"), *_])], value=ast.Tuple(elts=[value, *_])
+            ):
+                yield from _texts(value)
+            case ast.Tuple(elts=[first, second, *_]) if _is_error_class(first):
+                yield from _texts(second)
+
+
+def test_every_reference_of_an_error_is_explained() -> None:
+    """`explain` knows every reference in the code, also those that come from a code of the control plane, and no others."""
+    sources = (path.read_text(encoding="utf-8") for path in sorted(SOURCES.rglob("*.py")))
+    found = {reference for source in sources for reference in _references(ast.parse(source))}
+    assert len(found) > 200
+    found |= {LOAD_TIMEOUT, *(code.value.replace("_", "-") for code in ErrorCode)}
+    explained = {*ERRORS, *RENAMED, *RULES, *OUTCOMES}
+    assert found - explained == set()
+    assert {*ERRORS, *RENAMED} - found == set()
+
+
+GROUPS = {
+    "errors": ERRORS,
+    "reasons": [reason.value for reason in Reason],
+    "operations": OPERATIONS,
+    "exit-codes": [str(code.value) for code in ExitCode],
+    "notifications": [event.value for event in EVENTS],
+}
+
+
+@pytest.mark.parametrize("heading", GROUPS)
+def test_other_names_are_explained_by_group(heading: str, workdir: Workdir) -> None:
+    """Errors, reasons, operations, exit codes and notifications are listed by group, and each has its meaning."""
+    listed = json.loads(workdir.octosync("explain", heading, "-o", "json").stdout)["names"]
+    names = {entry["name"]: entry["meaning"] for entry in listed}
+    assert names.keys() >= {*GROUPS[heading]}
+    assert all(meaning.endswith(".") for meaning in names.values())
+    assert workdir.octosync("explain", next(iter(names))).code == 0
 
 
 @pytest.mark.parametrize("name", NAMES)

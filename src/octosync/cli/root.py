@@ -114,7 +114,7 @@ _COMMANDS: Final = {
     "forge": "Integrate with GitHub: comments, issues, the last applied revision.",
     "export": "Write the manifests of live apps.",
     "schema": "Print JSON Schemas for editors and tools.",
-    "explain": "Explain a field, rule, finding, guard or outcome.",
+    "explain": "Explain a field, or a name in a message: an error, rule, guard, exit code.",
     "doctor": "Check the setup: octosync.yaml, API key, control plane, Git, state file.",
     "server": "Run the embedded control plane.",
     "completion": "Print the completion script for a shell.",

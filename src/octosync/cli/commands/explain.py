@@ -21,8 +21,9 @@ def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -
 @colour_option
 @runs("explain")
 def command() -> None:
-    """Explain a field of a manifest or of octosync.yaml, a rule, a finding, a guard or an outcome.
+    """Explain a field of a manifest or of octosync.yaml, or a name that octosync prints.
 
-    With rules, findings, guards or outcomes as PATH, list all of them with their meanings; with policies, list the variables of
-    the rules of policies. Without PATH, list the available topics.
+    PATH is a field, or the name of a rule, finding, guard, outcome, reason, notification, exit code, operation or error. With one
+    of these words in the plural, such as guards or exit-codes, list all of them with their meanings; with policies, list the
+    variables of the rules of policies. Without PATH, list the topics.
     """

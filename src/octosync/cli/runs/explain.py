@@ -9,9 +9,11 @@ from typing import Final
 
 from octosync.apply import OUTCOMES
 from octosync.cli.console import out_json, out_text, wants_colour
-from octosync.errors import UsageError
+from octosync.cli.error_references import ERRORS
+from octosync.contract import OPERATIONS
+from octosync.errors import EXIT_CODES, UsageError
 from octosync.manifest import RULES, UnknownPathError, explain_path, explained_roots
-from octosync.model import POLICY, FieldExplanation, NameExplanation, closest
+from octosync.model import POLICY, FieldExplanation, NameExplanation, Reason, closest
 from octosync.plan import FINDINGS, GUARDS
 from octosync.plan.policies import VARIABLES
 from octosync.report import (
@@ -22,6 +24,7 @@ from octosync.report import (
     render_explained_roots,
     render_explained_variables,
 )
+from octosync.watch.notify.notices import EVENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ _RENAMED_ERRORS: Final = (
         ("--rate", "`rate` in octosync.yaml"),
     ),
 )
+RENAMED: Final = frozenset(error.reference for error in _RENAMED_ERRORS)
 # Rules and outcomes whose names have changed, by their new names. `explain` knows the former ones for one release.
 _FORMER_NAMES: Final = {"app-not-owned": "not-your-app", "object-changed": "object-moved"}
 _RULES: Final = {
@@ -156,7 +160,65 @@ _OUTCOMES: Final = {
     )
     for outcome in OUTCOMES.values()
 }
-_GROUPS: Final = {"Rules": _RULES, "Findings": _FINDINGS, "Guards": _GUARDS, "Outcomes": _OUTCOMES}
+_ERRORS: Final = {
+    reference: NameExplanation(name=reference, category="error", meaning=meaning)
+    for reference, meaning in ERRORS.items()
+} | {
+    renamed.reference: NameExplanation(
+        name=renamed.reference,
+        category="error",
+        meaning=f"{renamed.meaning} Its former reference is `{renamed.former}`.",
+        ways_out=renamed.ways_out,
+    )
+    for renamed in _RENAMED_ERRORS
+}
+_REASON_MEANINGS: Final = {
+    Reason.NEW: "The object is declared and does not exist yet.",
+    Reason.MANIFEST_CHANGED: "The manifest declares another value than the base or the last apply.",
+    Reason.DRIFT: "The live object was changed on the control plane; the manifest was not.",
+    Reason.DIVERGED: "Both were changed, the live object and the manifest, and to different values.",
+    Reason.DIFFERS: "The live object differs from its manifest. Without a base, it is not known which of them was changed.",
+    Reason.REMOVED: "The manifests don't declare the object any longer.",
+    Reason.MOVED: "The platform and identifier of a target are declared in another app now.",
+    Reason.NOT_DEPLOYED: "The capability is declared for an environment in which it is not enabled.",
+    Reason.BETTER_VARIANT: "Octomil has a better variant of the model.",
+}
+_REASONS: Final = {
+    reason.value: NameExplanation(name=reason.value, category="reason", meaning=meaning)
+    for reason, meaning in _REASON_MEANINGS.items()
+}
+_OPERATIONS: Final = {
+    operation.id: NameExplanation(
+        name=operation.id,
+        category="operation",
+        meaning=f"{operation.method} {operation.path}: {operation.summary}",
+        ways_out=(f"to correct the path: api.operations.{operation.id} in octosync.yaml",),
+    )
+    for operation in OPERATIONS.values()
+}
+_EXIT_CODES: Final = {
+    str(code.value): NameExplanation(
+        name=str(code.value), category="exit code", meaning=f"{meaning[:1].upper()}{meaning[1:]}."
+    )
+    for code, meaning in EXIT_CODES.items()
+}
+_NOTIFICATIONS: Final = {
+    event.value: NameExplanation(name=event.value, category="notification", meaning=meaning)
+    for event, meaning in EVENTS.items()
+}
+_GROUPS: Final = {
+    "Rules": _RULES,
+    "Findings": _FINDINGS,
+    "Guards": _GUARDS,
+    "Outcomes": _OUTCOMES,
+    "Reasons": _REASONS,
+    "Notifications": _NOTIFICATIONS,
+    "Exit codes": _EXIT_CODES,
+    "Operations": _OPERATIONS,
+    "Errors": _ERRORS,
+}
+# Groups with many names: the list of topics has only their headings.
+_LONG: Final = frozenset({"Operations", "Errors"})
 
 
 # The types of variables, in words.
@@ -212,7 +274,9 @@ def run(path: str | None, output: str, colour: str) -> None:
         out_json(explained_document(explained))
     elif path is None:
         out_text(
-            render_explained_roots(_roots(), {title: list(group) for title, group in _GROUPS.items()}, colour=paint)
+            render_explained_roots(
+                _roots(), {title: _listed(title, group) for title, group in _GROUPS.items()}, colour=paint
+            )
         )
     elif explained == (_POLICIES,):
         out_text(render_explained_variables(_POLICIES, colour=paint))
@@ -243,14 +307,24 @@ def completions(incomplete: str) -> list[str]:
     return [topic for topic in (*paths, *names) if topic.startswith(incomplete)]
 
 
+def _listed(title: str, group: Mapping[str, NameExplanation]) -> list[str]:
+    """Return the names of a group in the list of topics."""
+    return [f"`octosync explain {_typed(title)}` lists all {len(group)}"] if title in _LONG else list(group)
+
+
+def _typed(title: str) -> str:
+    """Return the heading of a group as it is typed."""
+    return title.lower().replace(" ", "-")
+
+
 def _names() -> list[str]:
     """Return the headings of the groups, as they are typed, and all names in them."""
-    return [*(title.lower() for title in _GROUPS), *(name for group in _GROUPS.values() for name in group)]
+    return list(dict.fromkeys((*map(_typed, _GROUPS), *(name for group in _GROUPS.values() for name in group))))
 
 
 def _group(path: str) -> Mapping[str, NameExplanation]:
     """Return the group of names that a heading of the list of topics names, in the plural or singular, or {}."""
-    heading = path.strip().capitalize()
+    heading = path.strip().replace("-", " ").capitalize()
     return _GROUPS.get(heading) or _GROUPS.get(f"{heading}s") or {}
 
 
@@ -277,14 +351,7 @@ def _named_explanations(name: str) -> Iterator[NameExplanation]:
                 yield explanation
             elif name in {explanation.name, former}:
                 yield replace(explanation, meaning=f"{explanation.meaning} Its former name is `{former}`.")
-    for renamed in _RENAMED_ERRORS:
-        if name in {renamed.reference, renamed.former}:
-            yield NameExplanation(
-                name=renamed.reference,
-                category="error",
-                meaning=f"{renamed.meaning} Its former reference is `{renamed.former}`.",
-                ways_out=renamed.ways_out,
-            )
+    yield from (_ERRORS[renamed.reference] for renamed in _RENAMED_ERRORS if name == renamed.former)
 
 
 def _hints(path: str, error: UnknownPathError) -> tuple[str, ...]:
