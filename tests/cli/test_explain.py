@@ -126,6 +126,18 @@ def test_every_name_in_messages_is_explained(name: str, workdir: Workdir) -> Non
     assert ran.stdout.count("\n") >= 2
 
 
+@pytest.mark.parametrize(
+    ("path", "others"),
+    [
+        ("app.spec.slots.capability", "others are accepted, too"),
+        ("app.spec.targets.platform", "others are an error, unless `api.platforms` of octosync.yaml lists them"),
+    ],
+)
+def test_a_field_with_known_values_states_what_happens_to_others(path: str, others: str, workdir: Workdir) -> None:
+    """The explanation of an open set names its known values, and whether others are accepted."""
+    assert others in " ".join(workdir.octosync("explain", path).stdout.split())
+
+
 def test_a_field_has_its_type_values_and_ownership(workdir: Workdir) -> None:
     """Type, default, values and what is owned."""
     explanation = workdir.octosync("explain", "app.spec.slots.deploy.optimize").stdout

@@ -72,8 +72,8 @@ class Diagnostic:
 class FieldExplanation:
     """The explanation of a field or a document, by the `path` that `explain` takes: `app.spec.slots.servingPolicy`.
 
-    `type` is in words. `choices` are all allowed values, `known` are known values of an open set. `default` and `example` are
-    None if there is none. `fields` are the fields below it, without their own `fields`.
+    `type` is in words. `choices` are all allowed values. `known` are known values of an open set, and `others` is what happens to
+    other values. `default` and `example` are None if there is none. `fields` are the fields below it, without their own `fields`.
     """
 
     path: str
@@ -83,6 +83,7 @@ class FieldExplanation:
     default: JsonValue = None
     choices: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
+    others: str = ""
     meaning: str = ""
     owns: str = ""
     example: JsonValue = None

@@ -103,6 +103,7 @@ def _explained(path: str, field: Field, *, deep: bool = True) -> FieldExplanatio
         default=field.default,
         choices=text.choices if text else (),
         known=text.known if text else (),
+        others=text.others if text else "",
         meaning=text.meaning if text else "",
         owns=field.owns,
         example=field_example(field) if deep else None,

@@ -47,7 +47,12 @@ CapabilityKey = Annotated[
 ]
 PlatformName = Annotated[
     str,
-    Text(pattern=re.compile(r"[a-z0-9]([a-z0-9_-]{0,62})"), meaning="a platform such as `ios`", known=PLATFORMS),
+    Text(
+        pattern=re.compile(r"[a-z0-9]([a-z0-9_-]{0,62})"),
+        meaning="a platform such as `ios`",
+        known=PLATFORMS,
+        others="others are an error, unless `api.platforms` of octosync.yaml lists them",
+    ),
 ]
 
 

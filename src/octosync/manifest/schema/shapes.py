@@ -56,13 +56,14 @@ def field(default: Any = ..., *, description: str, example: object = None, key: 
 class Text:
     """Annotates text: `pattern` must match all of it, `meaning` is the pattern in words, `choices` are all allowed values.
 
-    `known` are names of an open set: other names are accepted too, some with a warning.
+    `known` are names of an open set, and `others` states what happens to other names.
     """
 
     pattern: re.Pattern[str] | None = None
     meaning: str = ""
     choices: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
+    others: str = "others are accepted, too"
     rule: str = "invalid-value"
     may_be_empty: bool = False
 

@@ -22,7 +22,7 @@ def render_explained_field(field: FieldExplanation, *, colour: bool) -> str:
         ("required", "yes" if field.required else ""),
         ("default", _written(field.default)),
         ("values", ", ".join(field.choices)),
-        ("known", f"{', '.join(field.known)}; others are accepted, too" if field.known else ""),
+        ("known", f"{', '.join(field.known)}; {field.others}" if field.known else ""),
         ("expected", field.meaning if not field.choices else ""),
         ("owns", field.owns),
     ]
