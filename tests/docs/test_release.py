@@ -9,6 +9,7 @@ import sys
 import tomllib
 from typing import Any, Final
 
+import click
 import pytest
 import yaml
 from docs.executing import ROOT
@@ -16,6 +17,7 @@ from docs.release import ReleaseError, release_notes
 from markdown_it import MarkdownIt
 
 from octosync import __version__
+from octosync.cli.root import octosync
 
 _PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 _JOBS: Final[dict[str, Any]] = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8"))[
@@ -149,3 +151,13 @@ def test_nothing_is_published_before_it_is_tested() -> None:
     assert [name for name, job in _JOBS.items() if "hatchling build" in str(job)] == ["build"]
     assert all({"build", "test"} <= needed(name) for name in ("attest", "pypi", "image", "release"))
     assert {"attest", "pypi", "image"} <= needed("release")
+
+
+def test_the_issue_forms_name_commands_that_exist() -> None:
+    """The forms ask for the output of commands of this version. Vulnerabilities are reported in private."""
+    forms = [path.read_text(encoding="utf-8") for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")]
+    named = {name for text in forms for name in re.findall(r"`octosync ([a-z]+)", text)}
+    assert {"version", "doctor"} <= named
+    with click.Context(octosync) as context:
+        assert named <= set(octosync.list_commands(context))
+    assert sum("octosync/security/advisories/new" in text for text in forms) == 2
