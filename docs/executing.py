@@ -3,7 +3,7 @@
 For each block of a document, in order:
 
 - a `yaml` block whose first line is a comment with a path is written to that path,
-- each line of an `sh` block is run, and must exit with 0,
+- each line of an `sh` block is run, and must exit with 0; a line that ends with a backslash continues on the next one,
 - in a `console` block, lines after `$ ` are run, and the lines below are their output. `echo $?` shows the exit code. A command
   may fail only before `echo $?`.
 
@@ -46,6 +46,8 @@ _LOCAL, _PUBLIC = "127.0.0.1:8787", "https://api.octomil.com"
 _PAGE: Final = "127.0.0.1:9900"
 _NOT_RUN: Final = ("git clone ", "pip install ", "python3 -m venv ", ". .venv/bin/activate", ".ci/run")
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CONTINUED: Final = re.compile(r"\\\n\s*")
+_TYPED: Final = re.compile(r"((?:.*\\\n)*.*)\n?")  # a command at the start of a text
 _FILE: Final = re.compile(r"# ([\w./-]+\.yaml)\n")
 # Values that differ in each run: run IDs, keyed digests, commits and times.
 _CHANGING: Final = re.compile(
@@ -209,7 +211,7 @@ def _block(fence: re.Match[str], session: _Session) -> str:
     if language == "yaml" and (file := _FILE.match(body)) is not None:
         session.write(file[1], body)
     elif language == "sh":
-        for line in body.splitlines():
+        for line in _CONTINUED.sub("", body).splitlines():
             if line and not line.startswith("#"):
                 session.run(line, may_fail=False)
     elif language == "console":
@@ -221,8 +223,10 @@ def _transcript(body: str, session: _Session) -> str:
     steps = re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]
     lines = []
     for step, following in zip(steps, [*steps[1:], ""], strict=True):
-        command, _, shown = step.partition("\n")
-        printed = session.printed(command, shown, may_fail=following.startswith("echo $?"))
+        typed = _TYPED.match(step)
+        assert typed is not None  # noqa: S101 — the pattern matches every text
+        command, shown = typed[1], step[typed.end() :]
+        printed = session.printed(_CONTINUED.sub("", command), shown, may_fail=following.startswith("echo $?"))
         same = _is_same(shown, printed)
         # Keep the shown output if only run IDs or times differ. Keep an empty line before the next command.
         gap = "\n" if following and shown.endswith("\n\n") else ""

@@ -170,6 +170,12 @@ def test_a_watch_that_does_not_end_well_is_found_out(tmp_path: Path, command_fol
         executed(f"{_APP}{_WATCH}```sh\nkill -9 $(cat .octosync/state.db.lock)\n```\n", tmp_path, command_folder)
 
 
+def test_a_command_can_continue_on_the_next_line(tmp_path: Path, command_folder: Path) -> None:
+    """A line that ends with a backslash and the next one are a command, in both kinds of blocks; the document keeps its lines."""
+    text = "```sh\necho one \\\n  > a.txt\n```\n\n```console\n$ cat \\\n  a.txt\none\n$ echo \\\n  two\n```\n"
+    assert executed(text, tmp_path, command_folder) == text.replace("two\n", "two\ntwo\n")
+
+
 def test_the_output_is_put_in(tmp_path: Path, command_folder: Path) -> None:
     """Output that differs is replaced, exit codes included."""
     text = "```console\n$ octosync validate -f nowhere\nValid.\n$ echo $?\n0\n```\n"
