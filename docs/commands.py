@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, cast
 
 import click
-from docs.markdown import cell, code, codes, escaped, heading_anchor
+from docs.markdown import anchor, cell, code, codes, escaped, heading_anchor
 
-from octosync.cli.command import GENERAL, GROUPS, Command
+from octosync.cli.command import GENERAL, Command
+from octosync.cli.command import GROUPS as OPTION_GROUPS
 from octosync.cli.root import octosync
+from octosync.cli.runs.explain import GROUPS
 from octosync.errors import EXIT_CODES, ExitCode, worst
 
 _VERBATIM: Final = "\b"  # click's mark of a paragraph that is not wrapped
@@ -61,7 +64,7 @@ def _section(context: click.Context) -> Iterator[str]:
     command = context.command
     yield from (f"## {context.command_path}", "", *_paragraphs(command.help or ""))
     yield from ("", "```text", " ".join((context.command_path, *command.collect_usage_pieces(context))), "```")
-    for group in GROUPS:
+    for group in OPTION_GROUPS:
         if options := [option for option in _options(context) if _group(option) == group]:
             yield from ("", f"| {group} | meaning |", "|---|---|")
             yield from (_row(option, context) for option in options)
@@ -145,6 +148,14 @@ def _name(context: click.Context) -> str:
     return context.command_path.partition(" ")[2]
 
 
+def _names_of(heading: str) -> Iterator[str]:
+    """Yield the table of the names below a heading of `octosync explain`, with what to do."""
+    yield from (f"| {heading.lower().removesuffix('s')} | meaning |", "|---|---|")
+    for name in GROUPS[heading].values():
+        ways_out = f" What to do: {escaped('; '.join(name.ways_out))}." if name.ways_out else ""
+        yield f"| {anchor(f'{name.category}-{name.name}')}`{name.name}` | {cell(escaped(name.meaning) + ways_out)} |"
+
+
 def options_by_name() -> Mapping[tuple[str, str | None], list[click.Context]]:
     """Return the commands of each option, by its name and its variable; options without a variable have None."""
     found: dict[tuple[str, str | None], list[click.Context]] = {}
@@ -180,6 +191,7 @@ PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "command sections": _sections,
     "exit codes": _exit_codes,
     "precedence of exit codes": _precedence,
+    **{f"{heading.lower()} of runs": partial(_names_of, heading) for heading in ("Errors", "Outcomes", "Reasons")},
     "variables of options": _variables,
     "options without a variable": _without_variable,
 }

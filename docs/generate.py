@@ -83,6 +83,7 @@ WITH_PARTS: Final = (
     "docs/reference/commands.md",
     "docs/reference/configuration.md",
     "docs/reference/environment.md",
+    "docs/reference/errors.md",
     "docs/reference/exit-codes.md",
     "docs/reference/guards.md",
     "docs/reference/manifest.md",

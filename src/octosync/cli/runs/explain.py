@@ -206,7 +206,8 @@ _NOTIFICATIONS: Final = {
     event.value: NameExplanation(name=event.value, category="notification", meaning=meaning)
     for event, meaning in EVENTS.items()
 }
-_GROUPS: Final = {
+# The names that octosync prints, by the headings of the list of topics.
+GROUPS: Final[Mapping[str, Mapping[str, NameExplanation]]] = {
     "Rules": _RULES,
     "Findings": _FINDINGS,
     "Guards": _GUARDS,
@@ -275,7 +276,7 @@ def run(path: str | None, output: str, colour: str) -> None:
     elif path is None:
         out_text(
             render_explained_roots(
-                _roots(), {title: _listed(title, group) for title, group in _GROUPS.items()}, colour=paint
+                _roots(), {title: _listed(title, group) for title, group in GROUPS.items()}, colour=paint
             )
         )
     elif explained == (_POLICIES,):
@@ -319,13 +320,13 @@ def _typed(title: str) -> str:
 
 def _names() -> list[str]:
     """Return the headings of the groups, as they are typed, and all names in them."""
-    return list(dict.fromkeys((*map(_typed, _GROUPS), *(name for group in _GROUPS.values() for name in group))))
+    return list(dict.fromkeys((*map(_typed, GROUPS), *(name for group in GROUPS.values() for name in group))))
 
 
 def _group(path: str) -> Mapping[str, NameExplanation]:
     """Return the group of names that a heading of the list of topics names, in the plural or singular, or {}."""
     heading = path.strip().replace("-", " ").capitalize()
-    return _GROUPS.get(heading) or _GROUPS.get(f"{heading}s") or {}
+    return GROUPS.get(heading) or GROUPS.get(f"{heading}s") or {}
 
 
 def _explanations(path: str) -> Sequence[FieldExplanation | NameExplanation]:
@@ -344,7 +345,7 @@ def _explanations(path: str) -> Sequence[FieldExplanation | NameExplanation]:
 def _named_explanations(name: str) -> Iterator[NameExplanation]:
     if name.startswith(f"{POLICY}:"):
         name = POLICY
-    for group in _GROUPS.values():
+    for group in GROUPS.values():
         for explanation in group.values():
             former = _FORMER_NAMES.get(explanation.name)
             if name == explanation.name and former is None:
