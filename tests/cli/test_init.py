@@ -114,7 +114,9 @@ def test_a_dangling_link_is_not_followed(workdir: Workdir) -> None:
     assert workdir.files() == {}
 
 
-@pytest.mark.parametrize(("ignored", "advised"), [("node_modules/\n", True), ("/.octosync\n", False)])
+@pytest.mark.parametrize(
+    ("ignored", "advised"), [("node_modules/\n", True), ("/.octosync\n", False), ("*.env\n", True)]
+)
 def test_an_existing_gitignore_is_not_changed(ignored: str, advised: bool, workdir: Workdir) -> None:
     """If the line is missing in an existing .gitignore, the output suggests it."""
     workdir.write(".gitignore", ignored)
@@ -122,6 +124,7 @@ def test_an_existing_gitignore_is_not_changed(ignored: str, advised: bool, workd
     assert ran.code == 0
     assert workdir.files()[".gitignore"].decode() == ignored
     assert ("Add the line .octosync/ to .gitignore" in ran.stdout) == advised
+    assert ("Add the line *.env to .gitignore" in ran.stdout) == ("*.env" not in ignored)
 
 
 @pytest.mark.parametrize("in_the_way", ["schemas", "apps", ".github"])

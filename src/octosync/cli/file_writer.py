@@ -66,7 +66,7 @@ def write_each(directory: Path, texts: Mapping[str, str], *, force: bool) -> Wri
         raise OctosyncError(
             "would-overwrite",
             f"{shown}{more} already {_exist_or_exists(taken)}, with different content",
-            hints=("Replace existing files with --force, or name another folder with -o.",),
+            hints=("Replace existing files with --force, or name another folder with -d.",),
         )
     same = len(texts) - len(changed)
     written, path = 0, directory
@@ -184,12 +184,12 @@ def file_name(slug: str, *, rest: bool = False) -> str:
 def check_directory(directory: Path) -> None:
     """Raise `OctosyncError` if a path is not a folder, or if it is behind an untrusted link."""
     if (why := why_untrusted(directory)) is not None:
-        raise _unwritable(directory, why, hints=("Name another folder with -o.",))
+        raise _unwritable(directory, why, hints=("Name another folder with -d.",))
     if directory.exists() and not directory.is_dir():
         raise OctosyncError(
             "not-a-folder",
             f"{directory} is not a folder",
-            hints=("Name a folder with -o; it is created if it is missing.",),
+            hints=("Name a folder with -d; it is created if it is missing.",),
         )
 
 

@@ -252,14 +252,15 @@ remote_options = combine_options(
         group=CONTROL_PLANE,
         type=click.IntRange(0),
         metavar="N",
-        help="The rate limit in requests per minute; 0 for no limit. The default is 100, and no limit on loopback.",
+        help="The rate limit in requests per minute; 0 for no limit. The default is rate.requestsPerMinute of octosync.yaml, "
+        "else 100, and no limit on loopback.",
     ),
     option(
         "--concurrency",
         group=CONTROL_PLANE,
         type=click.IntRange(1, 256),
         metavar="N",
-        help="The maximum number of concurrent requests.",
+        help="The maximum number of concurrent requests. The default is rate.concurrency of octosync.yaml, else 16.",
     ),
     option(
         "--insecure",

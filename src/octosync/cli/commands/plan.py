@@ -21,7 +21,7 @@ from octosync.errors import ExitCode
     "--applied",
     group=COMPARISON,
     metavar="REV",
-    help="The last revision that was applied in full: what was merged since is listed as pending, and is no drift.",
+    help="The last revision that was applied in full: what was merged since is listed as pending, and does not count as drift.",
 )
 @attempted_option
 @option(

@@ -31,6 +31,13 @@ from octosync.state import DEFAULT_PATH
 _BRANCH: Final = re.compile(r"(?![-/!])(?!.*(?:\.\.|//|@\{))[^\x00-\x20\x7f~^:?*+\[\]\\]+(?<![/.])")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _IGNORED: Final = f"{DEFAULT_PATH.parent}/"
+_KEY_FILES: Final = "*.env"
+_GITIGNORE: Final = f"""\
+# The journal of what was applied from here.
+{_IGNORED}
+# Files with keys, as of bootstrap.
+{_KEY_FILES}
+"""
 
 
 def run(
@@ -49,18 +56,15 @@ def run(
         contexts if contexts is not None else CONTEXTS if yes else _prompt(f"Contexts besides {LOCAL}", CONTEXTS)
     )
     texts = dict(_starter(slug, named, _branch(branch), commit))
-    ignored = (directory / ".gitignore").exists()
-    if ignored:
+    gitignore = directory / ".gitignore"
+    unignored: tuple[str, ...] = ()
+    if gitignore.exists():
         del texts[".gitignore"]
+        unignored = tuple(line for line in (_IGNORED, _KEY_FILES) if not _is_ignored(gitignore, line))
     create_all(directory, texts)
-    unignored = ignored and not _is_ignored(directory / ".gitignore")
     secrets = {context: secret_name(context, named) for context in promotion_order(named)}
     placeholder = UNKNOWN_COMMIT if commit is None and named else None
-    out_text(
-        render_init(
-            str(directory), tuple(texts), secrets, to_ignore=_IGNORED if unignored else None, to_replace=placeholder
-        )
-    )
+    out_text(render_init(str(directory), tuple(texts), secrets, to_ignore=unignored, to_replace=placeholder))
 
 
 def _prompt(question: str, default: str) -> str:
@@ -134,15 +138,15 @@ def _starter(slug: str, contexts: Sequence[str], branch: str, commit: str | None
         f"apps/{file_name(slug)}": starter_app(slug, schema="../schemas/manifest.json"),
         "schemas/config.json": json_text(configuration_schema()),
         "schemas/manifest.json": json_text(manifest_schema()),
-        ".gitignore": f"# The journal of what was applied from here.\n{_IGNORED}\n# Files with keys, as of bootstrap.\n*.env\n",
+        ".gitignore": _GITIGNORE,
         **(starter_workflows(contexts, branch=branch, commit=commit) if contexts else {}),
     }
     return dict(sorted(texts.items()))
 
 
-def _is_ignored(path: Path) -> bool:
+def _is_ignored(path: Path, ignored: str) -> bool:
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return False
-    return any(line.strip().strip("/") == _IGNORED.strip("/") for line in lines)
+    return any(line.strip().strip("/") == ignored.strip("/") for line in lines)

@@ -181,7 +181,7 @@ def _refuses_version(root: Node, reporter: Reporter, version: str) -> bool:
     try:
         allowed = is_allowed(version, node.value)
     except ValueError:
-        summary = f"{reporter.quote(node.value, node)} is no version specifier"
+        summary = f"{reporter.quote(node.value, node)} is not a version specifier"
         reporter.report("invalid-value", node, summary, path="requires", notes=("write it like >=0.1,<1",))
         return False
     if allowed:

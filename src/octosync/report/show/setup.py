@@ -18,14 +18,14 @@ def render_init(
     files: Sequence[str],
     secrets: Mapping[str, str],
     *,
-    to_ignore: str | None,
+    to_ignore: Sequence[str],
     to_replace: str | None = None,
 ) -> str:
     """Render the files that were written and the next steps.
 
     `directory` is "." for the working directory. `secrets` has, by context, the name of the secret that its workflow needs,
     in the order in which merges are applied.
-    `to_ignore` is a line that an existing .gitignore lacks, if any. `to_replace` is the placeholder for the commit of
+    `to_ignore` are the lines that an existing .gitignore lacks. `to_replace` is the placeholder for the commit of
     octosync in the workflows; None if they contain the commit.
     """
     here = directory == "."
@@ -40,8 +40,7 @@ def render_init(
             f"In the workflows, replace {to_replace} by the commit of octosync that they run, or use --action-ref: this",
             "octosync was not installed from a commit, and a version tag can be moved.",
         ]
-    if to_ignore is not None:
-        lines.append(f"Add the line {to_ignore} to .gitignore, which already existed.")
+    lines += [f"Add the line {line} to .gitignore, which already existed." for line in to_ignore]
     return text_of(lines)
 
 
