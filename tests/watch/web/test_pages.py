@@ -32,7 +32,7 @@ from tests.support.sample_reports import mixed_plan
 from tests.support.states import desired_app, live_app, plan_of
 
 from octosync.errors import OctosyncError
-from octosync.model import Address
+from octosync.model import Address, Hold
 from octosync.plan import HeldChange, Invocation, Plan
 from octosync.report.differences import Difference
 from octosync.report.plan import groups_of
@@ -156,7 +156,7 @@ async def test_a_refusal_also_shows_how_to_undo_the_change() -> None:
         (status_of(AppReconcileStatus(slug="a"), quiet_app("b")), "1 app not read yet, 1 in sync; last resync"),
         (STARTING, "Starting: ready in about 28 min. 855 apps not read yet, 145 in sync; first resync: 145 of 1,000"),
         (FROZEN, "Frozen until Sun 18:00 Europe/Berlin (1 of 2 apps). 1 app waiting, 1 in sync; last resync"),
-        (OUTAGE, "Since 14:01 UTC; next attempt at 14:04 UTC. 1 changed app waits of commit 3f9d2c1."),
+        (OUTAGE, "Since 14:01 UTC; next attempt at 14:04 UTC. 1 changed app waits."),
         (
             status_of(AppReconcileStatus(slug="a"), full_read_at=None, full_read_total=7, full_read_done=3),
             "3 of 7 apps",
@@ -219,6 +219,14 @@ async def test_unknown_facts_of_drift_are_not_invented(drift: dict[str, object],
     )
     status = replace(known, **drift)  # type: ignore[arg-type]  # fields by name
     assert expected in await text_at(status_of(held_app(drift=(status,))))
+
+
+async def test_a_new_hold_counts_before_the_app_is_reconciled() -> None:
+    """The card has one time of the revert, that of the hold, and its reason."""
+    hold = Hold(app="canary-demo", until=NOW + timedelta(hours=4), reason="incident", at=NOW)
+    text = await text_at(status_of(held_app(hold=hold), holds=(hold,)))
+    assert "Reverts at 18:03 UTC. A person holds it: incident." in text
+    assert "14:31" not in text
 
 
 async def test_a_refusal_is_shown_with_its_guard_and_overrides() -> None:
@@ -396,6 +404,7 @@ async def test_an_app_shows_what_it_waits_for() -> None:
     text = await text_at(status_of(frozen), "/apps/a")
     assert "Waits for freeze window" in text
     assert "Frozen until 16:03 UTC" in text
+    assert "freeze window, until 2030-01-01 16:03 UTC" in await text_at(status_of(frozen))
     assert "It has not been planned yet." in text
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from octosync.errors import UsageError
 from octosync.plan import Plan
 from octosync.report.plan import totals_words
+from octosync.report.text import time_words
 from octosync.watch.coverage import coverage_words
 from octosync.watch.status import AppReconcileStatus, AppState, ControllerStatus, RunStatus
 from octosync.watch.web.summary import BY_URGENCY, STATE_WORDS
@@ -218,7 +219,7 @@ def _in_short(app: AppReconcileStatus) -> str:
     if app.error:
         return app.error
     if app.why_waiting:
-        return app.why_waiting
+        return f"{app.why_waiting}, until {time_words(app.frozen_until)}" if app.frozen_until else app.why_waiting
     if app.state is AppState.UNCOVERED:
         return "; ".join(map(coverage_words, app.uncovered))
     if app.drift and not app.blocked:

@@ -12,7 +12,7 @@ from octosync.plan import RunInfo, Verb
 from octosync.report.changes import Row, RowOptions, group_of
 from octosync.watch.approvals import SUSPENDING, SuggestedCommand, accept_line, approve_path, post_line
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
-from octosync.watch.status import AppReconcileStatus, AppState, BlockedSet, ControllerStatus, DriftStatus
+from octosync.watch.status import AppReconcileStatus, AppState, BlockedSet, ControllerStatus, DriftStatus, Hold
 from octosync.watch.web.summary import NEEDS_ATTENTION, Line
 from octosync.watch.web.views import Sides, sides_of, texts_of
 
@@ -213,16 +213,17 @@ def _drift_card(app: AppReconcileStatus, context: _CardContext) -> Card:
 
 def _drift_lines(app: AppReconcileStatus, context: _CardContext) -> Iterator[Line]:
     """Yield what happens to the objects next: one line if it is the same for all of them."""
-    shown = [(drift, _until(drift, context)) for drift in app.drift[:_NAMED]]
+    hold = app.hold
+    shown = [(drift, _until(drift, hold, context)) for drift in app.drift[:_NAMED]]
     is_same = len({line for _, line in shown}) == 1
     for drift, line in shown[:1] if is_same else shown:
         yield line if is_same else (f"{_name_of(drift)}: ", *line)
     if len(app.drift) > _NAMED:
         yield (f"and {counted(len(app.drift) - _NAMED, 'object')} more.",)
-    if app.hold is not None:
-        reason = f": {app.hold.reason}" if app.hold.reason else ""
-        is_known = any(drift.until == app.hold.until for drift in app.drift)
-        yield (f"A person holds it{reason}.",) if is_known else ("Held until ", app.hold.until, f"{reason}.")
+    if hold is not None:
+        reason = f": {hold.reason}" if hold.reason else ""
+        is_shown = any(hold.until in line for _, line in shown)
+        yield (f"A person holds it{reason}.",) if is_shown else ("Held until ", hold.until, f"{reason}.")
 
 
 def _name_of(drift: DriftStatus) -> str:
@@ -236,12 +237,13 @@ def _live_words(drift: DriftStatus) -> Line:
     return (f"{drift.actor or 'author unknown'}, first seen ", drift.first_seen)
 
 
-def _until(drift: DriftStatus, context: _CardContext) -> Line:
+def _until(drift: DriftStatus, hold: Hold | None, context: _CardContext) -> Line:
     if drift.contested:
         times = f"{counted(drift.reverts, 'time')} in 24 hours" if drift.reverts else "several times"
         return (f"It was reverted {times} and changed again each time. It is left alone until its manifest changes.",)
     if drift.until is not None:
-        return ("Reverts at ", drift.until, ".")
+        # A hold counts at once, before the app is reconciled with it.
+        return ("Reverts at ", drift.until if hold is None else max(drift.until, hold.until), ".")
     return (f"It is not reverted automatically (--heal {context.status.mode}).",)
 
 

@@ -124,8 +124,7 @@ def _waiting_facts(status: ControllerStatus) -> Iterator[str | datetime]:
             yield from ("; next attempt at ", status.next_probe)
         yield ". "
     if changed := status.counts()[AppState.PENDING]:
-        commit = f" of commit {status.revision[:12]}" if status.revision else ""
-        yield f"{counted(changed, 'changed app')} wait{'s' if changed == 1 else ''}{commit}."
+        yield f"{counted(changed, 'changed app')} wait{'s' if changed == 1 else ''}."
 
 
 def warnings(status: ControllerStatus) -> Iterator[Alarm]:

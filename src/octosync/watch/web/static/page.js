@@ -25,15 +25,15 @@
   const clock = (at) => `${new Date(at).toISOString().slice(11, 19)} UTC`;
 
   function age(at) {
-    const seconds = Math.max(0, (serverNow() - at) / 1000);
-    const [unit, size] = units.find(([, size]) => seconds >= size) ?? ["minute", 60];
-    return `${Math.trunc(seconds / size)} ${{ day: "d", hour: "h", minute: "min" }[unit]}`;
+    const seconds = (serverNow() - at) / 1000;
+    const [unit, size] = units.find(([, size]) => seconds >= size) ?? [null, 0];
+    return unit === null ? "now" : `${Math.trunc(seconds / size)} ${{ day: "d", hour: "h", minute: "min" }[unit]}`;
   }
 
   function away(at) {
     const seconds = (at - serverNow()) / 1000;
     const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? [null, 0];
-    if (unit === null) return seconds < 0 ? "less than a minute ago" : "in less than a minute";
+    if (unit === null) return seconds < 0 ? "just now" : "in less than a minute";
     return relative.format(Math.trunc(seconds / size), unit);
   }
 
