@@ -36,20 +36,21 @@ def render_init(
         lines.append(f"  cd {visible(shlex.quote(directory))}")
     lines.extend(_steps(secrets))
     if to_replace is not None:
-        lines += [
-            f"In the workflows, replace {to_replace} by the commit of octosync that they run, or use --action-ref: this",
-            "octosync was not installed from a commit, and a version tag can be moved.",
-        ]
+        lines.append(
+            f"In the workflows, replace {to_replace} by the commit of octosync that they run, or use --action-ref. This octosync "
+            "was not installed from a commit, and a version tag can be moved."
+        )
     lines += [f"Add the line {line} to .gitignore, which already existed." for line in to_ignore]
     return text_of(lines)
 
 
 def _steps(secrets: Mapping[str, str]) -> Iterator[str]:
     yield "  octosync validate"
-    yield "  octosync server --seed demo   # in another terminal: a control plane for trials"
+    yield "  octosync server --seed demo   # in another terminal"
     yield "  octosync plan"
     for context in list(secrets)[-1:]:
-        yield f"  octosync export -d apps/ --context {context}   # if apps already exist; needs your API key"
+        yield "If apps already exist, export them. This needs your API key:"
+        yield f"  octosync export -d apps/ --context {context}"
     yield "Then commit the files: octosync does not commit them."
     if secrets:
         named = ", ".join(secrets.values())
