@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -19,6 +16,7 @@ from tests.support.clients import KEY
 from tests.support.embedded_planes import run_plane
 from tests.support.projects import Project
 from tests.support.repositories import Repo
+from tests.support.same_responses import same_response
 from tests.support.workdirs import CommandResult, Workdir
 
 from octosync.server import Token
@@ -45,27 +43,6 @@ def findings_of(ran: CommandResult) -> dict[str, list[tuple[str, str]]]:
 def doctor(workdir: Workdir, *arguments: str | Path, **environment: Any) -> dict[str, list[tuple[str, str]]]:
     """Run doctor, and return its findings."""
     return findings_of(workdir.octosync("doctor", *arguments, "-o", "json", **environment))
-
-
-@contextmanager
-def control_plane(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Serve the same response to every GET on a free port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response_only(status)
-            for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 APPS = json.dumps({"apps": [], "events": [], "total": 42}).encode()
@@ -122,7 +99,7 @@ def test_a_key_without_the_scope_to_read_shows_its_scopes(workdir: Workdir) -> N
 
 def test_a_correct_clock_is_ok(workdir: Workdir) -> None:
     """The time between request and response is no difference."""
-    with control_plane(APPS, headers={"Date": format_datetime(datetime.now(UTC), usegmt=True)}) as url:
+    with same_response(APPS, headers={"Date": format_datetime(datetime.now(UTC), usegmt=True)}) as url:
         found = doctor(workdir, "--url", url)
     assert found["clock"] == [("ok", "the local clock agrees with that of the control plane")]
 
@@ -131,7 +108,7 @@ def test_a_correct_clock_is_ok(workdir: Workdir) -> None:
 def test_a_wrong_clock_is_a_warning(workdir: Workdir, seconds: int, words: str) -> None:
     """The difference is shown with its direction, and is no error."""
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
-    with control_plane(APPS, headers={"Date": date}) as url:
+    with same_response(APPS, headers={"Date": date}) as url:
         found = doctor(workdir, "--url", url)
     ((status, message),) = found["clock"]
     assert status == "warning"
@@ -142,7 +119,7 @@ def test_a_wrong_clock_is_a_warning(workdir: Workdir, seconds: int, words: str) 
 @pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Foo 99999 99:99:99 GMT", "Mon, 01 Jan 0001 00:00:00 +2359"])
 def test_an_invalid_date_is_no_finding(workdir: Workdir, date: str) -> None:
     """A date that can't be read does not end the examination."""
-    with control_plane(APPS, headers={"Date": date}) as url:
+    with same_response(APPS, headers={"Date": date}) as url:
         found = doctor(workdir, "--url", url)
     assert found.get("clock", [("warning", "")])[0][0] == "warning"
     assert found["activity feed"] == [("ok", "it can be read, and is empty")]
@@ -150,7 +127,7 @@ def test_an_invalid_date_is_no_finding(workdir: Workdir, date: str) -> None:
 
 def test_a_lower_limit_of_the_control_plane_is_a_warning(workdir: Workdir) -> None:
     """The limit in the response's headers is compared with that of octosync."""
-    with control_plane(APPS, headers={"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "59"}) as url:
+    with same_response(APPS, headers={"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "59"}) as url:
         assert doctor(workdir, "--url", url, "--rate", "100")["rate limit"] == [
             ("warning", "100 requests per minute (as set); the control plane states 60, 59 left")
         ]
@@ -161,7 +138,7 @@ def test_a_hostile_control_plane_shows_nothing_dangerous(workdir: Workdir) -> No
     """Control characters of a response are escaped, an echoed key is masked, and lines stay short."""
     text = f"\x1b[2J::error::\u202e {KEY} " + "x" * 10_000
     body = json.dumps({"error": {"code": "insufficient_scope", "message": text, "details": {"scopes": [text] * 99}}})
-    with control_plane(body.encode(), 403, {"X-Request-Id": f"r{KEY}"}) as url:
+    with same_response(body.encode(), 403, {"X-Request-Id": f"r{KEY}"}) as url:
         ran = workdir.octosync("doctor", "--url", url, OCTOMIL_API_KEY=KEY)
     assert ran.code == 1
     assert "\x1b" not in ran.stdout
@@ -175,7 +152,7 @@ def test_a_hostile_control_plane_shows_nothing_dangerous(workdir: Workdir) -> No
 )
 def test_any_response_is_a_finding(workdir: Workdir, body: bytes) -> None:
     """A response of another server ends in a finding, not in a defect."""
-    with control_plane(body) as url:
+    with same_response(body) as url:
         assert len(doctor(workdir, "--url", url)["access"]) == 1
 
 
@@ -293,3 +270,11 @@ def test_tools_and_variables_are_found(workdir: Workdir, tmp_path: Path) -> None
     ]
     assert "hunter2" not in str(found)
     assert found["access"][0][0] == "error"
+
+
+def test_quiet_shows_only_problems(project: Project) -> None:
+    """With -q, what is ok is only counted."""
+    ran = project.workdir.octosync("doctor", "--url", project.url, "-q")
+    assert ran.code == 0
+    assert [line.split()[0] for line in ran.stdout.splitlines() if line[:1].isalpha()] == ["warning"]
+    assert "2 requests sent." in ran.stdout

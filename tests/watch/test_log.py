@@ -221,3 +221,13 @@ def test_an_error_of_octosync_is_logged_in_full() -> None:
         "reference": "no-manifests",
         "error": "there are none",
     }
+
+
+def test_a_quiet_log_has_only_warnings_and_errors() -> None:
+    """What happens in the course of things is left out, also of a log with further fields."""
+    stream = io.StringIO()
+    log = Log(stream, Noon(), format_=LogFormat.JSON, is_quiet=True).bind(app="notes")
+    log.info("applied", message="2 applied")
+    log.warning("held", message="held")
+    log.error("failed", message="failed")
+    assert [line["event"] for line in _lines(stream)] == ["held", "failed"]

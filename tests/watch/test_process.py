@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import socket
 import sys
@@ -195,3 +196,15 @@ async def test_a_damaged_state_file_is_reported_at_startup(bench: Bench) -> None
     assert "no object counts as removed" in watch.status["alarms"]["state_damaged"]
     assert "octosync_state_damaged 1.0" in watch.get("/metrics").text
     assert "The state file was damaged" in watch.get("/").text
+
+
+async def test_debug_logs_settings_and_requests(bench: Bench) -> None:
+    """With -v, the log has the settings once and each request, without a secret."""
+    bench.declare()
+    watch = bench.watch(*QUICK, "-v")
+    await watch.wait_until_in_sync()
+    assert await watch.stop() == 0
+    settings = [str(line["@message"]) for line in watch.logged("setting")]
+    assert any(line.startswith("API key: ") for line in settings)
+    requests = [str(line["@message"]) for line in watch.logged("request")]
+    assert any(re.match(r"PUT /api/v1/apps/demo/slots/chat 200 \d+ ms req_\w+$", line) for line in requests)

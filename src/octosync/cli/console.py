@@ -7,11 +7,13 @@ import os
 import re
 import signal
 import sys
+from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
-from octosync.errors import DEBUG, ExitCode, OctosyncError, frame_words
+from octosync.errors import DEBUG, ExitCode, OctosyncError, UsageError, frame_words
 
 if TYPE_CHECKING:
     import logging
@@ -43,16 +45,52 @@ def can_prompt() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
 
 
+class Verbosity(Enum):
+    """How much goes to standard error besides errors and warnings."""
+
+    QUIET = "no progress and no notes"
+    NORMAL = "progress and notes"
+    DEBUG = "requests, settings and tracebacks, too"
+
+
+@dataclass(slots=True)
+class _VerbosityChoice:
+    level: Verbosity = Verbosity.NORMAL
+    is_typed: bool = False
+
+
+_verbosity: Final = _VerbosityChoice()
+
+
+def choose_verbosity(level: Verbosity, *, is_typed: bool) -> None:
+    """Set the verbosity of this run. A typed option takes precedence over a variable.
+
+    Raises `UsageError` if another level was typed, too.
+    """
+    if _verbosity.is_typed and is_typed and level is not _verbosity.level:
+        raise UsageError("quiet-and-verbose", "-q and -v exclude each other", hints=("Remove one of them.",))
+    if is_typed or not _verbosity.is_typed:
+        _verbosity.level, _verbosity.is_typed = level, is_typed
+
+
 def is_debug() -> bool:
     """Return whether to show requests, settings and tracebacks."""
-    return os.environ.get(DEBUG, "").lower() in {"1", "true", "t", "yes", "y", "on"}  # as click reads flags
+    return _verbosity.level is Verbosity.DEBUG
+
+
+def is_quiet() -> bool:
+    """Return whether to show no progress and no notes."""
+    return _verbosity.level is Verbosity.QUIET
 
 
 def configure_streams() -> None:
     """Make both streams accept every character: those that the locale's encoding lacks are escaped.
 
     A closed stream is replaced by the null device; otherwise the next opened file or connection would get its descriptor.
+    The verbosity is that of the environment.
     """
+    debug = os.environ.get(DEBUG, "").lower() in {"1", "true", "t", "yes", "y", "on"}  # as click reads flags
+    _verbosity.level, _verbosity.is_typed = Verbosity.DEBUG if debug else Verbosity.NORMAL, False
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 — open for as long as the run
@@ -167,6 +205,12 @@ def read_stdin(most: int = -1) -> bytes:
 def err(text: str) -> None:
     """Write to standard error, in lines that fit a terminal. If that fails, the run continues without it."""
     err_command(_report_text(text, sys.stderr))
+
+
+def note(text: str) -> None:
+    """Write to standard error what is neither an error nor a warning; nothing if the run is quiet."""
+    if not is_quiet():
+        err(text)
 
 
 def err_command(text: str) -> None:

@@ -28,9 +28,10 @@ from octosync.cli.command import (
     Command,
     Option,
 )
+from octosync.cli.console import Verbosity, choose_verbosity
 from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags, RunRequest
 from octosync.cli.shell_completion import addresses, contexts, files, folders, policies, starting_with
-from octosync.errors import ConfigError
+from octosync.errors import DEBUG, ConfigError
 from octosync.model import Optimize
 from octosync.plan import ALL, FLAGS, Flag, Takes
 from octosync.report import MAX_BYTES
@@ -241,6 +242,33 @@ context_option = option(
     help="The context of octosync.yaml to use.",
 )
 
+
+def _verbosity_option(*names: str, level: Verbosity, envvar: str, help_: str) -> Callable[[F], F]:
+    def choose(ctx: click.Context, parameter: click.Parameter, given: bool) -> None:
+        if given:
+            source = ctx.get_parameter_source(parameter.name or "")
+            choose_verbosity(level, is_typed=source is ParameterSource.COMMANDLINE)
+
+    return option(*names, group=OUTPUT, envvar=envvar, is_flag=True, expose_value=False, callback=choose, help=help_)
+
+
+verbosity_options = combine_options(
+    _verbosity_option(
+        "-v",
+        "--verbose",
+        level=Verbosity.DEBUG,
+        envvar=DEBUG,
+        help_="Also show the settings in use, each request, and the traceback of a defect, on standard error.",
+    ),
+    _verbosity_option(
+        "-q",
+        "--quiet",
+        level=Verbosity.QUIET,
+        envvar="OCTOSYNC_QUIET",
+        help_="Show only results and errors: no progress and no notes, and of plans only the summary.",
+    ),
+)
+
 remote_options = combine_options(
     bundle_options("remote", RemoteFlags),
     context_option,
@@ -269,6 +297,7 @@ remote_options = combine_options(
         is_flag=True,
         help="Allow sending the API key over http:// to other machines.",
     ),
+    verbosity_options,
 )
 
 control_plane_options = combine_options(config_option, remote_options)

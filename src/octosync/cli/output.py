@@ -14,7 +14,7 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from octosync import report as reports
-from octosync.cli.console import out
+from octosync.cli.console import is_quiet, out
 from octosync.cli.options import Destination
 from octosync.cli.root import AlreadyReported, is_defect, report_failure
 from octosync.errors import ExitCode, InternalError, OctosyncError, UsageError
@@ -80,6 +80,11 @@ RENDERERS: Final[Mapping[str, Format]] = MappingProxyType(
         "sarif": Format(_sarif, prints_failures=True),
     }
 )
+
+
+def shortened(report: PlanReport) -> PlanReport:
+    """Return the report as a quiet run shows it as text: only the summary of the plan."""
+    return replace(report, summary_only=True) if is_quiet() else report
 
 
 _STREAM: Final = "jsonl"

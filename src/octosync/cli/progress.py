@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from octosync.cli.console import is_quiet
 from octosync.octomil import WaitNotice, WaitReason
 from octosync.report.text import about_seconds_words
 
@@ -70,7 +71,8 @@ class ProgressBar:
         self._waited = 0.0
         self._items = (0, 0)  # done, in all
         self._bar: Progress | None = None
-        if sys.stderr.isatty():
+        self._is_shown = not is_quiet()
+        if self._is_shown and sys.stderr.isatty():
             from octosync.cli.terminal_bar import make_bar  # without a terminal, a run starts faster without rich
 
             self._bar = make_bar(clock)
@@ -133,6 +135,8 @@ class ProgressBar:
 
     def _line(self, text: str) -> None:
         self._last_line = self._clock()
+        if not self._is_shown:
+            return
         sys.stderr.write(f"{self._stage}: {text}\n")
         sys.stderr.flush()
 

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from octosync.cli import signals
-from octosync.cli.console import err, wants_colour
+from octosync.cli.console import err, is_debug, note, wants_colour
 from octosync.cli.contexts import chosen_context, read_or_find, read_token
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RemoteFlags
@@ -24,7 +24,14 @@ from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration, Context
 from octosync.manifest.load.limits import Bounds
 from octosync.model import Secret
-from octosync.octomil import API_PATH, REQUESTS_PER_MINUTE, Connection, Octomil, normalise_url, proxy_from_environment
+from octosync.octomil import (
+    API_PATH,
+    REQUESTS_PER_MINUTE,
+    Connection,
+    Octomil,
+    normalise_url,
+    proxy_from_environment,
+)
 from octosync.plan import ControlPlane
 from octosync.report import render_diagnostics, visible
 
@@ -216,7 +223,11 @@ def session_of(
     connection = connect(remote, configuration, context, os.environ)
     is_named = remote.url is not None or (context is not None and context.url != "")
     if not is_named and connection.url != _PUBLIC_URL:  # the key must not go to another host without a word
-        err(f"{_url_variable(os.environ)} names the control plane: {visible(connection.url)}\n")
+        note(f"{_url_variable(os.environ)} names the control plane: {visible(connection.url)}\n")
+    if is_debug():
+        from octosync.cli.debug import show_settings
+
+        show_settings(configuration, context, connection)
     return Session(
         configuration=configuration,
         context=context,
@@ -237,7 +248,12 @@ def configuration_in(path: Path | None) -> Configuration:
 def open_client(session: Session, wait_display: WaitDisplay) -> Octomil:
     """Return a client, not yet entered."""
     sensitivity = session.configuration.sensitivity
-    return Octomil(session.connection, session.configuration.contract, sensitivity=sensitivity, on_wait=wait_display)
+    client = Octomil(session.connection, session.configuration.contract, sensitivity=sensitivity, on_wait=wait_display)
+    if is_debug():
+        from octosync.cli.debug import show_request
+
+        client.trace_requests(show_request)
+    return client
 
 
 def query(session: Session, stage: str, question: Callable[[Octomil, ProgressBar], Awaitable[T]]) -> T:

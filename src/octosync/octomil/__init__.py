@@ -10,7 +10,7 @@ from octosync.exports import lazy_exports
 
 if TYPE_CHECKING:
     from octosync.octomil.activity import EventsPage, read_app_events, read_org_events
-    from octosync.octomil.client import ApiResponse, Octomil, RequestNotPermitted
+    from octosync.octomil.client import ApiResponse, Octomil, RequestNotPermitted, TracedRequest
     from octosync.octomil.deployments import (
         DecisionsPage,
         check_optimization,
@@ -67,7 +67,7 @@ else:
         __name__,
         {
             "activity": "EventsPage read_app_events read_org_events",
-            "client": "ApiResponse Octomil RequestNotPermitted",
+            "client": "ApiResponse Octomil RequestNotPermitted TracedRequest",
             "deployments": "DecisionsPage check_optimization parse_deployment_response preview_enable read_deployments "
             "read_first_request read_health read_org_deployments read_org_deployments_if_cheaper "
             "read_routing_decisions read_routing_stats",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -43,10 +43,27 @@ from octosync.octomil.transport import Connection, RawResponse, exchange, open_t
 _REMEMBERED_KEYS = 8
 
 
+@dataclass(frozen=True, slots=True)
+class TracedRequest:
+    """A request that was sent, for debug output. Its texts are redacted and printable.
+
+    `target` is the path with the query, `code` as in `SentRequest`, `seconds` the time to the complete response, `attempt` the
+    number of the attempt, from 1, and `waited` the seconds that it waited for its permit.
+    """
+
+    method: str
+    target: str
+    code: str
+    seconds: float
+    request_id: str | None
+    attempt: int
+    waited: float
+
+
 class HttpSession:
     """The HTTP client and the connection that all views of a client share; the next request is sent with the connection's key.
 
-    `keeps_trying` decides, before each retry, whether it is sent.
+    `keeps_trying` decides, before each retry, whether it is sent; `trace`, if set, is called with every request.
     """
 
     def __init__(
@@ -62,6 +79,7 @@ class HttpSession:
         self._redactor: Redactor | None = None  # of the current keys
         self._http: httpx.AsyncBaseTransport | None = None
         self.keeps_trying: Callable[[], bool] = lambda: True
+        self.trace: Callable[[TracedRequest], None] | None = None
         self._remember(connection.token)
 
     def open(self) -> None:
@@ -144,6 +162,7 @@ class _Call:
     absent: Callable[[Missing], bool] | None
     may_send: Callable[[], bool] | None
     attempts: int = 0
+    waited: float = 0.0  # seconds, for the permit of the latest attempt
     token: Secret | None = None  # of the latest attempt
     sent_at: float = 0.0
     error: RemoteError | None = None  # of the latest attempt, if another one may succeed
@@ -270,6 +289,10 @@ class Octomil:
         """Retry only while `holds` returns True, in all views; otherwise the first failure of a call is final."""
         self._session.keeps_trying = holds
 
+    def trace_requests(self, trace: Callable[[TracedRequest], None]) -> None:
+        """Call `trace` with every request, in all views."""
+        self._session.trace = trace
+
     def redactor(self) -> Redactor:
         """Return a concealer for the API key, which responses may echo."""
         return self._session.redactor()
@@ -335,7 +358,9 @@ class Octomil:
     async def _attempt(self, call: _Call) -> ApiResponse | RetryableFailure:
         """Send the request once. Raises the error of a failure after which a retry is not safe or can't succeed."""
         request = call.request()
+        asked = self.clock()
         permit = await self._permit(call)
+        call.waited = self.clock() - asked
         if call.may_send is not None and not call.may_send():
             permit.release(sent=False)
             raise RequestNotPermitted
@@ -375,6 +400,7 @@ class Octomil:
         problem: Exception
         sent = True
         code = "cancelled"
+        known = len(call.request_ids)
         try:
             raw = await exchange(self._session.http, request, connection)
             code = str(raw.status)
@@ -393,10 +419,23 @@ class Octomil:
             if self._on_request is not None:
                 is_background = self._reads is RequestPriority.BACKGROUND and call.operation.access is not Access.WRITE
                 self._on_request(SentRequest(call.operation.id, code, self.clock() - call.sent_at, is_background))
+            if self._session.trace is not None:
+                self._session.trace(self._traced(call, request, code, call.request_ids[known:]))
         # Outside the handler, so that no foreign exception, which holds the request and its key, is chained to ours.
         if lost is None:
             raise problem
         return lost
+
+    def _traced(self, call: _Call, request: httpx.Request, code: str, request_ids: Sequence[str]) -> TracedRequest:
+        return TracedRequest(
+            method=request.method,
+            target=self._session.redactor().text(request.url.raw_path.decode("ascii", "replace")),
+            code=code,
+            seconds=self.clock() - call.sent_at,
+            request_id=request_ids[-1] if request_ids else None,
+            attempt=call.attempts,
+            waited=call.waited,
+        )
 
     def _read(self, call: _Call, connection: Connection, raw: RawResponse) -> ApiResponse | FailedAttempt:
         translator = Translator(connection, call.operation, self._session.redactor(call.body))

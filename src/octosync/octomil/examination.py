@@ -14,7 +14,7 @@ from octosync.contract import Contract
 from octosync.errors import RemoteError
 from octosync.model import Sensitivity
 from octosync.octomil.activity import EventsPage, read_org_events
-from octosync.octomil.client import Octomil
+from octosync.octomil.client import Octomil, TracedRequest
 from octosync.octomil.pagination import read_page
 from octosync.octomil.transport import Connection, open_transport
 
@@ -44,7 +44,12 @@ class Examination:
 
 
 async def examine(
-    connection: Connection, contract: Contract, sensitivity: Sensitivity, now: Callable[[], datetime]
+    connection: Connection,
+    contract: Contract,
+    sensitivity: Sensitivity,
+    now: Callable[[], datetime],
+    *,
+    trace: Callable[[TracedRequest], None] | None = None,
 ) -> Examination:
     """Examine a control plane. Raises `ConfigError` if the certificate authorities can't be loaded."""
     connection = replace(
@@ -52,6 +57,8 @@ async def examine(
     )
     recorder = _Recorder(open_transport(connection), now)
     async with Octomil(connection, contract, sensitivity=sensitivity, transport=recorder) as client:
+        if trace is not None:
+            client.trace_requests(trace)
         found = Examination(requests=0)
         try:
             page = await read_page(client, "apps.list", {}, plural="apps", limit=1)

@@ -35,8 +35,8 @@ _BARE: Final = re.compile(r"[\w./:@+%…-]+")
 class Log:
     """Writes events. `bind` returns one that has the given fields on every line; both write to the same stream.
 
-    An event's name is stable, for machines; `message` is a sentence for people. A stream
-    that can't be written to is ignored: a broken log is no reason to stop. Never raises.
+    With `is_quiet`, only warnings and errors are written. An event's name is stable, for machines; `message` is a sentence for
+    people. A stream that can't be written to is ignored: a broken log is no reason to stop. Never raises.
     """
 
     def __init__(
@@ -46,19 +46,23 @@ class Log:
         *,
         format_: LogFormat = LogFormat.TEXT,
         bound: Mapping[str, Value] | None = None,
+        is_quiet: bool = False,
     ) -> None:
         self._stream = stream
         self._clock = clock
         self._format = format_
         self._bound = dict(bound or {})
+        self._is_quiet = is_quiet
 
     def bind(self, **fields: Value) -> Log:
         """Return a log with further fields on every line, such as `run` and `app`."""
-        return Log(self._stream, self._clock, format_=self._format, bound={**self._bound, **fields})
+        bound = {**self._bound, **fields}
+        return Log(self._stream, self._clock, format_=self._format, bound=bound, is_quiet=self._is_quiet)
 
     def info(self, event: str, /, *, message: str, **fields: Value) -> None:
-        """Write what happens in the course of things."""
-        self._write("info", event, message, fields)
+        """Write what happens in the course of things, unless the log is quiet."""
+        if not self._is_quiet:
+            self._write("info", event, message, fields)
 
     def warning(self, event: str, /, *, message: str, **fields: Value) -> None:
         """Write what a person may have to check."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from octosync.cli.commands.activity import FeedRequest
-from octosync.cli.console import err, out, out_json, wants_colour
+from octosync.cli.console import err, note, out, out_json, wants_colour
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RemoteFlags
 from octosync.cli.session import check_app_names, open_session, run_with_client
@@ -114,7 +114,7 @@ class _FeedWriter(Generic[E]):
                 out(f"{self._shown.nothing}\n")
             return
         if not newest.complete:
-            err(f"Showing the newest {len(entries):,}; use --limit N for older entries\n")
+            note(f"Showing the newest {len(entries):,}; use --limit N for older entries\n")
         self._table = self._with_head(entries)
         out(self._table.rows(entries))
         if summary := "" if following else "".join(f"{line}\n" for line in self._shown.summary(entries)):

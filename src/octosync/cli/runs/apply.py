@@ -92,7 +92,11 @@ def _apply_run(
         run=run,
         outputs=outputs,
         output=ApplyOutput(
-            outputs=outputs, colour=request.colour, shows=outputs.output == "text" or asks, journal=journal
+            outputs=outputs,
+            colour=request.colour,
+            shows=outputs.output == "text" or asks,
+            asks=asks,
+            journal=journal,
         ),
         asks=asks,
         wait=wait,

@@ -18,7 +18,7 @@ import click
 from octosync.apply import RolloutWaiter, RolloutWatch
 from octosync.cli.commands.apply import Timeout
 from octosync.cli.console import err, out_text, wants_colour
-from octosync.cli.output import Outputs
+from octosync.cli.output import Outputs, shortened
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.root import report_failure
 from octosync.cli.signals import StopSignal
@@ -40,11 +40,15 @@ from octosync.report import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyOutput:
-    """The output of one apply. `shows`: the plan is shown to a person, so its problems are not repeated."""
+    """The output of one apply.
+
+    `shows`: the plan is shown to a person, so its problems are not repeated; `asks`: the person has to confirm it.
+    """
 
     outputs: Outputs
     colour: str
     shows: bool
+    asks: bool
     journal: Path
 
     def show_plan(self, report: PlanReport) -> None:
@@ -52,7 +56,7 @@ class ApplyOutput:
         if self.shows:
             stream: TextIO = sys.stdout if self._is_text else sys.stderr
             write: Callable[[str], None] = out_text if self._is_text else err
-            write(render_plan(report, colour=wants_colour(stream, self.colour)))
+            write(render_plan(report if self.asks else shortened(report), colour=wants_colour(stream, self.colour)))
 
     def show_idle(self, report: PlanReport) -> None:
         """Report that a change concerns no app."""

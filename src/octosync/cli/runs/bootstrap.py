@@ -18,7 +18,7 @@ import click
 from octosync.apply import BootstrapResult, FirstApp, Keys, bootstrap_app, check_slug_is_free, key_hint
 from octosync.cli import signals
 from octosync.cli.audit import audit_of
-from octosync.cli.console import err, out
+from octosync.cli.console import err, note, out
 from octosync.cli.file_writer import KeyFile
 from octosync.cli.options import history_command
 from octosync.cli.progress import ProgressBar, WaitDisplay
@@ -110,7 +110,7 @@ class _BootstrapRun:
                 lost = self._write_keys(result, record.run)
                 code = _code(result, lost, stop_signal)
                 self._report(result, lost, result.unrecorded or _end(record, code))
-        err(render_bootstrap_end(run_id=record.run, history=history_command("last", self.journal), exit_code=code))
+        note(render_bootstrap_end(run_id=record.run, history=history_command("last", self.journal), exit_code=code))
         return code
 
     def _typed(self, command: str) -> str:
@@ -180,7 +180,7 @@ class _BootstrapRun:
         if unwritable and path is None:
             return self._lost(unwritable)
         where = self._plane.context or self._plane.host
-        err(render_bootstrap(app=made.slug, target=made.target, where=where, key_file=path, plan=self._typed("plan")))
+        note(render_bootstrap(app=made.slug, target=made.target, where=where, key_file=path, plan=self._typed("plan")))
         if unwritable or (path is None and self.output == "text"):
             err(f"\n{manifest}\n")
         return None

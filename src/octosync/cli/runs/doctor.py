@@ -23,8 +23,9 @@ import click
 from octosync import __version__
 from octosync.cli import signals
 from octosync.cli.base import BaseRevisions
-from octosync.cli.console import out_json, out_text, wants_colour
+from octosync.cli.console import is_debug, is_quiet, out_json, out_text, wants_colour
 from octosync.cli.contexts import STATE_KEY, chosen_context, read_or_find
+from octosync.cli.debug import configuration_words, key_words, show_request
 from octosync.cli.file_writer import why_untrusted
 from octosync.cli.options import history_command
 from octosync.cli.progress import ProgressBar
@@ -113,11 +114,12 @@ def run(
         requests = examined.requests
         for name, check_plane in _REMOTE.items():
             _add_findings(findings, name, partial(check_plane, setup, examined))
+    failed = any(finding.status is FindingStatus.ERROR for finding in findings)
     if output == "json":
         out_json(findings_document(findings, requests=requests))
     else:
-        out_text(render_findings(findings, requests=requests, colour=wants_colour(sys.stdout, colour)))
-    failed = any(finding.status is FindingStatus.ERROR for finding in findings)
+        colour_wanted = wants_colour(sys.stdout, colour)
+        out_text(render_findings(findings, requests=requests, colour=colour_wanted, only_problems=is_quiet()))
     return ExitCode.ERROR if failed else ExitCode.DONE
 
 
@@ -141,7 +143,11 @@ def _examined(setup: _Setup) -> Examination:
     async def main(_: signals.StopSignal) -> Examination:
         with ProgressBar("examining the control plane", 0):
             return await examine(
-                setup.connection, configuration.contract, configuration.sensitivity, lambda: datetime.now(UTC)
+                setup.connection,
+                configuration.contract,
+                configuration.sensitivity,
+                lambda: datetime.now(UTC),
+                trace=show_request if is_debug() else None,
             )
 
     return signals.run(main)
@@ -179,11 +185,7 @@ def _configuration(setup: _Setup) -> Findings:
         shown = (f"{problem.origin or file}: {problem.summary}" for problem in errors[:_MOST_PROBLEMS])
         yield _error("configuration", f"{file} has {counted(len(errors), 'error')}", *shown)
         return
-    if setup.config is None:
-        why = "found in the working directory" if Path(file).parent == Path() else "the nearest one above this folder"
-    else:
-        why = "OCTOSYNC_CONFIG" if setup.environment.get("OCTOSYNC_CONFIG") == str(setup.config) else "--config"
-    yield _ok("configuration", f"{Path(file).absolute()} ({why})")
+    yield _ok("configuration", configuration_words(found.configuration))
     for problem in found.diagnostics[:_MOST_PROBLEMS]:
         yield _warning("configuration", f"{problem.origin or file}: {problem.summary}", *problem.notes)
 
@@ -212,10 +214,7 @@ def _source(setup: _Setup, option: str) -> str:
 
 def _key(setup: _Setup) -> Findings:
     connection = setup.connection
-    if connection.token is None:
-        yield _ok("key", "none: requests are sent without a key")
-    else:
-        yield _ok("key", f"{connection.token_source} {connection.token.ending()}".rstrip())
+    yield _ok("key", key_words(connection))
     org = "" if connection.org is None else f", org {connection.org}"
     yield _ok("control plane", f"{connection.url}{org}")
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from octosync.cli.console import err, out_manifest, wants_colour
+from octosync.cli.console import err, note, out_manifest, wants_colour
 from octosync.cli.file_writer import WrittenFiles, check_directory, file_name, write_each
 from octosync.cli.inputs import load_inputs
 from octosync.cli.options import typed_options
@@ -312,10 +312,11 @@ def _report(
     result: ExportResult, written: WrittenFiles, directory: Path | None, *, unmanaged: bool, colour: bool
 ) -> ExitCode:
     if not result.exported and not result.errors:
-        err("Nothing to export: " + ("everything is declared.\n" if unmanaged else "the org has no apps.\n"))
+        note("Nothing to export: " + ("everything is declared.\n" if unmanaged else "the org has no apps.\n"))
         return ExitCode.DONE
     left_out = [field for _, exported in sorted(result.exported.items()) for field in exported.left_out]
-    err(
+    show = err if left_out or result.errors else note
+    show(
         render_export(
             left_out,
             result.errors,

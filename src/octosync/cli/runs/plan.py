@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from octosync import __version__
-from octosync.cli.console import err, out_paged, out_text, wants_colour
+from octosync.cli.console import err, note, out_paged, out_text, wants_colour
 from octosync.cli.contexts import chosen_context
 from octosync.cli.file_writer import write_whole
 from octosync.cli.options import Destination
-from octosync.cli.output import Outputs
+from octosync.cli.output import Outputs, shortened
 from octosync.cli.root import report_failure
 from octosync.cli.run import Run, plan_offline, plan_online, prepare
 from octosync.cli.run_options import RunRequest
@@ -206,12 +206,13 @@ def _show(run: Run, report: PlanReport, outputs: Outputs, write: Callable[[str],
     if outputs.output == "text":
         idle = run.idle and not report.listed_diagnostics()
         colour = wants_colour(sys.stdout, run.request.colour)
-        write(render_idle(report) if idle else render_plan(report, colour=colour))
+        write(render_idle(report) if idle else render_plan(shortened(report), colour=colour))
     if report.error is not None:
         report_failure(report.error)
     outputs.close(report)
     if outputs.plan_out is not None:
-        err(_plan_file_message(run, report.plan, outputs.plan_out))
+        note(_plan_file_message(run, report.plan, outputs.plan_out))
+        err(_fingerprint_warning(run, report.plan))
 
 
 def _plan_file_message(run: Run, plan: Plan, file: Path) -> str:
@@ -228,13 +229,13 @@ def _plan_file_message(run: Run, plan: Plan, file: Path) -> str:
     command = shlex.join(("octosync", "apply", str(file), *again))
     first = "" if plan.pending is None else "when the pending changes are applied, "
     to_apply = f"{first}to apply exactly this plan:"
-    return (
-        f"Wrote the plan to {file}. {to_apply[0].upper()}{to_apply[1:]}  {command}\n{_fingerprint_warning(run, plan)}"
-    )
+    return f"Wrote the plan to {file}. {to_apply[0].upper()}{to_apply[1:]}  {command}\n"
 
 
 def _fingerprint_warning(run: Run, plan: Plan) -> str:
     """Return a warning about objects whose changes between plan and apply are not detected, "" if there are none."""
+    if plan.errored:
+        return ""
     acted_on = {action.address for action in plan.actions}
     without = [str(address) for address in uncovered(plan, run.fingerprint_scheme) if address in acted_on]
     if not without:

@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from octosync.cli.commands.status import CoverageOptions, StatusScope
-from octosync.cli.console import err, out, out_json, out_text, wants_colour
+from octosync.cli.console import err, note, out, out_json, out_text, wants_colour
 from octosync.cli.options import (
     typed_options,
 )
@@ -258,7 +258,7 @@ def announcing_duration(progress: Progress, connection: Connection) -> Progress:
     def announced(done: int, expected: int) -> None:
         pace = connection.requests_per_minute
         if not done and pace and expected > pace:
-            err(
+            note(
                 f"{expected:,} requests at {pace:,} per minute take about {expected // pace:,} min."
                 " To read fewer apps: octosync status APP\n"
             )

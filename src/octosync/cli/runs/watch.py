@@ -20,8 +20,9 @@ from octosync import __version__
 from octosync.cli import signals
 from octosync.cli.audit import audit_of, input_flags
 from octosync.cli.commands.watch import WatchFlags
-from octosync.cli.console import err, wants_colour
+from octosync.cli.console import err, is_debug, is_quiet, wants_colour
 from octosync.cli.contexts import state_key
+from octosync.cli.debug import request_words, settings
 from octosync.cli.inputs import LoadedInputs, load_inputs, load_settings
 from octosync.cli.inputs_reloader import InputsReloader
 from octosync.cli.root import is_defect
@@ -185,7 +186,7 @@ class _WatchOptions:
 
     def log(self, clock: Clock) -> Log:
         """Return a log that writes to standard error."""
-        return Log(sys.stderr, clock, format_=self.log_format)
+        return Log(sys.stderr, clock, format_=self.log_format, is_quiet=is_quiet())
 
     @property
     def invocation(self) -> Invocation:
@@ -257,6 +258,8 @@ class _WatchProcess:
             on_request=lambda request: metrics.count_request(request.operation, request.code, request.seconds),
             rate=RateOptions(percent_for_writes=PERCENT_FOR_WRITES),
         )
+        if is_debug():
+            self._log_debug_output(remote, log)
         controller_options = replace(
             self._controller_options(remote, plane, clock, log), notifier=notifier, metrics=metrics
         )
@@ -288,6 +291,12 @@ class _WatchProcess:
             loop.remove_signal_handler(signal.SIGHUP)
         log.info("stopped", message="octosync watch has stopped")
         return ExitCode.DONE
+
+    def _log_debug_output(self, remote: Octomil, log: Log) -> None:
+        """Log the settings now, and each request when it was sent."""
+        for line in settings(self.first.configuration, self.first.context, remote.connection):
+            log.info("setting", message=line)
+        remote.trace_requests(lambda request: log.info("request", message=request_words(request)))
 
     def _notifier(self, plane: ControlPlane, clock: Clock, log: Log) -> Notifier:
         return Notifier(

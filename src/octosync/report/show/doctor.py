@@ -34,11 +34,17 @@ class DoctorFinding:
 _LONGEST: Final = 500  # characters of a line; responses and files may contain anything
 
 
-def render_findings(findings: Sequence[DoctorFinding], *, requests: int, colour: bool) -> str:
-    """Render findings and their counts; `requests` is the number of requests that were sent."""
+def render_findings(
+    findings: Sequence[DoctorFinding], *, requests: int, colour: bool, only_problems: bool = False
+) -> str:
+    """Render findings and their counts; `requests` is the number of requests that were sent.
+
+    With `only_problems`, findings that are ok are only counted.
+    """
     style = Style(colour)
-    lines = [line for finding in findings for line in _lines(finding, style)]
-    return text_of((*lines, "", f"{_counts(findings)}. {counted(requests, 'request')} sent."))
+    shown = [finding for finding in findings if finding.status is not FindingStatus.OK or not only_problems]
+    lines = [line for finding in shown for line in _lines(finding, style)]
+    return text_of((*lines, *([""] if lines else []), f"{_counts(findings)}. {counted(requests, 'request')} sent."))
 
 
 def _lines(finding: DoctorFinding, style: Style) -> Iterator[str]:
