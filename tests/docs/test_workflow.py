@@ -125,6 +125,16 @@ def test_every_python_that_is_promised_is_tested() -> None:
     assert _WORKFLOW["jobs"]["test"]["strategy"]["matrix"]["python"] == named
 
 
+@pytest.mark.parametrize("name", ["ci.yml", "release.yml"])
+def test_the_wheel_is_tested_and_not_the_checkout(name: str) -> None:
+    """The tests import the installed wheel, and the sources are there, because some tests read them."""
+    (script,) = (
+        step["run"] for step in _steps_in(_ALL[name]) if "-m pytest" in step.get("run", "") and "/tested" in step["run"]
+    )
+    assert script.index("dist/*.whl") < script.index('"site-packages" in octosync.__file__') < script.index("-m pytest")
+    assert "rm " not in script
+
+
 def test_what_is_run_exists() -> None:
     """The make targets of the workflow and of .ci/run are in the Makefile."""
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
