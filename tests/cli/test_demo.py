@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import re
 import shlex
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +21,7 @@ from tests.support.workdirs import Workdir
 from octosync.cli import main
 from octosync.cli.runs.demo import demo_runner, shell_path, shipped_manifests
 from octosync.errors import ExitCode, Interrupted, OctosyncError
+from octosync.report.text import cells
 from octosync.server import ServerSettings, running_server
 
 
@@ -49,14 +55,44 @@ def test_the_demo_shows_the_whole_workflow(
     assert errors == ""
     assert _commands(output) == ["validate", "plan", "apply", "plan", "status", "plan", "apply", "plan"]
     assert output.count("No changes. 9 apps as declared.") == 2
-    assert re.search(r"production +started: transcription-\S+\n", output)
-    drift = output.partition("The plan shows the drift")[2].partition("Apply reverts the drift")[0]
+    assert "… 7 more apps like these\n\nPlan: 47 to create, 2 to enable.\n" in output
+    assert re.search(r"@app/field-notes/transcription +transcription-\S+ .*  started +started\n", output)
+    drift = output.partition("The plan shows what differs")[2].partition("Apply reverts it")[0]
     assert "~ slot chat" in drift
     assert "cloud_first → local_first" in drift
     assert "model_variant_id" not in drift
     assert list(temporary.iterdir()) == []
     assert list(tmp_path.iterdir()) == [temporary]
     assert Path.cwd() == tmp_path
+
+
+def test_the_demo_pauses_only_at_a_terminal(tmp_path: Path) -> None:
+    """With --step, each chapter but the first waits for Enter; without a terminal, --step is a usage error."""
+    ended = Workdir(tmp_path).octosync("demo", "--step")
+    assert (ended.code, ended.stdout) == (64, "")
+    assert "error: no-terminal: " in ended.stderr
+    user_end, program_end = pty.openpty()
+    fcntl.ioctl(program_end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+    environment = {**os.environ, "TERM": "dumb", "TMPDIR": str(tmp_path)}
+    environment.pop("CI", None)
+    command = [sys.executable, "-m", "octosync", "demo", "--step"]
+    with subprocess.Popen(
+        command, stdin=program_end, stdout=program_end, stderr=program_end, env=environment
+    ) as process:
+        os.close(program_end)
+        seen = b""
+        pauses = 0
+        with suppress(OSError):  # Linux reports the end of a terminal as an error
+            while piece := os.read(user_end, 65_536):
+                seen += piece
+                if seen.count(b"Press Enter") > pauses:
+                    pauses += 1
+                    os.write(user_end, b"\n")
+    os.close(user_end)
+    lines = seen.decode().replace("\r\n", "\n").splitlines()
+    assert (process.returncode, pauses) == (0, 8)
+    assert lines[-1].startswith("Edit a manifest and plan again.")
+    assert [line for line in lines if cells(line.rpartition("\r")[2]) > 80] == []
 
 
 def test_the_demo_ignores_its_environment(tmp_path: Path, command_folder: Path) -> None:

@@ -64,6 +64,19 @@ def test_the_time_to_the_end_is_the_wait_for_the_rate_limit(terminal: MemoryStre
     assert "about 8 min left" in last_frame(terminal)
 
 
+def test_the_bar_has_one_line_on_a_narrow_terminal(terminal: MemoryStream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows the end of the stage instead of the next window of the rate limit, and cuts what doesn't fit."""
+    monkeypatch.setenv("COLUMNS", "80")
+    clock = _Clock()
+    with redirect_stderr(terminal), ProgressBar("reading", 100, lambda requests: requests * 0.6, clock=clock) as bar:
+        bar.waiting(WaitNotice(47, 41.0))
+        first = last_frame(terminal)
+        bar.advance(101, 901)
+        bar.waiting(WaitNotice(47, 41.0))
+    assert len(first) <= 80
+    assert last_frame(terminal).split("901", 1)[1].strip() == "about 8 min left"
+
+
 def test_without_waits_the_time_to_the_end_follows_from_the_speed(terminal: MemoryStream) -> None:
     """A wait of the past says nothing about the rest: it doesn't count as slow work."""
     clock = _Clock()

@@ -109,7 +109,8 @@ class ProgressBar:
             return
         words = wait_description(waiting, self._pace)
         if self._bar is not None:
-            self._bar.update(self._task, wait=(words, now + waiting.seconds), end=self._end())
+            is_expected = waiting.reason is WaitReason.RATE_LIMIT
+            self._bar.update(self._task, wait=(words, now + waiting.seconds, is_expected), end=self._end())
         elif waiting.seconds >= _WORTH_A_LINE[waiting.reason] and now - self._last_wait >= _LINE_EVERY_SECONDS:
             # The first of several waits is shown at once: a log should explain a pause when it begins.
             self._last_wait = now

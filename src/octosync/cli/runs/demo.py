@@ -7,26 +7,28 @@ if a command does not exit with the expected exit code.
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, redirect_stdout
 from importlib.resources import as_file, files
+from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO, cast
 
 import click
 import httpx
 
 import octosync
 from octosync.cli import root
-from octosync.cli.console import out, out_text, wants_colour
+from octosync.cli.console import can_prompt, err, out, out_text, wants_colour
 from octosync.cli.root import report_failure, usage_error
 from octosync.cli.signals import DeferredSignals, deferred_signals
 from octosync.contract import OPERATIONS
-from octosync.errors import ConfigError, ExitCode, Interrupted, OctosyncError
+from octosync.errors import ConfigError, ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.manifest.config.config import FILE_NAME
 from octosync.model import JsonValue
 from octosync.octomil import API_PATH
@@ -36,6 +38,8 @@ from octosync.server import DEMO_TOKENS, ServerSettings, running_server
 _PREFIXES: Final = ("OCTOSYNC_", "OCTOMIL_")
 _SIGNALLED: Final = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 _MANIFESTS: Final = "manifests"
+_SIGNAL_CHECK_SECONDS: Final = 0.1
+_SHOWN_APPS, _MOST_APPS = 2, 3  # of a plan, if it has more than the most
 
 _CONFIGURATION: Final = """\
 contexts:
@@ -46,11 +50,15 @@ paths: [{manifests}/]
 
 
 class DemoRunner:
-    """Prints the text of the demo, and runs octosync in the current directory. `url` is the origin of the control plane."""
+    """Prints the text of the demo, and runs octosync in the current directory. `url` is the origin of the control plane.
 
-    def __init__(self, url: str, signals: DeferredSignals) -> None:
+    With `pauses`, each chapter but the first waits for Enter.
+    """
+
+    def __init__(self, url: str, signals: DeferredSignals, *, pauses: bool = False) -> None:
         self.url = url
         self._signals = signals
+        self._pauses = pauses
         self._style = Style(wants_colour(sys.stdout, "auto"))
         self._chapter = 0
 
@@ -61,6 +69,8 @@ class DemoRunner:
 
     def chapter(self, title: str, *lines: str) -> None:
         """Print the heading of the next chapter, and its first lines."""
+        if self._pauses and self._chapter:
+            self._wait_for_enter()
         self._chapter += 1
         self.narrate("", self._style.bold(f"{self._chapter}. {title}"), *lines)
 
@@ -76,7 +86,8 @@ class DemoRunner:
         ended the command.
         """
         self._show_command_line("octosync", *arguments)
-        code = _run(arguments)
+        with redirect_stdout(cast("TextIO", _FoldedOutput(sys.stdout))):
+            code = _run(arguments)
         if code in _SIGNALLED:  # the command has reported it, or standard output is closed
             raise click.exceptions.Exit(code)
         if code != ends:
@@ -91,10 +102,44 @@ class DemoRunner:
     def _show_command_line(self, *words: str) -> None:
         self.narrate("", self._style.bold(f"$ {shlex.join(words)}"))
 
+    def _wait_for_enter(self) -> None:
+        """Wait for Enter, or the end of the input. Raise `Interrupted` if a signal arrives."""
+        err(f"\n{self._style.dim('Press Enter to continue')} ")
+        while not select.select([sys.stdin], [], [], _SIGNAL_CHECK_SECONDS)[0]:
+            self._signals.check()
+        sys.stdin.readline()
+
+
+class _FoldedOutput:
+    """Standard output that shows only the first of many apps in a plan, and counts the rest."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a report in its folded form."""
+        self._stream.write("\n\n".join(map(_folded, text.split("\n\n"))))
+        return len(text)
+
+
+def _folded(block: str) -> str:
+    """Return a block of a plan with the rows of its first apps. An app begins with a line that is not indented."""
+    lines = block.split("\n")
+    indented = [click.unstyle(line).startswith(" ") for line in lines]
+    apps = [number for number, (this, below) in enumerate(pairwise(indented)) if below and not this]
+    if len(apps) <= _MOST_APPS:
+        return block
+    return "\n".join((*lines[: apps[_SHOWN_APPS]], f"… {len(apps) - _SHOWN_APPS} more apps like these"))
+
 
 @contextmanager
-def demo_runner(manifests: Path) -> Iterator[DemoRunner]:
+def demo_runner(manifests: Path, *, pauses: bool = False) -> Iterator[DemoRunner]:
     """Start a control plane, and change to a temporary folder with a copy of the manifests, until the block ends.
+
+    With `pauses`, its chapters wait for Enter.
 
     Raises `ConfigError` if the folder can't be created.
     """
@@ -108,7 +153,7 @@ def demo_runner(manifests: Path) -> Iterator[DemoRunner]:
         shutil.copytree(manifests, _MANIFESTS)
         text = _CONFIGURATION.format(url=plane.url, manifests=_MANIFESTS)
         Path(FILE_NAME).write_text(text, encoding="utf-8")
-        yield DemoRunner(plane.url, signals)
+        yield DemoRunner(plane.url, signals, pauses=pauses)
 
 
 @contextmanager
@@ -177,11 +222,17 @@ _SLOT: Final = OPERATIONS["apps.put_slot"].url({"slug": _APP, "capability": "cha
 _POLICY, _VARIANT = "cloud_first", "chat-steady-3b-q4"
 
 
-def run() -> ExitCode:
-    """Run `octosync demo`."""
+def run(*, step: bool) -> ExitCode:
+    """Run `octosync demo`. Raise `UsageError` for `--step` without a terminal."""
+    if step and not can_prompt():
+        raise UsageError(
+            "no-terminal",
+            "--step waits for Enter, and there is no terminal",
+            hints=("Run it in a terminal, or without --step.",),
+        )
     try:
         with shipped_manifests() as manifests:
-            with demo_runner(manifests) as runner:
+            with demo_runner(manifests, pauses=step) as runner:
                 _run_story(runner)
             out_text(_next_steps(manifests))
     except OctosyncError as error:
@@ -194,42 +245,43 @@ def run() -> ExitCode:
 def _run_story(runner: DemoRunner) -> None:
     """Run the chapters. Raise `OctosyncError` if a command does not exit with the expected code."""
     runner.narrate(
-        "This folder has the manifests of a few apps, and an octosync.yaml that names their control plane:",
-        "an embedded one on this machine, started for this demo and still empty.",
+        "The apps of an org are declared in manifests, in Git. octosync makes the",
+        "control plane match them, and shows what people change by hand. This demo",
+        "has the manifests of 9 apps and its own control plane, which is still empty.",
+        "An app, where it runs, and its slots, each of which does one thing:",
     )
-    runner.show_file("octosync.yaml")
+    runner.show_file(f"{_MANIFESTS}/assistants/{_APP}.yaml")
 
     runner.chapter("Check the manifests, offline")
     runner.run("validate", "--strict", ends=ExitCode.DONE)
 
-    runner.chapter("Plan a single app")
+    runner.chapter("Plan one app", "A plan only reads. It shows what apply would change, and why.")
     runner.run("plan", "--app", _APP, "--detailed-exitcode", ends=ExitCode.CHANGES)
 
-    runner.chapter("Apply all apps", "Apply shows its plan and asks for confirmation; --yes skips the prompt.")
+    runner.chapter("Apply all apps", "Apply shows the plan and asks for confirmation, unless --yes is given.")
     runner.run("apply", "--yes", ends=ExitCode.DONE)
 
     runner.chapter("The control plane matches the manifests: the next plan is empty")
     runner.run("plan", "--detailed-exitcode", ends=ExitCode.DONE)
 
     runner.chapter(
-        "Show the live state of an app whose manifest deploys it",
-        "Its code calls the slot by the model reference; each device has the variant that was selected for it.",
+        "The state of an app whose manifest also deploys it",
+        "Its code names a slot. Each device gets the variant that is selected for it.",
     )
     runner.run("status", _DEPLOYED, ends=ExitCode.DONE)
 
     runner.chapter(
-        "Ben, on call, changes a slot manually",
-        f"He sends {_APP}'s chat to the cloud, and pins a model variant, which no manifest declares:",
+        "Ben, on call, changes a slot by hand",
+        f"He sends the chat of {_APP} to the cloud, and pins a model variant,",
+        "which no manifest declares:",
     )
     before = _slot(runner)
     _edit_as_ben(runner, before)
 
-    runner.chapter("The plan shows the drift, and who did it")
+    runner.chapter("The plan shows what differs, and who changed it")
     runner.run("plan", "--app", _APP, "--detailed-exitcode", ends=ExitCode.CHANGES)
 
-    runner.chapter(
-        "Apply reverts the drift", "The declared value is restored. Ben's variant, which is not declared, stays."
-    )
+    runner.chapter("Apply reverts it", "The declared value is restored. Ben's variant, which is not declared, stays.")
     runner.run("apply", "--yes", ends=ExitCode.DONE)
     _check_reverted(_slot(runner), before)
 
@@ -244,7 +296,7 @@ def _slot(runner: DemoRunner) -> Mapping[str, JsonValue]:
 
 def _edit_as_ben(runner: DemoRunner, slot: Mapping[str, JsonValue]) -> None:
     """Change the slot as a person does with an HTTP client or a dashboard."""
-    runner.narrate("", f'  PUT {_SLOT}  {{"serving_policy": "{_POLICY}", "model_variant_id": "{_VARIANT}", …}}')
+    runner.narrate("", f"  PUT {_SLOT}", f'  {{"serving_policy": "{_POLICY}", "model_variant_id": "{_VARIANT}", …}}')
     kept = {key: slot[key] for key in ("bindings", "preferred_engines") if key in slot}
     _send_as_ben(runner, "PUT", {**kept, "serving_policy": _POLICY, "model_variant_id": _VARIANT})
 
@@ -271,11 +323,11 @@ def _send_as_ben(runner: DemoRunner, method: str, body: Mapping[str, JsonValue] 
 def _next_steps(manifests: Path) -> str:
     shown, copy_command = shell_path(manifests), ""
     if not manifests.is_relative_to(Path.cwd()):
-        shown, copy_command = manifests.name, f"\n  cp -r {shown} .                a copy of the manifests to edit"
+        shown, copy_command = manifests.name, f"\n  cp -r {shown} .   a copy of the manifests to edit"
     return f"""
 The demo is complete, and its files are removed. Next steps:
 {copy_command}
-  octosync server --seed demo          a control plane that keeps running, on http://127.0.0.1:8787
+  octosync server --seed demo   a control plane that keeps running
   octosync plan -f {shown} --url http://127.0.0.1:8787
   octosync apply -f {shown} --url http://127.0.0.1:8787
 

@@ -368,7 +368,7 @@ def _traffic(status: AppStatus) -> str:
         return ""
     if not stats.total:
         seen = isinstance(first, FirstRequest) and first.received
-        return "first request seen" if seen else "" if isinstance(first, RemoteError) else "no requests yet"
+        return "first request seen" if seen else "" if isinstance(first, RemoteError) else "no requests"
     if stats.local is None:
         return counted(stats.total, "request")
     return f"{percent_words(share_of(stats.local, stats.total)).strip()} local"
