@@ -109,6 +109,15 @@ def test_a_promise_is_held_where_it_says(promise: str) -> None:
     assert re.search(r"^\s*(async )?def test_", (ROOT / promise).read_text(encoding="utf-8"), re.MULTILINE)
 
 
+def test_readme_compares_as_the_page_does() -> None:
+    """The rows of README's table of other tools are in the page, word by word. What they are better at is a section there."""
+    page = (ROOT / "docs/explanation/comparison.md").read_text(encoding="utf-8")
+    rows = README.partition("\n## Compared with other tools\n")[2].partition("\n## ")[0]
+    short = [row for row in rows.splitlines() if row.startswith("| ") and not row.startswith("| better at")]
+    assert len(short) > 5
+    assert [row for row in short if row not in page] == []
+
+
 def test_links_lead_somewhere() -> None:
     """Relative links of the documents lead to existing files and headings."""
     for path in DOCUMENTS:
