@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -23,6 +24,7 @@ from tests.support.browser import (
 )
 from tests.support.controller_http import serve_controller
 from tests.support.controller_statuses import (
+    ADMIN_TOKEN,
     RecordingApi,
     bad_manifests,
     blocked_app,
@@ -35,11 +37,13 @@ from tests.support.controller_statuses import (
     suspended,
 )
 
+from octosync.model import Hold
 from octosync.watch.status import AppReconcileStatus, AppState, ControllerStatus
 
 pytestmark = needs_chromium
 
 OpenPage = Callable[..., tuple[Chrome, RecordingApi]]
+_ACTIONS = ("/actions/approve?guard=deletes&seen=deletes14seen", "/actions/hold?app=canary-demo")
 _EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 # Whether the page equals a newly loaded one, except for what a person has opened and for relative times.
@@ -82,9 +86,13 @@ def open_page(chromium: Chrome) -> Iterator[OpenPage]:
     with ExitStack() as stack:
 
         def open_(
-            status: ControllerStatus, path: str = "/", *, refresh_seconds: float = 60
+            status: ControllerStatus,
+            path: str = "/",
+            *,
+            refresh_seconds: float = 60,
+            make_api: Callable[..., RecordingApi] = RecordingApi,
         ) -> tuple[Chrome, RecordingApi]:
-            api = RecordingApi(current=status)
+            api = make_api(current=status)
             url = stack.enter_context(serve_controller(api, refresh_seconds=refresh_seconds))
             chromium.get(f"{url}{path}")
             return chromium, api
@@ -94,12 +102,28 @@ def open_page(chromium: Chrome) -> Iterator[OpenPage]:
         set_scripting(chromium, on=True)
         set_color_scheme(chromium, "light")
         chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        chromium.delete_all_cookies()
         chromium.get("about:blank")
 
 
 def text_of(driver: Chrome, css: str) -> str:
     """Return the visible text of an element."""
     return driver.find_element(By.CSS_SELECTOR, css).text
+
+
+def follow(driver: Chrome, css: str) -> None:
+    """Press Enter at a link, a button or a field, and wait for the page that it leads to."""
+    before = driver.current_url
+    driver.find_element(By.CSS_SELECTOR, css).send_keys(Keys.ENTER)
+    wait_for(lambda: driver.current_url != before)
+    wait_for(lambda: driver.find_elements(By.TAG_NAME, "footer"))
+
+
+def sign_in(driver: Chrome) -> None:
+    """Sign in on the sign-in page by the keyboard alone."""
+    driver.find_element(By.ID, "name").send_keys("Ana", Keys.TAB)
+    focused(driver).send_keys(ADMIN_TOKEN)
+    follow(driver, "#token")
 
 
 def press(driver: Chrome, *keys: str) -> None:
@@ -309,6 +333,36 @@ def test_everything_is_there_without_javascript(open_page: OpenPage, chromium: C
     assert "servingPolicy local_only cloud_only" in text_of(driver, "#plan-section")
 
 
+def test_a_person_holds_and_releases_an_app_without_javascript(open_page: OpenPage, chromium: Chrome) -> None:
+    """Sign in, hold an app with a reason, see the hold, release it, and sign out: with forms and the keyboard alone."""
+
+    class HoldingApi(RecordingApi):
+        def hold(self, app: str, duration: timedelta, reason: str) -> Hold:
+            hold = super().hold(app, duration, reason)
+            self.current = status_of(held_app(app, hold=hold), holds=(hold,))
+            return hold
+
+        def release(self, app: str) -> None:
+            super().release(app)
+            self.current = status_of(held_app(app))
+
+    set_scripting(chromium, on=False)
+    driver, api = open_page(status_of(held_app()), "/apps/canary-demo", make_api=HoldingApi)
+    follow(driver, "#drift-canary-demo .button[href*='/actions/hold']")
+    sign_in(driver)
+    assert "/actions/hold?app=canary-demo" in driver.current_url
+    driver.find_element(By.ID, "reason").send_keys("incident 4711")
+    follow(driver, ".submit button")
+    assert text_of(driver, "#notice") == "The drift of canary-demo is held for 4h: incident 4711."
+    assert "incident 4711" in text_of(driver, "#drift-canary-demo")
+    follow(driver, "#drift-canary-demo form button")
+    assert text_of(driver, "#notice") == "The hold of canary-demo is released."
+    follow(driver, ".account button")
+    assert text_of(driver, ".account") == "Sign in"
+    assert driver.get_cookies() == []
+    assert [call for call, _ in api.calls] == ["hold", "release"]
+
+
 def test_an_app_named_like_a_script_is_inert(open_page: OpenPage) -> None:
     """Markup in a name is text: on the page, after an update, and on the page of the app."""
     evil = held_app(_EVIL, actor=_EVIL, error=_EVIL, state=AppState.FAILING)
@@ -341,7 +395,7 @@ def test_injected_scripts_do_not_run(open_page: OpenPage) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "path", ["/", "/apps", "/apps/canary-demo", "/apps/search-old", "/apps?q=nothing", "/sign-in", "/nope"]
+    "path", ["/", "/apps", "/apps/canary-demo", "/apps/search-old", "/apps?q=nothing", "/sign-in", "/nope", *_ACTIONS]
 )
 def test_pages_are_accessible_in_both_schemes(open_page: OpenPage, scheme: Scheme, path: str) -> None:
     """axe-core reports nothing: contrast, names, landmarks and order of headings, with all details open."""
@@ -349,6 +403,8 @@ def test_pages_are_accessible_in_both_schemes(open_page: OpenPage, scheme: Schem
     owned = replace(busy, commit=commit, owners={"billing": "teams/pay"}, runs=(run_status(1, commit=commit),))
     status = suspended(bad_manifests(replace(owned, outage="no connection", feed_off="404")))
     driver, _ = open_page(status, path)
+    if path in _ACTIONS:
+        sign_in(driver)
     set_color_scheme(driver, scheme)
     driver.execute_script("for (const details of document.querySelectorAll('details')) details.open = true")
     axe = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
@@ -365,12 +421,14 @@ def test_pages_are_accessible_in_both_schemes(open_page: OpenPage, scheme: Schem
     assert "color-contrast" in {check["id"] for check in results["passes"]}
 
 
-@pytest.mark.parametrize("path", ["/", "/apps", "/apps/canary-demo", "/apps/search-old"])
+@pytest.mark.parametrize("path", ["/", "/apps", "/apps/canary-demo", "/apps/search-old", *_ACTIONS])
 def test_a_phone_scrolls_vertically_only(open_page: OpenPage, path: str) -> None:
     """On a narrow screen no element is wider than the screen, however long names are."""
     long = AppReconcileStatus(slug="x" * 120, state=AppState.FAILING, error="y" * 300)
     status = bad_manifests(busy_status())
     driver, _ = open_page(replace(status, apps={**status.apps, long.slug: long}), path)
+    if path in _ACTIONS:
+        sign_in(driver)
     metrics = {"width": 340, "height": 700, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     assert driver.execute_script("return document.documentElement.clientWidth") == 340

@@ -78,14 +78,16 @@ async def test_an_open_connection_does_not_delay_the_stop() -> None:
         writer.close()
 
 
-async def test_a_large_body_is_rejected_unread() -> None:
-    """A request with an endless body gets its response at once."""
+@pytest.mark.parametrize("path", ["/suspend", "/sign-in"])
+async def test_a_large_body_is_rejected_unread(path: str) -> None:
+    """A request with an endless body gets its response at once, or, for a form, as soon as the body is too large."""
     with bind("127.0.0.1", 0) as listener:
         async with serve(create_app(web_options(RecordingApi(current=busy_status()))), listener) as served:
             host, _, port = served.url.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
-            head = f"POST /suspend HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {AUTHORIZED['Authorization']}\r\n"
-            writer.write(f"{head}Content-Length: 99999999999\r\n\r\n".encode())
+            head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {AUTHORIZED['Authorization']}\r\n"
+            form = "Origin: http://127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            writer.write(f"{head}{form}Content-Length: 99999999999\r\n\r\n{'x' * 20_000}".encode())
             assert (await reader.readline()).startswith(b"HTTP/1.1 400")
             writer.close()
 
