@@ -16,7 +16,8 @@ from octosync.plan import ControlPlane, plan_schema
 from octosync.report import json_text
 from octosync.report.show.status_json import StatusDocument
 from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus
-from octosync.watch.web.document import watch_document, watch_schema
+from octosync.watch.web import watch_schema
+from octosync.watch.web.document import watch_document
 
 _REFERENCE: Final = "#/$defs/"
 _EXAMPLE: Final = "tests/scenarios/106-an-app-outside-every-freeze-window/plan.json"

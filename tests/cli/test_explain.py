@@ -15,8 +15,7 @@ from octosync import errors
 from octosync.apply import OUTCOMES
 from octosync.cli.error_references import ERRORS
 from octosync.cli.runs.explain import RENAMED
-from octosync.contract import OPERATIONS
-from octosync.contract.resources import ErrorCode
+from octosync.contract import OPERATIONS, ErrorCode
 from octosync.errors import ExitCode
 from octosync.manifest import RULES, explain_path, explained_roots
 from octosync.manifest.load.limits import LOAD_TIMEOUT

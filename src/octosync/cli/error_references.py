@@ -39,6 +39,7 @@ _COMMAND_LINE: Final = {
     "offline-plan-out": "A plan of --offline is not compared with live state, so it can't be approved as a plan file.",
     "offline-with-remote-bases": "--offline fetches nothing, and --allow-remote-bases lets kustomize fetch.",
     "rate-limit-format": "The value of --rate-limit is not N or N/SECONDS.",
+    "quiet-and-verbose": "-q and -v exclude each other.",
     "run-with-filters": "`octosync history RUN` shows one run, and filters select runs from the list.",
     "same-file-twice": "Two options name the same file, and each would overwrite what the other wrote.",
     "stdin-watched": "`octosync watch` can't see changes of standard input. Name files or folders.",
