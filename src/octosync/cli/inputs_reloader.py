@@ -21,10 +21,13 @@ from octosync.manifest import (
     configuration_places,
 )
 from octosync.manifest.git.repository import git_author, git_commit, git_web_address
+from octosync.model import truncated
 from octosync.watch.manifests.desired import ManifestLoad
 from octosync.watch.manifests.file_snapshot import WatchedPaths
 from octosync.watch.status import CommitStatus, clone_of
 
+_LONGEST_AUTHOR: Final = 80  # characters
+_LONGEST_SUBJECT: Final = 200
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -104,4 +107,5 @@ def _commit(folder: Path, revision: str) -> CommitStatus:
     repository = git_web_address(folder)
     page = "commits" if urlsplit(repository).hostname == "bitbucket.org" else "commit"
     url = f"{repository}/{page}/{revision}" if repository else ""
-    return CommitStatus(revision=revision, author=author, subject=subject, url=url)
+    shown = truncated(author, _LONGEST_AUTHOR), truncated(subject, _LONGEST_SUBJECT)
+    return CommitStatus(revision=revision, author=shown[0], subject=shown[1], url=url)

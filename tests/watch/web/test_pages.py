@@ -221,6 +221,13 @@ async def test_unknown_facts_of_drift_are_not_invented(drift: dict[str, object],
     assert expected in await text_at(status_of(held_app(drift=(status,))))
 
 
+async def test_the_drift_that_is_reverted_next_comes_first() -> None:
+    """The cards of held drift are in the order of their reverts."""
+    apps = (held_app("a", until=NOW + timedelta(hours=2)), held_app("b"), held_app("c", until=NOW))
+    html = (await page_of(status_of(*apps))).text
+    assert re.findall(r'id="drift-(.)"', html) == ["c", "b", "a"]
+
+
 async def test_a_new_hold_counts_before_the_app_is_reconciled() -> None:
     """The card has one time of the revert, that of the hold, and its reason."""
     hold = Hold(app="canary-demo", until=NOW + timedelta(hours=4), reason="incident", at=NOW)

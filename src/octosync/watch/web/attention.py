@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -19,6 +20,7 @@ from octosync.watch.web.views import Sides, sides_of, texts_of
 _SHOWN: Final = 6  # cards of a state on the main page
 _NAMED: Final = 10  # apps and drifted objects that a card names
 _ADDRESSES: Final = 3  # of a refusal; the app's page marks all of them
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _ERRORS: Final = frozenset({AppState.FAILING, AppState.REFUSED})
 
 
@@ -64,7 +66,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionCards:
-    """The cards of a page, most urgent first, and the number of cards per state that are left out."""
+    """The cards of a page, most urgent first, what is reverted next before the rest; and how many are left out per state."""
 
     cards: tuple[Card, ...] = ()
     left_out: tuple[tuple[AppState, int], ...] = ()
@@ -93,7 +95,7 @@ def attention_cards(
     """Return the cards of some apps; `origin` is the target of POSTs (`http://127.0.0.1:9900`)."""
     context = _CardContext(status, origin)
     by_state: dict[AppState, list[Card]] = {state: [] for state in NEEDS_ATTENTION}
-    shown = sorted(apps, key=lambda app: app.slug)
+    shown = sorted(apps, key=lambda app: (_first_revert(app), app.slug))
     by_state[AppState.BLOCKED] = list(_blocked_cards(shown, context))
     for app in shown:
         if app.state in _ERRORS:
@@ -109,6 +111,10 @@ def attention_cards(
         cards=tuple(card for cards in by_state.values() for card in cards[:at_most]),
         left_out=tuple((state, len(cards) - at_most) for state, cards in by_state.items() if len(cards) > at_most),
     )
+
+
+def _first_revert(app: AppReconcileStatus) -> datetime:
+    return min((drift.until for drift in app.drift if drift.until is not None), default=_NEVER)
 
 
 def _blocked_cards(apps: Sequence[AppReconcileStatus], context: _CardContext) -> Iterator[Card]:
