@@ -14,6 +14,8 @@ _PAGES: Final = {
     path.relative_to(ROOT / "docs").as_posix(): path.read_text(encoding="utf-8")
     for path in (ROOT / "docs").rglob("*.md")
 }
+# Failures and alerts have their own form.
+_RUNBOOKS: Final = "how-to/failures.md"
 _REPOSITORY: Final = "https://github.com/octomil/octosync"
 
 
@@ -36,6 +38,14 @@ def _paths(navigation: Any) -> list[str]:
 def test_every_page_is_in_the_navigation() -> None:
     """The navigation of the site lists each page once."""
     assert sorted(_paths(_CONFIGURATION["nav"])) == sorted(_PAGES)
+
+
+@pytest.mark.parametrize("path", [path for path in _PAGES if path.startswith("how-to/") and path != _RUNBOOKS])
+def test_a_guide_states_what_it_needs_and_how_to_check(path: str) -> None:
+    """A how-to guide begins with what the reader needs, and has how to check the result and what can go wrong."""
+    headings = re.findall(r"^## (.+)$", _PAGES[path], re.MULTILINE)
+    assert headings[0] == "Before you begin"
+    assert headings.index("Check") < headings.index("What can go wrong")
 
 
 def test_a_warning_fails_the_build() -> None:
