@@ -47,8 +47,8 @@ class RoutingDocument(Document):
     """The requests of an app, by route."""
 
     total_requests: int = Field(description="All requests.")
-    local_requests: int | None = Field(description="Requests that the device answered.")
-    cloud_requests: int | None = Field(description="Requests that the cloud answered.")
+    local_requests: int | None = Field(description="Requests that the device served.")
+    cloud_requests: int | None = Field(description="Requests that the cloud served.")
     local_share: Number | None = Field(description="The share of the device: 0.5 is half.")
     average_latency_ms: Number | None = Field(description="The average latency in milliseconds.")
 

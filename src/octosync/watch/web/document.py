@@ -126,7 +126,7 @@ class CircuitDocument(Document):
 
 
 class FrozenDocument(Document):
-    """The freeze windows that are in force."""
+    """The freeze windows that are active."""
 
     until: Time | None = Field(description="The time until which an app is frozen; null if no end is known.")
     timezone: str = Field(description="The time zone of the window that ends last.")
@@ -283,7 +283,7 @@ class WatchDocument(Document):
     manifests: LoadedManifestsDocument
     alarms: AlarmsDocument
     circuit: CircuitDocument | None = Field(description="Why no request is sent; null while requests are sent.")
-    frozen: FrozenDocument | None = Field(description="The freeze windows in force; null if there are none.")
+    frozen: FrozenDocument | None = Field(description="The active freeze windows; null if there are none.")
     suspended: SuspendedDocument | None = Field(description="The suspension of all apps; null if there is none.")
     holds: list[HoldDocument] = Field(description="The holds that people requested.")
     counts: StateCounts = Field(description="The number of apps in each state.")
