@@ -111,15 +111,17 @@ def _limits(range_: str) -> str:
 
 def _exit_codes() -> Iterator[str]:
     """Yield the table of exit codes, with the commands that can exit with each."""
-    yield from ("| exit code | means | commands |", "|---|---|---|")
+    yield from ("| exit code | means |", "|---|---|")
     commands = [context for context in all_commands() if isinstance(context.command, Command)]
     meanings: dict[str, list[ExitCode]] = {}
     for number, meaning in EXIT_CODES.items():
         meanings.setdefault(meaning, []).append(number)
     for meaning, numbers in meanings.items():
         exits = [context for context in commands if set(numbers) <= set(_codes(context))]
-        names = "all" if len(exits) == len(commands) else _names(exits)
-        yield f"| {', '.join(str(number.value) for number in numbers)} | {cell(_with_flags(meaning))} | {names} |"
+        names = "*All commands.*" if len(exits) == len(commands) else f"*Commands: {_names(exits)}.*"
+        shown = ", ".join(str(number.value) for number in numbers)
+        sentence = _with_flags(f"{meaning[:1].upper()}{meaning[1:]}.")
+        yield f"| {shown} | {cell(sentence)} {names} |"
 
 
 def _precedence() -> Iterator[str]:
