@@ -270,10 +270,10 @@ class InternalError(OctosyncError):
         version = ".".join(map(str, sys.version_info[:3]))
         super().__init__(
             "internal-error",
-            f"octosync has failed unexpectedly: {_described(defect)}",
+            f"unexpected {_described(defect)}",
             hints=(
                 *hints,
-                f"This is a defect. Report it, with these lines and the command:  {ISSUES}",
+                f"This is a defect of octosync. Report it, with these lines and the command:  {ISSUES}",
                 f"octosync {__version__}, Python {version}, {sys.platform}. {DEBUG}=1 shows the traceback, without values.",
             ),
             exit_code=exit_code,

@@ -54,7 +54,7 @@ def test_a_defect_is_one_error(project: Project, command: str, effect: bool) -> 
     lines = ran.stderr.splitlines()
     assert (ran.code, ran.stdout) == (1, "")
     assert re.fullmatch(
-        r"error: internal-error: octosync has failed unexpectedly: LookupError, octosync/\w+/\w+\.py:\d+ in \w+",
+        r"error: internal-error: unexpected LookupError, octosync/\w+/\w+\.py:\d+ in \w+",
         lines[0],
     )
     assert ISSUES in lines[1]
@@ -132,7 +132,7 @@ def test_a_damaged_installation_is_one_error(workdir: Workdir, module: str) -> N
         check=False,
     )
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert f"error: internal-error: octosync has failed unexpectedly: ModuleNotFoundError ({module})" in ran.stderr
+    assert f"error: internal-error: unexpected ModuleNotFoundError ({module})" in ran.stderr
     assert ISSUES in ran.stderr
     assert "Traceback" not in ran.stderr
 
