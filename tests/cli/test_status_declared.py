@@ -144,7 +144,7 @@ def test_manifests_from_octosync_yaml_and_standard_input(org: Project) -> None:
     org.workdir.write("octosync.yaml", "paths: [apps/]\n")
     ran = org.workdir.octosync("status", "--declared", "--url", org.url)
     assert ran.code == 0
-    assert " · apps 4 apps in 4 files\n" in ran.stdout
+    assert " · apps: 4 apps in 4 files\n" in ran.stdout
     piped = org.workdir.octosync(
         "status", "--declared", "-f", "-", "--by", "folder", "--url", org.url, stdin=manifest("app-2").encode()
     )

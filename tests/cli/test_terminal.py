@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tests.support.workdirs import CommandResult, Workdir
 
 from octosync.cli.command import Command
 from octosync.cli.root import octosync
+from octosync.report.text import cells
 
 ESCAPE = "\x1b["
 DOWN = {"operation": "*", "action": "status", "status": 501, "times": None}
@@ -92,6 +94,21 @@ def test_progress_is_drawn_on_a_terminal(project: Project) -> None:
     assert "4 applied" in report
 
 
+def on_terminal(project: Project, *command: str, **environment: str) -> tuple[int, list[str]]:
+    """Run a command with a terminal as standard output and error; return the exit code and the lines on the terminal."""
+    user_end, program_end = pty.openpty()
+    environment = {"NO_COLOR": "1", **environment}
+    with project.workdir.start(*command, stdout=program_end, stderr=program_end, environment=environment) as process:
+        os.close(program_end)
+        seen = b""
+        with suppress(OSError):  # reading at the end of a terminal raises this
+            while piece := os.read(user_end, 65536):
+                seen += piece
+    os.close(user_end)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|.*\r(?!\n)", "", seen.decode())
+    return process.returncode, text.replace("\r\n", "\n").splitlines()
+
+
 def plan_on_terminal(project: Project, *arguments: str, **environment: str) -> tuple[int, list[str]]:
     """Plan with a terminal of five lines as standard output; return the exit code and the lines on the terminal."""
     user_end, program_end = pty.openpty()
@@ -105,6 +122,43 @@ def plan_on_terminal(project: Project, *arguments: str, **environment: str) -> t
                 seen += piece
     os.close(user_end)
     return process.returncode, seen.decode().replace("\r\n", "\n").splitlines()
+
+
+LONG_APP = """\
+apiVersion: octosync.dev/v1
+kind: App
+metadata: {name: assistants-of-the-northern-region}
+spec:
+  name: "The assistants of the northern region, which answer questions of customers at any time of the day"
+  targets: [{platform: browser, identifier: "https://assistants.northern-region.octomil.example/questions"}]
+  slots: [{capability: keyboard_prediction, servingPolicy: local_first, preferredEngines: [coreml, litert, onnxruntime]}]
+"""
+
+
+@pytest.mark.usefixtures("preloaded")
+def test_no_line_is_wider_than_the_terminal(project: Project) -> None:
+    """All commands wrap their reports: with long names and paths, for errors, and for commands to paste."""
+    project.declare("of/the/assistants/of/the/northern/region/assistants-of-the-northern-region", text=LONG_APP)
+    project.workdir.write("broken/app.yaml", LONG_APP.replace("preferredEngines", "preferedEngines"))
+    remote = ("--url", project.url)
+    app = "assistants-of-the-northern-region"
+    for command in (
+        ("validate", "-f", "broken"),
+        ("plan", "-f", str(project.workdir.directory / "apps"), *remote),
+        ("apply", "--yes", "-f", "apps", *remote),
+        ("status", *remote),
+        ("status", "--declared", "-f", "apps", *remote),
+        ("activity", app, *remote),
+        ("history",),
+        ("history", "last"),
+        ("api", "list"),
+        ("explain",),
+        ("explain", "app.spec.slots"),
+        ("plan", "--no-such-option"),
+    ):
+        _, lines = on_terminal(project, *command, COLUMNS="80", LINES="500")
+        assert lines, command
+        assert [line for line in lines if cells(line) > 80] == [], command
 
 
 MARKS = "sed s/^/paged:/"

@@ -202,9 +202,9 @@ def read_stdin(most: int = -1) -> bytes:
     return b"" if sys.stdin is None else sys.stdin.buffer.read(most)
 
 
-def err(text: str) -> None:
-    """Write to standard error, in lines that fit a terminal. If that fails, the run continues without it."""
-    err_command(_report_text(text, sys.stderr))
+def err(text: str, *, wraps: bool = True) -> None:
+    """Write to standard error, in lines that fit a terminal if it `wraps`. If that fails, the run continues without it."""
+    err_command(_report_text(text, sys.stderr) if wraps else _without_runner_commands(text))
 
 
 def note(text: str) -> None:

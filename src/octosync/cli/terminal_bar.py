@@ -15,7 +15,7 @@ from octosync.cli.progress import left_words, with_countdown
 
 _COLOURS: Final = Theme(
     {
-        "bar.back": "dim",
+        "bar.back": "bright_black",
         "bar.complete": "cyan",
         "bar.finished": "green",
         "bar.pulse": "cyan",

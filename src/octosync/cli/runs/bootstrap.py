@@ -182,7 +182,7 @@ class _BootstrapRun:
         where = self._plane.context or self._plane.host
         note(render_bootstrap(app=made.slug, target=made.target, where=where, key_file=path, plan=self._typed("plan")))
         if unwritable or (path is None and self.output == "text"):
-            err(f"\n{manifest}\n")
+            err(f"\n{manifest}\n", wraps=False)
         return None
 
     def _lost(self, why: str) -> OctosyncError:

@@ -70,7 +70,7 @@ def render_declared(coverage: ManifestCoverage, *, colour: bool, blocks: bool = 
     head = (
         style.bold("octosync status --declared"),
         plane_words(coverage.control_plane),
-        f"{visible(listed(coverage.paths, at_most=3))} {loaded}".lstrip(),
+        ": ".join(filter(None, (visible(listed(coverage.paths, at_most=3)), loaded))),
     )
     blocks_of_lines = [
         [" · ".join(head)],

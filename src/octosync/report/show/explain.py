@@ -11,7 +11,7 @@ from octosync.model import FieldExplanation, JsonObject, JsonValue, NameExplanat
 from octosync.plan import FORMAT_VERSION
 from octosync.report.text import Style, padded, text_of
 
-_WIDTH: Final = 100
+_WIDTH: Final = 80
 
 
 def render_explained_field(field: FieldExplanation, *, colour: bool) -> str:
