@@ -34,6 +34,7 @@ _COMMAND_LINE: Final = {
     "no-such-app": "An app that the command line names is neither declared nor known.",
     "no-such-object": "The address of --target is not declared.",
     "no-such-run": "The journal has no such run.",
+    "no-terminal": "`octosync demo --step` waits for Enter, so it needs a terminal.",
     "not-an-address": "An argument is not the address of an object, such as app/demo/slot/chat.",
     "nothing-selected": "The selector of -l matches no declared app.",
     "offline-plan-out": "A plan of --offline is not compared with live state, so it can't be approved as a plan file.",
