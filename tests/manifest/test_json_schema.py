@@ -36,6 +36,7 @@ SAYABLE = {
     "unknown-kind",
     "unknown-version",
     "secret-in-configuration",
+    "octosync-output",  # the loader skips such a document with a notice; in an editor, it is not a manifest
 }
 
 
