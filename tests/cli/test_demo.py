@@ -121,6 +121,16 @@ def test_environment_variables_are_restored(temporary: Path, monkeypatch: pytest
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.usefixtures("temporary")
+def test_the_demo_is_coloured_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--color always` colours the text of the demo and the output of its commands."""
+    with shipped_manifests() as manifests, demo_runner(manifests, colour="always") as runner:
+        runner.run("validate", ends=ExitCode.DONE)
+    typed, *shown = capsys.readouterr().out.strip().splitlines()
+    assert "\x1b" in typed
+    assert any("\x1b" in line for line in shown)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_demo_cleanly(
     number: signal.Signals, code: int, tmp_path: Path, command_folder: Path

@@ -171,6 +171,8 @@ def test_a_path_may_be_typed_as_messages_write_it(typed: str, path: str, workdir
         ("app.spec.name.first", "app.spec.name has no fields: it is a string"),
         ("config.zebra", "config has: requires, contexts,"),
         ("delete", "Did you mean deletes?"),
+        ("slots", "Did you mean app.spec.slots?"),
+        ("tokenEnv", "Did you mean config.contexts.tokenEnv?"),
         ("gaurds", "Did you mean guards?"),
         ("target-held-elswhere", "Did you mean target-held-elsewhere?"),
         ("zebra", "`octosync explain` lists the available topics."),

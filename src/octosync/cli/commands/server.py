@@ -47,7 +47,8 @@ from octosync.cli.options import option
     "--rate-limit",
     default="0",
     metavar="N[/SECONDS]",
-    help="The number of requests per key in any period of SECONDS (60); 0 for no limit.",
+    help="Reject requests of a key beyond N in any period of SECONDS (60); 0 for no limit. --rate of other commands limits what "
+    "octosync sends.",
 )
 @option("--seed", type=click.Choice(["demo"]), help="Start with the devices of the examples and the keys of two users.")
 @runs("server")

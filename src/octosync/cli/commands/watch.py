@@ -87,7 +87,7 @@ class WatchFlags:
     metavar="HOST:PORT",
     default="127.0.0.1:9900",
     show_default=True,
-    help="The address of the status page, health probes and metrics.",
+    help="The address of the status page, health probes and metrics; port 0 for any free port.",
 )
 @option("--external-url", metavar="URL", help="The public URL of the status page, for links in notifications.")
 @option(

@@ -55,11 +55,11 @@ class DemoRunner:
     With `pauses`, each chapter but the first waits for Enter.
     """
 
-    def __init__(self, url: str, signals: DeferredSignals, *, pauses: bool = False) -> None:
+    def __init__(self, url: str, signals: DeferredSignals, *, colour: bool, pauses: bool = False) -> None:
         self.url = url
         self._signals = signals
         self._pauses = pauses
-        self._style = Style(wants_colour(sys.stdout, "auto"))
+        self._style = Style(colour)
         self._chapter = 0
 
     def narrate(self, *lines: str) -> None:
@@ -136,7 +136,7 @@ def _folded(block: str) -> str:
 
 
 @contextmanager
-def demo_runner(manifests: Path, *, pauses: bool = False) -> Iterator[DemoRunner]:
+def demo_runner(manifests: Path, *, colour: str = "auto", pauses: bool = False) -> Iterator[DemoRunner]:
     """Start a control plane, and change to a temporary folder with a copy of the manifests, until the block ends.
 
     With `pauses`, its chapters wait for Enter.
@@ -145,7 +145,7 @@ def demo_runner(manifests: Path, *, pauses: bool = False) -> Iterator[DemoRunner
     """
     with (
         deferred_signals() as signals,
-        _without_octosync_variables(),
+        _only_variables(OCTOSYNC_COLOR=colour),
         _folder() as folder,
         running_server(ServerSettings(seed="demo")) as plane,
         chdir(folder),
@@ -153,7 +153,7 @@ def demo_runner(manifests: Path, *, pauses: bool = False) -> Iterator[DemoRunner
         shutil.copytree(manifests, _MANIFESTS)
         text = _CONFIGURATION.format(url=plane.url, manifests=_MANIFESTS)
         Path(FILE_NAME).write_text(text, encoding="utf-8")
-        yield DemoRunner(plane.url, signals, pauses=pauses)
+        yield DemoRunner(plane.url, signals, colour=wants_colour(sys.stdout, colour), pauses=pauses)
 
 
 @contextmanager
@@ -171,12 +171,15 @@ def _folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _without_octosync_variables() -> Iterator[None]:
-    """Remove the variables that would change what the commands of the demo do, above all the user's API key."""
+def _only_variables(**variables: str) -> Iterator[None]:
+    """Set variables, and remove all others that would change what the demo's commands do, above all the user's API key."""
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_PREFIXES)}
+    os.environ.update(variables)
     try:
         yield
     finally:
+        for name in variables:
+            del os.environ[name]
         os.environ.update(hidden)
 
 
@@ -222,7 +225,7 @@ _SLOT: Final = OPERATIONS["apps.put_slot"].url({"slug": _APP, "capability": "cha
 _POLICY, _VARIANT = "cloud_first", "chat-steady-3b-q4"
 
 
-def run(*, step: bool) -> ExitCode:
+def run(*, step: bool, colour: str) -> ExitCode:
     """Run `octosync demo`. Raise `UsageError` for `--step` without a terminal."""
     if step and not can_prompt():
         raise UsageError(
@@ -232,7 +235,7 @@ def run(*, step: bool) -> ExitCode:
         )
     try:
         with shipped_manifests() as manifests:
-            with demo_runner(manifests, pauses=step) as runner:
+            with demo_runner(manifests, colour=colour, pauses=step) as runner:
                 _run_story(runner)
             out_text(_next_steps(manifests))
     except OctosyncError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -355,8 +356,19 @@ def _named_explanations(name: str) -> Iterator[NameExplanation]:
     yield from (_ERRORS[renamed.reference] for renamed in _RENAMED_ERRORS if name == renamed.former)
 
 
+def _field_below(name: str) -> str | None:
+    """Return the field of an app or of octosync.yaml with a name that was given without its path, the shortest; None for none."""
+    waiting = deque(field.path for field in explained_roots())
+    while waiting:
+        path = waiting.popleft()
+        if path.rpartition(".")[2] == name:
+            return path
+        waiting.extend(field.path for field in explain_path(path).fields)
+    return None
+
+
 def _hints(path: str, error: UnknownPathError) -> tuple[str, ...]:
-    near = error.near or (None if error.parent else closest(path, _names()))
+    near = error.near or (None if error.parent else _field_below(path) or closest(path, _names()))
     meant = (f"Did you mean {near}?",) if near else ()
     if error.parent is not None and error.parent.fields:
         fields = ", ".join(field.path.rpartition(".")[2] for field in error.parent.fields)
