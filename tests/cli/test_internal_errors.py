@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from unittest.mock import patch
 
 import httpx
@@ -118,6 +118,21 @@ def test_a_defect_is_in_the_log_of_watch(project: Project) -> None:
     assert (ended["event"], ended["reference"]) == ("ended", "internal-error")
     assert ended["trace"]
     assert TEXT not in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["validate", "plan", "doctor -o json"])
+def test_a_removed_working_directory_is_no_defect(workdir: Workdir, command: str) -> None:
+    """The error states what is wrong."""
+    gone = workdir.directory / "gone"
+    gone.mkdir()
+    with chdir(gone):
+        gone.rmdir()
+        ran = subprocess.run(
+            [sys.executable, "-P", "-m", "octosync", *command.split()], capture_output=True, text=True, check=False
+        )
+    assert ran.returncode == 1
+    assert "the working directory no longer exists" in ran.stdout + ran.stderr
+    assert "internal-error" not in ran.stderr
 
 
 @pytest.mark.parametrize("module", ["click", "octosync.cli.commands.plan", "octosync.cli.runs.plan", "octosync.report"])

@@ -33,6 +33,16 @@ def is_defect(error: BaseException) -> TypeGuard[Exception]:
     return isinstance(error, Exception) and not isinstance(error, expected)
 
 
+def error_of_defect(defect: Exception) -> OctosyncError:
+    """Return the error that reports a defect, or a working directory that was removed, in which nothing works."""
+    try:
+        os.getcwd()  # noqa: PTH109 — pathlib would have to be imported
+    except FileNotFoundError:
+        hints = ("Change to another folder.",)
+        return OctosyncError("no-working-directory", "the working directory no longer exists", hints=hints)
+    return InternalError(defect)
+
+
 def report_failure(error: OctosyncError, *, notes: Iterable[str] = (), written: str = _NOTHING_WRITTEN) -> ExitCode:
     """Print an error to stderr and return its exit code. `written` is its last line: what was written to the control plane."""
     from octosync.report import render_error
@@ -207,5 +217,5 @@ def _run(name: str, received: Sequence[ExitCode], written: str) -> int | None:
         if received:  # an import may have replaced the signal's exception
             raise
         # Apply itself reports a defect after it has begun to write; of other commands, it is not known.
-        code = report_failure(InternalError(defect), written=written if name == "apply" else "")
+        code = report_failure(error_of_defect(defect), written=written if name == "apply" else "")
     return code

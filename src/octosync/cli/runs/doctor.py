@@ -29,10 +29,10 @@ from octosync.cli.debug import configuration_words, key_words, show_request
 from octosync.cli.file_writer import why_untrusted
 from octosync.cli.options import history_command
 from octosync.cli.progress import ProgressBar
-from octosync.cli.root import is_defect, octosync
+from octosync.cli.root import error_of_defect, is_defect, octosync
 from octosync.cli.run_options import BaseFlags, RemoteFlags
 from octosync.cli.session import connect, requested_rate
-from octosync.errors import DEBUG, ConfigError, ExitCode, InternalError, OctosyncError, RemoteError
+from octosync.errors import DEBUG, ConfigError, ExitCode, OctosyncError, RemoteError
 from octosync.manifest import Configuration, ConfigurationResult, Context
 from octosync.manifest.git.repository import SHOWN, Repository, git_revision, git_root
 from octosync.manifest.load.kustomize import tool_version
@@ -132,7 +132,7 @@ def _add_findings(findings: list[DoctorFinding], name: str, check: Callable[[], 
     except Exception as caught:
         if not isinstance(caught, OctosyncError) and not is_defect(caught):
             raise
-        error = caught if isinstance(caught, OctosyncError) else InternalError(caught)
+        error = caught if isinstance(caught, OctosyncError) else error_of_defect(caught)
         if error.message not in {finding.message for finding in findings}:
             findings.append(_error(name, error.message, *error.hints))
 

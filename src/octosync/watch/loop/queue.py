@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from octosync.errors import OctosyncError
+from octosync.errors import ISSUES, OctosyncError
 from octosync.watch.log import Log, about
 from octosync.watch.loop.circuit_breaker import CircuitBreaker
 from octosync.watch.settings import Clock, wait_for
@@ -341,7 +341,7 @@ class Workers:
             problem = OctosyncError(
                 "internal-error",
                 f"a bug in octosync: {type(defect).__name__}",
-                hints=("The log contains the place; please report it.",),
+                hints=(f"The log contains the place. Report it:  {ISSUES}",),
             )
         errors = dict.fromkeys(work.apps, problem)
         return ReconcileResult(id="", apps=work.apps, next_step=NextStep.REQUEUE, errors=errors)

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Final, Self
 
-from octosync.errors import OctosyncError
+from octosync.errors import ISSUES, OctosyncError
 from octosync.manifest import Cache, Configuration, Context, Manifests
 from octosync.manifest.load.limits import LoadDeadline, load_deadline
 from octosync.manifest.load.selection import matching
@@ -238,7 +238,7 @@ class DesiredState:
             failure = OctosyncError(
                 "internal-error",
                 f"a bug in octosync: the manifests can't be loaded ({type(defect).__name__} at {where})",
-                hints=("The previous manifests stay in use. Please report it.",),
+                hints=("The previous manifests stay in use.", f"Report it:  {ISSUES}"),
             )
             return ManifestLoad(error=failure, fails=True, watched=self.watched)
 
