@@ -12,6 +12,8 @@ from tests.support.embedded_planes import ok
 from tests.support.projects import Project
 from tests.support.workdirs import CommandResult, Process
 
+from octosync.cli.options import Interval
+
 BOTH = ("activity", "decisions")
 PATHS = {"activity": "GET /apps/demo/activity", "decisions": "GET /apps/demo/routing/decisions"}
 
@@ -154,6 +156,9 @@ def test_a_control_plane_without_the_feed_is_an_error(project: Project, command:
         (("..",), "no-slug"),
         (("a/b",), "no-slug"),
         (("demo", "--limit", "-1"), "usage"),
+        (("demo", "--interval", "2x"), "usage"),
+        (("demo", "--interval", "0"), "usage"),
+        (("demo", "--interval", "2h"), "usage"),
         (("demo", "--limit", "0"), "nothing-to-show"),
         ((), "usage"),
     ],
@@ -164,6 +169,12 @@ def test_an_invalid_command_line_is_refused(project: Project, arguments: tuple[s
     assert ran.code == 64
     assert f"error: {reference}: " in ran.stderr
     assert project.log() == []
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("2s", 2), ("1m30s", 90), ("1h", 3600), ("0.1", 0.1), ("5", 5)])
+def test_an_interval_is_a_duration(text: str, seconds: float) -> None:
+    """`--interval` and `--watch` take the durations of all other options, and numbers of seconds."""
+    assert Interval().convert(text, None, None) == seconds
 
 
 @pytest.mark.usefixtures("preloaded")

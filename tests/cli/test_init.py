@@ -38,9 +38,9 @@ def test_yes_asks_no_question(workdir: Workdir) -> None:
 
 def test_the_result_can_be_planned_and_applied(project: Project) -> None:
     """The manifests of init are planned and applied, and then the plan is empty."""
-    project.workdir.octosync("init", "--yes", "--app", "notes")
+    project.workdir.octosync("init", "-y", "--app", "notes")
     assert project.workdir.octosync("plan", "--url", project.url, "--detailed-exitcode").code == 2
-    assert project.workdir.octosync("apply", "--url", project.url, "--yes").code == 0
+    assert project.workdir.octosync("apply", "--url", project.url, "-y").code == 0
     assert project.workdir.octosync("plan", "--url", project.url, "--detailed-exitcode").code == 0
 
 

@@ -450,15 +450,16 @@ class Interval(click.ParamType[float]):
 
         text = str(value)
         try:
-            seconds = float(text) if _SECONDS.fullmatch(text) else parse_duration(text).total_seconds()
+            seconds = (
+                float(text)
+                if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text)
+                else parse_duration(text).total_seconds()
+            )
         except ValueError:
             self.fail(f"{text!r} is not a duration such as 2s or 1m", param, ctx)
         if not self.shortest <= seconds <= self.longest:
             self.fail(f"{text} is not between {self.shortest:g}s and {self.longest / 3600:g}h", param, ctx)
         return seconds
-
-
-_SECONDS: Final = re.compile(r"\d{1,4}(\.\d{1,3})?", re.ASCII)
 
 
 base_option: Callable[[F], F] = option(

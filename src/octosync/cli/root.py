@@ -19,8 +19,9 @@ from octosync.cli.signals import interrupted_error, interruptible
 from octosync.errors import ConfigError, ExitCode, InternalError, OctosyncError, UsageError
 
 _NOTHING_WRITTEN: Final = "Nothing was written."
-_NUMBER_TYPE: Final = re.compile("a valid (integer|float)( range)?")
-_SERVICE_PORT: Final = re.compile("(tcp|udp|sctp)://")  # as Kubernetes describes a Service to pods
+# How click calls numbers, and how Kubernetes describes a Service to pods. They are compiled when there is an error.
+_NUMBER_TYPE: Final = "a valid (integer|float)( range)?"
+_SERVICE_PORT: Final = "(tcp|udp|sctp)://"
 
 
 class AlreadyReported(click.exceptions.Exit):
@@ -76,7 +77,7 @@ def usage_error(error: click.ClickException) -> UsageError:
 
 def _sentence(message: str) -> str:
     """Return a message of click as octosync words it."""
-    text = _NUMBER_TYPE.sub(r"a number", " ".join(message.split()))  # click puts choices on separate lines
+    text = re.sub(_NUMBER_TYPE, "a number", " ".join(message.split()))  # click puts choices on separate lines
     return (text[:1].lower() + text[1:]).partition(" Recognized values:")[0].rstrip(".")
 
 
@@ -94,7 +95,7 @@ def _notes(error: OctosyncError, variables: Mapping[str, Sequence[str]]) -> list
 
 def _source_of(variable: str, option: str) -> str:
     """Return the hint that an environment variable sets an option."""
-    if variable.endswith("_PORT") and _SERVICE_PORT.match(os.environ.get(variable, "")):
+    if variable.endswith("_PORT") and re.match(_SERVICE_PORT, os.environ.get(variable, "")):
         name = variable.removesuffix("_PORT").lower()
         return (
             f"Kubernetes sets {variable} because there is a Service named {name}. Set `enableServiceLinks: false` in the pod, or "
