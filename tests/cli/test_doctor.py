@@ -258,6 +258,8 @@ def test_tools_and_variables_are_found(workdir: Workdir, tmp_path: Path) -> None
         PATH=f"{tools}:{os.environ['PATH']}",
         CI="true",
         OCTOSYNC_CONTXT="production",
+        OCTOSYNC_READ_TOKEN="of a workflow",
+        OCTOSYNC_PORT_9900_TCP="tcp://10.0.0.1:9900",
         HTTPS_PROXY="http://user:hunter2@127.0.0.1:1",
         OCTOMIL_API_KEY=KEY,
         OCTOMIL_API_URL="https://control-plane.invalid",

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -36,7 +37,7 @@ from octosync.errors import DEBUG, ConfigError, ExitCode, OctosyncError, RemoteE
 from octosync.manifest import Configuration, ConfigurationResult, Context
 from octosync.manifest.git.repository import SHOWN, Repository, git_revision, git_root
 from octosync.manifest.load.kustomize import tool_version
-from octosync.model import Severity, closest, counted
+from octosync.model import Severity, counted
 from octosync.octomil import (
     Connection,
     Examination,
@@ -52,6 +53,7 @@ from octosync.watch.approvals import TOKEN_VARIABLE
 _PROXIES: Final = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy")
 _CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _PREFIX: Final = "OCTOSYNC_"
+_ALMOST_THE_SAME: Final = 0.91  # with the prefix, one or two letters of a name
 # The variables that are not those of options.
 _VARIABLES: Final = frozenset(
     {DEBUG, PLAN_KEY, STATE_KEY, TOKEN_VARIABLE, "OCTOSYNC_PAGER", "OCTOSYNC_NOTIFY_URL", "OCTOSYNC_NOTIFY_SECRET"}
@@ -312,9 +314,10 @@ def _environment(setup: _Setup) -> Findings:
     known = {*_VARIABLES, *_option_variables(octosync)}
     named = {context.token_env for context in setup.configuration.contexts.values()}
     for name in sorted(set(setup.environment) - known - named):
-        suffix = name.removeprefix(_PREFIX)
-        if suffix != name and (meant := closest(suffix, (word.removeprefix(_PREFIX) for word in known))) is not None:
-            yield _warning("environment", f"octosync does not read {name}", f"Is {_PREFIX}{meant} meant?")
+        # Only names that are almost the same: a workflow may have variables of its own, and Kubernetes sets some for Services.
+        meant = get_close_matches(name, known, n=1, cutoff=_ALMOST_THE_SAME) if name.startswith(_PREFIX) else ()
+        if meant:
+            yield _warning("environment", f"octosync does not read {name}", f"Is {meant[0]} meant?")
 
 
 def _option_variables(command: click.Command) -> Iterator[str]:
