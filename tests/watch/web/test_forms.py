@@ -485,9 +485,10 @@ async def test_a_body_that_is_no_small_form_is_rejected(content_type: str, body:
 async def test_without_a_token_there_is_no_sign_in() -> None:
     """The page offers none, and the paths explain how to enable it."""
     async with visit(RecordingApi(current=replace(busy_status(), can_post=False)), admin_token=None) as person:
-        page = (await person.get("/")).text
-        assert "/sign-in" not in page
-        assert "/actions/" not in page
+        for path in ("/", "/apps", "/apps/billing"):
+            page = (await person.get(path)).text
+            assert "/sign-in" not in page
+            assert "/actions/" not in page
         for response in (
             await person.get("/sign-in"),
             await person.sign_in(token=""),

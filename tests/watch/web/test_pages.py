@@ -262,7 +262,7 @@ async def test_without_an_admin_token_no_post_is_offered() -> None:
     """If POST requests are disabled, the page shows how to enable them and no command for one."""
     text = await text_at(replace(busy_status(), can_post=False))
     assert "curl" not in text
-    assert "start the controller with OCTOSYNC_ADMIN_TOKEN set" in text
+    assert "start octosync watch with OCTOSYNC_ADMIN_TOKEN set" in text
     assert "octosync accept" in text
 
 

@@ -1,7 +1,8 @@
-"""The HTTP side of the controller: health, metrics, JSON, the status page, and the POSTs of a person who has the token.
+"""The HTTP side of the controller: health, metrics, JSON, the status page, and the actions of people who have the token.
 
 What may not live here: decisions. It shows a `ControllerStatus`, and passes requests on to the `ControllerApi`. A GET changes
-nothing; a POST needs the token in a header, so no other site can make a browser send one. Everything shown is escaped.
+nothing; a POST needs the token in a header, or a session and a form of the page, so no other site can make a browser send one.
+Everything shown is escaped.
 """
 
 from typing import TYPE_CHECKING

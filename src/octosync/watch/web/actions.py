@@ -168,9 +168,7 @@ def _approve(status: ControllerStatus, given: Mapping[str, str]) -> ActionView:
     heading = f"Approve what the guard {guard} blocks"
     of_guard = [blocked for blocked in status.blocked if blocked.guard == guard and blocked.seen]
     found = next((blocked for blocked in of_guard if blocked.seen == seen), None)
-    apps = () if found is None else tuple(status.apps[slug] for slug in found.apps if slug in status.apps)
-    actions = () if found is None else actions_of_set(found, apps)
-    if found is None or len(actions) != found.actions:
+    if found is None:
         now = "This is blocked now:" if of_guard else f"The guard {guard} blocks nothing that can be approved now."
         return ActionView(
             heading=heading,
@@ -179,6 +177,7 @@ def _approve(status: ControllerStatus, given: Mapping[str, str]) -> ActionView:
             submit="",
             current=tuple(of_guard),
         )
+    actions = actions_of_set(found, [status.apps[slug] for slug in found.apps if slug in status.apps])
     these = counted(len(actions), "action")
     which = "this action" if len(actions) == 1 else f"these {these}"
     return ActionView(
