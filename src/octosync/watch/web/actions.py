@@ -139,7 +139,7 @@ def _suspend(status: ControllerStatus, given: Mapping[str, str]) -> ActionView:
         heading="Suspend all writes",
         lines=(
             f"octosync writes nothing to {plane_words(status.control_plane)} until writes are resumed, also after a restart.",
-            f"This affects {_all(status)}.",
+            f"This affects {_all(status)}: commits, reverts of drift and approved changes wait.",
             "It finishes the writes in progress, and continues to read, to plan and to report.",
         ),
         submit="Suspend all writes",
