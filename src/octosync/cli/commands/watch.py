@@ -116,7 +116,7 @@ class WatchFlags:
 def command() -> None:
     """Reconcile continuously until a signal stops the process.
 
-    Applies manifest changes within seconds, reports drift and reverts it after its hold, and serves a status page. POST requests
-    need the token in OCTOSYNC_ADMIN_TOKEN. SIGHUP reloads everything. The first SIGTERM or SIGINT finishes the writes in
-    progress, the second one exits at once.
+    Applies manifest changes within seconds, reports drift and reverts it after its hold, and serves a status page. Its buttons
+    and POST requests need the token in OCTOSYNC_ADMIN_TOKEN. SIGHUP reloads everything. The first SIGTERM or SIGINT finishes
+    the writes in progress, the second one exits at once.
     """
