@@ -224,6 +224,22 @@ async def test_a_feed_that_does_not_reach_back_means_that_everything_is_read(tmp
             assert watch.logged("ready")[0]["by"] == "full_read"
 
 
+async def test_the_log_of_a_start_does_not_grow_with_the_apps(tmp_path: Path) -> None:
+    """Apps that are in sync from the start are counted in one line; only the others have a line each, and none is a warning."""
+    clock = FastClock(60)
+    slugs = app_slugs(12)
+    declare(tmp_path, *slugs)
+    with plane_of_ana(clock) as plane:
+        create_live(plane, *slugs)
+        plane.send("PATCH", f"/apps/{slugs[3]}", {"name": "Renamed"})
+        async with run_controller(tmp_path, plane, clock, **QUIET) as watch:
+            await requests_until_ready(watch, plane)
+            assert [line["app"] for line in watch.logged("app_moved")] == [slugs[3]]
+            assert watch.logged("nothing_remembered")[0]["@level"] == "info"
+            (ready,) = watch.logged("ready")
+            assert ready["@message"] == "ready: 12 apps read; 1 held, 11 in sync"
+
+
 async def test_without_a_feed_everything_is_read(tmp_path: Path) -> None:
     """If the feed can't be read after the restart, every app is read. The next restart with a feed reads none."""
     clock = FastClock(60)
