@@ -13,8 +13,10 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Final, Self, TextIO
 
+from octosync.cli import commands
 from octosync.model import ELLIPSIS
 from octosync.report.text import cells, cut
 
@@ -30,7 +32,10 @@ _GAP: Final = re.compile(r"(?<=\S) {2,}(?=\S)")
 # The indent of a line and the symbol before its text, which further lines are aligned with.
 _LEAD: Final = re.compile(r" *(?:[^\w\s`'\"([{@/.]{1,3} +)?")
 # A command after a label or an indent, to the end of the line or a remark.
-_COMMAND: Final = re.compile(r"(?:(?<=: )|(?<= {2})|(?<=^\$ ))(?:octosync|git|kubectl) [a-z-][^·]*?(?=$| \()")
+_NAMES: Final = "|".join(module.name for module in iter_modules(commands.__path__))
+_COMMAND: Final = re.compile(
+    rf"(?:(?<=: )|(?<= {{2}})|(?<=^\$ ))(?:octosync (?:{_NAMES})(?![\w-])|(?:git|kubectl) [a-z])[^·]*?(?=$| \()"
+)
 # An option with its value, or an argument.
 _ARGUMENT: Final = re.compile(r"(?:--?[a-z][\w-]* (?!-))?(?:[^\s'\"]|'[^']*'|\"[^\"]*\")+")
 _EXCERPT: Final = re.compile(r"( *\d* \|)( ?)")
