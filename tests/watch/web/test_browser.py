@@ -363,6 +363,20 @@ def test_a_person_holds_and_releases_an_app_without_javascript(open_page: OpenPa
     assert [call for call, _ in api.calls] == ["hold", "release"]
 
 
+def test_an_open_page_shows_that_its_session_has_ended(open_page: OpenPage) -> None:
+    """Without a reload, the header offers the sign-in again, and the buttons lead to it."""
+    driver, _ = open_page(status_of(held_app(hold=busy_status().holds[0])), "/sign-in", refresh_seconds=0.05)
+    sign_in(driver)
+    assert text_of(driver, ".account") == "Signed in as Ana\nSign out"
+    assert driver.find_elements(By.CSS_SELECTOR, "form[action='/actions/release']")
+    driver.execute_script("window.same = true")
+    driver.delete_all_cookies()
+    wait_for(lambda: driver.find_elements(By.LINK_TEXT, "Sign in"))
+    assert not driver.find_elements(By.CSS_SELECTOR, "form[action^='/actions/']")
+    assert driver.find_elements(By.CSS_SELECTOR, "a[href^='/actions/release']")
+    assert driver.execute_script("return window.same") is True
+
+
 def test_an_app_named_like_a_script_is_inert(open_page: OpenPage) -> None:
     """Markup in a name is text: on the page, after an update, and on the page of the app."""
     evil = held_app(_EVIL, actor=_EVIL, error=_EVIL, state=AppState.FAILING)
