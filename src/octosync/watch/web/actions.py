@@ -219,15 +219,15 @@ def result_words(path: str, given: Mapping[str, str], result: JsonObject) -> str
         case "/reconcile":
             return f"Queued for a reconcile: {given.get('app') or counted(_int(result['queued']), 'app')}."
         case "/hold":
-            return f"The drift of {given['app']} is held for {given['for']}: {given['reason']}."
+            return f"A hold of {given['app']} for {given['for']} has started: {given['reason']}."
         case "/release":
-            return f"The hold of {given['app']} is released."
+            return f"The hold of {given['app']} was released."
         case "/approve":
             return f"{counted(_int(result['approved']), 'action')} approved, once: the guard {given['guard']} lets them pass."
         case "/suspend":
-            return "Everything is suspended: octosync writes nothing until writes are resumed."
+            return "All writes were suspended."
         case _:
-            return "Writes are resumed."
+            return "Writes were resumed."
 
 
 def _int(value: object) -> int:

@@ -196,7 +196,7 @@ class _Pages:
             refresh_seconds=self._source.refresh_seconds,
             viewer=None if session is None else session.viewer,
             back=back,
-            notice="" if session is None else session.notices.get(request.query_params.get("done", ""), ""),
+            notice=None if session is None else session.notices.get(request.query_params.get("done", "")),
         )
 
     def post(self, post: Post) -> Callable[[Request], Awaitable[Response]]:

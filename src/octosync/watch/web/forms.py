@@ -33,6 +33,7 @@ from octosync.watch.web.post_endpoints import (
 )
 from octosync.watch.web.responses import FORM_TYPE, refusal, refusal_of, status_of
 from octosync.watch.web.sessions import (
+    ActionNotice,
     Session,
     Sessions,
     address_of,
@@ -137,7 +138,8 @@ class Forms:
                 log_action(self.authenticator.log, request, post, given, outcome=error.reference, viewer=session.viewer)
                 return await self._action_page(request, post, session, form, error)
             log_action(self.authenticator.log, request, post, given, outcome="done", viewer=session.viewer)
-            session.record_notice(id_, result_words(post.path, given, result))
+            words = result_words(post.path, given, result)
+            session.record_notice(id_, ActionNotice(words, self.control.health().now))
         back = local_path(form.get("back", "/"))
         return _redirect(f"{back}{'&' if '?' in back else '?'}done={id_}")
 

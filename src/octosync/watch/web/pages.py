@@ -30,7 +30,7 @@ from octosync.watch.status import AppState, ControllerStatus
 from octosync.watch.web.actions import DURATIONS, button_for
 from octosync.watch.web.app_list import AppFilter, app_list, labels_of, matching_apps
 from octosync.watch.web.attention import attention_cards
-from octosync.watch.web.sessions import Viewer
+from octosync.watch.web.sessions import ActionNotice, Viewer
 from octosync.watch.web.summary import (
     NEEDS_ATTENTION,
     STATE_MEANINGS,
@@ -114,7 +114,7 @@ class PageRequest:
     refresh_seconds: float = 5
     viewer: Viewer | None = None
     back: str = "/"
-    notice: str = ""
+    notice: ActionNotice | None = None
 
 
 @dataclass(frozen=True, slots=True)

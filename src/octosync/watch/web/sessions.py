@@ -10,6 +10,7 @@ import hmac
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Final
@@ -36,6 +37,14 @@ class Viewer:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class ActionNotice:
+    """The result of an action, in a sentence. It has a time, because an open page shows it until the person leaves the page."""
+
+    words: str
+    at: datetime
+
+
 @dataclass(slots=True, kw_only=True)
 class Session:
     """A session. `viewer` is its person, `notices` are the results of its latest forms, by the id of the form.
@@ -47,7 +56,7 @@ class Session:
     address: str
     started: float
     used: float
-    notices: dict[str, str] = field(default_factory=dict)
+    notices: dict[str, ActionNotice] = field(default_factory=dict)
 
     @property
     def log_fields(self) -> Mapping[str, str | None]:
@@ -58,7 +67,7 @@ class Session:
         """Return whether a form with this token is one of this session. Takes the same time for every wrong token."""
         return hmac.compare_digest(csrf.encode(), self.viewer.csrf.encode())
 
-    def record_notice(self, form: str, notice: str) -> None:
+    def record_notice(self, form: str, notice: ActionNotice) -> None:
         """Record the result of a form."""
         self.notices[form] = notice
         while len(self.notices) > _MOST_NOTICES:
