@@ -7,18 +7,21 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.examples import load_profile
-from tests.support.preloaded_command import preloaded_command
+from tests.support.preloaded_command import preloaded_command, shared_folder
 from tests.support.skipped_tests import pytest_unconfigure
 
 __all__ = ["command_folder", "pytest_unconfigure"]
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 — Linux' file system in memory
 _NEEDED_BYTES = 2 << 30
+_SHARED = pytest.StashKey[Path]()
 
 
 def _keep_files_in_memory() -> None:
@@ -35,6 +38,22 @@ load_profile()
 # Background processes of a shell ignore SIGINT, and so would all commands that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Create a folder in which all workers share the preloaded command. A worker receives its path."""
+    if hasattr(config, "workerinput"):
+        config.stash[_SHARED] = Path(config.workerinput["shared"])
+        return
+    stack = ExitStack()
+    config.stash[_SHARED] = stack.enter_context(shared_folder())
+    config.add_cleanup(stack.close)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Pass the shared folder on to a worker."""
+    node.workerinput["shared"] = str(node.config.stash[_SHARED])
 
 
 @pytest.hookimpl(wrapper=True)
@@ -56,7 +75,6 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.fixture(scope="session")
-def command_folder() -> Iterator[Path]:
+def command_folder(pytestconfig: pytest.Config) -> Path:
     """Return a folder for the PATH with an `octosync` that starts fast."""
-    with preloaded_command() as folder:
-        yield folder
+    return preloaded_command(pytestconfig.stash[_SHARED])

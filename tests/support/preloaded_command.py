@@ -7,6 +7,7 @@ skipped: tests about the start or the end of the interpreter use a real process 
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import importlib
 import io
@@ -50,24 +51,36 @@ sys.exit(code[0] if code else "octosync died")
 
 
 @contextmanager
-def preloaded_command() -> Iterator[Path]:
-    """Yield a folder with the command, which works until the block ends."""
+def shared_folder() -> Iterator[Path]:
+    """Yield a folder for a command that several processes share. The command works until the block or this process ends."""
     with tempfile.TemporaryDirectory(prefix="octosync-") as folder:
-        address, script, command = f"{folder}/socket", Path(folder, "script.py"), Path(folder, "bin", "octosync")
-        script.write_text(_CLIENT_SCRIPT.format(address=address), encoding="utf-8")
-        command.parent.mkdir()
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{script}" "$@"\n', encoding="utf-8")
-        command.chmod(0o755)
-        # -P: modules of this folder must not shadow others.
-        loading = (sys.executable, "-P", __file__, address)
-        with subprocess.Popen(loading, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as loaded:
-            assert loaded.stdout is not None
-            assert loaded.stdout.readline() == b"listens\n"
-            yield command.parent
+        os.mkfifo(f"{folder}/alive")
+        alive = os.open(f"{folder}/alive", os.O_RDWR)  # the other end is the standard input of the loaded process
+        try:
+            yield Path(folder)
+        finally:
+            os.close(alive)
+
+
+def preloaded_command(shared: Path) -> Path:
+    """Return the folder with the command. The first process that calls this with the shared folder loads the modules."""
+    address, script, command = shared / "socket", shared / "script.py", shared / "bin" / "octosync"
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not command.exists():
+            # -P: modules of this folder must not shadow others.
+            loading = (sys.executable, "-P", __file__, address)
+            with (shared / "alive").open("rb") as alive:
+                subprocess.run(loading, stdin=alive, stdout=subprocess.DEVNULL, check=True)
+            script.write_text(_CLIENT_SCRIPT.format(address=str(address)), encoding="utf-8")
+            command.parent.mkdir()
+            command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{script}" "$@"\n', encoding="utf-8")
+            command.chmod(0o755)
+    return command.parent
 
 
 def _serve(address: str) -> None:
-    """Fork for each command, until standard input ends."""
+    """Listen, continue in the background, and fork for each command until standard input ends."""
     import octosync.cli
 
     for module in pkgutil.walk_packages(octosync.__path__, "octosync."):
@@ -79,9 +92,9 @@ def _serve(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
+        if os.fork() != 0:
+            os._exit(0)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the children are not waited for
-        sys.stdout.write("listens\n")
-        sys.stdout.flush()
         while listener.fileno() in select.select([listener.fileno(), 0], [], [])[0]:
             command, _ = listener.accept()
             with command:
