@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from weakref import WeakSet
 
 import pytest
 
@@ -35,3 +36,21 @@ def test_a_pause_leaves_no_collection_due_and_nothing_frozen() -> None:
     assert gc.get_count()[0] < limit
     assert gc.get_freeze_count() <= frozen
     assert len(made) == 2 * limit
+
+
+def test_cycles_are_collected_in_a_process_that_pauses_often() -> None:
+    """A controller pauses the collector for each load and plan. Cycles that nothing refers to don't accumulate."""
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    cycles: WeakSet[Cycle] = WeakSet()
+    limit = gc.get_threshold()[0]
+    for _ in range(11):
+        with collector_paused():
+            cycles.add(Cycle())
+            made: list[list[int]] = [[] for _ in range(2 * limit)]
+        assert gc.isenabled()
+        made.clear()
+    assert len(cycles) < 11
