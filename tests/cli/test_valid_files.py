@@ -215,6 +215,23 @@ def test_a_list_that_others_could_have_written_is_ignored(workdir: Workdir, expo
     assert validate(workdir)[0] == 1
 
 
+def test_a_list_that_is_no_file_is_not_written(workdir: Workdir) -> None:
+    """A pipe or a link in place of the list is left alone: writing to a pipe without a reader would never end."""
+    list_of(workdir).parent.mkdir(mode=0o700, parents=True)
+    os.mkfifo(list_of(workdir))
+    pipe = os.open(list_of(workdir), os.O_RDWR | os.O_NONBLOCK)
+    try:
+        assert validate(workdir)[0] == 0
+        with pytest.raises(BlockingIOError):  # it is empty
+            os.read(pipe, 1)
+    finally:
+        os.close(pipe)
+    list_of(workdir).unlink()
+    list_of(workdir).symlink_to("elsewhere")
+    assert validate(workdir)[0] == 0
+    assert not list_of(workdir).exists()
+
+
 def test_a_list_of_another_user_is_ignored(workdir: Workdir, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that belongs to another user is neither read nor written."""
     validate(workdir)

@@ -77,11 +77,10 @@ class ValidFiles:
         """Write entries, the most recently used first, without the last ones if the list would be too large."""
         lines = "".join(f"{key}\t{names}\n" for key, names in entries.items())
         lines = lines[: lines.rfind("\n", 0, _MOST_CHARACTERS) + 1]
-        with suppress(
-            OSError, RuntimeError
-        ):  # such as a link to itself; then the next run takes longer, and that is all
+        with suppress(OSError):  # then the next run takes longer, and that is all
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if _is_own(self._path.parent.lstat()):
+            is_replaceable = not os.path.lexists(self._path) or stat.S_ISREG(self._path.lstat().st_mode)
+            if is_replaceable and _is_own(self._path.parent.lstat()):
                 self._write(self._path, f"{hashlib.sha256(lines.encode()).hexdigest()}\n{lines}")
 
     def _key(self, file: File) -> str:
