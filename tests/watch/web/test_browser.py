@@ -44,6 +44,7 @@ pytestmark = needs_chromium
 
 OpenPage = Callable[..., tuple[Chrome, RecordingApi]]
 _ACTIONS = ("/actions/approve?guard=deletes&seen=deletes14seen", "/actions/hold?app=canary-demo")
+_WIDE = "/apps/photos?q=o"  # is opened on a wide screen
 _EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 # Whether the page equals a newly loaded one, except for what a person has opened and for relative times.
@@ -124,6 +125,12 @@ def sign_in(driver: Chrome) -> None:
     driver.find_element(By.ID, "name").send_keys("Ana", Keys.TAB)
     focused(driver).send_keys(ADMIN_TOKEN)
     follow(driver, "#token")
+
+
+def set_width(driver: Chrome, width: int) -> None:
+    """Make the screen as wide as this."""
+    metrics = {"width": width, "height": 700, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def press(driver: Chrome, *keys: str) -> None:
@@ -318,6 +325,25 @@ def test_the_filter_applies_while_a_person_types(open_page: OpenPage) -> None:
     assert driver.current_url.endswith("/?state=held")
 
 
+def test_a_wide_screen_has_the_list_beside_the_details(open_page: OpenPage) -> None:
+    """The next app is a few keys away, and the list keeps the focus when it changes. A narrow screen has no list."""
+    status = status_of(held_app("app-a"), quiet_app("app-b"), quiet_app("app-c"), quiet_app("app-d"))
+    driver, api = open_page(status, "/apps/app-a?q=app", refresh_seconds=0.05)
+    assert not driver.find_element(By.ID, "others").is_displayed()
+    set_width(driver, 1400)
+    wait_for(driver.find_element(By.ID, "others").is_displayed)
+    follow(driver, "#list-app-c a")
+    wait_for(lambda: driver.title.startswith("app-c: "))
+    assert driver.current_url.endswith("/apps/app-c?q=app")
+    assert text_of(driver, "h1") == text_of(driver, "#others [aria-current] .clamp") == "app-c"
+    driver.execute_script("document.querySelector('#list-app-d a').focus()")
+    api.current = status_of(*status.apps.values(), blocked_app("app-b"))
+    wait_for(lambda: text_of(driver, "#others li") == "app-b\nblocked")
+    assert focused(driver).get_attribute("href").endswith("/apps/app-d?q=app")
+    press(driver, Keys.ENTER)
+    wait_for(lambda: driver.title.startswith("app-d: "))
+
+
 def test_everything_is_there_without_javascript(open_page: OpenPage, chromium: Chrome) -> None:
     """The server renders the whole page: apps, runs and diffs can be read and opened without a script."""
     set_scripting(chromium, on=False)
@@ -329,7 +355,7 @@ def test_everything_is_there_without_javascript(open_page: OpenPage, chromium: C
     wait_for(lambda: driver.current_url.endswith("/?q=canary&state="))
     assert not driver.find_elements(By.ID, "app-billing")
     driver.find_element(By.CSS_SELECTOR, "#drift-canary-demo a").click()
-    wait_for(lambda: driver.current_url.endswith("/apps/canary-demo"))
+    wait_for(lambda: driver.current_url.endswith("/apps/canary-demo?q=canary"))
     assert "servingPolicy local_only cloud_only" in text_of(driver, "#plan-section")
 
 
@@ -409,7 +435,8 @@ def test_injected_scripts_do_not_run(open_page: OpenPage) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "path", ["/", "/apps", "/apps/canary-demo", "/apps/search-old", "/apps?q=nothing", "/sign-in", "/nope", *_ACTIONS]
+    "path",
+    ["/", "/apps", "/apps/canary-demo", "/apps/search-old", _WIDE, "/apps?q=nothing", "/sign-in", "/nope", *_ACTIONS],
 )
 def test_pages_are_accessible_in_both_schemes(open_page: OpenPage, scheme: Scheme, path: str) -> None:
     """axe-core reports nothing: contrast, names, landmarks and order of headings, with all details open."""
@@ -419,6 +446,9 @@ def test_pages_are_accessible_in_both_schemes(open_page: OpenPage, scheme: Schem
     driver, _ = open_page(status, path)
     if path in _ACTIONS:
         sign_in(driver)
+    if path == _WIDE:
+        set_width(driver, 1400)
+        assert driver.find_element(By.ID, "others").is_displayed()
     set_color_scheme(driver, scheme)
     driver.execute_script("for (const details of document.querySelectorAll('details')) details.open = true")
     axe = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
@@ -436,15 +466,15 @@ def test_pages_are_accessible_in_both_schemes(open_page: OpenPage, scheme: Schem
 
 
 @pytest.mark.parametrize("path", ["/", "/apps", "/apps/canary-demo", "/apps/search-old", *_ACTIONS])
-def test_a_phone_scrolls_vertically_only(open_page: OpenPage, path: str) -> None:
-    """On a narrow screen no element is wider than the screen, however long names are."""
+def test_pages_scroll_vertically_only(open_page: OpenPage, path: str) -> None:
+    """No element is wider than the screen of a phone, a tablet or a computer, however long names are."""
     long = AppReconcileStatus(slug="x" * 120, state=AppState.FAILING, error="y" * 300)
     status = bad_manifests(busy_status())
     driver, _ = open_page(replace(status, apps={**status.apps, long.slug: long}), path)
     if path in _ACTIONS:
         sign_in(driver)
-    metrics = {"width": 340, "height": 700, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    assert driver.execute_script("return document.documentElement.clientWidth") == 340
     driver.execute_script("for (const details of document.querySelectorAll('details')) details.open = true")
-    assert driver.execute_script("return document.documentElement.scrollWidth") == 340
+    for width in (340, 375, 820, 1100, 1400):
+        set_width(driver, width)
+        assert driver.execute_script("return document.documentElement.clientWidth") == width
+        assert driver.execute_script("return document.documentElement.scrollWidth") == width

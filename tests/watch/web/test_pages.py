@@ -443,6 +443,28 @@ async def test_apps_can_be_listed_by_state(client: httpx.AsyncClient) -> None:
     assert (await client.get("/apps?state=nope")).status_code == 400
 
 
+async def test_an_app_has_the_list_of_apps_beside_its_details() -> None:
+    """By the filter of the query, which its links keep, most urgent first: the page of the list with the app, or a given one."""
+    status = status_of(held_app("x-held"), *(quiet_app(f"x-{number:03}") for number in range(60)), quiet_app("other"))
+
+    async def listed(path: str) -> list[tuple[str, str, str]]:
+        text = (await page_of(status, path)).text
+        return re.findall(r'<li id="list-([^"]+)"><a href="([^"]+)"( aria-current="page")?>', text)
+
+    first = await listed("/apps/x-000?q=x-")
+    assert len(first) == 50
+    assert first[:2] == [
+        ("x-held", "/apps/x-held?q=x-", ""),
+        ("x-000", "/apps/x-000?q=x-", ' aria-current="page"'),
+    ]
+    assert ("x-059", "/apps/x-059?q=x-", ' aria-current="page"') in await listed("/apps/x-059?q=x-")
+    assert await listed("/apps/x-059?q=x-&page=1") == [(*row[:2], "") for row in first]
+    assert 'href="/apps/x-000?q=x-&amp;page=2"' in (await page_of(status, "/apps/x-000?q=x-")).text
+    assert await listed("/apps/other?state=held") == [("x-held", "/apps/x-held?state=held", "")]
+    for path in ("/?q=x-", "/apps?q=x-"):
+        assert 'href="/apps/x-held?q=x-"' in (await page_of(status, path)).text
+
+
 async def test_apps_are_filtered_by_text_owner_and_label() -> None:
     """Each part of the filter narrows the list, all of them are in the URL, and a filter without a match says so."""
     apps = {slug: desired_app(slug, labels={"team": team}) for slug, team in (("chat", "talk"), ("find", "search"))}
@@ -522,6 +544,7 @@ async def test_the_page_stays_small_with_two_thousand_apps() -> None:
     async with app_client(RecordingApi(current=status_of(*quiet, *held))) as client:
         page = await client.get("/")
         every = await client.get("/apps")
+        app = await client.get("/apps/app-1899")
         last = await client.get("/apps?page=20")
         beyond = await client.get("/apps?page=999")
         document = await client.get("/api/status")
@@ -530,6 +553,7 @@ async def test_the_page_stays_small_with_two_thousand_apps() -> None:
     assert "94 more held" in page.text
     assert "1,950 more in the list of all apps" in page.text
     assert len(every.content) < 70_000
+    assert len(app.content) < 20_000
     assert every.text.count('<tr role="row" id=') == last.text.count('<tr role="row" id=') == 100
     assert "1 to 100 of 2,000" in every.text
     assert 'href="/apps?page=2"' in every.text

@@ -128,36 +128,34 @@ class _Pages:
 
     async def status(self, request: Request) -> Response:
         """Return the status page."""
-        return await self._filtered(request, status_page)
+        return await self._filtered(request, "/", status_page)
 
     async def apps(self, request: Request) -> Response:
         """Return the list of the apps that match the filter."""
-        return await self._filtered(request, apps_page)
+        return await self._filtered(request, "/apps", apps_page)
+
+    async def app(self, request: Request) -> Response:
+        """Return the page of an app."""
+        slug = request.path_params["slug"]
+        return await self._filtered(
+            request,
+            app_url(slug),
+            lambda status, asked, wanted: app_page(status, asked, slug, wanted) if slug in status.apps else None,
+        )
 
     async def _filtered(
-        self, request: Request, render: Callable[[ControllerStatus, PageRequest, AppFilter], Page]
+        self, request: Request, path: str, render: Callable[[ControllerStatus, PageRequest, AppFilter], Page | None]
     ) -> Response:
         try:
             wanted = AppFilter.from_query(request.query_params)
         except UsageError as error:
             return refusal(request, 400, error.reference, error.message, hints=error.hints)
-        asked = self._asked(request, f"{request.url.path}{wanted.query(page=wanted.page)}")
-        page, now = await self._snapshots.rendered(
-            (request.url.path, asked, wanted), lambda status: render(status, asked, wanted)
-        )
-        return page_response(request, page, now)
-
-    async def app(self, request: Request) -> Response:
-        """Return the page of an app."""
-        slug = request.path_params["slug"]
-        asked = self._asked(request, app_url(slug))
-        page, now = await self._snapshots.rendered(
-            ("/apps/", asked, slug),
-            lambda status: app_page(status, asked, slug) if slug in status.apps else None,
-        )
+        asked = self._asked(request, f"{path}{wanted.query(page=wanted.page)}")
+        page, now = await self._snapshots.rendered((path, asked, wanted), lambda status: render(status, asked, wanted))
         if page is None:
             hint = "It may not be declared any more; /apps lists the declared apps."
-            return refusal(request, 404, "app-not-declared", f"unknown app {slug!r}", hints=(hint,))
+            message = f"unknown app {request.path_params['slug']!r}"
+            return refusal(request, 404, "app-not-declared", message, hints=(hint,))
         return page_response(request, page, now)
 
     async def document(self, request: Request) -> Response:

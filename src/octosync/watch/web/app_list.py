@@ -25,13 +25,16 @@ _TEAM: Final = ("team", "owner", "squad")  # labels that are shown as the owner 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppFilter:
-    """Which apps are shown: every word of `text` is in the row, and state, owner and label (`key=value`) match, if given."""
+    """Which apps are shown: every word of `text` is in the row, and state, owner and label (`key=value`) match, if given.
+
+    `page` is 0 if no page is given.
+    """
 
     text: str = ""
     state: AppState | None = None
     owner: str = ""
     label: str = ""
-    page: int = 1
+    page: int = 0
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> Self:
@@ -47,7 +50,7 @@ class AppFilter:
             state=known.get(wanted),
             owner=query.get("owner", "")[:_LONGEST],
             label=query.get("label", "")[:_LONGEST],
-            page=int(page) if page.isascii() and page.isdigit() and len(page) < 6 and int(page) else 1,
+            page=int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 0,
         )
 
     @property
@@ -55,12 +58,12 @@ class AppFilter:
         """Whether it leaves anything out."""
         return any((self.text, self.state, self.owner, self.label))
 
-    def query(self, *, page: int = 1, **other: str) -> str:
+    def query(self, *, page: int = 0, **other: str) -> str:
         """Return the query of a URL with this filter, another page, and other values; "" if there is nothing to say."""
         state = self.state.value if self.state is not None else ""
         values = {"q": self.text, "state": state, "owner": self.owner, "label": self.label, **other}
         pairs = [(key, value) for key, value in values.items() if value]
-        pairs += [("page", str(page))] if page > 1 else []
+        pairs += [("page", str(page))] if page else []
         return f"?{urlencode(pairs)}" if pairs else ""
 
 
@@ -106,8 +109,8 @@ class AppList:
         return sum(count for _, count in self.states)
 
 
-def app_list(status: ControllerStatus, wanted: AppFilter, *, per_page: int) -> AppList:
-    """Return a page of the list; a page behind the last one is the last one."""
+def app_list(status: ControllerStatus, wanted: AppFilter, *, per_page: int, current: str = "") -> AppList:
+    """Return a page of the list: by default the page with the app `current`. A page behind the last one is the last one."""
     labels = {slug: tuple(_labels(status, slug)) for slug in status.apps}
     owners = {slug: _owner(status, slug) for slug in status.apps}
     stateless = replace(wanted, state=None)
@@ -115,7 +118,8 @@ def app_list(status: ControllerStatus, wanted: AppFilter, *, per_page: int) -> A
     shown = [app for app in found if wanted.state in {None, app.state}]
     shown.sort(key=lambda app: (_RANK[app.state], app.slug))
     pages = max(1, -(-len(shown) // per_page))
-    page = min(wanted.page, pages)
+    position = next((number for number, app in enumerate(shown) if app.slug == current), 0)
+    page = min(wanted.page or position // per_page + 1, pages)
     runs = _last_runs(status)
     rows = tuple(
         _row(app, owners[app.slug], labels[app.slug], runs.get(app.slug))

@@ -97,7 +97,7 @@ def asset_at(path: str) -> Asset | None:
     return next((asset for asset in assets().values() if asset.path == path), None)
 
 
-_LISTED: Final = 50  # apps in the list of the status page
+_LISTED: Final = 50  # apps in the list of the status page, and beside the details of an app
 _PER_PAGE: Final = 100  # apps on a page of the list of all apps
 _CODE: Final = re.compile(r"`([^`]+)`")
 _PLAIN: Final = Style(colour=False)
@@ -153,8 +153,11 @@ def apps_page(status: ControllerStatus, asked: PageRequest, wanted: AppFilter) -
     return _page("apps.html", status, asked, heading, found=found, wanted=wanted, title=heading)
 
 
-def app_page(status: ControllerStatus, asked: PageRequest, slug: str) -> Page:
-    """Render an app, with the same diff as the plan. Raises `KeyError` if the app is unknown."""
+def app_page(status: ControllerStatus, asked: PageRequest, slug: str, wanted: AppFilter) -> Page:
+    """Render an app, with the same diff as the plan, and the list of the apps that match the filter, for wide screens.
+
+    Raises `KeyError` if the app is unknown.
+    """
     app = status.apps[slug]
     return _page(
         "app.html",
@@ -168,6 +171,8 @@ def app_page(status: ControllerStatus, asked: PageRequest, slug: str) -> Page:
         runs=run_groups(run for run in status.runs if slug in run.apps),
         labels=labels_of(status, slug),
         owner=status.owners.get(slug, ""),
+        found=app_list(status, wanted, per_page=_LISTED, current=slug),
+        wanted=wanted,
     )
 
 

@@ -199,5 +199,8 @@
     else look();
   });
   decorate(document);
+  const list = document.getElementById("others");
+  const current = list?.querySelector("[aria-current]");
+  if (current) list.scrollTop = current.offsetTop - list.clientHeight / 2; // it scrolls by itself
   later(every);
 })();
