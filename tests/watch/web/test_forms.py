@@ -33,6 +33,7 @@ from octosync.plan import Action
 from octosync.watch.approvals import actions_of_set, blocked_sets
 from octosync.watch.log import Log
 from octosync.watch.settings import LogFormat
+from octosync.watch.web.actions import action_view
 from octosync.watch.web.forms import local_path
 from octosync.watch.web.post_endpoints import POSTS, Post
 from octosync.watch.web.responses import FORM_TYPE
@@ -182,6 +183,31 @@ async def test_the_page_of_an_approval_lists_exactly_its_actions() -> None:
         form = await person.form_of(path)
         assert (form["guard"], form["seen"]) == ("deletes", "deletes14seen")
         assert person.api.calls == []
+
+
+def test_the_page_of_a_large_approval_finds_each_manifest_at_once() -> None:
+    """Its actions are listed with the manifest in the plan of their own app: no other plan is searched."""
+    searched: list[str] = []
+
+    class Searched(dict[str, Any]):
+        def __contains__(self, slug: object) -> bool:
+            searched.append(str(slug))
+            return super().__contains__(slug)
+
+    apps = []
+    for number in range(20):
+        app = blocked_app(f"app-{number:02}")
+        assert app.plan is not None
+        desired = replace(app.plan.desired, apps=Searched(app.plan.desired.apps))
+        refusals = tuple(replace(refusal, guard="protected", message="all of them") for refusal in app.blocked)
+        apps.append(replace(app, plan=replace(app.plan, desired=desired), blocked=refusals))
+    sets = blocked_sets(apps, lambda _: None, lambda guard, actions: f"{guard}{len(actions)}")
+    searched.clear()
+    view = action_view(
+        "/approve", replace(status_of(*apps), blocked=sets), {"guard": "protected", "seen": sets[0].seen}
+    )
+    assert len(view.groups) == 20
+    assert len(searched) == 20
 
 
 async def test_a_set_that_has_changed_can_not_be_approved() -> None:

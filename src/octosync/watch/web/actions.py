@@ -197,8 +197,10 @@ def _groups(actions: Iterable[Action], status: ControllerStatus) -> Iterator[Gro
     for action in actions:
         by_app.setdefault(action.address.app, []).append(action)
     options = RowOptions(sensitivity=status.sensitivity, full=True)
-    plans = [app.plan for app in status.apps.values() if app.plan is not None]
     for slug, acted in sorted(by_app.items()):
+        # An app that is at one end of a move has its actions in the plan of the other end, too.
+        own = [status.apps[slug]] if slug in status.apps else []
+        plans = (app.plan for app in (*own, *status.apps.values()) if app.plan is not None)
         desired = next(plan.desired.apps[slug] for plan in plans if slug in plan.desired.apps)
         yield group_of(slug, acted, desired, options)
 

@@ -153,7 +153,8 @@ class Forms:
     ) -> Response:
         status = self.control.status()
         try:
-            view = action_view(post.path, status, given)
+            # In a thread: an approval can list thousands of actions.
+            view = await asyncio.to_thread(action_view, post.path, status, given)
         except OctosyncError as unknown:
             return refusal_of(request, unknown)
         page = await asyncio.to_thread(
