@@ -106,7 +106,10 @@ _OWN_VARIABLE: Final = re.compile(r"_?(OCTOSYNC|OCTOMIL|GITHUB|GITLAB|GIT|SSL|SS
 
 def _variables_in(source: Path) -> Iterator[str]:
     """Yield the environment variables that a module names, or reads from a mapping that is called an environment."""
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+    code = source.read_text(encoding="utf-8")
+    if "environ" not in code and _OWN_VARIABLE.search(code) is None:
+        return  # it takes most of the time to parse the modules
+    for node in ast.walk(ast.parse(code)):
         match node:
             case ast.Constant(value=str(text)) if _OWN_VARIABLE.fullmatch(text):
                 yield text
