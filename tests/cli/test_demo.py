@@ -66,7 +66,7 @@ def test_the_demo_shows_the_whole_workflow(
     assert Path.cwd() == tmp_path
 
 
-def test_the_demo_pauses_only_at_a_terminal(tmp_path: Path) -> None:
+def test_the_demo_pauses_only_at_a_terminal(tmp_path: Path, command_folder: Path) -> None:
     """With --step, each chapter but the first waits for Enter; without a terminal, --step is a usage error."""
     ended = Workdir(tmp_path).octosync("demo", "--step")
     assert (ended.code, ended.stdout) == (64, "")
@@ -75,7 +75,7 @@ def test_the_demo_pauses_only_at_a_terminal(tmp_path: Path) -> None:
     fcntl.ioctl(program_end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
     environment = {**os.environ, "TERM": "dumb", "TMPDIR": str(tmp_path)}
     environment.pop("CI", None)
-    command = [sys.executable, "-m", "octosync", "demo", "--step"]
+    command = [str(command_folder / "octosync"), "demo", "--step"]
     with subprocess.Popen(
         command, stdin=program_end, stdout=program_end, stderr=program_end, env=environment
     ) as process:
