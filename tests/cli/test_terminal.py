@@ -269,6 +269,7 @@ def test_a_closed_stderr_ends_no_run(project: Project) -> None:
     ("command", "separate"),
     [
         ("version", True),
+        ("-V", True),
         ("history -o json", False),
         ("api list", False),
         ("--help", True),

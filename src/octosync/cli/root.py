@@ -14,7 +14,7 @@ import click
 
 from octosync import __version__
 from octosync.cli.command import CommandGroup, did_you_mean, is_from_environment
-from octosync.cli.console import configure_streams, err, is_debug
+from octosync.cli.console import configure_streams, err, is_debug, out
 from octosync.cli.signals import interrupted_error, interruptible
 from octosync.errors import ConfigError, ExitCode, InternalError, OctosyncError, UsageError
 
@@ -162,6 +162,14 @@ class _Commands(CommandGroup):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
+def _show_version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    """Write the version like other output: click's own option reports a full disk as a defect."""
+    del parameter
+    if wanted and not ctx.resilient_parsing:
+        out(f"octosync {__version__}, Python {'.'.join(map(str, sys.version_info[:3]))}\n")
+        ctx.exit()
+
+
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -169,8 +177,14 @@ class _Commands(CommandGroup):
     epilog="An option with [env: NAME] can also be set by this environment variable, such as OCTOSYNC_URL for --url. Options "
     "that override a guard, relax a check or skip a confirmation have none.",
 )
-@click.version_option(
-    __version__, "-V", "--version", message=f"octosync %(version)s, Python {'.'.join(map(str, sys.version_info[:3]))}"
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the version and exit.",
 )
 def octosync() -> None:
     """Keep Octomil apps in the state that a Git repository declares."""
