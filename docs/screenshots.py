@@ -53,7 +53,7 @@ def main() -> None:
             page = Path(folder) / "comment.html"
             page.write_text(comment_page(_REPORT.read_text(encoding="utf-8"), scheme), encoding="utf-8")
             browser.get(page.as_uri())
-            _take(browser, f"comment-{scheme}.png", last="main > details:nth-of-type(2)")
+            _take(browser, f"comment-{scheme}.png", last="main > details:nth-of-type(2)", margin=8)
 
 
 def comment_page(report: str, scheme: Scheme) -> str:
@@ -82,11 +82,11 @@ def _resize(browser: Chrome, width: int) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
-def _take(browser: Chrome, name: str, *, last: str) -> None:
+def _take(browser: Chrome, name: str, *, last: str, margin: int = _MARGIN) -> None:
     """Write a picture of the page up to the element that the selector `last` names."""
     width = browser.execute_script("return document.documentElement.clientWidth")
     end = browser.execute_script("return document.querySelector(arguments[0]).getBoundingClientRect().bottom", last)
-    clip = {"x": 0, "y": 0, "width": width, "height": end + _MARGIN, "scale": 1}
+    clip = {"x": 0, "y": 0, "width": width, "height": end + margin, "scale": 1}
     picture = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
     (_IMAGES / name).write_bytes(base64.b64decode(picture["data"]))
 

@@ -32,7 +32,7 @@ def test_the_refusal_has_the_end_and_the_window(project: Project, zone: str, off
         end = opened + timedelta(days=1)
         message = f"4 changes inside a freeze window (octosync.yaml:2), until {end:%Y-%m-%d %H:%M} UTC (guard frozen)"
         assert message in ran.stdout
-        assert "Way out: Wait until then\n" in ran.stdout
+        assert "Next step: Wait until then\n" in ran.stdout
         assert "--allow-frozen\n" in ran.stdout
     assert project.writes() == []
 

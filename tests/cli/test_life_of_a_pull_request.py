@@ -217,7 +217,7 @@ def _main_moves_on(team: Team) -> None:
     planned = team.plan()
     assert planned.code == 4
     assert "title=octosync%3A blocked by guard diverged::app/notes" in planned.stdout
-    assert "Way out: Rebase" in team.comment_text()
+    assert "Next step: Rebase" in team.comment_text()
     assert '- name: Notebook\n+ name: "Field notes"' in team.comment_text()
     assert "left alone until this branch contains the change: app/notes, app/notes/slot/chat" in team.comment_text()
     assert not any(word in team.comment_text() for word in ("local_only", "For all"))

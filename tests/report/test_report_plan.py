@@ -303,8 +303,8 @@ def test_a_running_canary_names_the_command_that_shows_it() -> None:
     )
     plan = plan_of(desired_app("a", slots={}), live)
     text = blocked_text(plan, run_info(connection_arguments=("--url", "http://127.0.0.1:8787")))
-    assert "Way out: Wait until it is complete: octosync status --url http://127.0.0.1:8787 a\n" in text
-    assert "Way out: Wait until it is complete: octosync status a\n" in blocked_text(plan)
+    assert "Next step: Wait until it is complete: octosync status --url http://127.0.0.1:8787 a\n" in text
+    assert "Next step: Wait until it is complete: octosync status a\n" in blocked_text(plan)
 
 
 def test_a_refusal_without_a_flag_has_its_own_hint() -> None:
@@ -314,7 +314,7 @@ def test_a_refusal_without_a_flag_has_its_own_hint() -> None:
         [live_app("gone", archived=True), live_app("a", slots={"x": {}})],
     )
     alone, both = blocked_text(plan), blocked_text(plan, max_deletes=0)
-    assert "Way out: Declare `spec.archived: true` there, or remove the manifests." in alone
+    assert "Next step: Declare `spec.archived: true` there, or remove the manifests." in alone
     assert "octosync apply" not in alone
     assert "To allow the rest, after that:   octosync apply -f apps/ --allow-deletes 1" in both
 

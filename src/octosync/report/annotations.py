@@ -190,7 +190,7 @@ def refusal_lines(refusal: Refusal, about: RunInfo) -> Iterator[str]:
     if refusal.override is not None:
         yield visible(f"To allow this: {about.apply_command} {refusal.override}")
     if (way_out := way_out_of(refusal, about)) is not None:
-        yield visible(f"Way out: {way_out}")
+        yield visible(f"Next step: {way_out}")
 
 
 def _declared_position(address: Address, report: PlanReport) -> Origin | None:

@@ -156,7 +156,7 @@ def blocked_lines(report: PlanReport, style: Style, *, mark: str = "!") -> Itera
         if refusal.override is not None and refusal.addresses:
             yield f"  {listed((visible(str(address)) for address in refusal.addresses), at_most=1)}, marked {mark} below"
         if (way_out := way_out_of(refusal, about)) is not None:
-            yield f"  Way out: {visible(way_out)}"
+            yield f"  Next step: {visible(way_out)}"
     flags = tuple(dict.fromkeys(refusal.override for refusal in blocked if refusal.override is not None))
     if flags:
         remaining = any(refusal.override is None for refusal in blocked)
