@@ -28,6 +28,7 @@ EXITS: dict[type[OctosyncError], tuple[int, bool]] = {
     errors.Unavailable: (75, True),
     errors.StateLocked: (1, False),
     errors.StateDamaged: (1, False),
+    errors.InternalError: (1, False),
     errors.StalePlan: (3, False),
     errors.PlanFileError: (1, False),
     errors.GuardRefused: (4, False),
