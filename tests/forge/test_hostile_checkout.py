@@ -88,6 +88,7 @@ def _run(script: str, folder: Path, **environment: str) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.fresh
 def test_nothing_of_the_checkout_is_imported(tmp_path: Path) -> None:
     """No module of the checkout is imported, neither when octosync is installed, nor when it runs with the API key."""
     for module in MODULES:
