@@ -58,9 +58,9 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
-    """Start two workers per CPU, at most 16: about half of the time, tests wait for processes, servers and deadlines."""
+    """Start three workers per two CPUs, at most 16: tests wait for processes, but each worker collects all tests."""
     cpus = yield
-    return cpus if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else max(cpus, min(2 * cpus, 16))
+    return cpus if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else max(cpus, min(cpus + (cpus + 1) // 2, 16))
 
 
 @pytest.hookimpl(wrapper=True)
