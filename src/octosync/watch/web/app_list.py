@@ -59,7 +59,7 @@ class AppFilter:
         return any((self.text, self.state, self.owner, self.label))
 
     def query(self, *, page: int = 0, **other: str) -> str:
-        """Return the query of a URL with this filter, another page, and other values; "" if there is nothing to say."""
+        """Return the query of a URL with this filter, another page, and other values; "" if all of them are the defaults."""
         state = self.state.value if self.state is not None else ""
         values = {"q": self.text, "state": state, "owner": self.owner, "label": self.label, **other}
         pairs = [(key, value) for key, value in values.items() if value]

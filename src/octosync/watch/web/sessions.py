@@ -146,7 +146,7 @@ def address_of(request: Request) -> str:
 
 
 def person_name(text: str) -> str:
-    """Return a name that somebody typed, on one line, without invisible characters and not too long."""
+    """Return a typed name on one line, without invisible characters, and truncated if it is too long."""
     return truncated("".join(filter(str.isprintable, " ".join(text.split()))), _LONGEST_NAME)
 
 
