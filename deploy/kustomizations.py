@@ -1,4 +1,4 @@
-"""Renders every overlay, alone and with each combination of components, as `kubectl apply -k` does."""
+"""Renders every overlay, alone and with each combination of the components that it lacks, as `kubectl apply -k` does."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Rendering:
 
 
 def renderings(tree: Path = KUBERNETES) -> Iterator[Rendering]:
-    """Yield every overlay of a tree with every combination of its components.
+    """Yield every overlay of a tree with every combination of the components that it lacks.
 
     Raise `MissingKubectlError`, or `UnrenderableError` if kustomize rejects an overlay.
     """
@@ -55,13 +55,20 @@ def renderings(tree: Path = KUBERNETES) -> Iterator[Rendering]:
         copy = Path(folder) / "kubernetes"
         shutil.copytree(tree, copy)
         for overlay in overlays:
-            for count in range(len(components) + 1):
-                for chosen in itertools.combinations(components, count):
+            lacking = [component for component in components if component not in _included(tree / "overlays" / overlay)]
+            for count in range(len(lacking) + 1):
+                for chosen in itertools.combinations(lacking, count):
                     yield _rendered(copy, overlay, chosen)
 
 
 def _folders(parent: Path) -> list[str]:
     return sorted(path.name for path in parent.iterdir() if path.is_dir())
+
+
+def _included(overlay: Path) -> frozenset[str]:
+    """Return the names of an overlay's own components."""
+    kustomization = yaml.safe_load((overlay / "kustomization.yaml").read_text(encoding="utf-8"))
+    return frozenset(Path(component).name for component in kustomization.get("components", ()))
 
 
 def _rendered(tree: Path, overlay: str, components: tuple[str, ...]) -> Rendering:

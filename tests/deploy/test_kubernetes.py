@@ -1,4 +1,4 @@
-"""The objects of deploy/kubernetes, with any overlay and components: one pod with few rights, which gets every change."""
+"""The objects of deploy/kubernetes, with any overlay and components: pods with few rights, which get every change."""
 
 from __future__ import annotations
 
@@ -40,13 +40,30 @@ def containers(deployment: Object) -> list[dict[str, Any]]:
     return [*pod(deployment).get("initContainers", []), *pod(deployment)["containers"]]
 
 
-def test_each_overlay_is_rendered_alone_and_with_the_component() -> None:
-    """There are both overlays, each with and without monitoring."""
+def is_replicated(rendering: Rendering) -> bool:
+    """Return whether a rendering has the component `ha`."""
+    return bool(re.search(r"\bha\b", rendering.name))
+
+
+def environment(rendering: Rendering) -> dict[str, dict[str, Any]]:
+    """Return the variables of octosync's container, by name."""
+    (container,) = pod(rendering.only("Deployment"))["containers"]
+    return {variable["name"]: variable for variable in container["env"]}
+
+
+def test_each_overlay_is_rendered_alone_and_with_each_component() -> None:
+    """Each overlay is rendered with every combination of the components that it lacks; `ha` has one already."""
     assert [rendering.name for rendering in rendered()] == [
         "overlays/configmap",
+        "overlays/configmap + components/ha",
         "overlays/configmap + components/monitoring",
+        "overlays/configmap + components/ha + components/monitoring",
         "overlays/git-sync",
+        "overlays/git-sync + components/ha",
         "overlays/git-sync + components/monitoring",
+        "overlays/git-sync + components/ha + components/monitoring",
+        "overlays/ha",
+        "overlays/ha + components/monitoring",
     ]
 
 
@@ -69,17 +86,63 @@ def test_everything_selects_the_one_pod() -> None:
 def test_who_may_read_is_named_by_one_label() -> None:
     """The NetworkPolicy admits namespaces and pods with that label, whatever other labels they have."""
     for rendering in rendered():
-        (ingress,) = rendering.only("NetworkPolicy")["spec"]["ingress"]
+        ingress = rendering.only("NetworkPolicy")["spec"]["ingress"][0]
         label = {"matchLabels": {"octosync.dev/may-read": "true"}}
         assert ingress["from"] == [{"namespaceSelector": label}, {"podSelector": label}]
 
 
-def test_there_are_never_two() -> None:
-    """One replica, an old pod that ends before the new one starts, and a volume for one pod."""
+def test_there_are_never_two_with_a_file() -> None:
+    """With a state file: one replica, an old pod that ends before the new one starts, and a volume for one pod."""
     for rendering in rendered():
-        spec = rendering.only("Deployment")["spec"]
-        assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
-        assert rendering.only("PersistentVolumeClaim")["spec"]["accessModes"] == ["ReadWriteOncePod"]
+        if not is_replicated(rendering):
+            spec = rendering.only("Deployment")["spec"]
+            assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+            (mount,) = [
+                item for item in pod({"spec": spec})["containers"][0]["volumeMounts"] if item["name"] == "state"
+            ]
+            assert environment(rendering)["OCTOSYNC_STATE"]["value"].startswith(mount["mountPath"])
+            assert rendering.only("PersistentVolumeClaim")["spec"]["accessModes"] == ["ReadWriteOncePod"]
+
+
+def test_two_replicas_share_their_state() -> None:
+    """With `ha`, two pods on different nodes use the database of a Secret, without a volume; a new one replaces an old one."""
+    for rendering in filter(is_replicated, rendered()):
+        deployment = rendering.only("Deployment")
+        assert deployment["spec"]["replicas"] == 2
+        assert deployment["spec"]["strategy"] == {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+        }
+        spread = {
+            item["topologyKey"]: item["whenUnsatisfiable"] for item in pod(deployment)["topologySpreadConstraints"]
+        }
+        assert spread == {"kubernetes.io/hostname": "DoNotSchedule", "topology.kubernetes.io/zone": "ScheduleAnyway"}
+        assert rendering.only("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+        assert not [item for item in rendering.objects if item["kind"] == "PersistentVolumeClaim"]
+        assert not [volume for volume in pod(deployment)["volumes"] if "persistentVolumeClaim" in volume]
+        assert environment(rendering)["OCTOSYNC_STATE"] == {
+            "name": "OCTOSYNC_STATE",
+            "valueFrom": {"secretKeyRef": {"name": "octosync-postgresql", "key": "url"}},
+        }
+
+
+def test_replicas_reach_one_another_and_the_database() -> None:
+    """With `ha`, the NetworkPolicy allows the port of the pods in both directions, and PostgreSQL's; without it, neither."""
+    for rendering in rendered():
+        policy = rendering.only("NetworkPolicy")["spec"]
+        pods = {"podSelector": policy["podSelector"]}
+        peers = [rule for rule in policy["ingress"] if rule["from"] == [pods]]
+        ports = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+        if is_replicated(rendering):
+            assert peers == [{"from": [pods], "ports": [{"port": "http", "protocol": "TCP"}]}]
+            assert [rule["ports"] for rule in policy["egress"] if rule.get("to") == [pods]] == [
+                [{"port": 9900, "protocol": "TCP"}]
+            ]
+            assert ports == {53, 443, 5432, 9900}
+            assert environment(rendering)["OCTOSYNC_ADVERTISE"]["value"] == "$(POD_IP):9900"
+        else:
+            assert peers == []
+            assert ports == {53, 443}
 
 
 def test_no_container_may_more_than_it_needs() -> None:
