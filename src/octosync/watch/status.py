@@ -24,6 +24,7 @@ from octosync.model import (
     Hold,
     Observation,
     Outcome,
+    Secret,
     Sensitivity,
     Status,
 )
@@ -88,6 +89,8 @@ __all__ = [
     "DriftStatus",
     "FreezeStatus",
     "Hold",
+    "ReplicaRole",
+    "ReplicaStatus",
     "RunStatus",
 ]
 
@@ -132,6 +135,40 @@ class CircuitReason(Enum):
     CREDENTIAL = "credential"
     WRONG_ORG = "wrong_org"
     STATE_LOCKED = "state_locked"
+
+
+class ReplicaRole(Enum):
+    """The role of a process among those that share a state.
+
+    `ALONE` its state is a file, which no other process may use · `LEADER` it alone reads and writes the control plane ·
+    `STANDBY` it takes over when no other replica leads.
+    """
+
+    ALONE = "alone"
+    LEADER = "leader"
+    STANDBY = "standby"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaStatus:
+    """This replica: its role and its name, and what it knows of the leader.
+
+    `leader` is the name of the leader, `address` its `HOST:PORT` (for IPv6 with brackets); "" if no replica leads. `since` is
+    when the term of the leader began, or since when no replica leads; `epoch` is the number of the term. `problem` is the
+    message of the error for which the shared state can't be used, `unreachable` that for which the leader does not respond to
+    this replica; "" if there is none. `key` is a random secret of the term, which only replicas know: a replica proves with it
+    that it has forwarded a request.
+    """
+
+    role: ReplicaRole = ReplicaRole.ALONE
+    name: str = ""
+    leader: str = ""
+    address: str = ""
+    since: datetime | None = None
+    epoch: int = 0
+    problem: str = ""
+    unreachable: str = ""
+    key: Secret = field(default=Secret(""), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +315,8 @@ class ControllerStatus:
     running one takes in all, estimated.
 
     `queue` is how many apps wait, by priority ("changed", "resync"). `healthy`: the loop is not stuck; `turned_at` is when it
-    last did something. `ready`: a first resync is done, and the API key works. `can_post`: an admin token is set.
+    last did something. `ready`: a first resync is done, and the API key works; a standby could take over. `can_post`: an admin
+    token is set, and this replica leads. `replica` is the process among those that share a state.
     """
 
     now: datetime
@@ -334,6 +372,7 @@ class ControllerStatus:
     last_success: datetime | None = None
     runs: tuple[RunStatus, ...] = ()
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
+    replica: ReplicaStatus = field(default_factory=ReplicaStatus)
 
     def count(self, state: AppState) -> int:
         """Return the number of apps in a state."""

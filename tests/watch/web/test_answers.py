@@ -234,13 +234,14 @@ async def document_of(status: ControllerStatus) -> Any:
 async def test_the_document_has_the_whole_status() -> None:
     """It has counts, alarms, budget, apps with drift and refusals, and runs, with times in UTC."""
     document = await document_of(suspended(busy_status()))
-    assert document["format_version"] == "1.2"
+    assert document["format_version"] == "1.3"
     assert document["timestamp"] == "2030-01-01T14:03:20Z"
     assert document["counts"]["held"] == 2
     assert set(document["counts"]) == {state.value for state in AppState}
     assert document["suspended"] == {"at": "2030-01-01T13:33:20Z", "reason": "incident 4711"}
     assert document["budget"]["remaining"] == 63
     assert document["full_read"]["resync_seconds"] == 900
+    assert document["replica"]["role"] == "alone"
     by_slug = {app["slug"]: app for app in document["apps"]}
     assert list(by_slug) == sorted(by_slug)
     drift = by_slug["canary-demo"]["drift"]

@@ -51,12 +51,14 @@ from octosync.watch.status import (
     DriftStatus,
     FreezeStatus,
     Hold,
+    ReplicaRole,
+    ReplicaStatus,
     RunStatus,
 )
 from octosync.watch.web.app_list import labels_of
 from octosync.watch.web.summary import sentence
 
-STATUS_FORMAT_VERSION: Final = "1.2"
+STATUS_FORMAT_VERSION: Final = "1.3"
 _RUNS: Final = 20
 
 StateCounts = Annotated[
@@ -265,6 +267,21 @@ class RunDocument(Document):
     outcomes: list[OutcomeDocument] = Field(description="The outcomes of the actions so far.")
 
 
+class ReplicaDocument(Document):
+    """The replica that the document is from. A standby returns the leader's document, and its own if no leader responds."""
+
+    role: Annotated[str, one_of(ReplicaRole)] = Field(
+        description="`alone` if its state is a file; else `leader`, or `standby`."
+    )
+    name: str | None = Field(description="The name of the replica; null if its state is a file.")
+    leader: str | None = Field(description="The name of the leader; null if none is known.")
+    leader_address: str | None = Field(description="The address of the leader; null if none is known.")
+    since: Time | None = Field(description="The time since which it leads; if no replica leads, since when.")
+    epoch: int | None = Field(description="The number of the leader's term; null if there was none.")
+    problem: str | None = Field(description="Why the shared state can't be used; null if it can.")
+    unreachable: str | None = Field(description="Why the leader does not respond to a standby; null if it does.")
+
+
 class WatchDocument(Document):
     """The status that `octosync watch` returns at /api/status."""
 
@@ -280,6 +297,7 @@ class WatchDocument(Document):
     ready: bool = Field(description="Whether `/readyz` returns 200.")
     can_post: bool = Field(description="Whether an admin token is set, so that POSTs are accepted.")
     control_plane: ControlPlaneDocument
+    replica: ReplicaDocument
     manifests: LoadedManifestsDocument
     alarms: AlarmsDocument
     circuit: CircuitDocument | None = Field(description="Why no request is sent; null while requests are sent.")
@@ -320,6 +338,7 @@ def watch_document(status: ControllerStatus) -> JsonObject:
         ready=status.ready,
         can_post=status.can_post,
         control_plane=control_plane_part(status.control_plane),
+        replica=_replica(status.replica),
         manifests=_manifests(status),
         alarms=_alarms(status),
         circuit=_circuit(status),
@@ -337,6 +356,19 @@ def watch_document(status: ControllerStatus) -> JsonObject:
         runs=[_run(run) for run in status.runs[:_RUNS]],
     )
     return document.as_json()
+
+
+def _replica(replica: ReplicaStatus) -> ReplicaDocument:
+    return ReplicaDocument(
+        role=replica.role.value,
+        name=replica.name or None,
+        leader=replica.leader or None,
+        leader_address=replica.address or None,
+        since=_time(replica.since),
+        epoch=replica.epoch or None,
+        problem=replica.problem or None,
+        unreachable=replica.unreachable or None,
+    )
 
 
 def _manifests(status: ControllerStatus) -> LoadedManifestsDocument:
