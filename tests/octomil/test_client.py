@@ -18,7 +18,7 @@ from tests.support.scripted_server import AfterReply, Reply, http_reply, json_re
 from tests.support.virtual_time import run_in_virtual_time, virtual_clock
 
 from octosync.contract import Contract
-from octosync.errors import RemoteError, Unavailable
+from octosync.errors import OctosyncError, RemoteError, Unavailable
 from octosync.octomil import (
     Connection,
     Octomil,
@@ -313,3 +313,44 @@ def test_the_error_after_all_attempts_is_the_last_one() -> None:
 
     responses = [httpx.Response(503), httpx.Response(504)]
     assert len(_in_virtual_time(use, *responses, attempts=2)) == 2
+
+
+class _Lost(OctosyncError):
+    """What a check raises."""
+
+
+def _until(calls: int) -> Callable[[], None]:
+    """Return a check that fails after this number of calls."""
+    left = iter(range(calls))
+
+    def check() -> None:
+        if next(left, None) is None:
+            raise _Lost("lease-lost", "another process leads")
+
+    return check
+
+
+def test_the_check_of_writes_precedes_every_attempt_after_its_wait() -> None:
+    """A write that waited for a 429 is not sent any more once the check fails; its place in the budget is free again."""
+
+    async def use(client: Octomil) -> None:
+        client.guard_writes(_until(1))
+        with pytest.raises(_Lost):
+            await _put(client)
+        client.guard_writes(None)
+        await _put(client)
+
+    throttled = httpx.Response(429, headers={"Retry-After": "17"})
+    assert _in_virtual_time(use, throttled, httpx.Response(204), requests_per_minute=2) == [0.0, 17.0]
+
+
+async def test_a_check_that_fails_while_the_connection_is_opened_keeps_the_write_from_being_sent() -> None:
+    """Connecting can take ten seconds, so the check is repeated on the open connection. Reads, previews too, need none."""
+    async with scripted_server(json_reply({})) as server, client_of(server.url) as client:
+        client.guard_writes(_until(1))
+        with pytest.raises(_Lost):
+            await _put(client)
+        await _get(client)
+        await client.call("apps.capabilities.preview", {"slug": "a", "capability": "chat"}, body={})
+        assert [line.split()[0] for line in server.lines] == ["GET", "POST"]
+        assert client.requests == 2

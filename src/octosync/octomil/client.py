@@ -19,7 +19,7 @@ from typing import Final, Self, TypeAlias
 import httpx
 
 from octosync.contract import Access, Contract, Operation
-from octosync.errors import CredentialRefused, Missing, RemoteError, Unreadable
+from octosync.errors import CredentialRefused, Missing, OctosyncError, RemoteError, Unreadable
 from octosync.model import Backoff, JsonValue, Redactor, Secret, Sensitivity
 from octosync.octomil.failures import TIMED_OUT, FailedAttempt, failure_of
 from octosync.octomil.rate_limit import (
@@ -63,7 +63,8 @@ class TracedRequest:
 class HttpSession:
     """The HTTP client and the connection that all views of a client share; the next request is sent with the connection's key.
 
-    `keeps_trying` decides, before each retry, whether it is sent; `trace`, if set, is called with every request.
+    `keeps_trying` decides, before each retry, whether it is sent; `trace`, if set, is called with every request. `may_write`, if
+    set, raises if nothing may be written any more.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class HttpSession:
         self._http: httpx.AsyncBaseTransport | None = None
         self.keeps_trying: Callable[[], bool] = lambda: True
         self.trace: Callable[[TracedRequest], None] | None = None
+        self.may_write: Callable[[], None] | None = None
         self._remember(connection.token)
 
     def open(self) -> None:
@@ -289,6 +291,14 @@ class Octomil:
         """Retry only while `holds` returns True, in all views; otherwise the first failure of a call is final."""
         self._session.keeps_trying = holds
 
+    def guard_writes(self, check: Callable[[], None] | None) -> None:
+        """Call `check` immediately before every attempt at a write is sent, in all views; None: no more.
+
+        If it raises an `OctosyncError`, nothing is sent, and `call` raises that. It is called after every wait, and once more
+        when the connection is open.
+        """
+        self._session.may_write = check
+
     def trace_requests(self, trace: Callable[[TracedRequest], None]) -> None:
         """Call `trace` with every request, in all views."""
         self._session.trace = trace
@@ -367,8 +377,15 @@ class Octomil:
         if call.error is not None and not self._session.keeps_trying():
             permit.release(sent=False)
             raise call.error
+        check = self._session.may_write if call.operation.access is Access.WRITE else None
+        if check is not None:
+            try:
+                check()
+            except BaseException:
+                permit.release(sent=False)
+                raise
         call.attempts += 1
-        outcome = await self._exchange(call, request, permit)
+        outcome = await self._exchange(call, request, permit, check)
         if isinstance(outcome, ApiResponse):
             return outcome
         error = outcome.error
@@ -391,7 +408,9 @@ class Octomil:
             return permit or await self._limiter.acquire(RequestPriority.URGENT)
         return await self._limiter.acquire(self._writes if call.operation.access is Access.WRITE else self._reads)
 
-    async def _exchange(self, call: _Call, request: httpx.Request, permit: Permit) -> ApiResponse | FailedAttempt:
+    async def _exchange(
+        self, call: _Call, request: httpx.Request, permit: Permit, check: Callable[[], None] | None
+    ) -> ApiResponse | FailedAttempt:
         call.sent_at = self.clock()
         connection = self._session.authorise(request)
         call.token = connection.token
@@ -402,7 +421,7 @@ class Octomil:
         code = "cancelled"
         known = len(call.request_ids)
         try:
-            raw = await exchange(self._session.http, request, connection)
+            raw = await exchange(self._session.http, request, connection, check)
             code = str(raw.status)
             outcome = self._read(call, connection, raw)
             if isinstance(outcome, FailedAttempt) and raw.status < 400 and isinstance(outcome.error, Unreadable):
@@ -411,7 +430,7 @@ class Octomil:
         except Exception as caught:  # noqa: BLE001 — anything but a failure of the exchange is raised again below
             problem = caught
             lost = failure_of(problem, connection, call.operation.id)
-            sent = lost is None or lost.error.sent
+            sent = lost.error.sent if lost is not None else not isinstance(problem, OctosyncError)  # that of the check
             code = "error" if lost is None else lost.error.reference
         finally:
             self.requests += sent

@@ -9,11 +9,12 @@ import asyncio
 import ipaddress
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
@@ -228,6 +229,29 @@ def request_of(
     return httpx.Request(method, url, params=query or None, headers={**_HEADERS, **headers}, content=body)
 
 
+_CHECK: Final[ContextVar[Callable[[], None] | None]] = ContextVar("_CHECK", default=None)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Calls the check of a request when its connection is open: to connect may take longer than the check holds."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 — its interface
+    ) -> aiohttp.connector.Connection:
+        connection = await super().connect(req, traces, timeout)
+        check = _CHECK.get()
+        if check is not None:
+            try:
+                check()
+            except BaseException:
+                connection.release()
+                raise
+        return connection
+
+
 def open_transport(connection: Connection) -> AiohttpTransport:
     """Create the transport to a control plane. It needs a running event loop, and `aclose` at the end.
 
@@ -239,7 +263,7 @@ def open_transport(connection: Connection) -> AiohttpTransport:
     tls = load_certificate_authorities() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     session = aiohttp.ClientSession(
         # The rate limiter bounds the requests in flight, so no request ever waits in the pool.
-        connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=_IDLE_SECONDS),
+        connector=_Connector(limit=0, ssl=tls, keepalive_timeout=_IDLE_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
     # aiohttp resends GET, PUT and DELETE when a connection drops: not rate-limited, not counted and not journaled. It has no
@@ -273,13 +297,21 @@ def _proxy(address: str) -> httpx.Proxy:
     return httpx.Proxy(url.copy_with(userinfo=b""), headers={"Authorization": f"Basic {basic}"})
 
 
-async def exchange(http: httpx.AsyncBaseTransport, request: httpx.Request, connection: Connection) -> RawResponse:
+async def exchange(
+    http: httpx.AsyncBaseTransport,
+    request: httpx.Request,
+    connection: Connection,
+    check: Callable[[], None] | None = None,
+) -> RawResponse:
     """Send one request once and read the complete response, within the connection's timeouts.
+
+    `check` is called when the connection is open; if it raises, nothing is sent.
 
     No `httpx.AsyncClient` is used: it would only add cookies, redirects and logins, which octosync doesn't want.
     Raises `BodyError`, `TimeoutError`, and the exceptions of httpx and aiohttp; `failures.failure_of` translates them.
     """
     connect = connection.connect_timeout
+    _CHECK.set(check)  # in the context of this task, which sends one request at a time
     request.extensions["timeout"] = httpx.Timeout(connection.response_timeout, connect=connect, pool=connect).as_dict()
     async with asyncio.timeout(connect + connection.response_timeout):
         response = await http.handle_async_request(request)
