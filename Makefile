@@ -10,7 +10,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml src/octosync/forge/starter/*.yml
 # Tests start many processes. With this variable, each of them would compile octosync again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage lint types docs site bench soak fuzz clean
+.PHONY: demo test coverage lint types docs site bench soak failover fuzz clean
 
 demo: $(STAMP)
 	@$(BIN)/octosync demo
@@ -54,6 +54,10 @@ bench: $(BENCH_STAMP)
 soak: $(STAMP)
 	$(BIN)/python -m tests.soak $(SOAK)
 	$(if $(SOAK),,$(BIN)/python -m pytest -q -m soak)
+
+# Runs real processes on a PostgreSQL server that crashes, hangs and restarts. `make failover ARGS="-k lease"` runs some of the tests.
+failover: $(STAMP)
+	$(BIN)/python -m pytest -q -m failover tests/cli tests/state tests/watch $(ARGS)
 
 # Takes about a minute of CPU time, then tests that the fuzzer finds former defects. To run longer: `make fuzz FUZZ="--seconds 3600 --seed 7"`; to run one part: `FUZZ=machine`.
 fuzz: $(STAMP)

@@ -7,13 +7,14 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.examples import load_profile
+from tests.support.postgres import PostgresServer, private_server, require_postgres, shared_server
 from tests.support.preloaded_command import preloaded_command, shared_folder
 from tests.support.skipped_tests import pytest_unconfigure
 
@@ -78,3 +79,34 @@ def pytest_collection() -> Generator[None, object, object]:
 def command_folder(pytestconfig: pytest.Config) -> Path:
     """Return a folder for the PATH with an `octosync` that starts fast."""
     return preloaded_command(pytestconfig.stash[_SHARED])
+
+
+@pytest.fixture(scope="session")
+def postgres_server(pytestconfig: pytest.Config) -> Iterator[PostgresServer]:
+    """Return the server that all tests share."""
+    require_postgres()
+    server = shared_server(pytestconfig.stash[_SHARED])
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """Return the URL of an empty database, with the password of its user."""
+    database = postgres_server.create_database()
+    yield postgres_server.url(database)
+    postgres_server.execute(f"drop database {database} with (force)")
+
+
+@pytest.fixture(scope="session")
+def _private_server() -> Iterator[PostgresServer]:
+    require_postgres()
+    with private_server() as server:
+        yield server
+
+
+@pytest.fixture
+def private_postgres(_private_server: PostgresServer) -> Iterator[PostgresServer]:
+    """Return a server that the test may stop, pause and configure; `url()` creates a database."""
+    yield _private_server
+    _private_server.restore()

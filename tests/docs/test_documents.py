@@ -83,10 +83,11 @@ def test_the_labels_of_a_chart_are_legible(scheme: str) -> None:
 def test_every_dependency_has_its_reason() -> None:
     """The table of dependencies and pyproject.toml name the same packages."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [re.match(r"[\w-]+", requirement) for requirement in project["dependencies"]]
-    assert _table("docs/explanation/dependencies.md", "package | why") == [
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["postgres"]]
+    names = [re.match(r"[\w-]+", requirement) for requirement in requirements]
+    assert _table("docs/explanation/dependencies.md", "package | why") == sorted(
         name[0] for name in names if name is not None
-    ]
+    )
 
 
 def test_every_event_of_the_log_is_listed() -> None:

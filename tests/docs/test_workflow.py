@@ -111,7 +111,12 @@ def test_what_the_action_installs_is_pinned() -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     pinned = set(re.findall(r"^([\w.-]+)==\S+(?: ;.*)? \\$", text, re.MULTILINE))
-    requirements = [*pyproject["project"]["dependencies"], *pyproject["build-system"]["requires"]]
+    project = pyproject["project"]
+    requirements = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["postgres"],
+        *pyproject["build-system"]["requires"],
+    ]
     assert {re.split(r"[<>=~!\[;]", requirement)[0].strip() for requirement in requirements} <= pinned
     assert text.count("--hash=sha256:") >= len(pinned)
 

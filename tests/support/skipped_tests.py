@@ -15,6 +15,7 @@ _PACKAGES = {
     "bash": "bash",
     "zsh": "zsh",
     "fish": "fish",
+    "postgres": "postgresql",
 }
 
 
