@@ -11,7 +11,7 @@ from tests.support.sample_reports import document_of, plan_report
 from tests.support.states import NOW, desired_app, live_app, observation, plan_of
 
 from octosync.errors import Missing, RemoteError
-from octosync.model import Address, App, Event, Reason, State
+from octosync.model import Address, App, Event, Hold, OperatorControls, Reason, State
 from octosync.plan import HoldPolicy, Plan, ReadNeeds
 from octosync.plan.three_way.verdict import Base
 from octosync.report import render_plan
@@ -89,6 +89,17 @@ def test_an_app_hold_is_a_minimum() -> None:
     assert ends(plan(HoldPolicy(span=SPAN, apps={"a": sooner}), org=[event(5)])) == {str(SLOT): ago(5) + SPAN}
     assert ends(plan(HoldPolicy(span=SPAN, apps={"a": ago(1)}), org=old)) == {}
     assert ends(plan(HoldPolicy(span=SPAN, apps={"b": later}), org=old)) == {}
+
+
+def test_drift_of_an_app_on_hold_is_explained() -> None:
+    """One notice for each app: until when its drift is held, since when, and why."""
+    hold = Hold(app="a", until=NOW + timedelta(hours=4), reason="incident 4711", at=NOW)
+    holds = HoldPolicy(span=SPAN, apps={"a": hold.until})
+    (notice,) = plan(holds, org=[event(300)], controls=OperatorControls(holds={"a": hold})).diagnostics
+    assert (notice.rule, notice.summary) == (
+        "app-on-hold",
+        "app/a: its drift is not reverted: on hold until 2030-01-01 16:00 UTC, since 2030-01-01 12:00 UTC: incident 4711",
+    )
 
 
 def test_a_contested_hold_has_no_end() -> None:

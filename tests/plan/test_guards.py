@@ -13,13 +13,17 @@ from octosync.model import (
     Address,
     App,
     Canary,
+    ControllerSuspension,
     Deploy,
     FreezeWindow,
+    Hold,
+    OperatorControls,
     OptimizationCheck,
     Optimize,
     Origin,
     RoutingStats,
     Section,
+    State,
 )
 from octosync.plan import (
     ALL,
@@ -36,6 +40,7 @@ from octosync.plan import (
     refused_actions,
 )
 from octosync.plan.guards.table import Reach
+from octosync.plan.three_way.verdict import Base
 
 
 def removing(number: int, of: int, **more: Any) -> Plan:
@@ -509,6 +514,48 @@ def test_a_move_out_of_or_into_a_frozen_app_is_refused_in_both(exempt: str) -> N
     (blocked,) = judge(plan_of(wanted, live, freeze=[freeze(exempt=(exempt,))]), GuardPolicy())
     assert sorted(address.app for address in blocked.addresses) == ["a", "b"]
     assert blocked.way_out == "Wait until then"
+
+
+def on_hold(*slugs: str, suspension: ControllerSuspension | None = None) -> OperatorControls:
+    """Return holds of these apps until two hours after `NOW`."""
+    holds = (Hold(app=slug, until=NOW + timedelta(hours=2), reason="incident 4711", at=NOW) for slug in slugs)
+    return OperatorControls(holds={hold.app: hold for hold in holds}, suspension=suspension)
+
+
+def test_without_a_base_every_change_of_an_app_on_hold_is_refused() -> None:
+    """Each of them may undo a change by hand. The message has the end and the reason; other apps pass; the flag lifts it."""
+    plan = renamed("a", "b", controls=on_hold("a", "c"))
+    (blocked,) = judge(plan, GuardPolicy())
+    assert (blocked.guard, blocked.override) == ("held", "--allow-held")
+    assert blocked.message == (
+        "a: 1 change may undo a change by hand, and the app is on hold until 2030-01-01 14:00 UTC, "
+        "since 2030-01-01 12:00 UTC: incident 4711"
+    )
+    assert blocked.addresses == (App(slug="a").address,)
+    assert list(plan.controls.holds) == ["a"]
+    assert judge(plan, policy_of(allow_held=True)) == ()
+    assert judge(plan, GuardPolicy(), in_watch=True) == ()
+
+
+def test_with_a_base_declared_changes_of_an_app_on_hold_are_applied() -> None:
+    """A hold is about changes by hand: only what would overwrite one is refused, also if the guard `diverged` is lifted."""
+    base = Base(state=State.from_apps(desired_app("a", fields={"name": "A"})))
+    tree = desired_app("a", fields={"name": "B"})
+    declared = plan_of(tree, live_app("a", fields={"name": "A"}), base=base, controls=on_hold("a"))
+    assert (len(declared.actions), judge(declared, GuardPolicy())) == (1, ())
+    overwriting = plan_of(tree, live_app("a", fields={"name": "C"}), base=base, controls=on_hold("a"))
+    (blocked,) = judge(overwriting, policy_of(allow_diverged=True))
+    assert blocked.message.startswith("a: 1 change would undo a change by hand, and the app is on hold until")
+
+
+def test_a_suspension_refuses_every_plan_with_changes() -> None:
+    """The refusal names no object, so it concerns the whole plan; an empty plan passes."""
+    everything = OperatorControls(suspension=ControllerSuspension(at=NOW, reason="incident 4711"))
+    (blocked,) = judge(renamed("a", "b", controls=everything), GuardPolicy())
+    assert (blocked.guard, blocked.override, blocked.addresses) == ("suspended", "--allow-suspended", ())
+    assert blocked.message == "2 changes while the controller is suspended, since 2030-01-01 12:00 UTC: incident 4711"
+    assert judge(renamed("a", controls=everything), policy_of(allow_suspended=True)) == ()
+    assert judge(plan_of(desired_app("a"), live_app("a"), controls=everything), GuardPolicy()) == ()
 
 
 def test_a_refused_update_is_marked_and_one_beside_a_refused_archive_is_not() -> None:

@@ -25,11 +25,12 @@ from octosync.cli.selection import (
     undeclared,
 )
 from octosync.cli.session import Session, control_plane, place_of, requested_rate, session_of
+from octosync.cli.shared_state import shared_diagnostics
 from octosync.errors import Missing, OctosyncError, RemoteError, UsageError
 from octosync.manifest import keyed_digest, parse_duration
 from octosync.manifest.git.repository import git_revision
 from octosync.manifest.load.selection import check_objects, no_such_object
-from octosync.model import Address, App, Diagnostic, Observation, Optimize, Secret, State
+from octosync.model import Address, App, Diagnostic, Observation, OperatorControls, Optimize, Secret, State
 from octosync.octomil import REQUESTS_PER_MINUTE, Octomil
 from octosync.plan import (
     ABSENT_FINGERPRINT,
@@ -49,6 +50,7 @@ from octosync.plan import (
     PlanOptions,
     Refusal,
     RunInfo,
+    SharedState,
     claimed_targets,
     in_force,
     loosened,
@@ -69,6 +71,7 @@ class Run:
     the run is idle or offline. `flag_overrides` are the guard overrides of flags, `commit_overrides` those of commit messages;
     `policy` has both, and `rollback` are the refusals of the guard of that name. `hold` is how long drift is held, None without
     a base, because drift is unknown then. `adds_partners`: once live state is known, the apps of moves by hand are selected, too.
+    `shared` is what the shared state contains, None without one.
     """
 
     request: RunRequest
@@ -85,6 +88,12 @@ class Run:
     rollback: tuple[Refusal, ...]
     plan_key: Secret | None
     adds_partners: bool = False
+    shared: SharedState | None = None
+
+    @property
+    def controls(self) -> OperatorControls:
+        """What operators have asked of the controller, as far as the shared state shows it."""
+        return self.shared.controls if self.shared is not None else OperatorControls()
 
     @property
     def repeat_arguments(self) -> tuple[str, ...]:
@@ -125,6 +134,18 @@ class Run:
             policies=policy_run(configuration, self._context_name) if configuration.policies else None,
             objects=frozenset(request.objects),
             declared=self.inputs.manifests.state if request.objects else None,
+            controls=self.controls,
+        )
+
+    def hold_policy(self, now: datetime) -> HoldPolicy | None:
+        """Return how drift is held: apps on hold, too, unless the guard `held` is lifted."""
+        if self.hold is None:
+            return None
+        holds = {} if "held" in self.policy.allowed else self.controls.holds
+        return HoldPolicy(
+            span=self.hold,
+            apps={slug: hold.until for slug, hold in holds.items()},
+            resumed=resumed_apps(self.desired, self.base, now) - holds.keys(),
         )
 
     @property
@@ -169,6 +190,7 @@ class Run:
             trailers=configuration.guards.trailers if revisions is not None else (),
             plan_key=self.plan_key,
             last_applied=self._last_applied(reviewed.plan) if request.base.applied is not None else None,
+            shared=self.shared,
         )
         return PlanReport(
             command=command,
@@ -178,7 +200,11 @@ class Run:
             sensitivity=configuration.sensitivity,
             blocked=reviewed.refusals,
             overrides=(*self.flag_overrides, *self.commit_overrides),
-            diagnostics=(*inputs.diagnostics, *((_OFFLINE,) if request.base.offline else ())),
+            diagnostics=(
+                *inputs.diagnostics,
+                *((_OFFLINE,) if request.base.offline else ()),
+                *(shared_diagnostics(self.shared) if self.shared is not None else ()),
+            ),
             files=manifests.files,
             apps=len(manifests.state.apps),
             policies=configuration.policies,
@@ -351,9 +377,7 @@ async def _observe_and_review(
         run.policy,
         replace(
             run.plan_options(now),
-            hold=None
-            if run.hold is None
-            else HoldPolicy(span=run.hold, resumed=resumed_apps(run.desired, run.base, now)),
+            hold=run.hold_policy(now),
         ),
         authors_since=now - (run.hold or run.inputs.configuration.drift_hold),
         remembered=remembered,

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         RecordedOverride,
         RecordedPolicy,
         RunAudit,
+        RunUnderWay,
         Status,
     )
     from octosync.model.redaction import (
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
         Hold,
         Judges,
         NotifyEvent,
+        OperatorControls,
         Policy,
         Receiver,
         Requirement,
@@ -102,9 +104,11 @@ else:
             "diagnostic": "Diagnostic ExportOmission FieldExplanation NameExplanation Severity",
             "observation": "DeclaredApp Event FollowUpReads Observation OrgPresence Presence",
             "optimize": "MAX_REGRESSION Optimize",
-            "outcome": "UNKNOWN JournalledAction JournalledRun Outcome Reason RecordedOverride RecordedPolicy RunAudit Status",
+            "outcome": "UNKNOWN JournalledAction JournalledRun Outcome Reason RecordedOverride RecordedPolicy RunAudit "
+            "RunUnderWay Status",
             "redaction": "DEFAULT_SENSITIVE_KEYS SENSITIVE_CHANGED Redactor Secret Sensitivity may_be_secret safe_text",
-            "settings": "POLICY ControllerSuspension FreezeWindow Hold Judges NotifyEvent Policy Receiver Requirement",
+            "settings": "POLICY ControllerSuspension FreezeWindow Hold Judges NotifyEvent OperatorControls Policy Receiver "
+            "Requirement",
             "state": "App Deploy InferenceConfig Section Slot State Suspension Target",
             "status": "AppOverview AppStatus PendingApproval",
             "values": "ELLIPSIS SENSITIVE JsonObject JsonValue UndisclosedValue canonical_json clipped "

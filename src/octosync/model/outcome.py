@@ -128,6 +128,21 @@ class RunAudit:
     policies: tuple[RecordedPolicy, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunUnderWay:
+    """The run that holds the lock of a control plane and org: its ID, who started it where, and since when it has the lock.
+
+    `command` is `apply` or `bootstrap`, `revision` the commit of its manifests, None if it is not known.
+    """
+
+    run: str
+    command: str
+    actor: str
+    host: str
+    since: datetime
+    revision: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class JournalledRun:
     """One run in the journal; times are in UTC. `ended_at` and `exit_code` are None if it died or is still running.

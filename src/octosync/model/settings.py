@@ -130,3 +130,11 @@ class ControllerSuspension:
 
     at: datetime
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorControls:
+    """What operators have asked of the controller of a control plane: active holds, by app, and a suspension."""
+
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    suspension: ControllerSuspension | None = None

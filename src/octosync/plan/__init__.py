@@ -107,6 +107,7 @@ if TYPE_CHECKING:
         PendingChanges,
         Plan,
         RunInfo,
+        SharedState,
         UntouchedObjects,
         all_diagnostics,
     )
@@ -139,7 +140,7 @@ else:
             "guards.table": "GUARDS Guard guard_of",
             "moves": "linked_apps",
             "plan": "Commit ControlPlane GitRevision Invocation LastAppliedRevision ManifestSet PendingChanges Plan "
-            "RunInfo UntouchedObjects all_diagnostics",
+            "RunInfo SharedState UntouchedObjects all_diagnostics",
             "planner": "PlanOptions make_plan",
             "policies": "PolicyResult PolicyRun recorded_policies",
             "rollouts": "DeployPolicy Recommendation",

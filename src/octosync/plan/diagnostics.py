@@ -110,6 +110,23 @@ FINDINGS: Final = _table(
         "reverted at once.",
     ),
     Finding(
+        "app-on-hold",
+        _NOTICE,
+        "An operator holds the drift of an app, as the shared state shows: it is not reverted before the hold ends.",
+    ),
+    Finding(
+        "run-under-way",
+        _NOTICE,
+        "Another run holds the lock of the control plane and org: it may change what this plan has read. Apply waits for it "
+        "(`--lock-timeout`), and plans after it.",
+    ),
+    Finding(
+        "state-not-read",
+        _WARNING,
+        "The shared state can't be read, so the plan doesn't show holds, a suspension, or a run that is under way. Apply needs "
+        "the shared state, and stops before its first write without it.",
+    ),
+    Finding(
         "renamed-app",
         _NOTICE,
         "An app is pruned, and a new app has all its targets: model references to the old app become invalid.",

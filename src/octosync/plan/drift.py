@@ -18,7 +18,18 @@ from functools import cached_property
 from typing import Final
 
 from octosync.errors import RemoteError
-from octosync.model import Address, Diagnostic, Event, FollowUpReads, Kind, Observation, Reason, Section
+from octosync.model import (
+    Address,
+    Diagnostic,
+    Event,
+    FollowUpReads,
+    Hold,
+    Kind,
+    Observation,
+    OperatorControls,
+    Reason,
+    Section,
+)
 from octosync.plan.actions import (
     Action,
     ArchiveApp,
@@ -29,11 +40,12 @@ from octosync.plan.actions import (
     Verb,
 )
 from octosync.plan.diagnostics import finding
+from octosync.plan.guards.freeze import minute_words
 
 # At most this many apps' own feeds are read for changes that are older than the org's feed.
 MOST_APP_FEEDS: Final = 10
 
-_OTHERS_WORK: Final = frozenset({Reason.DRIFT, Reason.DIVERGED})
+OTHERS_WORK: Final = frozenset({Reason.DRIFT, Reason.DIVERGED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,7 @@ def _newest_in(seen: Observation) -> Callable[[Address], Event | None]:
 
 def needs_author(action: Action) -> bool:
     """Return whether an action reverts a change on the control plane."""
-    return action.reason in _OTHERS_WORK or (
+    return action.reason in OTHERS_WORK or (
         action.reason is Reason.DIFFERS and action.verb in {Verb.UPDATE, Verb.DELETE}
     )
 
@@ -243,6 +255,20 @@ def unheld(
     words = "the age of the change is unknown, so it is not held"
     also = (f"Not held either: {', '.join(map(str, others))}",) if others else ()
     return (finding("drift-not-held", first, words, origin=found[first], notes=also, cause=seen.org_feed),)
+
+
+def hold_words(hold: Hold) -> str:
+    """Describe a hold for people: `on hold until 2026-11-30 18:54 UTC, since 2026-11-30 14:54 UTC: incident 4711`."""
+    reason = f": {hold.reason}" if hold.reason else ""
+    return f"on hold until {minute_words(hold.until)}, since {minute_words(hold.at)}{reason}"
+
+
+def on_hold(held: Iterable[HeldChange], controls: OperatorControls) -> Iterator[Diagnostic]:
+    """Yield a notice for each app whose drift is held because an operator asked for it."""
+    first = {change.action.address.app: change.action.origin for change in reversed(tuple(held))}
+    for slug in sorted(first.keys() & controls.holds.keys()):
+        words = f"its drift is not reverted: {hold_words(controls.holds[slug])}"
+        yield finding("app-on-hold", Address.of_app(slug), words, origin=first[slug])
 
 
 # What the guards cover: during-canary, live-traffic.

@@ -15,7 +15,18 @@ from itertools import groupby
 from typing import Final
 
 from octosync.errors import OctosyncError
-from octosync.model import Address, Deployment, Diagnostic, FollowUpReads, Kind, Secret, Section, State
+from octosync.model import (
+    Address,
+    Deployment,
+    Diagnostic,
+    FollowUpReads,
+    Kind,
+    OperatorControls,
+    RunUnderWay,
+    Secret,
+    Section,
+    State,
+)
 from octosync.plan.actions import Action, ActionKey, CreateApp, Fingerprint, RegisterTarget, Verb
 from octosync.plan.drift import HeldChange, LastChange
 from octosync.plan.guards.freeze import Freeze
@@ -77,7 +88,8 @@ class Plan:
     the authors of what it would revert. `canaries`, `traffic` and `frozen` are for the guards: running canaries, the
     requests of an app, and which apps with actions are inside a freeze window. So are `policies`, the results of the
     policies of octosync.yaml; a draft has none. `questions` are what must still be read; until that is read, the plan is a
-    draft. `selected` are the only objects that are planned, with what they need; empty: all.
+    draft. `selected` are the only objects that are planned, with what they need; empty: all. `controls` are the holds of its
+    apps and the suspension that the shared state contains; `has_base`: whether it was compared with a base, too.
 
     `pending` changes are merged and not applied yet; None if there are none, or if it is unknown what was applied. The actions
     assume that they are made first: an action's `before`, and the fingerprints, are as they leave the object.
@@ -104,6 +116,8 @@ class Plan:
     pending: PendingChanges | None = None
     requests_used: int = 0
     selected: tuple[Address, ...] = ()
+    controls: OperatorControls = field(default_factory=OperatorControls)
+    has_base: bool = False
 
     @property
     def apps(self) -> tuple[str, ...]:
@@ -260,6 +274,19 @@ class LastAppliedRevision:
     elsewhere: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedState:
+    """What the shared state contains about a control plane and org when a plan is made: a run under way, and `controls`.
+
+    `location` is the state's URL without secrets. `error` is the reason why it could not be read.
+    """
+
+    location: str
+    under_way: RunUnderWay | None = None
+    controls: OperatorControls = field(default_factory=OperatorControls)
+    error: OctosyncError | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ManifestSet:
     """What was loaded: how many files, how many apps, selected or not, and a digest over all of it (`sha256:…`)."""
@@ -283,7 +310,7 @@ class RunInfo:
     `typed` is the apply's command line up to the flags of guards, such as `("octosync", "apply", "plan.json")`; empty:
     it follows from the invocation. `connection_arguments` are the flags of a command that only asks the same control plane.
     `trailers` are the guards that a line of a commit lifts. `plan_key` makes the document's fingerprints, None for none.
-    `last_applied` is None if the run did not ask for what is pending.
+    `last_applied` is None if the run did not ask for what is pending, `shared` without a shared state.
     """
 
     octosync_version: str
@@ -297,6 +324,7 @@ class RunInfo:
     trailers: tuple[str, ...] = ()
     plan_key: Secret | None = None
     last_applied: LastAppliedRevision | None = None
+    shared: SharedState | None = None
 
     def __post_init__(self) -> None:
         if self.timestamp.utcoffset() is None:

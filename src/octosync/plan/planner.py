@@ -14,7 +14,19 @@ from typing import Final
 
 from octosync.contract import Contract
 from octosync.errors import ManifestError, OctosyncError
-from octosync.model import Address, App, Diagnostic, FreezeWindow, Kind, Observation, Optimize, Section, State
+from octosync.model import (
+    Address,
+    App,
+    Diagnostic,
+    FreezeWindow,
+    Hold,
+    Kind,
+    Observation,
+    OperatorControls,
+    Optimize,
+    Section,
+    State,
+)
 from octosync.plan.actions import (
     Action,
     ArchiveApp,
@@ -26,7 +38,16 @@ from octosync.plan.actions import (
 )
 from octosync.plan.compare import AppDiff, compare_app
 from octosync.plan.diagnostics import notices_of, renames
-from octosync.plan.drift import HeldChange, HoldPolicy, ReadNeeds, held_until, last_changes, questions_of, unheld
+from octosync.plan.drift import (
+    HeldChange,
+    HoldPolicy,
+    ReadNeeds,
+    held_until,
+    last_changes,
+    on_hold,
+    questions_of,
+    unheld,
+)
 from octosync.plan.guards.freeze import freezes_of
 from octosync.plan.moves import Halves, held_by_orphans, held_by_released, held_elsewhere, hold_back_halves, link_moves
 from octosync.plan.order import in_order
@@ -123,6 +144,7 @@ class PlanOptions:
     guards judge them. A plan's `questions` are about `read_needs`, None for no questions. With a `base`, objects that only it
     declares are removed, and with `prune` its apps are archived; changes on the control plane are held as `hold` defines.
     `policies` judge a plan that has no more questions; guards refuse what they don't accept.
+    `controls` are what operators have asked of the controller; guards judge the plan by them, and `hold` has the holds again.
     Only `objects` are planned, with what they need; if it is empty, everything is. Policies judge apps as `declared`, None: as
     the desired state has them.
     """
@@ -138,6 +160,7 @@ class PlanOptions:
     policies: PolicyRun | None = None
     objects: frozenset[Address] = frozenset()
     declared: State | None = None
+    controls: OperatorControls = field(default_factory=OperatorControls)
 
 
 def make_plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
@@ -252,6 +275,7 @@ def _plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
             compared,
             found=found,
             tree=desired,
+            held=held,
         ),
         fingerprints=fingerprints,
         drifted=_drifted(compared, options.base, fingerprints, held) if compared.drifted or held else (),
@@ -276,7 +300,15 @@ def _plan(desired: State, live: Observation, options: PlanOptions) -> Plan:
         ),
         requests_used=live.requests,
         selected=tuple(sorted(options.objects)),
+        controls=replace(options.controls, holds=_holds_of(shown, options.controls)),
+        has_base=options.base is not None,
     )
+
+
+def _holds_of(actions: Iterable[Action], controls: OperatorControls) -> Mapping[str, Hold]:
+    """Return the holds of apps with a change, held or not."""
+    apps = {action.address.app for action in actions} if controls.holds else ()
+    return {slug: hold for slug, hold in sorted(controls.holds.items()) if slug in apps}
 
 
 def _judged(plan: Plan, tree: State, options: PlanOptions, run: PolicyRun) -> Plan:
@@ -357,8 +389,9 @@ def _diagnostics(
     *,
     found: Iterable[Diagnostic],
     tree: State,
+    held: tuple[HeldChange, ...],
 ) -> tuple[Diagnostic, ...]:
-    """Return what was found, targets that another app keeps, renamed apps, and drift that is not held, by place."""
+    """Return what was found, targets that another app keeps, apps on hold, renamed apps, and drift that is not held, by place."""
     diagnostics, base = [*found], options.base
     if any(isinstance(action, RegisterTarget) for action in actions):
         diagnostics += held_elsewhere(actions, live.state)
@@ -366,6 +399,7 @@ def _diagnostics(
             diagnostics += held_by_orphans(actions, _orphans(base, compared))
         diagnostics += held_by_released(actions, compared.released, live.state)
     if base is not None:
+        diagnostics += on_hold(held, options.controls)
         diagnostics += renames(actions, tree, base)
         diagnostics += unheld(compared.drifted, live, actions, options.hold)
     return tuple(sorted(diagnostics, key=lambda diagnostic: diagnostic.sort_key))

@@ -50,6 +50,7 @@ from octosync.plan.plan import (
     ManifestSet,
     Plan,
     RunInfo,
+    SharedState,
     all_diagnostics,
 )
 from octosync.plan.policies import PolicyResult
@@ -102,7 +103,9 @@ def plan_document(
             seconds_at_rate_limit=about.seconds_to_apply(plan, reads=True),
         ),
         summary=summary_part(plan),
-        **_given(pending=_pending(plan, about.last_applied, contract, sensitivity)),
+        **_given(
+            pending=_pending(plan, about.last_applied, contract, sensitivity), shared_state=_shared(plan, about.shared)
+        ),
     )
     return {**document.as_json(), "resource_changes": ChangeRows(plan, contract, sensitivity, full=full)}
 
@@ -256,6 +259,33 @@ def _pending(
         summary=schema.PendingSummaryDocument(
             **{name: verbs.count(name) for name in schema.PendingSummaryDocument.model_fields}
         ),
+    )
+
+
+def _shared(plan: Plan, shared: SharedState | None) -> schema.SharedStateDocument | None:
+    if shared is None:
+        return None
+    run, suspension = shared.under_way, shared.controls.suspension
+    return schema.SharedStateDocument(
+        location=shared.location,
+        run_under_way=None
+        if run is None
+        else schema.RunUnderWayDocument(
+            run=run.run,
+            command=run.command,
+            actor=run.actor,
+            host=run.host,
+            revision=run.revision,
+            since=utc_text(run.since),
+        ),
+        suspension=None
+        if suspension is None
+        else schema.SuspensionDocument(at=utc_text(suspension.at), reason=suspension.reason),
+        holds=[
+            schema.HoldDocument(app=hold.app, until=utc_text(hold.until), reason=hold.reason, at=utc_text(hold.at))
+            for hold in plan.controls.holds.values()
+        ],
+        error=None if shared.error is None else error_row(shared.error),
     )
 
 

@@ -416,6 +416,43 @@ class PendingDocument(Document):
     summary: PendingSummaryDocument
 
 
+class RunUnderWayDocument(Document):
+    """The run that holds the lock of the control plane and org."""
+
+    run: str = Field(description="The ID of the run.")
+    command: str = Field(description="The command: `apply` or `bootstrap`.")
+    actor: str = Field(description="Who started it.")
+    host: str = Field(description="Where it runs.")
+    revision: str | None = Field(description="The commit of its manifests; null if it is not known.")
+    since: Time = Field(description="Since when it holds the lock.")
+
+
+class HoldDocument(Document):
+    """A hold of an app's drift by an operator."""
+
+    app: str = Field(description="The app's slug.")
+    until: Time = Field(description="The end of the hold.")
+    reason: str = Field(description="Why it is held.")
+    at: Time = Field(description="Since when it is held.")
+
+
+class SuspensionDocument(Document):
+    """The suspension of the controller of the control plane and org."""
+
+    at: Time = Field(description="Since when it is suspended.")
+    reason: str = Field(description="Why it is suspended.")
+
+
+class SharedStateDocument(Document):
+    """What the shared state contained about the control plane and org when the plan was made."""
+
+    location: str = Field(description="The URL of the state, without secrets.")
+    run_under_way: RunUnderWayDocument | None
+    suspension: SuspensionDocument | None
+    holds: list[HoldDocument] = Field(description="The holds of apps with changes, by app.")
+    error: ErrorDocument | None
+
+
 class PlanDocument(Document):
     """What `octosync apply` would do, and why."""
 
@@ -446,6 +483,9 @@ class PlanDocument(Document):
         default=None,
         description="What is merged and not applied yet; only with `--applied`. The plan assumes that it is applied first: "
         "`before` and `fingerprints` are as that leaves the objects.",
+    )
+    shared_state: SharedStateDocument | None = Field(
+        default=None, description="What the shared state contained; missing if the state is a file."
     )
 
 

@@ -18,8 +18,8 @@ from octosync.plan.actions import (
     OptimizeCapability,
     RemoveTarget,
 )
-from octosync.plan.drift import UNSAFE_DURING_CANARY, UNSAFE_UNDER_TRAFFIC
-from octosync.plan.guards.freeze import Freeze, freeze_words
+from octosync.plan.drift import OTHERS_WORK, UNSAFE_DURING_CANARY, UNSAFE_UNDER_TRAFFIC, hold_words
+from octosync.plan.guards.freeze import Freeze, freeze_words, minute_words
 from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
 
@@ -234,6 +234,36 @@ def frozen(plan: Plan, terms: Terms) -> Iterator[Objection]:
                 way_out=_instead(freeze, others),
                 addresses=with_other_halves(actions),
             )
+
+
+def held(plan: Plan, terms: Terms) -> Iterator[Objection]:
+    """Object to what undoes a change by hand in an app on hold; without a base, to each change of such an app."""
+    del terms
+    for slug, hold in plan.controls.holds.items():
+        mine = [action for action in plan.actions if action.address.app == slug]
+        hurt = [action for action in mine if not plan.has_base or action.reason in OTHERS_WORK]
+        if hurt:
+            without_base = "" if plan.has_base else "; with --base, only drift waits"
+            what = f"{counted(len(hurt), 'change')} {'would undo' if plan.has_base else 'may undo'} a change by hand"
+            yield Objection(
+                message=f"{slug}: {what}, and the app is {hold_words(hold)}",
+                way_out=f"Wait until then, or release {slug} on the controller's page{without_base}",
+                addresses=with_other_halves(hurt),
+            )
+
+
+def suspended(plan: Plan, terms: Terms) -> Iterator[Objection]:
+    """Object to the whole plan while everything is suspended."""
+    del terms
+    suspension = plan.controls.suspension
+    if suspension is not None and plan.actions:
+        reason = f": {suspension.reason}" if suspension.reason else ""
+        yield Objection(
+            message=f"{counted(len(plan.actions), 'change')} while the controller is suspended, since "
+            f"{minute_words(suspension.at)}{reason}",
+            way_out="Resume it on its page",
+            addresses=(),
+        )
 
 
 def policies(plan: Plan, terms: Terms) -> Iterator[Objection]:

@@ -78,6 +78,8 @@ FLAGS: Final[Mapping[str, Flag]] = MappingProxyType(
             "--allow-diverged", "Allow overwriting changes that were made on the control plane.", in_trailers=True
         ),
         "frozen": Flag("--allow-frozen", "Allow changes inside a freeze window."),
+        "held": Flag("--allow-held", "Allow undoing changes that were made by hand in an app on hold."),
+        "suspended": Flag("--allow-suspended", "Allow changes while the controller of the org is suspended."),
         "policy": Flag(
             "--allow-policy",
             "Allow changes that the policy NAME does not accept. Repeatable.",

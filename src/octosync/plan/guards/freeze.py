@@ -76,8 +76,12 @@ def freeze_words(freeze: Freeze) -> str:
     )
     what = "a freeze window" if len(freeze.windows) == 1 else "freeze windows"
     where = f" ({', '.join(places)})" if places else ""
-    over = freeze.until + timedelta(seconds=-freeze.until.second % 60)
-    return f"{what}{where}, {f'until {over:%Y-%m-%d %H:%M} UTC' if freeze.ends else 'with no end in sight'}"
+    return f"{what}{where}, {f'until {minute_words(freeze.until)}' if freeze.ends else 'with no end in sight'}"
+
+
+def minute_words(at: datetime) -> str:
+    """Return a time (UTC) in whole minutes, rounded up: by then, what ends at that time is over."""
+    return f"{at + timedelta(seconds=-at.second % 60):%Y-%m-%d %H:%M} UTC"
 
 
 def is_exempt(window: FreezeWindow, slug: str) -> bool:

@@ -186,6 +186,22 @@ GUARDS: Final = _table(
         helps=("wait for its end",),
     ),
     Guard(
+        id="held",
+        refuses="Undoing a change that was made by hand in an app on hold, if the shared state contains the hold. Without "
+        "`--base`, every change of such an app is rejected: it may undo one.",
+        check=checks.held,
+        concerns=lambda action: True,  # noqa: ARG005 — a created object may have been deleted by hand
+        flag=FLAGS["held"],
+        helps=("wait for the end of the hold", "release the app on the controller's page", "plan with `--base`"),
+    ),
+    Guard(
+        id="suspended",
+        refuses="Any change while the controller of the org is suspended, if the shared state contains the suspension.",
+        check=checks.suspended,
+        flag=FLAGS["suspended"],
+        helps=("resume the controller on its page",),
+    ),
+    Guard(
         id=POLICY,
         refuses="Changes that a policy of octosync.yaml with the severity error does not accept; each policy is a guard of its "
         "own, `policy:NAME`.",
