@@ -1,11 +1,12 @@
-"""A proxy between a client and a real server that can behave as faulty networks and load balancers do."""
+"""Proxies between a client and a real server that can behave as faulty networks and load balancers do: for HTTP and TCP."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from threading import Thread
 from urllib.parse import urlsplit
 
 from tests.support.scripted_server import AfterReply, Reply, Request, read_request, reset_on_close
@@ -238,6 +239,123 @@ async def run_proxy(url: str) -> AsyncIterator[Proxy]:
     finally:
         proxy.restore()
         await proxy.stop_listening()
+
+
+@dataclass(slots=True)
+class TcpProxy:
+    """A proxy for any protocol over TCP, which runs in a thread of its own; `connections` counts the accepted ones.
+
+    A call takes effect before it returns, for open and new connections.
+    """
+
+    upstream: tuple[str, int]
+    port: int = 0
+    connections: int = 0
+    _thread: Thread = field(init=False)
+    _delay: float = 0
+    _flows: asyncio.Event = field(default_factory=asyncio.Event)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    _server: asyncio.Server | None = None
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def start(self) -> None:
+        """Start the thread, and accept connections."""
+        self._thread = Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.restore()
+
+    def stop(self) -> None:
+        """Reset all connections, and end the thread."""
+        self.refuse()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def cut(self) -> None:
+        """Reset all open connections. New ones work."""
+        self._run(self._cut())
+
+    def refuse(self) -> None:
+        """Reset all open connections, and refuse new ones."""
+        self._run(self._stop_listening())
+
+    def hang(self) -> None:
+        """Accept new connections, but pass nothing on, neither on open nor on new ones."""
+        self._run(self._set_flow(flows=False))
+
+    def delay(self, seconds: float) -> None:
+        """Pass on everything this much later."""
+        self._run(self._set_flow(delay=seconds))
+
+    def restore(self) -> None:
+        """Accept connections, and pass on everything at once, also what was held back."""
+        self._run(self._set_flow())
+        self._run(self._listen())
+
+    def _run(self, step: Coroutine[object, object, None]) -> None:
+        asyncio.run_coroutine_threadsafe(step, self._loop).result()
+
+    async def _set_flow(self, *, flows: bool = True, delay: float = 0) -> None:
+        self._delay = delay
+        if flows:
+            self._flows.set()
+        else:
+            self._flows.clear()
+
+    async def _listen(self) -> None:
+        if self._server is None:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _cut(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await self._cut()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        writers = [writer]
+        try:
+            await self._flows.wait()
+            upstream_reader, upstream_writer = await asyncio.open_connection(*self.upstream)
+            writers.append(upstream_writer)
+            await asyncio.gather(self._pass_on(reader, upstream_writer), self._pass_on(upstream_reader, writer))
+        except (OSError, asyncio.CancelledError):
+            for ended in writers:
+                reset_on_close(ended)
+        finally:
+            for ended in writers:
+                ended.close()
+            self._tasks.discard(task)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            await asyncio.sleep(self._delay)
+            await self._flows.wait()
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
+
+
+@contextmanager
+def run_tcp_proxy(port: int) -> Iterator[TcpProxy]:
+    """Run a proxy in front of a port of loopback, on a free port."""
+    proxy = TcpProxy(("127.0.0.1", port))
+    proxy.start()
+    try:
+        yield proxy
+    finally:
+        proxy.stop()
 
 
 def repeated_writes(exchanges: Iterable[Exchange], ours: Callable[[Exchange], bool] = lambda _: True) -> list[str]:
