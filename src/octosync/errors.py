@@ -14,7 +14,9 @@
     │   ├── Rejected                     any other 4xx: the request itself is rejected
     │   ├── Unreadable                   a response that doesn't match the contract
     │   └── Unavailable        exit 75   no connection, 5xx or throttling beyond the retries
-    ├── StateLocked            exit 1    another process locks the state file
+    ├── StateUnavailable       exit 75   the database with the state can't be used now
+    │   └── StateLocked        exit 1    another process locks the state file
+    ├── LeaseLost              exit 75   another process leads now, or holds the lock
     ├── StateDamaged           exit 1    the state file is damaged
     ├── StalePlan              exit 3    the approved plan differs from what would be applied now
     ├── GuardRefused           exit 4    a guard rejects an action of the plan
@@ -230,8 +232,24 @@ class Unavailable(RemoteError):
     retryable = True
 
 
-class StateLocked(OctosyncError):
+class StateUnavailable(OctosyncError):
+    """The database with the state can't be used now: there is no connection, it is read-only, full or too slow."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    retryable = True
+
+
+class StateLocked(StateUnavailable):
     """Another process locks the state file."""
+
+    exit_code = ExitCode.ERROR
+    retryable = False
+
+
+class LeaseLost(OctosyncError):
+    """The lease of this process has ended: another process leads now, or holds the lock."""
+
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class StateDamaged(OctosyncError):

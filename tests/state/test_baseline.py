@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from tests.support.declared_apps import declared_apps
 from tests.support.examples import examples
+from tests.support.journals import changes_of
 from tests.support.states import NOW, ORG, desired_app
 
 from octosync.errors import OctosyncError
@@ -55,11 +56,11 @@ def test_what_is_remembered_again_is_not_written_again(memory: ControlPlaneState
     """An unchanged app is not written again: a resync of an org in sync does not touch the file."""
     app = desired_app("a", config={"api_key": "hunter2"})
     memory.store(app)
-    before = memory.journal.database.total_changes
+    before = changes_of(memory)
     memory.store(app)
     (of_base,) = memory.baseline().values()
     memory.store(of_base)
-    assert memory.journal.database.total_changes == before
+    assert changes_of(memory) == before
 
 
 def test_another_control_plane_has_another_base(state: WatchState, memory: ControlPlaneState) -> None:
@@ -173,8 +174,9 @@ def test_a_row_of_garbage_is_the_same_error(memory: ControlPlaneState, data: byt
 @pytest.mark.parametrize("table", ["base", "plane", "hold", "seal"])
 def test_a_lost_table_is_an_error(path: Path, table: str) -> None:
     """A file without one of its tables is unusable; it is not treated as empty."""
-    use_of: dict[str, Callable[[WatchState], object]] = {"hold": WatchState.holds, "seal": WatchState.holds}
+    use_of: dict[str, Callable[[WatchState], object]] = {"seal": WatchState.planes}
     use_of |= dict.fromkeys(("base", "plane"), lambda state: state.for_control_plane(PLANE).baseline())
+    use_of["hold"] = lambda state: state.for_control_plane(PLANE).holds()
     with Journal(path) as journal:
         WatchState(journal).for_control_plane(PLANE).store(desired_app("a"))
     with closing(sqlite3.connect(path)) as database:

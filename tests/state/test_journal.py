@@ -151,7 +151,7 @@ def garbage(path: Path) -> None:
 
 def other_schema(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
-        database.execute("pragma user_version = 7")
+        database.execute("pragma user_version = 99")
 
 
 def other_program(path: Path) -> None:

@@ -99,7 +99,7 @@ def later_version(path: Path) -> None:
     with Journal(path) as journal:
         record(journal)
     with closing(sqlite3.connect(path)) as database:
-        database.execute("pragma user_version = 7")
+        database.execute("pragma user_version = 99")
 
 
 def another_program(path: Path) -> None:

@@ -23,26 +23,38 @@ def hold(app: str, hours: int = 1, reason: str = "incident") -> Hold:
 def test_holds_are_kept_over_a_restart(path: Path) -> None:
     """Each hold has its end, reason and time; the latest hold of an app counts, and a release ends it."""
     with Journal(path) as journal:
-        state = WatchState(journal)
+        state = WatchState(journal).for_control_plane(PLANE)
         for new_hold in (hold("b"), hold("a"), hold("b", 4, "a longer incident"), hold("c")):
             state.hold(new_hold)
         state.release("c")
         state.release("never held")
     with Journal(path) as journal:
-        assert WatchState(journal).holds() == (hold("a"), hold("b", 4, "a longer incident"))
+        assert WatchState(journal).for_control_plane(PLANE).holds() == (hold("a"), hold("b", 4, "a longer incident"))
 
 
 def test_the_suspension_is_kept_over_a_restart(path: Path) -> None:
     """The latest suspension is stored with its time and reason, until it is taken back."""
     with Journal(path) as journal:
-        assert WatchState(journal).suspension() is None
-        WatchState(journal).suspend(NOW, "maintenance")
-        WatchState(journal).suspend(NOW + timedelta(hours=1), "longer maintenance")
+        assert WatchState(journal).for_control_plane(PLANE).suspension() is None
+        WatchState(journal).for_control_plane(PLANE).suspend(NOW, "maintenance")
+        WatchState(journal).for_control_plane(PLANE).suspend(NOW + timedelta(hours=1), "longer maintenance")
     with Journal(path) as journal:
-        state = WatchState(journal)
+        state = WatchState(journal).for_control_plane(PLANE)
         assert state.suspension() == ControllerSuspension(at=NOW + timedelta(hours=1), reason="longer maintenance")
         state.resume()
         assert state.suspension() is None
+
+
+def test_holds_and_suspension_are_those_of_one_control_plane(state: WatchState, memory: ControlPlaneState) -> None:
+    """One database may serve staging and production: what is held or suspended in one goes on in the other."""
+    staging = state.for_control_plane(STAGING)
+    memory.hold(hold("a"))
+    memory.suspend(NOW, "incident")
+    assert (staging.holds(), staging.suspension()) == ((), None)
+    staging.release("a")
+    staging.resume()
+    assert memory.holds() == (hold("a"),)
+    assert memory.suspension() == ControllerSuspension(at=NOW, reason="incident")
 
 
 def test_an_approval_is_for_exactly_that(state: WatchState, memory: ControlPlaneState) -> None:

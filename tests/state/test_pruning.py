@@ -85,11 +85,11 @@ def test_pruning_drops_what_is_old(state: WatchState, memory: ControlPlaneState,
         run_of(memory.journal, at, [("delete", slot, Status.DONE)])
         memory.record_revert(slot, at)
         memory.approve(f"guard-{at:%j}", [(slot, "delete", "x")], at)
-        state.hold(Hold(app=f"app-{at:%j}", until=at, reason="", at=at - 200 * DAY))
+        memory.hold(Hold(app=f"app-{at:%j}", until=at, reason="", at=at - 200 * DAY))
     memory.store(desired_app("a"))
     memory.record_drift("a", {slot: "x"}, NOW - 100 * DAY)
     memory.record_contested(slot, NOW - 100 * DAY)
-    state.suspend(NOW - 100 * DAY, "")
+    memory.suspend(NOW - 100 * DAY, "")
     state.prune(NOW - 90 * DAY)
     with JournalReader(path) as recorded:
         (run,) = recorded.runs()
@@ -98,11 +98,11 @@ def test_pruning_drops_what_is_old(state: WatchState, memory: ControlPlaneState,
     assert memory.journal.database.execute("select count(*) from action").fetchone() == (1,)
     assert memory.reverts(NOW - 200 * DAY) == {slot: (NOW,)}
     assert [approval.at for approval in memory.approvals()] == [NOW]
-    assert [hold.until for hold in state.holds()] == [NOW]
+    assert [hold.until for hold in memory.holds()] == [NOW]
     assert list(memory.baseline()) == ["a"]
     assert memory.drift()["a"][slot][1] == NOW - 100 * DAY
     assert list(memory.contested()) == [slot]
-    assert state.suspension() is not None
+    assert memory.suspension() is not None
 
 
 @pytest.mark.parametrize("count", [0, 3, 1200])

@@ -41,25 +41,32 @@ def record(tmp_path: Path) -> Iterator[Record]:
         yield Record.begin(journal, control_plane="http://127.0.0.1", org_id=None, digest="sha256:0")
 
 
+def record_path(record: Record) -> Path:
+    """Return the path of the file that a record is in."""
+    assert isinstance(record.journal.location, Path)
+    return record.journal.location
+
+
 def committed(record: Record) -> list[tuple[str, Status | None]]:
     """Return the app and the status of each action that another process sees."""
 
     def app(action: JournalledAction) -> str:
         return action.address.removeprefix("app/")
 
-    with JournalReader(record.journal.path) as reader:
+    with JournalReader(record.journal.location) as reader:
         return [(app(action), action.status) for action in reader.actions(record.run)]
 
 
 def rename(record: Record, table: str, name: str) -> None:
     """Rename a table of the journal under the run, which makes the journal unusable or usable."""
-    with closing(sqlite3.connect(record.journal.path)) as database:
+    with closing(sqlite3.connect(record_path(record))) as database:
         database.execute(f"alter table {table} rename to {name}")
 
 
 async def test_actions_that_start_together_share_a_transaction_with_earlier_outcomes(record: Record) -> None:
     """All are committed when their starts return. The journal of a large apply is written in a few transactions."""
     statements: list[str] = []
+    assert isinstance(record.journal.database, sqlite3.Connection)
     record.journal.database.set_trace_callback(statements.append)
     (end,), _ = await asyncio.gather(record.begin_together([A]), record.begin_together([B]))
     assert committed(record) == [("a", None), ("b", None)]

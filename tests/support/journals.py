@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from octosync.state import ControlPlaneState
+
 _VERSION_1 = """
 create table run (
     id text primary key,
@@ -46,3 +48,10 @@ def make_version_1(path: Path, *, with_run: bool = False) -> None:
     """Create a journal of version 1; `with_run` adds a run with a finished and an unfinished action."""
     with closing(sqlite3.connect(path)) as database:
         database.executescript(_VERSION_1 + (_RUN if with_run else ""))
+
+
+def changes_of(memory: ControlPlaneState) -> int:
+    """Return how many rows the connection of a state file has changed since it was opened."""
+    database = memory.journal.database
+    assert isinstance(database, sqlite3.Connection)
+    return database.total_changes

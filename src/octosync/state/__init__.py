@@ -1,12 +1,12 @@
-"""The local state file, an SQLite database: the journal of runs, and the state that a controller keeps over restarts.
+"""The state, an SQLite file or a PostgreSQL database: the journal of runs, and what a controller keeps over restarts.
 
 `plan` and `apply` only write the journal, and never base a decision on it. A controller also stores the baseline of each app,
 its drift and when it began, what operators asked for, which notifications it sent, and where it continues after a restart. All
 of that can be lost: until every app was read once, nothing counts as removed.
 
 What may not live here: live values, request or response bodies (except the results of optimization checks), and anything
-sensitive. A declared value under a sensitive key is never stored, only a digest made with a key of the file, by which the value
-is recognized.
+sensitive. A declared value under a sensitive key is never stored, only a digest made with a key of the state, by which the
+value is recognized.
 """
 
 from typing import TYPE_CHECKING

@@ -71,7 +71,7 @@ class StoredBaseline(ControlPlaneTable):
     def set_complete(self, whole: bool = True) -> None:
         """Record whether every declared app was read."""
         with self.journal.transaction() as database:
-            database.execute("update plane set whole = ? where id = ?", (whole, self._own_number(database)))
+            database.execute("update plane set whole = ? where id = ?", (int(whole), self._own_number(database)))
 
     def scope(self) -> str | None:
         """Return which manifests and apps are watched, None if that was not stored."""
@@ -91,8 +91,8 @@ class StoredBaseline(ControlPlaneTable):
     def _seal_again(self, apps: list[App], sensitivity: Sensitivity) -> None:
         for app in apps:
             self.store(app, sensitivity)
-        with self.journal.documented():  # until then the write-ahead log has the earlier pages
-            self.journal.database.execute("pragma wal_checkpoint (truncate)")
+        with self.journal.documented():
+            self.journal.database.overwrite_deleted()
 
 
 def stored_app(slug: str, document: bytes, seals: Seals) -> App:

@@ -118,7 +118,9 @@ class CheckpointTable(ControlPlaneTable):
         with self.journal.transaction() as database:
             number = self._own_number(database)
             database.execute(
-                "insert or replace into checkpoint values (?, ?, ?, ?, ?, ?)",
+                "insert into checkpoint values (?, ?, ?, ?, ?, ?) on conflict (plane) do update set "
+                "position = excluded.position, began = excluded.began, version = excluded.version, "
+                "ended = excluded.ended, seconds = excluded.seconds",
                 (
                     number,
                     json.dumps(changes.position),
@@ -135,7 +137,8 @@ class CheckpointTable(ControlPlaneTable):
                 [(number, slug) for slug in _deleted(changes.in_sync)],
             )
             database.executemany(
-                "insert or replace into in_sync values (?, ?, ?, ?, ?)",
+                "insert into in_sync values (?, ?, ?, ?, ?) on conflict (plane, app) "
+                "do update set at = excluded.at, basis = excluded.basis, app_id = excluded.app_id",
                 [
                     (number, slug, time_text(app.at), app.basis, app.app_id)
                     for slug, app in changes.in_sync.items()
@@ -147,7 +150,8 @@ class CheckpointTable(ControlPlaneTable):
                 [(number, str(address)) for address in _deleted(changes.checks)],
             )
             database.executemany(
-                "insert or replace into optimization_check values (?, ?, ?, ?, ?)",
+                "insert into optimization_check values (?, ?, ?, ?, ?) on conflict (plane, address) "
+                "do update set at = excluded.at, fleet = excluded.fleet, document = excluded.document",
                 [
                     (number, str(address), time_text(stored.at), stored.fleet, _check_document(stored.check))
                     for address, stored in changes.checks.items()

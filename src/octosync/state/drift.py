@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from octosync.model import Address
+from octosync.state.database import Database
 from octosync.state.journal import time_of, time_text
 from octosync.state.seal import SealedValue
 from octosync.state.tables import ControlPlaneTable
@@ -66,7 +66,7 @@ class DriftRecord(ControlPlaneTable):
         """Record that the drift of an object was reverted."""
         with self.journal.transaction() as database:
             database.execute(
-                "insert into heal values (?, ?, ?, ?)",
+                "insert into heal (plane, address, app, at) values (?, ?, ?, ?)",
                 (self._own_number(database), str(address), address.app, time_text(at)),
             )
 
@@ -147,7 +147,7 @@ class DriftRecord(ControlPlaneTable):
                 found[app] = (*found.get(app, ()), StoredRefusal(Address.parse(address), *rest))
         return found
 
-    def _rows(self, database: sqlite3.Connection, app: str) -> dict[str, tuple[str, datetime]]:
+    def _rows(self, database: Database, app: str) -> dict[str, tuple[str, datetime]]:
         rows: Iterable[tuple[str, str, str]] = database.execute(
             "select address, fingerprint, first_seen from drift where plane = ? and app = ? order by address",
             (self._number(database), app),

@@ -9,18 +9,17 @@ Times are stored as text in UTC, all of one length in a column, so that they sor
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, TypeAlias
 
-from octosync.errors import OctosyncError, StateDamaged, StateLocked
+from octosync.errors import OctosyncError, StateDamaged, StateLocked, StateUnavailable
 from octosync.model import (
     Address,
     JournalledAction,
@@ -32,23 +31,23 @@ from octosync.model import (
     Secret,
     Status,
 )
-from octosync.state.lock import DEFAULT_PATH
+from octosync.state.database import Database, DatabaseError, FailureKind, open_for_reading, open_for_writing
+from octosync.state.location import StateLocation
 from octosync.state.migrations import AUDITED, READABLE, VERSION, bring_up
 
 
 class JournalReader:
-    """Reads a journal file without changing it, even while a run writes to it. Used as a context manager.
+    """Reads a journal without changing it, even while a run writes to it. Used as a context manager.
 
-    A file that isn't there (`exists` False), or that a run is about to make, has no runs, and is not created. Raises
-    `OctosyncError` (`journal-unusable`) if the file can't be read, or is no journal of this version or an earlier one.
+    A journal that isn't there (`exists` False), or that a run is about to make, has no runs, and is not created. Raises
+    `OctosyncError` (`journal-unusable`) if it can't be read, or is no journal of this version or an earlier one.
     """
 
     hint: ClassVar[str] = "Name another file: --state FILE"
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, location: StateLocation) -> None:
+        self.location = location
         with self.documented():
-            self.exists = path.exists()
             self._database = self._open()
         self._schema = VERSION
         try:
@@ -67,7 +66,7 @@ class JournalReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file or the connection."""
         self._database.close()
 
     def runs(self) -> tuple[JournalledRun, ...]:
@@ -91,53 +90,66 @@ class JournalReader:
         with self.documented():
             return tuple(_action(row) for row in self._database.execute(statement, (run,)))
 
-    def _open(self) -> sqlite3.Connection:
-        if not self.exists:
-            return sqlite3.connect(":memory:")
-        with self.path.open("rb"):  # its error is clearer than SQLite's
-            pass
-        # A log beside the file means that it is being written, or was when a run was killed: then SQLite must see both.
-        # Otherwise the file is all there is, and needs neither a lock nor a folder that may be written to.
-        log = self.path.with_name(f"{self.path.name}-wal")
-        mode = "mode=ro" if log.exists() else "mode=ro&immutable=1"
-        return sqlite3.connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None, timeout=10)
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes, on several machines, use this state."""
+        return self._database.is_shared
+
+    def _open(self) -> Database:
+        database, self.exists = open_for_reading(self.location)
+        return database
 
     def _prepare(self) -> None:
-        """Raise `OctosyncError` for a file that is no journal."""
+        """Raise `OctosyncError` for a database that is no journal."""
         self._schema = self._version()
 
     def _version(self) -> int:
-        """Return the version of the schema, 0 for an empty file. Raises `OctosyncError` for a file that is no journal."""
-        (version,) = self._database.execute("pragma user_version").fetchone()
-        (tables,) = self._database.execute("select count(*) from sqlite_master").fetchone()
-        if (version == 0 and not tables) or version in READABLE:
-            return int(version)
-        raise self._unusable(f"it was not written by this version of octosync (schema {version}, not {VERSION})")
+        """Return the version of the schema, 0 for an empty database. Raises `OctosyncError` for one that is no journal."""
+        version = self._database.version()
+        if version == 0 or version in READABLE:
+            return version
+        raise self._unusable(f"it was not written by this version of octosync (schema {version or 0}, not {VERSION})")
 
     @contextmanager
     def documented(self) -> Iterator[None]:
-        """Turn errors of the file system and of SQLite into one `OctosyncError` that names the file."""
+        """Turn errors of the file system and of the database into one `OctosyncError` that names the file or the database."""
         try:
             yield
-        except (OSError, sqlite3.Error, ValueError) as error:
+        except (OSError, sqlite3.Error, DatabaseError, ValueError) as error:
             raise self._unusable(error) from error
 
     def _unusable(self, why: str | Exception) -> OctosyncError:
-        message = f"{self.path}: the journal can't be used: {why}"
-        if _primary_code(why) in _LOCKED:
-            hint = "Another process locks the file: wait for it, or stop it."
-            return StateLocked("journal-unusable", message, hints=(hint,))
-        kind = StateDamaged if _primary_code(why) in _DAMAGED else OctosyncError
-        return kind("journal-unusable", message, hints=(self.hint,))
+        error, hint = _KINDS[_kind_of(why)]
+        if isinstance(why, DatabaseError):
+            hint = why.hint or hint
+        message = f"{self.location}: the journal can't be used: {why}"
+        return error("journal-unusable", message, hints=(hint or self._hint,))
+
+    @property
+    def _hint(self) -> str:
+        is_file = isinstance(self.location, Path)
+        return self.hint if is_file else "Check the database and its permissions, or name another one: --state URL"
 
 
-_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_KINDS: Final[Mapping[FailureKind, tuple[type[OctosyncError], str]]] = {
+    FailureKind.LOCKED: (StateLocked, "Another process locks the file: wait for it, or stop it."),
+    FailureKind.UNAVAILABLE: (
+        StateUnavailable,
+        "Check that the database can be reached and written to, and try again.",
+    ),
+    FailureKind.DAMAGED: (StateDamaged, ""),
+    FailureKind.OTHER: (OctosyncError, ""),
+}
 
 
-def _primary_code(error: object) -> int | None:
-    code = getattr(error, "sqlite_errorcode", None)
-    return code & 0xFF if isinstance(code, int) else None
+def _kind_of(error: object) -> FailureKind:
+    if isinstance(error, DatabaseError):
+        return error.kind
+    if isinstance(error, sqlite3.Error):
+        from octosync.state.sqlite import kind_of
+
+        return kind_of(error)
+    return FailureKind.OTHER
 
 
 def _run(row: Sequence[Any]) -> JournalledRun:
@@ -222,26 +234,24 @@ def action_end(run: str, number: int, outcome: Outcome, at: datetime) -> Stateme
 
 
 class Journal(JournalReader):
-    """An open journal file to read and write, created if it is missing. Used as a context manager.
+    """An open journal to read and write; a missing file is created. Used as a context manager.
 
-    Every write is committed before the method returns. Raises `OctosyncError` (`journal-unusable`) if the file can't be
-    opened or written, or is no journal: apply opens it before its first write, so nothing is sent unrecorded. A file that was
-    removed or replaced meanwhile counts as one that can't be written: SQLite would go on with a deleted file.
+    Every write is committed before the method returns. Raises `OctosyncError` (`journal-unusable`) if it can't be opened or
+    written, or is no journal: apply opens it before its first write, so nothing is sent unrecorded. `fence` is called first in
+    each transaction; if it raises, nothing is written.
     """
 
     hint = "Make the file writable, move it away, or name another one: --state FILE"
+    exists = True
 
-    def __init__(self, path: Path, *, seal_key: Secret | None = None) -> None:
-        """Open the file. A controller seals values with `seal_key` in addition to the key of the file."""
+    def __init__(self, location: StateLocation, *, seal_key: Secret | None = None) -> None:
+        """Open the journal. A controller seals values with `seal_key` in addition to the key in it."""
         self.seal_key = seal_key
-        super().__init__(path)
+        self.fence: Callable[[Database], None] | None = None
+        super().__init__(location)
 
-    def _open(self) -> sqlite3.Connection:
-        _make_folder(self.path.parent)
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        database = sqlite3.connect(self.path, isolation_level=None, timeout=10)
-        self._file = _identity(self.path)
-        return database
+    def _open(self) -> Database:
+        return open_for_writing(self.location)
 
     def begin_run(
         self,
@@ -280,80 +290,57 @@ class Journal(JournalReader):
         self._write("update run set ended_at = ?, exit_code = ? where id = ?", (journal_time_text(at), exit_code, run))
 
     def wait_at_most(self, seconds: float) -> None:
-        """Limit how long a write waits for another process's lock, so that it doesn't block an event loop.
+        """Limit how long a statement waits, so that it doesn't block an event loop.
 
-        After that, a write raises `StateLocked`. Threads use `wait_until_free`.
+        After that, it raises `StateUnavailable`. Threads use `wait_until_usable`.
         """
-        self._database.execute(f"pragma busy_timeout = {int(seconds * 1000)}")
+        self._database.wait_at_most(seconds)
 
-    def wait_until_free(self, seconds: float) -> None:
-        """Wait until no other process locks the file. Works in any thread. Raises only `StateLocked`."""
-        place = f"{self.path.absolute().as_uri()}?mode=rw"
+    def wait_until_usable(self, seconds: float) -> None:
+        """Wait until no other process locks the file, or connect again. Works in any thread. Raises `StateUnavailable`."""
         try:
-            with (
-                self.documented(),
-                closing(sqlite3.connect(place, uri=True, isolation_level=None, timeout=seconds)) as database,
-            ):
-                database.execute("begin immediate")
-                database.execute("rollback")
-        except StateLocked:
+            with self.documented():
+                self._database.wait_until_usable(seconds)
+        except StateUnavailable:
             raise
         except OctosyncError:  # the next write reports any other problem
             return
 
     def check(self) -> None:
-        """Have SQLite check the whole file. Raises `StateDamaged`."""
+        """Check the whole database. Raises `StateDamaged`."""
         with self.documented():
-            (result,) = self._database.execute("pragma quick_check(1)").fetchone()
-        if result != "ok":
+            problem = self._database.check()
+        if problem:
             raise StateDamaged(
-                "journal-unusable", f"{self.path}: the journal can't be used: {result}", hints=(self.hint,)
+                "journal-unusable", f"{self.location}: the journal can't be used: {problem}", hints=(self._hint,)
             )
 
     @property
-    def database(self) -> sqlite3.Connection:
-        """The connection, for the other tables of this package."""
+    def database(self) -> Database:
+        """The database, for the other tables of this package."""
         return self._database
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[Database]:
         """Run a transaction: it is committed when the block ends, and rolled back if the block raises."""
-        with self.documented():
-            self._check_that_it_is_there()
-            self._database.execute("begin immediate")
-            try:
-                yield self._database
-                self._database.execute("commit")
-            except BaseException:
-                if self._database.in_transaction:  # if the disk is full, SQLite has rolled back itself
-                    self._database.execute("rollback")
-                raise
+        with self.documented(), self._database.transaction():
+            if self.fence is not None:
+                self.fence(self._database)
+            yield self._database
 
     def _prepare(self) -> None:
-        """Create the schema in an empty file, or migrate an earlier one. Raises for any other file before it is changed."""
-        if self._version() == 0:
-            # Only possible before the first table exists: the space of deleted rows is given back.
-            self._database.execute("pragma auto_vacuum = incremental")
+        """Create the schema of an empty database, or migrate an earlier one. Raises for any other one before it is changed."""
+        self._version()
+        self._database.prepare()
         with self.transaction() as database:  # another run may be making it
+            database.lock_schema()
             bring_up(database, self._version())
         self._schema = VERSION
-        self._database.execute("pragma journal_mode = wal")
-        # Durable against the death of this process; a power cut may lose the last action, never corrupt the file.
-        self._database.execute("pragma synchronous = normal")
-        self._database.execute("pragma secure_delete = on")  # deleted rows are overwritten
-
-    def _check_that_it_is_there(self) -> None:
-        if _identity(self.path) != self._file:
-            raise OctosyncError(
-                "journal-unusable",
-                f"{self.path}: the journal can't be used: it was removed or replaced during the run",
-                hints=("Start octosync again.",),
-            )
+        self._database.begin_writing(VERSION)
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
-        with self.documented():
-            self._check_that_it_is_there()
-            self._database.execute(statement, values)
+        with self.transaction() as database:
+            database.execute(statement, values)
 
 
 def new_run_id(at: datetime) -> str:
@@ -374,21 +361,3 @@ def journal_time_text(at: datetime) -> str:
 def time_of(text: str) -> datetime:
     """Return the time of a text. Raises `ValueError` for anything else."""
     return datetime.fromisoformat(text)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what distinguishes a file from a replacement at the same path, None if there is no file."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder if it is missing. The default one is ignored by Git."""
-    if folder.exists():
-        return
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.name == DEFAULT_PATH.parent.name:
-        (folder / ".gitignore").write_text("*\n", encoding="utf-8")

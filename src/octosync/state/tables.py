@@ -5,16 +5,16 @@ Holds, suspension and approvals are what operators asked for; an approval is use
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from octosync.errors import StateDamaged
 from octosync.model import Address, ControllerSuspension, Hold
 from octosync.plan import ControlPlane
+from octosync.state.database import Database
 from octosync.state.journal import Journal, time_of, time_text
 from octosync.state.seal import SealedValue, Seals
 
@@ -30,7 +30,7 @@ class StateTable:
         self.journal = journal
 
     @contextmanager
-    def _read(self, what: str) -> Iterator[sqlite3.Connection]:
+    def _read(self, what: str) -> Iterator[Database]:
         """Read rows. Raises `StateDamaged`, which names `what` is read, for a row that is not as octosync wrote it."""
         with self.journal.documented():
             try:
@@ -42,7 +42,7 @@ class StateTable:
         # The text of the error could quote what was read.
         return StateDamaged(
             "state-unreadable",
-            f"{self.journal.path}: {what} can't be read: it has an unexpected format ({type(error).__name__})",
+            f"{self.journal.location}: {what} can't be read: it has an unexpected format ({type(error).__name__})",
             hints=(
                 "If a newer version of octosync wrote it, use that version.",
                 "Otherwise restore the file, or move it away. A new one is created, and at first nothing counts as removed.",
@@ -58,53 +58,65 @@ class ControlPlaneTable(StateTable):
         self.plane = plane
         self._seals = seals
 
-    def _number(self, database: sqlite3.Connection) -> int | None:
-        """Return the number of the control plane in the file, None if the file has no row of it."""
+    def _number(self, database: Database) -> int | None:
+        """Return the number of the control plane in the database, None if there is no row of it."""
         return number_of(database, self.plane)
 
-    def _own_number(self, database: sqlite3.Connection) -> int:
-        """Return the number of the control plane in the file, where it gets one if it has none."""
+    def _own_number(self, database: Database) -> int:
+        """Return the number of the control plane in the database, where it gets one if it has none."""
         return number_for(database, self.plane)
 
 
-class OperatorRequests(StateTable):
-    """Holds and suspension. They apply to every control plane that the file is used with."""
+class OperatorRequests(ControlPlaneTable):
+    """Holds and suspension of one control plane. Those of a file of an earlier version apply to each control plane."""
 
     def hold(self, hold: Hold) -> None:
         """Store a hold of an app's drift, in place of an earlier one."""
         with self.journal.transaction() as database:
             database.execute(
-                "insert or replace into hold values (?, ?, ?, ?)",
-                (hold.app, time_text(hold.until), hold.reason, time_text(hold.at)),
+                "insert into hold values (?, ?, ?, ?, ?) on conflict (plane, app) "
+                "do update set until = excluded.until, reason = excluded.reason, at = excluded.at",
+                (self._own_number(database), hold.app, time_text(hold.until), hold.reason, time_text(hold.at)),
             )
 
     def release(self, app: str) -> None:
         """Delete the hold of an app."""
         with self.journal.transaction() as database:
-            database.execute("delete from hold where app = ?", (app,))
+            database.execute("delete from hold where plane in (?, 0) and app = ?", (self._number(database), app))
 
     def holds(self) -> tuple[Hold, ...]:
         """Return every hold that was not released, by app. A hold that has ended is included until it is pruned."""
         with self._read("the holds") as database:
-            rows = database.execute("select app, until, reason, at from hold order by app")
-            return tuple(
-                Hold(app=app, until=time_of(until), reason=reason, at=time_of(at)) for app, until, reason, at in rows
+            rows = database.execute(
+                "select app, until, reason, at from hold where plane in (?, 0) order by app, plane",
+                (self._number(database),),
             )
+            found = {
+                app: Hold(app=app, until=time_of(until), reason=reason, at=time_of(at))
+                for app, until, reason, at in rows  # the newer one, of this control plane alone, is last
+            }
+            return tuple(found.values())
 
     def suspend(self, at: datetime, reason: str) -> None:
         """Store that nothing may be written."""
         with self.journal.transaction() as database:
-            database.execute("insert or replace into suspension values (1, ?, ?)", (time_text(at), reason))
+            database.execute(
+                "insert into suspension values (?, ?, ?) "
+                "on conflict (plane) do update set at = excluded.at, reason = excluded.reason",
+                (self._own_number(database), time_text(at), reason),
+            )
 
     def resume(self) -> None:
         """Delete the suspension."""
         with self.journal.transaction() as database:
-            database.execute("delete from suspension")
+            database.execute("delete from suspension where plane in (?, 0)", (self._number(database),))
 
     def suspension(self) -> ControllerSuspension | None:
         """Return the suspension, None if there is none."""
         with self._read("the suspension") as database:
-            row = database.execute("select at, reason from suspension").fetchone()
+            row = database.execute(
+                "select at, reason from suspension where plane in (?, 0) order by plane desc", (self._number(database),)
+            ).fetchone()
             return None if row is None else ControllerSuspension(at=time_of(row[0]), reason=row[1])
 
 
@@ -126,7 +138,8 @@ class Approvals(ControlPlaneTable):
         with self.journal.transaction() as database:
             number = self._own_number(database)
             database.executemany(
-                "insert or replace into approval values (?, ?, ?, ?, ?, ?)",
+                "insert into approval values (?, ?, ?, ?, ?, ?) on conflict (plane, guard, address, verb) "
+                "do update set digest = excluded.digest, at = excluded.at",
                 [(number, guard, *self._key(action), time_text(at)) for action in actions],
             )
 
@@ -201,7 +214,7 @@ class SentNotifications(ControlPlaneTable):
         """
         with self.journal.transaction() as database:
             database.execute(
-                "insert into told values (?, ?, ?, ?) on conflict do update set fact = excluded.fact",
+                "insert into told values (?, ?, ?, ?) on conflict (plane, app, about) do update set fact = excluded.fact",
                 (self._own_number(database), app, about, self._seals.digest_of(fact)),
             )
 
@@ -214,20 +227,18 @@ class SentNotifications(ControlPlaneTable):
             )
 
 
-def number_of(database: sqlite3.Connection, plane: ControlPlane) -> int | None:
-    """Return the number of a control plane, None if the file has no row of it."""
+def number_of(database: Database, plane: ControlPlane) -> int | None:
+    """Return the number of a control plane, None if there is no row of it."""
     row = database.execute(
         "select id from plane where control_plane = ? and org_id = ?", (plane.url, plane.org_id or "")
     ).fetchone()
     return None if row is None else int(row[0])
 
 
-def number_for(database: sqlite3.Connection, plane: ControlPlane) -> int:
+def number_for(database: Database, plane: ControlPlane) -> int:
     """Return the number of a control plane, which gets one if it has none."""
-    known = number_of(database, plane)
-    if known is not None:
-        return known
-    added = database.execute(
-        "insert into plane (control_plane, org_id) values (?, ?) returning id", (plane.url, plane.org_id or "")
+    database.execute(
+        "insert into plane (control_plane, org_id) values (?, ?) on conflict do nothing",
+        (plane.url, plane.org_id or ""),
     )
-    return int(added.fetchone()[0])
+    return cast("int", number_of(database, plane))

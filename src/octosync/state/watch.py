@@ -1,4 +1,4 @@
-"""The state of a controller, in the file of its journal: the whole file, and the part of one control plane.
+"""The state of a controller, in the database of its journal: all of it, and the part of one control plane.
 
 A damaged file is renamed, and the controller starts with an empty one.
 """
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from octosync.errors import StateDamaged
+from octosync.errors import ConfigError, StateDamaged
 from octosync.model import Address, Secret, Status
 from octosync.plan import ControlPlane, Verb
 from octosync.state.baseline import StoredBaseline, stored_app
@@ -20,12 +20,14 @@ from octosync.state.checkpoint import CheckpointTable
 from octosync.state.codec import values_of
 from octosync.state.drift import DriftRecord
 from octosync.state.journal import Journal, journal_time_text, time_text
+from octosync.state.location import StateLocation
 from octosync.state.lock import lock_beside, state_lock
 from octosync.state.seal import Seals, holds_seals
 from octosync.state.tables import (
     Approvals,
     OperatorRequests,
     SentNotifications,
+    StateTable,
     number_for,
     number_of,
 )
@@ -33,13 +35,28 @@ from octosync.state.tables import (
 KEPT_FOR: Final = timedelta(days=90)
 MOST_RUNS: Final = 10_000
 _CHECKPOINT: Final = ("checkpoint", "in_sync", "optimization_check")
-_OF_A_PLANE: Final = ("base", "drift", "heal", "contested", "approval", "refusal", "told", *_CHECKPOINT)
+_NO_KEY: Final = ("",)  # several rows may be equal
+# The tables with rows of a control plane, and the columns that identify a row of it.
+_OF_A_PLANE: Final = {
+    "base": ("app",),
+    "drift": ("address",),
+    "heal": _NO_KEY,
+    "contested": ("address",),
+    "approval": ("guard", "address", "verb"),
+    "refusal": ("guard", "address", "verb"),
+    "told": ("app", "about"),
+    "checkpoint": (),
+    "in_sync": ("app",),
+    "optimization_check": ("address",),
+    "hold": ("app",),
+    "suspension": (),
+}
 _KEYED: Final = ("drift", "approval", "refusal", "told")
 _KEY_CHECK: Final = "octosync state key"
 _PRUNED_AT_ONCE: Final = 500  # so that another process waits only briefly
 
 
-class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotifications, CheckpointTable):
+class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotifications, CheckpointTable, OperatorRequests):
     """The state of one control plane: `WatchState.for_control_plane` returns it. Every write is committed on return.
 
     Raises `OctosyncError` as `WatchState` does.
@@ -53,6 +70,8 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
         self.approvals()
         self.sent_notifications()
         self.checkpoint()
+        self.holds()
+        self.suspension()
 
     def adopt_unnamed(self) -> None:
         """Use the rows that were stored for the URL without an org for this org, as far as it has none of its own."""
@@ -61,13 +80,19 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
             if nameless is None or self.plane.org_id is None:
                 return
             number = number_for(database, self.plane)
-            for table in _OF_A_PLANE:
-                database.execute(f"update or ignore {table} set plane = ? where plane = ?", (number, nameless))  # noqa: S608  our own names
-                database.execute(f"delete from {table} where plane = ?", (nameless,))  # noqa: S608  our own names
+            for table, keys in _OF_A_PLANE.items():
+                same = "".join(f" and own.{key} = {table}.{key}" for key in keys)
+                if keys is not _NO_KEY:
+                    database.execute(
+                        f"delete from {table} where plane = ? "  # noqa: S608  our own names
+                        f"and exists (select 1 from {table} as own where own.plane = ?{same})",
+                        (nameless, number),
+                    )
+                database.execute(f"update {table} set plane = ? where plane = ?", (number, nameless))  # noqa: S608  our own names
+            whole, scope = database.execute("select whole, scope from plane where id = ?", (nameless,)).fetchone()
             database.execute(
-                "update plane set whole = max(plane.whole, it.whole), scope = coalesce(plane.scope, it.scope) "
-                "from (select whole, scope from plane where id = ?) as it where plane.id = ?",
-                (nameless, number),
+                "update plane set whole = case when ? = 1 then 1 else whole end, scope = coalesce(scope, ?) where id = ?",
+                (whole, scope, number),
             )
             database.execute("delete from plane where id = ?", (nameless,))
 
@@ -91,7 +116,7 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
             return [Address.parse(address) for (address,) in rows]
 
 
-class WatchState(OperatorRequests):
+class WatchState(StateTable):
     """The state of a controller, on an open `Journal`. Every write is committed when the method returns.
 
     Raises `OctosyncError`: `journal-unusable` if the file can't be read or written, `state-unreadable` for a row that is
@@ -118,8 +143,6 @@ class WatchState(OperatorRequests):
 
     def check(self) -> None:
         """Read all of it. Raises `StateDamaged` for what is not as it was written."""
-        self.holds()
-        self.suspension()
         for plane in self.planes():
             self.for_control_plane(plane).check()
 
@@ -128,7 +151,7 @@ class WatchState(OperatorRequests):
 
         What was sealed with another key can't be recognized, so it is deleted: the apps whose baseline has sealed values, the
         times of drift, approvals, rejections and sent notifications. Until every declared app was read again, nothing counts
-        as removed.
+        as removed. If a shared database has other control planes, too, nothing is deleted: raises `ConfigError`.
         """
         check = None if self.journal.seal_key is None else self._seals.digest_of(_KEY_CHECK)
         with self._read("the key of the seals") as database:
@@ -136,6 +159,13 @@ class WatchState(OperatorRequests):
             if known == check:
                 return False
             rows = database.execute("select plane, app, document from base").fetchall()
+            planes = database.execute("select count(*) from plane").fetchone()[0]
+        if self.journal.is_shared and planes > 1:
+            raise ConfigError(
+                "state-key-differs",
+                f"{self.journal.location} has the state of {planes} control planes, sealed with another key",
+                hints=("Give every deployment that uses this database the same OCTOSYNC_STATE_KEY.",),
+            )
         sealed = [(plane, slug) for plane, slug, document in rows if self._is_sealed(slug, document)]
         with self.journal.transaction() as database:
             database.executemany("update plane set whole = 0 where id = ?", [(plane,) for plane, _ in sealed])
@@ -173,13 +203,7 @@ class WatchState(OperatorRequests):
 
     def _shrink(self) -> None:
         with self.journal.documented():
-            database = self.journal.database
-            (kind,) = database.execute("pragma auto_vacuum").fetchone()
-            if kind:
-                database.executescript("pragma incremental_vacuum")  # `execute` would take one page and stop
-            else:  # made by an earlier version: the whole file is rewritten once
-                database.execute("pragma auto_vacuum = incremental")
-                database.execute("vacuum")
+            self.journal.database.shrink()
 
     def _is_sealed(self, slug: str, document: bytes) -> bool:
         with self._read(f"the baseline of app `{slug}`"):
@@ -198,17 +222,19 @@ class DamagedFile:
 
 
 def open_or_replace_journal(
-    path: Path, now: datetime, *, seal_key: Secret | None = None
+    location: StateLocation, now: datetime, *, seal_key: Secret | None = None
 ) -> tuple[Journal, DamagedFile | None]:
     """Open the journal of a controller. A damaged file that a controller has used is renamed, and returned, too.
 
-    Raises `OctosyncError` as `Journal` does for any other file that can't be used: one that is no state file, one of a newer
-    octosync, one that is locked.
+    Raises `OctosyncError` as `Journal` does for any other file or database that can't be used: one that has no state, one of a
+    newer octosync, one that is locked.
     """
+    path = location
     try:
         return _checked(path, seal_key), None
     except StateDamaged as error:
-        if not lock_beside(path).exists():  # no controller has used the file, so it may be anything
+        # A database is its owner's to restore. A file that no controller has used may be anything.
+        if not isinstance(path, Path) or not lock_beside(path).exists():
             raise
         problem = error
     with state_lock(path):
@@ -219,8 +245,8 @@ def open_or_replace_journal(
     return _checked(path, seal_key), DamagedFile(aside, problem.message)
 
 
-def _checked(path: Path, seal_key: Secret | None) -> Journal:
-    journal = Journal(path, seal_key=seal_key)
+def _checked(location: StateLocation, seal_key: Secret | None) -> Journal:
+    journal = Journal(location, seal_key=seal_key)
     try:
         journal.check()
         WatchState(journal).check()

@@ -255,15 +255,15 @@ class Memory:
     def holds(self) -> Mapping[str, Hold]:
         """Return the active holds, by app."""
         now = self.clock.now()
-        return {hold.app: hold for hold in self.state.holds() if hold.until > now}
+        return {hold.app: hold for hold in self._plane_state.holds() if hold.until > now}
 
     def hold(self, hold: Hold) -> None:
         """Hold an app's drift."""
-        self.state.hold(hold)
+        self._plane_state.hold(hold)
 
     def release(self, slug: str) -> None:
         """End a hold."""
-        self.state.release(slug)
+        self._plane_state.release(slug)
 
     def digest_of_blocked(self, guard: str, actions: Iterable[Action]) -> str:
         """Return the digest by which a caller names what a guard blocks."""
@@ -307,15 +307,15 @@ class Memory:
     @property
     def suspended(self) -> ControllerSuspension | None:
         """Since when everything is suspended and why; None if it isn't."""
-        return self.state.suspension()
+        return self._plane_state.suspension()
 
     def suspend(self, reason: str) -> None:
         """Suspend all writes."""
-        self.state.suspend(self.clock.now(), reason)
+        self._plane_state.suspend(self.clock.now(), reason)
 
     def resume(self) -> None:
         """End the suspension."""
-        self.state.resume()
+        self._plane_state.resume()
 
 
 def _objects_of(app: App | None) -> Counter[Kind]:

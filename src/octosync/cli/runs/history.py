@@ -48,7 +48,7 @@ def run(*, run: str | None, limit: int, filters: HistoryFilters, journal: Path, 
 
 
 def _emptiness(recorded: JournalReader) -> str:
-    return f"{recorded.path} is empty" if recorded.exists else f"there is no journal at {recorded.path.absolute()}"
+    return f"{recorded.location} is empty" if recorded.exists else f"there is no journal at {recorded.location}"
 
 
 def _find_run(name: str, runs: Sequence[JournalledRun], why_not: str) -> JournalledRun:

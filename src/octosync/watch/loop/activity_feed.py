@@ -378,7 +378,7 @@ class FeedFollower:
     async def _probe(self) -> None:
         try:
             if self._breaker.reason is CircuitReason.STATE_LOCKED:
-                await asyncio.to_thread(self._journal.wait_until_free, _STATE_PROBE)
+                await asyncio.to_thread(self._journal.wait_until_usable, _STATE_PROBE)
             else:
                 await self._read_one_app()
         except OctosyncError as error:
