@@ -74,6 +74,8 @@ _SETTINGS: Final = {
     "path-template": "A path in `api.operations` of octosync.yaml has a malformed parameter.",
     "receiver-refused": "octosync.yaml may not name a receiver of notifications on this machine. A variable may.",
     "sensitive-label": "Values of a label that may be secret are never shown, so apps can't be grouped by it.",
+    "state-key-differs": "A database with the state of several control planes is sealed with another key.",
+    "state-url-invalid": "The URL of the state is not the URL of a PostgreSQL database.",
     "state-key-unreadable": "The file of --state-key-file can't be read.",
     "state-not-trusted": "The state file is behind a link that another user could have made.",
     "token-file-unreadable": "The file with the API key can't be read, or contains no key.",
