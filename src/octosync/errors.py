@@ -68,7 +68,7 @@ EXIT_CODES: Final[Mapping[ExitCode, str]] = MappingProxyType(
         ExitCode.PARTIAL: "partially applied: some actions failed, were skipped or await approval, or a defect ended the run",
         ExitCode.UNCOVERED: "apply with --wait: applied, but a rollout failed, was rolled back or was not covered in time",
         ExitCode.USAGE: "usage error, or confirmation needed without a terminal or --yes",
-        ExitCode.UNAVAILABLE: "the control plane is unavailable or throttles requests, or the database with the state is unavailable; nothing was written",
+        ExitCode.UNAVAILABLE: "the control plane, or the database with the state, is unavailable; nothing was written, try again",
         ExitCode.INTERRUPTED: "interrupted; writes in progress were finished",
         ExitCode.TERMINATED: "interrupted; writes in progress were finished",
     }
