@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 from tests.support.examples import load_profile
 from tests.support.postgres import PostgresServer, private_server, require_postgres, shared_server
 from tests.support.preloaded_command import preloaded_command, shared_folder
@@ -45,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Create a folder in which all workers share the preloaded command. A worker receives its path."""
     if hasattr(config, "workerinput"):
         config.stash[_SHARED] = Path(config.workerinput["shared"])
+        atexit.register(os._exit, 0)  # destroying everything that a worker has loaded takes half a second
         return
     stack = ExitStack()
     config.stash[_SHARED] = stack.enter_context(shared_folder())
@@ -55,6 +58,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Pass the shared folder on to a worker."""
     node.workerinput["shared"] = str(node.config.stash[_SHARED])
+
+
+@pytest.hookimpl
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Report the test of a worker in one message if it passes. Five messages take longer than a short test."""
+    if not hasattr(item.config, "workerinput"):
+        return None
+    for report in runtestprotocol(item, log=False, nextitem=nextitem):
+        if report.when == "call" or not report.passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    if nextitem is None:
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,7 +11,7 @@ from time import monotonic, sleep
 from typing import Any, Literal
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium import webdriver  # imports the driver of Chromium when it is used
 
 REQUIRED = "OCTOSYNC_REQUIRE_CHROMIUM"
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -47,9 +47,9 @@ needs_chromium = pytest.mark.skipif(missing(), reason="chromium or chromedriver 
 
 
 @contextmanager
-def run_browser(profile: Path, *, width: int = 900, height: int = 1000, scale: float = 1) -> Iterator[Chrome]:
+def run_browser(profile: Path, *, width: int = 900, height: int = 1000, scale: float = 1) -> Iterator[webdriver.Chrome]:
     """Run a browser with its own profile, the time zone UTC and the light colour scheme."""
-    options = ChromeOptions()
+    options = webdriver.ChromeOptions()
     options.binary_location = next(filter(None, map(shutil.which, _CHROMIUM)), "chromium")
     for flag in (
         *_FLAGS,
@@ -59,26 +59,26 @@ def run_browser(profile: Path, *, width: int = 900, height: int = 1000, scale: f
     ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = ChromeService(executable_path=shutil.which(_DRIVER) or _DRIVER, env={**os.environ, "TZ": "UTC"})
-    driver = Chrome(options=options, service=service)
+    service = webdriver.ChromeService(executable_path=shutil.which(_DRIVER) or _DRIVER, env={**os.environ, "TZ": "UTC"})
+    driver = webdriver.Chrome(options=options, service=service)
     try:
         yield driver
     finally:
         driver.quit()
 
 
-def set_color_scheme(driver: Chrome, scheme: Scheme) -> None:
+def set_color_scheme(driver: webdriver.Chrome, scheme: Scheme) -> None:
     """Make the browser prefer the light or the dark colour scheme."""
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
-def set_scripting(driver: Chrome, *, on: bool) -> None:
+def set_scripting(driver: webdriver.Chrome, *, on: bool) -> None:
     """Enable or disable JavaScript for the pages that are loaded from now on."""
     driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not on})
 
 
-def console_messages(driver: Chrome) -> list[Any]:
+def console_messages(driver: webdriver.Chrome) -> list[Any]:
     """Return the new entries of the browser's console: errors, warnings, violations of the content security policy."""
     return [entry for entry in driver.get_log("browser") if entry["level"] in {"WARNING", "SEVERE"}]  # type: ignore[no-untyped-call]
 

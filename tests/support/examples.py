@@ -7,6 +7,9 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
+os.environ["HYPOTHESIS_NO_PLUGINS"] = (
+    "1"  # the plugin of trio, which selenium installs, would import it in every test process
+)
 from hypothesis import HealthCheck, settings
 
 THOROUGH: Final = os.environ.get("OCTOSYNC_THOROUGH") == "1"

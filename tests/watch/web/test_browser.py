@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
-from selenium.webdriver import ActionChains, Chrome, Keys
+from selenium import webdriver  # imports the driver of Chromium when it is used
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from tests.support.browser import (
     Scheme,
     console_messages,
@@ -42,7 +43,7 @@ from octosync.watch.status import AppReconcileStatus, AppState, ControllerStatus
 
 pytestmark = needs_chromium
 
-OpenPage = Callable[..., tuple[Chrome, RecordingApi]]
+OpenPage: TypeAlias = "Callable[..., tuple[webdriver.Chrome, RecordingApi]]"
 _ACTIONS = ("/actions/approve?guard=deletes&seen=deletes14seen", "/actions/hold?app=canary-demo")
 _WIDE = "/apps/photos?q=o"  # is opened on a wide screen
 _EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -76,13 +77,13 @@ return window.loaded.main !== null && plain(window.loaded.main) === plain(docume
 
 
 @pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     with run_browser(tmp_path_factory.mktemp("chromium")) as driver:
         yield driver
 
 
 @pytest.fixture
-def open_page(chromium: Chrome) -> Iterator[OpenPage]:
+def open_page(chromium: webdriver.Chrome) -> Iterator[OpenPage]:
     """Yield a function that serves a status and opens one of its pages. Afterwards the browser is reset."""
     with ExitStack() as stack:
 
@@ -92,7 +93,7 @@ def open_page(chromium: Chrome) -> Iterator[OpenPage]:
             *,
             refresh_seconds: float = 60,
             make_api: Callable[..., RecordingApi] = RecordingApi,
-        ) -> tuple[Chrome, RecordingApi]:
+        ) -> tuple[webdriver.Chrome, RecordingApi]:
             api = make_api(current=status)
             url = stack.enter_context(serve_controller(api, refresh_seconds=refresh_seconds))
             chromium.get(f"{url}{path}")
@@ -107,12 +108,12 @@ def open_page(chromium: Chrome) -> Iterator[OpenPage]:
         chromium.get("about:blank")
 
 
-def text_of(driver: Chrome, css: str) -> str:
+def text_of(driver: webdriver.Chrome, css: str) -> str:
     """Return the visible text of an element."""
     return driver.find_element(By.CSS_SELECTOR, css).text
 
 
-def follow(driver: Chrome, css: str) -> None:
+def follow(driver: webdriver.Chrome, css: str) -> None:
     """Press Enter at a link, a button or a field, and wait for the page that it leads to."""
     before = driver.current_url
     driver.find_element(By.CSS_SELECTOR, css).send_keys(Keys.ENTER)
@@ -120,26 +121,26 @@ def follow(driver: Chrome, css: str) -> None:
     wait_for(lambda: driver.find_elements(By.TAG_NAME, "footer"))
 
 
-def sign_in(driver: Chrome) -> None:
+def sign_in(driver: webdriver.Chrome) -> None:
     """Sign in on the sign-in page by the keyboard alone."""
     driver.find_element(By.ID, "name").send_keys("Ana", Keys.TAB)
     focused(driver).send_keys(ADMIN_TOKEN)
     follow(driver, "#token")
 
 
-def set_width(driver: Chrome, width: int) -> None:
+def set_width(driver: webdriver.Chrome, width: int) -> None:
     """Make the screen as wide as this."""
     metrics = {"width": width, "height": 700, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
-def press(driver: Chrome, *keys: str) -> None:
+def press(driver: webdriver.Chrome, *keys: str) -> None:
     """Press keys at the current focus."""
     for key in keys:
-        ActionChains(driver).send_keys(key).perform()
+        webdriver.ActionChains(driver).send_keys(key).perform()
 
 
-def focused(driver: Chrome) -> Any:
+def focused(driver: webdriver.Chrome) -> Any:
     """Return the element with the focus."""
     return driver.switch_to.active_element
 
@@ -247,7 +248,7 @@ def test_an_updated_page_equals_a_loaded_one(open_page: OpenPage) -> None:
     assert console_messages(driver) == []
 
 
-def test_a_lost_connection_is_shown_until_it_is_back(chromium: Chrome) -> None:
+def test_a_lost_connection_is_shown_until_it_is_back(chromium: webdriver.Chrome) -> None:
     """When the controller is gone the page shows since when. When it is back the page continues by itself."""
     api = RecordingApi(current=status_of(*(quiet_app(f"app-{number}") for number in range(50))))
     with serve_controller(api, refresh_seconds=0.05) as url:
@@ -344,7 +345,7 @@ def test_a_wide_screen_has_the_list_beside_the_details(open_page: OpenPage) -> N
     wait_for(lambda: driver.title.startswith("app-d: "))
 
 
-def test_everything_is_there_without_javascript(open_page: OpenPage, chromium: Chrome) -> None:
+def test_everything_is_there_without_javascript(open_page: OpenPage, chromium: webdriver.Chrome) -> None:
     """The server renders the whole page: apps, runs and diffs can be read and opened without a script."""
     set_scripting(chromium, on=False)
     driver, _ = open_page(busy_status())
@@ -359,7 +360,7 @@ def test_everything_is_there_without_javascript(open_page: OpenPage, chromium: C
     assert "servingPolicy local_only cloud_only" in text_of(driver, "#plan-section")
 
 
-def test_a_person_holds_and_releases_an_app_without_javascript(open_page: OpenPage, chromium: Chrome) -> None:
+def test_a_person_holds_and_releases_an_app_without_javascript(open_page: OpenPage, chromium: webdriver.Chrome) -> None:
     """Sign in, hold an app with a reason, see the hold, release it, and sign out: with forms and the keyboard alone."""
 
     class HoldingApi(RecordingApi):
