@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from tests.support.declared_apps import declared_apps
 from tests.support.examples import examples
-from tests.support.journals import changes_of
+from tests.support.journals import changes_of, on_file
 from tests.support.states import NOW, ORG, desired_app
 
 from octosync.errors import OctosyncError
@@ -52,6 +52,7 @@ def test_what_is_remembered_is_there_after_a_restart(one: App, other: App) -> No
     assert [plain(app) for app in base.values()] == [plain(one), plain(other)]
 
 
+@on_file
 def test_what_is_remembered_again_is_not_written_again(memory: ControlPlaneState) -> None:
     """An unchanged app is not written again: a resync of an org in sync does not touch the file."""
     app = desired_app("a", config={"api_key": "hunter2"})
@@ -127,6 +128,7 @@ def holds(key: str, value: object) -> Callable[[dict[str, object]], object]:
     return lambda document: document.update({key: value})
 
 
+@on_file
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -162,6 +164,7 @@ def test_an_unreadable_row_is_never_taken_for_nothing(
     assert any("move it away" in hint for hint in raised.value.hints)
 
 
+@on_file
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
 def test_a_row_of_garbage_is_the_same_error(memory: ControlPlaneState, data: bytes) -> None:
     """Bytes that are no document, or a document without an end, are an unreadable row too."""

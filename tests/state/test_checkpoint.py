@@ -20,6 +20,7 @@ from octosync.state import (
     ControlPlaneState,
     InSyncApp,
     Journal,
+    StateLocation,
     StoredCheck,
     StoredCheckpoint,
     StoredResync,
@@ -85,11 +86,11 @@ def test_a_file_of_the_version_before_has_no_checkpoint(path: Path) -> None:
         assert migrated.checkpoint().position == FULL.position
 
 
-def test_another_key_leaves_no_checkpoint(path: Path) -> None:
+def test_another_key_leaves_no_checkpoint(location: StateLocation) -> None:
     """Its digests can't be recognized, so every app is read again; nothing else is lost by that."""
-    with Journal(path) as journal:
+    with Journal(location) as journal:
         WatchState(journal).for_control_plane(PLANE).save_checkpoint(FULL)
-    with Journal(path, seal_key=Secret("k" * 32)) as journal:
+    with Journal(location, seal_key=Secret("k" * 32)) as journal:
         state = WatchState(journal)
         assert not state.take_key()
         assert state.for_control_plane(PLANE).checkpoint() == StoredCheckpoint()
@@ -101,14 +102,14 @@ def test_another_key_leaves_no_checkpoint(path: Path) -> None:
         "update checkpoint set position = '{}'",
         "update checkpoint set began = 'yesterday'",
         "update in_sync set at = ''",
-        "update optimization_check set document = cast('[]' as blob)",
+        "update optimization_check set document = ?",
     ],
 )
 def test_a_damaged_row_is_an_error(state: WatchState, memory: ControlPlaneState, damage: str) -> None:
     """It is never an empty checkpoint, or less of one."""
     memory.store(desired_app("a"))
     memory.save_checkpoint(FULL)
-    memory.journal.database.execute(damage)
+    memory.journal.database.execute(damage, (b"[]",) if "?" in damage else ())
     with pytest.raises(StateDamaged, match="the checkpoint can't be read"):
         state.check()
 

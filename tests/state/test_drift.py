@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-from tests.support.journals import changes_of
+from tests.support.journals import changes_of, on_file
 from tests.support.states import NOW, ORG
 
 from octosync.model import Address
 from octosync.plan import ControlPlane
-from octosync.state import ControlPlaneState, Journal, WatchState
+from octosync.state import ControlPlaneState, Journal, StateLocation, WatchState
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 APP, SLOT, OTHER = Address.of_app("a"), Address.of_slot("a", "chat"), Address.of_app("b")
 HOUR = timedelta(hours=1)
 
 
-def test_drift_is_as_old_as_it_looks_the_same(path: Path) -> None:
+def test_drift_is_as_old_as_it_looks_the_same(location: StateLocation) -> None:
     """A known fingerprint keeps its time, over restarts too; a new one gets a new time, and drift that ended starts anew."""
-    with Journal(path) as journal:
+    with Journal(location) as journal:
         assert WatchState(journal).for_control_plane(PLANE).record_drift("a", {APP: "x", SLOT: "y"}, NOW) == {
             APP: NOW,
             SLOT: NOW,
         }
-    with Journal(path) as journal:
+    with Journal(location) as journal:
         memory = WatchState(journal).for_control_plane(PLANE)
         assert memory.record_drift("a", {APP: "x", SLOT: "z"}, NOW + HOUR) == {APP: NOW, SLOT: NOW + HOUR}
         assert memory.record_drift("a", {SLOT: "z"}, NOW + 2 * HOUR) == {SLOT: NOW + HOUR}
@@ -51,6 +50,7 @@ def test_a_clock_that_was_set_back_makes_no_drift_younger_than_now(memory: Contr
     assert memory.record_drift("a", {SLOT: "x"}, NOW + HOUR) == {SLOT: NOW}
 
 
+@on_file
 def test_drift_that_stays_costs_no_write(memory: ControlPlaneState) -> None:
     """Storing the same drift again changes nothing in the file, and so does storing none again."""
     memory.record_drift("a", {SLOT: "x"}, NOW)

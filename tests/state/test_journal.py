@@ -15,7 +15,7 @@ import pytest
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, Outcome, RecordedOverride, RecordedPolicy, RunAudit, Status
-from octosync.state import DEFAULT_PATH, Journal, JournalReader
+from octosync.state import DEFAULT_PATH, Journal, JournalReader, StateLocation
 
 AT = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=2)))
 APP = Address.of_app("a")
@@ -37,18 +37,18 @@ def begin_action(journal: Journal, run: str, number: int = 1) -> None:
     journal.begin_action(run, number, address=APP, verb="create", operation="apps.create", at=AT)
 
 
-def test_a_run_and_its_actions_are_kept(tmp_path: Path) -> None:
+def test_a_run_and_its_actions_are_kept(location: StateLocation) -> None:
     """A run has its control plane, time and end; an action has its address, operation, status, reference and request ids."""
     outcome = Outcome(
         address=APP, verb="create", status=Status.FAILED, reference="rejected", request_ids=("req_1", "req_2")
     )
-    with Journal(tmp_path / "state.db") as journal:
+    with Journal(location) as journal:
         run = begin(journal)
         begin_action(journal, run, 1)
         begin_action(journal, run, 2)
         journal.end_action(run, 1, outcome, AT)
         journal.end_run(run, 5, AT)
-    with Journal(tmp_path / "state.db") as journal:
+    with Journal(location) as journal:
         (recorded,) = journal.runs()
         ended, begun = journal.actions(run)
     assert run.startswith("20300102T010405Z-")
@@ -75,13 +75,13 @@ AUDIT = RunAudit(
 )
 
 
-def test_the_audit_of_a_run_is_kept(tmp_path: Path) -> None:
+def test_the_audit_of_a_run_is_kept(location: StateLocation) -> None:
     """Who started it, from what and under which overrides; None if it was not given."""
-    with Journal(tmp_path / "state.db") as journal:
+    with Journal(location) as journal:
         begin(journal, audit=AUDIT)
         begin(journal, audit=RunAudit(command="watch", actor="controller", host="pod"))
         begin(journal)
-    with JournalReader(tmp_path / "state.db") as recorded:
+    with JournalReader(location) as recorded:
         first, second, third = reversed(recorded.runs())
     assert first.audit == AUDIT
     assert second.audit == RunAudit(command="watch", actor="controller", host="pod")
@@ -98,9 +98,9 @@ def test_an_audit_that_is_malformed_is_an_error(tmp_path: Path, text: str) -> No
             journal.runs()
 
 
-def test_what_is_written_is_there_at_once(tmp_path: Path) -> None:
+def test_what_is_written_is_there_at_once(location: StateLocation) -> None:
     """Every write is committed when the method returns: another process sees it, even if this one ends."""
-    with Journal(tmp_path / "state.db") as journal, Journal(tmp_path / "state.db") as other:
+    with Journal(location) as journal, Journal(location) as other:
         run = begin(journal)
         begin_action(journal, run)
         assert [recorded.exit_code for recorded in other.runs()] == [None]
@@ -108,9 +108,9 @@ def test_what_is_written_is_there_at_once(tmp_path: Path) -> None:
         assert other.actions("another") == ()
 
 
-def test_runs_are_shown_newest_first(tmp_path: Path) -> None:
+def test_runs_are_shown_newest_first(location: StateLocation) -> None:
     """Even runs within one second keep their order."""
-    with Journal(tmp_path / "state.db") as journal:
+    with Journal(location) as journal:
         runs = [begin(journal) for _ in range(5)]
         assert [run.id for run in journal.runs()] == runs[::-1]
 
@@ -235,9 +235,9 @@ def test_a_journal_that_fails_later_says_so(tmp_path: Path) -> None:
                 use()
 
 
-def test_times_are_utc(tmp_path: Path) -> None:
+def test_times_are_utc(location: StateLocation) -> None:
     """Whatever the clock's time zone is, the journal is in UTC."""
-    with Journal(tmp_path / "state.db") as journal:
+    with Journal(location) as journal:
         run = journal.begin_run(
             control_plane="p", org_id=None, digest="d", at=datetime(2030, 1, 1, 2, tzinfo=AT.tzinfo)
         )

@@ -13,7 +13,7 @@ import pytest
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, Outcome, Status
-from octosync.state import Journal, JournalReader
+from octosync.state import Journal, JournalReader, StateLocation
 
 AT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 APP = Address.of_app("a")
@@ -45,12 +45,11 @@ def test_reading_leaves_no_trace(tmp_path: Path) -> None:
     assert held(tmp_path) == before
 
 
-def test_a_run_under_way_is_seen(tmp_path: Path) -> None:
+def test_a_run_under_way_is_seen(location: StateLocation) -> None:
     """The records of a running run can be read, and the reader does not block the run."""
-    path = tmp_path / "state.db"
-    with Journal(path) as journal:
+    with Journal(location) as journal:
         run = record(journal)
-        with JournalReader(path) as recorded:
+        with JournalReader(location) as recorded:
             assert [run_record.ended_at for run_record in recorded.runs()] == [None]
             journal.end_run(run, 0, AT)
             assert [run_record.exit_code for run_record in recorded.runs()] == [0]

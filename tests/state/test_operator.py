@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 from tests.support.states import NOW, ORG
 
 from octosync.model import Address, ControllerSuspension, Hold
 from octosync.plan import ControlPlane
-from octosync.state import ApprovedAction, ControlPlaneState, Journal, WatchState
+from octosync.state import ApprovedAction, ControlPlaneState, Journal, StateLocation, WatchState
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 STAGING = ControlPlane(url="https://staging.example/api/v1", org_id=ORG)
@@ -20,25 +19,25 @@ def hold(app: str, hours: int = 1, reason: str = "incident") -> Hold:
     return Hold(app=app, until=NOW + timedelta(hours=hours), reason=reason, at=NOW)
 
 
-def test_holds_are_kept_over_a_restart(path: Path) -> None:
+def test_holds_are_kept_over_a_restart(location: StateLocation) -> None:
     """Each hold has its end, reason and time; the latest hold of an app counts, and a release ends it."""
-    with Journal(path) as journal:
+    with Journal(location) as journal:
         state = WatchState(journal).for_control_plane(PLANE)
         for new_hold in (hold("b"), hold("a"), hold("b", 4, "a longer incident"), hold("c")):
             state.hold(new_hold)
         state.release("c")
         state.release("never held")
-    with Journal(path) as journal:
+    with Journal(location) as journal:
         assert WatchState(journal).for_control_plane(PLANE).holds() == (hold("a"), hold("b", 4, "a longer incident"))
 
 
-def test_the_suspension_is_kept_over_a_restart(path: Path) -> None:
+def test_the_suspension_is_kept_over_a_restart(location: StateLocation) -> None:
     """The latest suspension is stored with its time and reason, until it is taken back."""
-    with Journal(path) as journal:
+    with Journal(location) as journal:
         assert WatchState(journal).for_control_plane(PLANE).suspension() is None
         WatchState(journal).for_control_plane(PLANE).suspend(NOW, "maintenance")
         WatchState(journal).for_control_plane(PLANE).suspend(NOW + timedelta(hours=1), "longer maintenance")
-    with Journal(path) as journal:
+    with Journal(location) as journal:
         state = WatchState(journal).for_control_plane(PLANE)
         assert state.suspension() == ControllerSuspension(at=NOW + timedelta(hours=1), reason="longer maintenance")
         state.resume()

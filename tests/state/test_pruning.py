@@ -15,7 +15,7 @@ from tests.support.states import NOW, ORG, desired_app
 
 from octosync.model import Address, Hold, Kind, Outcome, Status
 from octosync.plan import ControlPlane
-from octosync.state import ControlPlaneState, Journal, JournalReader, WatchState
+from octosync.state import ControlPlaneState, Journal, JournalReader, StateLocation, WatchState
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 DAY = timedelta(days=1)
@@ -78,7 +78,7 @@ def test_removals_are_counted_from_what_runs_did(state: WatchState, memory: Cont
     assert memory.recent_archives(NOW - DAY) == [app, app]
 
 
-def test_pruning_drops_what_is_old(state: WatchState, memory: ControlPlaneState, path: Path) -> None:
+def test_pruning_drops_what_is_old(state: WatchState, memory: ControlPlaneState, location: StateLocation) -> None:
     """Pruning deletes old runs with their actions, reverts, unused approvals and ended holds, and no newer ones."""
     slot = Address.of_slot("a", "chat")
     for at in (NOW - 100 * DAY, NOW):
@@ -91,7 +91,7 @@ def test_pruning_drops_what_is_old(state: WatchState, memory: ControlPlaneState,
     memory.record_contested(slot, NOW - 100 * DAY)
     memory.suspend(NOW - 100 * DAY, "")
     state.prune(NOW - 90 * DAY)
-    with JournalReader(path) as recorded:
+    with JournalReader(location) as recorded:
         (run,) = recorded.runs()
         assert run.started_at == NOW
         assert len(recorded.actions(run.id)) == 1

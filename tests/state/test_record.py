@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.support.journals import on_file
 
 from octosync.errors import OctosyncError
 from octosync.model import Address, JournalledAction, Outcome, Status
 from octosync.plan import Verb
-from octosync.state import Journal, JournalReader, Record
+from octosync.state import Journal, JournalReader, Record, StateLocation
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ def done(creation: Creation) -> Outcome:
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Iterator[Record]:
+def record(location: StateLocation) -> Iterator[Record]:
     """Yield the record of a new run."""
-    with Journal(tmp_path / "state.db") as journal:
+    with Journal(location) as journal:
         yield Record.begin(journal, control_plane="http://127.0.0.1", org_id=None, digest="sha256:0")
 
 
@@ -63,6 +64,7 @@ def rename(record: Record, table: str, name: str) -> None:
         database.execute(f"alter table {table} rename to {name}")
 
 
+@on_file
 async def test_actions_that_start_together_share_a_transaction_with_earlier_outcomes(record: Record) -> None:
     """All are committed when their starts return. The journal of a large apply is written in a few transactions."""
     statements: list[str] = []
@@ -88,6 +90,7 @@ async def test_an_outcome_is_committed_although_nothing_else_starts(record: Reco
     assert committed(record) == [("a", Status.DONE), ("b", Status.DONE)]
 
 
+@on_file
 async def test_a_start_that_can_not_be_recorded_is_an_error(record: Record) -> None:
     """Every action that starts then gets the error. Outcomes stay queued, and are written once the journal is usable."""
     (end,) = await record.begin_together([A])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from tests.support.declared_apps import SECRET, declared_apps, objects_with_secrets
 from tests.support.examples import examples
+from tests.support.journals import on_file
 from tests.support.json_values import json_values
 from tests.support.random_states import Situation, situations
 from tests.support.states import NOW, ORG, desired_app
@@ -17,7 +18,7 @@ from tests.support.states import NOW, ORG, desired_app
 from octosync.model import Address, App, JsonValue, Secret, Sensitivity, State, canonical_json, json_equal
 from octosync.plan import ControlPlane, PlanOptions, make_plan
 from octosync.plan.three_way.verdict import Base
-from octosync.state import ControlPlaneState, Journal, SealedValue, WatchState
+from octosync.state import ControlPlaneState, Journal, SealedValue, StateLocation, WatchState
 from octosync.state.seal import Seals
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
@@ -92,9 +93,9 @@ def test_two_files_seal_differently(tmp_path: Path) -> None:
 STATE_KEY, OTHER_KEY = Secret("0123456789abcdef" * 2), Secret("fedcba9876543210" * 2)
 
 
-def test_with_a_key_from_elsewhere_the_file_alone_tells_nothing(path: Path) -> None:
+def test_with_a_key_from_elsewhere_the_file_alone_tells_nothing(location: StateLocation) -> None:
     """The content of the file is not enough to try values: the digest by the file's key is not the seal."""
-    with Journal(path, seal_key=STATE_KEY) as journal:
+    with Journal(location, seal_key=STATE_KEY) as journal:
         WatchState(journal).for_control_plane(PLANE).store(desired_app("a", config={"api_key": "hunter2"}))
         (own,) = journal.database.execute("select key from seal").fetchone()
         document = bytes(journal.database.execute("select document from base").fetchone()[0])
@@ -106,10 +107,12 @@ def test_with_a_key_from_elsewhere_the_file_alone_tells_nothing(path: Path) -> N
     ("then", "now"),
     [(None, STATE_KEY), (STATE_KEY, None), (STATE_KEY, OTHER_KEY), (None, None), (STATE_KEY, STATE_KEY)],
 )
-def test_with_another_key_what_was_sealed_is_forgotten(path: Path, then: Secret | None, now: Secret | None) -> None:
+def test_with_another_key_what_was_sealed_is_forgotten(
+    location: StateLocation, then: Secret | None, now: Secret | None
+) -> None:
     """Apps with sealed values are dropped, others stay. Until all apps are stored again, nothing counts as removed."""
     secret, plain = desired_app("a", config={"api_key": "hunter2"}), desired_app("b", config={"model": "m"})
-    with Journal(path, seal_key=then) as journal:
+    with Journal(location, seal_key=then) as journal:
         state = WatchState(journal)
         memory = state.for_control_plane(PLANE)
         assert not state.take_key()
@@ -118,7 +121,7 @@ def test_with_another_key_what_was_sealed_is_forgotten(path: Path, then: Secret 
         memory.set_complete()
         memory.record_drift("b", {Address.of_app("b"): "print"}, NOW)
         memory.approve("deletes", [(Address.of_app("b"), "delete", "substance")], NOW)
-    with Journal(path, seal_key=now) as journal:
+    with Journal(location, seal_key=now) as journal:
         state = WatchState(journal)
         memory = state.for_control_plane(PLANE)
         changed = state.take_key()
@@ -145,6 +148,7 @@ def test_a_secret_that_was_rotated_stays_sealed(memory: ControlPlaneState) -> No
     assert str(base.inference_config.config["api_key"]) == "(sensitive)"
 
 
+@on_file
 def test_what_becomes_sensitive_later_is_sealed_then(memory: ControlPlaneState, path: Path) -> None:
     """With an additional sensitive key, the next read removes the values under it from the file and its log."""
     app = desired_app("a", config={"endpoint": "hunter2" * 2000, "model": "m"})  # more than a page of the file

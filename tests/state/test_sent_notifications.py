@@ -7,20 +7,20 @@ from pathlib import Path
 from tests.support.states import ORG
 
 from octosync.plan import ControlPlane
-from octosync.state import ControlPlaneState, Journal, WatchState
+from octosync.state import ControlPlaneState, Journal, StateLocation, WatchState
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 
 
-def test_what_was_told_is_known_after_a_restart(path: Path) -> None:
+def test_what_was_told_is_known_after_a_restart(location: StateLocation) -> None:
     """The last text of each subject of an app, for this control plane only; it equals that text and no other."""
-    with Journal(path) as journal:
+    with Journal(location) as journal:
         state = WatchState(journal)
         memory = state.for_control_plane(PLANE)
         memory.record_notification("notes", "held x", "first")
         memory.record_notification("notes", "held x", "second")
         memory.record_notification("", "failed", "no manifests")
-    with Journal(path) as journal:
+    with Journal(location) as journal:
         state = WatchState(journal)
         memory = state.for_control_plane(PLANE)
         sent = memory.sent_notifications()

@@ -1,4 +1,4 @@
-"""Journals as earlier versions wrote them."""
+"""Journals in a file: as earlier versions wrote them, and how many rows were changed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from octosync.state import ControlPlaneState
+
+# Limits a test to a state in a file: it is about the file, or about what doesn't depend on the kind of database.
+on_file = pytest.mark.parametrize("location", ["file"], indirect=True)
 
 _VERSION_1 = """
 create table run (
