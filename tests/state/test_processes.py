@@ -1,4 +1,4 @@
-"""Several processes with one file, a killed process, and a full disk."""
+"""Several processes with one state, a killed process, and a full disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.states import NOW, ORG, desired_app
 
 from octosync.model import Address
 from octosync.plan import ControlPlane
-from octosync.state import Journal, JournalReader, WatchState
+from octosync.state import Journal, JournalReader, StateLocation, WatchState
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 LARGEST = 400_000  # bytes that are left on the full disk
@@ -69,40 +69,41 @@ def test_what_was_written_survives_a_kill(path: Path) -> None:
     assert all(app.fields == {"description": "x" * 200} for app in base.values())
 
 
-def test_an_apply_and_a_watch_share_the_file(path: Path) -> None:
+def test_an_apply_and_a_watch_share_the_state(location: StateLocation) -> None:
     """Both processes write while history is read: none of them fails, and no record is lost."""
     app = Address.of_app("a")
+    count = 150 if isinstance(location, Path) else 30
 
     def watch() -> None:
-        with Journal(path) as journal:
+        with Journal(location) as journal:
             state = WatchState(journal)
             memory = state.for_control_plane(PLANE)
-            for number in range(150):
+            for number in range(count):
                 memory.store(desired_app(f"app-{number}"))
             state.prune(NOW)
 
     def apply() -> None:
-        with Journal(path) as journal:
+        with Journal(location) as journal:
             run = journal.begin_run(control_plane=PLANE.url, org_id=ORG, digest="", at=NOW)
-            for number in range(150):
+            for number in range(count):
                 journal.begin_action(run, number, address=app, verb="update", operation="apps.update", at=NOW)
 
     def history() -> None:
-        for _ in range(50):
-            with JournalReader(path) as recorded:
+        for _ in range(count // 3):
+            with JournalReader(location) as recorded:
                 for run in recorded.runs():
                     recorded.actions(run.id)
 
     with (
-        Journal(path),
+        Journal(location),
         ThreadPoolExecutor(4) as pool,
     ):  # SQLite locks belong to a connection, as they belong to a process
         for done in [pool.submit(work) for work in (watch, apply, history)]:
             done.result()
-    with Journal(path) as journal:
+    with Journal(location) as journal:
         (run,) = journal.runs()
-        assert len(journal.actions(run.id)) == 150
-        assert len(WatchState(journal).for_control_plane(PLANE).baseline()) == 150
+        assert len(journal.actions(run.id)) == count
+        assert len(WatchState(journal).for_control_plane(PLANE).baseline()) == count
 
 
 def test_a_full_disk_is_one_clear_error(path: Path) -> None:

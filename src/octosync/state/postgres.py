@@ -91,6 +91,8 @@ class PostgresDatabase:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Run a transaction. Raises if another version of octosync has migrated the schema. See `Database`."""
+        if self._in_transaction:  # PostgreSQL would only warn, and commit both at the end of the inner one
+            raise DatabaseError("cannot start a transaction within a transaction")
         self._do(self._begin)
         self._in_transaction = True
         try:
