@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Hashable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -26,6 +26,7 @@ from octosync.watch.status import ControllerStatus
 from octosync.watch.web.app_list import AppFilter
 from octosync.watch.web.document import watch_document
 from octosync.watch.web.forms import Forms
+from octosync.watch.web.forward import Forwarding, ForwardLimits, LeaderConnection, status_with_leader
 from octosync.watch.web.pages import CACHED, Page, PageRequest, app_page, app_url, apps_page, asset_at, status_page
 from octosync.watch.web.post_endpoints import POSTS, Post, TokenAuthenticator, respond_to_post
 from octosync.watch.web.responses import PageGuard, TaggedText, page_response, refusal, text_response
@@ -37,7 +38,7 @@ T = TypeVar("T")
 _KEPT: Final = 16  # the status page and the list by state, and the pages of a few apps
 # Fields that differ at each moment. Pages show times of the current day without a date.
 _MOMENTARY: Final = frozenset({"now", "turned_at"})
-_COMPARED: Final = tuple(field.name for field in fields(ControllerStatus) if field.name not in _MOMENTARY)
+_COMPARED: Final = tuple(known.name for known in fields(ControllerStatus) if known.name not in _MOMENTARY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,8 @@ class WebOptions:
 
     `metrics` renders the metrics, `metrics_type` is their content type. `admin_token` None disables the POSTs. `hosts` are
     accepted host names besides this machine's own and its address. `refresh_seconds` is the refresh interval of an open page.
-    `log` gets failed attempts at the admin token, and the actions of people. `clock` is for their sessions.
+    `log` gets failed attempts at the admin token, and the actions of people. `clock` is for their sessions. `refresh` reads the
+    shared state again before a standby shows it. `forward` are the limits of the requests that a standby forwards.
     """
 
     control: ControllerApi
@@ -57,13 +59,17 @@ class WebOptions:
     log: Log | None = None
     refresh_seconds: float = 5
     clock: Callable[[], float] = time.monotonic
+    refresh: Callable[[], Awaitable[None]] | None = None
+    forward: ForwardLimits = field(default_factory=ForwardLimits)
 
 
 def create_app(source: WebOptions) -> ASGIApp:
     """Return the application. GET requests change nothing; only rendered pages are kept between requests."""
     authenticator = TokenAuthenticator(source.admin_token, source.log, source.clock)
     sessions = Sessions(source.clock)
-    pages = _Pages(source, authenticator, sessions)
+    leader = LeaderConnection(source.forward, source.log)
+    snapshots = Snapshots(lambda: status_with_leader(source.control.status(), leader.unreachable))
+    pages = _Pages(source, snapshots, authenticator, sessions)
     forms = Forms(control=source.control, authenticator=authenticator, sessions=sessions)
     app = Starlette(
         routes=[
@@ -83,7 +89,9 @@ def create_app(source: WebOptions) -> ASGIApp:
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
     app.router.redirect_slashes = False
-    return PageGuard(app, hosts=source.hosts)  # outermost, so that error responses have the headers, too
+    forwarding = Forwarding(app, leader, replica=lambda: source.control.health().replica, refresh=source.refresh)
+    # Outermost, so that error responses have the headers, too.
+    return PageGuard(forwarding, hosts=source.hosts, is_proven=forwarding.is_proven)
 
 
 class Snapshots:
@@ -120,9 +128,11 @@ def is_same(before: ControllerStatus, after: ControllerStatus) -> bool:
 class _Pages:
     """The endpoints. All of them are coroutines: they run in the loop that the status belongs to."""
 
-    def __init__(self, source: WebOptions, authenticator: TokenAuthenticator, sessions: Sessions) -> None:
+    def __init__(
+        self, source: WebOptions, snapshots: Snapshots, authenticator: TokenAuthenticator, sessions: Sessions
+    ) -> None:
         self._source = source
-        self._snapshots = Snapshots(source.control.status)
+        self._snapshots = snapshots
         self._authenticator = authenticator
         self._sessions = sessions
 

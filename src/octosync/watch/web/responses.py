@@ -9,7 +9,7 @@ this machine's own names, the address of the connection, which probes and Promet
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -131,10 +131,14 @@ HEADERS: Final[Mapping[str, str]] = {
 
 
 class PageGuard:
-    """Adds the headers to every response, and rejects hosts that are neither this machine's nor among `hosts`."""
+    """Adds the headers to every response, and rejects hosts that are neither this machine's nor among `hosts`.
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
+    `is_proven` returns whether another replica has forwarded a request. That replica has checked the host.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str], is_proven: Callable[[Scope], bool]) -> None:
         self._app = app
+        self._is_proven = is_proven
         self._hosts = frozenset(map(bare_host, hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,7 +154,7 @@ class PageGuard:
 
         if scope["type"] != "http":
             return
-        if not self._is_own(Headers(scope=scope).get("host", ""), scope):
+        if not self._is_own(Headers(scope=scope).get("host", ""), scope) and not self._is_proven(scope):
             response = refusal(
                 Request(scope),
                 421,

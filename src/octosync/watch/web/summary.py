@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 from octosync.model import counted
 from octosync.report.text import about_seconds_words, time_words
-from octosync.watch.status import AppState, CircuitReason, ControllerStatus, FreezeStatus
+from octosync.watch.status import AppState, CircuitReason, ControllerStatus, FreezeStatus, ReplicaRole, ReplicaStatus
+from octosync.watch.web.server import is_loopback, parse_listen
 
 Line: TypeAlias = tuple[str | datetime, ...]  # text, and times within it
 
@@ -80,6 +81,8 @@ def alarms(status: ControllerStatus) -> Iterator[Alarm]:
     """Yield the problems that stop all work, most severe first."""
     if not status.healthy:
         yield Alarm("stuck", "The control loop is stuck.", stuck_words(status))
+    if status.replica.role is ReplicaRole.STANDBY:
+        yield from _without_leader(status.replica)
     yield from _closed(status)
     if status.state_damaged:
         words = "The state file was damaged: nothing from before this start is known."
@@ -95,6 +98,28 @@ def alarms(status: ControllerStatus) -> Iterator[Alarm]:
         yield Alarm("degraded", f"The manifests can't be loaded: {left}.")
     if status.suspended is not None:
         yield Alarm("suspended", "Everything is suspended: nothing is written.", status.suspended.reason)
+
+
+def _without_leader(replica: ReplicaStatus) -> Iterator[Alarm]:
+    """Yield why a standby shows a page of its own."""
+    if replica.problem:
+        words = "The shared state can't be used: this page shows what was last read of it."
+        yield Alarm("state unavailable", words, replica.problem)
+    since: Line = () if replica.since is None else (" since ", replica.since)
+    if not replica.leader:
+        known: Line = ("Nothing is reconciled", *since, ".") if since else ()
+        yield Alarm("no leader", "No replica leads: a standby shows the shared state.", facts=known)
+        return
+    facts = (f"{replica.leader} leads at {replica.address or 'no address'}", *since, f". {_loopback_hint(replica)}")
+    words = "The leader does not respond to this standby: this page shows the shared state."
+    yield Alarm("leader unreachable", words, replica.unreachable, facts)
+
+
+def _loopback_hint(replica: ReplicaStatus) -> str:
+    """Return a hint for an address that leads from every machine to itself; "" for others."""
+    if not replica.address or not is_loopback(parse_listen(replica.address)[0]):
+        return ""
+    return "This is a loopback address: start each replica with `--advertise` and an address that the others can reach."
 
 
 def _closed(status: ControllerStatus) -> Iterator[Alarm]:
@@ -147,7 +172,9 @@ def counts_words(status: ControllerStatus) -> str:
     A start and a freeze come first. While nothing can be read, the counts are those of the last response.
     """
     words = _counts(status)
-    if status.circuit_open is not None and status.apps and status.last_success is not None:
+    if status.replica.role is ReplicaRole.STANDBY:
+        words = f"In the shared state: {words[:1].lower()}{words[1:]}"
+    elif status.circuit_open is not None and status.apps and status.last_success is not None:
         words = f"As last read at {time_words(status.last_success)}: {words[:1].lower()}{words[1:]}"
     return ". ".join((*_circumstances(status), words))
 
@@ -246,7 +273,9 @@ def waiting_words(status: ControllerStatus) -> str:
 
 
 def unready_words(status: ControllerStatus) -> str:
-    """Return the reason why a controller is not ready."""
+    """Return the reason why a controller is not ready, or why a standby could not take over."""
+    if status.replica.problem:
+        return f"the shared state can't be used: {status.replica.problem}"
     if status.credential:
         return status.credential
     if why := status.unreadable or status.state_locked or waiting_words(status):
