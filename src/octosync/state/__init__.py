@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from octosync.state.checkpoint import CheckpointChanges, InSyncApp, StoredCheck, StoredCheckpoint, StoredResync
     from octosync.state.drift import StoredRefusal
     from octosync.state.journal import Journal, JournalReader, new_run_id
+    from octosync.state.lease import HeldLease, Lease, LeaseHolder, LeaseKeeper, LeaseKind, LeaseName
     from octosync.state.location import StateLocation, StateUrl, parse_location
     from octosync.state.lock import DEFAULT_PATH, lock_holder, state_lock
     from octosync.state.record import Record
@@ -30,6 +31,7 @@ else:
             "checkpoint": "CheckpointChanges InSyncApp StoredCheck StoredCheckpoint StoredResync",
             "drift": "StoredRefusal",
             "journal": "Journal JournalReader new_run_id",
+            "lease": "HeldLease Lease LeaseHolder LeaseKeeper LeaseKind LeaseName",
             "location": "StateLocation StateUrl parse_location",
             "lock": "DEFAULT_PATH lock_holder state_lock",
             "record": "Record",

@@ -176,6 +176,21 @@ _OPERATORS: Final = (
     "drop table earlier_suspension",
 )
 
+# In PostgreSQL only. A change of `expires` alone doesn't change the key that transactions of the holder lock.
+_LEASES: Final = (
+    """create table lease (
+    kind {text} not null,
+    control_plane {text} not null,
+    org_id {text} not null,
+    epoch bigint not null,
+    holder {text},
+    since timestamptz,
+    expires timestamptz not null,
+    primary key (kind, control_plane, org_id),
+    unique (kind, control_plane, org_id, epoch)
+)""",
+)
+
 
 def _journal(database: Database) -> None:
     _execute_all(database, _JOURNAL)
@@ -202,6 +217,8 @@ def _audit(database: Database) -> None:
 
 def _operators(database: Database) -> None:
     _execute_all(database, _OPERATORS)
+    if database.is_shared:
+        _execute_all(database, _LEASES)
 
 
 def _checkpoint(database: Database) -> None:

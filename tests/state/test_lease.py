@@ -1,0 +1,252 @@
+"""Leases on a real PostgreSQL server. Time passes by moving the leases in the database, and the clocks of their holders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from octosync.errors import LeaseLost
+from octosync.model import Address, Secret
+from octosync.plan import ControlPlane
+from octosync.state import Journal, LeaseHolder, LeaseKeeper, LeaseKind, LeaseName, StateUrl, parse_location
+from octosync.state.database import Database
+from octosync.state.lease import TTL, Lease, LeaseTable
+
+URL = "https://octomil.example/api/v1"
+ORG_7 = LeaseName(LeaseKind.WATCH, ControlPlane(url=URL, org_id="7"))
+ORG_8 = LeaseName(LeaseKind.WATCH, ControlPlane(url=URL, org_id="8"))
+ANY_ORG = LeaseName(LeaseKind.WATCH, ControlPlane(url=URL))
+APPLY = LeaseName(LeaseKind.APPLY, ControlPlane(url=URL, org_id="7"))
+HOLDER = LeaseHolder(host="pod-a", pid=7, address="10.0.0.7:9900", actor="jane", commit="c0ffee", key=Secret("k3y"))
+
+
+@dataclass
+class _Process:
+    """A process that wants the lease. A statement that it sends is carried out `delay` seconds later."""
+
+    journal: Journal
+    table: LeaseTable = field(init=False)
+    now: float = 0.0
+    delay: float = 0.0
+    lease: Lease | None = None
+
+    def __post_init__(self) -> None:
+        self.table = LeaseTable(self.journal, clock=lambda: self.now - self.delay)
+
+    @property
+    def leads(self) -> bool:
+        """Whether a write would be sent now."""
+        return self.lease is not None and self.lease.seconds_left > 0
+
+
+@dataclass
+class _Replicas:
+    """Two processes that share a database."""
+
+    first: _Process
+    second: _Process
+
+    @property
+    def both(self) -> tuple[_Process, _Process]:
+        """Both processes."""
+        return self.first, self.second
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: by the clock of the database, and by those of the processes."""
+        self.first.journal.database.execute("update lease set expires = expires - make_interval(secs => ?)", (seconds,))
+        for process in self.both:
+            process.now += seconds
+
+
+@pytest.fixture
+def replicas(_emptied: Callable[[], StateUrl]) -> Iterator[_Replicas]:
+    location = _emptied()
+    with Journal(location) as first, Journal(location) as second:
+        yield _Replicas(_Process(first), _Process(second))
+
+
+def test_one_process_holds_a_lease_and_all_see_its_holder(replicas: _Replicas) -> None:
+    """A second process gets nothing while the first renews its lease, and sees who holds it, since when."""
+    first, second = replicas.both
+    lease = first.table.take(ORG_7, HOLDER)
+    assert lease is not None
+    for _ in range(3):
+        replicas.advance(TTL / 2)
+        assert first.table.renew(lease)
+        assert second.table.take(ORG_7, HOLDER) is None
+    held = second.table.holder(ORG_7)
+    assert held is not None
+    assert (held.holder, held.epoch, held.since, held.is_held) == (HOLDER, lease.epoch, lease.since, True)
+    assert "k3y" not in repr(held)
+
+
+def test_a_released_lease_can_be_taken_at_once_and_not_be_renewed(replicas: _Replicas) -> None:
+    """A release is final for its holder, and the next holder has a higher epoch."""
+    first, second = replicas.both
+    lease = first.table.take(ORG_7, HOLDER)
+    assert lease is not None
+    first.table.release(lease)
+    released = second.table.holder(ORG_7)
+    assert released is not None
+    assert (released.is_held, released.holder) == (False, HOLDER)
+    assert not lease.seconds_left
+    assert not first.table.renew(lease)
+    successor = second.table.take(ORG_7, HOLDER)
+    assert successor is not None
+    assert successor.epoch > lease.epoch
+
+
+def test_an_expired_lease_is_renewed_only_if_no_process_took_it(replicas: _Replicas) -> None:
+    """After an outage of the database its holder continues; after a suspension in which another took it, never again."""
+    first, second = replicas.both
+    lease = first.table.take(ORG_7, HOLDER)
+    assert lease is not None
+    replicas.advance(10 * TTL)
+    assert not lease.seconds_left
+    assert first.table.renew(lease)
+    assert lease.seconds_left
+    replicas.advance(10 * TTL)
+    assert second.table.take(ORG_7, HOLDER) is not None
+    assert not first.table.renew(lease)
+    replicas.advance(10 * TTL)
+    assert not first.table.renew(lease)
+    with pytest.raises(LeaseLost, match=r"octomil\.example"):
+        lease.check()
+
+
+def test_an_unknown_org_excludes_every_org_of_its_url(replicas: _Replicas) -> None:
+    """Two orgs have separate leases; a process that doesn't know its org may be in either. Apply has a lease of its own."""
+    first, second = replicas.both
+    seventh = first.table.take(ORG_7, HOLDER)
+    assert seventh is not None
+    assert second.table.take(ORG_8, HOLDER) is not None
+    assert second.table.take(APPLY, HOLDER) is not None
+    assert second.table.take(ANY_ORG, HOLDER) is None
+    replicas.advance(2 * TTL)
+    assert second.table.take(ANY_ORG, HOLDER) is not None
+    assert first.table.take(ORG_7, HOLDER) is None
+    assert first.table.take(ORG_8, HOLDER) is None
+    assert not first.table.renew(seventh)
+
+
+def test_under_an_older_epoch_nothing_is_recorded(replicas: _Replicas) -> None:
+    """The fence is part of the journal's transaction, so a former holder records no action, and thus sends none."""
+    first, second = replicas.both
+    lease = first.table.take(ORG_7, HOLDER)
+    assert lease is not None
+    journal = first.journal
+    journal.fence = lease.fence
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    run = journal.begin_run(control_plane=URL, org_id="7", digest="d", at=at)
+    # In the database alone: the holder's own clock would refuse it, too.
+    first.journal.database.execute("update lease set expires = clock_timestamp() - interval '1 s'")
+    assert second.table.take(ORG_7, HOLDER) is not None
+    assert lease.seconds_left
+    with pytest.raises(LeaseLost):
+        journal.begin_action(run, 1, address=Address.of_app("a"), verb="create", operation="apps.create", at=at)
+    assert second.journal.actions(run) == ()
+
+
+def test_a_lease_is_taken_after_the_transactions_of_its_holder(replicas: _Replicas) -> None:
+    """What a former holder still records, the next one finds when it has the lease. A renewal waits for no transaction."""
+    first, second = replicas.both
+    lease = first.table.take(ORG_7, HOLDER)
+    assert lease is not None
+    own = Journal(first.journal.location)
+    with own, ThreadPoolExecutor() as threads:
+        own.fence = lease.fence
+        with own.transaction() as database:
+            assert first.table.renew(lease)
+            database.execute("update lease set expires = clock_timestamp() + interval '0.01 s'")
+            taking = threads.submit(_take_when_free, second.table)
+            assert not taking.done()
+            database.execute("insert into suspension values (1, 'at', 'the last record')")
+        assert taking.result(timeout=10)
+        assert second.journal.database.execute("select reason from suspension").fetchall() == [("the last record",)]
+
+
+def _take_when_free(table: LeaseTable) -> bool:
+    while table.take(ORG_7, HOLDER) is None:
+        pass
+    return True
+
+
+_STEPS = st.lists(
+    st.tuples(st.sampled_from(["take", "renew", "release"]), st.integers(0, 1), *[st.floats(0, 12)] * 3),
+    min_size=8,
+    max_size=20,
+)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=_STEPS)
+def test_there_are_never_two_leaders(replicas: _Replicas, steps: list[tuple[str, int, float, float, float]]) -> None:
+    """Whenever a process takes, renews or releases, and however late its statements arrive, at most one may write.
+
+    What may write can also record: the lease ends for its holder before it does in the database.
+    """
+    replicas.advance(10 * TTL)
+    for process in replicas.both:
+        process.lease = None
+    for step, number, idle, delay, response in steps:
+        process = replicas.both[number]
+        replicas.advance(idle)
+        _check(replicas)
+        process.delay = delay
+        if step == "take" and process.lease is None:
+            process.lease = process.table.take(ORG_7, HOLDER)
+        elif step == "renew" and process.lease is not None and not process.table.renew(process.lease):
+            process.lease = None
+        elif step == "release" and process.lease is not None:
+            process.table.release(process.lease)
+            process.lease = None
+        process.delay = 0.0
+        _check(replicas)
+        replicas.advance(response)
+        _check(replicas)
+
+
+def _check(replicas: _Replicas) -> None:
+    leaders = [process for process in replicas.both if process.leads]
+    assert len(leaders) < 2
+    for leader in leaders:
+        assert leader.lease is not None
+        leader.lease.fence(leader.journal.database)
+
+
+async def test_a_keeper_renews_until_the_lease_is_over(postgres_url: str) -> None:
+    """It goes on after a failure, as soon as the database responds, and ends once another process has the lease."""
+    with ExitStack() as journals:
+        location = parse_location(postgres_url)
+        keeper = LeaseKeeper(lambda: journals.enter_context(Journal(location)), ttl=0.2)
+        admin = journals.enter_context(Journal(location)).database
+        lease = await keeper.take(ORG_7, HOLDER)
+        assert lease is not None
+        keeping = asyncio.create_task(keeper.keep(lease))
+        await _renewals(admin, 2)
+        admin.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() "
+            "and datname = current_database()"
+        )
+        await _renewals(admin, 2)
+        assert abs(await keeper.clock_offset()) < timedelta(minutes=1)
+        admin.execute("update lease set epoch = epoch + 1")
+        await asyncio.wait_for(keeping, 10)
+        assert lease.is_over
+        await keeper.aclose()
+
+
+async def _renewals(database: Database, count: int) -> None:
+    """Wait until the lease was renewed this often."""
+    ends = set[object]()
+    while len(ends) <= count:
+        ends.add(database.execute("select expires from lease where holder is not null").fetchone())
+        await asyncio.sleep(0.01)
