@@ -143,7 +143,8 @@ def test_a_change_of_octosync_yaml_is_only_a_notice_in_its_plan(team: Team) -> N
         "guards: {maxDeletes: 999, trailers: [protected]}\n"
         "owners: [{paths: nowhere/**, apps: ['*']}]\n"
         "env: [HOME]\nsensitiveKeys: []\n"
-        "api: {operations: {apps.update: {path: '/apps/{slug}/elsewhere'}}}\n",
+        "api: {operations: {apps.update: {path: '/apps/{slug}/elsewhere'}}}\n"
+        "stateUrl: postgresql://127.0.0.1:1/octosync\n",
         url=OTHER_URL,
         token="HOME",
     )
@@ -152,7 +153,8 @@ def test_a_change_of_octosync_yaml_is_only_a_notice_in_its_plan(team: Team) -> N
     assert after["resource_changes"] == before["resource_changes"]
     assert after["control_plane"] == before["control_plane"]
     notices = [diagnostic for diagnostic in after["diagnostics"] if diagnostic["rule"] == "after-the-merge"]
-    keys = ["api", "contexts.main.tokenEnv", "contexts.main.url", "env", "guards", "owners", "sensitiveKeys"]
+    keys = ["api", "contexts.main.tokenEnv", "contexts.main.url", "env", "guards", "owners"]
+    keys += ["sensitiveKeys", "stateUrl"]
     assert [notice["path"] for notice in notices] == keys
     assert {notice["severity"] for notice in notices} == {"notice"}
     api = next(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from errno import EILSEQ
@@ -21,7 +21,10 @@ from octosync.manifest import Configuration, ConfigurationResult, Context, find_
 from octosync.manifest.load.files import display_name, read_regular
 from octosync.model import Secret
 
+STATE: Final = "OCTOSYNC_STATE"
 STATE_KEY: Final = "OCTOSYNC_STATE_KEY"
+PGPASSWORD: Final = "PGPASSWORD"  # libpq's
+OWN_VARIABLES: Final = ("OCTOMIL_", "OCTOSYNC_")
 _MAX_BYTES: Final = 64 * 1024  # of a key file
 _MIN_LENGTH: Final = 32  # characters
 _MIN_DISTINCT: Final = 8  # different characters
@@ -141,15 +144,34 @@ def chosen_context(flags: RemoteFlags, configuration: Configuration) -> Context 
     return configuration.context(name) if name is not None else None
 
 
-def known_keys(flags: RemoteFlags, context: Context | None, environment: Mapping[str, str]) -> tuple[Secret, ...]:
-    """Return the keys that a run may use, if they can be read: they are masked in output before it connects."""
-    found = [Secret(environment.get("OCTOMIL_API_KEY", ""))]
+def known_keys(
+    flags: RemoteFlags, configuration: Configuration, context: Context | None, environment: Mapping[str, str]
+) -> tuple[Secret, ...]:
+    """Return the keys and passwords that a run may use, if they can be read: they are masked in output before it connects."""
+    found = [Secret(environment.get("OCTOMIL_API_KEY", "")), *_state_secrets(configuration, context, environment)]
     if context is not None and context.token_env is not None:
         found.append(Secret(environment.get(context.token_env, "")))
     for path in (flags.token_file, context.token_file if context is not None else None):
         with suppress(ConfigError):
             found += [read_token(path)] if path is not None else []
     return tuple(filter(None, found))
+
+
+def _state_secrets(
+    configuration: Configuration, context: Context | None, environment: Mapping[str, str]
+) -> Iterator[Secret]:
+    """Yield the secrets of all URLs that may name the state: output masks them, even of one that is not valid."""
+    named = (configuration.state_url_env, context.state_url_env if context is not None else None)
+    for text in filter(None, (environment.get(variable) for variable in (STATE, *filter(None, named)))):
+        from octosync.model.state_url import parse_state_url
+
+        try:
+            url = parse_state_url(text)
+        except UsageError:
+            yield Secret(text)
+        else:
+            yield from url.secrets if url is not None else ()
+    yield Secret(environment.get(PGPASSWORD, ""))
 
 
 def _refuse_empty(flags: RemoteFlags) -> None:

@@ -89,7 +89,7 @@ def load_inputs(
     inputs = _load(flags, remote, load, base or BaseFlags(), cache)
     if not inputs.diagnostics:
         return inputs
-    keys = Redactor(known_keys(remote, inputs.context, environment))
+    keys = Redactor(known_keys(remote, inputs.configuration, inputs.context, environment))
     return replace(inputs, diagnostics=tuple(diagnostic.masked(keys) for diagnostic in inputs.diagnostics))
 
 

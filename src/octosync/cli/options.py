@@ -7,7 +7,6 @@ module, so what only a run needs is imported in functions.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -27,11 +26,12 @@ from octosync.cli.command import (
     SELECTION,
     Command,
     Option,
+    is_from_environment,
 )
 from octosync.cli.console import Verbosity, choose_verbosity
-from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags, RunRequest
+from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags, RunRequest, StateFlag
 from octosync.cli.shell_completion import addresses, contexts, files, folders, policies, starting_with
-from octosync.errors import DEBUG, ConfigError
+from octosync.errors import DEBUG, UsageError
 from octosync.model import Optimize
 from octosync.plan import ALL, FLAGS, Flag, Takes
 from octosync.report import MAX_BYTES
@@ -39,6 +39,7 @@ from octosync.state import DEFAULT_PATH
 
 if TYPE_CHECKING:
     from octosync.model import Address
+    from octosync.state import StateLocation
 
 # In the order of `--help`; `octosync.cli.output` renders them.
 FORMATS: Final = ("text", "markdown", "json", "jsonl", "github", "sarif")
@@ -164,29 +165,53 @@ config_option: Callable[[F], F] = option(
 )
 
 
-def _check_trusted(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
-    """Return a path that is not behind an untrusted link. Raises `ConfigError`."""
-    from octosync.cli.file_writer import why_untrusted
+class LocationType(click.ParamType["StateLocation"]):
+    """Where a state is: the path of a file, or the URL of a database."""
 
-    if (why := why_untrusted(path)) is not None:
-        raise ConfigError("state-not-trusted", f"the state file {path}: {why}", hints=("Name another: --state FILE",))
-    return path
+    name = "location"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> StateLocation:
+        """Return the location. Raises `UsageError`, which does not quote the value, and for a password that was typed."""
+        from octosync.cli.state_location import check_typed
+        from octosync.state import parse_location
+
+        try:
+            location = parse_location(str(value))
+        except UsageError as error:
+            flag = "" if param is None else f"{param.opts[-1]}: "
+            raise UsageError(error.reference, f"{flag}{error.message}", hints=error.hints) from None
+        is_set = param is not None and ctx is not None and is_from_environment(param, ctx)
+        return location if is_set else check_typed(location)
 
 
-state_option: Callable[[F], F] = option(
-    "--state",
-    "journal",
-    type=click.Path(path_type=Path),
-    callback=_check_trusted,
-    default=DEFAULT_PATH,
-    show_default=True,
-    help="The state file with the journal.",
-)
+def _state_flag(checks: bool) -> Callable[[click.Context, click.Parameter, StateLocation | None], StateFlag]:
+    def flag(ctx: click.Context, parameter: click.Parameter, location: StateLocation | None) -> StateFlag:
+        from octosync.cli.state_location import check_trusted
+
+        path = DEFAULT_PATH if location is None else location
+        if checks and isinstance(path, Path):
+            check_trusted(path)
+        source = ctx.get_parameter_source(parameter.name or "")
+        return StateFlag(location, is_typed=source is ParameterSource.COMMANDLINE)
+
+    return flag
 
 
-def history_command(run: str, journal: Path) -> str:
-    """Return the command line that shows a run of a journal."""
-    return shlex.join(("octosync", "history", run, *(() if journal == DEFAULT_PATH else ("--state", str(journal)))))
+def _state_option(help_: str, *, checks: bool = True) -> Callable[[F], F]:
+    return option(
+        "--state",
+        "journal",
+        type=LocationType(),
+        callback=_state_flag(checks),
+        metavar="LOCATION",
+        help=f"{help_}: a file, or the postgresql:// URL of a shared database. The default is stateUrl or stateUrlEnv of "
+        f"octosync.yaml, else {DEFAULT_PATH}.",
+    )
+
+
+state_option: Callable[[F], F] = _state_option("The state with the journal")
+# `doctor` itself reports a file behind a link.
+checked_state_option: Callable[[F], F] = _state_option("The state to check", checks=False)
 
 
 file_option: Callable[[F], F] = option(

@@ -17,11 +17,41 @@ from octosync.report import MAX_BYTES
 if TYPE_CHECKING:
     from octosync.model import Address
     from octosync.plan import Allowance, Invocation
+    from octosync.state import StateLocation
 
 
 def flag_arguments(*named: tuple[str, object]) -> tuple[str, ...]:
     """Return the flags that have a value, each followed by it."""
     return tuple(part for name, value in named if value is not None for part in (name, str(value)))
+
+
+@dataclass(frozen=True, slots=True)
+class StateFlag:
+    """The value of `--state`, None if it is not given. `is_typed`: the command line has it, not OCTOSYNC_STATE."""
+
+    location: StateLocation | None = None
+    is_typed: bool = False
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The arguments that name the same state in another command. The environment is there when that is run."""
+        from octosync.state import DEFAULT_PATH, StateUrl
+
+        if self.location is None or self.location == DEFAULT_PATH:
+            return ()
+        if isinstance(self.location, StateUrl):
+            return ("--state", self.location.text_without_password) if self.is_typed else ()
+        return ("--state", str(self.location))
+
+    @property
+    def arguments_elsewhere(self) -> tuple[str, ...]:
+        """The arguments that name the same state on another machine: none for a file."""
+        from octosync.state import StateUrl
+
+        url = self.location
+        if not isinstance(url, StateUrl):
+            return ()
+        return ("--state", url.text_without_password if self.is_typed else str(url))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

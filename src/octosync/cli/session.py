@@ -12,12 +12,12 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from octosync.cli import signals
 from octosync.cli.console import err, is_debug, note, wants_colour
-from octosync.cli.contexts import chosen_context, read_or_find, read_token
+from octosync.cli.contexts import OWN_VARIABLES, chosen_context, read_or_find, read_token
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.run_options import RemoteFlags
 from octosync.errors import ConfigError, UsageError
@@ -35,7 +35,6 @@ from octosync.octomil import (
 from octosync.plan import ControlPlane
 from octosync.report import render_diagnostics, visible
 
-_OWN_VARIABLES: Final = ("OCTOMIL_", "OCTOSYNC_")
 _PUBLIC_URL = f"https://api.octomil.com{API_PATH}"  # public
 
 
@@ -164,11 +163,11 @@ def _check_source(context: Context, configuration: Configuration, where: str) ->
     """
     found = configuration.file or "octosync.yaml"
     hint = f"If you trust the file, name it:  --config {shlex.quote(found)}"
-    if context.token_env is not None and not context.token_env.startswith(_OWN_VARIABLES):
+    if context.token_env is not None and not context.token_env.startswith(OWN_VARIABLES):
         raise ConfigError(
             "token-source-not-trusted",
             f"the {where} takes its API key from {context.token_env}, and a file that was found, not named, may take it only "
-            f"from variables that begin with {' or '.join(_OWN_VARIABLES)}",
+            f"from variables that begin with {' or '.join(OWN_VARIABLES)}",
             hints=("Rename the variable.", hint),
         )
     within = configuration.bounds() or Bounds(os.path.realpath(configuration.directory))

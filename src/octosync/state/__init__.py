@@ -16,6 +16,7 @@ from octosync.exports import lazy_exports
 if TYPE_CHECKING:
     from octosync.state.checkpoint import CheckpointChanges, InSyncApp, StoredCheck, StoredCheckpoint, StoredResync
     from octosync.state.drift import StoredRefusal
+    from octosync.state.inspection import DatabaseFacts, examine_database
     from octosync.state.journal import Journal, JournalReader, new_run_id
     from octosync.state.lease import HeldLease, Lease, LeaseHolder, LeaseKeeper, LeaseKind, LeaseName
     from octosync.state.location import StateLocation, StateUrl, parse_location
@@ -30,6 +31,7 @@ else:
         {
             "checkpoint": "CheckpointChanges InSyncApp StoredCheck StoredCheckpoint StoredResync",
             "drift": "StoredRefusal",
+            "inspection": "DatabaseFacts examine_database",
             "journal": "Journal JournalReader new_run_id",
             "lease": "HeldLease Lease LeaseHolder LeaseKeeper LeaseKind LeaseName",
             "location": "StateLocation StateUrl parse_location",

@@ -91,6 +91,11 @@ class JournalReader:
             return tuple(_action(row) for row in self._database.execute(statement, (run,)))
 
     @property
+    def database(self) -> Database:
+        """The database, for the other tables of this package."""
+        return self._database
+
+    @property
     def is_shared(self) -> bool:
         """Whether several processes, on several machines, use this state."""
         return self._database.is_shared
@@ -314,11 +319,6 @@ class Journal(JournalReader):
             raise StateDamaged(
                 "journal-unusable", f"{self.location}: the journal can't be used: {problem}", hints=(self._hint,)
             )
-
-    @property
-    def database(self) -> Database:
-        """The database, for the other tables of this package."""
-        return self._database
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from octosync.cli.command import Command, runs
-from octosync.cli.options import bundle_options, colour_option, option, output_option, state_option
+from octosync.cli.options import (
+    bundle_options,
+    colour_option,
+    config_option,
+    context_option,
+    option,
+    output_option,
+    state_option,
+)
 from octosync.model import UNKNOWN, Status
 
 if TYPE_CHECKING:
@@ -141,6 +149,8 @@ def _matches(text: str, patterns: Iterable[str]) -> bool:
     help=f"List runs with an action of this outcome; with --app, an action on that app: {', '.join(_OUTCOMES)}. Repeatable.",
 )
 @state_option
+@config_option
+@context_option
 @output_option("text", "json")
 @colour_option
 @runs("history")

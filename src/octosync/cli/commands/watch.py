@@ -20,6 +20,7 @@ from octosync.cli.options import (
     selection_options,
     state_option,
 )
+from octosync.cli.run_options import StateFlag
 from octosync.watch.settings import LogFormat, WriteMode
 
 
@@ -41,7 +42,7 @@ class WatchFlags:
     external_url: str | None
     allowed_hosts: tuple[str, ...]
     log_format: str
-    journal: Path
+    journal: StateFlag
     state_key_file: Path | None
 
 

@@ -14,18 +14,16 @@ from octosync.cli.audit import audit_of, loosening_flags
 from octosync.cli.commands.apply import Timeout
 from octosync.cli.console import ask, can_prompt, err
 from octosync.cli.contexts import known_keys
-from octosync.cli.options import (
-    Destination,
-    history_command,
-)
+from octosync.cli.options import Destination
 from octosync.cli.output import Outputs
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.root import is_defect, report_failure
 from octosync.cli.run import Run, plan_offline, plan_online, prepare
-from octosync.cli.run_options import RunRequest
+from octosync.cli.run_options import RunRequest, StateFlag
 from octosync.cli.runs.apply_output import ApplyOutput, wait_for_rollouts
 from octosync.cli.runs.plan import check_base, check_request, read_plan_file
 from octosync.cli.session import run_with_client
+from octosync.cli.state_location import ChosenState, choose_state
 from octosync.errors import (
     ExitCode,
     GuardRefused,
@@ -51,7 +49,7 @@ def run(
     destinations: tuple[Destination, ...],
     yes: bool,
     wait: Timeout | None,
-    journal: Path,
+    journal: StateFlag,
     request: RunRequest,
 ) -> ExitCode:
     """Run `octosync apply`."""
@@ -69,7 +67,7 @@ def run(
 
 
 def _apply_run(
-    request: RunRequest, outputs: Outputs, planfile: Path | None, *, yes: bool, wait: Timeout | None, journal: Path
+    request: RunRequest, outputs: Outputs, planfile: Path | None, *, yes: bool, wait: Timeout | None, journal: StateFlag
 ) -> _ApplyRun:
     """Return the apply run. Raise `OctosyncError` for an invalid plan file, or if confirmation is not possible."""
     approval = read_plan_file(planfile) if planfile is not None else None
@@ -87,6 +85,7 @@ def _apply_run(
     if approval is not None:
         check_base(run, approval, str(planfile))
         check_plan_key(approval, run.fingerprint_scheme, file=str(planfile))
+    state = choose_state(journal, run.inputs.configuration, run.inputs.context, request.manifests.config)
     asks = approval is None and not yes
     return _ApplyRun(
         run=run,
@@ -96,11 +95,11 @@ def _apply_run(
             colour=request.colour,
             shows=outputs.output == "text" or asks,
             asks=asks,
-            journal=journal,
+            state=state.location,
         ),
         asks=asks,
         wait=wait,
-        journal=journal,
+        state=state,
         planfile=planfile,
         approval=approval,
     )
@@ -119,7 +118,7 @@ class _ApplyRun:
     output: ApplyOutput
     asks: bool
     wait: Timeout | None
-    journal: Path
+    state: ChosenState
     planfile: Path | None
     approval: Approval | None
 
@@ -130,14 +129,11 @@ class _ApplyRun:
         except Exception as defect:
             if not is_defect(defect) or not stop_signal.graceful:
                 raise
-            again, history = (
-                shlex.join(("octosync", "apply", *self._repeat_arguments)),
-                history_command("last", self.journal),
-            )
+            again = shlex.join(("octosync", "apply", *self._repeat_arguments))
             hints = (
                 "The run had begun to write: its changes may or may not have been made.",
                 f"To continue: {again} (reads first; applied changes are not sent twice)",
-                f"What was done: {history}",
+                f"What was done: {self.state.history_command('last')}",
             )
             raise InternalError(defect, hints=hints, exit_code=ExitCode.PARTIAL) from defect
 
@@ -246,7 +242,7 @@ class _ApplyRun:
     ) -> ApplyReport:
         """Execute the plan. When this returns, the run is complete, and closed in the journal."""
         plane = report.about.control_plane
-        with Journal(self.journal) as journal:
+        with Journal(self.state.location) as journal:
             record = Record.begin(
                 journal,
                 control_plane=plane.url,
@@ -289,7 +285,7 @@ class _ApplyRun:
             write_code=code,
             outcomes=applied.outcomes,
             run_id=record.run,
-            history=history_command("last", self.journal),
+            history=self.state.history_command("last"),
         )
 
     def _audit(self, report: ApplyReport) -> RunAudit:
@@ -300,7 +296,7 @@ class _ApplyRun:
             git=report.about.manifests.git,
             overrides=report.overrides,
             flags=loosening_flags(request),
-            keys=known_keys(request.remote, inputs.context, os.environ),
+            keys=known_keys(request.remote, inputs.configuration, inputs.context, os.environ),
         )
         plan, overridden = report.plan, {override.guard for override in report.overrides}
         return replace(
@@ -315,7 +311,7 @@ class _ApplyRun:
             "the run was interrupted: the requests in progress may or may not have taken effect",
             hints=(
                 f"To continue: {resume} (reads first; applied changes are not sent twice)",
-                f"Run {run}, journal {self.journal}",
+                f"Run {run}, journal {self.state.location}",
             ),
             exit_code=stop_signal.code,
         )

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final, TextIO
 
 import click
@@ -36,6 +35,7 @@ from octosync.report import (
     rollout_share,
     rollout_words,
 )
+from octosync.state import StateLocation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class ApplyOutput:
     colour: str
     shows: bool
     asks: bool
-    journal: Path
+    state: StateLocation
 
     def show_plan(self, report: PlanReport) -> None:
         """Show the plan: as text on standard output, or on standard error to confirm it if standard output is a document."""
@@ -104,7 +104,7 @@ class ApplyOutput:
             return  # standard output is closed
         except OctosyncError as error:
             report_failure(
-                error, written=f"The run is complete (exit {int(code)}), and recorded in the journal {self.journal}"
+                error, written=f"The run is complete (exit {int(code)}), and recorded in the journal {self.state}"
             )
 
     @property

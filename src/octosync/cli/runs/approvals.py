@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Final
 
 from octosync.cli.console import err
@@ -21,7 +20,7 @@ from octosync.model import (
 )
 from octosync.octomil import Connection
 from octosync.report import render_error
-from octosync.state import JournalReader
+from octosync.state import JournalReader, StateLocation
 
 # An action that was not retried in this number of runs is no longer pending.
 _NEWEST_RUNS: Final = 200
@@ -30,7 +29,7 @@ _NEWEST_RUNS: Final = 200
 class ApprovalReader:
     """Reads the pending approvals from a journal. A missing journal has none; an unreadable one is reported once."""
 
-    def __init__(self, journal: Path, connection: Connection) -> None:
+    def __init__(self, journal: StateLocation, connection: Connection) -> None:
         self._journal = journal
         self._connection = connection
         self._reported_failure = False

@@ -20,11 +20,11 @@ from octosync.cli import signals
 from octosync.cli.audit import audit_of
 from octosync.cli.console import err, note, out
 from octosync.cli.file_writer import KeyFile
-from octosync.cli.options import history_command
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.root import report_failure
-from octosync.cli.run_options import RemoteFlags
+from octosync.cli.run_options import RemoteFlags, StateFlag
 from octosync.cli.session import Session, control_plane, open_client, open_session
+from octosync.cli.state_location import ChosenState, choose_state
 from octosync.errors import ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.manifest import STDIN, load_manifests, starter_manifest
 from octosync.model import Diagnostic, RunAudit, Severity
@@ -55,7 +55,7 @@ def run(  # noqa: PLR0913 — the parameters of a command are its flags
     identifier: str,
     name: str | None,
     key_file: Path | None,
-    journal: Path,
+    journal: StateFlag,
     output: str,
     remote: RemoteFlags,
     config: Path | None,
@@ -64,6 +64,7 @@ def run(  # noqa: PLR0913 — the parameters of a command are its flags
     app = FirstApp(slug=slug, name=slug if name is None else name, platform=platform, identifier=identifier)
     session = open_session(remote, config)
     digest = _validate(app, session)
+    state = choose_state(journal, session.configuration, session.context, config)
     if key_file is None and _discards_output():
         raise UsageError(
             "no-key-destination",
@@ -72,7 +73,7 @@ def run(  # noqa: PLR0913 — the parameters of a command are its flags
         )
     with ExitStack() as stack:
         file = stack.enter_context(KeyFile(key_file)) if key_file is not None else None
-        bootstrap = _BootstrapRun(session=session, app=app, digest=digest, journal=journal, file=file, output=output)
+        bootstrap = _BootstrapRun(session=session, app=app, digest=digest, state=state, file=file, output=output)
         try:
             return signals.run(bootstrap.run)
         except _BootstrapInterrupted as error:
@@ -90,7 +91,7 @@ class _BootstrapRun:
     session: Session
     app: FirstApp
     digest: str
-    journal: Path
+    state: ChosenState
     file: KeyFile | None
     output: str
 
@@ -100,7 +101,7 @@ class _BootstrapRun:
         async with open_client(self.session, wait_display) as remote:
             with self._progress(wait_display):
                 await check_slug_is_free(self.app, remote, export=self._typed("export"))
-            with Journal(self.journal) as journal:
+            with Journal(self.state.location) as journal:
                 plane = self._plane
                 record = Record.begin(
                     journal, control_plane=plane.url, org_id=plane.org_id, digest=self.digest, audit=self._audit
@@ -110,7 +111,7 @@ class _BootstrapRun:
                 lost = self._write_keys(result, record.run)
                 code = _code(result, lost, stop_signal)
                 self._report(result, lost, result.unrecorded or _end(record, code))
-        note(render_bootstrap_end(run_id=record.run, history=history_command("last", self.journal), exit_code=code))
+        note(render_bootstrap_end(run_id=record.run, history=self.state.history_command("last"), exit_code=code))
         return code
 
     def _typed(self, command: str) -> str:
@@ -154,7 +155,7 @@ class _BootstrapRun:
             f"the run was interrupted: app `{self.app.slug}` may have been created, and then its keys are lost",
             hints=(
                 "Run this again: it creates the app if it does not exist, and reports if it does.",
-                f"To see what was sent:  {history_command(record.run, self.journal)}",
+                f"To see what was sent:  {self.state.history_command(record.run)}",
             ),
             exit_code=stop_signal.code,
         )

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from octosync.cli.commands.history import HistoryFilters
 from octosync.cli.console import err, out_json, out_text, wants_colour
+from octosync.cli.run_options import RemoteFlags, StateFlag
+from octosync.cli.state_location import find_state
 from octosync.errors import UsageError
 from octosync.model import JournalledRun, counted
 from octosync.report import history_document, render_history, render_run, run_document
@@ -18,37 +20,50 @@ _NEWEST = "last"
 _NAMED_AT_MOST = 5
 
 
-def run(*, run: str | None, limit: int, filters: HistoryFilters, journal: Path, output: str, colour: str) -> None:
+def run(
+    *,
+    run: str | None,
+    limit: int,
+    filters: HistoryFilters,
+    journal: StateFlag,
+    config: Path | None,
+    context: str | None,
+    output: str,
+    colour: str,
+) -> None:
     """Run `octosync history`."""
     if run is not None and filters.given:
         raise UsageError(
             "run-with-filters", "RUN names a run, and filters select from the list", hints=("Remove one of them.",)
         )
-    with JournalReader(journal) as recorded:
+    location = find_state(journal, RemoteFlags(context=context), config).location
+    with JournalReader(location) as recorded:
         runs = recorded.runs()
         empty = "" if runs else _emptiness(recorded)
         if run is not None:
-            selected = _find_run(run, runs, empty or f"{journal} has no run ID with this beginning")
+            selected = _find_run(run, runs, empty or f"{location} has no run ID with this beginning")
             actions = recorded.actions(selected.id)
             if output == "json":
-                out_json(run_document(selected, actions, journal=str(journal)))
+                out_json(run_document(selected, actions, journal=str(location)))
             else:
                 out_text(render_run(selected, actions, colour=wants_colour(sys.stdout, colour)))
             return
         matching = [listed_run for listed_run in runs if filters.accept(listed_run, recorded)]
         shown = [(listed_run, recorded.actions(listed_run.id)) for listed_run in matching[:limit]]
     if output == "json":
-        out_json(history_document(shown, journal=str(journal)))
+        out_json(history_document(shown, journal=str(location)))
     elif shown:
         out_text(render_history(shown, total=len(matching), colour=wants_colour(sys.stdout, colour)))
     if empty:
         err(f"No runs: {empty}. Select another journal with --state FILE.\n")
     elif not shown:
-        err(f"No matching runs: {journal} has {counted(len(runs), 'run')}.\n")
+        err(f"No matching runs: {location} has {counted(len(runs), 'run')}.\n")
 
 
 def _emptiness(recorded: JournalReader) -> str:
-    return f"{recorded.location} is empty" if recorded.exists else f"there is no journal at {recorded.location}"
+    location = recorded.location
+    place = location.absolute() if isinstance(location, Path) else location
+    return f"{location} is empty" if recorded.exists else f"there is no journal at {place}"
 
 
 def _find_run(name: str, runs: Sequence[JournalledRun], why_not: str) -> JournalledRun:

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
@@ -24,11 +23,12 @@ from octosync.cli.options import (
     typed_options,
 )
 from octosync.cli.progress import ProgressBar, WaitDisplay, wait_description
-from octosync.cli.run_options import ManifestFlags, RemoteFlags
+from octosync.cli.run_options import ManifestFlags, RemoteFlags, StateFlag
 from octosync.cli.runs.approvals import ApprovalReader
 from octosync.cli.runs.coverage import check_flags, show_declared
 from octosync.cli.session import Session, check_app_names, control_plane, open_session, query, run_with_client
 from octosync.cli.signals import StopSignal
+from octosync.cli.state_location import choose_state
 from octosync.cli.wrapping import terminal_width
 from octosync.errors import CredentialRefused, ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.model import App, AppOverview, AppStatus, JsonObject, closest
@@ -172,7 +172,7 @@ def run(
     watch: float | None,
     scope: StatusScope,
     declared: bool,
-    journal: Path,
+    journal: StateFlag,
     manifests: ManifestFlags,
     remote: RemoteFlags,
     shown: CoverageOptions,
@@ -191,7 +191,8 @@ def run(
     session = open_session(remote, manifests.config)
     if scope.short:
         return _show_overviews(session, apps, archived=scope.archived, colour=shown.colour)
-    approvals = ApprovalReader(journal, session.connection)
+    state = choose_state(journal, session.configuration, session.context, manifests.config)
+    approvals = ApprovalReader(state.location, session.connection)
 
     async def read(client: Octomil, progress: Progress | None = None) -> StatusView:
         return await read_status(session, client, apps, approvals, archived=scope.archived, progress=progress)

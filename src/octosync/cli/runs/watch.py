@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -26,8 +27,9 @@ from octosync.cli.debug import request_words, settings
 from octosync.cli.inputs import LoadedInputs, load_inputs, load_settings
 from octosync.cli.inputs_reloader import InputsReloader
 from octosync.cli.root import is_defect
-from octosync.cli.run_options import ManifestFlags, RemoteFlags
+from octosync.cli.run_options import ManifestFlags, RemoteFlags, StateFlag
 from octosync.cli.session import connect, control_plane
+from octosync.cli.state_location import ChosenState, choose_state
 from octosync.errors import ConfigError, ExitCode, InternalError, OctosyncError, UsageError
 from octosync.manifest import Cache, parse_duration
 from octosync.manifest.config.config import FILE_NAME
@@ -47,7 +49,7 @@ from octosync.plan import (
     RunInfo,
 )
 from octosync.report import render_diagnostics
-from octosync.state import DamagedFile, Journal, WatchState, open_or_replace_journal, state_lock
+from octosync.state import DamagedFile, Journal, StateLocation, WatchState, open_or_replace_journal, state_lock
 from octosync.watch.approvals import HOST, TOKEN_VARIABLE
 from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.log import Log, about, libraries_in
@@ -93,16 +95,18 @@ def _watch(options: _WatchOptions) -> ExitCode:
         return ExitCode.ERROR
     if first.fails:  # the controller starts anyway: it reports the errors, and loads corrected manifests
         _report(options, first)
-    _refuse_tracked(options.state)
+    state = choose_state(options.state, first.configuration, first.context, options.manifests.config)
+    _refuse_tracked(state.location)
     token = admin_token(os.environ.get(TOKEN_VARIABLE))
     key = state_key(os.environ, options.state_key_file)
-    journal, damaged = open_or_replace_journal(options.state, SystemClock().now(), seal_key=key)
-    with journal, state_lock(options.state), bind(host, port) as listener:
+    journal, damaged = open_or_replace_journal(state.location, SystemClock().now(), seal_key=key)
+    with journal, _locked(state.location), bind(host, port) as listener:
         process = _WatchProcess(
             options=options,
             first=first,
             reloader=reloader,
             cache=cache,
+            state=state,
             journal=journal,
             state_damaged="" if damaged is None else _damage(damaged),
             listener=listener,
@@ -111,9 +115,13 @@ def _watch(options: _WatchOptions) -> ExitCode:
         return signals.run(process.run)
 
 
-def _refuse_tracked(state: Path) -> None:
+def _locked(location: StateLocation) -> AbstractContextManager[None]:
+    return state_lock(location) if isinstance(location, Path) else nullcontext()
+
+
+def _refuse_tracked(state: StateLocation) -> None:
     """Raise `ConfigError` for a state file in Git: its author could set the baseline."""
-    if state.exists() and is_tracked(state):
+    if isinstance(state, Path) and state.exists() and is_tracked(state):
         raise ConfigError(
             "state-is-tracked",
             f"{state} is tracked by Git, and a committed state file can't be trusted",
@@ -133,7 +141,7 @@ class _WatchOptions:
     guards: Mapping[str, Allowance]
     settings: Settings
     deploy: DeployPolicy
-    state: Path
+    state: StateFlag
     state_key_file: Path | None
     listen: str
     log_format: LogFormat
@@ -217,7 +225,10 @@ class _WatchOptions:
     def apply_again(self, clone: Clone) -> tuple[str, ...]:
         """Return the words of the equivalent apply command, in a clone."""
         remote_bases = ("--allow-remote-bases",) if self.manifests.allow_remote_bases else ()
-        return ("octosync", "apply", *self.invocation_in(clone).arguments(), *remote_bases, *self.typed_in(clone))
+        # A file is only on this machine.
+        shared = self.state.arguments_elsewhere
+        typed = self.typed_in(clone)
+        return ("octosync", "apply", *self.invocation_in(clone).arguments(), *remote_bases, *typed, *shared)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +239,7 @@ class _WatchProcess:
     first: LoadedInputs
     reloader: InputsReloader
     cache: Cache
+    state: ChosenState
     journal: Journal
     state_damaged: str
     listener: socket.socket
@@ -243,9 +255,9 @@ class _WatchProcess:
         if WatchState(self.journal).take_key():
             log.warning(
                 "state_key_changed",
-                message=f"the values that {options.state} has sealed with another key are discarded: apps with sensitive values "
-                "are reconciled anew, and until then no object counts as removed",
-                file=str(options.state),
+                message=f"the values that {self.state.location} has sealed with another key are discarded: apps with "
+                "sensitive values are reconciled anew, and until then no object counts as removed",
+                file=str(self.state.location),
             )
         connection = self._connect()
         metrics = Metrics()

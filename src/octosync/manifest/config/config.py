@@ -24,6 +24,7 @@ from octosync.plan import DEFAULT_TRAILERS, LIMITS
 
 if TYPE_CHECKING:
     from octosync.model import Diagnostic, FreezeWindow, Policy, Receiver
+    from octosync.model.state_url import StateUrl
 
 FILE_NAME = "octosync.yaml"
 
@@ -42,6 +43,8 @@ class Context:
     org: str | None = None
     token_env: str | None = None
     token_file: Path | None = None
+    state_url: StateUrl | None = None
+    state_url_env: str | None = None
     kustomize: str | None = None
     paths: tuple[str, ...] = ()
     vars: Mapping[str, str] = field(default_factory=dict)
@@ -77,6 +80,8 @@ class Configuration:
     directory: Path = field(default_factory=Path)
     contexts: Mapping[str, Context] = field(default_factory=dict)
     default_context: str | None = None
+    state_url: StateUrl | None = None
+    state_url_env: str | None = None
     paths: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     owners: tuple[Owner, ...] = ()

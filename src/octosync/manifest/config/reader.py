@@ -5,11 +5,13 @@ No secret may be a value in octosync.yaml, and one that is there anyway is never
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
 from octosync import __version__
 from octosync.contract import Contract
@@ -85,6 +87,21 @@ def refuse_secrets(node: Node, reporter: Reporter, path: str = "") -> None:
             refuse_secrets(value, reporter, below)
 
 
+_WITH_USER: Final = re.compile(r"://[^/]*@")
+
+
+def hide_urls(root: Node, reporter: Reporter) -> None:
+    """Keep URLs with a user or a password out of every excerpt, under any key."""
+    if isinstance(root, Mapping):
+        for _, value in (*root.entries.values(), *root.repeated):
+            hide_urls(value, reporter)
+    elif isinstance(root, Sequence):
+        for item in root.items:
+            hide_urls(item, reporter)
+    elif isinstance(root.value, str) and _WITH_USER.search(root.value):
+        reporter.source.hide((root.line, root.column), (root.line, root.column + root.width))
+
+
 def hide_receivers(root: Node, reporter: Reporter) -> None:
     """Keep the URLs under `notify` out of every excerpt and message."""
     for notify in _values(root, "notify"):
@@ -144,6 +161,7 @@ def read_configuration_text(
         return ConfigurationResult(configuration, findings.sorted)
     root = documents[0].root
     hide_receivers(root, reporter)
+    hide_urls(root, reporter)
     if version is not None and _refuses_version(root, reporter, version):
         found = (finding for finding in findings.sorted if finding.rule == "version-not-allowed")
         return ConfigurationResult(configuration, tuple(found))
@@ -223,6 +241,7 @@ class _ConfigurationBuilder:
             directory=self._directory,
             contexts=contexts,
             default_context=default,
+            **self._state(fields),
             paths=self._paths(fields),
             env=fields.texts("env"),
             owners=tuple(
@@ -258,11 +277,28 @@ class _ConfigurationBuilder:
             org=fields.text("org"),
             token_env=fields.text("tokenEnv"),
             token_file=self._directory / token_file if token_file else None,
+            **self._state(fields),
             kustomize=str(self._directory / kustomize) if kustomize else None,
             paths=self._paths(fields),
             vars=fields.text_map("vars"),
             origin=self._origin(fields),
         )
+
+    def _state(self, fields: CheckedObject) -> dict[str, Any]:
+        """Return the fields of a configuration or a context that name the shared state."""
+        if "stateUrl" in fields and "stateUrlEnv" in fields:
+            at = fields.key_node("stateUrlEnv")
+            summary = "the state has one URL: stateUrl or stateUrlEnv"
+            self._reporter.report("two-state-sources", at, summary, path=fields.path_to("stateUrlEnv"))
+        url = None
+        if (text := fields.text("stateUrl")) is not None:
+            from octosync.model.state_url import parse_state_url
+
+            url = parse_state_url(text)
+        return {
+            "state_url": url,
+            "state_url_env": fields.text("stateUrlEnv"),
+        }
 
     def _freeze_window(self, fields: CheckedObject) -> FreezeWindow:
         duration = fields.text("duration")

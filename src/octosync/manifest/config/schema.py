@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
+from octosync.errors import UsageError
 from octosync.manifest.config.config import DURATION, MEANING, Configuration, Rate
 from octosync.manifest.load.variables import NAME, SECRET_NAMES, may_hold_a_secret
 from octosync.manifest.schema.shapes import (
@@ -73,6 +74,31 @@ def _check_plane_url(url: str) -> str:
     return url
 
 
+def _check_state_url(text: str) -> str:
+    from octosync.model.state_url import FORMAT, PASSWORD_SOURCES, parse_state_url
+
+    try:
+        url = parse_state_url(text)
+    except UsageError as error:
+        raise InvalidText(error.message, rule="invalid-url", quotes=False, notes=error.hints, hides=True) from None
+    if url is None:
+        raise InvalidText(f"this is not a URL such as {FORMAT}", rule="invalid-url", quotes=False, hides=True)
+    if url.has_password:
+        raise InvalidText(
+            "the URL of the state contains no password",
+            rule="secret-in-configuration",
+            quotes=False,
+            notes=("a secret is never a value in octosync.yaml", *PASSWORD_SOURCES),
+            hides=True,
+        )
+    if refused := ", ".join(url.refused_in_a_file):
+        summary = (
+            f"the URL of the state has no {refused} in octosync.yaml: it names a credential, or where else to send one"
+        )
+        raise InvalidText(summary, rule="invalid-url", quotes=False, notes=(PASSWORD_SOURCES[0],), hides=True)
+    return text
+
+
 def is_receiver_url(url: str) -> bool:
     """Return whether a URL can receive a POST."""
     try:
@@ -111,6 +137,17 @@ def _takes(key: str, check: Callable[[str], None], note: str, names: Callable[[]
     return Check(checked)
 
 
+StateAddress = Maybe[Annotated[Name, Check(_check_state_url)]]
+_state_url: Final = field(
+    None,
+    description="the URL of the PostgreSQL database with the state, without a password",
+    example="postgresql://db.example.com/octosync?sslmode=verify-full",
+)
+_state_url_env: Final = field(
+    None, description="the environment variable that holds the URL of the state", example="OCTOSYNC_STATE_URL"
+)
+
+
 class ContextSection(ObjectModel, title="a context"):
     """An item of `contexts`."""
 
@@ -130,6 +167,8 @@ class ContextSection(ObjectModel, title="a context"):
         description="the file that holds the API key, read again when it changes",
         example="/run/secrets/octomil",
     )
+    state_url: StateAddress = _state_url
+    state_url_env: Maybe[EnvironmentVariable] = _state_url_env
     kustomize: Maybe[Name] = field(
         None,
         description="the kustomization that renders this context's manifests",
@@ -342,6 +381,8 @@ class ConfigurationFile(ObjectModel, title="octosync.yaml"):
         None, description="the control planes, by name", example={"local": {"url": "http://127.0.0.1:8787"}}
     )
     default_context: Maybe[Name] = field(None, description="the default context", example="local")
+    state_url: StateAddress = _state_url
+    state_url_env: Maybe[EnvironmentVariable] = _state_url_env
     paths: Maybe[list[Name]] = field(None, description="the manifests, relative to this file", example=["apps/"])
     env: Maybe[list[Annotated[str, Text(pattern=NAME, meaning="a variable's name"), Check(_check_variable)]]] = field(
         None, description="the environment variables that manifests can use", example=["RELEASE_CHANNEL"]

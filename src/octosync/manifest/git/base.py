@@ -110,8 +110,18 @@ _WHOLE = {
     "freeze": "freeze",
     "policies": "policies",
     "sensitiveKeys": "sensitivity",
+    "stateUrl": "state_url",
+    "stateUrlEnv": "state_url_env",
 }
-_OF_A_CONTEXT = {"url": "url", "org": "org", "tokenEnv": "token_env", "tokenFile": "token_file"}
+_OF_A_CONTEXT = {
+    "url": "url",
+    "org": "org",
+    "tokenEnv": "token_env",
+    "tokenFile": "token_file",
+    "stateUrl": "state_url",
+    "stateUrlEnv": "state_url_env",
+}
+_NO_CONTEXT = Context(name="", url="")
 
 
 def configuration_of(revision: Revision, named: Path | None) -> ConfigurationResult:
@@ -144,6 +154,8 @@ def as_reviewed(tree: Configuration, tip: Configuration) -> Configuration:
         freeze=tip.freeze,
         policies=tip.policies,
         sensitivity=tip.sensitivity,
+        state_url=tip.state_url,
+        state_url_env=tip.state_url_env,
     )
 
 
@@ -180,8 +192,7 @@ def _sets(tree: object, tip: object, base: object, field: str) -> bool:
 
 
 def _context(tree: Context, tip: Context | None) -> Context:
+    reviewed = {field: getattr(tip or _NO_CONTEXT, field) for field in _OF_A_CONTEXT.values()}
     if tip is None:
-        return replace(tree, url="", unreviewed_url=tree.url, org=None, token_env=None, token_file=None)
-    return replace(
-        tree, url=tip.url, org=tip.org, token_env=tip.token_env, token_file=tip.token_file, origin=tip.origin
-    )
+        return replace(tree, unreviewed_url=tree.url, **reviewed)
+    return replace(tree, origin=tip.origin, **reviewed)

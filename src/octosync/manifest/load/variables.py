@@ -26,6 +26,7 @@ _SECRET_PARTS = frozenset(
     | {"AUTH", "PRIVATE", "DSN", "COOKIE", "JWT"}
 )
 _SECRET_ENDS = ("_URL", "_URI", "_CONNECTION_STRING", "_CONN_STR")
+_STATE = "OCTOSYNC_STATE"  # can be a URL
 SECRET_NAMES = (
     "names that contain KEY, TOKEN, SECRET or PASSWORD are refused",
     "so are variables of the environment such as …_PASS, …_PAT, …_CRED, …_AUTH, …_PRIVATE, …_DSN and …_URL",
@@ -41,7 +42,7 @@ def may_hold_a_secret(name: str) -> bool:
     """Return whether a variable of the environment may hold a secret, by its name: URLs carry passwords."""
     upper = name.upper()
     parts = set(upper.split("_"))
-    return names_a_secret(name) or bool(parts & _SECRET_PARTS) or upper.endswith(_SECRET_ENDS)
+    return names_a_secret(name) or bool(parts & _SECRET_PARTS) or upper.endswith(_SECRET_ENDS) or upper == _STATE
 
 
 def variables_in(text: str) -> list[str]:

@@ -260,6 +260,12 @@ _CONFIGURATION: Final = (
         "contexts:\n  local: {url: http://127.0.0.1:8787, tokenEnv: A, tokenFile: b}\n",
     ),
     _settings(
+        "two-state-sources",
+        _ERROR,
+        "octosync.yaml or a context has both stateUrl and stateUrlEnv.",
+        "stateUrl: postgresql://db.example.com/octosync\nstateUrlEnv: OCTOSYNC_STATE_URL\n",
+    ),
+    _settings(
         "receiver-url",
         _ERROR,
         "A receiver of notifications has both url and urlEnv, or none of them.",
@@ -276,7 +282,7 @@ _CONFIGURATION: Final = (
     _settings(
         "invalid-url",
         _ERROR,
-        "A URL is invalid for a control plane or a receiver.",
+        "A URL is invalid for a control plane, a receiver or the state.",
         "contexts:\n  local: {url: 127.0.0.1}\n",
     ),
     _settings(

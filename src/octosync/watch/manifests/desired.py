@@ -345,6 +345,8 @@ def _fixed(declared: ManifestLoad) -> Mapping[str, object]:
         "api": configuration.contract,
         "sensitive": configuration.sensitivity,
         "notify": configuration.notify,
+        "state": (configuration.state_url, configuration.state_url_env),
+        "the context's state": None if context is None else (context.state_url, context.state_url_env),
         "the context's key": None if context is None else (context.token_env, context.token_file),
     }
 
