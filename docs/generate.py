@@ -63,6 +63,7 @@ EXECUTED: Final = (
     "docs/how-to/canaries.md",
     "docs/how-to/cluster.md",
     "docs/how-to/failures.md",
+    "docs/how-to/high-availability.md",
     "docs/how-to/incidents.md",
     "docs/how-to/accept-drift.md",
     "docs/how-to/new-app.md",

@@ -43,7 +43,7 @@ WELL: Mapping[str, str] = {
     'git_sync_count_total{status="error"}': "0x400",
 }
 # Alerts about a pod, not about a namespace.
-OF_A_POD = {"OctosyncGitNotFetched", "OctosyncFullReadOverdue", "OctosyncNotReconciling"}
+OF_A_POD = {"OctosyncGitNotFetched"}
 RULES_BY_NAME: Mapping[str, dict[str, Any]] = {
     rule["alert"]: rule
     for group in yaml.safe_load(RULES.read_text(encoding="utf-8"))["spec"]["groups"]
