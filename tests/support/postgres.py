@@ -210,6 +210,12 @@ class PostgresServer:
         self.stop(mode)
         self.start()
 
+    def demote(self) -> None:
+        """Restart the server as a standby, which can only be read; `select pg_promote()` ends that."""
+        self.stop()
+        (self.folder / "data" / "standby.signal").touch()
+        self.start()
+
     def pause(self) -> None:
         """Suspend all processes of the server: it answers nothing, on open and new connections."""
         os.kill(self.pid, signal.SIGSTOP)
@@ -236,6 +242,8 @@ class PostgresServer:
             self.resume()
         else:
             self.start()
+        if (self.folder / "data" / "standby.signal").exists():
+            self.execute("select pg_promote()")
         if (self.folder / "data" / "postgresql.auto.conf").read_text(encoding="utf-8").count("\n") > 2:
             self.execute("alter system reset all")
             self._reload()

@@ -332,7 +332,8 @@ class TcpProxy:
             await asyncio.gather(self._pass_on(reader, upstream_writer), self._pass_on(upstream_reader, writer))
         except (OSError, asyncio.CancelledError):
             for ended in writers:
-                reset_on_close(ended)
+                with suppress(OSError):  # it is closed
+                    reset_on_close(ended)
         finally:
             for ended in writers:
                 ended.close()

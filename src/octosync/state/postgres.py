@@ -6,10 +6,12 @@ next statement connects again. If the schema was migrated by another version of 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -39,6 +41,11 @@ _MIGRATION_LOCK: Final = 0x6F63746F73796E63  # "octosync"
 # system errors, conflicts between transactions, a server that is read-only, timeouts.
 _PASSING_CLASSES: Final = frozenset({"08", "40", "53", "57", "58"})
 _PASSING_CODES: Final = frozenset({"25006", "25P03", "25P04", "55P03"})
+_TRANSACTION: Final = 2  # how often the patience for a statement a transaction may take
+_CONNECTION_HINT: Final = (
+    "Check that the server runs and can be written to, "
+    "and the host, port, database, user, password and sslmode of the URL."
+)
 _DEFAULTS: Final = {
     "application_name": "octosync",
     "connect_timeout": "5",
@@ -53,9 +60,12 @@ class _Connection(psycopg.Connection[tuple[Any, ...]]):
     """A connection whose statements end in time, whatever the network or the server does."""
 
     patience: float = _PATIENCE
+    deadline: float = math.inf  # of the transaction, by the monotonic clock
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ANN401 — as psycopg declares it
-        return super().wait(gen, interval=interval, timeout=self.patience if timeout is None else timeout)
+        if timeout is None:
+            timeout = min(self.patience, max(self.deadline - monotonic(), 0))
+        return super().wait(gen, interval=interval, timeout=timeout)
 
 
 class PostgresDatabase:
@@ -93,9 +103,12 @@ class PostgresDatabase:
         """Run a transaction. Raises if another version of octosync has migrated the schema. See `Database`."""
         if self._in_transaction:  # PostgreSQL would only warn, and commit both at the end of the inner one
             raise DatabaseError("cannot start a transaction within a transaction")
-        self._do(self._begin)
-        self._in_transaction = True
+        connection = self._usable()
+        # However many statements it has: a slow database must not block an event loop.
+        connection.deadline = monotonic() + _TRANSACTION * connection.patience
         try:
+            self._do(self._begin)
+            self._in_transaction = True
             yield
             self._do(lambda connection: connection.execute("commit"))
         except BaseException:
@@ -103,6 +116,7 @@ class PostgresDatabase:
             raise
         finally:
             self._in_transaction = False
+            connection.deadline = math.inf
 
     def version(self) -> int | None:
         """Return the version of the schema. See `Database`."""
@@ -129,7 +143,8 @@ class PostgresDatabase:
         self.execute("select pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
         if self.execute("select 1 from pg_namespace where nspname = ?", (SCHEMA,)).fetchone() is None:
             self.execute(f"create schema {SCHEMA}")
-        self.execute("create table if not exists version (version integer not null)")
+        if self.execute("select to_regclass('version')").fetchone() == (None,):
+            self.execute("create table version (version integer not null)")
 
     def wait_at_most(self, seconds: float) -> None:
         """Limit how long a statement waits. It doesn't connect any more: `wait_until_usable` does, in a thread."""
@@ -197,12 +212,12 @@ class PostgresDatabase:
     def _connect(self, seconds: float) -> _Connection:
         given = _parameters(self._url)
         try:
-            defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
-            if not self._read_only:
-                defaults.setdefault("target_session_attrs", given.get("target_session_attrs") or "read-write")
-            connection = _Connection.connect(**{**given, **defaults}, autocommit=True, prepare_threshold=None)
+            parameters = {**_DEFAULTS, **given}
+            if not self._read_only and given.get("target_session_attrs", "any") == "any":
+                parameters["target_session_attrs"] = "read-write"
+            connection = _Connection.connect(**parameters, autocommit=True, prepare_threshold=None)
         except psycopg.Error as error:
-            raise _failure(error) from None
+            raise DatabaseError(_connection_failure(error), FailureKind.UNAVAILABLE, hint=_CONNECTION_HINT) from None
         connection.patience = max(seconds, _LEAST_PATIENCE)
         try:
             _check_server(connection)
@@ -262,10 +277,18 @@ def _settings(*, read_only: bool) -> str:
         "search_path": SCHEMA,
         "statement_timeout": f"'{_LONGEST_STATEMENT}'",
         "idle_in_transaction_session_timeout": f"'{_LONGEST_IDLE}'",
-        "default_transaction_read_only": "on" if read_only else "off",
         "default_transaction_isolation": "'read committed'",
     }
+    if read_only:
+        settings["default_transaction_read_only"] = "on"
     return "; ".join(f"set {name} to {value}" for name, value in settings.items())
+
+
+def _connection_failure(error: psycopg.Error) -> str:
+    """Return why no connection could be made, to each host if there are several, in one line."""
+    lines = str(error).splitlines()
+    hosts = [line for line in lines if line.startswith("- host: ")] or lines[:1] or [type(error).__name__]
+    return "; ".join(line.rpartition("connection failed: ")[2].strip() for line in hosts)
 
 
 def _failure(error: psycopg.Error) -> DatabaseError:
