@@ -201,6 +201,10 @@ def _metrics(table: Mapping[str, Metric]) -> Iterator[str]:
     yield "The alerts are [rules](../../deploy/kubernetes/components/monitoring/prometheusrule.yaml) for the Prometheus operator."
     yield "Each alert links to what to do about it."
     yield ""
+    yield "With shared state, every replica serves its own metrics. A standby leaves out those that only a leader knows; they are"
+    yield "marked below, so `sum` and `max` over the replicas return the value of the leader. Until Prometheus has scraped both"
+    yield "replicas after a takeover, the series of the former leader are still there: `max` never counts an app twice."
+    yield ""
     yield "| metric | type | meaning |"
     yield "|---|---|---|"
     for metric in table.values():
@@ -213,6 +217,8 @@ def _metrics(table: Mapping[str, Metric]) -> Iterator[str]:
             yield ""
         for label in metric.labels:
             yield f"- `{label.name}`: {label.words or ', '.join(f'`{value}`' for value in label.values)}"
+        if metric.of_leader:
+            yield from ("", "A standby doesn't serve it.")
         if not metric.always:
             yield from ("", "A series appears with its first count.")
         if metric.buckets:

@@ -11,7 +11,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from octosync.model import Address, Kind, Status
 from octosync.plan import GUARDS, ControlPlane, Refusal, Verb
 from octosync.watch.metrics import METRICS, Metrics, MetricType, ReconcileOutcome
-from octosync.watch.status import AppReconcileStatus, AppState, BudgetStatus, ControllerStatus, DriftStatus
+from octosync.watch.status import (
+    AppReconcileStatus,
+    AppState,
+    BudgetStatus,
+    ControllerStatus,
+    DriftStatus,
+    ReplicaRole,
+    ReplicaStatus,
+)
 
 NOW = datetime(2026, 3, 1, 14, 2, tzinfo=UTC)
 NOTHING = ControllerStatus(
@@ -226,3 +234,17 @@ def test_every_metric_is_described() -> None:
         assert list(metric.buckets) == sorted(set(metric.buckets))
         assert bool(metric.buckets) == (metric.type is MetricType.HISTOGRAM)
         assert name.endswith("_total") == (metric.type is MetricType.COUNTER)
+
+
+def test_a_standby_has_no_metrics_of_the_leader() -> None:
+    """It has those about itself and its counters, so that a sum over the replicas is the value of the leader."""
+    app = AppReconcileStatus(slug="demo", state=AppState.IN_SYNC)
+    status = replace(NOTHING, apps={"demo": app}, replica=ReplicaStatus(role=ReplicaRole.STANDBY))
+    standby = Scraped(_metrics_of(_always(status)))
+    assert standby("octosync_manifests_valid") == 1
+    assert standby("octosync_reconcile_total", result="applied") == 0
+    served = {sample.name for sample in standby.samples}
+    assert not served & {name for name, metric in METRICS.items() if metric.of_leader}
+    leader = Scraped(_metrics_of(_always(replace(status, replica=ReplicaStatus(role=ReplicaRole.LEADER)))))
+    assert leader("octosync_apps", state="in_sync") == 1
+    assert leader("octosync_api_throttled_seconds_total") == 0

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 _COMMAND_LINE: Final = {
+    "advertise-malformed": "The value of --advertise is not HOST:PORT of this replica.",
     "ambiguous-run": "Several run IDs in the journal begin with the given text. Give more of the ID.",
     "bad-argument": "An argument of `octosync bootstrap` is not valid.",
     "bad-spec-url": "The URL of the OpenAPI document is not valid.",

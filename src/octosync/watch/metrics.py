@@ -25,7 +25,7 @@ from octosync.contract import OPERATIONS
 from octosync.model import Kind, Status
 from octosync.octomil import UNREADABLE_CODES
 from octosync.plan import GUARDS, Refusal, Verb
-from octosync.watch.status import AppState, CircuitReason, ControllerStatus, DriftStatus
+from octosync.watch.status import AppState, CircuitReason, ControllerStatus, DriftStatus, ReplicaRole
 
 OTHER: Final = "other"
 ERROR: Final = "error"
@@ -72,8 +72,8 @@ class Metric:
     """One metric, by the name that queries use, with its unit in it; counters end in `_total`.
 
     `help` is the help text of the scrape, `means` explains more. `buckets` are a histogram's upper bounds, rising, in
-    seconds. `always`: every series is there from the start, at 0; else each begins with what it counts. On what to alert is
-    in the rules of deploy/.
+    seconds. `always`: every series is there from the start, at 0; else each begins with what it counts. `of_leader`: a standby
+    doesn't have it, so that a sum over the replicas is the leader's value. On what to alert is in the rules of deploy/.
     """
 
     name: str
@@ -83,6 +83,7 @@ class Metric:
     means: str = ""
     buckets: tuple[float, ...] = ()
     always: bool = True
+    of_leader: bool = False
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -156,6 +157,7 @@ METRICS: Final = _table(
         help="Objects that were changed on the control plane and not reverted yet.",
         labels=(_TYPE,),
         means="Held and contested objects are included. The status page shows the author and the end of the hold.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_apps",
@@ -163,6 +165,7 @@ METRICS: Final = _table(
         help="Apps, by state; each is counted once, in its most severe state.",
         labels=(_label("state", AppState),),
         means="There is always a series for each state. Their sum is the number of apps.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_circuit_open",
@@ -171,11 +174,13 @@ METRICS: Final = _table(
         labels=(_label("reason", CircuitReason),),
         means="`outage`: no response, or 5xx. `unreadable`: another server responds. `throttled`: 429. `credential` and "
         "`wrong_org`: the key. `state_locked`: another process locks the state file.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_feed_followed",
         type=MetricType.GAUGE,
         help="1 while the activity feed is followed, 0 while only resyncs find changes.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_api_requests_total",
@@ -197,17 +202,20 @@ METRICS: Final = _table(
         type=MetricType.COUNTER,
         help="Seconds for which the control plane has throttled requests (429).",
         means="It stays at 0 if no other client uses the budget of the key.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_api_budget_remaining",
         type=MetricType.GAUGE,
         help="Requests that the rate limit allows at once; also 0 if there is no limit.",
         means="10% are reserved for writes, and resyncs may use only 60%, so it stays above 0 while reads wait.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_api_budget_limit",
         type=MetricType.GAUGE,
         help="Requests that the rate limit allows per minute (`rate.requestsPerMinute`); 0 if there is no limit.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_queue_depth",
@@ -215,6 +223,7 @@ METRICS: Final = _table(
         help="Queued apps, by priority.",
         labels=(Label(name="priority", values=PRIORITIES),),
         means="`changed` is a commit, drift or a POST request, and has priority; `resync` is a resync.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_queue_wait_seconds",
@@ -227,11 +236,13 @@ METRICS: Final = _table(
         name="octosync_last_success_timestamp_seconds",
         type=MetricType.GAUGE,
         help="The Unix time of the last successful reconcile; 0 before the first.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_last_full_read_timestamp_seconds",
         type=MetricType.GAUGE,
         help="The Unix time at which the last resync ended; 0 before the first.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_full_read_due_timestamp_seconds",
@@ -239,6 +250,7 @@ METRICS: Final = _table(
         help="The Unix time by which the next resync should have ended.",
         means="One hour plus twice the duration of a resync, after the last one or the start. That duration depends on "
         "`--resync`, the number of apps and the rate limit.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_manifests_changed_timestamp_seconds",
@@ -250,6 +262,7 @@ METRICS: Final = _table(
         name="octosync_suspended",
         type=MetricType.GAUGE,
         help="1 while everything is suspended (`POST /suspend`) and nothing is written.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_key_usable",
@@ -271,17 +284,20 @@ METRICS: Final = _table(
         type=MetricType.GAUGE,
         help="Objects whose drift is held.",
         means="By `drift.hold` or `POST /hold`. Contested objects are not included.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_contested",
         type=MetricType.GAUGE,
         help="Objects that were reverted three times in 24 hours and changed again each time.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_uncovered",
         type=MetricType.GAUGE,
         help="Enabled capabilities whose deployments don't reach all devices of their app.",
         means="As `apps.health` returned it in the last resync; a rollout in progress doesn't count.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_blocked",
@@ -289,6 +305,7 @@ METRICS: Final = _table(
         help="Apps with blocked changes, by guard.",
         labels=(_GUARD,),
         means="There is always a series for each guard. An app that two guards block counts for both.",
+        of_leader=True,
     ),
     Metric(
         name="octosync_build_info",
@@ -369,33 +386,42 @@ class _AtScrape(Collector):
     def collect(self) -> Iterator[Family]:
         """Yield a family for each, all from one status."""
         now = self._status()
-        drift = [item for app in now.apps.values() for item in app.drift]
-        states = Tally(app.state for app in now.apps.values())
-        kinds = Tally(item.address.kind for item in drift)
-        guards = Tally(
-            guard for app in now.apps.values() for guard in {_guard_name(refusal) for refusal in app.blocked}
-        )
-        yield _gauge("octosync_drift_objects", {(kind.value,): kinds[kind] for kind in Kind})
-        yield _gauge("octosync_apps", {(state.value,): states[state] for state in AppState})
-        yield _gauge("octosync_circuit_open", {(reason.value,): now.circuit_open is reason for reason in CircuitReason})
-        yield _gauge("octosync_feed_followed", {(): not now.feed_off})
-        yield _throttled(now.budget.throttled_seconds)
-        yield _gauge("octosync_api_budget_remaining", {(): now.budget.remaining})
-        yield _gauge("octosync_api_budget_limit", {(): now.budget.limit})
-        yield _gauge("octosync_queue_depth", {(priority,): now.queue.get(priority, 0) for priority in PRIORITIES})
-        yield _gauge("octosync_last_success_timestamp_seconds", {(): _unix(now.last_success)})
-        yield _gauge("octosync_last_full_read_timestamp_seconds", {(): _unix(now.full_read_at)})
-        yield _gauge("octosync_full_read_due_timestamp_seconds", {(): _unix(now.full_read_due)})
-        yield _gauge("octosync_manifests_changed_timestamp_seconds", {(): _unix(now.changed_at)})
-        yield _gauge("octosync_suspended", {(): now.suspended is not None})
-        yield _gauge("octosync_key_usable", {(): not now.key_unusable})
-        yield _gauge("octosync_state_damaged", {(): bool(now.state_damaged)})
-        yield _gauge("octosync_manifests_valid", {(): int(now.valid)})
-        yield _gauge("octosync_held", {(): sum(map(_is_held, drift))})
-        yield _gauge("octosync_contested", {(): sum(item.contested for item in drift)})
-        yield _gauge("octosync_uncovered", {(): sum(len(app.uncovered) for app in now.apps.values())})
-        yield _gauge("octosync_blocked", {(guard,): guards[guard] for guard in GUARDS})
-        yield _gauge("octosync_build_info", {(now.version, platform.python_version()): 1})
+        is_standby = now.replica.role is ReplicaRole.STANDBY
+        yield from (family for family in _families(now) if not (is_standby and _is_of_leader(family)))
+
+
+def _families(now: ControllerStatus) -> Iterator[Family]:
+    """Yield all families of a status."""
+    drift = [item for app in now.apps.values() for item in app.drift]
+    states = Tally(app.state for app in now.apps.values())
+    kinds = Tally(item.address.kind for item in drift)
+    guards = Tally(guard for app in now.apps.values() for guard in {_guard_name(refusal) for refusal in app.blocked})
+    yield _gauge("octosync_drift_objects", {(kind.value,): kinds[kind] for kind in Kind})
+    yield _gauge("octosync_apps", {(state.value,): states[state] for state in AppState})
+    yield _gauge("octosync_circuit_open", {(reason.value,): now.circuit_open is reason for reason in CircuitReason})
+    yield _gauge("octosync_feed_followed", {(): not now.feed_off})
+    yield _throttled(now.budget.throttled_seconds)
+    yield _gauge("octosync_api_budget_remaining", {(): now.budget.remaining})
+    yield _gauge("octosync_api_budget_limit", {(): now.budget.limit})
+    yield _gauge("octosync_queue_depth", {(priority,): now.queue.get(priority, 0) for priority in PRIORITIES})
+    yield _gauge("octosync_last_success_timestamp_seconds", {(): _unix(now.last_success)})
+    yield _gauge("octosync_last_full_read_timestamp_seconds", {(): _unix(now.full_read_at)})
+    yield _gauge("octosync_full_read_due_timestamp_seconds", {(): _unix(now.full_read_due)})
+    yield _gauge("octosync_manifests_changed_timestamp_seconds", {(): _unix(now.changed_at)})
+    yield _gauge("octosync_suspended", {(): now.suspended is not None})
+    yield _gauge("octosync_key_usable", {(): not now.key_unusable})
+    yield _gauge("octosync_state_damaged", {(): bool(now.state_damaged)})
+    yield _gauge("octosync_manifests_valid", {(): int(now.valid)})
+    yield _gauge("octosync_held", {(): sum(map(_is_held, drift))})
+    yield _gauge("octosync_contested", {(): sum(item.contested for item in drift)})
+    yield _gauge("octosync_uncovered", {(): sum(len(app.uncovered) for app in now.apps.values())})
+    yield _gauge("octosync_blocked", {(guard,): guards[guard] for guard in GUARDS})
+    yield _gauge("octosync_build_info", {(now.version, platform.python_version()): 1})
+
+
+def _is_of_leader(family: Family) -> bool:
+    """Return whether only a leader has a metric; the library leaves out the end of a counter's name."""
+    return METRICS[f"{family.name}_total" if family.type == "counter" else family.name].of_leader
 
 
 def _guard_name(refusal: Refusal) -> str:

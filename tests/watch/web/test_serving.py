@@ -14,7 +14,7 @@ from tests.support.controller_statuses import RecordingApi, busy_status
 
 from octosync.errors import ConfigError, UsageError
 from octosync.watch.web import bind, create_app, parse_listen, serve
-from octosync.watch.web.server import Limits
+from octosync.watch.web.server import Limits, advertised_address, parse_advertised
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,32 @@ def test_a_malformed_address_is_rejected_with_examples(text: str) -> None:
         parse_listen(text)
     assert caught.value.reference == "listen-malformed"
     assert "127.0.0.1:9900" in caught.value.hints[0]
+
+
+@pytest.mark.parametrize("text", ["10.1.2.3:9900", "[2001:db8::7]:9900", "octosync-0.octosync.svc:9900"])
+def test_the_advertised_address_is_a_host_and_a_port(text: str) -> None:
+    """It is passed on as it is given."""
+    assert parse_advertised(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10.1.2.3", "10.1.2.3:0", "0.0.0.0:9900", "[::]:9900", "http://a:80", "a b:80", "é:80"]
+)
+def test_an_address_that_no_replica_can_connect_to_is_rejected(text: str) -> None:
+    """A URL, a wildcard, or no port is a usage error with examples."""
+    with pytest.raises(UsageError) as caught:
+        parse_advertised(text)
+    assert caught.value.reference == "advertise-malformed"
+
+
+def test_the_default_of_the_advertised_address_is_that_of_the_listener() -> None:
+    """For a wildcard it is an address of this machine, to which others can connect."""
+    with bind("127.0.0.1", 0) as listener:
+        assert advertised_address(listener) == f"127.0.0.1:{listener.getsockname()[1]}"
+    with bind("0.0.0.0", 0) as listener:  # noqa: S104 — as in a cluster
+        host, port = parse_listen(parse_advertised(advertised_address(listener)))
+        with closing(socket.create_connection((host, port), timeout=5)):
+            pass
 
 
 async def test_it_serves_on_a_free_port_until_its_block_ends() -> None:

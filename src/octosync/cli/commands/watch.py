@@ -39,6 +39,7 @@ class WatchFlags:
     resync: str
     load_timeout: str
     listen: str
+    advertise: str | None
     external_url: str | None
     allowed_hosts: tuple[str, ...]
     log_format: str
@@ -89,6 +90,11 @@ class WatchFlags:
     default="127.0.0.1:9900",
     show_default=True,
     help="The address of the status page, health probes and metrics; port 0 for any free port.",
+)
+@option(
+    "--advertise",
+    metavar="HOST:PORT",
+    help="The address at which other replicas reach this one; by default that of --listen, or of this machine.",
 )
 @option("--external-url", metavar="URL", help="The public URL of the status page, for links in notifications.")
 @option(

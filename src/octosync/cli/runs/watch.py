@@ -62,6 +62,7 @@ from octosync.watch.settings import Clock, LogFormat, Settings, SystemClock, Wri
 from octosync.watch.status import Clone, clone_of
 from octosync.watch.web import WebOptions, bind, create_app, parse_listen, serve
 from octosync.watch.web.post_endpoints import admin_token
+from octosync.watch.web.server import advertised_address, parse_advertised
 
 # Seconds. A control plane that hangs is detected after two of them and an interval.
 _READ_TIMEOUT: Final = 15.0
@@ -144,6 +145,7 @@ class _WatchOptions:
     state: StateFlag
     state_key_file: Path | None
     listen: str
+    advertise: str | None
     log_format: LogFormat
     external_url: str | None
     allowed_hosts: tuple[str, ...]
@@ -176,6 +178,7 @@ class _WatchOptions:
             state=flags.journal,
             state_key_file=flags.state_key_file,
             listen=flags.listen,
+            advertise=None if flags.advertise is None else parse_advertised(flags.advertise),
             log_format=LogFormat(flags.log_format),
             external_url=flags.external_url,
             allowed_hosts=tuple(_allowed_hosts(flags.allowed_hosts, flags.external_url)),
@@ -244,6 +247,11 @@ class _WatchProcess:
     state_damaged: str
     listener: socket.socket
     admin_token: Secret | None
+
+    @property
+    def address(self) -> str:
+        """The address at which other replicas reach this one."""
+        return self.options.advertise or advertised_address(self.listener)
 
     async def run(self, stop_signal: signals.StopSignal) -> ExitCode:
         """Run until a signal stops the process."""

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from octosync.errors import ConfigError, UsageError
+from octosync.watch.approvals import HOST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +116,42 @@ def parse_listen(text: str) -> tuple[str, int]:
             hints=("Such as 127.0.0.1:9900, 0.0.0.0:9900 in a cluster, [::1]:9900, or port 0 for any free one.",),
         )
     return host, int(port)
+
+
+def parse_advertised(text: str) -> str:
+    """Return the `HOST:PORT` at which other replicas reach this one. Raises `UsageError` for anything else."""
+    with suppress(UsageError):
+        host, port = parse_listen(text)
+        if port and HOST.fullmatch(text) is not None and host not in _WILDCARDS:
+            return text
+    raise UsageError(
+        "advertise-malformed",
+        f"--advertise: {text!r} is not HOST:PORT of this replica",
+        hints=(
+            "Such as 10.1.2.3:9900, [2001:db8::1]:9900 or replica-0.example.com:9900. The other replicas connect to it.",
+        ),
+    )
+
+
+def advertised_address(listener: socket.socket) -> str:
+    """Return the `HOST:PORT` of a listener: for all addresses of this machine, that of its default route."""
+    host, port = listener.getsockname()[:2]
+    if host in _WILDCARDS:
+        host = _address_of_this_machine(has_ipv6=listener.family == socket.AF_INET6)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 — compared only
+# Addresses for documentation. Nothing is sent to them: connecting a UDP socket only selects its own address.
+_ANYWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+
+
+def _address_of_this_machine(*, has_ipv6: bool) -> str:
+    for family, anywhere in _ANYWHERE[: 2 if has_ipv6 else 1]:
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((anywhere, 9))
+            return str(probe.getsockname()[0])
+    return socket.gethostname()
 
 
 def is_loopback(host: str) -> bool:
