@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from tests.support.states import NOW, ORG
 
 from octosync.model import Address, ControllerSuspension, Hold
 from octosync.plan import ControlPlane
-from octosync.state import ApprovedAction, ControlPlaneState, Journal, StateLocation, WatchState
+from octosync.state import Approvable, ApprovedAction, ControlPlaneState, Journal, StateLocation, WatchState
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 STAGING = ControlPlane(url="https://staging.example/api/v1", org_id=ORG)
@@ -56,6 +57,12 @@ def test_holds_and_suspension_are_those_of_one_control_plane(state: WatchState, 
     assert memory.suspension() == ControllerSuspension(at=NOW, reason="incident")
 
 
+def approved(memory: ControlPlaneState, guard: str, actions: Iterable[Approvable]) -> set[Approvable]:
+    """Return which of these actions are approved."""
+    keys = {approval.key for approval in memory.approvals() if approval.guard == guard}
+    return {action for action in actions if memory.approval_key(action) in keys}
+
+
 def test_an_approval_is_for_exactly_that(state: WatchState, memory: ControlPlaneState) -> None:
     """It does not approve another object, verb, change, guard or control plane."""
     memory.approve("deletes", [(SLOT, "delete", "as it is")], NOW)
@@ -65,24 +72,24 @@ def test_an_approval_is_for_exactly_that(state: WatchState, memory: ControlPlane
         (SLOT, "update", "as it is"),
         (TARGET, "delete", "as it is"),
     ]
-    assert memory.approved("deletes", actions) == {actions[0]}
-    assert memory.approved("protected", actions) == frozenset()
-    assert state.for_control_plane(STAGING).approved("deletes", actions) == frozenset()
+    assert approved(memory, "deletes", actions) == {actions[0]}
+    assert approved(memory, "protected", actions) == set()
+    assert approved(state.for_control_plane(STAGING), "deletes", actions) == set()
     assert memory.approvals() == (ApprovedAction("deletes", SLOT, "delete", NOW),)
     assert state.for_control_plane(STAGING).approvals() == ()
 
 
 def test_an_approval_is_used_once(state: WatchState, memory: ControlPlaneState) -> None:
-    """A used approval is removed for every guard; an action that was planned differently in the meantime uses none."""
+    """A used approval is removed for every guard; those of another control plane stay."""
     both = [(SLOT, "delete", "1"), (TARGET, "delete", "2")]
     memory.approve("deletes", both, NOW)
     memory.approve("protected", both[:1], NOW)
-    memory.use_approvals([(TARGET, "delete", "other")])
-    state.for_control_plane(STAGING).use_approvals(both)
-    assert memory.approved("deletes", both) == set(both)
-    memory.use_approvals(both[:1])
-    assert memory.approved("deletes", both) == {both[1]}
-    assert memory.approved("protected", both) == frozenset()
+    state.for_control_plane(STAGING).delete_approvals(memory.approvals())
+    assert approved(memory, "deletes", both) == set(both)
+    key = memory.approval_key(both[0])
+    memory.delete_approvals([approval for approval in memory.approvals() if approval.key == key])
+    assert approved(memory, "deletes", both) == {both[1]}
+    assert approved(memory, "protected", both) == set()
 
 
 def test_a_further_approval_leaves_the_ones_before(memory: ControlPlaneState) -> None:
@@ -97,4 +104,4 @@ def test_a_further_approval_leaves_the_ones_before(memory: ControlPlaneState) ->
         ("deletes", TARGET),
     ]
     both = [(SLOT, "delete", "1"), (SLOT, "delete", "2")]
-    assert memory.approved("deletes", both) == {both[1]}
+    assert approved(memory, "deletes", both) == {both[1]}

@@ -26,7 +26,7 @@ from octosync.model import NotifyEvent
 from octosync.octomil import Octomil, RateOptions
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.server import ServerSettings, running_server
-from octosync.state import Journal
+from octosync.state import Journal, StateLocation
 from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.log import Log
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad
@@ -214,6 +214,7 @@ class Setup:
     through_context: bool = False
     transport: TransportWrapper | None = None
     notifier: Notifier | None = None
+    state: StateLocation | None = None
 
     def flags(self, apps: Path) -> ManifestFlags:
         """Return the flags for the manifests."""
@@ -228,7 +229,7 @@ _SETUP = frozenset(option.name for option in fields(Setup))
 async def run_controller(
     folder: Path, plane: Plane, clock: FastClock, **arguments: Any
 ) -> AsyncIterator[RunningController]:
-    """Run a controller over `folder/apps`, with its state in `folder/state.db`, until the block ends.
+    """Run a controller over `folder/apps`, by default with its state in `folder/state.db`, until the block ends.
 
     The arguments are the fields of `Setup`; all others are settings of the controller.
     """
@@ -244,7 +245,7 @@ async def run_controller(
     if setup.transport is not None:
         setup.transport.inner, transport = transport or httpx.AsyncHTTPTransport(), setup.transport
     remote = Octomil(at, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep), transport=transport)
-    with Journal(folder / "state.db") as journal:
+    with Journal(setup.state or folder / "state.db") as journal:
         controller = Controller(
             ControllerOptions(
                 remote=remote,

@@ -80,6 +80,7 @@ class PostgresDatabase:
         self._patience = _PATIENCE
         self._blocks = True  # whether a statement may connect
         self._connection: _Connection | None = None
+        self._spare: _Connection | None = None  # a connection that a thread has made, for the next statement
         self._connecting = threading.Lock()
         self._in_transaction = False
         self._version: int | None = None
@@ -153,19 +154,21 @@ class PostgresDatabase:
             self._connection.patience = self._patience
 
     def wait_until_usable(self, seconds: float) -> None:
-        """Connect if there is no connection, and begin a transaction."""
+        """Connect, and begin a transaction. The open connection, if there is one, may be in use: it is left alone."""
         with self._connecting:
-            connection = self._connection
-            if connection is None or connection.closed:
-                connection = self._connect(seconds)
+            connection = self._connect(seconds)
             try:
                 self._begin(connection)
                 connection.execute("rollback")
-            except psycopg.Error as error:
+            except BaseException as error:
                 connection.close()
-                raise _failure(error) from None
+                if isinstance(error, psycopg.Error):
+                    raise _failure(error) from None
+                raise
             connection.patience = self._patience
-            self._connection = connection
+            self._spare, before = connection, self._spare
+            if before is not None:
+                before.close()
 
     def check(self) -> str:
         """Return "": PostgreSQL checks its pages itself."""
@@ -179,8 +182,9 @@ class PostgresDatabase:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
+        for connection in (self._connection, self._spare):
+            if connection is not None:
+                connection.close()
 
     def _do(self, action: Callable[[_Connection], T]) -> T:
         connection = self._usable()
@@ -203,6 +207,9 @@ class PostgresDatabase:
             return connection
         if self._in_transaction:
             raise DatabaseError("the connection was lost in the middle of a transaction", FailureKind.UNAVAILABLE)
+        self._connection, self._spare = self._spare, None
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
         if not self._blocks:
             raise DatabaseError("there is no connection to the database", FailureKind.UNAVAILABLE)
         with self._connecting:
@@ -279,7 +286,7 @@ def _settings(*, read_only: bool) -> str:
         "idle_in_transaction_session_timeout": f"'{_LONGEST_IDLE}'",
         "default_transaction_isolation": "'read committed'",
     }
-    if read_only:
+    if read_only:  # otherwise it stays as the server has it: a server that protects a full disk sets it
         settings["default_transaction_read_only"] = "on"
     return "; ".join(f"set {name} to {value}" for name, value in settings.items())
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias, cast
 
@@ -122,78 +122,69 @@ class OperatorRequests(ControlPlaneTable):
 
 @dataclass(frozen=True, slots=True)
 class ApprovedAction:
-    """An approved action: although a guard rejects it, it may be applied once, exactly as it was planned."""
+    """An approved action: although a guard rejects it, it may be applied once, exactly as it was planned.
+
+    `digest` is a keyed digest of how it was planned.
+    """
 
     guard: str
     address: Address
     verb: str
     at: datetime
+    digest: str = field(default="", compare=False)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What identifies the action, without the guard."""
+        return str(self.address), self.verb, self.digest
 
 
 class Approvals(ControlPlaneTable):
     """Approvals of actions that a guard rejects."""
 
-    def approve(self, guard: str, actions: Collection[Approvable], at: datetime) -> None:
-        """Store that exactly these actions may be applied once, in addition to approvals of other objects."""
+    def approve(self, guard: str, actions: Collection[Approvable], at: datetime) -> tuple[ApprovedAction, ...]:
+        """Store that exactly these actions may be applied once, in addition to approvals of other objects. Return that."""
         with self.journal.transaction() as database:
             number = self._own_number(database)
             database.executemany(
                 "insert into approval values (?, ?, ?, ?, ?, ?) on conflict (plane, guard, address, verb) "
                 "do update set digest = excluded.digest, at = excluded.at",
-                [(number, guard, *self._key(action), time_text(at)) for action in actions],
+                [(number, guard, *self.approval_key(action), time_text(at)) for action in actions],
             )
+        return tuple(
+            ApprovedAction(guard, action[0], action[1], at, self.approval_key(action)[2]) for action in actions
+        )
 
-    def approved(self, guard: str, actions: Collection[Approvable]) -> frozenset[Approvable]:
-        """Return which of these actions are approved and not applied yet."""
-        with self.journal.documented():
-            database = self.journal.database
-            known = set(
-                database.execute(
-                    "select address, verb, digest from approval where plane = ? and guard = ?",
-                    (self._number(database), guard),
-                )
-            )
-        return frozenset(action for action in actions if self._key(action) in known)
+    def approval_key(self, action: Approvable) -> tuple[str, str, str]:
+        """Return the key of an approval of exactly this action, without the guard."""
+        address, verb, substance = action
+        return str(address), verb, self._seals.digest_of(substance)
 
-    def use_approvals(self, actions: Collection[Approvable]) -> None:
-        """Delete the approvals of these actions, whichever guard they were for. Called before the actions are applied."""
+    def delete_approvals(self, approvals: Collection[ApprovedAction]) -> None:
+        """Delete approvals that are used, or for actions that are not planned any more."""
         with self.journal.transaction() as database:
             number = self._number(database)
             database.executemany(
-                "delete from approval where plane = ? and address = ? and verb = ? and digest = ?",
-                [(number, *self._key(action)) for action in actions],
-            )
-
-    def withdraw_approvals(self, apps: Collection[str], planned: Collection[Approvable]) -> None:
-        """Delete the approvals of apps, except for actions that are still planned exactly as they were approved."""
-        keys = {self._key(action) for action in planned}
-        with self.journal.transaction() as database:
-            number = self._number(database)
-            rows = database.execute("select address, verb, digest from approval where plane = ?", (number,)).fetchall()
-            database.executemany(
-                "delete from approval where plane = ? and address = ? and verb = ? and digest = ?",
-                [(number, *row) for row in rows if row not in keys and Address.parse(row[0]).app in apps],
+                "delete from approval where plane = ? and guard = ? and address = ? and verb = ? and digest = ?",
+                [(number, approval.guard, *approval.key) for approval in approvals],
             )
 
     def approvals(self) -> tuple[ApprovedAction, ...]:
         """Return the approvals that are not used yet, by guard and object."""
         with self._read("the approvals") as database:
             rows = database.execute(
-                "select guard, address, verb, at from approval where plane = ? order by guard, address, verb",
+                "select guard, address, verb, at, digest from approval where plane = ? order by guard, address, verb",
                 (self._number(database),),
             )
             return tuple(
-                ApprovedAction(guard, Address.parse(address), verb, time_of(at)) for guard, address, verb, at in rows
+                ApprovedAction(guard, Address.parse(address), verb, time_of(at), digest)
+                for guard, address, verb, at, digest in rows
             )
 
     def digest_of_set(self, guard: str, actions: Collection[Approvable]) -> str:
         """Return a short digest of all actions that a guard rejects, made with the key of the file: it reveals no value."""
         rows = sorted([str(address), verb, substance] for address, verb, substance in actions)
         return self._seals.digest_of([guard, rows])[:_SET_CHARACTERS]
-
-    def _key(self, action: Approvable) -> tuple[str, str, str]:
-        address, verb, substance = action
-        return str(address), verb, self._seals.digest_of(substance)
 
 
 class SentNotifications(ControlPlaneTable):

@@ -58,7 +58,8 @@ _RESYNC_PAUSE: Final = 1.0
 _STUCK_AFTER: Final = 900.0  # seconds
 _STUCK_AFTER_REQUESTS: Final = 1500
 _RESYNC_SLACK: Final = timedelta(hours=1)
-# An outage ends without a restart, so the controller stays ready. These reasons don't end, or no control plane responds.
+# An outage ends without a restart, so the controller stays ready; so does one of the database, since all replicas would leave
+# the Service at once, and with them the page. These reasons don't end, or no control plane responds.
 _UNREADY: Final = frozenset({CircuitReason.UNREADABLE, CircuitReason.STATE_LOCKED})
 
 
@@ -391,6 +392,7 @@ class Controller:
             unreadable=self._problem(CircuitReason.UNREADABLE),
             throttled=self._problem(CircuitReason.THROTTLED),
             state_locked=self._problem(CircuitReason.STATE_LOCKED),
+            state_unavailable=self._problem(CircuitReason.STATE_UNAVAILABLE),
             circuit_open=breaker.reason or (CircuitReason.CREDENTIAL if credential else None),
             circuit_since=breaker.since,
             next_probe=breaker.next_probe,

@@ -1,20 +1,22 @@
-"""The memory: what the controller last applied or found equal, and what people asked of it, kept in the state file.
+"""The memory: what the controller last applied or found equal, and what people asked of it, kept in the stored state.
 
-Each fact is written before it counts, so that a controller that is killed knows afterwards what it knew.
+Each fact is written before it counts, so that a controller that is killed knows afterwards what it knew. The controller is the
+only writer, so it reads the state once: what is shown and decided doesn't depend on the database.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from octosync.errors import OctosyncError
 from octosync.model import Address, App, ControllerSuspension, Hold, Kind, Sensitivity, State
 from octosync.plan import COUNTED_FOR, Action, ActionKey, ControlPlane, Tally
 from octosync.plan.three_way.verdict import Base
-from octosync.state import KEPT_FOR, ControlPlaneState, SealedValue, StoredRefusal, WatchState
+from octosync.state import KEPT_FOR, ApprovedAction, ControlPlaneState, SealedValue, StoredRefusal, WatchState
 from octosync.watch.checkpoint import Checkpoint
 from octosync.watch.manifests.desired import ManifestScope, within
 from octosync.watch.settings import Clock
@@ -45,11 +47,16 @@ class Memory:
     _refused: dict[str, tuple[StoredRefusal, ...]] = field(default_factory=dict)
     _reverts: dict[Address, tuple[datetime, ...]] = field(default_factory=dict)
     _first_seen: dict[str, dict[Address, tuple[str | SealedValue, datetime]]] = field(default_factory=dict)
+    _is_whole: bool = False
+    _holds: dict[str, Hold] = field(default_factory=dict)
+    _suspended: ControllerSuspension | None = None
+    _approvals: tuple[ApprovedAction, ...] = ()
     _plane_state: ControlPlaneState = field(init=False)
     checkpoint: Checkpoint = field(init=False)
 
     def __post_init__(self) -> None:
         self._plane_state = self.state.for_control_plane(self.plane)
+        self._load_requests()
         self.checkpoint = Checkpoint(lambda: self._plane_state)
 
     def load(self, tree: State, others: State, scope: ManifestScope) -> None:
@@ -61,6 +68,8 @@ class Memory:
         known = [plane for plane in self.state.planes() if plane.url == self.plane.url]
         if self.plane.org_id is None and len(known) == 1:
             self._use_org(known[0].org_id)
+        self._is_whole = self._plane_state.is_complete()
+        self._load_requests()
         self._base = dict(self._plane_state.baseline(tree, self.sensitivity))
         self.record_scope(tree, others, scope)
         self._reverts = dict(self._plane_state.reverts(self.clock.now() - _REVERTS_WITHIN))
@@ -69,15 +78,26 @@ class Memory:
         self._first_seen = {slug: dict(drift) for slug, drift in self._plane_state.drift().items()}
         self.checkpoint.load(self.clock.now())
 
+    def _load_requests(self) -> None:
+        """Read what people asked for."""
+        self._holds = {hold.app: hold for hold in self._plane_state.holds()}
+        self._suspended = self._plane_state.suspension()
+        self._approvals = self._plane_state.approvals()
+
     def belongs_to(self, org: str | None) -> bool:
         """Return whether all of this is about the org that responses name; if no org is known yet, that one is from now on."""
         if org is None or org == self.plane.org_id:
             return True
         if self.plane.org_id is not None:
             return False
-        self._use_org(org)
-        self._plane_state.adopt_unnamed()  # an org that is only being filled names itself late
-        self.load(self._tree, self._others, self._scope)
+        unnamed = self.plane
+        try:
+            self._use_org(org)
+            self._plane_state.adopt_unnamed()  # an org that is only being filled names itself late
+            self.load(self._tree, self._others, self._scope)
+        except OctosyncError:  # the next response does it again
+            self._use_org(unnamed.org_id)
+            raise
         return True
 
     def _use_org(self, org: str | None) -> None:
@@ -101,6 +121,7 @@ class Memory:
                 self.remember(slug, self.visible_part(app))
         if self.is_whole and not (before.shows(scope) and before.selects(scope)):
             self._plane_state.set_complete(whole=False)
+            self._is_whole = False
         self._plane_state.set_scope(scope.text)
 
     def visible_part(self, app: App) -> App | None:
@@ -119,18 +140,20 @@ class Memory:
         if self._pruned_at is None or now - self._pruned_at >= timedelta(days=1):
             self._pruned_at = now
             self.state.prune(now - KEPT_FOR)
+            self._load_requests()
 
     # -- the base
 
     @property
     def is_whole(self) -> bool:
         """Whether every declared app was reconciled once, so that an unknown app is newly declared."""
-        return self._plane_state.is_complete()
+        return self._is_whole
 
     def mark_whole(self) -> None:
         """Record that every declared app was reconciled once."""
         if not self.is_whole:
             self._plane_state.set_complete()
+            self._is_whole = True
 
     @property
     def apps(self) -> Mapping[str, App]:
@@ -255,15 +278,17 @@ class Memory:
     def holds(self) -> Mapping[str, Hold]:
         """Return the active holds, by app."""
         now = self.clock.now()
-        return {hold.app: hold for hold in self._plane_state.holds() if hold.until > now}
+        return {hold.app: hold for hold in self._holds.values() if hold.until > now}
 
     def hold(self, hold: Hold) -> None:
         """Hold an app's drift."""
         self._plane_state.hold(hold)
+        self._holds = dict(sorted({**self._holds, hold.app: hold}.items()))
 
     def release(self, slug: str) -> None:
         """End a hold."""
         self._plane_state.release(slug)
+        self._holds.pop(slug, None)
 
     def digest_of_blocked(self, guard: str, actions: Iterable[Action]) -> str:
         """Return the digest by which a caller names what a guard blocks."""
@@ -284,38 +309,58 @@ class Memory:
 
     def approve(self, guard: str, actions: Iterable[Action]) -> None:
         """Allow actions once, as they are planned now."""
-        self._plane_state.approve(guard, [_approvable(action) for action in actions], self.clock.now())
+        approved = self._plane_state.approve(guard, [_approvable(action) for action in actions], self.clock.now())
+        about = {(approval.address, approval.verb) for approval in approved}
+        others = (
+            approval
+            for approval in self._approvals
+            if approval.guard != guard or (approval.address, approval.verb) not in about
+        )
+        self._approvals = (*others, *approved)
 
     def approved(self, guard: str, actions: Iterable[Action]) -> frozenset[ActionKey]:
         """Return which actions were allowed, exactly as they are planned, although a guard blocks them."""
-        about = {_approvable(action): action.key for action in actions}
-        if not about or not self._plane_state.approvals():
-            return frozenset()
-        return frozenset(about[substance] for substance in self._plane_state.approved(guard, list(about)))
+        known = {approval.key for approval in self._approvals if approval.guard == guard}
+        return (
+            frozenset(action.key for action in actions if self._approval_key(action) in known) if known else frozenset()
+        )
 
     def expire_approvals(self, apps: Collection[str], planned: Iterable[Action]) -> None:
         """Withdraw approvals of apps for actions that are not planned any more."""
-        if any(approval.address.app in apps for approval in self._plane_state.approvals()):
-            self._plane_state.withdraw_approvals(apps, [_approvable(action) for action in planned])
+        if any(approval.address.app in apps for approval in self._approvals):
+            keys = set(map(self._approval_key, planned))
+            self._delete_approvals(lambda approval: approval.address.app in apps and approval.key not in keys)
 
     def use_approvals(self, actions: Iterable[Action]) -> None:
-        """Use up the approvals of actions that are done."""
-        done = [_approvable(action) for action in actions]
-        if done and self._plane_state.approvals():
-            self._plane_state.use_approvals(done)
+        """Use up the approvals of actions that are done, whichever guard they were for."""
+        if self._approvals:
+            keys = set(map(self._approval_key, actions))
+            self._delete_approvals(lambda approval: approval.key in keys)
+
+    def _delete_approvals(self, ended: Callable[[ApprovedAction], bool]) -> None:
+        deleted = tuple(filter(ended, self._approvals))
+        if deleted:
+            self._plane_state.delete_approvals(deleted)
+            self._approvals = tuple(approval for approval in self._approvals if approval not in deleted)
+
+    def _approval_key(self, action: Action) -> tuple[str, str, str]:
+        return self._plane_state.approval_key(_approvable(action))
 
     @property
     def suspended(self) -> ControllerSuspension | None:
         """Since when everything is suspended and why; None if it isn't."""
-        return self._plane_state.suspension()
+        return self._suspended
 
     def suspend(self, reason: str) -> None:
         """Suspend all writes."""
-        self._plane_state.suspend(self.clock.now(), reason)
+        now = self.clock.now()
+        self._plane_state.suspend(now, reason)
+        self._suspended = ControllerSuspension(at=now, reason=reason)
 
     def resume(self) -> None:
         """End the suspension."""
         self._plane_state.resume()
+        self._suspended = None
 
 
 def _objects_of(app: App | None) -> Counter[Kind]:

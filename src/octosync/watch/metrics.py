@@ -173,7 +173,8 @@ METRICS: Final = _table(
         help="1 for the reason for which the circuit breaker is open and only probes are sent; 0 for all others.",
         labels=(_label("reason", CircuitReason),),
         means="`outage`: no response, or 5xx. `unreadable`: another server responds. `throttled`: 429. `credential` and "
-        "`wrong_org`: the key. `state_locked`: another process locks the state file.",
+        "`wrong_org`: the key. `state_locked`: another process locks the state file. `state_unavailable`: the database with the "
+        "state can't be reached, or is read-only, full, too slow or of another version.",
         of_leader=True,
     ),
     Metric(

@@ -126,7 +126,7 @@ class CircuitReason(Enum):
 
     `OUTAGE` no response, or 5xx · `UNREADABLE` responses that are not the control plane's · `THROTTLED` 429 ·
     `CREDENTIAL` the key is refused, or may not write · `WRONG_ORG` the key is of another org ·
-    `STATE_LOCKED` another process locks the state file.
+    `STATE_LOCKED` another process locks the state file · `STATE_UNAVAILABLE` the database with the state can't be used.
     """
 
     OUTAGE = "outage"
@@ -135,6 +135,7 @@ class CircuitReason(Enum):
     CREDENTIAL = "credential"
     WRONG_ORG = "wrong_org"
     STATE_LOCKED = "state_locked"
+    STATE_UNAVAILABLE = "state_unavailable"
 
 
 class ReplicaRole(Enum):
@@ -303,11 +304,11 @@ class ControllerStatus:
 
     Problems, each the message of an error, "" if there is none: `credential` the API key is rejected, `outage` there is no
     response, `unreadable` something else responds in place of the control plane, `throttled` it asked to wait, `state_locked`
-    another process locks the state file, `feed_off` the activity feed can't be followed, `coverage_unread` coverage can't be
-    read, `key_unusable` the key's file was read again and holds no key, so the one before stays in use, `state_damaged` the
-    state file was set aside at the start. `circuit_open` is the reason for which nothing is sent, None while the circuit is
-    closed; `circuit_since` is since when, `next_probe` when the control plane is tried again. `frozen` are the freeze windows
-    in force.
+    another process locks the state file, `state_unavailable` the database with the state can't be used, `feed_off` the activity
+    feed can't be followed, `coverage_unread` coverage can't be read, `key_unusable` the key's file was read again and holds no
+    key, so the one before stays in use, `state_damaged` the state file was set aside at the start. `circuit_open` is the reason
+    for which nothing is sent, None while the circuit is closed; `circuit_since` is since when, `next_probe` when the control
+    plane, or the database, is tried again. `frozen` are the freeze windows in force.
 
     Resync: `full_read_at` is when the last one ended, `next_full_read` when the next one begins, `full_read_due` when it has
     to have ended, at the latest; of a running one, `full_read_done` of `full_read_total` apps are read. `resync` is the
@@ -349,6 +350,7 @@ class ControllerStatus:
     unreadable: str = ""
     throttled: str = ""
     state_locked: str = ""
+    state_unavailable: str = ""
     circuit_open: CircuitReason | None = None
     circuit_since: datetime | None = None
     next_probe: datetime | None = None

@@ -39,7 +39,7 @@ _MOST_EVENTS = 2_000
 _FAILURES_TO_TURN_OFF = 3
 # Without a response it takes more: that is more likely an outage, which the circuit breaker is for.
 _LOST_RESPONSES_TO_TURN_OFF = 8
-_STATE_PROBE: Final = 1.0  # seconds for which a probe waits for a locked state file
+_STATE_PROBE: Final = 1.0  # seconds for which a probe waits for a locked state file, or for the database
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +287,8 @@ class ActivityFeed:
 class FeedFollower:
     """Polls the feed every `interval`, and gives what is new to `schedule`. `heartbeat` is when it last did something.
 
-    `save` is called after each poll: what it has changed is saved together with the position in the feed.
+    `save` is called after each poll: what it has changed is saved together with the position in the feed. `recover` is called
+    when the state can be used again, before anything else; if it raises, the circuit stays open.
     """
 
     def __init__(
@@ -312,6 +313,7 @@ class FeedFollower:
         self._chance = chance
         self._woken = asyncio.Event()
         self.save: Callable[[], None] = lambda: None
+        self.recover: Callable[[], None] = lambda: None
         self.heartbeat = clock.monotonic()
 
     async def run(self) -> None:
@@ -377,8 +379,9 @@ class FeedFollower:
 
     async def _probe(self) -> None:
         try:
-            if self._breaker.reason is CircuitReason.STATE_LOCKED:
+            if self._breaker.reason in {CircuitReason.STATE_LOCKED, CircuitReason.STATE_UNAVAILABLE}:
                 await asyncio.to_thread(self._journal.wait_until_usable, _STATE_PROBE)
+                self.recover()
             else:
                 await self._read_one_app()
         except OctosyncError as error:

@@ -1,4 +1,4 @@
-"""The circuit breaker: it holds all requests back while the control plane, the key or the state file can't be used."""
+"""The circuit breaker: it holds all requests back while the control plane, the key or the stored state can't be used."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Protocol
 from octosync.errors import (
     CredentialRefused,
     Forbidden,
+    LeaseLost,
     OctosyncError,
     RemoteError,
     StateLocked,
+    StateUnavailable,
     Unavailable,
     Unreadable,
 )
@@ -32,7 +34,11 @@ _PROBE_BACKOFF = Backoff(first=5.0, longest=300.0, spread=0.5)
 RETRY_BACKOFF = Backoff(first=2.0, longest=300.0, spread=0.5)
 # The maximum for Retry-After: a single bad response must not delay commits for a day.
 _LONGEST_THROTTLED = 900.0
+# A locked file, and a database, are tried again so soon that the pause hardly delays anything when they are back.
 _STATE_PAUSE = 1.0
+_STATE_BACKOFF = Backoff(first=1.0, longest=5.0, spread=0.5)
+# A database that is restarted, or fails over, is back within this time: receivers are notified of longer outages only.
+_STATE_PATIENCE = timedelta(seconds=10)
 # A probe distinguishes these. Any other reason is more severe.
 _TEMPORARY = frozenset({CircuitReason.OUTAGE, CircuitReason.UNREADABLE, CircuitReason.THROTTLED})
 
@@ -41,10 +47,10 @@ class OutageNotifications(Protocol):
     """What notifies receivers of an outage, and of its end."""
 
     def add_failure(self, now: datetime, error: OctosyncError) -> None:
-        """Notify that the control plane can't be used."""
+        """Notify that the control plane, or the stored state, can't be used."""
 
     def resolve(self) -> None:
-        """Notify that it can be used again."""
+        """Notify that both can be used again."""
 
 
 class CircuitBreaker:
@@ -66,6 +72,8 @@ class CircuitBreaker:
         self._failing: set[str] = set()  # the apps whose requests failed; "" for requests that everything needs
         self._has_succeeded = False
         self._openings = 0
+        self._state_failures = 0  # probes in a row
+        self._is_notified = False  # of the outage of the database
         self._latest: CircuitReason | None = None
         self._probe_at = 0.0
         self._closed = asyncio.Event()
@@ -105,8 +113,9 @@ class CircuitBreaker:
         if isinstance(error, RemoteError) and error.reference in {"wrong-org", "mixed-orgs"}:
             self._open(CircuitReason.WRONG_ORG, error)
             return True
-        if isinstance(error, StateLocked):
-            self._open(CircuitReason.STATE_LOCKED, error)
+        if isinstance(error, StateUnavailable | LeaseLost):
+            is_locked = isinstance(error, StateLocked)
+            self._open(CircuitReason.STATE_LOCKED if is_locked else CircuitReason.STATE_UNAVAILABLE, error)
             return True
         if isinstance(error, Unavailable | Unreadable):
             self._failures += 1
@@ -135,9 +144,15 @@ class CircuitBreaker:
     def probe_succeeded(self) -> None:
         """Close it."""
         self._forget_failures()
+        reason = self.reason
         self.reason, self.error, self.throttled_until = None, None, None
         self.since, self.next_probe = None, None
+        self._state_failures, self._is_notified = 0, False
         self._closed.set()
+        if reason is CircuitReason.STATE_UNAVAILABLE:
+            self._notifications.resolve()
+            self._log.info("state_back", message="the database with the state can be used again")
+            return
         if self.may_not_write is None:  # that the control plane can be read is no news
             self._notifications.resolve()
             self._log.info("control_plane_back", message="the control plane responds again")
@@ -145,8 +160,10 @@ class CircuitBreaker:
     def probe_failed(self, error: OctosyncError) -> None:
         """Stay open, for longer."""
         if self.record_failure(error):
+            self._state_failures += 1
             self._put_off()
             self.error = _described(self.reason, error)
+            self._notify_of_long_outage(self.error)
             if isinstance(error, RemoteError) and error.retry_after is not None:
                 self._put_off_for(error.retry_after)
 
@@ -182,7 +199,15 @@ class CircuitBreaker:
         self._log.error(
             "everything_waits", message=error.message, why=reason.value, reference=error.reference, hints=hints
         )
-        self._notifications.add_failure(self._clock.now(), error)
+        if reason is not CircuitReason.STATE_UNAVAILABLE:
+            self._notifications.add_failure(self._clock.now(), error)
+
+    def _notify_of_long_outage(self, error: OctosyncError) -> None:
+        if self.reason is not CircuitReason.STATE_UNAVAILABLE or self._is_notified or self.since is None:
+            return
+        if self._clock.now() - self.since >= _STATE_PATIENCE:
+            self._is_notified = True
+            self._notifications.add_failure(self._clock.now(), error)
 
     def _forget_failures(self) -> None:
         self._failures, self._has_succeeded = 0, True
@@ -201,6 +226,9 @@ class CircuitBreaker:
             return
         if self._latest is CircuitReason.STATE_LOCKED:
             self._probe_in(_STATE_PAUSE)
+            return
+        if self._latest is CircuitReason.STATE_UNAVAILABLE:
+            self._probe_in(_STATE_BACKOFF.draw(self._state_failures + 1, self._chance))
             return
         self._openings += 1
         self._probe_in(_PROBE_BACKOFF.draw(self._openings, self._chance))

@@ -131,7 +131,7 @@ class ManifestReloader:
                     raise
                 failures += 1
                 pause = self.results.record_unsaved_load(difference.changed, error, failures)
-                if self.breaker.reason is CircuitReason.STATE_LOCKED:
+                if self.breaker.reason in {CircuitReason.STATE_LOCKED, CircuitReason.STATE_UNAVAILABLE}:
                     await self.breaker.until_closed()
                 else:
                     await self.clock.sleep(pause)

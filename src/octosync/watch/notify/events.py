@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final, Protocol
 from urllib.parse import urlencode
 
-from octosync.errors import OctosyncError
+from octosync.errors import LeaseLost, OctosyncError, StateUnavailable
 from octosync.model import Address, NotifyEvent, Outcome, Status, counted
 from octosync.watch.approvals import ApprovalSets, accept_line, approve_path
 from octosync.watch.coverage import UNCOVERED_HINTS, coverage_words
@@ -21,6 +21,7 @@ from octosync.watch.status import BlockedSet, DriftStatus, ReconcileResult
 
 CONTROL_PLANE: Final = "the control plane"
 MANIFESTS: Final = "the manifests"
+STATE: Final = "the stored state"
 
 # Seconds after which collected notices are sent, even if work remains; and those of a changeset that is not done yet.
 _LONGEST_WAIT: Final = 60.0
@@ -118,7 +119,9 @@ class NotificationCollector:
             self.flush(all_of_it=self._clock.monotonic() - self._since >= _LONGEST_CHANGE)
 
     def add_failure(self, now: datetime, error: OctosyncError, matter: str = CONTROL_PLANE) -> None:
-        """Notify a failure that concerns no single app: of the manifests, the control plane or its key."""
+        """Notify a failure that concerns no single app: of the manifests, the control plane, its key or the stored state."""
+        if isinstance(error, StateUnavailable | LeaseLost):
+            matter = STATE
         self._notifier.notify(self._failed(now, error, None, matter))
 
     def forget(self, apps: Iterable[str]) -> None:
@@ -127,9 +130,10 @@ class NotificationCollector:
         if facts:
             self._notifier.notify_all(facts, ())
 
-    def resolve(self, matter: str = CONTROL_PLANE) -> None:
-        """Record that a problem that concerns no single app is over: if it recurs, it is sent again."""
-        self._notifier.resolve(matter)
+    def resolve(self, *matters: str) -> None:
+        """Record that problems that concern no single app are over: if one recurs, it is sent again."""
+        for matter in matters or (CONTROL_PLANE, STATE):
+            self._notifier.resolve(matter)
 
     def _slugs(self) -> frozenset[str]:
         return frozenset({*self._facts, *(slug for notice in self._happened for slug in notice.slugs)})

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from octosync.apply import ApplyResult, Listener
-from octosync.errors import ExitCode, OctosyncError, RemoteError, StateLocked, Unavailable, Unreadable
+from octosync.errors import ExitCode, LeaseLost, OctosyncError, RemoteError, StateUnavailable, Unavailable, Unreadable
 from octosync.manifest.git.base import without as besides
 from octosync.model import Address, App, Outcome, Reason, RecordedOverride, RunAudit, Section, State, Status
 from octosync.octomil import Octomil, ReadResult
@@ -195,7 +195,7 @@ class Reconciler:
         listed = self.resync.listed_apps(work.apps) if work.priority is Priority.RESYNC else None
         try:
             return await self._reconcile(work, self.assignment.active, listed)
-        except StateLocked as error:
+        except (StateUnavailable, LeaseLost) as error:
             self.breaker.record_failure(error)
             raise
 

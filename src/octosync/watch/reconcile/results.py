@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from octosync.errors import OctosyncError, StateLocked
+from octosync.errors import LeaseLost, OctosyncError, StateLocked, StateUnavailable
 from octosync.model import Address, Outcome, Status, counted
 from octosync.plan import Verb
 from octosync.state import InSyncApp
@@ -83,12 +83,14 @@ class ResultRecorder:
             self.memory.checkpoint.save()
         except StateLocked:
             return
+        except (StateUnavailable, LeaseLost) as error:
+            self.breaker.record_failure(error)
         except OctosyncError as error:
             if not self._is_save_failing:
                 self.record_state_error(error)
             self._is_save_failing = True
-            return
-        self._is_save_failing = False
+        else:
+            self._is_save_failing = False
 
     def record_resync(self) -> None:
         """Record that every app was read again."""
@@ -125,7 +127,7 @@ class ResultRecorder:
 
     def record_state_error(self, error: OctosyncError, next_try: datetime | None = None) -> None:
         """Record that the state file can't be written, which is no reason to stop."""
-        if isinstance(error, StateLocked):
+        if isinstance(error, StateUnavailable | LeaseLost):
             self.breaker.record_failure(error)
         self.log.error(
             "state_unusable",

@@ -111,6 +111,7 @@ class AlarmsDocument(Document):
     unreadable: str | None = Field(description="The responses of the control plane can't be read.")
     throttled: str | None = Field(description="The control plane throttles the key.")
     state_locked: str | None = Field(description="Another process locks the state file.")
+    state_unavailable: str | None = Field(description="The database with the state can't be used.")
     key_unusable: str | None = Field(description="The key file contains no valid key; the previous key stays in use.")
     state_damaged: str | None = Field(description="The state file was damaged at the start and renamed.")
     feed_off: str | None = Field(description="The activity feed is not followed.")

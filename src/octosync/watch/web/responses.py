@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from octosync.errors import OctosyncError, UsageError
+from octosync.errors import LeaseLost, OctosyncError, StateUnavailable, UsageError
 from octosync.model import JsonObject
 from octosync.report import json_text
 from octosync.watch.approvals import HOST
@@ -105,6 +105,8 @@ def refusal_of(request: Request, error: OctosyncError) -> Response:
 
 def status_of(error: OctosyncError) -> int:
     """Return the HTTP status for an error of the controller."""
+    if isinstance(error, StateUnavailable | LeaseLost):
+        return 503
     return 404 if error.reference in _NOT_FOUND else 400 if isinstance(error, UsageError) else 409
 
 

@@ -139,6 +139,9 @@ def _closed(status: ControllerStatus) -> Iterator[Alarm]:
     if status.state_locked:
         words = "Another process has locked the state file: everything waits."
         yield Alarm("state locked", words, status.state_locked, facts)
+    if status.state_unavailable:
+        words = "The database with the state can't be used: everything waits for it."
+        yield Alarm("state unavailable", words, status.state_unavailable, facts)
 
 
 def _waiting_facts(status: ControllerStatus) -> Iterator[str | datetime]:
@@ -269,7 +272,7 @@ def stuck_words(status: ControllerStatus) -> str:
 
 def waiting_words(status: ControllerStatus) -> str:
     """Return the reason why a controller, though it may be ready, waits; "" if it doesn't."""
-    return status.outage or status.throttled
+    return status.outage or status.throttled or status.state_unavailable
 
 
 def unready_words(status: ControllerStatus) -> str:

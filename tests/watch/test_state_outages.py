@@ -1,0 +1,148 @@
+"""The database with the state fails while watch runs: nothing is written, the page works, and it recovers by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.support.controller_http import AUTHORIZED, app_client
+from tests.support.controllers import FastClock, RunningController, manifest, plane_at, run_controller
+from tests.support.plane import Plane
+from tests.support.postgres import PostgresServer
+from tests.support.proxies import TcpProxy, run_tcp_proxy
+
+from octosync.state import parse_location
+from octosync.watch.status import CircuitReason
+
+POLICIES = {"private": "local_only", "local_first": "auto"}  # with the routing modes that they stand for
+
+
+@dataclass
+class Database:
+    """A database behind a proxy."""
+
+    server: PostgresServer
+    name: str
+    proxy: TcpProxy
+
+    @property
+    def url(self) -> str:
+        """Its URL, through the proxy."""
+        return self.server.url(self.name, port=self.proxy.port)
+
+    def execute(self, statement: str) -> None:
+        """Execute statements as the superuser."""
+        self.server.execute(statement, self.name)
+
+    def fail_with(self, code: str) -> None:
+        """Let each statement that adds a run fail with an SQLSTATE."""
+        self.execute(
+            f"create function octosync.fail() returns trigger language plpgsql as $$ begin raise exception 'no' using "
+            f"errcode = '{code}'; end $$; create trigger fail before insert on octosync.run execute function octosync.fail()"
+        )
+
+    def mend(self) -> None:
+        """Undo everything."""
+        self.proxy.restore()
+        self.execute("drop function if exists octosync.fail() cascade; update octosync.version set version = 7")
+
+
+FAILURES: dict[str, Callable[[Database], None]] = {
+    "refuses connections": lambda database: database.proxy.refuse(),
+    "does not respond": lambda database: database.proxy.hang(),
+    "takes 5 s to respond": lambda database: database.proxy.delay(2.5),
+    "ends all sessions": lambda database: database.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'octosync' and datname = current_database()"
+    ),
+    "is read-only": lambda database: database.fail_with("25006"),
+    "is full": lambda database: database.fail_with("53100"),
+    "has a newer schema": lambda database: database.execute("update octosync.version set version = 8"),
+}
+
+
+@pytest.fixture
+def database(postgres_server: PostgresServer) -> Iterator[Database]:
+    name = postgres_server.create_database()
+    with run_tcp_proxy(postgres_server.port) as proxy:
+        yield Database(postgres_server, name, proxy)
+    postgres_server.execute(f"drop database {name} with (force)")
+
+
+class Lag:
+    """How long the event loop was blocked, in total, by more than a usual step takes."""
+
+    def __init__(self) -> None:
+        self.blocked = 0.0
+
+    async def measure(self) -> None:
+        """Measure for ever."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            late = time.monotonic() - before - 0.01
+            self.blocked += late if late > 0.1 else 0
+
+
+@contextmanager
+def measured_lag() -> Iterator[Lag]:
+    lag = Lag()
+    task = asyncio.ensure_future(lag.measure())
+    try:
+        yield lag
+    finally:
+        task.cancel()
+
+
+def mode_of(plane: Plane) -> str:
+    (slot,) = plane.send("GET", "/apps/demo/slots")["slots"]
+    return str(slot["serving_policy"]["routing_mode"])
+
+
+async def outage(watch: RunningController, database: Database, fail: Callable[[Database], None]) -> None:
+    """Let the database fail, commit a change meanwhile, and check what is written and shown."""
+    before = mode_of(watch.plane)
+    policy = next(policy for policy, mode in POLICIES.items() if mode != before)
+    with measured_lag() as lag:
+        fail(database)
+        (watch.apps / "demo.json").write_text(manifest(slots={"chat": policy}))
+        await watch.until(lambda: watch.status.circuit_open is CircuitReason.STATE_UNAVAILABLE)
+        await check_page(watch)
+        assert mode_of(watch.plane) == before
+        database.mend()
+        await watch.until(lambda: mode_of(watch.plane) == POLICIES[policy])
+        await watch.until_in_sync()
+    assert lag.blocked < 2  # one statement that gets no response in time, on a busy machine
+
+
+async def check_page(watch: RunningController) -> None:
+    """Check that page, status, metrics and probes respond and state the problem, and that a request of a person gets 503."""
+    async with app_client(watch.controller.api, metrics=watch.controller.metrics.render) as client:
+        (page, status, metrics, ready, healthy) = [
+            await client.get(path) for path in ("/", "/api/status", "/metrics", "/readyz", "/healthz")
+        ]
+        assert "The database with the state can" in page.text
+        assert str(status.json()["alarms"]["state_unavailable"]).startswith("postgresql://127.0.0.1:")
+        assert status.json()["circuit"]["since"]
+        assert 'octosync_circuit_open{reason="state_unavailable"} 1.0' in metrics.text
+        assert (ready.status_code, healthy.status_code) == (200, 200)
+        assert "journal" in ready.text
+        held = await client.post("/hold?app=demo&for=1h&reason=incident", headers=AUTHORIZED)
+        assert (held.status_code, held.json()["error"]["reference"]) == (503, "journal-unusable")
+        assert not watch.status.holds
+
+
+async def test_octosync_survives_failures_of_the_database(tmp_path: Path, database: Database) -> None:
+    """Whatever fails, nothing is written meanwhile, the page states it, and the change is applied once it is back."""
+    clock = FastClock(20)
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps/demo.json").write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        async with run_controller(tmp_path, plane, clock, state=parse_location(database.url)) as watch:
+            await watch.until_in_sync()
+            for fail in FAILURES.values():
+                await outage(watch, database, fail)
