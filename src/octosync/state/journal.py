@@ -69,17 +69,17 @@ class JournalReader:
         """Close the file or the connection."""
         self._database.close()
 
-    def runs(self) -> tuple[JournalledRun, ...]:
-        """Return all runs, newest first."""
+    def runs(self, *, newest: int | None = None) -> tuple[JournalledRun, ...]:
+        """Return all runs, or the `newest` ones, newest first."""
         if not self._schema:
             return ()
         audit = "audit" if self._schema >= AUDITED else "null"
         statement = (
             f"select id, started_at, ended_at, control_plane, org_id, digest, exit_code, {audit} "  # noqa: S608 — fixed words
-            "from run order by rowid desc"
+            f"from run order by rowid desc{'' if newest is None else ' limit ?'}"
         )
         with self.documented():
-            return tuple(_run(row) for row in self._database.execute(statement))
+            return tuple(_run(row) for row in self._database.execute(statement, () if newest is None else (newest,)))
 
     def actions(self, run: str) -> tuple[JournalledAction, ...]:
         """Return the actions of a run, in the order in which they began."""

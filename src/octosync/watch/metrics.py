@@ -175,7 +175,6 @@ METRICS: Final = _table(
         means="`outage`: no response, or 5xx. `unreadable`: another server responds. `throttled`: 429. `credential` and "
         "`wrong_org`: the key. `state_locked`: another process locks the state file. `state_unavailable`: the database with the "
         "state can't be reached, or is read-only, full, too slow or of another version.",
-        of_leader=True,
     ),
     Metric(
         name="octosync_feed_followed",

@@ -208,7 +208,7 @@ async def test_without_a_leader_a_standby_shows_what_it_knows(address: str, lead
     api = standby_api(address, leader=leader, problem="db.example:5432: it does not respond")
     async with client_of(api, refresh=refresh) as standby:
         page = (await standby.get("/", headers=BROWSER)).text
-        assert "In the shared state: all 2 apps in sync" in page
+        assert "As last known: all 2 apps in sync" in page
         assert "db.example:5432: it does not respond" in page
         assert ("a leads at 127.0.0.1:1 since" in page) is bool(leader)
         assert ("No replica leads" in page) is not bool(leader)

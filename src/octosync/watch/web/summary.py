@@ -103,15 +103,16 @@ def alarms(status: ControllerStatus) -> Iterator[Alarm]:
 def _without_leader(replica: ReplicaStatus) -> Iterator[Alarm]:
     """Yield why a standby shows a page of its own."""
     if replica.problem:
-        words = "The shared state can't be used: this page shows what was last read of it."
+        words = "The shared state can't be used: this page shows what was last known."
         yield Alarm("state unavailable", words, replica.problem)
     since: Line = () if replica.since is None else (" since ", replica.since)
     if not replica.leader:
-        known: Line = ("Nothing is reconciled", *since, ".") if since else ()
-        yield Alarm("no leader", "No replica leads: a standby shows the shared state.", facts=known)
+        yield Alarm(
+            "no leader", "No replica leads: nothing is reconciled.", facts=("No leader", *since, ".") if since else ()
+        )
         return
     facts = (f"{replica.leader} leads at {replica.address or 'no address'}", *since, f". {_loopback_hint(replica)}")
-    words = "The leader does not respond to this standby: this page shows the shared state."
+    words = "The leader does not respond to this standby: this page shows what was last known."
     yield Alarm("leader unreachable", words, replica.unreachable, facts)
 
 
@@ -176,7 +177,7 @@ def counts_words(status: ControllerStatus) -> str:
     """
     words = _counts(status)
     if status.replica.role is ReplicaRole.STANDBY:
-        words = f"In the shared state: {words[:1].lower()}{words[1:]}"
+        words = f"As last known: {words[:1].lower()}{words[1:]}".replace(STATE_WORDS[AppState.UNREAD], "unknown")
     elif status.circuit_open is not None and status.apps and status.last_success is not None:
         words = f"As last read at {time_words(status.last_success)}: {words[:1].lower()}{words[1:]}"
     return ". ".join((*_circumstances(status), words))
@@ -185,7 +186,8 @@ def counts_words(status: ControllerStatus) -> str:
 def _circumstances(status: ControllerStatus) -> Iterator[str]:
     """Yield what explains the counts: that octosync starts, and when it will be ready; a freeze, and when it ends."""
     counts = status.counts()
-    if counts[AppState.UNREAD] and not status.ready and status.circuit_open is None:
+    is_reading = not status.ready and status.circuit_open is None and status.replica.role is not ReplicaRole.STANDBY
+    if counts[AppState.UNREAD] and is_reading:
         left = status.full_read_total - status.full_read_done
         seconds = status.full_read_takes.total_seconds() * left / max(1, status.full_read_total)
         yield f"Starting: ready in {about_seconds_words(seconds)}" if seconds >= 1 else "Starting"
