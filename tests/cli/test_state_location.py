@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.clients import KEY
+from tests.support.postgres import PASSWORD as SERVER_PASSWORD
+from tests.support.postgres import USER, PostgresServer
 from tests.support.projects import Project
 from tests.support.workdirs import Workdir
 
@@ -124,15 +129,16 @@ def test_a_password_is_in_no_output(project: Project, source: dict[str, str]) ->
         project.workdir.write("octosync.yaml", f"stateUrlEnv: {name}\n")
     project.workdir.environment = {**project.workdir.environment, **source}
     folder = project.workdir.directory
-    for command in (
+    every = (
         ("apply", "-f", "apps", "--url", project.url, "--yes", "-v", "--write", "json=run.json"),
+        ("doctor", "--url", project.url, "-v"),
         ("bootstrap", "notes", "--platform", "ios", "--identifier", "a.b", "--url", project.url, "-v"),
         ("status", "--url", project.url, "-v"),
         ("history", "last"),
         ("history", "-o", "json"),
-        ("doctor", "--url", project.url, "-v"),
         ("watch", "-f", "apps", "--url", project.url, "--log-format", "json"),
-    ):
+    )
+    for command in every if source == {"OCTOSYNC_STATE": SECRET_URL} else every[:2]:
         ran = project.workdir.octosync(*command, OCTOSYNC_DEBUG="1")
         assert ran.code in ({0, 1, 64, 75} if command[0] == "status" else {1, 64, 75}), ran.output
         assert PASSWORD not in ran.output, ran.output
@@ -147,3 +153,43 @@ def test_a_manifest_can_not_contain_the_url(project: Project) -> None:
     project.workdir.write("octosync.yaml", "env: [OCTOSYNC_STATE]\n")
     ran = project.workdir.octosync("plan", "-f", "apps", "--url", project.url, OCTOSYNC_STATE=SECRET_URL)
     assert (ran.code, "secret-variable" in ran.output, PASSWORD in ran.output) == (1, True, False), ran.output
+
+
+def test_a_database_is_used_like_a_file(project: Project, postgres_url: str, postgres_server: PostgresServer) -> None:
+    """Apply records its run there, history shows it from anywhere, and doctor checks it; none shows a password."""
+    project.declare()
+    shown = str(parse_location(postgres_url))
+    env: dict[str, Any] = {"OCTOSYNC_STATE": postgres_url}
+    empty = project.workdir.octosync("doctor", "--url", project.url, **env)
+    assert f"ok       state: {shown} has no state yet" in empty.stdout, empty.output
+    applied = project.apply("-v", **env)
+    assert (applied.code, f"debug: state: {shown} (OCTOSYNC_STATE)" in applied.stderr) == (0, True), applied.output
+    project.workdir.write("octosync.yaml", "stateUrlEnv: OCTOSYNC_DATABASE\n")
+    history = project.workdir.octosync("history", "-o", "json", OCTOSYNC_DATABASE=postgres_url)
+    document = json.loads(history.stdout)
+    assert (document["journal"], len(document["runs"])) == (shown, 1)
+    database = postgres_url.rpartition("/")[2]
+    postgres_server.execute(f"revoke insert on octosync.run from {USER}", database)
+    refused = project.workdir.octosync("doctor", "--url", project.url, OCTOSYNC_DATABASE=postgres_url)
+    assert f"ok       state: {shown} has 1 run (PostgreSQL " in refused.stdout
+    assert f"error    state: {shown} can't be written: the user may not write to the schema octosync" in refused.stdout
+    assert not any(SERVER_PASSWORD in ran.output for ran in (empty, applied, history, refused))
+
+
+def test_pgpassword_is_sent_only_to_a_server_that_a_trusted_file_names(workdir: Workdir, postgres_url: str) -> None:
+    """An octosync.yaml that was found may name an attacker's server. The error states why the password is missing."""
+    workdir.write("octosync.yaml", f"stateUrl: {postgres_url.replace(f':{SERVER_PASSWORD}', '')}\n")
+    env: dict[str, Any] = {"PGPASSWORD": SERVER_PASSWORD, "PGPASSFILE": "/dev/null"}
+    found = workdir.octosync("history", **env)
+    assert (found.code, "PGPASSWORD is not sent" in found.stderr) == (75, True), found.output
+    assert SERVER_PASSWORD not in found.output
+    assert workdir.octosync("history", "--config", "octosync.yaml", **env).code == 0
+
+
+def test_a_missing_driver_is_an_error_that_names_the_extra(workdir: Workdir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Psycopg is an extra: without it, files work as before."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    ran = workdir.octosync("history", "--state", "postgresql://127.0.0.1/octosync")
+    assert (ran.code, ran.stderr.splitlines()[0].split(": ")[1]) == (1, "postgres-not-installed")
+    assert "octosync[postgres]" in ran.stderr
+    assert workdir.octosync("history").code == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from octosync import __version__
 from octosync.cli.console import err
+from octosync.cli.state_location import ChosenState
 from octosync.manifest import Configuration, Context
 from octosync.octomil import Connection, TracedRequest
 from octosync.report import visible
@@ -43,6 +44,16 @@ def settings(configuration: Configuration, context: Context | None, connection: 
     yield f"context: {'none' if context is None else context.name}"
     yield f"control plane: {connection.url}, org {connection.org or 'of the key'}"
     yield f"API key: {key_words(connection)}"
+
+
+def state_words(state: ChosenState) -> str:
+    """Return where the state is, and what names it."""
+    return f"state: {state.location} ({state.source or 'the default'})"
+
+
+def show_state(state: ChosenState) -> None:
+    """Show where the state is on standard error."""
+    err(f"debug: {visible(state_words(state))}\n")
 
 
 def show_settings(configuration: Configuration, context: Context | None, connection: Connection) -> None:

@@ -167,6 +167,7 @@ _RUNS: Final = {
     "internal-error": "A defect in octosync. The message shows where to report it; OCTOSYNC_DEBUG=1 shows the traceback.",
     "interrupted": "A signal ended the run. Writes in progress were finished.",
     "lease-lost": "This process was suspended, or could not reach the database with the state, and another one took over.",
+    "postgres-not-installed": "The state is in a PostgreSQL database, and psycopg is not installed: use octosync[postgres].",
     "journal-unusable": "The state file can't be used: it is locked, damaged, or of a newer version.",
     "key-file-exists": "Keys never overwrite a file.",
     "key-file-unwritable": "The file for the keys can't be written.",

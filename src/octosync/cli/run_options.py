@@ -33,6 +33,11 @@ class StateFlag:
     is_typed: bool = False
 
     @property
+    def source(self) -> str:
+        """What has the value."""
+        return "--state" if self.is_typed else "OCTOSYNC_STATE"
+
+    @property
     def arguments(self) -> tuple[str, ...]:
         """The arguments that name the same state in another command. The environment is there when that is run."""
         from octosync.state import DEFAULT_PATH, StateUrl

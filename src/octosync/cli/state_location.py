@@ -12,23 +12,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from octosync.cli.console import note
-from octosync.cli.contexts import OWN_VARIABLES, PGPASSWORD, chosen_context, read_or_find
+from octosync.cli.console import is_debug
+from octosync.cli.contexts import OWN_VARIABLES, chosen_context, read_or_find
 from octosync.cli.file_writer import why_untrusted
 from octosync.cli.run_options import RemoteFlags, StateFlag, flag_arguments
 from octosync.errors import ConfigError, UsageError
 from octosync.manifest import Configuration, Context
 from octosync.model.state_url import PASSWORD_SOURCES, parse_state_url
-from octosync.report import visible
 from octosync.state import DEFAULT_PATH, StateLocation, StateUrl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenState:
-    """Where the state of a run is. `is_given` is False for the default file; `arguments` make another command use the same."""
+    """Where the state of a run is, and what names it ("" for the default file). `arguments` make another command use the same."""
 
     location: StateLocation
-    is_given: bool = True
+    source: str = ""
     arguments: tuple[str, ...] = ()
 
     def history_command(self, run: str) -> str:
@@ -44,6 +43,23 @@ class _Setting:
     variable: str | None
     where: str
 
+    @property
+    def source(self) -> str:
+        """What names the state, in words."""
+        return f"stateUrl of {self.where}" if self.variable is None else f"{self.variable}, which {self.where} names"
+
+
+def shown_state(
+    flag: StateFlag, configuration: Configuration, context: Context | None, config: Path | None = None
+) -> ChosenState:
+    """Return where the state is, after showing it in debug output. Raises as `choose_state` does."""
+    state = choose_state(flag, configuration, context, config)
+    if is_debug():
+        from octosync.cli.debug import show_state
+
+        show_state(state)
+    return state
+
 
 def choose_state(
     flag: StateFlag,
@@ -57,12 +73,13 @@ def choose_state(
     Raises `ConfigError` for a variable that is not set, has no URL or is not trusted.
     """
     if flag.location is not None:
-        return ChosenState(location=flag.location, arguments=flag.arguments)
+        return ChosenState(location=flag.location, source=flag.source, arguments=flag.arguments)
     setting = _setting(configuration, context)
     arguments = _arguments(setting, configuration, context, config)
     if setting is not None:
-        return ChosenState(location=_location(setting, configuration, environment), arguments=arguments)
-    return ChosenState(location=DEFAULT_PATH, is_given=False, arguments=arguments)
+        location = _location(setting, configuration, environment)
+        return ChosenState(location=location, source=setting.source, arguments=arguments)
+    return ChosenState(location=DEFAULT_PATH, arguments=arguments)
 
 
 def state_location(
@@ -73,7 +90,7 @@ def state_location(
 ) -> StateLocation | None:
     """Return where the state is; None if it is the default file. Raises as `choose_state` does."""
     state = choose_state(flag, configuration, context, environment=environment)
-    return state.location if state.is_given else None
+    return state.location if state.source else None
 
 
 def find_state(flag: StateFlag, remote: RemoteFlags, config: Path | None) -> ChosenState:
@@ -82,7 +99,7 @@ def find_state(flag: StateFlag, remote: RemoteFlags, config: Path | None) -> Cho
     Raises `ConfigError` if octosync.yaml has errors, and as `choose_state` does.
     """
     if flag.location is not None:
-        return ChosenState(location=flag.location, arguments=flag.arguments)
+        return choose_state(flag, Configuration(), None)
     configured = read_or_find(config)
     if configured.has_errors:
         raise ConfigError(
@@ -126,16 +143,8 @@ def _setting(configuration: Configuration, context: Context | None) -> _Setting 
 def _location(setting: _Setting, configuration: Configuration, environment: Mapping[str, str]) -> StateUrl:
     if setting.variable is not None:
         return _url_of_variable(setting.variable, setting.where, configuration, environment)
-    url = setting.url
-    assert url is not None  # noqa: S101 — a setting has one of the two
-    if configuration.is_named:
-        return url
-    if environment.get(PGPASSWORD):
-        note(
-            f"{PGPASSWORD} is not sent to {visible(str(url))}, since {setting.where} was found, not named: name it with "
-            "--config, or hold the URL in a variable that stateUrlEnv names\n"
-        )
-    return url.without_password_from_environment()
+    assert setting.url is not None  # noqa: S101 — a setting has one of the two
+    return setting.url if configuration.is_named else setting.url.without_password_from_environment()
 
 
 def _url_of_variable(

@@ -11,9 +11,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from octosync.state.location import StateLocation
+from octosync.errors import OctosyncError
+from octosync.state.location import StateLocation, StateUrl
+
+if TYPE_CHECKING:
+    from octosync.state.postgres import PostgresDatabase
 
 Parameters = Sequence[object]
 
@@ -124,9 +128,7 @@ def open_for_reading(location: StateLocation) -> tuple[Database, bool]:
         from octosync.state.sqlite import open_file_for_reading
 
         return open_file_for_reading(location)
-    from octosync.state.postgres import PostgresDatabase
-
-    database = PostgresDatabase(location, read_only=True)
+    database = _postgres(location, read_only=True)
     return database, bool(database.version())
 
 
@@ -136,9 +138,21 @@ def open_for_writing(location: StateLocation) -> Database:
         from octosync.state.sqlite import open_file_for_writing
 
         return open_file_for_writing(location)
+    return _postgres(location, read_only=False)
+
+
+def _postgres(url: StateUrl, *, read_only: bool) -> PostgresDatabase:
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        raise OctosyncError(
+            "postgres-not-installed",
+            f"{url}: a database on PostgreSQL needs psycopg, which is not installed",
+            hints=("Install it with octosync:  pip install 'octosync[postgres]'",),
+        ) from None
     from octosync.state.postgres import PostgresDatabase
 
-    return PostgresDatabase(location)
+    return PostgresDatabase(url, read_only=read_only)
 
 
 SCHEMA: Final = "octosync"  # the schema of PostgreSQL that has all tables

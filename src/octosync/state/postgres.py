@@ -7,6 +7,7 @@ next statement connects again. If the schema was migrated by another version of 
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -224,7 +225,8 @@ class PostgresDatabase:
                 parameters["target_session_attrs"] = "read-write"
             connection = _Connection.connect(**parameters, autocommit=True, prepare_threshold=None)
         except psycopg.Error as error:
-            raise DatabaseError(_connection_failure(error), FailureKind.UNAVAILABLE, hint=_CONNECTION_HINT) from None
+            hint = self._password_hint or _CONNECTION_HINT
+            raise DatabaseError(_connection_failure(error), FailureKind.UNAVAILABLE, hint=hint) from None
         connection.patience = max(seconds, _LEAST_PATIENCE)
         try:
             _check_server(connection)
@@ -236,6 +238,16 @@ class PostgresDatabase:
             connection.close()
             raise
         return connection
+
+    @property
+    def _password_hint(self) -> str:
+        """The hint that the password of the environment was not used; "" if it was, or if there is none."""
+        if self._url.has_password or self._url.takes_password_from_environment or not os.environ.get("PGPASSWORD"):
+            return ""
+        return (
+            "PGPASSWORD is not sent to a server that octosync.yaml names, unless --config names that file. "
+            "Or set the whole URL in a variable that stateUrlEnv names."
+        )
 
     def _begin(self, connection: _Connection) -> None:
         """Begin a transaction. While it runs, no other process migrates the schema."""

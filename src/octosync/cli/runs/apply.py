@@ -23,7 +23,7 @@ from octosync.cli.run_options import RunRequest, StateFlag
 from octosync.cli.runs.apply_output import ApplyOutput, wait_for_rollouts
 from octosync.cli.runs.plan import check_base, check_request, read_plan_file
 from octosync.cli.session import run_with_client
-from octosync.cli.state_location import ChosenState, choose_state
+from octosync.cli.state_location import ChosenState, shown_state
 from octosync.errors import (
     ExitCode,
     GuardRefused,
@@ -85,7 +85,7 @@ def _apply_run(
     if approval is not None:
         check_base(run, approval, str(planfile))
         check_plan_key(approval, run.fingerprint_scheme, file=str(planfile))
-    state = choose_state(journal, run.inputs.configuration, run.inputs.context, request.manifests.config)
+    state = shown_state(journal, run.inputs.configuration, run.inputs.context, request.manifests.config)
     asks = approval is None and not yes
     return _ApplyRun(
         run=run,

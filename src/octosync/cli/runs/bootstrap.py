@@ -24,7 +24,7 @@ from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.root import report_failure
 from octosync.cli.run_options import RemoteFlags, StateFlag
 from octosync.cli.session import Session, control_plane, open_client, open_session
-from octosync.cli.state_location import ChosenState, choose_state
+from octosync.cli.state_location import ChosenState, shown_state
 from octosync.errors import ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.manifest import STDIN, load_manifests, starter_manifest
 from octosync.model import Diagnostic, RunAudit, Severity
@@ -64,7 +64,7 @@ def run(  # noqa: PLR0913 — the parameters of a command are its flags
     app = FirstApp(slug=slug, name=slug if name is None else name, platform=platform, identifier=identifier)
     session = open_session(remote, config)
     digest = _validate(app, session)
-    state = choose_state(journal, session.configuration, session.context, config)
+    state = shown_state(journal, session.configuration, session.context, config)
     if key_file is None and _discards_output():
         raise UsageError(
             "no-key-destination",

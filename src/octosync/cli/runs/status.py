@@ -28,7 +28,7 @@ from octosync.cli.runs.approvals import ApprovalReader
 from octosync.cli.runs.coverage import check_flags, show_declared
 from octosync.cli.session import Session, check_app_names, control_plane, open_session, query, run_with_client
 from octosync.cli.signals import StopSignal
-from octosync.cli.state_location import choose_state
+from octosync.cli.state_location import shown_state
 from octosync.cli.wrapping import terminal_width
 from octosync.errors import CredentialRefused, ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.model import App, AppOverview, AppStatus, JsonObject, closest
@@ -191,7 +191,7 @@ def run(
     session = open_session(remote, manifests.config)
     if scope.short:
         return _show_overviews(session, apps, archived=scope.archived, colour=shown.colour)
-    state = choose_state(journal, session.configuration, session.context, manifests.config)
+    state = shown_state(journal, session.configuration, session.context, manifests.config)
     approvals = ApprovalReader(state.location, session.connection)
 
     async def read(client: Octomil, progress: Progress | None = None) -> StatusView:

@@ -23,7 +23,7 @@ from octosync.cli.audit import audit_of, input_flags
 from octosync.cli.commands.watch import WatchFlags
 from octosync.cli.console import err, is_debug, is_quiet, wants_colour
 from octosync.cli.contexts import state_key
-from octosync.cli.debug import request_words, settings
+from octosync.cli.debug import request_words, settings, state_words
 from octosync.cli.inputs import LoadedInputs, load_inputs, load_settings
 from octosync.cli.inputs_reloader import InputsReloader
 from octosync.cli.root import is_defect
@@ -314,7 +314,10 @@ class _WatchProcess:
 
     def _log_debug_output(self, remote: Octomil, log: Log) -> None:
         """Log the settings now, and each request when it was sent."""
-        for line in settings(self.first.configuration, self.first.context, remote.connection):
+        for line in (
+            *settings(self.first.configuration, self.first.context, remote.connection),
+            state_words(self.state),
+        ):
             log.info("setting", message=line)
         remote.trace_requests(lambda request: log.info("request", message=request_words(request)))
 
