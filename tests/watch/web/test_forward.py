@@ -184,7 +184,7 @@ async def test_a_request_is_forwarded_once() -> None:
             refused = await client.post("/resume", headers=AUTHORIZED)
     error = refused.json()["error"]
     assert (refused.status_code, error["reference"]) == (503, "not-leading")
-    assert f"The leader's address is {two}." in error["hints"]
+    assert f"The leader is a, at {two}." in error["hints"]
     assert first.calls == second.calls == []
 
 
@@ -210,7 +210,7 @@ async def test_without_a_leader_a_standby_shows_what_it_knows(address: str, lead
         page = (await standby.get("/", headers=BROWSER)).text
         assert "As last known: all 2 apps in sync" in page
         assert "db.example:5432: it does not respond" in page
-        assert ("a leads at 127.0.0.1:1 since" in page) is bool(leader)
+        assert ("Leader: a, at 127.0.0.1:1," in page) is bool(leader)
         assert ("No replica leads" in page) is not bool(leader)
         assert "<form" not in page.partition("<main")[2].replace('<form class="filter"', "")
         assert "Sign in" not in page

@@ -221,8 +221,8 @@ class LeaderConnection:
 def not_leading(request: Request, replica: ReplicaStatus) -> Response:
     """Refuse what only the leader can do: it is not done."""
     if replica.leader:
-        message = f"this replica does not lead, and nothing is done: {replica.leader} leads"
-        hints = [f"The leader's address is {replica.address}." if replica.address else "The leader has no address."]
+        message = "this replica does not lead, and nothing is done"
+        hints = [f"The leader is {replica.leader}, at {replica.address or 'no address'}."]
         if replica.unreachable:
             hints.append(f"It does not respond to this replica: {replica.unreachable}.")
     else:

@@ -33,6 +33,7 @@ from octosync.watch.web.server import is_loopback
 
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 _NOT_FOUND = frozenset({"app-not-declared"})
+_PASSING = frozenset({"not-leading"})
 
 
 def json_response(document: JsonObject, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -105,7 +106,7 @@ def refusal_of(request: Request, error: OctosyncError) -> Response:
 
 def status_of(error: OctosyncError) -> int:
     """Return the HTTP status for an error of the controller."""
-    if isinstance(error, StateUnavailable | LeaseLost):
+    if isinstance(error, StateUnavailable | LeaseLost) or error.reference in _PASSING:
         return 503
     return 404 if error.reference in _NOT_FOUND else 400 if isinstance(error, UsageError) else 409
 

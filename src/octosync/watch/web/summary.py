@@ -33,6 +33,7 @@ STATE_WORDS: Final = {
     AppState.UNREAD: "not read yet",
     AppState.IN_SYNC: "in sync",
 }
+UNKNOWN: Final = "unknown"  # on a page of a standby: not read by it, and not in the shared state
 STATE_MEANINGS: Final = {
     AppState.FAILING: "Reading or writing it fails; it is retried automatically.",
     AppState.REFUSED: "The control plane rejects the change; it is retried when its manifest or live state changes.",
@@ -82,7 +83,7 @@ def alarms(status: ControllerStatus) -> Iterator[Alarm]:
     if not status.healthy:
         yield Alarm("stuck", "The control loop is stuck.", stuck_words(status))
     if status.replica.role is ReplicaRole.STANDBY:
-        yield from _without_leader(status.replica)
+        yield from _without_leader(status)
     yield from _closed(status)
     if status.state_damaged:
         words = "The state file was damaged: nothing from before this start is known."
@@ -100,9 +101,10 @@ def alarms(status: ControllerStatus) -> Iterator[Alarm]:
         yield Alarm("suspended", "Everything is suspended: nothing is written.", status.suspended.reason)
 
 
-def _without_leader(replica: ReplicaStatus) -> Iterator[Alarm]:
+def _without_leader(status: ControllerStatus) -> Iterator[Alarm]:
     """Yield why a standby shows a page of its own."""
-    if replica.problem:
+    replica = status.replica
+    if replica.problem and not status.state_unavailable:  # of a former leader, which has had the same problem
         words = "The shared state can't be used: this page shows what was last known."
         yield Alarm("state unavailable", words, replica.problem)
     since: Line = () if replica.since is None else (" since ", replica.since)
@@ -111,7 +113,7 @@ def _without_leader(replica: ReplicaStatus) -> Iterator[Alarm]:
             "no leader", "No replica leads: nothing is reconciled.", facts=("No leader", *since, ".") if since else ()
         )
         return
-    facts = (f"{replica.leader} leads at {replica.address or 'no address'}", *since, f". {_loopback_hint(replica)}")
+    facts = (f"Leader: {replica.leader}, at {replica.address or 'no address'},", *since, f". {_loopback_hint(replica)}")
     words = "The leader does not respond to this standby: this page shows what was last known."
     yield Alarm("leader unreachable", words, replica.unreachable, facts)
 
@@ -177,7 +179,7 @@ def counts_words(status: ControllerStatus) -> str:
     """
     words = _counts(status)
     if status.replica.role is ReplicaRole.STANDBY:
-        words = f"As last known: {words[:1].lower()}{words[1:]}".replace(STATE_WORDS[AppState.UNREAD], "unknown")
+        words = f"As last known: {words[:1].lower()}{words[1:]}".replace(STATE_WORDS[AppState.UNREAD], UNKNOWN)
     elif status.circuit_open is not None and status.apps and status.last_success is not None:
         words = f"As last read at {time_words(status.last_success)}: {words[:1].lower()}{words[1:]}"
     return ". ".join((*_circumstances(status), words))
