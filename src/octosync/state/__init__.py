@@ -16,7 +16,14 @@ from octosync.exports import lazy_exports
 if TYPE_CHECKING:
     from octosync.state.checkpoint import CheckpointChanges, InSyncApp, StoredCheck, StoredCheckpoint, StoredResync
     from octosync.state.drift import StoredRefusal
-    from octosync.state.inspection import DatabaseFacts, examine_database
+    from octosync.state.inspection import (
+        DatabaseFacts,
+        PlaneFacts,
+        StateFacts,
+        check_state,
+        examine_database,
+        examine_state,
+    )
     from octosync.state.journal import Journal, JournalReader, new_run_id
     from octosync.state.lease import HeldLease, Lease, LeaseHolder, LeaseKeeper, LeaseKind, LeaseName
     from octosync.state.location import StateLocation, StateUrl, parse_location
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
     from octosync.state.record import Record
     from octosync.state.seal import SealedValue
     from octosync.state.tables import Approvable, ApprovedAction
+    from octosync.state.transfer import back_up, copy_state
     from octosync.state.watch import KEPT_FOR, ControlPlaneState, DamagedFile, WatchState, open_or_replace_journal
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
@@ -31,7 +39,7 @@ else:
         {
             "checkpoint": "CheckpointChanges InSyncApp StoredCheck StoredCheckpoint StoredResync",
             "drift": "StoredRefusal",
-            "inspection": "DatabaseFacts examine_database",
+            "inspection": "DatabaseFacts PlaneFacts StateFacts check_state examine_database examine_state",
             "journal": "Journal JournalReader new_run_id",
             "lease": "HeldLease Lease LeaseHolder LeaseKeeper LeaseKind LeaseName",
             "location": "StateLocation StateUrl parse_location",
@@ -39,6 +47,7 @@ else:
             "record": "Record",
             "seal": "SealedValue",
             "tables": "Approvable ApprovedAction",
+            "transfer": "back_up copy_state",
             "watch": "KEPT_FOR ControlPlaneState DamagedFile WatchState open_or_replace_journal",
         },
     )

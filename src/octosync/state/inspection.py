@@ -1,13 +1,25 @@
-"""What can be found out about a shared database with a few reads: `octosync doctor` and `octosync state` show it."""
+"""What can be found out about a state with a few reads: `octosync doctor`, `octosync state show` and `state check` show it."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
 
+from octosync.model import counted
+from octosync.plan import ControlPlane
 from octosync.state.database import SCHEMA
-from octosync.state.journal import JournalReader
+from octosync.state.journal import JournalReader, time_of
+from octosync.state.lock import lock_holder
+from octosync.state.migrations import VERSION
+from octosync.state.watch import WatchState
+
+if TYPE_CHECKING:
+    from octosync.state.journal import Journal
+    from octosync.state.lease import LeaseHolder
 
 _SAMPLES: Final = 3
 
@@ -24,6 +36,63 @@ class DatabaseFacts:
     seconds: float
     problem: str = ""
     advice: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateLease:
+    """A lease in a shared state: `kind` is watch or apply. If not `is_held`, it has ended, and `holder` was the last one."""
+
+    kind: str
+    plane: ControlPlane
+    holder: LeaseHolder
+    since: datetime
+    is_held: bool
+
+    @property
+    def user(self) -> str:
+        """The process that holds it, in words."""
+        return f"octosync {self.kind} ({self.holder.name})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaneFacts:
+    """What the state has of a control plane: numbers of apps with a baseline, drifted objects, approvals, rejections and holds.
+
+    `resynced_at` is the end of the last full read, None if there was none; `suspended_at` is set while it is suspended.
+    """
+
+    plane: ControlPlane
+    apps: int
+    drift: int
+    approvals: int
+    refusals: int
+    holds: int
+    suspended_at: datetime | None
+    resynced_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateFacts:
+    """The facts about a state. `schema` is 0 without a state; `process` is the controller that has locked a file.
+
+    `runs_from` and `runs_to` are the times of the first and the last run; `open_runs` have not ended.
+    """
+
+    exists: bool
+    schema: int
+    size: int  # bytes
+    runs: int = 0
+    open_runs: int = 0
+    runs_from: datetime | None = None
+    runs_to: datetime | None = None
+    planes: tuple[PlaneFacts, ...] = ()
+    leases: tuple[StateLease, ...] = ()
+    process: int | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the schema is that of this version."""
+        return self.schema == VERSION
 
 
 def examine_database(journal: JournalReader) -> DatabaseFacts:
@@ -59,3 +128,116 @@ def examine_database(journal: JournalReader) -> DatabaseFacts:
         problem=problem,
         advice=advice,
     )
+
+
+def examine_state(reader: JournalReader) -> StateFacts:
+    """Return the facts about a state. Raises `OctosyncError` if it can't be read."""
+    location = reader.location
+    facts = StateFacts(exists=reader.exists, schema=reader.schema, size=_size(reader))
+    if not reader.schema:
+        return facts
+    with reader.documented():
+        runs, open_runs, first, last = reader.database.execute(
+            "select count(*), count(*) - count(ended_at), min(started_at), max(started_at) from run"
+        ).fetchone()
+        planes = _planes(reader) if facts.is_current else ()
+    return StateFacts(
+        exists=reader.exists,
+        schema=reader.schema,
+        size=facts.size,
+        runs=runs,
+        open_runs=open_runs,
+        runs_from=_time(first),
+        runs_to=_time(last),
+        planes=planes,
+        leases=leases_of(reader),
+        process=lock_holder(location) if isinstance(location, Path) else None,
+    )
+
+
+def leases_of(reader: JournalReader) -> tuple[StateLease, ...]:
+    """Return the leases in a shared state, also those that have ended; none in a file."""
+    if not reader.is_shared or reader.schema != VERSION:
+        return ()
+    from octosync.state.lease import LeaseHolder
+
+    with reader.documented():
+        rows = reader.database.execute(
+            "select kind, control_plane, org_id, holder, since, expires > clock_timestamp() from lease "
+            "where holder is not null order by kind desc, control_plane, org_id"
+        ).fetchall()
+    return tuple(
+        StateLease(
+            kind=kind,
+            plane=ControlPlane(url=url, org_id=org or None),
+            holder=LeaseHolder.parse(holder),
+            since=since.astimezone(UTC),
+            is_held=is_held,
+        )
+        for kind, url, org, holder, since, is_held in rows
+    )
+
+
+def check_state(reader: JournalReader) -> str:
+    """Read the whole state, and return in words what was read. Raises `OctosyncError` for what can't be read."""
+    if problem := _integrity(reader):
+        raise reader.damaged(problem)
+    runs = reader.runs()
+    actions = sum(len(reader.actions(run.id)) for run in runs)
+    words = f"{counted(len(runs), 'run')} with {counted(actions, 'action')}"
+    if reader.schema != VERSION:
+        return words
+    state = WatchState(cast("Journal", reader))  # it is only read
+    state.check()
+    return f"{words}, {counted(len(state.planes()), 'control plane')}"
+
+
+def _integrity(reader: JournalReader) -> str:
+    with reader.documented():
+        return reader.database.check()
+
+
+def _planes(reader: JournalReader) -> tuple[PlaneFacts, ...]:
+    execute = reader.database.execute
+    counts = {
+        table: _numbers(execute(f"select plane, count(*) from {table} group by plane").fetchall())  # noqa: S608 — our own names
+        for table in ("base", "drift", "approval", "refusal", "hold")
+    }
+    suspended = dict(execute("select plane, at from suspension").fetchall())
+    resynced = dict(execute("select plane, ended from checkpoint").fetchall())
+    rows = execute("select id, control_plane, org_id from plane order by control_plane, org_id").fetchall()
+    return tuple(
+        PlaneFacts(
+            plane=ControlPlane(url=url, org_id=org or None),
+            apps=counts["base"].get(number, 0),
+            drift=counts["drift"].get(number, 0),
+            approvals=counts["approval"].get(number, 0),
+            refusals=counts["refusal"].get(number, 0),
+            holds=counts["hold"].get(number, 0) + counts["hold"].get(0, 0),  # 0: those of each control plane
+            suspended_at=_time(suspended.get(number, suspended.get(0))),
+            resynced_at=_time(resynced.get(number)),
+        )
+        for number, url, org in rows
+    )
+
+
+def _numbers(rows: list[tuple[int, int]]) -> Mapping[int, int]:
+    return dict(rows)
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else time_of(text)
+
+
+def _size(reader: JournalReader) -> int:
+    location = reader.location
+    if isinstance(location, Path):
+        files = (location, location.with_name(f"{location.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+    with reader.documented():
+        (size,) = reader.database.execute(
+            "select coalesce(sum(pg_total_relation_size(pg_class.oid)), 0) from pg_class "
+            "join pg_namespace on pg_namespace.oid = relnamespace where nspname = ? and relkind = 'r'",
+            (SCHEMA,),
+        ).fetchone()
+    return int(size)

@@ -44,6 +44,7 @@ class JournalReader:
     """
 
     hint: ClassVar[str] = "Name another file: --state FILE"
+    seal_key: Secret | None = None
 
     def __init__(self, location: StateLocation) -> None:
         self.location = location
@@ -96,6 +97,11 @@ class JournalReader:
         return self._database
 
     @property
+    def schema(self) -> int:
+        """The version of the schema, 0 for none."""
+        return self._schema
+
+    @property
     def is_shared(self) -> bool:
         """Whether several processes, on several machines, use this state."""
         return self._database.is_shared
@@ -122,6 +128,11 @@ class JournalReader:
             yield
         except (OSError, sqlite3.Error, DatabaseError, ValueError) as error:
             raise self._unusable(error) from error
+
+    def damaged(self, problem: str) -> StateDamaged:
+        """Return the error for a state that is damaged."""
+        message = f"{self.location}: the journal can't be used: {problem}"
+        return StateDamaged("journal-unusable", message, hints=(self._hint,))
 
     def _unusable(self, why: str | Exception) -> OctosyncError:
         error, hint = _KINDS[_kind_of(why)]
@@ -316,9 +327,7 @@ class Journal(JournalReader):
         with self.documented():
             problem = self._database.check()
         if problem:
-            raise StateDamaged(
-                "journal-unusable", f"{self.location}: the journal can't be used: {problem}", hints=(self._hint,)
-            )
+            raise self.damaged(problem)
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:
