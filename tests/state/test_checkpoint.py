@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.support.journals import on_file
 from tests.support.states import NOW, ORG, desired_app
 
 from octosync.errors import StateDamaged
@@ -130,6 +131,7 @@ def test_the_file_has_no_digest_that_can_be_guessed(path: Path) -> None:
         assert guess.removeprefix("sha256:")[:16].encode() not in content
 
 
+@on_file
 def test_events_since_the_position_are_new(memory: ControlPlaneState) -> None:
     """They are returned oldest first, with one that came late among known ones. None if the position is not among them."""
     checkpoint = Checkpoint(lambda: memory)
@@ -151,6 +153,7 @@ def test_events_since_the_position_are_new(memory: ControlPlaneState) -> None:
     assert again.new_events(tuple(Event(id=event.id, at=NOW + timedelta(days=1)) for event in known)) is None
 
 
+@on_file
 def test_what_is_dated_in_the_future_is_not_known(memory: ControlPlaneState) -> None:
     """Apps, checks and the last resync that are dated in the future are ignored and deleted."""
     memory.save_checkpoint(FULL)
@@ -163,6 +166,7 @@ def test_what_is_dated_in_the_future_is_not_known(memory: ControlPlaneState) -> 
     assert memory.checkpoint().in_sync == {}
 
 
+@on_file
 def test_nothing_counts_that_was_read_before_the_position(memory: ControlPlaneState) -> None:
     """After a gap in the feed, only reconciles that began after the next start of a resync are recorded."""
     checkpoint = Checkpoint(lambda: memory)
@@ -180,6 +184,7 @@ def test_nothing_counts_that_was_read_before_the_position(memory: ControlPlaneSt
     assert checkpoint.in_sync.keys() == {"f"}
 
 
+@on_file
 @pytest.mark.parametrize("app_id", ["\ud800", "x" * 1000])
 def test_an_id_that_can_not_be_stored_costs_a_read(memory: ControlPlaneState, app_id: str) -> None:
     """Whatever a control plane returns as an id, saving works; the app is read at the next start."""
@@ -190,6 +195,7 @@ def test_an_id_that_can_not_be_stored_costs_a_read(memory: ControlPlaneState, ap
     assert memory.checkpoint().in_sync == {}
 
 
+@on_file
 @pytest.mark.parametrize("value", [10**400, float("nan"), "a secret", {"api_key": "hunter2"}])
 def test_a_check_with_unexpected_content_is_not_stored(memory: ControlPlaneState, value: object) -> None:
     """Only numbers are stored as improvements. Until the restart the result is known all the same."""

@@ -103,6 +103,7 @@ def test_with_a_key_from_elsewhere_the_file_alone_tells_nothing(location: StateL
     assert Seals.made_with(own, STATE_KEY).digest_of("hunter2").encode() in document
 
 
+@on_file
 @pytest.mark.parametrize(
     ("then", "now"),
     [(None, STATE_KEY), (STATE_KEY, None), (STATE_KEY, OTHER_KEY), (None, None), (STATE_KEY, STATE_KEY)],

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 REQUIRED = "OCTOSYNC_REQUIRE_POSTGRES"
 USER = "octosync"
 PASSWORD = "s3cret-pa55word"  # tests search for it in output
+# What the server stores of it, with one iteration instead of 4096: that saves 2 ms of CPU time for each connection.
+_VERIFIER = (
+    "SCRAM-SHA-256$1:b2N0b3N5bmMncyB0ZXN0cw==$"
+    "vN7JnL0QAHUVlivPDIHRwEDX6P3/VFMsf4nHYe9OEwE=:GN6kM9mIWzHyqaeh0yndyDCu3mXwj+mxE8Ax6v1obaM="
+)
 _OLDEST = 14
 _PATIENCE = 30  # seconds until a server that has not started or stopped fails its test
 _SETTINGS = {
@@ -155,7 +160,7 @@ class PostgresServer:
         _run(folder, "initdb", *options, *collation, *access)
         server = cls(folder, _free_port())
         server.start()
-        server.execute(f"create role {USER} login password '{PASSWORD}'")
+        server.execute(f"create role {USER} login password '{_VERIFIER}'")
         return server
 
     def url(self, database: str | None = None, *, port: int | None = None) -> str:
