@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from tests.support.clients import connection_to
@@ -26,14 +26,17 @@ from octosync.model import NotifyEvent
 from octosync.octomil import Octomil, RateOptions
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.server import ServerSettings, running_server
-from octosync.state import Journal, StateLocation
+from octosync.state import Journal, LeaseHolder, LeaseKeeper, StateLocation
 from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.log import Log
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad
 from octosync.watch.notify.notices import Notice
 from octosync.watch.notify.webhook import Notifier
+from octosync.watch.replica import Replica, ReplicaOptions, Term
 from octosync.watch.settings import LogFormat, Settings
 from octosync.watch.status import AppReconcileStatus, ControllerStatus
+
+T = TypeVar("T", bound="RunningController")
 
 PATIENCE = 60.0  # seconds of real time until a wait fails; enough for a busy machine
 
@@ -222,6 +225,13 @@ class Setup:
         return ManifestFlags(paths=paths, kustomize=self.kustomize, config=self.config, allow_empty=True)
 
 
+@dataclass
+class RunningReplica(RunningController):
+    """A replica that runs, in place of a controller."""
+
+    controller: Replica  # type: ignore[assignment]  # it has the same operations
+
+
 _SETUP = frozenset(option.name for option in fields(Setup))
 
 
@@ -233,48 +243,101 @@ async def run_controller(
 
     The arguments are the fields of `Setup`; all others are settings of the controller.
     """
-    setup = Setup(**{name: value for name, value in arguments.items() if name in _SETUP and value is not None})
-    settings = {name: value for name, value in arguments.items() if name not in _SETUP}
-    apps = folder / "apps"
-    apps.mkdir(exist_ok=True)
-    log, recorder = io.StringIO(), NoticeRecorder()
-    remote_flags = RemoteFlags(url=None if setup.through_context else plane.url)
-    reloader = InputsReloader(flags=setup.flags(apps), remote=remote_flags)
-    at = connection_to(plane.url, **{"requests_per_minute": 0, **setup.connection})
-    transport: httpx.AsyncBaseTransport | None = AppTransport(plane.application) if plane.application else None
-    if setup.transport is not None:
-        setup.transport.inner, transport = transport or httpx.AsyncHTTPTransport(), setup.transport
-    remote = Octomil(at, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep), transport=transport)
-    with Journal(setup.state or folder / "state.db") as journal:
-        controller = Controller(
-            ControllerOptions(
-                remote=remote,
-                desired=DesiredState(
-                    reloader,
-                    reloader.watched,
-                    clock,
-                    apps=settings.get("apps", ()),
-                    selector=settings.get("selector"),
-                ),
-                journal=journal,
-                control_plane=ControlPlane(url=at.url),
-                settings=Settings(**settings),
-                policy=lambda declared: setup.policy or _policy(declared),
-                deploy=setup.deploy or DeployPolicy(previews=False),
-                read_token=setup.read_token,
-                log=Log(log, clock, format_=LogFormat.JSON),
-                notifier=setup.notifier or recorder,
-                clock=clock,
-                chance=random.Random(7),  # noqa: S311 — jitter
-                can_post=True,
-            )
+    parts = _Parts(folder, plane, clock, arguments)
+    with Journal(parts.setup.state or folder / "state.db") as journal:
+        controller = Controller(parts.options(Term(journal=journal, clock=clock)))
+        async with parts.run(controller, journal, RunningController) as running:
+            yield running
+
+
+@asynccontextmanager
+async def run_replica(
+    folder: Path, plane: Plane, clock: FastClock, location: StateLocation, *, ttl: float = 0.5, **arguments: Any
+) -> AsyncIterator[RunningReplica]:
+    """Run a replica with a shared state until the block ends. Its lease lasts for `ttl` real seconds.
+
+    `longest_request` are the seconds that a request can take. The other arguments are those of `run_controller`.
+    """
+    longest_request = arguments.pop("longest_request", 0.0)
+    parts = _Parts(folder, plane, clock, arguments)
+
+    @asynccontextmanager
+    async def start(term: Term) -> AsyncIterator[Controller]:
+        yield Controller(parts.options(term))
+
+    replica = Replica(
+        ReplicaOptions(
+            keeper=LeaseKeeper(lambda: Journal(location), ttl=ttl),
+            control_plane=ControlPlane(url=parts.remote.connection.url),
+            holder=LeaseHolder(host=folder.name, pid=1, address="127.0.0.1:1"),
+            open_journal=lambda: Journal(location),
+            start=start,
+            remote=parts.remote,
+            longest_request=longest_request,
+            log=Log(parts.log, clock, format_=LogFormat.JSON),
+            clock=clock,
         )
-        async with remote:
-            task = asyncio.ensure_future(controller.run())
+    )
+    with Journal(arguments.get("state") or location) as journal:
+        async with parts.run(replica, journal, RunningReplica) as running:
+            yield running
+
+
+class _Parts:
+    """What a controller is made of."""
+
+    def __init__(self, folder: Path, plane: Plane, clock: FastClock, arguments: Mapping[str, Any]) -> None:
+        setup = Setup(**{name: value for name, value in arguments.items() if name in _SETUP and value is not None})
+        self.setup = setup
+        self.settings = {name: value for name, value in arguments.items() if name not in _SETUP}
+        self.plane, self.clock = plane, clock
+        self.apps = folder / "apps"
+        self.apps.mkdir(exist_ok=True, parents=True)
+        self.log, self.recorder = io.StringIO(), NoticeRecorder()
+        remote_flags = RemoteFlags(url=None if setup.through_context else plane.url)
+        self.reloader = InputsReloader(flags=setup.flags(self.apps), remote=remote_flags)
+        at = connection_to(plane.url, **{"requests_per_minute": 0, **setup.connection})
+        transport: httpx.AsyncBaseTransport | None = AppTransport(plane.application) if plane.application else None
+        if setup.transport is not None:
+            setup.transport.inner, transport = transport or httpx.AsyncHTTPTransport(), setup.transport
+        self.remote = Octomil(at, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep), transport=transport)
+
+    def options(self, term: Term) -> ControllerOptions:
+        """Return the options of the controller of a term."""
+        setup, settings = self.setup, self.settings
+        return ControllerOptions(
+            remote=self.remote,
+            desired=DesiredState(
+                self.reloader,
+                self.reloader.watched,
+                term.clock,
+                apps=settings.get("apps", ()),
+                selector=settings.get("selector"),
+            ),
+            journal=term.journal,
+            control_plane=ControlPlane(url=self.remote.connection.url),
+            settings=Settings(**settings),
+            policy=lambda declared: setup.policy or _policy(declared),
+            deploy=setup.deploy or DeployPolicy(previews=False),
+            read_token=setup.read_token,
+            log=Log(self.log, self.clock, format_=LogFormat.JSON),
+            notifier=setup.notifier or self.recorder,
+            clock=term.clock,
+            chance=random.Random(7),  # noqa: S311 — jitter
+            can_post=True,
+            settled_at=term.settled_at,
+        )
+
+    @asynccontextmanager
+    async def run(self, runner: Any, journal: Journal, kind: type[T]) -> AsyncIterator[T]:
+        """Run a controller or a replica until the block ends."""
+        async with self.remote:
+            task = asyncio.ensure_future(runner.run())
             try:
-                yield RunningController(controller, plane, apps, clock, remote, log, recorder, journal, task)
+                apps, log, recorder = self.apps, self.log, self.recorder
+                yield kind(runner, self.plane, apps, self.clock, self.remote, log, recorder, journal, task)
             finally:
-                controller.stop.set()
+                runner.stop.set()
                 await asyncio.wait_for(task, PATIENCE)
 
 

@@ -52,6 +52,8 @@ SPECIFIED = {
     "octosync_contested": (),
     "octosync_uncovered": (),
     "octosync_blocked": ("guard",),
+    "octosync_leader": (),
+    "octosync_leader_changes_total": (),
     "octosync_build_info": ("version", "python"),
 }
 

@@ -322,6 +322,11 @@ class Journal(JournalReader):
         except OctosyncError:  # the next write reports any other problem
             return
 
+    def confirm(self) -> None:
+        """Raise `OctosyncError` if nothing can be recorded now: the state is unavailable, or the fence raises."""
+        with self.transaction():
+            pass
+
     def check(self) -> None:
         """Check the whole database. Raises `StateDamaged`."""
         with self.documented():

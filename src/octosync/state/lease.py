@@ -41,6 +41,7 @@ _RETRY: Final = 0.05
 _MARGIN: Final = 0.2
 # Statements of leases end after this time. Most of the time of a lease remains for further attempts.
 _PATIENCE: Final = 3.0
+_LONGEST_CLOSE: Final = 1.0  # seconds
 
 
 def elapsed() -> float:
@@ -386,7 +387,8 @@ class LeaseKeeper:
         """Close the connection."""
         table, self._table = self._table, None
         if table is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, table.close)
+            closing = asyncio.get_running_loop().run_in_executor(self._thread, table.close)
+            await asyncio.wait({closing}, timeout=_LONGEST_CLOSE)
         self._thread.shutdown(wait=False)
 
     async def _run(self, action: Callable[[LeaseTable], T]) -> T:

@@ -104,6 +104,16 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
         """Return the apps that runs archived since a time."""
         return self._done(Verb.ARCHIVE, since)
 
+    def apps_with_open_actions(self, since: datetime) -> frozenset[str]:
+        """Return the apps with actions that began since a time and have no end: their requests may be under way."""
+        with self._read("the open actions") as database:
+            rows = database.execute(
+                "select distinct action.address from action join run on run.id = action.run where action.ended_at is null "
+                "and action.begun_at >= ? and run.control_plane = ? and (run.org_id is null or ? in ('', run.org_id))",
+                (journal_time_text(since), self.plane.url, self.plane.org_id or ""),
+            )
+            return frozenset(Address.parse(address).app for (address,) in rows)
+
     def _done(self, verb: Verb, since: datetime) -> list[Address]:
         with self._read("the recent removals") as database:
             # A run without an org may have been in this one.

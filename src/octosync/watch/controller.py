@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from octosync import __version__
-from octosync.errors import ConfigError
+from octosync.errors import ConfigError, OctosyncError
 from octosync.model import Hold, RunAudit, Secret
 from octosync.octomil import PERCENT_FOR_WRITES, Octomil
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy, RunInfo, freezes_of
@@ -70,7 +70,8 @@ class ControllerOptions:
     `policy` returns the guards' policy of a load. `read_token` reads the API key again and raises `ConfigError`; None if
     the key can't change. `apply_again` is the command that finishes by hand what a reconcile could not, `about` returns
     what the plans of a load are made from. `audit` is what the journal records of every run. `can_post`: POSTs are accepted.
-    `state_damaged` is the message about a damaged state file that was set aside.
+    `state_damaged` is the message about a damaged state file that was set aside. `settled_at` is when no request of another
+    process is under way any more, None if only this one uses the state.
     """
 
     remote: Octomil
@@ -90,6 +91,7 @@ class ControllerOptions:
     chance: random.Random = field(default_factory=random.Random)
     can_post: bool = False
     state_damaged: str = ""
+    settled_at: datetime | None = None
     audit: RunAudit = field(default_factory=lambda: RunAudit(command="watch", actor="controller", host=""))
 
 
@@ -99,6 +101,7 @@ class Controller:
     def __init__(self, options: ControllerOptions) -> None:
         self._options = options
         self._started = options.clock.now()
+        self._is_abandoned = False
         self.stop = asyncio.Event()
         self.metrics = options.metrics
         options.journal.wait_at_most(_STATE_PATIENCE)
@@ -110,7 +113,9 @@ class Controller:
 
     def _set_up_state(self, options: ControllerOptions) -> None:
         """Create what is known: what was applied, what is declared, the status of every app, and what waits for a person."""
-        self.memory = Memory(WatchState(options.journal), options.control_plane, options.clock)
+        self.memory = Memory(
+            WatchState(options.journal), options.control_plane, options.clock, settled_at=options.settled_at
+        )
         self.assignment = AppAssignment(
             desired=options.desired,
             memory=self.memory,
@@ -282,8 +287,19 @@ class Controller:
             for task in everything:
                 task.cancel()
             await asyncio.gather(*everything, return_exceptions=True)
-            self.notifications.flush()
-            self.results.save_checkpoint()
+            if not self._is_abandoned:
+                self.notifications.flush()
+                self.results.save_checkpoint()
+
+    def abandon(self) -> None:
+        """Stop without finishing writes in progress, notifying or saving anything: another process may be doing that."""
+        self._is_abandoned = True
+        self.workers.abandon()
+        self.stop.set()
+
+    def hold_back(self, error: OctosyncError) -> None:
+        """Send nothing until a probe of the state succeeds."""
+        self.breaker.record_failure(error)
 
     def reload(self) -> None:
         """Load the manifests and the API key again, and read every app again: what SIGHUP means."""

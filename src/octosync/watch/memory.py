@@ -24,12 +24,15 @@ from octosync.watch.settings import Clock
 # An object that was reverted this often in this time, and is changed again, is contested.
 REVERTS_TO_CONTEST: Final = 3
 _REVERTS_WITHIN: Final = timedelta(hours=24)
+# An action that began before this has ended, with all attempts and waits.
+_LONGEST_ACTION: Final = timedelta(hours=1)
 
 
 @dataclass(slots=True)
 class Memory:
     """The stored state of one control plane, `plane`; `sensitivity` decides which values are only stored sealed.
 
+    `settled_at` is when no request of another process, which led before, is under way any more; None: there is none.
     `narrowed` counts how often the watched manifests became fewer: objects that were declared in the others are forgotten.
     """
 
@@ -37,7 +40,9 @@ class Memory:
     plane: ControlPlane
     clock: Clock
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
+    settled_at: datetime | None = None
     narrowed: int = 0
+    _unsettled: frozenset[str] | None = None
     _tree: State = field(default_factory=State)
     _others: State = field(default_factory=State)
     _scope: ManifestScope = field(default_factory=ManifestScope)
@@ -77,6 +82,8 @@ class Memory:
         self._refused = dict(self._plane_state.refusals())
         self._first_seen = {slug: dict(drift) for slug, drift in self._plane_state.drift().items()}
         self.checkpoint.load(self.clock.now())
+        if self.settled_at is not None and self._unsettled is None:  # later, this process has open actions, too
+            self._unsettled = self._plane_state.apps_with_open_actions(self.clock.now() - _LONGEST_ACTION)
 
     def _load_requests(self) -> None:
         """Read what people asked for."""
@@ -180,6 +187,11 @@ class Memory:
     def apps_with_notifications(self) -> frozenset[str]:
         """Return the apps about which a fact was sent whose end is not known yet."""
         return frozenset(app for app, _ in self._plane_state.sent_notifications())
+
+    def unsettled_apps(self, at: datetime) -> frozenset[str]:
+        """Return the apps that another process may be writing to at a time."""
+        is_settled = self.settled_at is None or self.settled_at <= at
+        return frozenset() if is_settled or self._unsettled is None else self._unsettled
 
     def begin_writing(self, slugs: Iterable[str]) -> None:
         """Record that apps are about to be written, so that a controller that is killed meanwhile reads them again."""

@@ -308,6 +308,18 @@ METRICS: Final = _table(
         of_leader=True,
     ),
     Metric(
+        name="octosync_leader",
+        type=MetricType.GAUGE,
+        help="1 while this process leads, 0 while it is a standby.",
+        means="Of the replicas that share a database, at most one leads. A process with a state file always does.",
+    ),
+    Metric(
+        name="octosync_leader_changes_total",
+        type=MetricType.COUNTER,
+        help="How often this process has become the leader.",
+        means="It stays at 0 with a state file.",
+    ),
+    Metric(
         name="octosync_build_info",
         type=MetricType.GAUGE,
         help="Always 1; the labels are the versions of octosync and Python.",
@@ -335,13 +347,23 @@ class Metrics:
         self._requests = self._counter("octosync_api_requests_total")
         self._request_seconds = self._histogram("octosync_api_request_duration_seconds")
         self._wait_seconds = self._histogram("octosync_queue_wait_seconds")
+        self._terms = self._counter("octosync_leader_changes_total")
+        self._scrape: _AtScrape | None = None
         for result in ReconcileOutcome:
             self._turns.labels(result.value)
 
     def report(self, status: Callable[[], ControllerStatus]) -> None:
-        """Read the status of a controller, and of this process, at each scrape."""
-        self._registry.register(_AtScrape(status))
+        """Read the status of a controller, and of this process, at each scrape. A later call replaces the controller."""
+        if self._scrape is not None:
+            self._scrape.status = status
+            return
+        self._scrape = _AtScrape(status)
+        self._registry.register(self._scrape)
         ProcessCollector(registry=self._registry)
+
+    def count_term(self) -> None:
+        """Count that this process has become the leader."""
+        self._terms.inc()
 
     def count_reconcile(self, result: ReconcileOutcome, seconds: float) -> None:
         """Count a reconcile that has ended."""
@@ -381,11 +403,11 @@ class _AtScrape(Collector):
     """The metrics of the current status, made anew at each scrape, so that none of them can be stale."""
 
     def __init__(self, status: Callable[[], ControllerStatus]) -> None:
-        self._status = status
+        self.status = status
 
     def collect(self) -> Iterator[Family]:
         """Yield a family for each, all from one status."""
-        now = self._status()
+        now = self.status()
         is_standby = now.replica.role is ReplicaRole.STANDBY
         yield from (family for family in _families(now) if not (is_standby and _is_of_leader(family)))
 
@@ -416,6 +438,9 @@ def _families(now: ControllerStatus) -> Iterator[Family]:
     yield _gauge("octosync_contested", {(): sum(item.contested for item in drift)})
     yield _gauge("octosync_uncovered", {(): sum(len(app.uncovered) for app in now.apps.values())})
     yield _gauge("octosync_blocked", {(guard,): guards[guard] for guard in GUARDS})
+    # While its lease has expired, another replica may lead.
+    leads = now.replica.role is not ReplicaRole.STANDBY and not now.replica.problem
+    yield _gauge("octosync_leader", {(): leads})
     yield _gauge("octosync_build_info", {(now.version, platform.python_version()): 1})
 
 

@@ -8,13 +8,13 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from octosync import __version__
@@ -49,7 +49,16 @@ from octosync.plan import (
     RunInfo,
 )
 from octosync.report import render_diagnostics
-from octosync.state import DamagedFile, Journal, StateLocation, WatchState, open_or_replace_journal, state_lock
+from octosync.state import (
+    DamagedFile,
+    Journal,
+    LeaseHolder,
+    LeaseKeeper,
+    StateLocation,
+    WatchState,
+    open_or_replace_journal,
+    state_lock,
+)
 from octosync.watch.approvals import HOST, TOKEN_VARIABLE
 from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.log import Log, about, libraries_in
@@ -58,6 +67,7 @@ from octosync.watch.metrics import CONTENT_TYPE, Metrics
 from octosync.watch.notify.endpoints import endpoints
 from octosync.watch.notify.notices import Sender
 from octosync.watch.notify.webhook import Notifier
+from octosync.watch.replica import Replica, ReplicaOptions, Term
 from octosync.watch.settings import Clock, LogFormat, Settings, SystemClock, WriteMode
 from octosync.watch.status import Clone, clone_of
 from octosync.watch.web import WebOptions, bind, create_app, parse_listen, serve
@@ -66,6 +76,10 @@ from octosync.watch.web.server import advertised_address, parse_advertised
 
 # Seconds. A control plane that hangs is detected after two of them and an interval.
 _READ_TIMEOUT: Final = 15.0
+# Seconds, in addition to the timeouts, after which the control plane doesn't carry out a request of a former leader.
+_LATE_WRITES: Final = 5.0
+
+_Runner: TypeAlias = Controller | Replica
 
 
 def run(manifests: ManifestFlags, remote: RemoteFlags, guards: Mapping[str, Allowance], flags: WatchFlags) -> ExitCode:
@@ -97,17 +111,16 @@ def _watch(options: _WatchOptions) -> ExitCode:
     if first.fails:  # the controller starts anyway: it reports the errors, and loads corrected manifests
         _report(options, first)
     state = choose_state(options.state, first.configuration, first.context, options.manifests.config)
-    _refuse_tracked(state.location)
     token = admin_token(os.environ.get(TOKEN_VARIABLE))
     key = state_key(os.environ, options.state_key_file)
-    journal, damaged = open_or_replace_journal(state.location, SystemClock().now(), seal_key=key)
-    with journal, _locked(state.location), bind(host, port) as listener:
+    with _opened(state.location, key) as (journal, damaged), bind(host, port) as listener:
         process = _WatchProcess(
             options=options,
             first=first,
             reloader=reloader,
             cache=cache,
             state=state,
+            seal_key=key,
             journal=journal,
             state_damaged="" if damaged is None else _damage(damaged),
             listener=listener,
@@ -116,13 +129,21 @@ def _watch(options: _WatchOptions) -> ExitCode:
         return signals.run(process.run)
 
 
-def _locked(location: StateLocation) -> AbstractContextManager[None]:
-    return state_lock(location) if isinstance(location, Path) else nullcontext()
+@contextmanager
+def _opened(location: StateLocation, key: Secret | None) -> Iterator[tuple[Journal | None, DamagedFile | None]]:
+    """Open a state file, and lock it. A shared state is opened when this process leads: it may be unreachable now."""
+    if not isinstance(location, Path):
+        yield None, None
+        return
+    _refuse_tracked(location)
+    journal, damaged = open_or_replace_journal(location, SystemClock().now(), seal_key=key)
+    with journal, state_lock(location):
+        yield journal, damaged
 
 
-def _refuse_tracked(state: StateLocation) -> None:
+def _refuse_tracked(state: Path) -> None:
     """Raise `ConfigError` for a state file in Git: its author could set the baseline."""
-    if isinstance(state, Path) and state.exists() and is_tracked(state):
+    if state.exists() and is_tracked(state):
         raise ConfigError(
             "state-is-tracked",
             f"{state} is tracked by Git, and a committed state file can't be trusted",
@@ -243,7 +264,8 @@ class _WatchProcess:
     reloader: InputsReloader
     cache: Cache
     state: ChosenState
-    journal: Journal
+    seal_key: Secret | None
+    journal: Journal | None
     state_damaged: str
     listener: socket.socket
     admin_token: Secret | None
@@ -260,17 +282,8 @@ class _WatchProcess:
         log = options.log(clock)
         if self.state_damaged:
             log.error("state_damaged", message=self.state_damaged, reference="journal-unusable")
-        if WatchState(self.journal).take_key():
-            log.warning(
-                "state_key_changed",
-                message=f"the values that {self.state.location} has sealed with another key are discarded: apps with "
-                "sensitive values are reconciled anew, and until then no object counts as removed",
-                file=str(self.state.location),
-            )
         connection = self._connect()
         metrics = Metrics()
-        plane = control_plane(connection, first.context, None)
-        notifier = self._notifier(plane, clock, log)
         remote = Octomil(
             connection,
             first.configuration.contract,
@@ -280,37 +293,70 @@ class _WatchProcess:
         )
         if is_debug():
             self._log_debug_output(remote, log)
-        controller_options = replace(
-            self._controller_options(remote, plane, clock, log), notifier=notifier, metrics=metrics
-        )
-        controller = Controller(controller_options)
-        source = WebOptions(
-            control=controller.api,
-            metrics=metrics.render,
-            metrics_type=CONTENT_TYPE,
-            admin_token=self.admin_token,
-            hosts=options.allowed_hosts,
-            log=log,
-        )
         stop_signal.graceful = True
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, controller.reload)
-        stop_task = asyncio.ensure_future(_stop_on_signal(stop_signal, controller, log))
-        try:
-            with libraries_in(log):
-                async with remote, notifier, serve(create_app(source), self.listener) as served:
+        with libraries_in(log):
+            async with remote, self._runner(remote, metrics, clock, log) as runner:
+                source = WebOptions(
+                    control=runner.api,
+                    metrics=metrics.render,
+                    metrics_type=CONTENT_TYPE,
+                    admin_token=self.admin_token,
+                    hosts=options.allowed_hosts,
+                    log=log,
+                )
+                async with (
+                    _handling_signals(stop_signal, runner, log),
+                    serve(create_app(source), self.listener) as served,
+                ):
                     log.info(
                         "started",
                         message=f"watching {connection.host}: {served.url}",
                         url=served.url,
                         version=__version__,
                     )
-                    await controller.run()
-        finally:
-            stop_task.cancel()
-            loop.remove_signal_handler(signal.SIGHUP)
+                    await runner.run()
         log.info("stopped", message="octosync watch has stopped")
         return ExitCode.DONE
+
+    @asynccontextmanager
+    async def _runner(self, remote: Octomil, metrics: Metrics, clock: Clock, log: Log) -> AsyncIterator[_Runner]:
+        """Yield the controller, or a replica that runs one while it leads."""
+        start = partial(self._controller, remote=remote, metrics=metrics, log=log)
+        if self.journal is not None:
+            async with start(Term(journal=self.journal, clock=clock)) as controller:
+                yield controller
+            return
+        location, connection = self.state.location, remote.connection
+        yield Replica(
+            ReplicaOptions(
+                keeper=LeaseKeeper(partial(Journal, location)),
+                control_plane=control_plane(connection, self.first.context, None),
+                holder=LeaseHolder.this_process(address=self.address, actor="controller"),
+                open_journal=partial(Journal, location, seal_key=self.seal_key),
+                start=start,
+                remote=remote,
+                longest_request=connection.connect_timeout + connection.response_timeout + _LATE_WRITES,
+                log=log,
+                metrics=metrics,
+                clock=clock,
+            )
+        )
+
+    @asynccontextmanager
+    async def _controller(self, term: Term, remote: Octomil, metrics: Metrics, log: Log) -> AsyncIterator[Controller]:
+        """Yield the controller of a term, while its notifier runs."""
+        state = WatchState(term.journal)
+        if state.take_key():
+            log.warning(
+                "state_key_changed",
+                message=f"the values that {self.state.location} has sealed with another key are discarded: apps with "
+                "sensitive values are reconciled anew, and until then no object counts as removed",
+                file=str(self.state.location),
+            )
+        plane = control_plane(remote.connection, self.first.context, None)
+        async with self._notifier(state, plane, term.clock, log) as notifier:
+            options = self._controller_options(remote, plane, term, log)
+            yield Controller(replace(options, notifier=notifier, metrics=metrics))
 
     def _log_debug_output(self, remote: Octomil, log: Log) -> None:
         """Log the settings now, and each request when it was sent."""
@@ -321,29 +367,30 @@ class _WatchProcess:
             log.info("setting", message=line)
         remote.trace_requests(lambda request: log.info("request", message=request_words(request)))
 
-    def _notifier(self, plane: ControlPlane, clock: Clock, log: Log) -> Notifier:
+    def _notifier(self, state: WatchState, plane: ControlPlane, clock: Clock, log: Log) -> Notifier:
         return Notifier(
             endpoints(self.first.configuration.notify, os.environ, insecure=self.options.remote.insecure),
             Sender(control_plane=plane, version=__version__, external_url=self.options.external_url),
             clock=clock,
             log=log,
-            record=WatchState(self.journal).for_control_plane(plane),
+            record=state.for_control_plane(plane),
         )
 
-    def _controller_options(self, remote: Octomil, plane: ControlPlane, clock: Clock, log: Log) -> ControllerOptions:
+    def _controller_options(self, remote: Octomil, plane: ControlPlane, term: Term, log: Log) -> ControllerOptions:
         options, connection = self.options, remote.connection
         return ControllerOptions(
             remote=remote,
             desired=DesiredState(
                 self.reloader,
                 self.reloader.watched,
-                clock,
+                term.clock,
                 apps=options.settings.apps,
                 selector=options.settings.selector,
                 load_timeout=options.load_timeout,
                 cache=self.cache,
+                context=self.first.context,
             ),
-            journal=self.journal,
+            journal=term.journal,
             control_plane=plane,
             settings=options.settings,
             policy=lambda loaded: GuardPolicy(limits=loaded.configuration.guards.limits, allowed=options.guards),
@@ -352,7 +399,8 @@ class _WatchProcess:
             apply_again=shlex.join(options.apply_again(self._clone())),
             about=partial(self._about, connection),
             log=log,
-            clock=clock,
+            clock=term.clock,
+            settled_at=term.settled_at,
             can_post=self.admin_token is not None,
             state_damaged=self.state_damaged,
             audit=audit_of(
@@ -405,10 +453,23 @@ def _damage(damaged: DamagedFile) -> str:
     )
 
 
-async def _stop_on_signal(stop_signal: signals.StopSignal, controller: Controller, log: Log) -> None:
-    await stop_signal.requested.wait()
-    log.info("stopping", message="finishing the writes in progress; a second signal exits at once")
-    controller.stop.set()
+@asynccontextmanager
+async def _handling_signals(stop_signal: signals.StopSignal, runner: _Runner, log: Log) -> AsyncIterator[None]:
+    """Stop at the first SIGTERM or SIGINT, and reload at SIGHUP, until the block ends."""
+
+    async def stop() -> None:
+        await stop_signal.requested.wait()
+        log.info("stopping", message="finishing the writes in progress; a second signal exits at once")
+        runner.stop.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, runner.reload)
+    task = asyncio.ensure_future(stop())
+    try:
+        yield
+    finally:
+        task.cancel()
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def _first_load(options: _WatchOptions, cache: Cache) -> LoadedInputs:

@@ -381,6 +381,7 @@ class FeedFollower:
         try:
             if self._breaker.reason in {CircuitReason.STATE_LOCKED, CircuitReason.STATE_UNAVAILABLE}:
                 await asyncio.to_thread(self._journal.wait_until_usable, _STATE_PROBE)
+                self._journal.confirm()
                 self.recover()
             else:
                 await self._read_one_app()

@@ -256,6 +256,7 @@ class Workers:
         self._may_pause_at = 0.0
         self._continued = asyncio.Event()
         self._is_stopping = False
+        self._grace = _GRACE
 
     async def run(self) -> None:
         """Work for ever; when cancelled, finish writes in progress."""
@@ -270,6 +271,10 @@ class Workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             await self._finish()
+
+    def abandon(self) -> None:
+        """Finish no write: `run` cancels them when it is cancelled."""
+        self._grace = 0.0
 
     def pause_resync(self, seconds: float) -> None:
         """Start no resync of an app for this long, since it would compete with a load of the manifests for the processor.
@@ -354,7 +359,7 @@ class Workers:
         finished = asyncio.Event()
         asyncio.gather(*running.values(), return_exceptions=True).add_done_callback(lambda _: finished.set())
         try:
-            await wait_for(finished, _GRACE, self._clock)
+            await wait_for(finished, self._grace, self._clock)
         finally:
             for task in running.values():
                 task.cancel()

@@ -55,9 +55,9 @@ class Restart:
             return False
         for slug, app in checkpoint.in_sync.items():
             scheduler.tracker.restore(slug, app.at)
-        if self.memory.is_whole:
-            for slug in sorted(scheduler.assignment.changed_since_last_run):
-                scheduler.reconcile_soon(slug)
+        changed = scheduler.assignment.changed_since_last_run if self.memory.is_whole else frozenset()
+        for slug in sorted(changed | (self._unsettled & set(scheduler.assignment.slugs))):
+            scheduler.reconcile_soon(slug)
         scheduler.handle(FeedUpdate(events))
         self.results.last_success = max((app.at for app in checkpoint.in_sync.values()), default=None)
         unread = [slug for slug in scheduler.assignment.slugs if slug not in checkpoint.in_sync]
@@ -67,6 +67,10 @@ class Restart:
         self.results.save_checkpoint()
         self._log_ready("feed", unchanged, len(unread))
         return True
+
+    @property
+    def _unsettled(self) -> frozenset[str]:
+        return self.memory.unsettled_apps(self.scheduler.clock.now())
 
     def _log_ready(self, by: str, unchanged: int, read: int) -> None:
         known = f", {unchanged:,} unchanged since the last read" if unchanged else ""
@@ -90,10 +94,11 @@ class Restart:
 
         A feed that names apps by id alone can't name an app whose id is unknown, now or later.
 
-        Receivers may still have to learn that a problem of an app is over: it is read, too.
+        Receivers may still have to learn that a problem of an app is over: it is read, too. So is an app that another process may
+        have been writing to when it ended.
         """
         assignment, checkpoint = self.scheduler.assignment, self.checkpoint
-        changed = assignment.changed_since_last_run | self.memory.apps_with_notifications()
+        changed = assignment.changed_since_last_run | self.memory.apps_with_notifications() | self._unsettled
         kept = {
             slug
             for slug in assignment.slugs

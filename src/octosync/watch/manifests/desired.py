@@ -105,7 +105,8 @@ def _found_at(origin: Origin | None) -> str:
 class DesiredState:
     """The desired state in use. `gather` loads it once, in a thread, and may raise `OctosyncError`.
 
-    `cache` may have the contents of files that were parsed before. A load in which `apps` (patterns) and `selector` match no
+    `cache` may have the contents of files that were parsed before. `context` is the one whose control plane this process uses;
+    None: that of the first good load. A load in which `apps` (patterns) and `selector` match no
     app fails, so that the mistaken change of a label or name has no effect.
     """
 
@@ -119,7 +120,9 @@ class DesiredState:
         selector: str | None = None,
         load_timeout: timedelta = LOAD_TIMEOUT,
         cache: Cache | None = None,
+        context: Context | None = None,
     ) -> None:
+        self._context = context
         self._gather = gather
         self.load_timeout = load_timeout
         self._patience: LoadDeadline | None = None
@@ -170,10 +173,11 @@ class DesiredState:
 
     def _checked(self, declared: ManifestLoad) -> ManifestLoad:
         """Let a load fail that is for another control plane than the first load: it must not be applied to the first one."""
-        good = self.good
-        if good is None or declared.fails or _place(declared) == _place(good):
+        known = self._context if self.good is None else self.good.context
+        is_first = self.good is None and known is None
+        if is_first or declared.fails or _place(declared.context) == _place(known):
             return declared
-        url, _ = _place(declared) or ("the default", None)
+        url, _ = _place(declared.context) or ("the default", None)
         error = OctosyncError(
             "another-control-plane",
             f"octosync.yaml now refers to another control plane, {url}; it is not applied before a restart",
@@ -247,8 +251,8 @@ def _version(declared: ManifestLoad) -> tuple[str, str]:
     return declared.revision, declared.manifests.digest
 
 
-def _place(declared: ManifestLoad) -> tuple[str, str | None] | None:
-    return None if declared.context is None else (declared.context.url, declared.context.org)
+def _place(context: Context | None) -> tuple[str, str | None] | None:
+    return None if context is None else (context.url, context.org)
 
 
 def _difference(before: ManifestLoad | None, now: ManifestLoad) -> LoadDifference:

@@ -36,6 +36,7 @@ from octosync.watch.reconcile.observer import ReconcileContext
 from octosync.watch.settings import Clock, WriteMode
 
 SECOND_LOOK = "a second check of its files, which have just changed"
+FORMER_WRITE = "the end of a write that another replica has begun"
 NEXT_MOVE = "another move of its change: its target must be registered before the next one is removed"
 
 
@@ -45,7 +46,7 @@ class AdmissionReview:
 
     `unsettled` are the apps whose removals wait for a second check of unchanged files, `freed` those whose removals waited for
     these apps to be read. `approved` are the guards with approvals for it. `is_crowded`: a canary waits for its place. `versions`
-    are those of the rejections before the write.
+    are those of the rejections before the write. `due_at` is when writes of another replica to these apps have ended.
     """
 
     plan: Plan
@@ -55,6 +56,7 @@ class AdmissionReview:
     freed: frozenset[str] = frozenset()
     approved: tuple[str, ...] = ()
     is_crowded: bool = False
+    due_at: datetime | None = None
     versions: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -76,6 +78,10 @@ class Admission:
         self.memory.expire_approvals(apps, plan.actions)
         blocked, approved, let_pass = self._blocked(plan, apps, active)
         allowed, why = self._allowed(let_pass, apps, active, self.clock.now())
+        # Not by the time of now: what was read before a write of another replica has ended may be outdated.
+        late = self.memory.unsettled_apps(context.began)
+        if unsettled := keys_of(allowed, lambda action: action.address.app in late):
+            allowed, why = exclude(allowed, unsettled), why or FORMER_WRITE
         crowded = self.canaries.reserve(allowed, canaries, most, context.began)
         if crowded:
             allowed, why = exclude(allowed, crowded), why or f"a place among {most} canaries in the org (maxCanaries)"
@@ -87,6 +93,7 @@ class Admission:
             freed=freed,
             approved=approved,
             is_crowded=bool(crowded),
+            due_at=self.memory.settled_at if late & apps else None,
             versions=self.rejections.versions(apps),
         )
 

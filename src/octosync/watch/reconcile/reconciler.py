@@ -304,6 +304,7 @@ class Reconciler:
                 left,
                 frozen if left.actions else None,
                 now + _A_WHILE if review.is_crowded or is_optimized else None,
+                review.due_at,
             ),
             freed=freed,
             unsettled=review.unsettled,

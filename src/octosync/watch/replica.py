@@ -1,0 +1,398 @@
+"""A replica: one of the processes that share a state. One of them leads: it runs the controller, for a term. The others stand by.
+
+A standby tries every second to take the lease, and leads as soon as it has it: the controller of its term starts from the shared
+state, as after a restart. The leader renews the lease all the time. Once another replica has it, the term ends at once, and this
+replica is a standby again. While the database can't be used, no replica can take the lease: the controller stays, so that its
+page does, but the lease expires, nothing is sent until it is renewed, and this replica doesn't lead meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from octosync import __version__
+from octosync.errors import LeaseLost, OctosyncError, StateUnavailable
+from octosync.model import Backoff, Hold, Secret
+from octosync.octomil import Octomil
+from octosync.plan import ControlPlane
+from octosync.state import HeldLease, Journal, Lease, LeaseHolder, LeaseKeeper, LeaseKind, LeaseName
+from octosync.watch.controller import Controller
+from octosync.watch.controller_api import ControllerApi
+from octosync.watch.log import Log
+from octosync.watch.metrics import Metrics
+from octosync.watch.settings import Clock, SystemClock, wait_for
+from octosync.watch.status import ControllerStatus, ReplicaRole, ReplicaStatus
+
+_ATTEMPTS_EVERY: Final = 1.0  # seconds
+_BACKOFF: Final = Backoff(first=1.0, longest=5.0, spread=0.5)
+# A clock that differs by less from that of the database is used as it is.
+_LEAST_OFFSET: Final = timedelta(seconds=1)
+_LATEST_RELEASE: Final = 3.0  # seconds; after that, the lease expires
+_EXPIRED: Final = "the lease of this replica has expired: the shared state did not respond in time"
+_CHECKED_EVERY: Final = 0.1  # seconds, while the lease has expired
+# The state can't be used, and may be usable later without a restart.
+_STATE_REFERENCES: Final = frozenset({"journal-unusable", "state-unreadable", "state-key-differs"})
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetClock:
+    """A clock that is ahead of another one by `offset`."""
+
+    clock: Clock
+    offset: timedelta
+
+    def now(self) -> datetime:
+        """Return the time of day, in UTC."""
+        return self.clock.now() + self.offset
+
+    def monotonic(self) -> float:
+        """Return seconds that only ever grow."""
+        return self.clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await self.clock.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """What the controller of a term needs: the journal, open and fenced, and the clock that all replicas agree about.
+
+    After `settled_at`, no request of a former leader can be under way any more. None: there are no other processes.
+    """
+
+    journal: Journal
+    clock: Clock
+    settled_at: datetime | None = None
+
+
+def _standby_status(replica: ReplicaStatus, clock: Clock, plane: ControlPlane, started: datetime) -> ControllerStatus:
+    return ControllerStatus(
+        now=clock.now(),
+        started=started,
+        version=__version__,
+        control_plane=plane,
+        ready=not replica.problem,
+        replica=replica,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaOptions:
+    """The options of a replica.
+
+    `holder` is this process, as other replicas see it. `open_journal` opens the shared state, in a thread. `start` returns the
+    context of the controller of a term. `longest_request` is how many seconds a request can take. `standby` returns the status
+    while this replica doesn't lead; None: only who does.
+    """
+
+    keeper: LeaseKeeper
+    control_plane: ControlPlane
+    holder: LeaseHolder
+    open_journal: Callable[[], Journal]
+    start: Callable[[Term], AbstractAsyncContextManager[Controller]]
+    remote: Octomil
+    longest_request: float
+    log: Log
+    metrics: Metrics = field(default_factory=Metrics)
+    clock: Clock = field(default_factory=SystemClock)
+    standby: Callable[[ReplicaStatus], ControllerStatus] | None = None
+
+
+class Replica:
+    """Runs until `stop` is set. `api` are its operations for the HTTP endpoints: those of the controller while it leads."""
+
+    def __init__(self, options: ReplicaOptions) -> None:
+        self._options = options
+        self._name = LeaseName(LeaseKind.WATCH, options.control_plane)
+        self._holder = options.holder
+        self._started = options.clock.now()
+        self._controller: Controller | None = None
+        self._lease: Lease | None = None
+        self._held: HeldLease | None = None  # as last read, while this replica is a standby
+        self._problem: OctosyncError | None = None
+        self._reported: tuple[str, int] | None = None
+        self._leaderless_since: datetime | None = None
+        self.stop = asyncio.Event()
+        self.api: ControllerApi = ReplicaOperations(self.status, self.health, self._leading)
+        options.remote.guard_writes(self._refuse_writes)
+        options.metrics.report(self.status)
+
+    # -- what others see of it
+
+    def status(self) -> ControllerStatus:
+        """Return the status of the controller, if there is one, else what a standby knows; and that of the replica."""
+        replica, controller = self._replica_status(), self._controller
+        return self._standby(replica) if controller is None else _of_replica(controller.status(), replica)
+
+    def health(self) -> ControllerStatus:
+        """Return the status without its apps."""
+        replica, controller = self._replica_status(), self._controller
+        return self._standby(replica) if controller is None else _of_replica(controller.health(), replica)
+
+    def reload(self) -> None:
+        """Load the manifests and the API key again: what SIGHUP means."""
+        if self._controller is not None:
+            self._controller.reload()
+
+    def _standby(self, replica: ReplicaStatus) -> ControllerStatus:
+        options = self._options
+        if options.standby is not None:
+            return options.standby(replica)
+        return _standby_status(replica, options.clock, options.control_plane, self._started)
+
+    def _replica_status(self) -> ReplicaStatus:
+        lease, held, name = self._lease, self._held, self._holder.name
+        problem = "" if self._problem is None else self._problem.message
+        if lease is not None and self._controller is not None and not lease.is_over:
+            return ReplicaStatus(
+                role=ReplicaRole.LEADER,
+                name=name,
+                leader=name,
+                address=self._holder.address,
+                since=lease.since,
+                epoch=lease.epoch,
+                problem="" if lease.seconds_left else problem or _EXPIRED,
+                key=self._holder.key,
+            )
+        if held is None or not held.is_held:
+            since = self._leaderless_since if held is None else held.expires
+            return ReplicaStatus(role=ReplicaRole.STANDBY, name=name, since=since, problem=problem)
+        return ReplicaStatus(
+            role=ReplicaRole.STANDBY,
+            name=name,
+            leader=held.holder.name,
+            address=held.holder.address,
+            since=held.since,
+            epoch=held.epoch,
+            problem=problem,
+            key=held.holder.key,
+        )
+
+    def _leading(self) -> Controller:
+        """Return the controller. Raise `OctosyncError` if this replica doesn't lead."""
+        if self._controller is not None and self._lease is not None and not self._lease.is_over:
+            if not self._lease.seconds_left:
+                raise self._problem or StateUnavailable("journal-unusable", _EXPIRED)
+            return self._controller
+        leader = self._replica_status()
+        raise OctosyncError(
+            "not-leading",
+            "this replica does not lead, and nothing is done",
+            hints=((f"{leader.leader} leads, at {leader.address}.",) if leader.leader else ("No replica leads.",)),
+        )
+
+    def _refuse_writes(self) -> None:
+        raise LeaseLost("lease-lost", "this replica does not lead, so it writes nothing")
+
+    # -- what it does
+
+    async def run(self) -> None:
+        """Run until `stop` is set; then finish writes in progress, and release the lease: another replica leads at once."""
+        pause = 0.0
+        try:
+            while (lease := await self._next_term(pause)) is not None:
+                pause = await self._lead(lease)
+        finally:
+            await self._options.keeper.aclose()
+
+    async def _next_term(self, pause: float) -> Lease | None:
+        """Pause, then wait until this replica has the lease. Return None if it stops."""
+        options, failures = self._options, 0
+        while not self.stop.is_set() and not await wait_for(self.stop, pause, options.clock):
+            try:
+                held = await options.keeper.holder(self._name)
+                if held is None or not held.is_held:
+                    self._holder = replace(self._holder, key=Secret(secrets.token_hex(16)))
+                    if (lease := await options.keeper.take(self._name, self._holder)) is not None:
+                        self._record_usable()
+                        return lease
+            except OctosyncError as error:
+                failures += 1
+                pause = _BACKOFF.draw(failures)
+                self._record_problem(error)
+            else:
+                failures, pause = 0, _ATTEMPTS_EVERY
+                self._held = held
+                self._record_usable()
+                self._report_leader(held)
+        return None
+
+    async def _lead(self, lease: Lease) -> float:
+        """Lead for a term: until the lease is lost, the state can't be used at its start, or this replica stops.
+
+        Return for how many seconds this replica leaves the lease to others.
+        """
+        options, problem = self._options, None
+        self._lease, self._held, self._reported = lease, None, None
+        keeping = asyncio.create_task(options.keeper.keep(lease))
+        try:
+            await self._run_term(lease, keeping)
+        except OctosyncError as error:
+            if lease.is_over:  # what has failed because of that is the next leader's
+                return 0.0
+            if not _is_about_state(error):
+                raise
+            problem = error
+        finally:
+            options.remote.guard_writes(self._refuse_writes)
+            self._controller = self._lease = self._problem = None
+            self._leaderless_since = options.clock.now()
+            await _end(keeping)
+            if not lease.is_over:
+                await asyncio.wait({asyncio.create_task(options.keeper.release(lease))}, timeout=_LATEST_RELEASE)
+        if problem is None:
+            return 0.0
+        self._record_problem(problem)
+        return _BACKOFF.draw(1)
+
+    async def _run_term(self, lease: Lease, keeping: asyncio.Task[None]) -> None:
+        options = self._options
+        journal = await asyncio.to_thread(options.open_journal)
+        with journal:
+            journal.fence = lease.fence
+            clock = await self._clock()
+            settled_at = clock.now() + timedelta(seconds=options.longest_request)
+            options.remote.guard_writes(lease.check)
+            async with options.start(Term(journal=journal, clock=clock, settled_at=settled_at)) as controller:
+                options.metrics.report(self.status)
+                options.metrics.count_term()
+                self._controller = controller
+                options.log.info("leading", message=f"this replica leads: term {lease.epoch}", epoch=lease.epoch)
+                await self._run_controller(controller, lease, keeping)
+
+    async def _clock(self) -> Clock:
+        """Return the clock of a term: that of the database, if this machine's differs from it."""
+        offset = await self._options.keeper.clock_offset()
+        if abs(offset) < _LEAST_OFFSET:
+            return self._options.clock
+        seconds = round(offset.total_seconds(), 1)
+        self._options.log.warning(
+            "clock_differs",
+            message=f"the clock of the database is {abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} this machine's: "
+            "it decides about holds and freezes",
+            seconds=seconds,
+        )
+        return OffsetClock(self._options.clock, offset)
+
+    async def _run_controller(self, controller: Controller, lease: Lease, keeping: asyncio.Task[None]) -> None:
+        """Run a controller until it ends, or the lease is over; finish its writes if this replica stops."""
+        running = asyncio.create_task(controller.run())
+        stopping = asyncio.create_task(self.stop.wait())
+        expiring = asyncio.create_task(self._hold_back_while_expired(controller, lease))
+        try:
+            await asyncio.wait({running, keeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                controller.stop.set()
+                await asyncio.wait({running, keeping}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                self._options.log.warning(
+                    "lease_lost",
+                    message="another replica leads now: this one has stopped all writes, and stands by",
+                    epoch=lease.epoch,
+                )
+                controller.abandon()
+            await running
+        finally:
+            controller.abandon()
+            await _end(running, stopping, expiring)
+
+    async def _hold_back_while_expired(self, controller: Controller, lease: Lease) -> None:
+        """Send nothing while the lease has expired because the database can't be used.
+
+        A process that was suspended learns in a moment from the renewal whether another replica leads.
+        """
+        keeper = self._options.keeper
+        while not lease.is_over:
+            await asyncio.sleep(lease.seconds_left or _CHECKED_EVERY)
+            if lease.seconds_left:
+                if self._problem is not None:
+                    self._problem = None
+                    controller.follower.probe_now()
+            elif self._problem is None and keeper.problem is not None and not lease.is_over:
+                self._problem = keeper.problem
+                controller.hold_back(keeper.problem)
+
+    def _record_problem(self, error: OctosyncError) -> None:
+        """Record, and log once, that the state can't be used."""
+        known, self._problem = self._problem, error
+        self._held = None
+        if known is None or known.message != error.message:
+            self._options.log.error(
+                "state_unusable", message=error.message, reference=error.reference, hints=list(error.hints)
+            )
+
+    def _record_usable(self) -> None:
+        if self._problem is not None:
+            self._problem = None
+            self._options.log.info("state_usable", message="the shared state can be used again")
+
+    def _report_leader(self, held: HeldLease | None) -> None:
+        """Log who leads, if that has changed."""
+        if held is None or not held.is_held or (held.holder.name, held.epoch) == self._reported:
+            return
+        self._reported = (held.holder.name, held.epoch)
+        message = f"this replica stands by: {held.holder.name} leads, at {held.holder.address or 'no address'}"
+        since = held.since.isoformat(timespec="seconds")
+        self._options.log.info(
+            "standby",
+            message=message,
+            leader=held.holder.name,
+            address=held.holder.address,
+            since=since,
+            epoch=held.epoch,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaOperations:
+    """The operations behind the HTTP endpoints of a replica: a `ControllerApi`. Only the leader can be asked for changes."""
+
+    status: Callable[[], ControllerStatus]
+    health: Callable[[], ControllerStatus]
+    leading: Callable[[], Controller]
+
+    def reconcile(self, app: str | None) -> int:
+        """Reconcile one app, or all of them."""
+        return self.leading().api.reconcile(app)
+
+    def suspend(self, reason: str) -> None:
+        """Write nothing until `resume`."""
+        self.leading().api.suspend(reason)
+
+    def resume(self) -> None:
+        """Write again."""
+        self.leading().api.resume()
+
+    def hold(self, app: str, duration: timedelta, reason: str) -> Hold:
+        """Hold an app's drift for a time."""
+        return self.leading().api.hold(app, duration, reason)
+
+    def release(self, app: str) -> None:
+        """End a hold."""
+        self.leading().api.release(app)
+
+    def approve(self, guard: str, seen: str, apps: Sequence[str] = ()) -> int:
+        """Allow the blocked actions that the caller has seen."""
+        return self.leading().api.approve(guard, seen, apps)
+
+
+def _of_replica(status: ControllerStatus, replica: ReplicaStatus) -> ControllerStatus:
+    can_post = status.can_post and replica.role is ReplicaRole.LEADER
+    return replace(status, replica=replica, can_post=can_post)
+
+
+def _is_about_state(error: OctosyncError) -> bool:
+    return isinstance(error, StateUnavailable | LeaseLost) or error.reference in _STATE_REFERENCES
+
+
+async def _end(*tasks: asyncio.Task[None] | asyncio.Task[bool]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

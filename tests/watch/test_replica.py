@@ -1,0 +1,222 @@
+"""Replicas that share a state: one leads, another takes over, and none writes that doesn't lead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import pytest
+from tests.support.controllers import FastClock, RunningReplica, manifest, plane_at, run_replica
+from tests.support.local_app import TransportWrapper
+from tests.support.plane import Plane, writes_in
+from tests.support.postgres import PostgresServer
+from tests.support.proxies import TcpProxy, run_tcp_proxy
+
+from octosync.errors import OctosyncError
+from octosync.state import StateUrl, parse_location
+from octosync.watch.status import ReplicaRole
+
+TTL = 0.6  # seconds
+PRIVATE, AUTO = manifest(slots={"chat": "private"}), manifest(slots={"chat": "local_first"})
+
+
+@dataclass
+class Shared:
+    """A control plane and a database, to which each replica has a proxy of its own."""
+
+    plane: Plane
+    clock: FastClock
+    server: PostgresServer
+    database: str
+    folder: Path
+    proxies: dict[str, TcpProxy] = field(default_factory=dict)
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def __aenter__(self) -> Self:
+        await self.stack.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for proxy in self.proxies.values():
+            proxy.restore()
+        await self.stack.aclose()
+
+    async def start(self, name: str, text: str = AUTO, *, refused: bool = False, **arguments: Any) -> RunningReplica:
+        """Start a replica with one manifest. `refused`: at first, it can't connect to the database."""
+        proxy = self.stack.enter_context(run_tcp_proxy(self.server.port))
+        self.proxies[name] = proxy
+        if refused:
+            proxy.refuse()
+        (self.folder / name / "apps").mkdir(parents=True)
+        (self.folder / name / "apps" / "demo.json").write_text(text)
+        url = parse_location(self.server.url(self.database, port=proxy.port))
+        assert isinstance(url, StateUrl)
+        replica = run_replica(
+            self.folder / name,
+            self.plane,
+            self.clock,
+            url,
+            ttl=TTL,
+            state=parse_location(self.server.url(self.database)),
+            **arguments,
+        )
+        return await self.stack.enter_async_context(replica)
+
+
+@pytest.fixture
+def shared(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[Shared]:
+    clock, database = FastClock(10), postgres_server.create_database()
+    with plane_at(clock) as plane:
+        yield Shared(plane, clock, postgres_server, database, tmp_path)
+    postgres_server.execute(f"drop database {database} with (force)")
+
+
+def leads(replica: RunningReplica) -> bool:
+    return replica.status.replica.role is ReplicaRole.LEADER and not replica.status.replica.problem
+
+
+def works(replica: RunningReplica) -> bool:
+    """Return whether a replica leads, and its app is in sync."""
+    return leads(replica) and bool(replica.status.apps) and replica.is_in_sync
+
+
+async def test_a_standby_takes_over_from_a_replica_that_stops(shared: Shared) -> None:
+    """It takes the released lease at once, and continues with holds and approvals; what is in sync is not written again."""
+    async with shared:
+        first = await shared.start("first")
+        await first.until(lambda: works(first))
+        first.controller.api.hold("demo", timedelta(hours=1), "incident")
+        second = await shared.start("second")
+        await second.until(lambda: second.status.replica.leader == first.status.replica.name)
+        assert not leads(second)
+        assert second.status.replica.address == "127.0.0.1:1"
+        with pytest.raises(OctosyncError, match="does not lead") as refused:
+            second.controller.api.suspend("incident")
+        assert refused.value.reference == "not-leading"
+        first.plane.log()
+        first.controller.stop.set()
+        await asyncio.wait_for(first.task, 10)
+        await second.until(lambda: works(second))
+        assert [hold.reason for hold in second.status.holds] == ["incident"]
+        assert not writes_in(second.requests())
+        assert first.status.replica.role is ReplicaRole.STANDBY
+
+
+async def test_a_leader_that_is_cut_off_sends_no_write(shared: Shared) -> None:
+    """Its lease expires while another takes it. Meanwhile, and when it is back, it writes nothing: it is a standby."""
+    async with shared:
+        first = await shared.start("first")
+        await first.until(lambda: works(first))
+        first.requests()
+        second = await shared.start("second", PRIVATE)
+        shared.proxies["first"].hang()
+        (first.apps / "demo.json").write_text(manifest(name="Changed by the former leader"))
+        await second.until(lambda: works(second))
+        log = writes_in(shared.plane.log())
+        shared.proxies["first"].restore()
+        await first.until(lambda: first.status.replica.leader == second.status.replica.name)
+        assert first.logged("lease_lost")
+        (first.apps / "demo.json").write_text(manifest(name="Changed again"))
+        await second.wait(timedelta(minutes=1))
+        assert works(second)
+        assert [*log, *writes_in(shared.plane.log())] == ["PUT /api/v1/apps/demo/slots/chat"]
+        assert shared.plane.send("GET", "/apps/demo")["name"] == "Demo"
+
+
+async def test_a_leader_without_a_rival_continues_after_an_outage(shared: Shared) -> None:
+    """No other replica could take its lease: it renews it, and goes on in the same term, with all that it knows."""
+    async with shared:
+        first = await shared.start("first")
+        await first.until(lambda: works(first))
+        epoch = first.status.replica.epoch
+        first.requests()
+        shared.proxies["first"].refuse()
+        (first.apps / "demo.json").write_text(PRIVATE)
+        await first.until(lambda: first.status.replica.problem)
+        assert first.status.apps["demo"].slug == "demo"
+        with pytest.raises(OctosyncError) as refused:
+            first.controller.api.suspend("incident")
+        assert refused.value.retryable
+        assert not writes_in(first.requests())
+        shared.proxies["first"].restore()
+        await first.until(lambda: leads(first) and "PUT /api/v1/apps/demo/slots/chat" in writes_in(first.requests()))
+        await first.until(lambda: works(first))
+        assert first.status.replica.epoch == epoch
+        assert not first.logged("lease_lost")
+
+
+async def test_a_replica_starts_without_the_database(shared: Shared) -> None:
+    """Its status states the problem, and it leads as soon as the database can be used."""
+    async with shared:
+        first = await shared.start("first", refused=True)
+        await first.until(lambda: first.status.replica.problem)
+        assert first.status.replica.role is ReplicaRole.STANDBY
+        assert not first.status.ready
+        shared.proxies["first"].restore()
+        await first.until(lambda: works(first))
+        (unusable,) = first.logged("state_unusable")
+        assert unusable["reference"] == "journal-unusable"
+
+
+async def test_a_replica_waits_for_its_version_of_the_schema(shared: Shared) -> None:
+    """A newer schema is a problem like any other: it is shown, and needs no restart once the replica can use it."""
+    async with shared:
+        first, second = await shared.start("first"), await shared.start("second")
+        await first.until(lambda: works(first) or works(second))
+        shared.server.execute("update octosync.version set version = version + 1", shared.database)
+        for replica in (first, second):
+            await replica.until(lambda replica=replica: "schema" in replica.status.replica.problem)  # type: ignore[misc]
+            assert not leads(replica)
+        shared.server.execute("update octosync.version set version = version - 1", shared.database)
+        await second.until(lambda: works(first) or works(second))
+
+
+class SlowWrites(TransportWrapper):
+    """Holds writes back on their way to the control plane, which carries them out later, even if nothing waits for them."""
+
+    def __init__(self) -> None:
+        self.held = asyncio.Event()
+        self.released = asyncio.Event()
+        self.late: set[asyncio.Task[httpx.Response]] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Hold a write back."""
+        if request.method == "GET":
+            return await self.inner.handle_async_request(request)
+        task = asyncio.ensure_future(self._later(request))
+        self.late.add(task)
+        self.held.set()
+        return await asyncio.shield(task)
+
+    async def _later(self, request: httpx.Request) -> httpx.Response:
+        await self.released.wait()
+        return await self.inner.handle_async_request(request)
+
+
+async def test_a_write_under_way_is_not_done_twice(shared: Shared) -> None:
+    """The new leader reads the app, and writes only when the former leader's request can't be under way any more."""
+    slow = SlowWrites()
+    async with shared:
+        first = await shared.start("first", transport=slow)
+        await slow.held.wait()
+        second = await shared.start("second", longest_request=60.0)
+        shared.proxies["first"].hang()
+        await second.until(lambda: leads(second) and second.app().why_waiting)
+        assert "another replica" in second.app().why_waiting
+        assert not writes_in(second.requests())
+        slow.released.set()
+        await asyncio.wait(slow.late)
+        await second.wait(timedelta(minutes=2))
+        await second.until(lambda: works(second))
+        writes = writes_in(second.requests())
+        assert sorted(set(writes)) == sorted(writes)
+        shared.proxies["first"].restore()
+        await first.until(lambda: first.status.replica.leader)
+        actions = [action for run in second.journal.runs() for action in second.journal.actions(run.id)]
+        assert [action.operation for action in actions if action.ended_at is None] == ["apps.create"]
