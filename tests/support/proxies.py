@@ -253,6 +253,8 @@ class TcpProxy:
     connections: int = 0
     _thread: Thread = field(init=False)
     _delay: float = 0
+    _lost: bytes = b""  # the request whose response is lost
+    _loses: bool = False  # whether it was passed on
     _flows: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _server: asyncio.Server | None = None
@@ -286,6 +288,10 @@ class TcpProxy:
     def delay(self, seconds: float) -> None:
         """Pass on everything this much later."""
         self._run(self._set_flow(delay=seconds))
+
+    def lose_response_to(self, request: bytes) -> None:
+        """Pass on data with this request, once, and reset the connection when the server has responded. New ones work."""
+        self._lost = request
 
     def restore(self) -> None:
         """Accept connections, and pass on everything at once, also what was held back."""
@@ -343,6 +349,11 @@ class TcpProxy:
         while data := await reader.read(1 << 16):
             await asyncio.sleep(self._delay)
             await self._flows.wait()
+            if self._loses:
+                self._loses = False
+                raise ConnectionResetError
+            if self._lost and self._lost in data:
+                self._lost, self._loses = b"", True
             writer.write(data)
             await writer.drain()
         writer.write_eof()

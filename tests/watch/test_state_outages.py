@@ -7,16 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.support.controller_http import AUTHORIZED, app_client
 from tests.support.controllers import FastClock, RunningController, manifest, plane_at, run_controller
+from tests.support.local_app import TransportWrapper
 from tests.support.plane import Plane
 from tests.support.postgres import PostgresServer
 from tests.support.proxies import TcpProxy, run_tcp_proxy
 
-from octosync.state import parse_location
+from octosync.errors import StateUnavailable
+from octosync.model import Status
+from octosync.state import Journal, WatchState, parse_location
 from octosync.watch.status import CircuitReason
 
 POLICIES = {"private": "local_only", "local_first": "auto"}  # with the routing modes that they stand for
@@ -134,6 +139,78 @@ async def check_page(watch: RunningController) -> None:
         held = await client.post("/hold?app=demo&for=1h&reason=incident", headers=AUTHORIZED)
         assert (held.status_code, held.json()["error"]["reference"]) == (503, "journal-unusable")
         assert not watch.status.holds
+
+
+class FailingInTheMiddle(TransportWrapper):
+    """Calls `fail` when the control plane has responded to the first deletion."""
+
+    def __init__(self, fail: Callable[[], None]) -> None:
+        self._fail: Callable[[], None] | None = fail
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        response = await self.inner.handle_async_request(request)
+        if request.method == "DELETE" and self._fail is not None:
+            self._fail()
+            self._fail = None
+        return response
+
+
+PROTECTED = {"octosync.dev/protect": "true"}
+
+
+async def test_what_was_written_is_recorded_later(tmp_path: Path, database: Database) -> None:
+    """The database fails during a write that was approved: its outcome is shown, and recorded once the database is back.
+
+    The write is not repeated, and the approval is used.
+    """
+    clock = FastClock(20)
+    (tmp_path / "apps").mkdir()
+    file = tmp_path / "apps/demo.json"
+    file.write_text(manifest(slots={"chat": "local_first", "vision": "private"}, annotations=PROTECTED))
+    transport = FailingInTheMiddle(database.proxy.refuse)
+    with plane_at(clock) as plane:
+        async with run_controller(
+            tmp_path, plane, clock, state=parse_location(database.url), transport=transport
+        ) as watch:
+            await watch.until_in_sync()
+            file.write_text(manifest(slots={"chat": "local_first"}, annotations=PROTECTED))
+            await watch.until(lambda: watch.app().blocked)
+            plane.log()
+            watch.approve("protected")
+            await watch.until(lambda: watch.status.circuit_open is CircuitReason.STATE_UNAVAILABLE)
+            await watch.until(lambda: watch.logged("action")[-1]["action"] == "delete")
+            assert watch.logged("action")[-1]["result"] == "done"
+            database.mend()
+            await watch.until_in_sync()
+            assert sum(line.startswith("DELETE") for line in plane.log()) == 1
+            (run, *_) = watch.journal.runs()
+            assert (run.ended_at is not None, run.exit_code) == (True, 0)
+            assert [action.status for action in watch.journal.actions(run.id)] == [Status.DONE]
+    with Journal(parse_location(database.url)) as journal:
+        (plane_key,) = WatchState(journal).planes()
+        memory = WatchState(journal).for_control_plane(plane_key)
+        assert memory.approvals() == ()
+        assert [slot.capability for slot in memory.baseline()["demo"].slots] == ["chat"]
+
+
+async def test_a_request_whose_commit_is_uncertain_is_undone(tmp_path: Path, database: Database) -> None:
+    """The database stores a hold, but its response is lost: the person gets an error, and there is no hold afterwards."""
+    clock = FastClock(20)
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps/demo.json").write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        async with run_controller(tmp_path, plane, clock, state=parse_location(database.url)) as watch:
+            await watch.until_in_sync()
+            database.proxy.lose_response_to(b"commit")
+            with pytest.raises(StateUnavailable):
+                watch.controller.api.hold("demo", timedelta(hours=1), "incident")
+            stored = "select app from octosync.hold"
+            assert database.server.execute(stored, database.name) == [("demo",)]
+            assert not watch.status.holds
+            await watch.until(lambda: database.server.execute(stored, database.name) == [])
+            watch.controller.api.hold("demo", timedelta(hours=1), "incident")
+            assert watch.status.holds
 
 
 async def test_octosync_survives_failures_of_the_database(tmp_path: Path, database: Database) -> None:

@@ -26,7 +26,7 @@ class StoredBaseline(ControlPlaneTable):
         sensitivity = sensitivity or Sensitivity()
         with self._read("the baseline") as database:
             rows = database.execute(
-                "select app, document from base where plane = ? order by app", (self._number(database),)
+                "select app, document from base where plane = ? order by app", (self._number(),)
             ).fetchall()
         apps = {slug: self._app(slug, document) for slug, document in rows}
         exposed = [
@@ -39,50 +39,50 @@ class StoredBaseline(ControlPlaneTable):
     def store(self, app: App, sensitivity: Sensitivity | None = None) -> None:
         """Store an app as it is declared, in place of the app that was stored."""
         document = bytes_of(app_document(app, partial(self._seals.seal, sensitivity=sensitivity or Sensitivity())))
-        with self.journal.documented():
-            database = self.journal.database
-            known = database.execute(
-                "select document = ? from base where plane = ? and app = ?",
-                (document, self._number(database), app.slug),
-            ).fetchone()
-        if known is not None and known[0]:
+        if not self.journal.collects_facts and self._is_stored(app.slug, document):
             return  # an app that is stored again without a change costs no write
         with self.journal.transaction() as database:
             database.execute(
                 "insert into base values (?, ?, ?) on conflict (plane, app) do update set document = excluded.document",
-                (self._own_number(database), app.slug, document),
+                (self._own_number(), app.slug, document),
             )
+
+    def _is_stored(self, slug: str, document: bytes) -> bool:
+        with self.journal.documented():
+            database = self.journal.database
+            known = database.execute(
+                "select document = ? from base where plane = ? and app = ?", (document, self._number(), slug)
+            ).fetchone()
+        return known is not None and bool(known[0])
 
     def forget(self, slug: str) -> None:
         """Delete the baseline, the drift and the reverts of an app."""
         with self.journal.transaction() as database:
-            values = (self._number(database), slug)
+            values = (self._number(), slug)
             for table in ("base", "drift", "heal", "contested"):
                 database.execute(f"delete from {table} where plane = ? and app = ?", values)  # noqa: S608  our own names
 
     def is_complete(self) -> bool:
         """Return whether every declared app was read once. Before that, nothing counts as removed."""
         with self.journal.documented():
-            found = self.journal.database.execute(
-                "select whole from plane where id = ?", (self._number(self.journal.database),)
-            ).fetchone()
+            found = self.journal.database.execute("select whole from plane where id = ?", (self._number(),)).fetchone()
         return found is not None and bool(found[0])
 
     def set_complete(self, whole: bool = True) -> None:
         """Record whether every declared app was read."""
         with self.journal.transaction() as database:
-            database.execute("update plane set whole = ? where id = ?", (int(whole), self._own_number(database)))
+            database.execute("update plane set whole = ? where id = ?", (int(whole), self._own_number()))
 
     def scope(self) -> str | None:
         """Return which manifests and apps are watched, None if that was not stored."""
         with self._read("the scope of the manifests") as database:
-            row = database.execute("select scope from plane where id = ?", (self._number(database),)).fetchone()
+            row = database.execute("select scope from plane where id = ?", (self._number(),)).fetchone()
             return None if row is None or row[0] is None else str(row[0])
 
     def set_scope(self, scope: str) -> None:
         """Store which manifests and apps are watched."""
         with self.journal.transaction() as database:
-            database.execute("update plane set scope = ? where id = ?", (scope, self._own_number(database)))
+            database.execute("update plane set scope = ? where id = ?", (scope, self._own_number()))
 
     def _app(self, slug: str, document: bytes) -> App:
         with self._read(f"the baseline of app `{slug}`"):

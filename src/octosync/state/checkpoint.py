@@ -90,7 +90,7 @@ class CheckpointTable(ControlPlaneTable):
     def checkpoint(self) -> StoredCheckpoint:
         """Return the stored checkpoint; an empty one if there is none."""
         with self._read("the checkpoint") as database:
-            number = self._number(database)
+            number = self._number()
             row = database.execute(
                 "select position, began, version, ended, seconds from checkpoint where plane = ?", (number,)
             ).fetchone()
@@ -116,7 +116,7 @@ class CheckpointTable(ControlPlaneTable):
         """Store changes of the checkpoint, all of them or none."""
         resync = changes.resync
         with self.journal.transaction() as database:
-            number = self._own_number(database)
+            number = self._own_number()
             database.execute(
                 "insert into checkpoint values (?, ?, ?, ?, ?, ?) on conflict (plane) do update set "
                 "position = excluded.position, began = excluded.began, version = excluded.version, "

@@ -122,6 +122,21 @@ class Database(Protocol):
         """Close it."""
 
 
+class StatementList:
+    """Collects statements in place of a database, to be executed later. They return no rows."""
+
+    def __init__(self) -> None:
+        self.statements: list[tuple[str, tuple[object, ...]]] = []
+
+    def execute(self, statement: str, parameters: Parameters = (), /) -> None:
+        """Add a statement."""
+        self.statements.append((statement, tuple(parameters)))
+
+    def executemany(self, statement: str, rows: Iterable[Parameters], /) -> None:
+        """Add a statement for each row of parameters."""
+        self.statements += [(statement, tuple(row)) for row in rows]
+
+
 def open_for_reading(location: StateLocation) -> tuple[Database, bool]:
     """Open a database to read, and return whether it exists. One that doesn't is empty, and is not created."""
     if isinstance(location, Path):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from octosync.model import Address
-from octosync.state.database import Database
 from octosync.state.journal import time_of, time_text
 from octosync.state.seal import SealedValue
 from octosync.state.tables import ControlPlaneTable
+
+KnownDrift: TypeAlias = Mapping[Address, tuple[str | SealedValue, datetime]]
 
 
 class StoredRefusal(NamedTuple):
@@ -28,28 +29,32 @@ class StoredRefusal(NamedTuple):
 class DriftRecord(ControlPlaneTable):
     """The drift of one control plane's objects."""
 
-    def record_drift(self, app: str, drift: Mapping[Address, str], now: datetime) -> dict[Address, datetime]:
+    def record_drift(
+        self, app: str, drift: Mapping[Address, str], now: datetime, known: KnownDrift | None = None
+    ) -> dict[Address, datetime]:
         """Record all of an app's drift by fingerprints, and return when each object was first seen with its fingerprint.
 
         For an object with another fingerprint than before, that is now; an object that no longer drifts is deleted. A
-        fingerprint is stored as a keyed digest, since it may be the digest of a sensitive value.
+        fingerprint is stored as a keyed digest, since it may be the digest of a sensitive value. `known` is what is stored of the
+        app, None if the caller doesn't know it.
         """
-        prints = {str(address): self._seals.digest_of(found) for address, found in drift.items()}
-        with self._read(f"the drift of app `{app}`") as database:
-            known = self._rows(database, app)
-            seen = {
-                address: min(known[address][1], now) if known.get(address, ("",))[0] == found else now
-                for address, found in prints.items()
-            }
-        if {address: (found, seen[address]) for address, found in prints.items()} != known:
+        known = self.drift().get(app, {}) if known is None else known
+        seen = {
+            address: min(known[address][1], now) if address in known and known[address][0] == found else now
+            for address, found in drift.items()
+        }
+        if {address: (found, seen[address]) for address, found in drift.items()} != known:
             with self.journal.transaction() as database:
-                number = self._own_number(database)
+                number = self._own_number()
                 database.execute("delete from drift where plane = ? and app = ?", (number, app))
                 database.executemany(
                     "insert into drift values (?, ?, ?, ?, ?)",
-                    [(number, address, app, found, time_text(seen[address])) for address, found in prints.items()],
+                    [
+                        (number, str(address), app, self._seals.digest_of(found), time_text(seen[address]))
+                        for address, found in drift.items()
+                    ],
                 )
-        return {address: seen[str(address)] for address in drift}
+        return seen
 
     def drift(self) -> dict[str, dict[Address, tuple[SealedValue, datetime]]]:
         """Return the drift by app: the fingerprint of each object, which equals only the same one, and when it was first seen."""
@@ -57,17 +62,19 @@ class DriftRecord(ControlPlaneTable):
         with self._read("the drift") as database:
             for app, address, digest, at in database.execute(
                 "select app, address, fingerprint, first_seen from drift where plane = ? order by app, address",
-                (self._number(database),),
+                (self._number(),),
             ):
                 found.setdefault(app, {})[Address.parse(address)] = (SealedValue(digest, self._seals), time_of(at))
         return found
 
     def record_revert(self, address: Address, at: datetime) -> None:
-        """Record that the drift of an object was reverted."""
+        """Record that the drift of an object was reverted. If that is recorded twice, it counts once."""
         with self.journal.transaction() as database:
+            number = self._own_number()
             database.execute(
-                "insert into heal (plane, address, app, at) values (?, ?, ?, ?)",
-                (self._own_number(database), str(address), address.app, time_text(at)),
+                "insert into heal (plane, address, app, at) select ?, ?, ?, ? "
+                "where not exists (select 1 from heal where plane = ? and address = ? and at = ?)",
+                (number, str(address), address.app, time_text(at), number, str(address), time_text(at)),
             )
 
     def reverts(self, since: datetime) -> dict[Address, tuple[datetime, ...]]:
@@ -76,7 +83,7 @@ class DriftRecord(ControlPlaneTable):
         with self._read("the reverts of drift") as database:
             for address, at in database.execute(
                 "select address, at from heal where plane = ? and at >= ? order by at, rowid",
-                (self._number(database), time_text(since)),
+                (self._number(), time_text(since)),
             ):
                 reverted = Address.parse(address)
                 found[reverted] = (*found.get(reverted, ()), time_of(at))
@@ -87,26 +94,28 @@ class DriftRecord(ControlPlaneTable):
         with self.journal.transaction() as database:
             database.execute(
                 "insert into contested values (?, ?, ?, ?) on conflict do nothing",
-                (self._own_number(database), str(address), address.app, time_text(at)),
+                (self._own_number(), str(address), address.app, time_text(at)),
             )
 
     def contested(self) -> dict[Address, datetime]:
         """Return when each contested object became contested."""
         with self._read("the contested objects") as database:
             rows = database.execute(
-                "select address, at from contested where plane = ? order by address", (self._number(database),)
+                "select address, at from contested where plane = ? order by address", (self._number(),)
             )
             return {Address.parse(address): time_of(at) for address, at in rows}
 
-    def forget_reverts(self, subject: Address | str) -> None:
-        """Delete the reverts of an object, or of an app by its slug. It is no longer contested."""
-        column = "app" if isinstance(subject, str) else "address"
+    def forget_reverts(self, *subjects: Address | str) -> None:
+        """Delete the reverts of objects, or of apps by their slugs. They are no longer contested."""
         with self.journal.transaction() as database:
-            for table in ("heal", "contested"):
-                database.execute(
-                    f"delete from {table} where plane = ? and {column} = ?",  # noqa: S608  our own names
-                    (self._number(database), str(subject)),
-                )
+            number = self._number()
+            for subject in subjects:
+                column = "app" if isinstance(subject, str) else "address"
+                for table in ("heal", "contested"):
+                    database.execute(
+                        f"delete from {table} where plane = ? and {column} = ?",  # noqa: S608  our own names
+                        (number, str(subject)),
+                    )
 
     def basis_of(self, policy: str, manifest: str) -> str:
         """Return a keyed digest of what a rejection depends on: the limits of the guards, and the digest of an app's manifest."""
@@ -115,7 +124,7 @@ class DriftRecord(ControlPlaneTable):
     def store_refusals(self, app: str, refusals: Iterable[StoredRefusal]) -> None:
         """Store what counting guards reject of an app, in place of what they rejected before."""
         with self.journal.transaction() as database:
-            number = self._own_number(database)
+            number = self._own_number()
             database.execute("delete from refusal where plane = ? and app = ?", (number, app))
             database.executemany(
                 "insert into refusal values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -142,14 +151,7 @@ class DriftRecord(ControlPlaneTable):
             for app, address, *rest in database.execute(
                 "select app, address, verb, guard, basis, message, total, override from refusal where plane = ? "
                 "order by app, address, verb, guard",
-                (self._number(database),),
+                (self._number(),),
             ):
                 found[app] = (*found.get(app, ()), StoredRefusal(Address.parse(address), *rest))
         return found
-
-    def _rows(self, database: Database, app: str) -> dict[str, tuple[str, datetime]]:
-        rows: Iterable[tuple[str, str, str]] = database.execute(
-            "select address, fingerprint, first_seen from drift where plane = ? and app = ? order by address",
-            (self._number(database), app),
-        )
-        return {address: (found, time_of(at)) for address, found, at in rows}

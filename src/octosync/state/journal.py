@@ -17,9 +17,9 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, TypeAlias
+from typing import Any, ClassVar, Final, Self, TypeAlias, cast
 
-from octosync.errors import OctosyncError, StateDamaged, StateLocked, StateUnavailable
+from octosync.errors import LeaseLost, OctosyncError, StateDamaged, StateLocked, StateUnavailable
 from octosync.model import (
     Address,
     JournalledAction,
@@ -31,7 +31,14 @@ from octosync.model import (
     Secret,
     Status,
 )
-from octosync.state.database import Database, DatabaseError, FailureKind, open_for_reading, open_for_writing
+from octosync.state.database import (
+    Database,
+    DatabaseError,
+    FailureKind,
+    StatementList,
+    open_for_reading,
+    open_for_writing,
+)
 from octosync.state.location import StateLocation
 from octosync.state.migrations import AUDITED, READABLE, VERSION, bring_up
 
@@ -168,6 +175,17 @@ def _kind_of(error: object) -> FailureKind:
     return FailureKind.OTHER
 
 
+def _may_pass(error: OctosyncError) -> bool:
+    """Return whether a transaction that failed may succeed later."""
+    if isinstance(error, StateUnavailable | LeaseLost):
+        return True
+    if isinstance(error.__cause__, sqlite3.Error):
+        from octosync.state.sqlite import may_pass
+
+        return may_pass(error.__cause__)
+    return False
+
+
 def _run(row: Sequence[Any]) -> JournalledRun:
     id_, started_at, ended_at, control_plane, org_id, digest, exit_code, audit = row
     return JournalledRun(
@@ -254,7 +272,8 @@ class Journal(JournalReader):
 
     Every write is committed before the method returns. Raises `OctosyncError` (`journal-unusable`) if it can't be opened or
     written, or is no journal: apply opens it before its first write, so nothing is sent unrecorded. `fence` is called first in
-    each transaction; if it raises, nothing is written.
+    each transaction; if it raises, nothing is written. Facts that can't be recorded now are recorded with the next transaction.
+    `plane_numbers` are the known numbers of control planes, by URL and org.
     """
 
     hint = "Make the file writable, move it away, or name another one: --state FILE"
@@ -264,6 +283,9 @@ class Journal(JournalReader):
         """Open the journal. A controller seals values with `seal_key` in addition to the key in it."""
         self.seal_key = seal_key
         self.fence: Callable[[Database], None] | None = None
+        self.plane_numbers: dict[tuple[str, str], int] = {}
+        self._facts: StatementList | None = None
+        self._unrecorded: list[Statement] = []
         super().__init__(location)
 
     def _open(self) -> Database:
@@ -281,10 +303,21 @@ class Journal(JournalReader):
     ) -> str:
         """Record that a run starts, and return its id: the given one, or a new one."""
         run = run or new_run_id(at)
-        self._write(
-            "insert into run (id, started_at, control_plane, org_id, digest, audit) values (?, ?, ?, ?, ?, ?)",
-            (run, journal_time_text(at), control_plane, org_id, digest, None if audit is None else _audit_text(audit)),
-        )
+        try:
+            self._write(
+                "insert into run (id, started_at, control_plane, org_id, digest, audit) values (?, ?, ?, ?, ?, ?)",
+                (
+                    run,
+                    journal_time_text(at),
+                    control_plane,
+                    org_id,
+                    digest,
+                    None if audit is None else _audit_text(audit),
+                ),
+            )
+        except OctosyncError as error:
+            self.undo_later([("delete from run where id = ?", (run,))], error)
+            raise
         return run
 
     def begin_action(self, run: str, number: int, *, address: Address, verb: str, operation: str, at: datetime) -> None:
@@ -300,6 +333,48 @@ class Journal(JournalReader):
         with self.transaction() as database:
             for statement, values in statements:
                 database.execute(statement, values)
+
+    @contextmanager
+    def facts(self) -> Iterator[None]:
+        """Record in one transaction, at the end of the block, all that is written in it: what has happened, and can't be undone.
+
+        If that fails, it is recorded with the next transaction that succeeds; the error is raised all the same.
+        """
+        facts = self._facts = StatementList()
+        try:
+            yield
+        finally:
+            self._facts = None
+            if facts.statements:
+                self.record(facts.statements)
+
+    @property
+    def collects_facts(self) -> bool:
+        """Whether what is written now is only recorded at the end of a block of `facts`."""
+        return self._facts is not None
+
+    def record(self, facts: Sequence[Statement]) -> None:
+        """Record facts in one transaction, or with the next one; raise the error all the same."""
+        try:
+            self.write_together(facts)
+        except OctosyncError as error:
+            self.record_later(facts, error)
+            raise
+
+    def record_later(self, facts: Iterable[Statement], error: OctosyncError) -> bool:
+        """Record facts with the next transaction, if this error may pass; return whether it may.
+
+        They may be in the database by now, if only the response was lost: it makes no difference that they are recorded again.
+        """
+        if _may_pass(error):
+            self._unrecorded += facts
+            return True
+        return False
+
+    def undo_later(self, statements: Iterable[Statement], error: OctosyncError) -> None:
+        """Undo a failed transaction, with the next one: it may be committed all the same, if only the response was lost."""
+        if self.is_shared:
+            self.record_later(statements, error)
 
     def end_run(self, run: str, exit_code: int, at: datetime) -> None:
         """Record that a run ended."""
@@ -337,10 +412,31 @@ class Journal(JournalReader):
     @contextmanager
     def transaction(self) -> Iterator[Database]:
         """Run a transaction: it is committed when the block ends, and rolled back if the block raises."""
-        with self.documented(), self._database.transaction():
-            if self.fence is not None:
-                self.fence(self._database)
-            yield self._database
+        if self._facts is not None:
+            with self.documented():
+                yield cast("Database", self._facts)
+            return
+        numbers = dict(self.plane_numbers)
+        try:
+            with self.documented(), self._database.transaction():
+                if self.fence is not None:
+                    self.fence(self._database)
+                self._record_unrecorded()
+                yield self._database
+        except BaseException:
+            self.plane_numbers = numbers  # a row that got its number in the transaction doesn't exist
+            raise
+        self._unrecorded.clear()
+
+    def _record_unrecorded(self) -> None:
+        """Record earlier facts, within a transaction. If they can never be recorded, only this transaction fails."""
+        try:
+            for statement, values in self._unrecorded:
+                self._database.execute(statement, values)
+        except DatabaseError as error:
+            if error.kind is FailureKind.OTHER:
+                self._unrecorded.clear()
+            raise
 
     def _prepare(self) -> None:
         """Create the schema of an empty database, or migrate an earlier one. Raises for any other one before it is changed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -83,8 +83,8 @@ class Record:
     def begin_action(self, action: Recordable) -> Callable[[Outcome], None]:
         """Record the start of an action. Call the returned function with its outcome; without a call, the action stays open."""
         number, statement = self._start(action)
-        self.journal.write_together([statement])
-        return lambda outcome: self.journal.write_together([action_end(self.run, number, outcome, self.clock())])
+        self._write_starts([statement])
+        return lambda outcome: self.journal.record([action_end(self.run, number, outcome, self.clock())])
 
     async def begin_together(self, actions: Iterable[Recordable]) -> list[Callable[[Outcome], None]]:
         """Record the start of actions, and return once that is committed. Call each returned function with the outcome.
@@ -100,10 +100,15 @@ class Record:
         return [partial(self._queue_end, number) for number, _ in started]
 
     def flush(self) -> None:
-        """Write the outcomes that are queued. Raise `OctosyncError` if the journal can't be written."""
+        """Write the outcomes that are queued.
+
+        Raise `OctosyncError` if the journal can't be written. If that may pass, they are written with its next transaction.
+        """
         if self._timer is not None:
             self._timer.cancel()
         if (error := self._write_queued()) is not None:
+            if self.journal.record_later(self._ends, error):
+                self._ends.clear()
             raise error
 
     def end(self, exit_code: int) -> None:
@@ -139,11 +144,11 @@ class Record:
         self._timer = None
         starts = [queued for queued in self._starts if not queued.written.done()]
         self._starts.clear()
-        statements = [*self._ends, *(statement for queued in starts for statement in queued.statements)]
-        if not statements:
+        statements = [statement for queued in starts for statement in queued.statements]
+        if not self._ends and not statements:
             return None
         try:
-            self.journal.write_together(statements)
+            self._write_starts(statements, self._ends)
         except OctosyncError as error:
             for queued in starts:
                 queued.written.set_exception(error)
@@ -152,3 +157,13 @@ class Record:
         for queued in starts:
             queued.written.set_result(None)
         return None
+
+    def _write_starts(self, starts: Sequence[Statement], ends: Sequence[Statement] = ()) -> None:
+        """Write starts, and outcomes of others. If that fails, none of the actions starts, and none stays in the journal."""
+        try:
+            self.journal.write_together([*ends, *starts])
+        except OctosyncError as error:
+            self.journal.undo_later(
+                [("delete from action where run = ? and number = ?", values[:2]) for _, values in starts], error
+            )
+            raise

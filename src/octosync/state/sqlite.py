@@ -22,6 +22,7 @@ _DIALECT: Final = Dialect(
 )
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_PASSING: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY})
 _PATIENCE: Final = 10.0  # seconds
 
 
@@ -138,11 +139,20 @@ def open_file_for_writing(path: Path) -> SqliteDatabase:
 
 def kind_of(error: sqlite3.Error) -> FailureKind:
     """Return what an error of SQLite means."""
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = code & 0xFF if isinstance(code, int) else None
-    if primary in _LOCKED:
+    code = _primary_code(error)
+    if code in _LOCKED:
         return FailureKind.LOCKED
-    return FailureKind.DAMAGED if primary in _DAMAGED else FailureKind.OTHER
+    return FailureKind.DAMAGED if code in _DAMAGED else FailureKind.OTHER
+
+
+def may_pass(error: sqlite3.Error) -> bool:
+    """Return whether the same statement may succeed later: the disk is full or fails, or the file is read-only."""
+    return _primary_code(error) in _PASSING
+
+
+def _primary_code(error: sqlite3.Error) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None
 
 
 def _connect(name: str, *, uri: bool = False) -> SqliteDatabase:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, TypeAlias, cast
 
 from octosync.errors import StateDamaged
-from octosync.model import Address, ControllerSuspension, Hold
+from octosync.model import Address, ControllerSuspension, Hold, Status
 from octosync.plan import ControlPlane
 from octosync.state.database import Database
 from octosync.state.journal import Journal, time_of, time_text
@@ -58,13 +58,24 @@ class ControlPlaneTable(StateTable):
         self.plane = plane
         self._seals = seals
 
-    def _number(self, database: Database) -> int | None:
+    def _number(self) -> int | None:
         """Return the number of the control plane in the database, None if there is no row of it."""
-        return number_of(database, self.plane)
+        numbers, plane = self.journal.plane_numbers, (self.plane.url, self.plane.org_id or "")
+        if plane not in numbers:
+            found = number_of(self.journal.database, self.plane)
+            if found is None:
+                return None
+            numbers[plane] = found
+        return numbers[plane]
 
-    def _own_number(self, database: Database) -> int:
+    def _own_number(self) -> int:
         """Return the number of the control plane in the database, where it gets one if it has none."""
-        return number_for(database, self.plane)
+        known = self._number()
+        if known is None:
+            known = self.journal.plane_numbers[self.plane.url, self.plane.org_id or ""] = number_for(
+                self.journal.database, self.plane
+            )
+        return known
 
 
 class OperatorRequests(ControlPlaneTable):
@@ -76,20 +87,20 @@ class OperatorRequests(ControlPlaneTable):
             database.execute(
                 "insert into hold values (?, ?, ?, ?, ?) on conflict (plane, app) "
                 "do update set until = excluded.until, reason = excluded.reason, at = excluded.at",
-                (self._own_number(database), hold.app, time_text(hold.until), hold.reason, time_text(hold.at)),
+                (self._own_number(), hold.app, time_text(hold.until), hold.reason, time_text(hold.at)),
             )
 
     def release(self, app: str) -> None:
         """Delete the hold of an app."""
         with self.journal.transaction() as database:
-            database.execute("delete from hold where plane in (?, 0) and app = ?", (self._number(database), app))
+            database.execute("delete from hold where plane in (?, 0) and app = ?", (self._number(), app))
 
     def holds(self) -> tuple[Hold, ...]:
         """Return every hold that was not released, by app. A hold that has ended is included until it is pruned."""
         with self._read("the holds") as database:
             rows = database.execute(
                 "select app, until, reason, at from hold where plane in (?, 0) order by app, plane",
-                (self._number(database),),
+                (self._number(),),
             )
             found = {
                 app: Hold(app=app, until=time_of(until), reason=reason, at=time_of(at))
@@ -103,19 +114,19 @@ class OperatorRequests(ControlPlaneTable):
             database.execute(
                 "insert into suspension values (?, ?, ?) "
                 "on conflict (plane) do update set at = excluded.at, reason = excluded.reason",
-                (self._own_number(database), time_text(at), reason),
+                (self._own_number(), time_text(at), reason),
             )
 
     def resume(self) -> None:
         """Delete the suspension."""
         with self.journal.transaction() as database:
-            database.execute("delete from suspension where plane in (?, 0)", (self._number(database),))
+            database.execute("delete from suspension where plane in (?, 0)", (self._number(),))
 
     def suspension(self) -> ControllerSuspension | None:
         """Return the suspension, None if there is none."""
         with self._read("the suspension") as database:
             row = database.execute(
-                "select at, reason from suspension where plane in (?, 0) order by plane desc", (self._number(database),)
+                "select at, reason from suspension where plane in (?, 0) order by plane desc", (self._number(),)
             ).fetchone()
             return None if row is None else ControllerSuspension(at=time_of(row[0]), reason=row[1])
 
@@ -145,7 +156,7 @@ class Approvals(ControlPlaneTable):
     def approve(self, guard: str, actions: Collection[Approvable], at: datetime) -> tuple[ApprovedAction, ...]:
         """Store that exactly these actions may be applied once, in addition to approvals of other objects. Return that."""
         with self.journal.transaction() as database:
-            number = self._own_number(database)
+            number = self._own_number()
             database.executemany(
                 "insert into approval values (?, ?, ?, ?, ?, ?) on conflict (plane, guard, address, verb) "
                 "do update set digest = excluded.digest, at = excluded.at",
@@ -163,10 +174,24 @@ class Approvals(ControlPlaneTable):
     def delete_approvals(self, approvals: Collection[ApprovedAction]) -> None:
         """Delete approvals that are used, or for actions that are not planned any more."""
         with self.journal.transaction() as database:
-            number = self._number(database)
+            number = self._number()
             database.executemany(
                 "delete from approval where plane = ? and guard = ? and address = ? and verb = ? and digest = ?",
                 [(number, approval.guard, *approval.key) for approval in approvals],
+            )
+
+    def delete_used_approvals(self) -> None:
+        """Delete the approvals of actions that were sent after it, and may have been done: an approval counts once.
+
+        Called at the start: an earlier process may have died before it could record that.
+        """
+        with self.journal.transaction() as database:
+            database.execute(
+                "delete from approval where plane = ? and exists (select 1 from action join run on run.id = action.run "
+                "where run.control_plane = ? and (run.org_id is null or ? in ('', run.org_id)) "
+                "and action.address = approval.address and action.verb = approval.verb "
+                "and action.begun_at >= approval.at and (action.status is null or action.status = ?))",
+                (self._number(), self.plane.url, self.plane.org_id or "", Status.DONE.value),
             )
 
     def approvals(self) -> tuple[ApprovedAction, ...]:
@@ -174,7 +199,7 @@ class Approvals(ControlPlaneTable):
         with self._read("the approvals") as database:
             rows = database.execute(
                 "select guard, address, verb, at, digest from approval where plane = ? order by guard, address, verb",
-                (self._number(database),),
+                (self._number(),),
             )
             return tuple(
                 ApprovedAction(guard, Address.parse(address), verb, time_of(at), digest)
@@ -194,7 +219,7 @@ class SentNotifications(ControlPlaneTable):
         """Return the facts by app and subject. Each equals only the text that was sent."""
         with self._read("the sent notifications") as database:
             rows = database.execute(
-                "select app, about, fact from told where plane = ? order by app, about", (self._number(database),)
+                "select app, about, fact from told where plane = ? order by app, about", (self._number(),)
             )
             return {(app, about): SealedValue(fact, self._seals) for app, about, fact in rows}
 
@@ -206,7 +231,7 @@ class SentNotifications(ControlPlaneTable):
         with self.journal.transaction() as database:
             database.execute(
                 "insert into told values (?, ?, ?, ?) on conflict (plane, app, about) do update set fact = excluded.fact",
-                (self._own_number(database), app, about, self._seals.digest_of(fact)),
+                (self._own_number(), app, about, self._seals.digest_of(fact)),
             )
 
     def forget_notification(self, app: str, about: str) -> None:
@@ -214,7 +239,7 @@ class SentNotifications(ControlPlaneTable):
         with self.journal.transaction() as database:
             database.execute(
                 "delete from told where plane = ? and app = ? and about = ?",
-                (self._number(database), app, about),
+                (self._number(), app, about),
             )
 
 

@@ -5,7 +5,7 @@ A damaged file is renamed, and the controller starts with an empty one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from octosync.errors import ConfigError, StateDamaged
-from octosync.model import Address, Secret, Status
+from octosync.model import Address, ControllerSuspension, Hold, Secret, Status
 from octosync.plan import ControlPlane, Verb
 from octosync.state.baseline import StoredBaseline, stored_app
 from octosync.state.checkpoint import CheckpointTable
@@ -25,6 +25,7 @@ from octosync.state.lock import lock_beside, state_lock
 from octosync.state.seal import Seals, holds_seals
 from octosync.state.tables import (
     Approvals,
+    ApprovedAction,
     OperatorRequests,
     SentNotifications,
     StateTable,
@@ -73,6 +74,26 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
         self.holds()
         self.suspension()
 
+    def replace_requests(
+        self, holds: Iterable[Hold], suspension: ControllerSuspension | None, approvals: Iterable[ApprovedAction]
+    ) -> None:
+        """Store what people asked for in place of what is stored for this control plane alone."""
+        with self.journal.transaction() as database:
+            number = self._own_number()
+            for table in ("hold", "suspension", "approval"):
+                database.execute(f"delete from {table} where plane = ?", (number,))  # noqa: S608  our own names
+            database.executemany(
+                "insert into hold values (?, ?, ?, ?, ?)",
+                [(number, hold.app, time_text(hold.until), hold.reason, time_text(hold.at)) for hold in holds],
+            )
+            if suspension is not None:
+                values = (number, time_text(suspension.at), suspension.reason)
+                database.execute("insert into suspension values (?, ?, ?)", values)
+            database.executemany(
+                "insert into approval values (?, ?, ?, ?, ?, ?)",
+                [(number, approval.guard, *approval.key, time_text(approval.at)) for approval in approvals],
+            )
+
     def adopt_unnamed(self) -> None:
         """Use the rows that were stored for the URL without an org for this org, as far as it has none of its own."""
         with self.journal.transaction() as database:
@@ -95,6 +116,7 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
                 (whole, scope, number),
             )
             database.execute("delete from plane where id = ?", (nameless,))
+        self.journal.plane_numbers.pop((self.plane.url, ""), None)
 
     def recent_removals(self, since: datetime) -> Sequence[Address]:
         """Return what runs, those of `apply` included, deleted since a time. What was deleted twice is in it twice."""

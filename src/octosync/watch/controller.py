@@ -215,6 +215,7 @@ class Controller:
             log=log,
         )
         self.follower.save = self.results.save_checkpoint
+        self.follower.recover = self.memory.recover
         self.restart = Restart(
             scheduler=self.scheduler,
             checkpoint=self.memory.checkpoint,

@@ -5,12 +5,13 @@ The controller's API: what the status page shows, and what people can ask of a r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from octosync.errors import OctosyncError
+from octosync.errors import LeaseLost, OctosyncError, StateUnavailable
 from octosync.model import Hold, counted
 from octosync.watch.approvals import ApprovalSets, actions_of_set
 from octosync.watch.log import Log
@@ -43,8 +44,9 @@ class ControllerOperations:
     def reconcile(self, app: str | None) -> int:
         """Reconcile one app, or (None) all of them, contested objects included; return how many."""
         slugs = self.scheduler.assignment.slugs if app is None else (self._declared(app),)
+        with self._storing():
+            self.memory.forget_reverts(*slugs)
         for slug in slugs:
-            self.memory.forget_reverts(slug)
             self.results.start_over(slug)
             self.checks.forget(slug)
         if app is None:
@@ -56,12 +58,14 @@ class ControllerOperations:
 
     def suspend(self, reason: str) -> None:
         """Write nothing until `resume`, over a restart, too."""
-        self.memory.suspend(reason)
+        with self._storing():
+            self.memory.suspend(reason)
         self.log.warning("suspended", message="octosync writes nothing until it is resumed", reason=reason)
 
     def resume(self) -> None:
         """Write again."""
-        self.memory.resume()
+        with self._storing():
+            self.memory.resume()
         self.log.info("resumed", message="octosync writes again")
         for app in tuple(self.tracker.in_state(*AppState)):
             if app.why_waiting:
@@ -71,7 +75,8 @@ class ControllerOperations:
         """Hold an app's drift for a time, over a restart, too."""
         now = self.clock.now()
         hold = Hold(app=self._declared(app), until=now + duration, reason=reason, at=now)
-        self.memory.hold(hold)
+        with self._storing():
+            self.memory.hold(hold)
         until = hold.until.isoformat(timespec="seconds")
         message = f"drift of {app} is left alone until {until}"
         self.log.info("hold", message=message, app=app, until=until, reason=reason)
@@ -80,7 +85,8 @@ class ControllerOperations:
 
     def release(self, app: str) -> None:
         """End a hold: fresh drift is reverted in its own time again."""
-        self.memory.release(self._declared(app))
+        with self._storing():
+            self.memory.release(self._declared(app))
         self.log.info("release", message=f"drift of {app} is reverted on its usual schedule again", app=app)
         self.scheduler.reconcile_soon(app)
 
@@ -89,13 +95,23 @@ class ControllerOperations:
         found = self.approvals.find(guard, apps, seen)
         chosen = [app for slug in apps or found.apps if (app := self.tracker.find(slug)) is not None]
         actions = actions_of_set(found, chosen)
-        self.memory.approve(guard, actions)
+        with self._storing():
+            self.memory.approve(guard, actions)
         message = f"{counted(len(actions), 'action')} that the guard {guard} blocks may be applied once"
         addresses = [str(action.address) for action in actions]
         self.log.warning("approved", message=message, guard=guard, seen=seen, addresses=addresses)
         for app in chosen:
             self.scheduler.reconcile_soon(app.slug)
         return len(actions)
+
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        """Open the circuit if the request of a person can't be stored. Then nothing of it is in effect."""
+        try:
+            yield
+        except (StateUnavailable, LeaseLost) as error:
+            self.results.breaker.record_failure(error)
+            raise
 
     def _declared(self, app: str) -> str:
         if self.tracker.find(app) is None:

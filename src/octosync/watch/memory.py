@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -61,8 +62,9 @@ class Memory:
 
     def __post_init__(self) -> None:
         self._plane_state = self.state.for_control_plane(self.plane)
-        self._load_requests()
         self.checkpoint = Checkpoint(lambda: self._plane_state)
+        self._use_known_org()
+        self._load_requests()
 
     def load(self, tree: State, others: State, scope: ManifestScope) -> None:
         """Read the state file; sealed values that are still the same in the tree come from there.
@@ -70,10 +72,10 @@ class Memory:
         If no org is configured, it is the stored one of this URL, if there is only one.
         """
         self._tree, self._others, self._scope = tree, others, scope
-        known = [plane for plane in self.state.planes() if plane.url == self.plane.url]
-        if self.plane.org_id is None and len(known) == 1:
-            self._use_org(known[0].org_id)
+        self._use_known_org()
         self._is_whole = self._plane_state.is_complete()
+        if self._plane_state.approvals():
+            self._plane_state.delete_used_approvals()
         self._load_requests()
         self._base = dict(self._plane_state.baseline(tree, self.sensitivity))
         self.record_scope(tree, others, scope)
@@ -84,6 +86,21 @@ class Memory:
         self.checkpoint.load(self.clock.now())
         if self.settled_at is not None and self._unsettled is None:  # later, this process has open actions, too
             self._unsettled = self._plane_state.apps_with_open_actions(self.clock.now() - _LONGEST_ACTION)
+
+    def facts(self) -> AbstractContextManager[None]:
+        """Record all that the block remembers in one transaction: what has happened. See `Journal.facts`."""
+        return self.state.journal.facts()
+
+    def recover(self) -> None:
+        """Record what could not be recorded while the database failed, and what people asked for.
+
+        A database that has failed over may lack the last transactions, or have one whose response was lost: then the memory
+        counts. Raises `OctosyncError` if the database can't be written yet.
+        """
+        journal = self.state.journal
+        if journal.is_shared:
+            journal.plane_numbers.clear()
+            self._plane_state.replace_requests(self._holds.values(), self._suspended, self._approvals)
 
     def _load_requests(self) -> None:
         """Read what people asked for."""
@@ -106,6 +123,11 @@ class Memory:
             self._use_org(unnamed.org_id)
             raise
         return True
+
+    def _use_known_org(self) -> None:
+        known = [plane for plane in self.state.planes() if plane.url == self.plane.url]
+        if self.plane.org_id is None and len(known) == 1:
+            self._use_org(known[0].org_id)
 
     def _use_org(self, org: str | None) -> None:
         self.plane = replace(self.plane, org_id=org)
@@ -219,7 +241,7 @@ class Memory:
         """Record the drift of an app at a time, by fingerprints; return when each was first seen that way."""
         if not drift and slug not in self._first_seen:
             return {}
-        seen = self._plane_state.record_drift(slug, drift, at)
+        seen = self._plane_state.record_drift(slug, drift, at, self._first_seen.get(slug, {}))
         self._first_seen[slug] = {address: (print_, seen[address]) for address, print_ in drift.items()}
         if not drift:
             del self._first_seen[slug]
@@ -251,13 +273,14 @@ class Memory:
         """Return the objects of apps that are not reverted any more."""
         return frozenset(address for address in self._contested if address.app in slugs)
 
-    def forget_reverts(self, slug: str) -> None:
-        """Count the reverts of an app anew: its manifest changed, or a person asked for a reconcile."""
-        mine = {address for address in (*self._reverts, *self._contested) if address.app == slug}
-        if mine:
-            self._plane_state.forget_reverts(slug)
-            self._contested -= mine
-            for address in mine:
+    def forget_reverts(self, *slugs: str) -> None:
+        """Count the reverts of apps anew: their manifests changed, or a person asked for a reconcile."""
+        asked = frozenset(slugs)
+        theirs = {address for address in (*self._reverts, *self._contested) if address.app in asked}
+        if theirs:
+            self._plane_state.forget_reverts(*sorted({address.app for address in theirs}))
+            self._contested -= theirs
+            for address in theirs:
                 self._reverts.pop(address, None)
 
     def _recent(self, address: Address) -> tuple[datetime, ...]:

@@ -109,8 +109,7 @@ class AppAssignment:
             changed = changed_apps(declared.manifests.state, Base(state=State(self._memory.apps)))
         else:
             self._look_in(declared)
-        for slug in sorted(changed):
-            self._memory.forget_reverts(slug)
+        self._memory.forget_reverts(*changed)
 
     def _look_in(self, declared: ManifestLoad) -> None:
         manifests = declared.manifests

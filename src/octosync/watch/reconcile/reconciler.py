@@ -8,7 +8,8 @@ its author and the end of its hold.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -114,10 +115,10 @@ class PlanWriter:
         remote: Octomil,
         stop: asyncio.Event,
         approved: Iterable[str] = (),
-    ) -> ApplyResult:
+    ) -> tuple[ApplyResult, Record]:
         """Write a reviewed plan, and record in the journal what every write did. Once `stop` is set, no action starts.
 
-        `approved` are the guards whose refusals were approved.
+        `approved` are the guards whose refusals were approved. Return the result, and the record of the run, which is not ended.
         """
         began: dict[ActionKey, datetime] = {}
 
@@ -153,9 +154,7 @@ class PlanWriter:
             self.breaker.record_failure(applied.stopped_by, min(context.apps), writing=True)
         else:
             self.breaker.record_success(wrote=applied.wrote)
-        all_done = all(outcome.status is Status.DONE for outcome in applied.outcomes)
-        record.end(int(ExitCode.DONE if all_done else ExitCode.PARTIAL))
-        return applied
+        return applied, record
 
     def _audit_of(self, plan: Plan, active: ActiveConfig, approved: Iterable[str]) -> RunAudit:
         configuration = active.configuration
@@ -267,19 +266,23 @@ class Reconciler:
             else active.deploy.max_canaries
         )
         review = self.admission.review(plan, context, active, canaries)
-        applied = ApplyResult(())
+        applied, record = ApplyResult(()), None
         try:
             with self.admission.writing(context, review):
                 if review.plan.actions:
                     self.memory.begin_writing(context.apps)
-                    applied = await self.writer.write(
+                    applied, record = await self.writer.write(
                         context, replace(reviewed, plan=review.plan, refusals=()), active, remote, stop, review.approved
                     )
         finally:
             self.admission.release_canaries(review, _done(review.plan, applied))
         done_keys = _done(review.plan, applied)
         done = {action.key: action for action in review.plan.actions if action.key in done_keys}
-        drift = self._remember(context, plan, done, active)
+        drift: tuple[DriftStatus, ...] = ()
+        with self._recording():
+            if record is not None:
+                record.end(_exit_code(applied))
+            drift = self._remember(context, plan, done, active)
         left = replace(plan, actions=tuple(action for action in plan.actions if action.key not in done))
         freed, refused = self.admission.record(context, plan, left, review, applied)
         frozen = _frozen(apps, active, now)
@@ -309,6 +312,15 @@ class Reconciler:
             freed=freed,
             unsettled=review.unsettled,
         )
+
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        """Record what has happened. While the database can't be used, nothing follows from it, but it is not forgotten."""
+        try:
+            with self.memory.facts():
+                yield
+        except (StateUnavailable, LeaseLost) as error:
+            self.breaker.record_failure(error)
 
     def _remember(
         self, context: ReconcileContext, plan: Plan, done: Mapping[ActionKey, Action], active: ActiveConfig
@@ -352,6 +364,11 @@ def _wrong_org(named: str | None, remembered: str | None) -> RemoteError:
 def _done(plan: Plan, applied: ApplyResult) -> frozenset[ActionKey]:
     outcomes = zip(plan.actions, applied.outcomes, strict=bool(applied.outcomes))
     return frozenset(action.key for action, outcome in outcomes if outcome.status is Status.DONE)
+
+
+def _exit_code(applied: ApplyResult) -> int:
+    is_done = all(outcome.status is Status.DONE for outcome in applied.outcomes)
+    return int(ExitCode.DONE if is_done else ExitCode.PARTIAL)
 
 
 def _replaced(plan: Plan, done: Iterable[Action]) -> Mapping[Address, str | None]:
