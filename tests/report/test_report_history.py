@@ -77,6 +77,24 @@ def test_runs_of_one_control_plane_fit_into_80_columns() -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_runs_of_several_hosts_have_a_column_for_them() -> None:
+    """A shared state has runs of CI and of controllers. The end of a long host distinguishes replicas and runners."""
+    replica = replace(AUDIT, command="watch", actor="controller", host="octosync-6d5f8b7c9d-x2x7k", dirty=False)
+    recorded = [(run(audit=replica), [DONE]), (AUDITED, [DONE])]
+    lines = render_history(recorded, total=2, colour=False).splitlines()
+    assert lines == [
+        "RUN                      ACTOR       HOST         COMMIT    EXIT  OUTCOMES",
+        "20300102T030405Z-00aa11  controller  …7c9d-x2x7k  1a2b3c4   5     ✓ 1 applied",
+        "20300102T030405Z-00aa11  octocat     build-7      1a2b3c4*  5     ✓ 1 applied",
+    ]
+    assert max(map(len, lines)) <= 80
+    elsewhere = run(audit=replace(replica, context="staging"))
+    lines = render_history([*recorded, (elsewhere, [DONE])], total=3, colour=False).splitlines()
+    assert lines[0] == "RUN                      ACTOR    HOST     WHERE    COMMIT    EXIT  OUTCOMES"
+    assert lines[1] == "20300102T030405Z-00aa11  contro…  …-x2x7k  produc…  1a2b3c4   5     ✓ 1 applied"
+    assert max(map(len, lines)) <= 80
+
+
 def test_the_audit_of_a_run_is_shown() -> None:
     """Who started it and where, the commit and the base, everything that was loosened, policies, and the plan's digest."""
     text = render_run(AUDITED, [DONE], colour=False)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
 from octosync.contract.responses import WireBootstrapResult
-from octosync.errors import AwaitingApproval, Conflict, ExitCode, Interrupted, OctosyncError, RemoteError
+from octosync.errors import AwaitingApproval, Conflict, ExitCode, Interrupted, LeaseLost, OctosyncError, RemoteError
 from octosync.model import Address, JsonObject, Outcome, Secret, Status
 from octosync.octomil import ApiResponse, Octomil, RequestNotPermitted, read_app, read_targets
 from octosync.octomil.pagination import parse_model
@@ -129,6 +129,9 @@ class _BootstrapRequest:
                 return self._compare_response(response)
             except RequestNotPermitted:
                 return self.result(Status.NOT_ATTEMPTED, Interrupted("interrupted", "the run was interrupted"))
+            except LeaseLost as error:
+                status = Status.NOT_ATTEMPTED if attempt == 1 else Status.FAILED
+                return self.result(status, error, wrote=attempt > 1)
             except RemoteError as error:
                 self._add(error.request_id)
                 if (result := await self._after(error, attempt)) is not None:

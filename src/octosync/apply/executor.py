@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 from octosync.apply.outcomes import ApplyResult, Listener, Progress
 from octosync.apply.verify import FirstWriteCheck, ObjectReader
 from octosync.apply.write import ActionWriter, WriteResult
-from octosync.errors import CredentialRefused, Forbidden, OctosyncError, Unavailable
+from octosync.errors import CredentialRefused, Forbidden, LeaseLost, OctosyncError, Unavailable
 from octosync.model import Observation, Outcome, Sensitivity, Status
 from octosync.octomil import Octomil, Reservation
 from octosync.plan import (
@@ -446,7 +446,7 @@ def _concerns_all(error: OctosyncError | None) -> bool:
     """Return whether an error concerns all actions of the run."""
     if isinstance(error, Forbidden):
         return error.code in {"insufficient_scope", "missing_org_context"}
-    return isinstance(error, CredentialRefused) or (error is not None and error.reference == "wrong-org")
+    return isinstance(error, CredentialRefused | LeaseLost) or (error is not None and error.reference == "wrong-org")
 
 
 def _outcome(action: Action, status: Status, message: str) -> Outcome:

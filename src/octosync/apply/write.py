@@ -23,7 +23,16 @@ from octosync.apply.verify import (
     is_deletion,
     unpersisted_fields,
 )
-from octosync.errors import AwaitingApproval, Conflict, ErrorResponse, Missing, OctosyncError, RemoteError, Unreadable
+from octosync.errors import (
+    AwaitingApproval,
+    Conflict,
+    ErrorResponse,
+    LeaseLost,
+    Missing,
+    OctosyncError,
+    RemoteError,
+    Unreadable,
+)
 from octosync.model import JsonObject, Outcome, Sensitivity, Status
 from octosync.octomil import ApiResponse, Octomil, RequestNotPermitted, Reservation
 from octosync.plan import Action, CreateApp, EnableCapability, OptimizeCapability, PutSlot, RegisterTarget
@@ -90,6 +99,9 @@ class ActionWriter:
                 if (found := await self._recheck_late(action, last=withheld == _ATTEMPTS)) is not None:
                     return found
                 continue
+            except LeaseLost as error:
+                status = Status.NOT_ATTEMPTED if attempt == 1 else Status.FAILED
+                return _result(action, status, ids, error=error, wrote=attempt > 1)
             except RemoteError as error:
                 _add(ids, error.request_id)
                 if (performed := await self._after(error, action, ids, attempt)) is not None:

@@ -176,6 +176,7 @@ _RUNS: Final = {
     "key-file-exists": "Keys never overwrite a file.",
     "key-file-unwritable": "The file for the keys can't be written.",
     "demo-failed": "The demo did not end as expected.",
+    "run-locked": "Another run writes to the same control plane and org, and has not ended within --lock-timeout.",
     "no-working-directory": "The working directory was removed while the shell was in it. Change to another folder.",
     "no-temporary-folder": "The temporary folder of the demo can't be created. Set TMPDIR.",
     "not-a-folder": "A path that must be a folder is a file.",

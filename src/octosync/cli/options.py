@@ -29,7 +29,7 @@ from octosync.cli.command import (
     is_from_environment,
 )
 from octosync.cli.console import Verbosity, choose_verbosity
-from octosync.cli.run_options import BaseFlags, ManifestFlags, RemoteFlags, RunRequest, StateFlag
+from octosync.cli.run_options import BaseFlags, LockTimeout, ManifestFlags, RemoteFlags, RunRequest, StateFlag
 from octosync.cli.shell_completion import addresses, contexts, files, folders, policies, starting_with
 from octosync.errors import DEBUG, UsageError
 from octosync.model import Optimize
@@ -186,10 +186,10 @@ class LocationType(click.ParamType["StateLocation"]):
 
 def _state_flag(checks: bool) -> Callable[[click.Context, click.Parameter, StateLocation | None], StateFlag]:
     def flag(ctx: click.Context, parameter: click.Parameter, location: StateLocation | None) -> StateFlag:
-        from octosync.cli.state_location import check_trusted
-
         path = DEFAULT_PATH if location is None else location
         if checks and isinstance(path, Path):
+            from octosync.cli.state_location import check_trusted
+
             check_trusted(path)
         source = ctx.get_parameter_source(parameter.name or "")
         return StateFlag(location, is_typed=source is ParameterSource.COMMANDLINE)
@@ -212,6 +212,27 @@ def _state_option(help_: str, *, checks: bool = True) -> Callable[[F], F]:
 state_option: Callable[[F], F] = _state_option("The state with the journal")
 # `doctor` itself reports a file behind a link.
 checked_state_option: Callable[[F], F] = _state_option("The state to check", checks=False)
+# `plan` reads no file.
+shared_state_option: Callable[[F], F] = _state_option("The state; plan reads only a shared one", checks=False)
+
+
+def _lock_timeout(ctx: click.Context, parameter: click.Parameter, value: str) -> LockTimeout:
+    from octosync.manifest import parse_duration
+
+    try:
+        return LockTimeout(value, parse_duration(value).total_seconds())
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, parameter) from None
+
+
+lock_timeout_option: Callable[[F], F] = option(
+    "--lock-timeout",
+    metavar="DURATION",
+    default="10m",
+    show_default=True,
+    callback=_lock_timeout,
+    help="With a shared state: wait this long while another run writes to the same control plane and org; 0 doesn't wait.",
+)
 
 
 file_option: Callable[[F], F] = option(

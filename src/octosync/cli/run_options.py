@@ -59,6 +59,14 @@ class StateFlag:
         return ("--state", url.text_without_password if self.is_typed else str(url))
 
 
+@dataclass(frozen=True, slots=True)
+class LockTimeout:
+    """How long a run waits for the lock of a shared state: as written, and in seconds."""
+
+    text: str
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestFlags:
     """The values of the manifest options."""

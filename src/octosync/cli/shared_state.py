@@ -1,20 +1,104 @@
-"""The shared state of a run: what it contains about the control plane, and the lock of runs that write."""
+"""The shared state of a run: what it contains about the control plane, and the lock of runs that write.
+
+A run of apply or bootstrap holds the lock from before it plans until it has written, so that its plan is of the state that the
+run before it has left. Without a shared state there is no lock: a state file is used on one machine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
-from octosync.model import Diagnostic, RunUnderWay
-from octosync.plan import FINDINGS, SharedState
+from octosync.cli.console import note
+from octosync.cli.progress import ProgressBar
+from octosync.cli.run_options import LockTimeout
+from octosync.errors import ExitCode, GuardRefused, OctosyncError, StateUnavailable
+from octosync.model import Diagnostic, RunAudit, RunUnderWay
+from octosync.octomil import Octomil
+from octosync.plan import FINDINGS, ControlPlane, SharedState
+from octosync.report import under_way_words, visible
+from octosync.report.text import about_seconds_words
+from octosync.state import (
+    HeldLease,
+    Journal,
+    Lease,
+    LeaseHolder,
+    LeaseKeeper,
+    LeaseKind,
+    LeaseName,
+    StateLocation,
+    StateUrl,
+    new_run_id,
+)
+from octosync.state.shared import read_shared_view
 
-_COMMIT: Final = 7  # characters of a commit's ID
+# A killed run blocks others for this long. It is longer than to plan 10,000 apps, which keeps the event loop busy.
+LOCK_TTL: Final = 30.0  # seconds
+_ASK_AGAIN: Final = 0.5  # seconds
+_REMIND: Final = 60.0  # seconds
 
 
-def run_words(run: RunUnderWay) -> str:
-    """Name a run under way: `apply 20261130-145412-3fa9 by ana on runner-7, commit 0a1b2c3, since 2026-11-30 14:54:12 UTC`."""
-    commit = f", commit {run.revision[:_COMMIT]}" if run.revision else ""
-    return f"{run.command} {run.run} by {run.actor} on {run.host}{commit}, since {run.since:%Y-%m-%d %H:%M:%S} UTC"
+@dataclass(frozen=True, slots=True)
+class SharedReading:
+    """What the shared state contained about a control plane when it was read, and the lock, None if no run ever had it."""
+
+    shared: SharedState
+    lock: HeldLease | None
+
+    def is_followed_by(self, lock: RunLock, later: SharedReading) -> bool:
+        """Return whether no run has had the lock between this and that this run took it, and the controls are the same."""
+        is_held = self.lock is not None and self.lock.is_held
+        return not is_held and self.lock == lock.before and self.shared.controls == later.shared.controls
+
+
+async def read_shared_state(
+    location: StateLocation, plane: ControlPlane, *, own: RunLock | None = None
+) -> SharedReading | None:
+    """Return what the shared state contains about a control plane, None without one. A run that has the lock is `own`.
+
+    Raises `OctosyncError` as `read_shared_view` does.
+    """
+    if not isinstance(location, StateUrl):
+        return None
+    view = await asyncio.to_thread(read_shared_view, location, plane, datetime.now(UTC))
+    is_other = own is None and view.lock is not None and view.lock.is_held
+    under_way = _run_of(view.lock) if view.lock is not None and is_other else None
+    return SharedReading(
+        SharedState(location=str(location), under_way=under_way, controls=view.controls), lock=view.lock
+    )
+
+
+async def refuse_if_suspended(location: StateLocation, plane: ControlPlane) -> None:
+    """Raise `GuardRefused` if the controller of a control plane is suspended, as far as a shared state shows it."""
+    reading = await read_shared_state(location, plane)
+    suspension = None if reading is None else reading.shared.controls.suspension
+    if suspension is not None:
+        reason = visible(f": {suspension.reason}") if suspension.reason else ""
+        raise GuardRefused(
+            "guard-refused",
+            f"suspended: the controller of {plane.host} is suspended, since {suspension.at:%Y-%m-%d %H:%M} UTC{reason}",
+            hints=("Resume it on its page.",),
+        )
+
+
+async def known_shared_state(location: StateLocation, plane: ControlPlane) -> SharedState | None:
+    """Return what the shared state contains about a control plane, or why that is not known; None without a shared state."""
+    try:
+        reading = await read_shared_state(location, plane)
+    except OctosyncError as error:
+        return SharedState(location=str(location), error=error)
+    return None if reading is None else reading.shared
+
+
+def _run_of(lease: HeldLease) -> RunUnderWay:
+    holder = lease.holder
+    return RunUnderWay(
+        run=holder.run, actor=holder.actor, host=holder.host, revision=holder.commit or None, since=lease.since
+    )
 
 
 def shared_diagnostics(shared: SharedState) -> Iterator[Diagnostic]:
@@ -23,7 +107,7 @@ def shared_diagnostics(shared: SharedState) -> Iterator[Diagnostic]:
         yield _finding(
             "run-under-way",
             "another run is under way, and may change what this plan has read",
-            run_words(shared.under_way),
+            under_way_words(shared.under_way),
             "Plan again when it has ended. Apply waits for it, and plans after it.",
         )
     if shared.error is not None:
@@ -38,3 +122,113 @@ def shared_diagnostics(shared: SharedState) -> Iterator[Diagnostic]:
 def _finding(id_: str, subject: str, cause: str, *notes: str) -> Diagnostic:
     summary = f"{subject}: {cause}"
     return Diagnostic(severity=FINDINGS[id_].severity, rule=id_, summary=summary, subject=subject, notes=notes)
+
+
+@dataclass(frozen=True, slots=True)
+class RunLock:
+    """The lock that this run holds; `run` is the ID of the run, `before` the lock as the last run has left it."""
+
+    lease: Lease
+    run: str
+    before: HeldLease | None
+    keeper: LeaseKeeper
+
+    def protect(self, remote: Octomil, journal: Journal) -> None:
+        """Let the run write only while it holds the lock: each request that writes and each transaction of the journal."""
+        remote.guard_writes(self.lease.check)
+        journal.fence = self.lease.fence
+
+    async def confirm(self) -> None:
+        """Renew the lock: planning may have kept the event loop busy for longer than it lasts.
+
+        Raises `LeaseLost` if another run has taken it, and `StateUnavailable`.
+        """
+        await self.keeper.renew(self.lease)
+        self.lease.check()
+
+
+@asynccontextmanager
+async def run_lock(
+    location: StateLocation, plane: ControlPlane, audit: RunAudit, *, wait: LockTimeout
+) -> AsyncIterator[RunLock | None]:
+    """Hold the lock of a control plane while the block runs; None without a shared state. `audit` describes the run.
+
+    Raises `OctosyncError`: `run-locked` if another run holds it for longer than `wait`, and as `LeaseKeeper` does.
+    """
+    if not isinstance(location, StateUrl):
+        yield None
+        return
+    keeper = LeaseKeeper(lambda: Journal(location), ttl=LOCK_TTL)
+    try:
+        lock = await _take(keeper, LeaseName(LeaseKind.APPLY, plane), audit, wait)
+        renewal = asyncio.create_task(keeper.keep(lock.lease))
+        try:
+            yield lock
+        finally:
+            renewal.cancel()
+            with suppress(asyncio.CancelledError):
+                await renewal
+            await keeper.release(lock.lease)
+    finally:
+        await keeper.aclose()
+
+
+async def _take(keeper: LeaseKeeper, name: LeaseName, audit: RunAudit, wait: LockTimeout) -> RunLock:
+    """Take the lock, and wait while another run holds it. An outage of the database only matters before the wait."""
+    run = new_run_id(datetime.now(UTC))
+    holder = LeaseHolder.this_process(run=run, actor=audit.actor, commit=audit.revision or "")
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait.seconds
+    before = await keeper.holder(name)
+    lease = await keeper.take(name, holder)
+    if lease is not None:
+        return RunLock(lease, run, before, keeper)
+    with _WaitForLock(name.plane) as display:
+        while True:
+            try:
+                before = await keeper.holder(name)
+                lease = await keeper.take(name, holder)
+            except StateUnavailable:
+                if loop.time() >= deadline:
+                    raise
+            else:
+                if lease is not None:
+                    return RunLock(lease, run, before, keeper)
+                if loop.time() >= deadline:
+                    raise _locked(name.plane, before, wait)
+                display.show(before, deadline - loop.time())
+            await asyncio.sleep(max(0.0, min(_ASK_AGAIN, deadline - loop.time())))
+
+
+def _locked(plane: ControlPlane, held: HeldLease | None, wait: LockTimeout) -> OctosyncError:
+    who = "another run" if held is None else under_way_words(_run_of(held))
+    return OctosyncError(
+        "run-locked",
+        f"another run is under way on {plane.host}, and has not ended within {wait.text}: {who}",
+        hints=(
+            "Run this again when it has ended, or wait longer: --lock-timeout 30m",
+            f"If it was killed, its lock ends by itself after {LOCK_TTL:.0f} s.",
+        ),
+        exit_code=ExitCode.UNAVAILABLE,
+    )
+
+
+class _WaitForLock(ProgressBar):
+    """Shows what a run waits for: a line for each run that holds the lock, and a countdown at a terminal, else reminders."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        super().__init__("waiting", 0)
+        self._plane = plane
+        self._shown = ""
+
+    def show(self, held: HeldLease | None, seconds_left: float) -> None:
+        """Show the run that holds the lock, and how long this run still waits."""
+        now = self._clock()
+        if held is not None and held.holder.run != self._shown:
+            self._shown, self._last_line = held.holder.run, now
+            words = f"Waiting at most {about_seconds_words(seconds_left)} for another run on {self._plane.host}: "
+            note(f"{words}{under_way_words(_run_of(held))}\n")
+        if self._bar is not None:
+            self._bar.update(self._task, wait=("giving up", now + seconds_left, False))
+        elif now - self._last_line >= _REMIND:
+            self._line(f"another run is still under way, giving up in {seconds_left:.0f} s")

@@ -132,11 +132,10 @@ class RunAudit:
 class RunUnderWay:
     """The run that holds the lock of a control plane and org: its ID, who started it where, and since when it has the lock.
 
-    `command` is `apply` or `bootstrap`, `revision` the commit of its manifests, None if it is not known.
+    `revision` is the commit of its manifests, None if it is not known.
     """
 
     run: str
-    command: str
     actor: str
     host: str
     since: datetime

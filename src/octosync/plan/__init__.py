@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         shown_changes,
     )
     from octosync.plan.diagnostics import FINDINGS, Finding
-    from octosync.plan.drift import HeldChange, HoldPolicy, LastChange, ReadNeeds, needs_author
+    from octosync.plan.drift import HeldChange, HoldPolicy, LastChange, ReadNeeds, hold_words, needs_author
     from octosync.plan.file.approval import Approval, check_plan_key, read_approval, what_moved
     from octosync.plan.file.document import (
         blocked_row,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         plan_digest,
         plan_document,
         recommendation_row,
+        shared_state_part,
         summary_part,
         trailer_of,
         uncovered,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         RecommendationDocument,
         ResourceChangeDocument,
         Seconds,
+        SharedStateDocument,
         Time,
         one_of,
         plan_schema,
@@ -125,12 +127,12 @@ else:
             "OptimizeCapability PutInferenceConfig PutSlot RegisterTarget RemoveTarget UpdateApp Verb field_changes "
             "shown_changes",
             "diagnostics": "FINDINGS Finding",
-            "drift": "HeldChange HoldPolicy LastChange ReadNeeds needs_author",
+            "drift": "HeldChange HoldPolicy LastChange ReadNeeds hold_words needs_author",
             "file.approval": "Approval check_plan_key read_approval what_moved",
             "file.document": "blocked_row change_rows control_plane_part declared_of diagnostic_row error_row plan_digest "
-            "plan_document recommendation_row summary_part trailer_of uncovered utc_text way_out_of",
+            "plan_document recommendation_row shared_state_part summary_part trailer_of uncovered utc_text way_out_of",
             "file.schema": "FORMAT_VERSION AddressText BlockedDocument ControlPlaneDocument Count DiagnosticDocument Document "
-            "Number RecommendationDocument ResourceChangeDocument Seconds Time one_of plan_schema",
+            "Number RecommendationDocument ResourceChangeDocument Seconds SharedStateDocument Time one_of plan_schema",
             "guards.checks": "COUNTED_FOR Tally",
             "guards.flags": "ALL DEFAULT_TRAILERS FLAGS LIMITS TRAILERS Allowance Flag Limit Takes",
             "guards.freeze": "Freeze freeze_of freezes_of frozen_until",

@@ -278,10 +278,10 @@ class LastAppliedRevision:
 class SharedState:
     """What the shared state contains about a control plane and org when a plan is made: a run under way, and `controls`.
 
-    `location` is the state's URL without secrets. `error` is the reason why it could not be read.
+    `location` is the state's URL without secrets, None if it is not known. `error` is the reason why it could not be read.
     """
 
-    location: str
+    location: str | None
     under_way: RunUnderWay | None = None
     controls: OperatorControls = field(default_factory=OperatorControls)
     error: OctosyncError | None = None

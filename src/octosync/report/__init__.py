@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from octosync.report.show.status import StatusFacts, render_overviews, render_status
     from octosync.report.show.status_json import status_document
     from octosync.report.size_limit import MAX_BYTES
-    from octosync.report.text import visible
+    from octosync.report.text import under_way_words, visible
     from octosync.report.validation import render_validation, validate_document
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
@@ -93,7 +93,7 @@ else:
             "show.status": "StatusFacts render_overviews render_status",
             "show.status_json": "status_document",
             "size_limit": "MAX_BYTES",
-            "text": "visible",
+            "text": "under_way_words visible",
             "validation": "render_validation validate_document",
         },
     )

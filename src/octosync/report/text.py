@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from octosync.model import ELLIPSIS, SENSITIVE, SENSITIVE_CHANGED, JsonValue
 
 if TYPE_CHECKING:
+    from octosync.model import RunUnderWay
     from octosync.plan import Absent, ControlPlane, LastChange
 
 # Joiners are parts of words and emoji, not control characters.
@@ -199,6 +200,15 @@ def about_seconds_words(seconds: float) -> str:
         return f"about {max(1, math.ceil(seconds))} s"
     minutes = math.ceil(seconds / 60)
     return f"about {minutes} min" if minutes < 120 else f"about {minutes // 60:,} h {minutes % 60} min"
+
+
+_COMMIT: Final = 7  # characters of a commit's ID
+
+
+def under_way_words(run: RunUnderWay) -> str:
+    """Name a run: `run 20261130T145412Z-3fa9c1 by ana on runner-7, commit 0a1b2c3, since 2026-11-30 14:54:12 UTC`."""
+    commit = f", commit {run.revision[:_COMMIT]}" if run.revision else ""
+    return visible(f"run {run.run} by {run.actor} on {run.host}{commit}, since {run.since:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def plane_words(plane: ControlPlane) -> str:

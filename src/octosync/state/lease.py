@@ -251,22 +251,7 @@ class LeaseTable:
         return result
 
     def _holder(self, kind: str, url: str, org: str) -> HeldLease | None:
-        row = self._journal.database.execute(
-            "select epoch, holder, since, expires, expires > clock_timestamp() from lease "
-            "where kind = ? and control_plane = ? and (org_id in (?, '') or ? = '') and holder is not null "
-            "order by expires desc limit 1",
-            (kind, url, org, org),
-        ).fetchone()
-        if row is None:
-            return None
-        epoch, holder, since, expires, is_held = row
-        return HeldLease(
-            epoch=epoch,
-            holder=LeaseHolder.parse(holder),
-            since=since.astimezone(UTC),
-            expires=expires.astimezone(UTC),
-            is_held=is_held,
-        )
+        return read_lease(self._journal.database, kind, url, org)
 
     def _take(self, name: LeaseName, holder: LeaseHolder) -> Lease | None:
         kind, url, org = name.key
@@ -336,6 +321,26 @@ class LeaseTable:
         return offset
 
 
+def read_lease(database: Database, kind: str, url: str, org: str) -> HeldLease | None:
+    """Return the lease that keeps others from taking one, or the last one, as `LeaseTable.holder` does. It only reads."""
+    row = database.execute(
+        "select epoch, holder, since, expires, expires > clock_timestamp() from lease "
+        "where kind = ? and control_plane = ? and (org_id in (?, '') or ? = '') and holder is not null "
+        "order by expires desc limit 1",
+        (kind, url, org, org),
+    ).fetchone()
+    if row is None:
+        return None
+    epoch, holder, since, expires, is_held = row
+    return HeldLease(
+        epoch=epoch,
+        holder=LeaseHolder.parse(holder),
+        since=since.astimezone(UTC),
+        expires=expires.astimezone(UTC),
+        is_held=is_held,
+    )
+
+
 class LeaseKeeper:
     """Takes, renews and releases leases for an event loop, in a thread of its own.
 
@@ -358,6 +363,10 @@ class LeaseKeeper:
     async def take(self, name: LeaseName, holder: LeaseHolder) -> Lease | None:
         """Take a lease; None if another process holds it. See `LeaseTable`."""
         return await self._run(lambda table: table.take(name, holder))
+
+    async def renew(self, lease: Lease) -> bool:
+        """Renew a lease now. See `LeaseTable`."""
+        return await self._run(lambda table: table.renew(lease))
 
     async def clock_offset(self) -> timedelta:
         """Return by how much the clock of the database is ahead of this machine's."""
@@ -411,6 +420,6 @@ def _lost(name: LeaseName) -> LeaseLost:
     what = "another replica may lead" if name.kind is LeaseKind.WATCH else "another run may apply"
     return LeaseLost(
         "lease-lost",
-        f"this process has lost its lease on {name.plane.host} in the shared state: {what}, so nothing is written",
+        f"this process has lost its lease on {name.plane.host} in the shared state: {what}, so nothing more is written",
         hints=("It was suspended, or could not reach the database in time.",),
     )

@@ -16,6 +16,7 @@ from octosync.cli.options import (
     CommandWithBareOptions,
     F,
     attempted_option,
+    lock_timeout_option,
     option,
     output_options,
     run_options,
@@ -73,6 +74,7 @@ wait_option: Callable[[F], F] = option(
 @option("-y", "--yes", env=False, is_flag=True, help="Skip the confirmation; required without a terminal.")
 @wait_option
 @state_option
+@lock_timeout_option
 @output_options(*FORMATS)
 @runs("apply")
 def command() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from octosync.cli.command import REMOTE_CODES, Command, runs
-from octosync.cli.options import control_plane_options, option, output_option, state_option
+from octosync.cli.options import control_plane_options, lock_timeout_option, option, output_option, state_option
 
 
 @click.command(
@@ -27,6 +27,7 @@ from octosync.cli.options import control_plane_options, option, output_option, s
 )
 @control_plane_options
 @state_option
+@lock_timeout_option
 @output_option("text", "json")
 @runs("bootstrap")
 def command() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from octosync.cli.command import COMPARISON, OUTPUT, REMOTE_CODES, Command, runs
-from octosync.cli.options import FORMATS, attempted_option, option, output_options, run_options
+from octosync.cli.options import FORMATS, attempted_option, option, output_options, run_options, shared_state_option
 from octosync.errors import ExitCode
 
 
@@ -50,6 +50,7 @@ from octosync.errors import ExitCode
     help="Don't show a long plan in a pager. The pager is OCTOSYNC_PAGER, else PAGER, else less.",
 )
 @option("--detailed-exitcode", group=OUTPUT, is_flag=True, help="Exit with 2 instead of 0 if there are changes.")
+@shared_state_option
 @output_options(*FORMATS)
 @runs("plan")
 def command() -> None:

@@ -19,10 +19,11 @@ from octosync.cli.output import Outputs
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.root import is_defect, report_failure
 from octosync.cli.run import Run, plan_offline, plan_online, prepare
-from octosync.cli.run_options import RunRequest, StateFlag
+from octosync.cli.run_options import LockTimeout, RunRequest, StateFlag
 from octosync.cli.runs.apply_output import ApplyOutput, wait_for_rollouts
 from octosync.cli.runs.plan import check_base, check_request, read_plan_file
-from octosync.cli.session import run_with_client
+from octosync.cli.session import control_plane, run_with_client
+from octosync.cli.shared_state import RunLock, SharedReading, read_shared_state, run_lock
 from octosync.cli.state_location import ChosenState, shown_state
 from octosync.errors import (
     ExitCode,
@@ -34,9 +35,20 @@ from octosync.errors import (
     UsageError,
     worst,
 )
+from octosync.manifest.git.repository import git_commit
 from octosync.model import RunAudit
 from octosync.octomil import Octomil, WaitNotice
-from octosync.plan import Approval, RunInfo, allowances_in, check_plan_key, plan_digest, recorded_policies, what_moved
+from octosync.plan import (
+    Approval,
+    ControlPlane,
+    GitRevision,
+    RunInfo,
+    allowances_in,
+    check_plan_key,
+    plan_digest,
+    recorded_policies,
+    what_moved,
+)
 from octosync.reconcile import ReviewedPlan, apply_reviewed, limited_to, refuse_unsafe
 from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_rollouts
 from octosync.state import Journal, Record
@@ -50,6 +62,7 @@ def run(
     yes: bool,
     wait: Timeout | None,
     journal: StateFlag,
+    lock_timeout: LockTimeout,
     request: RunRequest,
 ) -> ExitCode:
     """Run `octosync apply`."""
@@ -58,7 +71,8 @@ def run(
         report=report, output=output, destinations=destinations, max_bytes=request.max_bytes, full=request.full
     ) as outputs:
         try:
-            apply_run = _apply_run(request, outputs, planfile, yes=yes, wait=wait, journal=journal)
+            timeouts = _Timeouts(wait, lock_timeout)
+            apply_run = _apply_run(request, outputs, planfile, yes=yes, timeouts=timeouts, journal=journal)
             session = apply_run.run.session
             return apply_run.apply_nothing() if session is None else run_with_client(session, apply_run.apply)
         except (_ApplyInterrupted, InternalError) as error:
@@ -67,7 +81,13 @@ def run(
 
 
 def _apply_run(
-    request: RunRequest, outputs: Outputs, planfile: Path | None, *, yes: bool, wait: Timeout | None, journal: StateFlag
+    request: RunRequest,
+    outputs: Outputs,
+    planfile: Path | None,
+    *,
+    yes: bool,
+    timeouts: _Timeouts,
+    journal: StateFlag,
 ) -> _ApplyRun:
     """Return the apply run. Raise `OctosyncError` for an invalid plan file, or if confirmation is not possible."""
     approval = read_plan_file(planfile) if planfile is not None else None
@@ -98,7 +118,7 @@ def _apply_run(
             state=state.location,
         ),
         asks=asks,
-        wait=wait,
+        timeouts=timeouts,
         state=state,
         planfile=planfile,
         approval=approval,
@@ -109,6 +129,23 @@ class _ApplyInterrupted(Interrupted):
     """A second signal ended a run while requests were in flight."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Timeouts:
+    """How long the run waits for rollouts, None for not at all, and for the lock of the shared state."""
+
+    rollouts: Timeout | None
+    lock: LockTimeout
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A plan with its report, and what was read of the shared state for it, None without one."""
+
+    reviewed: ReviewedPlan
+    report: PlanReport
+    reading: SharedReading | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ApplyRun:
     """One apply, from its first request to its report."""
@@ -117,7 +154,7 @@ class _ApplyRun:
     outputs: Outputs
     output: ApplyOutput
     asks: bool
-    wait: Timeout | None
+    timeouts: _Timeouts
     state: ChosenState
     planfile: Path | None
     approval: Approval | None
@@ -138,20 +175,24 @@ class _ApplyRun:
             raise InternalError(defect, hints=hints, exit_code=ExitCode.PARTIAL) from defect
 
     async def _apply(self, remote: Octomil, wait_display: WaitDisplay, stop_signal: signals.StopSignal) -> ExitCode:
-        reviewed = await plan_online(self.run, remote, wait_display)
-        if self.approval is not None:
-            reviewed = limited_to(reviewed, self.approval.apps)
-        planned = self._report(reviewed)
-        self.output.show_plan(planned)
-        if (refusal := self._refusal(reviewed, planned)) is not None:
-            return self.output.show_refusal(planned, refusal)
-        if reviewed.plan.actions and self.asks and not await _confirmed(reviewed, planned.about):
-            err("Nothing was written.\n")
-            return ExitCode.ERROR
-        report = self._apply_report(planned)
-        if reviewed.plan.actions:
-            report = await self._write(reviewed, report, remote, wait_display, stop_signal)
-        waiting = self.wait if report.exit_code in {ExitCode.DONE, ExitCode.PARTIAL} else None
+        confirmed: _Planned | None = None
+        if (
+            self.asks
+        ):  # the lock is taken afterwards: nothing else could be applied while the question waits for an answer
+            confirmed = await self._plan(remote, wait_display)
+            if (code := await self._ask(confirmed)) is not None:
+                return code
+        if confirmed is not None and not confirmed.reviewed.plan.actions:
+            reviewed, report = confirmed.reviewed, self._apply_report(confirmed.report)
+        else:
+            async with run_lock(self.state.location, self._plane, self._started_by, wait=self.timeouts.lock) as lock:
+                planned = await self._plan_to_write(lock, confirmed, remote, wait_display)
+                if isinstance(planned, ExitCode):
+                    return planned
+                reviewed, report = planned.reviewed, self._apply_report(planned.report)
+                if reviewed.plan.actions:
+                    report = await self._write(reviewed, report, remote, wait_display, stop_signal, lock)
+        waiting = self.timeouts.rollouts if report.exit_code in {ExitCode.DONE, ExitCode.PARTIAL} else None
         self.output.show_outcomes(report, closes=waiting is None)
         if waiting is None:
             return report.exit_code
@@ -169,30 +210,88 @@ class _ApplyRun:
         self.output.show_wait(replace(report, exit_code=code, waited=rollouts, timeout=timeout))
         return code
 
+    async def _plan(self, remote: Octomil, wait_display: WaitDisplay, lock: RunLock | None = None) -> _Planned:
+        """Return the plan. Raise if there is a shared state that can't be read."""
+        reading = await read_shared_state(self.state.location, self._plane, own=lock)
+        run = self.run if reading is None else replace(self.run, shared=reading.shared)
+        reviewed = await plan_online(run, remote, wait_display)
+        if reading is not None and lock is not None and reviewed.plan.actions:
+            later = await read_shared_state(self.state.location, self._plane, own=lock)
+            if later is not None and later.shared.controls != reading.shared.controls:
+                return await self._plan(remote, wait_display, lock)  # an operator has acted while live state was read
+        if self.approval is not None:
+            reviewed = limited_to(reviewed, self.approval.apps)
+        return _Planned(reviewed, self._report(run, reviewed), reading)
+
+    async def _ask(self, planned: _Planned) -> ExitCode | None:
+        """Show the plan and ask for confirmation. Return the exit code of a run that ends with it, None to go on."""
+        self.output.show_plan(planned.report)
+        if (refusal := self._refusal(planned)) is not None:
+            return self.output.show_refusal(planned.report, refusal)
+        if not planned.reviewed.plan.actions or await _confirmed(planned.reviewed, planned.report.about):
+            return None
+        err("Nothing was written.\n")
+        return ExitCode.ERROR
+
+    async def _plan_to_write(
+        self, lock: RunLock | None, confirmed: _Planned | None, remote: Octomil, wait_display: WaitDisplay
+    ) -> _Planned | ExitCode:
+        """Return the plan to write, made while the run holds the lock, or the exit code of a run that must not write.
+
+        A confirmed plan is still good if no run has written since it was made.
+        """
+        if confirmed is None:
+            planned = await self._plan(remote, wait_display, lock)
+            self.output.show_plan(planned.report)
+        elif lock is None or confirmed.reading is None:
+            return confirmed
+        else:
+            reading = await read_shared_state(self.state.location, self._plane, own=lock)
+            if reading is not None and confirmed.reading.is_followed_by(lock, reading):
+                return confirmed
+            planned = await self._plan(remote, wait_display, lock)
+        refusal = self._refusal(planned)
+        if refusal is None and confirmed is not None:
+            refusal = self._changed_since(confirmed, planned)
+        return planned if refusal is None else self.output.show_refusal(planned.report, refusal)
+
     def apply_nothing(self) -> ExitCode:
         """Report a change that concerns no app, without a single request."""
         reviewed = plan_offline(self.run)
-        planned = self._report(reviewed)
-        if (refusal := self._refusal(reviewed, planned)) is not None:
-            self.output.show_plan(planned)
-            return self.output.show_refusal(planned, refusal)
-        self.output.show_idle(planned)
-        self.output.show_outcomes(self._apply_report(planned), closes=True)
+        planned = _Planned(reviewed, self._report(self.run, reviewed), None)
+        if (refusal := self._refusal(planned)) is not None:
+            self.output.show_plan(planned.report)
+            return self.output.show_refusal(planned.report, refusal)
+        self.output.show_idle(planned.report)
+        self.output.show_outcomes(self._apply_report(planned.report), closes=True)
         return ExitCode.DONE
 
-    def _report(self, reviewed: ReviewedPlan) -> PlanReport:
-        run = self.run
+    @property
+    def _plane(self) -> ControlPlane:
+        session = self.run.session
+        if session is None:
+            raise AssertionError("a run that concerns no app takes no lock")
+        return control_plane(session.connection, session.context, None)
+
+    @property
+    def _started_by(self) -> RunAudit:
+        """Who starts the run and where, for others that wait for it."""
+        request, inputs, commit = self.run.request, self.run.inputs, git_commit(Path())
+        keys = known_keys(request.remote, inputs.configuration, inputs.context, os.environ)
+        return audit_of("apply", git=None if commit is None else GitRevision(revision=commit), keys=keys)
+
+    def _report(self, run: Run, reviewed: ReviewedPlan) -> PlanReport:
         named = run.repeat_arguments
         if self.planfile is not None:
             named = (str(self.planfile), *run.request.selection_arguments, *run.request.repeat_arguments)
-        typed = ("octosync", "apply", *named, *(self.wait.typed if self.wait else ()))
+        typed = ("octosync", "apply", *named, *self._wait_arguments)
         planned = run.report(reviewed, command="apply", typed=typed)
         self.outputs.record_plan(planned)
         return planned
 
     def _apply_report(self, planned: PlanReport) -> ApplyReport:
         """Return the report of this apply before its first write. Its resume command has no plan file: that can't be reused."""
-        again = ("octosync", "apply", *self._repeat_arguments, *(self.wait.typed if self.wait else ()))
+        again = ("octosync", "apply", *self._repeat_arguments, *self._wait_arguments)
         request = self.run.request
         status = shlex.join(("octosync", "status", *request.remote.connection_arguments(request.manifests.config)))
         return planned.applied(resume_command=shlex.join(again), status_command=status)
@@ -201,15 +300,33 @@ class _ApplyRun:
     def _repeat_arguments(self) -> tuple[str, ...]:
         return (*self.run.repeat_arguments, *self.run.override_arguments)
 
-    def _refusal(self, reviewed: ReviewedPlan, planned: PlanReport) -> OctosyncError | None:
+    @property
+    def _wait_arguments(self) -> tuple[str, ...]:
+        rollouts = self.timeouts.rollouts
+        return () if rollouts is None else rollouts.typed
+
+    def _refusal(self, planned: _Planned) -> OctosyncError | None:
         """Return the most serious error that forbids the first write, None if there is none."""
         try:
-            refuse_unsafe(reviewed)
+            refuse_unsafe(planned.reviewed)
         except GuardRefused as error:
-            return self._stale_plan(planned) or self._with_base_hint(error)
+            return self._stale_plan(planned.report) or self._with_base_hint(error)
         except OctosyncError as error:
             return error
-        return self.run.inputs.strict_error(planned.all_diagnostics()) or self._stale_plan(planned)
+        return self.run.inputs.strict_error(planned.report.all_diagnostics()) or self._stale_plan(planned.report)
+
+    def _changed_since(self, confirmed: _Planned, planned: _Planned) -> OctosyncError | None:
+        """Return the error of a plan that another run has changed since it was confirmed; None if it is the same."""
+        then = Approval(invocation=self.run.invocation, document=confirmed.report.document())
+        changes = what_moved(then, planned.report.document())
+        if not changes:
+            return None
+        again = shlex.join(("octosync", "apply", *self._repeat_arguments, *self._wait_arguments))
+        return StalePlan(
+            "plan-outdated",
+            "the plan has changed since you confirmed it: another run has written meanwhile",
+            hints=(*changes, f"Run it again, and confirm the new plan:  {again}"),
+        )
 
     def _with_base_hint(self, error: GuardRefused) -> GuardRefused:
         """Return the error with a hint if commits that were merged with the approved change have overrides."""
@@ -239,15 +356,20 @@ class _ApplyRun:
         remote: Octomil,
         wait_display: WaitDisplay,
         stop_signal: signals.StopSignal,
+        lock: RunLock | None,
     ) -> ApplyReport:
         """Execute the plan. When this returns, the run is complete, and closed in the journal."""
         plane = report.about.control_plane
         with Journal(self.state.location) as journal:
+            if lock is not None:
+                await lock.confirm()
+                lock.protect(remote, journal)
             record = Record.begin(
                 journal,
                 control_plane=plane.url,
                 org_id=plane.org_id,
                 digest=self.run.inputs.manifests.digest,
+                run=None if lock is None else lock.run,
                 audit=self._audit(report),
             )
             stop_signal.graceful = True
@@ -278,6 +400,7 @@ class _ApplyRun:
                 except asyncio.CancelledError:
                     raise self._cut_short(record.run, report.resume_command, stop_signal) from None
             code = _code(applied, stop_signal)
+            journal.fence = None  # what this run has done is recorded even if it has lost its lock
             self._close(record, code)
         return replace(
             report,
@@ -319,6 +442,7 @@ class _ApplyRun:
     def _close(self, record: Record, code: ExitCode) -> None:
         """End the run in the journal. A failure does not change the report of the run."""
         try:
+            record.flush()
             record.end(int(code))
         except OctosyncError as error:
             report_failure(error, written="The run is complete; only its end is missing in the journal.")

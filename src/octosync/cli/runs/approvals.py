@@ -29,8 +29,8 @@ _NEWEST_RUNS: Final = 200
 class ApprovalReader:
     """Reads the pending approvals from a journal. A missing journal has none; an unreadable one is reported once."""
 
-    def __init__(self, journal: StateLocation, connection: Connection) -> None:
-        self._journal = journal
+    def __init__(self, location: StateLocation, connection: Connection) -> None:
+        self.location = location
         self._connection = connection
         self._reported_failure = False
 
@@ -64,7 +64,7 @@ class ApprovalReader:
     def _last_actions(self, org: str | None) -> list[tuple[JournalledRun, JournalledAction]]:
         """Return the last action at each address of this control plane and org."""
         last: dict[str, tuple[JournalledRun, JournalledAction]] = {}
-        with JournalReader(self._journal) as recorded:
+        with JournalReader(self.location) as recorded:
             for run in recorded.runs()[:_NEWEST_RUNS]:
                 if run.control_plane == self._connection.url and (org is None or run.org_id in {None, org}):
                     for action in reversed(recorded.actions(run.id)):

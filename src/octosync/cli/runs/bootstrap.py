@@ -22,8 +22,9 @@ from octosync.cli.console import err, note, out
 from octosync.cli.file_writer import KeyFile
 from octosync.cli.progress import ProgressBar, WaitDisplay
 from octosync.cli.root import report_failure
-from octosync.cli.run_options import RemoteFlags, StateFlag
+from octosync.cli.run_options import LockTimeout, RemoteFlags, StateFlag
 from octosync.cli.session import Session, control_plane, open_client, open_session
+from octosync.cli.shared_state import refuse_if_suspended, run_lock
 from octosync.cli.state_location import ChosenState, shown_state
 from octosync.errors import ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.manifest import STDIN, load_manifests, starter_manifest
@@ -56,6 +57,7 @@ def run(  # noqa: PLR0913 — the parameters of a command are its flags
     name: str | None,
     key_file: Path | None,
     journal: StateFlag,
+    lock_timeout: LockTimeout,
     output: str,
     remote: RemoteFlags,
     config: Path | None,
@@ -75,7 +77,7 @@ def run(  # noqa: PLR0913 — the parameters of a command are its flags
         file = stack.enter_context(KeyFile(key_file)) if key_file is not None else None
         bootstrap = _BootstrapRun(session=session, app=app, digest=digest, state=state, file=file, output=output)
         try:
-            return signals.run(bootstrap.run)
+            return signals.run(lambda stop_signal: bootstrap.run(stop_signal, lock_timeout))
         except _BootstrapInterrupted as error:
             return report_failure(error, written="")
 
@@ -95,16 +97,27 @@ class _BootstrapRun:
     file: KeyFile | None
     output: str
 
-    async def run(self, stop_signal: signals.StopSignal) -> ExitCode:
+    async def run(self, stop_signal: signals.StopSignal, lock_timeout: LockTimeout) -> ExitCode:
         """Check that the slug is free, create the app, and write out the keys before anything else can fail."""
         wait_display = WaitDisplay()
-        async with open_client(self.session, wait_display) as remote:
+        async with (
+            open_client(self.session, wait_display) as remote,
+            run_lock(self.state.location, self._plane, self._audit, wait=lock_timeout) as lock,
+        ):
+            await refuse_if_suspended(self.state.location, self._plane)
             with self._progress(wait_display):
                 await check_slug_is_free(self.app, remote, export=self._typed("export"))
             with Journal(self.state.location) as journal:
+                if lock is not None:
+                    lock.protect(remote, journal)
                 plane = self._plane
                 record = Record.begin(
-                    journal, control_plane=plane.url, org_id=plane.org_id, digest=self.digest, audit=self._audit
+                    journal,
+                    control_plane=plane.url,
+                    org_id=plane.org_id,
+                    digest=self.digest,
+                    run=None if lock is None else lock.run,
+                    audit=self._audit,
                 )
                 with self._progress(wait_display):
                     result = await self._send(remote, record, stop_signal)
@@ -140,8 +153,11 @@ class _BootstrapRun:
 
     async def _send(self, remote: Octomil, record: Record, stop_signal: signals.StopSignal) -> BootstrapResult:
         def may_send() -> bool:
-            """Return whether to send. From here on, a signal waits for the response, which contains the keys."""
-            stop_signal.graceful = True
+            """Return whether to send. From here on, a signal waits for the response, which contains the keys.
+
+            The start is recorded, and the outcome is recorded even if the run loses its lock meanwhile.
+            """
+            stop_signal.graceful, record.journal.fence = True, None
             return not stop_signal.requested.is_set()
 
         try:

@@ -18,14 +18,19 @@ from octosync.cli.contexts import chosen_context
 from octosync.cli.file_writer import write_whole
 from octosync.cli.options import Destination
 from octosync.cli.output import Outputs, shortened
+from octosync.cli.progress import WaitDisplay
 from octosync.cli.root import report_failure
 from octosync.cli.run import Run, plan_offline, plan_online, prepare
-from octosync.cli.run_options import RunRequest
-from octosync.cli.session import run_with_client
-from octosync.errors import ExitCode, PlanFileError, StalePlan, UsageError
+from octosync.cli.run_options import RunRequest, StateFlag
+from octosync.cli.session import control_plane, run_with_client
+from octosync.cli.shared_state import known_shared_state
+from octosync.cli.state_location import choose_state
+from octosync.errors import ConfigError, ExitCode, PlanFileError, StalePlan, UsageError
 from octosync.manifest import STDIN, find_configuration, parse_duration, read_configuration
 from octosync.model import JsonObject
-from octosync.plan import PLAN_KEY, Approval, Invocation, Plan, read_approval, uncovered
+from octosync.octomil import Octomil
+from octosync.plan import PLAN_KEY, Approval, Invocation, Plan, SharedState, read_approval, uncovered
+from octosync.reconcile import ReviewedPlan
 from octosync.report import PlanReport, RunReport, exit_code_of_plan, json_text, render_idle, render_plan, visible
 from octosync.report.text import listed
 
@@ -166,6 +171,7 @@ def run(
     summary_only: bool,
     no_pager: bool,
     detailed_exitcode: bool,
+    journal: StateFlag,
     request: RunRequest,
 ) -> ExitCode:
     """Run `octosync plan`."""
@@ -187,8 +193,8 @@ def run(
         if run.session is None:
             reviewed = plan_offline(run)
         else:
-            reviewed = run_with_client(
-                run.session, lambda remote, wait_display, _: plan_online(run, remote, wait_display)
+            run, reviewed = run_with_client(
+                run.session, lambda remote, wait_display, _: _plan_shared(run, journal, remote, wait_display)
             )
         report = run.report(reviewed, command="plan", typed=("octosync", "apply", *run.repeat_arguments))
         strict = run.inputs.strict_error(report.all_diagnostics())
@@ -197,6 +203,21 @@ def run(
         report = replace(report, summary_only=summary_only)
         _show(run, report, outputs, out_text if no_pager else out_paged)
         return report.exit_code
+
+
+async def _plan_shared(
+    run: Run, flag: StateFlag, remote: Octomil, wait_display: WaitDisplay
+) -> tuple[Run, ReviewedPlan]:
+    """Return the plan, and the run with what the shared state contains. A job of a pull request may have no access to it."""
+    inputs = run.inputs
+    try:
+        state = choose_state(flag, inputs.configuration, inputs.context, run.request.manifests.config)
+    except ConfigError as error:
+        shared: SharedState | None = SharedState(location=None, error=error)
+    else:
+        shared = await known_shared_state(state.location, control_plane(remote.connection, inputs.context, None))
+    run = replace(run, shared=shared)
+    return run, await plan_online(run, remote, wait_display)
 
 
 def _show(run: Run, report: PlanReport, outputs: Outputs, write: Callable[[str], None]) -> None:

@@ -27,6 +27,7 @@ from octosync.cli.run_options import ManifestFlags, RemoteFlags, StateFlag
 from octosync.cli.runs.approvals import ApprovalReader
 from octosync.cli.runs.coverage import check_flags, show_declared
 from octosync.cli.session import Session, check_app_names, control_plane, open_session, query, run_with_client
+from octosync.cli.shared_state import known_shared_state
 from octosync.cli.signals import StopSignal
 from octosync.cli.state_location import shown_state
 from octosync.cli.wrapping import terminal_width
@@ -288,6 +289,7 @@ async def read_status(
         control_plane=plane,
         requests=remote.requests - before,
         awaiting=approvals.pending(statuses, plane.org_id, every=not patterns),
+        shared=await known_shared_state(approvals.location, plane),
     )
     return StatusView(session, statuses, facts, now)
 

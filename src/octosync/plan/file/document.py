@@ -19,6 +19,7 @@ from octosync.model import (
     Address,
     App,
     Diagnostic,
+    Hold,
     JsonObject,
     JsonValue,
     Kind,
@@ -104,7 +105,10 @@ def plan_document(
         ),
         summary=summary_part(plan),
         **_given(
-            pending=_pending(plan, about.last_applied, contract, sensitivity), shared_state=_shared(plan, about.shared)
+            pending=_pending(plan, about.last_applied, contract, sensitivity),
+            shared_state=None
+            if about.shared is None
+            else shared_state_part(about.shared, plan.controls.holds.values()),
         ),
     )
     return {**document.as_json(), "resource_changes": ChangeRows(plan, contract, sensitivity, full=full)}
@@ -262,9 +266,8 @@ def _pending(
     )
 
 
-def _shared(plan: Plan, shared: SharedState | None) -> schema.SharedStateDocument | None:
-    if shared is None:
-        return None
+def shared_state_part(shared: SharedState, holds: Iterable[Hold]) -> schema.SharedStateDocument:
+    """Return what a shared state contains; `holds` are those of the apps that the document is about."""
     run, suspension = shared.under_way, shared.controls.suspension
     return schema.SharedStateDocument(
         location=shared.location,
@@ -272,7 +275,6 @@ def _shared(plan: Plan, shared: SharedState | None) -> schema.SharedStateDocumen
         if run is None
         else schema.RunUnderWayDocument(
             run=run.run,
-            command=run.command,
             actor=run.actor,
             host=run.host,
             revision=run.revision,
@@ -283,7 +285,7 @@ def _shared(plan: Plan, shared: SharedState | None) -> schema.SharedStateDocumen
         else schema.SuspensionDocument(at=utc_text(suspension.at), reason=suspension.reason),
         holds=[
             schema.HoldDocument(app=hold.app, until=utc_text(hold.until), reason=hold.reason, at=utc_text(hold.at))
-            for hold in plan.controls.holds.values()
+            for hold in holds
         ],
         error=None if shared.error is None else error_row(shared.error),
     )

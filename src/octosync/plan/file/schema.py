@@ -420,7 +420,6 @@ class RunUnderWayDocument(Document):
     """The run that holds the lock of the control plane and org."""
 
     run: str = Field(description="The ID of the run.")
-    command: str = Field(description="The command: `apply` or `bootstrap`.")
     actor: str = Field(description="Who started it.")
     host: str = Field(description="Where it runs.")
     revision: str | None = Field(description="The commit of its manifests; null if it is not known.")
@@ -446,7 +445,7 @@ class SuspensionDocument(Document):
 class SharedStateDocument(Document):
     """What the shared state contained about the control plane and org when the plan was made."""
 
-    location: str = Field(description="The URL of the state, without secrets.")
+    location: str | None = Field(description="The URL of the state, without secrets; null if it is not known.")
     run_under_way: RunUnderWayDocument | None
     suspension: SuspensionDocument | None
     holds: list[HoldDocument] = Field(description="The holds of apps with changes, by app.")

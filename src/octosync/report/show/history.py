@@ -7,14 +7,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from octosync.model import UNKNOWN, JournalledAction, JournalledRun, JsonObject, RunAudit, Status, counted
+from octosync.model import ELLIPSIS, UNKNOWN, JournalledAction, JournalledRun, JsonObject, RunAudit, Status, counted
 from octosync.plan import FORMAT_VERSION, ControlPlane, Override
 from octosync.report.errors import override_words
 from octosync.report.outcomes import STATUS_WORDS, status_counts, status_symbol
-from octosync.report.text import Style, cells, cut, org_words, padded, seconds_words, text_of, time_words, visible
+from octosync.report.text import (
+    Style,
+    cells,
+    cut,
+    org_words,
+    padded,
+    seconds_words,
+    text_of,
+    time_words,
+    visible,
+)
 
-_TITLES = ("RUN", "ACTOR", "WHERE", "COMMIT", "EXIT", "OUTCOMES")
-_WIDEST = 12  # columns of an actor or a place: a row has at most 80
+_TITLES = ("RUN", "ACTOR", "HOST", "WHERE", "COMMIT", "EXIT", "OUTCOMES")
+_OPTIONAL = ("HOST", "WHERE")  # not shown in the usual cases: one machine, one control plane
+# The columns of an actor, a host or a place, by what is shown beside the actor: a usual row has at most 80.
+_WIDEST = {(): 12, ("WHERE",): 12, ("HOST",): 11, _OPTIONAL: 7}
 _COMMIT = 7  # characters of a commit's id
 _NOT_KNOWN = "-"
 
@@ -24,9 +36,10 @@ Recorded = tuple[JournalledRun, Sequence[JournalledAction]]
 def render_history(recorded: Sequence[Recorded], *, total: int, colour: bool) -> str:
     """Render runs, one row each; `total` is the number of all runs in the journal that match."""
     style = Style(colour)
-    rows = [_TITLES, *(_row(run, actions, style) for run, actions in recorded)]
-    if len({row[2] for row in rows[1:]}) == 1:  # the usual case: one control plane
-        rows = [row[:2] + row[3:] for row in rows]
+    wide = [_row(run, actions, style) for run, actions in recorded]
+    shown = tuple(name for name in _OPTIONAL if len({row[_TITLES.index(name)] for row in wide} - {_NOT_KNOWN}) > 1)
+    titles = tuple(name for name in _TITLES if name in shown or name not in _OPTIONAL)
+    rows = [titles, *(_cut_row(row, titles, _WIDEST[shown]) for row in wide)]
     # Only the last column has colour, so that the widths of the others are correct.
     widths = [max(cells(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     lines = ["  ".join((*map(padded, row[:-1], widths), row[-1])) for row in rows]
@@ -35,12 +48,22 @@ def render_history(recorded: Sequence[Recorded], *, total: int, colour: bool) ->
     return text_of((style.bold(lines[0]), *lines[1:]))
 
 
+def _cut_row(row: Sequence[str], titles: Sequence[str], widest: int) -> tuple[str, ...]:
+    """Return the columns with these titles. Of a long host, the end is kept: it distinguishes replicas and runners."""
+    cells_of = dict(zip(_TITLES, row, strict=True))
+    host = cells_of["HOST"]
+    cells_of["HOST"] = host if cells(host) <= widest else f"{ELLIPSIS}{host[1 - widest :]}"
+    cells_of |= {name: cut(cells_of[name], widest) for name in ("ACTOR", "WHERE")}
+    return tuple(cells_of[name] for name in titles)
+
+
 def _row(run: JournalledRun, actions: Sequence[JournalledAction], style: Style) -> tuple[str, ...]:
     audit = run.audit
     return (
         visible(run.id),
-        _NOT_KNOWN if audit is None else cut(visible(audit.actor), _WIDEST),
-        cut(visible(audit.context) if audit is not None and audit.context is not None else _host(run), _WIDEST),
+        _NOT_KNOWN if audit is None else visible(audit.actor),
+        _NOT_KNOWN if audit is None else visible(audit.host),
+        visible(audit.context) if audit is not None and audit.context is not None else _host(run),
         _commit(audit),
         _NOT_KNOWN if run.exit_code is None else str(run.exit_code),
         _outcomes(run, actions, style, between=" "),

@@ -22,7 +22,7 @@ from octosync.model import (
     Section,
     counted,
 )
-from octosync.plan import ControlPlane
+from octosync.plan import ControlPlane, SharedState, hold_words
 from octosync.report.errors import error_lines
 from octosync.report.text import (
     Style,
@@ -33,6 +33,7 @@ from octosync.report.text import (
     share_of,
     text_of,
     time_words,
+    under_way_words,
     visible,
 )
 
@@ -212,12 +213,13 @@ _LISTS: Final = {Section.SLOTS: "slots", Section.DEPLOYMENTS: "deployments"}
 class StatusFacts:
     """The context of a status report: the control plane, the number of requests, and the pending approvals.
 
-    `awaiting` is None if that is unknown.
+    `awaiting` is None if that is unknown, `shared` without a shared state.
     """
 
     control_plane: ControlPlane
     requests: int
     awaiting: tuple[PendingApproval, ...] | None = ()
+    shared: SharedState | None = None
 
 
 def render_status(
@@ -234,13 +236,15 @@ def render_status(
     """
     style = Style(colour)
     head = f"{style.bold('octosync status')} · {plane_words(facts.control_plane)} · {counted(len(statuses), 'app')}"
-    lines = [head, *_errors(statuses, style)]
+    lines = [head, *_shared(facts.shared, style), *_errors(statuses, style)]
     short = len(statuses) > _MANY and not full
     if short:
         lines += ["", *_summary_table(statuses, style).lines(style), *_all_awaiting(facts)]
     for status in () if short else statuses:
         awaiting = [approval for approval in facts.awaiting or () if approval.address.app == status.slug]
-        lines += ["", *_app(status, awaiting, style, width)]
+        hold = facts.shared.controls.holds.get(status.slug) if facts.shared is not None else None
+        held = [visible(hold_words(hold))] if hold is not None else []
+        lines += ["", *_app(status, (*held, *map(_awaits, awaiting)), style, width)]
     more = ("Slots: octosync status APP, or --full",) if short else ()
     return text_of((*lines, *_missing_apps(statuses, facts), "", _closing(statuses, facts, style), *more))
 
@@ -290,9 +294,25 @@ def _errors(statuses: Iterable[AppStatus], style: Style) -> Iterator[str]:
                 yield f"  The same error for {counted(count - 1, 'more part')}."
 
 
-def _app(status: AppStatus, awaiting: Iterable[PendingApproval], style: Style, width: int | None) -> Iterator[str]:
+def _shared(shared: SharedState | None, style: Style) -> Iterator[str]:
+    """Yield the location of a shared state, the run that is under way, and a suspension."""
+    if shared is None:
+        return
+    yield f"State {visible(shared.location or '')}{' (it can not be read)' if shared.error is not None else ''}"
+    if shared.under_way is not None:
+        yield style.yellow(f"Under way: {under_way_words(shared.under_way)}")
+    if (suspension := shared.controls.suspension) is not None:
+        reason = f": {suspension.reason}" if suspension.reason else ""
+        yield style.yellow(visible(f"The controller is suspended since {time_words(suspension.at)}{reason}"))
+
+
+def _awaits(approval: PendingApproval) -> str:
+    return f"awaits {_awaiting(approval)}"
+
+
+def _app(status: AppStatus, facts: Iterable[str], style: Style, width: int | None) -> Iterator[str]:
     yield f"{style.bold(visible(status.slug))}  {' · '.join(filter(None, _state(status, style)))}"
-    yield from (f"  awaits {_awaiting(approval)}" for approval in awaiting)
+    yield from (f"  {fact}" for fact in facts)
     yield from _slot_lines(status, style, width)
     for section in sorted(status.cut, key=lambda section: section.value):
         yield f"  Only the first page of its {_LISTS[section]} was read: there may be more."

@@ -28,8 +28,11 @@ from octosync.plan import (
     ControlPlaneDocument,
     Document,
     Number,
+    SharedState,
+    SharedStateDocument,
     Time,
     control_plane_part,
+    shared_state_part,
     utc_text,
 )
 from octosync.report.show.status import StatusFacts, model_reference, policy_name
@@ -165,6 +168,9 @@ class StatusDocument(Document):
     awaiting_approval: list[AwaitedDocument] | None = Field(
         description="Actions of earlier runs that wait for approval in Octomil; null if the journal can't be read."
     )
+    shared_state: SharedStateDocument | None = Field(
+        default=None, description="What the shared state contained; missing if the state is a file."
+    )
     cost: RequestsDocument
 
 
@@ -179,6 +185,7 @@ def status_document(
         errored=any(status.errors for status in statuses),
         apps=[_app(status, sensitivity) for status in statuses],
         awaiting_approval=_awaiting(facts.awaiting),
+        **_shared(statuses, facts.shared),
         cost=RequestsDocument(requests_used=facts.requests),
     )
     return document.as_json()
@@ -192,6 +199,13 @@ def error_document(error: OctosyncError) -> dict[str, Any]:
         "hints": list(error.hints),
         "request_id": error.request_id if isinstance(error, RemoteError) else None,
     }
+
+
+def _shared(statuses: Iterable[AppStatus], shared: SharedState | None) -> dict[str, SharedStateDocument]:
+    if shared is None:
+        return {}
+    holds = (hold for status in statuses if (hold := shared.controls.holds.get(status.slug)) is not None)
+    return {"shared_state": shared_state_part(shared, holds)}
 
 
 def _awaiting(actions: Iterable[PendingApproval] | None) -> list[AwaitedDocument] | None:
