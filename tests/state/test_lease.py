@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from octosync.errors import LeaseLost
 from octosync.model import Address, Secret
 from octosync.plan import ControlPlane
-from octosync.state import Journal, LeaseHolder, LeaseKeeper, LeaseKind, LeaseName, StateUrl, parse_location
+from octosync.state import Journal, Lease, LeaseHolder, LeaseKeeper, LeaseKind, LeaseName, StateUrl, parse_location
 from octosync.state.database import Database
-from octosync.state.lease import TTL, Lease, LeaseTable
+from octosync.state.lease import TTL, LeaseTable
 
 URL = "https://octomil.example/api/v1"
 ORG_7 = LeaseName(LeaseKind.WATCH, ControlPlane(url=URL, org_id="7"))

@@ -331,7 +331,7 @@ class Replica:
     def _record_usable(self) -> None:
         if self._problem is not None:
             self._problem = None
-            self._options.log.info("state_usable", message="the shared state can be used again")
+            self._options.log.info("state_back", message="the database with the state can be used again")
 
     def _report_leader(self, held: HeldLease | None) -> None:
         """Log who leads, if that has changed."""
