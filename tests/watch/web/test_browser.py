@@ -27,6 +27,7 @@ from tests.support.controller_http import serve_controller
 from tests.support.controller_statuses import (
     ADMIN_TOKEN,
     RecordingApi,
+    ago,
     bad_manifests,
     blocked_app,
     busy_status,
@@ -38,14 +39,15 @@ from tests.support.controller_statuses import (
     suspended,
 )
 
-from octosync.model import Hold
-from octosync.watch.status import AppReconcileStatus, AppState, ControllerStatus
+from octosync.model import Hold, Secret
+from octosync.watch.status import AppReconcileStatus, AppState, ControllerStatus, ReplicaRole, ReplicaStatus
 
 pytestmark = needs_chromium
 
 OpenPage: TypeAlias = "Callable[..., tuple[webdriver.Chrome, RecordingApi]]"
 _ACTIONS = ("/actions/approve?guard=deletes&seen=deletes14seen", "/actions/hold?app=canary-demo")
 _WIDE = "/apps/photos?q=o"  # is opened on a wide screen
+_LEADER = ReplicaStatus(role=ReplicaRole.LEADER, name="a", leader="a", since=ago(hours=2), epoch=7, key=Secret("of-7"))
 _EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 # Whether the page equals a newly loaded one, except for what a person has opened and for relative times.
@@ -414,6 +416,25 @@ def test_an_open_page_shows_that_its_session_has_ended(open_page: OpenPage) -> N
     assert not driver.find_elements(By.CSS_SELECTOR, "form[action^='/actions/']")
     assert driver.find_elements(By.CSS_SELECTOR, "a[href^='/actions/release']")
     assert driver.execute_script("return window.same") is True
+
+
+def test_a_person_acts_through_a_standby_until_the_leader_ends(open_page: OpenPage) -> None:
+    """The browser has a session with the leader. Once that is gone, the open page shows what the standby knows."""
+    leader = RecordingApi(current=status_of(held_app(), replica=_LEADER))
+    with serve_controller(leader, refresh_seconds=0.05) as url:
+        address = url.removeprefix("http://")
+        replica = replace(_LEADER, role=ReplicaRole.STANDBY, name="b", address=address)
+        driver, standby = open_page(
+            status_of(held_app(), replica=replica, can_post=False), "/sign-in?next=/", refresh_seconds=0.05
+        )
+        sign_in(driver)
+        assert "leader since" in text_of(driver, "footer")
+        follow(driver, "form[action='/actions/reconcile'] button")
+        assert driver.find_elements(By.ID, "notice")
+    wait_for(lambda: driver.find_elements(By.CSS_SELECTOR, "[id='alarm-leader%20unreachable']"))
+    assert f"Leader: a, at {address}" in text_of(driver, "main")
+    assert not driver.find_elements(By.CSS_SELECTOR, "form[action^='/actions/'], .account")
+    assert ([name for name, _ in leader.calls], standby.calls) == (["reconcile"], [])
 
 
 def test_an_app_named_like_a_script_is_inert(open_page: OpenPage) -> None:
