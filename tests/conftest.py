@@ -20,6 +20,8 @@ from tests.support.postgres import PostgresServer, private_server, require_postg
 from tests.support.preloaded_command import preloaded_command, shared_folder
 from tests.support.skipped_tests import pytest_unconfigure
 
+from octosync.__main__ import COLLECT_AFTER
+
 __all__ = ["command_folder", "pytest_unconfigure"]
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 — Linux' file system in memory
@@ -82,11 +84,15 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect the tests without the garbage collector: almost everything they consist of lives until the end of the run."""
+    """Collect the tests without the garbage collector: almost everything they consist of lives until the end of the run.
+
+    Afterwards it collects as rarely as in the commands.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.set_threshold(COLLECT_AFTER)
         gc.freeze()
         gc.enable()
 

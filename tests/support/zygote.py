@@ -70,8 +70,10 @@ def serve() -> None:
 if __name__ == "__main__":
     for name in _PRELOADED:
         import_module(name)
+    from octosync.__main__ import COLLECT_AFTER
     from octosync.cli import main
 
+    gc.set_threshold(COLLECT_AFTER)
     gc.freeze()  # a collection in a forked process must not copy the pages of all modules
     os.write(1, b'{"ready": true}\n')
     serve()
