@@ -142,6 +142,7 @@ class PostgresServer:
     folder: Path
     port: int
     _superuser: Connection[Any] | None = None
+    _is_paused: bool = False
 
     @classmethod
     def create(cls, alive: int) -> PostgresServer:
@@ -223,6 +224,7 @@ class PostgresServer:
 
     def pause(self) -> None:
         """Suspend all processes of the server: it answers nothing, on open and new connections."""
+        self._is_paused = True
         os.kill(self.pid, signal.SIGSTOP)
         for pid in self._children():
             os.kill(pid, signal.SIGSTOP)
@@ -233,6 +235,7 @@ class PostgresServer:
 
         for pid in (self.pid, *self._children()):
             os.kill(pid, signal.SIGCONT)
+        self._is_paused = False
         psycopg.connect(self.url("postgres")).close()
 
     def configure(self, **settings: str) -> None:
@@ -243,9 +246,9 @@ class PostgresServer:
 
     def restore(self) -> None:
         """Undo what a test has done: start, resume and default settings."""
-        if self._status():
+        if self._is_paused:
             self.resume()
-        else:
+        if not self._status():
             self.start()
         if (self.folder / "data" / "standby.signal").exists():
             self.execute("select pg_promote()")
