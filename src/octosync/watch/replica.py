@@ -27,6 +27,7 @@ from octosync.watch.controller_api import ControllerApi
 from octosync.watch.log import Log
 from octosync.watch.metrics import Metrics
 from octosync.watch.settings import Clock, SystemClock, wait_for
+from octosync.watch.standby import StandbyView
 from octosync.watch.status import ControllerStatus, ReplicaRole, ReplicaStatus
 
 _ATTEMPTS_EVERY: Final = 1.0  # seconds
@@ -88,7 +89,7 @@ class ReplicaOptions:
     """The options of a replica.
 
     `holder` is this process, as other replicas see it. `open_journal` opens the shared state, in a thread. `start` returns the
-    context of the controller of a term. `longest_request` is how many seconds a request can take. `standby` returns the status
+    context of the controller of a term. `longest_request` is how many seconds a request can take. `standby` is what is shown
     while this replica doesn't lead; None: only who does.
     """
 
@@ -102,7 +103,7 @@ class ReplicaOptions:
     log: Log
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = field(default_factory=SystemClock)
-    standby: Callable[[ReplicaStatus], ControllerStatus] | None = None
+    standby: StandbyView | None = None
 
 
 class Replica:
@@ -141,10 +142,15 @@ class Replica:
         if self._controller is not None:
             self._controller.reload()
 
+    async def refresh(self) -> None:
+        """Read again what a standby shows of the shared state."""
+        if self._options.standby is not None:
+            await self._options.standby.refresh()
+
     def _standby(self, replica: ReplicaStatus) -> ControllerStatus:
         options = self._options
         if options.standby is not None:
-            return options.standby(replica)
+            return options.standby.status(replica)
         return _standby_status(replica, options.clock, options.control_plane, self._started)
 
     def _replica_status(self) -> ReplicaStatus:
@@ -195,11 +201,13 @@ class Replica:
 
     async def run(self) -> None:
         """Run until `stop` is set; then finish writes in progress, and release the lease: another replica leads at once."""
-        pause = 0.0
+        pause, view = 0.0, self._options.standby
+        tasks = () if view is None else (asyncio.create_task(view.run(lambda: self._controller is None)),)
         try:
             while (lease := await self._next_term(pause)) is not None:
                 pause = await self._lead(lease)
         finally:
+            await _end(*tasks)
             await self._options.keeper.aclose()
 
     async def _next_term(self, pause: float) -> Lease | None:
@@ -321,8 +329,7 @@ class Replica:
 
     def _record_problem(self, error: OctosyncError) -> None:
         """Record, and log once, that the state can't be used."""
-        known, self._problem = self._problem, error
-        self._held = None
+        known, self._problem = self._problem, error  # the leader that was last read may still respond to requests
         if known is None or known.message != error.message:
             self._options.log.error(
                 "state_unusable", message=error.message, reference=error.reference, hints=list(error.hints)

@@ -142,10 +142,10 @@ class StandbyView:
         self._read_at: float | None = None  # by the monotonic clock
         self._known: tuple[object, object, Mapping[str, App], Mapping[str, AppReconcileStatus]] | None = None
 
-    async def run(self) -> None:
-        """Load the manifests now, and whenever they change, until cancelled."""
+    async def run(self, is_standby: Callable[[], bool]) -> None:
+        """Load the manifests now, and whenever they change, until cancelled. A leader loads them itself."""
         while True:
-            if not await self._desired.is_unchanged():
+            if is_standby() and not await self._desired.is_unchanged():
                 await self._desired.load()
             await self._clock.sleep(_LOADED_EVERY)
 

@@ -69,6 +69,7 @@ from octosync.watch.notify.notices import Sender
 from octosync.watch.notify.webhook import Notifier
 from octosync.watch.replica import Replica, ReplicaOptions, Term
 from octosync.watch.settings import Clock, LogFormat, Settings, SystemClock, WriteMode
+from octosync.watch.standby import StandbyView
 from octosync.watch.status import Clone, clone_of
 from octosync.watch.web import WebOptions, bind, create_app, parse_listen, serve
 from octosync.watch.web.post_endpoints import admin_token
@@ -303,6 +304,7 @@ class _WatchProcess:
                     admin_token=self.admin_token,
                     hosts=options.allowed_hosts,
                     log=log,
+                    refresh=runner.refresh if isinstance(runner, Replica) else None,
                 )
                 async with (
                     _handling_signals(stop_signal, runner, log),
@@ -327,13 +329,22 @@ class _WatchProcess:
                 yield controller
             return
         location, connection = self.state.location, remote.connection
+        plane = control_plane(connection, self.first.context, None)
+        open_journal = partial(Journal, location, seal_key=self.seal_key)
         yield Replica(
             ReplicaOptions(
                 keeper=LeaseKeeper(partial(Journal, location)),
-                control_plane=control_plane(connection, self.first.context, None),
+                control_plane=plane,
                 holder=LeaseHolder.this_process(address=self.address, actor="controller"),
-                open_journal=partial(Journal, location, seal_key=self.seal_key),
+                open_journal=open_journal,
                 start=start,
+                standby=StandbyView(
+                    desired=self._desired(clock, Cache()),
+                    settings=self.options.settings,
+                    control_plane=plane,
+                    open_journal=open_journal,
+                    clock=clock,
+                ),
                 remote=remote,
                 longest_request=connection.connect_timeout + connection.response_timeout + _LATE_WRITES,
                 log=log,
@@ -380,16 +391,7 @@ class _WatchProcess:
         options, connection = self.options, remote.connection
         return ControllerOptions(
             remote=remote,
-            desired=DesiredState(
-                self.reloader,
-                self.reloader.watched,
-                term.clock,
-                apps=options.settings.apps,
-                selector=options.settings.selector,
-                load_timeout=options.load_timeout,
-                cache=self.cache,
-                context=self.first.context,
-            ),
+            desired=self._desired(term.clock, self.cache),
             journal=term.journal,
             control_plane=plane,
             settings=options.settings,
@@ -409,6 +411,18 @@ class _WatchProcess:
                 flags=options.loosening_flags,
                 keys=() if connection.token is None else (connection.token,),
             ),
+        )
+
+    def _desired(self, clock: Clock, cache: Cache) -> DesiredState:
+        return DesiredState(
+            self.reloader,
+            self.reloader.watched,
+            clock,
+            apps=self.options.settings.apps,
+            selector=self.options.settings.selector,
+            load_timeout=self.options.load_timeout,
+            cache=cache,
+            context=self.first.context,
         )
 
     def _clone(self) -> Clone:
