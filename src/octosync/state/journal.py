@@ -55,6 +55,7 @@ class JournalReader:
 
     def __init__(self, location: StateLocation) -> None:
         self.location = location
+        self.plane_numbers: dict[tuple[str, str], int] = {}  # the known numbers of control planes, by URL and org
         with self.documented():
             self._database = self._open()
         self._schema = VERSION
@@ -273,7 +274,6 @@ class Journal(JournalReader):
     Every write is committed before the method returns. Raises `OctosyncError` (`journal-unusable`) if it can't be opened or
     written, or is no journal: apply opens it before its first write, so nothing is sent unrecorded. `fence` is called first in
     each transaction; if it raises, nothing is written. Facts that can't be recorded now are recorded with the next transaction.
-    `plane_numbers` are the known numbers of control planes, by URL and org.
     """
 
     hint = "Make the file writable, move it away, or name another one: --state FILE"
@@ -283,7 +283,6 @@ class Journal(JournalReader):
         """Open the journal. A controller seals values with `seal_key` in addition to the key in it."""
         self.seal_key = seal_key
         self.fence: Callable[[Database], None] | None = None
-        self.plane_numbers: dict[tuple[str, str], int] = {}
         self._facts: StatementList | None = None
         self._unrecorded: list[Statement] = []
         super().__init__(location)
