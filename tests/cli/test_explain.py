@@ -53,6 +53,9 @@ def test_every_field_is_explained(root: str, workdir: Workdir) -> None:
 REFERENCE = re.compile(r"[a-z]+(-[a-z]+)*")
 ERROR_CLASSES = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
 
+# What all places that `_references` finds contain.
+MENTIONS_ERRORS = re.compile(rf"\b(?:(?:{'|'.join(ERROR_CLASSES)}|_in_part|refusal|_error)\s*[(,]|reference\s*[=,])")
+
 
 def _texts(*nodes: ast.expr) -> Iterator[str]:
     for node in nodes:
@@ -89,7 +92,8 @@ def _references(tree: ast.Module) -> Iterator[str]:
 def test_every_reference_of_an_error_is_explained() -> None:
     """`explain` knows every reference in the code, also those that come from a code of the control plane, and no others."""
     sources = (path.read_text(encoding="utf-8") for path in sorted(SOURCES.rglob("*.py")))
-    found = {reference for source in sources for reference in _references(ast.parse(source))}
+    relevant = filter(MENTIONS_ERRORS.search, sources)  # parsing all of them takes twice as long
+    found = {reference for source in relevant for reference in _references(ast.parse(source))}
     assert len(found) > 200
     found |= {LOAD_TIMEOUT, *(code.value.replace("_", "-") for code in ErrorCode)}
     explained = {*ERRORS, *RENAMED, *RULES, *OUTCOMES}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.support.clients import KEY
 from tests.support.embedded_planes import client, ok, run_plane
+from tests.support.examples import seeds
 from tests.support.projects import APP, Project
 from tests.support.repositories import Repo
 from tests.support.workdirs import CommandResult, Workdir
@@ -125,11 +126,12 @@ ADDITIONS = {
 }
 
 
-@pytest.mark.parametrize("half", [0, 1])  # so that two workers share the longest test of these
-def test_a_git_revert_restores_the_live_state(shared: Shared, half: int) -> None:
+def test_a_git_revert_restores_the_live_state(shared: Shared) -> None:
     """`git revert` removes any addition, and a second apply against the same base writes nothing."""
     before = shared.live()
-    for addition, (name, text) in list(ADDITIONS.items())[half::2]:
+    additions = list(ADDITIONS.items())
+    for number in seeds(len(additions), fewest=len(additions) // 2):
+        addition, (name, text) = additions[number]
         shared.declare(name, text=text)
         added = shared.repo.commit(addition)
         assert shared.type("apply", "start").code == 0, addition
