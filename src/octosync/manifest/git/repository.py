@@ -21,6 +21,7 @@ from octosync.plan import Commit, GitRevision
 # A commit can contain a folder that looks like a bare repository, whose configuration could name programs that git runs.
 GIT: Final = ("git", "-c", "safe.bareRepository=explicit")
 _TIMEOUT_SECONDS = 10
+_NO_REPOSITORY: Final = b"fatal: not a git repository"
 _COMMIT: Final = "# branch.oid "  # in the output of `git status`
 
 
@@ -31,6 +32,8 @@ def git_revision(directory: Path) -> GitRevision | None:
     """
     # Untracked files count: uncommitted manifests are loaded, too.
     ran = _run_quietly(directory, "--no-optional-locks", "status", "--porcelain=v2", "--branch")
+    if ran is not None and _NO_REPOSITORY in ran.stderr:  # in another language a second process finds that out
+        return None
     if ran is None or ran.returncode != 0:  # it takes too long in a large work tree, or the index is damaged
         commit = git_commit(directory)
         return None if commit is None else GitRevision(revision=commit, dirty=True, is_checked=False)
