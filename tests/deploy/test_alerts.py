@@ -1,4 +1,4 @@
-"""Alert rules, evaluated by Prometheus: each fault leads to its alert, and a healthy controller to none."""
+"""Alert rules, evaluated by Prometheus: each fault leads to its alert, and healthy replicas to none."""
 
 from __future__ import annotations
 
@@ -19,10 +19,22 @@ pytestmark = pytest.mark.skipif(
     reason="promtool is not installed",
 )
 
-TARGET = 'namespace="octosync", pod="octosync-0"'
-# The metrics of a healthy controller: values by series, in promtool's notation, one sample per minute.
-WELL: Mapping[str, str] = {
+STANDBY = "standby "
+# The metrics of every healthy replica: values by series, in promtool's notation, one sample per minute.
+_OF_EACH: Mapping[str, str] = {
     "octosync_build_info": "1x400",
+    "octosync_key_usable": "1x400",
+    "octosync_state_damaged": "0x400",
+    "octosync_manifests_valid": "1x400",
+    'octosync_state_usable{kind="database"}': "1x400",
+    'git_sync_count_total{status="noop"}': "0+4x400",
+    'git_sync_count_total{status="error"}': "0x400",
+}
+# The leader's, and a standby's, which has fewer.
+WELL: Mapping[str, str] = {
+    **_OF_EACH,
+    "octosync_leader": "1x400",
+    "octosync_leader_changes_total": "1x400",
     'octosync_circuit_open{reason="outage"}': "0x400",
     'octosync_circuit_open{reason="unreadable"}': "0x400",
     'octosync_circuit_open{reason="credential"}': "0x400",
@@ -30,17 +42,21 @@ WELL: Mapping[str, str] = {
     "octosync_feed_followed": "1x400",
     "octosync_suspended": "0x400",
     "octosync_uncovered": "0x400",
-    "octosync_key_usable": "1x400",
-    "octosync_state_damaged": "0x400",
-    "octosync_manifests_valid": "1x400",
     'octosync_apps{state="waiting"}': "0x400",
     'octosync_apps{state="failing"}': "0x400",
     'octosync_api_requests_total{operation="activity.list", code="200"}': "0+4x400",
     "octosync_last_success_timestamp_seconds": "0+60x400",
     "octosync_last_full_read_timestamp_seconds": "0+60x400",
     "octosync_full_read_due_timestamp_seconds": "7200+60x400",
-    'git_sync_count_total{status="noop"}': "0+4x400",
-    'git_sync_count_total{status="error"}': "0x400",
+    **{f"{STANDBY}{name}": values for name, values in _OF_EACH.items()},
+    f"{STANDBY}octosync_leader": "0x400",
+    f"{STANDBY}octosync_leader_changes_total": "0x400",
+}
+# One instance with a state file. It always leads.
+ALONE: Mapping[str, str] = {
+    **{name: values for name, values in WELL.items() if not name.startswith(STANDBY) and "database" not in name},
+    'octosync_state_usable{kind="file"}': "1x400",
+    "octosync_leader_changes_total": "0x400",
 }
 # Alerts about a pod, not about a namespace.
 OF_A_POD = {"OctosyncGitNotFetched"}
@@ -83,6 +99,32 @@ FAULTS: Mapping[str, tuple[Mapping[str, str], str, int]] = {
         136,
     ),
     "nothing succeeds": ({"octosync_last_success_timestamp_seconds": "0x400"}, "OctosyncNotReconciling", 76),
+    "no replica leads": ({"octosync_leader": "1x9 0x390"}, "OctosyncNoLeader", 11),
+    "the leader changes": (
+        {
+            "octosync_leader": "1x9 0x390",
+            f"{STANDBY}octosync_leader": "0x9 1x390",
+            f"{STANDBY}octosync_leader_changes_total": "0x9 1x390",
+        },
+        "OctosyncLeaderChanged",
+        11,
+    ),
+    "the leader stops": (
+        dict.fromkeys([*filter(lambda name: not name.startswith(STANDBY), _OF_EACH), "octosync_leader"], "1x9 stale")
+        | {f"{STANDBY}octosync_leader": "0x9 1x390"},
+        "OctosyncNoStandby",
+        25,
+    ),
+    "two lead": ({f"{STANDBY}octosync_leader": "0x9 1x390"}, "OctosyncTwice", 20),
+    "the database is down": (
+        {
+            "octosync_leader": "1x9 0x390",
+            'octosync_state_usable{kind="database"}': "1x9 0x390",
+            f'{STANDBY}octosync_state_usable{{kind="database"}}': "1x9 0x390",
+        },
+        "OctosyncStateUnavailable",
+        11,
+    ),
 }
 
 
@@ -96,34 +138,43 @@ def _fired(folder: Path, checks: Mapping[str, Any]) -> subprocess.CompletedProce
     return subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def _series(differences: Mapping[str, str]) -> list[dict[str, str]]:
+def _series(series: Mapping[str, str]) -> list[dict[str, str]]:
     def labelled(name: str) -> str:
-        metric, _, labels = name.partition("{")
-        return f"{metric}{{{TARGET}{', ' + labels if labels else '}'}"
+        metric, _, labels = name.removeprefix(STANDBY).partition("{")
+        pod = "octosync-1" if name.startswith(STANDBY) else "octosync-0"
+        return f'{metric}{{namespace="octosync", pod="{pod}"{", " + labels if labels else "}"}'
 
-    return [{"series": labelled(name), "values": values} for name, values in {**WELL, **differences}.items()]
+    return [{"series": labelled(name), "values": values} for name, values in series.items()]
 
 
 def _alert(name: str, minute: int, firing: list[Any]) -> dict[str, Any]:
     return {"alertname": name, "eval_time": f"{minute}m", "exp_alerts": firing}
 
 
-def test_what_is_well_alerts_nobody(tmp_path: Path) -> None:
-    """No alert fires in six hours of a healthy controller."""
+@pytest.mark.parametrize("well", [ALONE, WELL], ids=["alone", "with a standby"])
+def test_what_is_well_alerts_nobody(tmp_path: Path, well: Mapping[str, str]) -> None:
+    """No alert fires in six hours of a healthy instance with a state file, or of a leader and a standby."""
     checks = [_alert(alert.name, minute, []) for alert in alerts() for minute in (60, 390)]
-    ended = _fired(tmp_path, {"interval": "1m", "input_series": _series({}), "alert_rule_test": checks})
+    ended = _fired(tmp_path, {"interval": "1m", "input_series": _series(well), "alert_rule_test": checks})
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_leads_to_its_alert(tmp_path: Path, fault: str) -> None:
-    """The alert fires in its time and not before, with a severity and a link to its remedy."""
+    """The alert fires in its time and not before, with a severity and a link to its remedy, and no other alert does."""
     differences, name, minute = FAULTS[fault]
     rule, pod = RULES_BY_NAME[name], {"pod": "octosync-0"} if name in OF_A_POD else {}
-    annotations = {name: text.replace("{{ $value }}", "1") for name, text in rule["annotations"].items()}
+    value = "2" if fault == "two lead" else "1"
+    annotations = {
+        name: text.replace("{{ $value }}", value).replace("{{ $labels.namespace }}", "octosync")
+        for name, text in rule["annotations"].items()
+    }
     firing = {"exp_labels": {"namespace": "octosync", **pod, **rule["labels"]}, "exp_annotations": annotations}
-    checks = [_alert(name, minute - 2, []), _alert(name, minute + 1, [firing])]
-    ended = _fired(tmp_path, {"interval": "1m", "input_series": _series(differences), "alert_rule_test": checks})
+    others = [_alert(alert.name, minute + 1, []) for alert in alerts() if alert.name != name]
+    checks = [_alert(name, minute - 2, []), _alert(name, minute + 1, [firing]), *others]
+    ended = _fired(
+        tmp_path, {"interval": "1m", "input_series": _series({**WELL, **differences}), "alert_rule_test": checks}
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert rule["annotations"]["runbook_url"].startswith("https://")
 
@@ -140,6 +191,6 @@ def test_the_number_of_failed_writes_is_a_whole_one(tmp_path: Path) -> None:
     checks = [_alert("OctosyncWritesFail", 45, [{"exp_labels": labels, "exp_annotations": annotations}])]
     ended = _fired(
         tmp_path,
-        {"interval": "1m", "input_series": _series({series: "1x39 2 3 4 5x300"}), "alert_rule_test": checks},
+        {"interval": "1m", "input_series": _series({**WELL, series: "1x39 2 3 4 5x300"}), "alert_rule_test": checks},
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr

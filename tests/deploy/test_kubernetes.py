@@ -214,6 +214,7 @@ def test_arguments_and_settings_are_options_of_watch() -> None:
         assert {argument.partition("=")[0] for argument in arguments} <= options
         (settings,) = [item for item in rendering.objects if item["metadata"]["name"].startswith("octosync-settings-")]
         assert set(settings["data"]) <= variables
+        assert environment(rendering).keys() - {"POD_IP", "OCTOSYNC_ADMIN_TOKEN", "OCTOSYNC_STATE_KEY"} <= variables
 
 
 def test_the_image_is_of_this_version() -> None:

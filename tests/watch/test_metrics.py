@@ -54,6 +54,7 @@ SPECIFIED = {
     "octosync_blocked": ("guard",),
     "octosync_leader": (),
     "octosync_leader_changes_total": (),
+    "octosync_state_usable": ("kind",),
     "octosync_build_info": ("version", "python"),
 }
 

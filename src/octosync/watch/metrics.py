@@ -32,6 +32,7 @@ ERROR: Final = "error"
 UNREADABLE: Final = "unreadable"
 CODES: Final = frozenset(map(str, range(100, 600)))
 PRIORITIES: Final = ("changed", "resync")
+STATE_KINDS: Final = ("file", "database")
 
 
 class ReconcileOutcome(Enum):
@@ -320,6 +321,13 @@ METRICS: Final = _table(
         means="It stays at 0 with a state file.",
     ),
     Metric(
+        name="octosync_state_usable",
+        type=MetricType.GAUGE,
+        help="1 if this process can use its state, 0 if the file is locked or the database unavailable.",
+        labels=(Label(name="kind", values=STATE_KINDS),),
+        means="A process has a series for one kind: `file`, or `database` if replicas share it.",
+    ),
+    Metric(
         name="octosync_build_info",
         type=MetricType.GAUGE,
         help="Always 1; the labels are the versions of octosync and Python.",
@@ -441,7 +449,16 @@ def _families(now: ControllerStatus) -> Iterator[Family]:
     # While its lease has expired, another replica may lead.
     leads = now.replica.role is not ReplicaRole.STANDBY and not now.replica.problem
     yield _gauge("octosync_leader", {(): leads})
+    yield _gauge(
+        "octosync_state_usable",
+        {(_state_kind(now),): not (now.replica.problem or now.state_unavailable or now.state_locked)},
+    )
     yield _gauge("octosync_build_info", {(now.version, platform.python_version()): 1})
+
+
+def _state_kind(status: ControllerStatus) -> str:
+    file, database = STATE_KINDS
+    return file if status.replica.role is ReplicaRole.ALONE else database
 
 
 def _is_of_leader(family: Family) -> bool:
