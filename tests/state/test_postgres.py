@@ -13,12 +13,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.support.postgres import PostgresServer
 from tests.support.states import NOW, ORG, desired_app
 
 from octosync.errors import OctosyncError, StateUnavailable
 from octosync.model import Address, ControllerSuspension, Hold, Outcome, Status
 from octosync.plan import ControlPlane
 from octosync.state import Journal, JournalReader, StateLocation, StateUrl, WatchState, parse_location
+from octosync.state.database import DatabaseError
 from octosync.state.migrations import _STEPS, VERSION
 from octosync.state.postgres import PostgresDatabase
 
@@ -168,6 +170,25 @@ def test_several_that_open_it_first_agree(url: StateUrl) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(use, range(4)))
+
+
+def test_a_migration_waits_for_the_transactions_of_an_earlier_version(
+    url: StateUrl, postgres_server: PostgresServer
+) -> None:
+    """A replica of the earlier version finishes what it has begun, and neither of them fails by a deadlock."""
+    waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    with closing(migrate_to(url, 6)) as earlier, ThreadPoolExecutor(1) as pool:
+        earlier.begin_writing(6)
+        with earlier.transaction():
+            migration = pool.submit(Journal, url)
+            postgres_server.wait_for(lambda: bool(postgres_server.execute(waiting, url.database)))
+            earlier.execute(
+                "insert into hold values ('a', ?, 'incident', ?)", (HOLD.until.isoformat(), NOW.isoformat())
+            )
+        with migration.result() as journal:
+            assert WatchState(journal).for_control_plane(PLANE).holds() == (HOLD,)
+        with pytest.raises(DatabaseError, match=f"schema {VERSION}, not 6"), earlier.transaction():
+            raise AssertionError("nothing is begun")
 
 
 @pytest.mark.parametrize("opened_by", [Journal, JournalReader])

@@ -9,7 +9,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from docs.executing import ROOT
-from tests.support.browser import wait_for
 from tests.support.postgres import PostgresServer
 
 _PROGRAM = """
@@ -23,8 +22,7 @@ with private_server() as server:
 
 
 @pytest.mark.failover
-@pytest.mark.usefixtures("postgres_server")
-def test_a_killed_test_run_leaves_no_server() -> None:
+def test_a_killed_test_run_leaves_no_server(postgres_server: PostgresServer) -> None:
     """The server stops and its folder disappears after its test run was killed, even while it is paused."""
     with subprocess.Popen(
         [sys.executable, "-c", _PROGRAM], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -33,7 +31,7 @@ def test_a_killed_test_run_leaves_no_server() -> None:
         folder, pid = run.stdout.readline().split()
         assert Path(f"/proc/{pid}").exists()
         run.kill()
-    wait_for(lambda: not Path(f"/proc/{pid}").exists() and not Path(folder).exists())
+    postgres_server.wait_for(lambda: not Path(f"/proc/{pid}").exists() and not Path(folder).exists())
 
 
 @pytest.mark.failover

@@ -203,13 +203,13 @@ class PostgresServer:
         settings = {**_SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.folder)}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         _run(self.folder, "pg_ctl", "-W", "-s", "-o", options, "start")
-        self._wait_for(lambda: "ready" in self._status())
+        self.wait_for(lambda: "ready" in self._status())
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop the server; `immediate` is like a crash: the next start recovers."""
         self.close()
         os.kill(self.pid, signal.SIGQUIT if mode == "immediate" else signal.SIGINT)
-        self._wait_for(lambda: not self._status())
+        self.wait_for(lambda: not self._status())
 
     def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop the server, and start it again on the same port."""
@@ -276,9 +276,10 @@ class PostgresServer:
         loaded = "select pg_conf_load_time()"
         before = self.execute(loaded)
         self.execute("select pg_reload_conf()")
-        self._wait_for(lambda: self.execute(loaded) != before)
+        self.wait_for(lambda: self.execute(loaded) != before)
 
-    def _wait_for(self, condition: Callable[[], bool]) -> None:
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds; fail with the end of the server's log if it does not hold in time."""
         end = monotonic() + _PATIENCE
         while not condition():
             assert monotonic() < end, _end_of_log(self.folder)

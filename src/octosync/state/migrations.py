@@ -238,10 +238,11 @@ _STEPS: Final[Mapping[int, Callable[[Database], None]]] = {
 
 def bring_up(database: Database, version: int) -> None:
     """Migrate a database from a version (0: empty) to this version, inside the caller's transaction. Nothing is lost."""
+    if version < VERSION:
+        # First, so that it waits for the transactions of an earlier version before it locks any table: a deadlock otherwise.
+        database.set_version(VERSION)
     for step in range(version + 1, VERSION + 1):
         _STEPS[step](database)
-    if version < VERSION:
-        database.set_version(VERSION)
 
 
 def _execute_all(database: Database, statements: Sequence[str]) -> None:

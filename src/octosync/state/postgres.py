@@ -130,8 +130,8 @@ class PostgresDatabase:
 
     def set_version(self, version: int) -> None:
         """Record the version of the schema."""
-        self.execute("delete from version")
-        self.execute("insert into version values (?)", (version,))
+        if not self.execute("update version set version = ?", (version,)).rowcount:
+            self.execute("insert into version values (?)", (version,))
 
     def prepare(self) -> None:
         """Do nothing: the schema is created with its tables, in one transaction."""
