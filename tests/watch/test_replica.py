@@ -22,7 +22,7 @@ from octosync.errors import OctosyncError
 from octosync.state import StateUrl, parse_location
 from octosync.watch.status import ReplicaRole
 
-TTL = 0.6  # seconds
+TTL = 0.4  # seconds
 PRIVATE, AUTO = manifest(slots={"chat": "private"}), manifest(slots={"chat": "local_first"})
 
 
@@ -64,6 +64,7 @@ class Shared:
             url,
             ttl=TTL,
             state=parse_location(self.server.url(self.database)),
+            interval=timedelta(seconds=2),
             **arguments,
         )
         return await self.stack.enter_async_context(replica)
@@ -84,6 +85,28 @@ def leads(replica: RunningReplica) -> bool:
 def works(replica: RunningReplica) -> bool:
     """Return whether a replica leads, and its app is in sync."""
     return leads(replica) and bool(replica.status.apps) and replica.is_in_sync
+
+
+class SlowWrites(TransportWrapper):
+    """Holds writes back on their way to the control plane, which carries them out later, even if nothing waits for them."""
+
+    def __init__(self) -> None:
+        self.held = asyncio.Event()
+        self.released = asyncio.Event()
+        self.late: set[asyncio.Task[httpx.Response]] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Hold a write back."""
+        if request.method == "GET":
+            return await self.inner.handle_async_request(request)
+        task = asyncio.ensure_future(self._later(request))
+        self.late.add(task)
+        self.held.set()
+        return await asyncio.shield(task)
+
+    async def _later(self, request: httpx.Request) -> httpx.Response:
+        await self.released.wait()
+        return await self.inner.handle_async_request(request)
 
 
 async def test_a_standby_takes_over_from_a_replica_that_stops(shared: Shared) -> None:
@@ -108,6 +131,56 @@ async def test_a_standby_takes_over_from_a_replica_that_stops(shared: Shared) ->
         assert first.status.replica.role is ReplicaRole.STANDBY
 
 
+async def test_a_leader_that_stops_finishes_its_writes_first(shared: Shared) -> None:
+    """It keeps the lease until the control plane has responded, however long that takes, and leaves no action open."""
+    slow = SlowWrites()
+    async with shared:
+        first = await shared.start("first", transport=slow)
+        await slow.held.wait()
+        second = await shared.start("second")
+        await second.until(lambda: second.status.replica.leader)
+        first.controller.stop.set()
+        await asyncio.sleep(2 * TTL)
+        assert not leads(second)
+        slow.released.set()
+        await asyncio.wait_for(first.task, 10)
+        await second.until(lambda: works(second))
+        created = [line for line in writes_in(second.requests()) if line == "POST /api/v1/apps"]
+        assert len(created) == 1
+        actions = [action for run in second.journal.runs() for action in second.journal.actions(run.id)]
+        assert all(action.ended_at for action in actions)
+
+
+class Cut(TransportWrapper):
+    """A control plane that can't be reached while `is_cut`."""
+
+    is_cut = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Refuse to connect while it is cut off."""
+        if self.is_cut:
+            raise httpx.ConnectError("cut off", request=request)
+        return await self.inner.handle_async_request(request)
+
+
+async def test_a_leader_without_the_control_plane_hands_over_to_one_with_it(shared: Shared) -> None:
+    """While no replica reaches the control plane, the leader stays. As soon as a standby reaches it, that one leads."""
+    async with shared:
+        cuts = Cut(), Cut()
+        first = await shared.start("first", transport=cuts[0], connection={"attempts": 1})
+        await first.until(lambda: works(first))
+        second = await shared.start("second", PRIVATE, transport=cuts[1], connection={"attempts": 1})
+        await second.until(lambda: second.status.replica.leader)
+        cuts[0].is_cut = cuts[1].is_cut = True
+        await first.until(lambda: first.controller.status().outage)
+        await first.wait(timedelta(seconds=20))
+        assert leads(first)
+        cuts[1].is_cut = False
+        await second.until(lambda: works(second))
+        assert first.logged("lease_handed_over")
+        await first.until(lambda: first.status.replica.leader == second.status.replica.name)
+
+
 async def test_a_leader_that_is_cut_off_sends_no_write(shared: Shared) -> None:
     """Its lease expires while another takes it. Meanwhile, and when it is back, it writes nothing: it is a standby."""
     async with shared:
@@ -115,7 +188,7 @@ async def test_a_leader_that_is_cut_off_sends_no_write(shared: Shared) -> None:
         await first.until(lambda: works(first))
         first.requests()
         second = await shared.start("second", PRIVATE)
-        shared.proxies["first"].hang()
+        shared.proxies["first"].refuse()
         (first.apps / "demo.json").write_text(manifest(name="Changed by the former leader"))
         await second.until(lambda: works(second))
         log = writes_in(shared.plane.log())
@@ -175,28 +248,6 @@ async def test_a_replica_waits_for_its_version_of_the_schema(shared: Shared) -> 
             assert not leads(replica)
         shared.server.execute("update octosync.version set version = version - 1", shared.database)
         await second.until(lambda: works(first) or works(second))
-
-
-class SlowWrites(TransportWrapper):
-    """Holds writes back on their way to the control plane, which carries them out later, even if nothing waits for them."""
-
-    def __init__(self) -> None:
-        self.held = asyncio.Event()
-        self.released = asyncio.Event()
-        self.late: set[asyncio.Task[httpx.Response]] = set()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Hold a write back."""
-        if request.method == "GET":
-            return await self.inner.handle_async_request(request)
-        task = asyncio.ensure_future(self._later(request))
-        self.late.add(task)
-        self.held.set()
-        return await asyncio.shield(task)
-
-    async def _later(self, request: httpx.Request) -> httpx.Response:
-        await self.released.wait()
-        return await self.inner.handle_async_request(request)
 
 
 async def test_a_write_under_way_is_not_done_twice(shared: Shared) -> None:

@@ -18,7 +18,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
@@ -132,7 +132,8 @@ _TEXTS: Final = tuple({found.name for found in fields(LeaseHolder)} - {"pid", "k
 class HeldLease:
     """A lease as the database has it: its holder, since when, and until when if it isn't renewed.
 
-    If not `is_held`, it has expired or was released at `expires`, and `holder` is the last one.
+    If not `is_held`, it has expired or was released at `expires`, and `holder` is the last one. `is_cut_off`: the holder can't
+    reach the control plane, and hands the lease over to a process that can.
     """
 
     epoch: int
@@ -140,12 +141,14 @@ class HeldLease:
     since: datetime
     expires: datetime
     is_held: bool
+    is_cut_off: bool = False
 
 
 class Lease:
     """A lease that this process has taken. `clock` returns seconds, as `elapsed` does.
 
     It is valid until its deadline, which each renewal moves, and over once another process has taken it or it was released.
+    `is_wanted`: this process is cut off from the control plane, and another one isn't.
     """
 
     def __init__(self, name: LeaseName, epoch: int, since: datetime, clock: Callable[[], float] = elapsed) -> None:
@@ -155,6 +158,7 @@ class Lease:
         self._clock = clock
         self._deadline = 0.0
         self._is_over = False
+        self.is_wanted = False
 
     @property
     def is_over(self) -> bool:
@@ -217,9 +221,12 @@ class LeaseTable:
         """Take a lease that no process holds, with the next epoch. Return None if one holds it, or one that excludes it."""
         return self._use(lambda: self._take(name, holder))
 
-    def renew(self, lease: Lease) -> bool:
-        """Renew a lease, even an expired one that no other process has taken. Return False if it is over, for good."""
-        if lease.is_over or not self._use(lambda: self._renew(lease)):
+    def renew(self, lease: Lease, *, is_cut_off: bool = False) -> bool:
+        """Renew a lease, even an expired one that no other process has taken. Return False if it is over, for good.
+
+        `is_cut_off`: the holder can't reach the control plane.
+        """
+        if lease.is_over or not self._use(lambda: self._renew(lease, is_cut_off)):
             lease.end()
             return False
         return True
@@ -228,6 +235,10 @@ class LeaseTable:
         """Release a lease: another process can take it at once. From now on, this process doesn't hold it."""
         lease.end()
         self._use(lambda: self._release(lease))
+
+    def ask_for(self, name: LeaseName, held: HeldLease, candidate: str) -> None:
+        """Ask a holder that is cut off to release its lease to this process, which reaches the control plane."""
+        self._use(lambda: self._ask_for(name, held, candidate))
 
     def clock_offset(self) -> timedelta:
         """Return by how much the clock of the database is ahead of this machine's."""
@@ -282,7 +293,8 @@ class LeaseTable:
                 "insert into lease (kind, control_plane, org_id, epoch, holder, since, expires) "
                 "values (?, ?, ?, 1, ?, clock_timestamp(), clock_timestamp() + make_interval(secs => ?)) "
                 "on conflict (kind, control_plane, org_id) do update set epoch = lease.epoch + 1, holder = excluded.holder, "
-                "since = excluded.since, expires = excluded.expires returning epoch, since",
+                "since = excluded.since, expires = excluded.expires, cut_off = false, candidate = null "
+                "returning epoch, since",
                 (kind, url, org, holder.text, self._ttl),
             ).fetchone()
         lease = Lease(name, epoch, since.astimezone(UTC), self._clock)
@@ -293,17 +305,20 @@ class LeaseTable:
         held = self._holder(kind, url, org)
         return held is not None and held.is_held
 
-    def _renew(self, lease: Lease) -> bool:
+    def _renew(self, lease: Lease, is_cut_off: bool) -> bool:
         asked_at = self._clock()
         with self._journal.transaction() as database:
             found = database.execute(
-                "update lease set expires = clock_timestamp() + make_interval(secs => ?) "
-                "where kind = ? and control_plane = ? and org_id = ? and epoch = ? returning epoch",
-                (self._ttl, *lease.name.key, lease.epoch),
+                "update lease set expires = clock_timestamp() + make_interval(secs => ?), cut_off = ?, "
+                "candidate = case when ? then candidate end "
+                "where kind = ? and control_plane = ? and org_id = ? and epoch = ? returning candidate",
+                (self._ttl, is_cut_off, is_cut_off, *lease.name.key, lease.epoch),
             ).fetchone()
-        if found is not None:
-            lease.extend(asked_at, self._ttl)
-        return found is not None
+        if found is None:
+            return False
+        lease.extend(asked_at, self._ttl)
+        lease.is_wanted = found[0] is not None
+        return True
 
     def _release(self, lease: Lease) -> None:
         with self._journal.transaction() as database:
@@ -311,6 +326,14 @@ class LeaseTable:
                 "update lease set epoch = epoch + 1, expires = clock_timestamp() "
                 "where kind = ? and control_plane = ? and org_id = ? and epoch = ?",
                 (*lease.name.key, lease.epoch),
+            )
+
+    def _ask_for(self, name: LeaseName, held: HeldLease, candidate: str) -> None:
+        with self._journal.transaction() as database:
+            database.execute(
+                "update lease set candidate = ? where kind = ? and control_plane = ? and (org_id in (?, '') or ? = '') "
+                "and epoch = ? and cut_off",
+                (candidate, *name.key, name.key[2], held.epoch),
             )
 
     def _clock_offset(self) -> timedelta:
@@ -324,20 +347,21 @@ class LeaseTable:
 def read_lease(database: Database, kind: str, url: str, org: str) -> HeldLease | None:
     """Return the lease that keeps others from taking one, or the last one, as `LeaseTable.holder` does. It only reads."""
     row = database.execute(
-        "select epoch, holder, since, expires, expires > clock_timestamp() from lease "
+        "select epoch, holder, since, expires, expires > clock_timestamp(), cut_off from lease "
         "where kind = ? and control_plane = ? and (org_id in (?, '') or ? = '') and holder is not null "
         "order by expires desc limit 1",
         (kind, url, org, org),
     ).fetchone()
     if row is None:
         return None
-    epoch, holder, since, expires, is_held = row
+    epoch, holder, since, expires, is_held, is_cut_off = row
     return HeldLease(
         epoch=epoch,
         holder=LeaseHolder.parse(holder),
         since=since.astimezone(UTC),
         expires=expires.astimezone(UTC),
         is_held=is_held,
+        is_cut_off=is_cut_off,
     )
 
 
@@ -368,17 +392,25 @@ class LeaseKeeper:
         """Renew a lease now. See `LeaseTable`."""
         return await self._run(lambda table: table.renew(lease))
 
+    async def ask_for(self, name: LeaseName, held: HeldLease, candidate: str) -> None:
+        """Ask a holder that is cut off to release its lease. See `LeaseTable`."""
+        await self._run(lambda table: table.ask_for(name, held, candidate))
+
     async def clock_offset(self) -> timedelta:
         """Return by how much the clock of the database is ahead of this machine's."""
         return await self._run(lambda table: table.clock_offset())
 
-    async def keep(self, lease: Lease, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        """Renew a lease until it is over. While the database can't be used, go on trying: the lease may have expired then."""
+    async def keep(self, lease: Lease, *, is_cut_off: Callable[[], bool] = lambda: False) -> None:
+        """Renew a lease until it is over, or wanted because this process is cut off from the control plane.
+
+        While the database can't be used, go on trying: the lease may have expired then.
+        """
         pause = _INTERVAL * self._ttl
-        while not lease.is_over:
-            await sleep(pause)
+        while not lease.is_over and not lease.is_wanted:
+            await asyncio.sleep(pause)
+            cut_off = is_cut_off()
             try:
-                await self._run(lambda table: table.renew(lease))
+                await self._run(lambda table: table.renew(lease, is_cut_off=cut_off))  # noqa: B023 — it is awaited
             except OctosyncError as error:
                 self.problem, pause = error, _RETRY * self._ttl
             else:

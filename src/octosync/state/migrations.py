@@ -176,7 +176,8 @@ _OPERATORS: Final = (
     "drop table earlier_suspension",
 )
 
-# In PostgreSQL only. A change of `expires` alone doesn't change the key that transactions of the holder lock.
+# In PostgreSQL only. `cut_off`: the holder can't reach the control plane; `candidate` is a process that can. Renewals don't
+# change the key, which transactions of the holder lock.
 _LEASES: Final = (
     """create table lease (
     kind {text} not null,
@@ -186,6 +187,8 @@ _LEASES: Final = (
     holder {text},
     since timestamptz,
     expires timestamptz not null,
+    cut_off boolean not null default false,
+    candidate {text},
     primary key (kind, control_plane, org_id),
     unique (kind, control_plane, org_id, epoch)
 )""",

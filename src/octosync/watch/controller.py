@@ -60,6 +60,7 @@ _STUCK_AFTER_REQUESTS: Final = 1500
 _RESYNC_SLACK: Final = timedelta(hours=1)
 # An outage ends without a restart, so the controller stays ready; so does one of the database, since all replicas would leave
 # the Service at once, and with them the page. These reasons don't end, or no control plane responds.
+_CUT_OFF: Final = frozenset({CircuitReason.OUTAGE, CircuitReason.UNREADABLE})
 _UNREADY: Final = frozenset({CircuitReason.UNREADABLE, CircuitReason.STATE_LOCKED})
 
 
@@ -297,6 +298,11 @@ class Controller:
         self._is_abandoned = True
         self.workers.abandon()
         self.stop.set()
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the control plane can't be reached, or another server responds in its place."""
+        return self.breaker.reason in _CUT_OFF
 
     def hold_back(self, error: OctosyncError) -> None:
         """Send nothing until a probe of the state succeeds."""

@@ -4,11 +4,15 @@ A standby tries every second to take the lease, and leads as soon as it has it: 
 state, as after a restart. The leader renews the lease all the time. Once another replica has it, the term ends at once, and this
 replica is a standby again. While the database can't be used, no replica can take the lease: the controller stays, so that its
 page does, but the lease expires, nothing is sent until it is renewed, and this replica doesn't lead meanwhile.
+
+A leader that can't reach the control plane records that with its lease. A standby that reaches it then asks for the lease, and
+the leader ends its term. If no replica reaches it, the leader stays.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -25,6 +29,7 @@ from octosync.state import HeldLease, Journal, Lease, LeaseHolder, LeaseKeeper, 
 from octosync.watch.controller import Controller
 from octosync.watch.controller_api import ControllerApi
 from octosync.watch.log import Log
+from octosync.watch.loop.activity_feed import read_one_app
 from octosync.watch.metrics import Metrics
 from octosync.watch.settings import Clock, SystemClock, wait_for
 from octosync.watch.standby import StandbyView
@@ -35,6 +40,11 @@ _BACKOFF: Final = Backoff(first=1.0, longest=5.0, spread=0.5)
 # A clock that differs by less from that of the database is used as it is.
 _LEAST_OFFSET: Final = timedelta(seconds=1)
 _LATEST_RELEASE: Final = 3.0  # seconds; after that, the lease expires
+# A standby tries this often whether it reaches a control plane that the leader doesn't reach, and how long.
+_PROBED_EVERY: Final = 5.0  # seconds
+_LONGEST_PROBE: Final = 3.0
+# A leader that has handed over its lease leaves it to others for this long.
+_HANDOVER: Final = 10.0  # seconds
 _EXPIRED: Final = "the lease of this replica has expired: the shared state did not respond in time"
 _CHECKED_EVERY: Final = 0.1  # seconds, while the lease has expired
 # The state can't be used, and may be usable later without a restart.
@@ -120,6 +130,7 @@ class Replica:
         self._problem: OctosyncError | None = None
         self._reported: tuple[str, int] | None = None
         self._leaderless_since: datetime | None = None
+        self._probed_at = -math.inf
         self.stop = asyncio.Event()
         self.api: ControllerApi = ReplicaOperations(self.status, self.health, self._leading)
         options.remote.guard_writes(self._refuse_writes)
@@ -230,18 +241,38 @@ class Replica:
                 self._held = held
                 self._record_usable()
                 self._report_leader(held)
+                if held is not None and held.is_cut_off:
+                    await self._ask_for_lease(held)
         return None
+
+    async def _ask_for_lease(self, held: HeldLease) -> None:
+        """Ask a leader that doesn't reach the control plane for its lease, if this replica reaches it."""
+        options, now = self._options, self._options.clock.monotonic()
+        if now - self._probed_at < _PROBED_EVERY:
+            return
+        self._probed_at = now
+        try:
+            async with asyncio.timeout(_LONGEST_PROBE):
+                await read_one_app(options.remote)
+            await options.keeper.ask_for(self._name, held, self._holder.name)
+        except (OctosyncError, TimeoutError):
+            return
+        options.log.info(
+            "lease_requested",
+            message=f"{held.holder.name} does not reach the control plane, and this replica does: it asks for the lease",
+            leader=held.holder.name,
+        )
 
     async def _lead(self, lease: Lease) -> float:
         """Lead for a term: until the lease is lost, the state can't be used at its start, or this replica stops.
 
         Return for how many seconds this replica leaves the lease to others.
         """
-        options, problem = self._options, None
+        options, problem, is_handed_over = self._options, None, False
         self._lease, self._held, self._reported = lease, None, None
-        keeping = asyncio.create_task(options.keeper.keep(lease))
+        keeping = asyncio.create_task(options.keeper.keep(lease, is_cut_off=self._is_cut_off))
         try:
-            await self._run_term(lease, keeping)
+            is_handed_over = await self._run_term(lease, keeping)
         except OctosyncError as error:
             if lease.is_over:  # what has failed because of that is the next leader's
                 return 0.0
@@ -256,11 +287,15 @@ class Replica:
             if not lease.is_over:
                 await asyncio.wait({asyncio.create_task(options.keeper.release(lease))}, timeout=_LATEST_RELEASE)
         if problem is None:
-            return 0.0
+            return _HANDOVER if is_handed_over else 0.0
         self._record_problem(problem)
         return _BACKOFF.draw(1)
 
-    async def _run_term(self, lease: Lease, keeping: asyncio.Task[None]) -> None:
+    def _is_cut_off(self) -> bool:
+        return self._controller is not None and self._controller.is_cut_off
+
+    async def _run_term(self, lease: Lease, keeping: asyncio.Task[None]) -> bool:
+        """Run the controller of a term. Return whether this replica hands the lease over."""
         options = self._options
         journal = await asyncio.to_thread(options.open_journal)
         with journal:
@@ -273,7 +308,7 @@ class Replica:
                 options.metrics.count_term()
                 self._controller = controller
                 options.log.info("leading", message=f"this replica leads: term {lease.epoch}", epoch=lease.epoch)
-                await self._run_controller(controller, lease, keeping)
+                return await self._run_controller(controller, lease, keeping)
 
     async def _clock(self) -> Clock:
         """Return the clock of a term: that of the database, if this machine's differs from it."""
@@ -289,18 +324,30 @@ class Replica:
         )
         return OffsetClock(self._options.clock, offset)
 
-    async def _run_controller(self, controller: Controller, lease: Lease, keeping: asyncio.Task[None]) -> None:
-        """Run a controller until it ends, or the lease is over; finish its writes if this replica stops."""
+    async def _run_controller(self, controller: Controller, lease: Lease, keeping: asyncio.Task[None]) -> bool:
+        """Run a controller until the lease is over, or until its writes are finished if this replica stops or hands over.
+
+        Return whether it hands over.
+        """
+        log, keeper = self._options.log, self._options.keeper
         running = asyncio.create_task(controller.run())
         stopping = asyncio.create_task(self.stop.wait())
         expiring = asyncio.create_task(self._hold_back_while_expired(controller, lease))
+        renewing, is_handed_over = keeping, False
         try:
-            await asyncio.wait({running, keeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if stopping.done():
-                controller.stop.set()
-                await asyncio.wait({running, keeping}, return_when=asyncio.FIRST_COMPLETED)
+            while not running.done() and not lease.is_over:
+                if renewing.done():
+                    renewing.result()
+                    log.warning("lease_handed_over", message="another replica reaches the control plane: it leads next")
+                    is_handed_over, lease.is_wanted = True, False
+                    renewing = asyncio.create_task(keeper.keep(lease))
+                    controller.abandon()  # nothing can be finished without the control plane
+                if stopping.done():
+                    controller.stop.set()
+                waits = {running, renewing, stopping} if not stopping.done() else {running, renewing}
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
-                self._options.log.warning(
+                log.warning(
                     "lease_lost",
                     message="another replica leads now: this one has stopped all writes, and stands by",
                     epoch=lease.epoch,
@@ -309,7 +356,8 @@ class Replica:
             await running
         finally:
             controller.abandon()
-            await _end(running, stopping, expiring)
+            await _end(running, stopping, expiring, renewing)
+        return is_handed_over
 
     async def _hold_back_while_expired(self, controller: Controller, lease: Lease) -> None:
         """Send nothing while the lease has expired because the database can't be used.

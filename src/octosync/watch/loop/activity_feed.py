@@ -371,7 +371,7 @@ class FeedFollower:
         """Check with another request whether only the feed fails."""
         self.heartbeat = self._clock.monotonic()  # each of the two may have taken all the time that its attempts have
         try:
-            await self._read_one_app()
+            await read_one_app(self._remote)
         except OctosyncError as error:
             self._breaker.record_failure(error)
             return
@@ -384,15 +384,14 @@ class FeedFollower:
                 self._journal.confirm()
                 self.recover()
             else:
-                await self._read_one_app()
+                await read_one_app(self._remote)
         except OctosyncError as error:
             self._breaker.probe_failed(error)
             return
         self._breaker.probe_succeeded()
         self.probe_now()  # of a feed that is off
 
-    async def _read_one_app(self) -> None:
-        """Send the request that must succeed in any case; a response without a list of apps is a failure."""
-        await read_page(
-            self._remote.prompt, "apps.list", {}, plural=self._remote.contract.shapes["app"].plural, limit=1
-        )
+
+async def read_one_app(remote: Octomil) -> None:
+    """Send the request that must succeed in any case; a response without a list of apps is a failure. Raises `RemoteError`."""
+    await read_page(remote.prompt, "apps.list", {}, plural=remote.contract.shapes["app"].plural, limit=1)
