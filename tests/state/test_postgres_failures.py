@@ -107,7 +107,7 @@ class Failure:
 
 
 FAILURES = {
-    "cut": Failure(lambda database: database.proxy.cut(), "closed the connection|reset by peer"),
+    "cut": Failure(lambda database: database.proxy.cut(), "used: server closed the connection|reset by peer"),
     "refused": Failure(
         lambda database: database.proxy.refuse(),
         "closed the connection|reset by peer|refused",
@@ -133,7 +133,9 @@ FAILURES = {
 # Failures of the server, which only a server of their own can have.
 SERVER_FAILURES = {
     "restarted": Failure(lambda database: database.server.restart(), "terminating connection"),
-    "crashed": Failure(lambda database: database.server.restart("immediate"), "closed the connection|reset by peer"),
+    "crashed": Failure(
+        lambda database: database.server.restart("immediate"), "used: server closed the connection|reset by peer"
+    ),
     "stopped": Failure(
         lambda database: database.server.stop(),
         "terminating connection|closed the connection|reset by peer",
@@ -206,14 +208,21 @@ def test_a_lost_connection_is_not_replaced_within_a_transaction(database: Databa
     assert database.actions() == [Status.DONE, None]
 
 
-def test_a_database_that_hangs_is_waited_for_once(database: Database) -> None:
+def test_a_database_that_hangs_is_waited_for_once(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     """After the wait, an event loop is not blocked again: writes fail at once, until a thread has connected."""
-    journal, proxy = database.journal, database.proxy
+    journal, proxy, (end, (statement, values)) = database.journal, database.proxy, database.statements()
     journal.wait_at_most(1)
-    proxy.hang()
+
+    def write() -> None:
+        with journal.transaction() as transaction:
+            transaction.execute(*end)
+            proxy.hang()
+            transaction.executemany(statement, [values])
+
     with pytest.raises(StateUnavailable, match="did not respond in time") as raised:
-        journal.write_together(database.statements())
+        write()
     check_error(raised.value, database.name)
+    assert caplog.messages == []  # what psycopg logs would be on standard error
     proxy.restore()
     connections = proxy.connections
     with pytest.raises(StateUnavailable, match="there is no connection") as raised:

@@ -6,6 +6,7 @@ next statement connects again. If the schema was migrated by another version of 
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
@@ -19,6 +20,9 @@ import psycopg
 
 from octosync.state.database import SCHEMA, DatabaseError, Dialect, FailureKind, Parameters, Rows
 from octosync.state.location import StateUrl
+
+# What it warns of is the consequence of an error that is raised.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 T = TypeVar("T")
 
@@ -312,12 +316,14 @@ def _connection_failure(error: psycopg.Error) -> str:
 
 def _failure(error: psycopg.Error) -> DatabaseError:
     """Return an error of psycopg in one line. Details may contain values, so they are left out."""
-    if isinstance(error, psycopg.errors._WaitTimeout):  # noqa: SLF001 — it has no other name
+    timeout = psycopg.errors._WaitTimeout  # noqa: SLF001 — it has no other name
+    if isinstance(error, timeout) or isinstance(error.__context__, timeout):
         return DatabaseError("it did not respond in time", FailureKind.UNAVAILABLE)
     code = error.sqlstate
     if code is None:
         is_passing = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     else:
         is_passing = code[:2] in _PASSING_CLASSES or code in _PASSING_CODES
-    message = error.diag.message_primary or next(iter(str(error).splitlines()), "") or type(error).__name__
+    first = next(iter(str(error).splitlines()), "").removeprefix("consuming input failed: ")  # psycopg's step
+    message = error.diag.message_primary or first or type(error).__name__
     return DatabaseError(message.strip(), FailureKind.UNAVAILABLE if is_passing else FailureKind.OTHER)
