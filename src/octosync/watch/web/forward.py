@@ -56,8 +56,8 @@ class ForwardLimits:
     """
 
     seconds: float = 5.0
-    size: int = 64 * 1024 * 1024
-    requests: int = 16
+    size: int = 32 * 1024 * 1024
+    requests: int = 8
 
 
 class LeaderFailure(Exception):
