@@ -93,7 +93,7 @@ def test_another_key_leaves_no_checkpoint(location: StateLocation) -> None:
         WatchState(journal).for_control_plane(PLANE).save_checkpoint(FULL)
     with Journal(location, seal_key=Secret("k" * 32)) as journal:
         state = WatchState(journal)
-        assert not state.take_key()
+        assert not state.take_key(PLANE)
         assert state.for_control_plane(PLANE).checkpoint() == StoredCheckpoint()
 
 

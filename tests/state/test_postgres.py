@@ -16,8 +16,8 @@ import pytest
 from tests.support.postgres import PostgresServer
 from tests.support.states import NOW, ORG, desired_app
 
-from octosync.errors import OctosyncError, StateUnavailable
-from octosync.model import Address, ControllerSuspension, Hold, Outcome, Status
+from octosync.errors import ConfigError, OctosyncError, StateUnavailable
+from octosync.model import Address, ControllerSuspension, Hold, Outcome, Secret, Status
 from octosync.plan import ControlPlane
 from octosync.state import Journal, JournalReader, StateLocation, StateUrl, WatchState, parse_location
 from octosync.state.database import DatabaseError
@@ -216,6 +216,25 @@ def test_nothing_is_written_after_a_migration_by_a_later_version(url: StateUrl) 
             later.set_version(VERSION)
         assert list(memory.baseline()) == ["a"]
         memory.store(desired_app("b"))
+
+
+def test_another_key_deletes_nothing_of_other_control_planes(url: StateUrl) -> None:
+    """Two orgs can share a database only with one key. An org that isn't known is the only one of its URL."""
+    app, another = desired_app("a", config={"api_key": "hunter2"}), Secret("k" * 32)
+    unnamed, staging = ControlPlane(url=PLANE.url), ControlPlane(url="https://staging.example/api/v1")
+    with Journal(url) as journal:
+        for plane in (PLANE, unnamed):
+            WatchState(journal).for_control_plane(plane).store(app)
+    with Journal(url, seal_key=another) as journal:
+        for plane in (ControlPlane(url=PLANE.url, org_id="org-2"), staging):
+            with pytest.raises(ConfigError, match="state-key-differs"):
+                WatchState(journal).take_key(plane)
+    with Journal(url) as journal:
+        assert not WatchState(journal).take_key(staging)
+        assert WatchState(journal).for_control_plane(PLANE).baseline() == {"a": app}
+    with Journal(url, seal_key=another) as journal:
+        assert WatchState(journal).take_key(unnamed)
+        assert WatchState(journal).for_control_plane(PLANE).baseline() == {}
 
 
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])

@@ -116,7 +116,7 @@ def test_with_another_key_what_was_sealed_is_forgotten(
     with Journal(location, seal_key=then) as journal:
         state = WatchState(journal)
         memory = state.for_control_plane(PLANE)
-        assert not state.take_key()
+        assert not state.take_key(PLANE)
         for app in (secret, plain):
             memory.store(app)
         memory.set_complete()
@@ -125,9 +125,9 @@ def test_with_another_key_what_was_sealed_is_forgotten(
     with Journal(location, seal_key=now) as journal:
         state = WatchState(journal)
         memory = state.for_control_plane(PLANE)
-        changed = state.take_key()
+        changed = state.take_key(PLANE)
         assert changed is (then is not now)
-        assert not state.take_key()
+        assert not state.take_key(PLANE)
         assert list(memory.baseline()) == (["b"] if changed else ["a", "b"])
         assert memory.is_complete() is not changed
         assert bool(memory.drift()) is not changed

@@ -76,7 +76,7 @@ _SETTINGS: Final = {
     "path-template": "A path in `api.operations` of octosync.yaml has a malformed parameter.",
     "receiver-refused": "octosync.yaml may not name a receiver of notifications on this machine. A variable may.",
     "sensitive-label": "Values of a label that may be secret are never shown, so apps can't be grouped by it.",
-    "state-key-differs": "A database with the state of several control planes is sealed with another key.",
+    "state-key-differs": "A database with the state of other control planes is sealed with another key.",
     "no-state-url": "The variable that octosync.yaml names for the URL of the state is not set.",
     "state-source-not-trusted": "An octosync.yaml that was found, not named, takes the URL of the state from a foreign variable.",
     "state-url-invalid": "The URL of the state is not the URL of a PostgreSQL database.",

@@ -178,12 +178,12 @@ class WatchState(StateTable):
         for plane in self.planes():
             self.for_control_plane(plane).check()
 
-    def take_key(self) -> bool:
+    def take_key(self, plane: ControlPlane) -> bool:
         """Use the key that the file was opened with. Call it once, before anything is read. Return whether anything was deleted.
 
         What was sealed with another key can't be recognized, so it is deleted: the apps whose baseline has sealed values, the
         times of drift, approvals, rejections and sent notifications. Until every declared app was read again, nothing counts
-        as removed. If a shared database has other control planes, too, nothing is deleted: raises `ConfigError`.
+        as removed. If a shared database has control planes other than this one, nothing is deleted: raises `ConfigError`.
         """
         check = None if self.journal.seal_key is None else self._seals.digest_of(_KEY_CHECK)
         with self._read("the key of the seals") as database:
@@ -191,11 +191,13 @@ class WatchState(StateTable):
             if known == check:
                 return False
             rows = database.execute("select plane, app, document from base").fetchall()
-            planes = database.execute("select count(*) from plane").fetchone()[0]
-        if self.journal.is_shared and planes > 1:
+            planes = database.execute("select control_plane, org_id from plane").fetchall()
+        # An org that isn't known may be any one of the URL, but only one of them.
+        orgs = {org for url, org in planes if url == plane.url and (not org or plane.org_id in {None, org})}
+        if self.journal.is_shared and (len(planes) > len(orgs) or len(orgs - {""}) > 1):
             raise ConfigError(
                 "state-key-differs",
-                f"{self.journal.location} has the state of {planes} control planes, sealed with another key",
+                f"{self.journal.location} has the state of other control planes, sealed with another key",
                 hints=("Give every deployment that uses this database the same OCTOSYNC_STATE_KEY.",),
             )
         sealed = [(plane, slug) for plane, slug, document in rows if self._is_sealed(slug, document)]

@@ -357,14 +357,14 @@ class _WatchProcess:
     async def _controller(self, term: Term, remote: Octomil, metrics: Metrics, log: Log) -> AsyncIterator[Controller]:
         """Yield the controller of a term, while its notifier runs."""
         state = WatchState(term.journal)
-        if state.take_key():
+        plane = control_plane(remote.connection, self.first.context, None)
+        if state.take_key(plane):
             log.warning(
                 "state_key_changed",
                 message=f"the values that {self.state.location} has sealed with another key are discarded: apps with "
                 "sensitive values are reconciled anew, and until then no object counts as removed",
                 file=str(self.state.location),
             )
-        plane = control_plane(remote.connection, self.first.context, None)
         async with self._notifier(state, plane, term.clock, log) as notifier:
             options = self._controller_options(remote, plane, term, log)
             yield Controller(replace(options, notifier=notifier, metrics=metrics))
