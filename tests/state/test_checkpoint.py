@@ -107,12 +107,13 @@ def test_another_key_leaves_no_checkpoint(location: StateLocation) -> None:
     ],
 )
 def test_a_damaged_row_is_an_error(state: WatchState, memory: ControlPlaneState, damage: str) -> None:
-    """It is never an empty checkpoint, or less of one."""
+    """It is never an empty checkpoint, or less of one. The error states what to do with the file or the database."""
     memory.store(desired_app("a"))
     memory.save_checkpoint(FULL)
     memory.journal.database.execute(damage, (b"[]",) if "?" in damage else ())
-    with pytest.raises(StateDamaged, match="the checkpoint can't be read"):
+    with pytest.raises(StateDamaged, match="the checkpoint can't be read") as raised:
         state.check()
+    assert ("or drop it" if state.journal.is_shared else "or move it away") in raised.value.hints[1]
 
 
 def test_the_file_has_no_digest_that_can_be_guessed(path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Final, TypeAlias, cast
 
 from octosync.errors import StateDamaged
@@ -39,13 +40,15 @@ class StateTable:
                 raise self._unreadable(what, error) from error
 
     def _unreadable(self, what: str, error: Exception) -> StateDamaged:
+        is_file = isinstance(self.journal.location, Path)
+        whole = "the file, or move it away" if is_file else "the schema `octosync` from a backup, or drop it"
         # The text of the error could quote what was read.
         return StateDamaged(
             "state-unreadable",
             f"{self.journal.location}: {what} can't be read: it has an unexpected format ({type(error).__name__})",
             hints=(
                 "If a newer version of octosync wrote it, use that version.",
-                "Otherwise restore the file, or move it away. A new one is created, and at first nothing counts as removed.",
+                f"Otherwise restore {whole}. A new one is created, and at first nothing counts as removed.",
             ),
         )
 
