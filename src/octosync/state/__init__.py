@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         check_state,
         examine_database,
         examine_state,
+        old_rows,
     )
     from octosync.state.journal import Journal, JournalReader, new_run_id
     from octosync.state.lease import HeldLease, Lease, LeaseHolder, LeaseKeeper, LeaseKind, LeaseName
@@ -39,7 +40,7 @@ else:
         {
             "checkpoint": "CheckpointChanges InSyncApp StoredCheck StoredCheckpoint StoredResync",
             "drift": "StoredRefusal",
-            "inspection": "DatabaseFacts PlaneFacts StateFacts check_state examine_database examine_state",
+            "inspection": "DatabaseFacts PlaneFacts StateFacts check_state examine_database examine_state old_rows",
             "journal": "Journal JournalReader new_run_id",
             "lease": "HeldLease Lease LeaseHolder LeaseKeeper LeaseKind LeaseName",
             "location": "StateLocation StateUrl parse_location",

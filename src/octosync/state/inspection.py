@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from octosync.model import counted
 from octosync.plan import ControlPlane
 from octosync.state.database import SCHEMA
-from octosync.state.journal import JournalReader, time_of
+from octosync.state.journal import JournalReader, journal_time_text, time_of, time_text
 from octosync.state.lock import lock_holder
 from octosync.state.migrations import VERSION
 from octosync.state.watch import WatchState
@@ -176,6 +176,29 @@ def leases_of(reader: JournalReader) -> tuple[StateLease, ...]:
         )
         for kind, url, org, holder, since, is_held in rows
     )
+
+
+def old_rows(reader: JournalReader, before: datetime) -> Mapping[str, int]:
+    """Return the number of rows that `WatchState.prune` deletes, by table, whatever the number of runs."""
+    if not reader.schema:
+        return {}
+    moment = journal_time_text(before)
+    statements = {
+        "run": ("select count(*) from run where started_at < ?", moment),
+        "action": ("select count(*) from action join run on run.id = action.run where started_at < ?", moment),
+    }
+    if reader.schema == VERSION:
+        limit = time_text(before)
+        statements |= {
+            "heal": ("select count(*) from heal where at < ?", limit),
+            "approval": ("select count(*) from approval where at < ?", limit),
+            "hold": ("select count(*) from hold where until < ?", limit),
+        }
+    with reader.documented():
+        return {
+            table: int(reader.database.execute(statement, (limit,)).fetchone()[0])
+            for table, (statement, limit) in statements.items()
+        }
 
 
 def check_state(reader: JournalReader) -> str:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import shutil
-import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,10 +26,10 @@ from octosync.cli.base import BaseRevisions
 from octosync.cli.console import is_debug, is_quiet, out_json, out_text, wants_colour
 from octosync.cli.contexts import STATE_KEY, chosen_context, read_or_find
 from octosync.cli.debug import configuration_words, key_words, show_request
-from octosync.cli.file_writer import why_untrusted
 from octosync.cli.progress import ProgressBar
 from octosync.cli.root import error_of_defect, is_defect, octosync
 from octosync.cli.run_options import BaseFlags, RemoteFlags, StateFlag
+from octosync.cli.runs.state import state_findings
 from octosync.cli.session import connect, requested_rate
 from octosync.cli.state_location import ChosenState, choose_state
 from octosync.errors import DEBUG, ConfigError, ExitCode, OctosyncError, RemoteError
@@ -48,7 +46,6 @@ from octosync.octomil import (
 from octosync.plan import PLAN_KEY
 from octosync.report.show.doctor import DoctorFinding, FindingStatus, findings_document, render_findings
 from octosync.report.text import listed, seconds_words, time_words
-from octosync.state import JournalReader, StateUrl, examine_database, lock_holder
 from octosync.watch.approvals import TOKEN_VARIABLE
 
 _PROXIES: Final = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy")
@@ -60,7 +57,6 @@ _VARIABLES: Final = frozenset(
     {DEBUG, PLAN_KEY, STATE_KEY, TOKEN_VARIABLE, "OCTOSYNC_PAGER", "OCTOSYNC_NOTIFY_URL", "OCTOSYNC_NOTIFY_SECRET"}
 )
 _SKEW: Final = timedelta(seconds=30)
-_SLOW: Final = 0.05  # seconds of a statement
 _MOST_PROBLEMS: Final = 3  # of octosync.yaml that are shown
 _MOST_NAMES: Final = 5
 
@@ -291,56 +287,7 @@ def _kustomize(setup: _Setup) -> Findings:
 def _state(setup: _Setup) -> Findings:
     given = setup.journal.location
     location = given if given is not None else setup.state.location
-    yield from (
-        _database_findings(location, setup.environment) if isinstance(location, StateUrl) else _file_findings(location)
-    )
-
-
-def _database_findings(url: StateUrl, environment: Mapping[str, str]) -> Findings:
-    with JournalReader(url) as journal:
-        runs = journal.runs()
-        facts = examine_database(journal)
-    has = counted(len(runs), "run") if journal.exists else "no state yet: apply and watch create it"
-    words = f"{facts.server}, {facts.encryption or 'not encrypted'}, {seconds_words(facts.seconds)} per statement"
-    yield _ok("state", f"{url} has {has} ({words})")
-    if facts.problem:
-        yield _error("state", f"{url} can't be written: {facts.problem}", facts.advice)
-    if facts.seconds > _SLOW:
-        yield _warning("state", "the database is slow", "Each write waits for it: run octosync in the same network.")
-    if not url.is_local and not url.verifies_server(environment):
-        yield _warning(
-            "state",
-            "the connection is not encrypted"
-            if not facts.encryption
-            else "the certificate of the server is not verified",
-            "Add sslmode=verify-full to the URL, and sslrootcert=FILE for your own certificate authority.",
-        )
-
-
-def _file_findings(file: Path) -> Findings:
-    if (why := why_untrusted(file)) is not None:
-        yield _error("state", f"{file}: {why}", "Name another: --state FILE")
-        return
-    try:
-        mode = file.stat().st_mode
-    except FileNotFoundError:
-        yield _ok("state", f"there is no {file} yet: apply and watch create it")
-        return
-    except OSError as error:
-        yield _error("state", f"{file} can't be read: {error.strerror}", "Name another: --state FILE")
-        return
-    if not stat.S_ISREG(mode):
-        yield _error("state", f"{file} is not a file", "Name another: --state FILE")
-        return
-    with JournalReader(file) as journal:
-        runs = journal.runs()
-    holder = lock_holder(file)
-    used = f", in use by octosync watch (process {holder})" if holder is not None else ""
-    yield _ok("state", f"{file} has {counted(len(runs), 'run')}{used}")
-    if runs and runs[0].ended_at is None and holder is None:
-        history = shlex.join(("octosync", "history", "last", *StateFlag(file).arguments))
-        advice = f"If none is running: {history} shows what it did. Run it again."
-        yield _warning("state", "the last run has not ended", advice)
+    yield from state_findings(location, setup.environment)
 
 
 def _environment(setup: _Setup) -> Findings:
