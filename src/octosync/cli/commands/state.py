@@ -134,7 +134,6 @@ def copy() -> None:
 )
 @option(
     "--older-than",
-    env=False,
     required=True,
     type=Duration(),
     metavar="DURATION",
