@@ -58,7 +58,7 @@ class PlaceType(LocationType):
 
 @click.group(cls=OrderedCommandGroup, example="octosync state show\noctosync state backup state-backup.db")
 def command() -> None:
-    """Show, check, back up, move and prune the state: the journal of runs, and what `octosync watch` remembers."""
+    """Show, check, back up, move and prune the state: the journal of runs, and what `octosync watch` stores."""
 
 
 @command.command(
@@ -119,7 +119,7 @@ def backup() -> None:
 @output_option("text", "json")
 @runs("state", "copy")
 def copy() -> None:
-    """Copy a state to an empty file or database: runs, baselines, drift, holds, approvals, and what watch remembers.
+    """Copy a state to an empty file or database: runs, baselines, drift, holds, approvals, and what else watch stores.
 
     FROM and TO are each the path of a file, a postgresql:// URL, or env:NAME for a variable that holds a URL. Stop
     `octosync watch` first, since what it writes during the copy would be lost. FROM is not changed. If the copy fails or is
@@ -146,6 +146,6 @@ def copy() -> None:
 def prune() -> None:
     """Delete runs with their actions, reverts, unused approvals and ended holds that are older than a duration.
 
-    Baselines, drift and other holds stay. `octosync watch` prunes what is older than 90 days by itself; for `apply` alone, run
-    this command now and then.
+    Baselines, drift and other holds stay. `octosync watch` prunes what is older than 90 days automatically; for `apply` alone,
+    run this command now and then.
     """
