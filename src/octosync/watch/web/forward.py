@@ -283,7 +283,7 @@ def _request_to(replica: ReplicaStatus, request: Request, body: bytes, seconds: 
     sent.headers[MARK] = f"{client} {_proof(replica.key, scope, client)}"
     sent.headers["Accept-Encoding"] = "identity"
     sent.headers["Connection"] = "close"
-    timeout = httpx.Timeout(seconds, connect=min(_CONNECT_SECONDS, seconds))
+    timeout = httpx.Timeout(seconds, connect=_CONNECT_SECONDS)  # and `seconds` for everything together
     sent.extensions["timeout"] = timeout.as_dict()
     return sent
 
