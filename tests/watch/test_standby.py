@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from octosync.errors import OctosyncError, StateUnavailable
 from octosync.manifest import Cache, Manifests
 from octosync.model import Address, Hold, Outcome, State, Status
 from octosync.state import CheckpointChanges, InSyncApp, Journal, StoredRefusal, StoredResync, WatchState
+from octosync.watch.log import Log
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad
 from octosync.watch.manifests.file_snapshot import WatchedPaths
 from octosync.watch.settings import Settings
@@ -58,14 +60,24 @@ def fail_to_load(cache: Cache) -> ManifestLoad:
 
 
 async def view_of(
-    open_journal: Callable[[], Journal], gather: Callable[[Cache], ManifestLoad] = load_declared
+    open_journal: Callable[[], Journal],
+    gather: Callable[[Cache], ManifestLoad] = load_declared,
+    *,
+    written: io.StringIO | None = None,
 ) -> StandbyView:
     """Return what a standby shows, with its manifests loaded."""
     clock = _SteppingClock()
     desired = DesiredState(gather, WatchedPaths(), clock)
     await desired.load()
     settings = Settings(drift_hold=timedelta(minutes=30))
-    return StandbyView(desired=desired, settings=settings, control_plane=PLANE, open_journal=open_journal, clock=clock)
+    return StandbyView(
+        desired=desired,
+        settings=settings,
+        control_plane=PLANE,
+        open_journal=open_journal,
+        clock=clock,
+        log=Log(written or io.StringIO(), clock),
+    )
 
 
 def used_state(path: Path) -> None:
@@ -159,3 +171,27 @@ async def test_a_standby_is_ready_if_it_could_take_over(
         ready = await client.get("/readyz")
         assert (ready.status_code, words in ready.text) == (code, True)
         assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_standby_loads_the_manifests_and_logs_their_errors_once() -> None:
+    """It loads them again when they change, and logs the same error once. A leader loads them itself."""
+    loads, written, is_standby = (
+        [load_declared, fail_to_load, fail_to_load, fail_to_load],
+        io.StringIO(),
+        asyncio.Event(),
+    )
+
+    def load_next(cache: Cache) -> ManifestLoad:
+        return loads.pop()(cache)
+
+    view = await view_of(lambda: Journal(Path()), load_next, written=written)
+    running = asyncio.create_task(view.run(is_standby.is_set))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(loads) == 3
+    is_standby.set()
+    async with asyncio.timeout(30):
+        while not view.status(STANDBY).ready:  # noqa: ASYNC110 — it loads in a thread
+            await asyncio.sleep(0)
+    running.cancel()
+    assert written.getvalue().count("permission denied") == 1

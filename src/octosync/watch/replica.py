@@ -152,6 +152,8 @@ class Replica:
         """Load the manifests and the API key again: what SIGHUP means."""
         if self._controller is not None:
             self._controller.reload()
+        elif self._options.standby is not None:
+            self._options.standby.reload()
 
     async def refresh(self) -> None:
         """Read again what a standby shows of the shared state."""

@@ -18,8 +18,10 @@ from octosync.manifest.load.selection import matching
 from octosync.model import Address, App, ControllerSuspension, Hold, JournalledAction, JournalledRun, Outcome, State
 from octosync.plan import ControlPlane
 from octosync.state import ControlPlaneState, Journal, WatchState
-from octosync.watch.manifests.desired import DesiredState
-from octosync.watch.settings import Clock, Settings, WriteMode
+from octosync.watch.log import Log
+from octosync.watch.manifests.desired import DesiredState, ManifestLoad
+from octosync.watch.manifests.reload import log_failed_load
+from octosync.watch.settings import Clock, Settings, WriteMode, wait_for
 from octosync.watch.status import (
     AppReconcileStatus,
     AppState,
@@ -129,13 +131,17 @@ class StandbyView:
         control_plane: ControlPlane,
         open_journal: Callable[[], Journal],
         clock: Clock,
+        log: Log,
     ) -> None:
         self._desired = desired
         self._settings = settings
         self._plane = control_plane
         self._open_journal = open_journal
         self._clock = clock
+        self._log = log
         self._started = clock.now()
+        self._should_load = asyncio.Event()
+        self._logged: object = None  # the problems of the manifests
         self._shared = SharedState()
         self._problem = ""  # of the latest read
         self._reading: asyncio.Task[None] | None = None
@@ -146,8 +152,20 @@ class StandbyView:
         """Load the manifests now, and whenever they change, until cancelled. A leader loads them itself."""
         while True:
             if is_standby() and not await self._desired.is_unchanged():
-                await self._desired.load()
-            await self._clock.sleep(_LOADED_EVERY)
+                self._log_problems((await self._desired.load()).declared)
+            await wait_for(self._should_load, _LOADED_EVERY, self._clock)
+            self._should_load.clear()
+
+    def reload(self) -> None:
+        """Look for changed manifests now."""
+        self._should_load.set()
+
+    def _log_problems(self, declared: ManifestLoad) -> None:
+        error = "" if declared.error is None else declared.error.message
+        problems = (error, declared.problems) if declared.fails else None
+        if problems not in {None, self._logged}:
+            log_failed_load(declared, self._log)
+        self._logged = problems
 
     async def refresh(self) -> None:
         """Read the shared state again, unless it has just been read. Wait for it only briefly. Never raises."""

@@ -344,6 +344,7 @@ class _WatchProcess:
                     control_plane=plane,
                     open_journal=open_journal,
                     clock=clock,
+                    log=log,
                 ),
                 remote=remote,
                 longest_request=connection.connect_timeout + connection.response_timeout + _LATE_WRITES,

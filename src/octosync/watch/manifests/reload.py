@@ -73,15 +73,7 @@ class ManifestReloader:
         if problems == self._problems:
             return
         self._problems = problems
-        message = declared.error.message if declared.error is not None else "the manifests have errors"
-        problem = declared.error or OctosyncError("manifests-invalid", message, hints=declared.problems[:5])
-        self.log.error(
-            "manifests_invalid",
-            message=message,
-            reference=problem.reference,
-            errors=declared.problems or None,
-            hints=list(problem.hints) if declared.error is not None else None,
-        )
+        problem = log_failed_load(declared, self.log)
         self._spawn(self._notify_if_it_stays(problem, problems))
 
     async def _notify_if_it_stays(self, problem: OctosyncError, problems: object) -> None:
@@ -204,3 +196,17 @@ class ManifestReloader:
         task = asyncio.ensure_future(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+
+def log_failed_load(declared: ManifestLoad, log: Log) -> OctosyncError:
+    """Log a load that fails, and return its error."""
+    message = declared.error.message if declared.error is not None else "the manifests have errors"
+    problem = declared.error or OctosyncError("manifests-invalid", message, hints=declared.problems[:5])
+    log.error(
+        "manifests_invalid",
+        message=message,
+        reference=problem.reference,
+        errors=declared.problems or None,
+        hints=list(problem.hints) if declared.error is not None else None,
+    )
+    return problem

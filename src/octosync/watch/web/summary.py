@@ -122,7 +122,7 @@ def _loopback_hint(replica: ReplicaStatus) -> str:
     """Return a hint for an address that leads from every machine to itself; "" for others."""
     if not replica.address or not is_loopback(parse_listen(replica.address)[0]):
         return ""
-    return "This is a loopback address: start each replica with `--advertise` and an address that the others can reach."
+    return "This is a loopback address: replicas on several machines need `--advertise`."
 
 
 def _closed(status: ControllerStatus) -> Iterator[Alarm]:
