@@ -113,7 +113,7 @@ FAILURES = {
         "closed the connection|reset by peer|refused",
         lambda database: database.proxy.restore(),
     ),
-    "terminated": Failure(lambda database: database.terminate(), "terminating connection"),
+    "terminated": Failure(lambda database: database.terminate(), "closed the connection"),
     "full disk": Failure(
         lambda database: database.server.execute(_DISK_FULL, database.name),
         "No space left on device",
@@ -121,29 +121,27 @@ FAILURES = {
     ),
     "read-only": Failure(
         lambda database: database.alter("set default_transaction_read_only = on"),
-        "terminating connection|session is read-only",
+        "closed the connection|session is read-only",
         lambda database: database.alter("reset default_transaction_read_only"),
     ),
     "too many connections": Failure(
         lambda database: database.alter("connection limit 0"),
-        "terminating connection|too many connections",
+        "closed the connection|too many connections",
         lambda database: database.server.execute(f"alter database {database.name} connection limit -1"),
     ),
 }
 # Failures of the server, which only a server of their own can have.
 SERVER_FAILURES = {
-    "restarted": Failure(lambda database: database.server.restart(), "terminating connection"),
-    "crashed": Failure(
-        lambda database: database.server.restart("immediate"), "used: server closed the connection|reset by peer"
-    ),
+    "restarted": Failure(lambda database: database.server.restart(), "closed the connection"),
+    "crashed": Failure(lambda database: database.server.restart("immediate"), "closed the connection|reset by peer"),
     "stopped": Failure(
         lambda database: database.server.stop(),
-        "terminating connection|closed the connection|reset by peer",
+        "closed the connection|reset by peer",
         lambda database: database.server.start(),
     ),
     "standby": Failure(
         lambda database: database.server.demote(),
-        "terminating connection|session is read-only",
+        "closed the connection|session is read-only",
         lambda database: database.server.execute("select pg_promote()"),
     ),
     "set to read-only": Failure(
@@ -190,7 +188,7 @@ def test_a_lost_connection_is_not_replaced_within_a_transaction(database: Databa
         with journal.transaction() as transaction:
             transaction.execute(*end)
             database.terminate()
-            with pytest.raises(DatabaseError, match="terminating connection"):
+            with pytest.raises(DatabaseError, match="closed the connection"):
                 transaction.execute(*start)
             transaction.execute(*start)
 
@@ -201,7 +199,7 @@ def test_a_lost_connection_is_not_replaced_within_a_transaction(database: Databa
 
     with pytest.raises(StateUnavailable, match="lost in the middle of a transaction"):
         lose_it_before_a_statement()
-    with pytest.raises(StateUnavailable, match="terminating connection"):
+    with pytest.raises(StateUnavailable, match="closed the connection"):
         lose_it_before_the_commit()
     assert database.actions() == [None]
     journal.write_together(database.statements())

@@ -253,8 +253,7 @@ class TcpProxy:
     connections: int = 0
     _thread: Thread = field(init=False)
     _delay: float = 0
-    _lost: bytes = b""  # the request whose response is lost
-    _loses: bool = False  # whether it was passed on
+    _lost: bytes = b""  # what the response contains that is lost
     _flows: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _server: asyncio.Server | None = None
@@ -289,9 +288,9 @@ class TcpProxy:
         """Pass on everything this much later."""
         self._run(self._set_flow(delay=seconds))
 
-    def lose_response_to(self, request: bytes) -> None:
-        """Pass on data with this request, once, and reset the connection when the server has responded. New ones work."""
-        self._lost = request
+    def lose_response(self, content: bytes) -> None:
+        """Reset the next connection on which the server responds with this content, instead. New ones work."""
+        self._lost = content
 
     def restore(self) -> None:
         """Accept connections, and pass on everything at once, also what was held back."""
@@ -346,17 +345,30 @@ class TcpProxy:
             self._tasks.discard(task)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1 << 16):
-            await asyncio.sleep(self._delay)
-            await self._flows.wait()
-            if self._loses:
-                self._loses = False
-                raise ConnectionResetError
-            if self._lost and self._lost in data:
-                self._lost, self._loses = b"", True
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof()
+        """Pass on what is read, each part at its own time: what was sent without a pause arrives without one."""
+        parts: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def read() -> None:
+            data = b"?"
+            while data:
+                data = await reader.read(1 << 16)
+                parts.put_nowait((self._loop.time() + self._delay, data))
+
+        async def write() -> None:
+            while True:
+                due, data = await parts.get()
+                await asyncio.sleep(due - self._loop.time())
+                await self._flows.wait()
+                if not data:
+                    break
+                if self._lost and self._lost in data:
+                    self._lost = b""
+                    raise ConnectionResetError
+                writer.write(data)
+                await writer.drain()
+            writer.write_eof()
+
+        await asyncio.gather(read(), write())
 
 
 @contextmanager

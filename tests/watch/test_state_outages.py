@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -141,6 +141,18 @@ async def check_page(watch: RunningController) -> None:
         assert not watch.status.holds
 
 
+@asynccontextmanager
+async def watching(folder: Path, database: Database) -> AsyncIterator[RunningController]:
+    """Run a controller with its state in the database, and one app in sync."""
+    clock = FastClock(20)
+    (folder / "apps").mkdir()
+    (folder / "apps/demo.json").write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        async with run_controller(folder, plane, clock, state=parse_location(database.url)) as watch:
+            await watch.until_in_sync()
+            yield watch
+
+
 class FailingInTheMiddle(TransportWrapper):
     """Calls `fail` when the control plane has responded to the first deletion."""
 
@@ -196,30 +208,38 @@ async def test_what_was_written_is_recorded_later(tmp_path: Path, database: Data
 
 async def test_a_request_whose_commit_is_uncertain_is_undone(tmp_path: Path, database: Database) -> None:
     """The database stores a hold, but its response is lost: the person gets an error, and there is no hold afterwards."""
-    clock = FastClock(20)
-    (tmp_path / "apps").mkdir()
-    (tmp_path / "apps/demo.json").write_text(manifest(slots={"chat": "local_first"}))
-    with plane_at(clock) as plane:
-        async with run_controller(tmp_path, plane, clock, state=parse_location(database.url)) as watch:
-            await watch.until_in_sync()
-            database.proxy.lose_response_to(b"commit")
-            with pytest.raises(StateUnavailable):
-                watch.controller.api.hold("demo", timedelta(hours=1), "incident")
-            stored = "select app from octosync.hold"
-            assert database.server.execute(stored, database.name) == [("demo",)]
-            assert not watch.status.holds
-            await watch.until(lambda: database.server.execute(stored, database.name) == [])
+    async with watching(tmp_path, database) as watch:
+        database.proxy.lose_response(b"COMMIT")
+        with pytest.raises(StateUnavailable):
             watch.controller.api.hold("demo", timedelta(hours=1), "incident")
-            assert watch.status.holds
+        stored = "select app from octosync.hold"
+        assert database.server.execute(stored, database.name) == [("demo",)]
+        assert not watch.status.holds
+        await watch.until(lambda: database.server.execute(stored, database.name) == [])
+        watch.controller.api.hold("demo", timedelta(hours=1), "incident")
+        assert watch.status.holds
 
 
-async def test_octosync_survives_failures_of_the_database(tmp_path: Path, database: Database) -> None:
-    """Whatever fails, nothing is written meanwhile, the page states it, and the change is applied once it is back."""
-    clock = FastClock(20)
-    (tmp_path / "apps").mkdir()
-    (tmp_path / "apps/demo.json").write_text(manifest(slots={"chat": "local_first"}))
-    with plane_at(clock) as plane:
-        async with run_controller(tmp_path, plane, clock, state=parse_location(database.url)) as watch:
-            await watch.until_in_sync()
-            for fail in FAILURES.values():
-                await outage(watch, database, fail)
+async def test_octosync_survives_an_outage_of_the_database(tmp_path: Path, database: Database) -> None:
+    """Nothing is written meanwhile, the page states it, and the change is applied once it is back, without a restart."""
+    async with watching(tmp_path, database) as watch:
+        await outage(watch, database, FAILURES["refuses connections"])
+
+
+@pytest.mark.failover
+async def test_octosync_survives_other_failures_of_the_database(tmp_path: Path, database: Database) -> None:
+    """The same is true of a database that hangs, is slow, read-only or full, or that a newer version has migrated."""
+    async with watching(tmp_path, database) as watch:
+        for fail in FAILURES.values():
+            await outage(watch, database, fail)
+
+
+@pytest.mark.failover
+async def test_a_slow_database_is_used(tmp_path: Path, database: Database) -> None:
+    """With 0.2 s for each response, as from another continent, changes are applied, only later."""
+    async with watching(tmp_path, database) as watch:
+        database.proxy.delay(0.1)
+        (watch.apps / "demo.json").write_text(manifest(slots={"chat": "private"}))
+        await watch.until(lambda: mode_of(watch.plane) == "local_only")
+        await watch.until_in_sync()
+        assert not watch.logged("everything_waits")

@@ -2,6 +2,9 @@
 
 A connection that breaks, or that doesn't respond in time, is closed, and its transaction is rolled back by the server; the
 next statement connects again. If the schema was migrated by another version of octosync meanwhile, nothing is written.
+
+The statements of a transaction are a pipeline: they are sent without waiting for each response. With what is checked first, a
+transaction takes two round trips, so that a database in another region blocks an event loop only briefly.
 """
 
 from __future__ import annotations
@@ -11,12 +14,13 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from time import monotonic
 from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg.pq import PipelineStatus
 
 from octosync.state.database import SCHEMA, DatabaseError, Dialect, FailureKind, Parameters, Rows
 from octosync.state.location import StateUrl
@@ -73,6 +77,31 @@ class _Connection(psycopg.Connection[tuple[Any, ...]]):
         return super().wait(gen, interval=interval, timeout=timeout)
 
 
+class _PipelinedRows:
+    """The result of a statement in a pipeline. It is received when it is needed."""
+
+    def __init__(self, receive: Callable[[], None], cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
+        self._receive = receive
+        self._cursor = cursor
+
+    @property
+    def rowcount(self) -> int:
+        self._receive()
+        return self._cursor.rowcount
+
+    def fetchone(self) -> Any:  # noqa: ANN401 — the columns of a row have any type
+        self._receive()
+        return self._cursor.fetchone()
+
+    def fetchall(self) -> list[Any]:
+        self._receive()
+        return self._cursor.fetchall()
+
+    def __iter__(self) -> Iterator[Any]:
+        self._receive()
+        return iter(self._cursor)
+
+
 class PostgresDatabase:
     """A database at a URL. It connects with the first statement."""
 
@@ -89,20 +118,32 @@ class PostgresDatabase:
         self._connecting = threading.Lock()
         self._in_transaction = False
         self._version: int | None = None
+        self._pipeline: psycopg.Pipeline | None = None
+        self._is_sent = False  # whether anything was sent in the pipeline whose result was not received
+        self._checked: psycopg.Cursor[tuple[Any, ...]] | None = None  # the version at the start of the transaction
 
     def execute(self, statement: str, parameters: Parameters = (), /) -> Rows:
         """Execute a statement. See `Database`."""
-        return self._do(lambda connection: connection.execute(_translated(statement), parameters or None))
+        cursor = self._do(lambda connection: connection.execute(_translated(statement), parameters or None))
+        return self._rows(cursor)
 
     def executemany(self, statement: str, rows: Iterable[Parameters], /) -> Rows:
         """Execute a statement for each row. See `Database`."""
+        values = list(rows)
 
-        def run(connection: _Connection) -> Rows:
+        def run(connection: _Connection) -> psycopg.Cursor[tuple[Any, ...]]:
             cursor = connection.cursor()
-            cursor.executemany(_translated(statement), list(rows))
+            if values:
+                cursor.executemany(_translated(statement), values)
             return cursor
 
-        return self._do(run)
+        return self._rows(self._do(run))
+
+    def _rows(self, cursor: psycopg.Cursor[tuple[Any, ...]]) -> Rows:
+        if self._pipeline is None:
+            return cursor
+        self._is_sent = True
+        return _PipelinedRows(self._receive, cursor)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -112,17 +153,72 @@ class PostgresDatabase:
         connection = self._usable()
         # However many statements it has: a slow database must not block an event loop.
         connection.deadline = monotonic() + _TRANSACTION * connection.patience
+        self._in_transaction = True
         try:
-            self._do(self._begin)
-            self._in_transaction = True
-            yield
-            self._do(lambda connection: connection.execute("commit"))
-        except BaseException:
+            with self._pipelined(connection):
+                self._begin_transaction()
+                yield
+                self._commit()
+        except BaseException as error:
             self._roll_back()
+            if isinstance(error, DatabaseError):  # another version explains any other error
+                self._check_version()
             raise
         finally:
             self._in_transaction = False
+            self._checked = None
             connection.deadline = math.inf
+
+    @contextmanager
+    def _pipelined(self, connection: _Connection) -> Iterator[None]:
+        """Send the statements of the block without waiting for each response; the end of the block waits for all."""
+        if self._version is None:  # a migration may have anything in it
+            yield
+            return
+        pipeline = connection.pipeline()
+        self._pipeline = self._do(lambda _: pipeline.__enter__())
+        try:
+            yield
+        except BaseException:
+            self._pipeline = None
+            _leave(pipeline, connection)
+            raise
+        self._pipeline = None
+        self._do(lambda _: pipeline.__exit__(None, None, None))
+
+    def _receive(self) -> None:
+        """Wait for the responses to everything that was sent in the pipeline."""
+        pipeline = self._pipeline
+        if pipeline is not None and self._is_sent:
+            self._do(lambda _: pipeline.sync())
+            self._is_sent = False
+            self._check_version()
+
+    def _begin_transaction(self) -> None:
+        """Begin a transaction. While it runs, no other process migrates the schema."""
+        self.execute("begin")
+        if self._version is not None:
+            statement = "select version from version for share"
+            self._checked = self._do(lambda connection: connection.execute(statement))
+
+    def _commit(self) -> None:
+        if self._checked is not None:
+            self._receive()
+        self._do(lambda connection: connection.execute("commit"))
+
+    def _check_version(self) -> None:
+        """Raise if the schema has another version, as far as that is known."""
+        cursor = self._checked
+        if cursor is None or cursor.pgresult is None:
+            return
+        self._checked = None
+        self._require_version(cursor.fetchone())
+
+    def _require_version(self, row: tuple[Any, ...] | None) -> None:
+        if row is None or row[0] != self._version:
+            found = "no schema" if row is None else f"schema {row[0]}"
+            message = f"another version of octosync has migrated it ({found}, not {self._version})"
+            raise DatabaseError(message, FailureKind.UNAVAILABLE)
 
     def version(self) -> int | None:
         """Return the version of the schema. See `Database`."""
@@ -163,7 +259,9 @@ class PostgresDatabase:
         with self._connecting:
             connection = self._connect(seconds)
             try:
-                self._begin(connection)
+                connection.execute("begin")
+                if self._version is not None:
+                    self._require_version(connection.execute("select version from version for share").fetchone())
                 connection.execute("rollback")
             except BaseException as error:
                 connection.close()
@@ -253,20 +351,6 @@ class PostgresDatabase:
             "Or set the whole URL in a variable that stateUrlEnv names."
         )
 
-    def _begin(self, connection: _Connection) -> None:
-        """Begin a transaction. While it runs, no other process migrates the schema."""
-        if self._version is None:
-            connection.execute("begin")
-            return
-        cursor = connection.execute("begin; select version from version for share")
-        cursor.nextset()
-        row = cursor.fetchone()
-        if row is None or row[0] != self._version:
-            connection.execute("rollback")
-            found = "no schema" if row is None else f"schema {row[0]}"
-            message = f"another version of octosync has migrated it ({found}, not {self._version})"
-            raise DatabaseError(message, FailureKind.UNAVAILABLE)
-
     def _roll_back(self) -> None:
         connection = self._connection
         if connection is None or connection.closed:
@@ -274,6 +358,15 @@ class PostgresDatabase:
         try:
             connection.execute("rollback")
         except psycopg.Error:
+            connection.close()
+
+
+def _leave(pipeline: AbstractContextManager[object], connection: _Connection) -> None:
+    """Leave a pipeline after an error. A connection that can't leave it is closed."""
+    try:
+        pipeline.__exit__(None, None, None)
+    except psycopg.Error:  # of what was sent after the statement that failed, or of a connection that is closed
+        if not connection.closed and connection.info.pipeline_status is not PipelineStatus.OFF:
             connection.close()
 
 
