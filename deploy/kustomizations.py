@@ -1,8 +1,7 @@
-"""Renders every overlay, alone and with each combination of the components that it lacks, as `kubectl apply -k` does."""
+"""Renders every overlay, alone and with all components that it lacks, as `kubectl apply -k` does."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import subprocess
@@ -42,7 +41,7 @@ class Rendering:
 
 
 def renderings(tree: Path = KUBERNETES) -> Iterator[Rendering]:
-    """Yield every overlay of a tree with every combination of the components that it lacks.
+    """Yield every overlay of a tree, alone and with all components that it lacks.
 
     Raise `MissingKubectlError`, or `UnrenderableError` if kustomize rejects an overlay.
     """
@@ -55,10 +54,9 @@ def renderings(tree: Path = KUBERNETES) -> Iterator[Rendering]:
         copy = Path(folder) / "kubernetes"
         shutil.copytree(tree, copy)
         for overlay in overlays:
-            lacking = [component for component in components if component not in _included(tree / "overlays" / overlay)]
-            for count in range(len(lacking) + 1):
-                for chosen in itertools.combinations(lacking, count):
-                    yield _rendered(copy, overlay, chosen)
+            included = _included(tree / "overlays" / overlay)
+            yield _rendered(copy, overlay, ())
+            yield _rendered(copy, overlay, tuple(component for component in components if component not in included))
 
 
 def _folders(parent: Path) -> list[str]:

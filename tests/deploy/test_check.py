@@ -13,8 +13,9 @@ from tests.support.kubectl import needs_kubectl
 
 
 def spoil(tree: Path, name: str, old: str, new: str) -> None:
-    """Replace a text of a file, and remove the overlay that is not needed to find it."""
-    shutil.rmtree(tree / "overlays" / "configmap", ignore_errors=True)
+    """Replace a text of a file, and remove the overlays that are not needed to find it."""
+    for overlay in ("configmap", "ha"):
+        shutil.rmtree(tree / "overlays" / overlay, ignore_errors=True)
     path = tree / name
     text = path.read_text(encoding="utf-8")
     assert old in text
