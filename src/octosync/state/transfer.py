@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,18 +77,28 @@ def copy_state(source: StateLocation, target: StateLocation, progress: Progress)
     """
     with ExitStack() as stack:
         for location in (source, target):
-            stack.enter_context(_unused(location))
+            if isinstance(location, Path) and lock_beside(location).exists():
+                stack.enter_context(state_lock(location))
+            check_unused(location)
         check_empty(target)
+        still_unused = partial(check_unused, source)
         if isinstance(target, Path):
-            return back_up(source, target, progress, replaces=True)
+            return back_up(source, target, progress, replaces=True, verify=still_unused)
         with _snapshot(source) as reader, closing(Journal(target)) as journal:
-            return _fill(journal, reader, progress)
+            return _fill(journal, reader, progress, still_unused)
 
 
-def back_up(source: StateLocation, file: Path, progress: Progress, *, replaces: bool = False) -> Mapping[str, int]:
+def back_up(
+    source: StateLocation,
+    file: Path,
+    progress: Progress,
+    *,
+    replaces: bool = False,
+    verify: Callable[[], None] = lambda: None,
+) -> Mapping[str, int]:
     """Write a copy of a state into a file that only its owner can read, and return the number of rows by table.
 
-    Raises `OctosyncError`, and then there is no new file: `no-state` without a state, `would-overwrite` for a file that exists,
+    `verify` is called before the file gets its name: if it raises, there is no file. Raises `OctosyncError`, and then there is no new file: `no-state` without a state, `would-overwrite` for a file that exists,
     unless `replaces` is set.
     """
     if not replaces and os.path.lexists(file):
@@ -101,8 +112,9 @@ def back_up(source: StateLocation, file: Path, progress: Progress, *, replaces: 
                     _check_file(reader)
             else:
                 with _snapshot(source) as snapshot, closing(Journal(temporary)) as journal:
-                    rows = _fill(journal, snapshot, progress)
+                    rows = _fill(journal, snapshot, progress, verify)
                     journal.check()
+            verify()
             _publish(temporary, file, replaces=replaces)
     except OSError as error:
         raise OctosyncError(
@@ -131,22 +143,13 @@ def _count(database: Database, table: str) -> int:
     return int(count)
 
 
-@contextmanager
-def _unused(location: StateLocation) -> Iterator[None]:
-    """Raise `OctosyncError` (`state-in-use`) if a controller or an apply uses a state, also if one has begun in the block."""
+def check_unused(location: StateLocation) -> None:
+    """Raise `OctosyncError` (`state-in-use`) if a controller or an apply uses a shared state.
+
+    A controller that uses a file holds its lock.
+    """
     if isinstance(location, Path):
-        if not lock_beside(location).exists():
-            yield
-            return
-        with state_lock(location):
-            yield
         return
-    _check_leases(location)
-    yield
-    _check_leases(location)
-
-
-def _check_leases(location: StateLocation) -> None:
     from octosync.state.inspection import leases_of
 
     with closing(JournalReader(location)) as reader:
@@ -192,8 +195,8 @@ def _without_timeouts(database: Database) -> None:
             database.execute(f"set local {name} = 0")
 
 
-def _fill(journal: Journal, source: JournalReader, progress: Progress) -> Mapping[str, int]:
-    """Copy all rows in one transaction. Raises `OctosyncError` if there are others."""
+def _fill(journal: Journal, source: JournalReader, progress: Progress, verify: Callable[[], None]) -> Mapping[str, int]:
+    """Copy all rows in one transaction, and call `verify` at its end. Raises `OctosyncError` if there are other rows."""
     totals = count_rows(source)
     total, done = sum(totals.values()), 0
     journal.database.wait_at_most(_PATIENCE)
@@ -218,6 +221,7 @@ def _fill(journal: Journal, source: JournalReader, progress: Progress) -> Mappin
                 f"{journal.location}: the copy has another number of rows than its source ({different})",
                 hints=("Nothing was written. Check the source: octosync state check",),
             )
+        verify()
     return totals
 
 
