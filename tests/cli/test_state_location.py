@@ -193,3 +193,11 @@ def test_a_missing_driver_is_an_error_that_names_the_extra(workdir: Workdir, mon
     assert (ran.code, ran.stderr.splitlines()[0].split(": ")[1]) == (1, "postgres-not-installed")
     assert "octosync[postgres]" in ran.stderr
     assert workdir.octosync("history").code == 0
+
+
+def test_a_command_to_repeat_names_a_typed_state(project: Project) -> None:
+    """The run that continues an interrupted one uses the same state, unless the environment names it."""
+    project.declare()
+    project.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "message": "no"})
+    typed = project.apply("--state", "runs.db")
+    assert (typed.code, "--state runs.db" in typed.output.partition("octosync apply -f")[2]) == (5, True), typed.output

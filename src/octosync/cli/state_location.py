@@ -24,11 +24,15 @@ from octosync.state import DEFAULT_PATH, StateLocation, StateUrl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenState:
-    """Where the state of a run is, and what names it ("" for the default file). `arguments` make another command use the same."""
+    """Where the state of a run is, and what names it ("" for the default file).
+
+    `arguments` make another command use the same. `flag` are those of them that no other option of the command repeats.
+    """
 
     location: StateLocation
     source: str = ""
     arguments: tuple[str, ...] = ()
+    flag: tuple[str, ...] = ()
 
     def history_command(self, run: str) -> str:
         """Return the command line that shows a run."""
@@ -73,7 +77,7 @@ def choose_state(
     Raises `ConfigError` for a variable that is not set, has no URL or is not trusted.
     """
     if flag.location is not None:
-        return ChosenState(location=flag.location, source=flag.source, arguments=flag.arguments)
+        return ChosenState(location=flag.location, source=flag.source, arguments=flag.arguments, flag=flag.arguments)
     setting = _setting(configuration, context)
     arguments = _arguments(setting, configuration, context, config)
     if setting is not None:

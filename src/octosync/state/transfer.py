@@ -98,8 +98,8 @@ def back_up(
 ) -> Mapping[str, int]:
     """Write a copy of a state into a file that only its owner can read, and return the number of rows by table.
 
-    `verify` is called before the file gets its name: if it raises, there is no file. Raises `OctosyncError`, and then there is no new file: `no-state` without a state, `would-overwrite` for a file that exists,
-    unless `replaces` is set.
+    `verify` is called before the file gets its name: if it raises, there is no file. Raises `OctosyncError`, and then there is no
+    new file: `no-state` without a state, `would-overwrite` for a file that exists, unless `replaces` is set.
     """
     if not replaces and os.path.lexists(file):
         raise _exists(file)

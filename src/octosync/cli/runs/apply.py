@@ -298,7 +298,7 @@ class _ApplyRun:
 
     @property
     def _repeat_arguments(self) -> tuple[str, ...]:
-        return (*self.run.repeat_arguments, *self.run.override_arguments)
+        return (*self.run.repeat_arguments, *self.state.flag, *self.run.override_arguments)
 
     @property
     def _wait_arguments(self) -> tuple[str, ...]:
