@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.controller_http import BROWSER, app_client
@@ -154,19 +155,26 @@ async def test_a_shared_state_that_fails_leaves_what_was_known(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("gather", "problem", "code", "words"),
+    ("gather", "known", "code", "words"),
     [
-        (load_declared, "", 200, "ok\n"),
-        (fail_to_load, "", 503, "the manifests can't be loaded, and none are in use yet"),
-        (load_declared, "db.example: refused", 503, "the shared state can't be used: db.example: refused\n"),
+        (load_declared, {"leader": "a"}, 200, "ok\n"),
+        (load_declared, {"since": NOW}, 200, "ok\n"),
+        (load_declared, {}, 503, "who leads has not been read yet"),
+        (fail_to_load, {"leader": "a"}, 503, "the manifests can't be loaded, and none are in use yet"),
+        (
+            load_declared,
+            {"problem": "db.example: refused"},
+            503,
+            "the shared state can't be used: db.example: refused\n",
+        ),
     ],
 )
 async def test_a_standby_is_ready_if_it_could_take_over(
-    gather: Callable[[Cache], ManifestLoad], problem: str, code: int, words: str
+    gather: Callable[[Cache], ManifestLoad], known: dict[str, Any], code: int, words: str
 ) -> None:
-    """It needs manifests and the shared state. It is healthy without either."""
+    """It needs manifests and the shared state, and has read who leads. It is healthy without."""
     view = await view_of(lambda: Journal(Path()), gather)
-    status = view.status(ReplicaStatus(role=ReplicaRole.STANDBY, problem=problem))
+    status = view.status(ReplicaStatus(role=ReplicaRole.STANDBY, **known))
     async with app_client(RecordingApi(current=status)) as client:
         ready = await client.get("/readyz")
         assert (ready.status_code, words in ready.text) == (code, True)

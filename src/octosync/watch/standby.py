@@ -199,7 +199,7 @@ class StandbyView:
             version=__version__,
             control_plane=self._plane,
             mode=self._settings.write_mode.value,
-            ready=good is not None and not replica.problem,
+            ready=good is not None and not replica.problem and replica.has_read_leader,
             loading=latest is None,
             valid=latest is not None and not latest.fails,
             load_error=latest.error if latest is not None else None,

@@ -171,6 +171,11 @@ class ReplicaStatus:
     unreachable: str = ""
     key: Secret = field(default=Secret(""), repr=False, compare=False)
 
+    @property
+    def has_read_leader(self) -> bool:
+        """Whether it is known who leads, or since when no replica does: not at once after the start."""
+        return bool(self.leader) or self.since is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftStatus:

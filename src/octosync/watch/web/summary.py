@@ -108,6 +108,9 @@ def _without_leader(status: ControllerStatus) -> Iterator[Alarm]:
         words = "The shared state can't be used: this page shows what was last known."
         yield Alarm("state unavailable", words, replica.problem)
     since: Line = () if replica.since is None else (" since ", replica.since)
+    if not replica.has_read_leader:
+        yield Alarm("leader unknown", "This replica has just started: who leads has not been read yet.")
+        return
     if not replica.leader:
         yield Alarm(
             "no leader", "No replica leads: nothing is reconciled.", facts=("No leader", *since, ".") if since else ()
@@ -283,6 +286,8 @@ def unready_words(status: ControllerStatus) -> str:
     """Return the reason why a controller is not ready, or why a standby could not take over."""
     if status.replica.problem:
         return f"the shared state can't be used: {status.replica.problem}"
+    if status.replica.role is ReplicaRole.STANDBY and not status.replica.has_read_leader:
+        return "who leads has not been read yet"
     if status.credential:
         return status.credential
     if why := status.unreadable or status.state_locked or waiting_words(status):
