@@ -19,6 +19,7 @@ from octosync.cli.run_options import StateFlag
 from octosync.cli.state_location import choose_state, state_location
 from octosync.errors import ConfigError
 from octosync.manifest import Configuration, Context, read_configuration
+from octosync.manifest.git.base import as_reviewed
 from octosync.state import StateUrl, parse_location
 
 PASSWORD = "hunter2-of-the-database"
@@ -201,3 +202,20 @@ def test_a_command_to_repeat_names_a_typed_state(project: Project) -> None:
     project.break_with({"operation": "apps.put_slot", "action": "status", "status": 422, "message": "no"})
     typed = project.apply("--state", "runs.db")
     assert (typed.code, "--state runs.db" in typed.output.partition("octosync apply -f")[2]) == (5, True), typed.output
+
+
+def test_the_state_of_a_reviewed_change_is_that_of_its_base(workdir: Workdir) -> None:
+    """A pull request can't make the job that reviews it connect to another server, nor send a variable there."""
+    base, _ = configured(workdir, BOTH)
+    change = "stateUrlEnv: OCTOSYNC_OTHER\ncontexts:\n"
+    for name in ("own", "none", "env", "new"):
+        change += f"  {name}: {{url: http://127.0.0.1:1, stateUrl: postgresql://evil/octosync}}\n"
+    reviewed = as_reviewed(configured(workdir, change)[0], base)
+    env = {"OCTOSYNC_DATABASE": SECRET_URL}
+    places = {name: chosen((reviewed, reviewed.context(name)), env)[0] for name in ("own", "none", "env", "new")}
+    assert places == {
+        "own": "postgresql://own:5432/octosync",
+        "none": "postgresql://top:5432/octosync",
+        "env": "postgresql://127.0.0.1:1/octosync",
+        "new": "postgresql://top:5432/octosync",
+    }

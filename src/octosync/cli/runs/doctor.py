@@ -294,7 +294,10 @@ def _environment(setup: _Setup) -> Findings:
     if setup.environment.get("CI"):
         yield _ok("environment", "CI is set: octosync never asks for confirmation")
     known = {*_VARIABLES, *_option_variables(octosync)}
-    named = {context.token_env for context in setup.configuration.contexts.values()}
+    contexts = setup.configuration.contexts.values()
+    named = {setup.configuration.state_url_env}.union(
+        *((context.token_env, context.state_url_env) for context in contexts)
+    )
     for name in sorted(set(setup.environment) - known - named):
         # Only names that are almost the same: a workflow may have variables of its own, and Kubernetes sets some for Services.
         meant = get_close_matches(name, known, n=1, cutoff=_ALMOST_THE_SAME) if name.startswith(_PREFIX) else ()
