@@ -226,8 +226,8 @@ def not_leading(request: Request, replica: ReplicaStatus) -> Response:
         if replica.unreachable:
             hints.append(f"It does not respond to this replica: {replica.unreachable}.")
     else:
-        since = f"no replica leads since {time_words(replica.since)}" if replica.since else "no leader is known yet"
-        message = f"{since}, and nothing is done"
+        words = f"no replica has led since {time_words(replica.since)}" if replica.since else "no leader is known yet"
+        message = f"{words}, and nothing is done"
         hints = ["A replica takes over as soon as it can use the shared state: try again in some seconds."]
     if replica.problem:
         hints.append(f"The shared state can't be used: {replica.problem}.")

@@ -109,12 +109,10 @@ def _without_leader(status: ControllerStatus) -> Iterator[Alarm]:
         yield Alarm("state unavailable", words, replica.problem)
     since: Line = () if replica.since is None else (" since ", replica.since)
     if not replica.has_read_leader:
-        yield Alarm("leader unknown", "This replica has just started: who leads has not been read yet.")
+        yield Alarm("leader unknown", "Who leads is not known: the shared state has not been read yet.")
         return
     if not replica.leader:
-        yield Alarm(
-            "no leader", "No replica leads: nothing is reconciled.", facts=("No leader", *since, ".") if since else ()
-        )
+        yield Alarm("no leader", "No replica leads: nothing is reconciled.", facts=("No leader", *since, "."))
         return
     facts = (f"Leader: {replica.leader}, at {replica.address or 'no address'},", *since, f". {_loopback_hint(replica)}")
     words = "The leader does not respond to this standby: this page shows what was last known."
