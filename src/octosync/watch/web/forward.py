@@ -72,7 +72,7 @@ class LeaderFailure(Exception):
 class Forwarding:
     """Forwards the requests of a standby, and accepts those that a standby has forwarded to the leader.
 
-    If the leader doesn't respond, `app` shows what this replica knows: `refresh` is awaited first.
+    If the leader doesn't respond, `app` shows what this replica knows: `refresh` is awaited first, if the state can be used.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Forwarding:
         """Respond without the leader: with a page of what this replica knows, or with the leader's address."""
         path, is_read = request.url.path, request.method in {"GET", "HEAD"}
         if is_read and (path in _OWN_PAGES or path.startswith("/apps/")):
-            if self._refresh is not None:
+            if self._refresh is not None and not replica.problem:
                 await self._refresh()
             await self._app(request.scope, request.receive, send)
             return
