@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -15,8 +17,8 @@ from tests.support.states import NOW, ORG, desired_app
 
 from octosync.errors import OctosyncError, StateUnavailable
 from octosync.model import Address, Outcome, Status
-from octosync.plan import ControlPlane
-from octosync.state import Journal, JournalReader, StateLocation, WatchState, parse_location
+from octosync.plan import ControlPlane, Verb
+from octosync.state import Journal, JournalReader, Record, StateLocation, WatchState, parse_location
 from octosync.state.database import DatabaseError
 from octosync.state.journal import Statement, action_end, action_start
 
@@ -244,6 +246,61 @@ def test_a_slow_database_blocks_for_two_waits_at_most(database: Database) -> Non
         journal.write_together([start_of(database.run, number) for number in range(2, 100)])
     database.proxy.restore()
     assert database.actions() == [None]
+
+
+@dataclass(frozen=True)
+class Update:
+    """An update of an app."""
+
+    address: Address
+    verb = Verb.UPDATE
+    operation = "apps.update"
+
+
+@pytest.mark.failover
+def test_whatever_fails_the_journal_has_exactly_what_was_done(database: Database) -> None:
+    """Each action that could start is in it once, with its outcome, and none that could not, even if its commit was lost."""
+    proxy, record = database.proxy, Record(database.journal, database.run, _number=1)
+    faults: list[Callable[[], object]] = [
+        proxy.cut,
+        proxy.refuse,
+        database.terminate,
+        lambda: proxy.lose_response(b"BEGIN"),
+        lambda: proxy.lose_response(b"INSERT"),
+        lambda: proxy.lose_response(b"UPDATE"),
+        lambda: proxy.lose_response(b"COMMIT"),
+    ]
+    done = Outcome(address=APP, verb="update", status=Status.DONE)
+    begun, failures = [], 0
+
+    def fail_sometimes() -> None:
+        if random.random() < 0.2:  # noqa: S311 — pytest-randomly seeds it
+            random.choice(faults)()  # noqa: S311
+
+    for number in range(200):
+        fail_sometimes()
+        try:
+            end = record.begin_action(Update(Address.of_app(f"a{number}")))
+        except StateUnavailable:
+            failures += 1
+            proxy.restore()
+            continue
+        begun.append(f"app/a{number}")
+        fail_sometimes()
+        try:
+            end(done)
+        except StateUnavailable:
+            failures += 1
+            proxy.restore()
+    proxy.restore()
+    with suppress(StateUnavailable):  # the last fault
+        database.journal.confirm()
+    record.begin_action(Update(APP))
+    with JournalReader(location_of(database.server.url(database.name))) as reader:
+        first, *actions, last = reader.actions(database.run)
+    assert failures > 50
+    assert [(action.address, action.status) for action in actions] == [(app, Status.DONE) for app in begun]
+    assert (first.status, last.status) == (None, None)
 
 
 def refused_urls(url: str) -> dict[str, tuple[str, str]]:

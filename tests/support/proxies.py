@@ -294,6 +294,7 @@ class TcpProxy:
 
     def restore(self) -> None:
         """Accept connections, and pass on everything at once, also what was held back."""
+        self._lost = b""
         self._run(self._set_flow())
         self._run(self._listen())
 
