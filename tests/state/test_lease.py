@@ -250,3 +250,20 @@ async def _renewals(database: Database, count: int) -> None:
     while len(ends) <= count:
         ends.add(database.execute("select expires from lease where holder is not null").fetchone())
         await asyncio.sleep(0.01)
+
+
+async def test_a_lease_is_released_although_the_connection_is_broken(postgres_url: str) -> None:
+    """Another process leads at once after a graceful end, also if the database has restarted just before."""
+    location = parse_location(postgres_url)
+    with ExitStack() as journals:
+        keeper = LeaseKeeper(lambda: journals.enter_context(Journal(location)))
+        lease = await keeper.take(ORG_7, HOLDER)
+        assert lease is not None
+        second = journals.enter_context(Journal(location))
+        second.database.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() "
+            "and datname = current_database()"
+        )
+        await keeper.release(lease)
+        assert LeaseTable(second).take(ORG_7, HOLDER) is not None
+        await keeper.aclose()

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from tests.support.controllers import manifest
 from tests.support.plane import Plane
-from tests.support.processes import PATIENCE, Process, WatchProcess, Zygote
+from tests.support.processes import PATIENCE, Parent, Process, WatchProcess, Zygote
 from tests.support.proxies import Proxy, run_proxy
 
 from octosync.contract import PRESETS
@@ -30,7 +30,7 @@ class Bench:
     """The parts of the bench. `keys` must never be in any output or file."""
 
     folder: Path
-    zygote: Zygote
+    zygote: Parent
     serving: ExitStack
     plane: Plane
     proxy: Proxy

@@ -419,10 +419,13 @@ class LeaseKeeper:
     async def release(self, lease: Lease) -> None:
         """Release a lease. Raises nothing: a lease that can't be released expires."""
         lease.end()
-        try:
-            await self._run(lambda table: table.release(lease))
-        except OctosyncError as error:
-            self.problem = error
+        for _ in range(2):  # after a restart of the database, the first statement finds a broken connection
+            try:
+                await self._run(lambda table: table.release(lease))
+            except OctosyncError as error:
+                self.problem = error
+            else:
+                return
 
     async def aclose(self) -> None:
         """Close the connection."""
