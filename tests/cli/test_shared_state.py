@@ -117,7 +117,7 @@ def test_applies_of_two_merges_never_interleave(shared: Project) -> None:
             until_delayed(shared)
             network.hang()
             shared.declare(name="Renamed")
-            waiting = Reacting("Waiting at most about 10 min for another run on 127.0.0.1", network.restore)
+            waiting = Reacting("Waiting for another run on 127.0.0.1", network.restore)
             second = shared.workdir.octosync(*arguments, stderr=waiting)
             assert (first.wait(), second.code) == (0, 0)
     assert " by ben on " in waiting.text()
@@ -240,6 +240,8 @@ def test_a_state_that_cannot_be_read_stops_apply_and_not_plan(shared: Project) -
         assert planned.code == 0
         assert [found["rule"] for found in document["diagnostics"]] == ["state-not-read"]
         assert "wrong" not in planned.output
+    typed = shared.plan("--state", NOBODY, "--plan-out", "plan.json")
+    assert f"octosync apply plan.json -f apps --url {shared.url} --state '{NOBODY}'" in typed.stderr
     shared.log()
     ran = shared.apply(OCTOSYNC_STATE=NOBODY)
     assert ran.code == 75

@@ -49,6 +49,13 @@ class StateFlag:
         return ("--state", str(self.location))
 
     @property
+    def shared_arguments(self) -> tuple[str, ...]:
+        """The arguments that name the same shared state; none for a file, which only the journal is in."""
+        from octosync.state import StateUrl
+
+        return self.arguments if isinstance(self.location, StateUrl) else ()
+
+    @property
     def arguments_elsewhere(self) -> tuple[str, ...]:
         """The arguments that name the same state on another machine: none for a file."""
         from octosync.state import StateUrl
@@ -195,6 +202,7 @@ class RunRequest:
     remote: RemoteFlags
     guards: Mapping[str, Allowance]
     base: BaseFlags = field(default_factory=BaseFlags)
+    state: StateFlag = field(default_factory=StateFlag)
     apps: tuple[str, ...] = ()
     selector: str | None = None
     objects: tuple[Address, ...] = ()
@@ -251,4 +259,5 @@ class RunRequest:
                 ("--drift-hold", base.drift_hold),
             ),
             *(name for name, given in switches if given),
+            *self.state.shared_arguments,
         )

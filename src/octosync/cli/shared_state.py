@@ -21,7 +21,6 @@ from octosync.model import Diagnostic, RunAudit, RunUnderWay
 from octosync.octomil import Octomil
 from octosync.plan import FINDINGS, ControlPlane, SharedState
 from octosync.report import under_way_words, visible
-from octosync.report.text import about_seconds_words
 from octosync.state import (
     HeldLease,
     Journal,
@@ -183,7 +182,7 @@ async def _take(keeper: LeaseKeeper, name: LeaseName, audit: RunAudit, wait: Loc
     lease = await keeper.take(name, holder)
     if lease is not None:
         return RunLock(lease, run, before, keeper)
-    with _WaitForLock(name.plane) as display:
+    with _WaitForLock(name.plane, wait) as display:
         while True:
             try:
                 before = await keeper.holder(name)
@@ -216,9 +215,10 @@ def _locked(plane: ControlPlane, held: HeldLease | None, wait: LockTimeout) -> O
 class _WaitForLock(ProgressBar):
     """Shows what a run waits for: a line for each run that holds the lock, and a countdown at a terminal, else reminders."""
 
-    def __init__(self, plane: ControlPlane) -> None:
+    def __init__(self, plane: ControlPlane, limit: LockTimeout) -> None:
         super().__init__("waiting", 0)
         self._plane = plane
+        self._limit = limit
         self._shown = ""
 
     def show(self, held: HeldLease | None, seconds_left: float) -> None:
@@ -226,8 +226,8 @@ class _WaitForLock(ProgressBar):
         now = self._clock()
         if held is not None and held.holder.run != self._shown:
             self._shown, self._last_line = held.holder.run, now
-            words = f"Waiting at most {about_seconds_words(seconds_left)} for another run on {self._plane.host}: "
-            note(f"{words}{under_way_words(_run_of(held))}\n")
+            who = under_way_words(_run_of(held))
+            note(f"Waiting for another run on {self._plane.host} to end (--lock-timeout {self._limit.text}): {who}\n")
         if self._bar is not None:
             self._bar.update(self._task, wait=("giving up", now + seconds_left, False))
         elif now - self._last_line >= _REMIND:

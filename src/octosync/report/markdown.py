@@ -53,7 +53,7 @@ from octosync.report.plan_report import ApplyReport, PlanReport
 from octosync.report.run_report import NOTHING_WRITTEN, RunReport
 from octosync.report.sections import row_totals
 from octosync.report.size_limit import MAX_BYTES, Part, fit_parts
-from octosync.report.text import NONE, Style, cells, listed, padded, plane_words, visible
+from octosync.report.text import NONE, Style, cells, listed, padded, plane_words, under_way_words, visible
 
 _BREAK: Final = "\u200b"
 # Positions in @name, #1 and GH-1, which forges link in any text; `chat@production` and `a#b` are not linked.
@@ -147,6 +147,7 @@ def render_plan_markdown(report: PlanReport, *, max_bytes: int = MAX_BYTES, link
         return _summary(report, overview, max_bytes)
     parts = [
         _title(report, _totals(plan), _facts(report)),
+        *_under_way(report),
         *_refusal(report.error),
         *_overrides(report),
         *_blocking(report),
@@ -251,6 +252,15 @@ def _refusal(refused: OctosyncError | None) -> Iterator[Part]:
     yield Part(
         _STOPS, (headline if known else f"{headline}\n\n{fence('text', error_lines(refused, _PLAIN))}", headline)
     )
+
+
+def _under_way(report: PlanReport) -> Iterator[Part]:
+    shared = report.about.shared
+    if shared is not None and shared.under_way is not None:
+        words = under_way_words(shared.under_way)
+        yield Part(
+            _STOPS, (alert("WARNING", f"**Another run is under way**, and may change this plan: {escaped(words)}"), "")
+        )
 
 
 def _overrides(report: PlanReport) -> Iterator[Part]:

@@ -92,12 +92,22 @@ class JournalReader:
 
     def actions(self, run: str) -> tuple[JournalledAction, ...]:
         """Return the actions of a run, in the order in which they began."""
-        statement = (
-            "select number, address, verb, operation, begun_at, ended_at, status, coalesce(reference, ''), "
-            "coalesce(request_ids, '') from action where run = ? order by number"
-        )
-        with self.documented():
-            return tuple(_action(row) for row in self._database.execute(statement, (run,)))
+        return self.actions_of((run,))[run]
+
+    def actions_of(self, runs: Sequence[str]) -> dict[str, tuple[JournalledAction, ...]]:
+        """Return the actions of each run, in the order in which they began. A database may be far away, so it is asked rarely."""
+        found: dict[str, list[JournalledAction]] = {run: [] for run in runs}
+        for start in range(0, len(runs), _RUNS_AT_ONCE):
+            some = tuple(runs[start : start + _RUNS_AT_ONCE])
+            places = ", ".join("?" * len(some))
+            statement = (
+                "select run, number, address, verb, operation, begun_at, ended_at, status, coalesce(reference, ''), "  # noqa: S608 — only placeholders
+                f"coalesce(request_ids, '') from action where run in ({places}) order by run, number"
+            )
+            with self.documented():
+                for run, *row in self._database.execute(statement, some):
+                    found[run].append(_action(row))
+        return {run: tuple(actions) for run, actions in found.items()}
 
     @property
     def database(self) -> Database:
@@ -154,6 +164,8 @@ class JournalReader:
         is_file = isinstance(self.location, Path)
         return self.hint if is_file else "Check the database and its permissions, or name another one: --state URL"
 
+
+_RUNS_AT_ONCE: Final = 500
 
 _KINDS: Final[Mapping[FailureKind, tuple[type[OctosyncError], str]]] = {
     FailureKind.LOCKED: (StateLocked, "Another process locks the file: wait for it, or stop it."),

@@ -82,16 +82,20 @@ class HistoryFilters:
         """Whether any run may be left out."""
         return self != HistoryFilters()
 
-    def accept(self, run: JournalledRun, recorded: JournalReader) -> bool:
-        """Return whether a run matches; its actions are read only if they matter."""
+    def select(self, runs: Iterable[JournalledRun], recorded: JournalReader) -> list[JournalledRun]:
+        """Return the runs that match; their actions are read only if they matter."""
+        found = [run for run in runs if self._accept_run(run)]
+        if not self.apps and not self.outcomes:
+            return found
+        actions = recorded.actions_of([run.id for run in found])
+        return [run for run in found if any(map(self._accept_action, actions[run.id]))]
+
+    def _accept_run(self, run: JournalledRun) -> bool:
         actor = "" if run.audit is None else run.audit.actor
         if self.actors and not _matches(actor.casefold(), [pattern.casefold() for pattern in self.actors]):
             return False
-        if (self.since is not None and run.started_at < self.since) or (
-            self.until is not None and run.started_at > self.until
-        ):
-            return False
-        return not (self.apps or self.outcomes) or any(map(self._accept_action, recorded.actions(run.id)))
+        is_before = self.since is not None and run.started_at < self.since
+        return not is_before and (self.until is None or run.started_at <= self.until)
 
     def _accept_action(self, action: JournalledAction) -> bool:
         status = UNKNOWN if action.status is None else action.status.value

@@ -72,7 +72,7 @@ def run(
     ) as outputs:
         try:
             timeouts = _Timeouts(wait, lock_timeout)
-            apply_run = _apply_run(request, outputs, planfile, yes=yes, timeouts=timeouts, journal=journal)
+            apply_run = _apply_run(replace(request, state=journal), outputs, planfile, yes=yes, timeouts=timeouts)
             session = apply_run.run.session
             return apply_run.apply_nothing() if session is None else run_with_client(session, apply_run.apply)
         except (_ApplyInterrupted, InternalError) as error:
@@ -87,7 +87,6 @@ def _apply_run(
     *,
     yes: bool,
     timeouts: _Timeouts,
-    journal: StateFlag,
 ) -> _ApplyRun:
     """Return the apply run. Raise `OctosyncError` for an invalid plan file, or if confirmation is not possible."""
     approval = read_plan_file(planfile) if planfile is not None else None
@@ -105,7 +104,7 @@ def _apply_run(
     if approval is not None:
         check_base(run, approval, str(planfile))
         check_plan_key(approval, run.fingerprint_scheme, file=str(planfile))
-    state = shown_state(journal, run.inputs.configuration, run.inputs.context, request.manifests.config)
+    state = shown_state(request.state, run.inputs.configuration, run.inputs.context, request.manifests.config)
     asks = approval is None and not yes
     return _ApplyRun(
         run=run,

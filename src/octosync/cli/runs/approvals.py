@@ -65,10 +65,15 @@ class ApprovalReader:
         """Return the last action at each address of this control plane and org."""
         last: dict[str, tuple[JournalledRun, JournalledAction]] = {}
         with JournalReader(self.location) as recorded:
-            for run in recorded.runs()[:_NEWEST_RUNS]:
-                if run.control_plane == self._connection.url and (org is None or run.org_id in {None, org}):
-                    for action in reversed(recorded.actions(run.id)):
-                        last.setdefault(action.address, (run, action))
+            runs = [
+                run
+                for run in recorded.runs()[:_NEWEST_RUNS]
+                if run.control_plane == self._connection.url and (org is None or run.org_id in {None, org})
+            ]
+            actions = recorded.actions_of([run.id for run in runs])
+            for run in runs:
+                for action in reversed(actions[run.id]):
+                    last.setdefault(action.address, (run, action))
         return list(last.values())
 
 

@@ -48,8 +48,9 @@ def run(
             else:
                 out_text(render_run(selected, actions, colour=wants_colour(sys.stdout, colour)))
             return
-        matching = [listed_run for listed_run in runs if filters.accept(listed_run, recorded)]
-        shown = [(listed_run, recorded.actions(listed_run.id)) for listed_run in matching[:limit]]
+        matching = filters.select(runs, recorded)
+        actions_of = recorded.actions_of([listed_run.id for listed_run in matching[:limit]])
+        shown = [(listed_run, actions_of[listed_run.id]) for listed_run in matching[:limit]]
     if output == "json":
         out_json(history_document(shown, journal=str(location)))
     elif shown:

@@ -181,6 +181,7 @@ def run(
             "--offline can't be used with --plan-out: an offline plan is not compared with the live state",
             hints=("Remove one of them.",),
         )
+    request = replace(request, state=journal)
     with Outputs(
         report=RunReport(command="plan"),
         output=output,
@@ -194,7 +195,7 @@ def run(
             reviewed = plan_offline(run)
         else:
             run, reviewed = run_with_client(
-                run.session, lambda remote, wait_display, _: _plan_shared(run, journal, remote, wait_display)
+                run.session, lambda remote, wait_display, _: _plan_shared(run, remote, wait_display)
             )
         report = run.report(reviewed, command="plan", typed=("octosync", "apply", *run.repeat_arguments))
         strict = run.inputs.strict_error(report.all_diagnostics())
@@ -205,13 +206,11 @@ def run(
         return report.exit_code
 
 
-async def _plan_shared(
-    run: Run, flag: StateFlag, remote: Octomil, wait_display: WaitDisplay
-) -> tuple[Run, ReviewedPlan]:
+async def _plan_shared(run: Run, remote: Octomil, wait_display: WaitDisplay) -> tuple[Run, ReviewedPlan]:
     """Return the plan, and the run with what the shared state contains. A job of a pull request may have no access to it."""
     inputs = run.inputs
     try:
-        state = choose_state(flag, inputs.configuration, inputs.context, run.request.manifests.config)
+        state = choose_state(run.request.state, inputs.configuration, inputs.context, run.request.manifests.config)
     except ConfigError as error:
         shared: SharedState | None = SharedState(location=None, error=error)
     else:
