@@ -239,11 +239,17 @@ def test_a_database_that_hangs_is_waited_for_once(database: Database, caplog: py
 @pytest.mark.failover
 def test_a_slow_database_blocks_for_two_waits_at_most(database: Database) -> None:
     """Each statement of the transaction is in time, and all of them together are not: none is written."""
-    journal = database.journal
+    journal, (end, _) = database.journal, database.statements()
     journal.wait_at_most(1)
     database.proxy.delay(0.2)
+
+    def write() -> None:
+        with journal.transaction() as transaction:
+            for _ in range(100):
+                assert transaction.execute(*end).rowcount == 1  # which waits for the response
+
     with pytest.raises(StateUnavailable, match="did not respond in time"):
-        journal.write_together([start_of(database.run, number) for number in range(2, 100)])
+        write()
     database.proxy.restore()
     assert database.actions() == [None]
 
