@@ -77,7 +77,9 @@ _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _ALMOST_URL: Final = re.compile(r"\W*(?:postgres|postgresql|psql)\b[^:/]*:|.*://", re.DOTALL | re.IGNORECASE)
 _KEYWORDS: Final = re.compile(rf"\s*(?:{'|'.join(sorted(_PARAMETERS))})\s*=", re.IGNORECASE)
 _ENCODED: Final = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*")
-_SHOWN_PLACE: Final = re.compile(r"[^\s\"'<>?&#@\\]*")
+# What is shown has no character that a password with a typing error around it would bring there.
+_SHOWN_NAME: Final = re.compile(r"[\w.$~+-]*")
+_SHOWN_HOST: Final = re.compile(r"[\w.:%-]*|[/@][\w.:%/+-]+")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -206,25 +208,34 @@ def _parse_url(scheme: str, rest: str) -> StateUrl:
         raise _invalid("only a PostgreSQL database has a URL", f"Give a path for a file, or {FORMAT} for a database")
     if not _ENCODED.fullmatch(rest):
         raise _invalid("a % is not followed by two hexadecimal digits", _ENCODE)
+    if any(ord(character) <= 32 or ord(character) == 127 for character in rest):
+        raise _invalid("it has a space or a control character", _ENCODE)
     before, at, after = rest.partition("@")
     userinfo, rest = (before, after) if at and "/" not in before else ("", rest)
-    if "@" in rest or any(ord(character) <= 32 or ord(character) == 127 for character in rest):
-        raise _invalid("it has an @, a space or a control character in a wrong place", _ENCODE)
+    if "@" in rest:
+        raise _invalid("it has an @ in a wrong place", _ENCODE)
     place, _, query = rest.partition("?")
     hosts, _, database = place.partition("/")
     if "/" in database or "," in database:
         raise _invalid("the name of the database has a / or a comma", _ENCODE)
     values = {**_credentials(userinfo), **_hosts(hosts)}
     if database:
-        values["dbname"] = unquote(database)
+        values["dbname"] = _decoded(database)
     values |= _parameters(query)
     return _state_url(Secret(f"{scheme}://{userinfo}{at and '@' if userinfo else ''}{rest}"), values)
 
 
+def _decoded(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise _invalid("it has percent-encoded bytes that are not UTF-8", _ENCODE) from None
+
+
 def _credentials(userinfo: str) -> Mapping[str, str]:
     user, colon, password = userinfo.partition(":")
-    found = {"user": unquote(user)} if user else {}
-    return {**found, "password": unquote(password)} if colon and password else found
+    found = {"user": _decoded(user)} if user else {}
+    return {**found, "password": _decoded(password)} if colon and password else found
 
 
 _HOST: Final = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.%a-z]+)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]*))?")
@@ -237,7 +248,7 @@ def _hosts(text: str) -> Mapping[str, str]:
     hosts = [host for host in found if host is not None]
     if len(hosts) < len(found):
         raise _invalid("a host or a port is not valid", _ENCODE)
-    names = [unquote(host["address"] or host["name"] or "") for host in hosts]
+    names = [_decoded(host["address"] or host["name"] or "") for host in hosts]
     return {"host": ",".join(names), "port": ",".join(host["port"] or "" for host in hosts)}
 
 
@@ -247,7 +258,7 @@ def _parameters(query: str) -> Mapping[str, str]:
         name, equals, value = parameter.partition("=")
         if not equals or "=" in value:
             raise _invalid("a parameter is not name=value", f"As in {FORMAT}?sslmode=verify-full")
-        name, value = unquote(name), unquote(value)
+        name, value = _decoded(name), _decoded(value)
         if name == "ssl" and value == "true":  # as libpq reads URLs for JDBC
             name, value = "sslmode", "require"
         if name not in _PARAMETERS:
@@ -265,9 +276,9 @@ def _state_url(text: Secret, values: Mapping[str, str]) -> StateUrl:
     if not database and not service:
         raise _invalid("it names no database", f"Name the database, as in {FORMAT}")
     hosts = tuple(_addresses(values)) if not service or "host" in values else ()
-    for shown in (service, database, *(host for host, _ in hosts)):
-        if not (shown.isprintable() and _SHOWN_PLACE.fullmatch(shown)):
-            raise _invalid("a host, the database or the service has a special character", _ENCODE)
+    names, places = (service, database), (host for host, _ in hosts)
+    if not (all(map(_SHOWN_NAME.fullmatch, names)) and all(map(_SHOWN_HOST.fullmatch, places))):
+        raise _invalid("a host, the database or the service has a special character", _ENCODE)
     return StateUrl(
         hosts=hosts,
         database=database,
