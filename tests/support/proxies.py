@@ -335,7 +335,7 @@ class TcpProxy:
             await self._flows.wait()
             upstream_reader, upstream_writer = await asyncio.open_connection(*self.upstream)
             writers.append(upstream_writer)
-            await asyncio.gather(self._pass_on(reader, upstream_writer), self._pass_on(upstream_reader, writer))
+            await _run_together(self._pass_on(reader, upstream_writer), self._pass_on(upstream_reader, writer))
         except (OSError, asyncio.CancelledError):
             for ended in writers:
                 with suppress(OSError):  # it is closed
@@ -369,7 +369,18 @@ class TcpProxy:
                 await writer.drain()
             writer.write_eof()
 
-        await asyncio.gather(read(), write())
+        await _run_together(read(), write())
+
+
+async def _run_together(*steps: Coroutine[object, object, None]) -> None:
+    """Run coroutines until all have ended; if one fails, cancel the others."""
+    tasks = [asyncio.ensure_future(step) for step in steps]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextmanager

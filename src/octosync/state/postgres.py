@@ -51,6 +51,9 @@ _MIGRATION_LOCK: Final = 0x6F63746F73796E63  # "octosync"
 _PASSING_CLASSES: Final = frozenset({"08", "40", "53", "57", "58"})
 _PASSING_CODES: Final = frozenset({"25006", "25P03", "25P04", "55P03"})
 _TRANSACTION: Final = 2  # how often the patience for a statement a transaction may take
+# If a connection took this long to fail, it is not tried again at once: a run with many actions would wait for each of them.
+_HANGS_AFTER: Final = 1.0
+_HANGS_FOR: Final = 2.0
 _CONNECTION_HINT: Final = (
     "Check that the server runs and can be written to, "
     "and the host, port, database, user, password and sslmode of the URL."
@@ -116,6 +119,7 @@ class PostgresDatabase:
         self._connection: _Connection | None = None
         self._spare: _Connection | None = None  # a connection that a thread has made, for the next statement
         self._connecting = threading.Lock()
+        self._hung: tuple[float, DatabaseError] | None = None  # until when it counts as a server that does not respond
         self._in_transaction = False
         self._version: int | None = None
         self._pipeline: psycopg.Pipeline | None = None
@@ -315,8 +319,16 @@ class PostgresDatabase:
             return self._connection
         if not self._blocks:
             raise DatabaseError("there is no connection to the database", FailureKind.UNAVAILABLE)
+        if self._hung is not None and monotonic() < self._hung[0]:
+            raise self._hung[1]
+        began = monotonic()
         with self._connecting:
-            self._connection = self._connect(self._patience)
+            try:
+                self._connection = self._connect(self._patience)
+            except DatabaseError as error:
+                if monotonic() - began > _HANGS_AFTER:
+                    self._hung = monotonic() + _HANGS_FOR, error
+                raise
             return self._connection
 
     def _connect(self, seconds: float) -> _Connection:

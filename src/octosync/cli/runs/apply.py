@@ -7,6 +7,7 @@ import os
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from octosync.apply import ApplyResult, Listener, Progress, rollouts_to_watch
 from octosync.cli import signals
@@ -32,6 +33,8 @@ from octosync.errors import (
     Interrupted,
     OctosyncError,
     StalePlan,
+    StateLocked,
+    StateUnavailable,
     UsageError,
     worst,
 )
@@ -52,6 +55,14 @@ from octosync.plan import (
 from octosync.reconcile import ReviewedPlan, apply_reviewed, limited_to, refuse_unsafe
 from octosync.report import ApplyReport, PlanReport, RunReport, exit_code_of_outcomes, exit_code_of_rollouts
 from octosync.state import Journal, Record
+
+# Seconds for which a run tries to record its end, and the pause after an attempt.
+_CLOSING: Final = 10.0
+_CLOSE_AGAIN: Final = 0.5
+_UNRECORDED: Final = (
+    "The run has ended; its end, and possibly outcomes of its last actions, are missing in the journal. "
+    "The next run reads what they did."
+)
 
 
 def run(
@@ -400,7 +411,7 @@ class _ApplyRun:
                     raise self._cut_short(record.run, report.resume_command, stop_signal) from None
             code = _code(applied, stop_signal)
             journal.fence = None  # what this run has done is recorded even if it has lost its lock
-            self._close(record, code)
+            await self._close(record, code)
         return replace(
             report,
             exit_code=code,
@@ -438,13 +449,24 @@ class _ApplyRun:
             exit_code=stop_signal.code,
         )
 
-    def _close(self, record: Record, code: ExitCode) -> None:
-        """End the run in the journal. A failure does not change the report of the run."""
-        try:
-            record.flush()
-            record.end(int(code))
-        except OctosyncError as error:
-            report_failure(error, written="The run is complete; only its end is missing in the journal.")
+    async def _close(self, record: Record, code: ExitCode) -> None:
+        """End the run in the journal. A failure does not change the report of the run.
+
+        A database that is restarted, or fails over, is waited for: what the run has done is recorded then.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _CLOSING
+        while True:
+            try:
+                record.flush()
+                record.end(int(code))
+            except OctosyncError as error:
+                is_waited_for = isinstance(error, StateUnavailable) and not isinstance(error, StateLocked)
+                if is_waited_for and loop.time() < deadline:
+                    await asyncio.sleep(_CLOSE_AGAIN)
+                    continue
+                report_failure(error, written=_UNRECORDED)
+            return
 
 
 async def _confirmed(reviewed: ReviewedPlan, info: RunInfo) -> bool:
