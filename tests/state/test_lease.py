@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -44,7 +44,11 @@ class _Process:
     @property
     def leads(self) -> bool:
         """Whether a write would be sent now."""
-        return self.lease is not None and self.lease.seconds_left > 0
+        with suppress(LeaseLost):
+            if self.lease is not None:
+                self.lease.check()
+                return True
+        return False
 
 
 @dataclass
@@ -99,6 +103,7 @@ def test_a_released_lease_can_be_taken_at_once_and_not_be_renewed(replicas: _Rep
     assert (released.is_held, released.holder) == (False, HOLDER)
     assert not lease.seconds_left
     assert not first.table.renew(lease)
+    assert not first.table.renew(Lease(ORG_7, lease.epoch, lease.since))  # as if a renewal was under way meanwhile
     successor = second.table.take(ORG_7, HOLDER)
     assert successor is not None
     assert successor.epoch > lease.epoch
@@ -146,12 +151,18 @@ def test_under_an_older_epoch_nothing_is_recorded(replicas: _Replicas) -> None:
     journal.fence = lease.fence
     at = datetime(2026, 1, 1, tzinfo=UTC)
     run = journal.begin_run(control_plane=URL, org_id="7", digest="d", at=at)
+
+    def begin_action() -> None:
+        journal.begin_action(run, 1, address=Address.of_app("a"), verb="create", operation="apps.create", at=at)
+
     # In the database alone: the holder's own clock would refuse it, too.
     first.journal.database.execute("update lease set expires = clock_timestamp() - interval '1 s'")
+    with pytest.raises(LeaseLost):
+        begin_action()
     assert second.table.take(ORG_7, HOLDER) is not None
     assert lease.seconds_left
     with pytest.raises(LeaseLost):
-        journal.begin_action(run, 1, address=Address.of_app("a"), verb="create", operation="apps.create", at=at)
+        begin_action()
     assert second.journal.actions(run) == ()
 
 
@@ -165,8 +176,10 @@ def test_a_lease_is_taken_after_the_transactions_of_its_holder(replicas: _Replic
         own.fence = lease.fence
         with own.transaction() as database:
             assert first.table.renew(lease)
-            database.execute("update lease set expires = clock_timestamp() + interval '0.01 s'")
+            replicas.advance(2 * TTL)
             taking = threads.submit(_take_when_free, second.table)
+            while not taking.done() and _waiting(first.journal.database) < 1:
+                pass
             assert not taking.done()
             database.execute("insert into suspension values (1, 'at', 'the last record')")
         assert taking.result(timeout=10)
@@ -179,14 +192,37 @@ def _take_when_free(table: LeaseTable) -> bool:
     return True
 
 
+def _waiting(database: Database) -> int:
+    """Return how many sessions wait for a lock."""
+    statement = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    (count,) = database.execute(statement).fetchone()
+    return int(count)
+
+
+def test_of_two_processes_that_take_a_lease_at_once_one_gets_it(replicas: _Replicas) -> None:
+    """Both find it free; the second one finds it taken when it is its turn."""
+    first = replicas.first
+    lease = first.table.take(ORG_7, HOLDER)
+    assert lease is not None
+    first.table.release(lease)
+    with Journal(first.journal.location) as other, ThreadPoolExecutor() as threads:
+        with other.transaction() as database:
+            database.execute("select 1 from lease for update")
+            taking = [threads.submit(process.table.take, ORG_7, HOLDER) for process in replicas.both]
+            while _waiting(database) < 2:
+                assert not any(taken.done() for taken in taking)
+        assert [taken.result(timeout=10) is None for taken in taking].count(False) == 1
+
+
+_SECONDS = st.sampled_from([0.0, 1.0, 7.9, 8.1, 9.9, 10.1])
 _STEPS = st.lists(
-    st.tuples(st.sampled_from(["take", "renew", "release"]), st.integers(0, 1), *[st.floats(0, 12)] * 3),
+    st.tuples(st.sampled_from(["take", "renew", "release"]), st.integers(0, 1), *[_SECONDS] * 3),
     min_size=8,
     max_size=20,
 )
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=_STEPS)
 def test_there_are_never_two_leaders(replicas: _Replicas, steps: list[tuple[str, int, float, float, float]]) -> None:
     """Whenever a process takes, renews or releases, and however late its statements arrive, at most one may write.
@@ -247,9 +283,10 @@ async def test_a_keeper_renews_until_the_lease_is_over(postgres_url: str) -> Non
 async def _renewals(database: Database, count: int) -> None:
     """Wait until the lease was renewed this often."""
     ends = set[object]()
-    while len(ends) <= count:
-        ends.add(database.execute("select expires from lease where holder is not null").fetchone())
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        while len(ends) <= count:
+            ends.add(database.execute("select expires from lease where holder is not null").fetchone())
+            await asyncio.sleep(0.01)
 
 
 async def test_a_lease_is_released_although_the_connection_is_broken(postgres_url: str) -> None:

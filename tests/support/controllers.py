@@ -256,9 +256,11 @@ async def run_replica(
 ) -> AsyncIterator[RunningReplica]:
     """Run a replica with a shared state until the block ends. Its lease lasts for `ttl` real seconds.
 
-    `longest_request` are the seconds that a request can take. The other arguments are those of `run_controller`.
+    `longest_request` are the seconds that a request can take, `leases` is the location of the leases. The other arguments are
+    those of `run_controller`.
     """
     longest_request = arguments.pop("longest_request", 0.0)
+    leases: StateLocation = arguments.pop("leases", location)
     parts = _Parts(folder, plane, clock, arguments)
 
     @asynccontextmanager
@@ -267,7 +269,7 @@ async def run_replica(
 
     replica = Replica(
         ReplicaOptions(
-            keeper=LeaseKeeper(lambda: Journal(location), ttl=ttl),
+            keeper=LeaseKeeper(lambda: Journal(leases), ttl=ttl),
             control_plane=ControlPlane(url=parts.remote.connection.url),
             holder=LeaseHolder(host=folder.name, pid=1, address="127.0.0.1:1"),
             open_journal=lambda: Journal(location),

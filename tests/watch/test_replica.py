@@ -47,8 +47,20 @@ class Shared:
             proxy.restore()
         await self.stack.aclose()
 
-    async def start(self, name: str, text: str = AUTO, *, refused: bool = False, **arguments: Any) -> RunningReplica:
-        """Start a replica with one manifest. `refused`: at first, it can't connect to the database."""
+    async def start(
+        self,
+        name: str,
+        text: str = AUTO,
+        *,
+        ttl: float = TTL,
+        refused: bool = False,
+        is_journal_direct: bool = False,
+        **arguments: Any,
+    ) -> RunningReplica:
+        """Start a replica with one manifest. `refused`: at first, it can't connect to the database.
+
+        `is_journal_direct`: only its lease is behind the proxy.
+        """
         proxy = self.stack.enter_context(run_tcp_proxy(self.server.port))
         self.proxies[name] = proxy
         if refused:
@@ -57,13 +69,15 @@ class Shared:
         (self.folder / name / "apps" / "demo.json").write_text(text)
         url = parse_location(self.server.url(self.database, port=proxy.port))
         assert isinstance(url, StateUrl)
+        direct = parse_location(self.server.url(self.database))
         replica = run_replica(
             self.folder / name,
             self.plane,
             self.clock,
-            url,
-            ttl=TTL,
-            state=parse_location(self.server.url(self.database)),
+            direct if is_journal_direct else url,
+            ttl=ttl,
+            leases=url,
+            state=direct,
             interval=timedelta(seconds=2),
             **arguments,
         )
@@ -200,6 +214,22 @@ async def test_a_leader_that_is_cut_off_sends_no_write(shared: Shared) -> None:
         assert works(second)
         assert [*log, *writes_in(shared.plane.log())] == ["PUT /api/v1/apps/demo/slots/chat"]
         assert shared.plane.send("GET", "/apps/demo")["name"] == "Demo"
+
+
+async def test_nothing_is_recorded_or_sent_under_an_older_epoch(shared: Shared) -> None:
+    """The clock of the database may jump: then a lease is taken before its former holder can know that."""
+    async with shared:
+        first = await shared.start("first", ttl=60, is_journal_direct=True)
+        await first.until(lambda: works(first))
+        shared.proxies["first"].hang()
+        first.requests()
+        shared.server.execute("update octosync.lease set epoch = epoch + 1", shared.database)
+        (first.apps / "demo.json").write_text(PRIVATE)
+        await first.until(lambda: first.status.state_unavailable)
+        assert "lost its lease" in first.status.state_unavailable
+        assert not writes_in(first.requests())
+        runs = first.journal.runs()
+        assert [run.id for run in runs if any(not action.ended_at for action in first.journal.actions(run.id))] == []
 
 
 async def test_a_leader_without_a_rival_continues_after_an_outage(shared: Shared) -> None:

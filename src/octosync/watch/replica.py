@@ -253,17 +253,25 @@ class Replica:
         if now - self._probed_at < _PROBED_EVERY:
             return
         self._probed_at = now
+        if not await self._reaches_control_plane():
+            return
         try:
-            async with asyncio.timeout(_LONGEST_PROBE):
-                await read_one_app(options.remote)
             await options.keeper.ask_for(self._name, held, self._holder.name)
-        except (OctosyncError, TimeoutError):
+        except OctosyncError:
             return
         options.log.info(
             "lease_requested",
             message=f"{held.holder.name} does not reach the control plane, and this replica does: it asks for the lease",
             leader=held.holder.name,
         )
+
+    async def _reaches_control_plane(self) -> bool:
+        try:
+            async with asyncio.timeout(_LONGEST_PROBE):
+                await read_one_app(self._options.remote)
+        except (OctosyncError, TimeoutError):
+            return False
+        return True
 
     async def _lead(self, lease: Lease) -> float:
         """Lead for a term: until the lease is lost, the state can't be used at its start, or this replica stops.
@@ -340,10 +348,9 @@ class Replica:
             while not running.done() and not lease.is_over:
                 if renewing.done():
                     renewing.result()
-                    log.warning("lease_handed_over", message="another replica reaches the control plane: it leads next")
-                    is_handed_over, lease.is_wanted = True, False
-                    renewing = asyncio.create_task(keeper.keep(lease))
-                    controller.abandon()  # nothing can be finished without the control plane
+                    lease.is_wanted = False
+                    renewing = asyncio.create_task(keeper.keep(lease, is_cut_off=self._is_cut_off))
+                    is_handed_over = is_handed_over or await self._hands_over(controller)
                 if stopping.done():
                     controller.stop.set()
                 waits = {running, renewing, stopping} if not stopping.done() else {running, renewing}
@@ -360,6 +367,17 @@ class Replica:
             controller.abandon()
             await _end(running, stopping, expiring, renewing)
         return is_handed_over
+
+    async def _hands_over(self, controller: Controller) -> bool:
+        """Stop a controller because another replica reaches the control plane, unless this one reaches it again."""
+        if await self._reaches_control_plane():
+            controller.follower.probe_now()
+            return False
+        self._options.log.warning(
+            "lease_handed_over", message="another replica reaches the control plane, and leads next"
+        )
+        controller.abandon()  # nothing can be finished without the control plane
+        return True
 
     async def _hold_back_while_expired(self, controller: Controller, lease: Lease) -> None:
         """Send nothing while the lease has expired because the database can't be used.

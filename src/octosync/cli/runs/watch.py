@@ -77,8 +77,9 @@ from octosync.watch.web.server import advertised_address, parse_advertised
 
 # Seconds. A control plane that hangs is detected after two of them and an interval.
 _READ_TIMEOUT: Final = 15.0
-# Seconds, in addition to the timeouts, after which the control plane doesn't carry out a request of a former leader.
-_LATE_WRITES: Final = 5.0
+# Seconds in addition to the timeouts, after which no request of a former leader is under way: one that has lost the lease because
+# the clock of the database has jumped may send for as long as its lease would have lasted.
+_LATE_WRITES: Final = 15.0
 
 _Runner: TypeAlias = Controller | Replica
 
