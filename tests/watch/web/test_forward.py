@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -14,6 +15,8 @@ from tests.support.controller_http import AUTHORIZED, BROWSER, URL, web_options
 from tests.support.controller_statuses import ADMIN_TOKEN, RecordingApi, ago, busy_status, quiet_app, status_of
 
 from octosync.model import Secret
+from octosync.watch.log import Log
+from octosync.watch.settings import SystemClock
 from octosync.watch.status import ReplicaRole, ReplicaStatus
 from octosync.watch.web import bind, create_app, serve
 from octosync.watch.web.forward import MARK, TERM, ForwardLimits
@@ -201,6 +204,28 @@ async def test_a_request_is_forwarded_once() -> None:
     assert (refused.status_code, error["reference"]) == (503, "not-leading")
     assert f"The leader is a, at {two}." in error["hints"]
     assert first.calls == second.calls == []
+
+
+async def test_a_url_is_forwarded_as_it_is_or_refused() -> None:
+    """A path with `..` would be another page for the leader. That does not count as a leader that fails."""
+    leader, written = leading_api(), io.StringIO()
+    log = Log(written, SystemClock())
+    async with served(leader) as address, served(standby_api(address), log=log) as standby:
+        assert await _status(standby, b"POST /suspend?reason=%22a%22") == b"401"
+        assert await _status(standby, b"GET /apps/../sign-in") == b"400"
+        assert await _status(standby, b"GET /apps?q=a#b") == b"400"
+        assert await _status(standby, b"CONNECT evil.example:443") == b"404"
+    assert "does not respond" not in written.getvalue()
+
+
+async def _status(address: str, request: bytes) -> bytes:
+    """Send a request exactly as it is given; return the status."""
+    host, _, port = address.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    response = await reader.read()
+    writer.close()
+    return response.split()[1]
 
 
 async def test_every_replica_serves_its_own_probes_metrics_and_assets() -> None:

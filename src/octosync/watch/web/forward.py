@@ -36,6 +36,7 @@ from octosync.watch.web.sessions import address_of
 MARK: Final = "Octosync-Forwarded"  # of a request: the address of the client, and the proof
 TERM: Final = "Octosync-Term"  # of the leader's response to a request with a proof: the number of its term
 _LOCAL: Final = ("/healthz", "/readyz", "/metrics")  # every replica's own
+_METHODS: Final = frozenset({"GET", "HEAD", "POST"})  # others are refused everywhere
 _OWN_PAGES: Final = ("/", "/apps", "/api/status")  # and those of single apps: what a standby can show by itself
 # Of the headers, those that the endpoints read, and those that they set. All responses get the headers of this replica, too.
 _SENT: Final = frozenset(b"accept authorization content-type cookie host if-none-match origin sec-fetch-site".split())
@@ -103,7 +104,7 @@ class Forwarding:
             await self._app(scope, receive, send)
         elif MARK.lower() in Headers(scope=scope):
             await self._receive(scope, receive, send, replica)
-        elif replica.role is ReplicaRole.LEADER or scope["path"] in _LOCAL or _is_own_asset(scope["path"]):
+        elif replica.role is ReplicaRole.LEADER or not _is_of_leader(scope):
             await self._app(scope, receive, send)
         else:
             await self._forward(scope, receive, send, replica)
@@ -127,6 +128,10 @@ class Forwarding:
         try:
             response = await self._leader.response(request, replica)
         except ClientDisconnect:
+            return
+        except ValueError:
+            message = "the URL of the request can't be forwarded to the leader"
+            await refusal(request, 400, "parameters-wrong", message)(scope, receive, send)
             return
         except LeaderFailure as failure:
             await self._respond_alone(request, replica, failure, send)
@@ -162,7 +167,10 @@ class LeaderConnection:
         self.unreachable = ""
 
     async def response(self, request: Request, replica: ReplicaStatus) -> Response:
-        """Return the leader's response to a request. Raise `LeaderFailure` if there is none, or one of another server."""
+        """Return the leader's response to a request. Raise `LeaderFailure` if there is none, or one of another server.
+
+        Raise `ValueError` for a URL that can't be sent as it is, such as one with dot segments.
+        """
         body = await _body(request)
         if not replica.address:
             self.unreachable = ""
@@ -253,9 +261,12 @@ def status_with_leader(status: ControllerStatus, unreachable: str) -> Controller
     return replace(status, replica=replace(replica, unreachable=unreachable))
 
 
-def _is_own_asset(path: str) -> bool:
-    """Return whether this replica has a static file. A leader of another version has pages with others."""
-    return path.startswith("/static/") and asset_at(path.removeprefix("/static/")) is not None
+def _is_of_leader(scope: Scope) -> bool:
+    """Return whether a standby forwards a request. A leader of another version has pages with other static files."""
+    path, method = scope["path"], scope["method"]
+    if path in _LOCAL or method not in _METHODS or not path.startswith("/"):
+        return False
+    return not path.startswith("/static/") or asset_at(path.removeprefix("/static/")) is None
 
 
 async def _body(request: Request) -> bytes:
@@ -268,17 +279,22 @@ async def _body(request: Request) -> bytes:
 
 
 def _request_to(replica: ReplicaStatus, request: Request, body: bytes, seconds: float) -> httpx.Request:
-    """Return the request to the leader. Raise `LeaderFailure` for an address or a path that can't be sent."""
+    """Return the request to the leader. Raise `LeaderFailure` for a malformed address, `ValueError` for such a URL."""
     path, query = request.scope["raw_path"], request.scope["query_string"]
     try:
         host, port = parse_listen(replica.address)
+    except UsageError as error:
+        raise LeaderFailure(f"its address is malformed: {replica.address}", is_sent=False) from error
+    try:
         url = httpx.URL(scheme="http", host=host, port=port, raw_path=path + (b"?" + query if query else b""))
-    except (UsageError, ValueError, httpx.InvalidURL) as error:
-        raise LeaderFailure("the request can't be sent to it", is_sent=False) from error
+    except httpx.InvalidURL as error:
+        raise ValueError(str(error)) from error
+    sent_path, _, sent_query = url.raw_path.partition(b"?")
+    if sent_path != path:
+        raise ValueError("httpx would send another path")
     headers = [(name, value) for name, value in request.scope["headers"] if name in _SENT]
     sent = httpx.Request(request.method, url, headers=headers, content=body)
-    sent_path, _, sent_query = url.raw_path.partition(b"?")
-    scope = {**request.scope, "raw_path": sent_path, "query_string": sent_query}
+    scope = {**request.scope, "query_string": sent_query}
     client = address_of(request)
     sent.headers[MARK] = f"{client} {_proof(replica.key, scope, client)}"
     sent.headers["Accept-Encoding"] = "identity"
