@@ -17,6 +17,7 @@ from tests.support.local_app import TransportWrapper
 from tests.support.plane import Plane, writes_in
 from tests.support.postgres import PostgresServer
 from tests.support.proxies import TcpProxy, run_tcp_proxy
+from tests.support.repositories import Repo
 
 from octosync.errors import OctosyncError
 from octosync.state import StateUrl, parse_location
@@ -50,14 +51,14 @@ class Shared:
     async def start(
         self,
         name: str,
-        text: str = AUTO,
+        text: str | None = AUTO,
         *,
         ttl: float = TTL,
         refused: bool = False,
         is_journal_direct: bool = False,
         **arguments: Any,
     ) -> RunningReplica:
-        """Start a replica with one manifest. `refused`: at first, it can't connect to the database.
+        """Start a replica with one manifest, or with its folder as it is. `refused`: at first without database.
 
         `is_journal_direct`: only its lease is behind the proxy.
         """
@@ -65,8 +66,9 @@ class Shared:
         self.proxies[name] = proxy
         if refused:
             proxy.refuse()
-        (self.folder / name / "apps").mkdir(parents=True)
-        (self.folder / name / "apps" / "demo.json").write_text(text)
+        if text is not None:
+            (self.folder / name / "apps").mkdir(parents=True)
+            (self.folder / name / "apps" / "demo.json").write_text(text)
         url = parse_location(self.server.url(self.database, port=proxy.port))
         assert isinstance(url, StateUrl)
         direct = parse_location(self.server.url(self.database))
@@ -99,6 +101,11 @@ def leads(replica: RunningReplica) -> bool:
 def works(replica: RunningReplica) -> bool:
     """Return whether a replica leads, and its app is in sync."""
     return leads(replica) and bool(replica.status.apps) and replica.is_in_sync
+
+
+def why_waiting(replica: RunningReplica) -> str:
+    """Return what the app waits for."""
+    return "".join(app.why_waiting for app in replica.status.apps.values())
 
 
 class SlowWrites(TransportWrapper):
@@ -143,6 +150,30 @@ async def test_a_standby_takes_over_from_a_replica_that_stops(shared: Shared) ->
         assert [hold.reason for hold in second.status.holds] == ["incident"]
         assert not writes_in(second.requests())
         assert first.status.replica.role is ReplicaRole.STANDBY
+
+
+async def test_a_new_leader_with_an_older_checkout_does_not_undo_the_last_commit(shared: Shared) -> None:
+    """The checkouts of two replicas are updated at different times. The app waits until the older one is updated."""
+    repo = Repo.init(shared.folder / "first")
+    repo.write("apps/demo.json", AUTO)
+    earlier = repo.commit()
+    repo.write("apps/demo.json", PRIVATE)
+    repo.commit()
+    older = Repo(shared.folder / "second")
+    repo.git("clone", "-q", ".", str(older.root))
+    older.git("checkout", "-q", "--detach", earlier)
+    async with shared:
+        first = await shared.start("first", None)
+        await first.until(lambda: works(first))
+        second = await shared.start("second", None, longest_request=1_000_000.0)
+        first.plane.log()
+        first.controller.stop.set()
+        await asyncio.wait_for(first.task, 10)
+        await second.until(lambda: leads(second) and "an update of the checkout" in why_waiting(second))
+        assert not writes_in(second.requests())
+        older.git("checkout", "-q", "--detach", "origin/HEAD")
+        await second.until(lambda: works(second))
+        assert not writes_in(second.requests())
 
 
 async def test_a_leader_that_stops_finishes_its_writes_first(shared: Shared) -> None:

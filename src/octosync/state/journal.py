@@ -209,11 +209,11 @@ def _run(row: Sequence[Any]) -> JournalledRun:
         org_id,
         digest,
         exit_code,
-        None if audit is None else _audit(audit),
+        None if audit is None else audit_of(audit),
     )
 
 
-def _audit(text: str) -> RunAudit:
+def audit_of(text: str) -> RunAudit:
     """Read what `_audit_text` wrote. Raises `ValueError` for anything else."""
     try:
         facts = json.loads(text)

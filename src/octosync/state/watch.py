@@ -19,7 +19,7 @@ from octosync.state.baseline import StoredBaseline, stored_app
 from octosync.state.checkpoint import CheckpointTable
 from octosync.state.codec import values_of
 from octosync.state.drift import DriftRecord
-from octosync.state.journal import Journal, journal_time_text, time_text
+from octosync.state.journal import Journal, audit_of, journal_time_text, time_text
 from octosync.state.location import StateLocation
 from octosync.state.lock import lock_beside, state_lock
 from octosync.state.seal import Seals, holds_seals
@@ -54,6 +54,7 @@ _OF_A_PLANE: Final = {
 }
 _KEYED: Final = ("drift", "approval", "refusal", "told")
 _KEY_CHECK: Final = "octosync state key"
+_RECENT_RUNS: Final = 20
 _PRUNED_AT_ONCE: Final = 500  # so that another process waits only briefly
 
 
@@ -135,6 +136,16 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
                 (journal_time_text(since), self.plane.url, self.plane.org_id or ""),
             )
             return frozenset(Address.parse(address).app for (address,) in rows)
+
+    def last_commit(self) -> str:
+        """Return the commit of the manifests of the last run that recorded one, "" if there is none."""
+        with self._read("the last commit") as database:
+            rows = database.execute(
+                "select audit from run where audit is not null and control_plane = ? "
+                "and (org_id is null or ? in ('', org_id)) order by rowid desc limit ?",
+                (self.plane.url, self.plane.org_id or "", _RECENT_RUNS),
+            )
+            return next((commit for (audit,) in rows if (commit := audit_of(audit).revision)), "")
 
     def _done(self, verb: Verb, since: datetime) -> list[Address]:
         with self._read("the recent removals") as database:

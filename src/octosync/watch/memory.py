@@ -24,6 +24,8 @@ from octosync.watch.settings import Clock
 
 # An object that was reverted this often in this time, and is changed again, is contested.
 REVERTS_TO_CONTEST: Final = 3
+FORMER_WRITE: Final = "the end of a write that another replica has begun"
+OTHER_COMMIT: Final = "an update of the checkout, since the former leader has applied another commit"
 _REVERTS_WITHIN: Final = timedelta(hours=24)
 # An action that began before this has ended, with all attempts and waits.
 _LONGEST_ACTION: Final = timedelta(hours=1)
@@ -43,7 +45,7 @@ class Memory:
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
     settled_at: datetime | None = None
     narrowed: int = 0
-    _unsettled: frozenset[str] | None = None
+    _unsettled: Mapping[str, str] | None = None  # what each app waits for until then
     _tree: State = field(default_factory=State)
     _others: State = field(default_factory=State)
     _scope: ManifestScope = field(default_factory=ManifestScope)
@@ -66,8 +68,8 @@ class Memory:
         self._use_known_org()
         self._load_requests()
 
-    def load(self, tree: State, others: State, scope: ManifestScope) -> None:
-        """Read the state file; sealed values that are still the same in the tree come from there.
+    def load(self, tree: State, others: State, scope: ManifestScope, revision: str = "") -> None:
+        """Read the state; sealed values that are still the same in the tree come from there. `revision` is its Git commit.
 
         If no org is configured, it is the stored one of this URL, if there is only one.
         """
@@ -85,7 +87,7 @@ class Memory:
         self._first_seen = {slug: dict(drift) for slug, drift in self._plane_state.drift().items()}
         self.checkpoint.load(self.clock.now())
         if self.settled_at is not None and self._unsettled is None:  # later, this process has open actions, too
-            self._unsettled = self._plane_state.apps_with_open_actions(self.clock.now() - _LONGEST_ACTION)
+            self._unsettled = self._apps_to_wait_for(revision)
 
     def facts(self) -> AbstractContextManager[None]:
         """Record all that the block remembers in one transaction: what has happened. See `Journal.facts`."""
@@ -210,10 +212,23 @@ class Memory:
         """Return the apps about which a fact was sent whose end is not known yet."""
         return frozenset(app for app, _ in self._plane_state.sent_notifications())
 
-    def unsettled_apps(self, at: datetime) -> frozenset[str]:
-        """Return the apps that another process may be writing to at a time."""
+    def unsettled_apps(self, at: datetime) -> Mapping[str, str]:
+        """Return the apps that are not written to yet at a time, and what each waits for."""
         is_settled = self.settled_at is None or self.settled_at <= at
-        return frozenset() if is_settled or self._unsettled is None else self._unsettled
+        return {} if is_settled or self._unsettled is None else self._unsettled
+
+    def _apps_to_wait_for(self, revision: str) -> Mapping[str, str]:
+        """Return the apps that the former leader may be writing to, and, if it has applied another commit, those that differ.
+
+        The checkout of this replica may be older: then writing would undo the latest commit until the checkout is updated.
+        """
+        applied = self._plane_state.last_commit()
+        differing: Iterable[str] = ()
+        if revision and applied and applied != revision:
+            declared = self._tree.apps
+            differing = (slug for slug in {*declared, *self._base} if declared.get(slug) != self._base.get(slug))
+        late = self._plane_state.apps_with_open_actions(self.clock.now() - _LONGEST_ACTION)
+        return {**dict.fromkeys(differing, OTHER_COMMIT), **dict.fromkeys(late, FORMER_WRITE)}
 
     def begin_writing(self, slugs: Iterable[str]) -> None:
         """Record that apps are about to be written, so that a controller that is killed meanwhile reads them again."""

@@ -70,7 +70,7 @@ class Restart:
 
     @property
     def _unsettled(self) -> frozenset[str]:
-        return self.memory.unsettled_apps(self.scheduler.clock.now())
+        return frozenset(self.memory.unsettled_apps(self.scheduler.clock.now()))
 
     def _log_ready(self, by: str, unchanged: int, read: int) -> None:
         known = f", {unchanged:,} unchanged since the last read" if unchanged else ""

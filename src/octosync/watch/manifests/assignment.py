@@ -119,7 +119,8 @@ class AppAssignment:
         """Begin with the first good load: read the memory; what has left the manifests since the last run is removed now."""
         self._memory.sensitivity = declared.configuration.sensitivity
         manifests = declared.manifests
-        self._memory.load(manifests.state, manifests.others, ManifestScope.from_load(declared, self._settings))
+        scope = ManifestScope.from_load(declared, self._settings)
+        self._memory.load(manifests.state, manifests.others, scope, declared.revision)
 
     def apply(self, difference: LoadDifference) -> AppliedLoad:
         """Make a good load that was saved the active one."""

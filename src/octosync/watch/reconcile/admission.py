@@ -36,7 +36,6 @@ from octosync.watch.reconcile.observer import ReconcileContext
 from octosync.watch.settings import Clock, WriteMode
 
 SECOND_LOOK = "a second check of its files, which have just changed"
-FORMER_WRITE = "the end of a write that another replica has begun"
 NEXT_MOVE = "another move of its change: its target must be registered before the next one is removed"
 
 
@@ -81,7 +80,7 @@ class Admission:
         # Not by the time of now: what was read before a write of another replica has ended may be outdated.
         late = self.memory.unsettled_apps(context.began)
         if unsettled := keys_of(allowed, lambda action: action.address.app in late):
-            allowed, why = exclude(allowed, unsettled), why or FORMER_WRITE
+            allowed, why = exclude(allowed, unsettled), why or next(late[key.address.app] for key in sorted(unsettled))
         crowded = self.canaries.reserve(allowed, canaries, most, context.began)
         if crowded:
             allowed, why = exclude(allowed, crowded), why or f"a place among {most} canaries in the org (maxCanaries)"
@@ -93,7 +92,7 @@ class Admission:
             freed=freed,
             approved=approved,
             is_crowded=bool(crowded),
-            due_at=self.memory.settled_at if late & apps else None,
+            due_at=self.memory.settled_at if late.keys() & apps else None,
             versions=self.rejections.versions(apps),
         )
 
