@@ -260,7 +260,7 @@ def unheld(
 def hold_words(hold: Hold) -> str:
     """Describe a hold for people: `on hold until 2026-11-30 18:54 UTC, since 2026-11-30 14:54 UTC: incident 4711`."""
     reason = f": {hold.reason}" if hold.reason else ""
-    return f"on hold until {minute_words(hold.until)}, since {minute_words(hold.at)}{reason}"
+    return f"on hold until {minute_words(hold.until)}, since {hold.at:%Y-%m-%d %H:%M} UTC{reason}"
 
 
 def on_hold(held: Iterable[HeldChange], controls: OperatorControls) -> Iterator[Diagnostic]:

@@ -19,7 +19,7 @@ from octosync.plan.actions import (
     RemoveTarget,
 )
 from octosync.plan.drift import OTHERS_WORK, UNSAFE_DURING_CANARY, UNSAFE_UNDER_TRAFFIC, hold_words
-from octosync.plan.guards.freeze import Freeze, freeze_words, minute_words
+from octosync.plan.guards.freeze import Freeze, freeze_words
 from octosync.plan.moves import with_other_halves
 from octosync.plan.plan import Plan
 
@@ -260,7 +260,7 @@ def suspended(plan: Plan, terms: Terms) -> Iterator[Objection]:
         reason = f": {suspension.reason}" if suspension.reason else ""
         yield Objection(
             message=f"{counted(len(plan.actions), 'change')} while the controller is suspended, since "
-            f"{minute_words(suspension.at)}{reason}",
+            f"{suspension.at:%Y-%m-%d %H:%M} UTC{reason}",
             way_out="Resume it on its page",
             addresses=(),
         )
