@@ -56,7 +56,7 @@ def read_shared_state(journal: Journal, plane: ControlPlane, now: datetime) -> S
     """Read the state of a control plane. Raises `OctosyncError` if it can't be used."""
     whole = WatchState(journal)
     if plane.org_id is None:  # as a controller does: the only org of this URL
-        known = [other for other in whole.planes() if other.url == plane.url]
+        known = [stored for stored in whole.planes() if stored.url == plane.url]
         plane = known[0] if len(known) == 1 else plane
     state = whole.for_control_plane(plane)
     checkpoint = state.checkpoint()

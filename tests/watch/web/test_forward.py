@@ -193,8 +193,8 @@ async def test_a_proof_is_for_one_request_of_one_term() -> None:
 async def test_a_request_is_forwarded_once() -> None:
     """A standby that takes another one for the leader, or itself, shows its own page: nothing goes round in circles."""
     first, second = standby_api(), standby_api()
-    async with served(first) as one, served(second) as two:
-        first.current, second.current = standby_api(two).current, standby_api(one).current
+    async with served(first) as address, served(second) as other_address:
+        first.current, second.current = standby_api(other_address).current, standby_api(address).current
         async with client_of(first) as client:
             page = await client.get("/", headers=BROWSER)
             assert (page.status_code, "The leader does not respond to this standby" in page.text) == (200, True)
@@ -202,7 +202,7 @@ async def test_a_request_is_forwarded_once() -> None:
             refused = await client.post("/resume", headers=AUTHORIZED)
     error = refused.json()["error"]
     assert (refused.status_code, error["reference"]) == (503, "not-leading")
-    assert f"The leader is a, at {two}." in error["hints"]
+    assert f"The leader is a, at {other_address}." in error["hints"]
     assert first.calls == second.calls == []
 
 

@@ -148,7 +148,7 @@ class Forwarding:
                 await self._refresh()
             await self._app(request.scope, request.receive, send)
             return
-        known = replace(replica, unreachable=self._leader.unreachable)
+        known = replace(replica, unreachable=failure.words if replica.address else "")
         unknown = failure.is_sent and not is_read
         response = response_lost(request, known) if unknown else not_leading(request, known)
         await response(request.scope, request.receive, send)
