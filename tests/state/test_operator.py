@@ -7,12 +7,13 @@ from datetime import timedelta
 
 from tests.support.states import NOW, ORG
 
-from octosync.model import Address, ControllerSuspension, Hold
+from octosync.model import Address, ControllerSuspension, Hold, Outcome, Status
 from octosync.plan import ControlPlane
 from octosync.state import Approvable, ApprovedAction, ControlPlaneState, Journal, StateLocation, WatchState
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 STAGING = ControlPlane(url="https://staging.example/api/v1", org_id=ORG)
+APP = Address.of_app("a")
 SLOT, TARGET = Address.of_slot("a", "chat"), Address.of_target("a", "ios", "1")
 
 
@@ -105,3 +106,15 @@ def test_a_further_approval_leaves_the_ones_before(memory: ControlPlaneState) ->
     ]
     both = [(SLOT, "delete", "1"), (SLOT, "delete", "2")]
     assert approved(memory, "deletes", both) == {both[1]}
+
+
+def test_an_approval_of_an_action_that_may_be_done_is_withdrawn(state: WatchState, memory: ControlPlaneState) -> None:
+    """A process that dies after a write could not record that its approval was used. One whose write failed stays."""
+    memory.approve("deletes", [(SLOT, "delete", "1"), (TARGET, "delete", "2"), (APP, "archive", "3")], NOW)
+    journal = state.journal
+    run = journal.begin_run(control_plane=PLANE.url, org_id=None, digest="", at=NOW)
+    for number, (address, verb) in enumerate([(SLOT, "delete"), (TARGET, "delete"), (APP, "delete")]):
+        journal.begin_action(run, number, address=address, verb=verb, operation="x", at=NOW + timedelta(seconds=1))
+    journal.end_action(run, 1, Outcome(address=TARGET, verb="delete", status=Status.FAILED), NOW)
+    memory.delete_used_approvals()
+    assert {approval.address for approval in memory.approvals()} == {TARGET, APP}

@@ -498,6 +498,18 @@ async def test_a_failing_state_file_prevents_no_notification(state: WatchState) 
     assert setup.events == ["notifications_forgotten", "notifications_forgotten"]
 
 
+async def test_a_notification_is_recorded_once_the_state_is_usable(state: WatchState) -> None:
+    """What could not be recorded when it was sent is not sent again after a restart."""
+    memory = state.for_control_plane(SENDER.control_plane)
+    async with scripted_server(OK) as server, _running_notifier(_endpoint(server), record=memory) as setup:
+        state.journal.database.execute("alter table told rename to unusable")
+        setup.notifier.record_facts("notes", [HELD])
+        await setup.wait_for_counts(delivered=1)
+        state.journal.database.execute("alter table unusable rename to told")
+        setup.notifier.resolve("the stored state")
+    assert [app for app, _ in memory.sent_notifications()] == ["notes"]
+
+
 async def test_a_receiver_gets_its_events_only() -> None:
     """`events` selects them. An event that no receiver has selected is not sent."""
     async with (

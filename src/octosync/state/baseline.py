@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
@@ -11,6 +12,7 @@ from octosync.state.seal import Seals, holds_plain_secrets, holds_seals, opened_
 from octosync.state.tables import ControlPlaneTable
 
 _NOTHING: Final = State()
+_PAGE: Final = 200
 
 
 class StoredBaseline(ControlPlaneTable):
@@ -24,17 +26,27 @@ class StoredBaseline(ControlPlaneTable):
         now. Raises `OctosyncError` (`state-unreadable`) for a row that is not as it was written.
         """
         sensitivity = sensitivity or Sensitivity()
-        with self._read("the baseline") as database:
-            rows = database.execute(
-                "select app, document from base where plane = ? order by app", (self._number(),)
-            ).fetchall()
-        apps = {slug: self._app(slug, document) for slug, document in rows}
+        apps = {slug: self._app(slug, document) for slug, document in self._documents()}
         exposed = [
             app for app in apps.values() if any(holds_plain_secrets(value, sensitivity) for value in values_of(app))
         ]
         if exposed:
             self._seal_again(exposed, sensitivity)
         return {slug: _opened(app, tree.apps.get(slug)) for slug, app in apps.items()}
+
+    def _documents(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the stored documents, in slug order. A page of them takes a distant database less time than a statement may."""
+        after = ""
+        while True:
+            with self._read("the baseline") as database:
+                rows = database.execute(
+                    "select app, document from base where plane = ? and app > ? order by app limit ?",
+                    (self._number(), after, _PAGE),
+                ).fetchall()
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][0]
 
     def store(self, app: App, sensitivity: Sensitivity | None = None) -> None:
         """Store an app as it is declared, in place of the app that was stored."""

@@ -11,7 +11,6 @@ import random
 import uuid
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -133,6 +132,9 @@ class Notifier:
         self._most = limits.most
         self._notices: dict[tuple[str, str], Notice] = {}
         self._sent: dict[tuple[str, str], object] = dict(record.sent_notifications()) if record is not None else {}
+        self._unstored: dict[
+            tuple[str, str], str | None
+        ] = {}  # facts that could not be recorded yet; None: it has ended
         self._closing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.counts: Counter[str] = Counter()  # delivered, given_up, dropped: over all receivers
@@ -184,6 +186,7 @@ class Notifier:
 
     def resolve(self, matter: str) -> None:
         """Notify that a problem that concerns no single app is over."""
+        self._store_all()  # the problem may have been that of the database
         others = [notice for thing, notice in self._notices.items() if not thing[0] and notice.matter != matter]
         self.notify_all({"": tuple(others)}, ())
 
@@ -205,9 +208,7 @@ class Notifier:
         for thing in [thing for thing in self._sent if thing[0] == app and thing[1] not in now]:
             del self._sent[thing]
             notice = self._notices.pop(thing, None) or _of_key(thing, self._clock.now())
-            with self._storing():
-                if self._record is not None:
-                    self._record.forget_notification(*thing)
+            self._store(thing, None)
             if notice.event is not NotifyEvent.DRIFT and not any(_goes_on(notice, current) for current in notices):
                 yield resolved_notice(notice, self._clock.now(), app)
 
@@ -324,9 +325,8 @@ class Notifier:
         delivery.left -= 1
         for notice in delivery.parts if delivery.left == 0 else ():
             thing = (notice.app or "", notice.about)
-            if self._record is not None and self._sent.get(thing) == notice.fact:
-                with self._storing():
-                    self._record.record_notification(*thing, notice.fact)
+            if self._sent.get(thing) == notice.fact:
+                self._store(thing, notice.fact)
 
     def _undelivered(self, receiver: _Receiver, delivery: _Delivery, attempt: Attempt, attempts: int) -> None:
         self._warn("notification_given_up", receiver, delivery, attempt, attempts=attempts)
@@ -343,11 +343,22 @@ class Notifier:
             **more,
         )
 
-    @contextmanager
-    def _storing(self) -> Iterator[None]:
-        """Log that a notification can't be recorded; it is sent all the same, at worst twice."""
+    def _store(self, thing: tuple[str, str], fact: str | None) -> None:
+        """Record that a fact was sent, or (None) has ended."""
+        self._unstored[thing] = fact
+        self._store_all()
+
+    def _store_all(self) -> None:
+        """Record what is not recorded yet. If that fails, it is tried again; after a restart a fact may be sent twice."""
+        if self._record is None:
+            return
         try:
-            yield
+            for thing, fact in tuple(self._unstored.items()):
+                if fact is None:
+                    self._record.forget_notification(*thing)
+                else:
+                    self._record.record_notification(*thing, fact)
+                del self._unstored[thing]
         except OctosyncError as error:
             self._log.bind(**about(error)).warning(
                 "notifications_forgotten", message="a sent notification can't be recorded: it may be sent twice"
