@@ -22,7 +22,7 @@ from tests.support.proxies import TcpProxy, run_tcp_proxy
 from octosync.errors import StateUnavailable
 from octosync.model import Status
 from octosync.state import Journal, WatchState, parse_location
-from octosync.watch.status import CircuitReason
+from octosync.watch.status import AppState, CircuitReason
 
 POLICIES = {"private": "local_only", "local_first": "auto"}  # with the routing modes that they stand for
 
@@ -116,6 +116,7 @@ async def outage(watch: RunningController, database: Database, fail: Callable[[D
         fail(database)
         (watch.apps / "demo.json").write_text(manifest(slots={"chat": policy}))
         await watch.until(lambda: watch.status.circuit_open is CircuitReason.STATE_UNAVAILABLE)
+        assert watch.app().state is not AppState.FAILING
         await check_page(watch)
         assert mode_of(watch.plane) == before
         database.mend()

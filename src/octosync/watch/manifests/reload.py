@@ -135,7 +135,7 @@ class ManifestReloader:
         if not self.memory.apps and not self.memory.is_whole:
             self.log.info(
                 "nothing_remembered",
-                message="first start with this state file: what was declared before is not known",
+                message="first start with this state: what was declared before is not known",
             )
 
     def _apply(self, difference: LoadDifference, *, is_first: bool) -> None:

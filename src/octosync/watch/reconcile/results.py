@@ -119,10 +119,14 @@ class ResultRecorder:
         pause = RETRY_BACKOFF.draw(failures, self.chance)
         now = self.clock.now()
         next_try = now + timedelta(seconds=pause)
-        errors = dict.fromkeys(apps, error)
-        failed = ReconcileResult(id="", apps=frozenset(apps), next_step=NextStep.REQUEUE, errors=errors)
-        self.tracker.record(failed, now, next_try)
         self.record_state_error(error, next_try)
+        if self.breaker.is_closed:
+            errors = dict.fromkeys(apps, error)
+            failed = ReconcileResult(id="", apps=frozenset(apps), next_step=NextStep.REQUEUE, errors=errors)
+            self.tracker.record(failed, now, next_try)
+        else:  # no app is to blame
+            for slug in apps:
+                self.tracker.mark_pending(slug, now)
         return pause
 
     def record_state_error(self, error: OctosyncError, next_try: datetime | None = None) -> None:
