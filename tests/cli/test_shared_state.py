@@ -146,6 +146,10 @@ def test_a_run_that_waits_too_long_names_the_holder(shared: Project) -> None:
             planned = shared.plan("-o", option)
             assert planned.code == 0
             assert "another run is under way" in planned.stdout
+        assert "> **Another run is under way**" in shared.plan("-o", "markdown").stdout
+        status = shared.workdir.octosync("status", "--url", shared.url).stdout
+        assert f"\nUnder way: {who}\n" in status
+        assert shared.workdir.environment["OCTOSYNC_STATE"].rpartition("@")[2] in status
         document = json.loads(shared.plan("-o", "json").stdout)
         assert document["shared_state"]["run_under_way"] == {
             "run": "20261130T145412Z-3fa9c1",

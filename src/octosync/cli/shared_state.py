@@ -63,7 +63,7 @@ async def read_shared_state(
     """
     if not isinstance(location, StateUrl):
         return None
-    view = await asyncio.to_thread(read_shared_view, location, plane, datetime.now(UTC))
+    view = await asyncio.to_thread(read_shared_view, location, plane)
     is_other = own is None and view.lock is not None and view.lock.is_held
     under_way = _run_of(view.lock) if view.lock is not None and is_other else None
     return SharedReading(

@@ -25,14 +25,16 @@ class SharedView:
     controls: OperatorControls
 
 
-def read_shared_view(url: StateUrl, plane: ControlPlane, now: datetime) -> SharedView:
+def read_shared_view(url: StateUrl, plane: ControlPlane) -> SharedView:
     """Read what the state contains about a control plane; without an org, about all orgs of its URL.
 
-    Raises `OctosyncError` as `JournalReader` does.
+    Whether a hold has ended is decided by the clock of the database: that of a machine may be wrong. Raises `OctosyncError` as
+    `JournalReader` does.
     """
     with JournalReader(url) as reader, reader.documented():
         if not reader.exists:
             return SharedView(None, OperatorControls())
+        (now,) = reader.database.execute("select clock_timestamp()").fetchone()
         return SharedView(
             lock=read_lease(reader.database, *LeaseName(LeaseKind.APPLY, plane).key),
             controls=OperatorControls(
