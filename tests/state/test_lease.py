@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -92,6 +92,24 @@ def test_one_process_holds_a_lease_and_all_see_its_holder(replicas: _Replicas) -
     assert "k3y" not in repr(held)
 
 
+def test_a_lease_is_over_if_a_restored_database_gives_its_epoch_to_another_process(replicas: _Replicas) -> None:
+    """A failover that loses the last transactions, or an older backup, doesn't let two processes share a lease."""
+    first, second = replicas.both
+    lease = first.table.take(ORG_7, HOLDER)
+    assert lease is not None
+    first.journal.database.execute("delete from lease")
+    other = second.table.take(ORG_7, replace(HOLDER, key=Secret("0ther")))
+    assert other is not None
+    assert other.epoch == lease.epoch
+    first.journal.fence = lease.fence
+    with pytest.raises(LeaseLost):
+        first.journal.confirm()
+    first.journal.fence = None
+    assert not first.table.renew(lease)
+    first.table.release(lease)
+    assert second.table.renew(other)
+
+
 def test_a_released_lease_can_be_taken_at_once_and_not_be_renewed(replicas: _Replicas) -> None:
     """A release is final for its holder, and the next holder has a higher epoch."""
     first, second = replicas.both
@@ -103,7 +121,9 @@ def test_a_released_lease_can_be_taken_at_once_and_not_be_renewed(replicas: _Rep
     assert (released.is_held, released.holder) == (False, HOLDER)
     assert not lease.seconds_left
     assert not first.table.renew(lease)
-    assert not first.table.renew(Lease(ORG_7, lease.epoch, lease.since))  # as if a renewal was under way meanwhile
+    assert not first.table.renew(
+        Lease(ORG_7, lease.epoch, HOLDER, lease.since)
+    )  # as if a renewal was under way meanwhile
     successor = second.table.take(ORG_7, HOLDER)
     assert successor is not None
     assert successor.epoch > lease.epoch

@@ -144,6 +144,9 @@ class HeldLease:
     is_cut_off: bool = False
 
 
+_OF_LEASE: Final = "kind = ? and control_plane = ? and org_id = ? and epoch = ? and holder = ?"
+
+
 class Lease:
     """A lease that this process has taken. `clock` returns seconds, as `elapsed` does.
 
@@ -151,14 +154,22 @@ class Lease:
     `is_wanted`: this process is cut off from the control plane, and another one isn't.
     """
 
-    def __init__(self, name: LeaseName, epoch: int, since: datetime, clock: Callable[[], float] = elapsed) -> None:
+    def __init__(
+        self, name: LeaseName, epoch: int, holder: LeaseHolder, since: datetime, clock: Callable[[], float] = elapsed
+    ) -> None:
         self.name = name
         self.epoch = epoch
+        self._holder = holder.text
         self.since = since
         self._clock = clock
         self._deadline = 0.0
         self._is_over = False
         self.is_wanted = False
+
+    @property
+    def row(self) -> tuple[object, ...]:
+        """What identifies this lease in the table. A database that was restored may give its epoch to another holder."""
+        return (*self.name.key, self.epoch, self._holder)
 
     @property
     def is_over(self) -> bool:
@@ -182,9 +193,8 @@ class Lease:
         """
         self.check()
         found = database.execute(
-            "select 1 from lease where kind = ? and control_plane = ? and org_id = ? and epoch = ? "
-            "and expires > clock_timestamp() for key share",
-            (*self.name.key, self.epoch),
+            f"select 1 from lease where {_OF_LEASE} and expires > clock_timestamp() for key share",  # noqa: S608 — our own words
+            self.row,
         ).fetchone()
         if found is None:
             raise _lost(self.name)
@@ -297,7 +307,7 @@ class LeaseTable:
                 "returning epoch, since",
                 (kind, url, org, holder.text, self._ttl),
             ).fetchone()
-        lease = Lease(name, epoch, since.astimezone(UTC), self._clock)
+        lease = Lease(name, epoch, holder, since.astimezone(UTC), self._clock)
         lease.extend(asked_at, self._ttl)
         return lease
 
@@ -309,10 +319,9 @@ class LeaseTable:
         asked_at = self._clock()
         with self._journal.transaction() as database:
             found = database.execute(
-                "update lease set expires = clock_timestamp() + make_interval(secs => ?), cut_off = ?, "
-                "candidate = case when ? then candidate end "
-                "where kind = ? and control_plane = ? and org_id = ? and epoch = ? returning candidate",
-                (self._ttl, is_cut_off, is_cut_off, *lease.name.key, lease.epoch),
+                "update lease set expires = clock_timestamp() + make_interval(secs => ?), cut_off = ?, "  # noqa: S608 — our own words
+                f"candidate = case when ? then candidate end where {_OF_LEASE} returning candidate",
+                (self._ttl, is_cut_off, is_cut_off, *lease.row),
             ).fetchone()
         if found is None:
             return False
@@ -323,9 +332,8 @@ class LeaseTable:
     def _release(self, lease: Lease) -> None:
         with self._journal.transaction() as database:
             database.execute(
-                "update lease set epoch = epoch + 1, expires = clock_timestamp() "
-                "where kind = ? and control_plane = ? and org_id = ? and epoch = ?",
-                (*lease.name.key, lease.epoch),
+                f"update lease set epoch = epoch + 1, expires = clock_timestamp() where {_OF_LEASE}",  # noqa: S608 — our own words
+                lease.row,
             )
 
     def _ask_for(self, name: LeaseName, held: HeldLease, candidate: str) -> None:
