@@ -133,7 +133,7 @@ class SlowWrites(TransportWrapper):
 async def test_a_standby_takes_over_from_a_replica_that_stops(shared: Shared) -> None:
     """It takes the released lease at once, and continues with holds and approvals; what is in sync is not written again."""
     async with shared:
-        first = await shared.start("first")
+        first = await shared.start("first", ttl=600)
         await first.until(lambda: works(first))
         first.controller.api.hold("demo", timedelta(hours=1), "incident")
         second = await shared.start("second")
@@ -322,13 +322,14 @@ async def test_a_write_under_way_is_not_done_twice(shared: Shared) -> None:
         await second.until(lambda: leads(second) and second.app().why_waiting)
         assert "another replica" in second.app().why_waiting
         assert not writes_in(second.requests())
+        shared.proxies["first"].restore()
+        await first.until(lambda: first.logged("lease_lost"))
         slow.released.set()
         await asyncio.wait(slow.late)
         await second.wait(timedelta(minutes=2))
         await second.until(lambda: works(second))
         writes = writes_in(second.requests())
         assert sorted(set(writes)) == sorted(writes)
-        shared.proxies["first"].restore()
-        await first.until(lambda: first.status.replica.leader)
+        assert not first.logged("action")  # it has not waited for its own request
         actions = [action for run in second.journal.runs() for action in second.journal.actions(run.id)]
         assert [action.operation for action in actions if action.ended_at is None] == ["apps.create"]
