@@ -339,8 +339,9 @@ class PostgresDatabase:
                 parameters["target_session_attrs"] = "read-write"
             connection = _Connection.connect(**parameters, autocommit=True, prepare_threshold=None)
         except psycopg.Error as error:
-            hint = self._password_hint or _CONNECTION_HINT
-            raise DatabaseError(_connection_failure(error), FailureKind.UNAVAILABLE, hint=hint) from None
+            message = _connection_failure(error)
+            hint = (self._password_hint if "password" in message else "") or _CONNECTION_HINT
+            raise DatabaseError(message, FailureKind.UNAVAILABLE, hint=hint) from None
         connection.patience = max(seconds, _LEAST_PATIENCE)
         try:
             _check_server(connection)
