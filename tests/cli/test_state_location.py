@@ -137,7 +137,6 @@ def test_a_password_is_in_no_output(project: Project, source: dict[str, str]) ->
         ("status", "--url", project.url, "-v"),
         ("history", "last"),
         ("history", "-o", "json"),
-        ("watch", "-f", "apps", "--url", project.url, "--log-format", "json"),
     )
     for command in every if source == {"OCTOSYNC_STATE": SECRET_URL} else every[:2]:
         ran = project.workdir.octosync(*command, OCTOSYNC_DEBUG="1")
