@@ -32,7 +32,7 @@ from octosync.watch.log import Log
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad
 from octosync.watch.notify.notices import Notice
 from octosync.watch.notify.webhook import Notifier
-from octosync.watch.replica import Replica, ReplicaOptions, Term
+from octosync.watch.replica import OffsetClock, Replica, ReplicaOptions, Term
 from octosync.watch.settings import LogFormat, Settings
 from octosync.watch.status import AppReconcileStatus, ControllerStatus
 
@@ -256,11 +256,12 @@ async def run_replica(
 ) -> AsyncIterator[RunningReplica]:
     """Run a replica with a shared state until the block ends. Its lease lasts for `ttl` real seconds.
 
-    `longest_request` are the seconds that a request can take, `leases` is the location of the leases. The other arguments are
-    those of `run_controller`.
+    `longest_request` are the seconds that a request can take, `leases` is the location of the leases, and `skew` is by how much
+    the clock of its machine is ahead. The other arguments are those of `run_controller`.
     """
     longest_request = arguments.pop("longest_request", 0.0)
     leases: StateLocation = arguments.pop("leases", location)
+    skew: timedelta = arguments.pop("skew", timedelta())
     parts = _Parts(folder, plane, clock, arguments)
 
     @asynccontextmanager
@@ -269,7 +270,7 @@ async def run_replica(
 
     replica = Replica(
         ReplicaOptions(
-            keeper=LeaseKeeper(lambda: Journal(leases), ttl=ttl),
+            keeper=LeaseKeeper(lambda: Journal(leases), ttl=ttl, now=lambda: datetime.now(UTC) + skew),
             control_plane=ControlPlane(url=parts.remote.connection.url),
             holder=LeaseHolder(host=folder.name, pid=1, address="127.0.0.1:1"),
             open_journal=lambda: Journal(location),
@@ -277,7 +278,7 @@ async def run_replica(
             remote=parts.remote,
             longest_request=longest_request,
             log=Log(parts.log, clock, format_=LogFormat.JSON),
-            clock=clock,
+            clock=OffsetClock(clock, skew),
         )
     )
     with Journal(arguments.get("state") or location) as journal:

@@ -176,6 +176,21 @@ async def test_a_new_leader_with_an_older_checkout_does_not_undo_the_last_commit
         assert not writes_in(second.requests())
 
 
+async def test_replicas_with_different_clocks_agree_about_a_hold(shared: Shared) -> None:
+    """The clock of the database decides when it ends, not that of a machine that is two hours ahead."""
+    async with shared:
+        first = await shared.start("first")
+        await first.until(lambda: works(first))
+        hold = first.controller.api.hold("demo", timedelta(hours=1), "incident")
+        second = await shared.start("second", skew=timedelta(hours=2))
+        first.controller.stop.set()
+        await second.until(lambda: works(second))
+        assert second.status.holds == (hold,)
+        (differs,) = second.logged("clock_differs")
+        assert differs["seconds"] == -7200.0
+        assert not first.logged("clock_differs")
+
+
 async def test_a_leader_that_stops_finishes_its_writes_first(shared: Shared) -> None:
     """It keeps the lease until the control plane has responded, however long that takes, and leaves no action open."""
     slow = SlowWrites()

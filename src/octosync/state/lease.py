@@ -50,6 +50,10 @@ def elapsed() -> float:
     return time.monotonic() if boot_clock is None else time.clock_gettime(boot_clock)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class LeaseKind(Enum):
     """What a lease is for: the controller that leads, or a run of apply."""
 
@@ -250,9 +254,9 @@ class LeaseTable:
         """Ask a holder that is cut off to release its lease to this process, which reaches the control plane."""
         self._use(lambda: self._ask_for(name, held, candidate))
 
-    def clock_offset(self) -> timedelta:
-        """Return by how much the clock of the database is ahead of this machine's."""
-        return self._use(self._clock_offset)
+    def clock_offset(self, now: Callable[[], datetime]) -> timedelta:
+        """Return by how much the clock of the database is ahead of that of this machine, which `now` returns."""
+        return self._use(lambda: self._clock_offset(now))
 
     def close(self) -> None:
         """Close the connection."""
@@ -344,10 +348,10 @@ class LeaseTable:
                 (candidate, *name.key, name.key[2], held.epoch),
             )
 
-    def _clock_offset(self) -> timedelta:
-        before = datetime.now(UTC)
+    def _clock_offset(self, now: Callable[[], datetime]) -> timedelta:
+        before = now()
         (there,) = self._journal.database.execute("select clock_timestamp()").fetchone()
-        after = datetime.now(UTC)
+        after = now()
         offset: timedelta = there - before - (after - before) / 2
         return offset
 
@@ -379,9 +383,12 @@ class LeaseKeeper:
     The loop decides when a lease is renewed: a process whose loop hangs loses it. `problem` is the error of the latest renewal.
     """
 
-    def __init__(self, open_journal: Callable[[], Journal], *, ttl: float = TTL) -> None:
-        """`open_journal` opens the shared state; it is called in the thread."""
+    def __init__(
+        self, open_journal: Callable[[], Journal], *, ttl: float = TTL, now: Callable[[], datetime] = _now
+    ) -> None:
+        """`open_journal` opens the shared state; it is called in the thread. `now` is the clock of this machine."""
         self._open_journal = open_journal
+        self._now = now
         self._ttl = ttl
         self._table: LeaseTable | None = None
         # Not the threads of the loop, which may all be in use.
@@ -406,7 +413,7 @@ class LeaseKeeper:
 
     async def clock_offset(self) -> timedelta:
         """Return by how much the clock of the database is ahead of this machine's."""
-        return await self._run(lambda table: table.clock_offset())
+        return await self._run(lambda table: table.clock_offset(self._now))
 
     async def keep(self, lease: Lease, *, is_cut_off: Callable[[], bool] = lambda: False) -> None:
         """Renew a lease until it is over, or wanted because this process is cut off from the control plane.
