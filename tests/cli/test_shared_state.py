@@ -17,13 +17,14 @@ from tests.support.projects import ACTIONS, Project
 from tests.support.proxies import run_tcp_proxy
 from tests.support.workdirs import MemoryStream, Workdir
 
-from octosync.model import Hold
+from octosync.model import Hold, Secret
 from octosync.octomil import normalise_url
 from octosync.plan import ControlPlane
 from octosync.server import Token
 from octosync.state import (
     ControlPlaneState,
     Journal,
+    JournalReader,
     Lease,
     LeaseHolder,
     LeaseKind,
@@ -251,6 +252,41 @@ def test_a_state_that_cannot_be_read_stops_apply_and_not_plan(shared: Project) -
     assert ran.code == 75
     assert "journal-unusable" in ran.stderr
     assert shared.log() == []
+
+
+def test_a_plan_needs_only_what_the_guide_grants(shared: Project, postgres_server: PostgresServer) -> None:
+    """A role that can't write, and can't read the key of the replicas, sees holds and the lock. The owner isn't restricted."""
+    url = shared.workdir.environment["OCTOSYNC_STATE"]
+    database = url.rpartition("/")[2]
+    hold(shared)
+    journal_of(shared).close()
+    guide = (Path(__file__).parents[2] / "docs/how-to/merge.md").read_text(encoding="utf-8")
+    statements = guide.partition("```sql\n")[2].partition("```")[0].replace("DATABASE octosync", f"DATABASE {database}")
+    leases = LeaseTable(journal_of(shared))
+    for kind in LeaseKind:
+        holder = LeaseHolder(host="runner-7", pid=1, run="1", key=Secret("key-of-the-replicas"))
+        assert leases.take(LeaseName(kind, plane_of(shared)), holder) is not None
+    postgres_server.execute(statements, database)
+    try:
+        address = url.partition("@")[2]
+        shared.declare()
+        document = json.loads(
+            shared.plan("-o", "json", OCTOSYNC_STATE=f"postgresql://octosync_reader:PASSWORD@{address}").stdout
+        )
+        found = document["shared_state"]
+        assert (found["error"], found["run_under_way"]["host"]) == (None, "runner-7")
+        assert [row["app"] for row in found["holds"]] == ["search"]
+        with JournalReader(parse_location(f"postgresql://octosync_reader:PASSWORD@{address}")) as reader:
+            assert reader.database.execute("select kind from lease").fetchall() == [("apply",)]
+        assert {kind for (kind,) in postgres_server.execute("select kind from octosync.lease", database)} == {
+            "apply",
+            "watch",
+        }
+        assert leases.holder(LeaseName(LeaseKind.WATCH, plane_of(shared))) is not None
+    finally:
+        leases.close()
+        postgres_server.execute("drop owned by octosync_reader", database)
+        postgres_server.execute("drop role octosync_reader")
 
 
 @pytest.mark.parametrize(("name", "code"), [("Renamed", 3), (None, 0)])
