@@ -108,6 +108,23 @@ def why_waiting(replica: RunningReplica) -> str:
     return "".join(app.why_waiting for app in replica.status.apps.values())
 
 
+async def test_a_replica_that_cannot_start_a_term_leaves_the_lease_to_others(shared: Shared) -> None:
+    """A row that it can't read is stated once. It tries again from time to time, and needs no restart."""
+    async with shared:
+        first = await shared.start("first")
+        await first.until(lambda: works(first))
+        first.controller.stop.set()
+        await asyncio.wait_for(first.task, 10)
+        shared.server.execute("update octosync.checkpoint set position = '{'", shared.database)
+        second = await shared.start("second")
+        await second.until(lambda: len(second.logged("leading")) > 1)
+        await second.until(lambda: second.status.replica.problem)
+        assert len(second.logged("state_unusable")) == 1
+        shared.server.execute("update octosync.checkpoint set position = '[]'", shared.database)
+        await second.until(lambda: works(second))
+        assert not second.status.replica.problem
+
+
 class SlowWrites(TransportWrapper):
     """Holds writes back on their way to the control plane, which carries them out later, even if nothing waits for them."""
 

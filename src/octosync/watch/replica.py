@@ -37,6 +37,7 @@ from octosync.watch.status import ControllerStatus, ReplicaRole, ReplicaStatus
 
 _ATTEMPTS_EVERY: Final = 1.0  # seconds
 _BACKOFF: Final = Backoff(first=1.0, longest=5.0, spread=0.5)
+_TERM_BACKOFF: Final = Backoff(first=2.0, longest=30.0, spread=0.5)
 # A clock that differs by less from that of the database is used as it is.
 _LEAST_OFFSET: Final = timedelta(seconds=1)
 _LATEST_RELEASE: Final = 3.0  # seconds; after that, the lease expires
@@ -128,6 +129,8 @@ class Replica:
         self._lease: Lease | None = None
         self._held: HeldLease | None = None  # as last read, while this replica is a standby
         self._problem: OctosyncError | None = None
+        self._failed_term: OctosyncError | None = None  # why the controller of the last term could not start
+        self._failed_terms = 0  # in a row
         self._reported: tuple[str, int] | None = None
         self._leaderless_since: datetime | None = None
         self._probed_at = -math.inf
@@ -168,7 +171,8 @@ class Replica:
 
     def _replica_status(self) -> ReplicaStatus:
         lease, held, name = self._lease, self._held, self._holder.name
-        problem = "" if self._problem is None else self._problem.message
+        error = self._problem or self._failed_term
+        problem = "" if error is None else error.message
         if lease is not None and self._controller is not None and not lease.is_over:
             return ReplicaStatus(
                 role=ReplicaRole.LEADER,
@@ -290,6 +294,8 @@ class Replica:
                 raise
             problem = error
         finally:
+            if self._controller is not None and self._controller.reloader.loaded.is_set():
+                self._failed_term, self._failed_terms = None, 0
             options.remote.guard_writes(self._refuse_writes)
             self._controller = self._lease = self._problem = None
             self._leaderless_since = options.clock.now()
@@ -298,8 +304,10 @@ class Replica:
                 await asyncio.wait({asyncio.create_task(options.keeper.release(lease))}, timeout=_LATEST_RELEASE)
         if problem is None:
             return _HANDOVER if is_handed_over else 0.0
-        self._record_problem(problem)
-        return _BACKOFF.draw(1)
+        self._log_problem(self._failed_term, problem)
+        self._failed_term = problem
+        self._failed_terms += 1
+        return _TERM_BACKOFF.draw(self._failed_terms)
 
     def _is_cut_off(self) -> bool:
         return self._controller is not None and self._controller.is_cut_off
@@ -397,7 +405,10 @@ class Replica:
 
     def _record_problem(self, error: OctosyncError) -> None:
         """Record, and log once, that the state can't be used."""
-        known, self._problem = self._problem, error  # the leader that was last read may still respond to requests
+        self._log_problem(self._problem, error)
+        self._problem = error  # the leader that was last read may still respond to requests
+
+    def _log_problem(self, known: OctosyncError | None, error: OctosyncError) -> None:
         if known is None or known.message != error.message:
             self._options.log.error(
                 "state_unusable", message=error.message, reference=error.reference, hints=list(error.hints)
