@@ -218,3 +218,11 @@ def test_the_state_of_a_reviewed_change_is_that_of_its_base(workdir: Workdir) ->
         "env": "postgresql://127.0.0.1:1/octosync",
         "new": "postgresql://top:5432/octosync",
     }
+
+
+def test_the_status_needs_no_access_to_the_state(project: Project) -> None:
+    """Without the variable of the URL, only the pending approvals are not known."""
+    project.workdir.write("octosync.yaml", "stateUrlEnv: OCTOSYNC_DATABASE\n")
+    ran = project.workdir.octosync("status", "--url", project.url)
+    assert (ran.code, "no-state-url" in ran.stderr) == (0, True), ran.output
+    assert "Pending approvals are not known." in ran.stderr

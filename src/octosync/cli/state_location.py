@@ -137,7 +137,7 @@ def _setting(configuration: Configuration, context: Context | None) -> _Setting 
     """Return the setting that applies, that of the context before that of the whole file."""
     if context is not None and (context.state_url is not None or context.state_url_env is not None):
         at = context.origin
-        where = f"context {context.name}, {at.file}:{at.line}" if at is not None else f"context {context.name}"
+        where = f"the context {context.name}" + (f", {at.file}:{at.line}" if at is not None else "")
         return _Setting(context.state_url, context.state_url_env, where)
     if configuration.state_url is not None or configuration.state_url_env is not None:
         return _Setting(configuration.state_url, configuration.state_url_env, configuration.file or "octosync.yaml")
@@ -157,7 +157,7 @@ def _url_of_variable(
     if not configuration.is_named and not variable.startswith(OWN_VARIABLES):
         raise ConfigError(
             "state-source-not-trusted",
-            f"the {where} takes the URL of the state from {variable}, and a file that was found, not named, may take it only "
+            f"{where} takes the URL of the state from {variable}, and a file that was found, not named, may take it only "
             f"from variables that begin with {' or '.join(OWN_VARIABLES)}",
             hints=(
                 "Rename the variable.",
@@ -168,7 +168,7 @@ def _url_of_variable(
     if not text:
         raise ConfigError(
             "no-state-url",
-            f"{variable} is not set, and the {where} takes the URL of the state from there",
+            f"{variable} is not set, and {where} takes the URL of the state from there",
             hints=(f"Set {variable}, or give --state.",),
         )
     try:
@@ -178,7 +178,7 @@ def _url_of_variable(
     if url is None:  # it may be a key, so it is neither shown nor used as the name of a file
         raise ConfigError(
             "state-url-invalid",
-            f"{variable} is not the URL of a PostgreSQL database, and the {where} takes the URL of the state from there",
+            f"{variable} is not the URL of a PostgreSQL database, and {where} takes the URL of the state from there",
             hints=(f"Set {variable} to a postgresql:// URL, or give --state.",),
         )
     return url

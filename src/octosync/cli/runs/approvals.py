@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from octosync.cli.console import err
-from octosync.errors import OctosyncError, RemoteError
+from octosync.errors import ConfigError, OctosyncError, RemoteError
 from octosync.model import (
     Address,
     App,
@@ -27,9 +27,12 @@ _NEWEST_RUNS: Final = 200
 
 
 class ApprovalReader:
-    """Reads the pending approvals from a journal. A missing journal has none; an unreadable one is reported once."""
+    """Reads the pending approvals from a journal. A missing journal has none; an unreadable one is reported once.
 
-    def __init__(self, location: StateLocation, connection: Connection) -> None:
+    So is the error why its location is not known.
+    """
+
+    def __init__(self, location: StateLocation | ConfigError, connection: Connection) -> None:
         self.location = location
         self._connection = connection
         self._reported_failure = False
@@ -64,6 +67,8 @@ class ApprovalReader:
     def _last_actions(self, org: str | None) -> list[tuple[JournalledRun, JournalledAction]]:
         """Return the last action at each address of this control plane and org."""
         last: dict[str, tuple[JournalledRun, JournalledAction]] = {}
+        if isinstance(self.location, ConfigError):
+            raise self.location
         with JournalReader(self.location) as recorded:
             runs = [
                 run

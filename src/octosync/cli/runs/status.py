@@ -31,7 +31,7 @@ from octosync.cli.shared_state import known_shared_state
 from octosync.cli.signals import StopSignal
 from octosync.cli.state_location import shown_state
 from octosync.cli.wrapping import terminal_width
-from octosync.errors import CredentialRefused, ExitCode, Interrupted, OctosyncError, UsageError
+from octosync.errors import ConfigError, CredentialRefused, ExitCode, Interrupted, OctosyncError, UsageError
 from octosync.model import App, AppOverview, AppStatus, JsonObject, closest
 from octosync.octomil import (
     Connection,
@@ -43,7 +43,9 @@ from octosync.octomil import (
     read_overviews,
     read_statuses,
 )
+from octosync.plan import SharedState
 from octosync.report import StatusFacts, json_line, render_error, render_overviews, render_status, status_document
+from octosync.state import StateLocation
 
 Progress = Callable[[int, int], None]
 
@@ -192,8 +194,12 @@ def run(
     session = open_session(remote, manifests.config)
     if scope.short:
         return _show_overviews(session, apps, archived=scope.archived, colour=shown.colour)
-    state = shown_state(journal, session.configuration, session.context, manifests.config)
-    approvals = ApprovalReader(state.location, session.connection)
+    location: StateLocation | ConfigError
+    try:
+        location = shown_state(journal, session.configuration, session.context, manifests.config).location
+    except ConfigError as error:  # the state is a small part of what is shown
+        location = error
+    approvals = ApprovalReader(location, session.connection)
 
     async def read(client: Octomil, progress: Progress | None = None) -> StatusView:
         return await read_status(session, client, apps, approvals, archived=scope.archived, progress=progress)
@@ -285,11 +291,15 @@ async def read_status(
         raise _no_such_app(found)
     statuses = await read_statuses(remote, found, progress=progress)
     plane = control_plane(session.connection, session.context, _org_of(statuses))
+    if isinstance(location := approvals.location, ConfigError):
+        shared: SharedState | None = SharedState(location=None, error=location)
+    else:
+        shared = await known_shared_state(location, plane)
     facts = StatusFacts(
         control_plane=plane,
         requests=remote.requests - before,
         awaiting=approvals.pending(statuses, plane.org_id, every=not patterns),
-        shared=await known_shared_state(approvals.location, plane),
+        shared=shared,
     )
     return StatusView(session, statuses, facts, now)
 
