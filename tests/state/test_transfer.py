@@ -161,6 +161,10 @@ def test_a_state_in_use_or_a_target_with_a_state_is_refused(location: StateLocat
     with pytest.raises(OctosyncError, match="would-overwrite"):
         back_up(location, existing, ignore)
     assert existing.read_text(encoding="utf-8") == "mine"
+    with pytest.raises(OctosyncError, match="would-overwrite"):
+        back_up(source, source, ignore, replaces=True)
+    with state_lock(existing), pytest.raises(OctosyncError, match="state-in-use"):
+        back_up(location, existing, ignore, replaces=True)
     back_up(location, existing, ignore, replaces=True)
     assert len(rows_of(existing)["run"]) == 1
 

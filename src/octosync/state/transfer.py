@@ -83,26 +83,35 @@ def copy_state(source: StateLocation, target: StateLocation, progress: Progress)
         check_empty(target)
         still_unused = partial(check_unused, source)
         if isinstance(target, Path):
-            return back_up(source, target, progress, replaces=True, verify=still_unused)
+            return _write_file(source, target, progress, still_unused, replaces=True)
         with _snapshot(source) as reader, closing(Journal(target)) as journal:
             return _fill(journal, reader, progress, still_unused)
 
 
-def back_up(
+def back_up(source: StateLocation, file: Path, progress: Progress, *, replaces: bool = False) -> Mapping[str, int]:
+    """Write a copy of a state into a file that only its owner can read, and return the number of rows by table.
+
+    Raises `OctosyncError`, and then there is no new file: `no-state` without a state, `would-overwrite` for a file that exists,
+    unless `replaces` is set; the state itself is never replaced, nor one that a controller uses.
+    """
+    if os.path.lexists(file):
+        if not replaces or (isinstance(source, Path) and file.exists() and file.samefile(source)):
+            raise _exists(file)
+        if lock_beside(file).exists():
+            with state_lock(file):
+                return _write_file(source, file, progress, replaces=True)
+    return _write_file(source, file, progress, replaces=replaces)
+
+
+def _write_file(
     source: StateLocation,
     file: Path,
     progress: Progress,
-    *,
-    replaces: bool = False,
     verify: Callable[[], None] = lambda: None,
+    *,
+    replaces: bool,
 ) -> Mapping[str, int]:
-    """Write a copy of a state into a file that only its owner can read, and return the number of rows by table.
-
-    `verify` is called before the file gets its name: if it raises, there is no file. Raises `OctosyncError`, and then there is no
-    new file: `no-state` without a state, `would-overwrite` for a file that exists, unless `replaces` is set.
-    """
-    if not replaces and os.path.lexists(file):
-        raise _exists(file)
+    """Write a copy into a file. `verify` is called before the file gets its name: if it raises, there is no file."""
     try:
         with _temporary_file(file) as temporary:
             if isinstance(source, Path):
@@ -331,5 +340,7 @@ def _not_empty(location: StateLocation) -> OctosyncError:
 
 def _exists(file: Path) -> OctosyncError:
     return OctosyncError(
-        "would-overwrite", f"{file} exists already", hints=("Name another file, or replace it with --force.",)
+        "would-overwrite",
+        f"{file} exists already",
+        hints=("Name another file, or replace a file that is not the state itself with --force.",),
     )
