@@ -234,7 +234,8 @@ class PostgresServer:
         import psycopg
 
         for pid in (self.pid, *self._children()):
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # a child that ends as soon as its parent continues
+                os.kill(pid, signal.SIGCONT)
         self._is_paused = False
         psycopg.connect(self.url("postgres")).close()
 
