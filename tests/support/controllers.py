@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +27,7 @@ from octosync.model import NotifyEvent
 from octosync.octomil import Octomil, RateOptions
 from octosync.plan import ControlPlane, DeployPolicy, GuardPolicy
 from octosync.server import ServerSettings, running_server
-from octosync.state import Journal, LeaseHolder, LeaseKeeper, StateLocation
+from octosync.state import Journal, LeaseHolder, LeaseKeeper, StateLocation, WatchState
 from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.log import Log
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad
@@ -256,24 +257,33 @@ async def run_replica(
 ) -> AsyncIterator[RunningReplica]:
     """Run a replica with a shared state until the block ends. Its lease lasts for `ttl` real seconds.
 
-    `longest_request` are the seconds that a request can take, `leases` is the location of the leases, and `skew` is by how much
-    the clock of its machine is ahead. The other arguments are those of `run_controller`.
+    `longest_request` are the seconds that a request can take, `leases` is the location of the leases, `seal_key` the key of
+    sensitive values, and `skew` is by how much the clock of its machine is ahead. The other arguments are those of
+    `run_controller`.
     """
     longest_request = arguments.pop("longest_request", 0.0)
     leases: StateLocation = arguments.pop("leases", location)
     skew: timedelta = arguments.pop("skew", timedelta())
+    open_journal = partial(Journal, location, seal_key=arguments.pop("seal_key", None))
     parts = _Parts(folder, plane, clock, arguments)
+    control_plane = ControlPlane(url=parts.remote.connection.url)
+
+    def check_state() -> None:
+        with open_journal() as journal:
+            WatchState(journal).has_key(control_plane)
 
     @asynccontextmanager
     async def start(term: Term) -> AsyncIterator[Controller]:
+        WatchState(term.journal).take_key(control_plane)
         yield Controller(parts.options(term))
 
     replica = Replica(
         ReplicaOptions(
             keeper=LeaseKeeper(lambda: Journal(leases), ttl=ttl, now=lambda: datetime.now(UTC) + skew),
-            control_plane=ControlPlane(url=parts.remote.connection.url),
+            control_plane=control_plane,
             holder=LeaseHolder(host=folder.name, pid=1, address="127.0.0.1:1"),
-            open_journal=lambda: Journal(location),
+            open_journal=open_journal,
+            check_state=check_state,
             start=start,
             remote=parts.remote,
             longest_request=longest_request,

@@ -20,6 +20,7 @@ from tests.support.proxies import TcpProxy, run_tcp_proxy
 from tests.support.repositories import Repo
 
 from octosync.errors import OctosyncError
+from octosync.model import Secret
 from octosync.state import StateUrl, parse_location
 from octosync.watch.status import ReplicaRole
 
@@ -328,6 +329,26 @@ async def test_a_replica_starts_without_the_database(shared: Shared) -> None:
         await first.until(lambda: works(first))
         (unusable,) = first.logged("state_unusable")
         assert unusable["reference"] == "journal-unusable"
+
+
+async def test_a_replica_with_another_state_key_is_not_ready(shared: Shared) -> None:
+    """It could not take over, so it states that while another one leads, and once while none does."""
+    async with shared:
+        first = await shared.start("first")
+        await first.until(lambda: works(first))
+        shared.server.execute(
+            "insert into octosync.plane (control_plane, org_id) values ('https://other.example', '')", shared.database
+        )
+        second = await shared.start("second", seal_key=Secret("another"))
+        await second.until(lambda: second.status.replica.problem)
+        assert second.status.replica.leader
+        assert not second.status.ready
+        first.controller.stop.set()
+        await second.wait(timedelta(minutes=1))
+        await second.until(lambda: not second.status.replica.leader)
+        await second.wait(timedelta(minutes=1))
+        assert len(second.logged("state_unusable")) == 1
+        assert not second.status.ready
 
 
 async def test_a_replica_waits_for_its_version_of_the_schema(shared: Shared) -> None:

@@ -196,21 +196,11 @@ class WatchState(StateTable):
         times of drift, approvals, rejections and sent notifications. Until every declared app was read again, nothing counts
         as removed. If a shared database has control planes other than this one, nothing is deleted: raises `ConfigError`.
         """
-        check = None if self.journal.seal_key is None else self._seals.digest_of(_KEY_CHECK)
+        if self.has_key(plane):
+            return False
+        check = self._key_check
         with self._read("the key of the seals") as database:
-            (known,) = database.execute("select key_check from seal").fetchone()
-            if known == check:
-                return False
             rows = database.execute("select plane, app, document from base").fetchall()
-            planes = database.execute("select control_plane, org_id from plane").fetchall()
-        # An org that isn't known may be any one of the URL, but only one of them.
-        orgs = {org for url, org in planes if url == plane.url and (not org or plane.org_id in {None, org})}
-        if self.journal.is_shared and (len(planes) > len(orgs) or len(orgs - {""}) > 1):
-            raise ConfigError(
-                "state-key-differs",
-                f"{self.journal.location} has the state of other control planes, sealed with another key",
-                hints=("Give every deployment that uses this database the same OCTOSYNC_STATE_KEY.",),
-            )
         sealed = [(plane, slug) for plane, slug, document in rows if self._is_sealed(slug, document)]
         with self.journal.transaction() as database:
             database.executemany("update plane set whole = 0 where id = ?", [(plane,) for plane, _ in sealed])
@@ -220,6 +210,27 @@ class WatchState(StateTable):
                 database.execute(f"delete from {table}")  # noqa: S608  our own names
             database.execute("update seal set key_check = ?", (check,))
         return bool(sealed or digests)
+
+    def has_key(self, plane: ControlPlane) -> bool:
+        """Return whether the values are sealed with the key that the file was opened with. Raises as `take_key` does."""
+        with self._read("the key of the seals") as database:
+            (known,) = database.execute("select key_check from seal").fetchone()
+            if known == self._key_check:
+                return True
+            planes = database.execute("select control_plane, org_id from plane").fetchall()
+        # An org that isn't known may be any one of the URL, but only one of them.
+        orgs = {org for url, org in planes if url == plane.url and (not org or plane.org_id in {None, org})}
+        if self.journal.is_shared and (len(planes) > len(orgs) or len(orgs - {""}) > 1):
+            raise ConfigError(
+                "state-key-differs",
+                f"{self.journal.location} has the state of other control planes, sealed with another key",
+                hints=("Give every deployment that uses this database the same OCTOSYNC_STATE_KEY.",),
+            )
+        return False
+
+    @property
+    def _key_check(self) -> str | None:
+        return None if self.journal.seal_key is None else self._seals.digest_of(_KEY_CHECK)
 
     def prune(self, before: datetime, *, runs: int = MOST_RUNS) -> None:
         """Delete runs, reverts, unused approvals and ended holds older than a time, and all but the newest `runs` runs.

@@ -99,15 +99,17 @@ def _standby_status(replica: ReplicaStatus, clock: Clock, plane: ControlPlane, s
 class ReplicaOptions:
     """The options of a replica.
 
-    `holder` is this process, as other replicas see it. `open_journal` opens the shared state, in a thread. `start` returns the
-    context of the controller of a term. `longest_request` is how many seconds a request can take. `standby` is what is shown
-    while this replica doesn't lead; None: only who does.
+    `holder` is this process, as other replicas see it. `open_journal` opens the shared state, in a thread, and `check_state`
+    raises `OctosyncError` if no term can start with it. `start` returns the context of the controller of a term.
+    `longest_request` is how many seconds a request can take. `standby` is what is shown while this replica doesn't lead; None:
+    only who does.
     """
 
     keeper: LeaseKeeper
     control_plane: ControlPlane
     holder: LeaseHolder
     open_journal: Callable[[], Journal]
+    check_state: Callable[[], None]
     start: Callable[[Term], AbstractAsyncContextManager[Controller]]
     remote: Octomil
     longest_request: float
@@ -131,6 +133,7 @@ class Replica:
         self._problem: OctosyncError | None = None
         self._failed_term: OctosyncError | None = None  # why the controller of the last term could not start
         self._failed_terms = 0  # in a row
+        self._is_checked = False  # whether a term could start with the state
         self._reported: tuple[str, int] | None = None
         self._leaderless_since: datetime | None = None
         self._probed_at = -math.inf
@@ -232,24 +235,39 @@ class Replica:
         options, failures = self._options, 0
         while not self.stop.is_set() and not await wait_for(self.stop, pause, options.clock):
             try:
-                held = await options.keeper.holder(self._name)
+                self._held = held = await options.keeper.holder(self._name)
                 if held is None or not held.is_held:
                     self._holder = replace(self._holder, key=Secret(secrets.token_hex(16)))
                     if (lease := await options.keeper.take(self._name, self._holder)) is not None:
                         self._record_usable()
                         return lease
+                elif not self._is_checked:
+                    await self._check_state()
             except OctosyncError as error:
                 failures += 1
                 pause = _BACKOFF.draw(failures)
                 self._record_problem(error)
             else:
                 failures, pause = 0, _ATTEMPTS_EVERY
-                self._held = held
                 self._record_usable()
                 self._report_leader(held)
                 if held is not None and held.is_cut_off:
                     await self._ask_for_lease(held)
         return None
+
+    async def _check_state(self) -> None:
+        """Find out whether this replica could take over: otherwise, it is not ready. Raises `StateUnavailable`."""
+        try:
+            await asyncio.to_thread(self._options.check_state)
+        except StateUnavailable:
+            raise
+        except OctosyncError as error:
+            self._log_problem(self._failed_term, error)
+            self._failed_term = error
+            return
+        self._is_checked = True
+        if isinstance(self._failed_term, StateUnavailable | LeaseLost):  # it has passed
+            self._failed_term = None
 
     async def _ask_for_lease(self, held: HeldLease) -> None:
         """Ask a leader that doesn't reach the control plane for its lease, if this replica reaches it."""
@@ -305,7 +323,7 @@ class Replica:
         if problem is None:
             return _HANDOVER if is_handed_over else 0.0
         self._log_problem(self._failed_term, problem)
-        self._failed_term = problem
+        self._failed_term, self._is_checked = problem, False
         self._failed_terms += 1
         return _TERM_BACKOFF.draw(self._failed_terms)
 

@@ -332,12 +332,18 @@ class _WatchProcess:
         location, connection = self.state.location, remote.connection
         plane = control_plane(connection, self.first.context, None)
         open_journal = partial(Journal, location, seal_key=self.seal_key)
+
+        def check_state() -> None:
+            with open_journal() as journal:
+                WatchState(journal).has_key(plane)
+
         yield Replica(
             ReplicaOptions(
                 keeper=LeaseKeeper(partial(Journal, location)),
                 control_plane=plane,
                 holder=LeaseHolder.this_process(address=self.address, actor="controller"),
                 open_journal=open_journal,
+                check_state=check_state,
                 start=start,
                 standby=StandbyView(
                     desired=self._desired(clock, Cache()),
