@@ -371,7 +371,7 @@ async def test_a_write_under_way_is_not_done_twice(shared: Shared) -> None:
         first = await shared.start("first", transport=slow)
         await slow.held.wait()
         second = await shared.start("second", longest_request=60.0)
-        shared.proxies["first"].hang()
+        shared.proxies["first"].refuse()
         await second.until(lambda: leads(second) and second.app().why_waiting)
         assert "another replica" in second.app().why_waiting
         assert not writes_in(second.requests())
