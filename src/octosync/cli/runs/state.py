@@ -195,10 +195,13 @@ def _finding(status: FindingStatus, check: str, message: str, *advice: str) -> D
 
 def _database_findings(url: StateUrl, environment: Mapping[str, str]) -> Iterator[DoctorFinding]:
     with closing(JournalReader(url)) as journal:
-        runs = examine_state(journal).runs
+        state = examine_state(journal)
         facts = examine_database(journal)
-    has = counted(runs, "run") if journal.exists else "no state yet: apply and watch create it"
-    yield _finding(FindingStatus.OK, "state", f"{url} has {has} ({', '.join(_server_words(facts))})")
+    words = list(_server_words(facts))
+    has = "no state yet: apply and watch create it"
+    if state.schema:
+        has, words = counted(state.runs, "run"), [*words, f"schema {state.schema}"]
+    yield _finding(FindingStatus.OK, "state", f"{url} has {has} ({', '.join(words)})")
     if facts.problem:
         yield _finding(FindingStatus.ERROR, "state", f"{url} can't be written: {facts.problem}", facts.advice)
     if facts.seconds > _SLOW:
