@@ -160,15 +160,20 @@ def test_a_database_is_used_like_a_file(project: Project, postgres_url: str, pos
     project.declare()
     shown = str(parse_location(postgres_url))
     env: dict[str, Any] = {"OCTOSYNC_STATE": postgres_url}
+    database = postgres_url.rpartition("/")[2]
+    postgres_server.execute(f"revoke create on database {database} from {USER}", database)
+    empty = project.workdir.octosync("doctor", "--url", project.url, **env)
+    assert "can't be written: the user may not write to the database" in empty.stdout, empty.output
+    postgres_server.execute(f"create schema octosync authorization {USER}", database)
     empty = project.workdir.octosync("doctor", "--url", project.url, **env)
     assert f"ok       state: {shown} has no state yet" in empty.stdout, empty.output
+    assert "can't be written" not in empty.stdout, empty.output
     applied = project.apply("-v", **env)
     assert (applied.code, f"debug: state: {shown} (OCTOSYNC_STATE)" in applied.stderr) == (0, True), applied.output
     project.workdir.write("octosync.yaml", "stateUrlEnv: OCTOSYNC_DATABASE\n")
     history = project.workdir.octosync("history", "-o", "json", OCTOSYNC_DATABASE=postgres_url)
     document = json.loads(history.stdout)
     assert (document["journal"], len(document["runs"])) == (shown, 1)
-    database = postgres_url.rpartition("/")[2]
     postgres_server.execute(f"revoke insert on octosync.run from {USER}", database)
     refused = project.workdir.octosync("doctor", "--url", project.url, OCTOSYNC_DATABASE=postgres_url)
     assert f"ok       state: {shown} has 1 run (PostgreSQL " in refused.stdout

@@ -102,11 +102,13 @@ def examine_database(journal: JournalReader) -> DatabaseFacts:
         (version,) = execute("select current_setting('server_version')").fetchone()
         tls = execute("select version from pg_stat_ssl where ssl and pid = pg_backend_pid()").fetchone()
         (recovers,) = execute("select pg_is_in_recovery()").fetchone()
-        statement = (
-            f"select has_table_privilege('{SCHEMA}.run', 'insert')"
-            if journal.exists
-            else "select has_database_privilege(current_database(), 'create')"
-        )
+        has_schema = execute("select 1 from pg_namespace where nspname = ?", (SCHEMA,)).fetchone() is not None
+        if journal.exists:
+            statement = f"select has_table_privilege('{SCHEMA}.run', 'insert')"
+        elif has_schema:  # an administrator may have created it, and octosync creates its tables there
+            statement = f"select has_schema_privilege('{SCHEMA}', 'create')"
+        else:
+            statement = "select has_database_privilege(current_database(), 'create')"
         (may_write,) = execute(statement).fetchone()
         began = time.monotonic()
         for _ in range(_SAMPLES):
@@ -116,7 +118,7 @@ def examine_database(journal: JournalReader) -> DatabaseFacts:
     if recovers:
         problem, advice = "it is a standby server, which is read-only", "Name the primary server, or all servers."
     elif not may_write:
-        what = f"the schema {SCHEMA}" if journal.exists else "the database"
+        what = f"the schema {SCHEMA}" if has_schema else "the database"
         problem, advice = (
             f"the user may not write to {what}",
             f"Grant it the privileges, or make it the owner of {what}.",
