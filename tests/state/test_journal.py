@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from octosync.errors import OctosyncError
+from octosync.errors import LeaseLost, OctosyncError
 from octosync.model import Address, Outcome, RecordedOverride, RecordedPolicy, RunAudit, Status
 from octosync.state import DEFAULT_PATH, Journal, JournalReader, StateLocation
 
@@ -58,6 +58,41 @@ def test_a_run_and_its_actions_are_kept(location: StateLocation) -> None:
     assert (ended.number, ended.address, ended.verb, ended.operation) == (1, "app/a", "create", "apps.create")
     assert (ended.status, ended.reference, ended.request_ids) == (Status.FAILED, "rejected", ("req_1", "req_2"))
     assert (begun.number, begun.status, begun.ended_at, begun.request_ids) == (2, None, None, ())
+
+
+def test_facts_that_can_not_be_recorded_now_are_recorded_later(location: StateLocation) -> None:
+    """The error is raised, and the next transaction records them first. Recorded twice, they are the same."""
+
+    def lost(_: object) -> None:
+        raise LeaseLost("lease-lost", "another process leads")
+
+    def end(journal: Journal, run: str) -> None:
+        with journal.facts():
+            journal.end_action(run, 1, Outcome(address=APP, verb="create", status=Status.DONE), AT)
+            journal.end_run(run, 0, AT)
+
+    with Journal(location) as journal:
+        run = begin(journal)
+        begin_action(journal, run)
+        journal.fence = lost
+        for _ in range(2):
+            with pytest.raises(LeaseLost):
+                end(journal, run)
+        assert [action.status for action in journal.actions(run)] == [None]
+        journal.fence = None
+        begin(journal, digest="sha256:11")
+        assert [action.status for action in journal.actions(run)] == [Status.DONE]
+        assert [recorded.exit_code for recorded in journal.runs()] == [None, 0]
+
+
+def test_a_fact_that_can_never_be_recorded_prevents_one_write(location: StateLocation) -> None:
+    """Nothing of that transaction is written. The next one works, without the fact."""
+    with Journal(location) as journal:
+        journal.record_later([("insert into run (id) values (?)", ("x",))], LeaseLost("lease-lost", ""))
+        with pytest.raises(OctosyncError, match="journal-unusable"):
+            begin(journal)
+        begin(journal)
+        assert len(journal.runs()) == 1
 
 
 AUDIT = RunAudit(

@@ -441,11 +441,16 @@ class Journal(JournalReader):
 
     def _record_unrecorded(self) -> None:
         """Record earlier facts, within a transaction. If they can never be recorded, only this transaction fails."""
+        if not self._unrecorded:
+            return
         try:
             for statement, values in self._unrecorded:
                 self._database.execute(statement, values)
-        except DatabaseError as error:
-            if error.kind is FailureKind.OTHER:
+            self._database.execute("select 1").fetchone()  # a database may report errors with the next rows
+        except (sqlite3.Error, DatabaseError, ValueError) as error:
+            problem = self._unusable(error)
+            problem.__cause__ = error
+            if not _may_pass(problem):
                 self._unrecorded.clear()
             raise
 
