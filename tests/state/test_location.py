@@ -6,14 +6,20 @@ import copy
 import pickle
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
-from psycopg.conninfo import conninfo_attempts, conninfo_to_dict
 
 from octosync.errors import UsageError
 from octosync.state import StateUrl, parse_location
 
 PASSWORD = "hunter2-is-long"
+
+
+@pytest.fixture
+def conninfo() -> Any:
+    """Return the part of the driver that reads what a URL becomes."""
+    return pytest.importorskip("psycopg.conninfo", reason="psycopg is not installed")
 
 
 def url(text: str) -> StateUrl:
@@ -87,11 +93,11 @@ def test_a_url_that_is_not_valid_is_an_error_that_does_not_quote_it(text: str) -
 @pytest.mark.parametrize(
     "text", [f"postgresql://u:{PASSWORD}@db/octosync", f"postgresql://db/octosync?user=u&password={PASSWORD}"]
 )
-def test_a_password_is_only_in_what_the_driver_gets(text: str) -> None:
+def test_a_password_is_only_in_what_the_driver_gets(text: str, conninfo: Any) -> None:
     """A password is in no text and no copy of a URL; output masks it, and the whole URL."""
     location = url(text)
     assert location.has_password
-    assert conninfo_to_dict(location.conninfo().reveal())["password"] == PASSWORD
+    assert conninfo.conninfo_to_dict(location.conninfo().reveal())["password"] == PASSWORD
     assert PASSWORD not in f"{location}{location!r}{location.conninfo()}{location.secrets}"
     assert {PASSWORD, text} <= {secret.reveal() for secret in location.secrets}
     for copied in (pickle.dumps, copy.deepcopy):
@@ -101,7 +107,7 @@ def test_a_password_is_only_in_what_the_driver_gets(text: str) -> None:
     assert not url("postgresql://u@db/octosync").has_password
 
 
-def test_variables_of_libpq_name_no_other_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_libpq_name_no_other_database(monkeypatch: pytest.MonkeyPatch, conninfo: Any) -> None:
     """What decides which database is used comes from the URL alone, not from variables for other programs."""
     for name in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGOPTIONS", "PGCLIENTENCODING"):
         monkeypatch.setenv(name, "9")
@@ -109,8 +115,8 @@ def test_variables_of_libpq_name_no_other_database(monkeypatch: pytest.MonkeyPat
         ("postgresql:///octosync", [""]),
         ("postgresql://127.0.0.1,[::1]/octosync", ["127.0.0.1", "::1"]),
     ):
-        given = conninfo_to_dict(url(text).conninfo().reveal())
-        attempts = conninfo_attempts(given)
+        given = conninfo.conninfo_to_dict(url(text).conninfo().reveal())
+        attempts = conninfo.conninfo_attempts(given)
         assert [attempt["host"] for attempt in attempts] == hosts
         assert all(attempt["port"] == "5432" and attempt["hostaddr"] in {"", *hosts} for attempt in attempts)
         assert (given["dbname"], given["options"], given["client_encoding"]) == ("octosync", "", "UTF8")

@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 from tests.support.postgres import PostgresServer
 from tests.support.states import NOW, ORG, desired_app
@@ -20,9 +19,13 @@ from octosync.errors import ConfigError, OctosyncError, StateUnavailable
 from octosync.model import Address, ControllerSuspension, Hold, Outcome, Secret, Status
 from octosync.plan import ControlPlane
 from octosync.state import Journal, JournalReader, StateLocation, StateUrl, WatchState, parse_location
-from octosync.state.database import DatabaseError
+from octosync.state.database import DatabaseError, open_for_writing
 from octosync.state.migrations import _STEPS, VERSION
-from octosync.state.postgres import PostgresDatabase
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from octosync.state.postgres import PostgresDatabase
 
 PLANE = ControlPlane(url="https://octomil.example/api/v1", org_id=ORG)
 APP = Address.of_app("a")
@@ -43,6 +46,8 @@ def url(postgres_url: str) -> StateUrl:
 
 @pytest.fixture
 def connection(postgres_url: str) -> Iterator[psycopg.Connection]:
+    import psycopg
+
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         yield connection
 
@@ -119,6 +124,8 @@ def test_an_empty_database_is_no_journal_yet(url: StateUrl, connection: psycopg.
 
 def migrate_to(url: StateUrl, version: int) -> PostgresDatabase:
     """Create the schema of an earlier version."""
+    from octosync.state.postgres import PostgresDatabase
+
     database = PostgresDatabase(url)
     with database.transaction():
         database.lock_schema()
@@ -206,7 +213,7 @@ def test_a_later_schema_is_refused(url: StateUrl, opened_by: type[JournalReader]
 
 def test_nothing_is_written_after_a_migration_by_a_later_version(url: StateUrl) -> None:
     """A process of this version that is still running gets an error, before it changes anything."""
-    with Journal(url) as journal, closing(PostgresDatabase(url)) as later:
+    with Journal(url) as journal, closing(open_for_writing(url)) as later:
         memory = WatchState(journal).for_control_plane(PLANE)
         memory.store(desired_app("a"))
         with later.transaction():

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg
 import pytest
 from docs.executing import ROOT
 from tests.support.postgres import PostgresServer
@@ -37,6 +36,8 @@ def test_a_killed_test_run_leaves_no_server(postgres_server: PostgresServer) -> 
 @pytest.mark.failover
 def test_a_private_server_can_fail_and_recover(private_postgres: PostgresServer) -> None:
     """A test can stop, crash, pause and configure its server; afterwards the server is as before."""
+    import psycopg
+
     url = private_postgres.url()
 
     def read_only() -> str:

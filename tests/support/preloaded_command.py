@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import gc
 import importlib
+import importlib.util
 import io
 import marshal
 import os
@@ -29,6 +30,9 @@ from typing import NoReturn
 
 # Modules that octosync imports only when it needs them.
 _DEFERRED = ("certifi", "deepdiff", "encodings.idna", "httpcore")
+
+# The module that needs psycopg, which may be missing.
+_OPTIONAL = "octosync.state.postgres"
 
 # The script on the PATH: it passes everything on and exits with the exit code it receives. No exit code means a crash.
 # It imports only modules that are part of the interpreter: `json` and `socket` would double the time of a command.
@@ -84,7 +88,7 @@ def _serve(address: str) -> None:
     import octosync.cli
 
     for module in pkgutil.walk_packages(octosync.__path__, "octosync."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and (module.name != _OPTIONAL or importlib.util.find_spec("psycopg")):
             importlib.import_module(module.name)
     for name in _DEFERRED:
         importlib.import_module(name)
