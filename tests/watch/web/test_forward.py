@@ -324,3 +324,22 @@ async def test_a_leader_that_breaks_does_not_break_a_standby(handler: Handler, s
         assert (page.status_code, why in page.text) == (200, True)
         lost = await standby.post("/resume", headers=AUTHORIZED)
         assert (lost.status_code, lost.json()["error"]["reference"]) == (504, "response-lost")
+
+
+async def test_requests_that_wait_for_a_hanging_leader_do_not_keep_later_ones_from_it() -> None:
+    """When more requests than can be forwarded at once have ended without a response, the next one is forwarded again."""
+    hangs = True
+
+    async def hang_or_respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if hangs:
+            await reader.read()
+        else:
+            writer.write(f"HTTP/1.1 200 OK\r\n{TERM}: 7\r\nContent-Length: 5\r\n\r\nright".encode())
+
+    limits = ForwardLimits(seconds=0.2, requests=2)
+    async with server_of(hang_or_respond) as address, client_of(standby_api(address), forward=limits) as standby:
+        late = await asyncio.gather(*(standby.get("/sign-in") for _ in range(6)))
+        assert [response.status_code for response in late] == [503] * 6
+        hangs = False
+        assert (await standby.get("/sign-in")).text == "right"

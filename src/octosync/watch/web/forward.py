@@ -163,7 +163,7 @@ class LeaderConnection:
     def __init__(self, limits: ForwardLimits, log: Log | None = None) -> None:
         self._limits = limits
         self._log = log
-        self._transport: httpx.AsyncHTTPTransport | None = None
+        self._slots = asyncio.Semaphore(limits.requests)
         self.unreachable = ""
 
     async def response(self, request: Request, replica: ReplicaStatus) -> Response:
@@ -184,14 +184,16 @@ class LeaderConnection:
         return response
 
     async def _response(self, request: Request, body: bytes, replica: ReplicaStatus) -> Response:
-        sent = _request_to(replica, request, body, self._limits.seconds)
+        sent, is_sent = _request_to(replica, request, body, self._limits.seconds), False
         try:
-            async with asyncio.timeout(self._limits.seconds):
+            async with asyncio.timeout(self._limits.seconds), self._slots:
+                is_sent = True
                 return await self._exchange(sent, replica)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise LeaderFailure(_words(error), is_sent=False) from error
         except (httpx.HTTPError, TimeoutError) as error:
-            raise LeaderFailure(_words(error, self._limits.seconds), is_sent=True) from error
+            words = _words(error, self._limits.seconds) if is_sent else "too many requests wait for it"
+            raise LeaderFailure(words, is_sent=is_sent) from error
 
     def _record(self, unreachable: str, replica: ReplicaStatus) -> None:
         """Record why the leader did not respond, and log it once."""
@@ -206,23 +208,22 @@ class LeaderConnection:
             self._log.info("leader_reachable", message=f"the leader {replica.leader} responds again", **facts)
 
     async def _exchange(self, request: httpx.Request, replica: ReplicaStatus) -> Response:
-        if self._transport is None:
-            limits = httpx.Limits(max_connections=self._limits.requests, max_keepalive_connections=0)
-            # `verify` would load certificates, which plain HTTP doesn't need.
-            self._transport = httpx.AsyncHTTPTransport(verify=False, trust_env=False, limits=limits)
-        received = await self._transport.handle_async_request(request)
-        try:
-            if received.headers.get(TERM) != str(replica.epoch):
-                raise LeaderFailure(
-                    f"what responds at {replica.address} is not the leader of term {replica.epoch}", is_sent=False
-                )
-            body = bytearray()
-            async for chunk in received.aiter_raw():
-                body += chunk
-                if len(body) > self._limits.size:
-                    raise LeaderFailure(f"its response is larger than {self._limits.size:,} bytes", is_sent=True)
-        finally:
-            await received.aclose()
+        # `verify` would load certificates, which plain HTTP doesn't need. A pool for all requests would count a connection whose
+        # request was cancelled before it was used as in use for ever.
+        async with httpx.AsyncHTTPTransport(verify=False, trust_env=False) as transport:
+            received = await transport.handle_async_request(request)
+            try:
+                if received.headers.get(TERM) != str(replica.epoch):
+                    raise LeaderFailure(
+                        f"what responds at {replica.address} is not the leader of term {replica.epoch}", is_sent=False
+                    )
+                body = bytearray()
+                async for chunk in received.aiter_raw():
+                    body += chunk
+                    if len(body) > self._limits.size:
+                        raise LeaderFailure(f"its response is larger than {self._limits.size:,} bytes", is_sent=True)
+            finally:
+                await received.aclose()
         return _response_from(received, bytes(body), is_head=request.method == "HEAD")
 
 
@@ -329,8 +330,6 @@ def _words(error: Exception, seconds: float = _CONNECT_SECONDS) -> str:
             return f"no connection within {_CONNECT_SECONDS:g} s"
         case httpx.ConnectError():
             return "the connection is refused, or there is no route to it"
-        case httpx.PoolTimeout():
-            return "too many requests wait for it"
         case httpx.TimeoutException() | TimeoutError():
             return f"no complete response within {seconds:g} s"
         case _:
