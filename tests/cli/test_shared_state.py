@@ -40,12 +40,14 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def shared(tmp_path: Path, command_folder: Path, postgres_url: str) -> Iterator[Project]:
+def shared(tmp_path: Path, command_folder: Path, postgres_server: PostgresServer) -> Iterator[Project]:
     """Return a project with a shared state; its control plane knows two keys, so that its log tells runs apart."""
+    database = postgres_server.create_database(with_schema=True)
     with run_plane(KEY, tokens=(Token("ana", KEY), Token("ben", SECOND_KEY))) as plane:
-        environment = {"OCTOMIL_API_KEY": KEY, "OCTOSYNC_STATE": postgres_url}
+        environment = {"OCTOMIL_API_KEY": KEY, "OCTOSYNC_STATE": postgres_server.url(database)}
         command = (str(command_folder / "octosync"),)
         yield Project(plane, Workdir(tmp_path, environment, command))
+    postgres_server.execute(f"drop database {database} with (force)")
 
 
 def journal_of(project: Project) -> Journal:

@@ -80,7 +80,7 @@ def database(postgres_server: PostgresServer, postgres_url: str) -> Iterator[Dat
 @pytest.fixture
 def private_database(private_postgres: PostgresServer) -> Iterator[Database]:
     with run_tcp_proxy(private_postgres.port) as proxy:
-        yield from _with_journal(private_postgres, proxy, private_postgres.create_database())
+        yield from _with_journal(private_postgres, proxy, private_postgres.create_database(with_schema=True))
 
 
 def _with_journal(server: PostgresServer, proxy: TcpProxy, name: str) -> Iterator[Database]:

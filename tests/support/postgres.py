@@ -168,12 +168,26 @@ class PostgresServer:
         """Return the URL of a database, by default of a new one, with its user and password; `port` is that of a proxy."""
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port or self.port}/{database or self.create_database()}"
 
-    def create_database(self) -> str:
-        """Create an empty database of the ordinary user, and return its name."""
+    def create_database(self, *, with_schema: bool = False) -> str:
+        """Create a database of the ordinary user, empty or with the schema of the state, and return its name."""
         name = f"octosync_{secrets.token_hex(6)}"
+        template = self._schema() if with_schema else "template0"
         # Unlike the default of newer versions, copying files takes a third of the time. Older ones have no other way.
         strategy = "strategy file_copy" if _version() >= 15 else ""
-        self.execute(f"create database {name} template template0 owner {USER} {strategy}")
+        self.execute(f"create database {name} template {template} owner {USER} {strategy}")
+        return name
+
+    def _schema(self) -> str:
+        """Return the database with the schema. Copying it takes half of the time that creating the tables takes."""
+        from octosync.state import Journal, parse_location
+
+        name = "octosync_schema"
+        with (self.folder / "schema.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self.execute(f"select 1 from pg_database where datname = '{name}'"):  # noqa: S608 — our name
+                self.execute(f"create database {name} template template0 owner {USER}")
+                with Journal(parse_location(self.url(name))):
+                    pass
         return name
 
     def execute(self, statement: str, database: str | None = None) -> list[tuple[Any, ...]]:

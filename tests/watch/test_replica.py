@@ -89,7 +89,7 @@ class Shared:
 
 @pytest.fixture
 def shared(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[Shared]:
-    clock, database = FastClock(10), postgres_server.create_database()
+    clock, database = FastClock(10), postgres_server.create_database(with_schema=True)
     with plane_at(clock) as plane:
         yield Shared(plane, clock, postgres_server, database, tmp_path)
     postgres_server.execute(f"drop database {database} with (force)")

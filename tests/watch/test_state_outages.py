@@ -72,7 +72,7 @@ FAILURES: dict[str, Callable[[Database], None]] = {
 
 @pytest.fixture
 def database(postgres_server: PostgresServer) -> Iterator[Database]:
-    name = postgres_server.create_database()
+    name = postgres_server.create_database(with_schema=True)
     with run_tcp_proxy(postgres_server.port) as proxy:
         yield Database(postgres_server, name, proxy)
     postgres_server.execute(f"drop database {name} with (force)")
