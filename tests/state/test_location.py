@@ -64,6 +64,8 @@ def test_any_other_text_is_a_path() -> None:
         f'"postgresql://u:{PASSWORD}@db/octosync"',
         f"postgresql:/u:{PASSWORD}@db/octosync",
         f"postgres:u:{PASSWORD}@db/octosync",
+        f"postgresql//u:{PASSWORD}@db/octosync",
+        f"u:{PASSWORD}@db/octosync",
         f"host=db dbname=octosync password={PASSWORD}",
         f"postgresql://u:12/{PASSWORD}@db/octosync",
         f"postgresql://u:12@{PASSWORD}@db/octosync",

@@ -74,7 +74,9 @@ _PARAMETERS: Final = _SECRETS | _PLACES | _HARMLESS | _OTHERS
 _SCHEMES: Final = frozenset({"postgresql", "postgres"})
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 # A URL with a typing error, or a text of keywords and values, would be shown as the path of a file, with its password.
-_ALMOST_URL: Final = re.compile(r"\W*(?:postgres|postgresql|psql)\b[^:/]*:|.*://", re.DOTALL | re.IGNORECASE)
+_ALMOST_URL: Final = re.compile(
+    r"\W*(?:postgres|postgresql|psql)\b(?:[^:/]*:|//)|.*://|[^/@]*:[^@]*@", re.DOTALL | re.IGNORECASE
+)
 _KEYWORDS: Final = re.compile(rf"\s*(?:{'|'.join(sorted(_PARAMETERS))})\s*=", re.IGNORECASE)
 _ENCODED: Final = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*")
 # What is shown has no character that a password with a typing error around it would bring there.

@@ -83,7 +83,7 @@ if TYPE_CHECKING:
         Limit,
         Takes,
     )
-    from octosync.plan.guards.freeze import Freeze, freeze_of, freezes_of, frozen_until
+    from octosync.plan.guards.freeze import Freeze, freeze_of, freezes_of, frozen_until, minute_words
     from octosync.plan.guards.overrides import Allowances, allowances_in, in_force, loosened
     from octosync.plan.guards.policy import (
         GuardPolicy,
@@ -135,7 +135,7 @@ else:
             "Number RecommendationDocument ResourceChangeDocument Seconds SharedStateDocument Time one_of plan_schema",
             "guards.checks": "COUNTED_FOR Tally",
             "guards.flags": "ALL DEFAULT_TRAILERS FLAGS LIMITS TRAILERS Allowance Flag Limit Takes",
-            "guards.freeze": "Freeze freeze_of freezes_of frozen_until",
+            "guards.freeze": "Freeze freeze_of freezes_of frozen_until minute_words",
             "guards.overrides": "Allowances allowances_in in_force loosened",
             "guards.policy": "GuardPolicy Override Refusal exclude judge overrides_of read_needs_of refuse_run refused_actions "
             "unblocked",

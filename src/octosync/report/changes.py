@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC
 from enum import Enum
 from typing import Final
 
@@ -31,6 +32,7 @@ from octosync.plan import (
     RemoveTarget,
     Verb,
     declared_of,
+    minute_words,
     needs_author,
     shown_changes,
 )
@@ -41,7 +43,6 @@ from octosync.report.text import (
     Style,
     cells,
     last_change_words,
-    time_words,
     visible,
 )
 
@@ -272,7 +273,11 @@ def _row(action: Action, file: str, options: RowOptions) -> Row:
 
 def _held(change: HeldChange, row: Row) -> Row:
     """Return the row of a held change, with the end of the hold; it destroys nothing until then."""
-    end = "held, not reverted automatically" if change.until is None else f"held until {time_words(change.until)}"
+    end = (
+        "held, not reverted automatically"
+        if change.until is None
+        else f"held until {minute_words(change.until.astimezone(UTC))}"
+    )
     remark = f"{row.remark}, {end}".removeprefix(", ")
     return replace(row, remark=remark, destructive=False, is_held=True)
 

@@ -58,7 +58,7 @@ class PlaceType(LocationType):
 
 @click.group(cls=OrderedCommandGroup, example="octosync state show\noctosync state backup state-backup.db")
 def command() -> None:
-    """Show, check, back up, move and prune the state: the journal of runs, and what `octosync watch` stores."""
+    """Show, check, back up, copy and prune the state: the journal of runs, and what `octosync watch` stores."""
 
 
 @command.command(
@@ -110,7 +110,7 @@ def backup() -> None:
 
 
 @command.command(
-    short_help="Move the state to another file or database.",
+    short_help="Copy the state to another file or database.",
     codes=_CODES,
     example="octosync state copy .octosync/state.db \\\n  postgresql://octosync@db.example.com/octosync",
 )
