@@ -57,11 +57,12 @@ class Shared:
         ttl: float = TTL,
         refused: bool = False,
         is_journal_direct: bool = False,
+        is_lease_direct: bool = False,
         **arguments: Any,
     ) -> RunningReplica:
         """Start a replica with one manifest, or with its folder as it is. `refused`: at first without database.
 
-        `is_journal_direct`: only its lease is behind the proxy.
+        `is_journal_direct`: only its lease is behind the proxy; `is_lease_direct`: only its journal is.
         """
         proxy = self.stack.enter_context(run_tcp_proxy(self.server.port))
         self.proxies[name] = proxy
@@ -79,7 +80,7 @@ class Shared:
             self.clock,
             direct if is_journal_direct else url,
             ttl=ttl,
-            leases=url,
+            leases=direct if is_lease_direct else url,
             state=direct,
             interval=timedelta(seconds=2),
             **arguments,
@@ -254,6 +255,19 @@ async def test_a_leader_without_the_control_plane_hands_over_to_one_with_it(shar
         await first.wait(timedelta(seconds=20))
         assert leads(first)
         cuts[1].is_cut = False
+        await second.until(lambda: works(second))
+        assert first.logged("lease_handed_over")
+        await first.until(lambda: first.status.replica.leader == second.status.replica.name)
+
+
+async def test_a_leader_that_can_record_nothing_hands_over(shared: Shared) -> None:
+    """It can renew its lease, so no replica could take over, and nothing would be written."""
+    async with shared:
+        first = await shared.start("first", is_lease_direct=True)
+        await first.until(lambda: works(first))
+        second = await shared.start("second", PRIVATE)
+        shared.proxies["first"].refuse()
+        (first.apps / "demo.json").write_text(PRIVATE)
         await second.until(lambda: works(second))
         assert first.logged("lease_handed_over")
         await first.until(lambda: first.status.replica.leader == second.status.replica.name)

@@ -5,8 +5,8 @@ state, as after a restart. The leader renews the lease all the time. Once anothe
 replica is a standby again. While the database can't be used, no replica can take the lease: the controller stays, so that its
 page does, but the lease expires, nothing is sent until it is renewed, and this replica doesn't lead meanwhile.
 
-A leader that can't reach the control plane records that with its lease. A standby that reaches it then asks for the lease, and
-the leader ends its term. If no replica reaches it, the leader stays.
+A leader that can't reach the control plane, or can renew its lease but record nothing, notes that with its lease. A standby that
+can do both then asks for the lease, and the leader ends its term. If no replica can, the leader stays.
 """
 
 from __future__ import annotations
@@ -270,12 +270,12 @@ class Replica:
             self._failed_term = None
 
     async def _ask_for_lease(self, held: HeldLease) -> None:
-        """Ask a leader that doesn't reach the control plane for its lease, if this replica reaches it."""
+        """Ask a leader that doesn't reach the control plane, or can't use the state, for its lease, if this replica can."""
         options, now = self._options, self._options.clock.monotonic()
         if now - self._probed_at < _PROBED_EVERY:
             return
         self._probed_at = now
-        if not await self._reaches_control_plane():
+        if not await self._could_lead():
             return
         try:
             await options.keeper.ask_for(self._name, held, self._holder.name)
@@ -283,9 +283,18 @@ class Replica:
             return
         options.log.info(
             "lease_requested",
-            message=f"{held.holder.name} does not reach the control plane, and this replica does: it asks for the lease",
+            message=f"{held.holder.name} can't use the control plane or the state, and this replica can: it asks for the lease",
             leader=held.holder.name,
         )
+
+    async def _could_lead(self) -> bool:
+        """Return whether this replica reaches the control plane, and the state responds quickly enough."""
+        try:
+            async with asyncio.timeout(_LONGEST_PROBE):
+                await asyncio.to_thread(self._options.check_state)
+        except (OctosyncError, TimeoutError):
+            return False
+        return await self._reaches_control_plane()
 
     async def _reaches_control_plane(self) -> bool:
         try:
@@ -328,7 +337,9 @@ class Replica:
         return _TERM_BACKOFF.draw(self._failed_terms)
 
     def _is_cut_off(self) -> bool:
-        return self._controller is not None and self._controller.is_cut_off
+        """Whether another replica should lead if it can."""
+        controller = self._controller
+        return controller is not None and (controller.is_cut_off or controller.is_cut_off_from_state)
 
     async def _run_term(self, lease: Lease, keeping: asyncio.Task[None]) -> bool:
         """Run the controller of a term. Return whether this replica hands the lease over."""
@@ -395,14 +406,13 @@ class Replica:
         return is_handed_over
 
     async def _hands_over(self, controller: Controller) -> bool:
-        """Stop a controller because another replica reaches the control plane, unless this one reaches it again."""
-        if await self._reaches_control_plane():
+        """Stop a controller because another replica can use the control plane and the state, unless this one can again."""
+        if not controller.is_cut_off_from_state and await self._reaches_control_plane():
             controller.follower.probe_now()
             return False
-        self._options.log.warning(
-            "lease_handed_over", message="another replica reaches the control plane, and leads next"
-        )
-        controller.abandon()  # nothing can be finished without the control plane
+        what = "can use the shared state" if controller.is_cut_off_from_state else "reaches the control plane"
+        self._options.log.warning("lease_handed_over", message=f"another replica {what}, and leads next")
+        controller.abandon()  # nothing can be finished without both
         return True
 
     async def _hold_back_while_expired(self, controller: Controller, lease: Lease) -> None:
