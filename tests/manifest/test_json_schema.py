@@ -82,6 +82,7 @@ def _configuration() -> dict[str, Any]:
     document["contexts"] = {"local": _full(ContextSection)}
     del document["contexts"]["local"]["tokenFile"]
     del document["notify"][0]["urlEnv"]
+    del document["stateUrlEnv"], document["contexts"]["local"]["stateUrlEnv"]
     return document
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Thread
 from urllib.parse import urlsplit
 
@@ -208,6 +209,7 @@ class Proxy:
         self._tasks.add(task)
         try:
             while (request := await read_request(reader)) is not None:
+                request = _to_server(request)
                 exchange = Exchange(request)
                 self.exchanges.append(exchange)
                 self.in_flight += 1
@@ -226,6 +228,14 @@ class Proxy:
             with suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
             self._tasks.discard(task)
+
+
+def _to_server(request: Request) -> Request:
+    """Return a request as the server gets it: a client that uses this as its HTTP proxy sends a URL instead of a path."""
+    path = re.sub("^http://[^/]*", "", request.target) or "/"
+    if path == request.target:
+        return request
+    return replace(request, target=path, headers={**request.headers, "host": "127.0.0.1"})
 
 
 @asynccontextmanager

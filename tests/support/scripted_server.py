@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -133,7 +132,7 @@ async def scripted_server(*replies: Reply | Responder, greeting: bytes = b"") ->
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
-    """Read one request, also one to a proxy, whose target is a URL; None if it is incomplete."""
+    """Read one request; None if it is incomplete."""
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *rest = head.rstrip("\r\n").split("\r\n")
@@ -142,10 +141,7 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
     except (asyncio.IncompleteReadError, ConnectionError, ValueError):
         return None
-    path = re.sub("^http://[^/]*", "", target) or "/"
-    if path != target:
-        headers["host"] = "127.0.0.1"
-    return Request(method, path, headers, body)
+    return Request(method, target, headers, body)
 
 
 def reset_on_close(writer: asyncio.StreamWriter) -> None:
