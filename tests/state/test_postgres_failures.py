@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic, sleep
 
 import pytest
 from tests.support.postgres import PASSWORD, USER, PostgresServer
@@ -251,6 +252,24 @@ def test_a_slow_database_blocks_for_two_waits_at_most(database: Database) -> Non
     with pytest.raises(StateUnavailable, match="did not respond in time"):
         write()
     database.proxy.restore()
+    assert database.actions() == [None]
+
+
+@pytest.mark.failover
+def test_a_transaction_that_waits_for_a_lock_is_not_left_behind(database: Database) -> None:
+    """The server ends it soon after the client has given up. A leader's would keep others from the lease until then."""
+    journal, server = database.journal, database.server
+    journal.wait_at_most(1)
+    with server.connect(database.name) as administrator, administrator.transaction():
+        administrator.execute("lock table octosync.action")
+        with pytest.raises(StateUnavailable, match="did not respond in time"):
+            journal.write_together(database.statements())
+        waiting = f"select pid from pg_stat_activity where datname = '{database.name}' and wait_event_type = 'Lock'"  # noqa: S608 — our own name
+        assert server.execute(waiting)
+        end = monotonic() + 10  # the limit for any statement is 30 s
+        while server.execute(waiting):
+            assert monotonic() < end
+            sleep(0.1)
     assert database.actions() == [None]
 
 

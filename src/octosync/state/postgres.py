@@ -42,6 +42,7 @@ _DIALECT: Final = Dialect(
 _PATIENCE: Final = 10.0  # seconds
 _LEAST_PATIENCE: Final = 1.0  # seconds; a busy server in another zone needs a part of it
 # A process that is stopped in the middle of a transaction must not block others for longer.
+# One that waits for a lock must not either: the client that has given up long ago may have been a leader, with its fence held.
 _LONGEST_IDLE: Final = "5s"
 _LONGEST_STATEMENT: Final = "30s"
 _OLDEST_SERVER: Final = 140000
@@ -406,6 +407,7 @@ def _settings(*, read_only: bool) -> str:
         "search_path": SCHEMA,
         "statement_timeout": f"'{_LONGEST_STATEMENT}'",
         "idle_in_transaction_session_timeout": f"'{_LONGEST_IDLE}'",
+        "lock_timeout": f"'{_LONGEST_IDLE}'",
         "default_transaction_isolation": "'read committed'",
     }
     if read_only:  # otherwise it stays as the server has it: a server that protects a full disk sets it
