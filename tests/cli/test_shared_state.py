@@ -142,7 +142,10 @@ def test_a_run_that_waits_too_long_names_the_holder(shared: Project) -> None:
         assert ran.code == 75
         since = f"{taken.since:%Y-%m-%d %H:%M:%S} UTC"
         who = f"run 20261130T145412Z-3fa9c1 by ben on runner-7, commit 0a1b2c3, since {since}"
-        assert f"error: run-locked: another run is under way on 127.0.0.1:{shared.url.rpartition(':')[2]}" in ran.stderr
+        assert (
+            f"error: run-locked: another run is under way on 127.0.0.1:{shared.url.rpartition(':')[2]}: run"
+            in ran.stderr
+        )
         assert who in " ".join(ran.stderr.split())
         bootstrap = ("bootstrap", "notes", "--platform", "ios", "--identifier", "com.acme.notes", "--url", shared.url)
         assert shared.workdir.octosync(*bootstrap, "--lock-timeout", "0s").code == 75

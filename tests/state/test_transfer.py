@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import stat
 from contextlib import closing
 from datetime import timedelta
@@ -137,6 +138,19 @@ def test_a_copy_that_fails_leaves_the_target_as_it_was(location: StateLocation, 
             back_up(source, tmp_path / "copy.db", ignore)
         assert raised.value.reference == "journal-unusable"
     assert {file.name for file in tmp_path.iterdir()} == names
+
+
+def test_a_full_disk_is_that_of_the_copy(location: StateLocation, tmp_path: Path) -> None:
+    """The error names the file that can't be written, not the state or a temporary file, and nothing is left."""
+    fill(location)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
+    try:
+        with pytest.raises(OctosyncError, match=r"state-not-copied: .*/full\.db: the copy can't be written"):
+            back_up(location, tmp_path / "full.db", ignore)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [file for file in tmp_path.iterdir() if "full" in file.name]
 
 
 def test_a_state_in_use_or_a_target_with_a_state_is_refused(location: StateLocation, tmp_path: Path) -> None:

@@ -201,11 +201,12 @@ async def _take(keeper: LeaseKeeper, name: LeaseName, audit: RunAudit, wait: Loc
 
 def _locked(plane: ControlPlane, held: HeldLease | None, wait: LockTimeout) -> OctosyncError:
     who = "another run" if held is None else under_way_words(_run_of(held))
+    waited, longer = (f", and has not ended within {wait.text}", " longer") if wait.seconds else ("", "")
     return OctosyncError(
         "run-locked",
-        f"another run is under way on {plane.host}, and has not ended within {wait.text}: {who}",
+        f"another run is under way on {plane.host}{waited}: {who}",
         hints=(
-            "Run this again when it has ended, or wait longer: --lock-timeout 30m",
+            f"Run this again when it has ended, or wait{longer}: --lock-timeout 30m",
             f"If it was killed, its lock ends by itself after {LOCK_TTL:.0f} s.",
         ),
         exit_code=ExitCode.UNAVAILABLE,

@@ -67,6 +67,7 @@ TABLES: Final[Mapping[str, Table]] = {
 _OWN: Final = frozenset({"seal"})  # has a row in an empty state, too
 _AT_ONCE: Final = 1_000  # rows
 _PATIENCE: Final = 600.0  # seconds for a statement
+_UNWRITABLE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
 
 
 def copy_state(source: StateLocation, target: StateLocation, progress: Progress) -> Mapping[str, int]:
@@ -126,9 +127,12 @@ def _write_file(
             verify()
             _publish(temporary, file, replaces=replaces)
     except OSError as error:
-        raise OctosyncError(
-            "state-not-copied", f"{file}: the copy can't be written: {error.strerror}", hints=("There is no copy.",)
-        ) from error
+        raise _not_written(file, str(error.strerror)) from error
+    except OctosyncError as error:
+        cause = error.__cause__  # its text names the source, or the temporary file
+        if isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode in _UNWRITABLE:
+            raise _not_written(file, str(cause)) from error
+        raise
     return rows
 
 
@@ -336,6 +340,10 @@ def _not_empty(location: StateLocation) -> OctosyncError:
         f"{location} has a state already",
         hints=("Nothing was written. Copy to a new file or an empty database.",),
     )
+
+
+def _not_written(file: Path, why: str) -> OctosyncError:
+    return OctosyncError("state-not-copied", f"{file}: the copy can't be written: {why}", hints=("There is no copy.",))
 
 
 def _exists(file: Path) -> OctosyncError:
