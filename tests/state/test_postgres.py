@@ -208,6 +208,7 @@ def test_a_later_schema_is_refused(url: StateUrl, opened_by: type[JournalReader]
         with pytest.raises(OctosyncError, match=f"schema {VERSION + 1}, not {VERSION}") as raised:
             opened_by(url)
         assert raised.value.reference == "journal-unusable"
+        assert "upgrade" in raised.value.hints[0]
         assert database.version() == VERSION + 1
 
 

@@ -64,6 +64,9 @@ class FailureKind(Enum):
     OTHER = "other"
 
 
+UPGRADE_HINT: Final = "A newer version of octosync uses it: upgrade this one."
+
+
 class DatabaseError(Exception):
     """A statement failed. The message is one line, without values and credentials; `hint` is what to do, if that is special."""
 

@@ -32,6 +32,7 @@ from octosync.model import (
     Status,
 )
 from octosync.state.database import (
+    UPGRADE_HINT,
     Database,
     DatabaseError,
     FailureKind,
@@ -137,7 +138,8 @@ class JournalReader:
         version = self._database.version()
         if version == 0 or version in READABLE:
             return version
-        raise self._unusable(f"it was not written by this version of octosync (schema {version or 0}, not {VERSION})")
+        why = f"it was not written by this version of octosync (schema {version or 0}, not {VERSION})"
+        raise self._unusable(DatabaseError(why, hint=UPGRADE_HINT if version is not None and version > VERSION else ""))
 
     @contextmanager
     def documented(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 import psycopg
 from psycopg.pq import PipelineStatus
 
-from octosync.state.database import SCHEMA, DatabaseError, Dialect, FailureKind, Parameters, Rows
+from octosync.state.database import SCHEMA, UPGRADE_HINT, DatabaseError, Dialect, FailureKind, Parameters, Rows
 from octosync.state.location import StateUrl
 
 # What it warns of is the consequence of an error that is raised.
@@ -223,7 +223,8 @@ class PostgresDatabase:
         if row is None or row[0] != self._version:
             found = "no schema" if row is None else f"schema {row[0]}"
             message = f"another version of octosync has migrated it ({found}, not {self._version})"
-            raise DatabaseError(message, FailureKind.UNAVAILABLE)
+            hint = UPGRADE_HINT if row is not None and row[0] > self._version else ""
+            raise DatabaseError(message, FailureKind.UNAVAILABLE, hint=hint)
 
     def version(self) -> int | None:
         """Return the version of the schema. See `Database`."""
