@@ -72,7 +72,8 @@ def test_a_state_moves_to_a_database_and_back(workdir: Workdir, postgres_url: st
     assert [result.code for result in ran] == [0, 1, 64, 0, 0, 64]
     assert ran[0].stdout == f"Copied state.db to {shown}: 3 runs, 1 control plane, 1 app\n"
     assert "state-not-empty" in ran[1].stderr
-    assert "password-on-command-line" in ran[2].stderr
+    assert "password-on-command-line: TO: " in ran[2].stderr
+    assert "env:NAME" in ran[2].stderr
     assert json.loads(ran[4].stdout)["rows"]["run"] == 3
     assert not any(PASSWORD in result.output for result in ran)
     assert (workdir.directory / "backup.db").stat().st_mode & 0o777 == 0o600

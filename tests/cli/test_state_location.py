@@ -192,11 +192,14 @@ def test_pgpassword_is_sent_only_to_a_server_that_a_trusted_file_names(workdir: 
 
 
 def test_a_missing_driver_is_an_error_that_names_the_extra(workdir: Workdir, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Psycopg is an extra: without it, files work as before."""
+    """Psycopg is an extra: without it, files work as before. A controller ends, since it can't be installed meanwhile."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    ran = workdir.octosync("history", "--state", "postgresql://127.0.0.1/octosync")
-    assert (ran.code, ran.stderr.splitlines()[0].split(": ")[1]) == (1, "postgres-not-installed")
-    assert "octosync[postgres]" in ran.stderr
+    workdir.write("apps/empty.yaml", "")
+    watch = ("watch", "-f", "apps", "--allow-empty", "--url", "http://127.0.0.1:1", "--listen", "127.0.0.1:0")
+    for command in (("history",), watch):
+        ran = workdir.octosync(*command, "--state", "postgresql://127.0.0.1/octosync")
+        assert (ran.code, ran.stderr.splitlines()[0].split(": ")[1]) == (1, "postgres-not-installed"), ran.output
+        assert "octosync[postgres]" in ran.stderr
     assert workdir.octosync("history").code == 0
 
 

@@ -175,13 +175,13 @@ class LocationType(click.ParamType["StateLocation"]):
         from octosync.cli.state_location import check_typed
         from octosync.state import parse_location
 
+        name = param.opts[-1] if isinstance(param, click.Option) else (param and param.metavar) or "the state"
         try:
             location = parse_location(str(value))
         except UsageError as error:
-            flag = "" if param is None else f"{param.opts[-1]}: "
-            raise UsageError(error.reference, f"{flag}{error.message}", hints=error.hints) from None
+            raise UsageError(error.reference, f"{name}: {error.message}", hints=error.hints) from None
         is_set = param is not None and ctx is not None and is_from_environment(param, ctx)
-        return location if is_set else check_typed(location)
+        return location if is_set else check_typed(location, name)
 
 
 def _state_flag(checks: bool) -> Callable[[click.Context, click.Parameter, StateLocation | None], StateFlag]:

@@ -122,13 +122,17 @@ def check_trusted(path: Path) -> Path:
     return path
 
 
-def check_typed(location: StateLocation) -> StateLocation:
-    """Return a location of the command line. Raises `UsageError` if it has a password: all users can read command lines."""
+def check_typed(location: StateLocation, name: str) -> StateLocation:
+    """Return a location that an option or an argument has on the command line.
+
+    Raises `UsageError` if it has a password: all users can read command lines.
+    """
     if isinstance(location, StateUrl) and location.has_password:
+        variable = PASSWORD_SOURCES[0] if name.startswith("--") else "Name the variable that holds the URL: env:NAME"
         raise UsageError(
             "password-on-command-line",
-            "--state: the URL has a password, and other users of this machine can read command lines",
-            hints=PASSWORD_SOURCES,
+            f"{name}: the URL has a password, and other users of this machine can read command lines",
+            hints=(variable, *PASSWORD_SOURCES[1:]),
         )
     return location
 

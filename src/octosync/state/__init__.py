@@ -1,8 +1,9 @@
 """The state, an SQLite file or a PostgreSQL database: the journal of runs, and what a controller keeps over restarts.
 
-`plan` and `apply` only write the journal, and never base a decision on it. A controller also stores the baseline of each app,
-its drift and when it began, what operators asked for, which notifications it sent, and where it continues after a restart. All
-of that can be lost: until every app was read once, nothing counts as removed.
+`apply` writes the journal, and bases no decision on it; in a shared state, it takes a lock, and respects what operators asked
+for. A controller also stores the baseline of each app, its drift and when it began, what operators asked for, which
+notifications it sent, and where it continues after a restart. All of that can be lost: until every app was read once, nothing
+counts as removed.
 
 What may not live here: live values, request or response bodies (except the results of optimization checks), and anything
 sensitive. A declared value under a sensitive key is never stored, only a digest made with a key of the state, by which the
@@ -15,6 +16,7 @@ from octosync.exports import lazy_exports
 
 if TYPE_CHECKING:
     from octosync.state.checkpoint import CheckpointChanges, InSyncApp, StoredCheck, StoredCheckpoint, StoredResync
+    from octosync.state.database import check_driver
     from octosync.state.drift import StoredRefusal
     from octosync.state.inspection import (
         DatabaseFacts,
@@ -39,6 +41,7 @@ else:
         __name__,
         {
             "checkpoint": "CheckpointChanges InSyncApp StoredCheck StoredCheckpoint StoredResync",
+            "database": "check_driver",
             "drift": "StoredRefusal",
             "inspection": "DatabaseFacts PlaneFacts StateFacts check_state examine_database examine_state old_rows",
             "journal": "Journal JournalReader new_run_id",

@@ -159,7 +159,8 @@ def open_for_writing(location: StateLocation) -> Database:
     return _postgres(location, read_only=False)
 
 
-def _postgres(url: StateUrl, *, read_only: bool) -> PostgresDatabase:
+def check_driver(url: StateUrl) -> None:
+    """Raise `OctosyncError` (`postgres-not-installed`) if the driver is missing."""
     try:
         import psycopg  # noqa: F401
     except ImportError:
@@ -168,6 +169,10 @@ def _postgres(url: StateUrl, *, read_only: bool) -> PostgresDatabase:
             f"{url}: a database on PostgreSQL needs psycopg, which is not installed",
             hints=("Install it with octosync:  pip install 'octosync[postgres]'",),
         ) from None
+
+
+def _postgres(url: StateUrl, *, read_only: bool) -> PostgresDatabase:
+    check_driver(url)
     from octosync.state.postgres import PostgresDatabase
 
     return PostgresDatabase(url, read_only=read_only)

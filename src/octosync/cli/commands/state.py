@@ -45,7 +45,9 @@ class PlaceType(LocationType):
         name = text.removeprefix(_VARIABLE)
         url = os.environ.get(name, "").strip()
         if not url:
-            raise UsageError("no-state-url", f"{name} is not set", hints=("For a file of this name: ./env:…",))
+            raise UsageError(
+                "no-state-url", f"{name or 'the variable'} is not set", hints=("For a file of this name: ./env:…",)
+            )
         location = parse_location(url)
         if not isinstance(location, StateUrl):
             raise UsageError(

@@ -56,6 +56,7 @@ from octosync.state import (
     LeaseKeeper,
     StateLocation,
     WatchState,
+    check_driver,
     open_or_replace_journal,
     state_lock,
 )
@@ -135,6 +136,7 @@ def _watch(options: _WatchOptions) -> ExitCode:
 def _opened(location: StateLocation, key: Secret | None) -> Iterator[tuple[Journal | None, DamagedFile | None]]:
     """Open a state file, and lock it. A shared state is opened when this process leads: it may be unreachable now."""
     if not isinstance(location, Path):
+        check_driver(location)
         yield None, None
         return
     _refuse_tracked(location)
