@@ -192,7 +192,7 @@ def _snapshot(source: StateLocation) -> Iterator[JournalReader]:
             raise OctosyncError(
                 "state-not-migrated",
                 f"{source} has the schema {reader.schema} of an earlier version, and this one copies schema {VERSION}",
-                hints=("`octosync history` of the earlier version reads it. The next apply or watch migrates it.",),
+                hints=("Copy it with the earlier version, or with pg_dump. The next apply or watch migrates it.",),
             )
         reader.database.wait_at_most(_PATIENCE)
         with reader.database.transaction():

@@ -177,11 +177,12 @@ def _all_findings(location: StateLocation) -> Iterator[DoctorFinding]:
         yield _finding(FindingStatus.ERROR, "contents", error.message, *error.hints)
         return
     if not facts.is_current:
+        command = "octosync state backup FILE" if isinstance(location, Path) else "pg_dump --schema=octosync"
         yield _finding(
             FindingStatus.WARNING,
             "schema",
             f"the schema {facts.schema} is that of an earlier version",
-            "The next apply or watch migrates it. Back it up before, to go back: octosync state backup FILE",
+            f"The next apply or watch migrates it. Back it up before, to go back: {command}",
         )
     for lease in facts.leases:
         if lease.is_held:
