@@ -300,8 +300,8 @@ async def test_rounds_of_faults(bench: Bench, run: int) -> None:
         leader = await world.until_led()
         await until(lambda: leader.watch.status["ready"], leader.watch)
         before = len(leader.watch.logged("full_read"))
-        # Contested objects are left alone until a reconcile is requested. While a replica begins to lead, that is refused, or part
-        # of what it reads then.
+        # Contested objects are left alone until a reconcile is requested. While a replica begins to lead, that is refused, or
+        # part of what it reads then.
         await until(
             lambda: leader.watch.post("/reconcile").is_success and len(leader.watch.logged("full_read")) > before
         )

@@ -122,6 +122,7 @@ class PostgresDatabase:
         self._connecting = threading.Lock()
         self._hung: tuple[float, DatabaseError] | None = None  # until when it counts as a server that does not respond
         self._in_transaction = False
+        self._is_closed = False
         self._version: int | None = None
         self._pipeline: psycopg.Pipeline | None = None
         self._is_sent = False  # whether anything was sent in the pipeline whose result was not received
@@ -278,6 +279,8 @@ class PostgresDatabase:
             self._spare, before = connection, self._spare
             if before is not None:
                 before.close()
+            if self._is_closed:  # by another thread, while this one has connected
+                connection.close()
 
     def check(self) -> str:
         """Return "": PostgreSQL checks its pages itself."""
@@ -291,6 +294,7 @@ class PostgresDatabase:
 
     def close(self) -> None:
         """Close the connection."""
+        self._is_closed = True
         for connection in (self._connection, self._spare):
             if connection is not None:
                 connection.close()
