@@ -237,6 +237,22 @@ def test_a_database_that_hangs_is_waited_for_once(database: Database, caplog: py
     assert database.actions() == [Status.DONE, None]
 
 
+def test_a_connection_that_a_thread_makes_is_closed_with_the_journal(database: Database) -> None:
+    """A controller that stops in an outage doesn't wait for the thread that connects, and leaves no connection behind."""
+    journal, proxy = database.journal, database.proxy
+    journal.wait_at_most(1)
+    connections = proxy.connections
+    proxy.hang()
+    with ThreadPoolExecutor(1) as pool:
+        connecting = pool.submit(journal.wait_until_usable, 5)
+        database.server.wait_for(lambda: proxy.connections > connections)
+        journal.close()
+        proxy.restore()
+        connecting.result()
+    statement = f"select 1 from pg_stat_activity where datname = '{database.name}'"  # noqa: S608 — our name
+    database.server.wait_for(lambda: not database.server.execute(statement))
+
+
 @pytest.mark.failover
 def test_a_slow_database_blocks_for_two_waits_at_most(database: Database) -> None:
     """Each statement of the transaction is in time, and all of them together are not: none is written."""
