@@ -30,6 +30,7 @@ def fill(path: Path) -> None:
         memory = WatchState(journal).for_control_plane(PLANE)
         memory.store(desired_app("search"))
         memory.hold(Hold(app="search", until=NOW + timedelta(hours=1), reason="incident", at=NOW))
+        memory.hold(Hold(app="notes", until=NOW - timedelta(minutes=1), reason="ended", at=NOW - timedelta(hours=1)))
         memory.suspend(NOW, "release")
 
 

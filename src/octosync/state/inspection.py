@@ -226,8 +226,10 @@ def _planes(reader: JournalReader) -> tuple[PlaneFacts, ...]:
     execute = reader.database.execute
     counts = {
         table: _numbers(execute(f"select plane, count(*) from {table} group by plane").fetchall())  # noqa: S608 — our own names
-        for table in ("base", "drift", "approval", "refusal", "hold")
+        for table in ("base", "drift", "approval", "refusal")
     }
+    now = time_text(datetime.now(UTC))
+    held = _numbers(execute("select plane, count(*) from hold where until > ? group by plane", (now,)).fetchall())
     suspended = dict(execute("select plane, at from suspension").fetchall())
     resynced = dict(execute("select plane, ended from checkpoint").fetchall())
     rows = execute("select id, control_plane, org_id from plane order by control_plane, org_id").fetchall()
@@ -238,7 +240,7 @@ def _planes(reader: JournalReader) -> tuple[PlaneFacts, ...]:
             drift=counts["drift"].get(number, 0),
             approvals=counts["approval"].get(number, 0),
             refusals=counts["refusal"].get(number, 0),
-            holds=counts["hold"].get(number, 0) + counts["hold"].get(0, 0),  # 0: those of each control plane
+            holds=held.get(number, 0) + held.get(0, 0),  # 0: those of each control plane
             suspended_at=_time(suspended.get(number, suspended.get(0))),
             resynced_at=_time(resynced.get(number)),
         )
