@@ -16,7 +16,7 @@ from tests.support.projects import Project
 from tests.support.workdirs import Workdir
 
 from octosync.cli.run_options import StateFlag
-from octosync.cli.state_location import choose_state, state_location
+from octosync.cli.state_location import choose_state
 from octosync.errors import ConfigError
 from octosync.manifest import Configuration, Context, read_configuration
 from octosync.manifest.git.base import as_reviewed
@@ -72,7 +72,6 @@ def test_the_flag_precedes_the_context_which_precedes_the_file(workdir: Workdir)
     assert chosen(configured(workdir, "paths: [apps/]")) == (str(DEFAULT), ())
     given = StateFlag(parse_location(SECRET_URL))  # of the environment, which is there when the command is repeated
     assert choose_state(given, Configuration(), None).arguments == ()
-    assert state_location(StateFlag(), Configuration(), None) is None
 
 
 @pytest.mark.parametrize("value", [None, "state.db", KEY, f"mysql://u:{PASSWORD}@h/d"])

@@ -86,17 +86,6 @@ def choose_state(
     return ChosenState(location=DEFAULT_PATH, arguments=arguments)
 
 
-def state_location(
-    flag: StateFlag,
-    configuration: Configuration,
-    context: Context | None,
-    environment: Mapping[str, str] = os.environ,
-) -> StateLocation | None:
-    """Return where the state is; None if it is the default file. Raises as `choose_state` does."""
-    state = choose_state(flag, configuration, context, environment=environment)
-    return state.location if state.source else None
-
-
 def find_state(flag: StateFlag, remote: RemoteFlags, config: Path | None) -> ChosenState:
     """Return where the state is, for a command that needs octosync.yaml for nothing else.
 
