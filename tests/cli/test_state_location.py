@@ -177,7 +177,10 @@ def test_a_database_is_used_like_a_file(project: Project, postgres_url: str, pos
     refused = project.workdir.octosync("doctor", "--url", project.url, OCTOSYNC_DATABASE=postgres_url)
     assert f"ok       state: {shown} has 1 run (PostgreSQL " in refused.stdout
     assert f"error    state: {shown} can't be written: the user may not write to the schema octosync" in refused.stdout
-    assert not any(SERVER_PASSWORD in ran.output for ran in (empty, applied, history, refused))
+    postgres_server.execute(f"alter database {database} set default_transaction_read_only = on")
+    read_only = project.workdir.octosync("doctor", "--url", project.url, OCTOSYNC_DATABASE=postgres_url)
+    assert f"error    state: {shown} can't be written: it is read-only" in read_only.stdout
+    assert not any(SERVER_PASSWORD in ran.output for ran in (empty, applied, history, refused, read_only))
 
 
 def test_pgpassword_is_sent_only_to_a_server_that_a_trusted_file_names(workdir: Workdir, postgres_url: str) -> None:

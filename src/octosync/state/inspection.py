@@ -102,6 +102,10 @@ def examine_database(journal: JournalReader) -> DatabaseFacts:
         (version,) = execute("select current_setting('server_version')").fetchone()
         tls = execute("select version from pg_stat_ssl where ssl and pid = pg_backend_pid()").fetchone()
         (recovers,) = execute("select pg_is_in_recovery()").fetchone()
+        # The setting of this session is that of a reader.
+        (protects,) = execute(
+            "select reset_val = 'on' from pg_settings where name = 'default_transaction_read_only'"
+        ).fetchone()
         has_schema = execute("select 1 from pg_namespace where nspname = ?", (SCHEMA,)).fetchone() is not None
         if journal.exists:
             statement = f"select has_table_privilege('{SCHEMA}.run', 'insert')"
@@ -117,6 +121,9 @@ def examine_database(journal: JournalReader) -> DatabaseFacts:
     problem = advice = ""
     if recovers:
         problem, advice = "it is a standby server, which is read-only", "Name the primary server, or all servers."
+    elif protects:
+        problem = "it is read-only (default_transaction_read_only)"
+        advice = "Check its disk: services make a database read-only before it is full."
     elif not may_write:
         what = f"the schema {SCHEMA}" if has_schema else "the database"
         problem, advice = (
