@@ -157,8 +157,9 @@ def test_a_state_in_use_or_a_target_with_a_state_is_refused(location: StateLocat
     """What a controller writes during a copy would be lost, and two states can't be merged."""
     source = tmp_path / "source.db"
     fill(source)
-    with state_lock(source), pytest.raises(OctosyncError, match="state-in-use"):
+    with state_lock(source), pytest.raises(OctosyncError, match="state-in-use") as raised:
         copy_state(source, location, ignore)
+    assert raised.value.hints == ("What it writes during the copy would be lost: stop it first.",)
     with Journal(location) as journal:
         if not isinstance(location, Path):
             table = LeaseTable(journal)

@@ -13,14 +13,19 @@ from octosync.errors import OctosyncError
 
 DEFAULT_PATH: Final = Path(".octosync/state.db")
 
+_TWO_CONTROLLERS: Final = (
+    "Two controllers on one file would revert each other's writes: stop that one first.",
+    "If this one is for other apps or another control plane, give it another file: --state FILE",
+)
+
 
 @contextmanager
-def state_lock(state: Path) -> Iterator[None]:
+def state_lock(state: Path, advice: tuple[str, ...] = _TWO_CONTROLLERS) -> Iterator[None]:
     """Hold the lock of a state file until the block or the process ends.
 
     It is an advisory lock on a file next to it (a lock on the file itself would interfere with SQLite's); other commands use
-    the state file without it. Raises `OctosyncError` (`state-in-use`) if another controller holds it. On a file
-    system without locks nothing is raised.
+    the state file without it. Raises `OctosyncError` (`state-in-use`) with this advice if another controller
+    holds it. On a file system without locks nothing is raised.
     """
     beside = lock_beside(state)
     try:
@@ -32,7 +37,7 @@ def state_lock(state: Path) -> Iterator[None]:
             hints=("Make its folder writable, or name another file: --state FILE",),
         ) from error
     try:
-        _take(lock, state)
+        _take(lock, state, advice)
         yield
     finally:
         os.close(lock)
@@ -60,7 +65,7 @@ def lock_beside(state: Path) -> Path:
     return place.with_name(f"{place.name}.lock")
 
 
-def _take(lock: int, state: Path) -> None:
+def _take(lock: int, state: Path, advice: tuple[str, ...]) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -69,10 +74,7 @@ def _take(lock: int, state: Path) -> None:
         raise OctosyncError(
             "state-in-use",
             f"{state}: another octosync watch{who} uses this state file",
-            hints=(
-                "Two controllers on one file would revert each other's writes: stop that one first.",
-                "If this one is for other apps or another control plane, give it another file: --state FILE",
-            ),
+            hints=advice,
         ) from None
     except OSError:
         return

@@ -67,6 +67,7 @@ TABLES: Final[Mapping[str, Table]] = {
 _OWN: Final = frozenset({"seal"})  # has a row in an empty state, too
 _AT_ONCE: Final = 1_000  # rows
 _PATIENCE: Final = 600.0  # seconds for a statement
+_STOP_IT: Final = ("What it writes during the copy would be lost: stop it first.",)
 _UNWRITABLE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
 
 
@@ -79,7 +80,7 @@ def copy_state(source: StateLocation, target: StateLocation, progress: Progress)
     with ExitStack() as stack:
         for location in (source, target):
             if isinstance(location, Path) and lock_beside(location).exists():
-                stack.enter_context(state_lock(location))
+                stack.enter_context(state_lock(location, _STOP_IT))
             check_unused(location)
         check_empty(target)
         still_unused = partial(check_unused, source)
@@ -99,7 +100,7 @@ def back_up(source: StateLocation, file: Path, progress: Progress, *, replaces: 
         if not replaces or (isinstance(source, Path) and file.exists() and file.samefile(source)):
             raise _exists(file)
         if lock_beside(file).exists():
-            with state_lock(file):
+            with state_lock(file, _STOP_IT):
                 return _write_file(source, file, progress, replaces=True)
     return _write_file(source, file, progress, replaces=replaces)
 
@@ -171,7 +172,7 @@ def check_unused(location: StateLocation) -> None:
         raise OctosyncError(
             "state-in-use",
             f"{location}: {held[0].user} uses this state",
-            hints=("What it writes during the copy would be lost: stop it first.",),
+            hints=_STOP_IT,
         )
 
 
