@@ -119,7 +119,7 @@ _COMMANDS: Final = {
     "status": "Show live state: coverage, deployments, traffic, last change.",
     "bootstrap": "Create an app with its target and keys in one request.",
     "history": "Show past runs from the journal.",
-    "state": "Show, check, back up, move and prune the state.",
+    "state": "Show, check, back up, copy and prune the state.",
     "activity": "Show the activity feed of an app.",
     "decisions": "Show how the requests of an app were routed.",
     "api": "Compare octosync's requests with Octomil's API.",

@@ -1,4 +1,4 @@
-"""`octosync state`: show, check, back up, move and prune the state; and the findings about it for `octosync doctor`."""
+"""`octosync state`: show, check, back up, copy and prune the state; and the findings about it for `octosync doctor`."""
 
 from __future__ import annotations
 
