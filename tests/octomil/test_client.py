@@ -344,10 +344,14 @@ def test_the_check_of_writes_precedes_every_attempt_after_its_wait() -> None:
     assert _in_virtual_time(use, throttled, httpx.Response(204), requests_per_minute=2) == [0.0, 17.0]
 
 
-async def test_a_check_that_fails_while_the_connection_is_opened_keeps_the_write_from_being_sent() -> None:
-    """Connecting can take ten seconds, so the check is repeated on the open connection. Reads, previews too, need none."""
+@pytest.mark.parametrize("calls", [1, 2])
+async def test_a_check_that_fails_before_the_write_is_sent_keeps_it_from_being_sent(calls: int) -> None:
+    """Connecting can take ten seconds, and a process may be suspended after it: the check is repeated before the first byte.
+
+    Reads, previews too, need none.
+    """
     async with scripted_server(json_reply({})) as server, client_of(server.url) as client:
-        client.guard_writes(_until(1))
+        client.guard_writes(_until(calls))
         with pytest.raises(_Lost):
             await _put(client)
         await _get(client)

@@ -9,12 +9,12 @@ import asyncio
 import ipaddress
 import ssl
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
@@ -229,11 +229,53 @@ def request_of(
     return httpx.Request(method, url, params=query or None, headers={**_HEADERS, **headers}, content=body)
 
 
-_CHECK: Final[ContextVar[Callable[[], None] | None]] = ContextVar("_CHECK", default=None)
+@dataclass(slots=True)
+class _Check:
+    """The check of one request, with the error that it has raised: aiohttp raises another one in its place."""
+
+    check: Callable[[], None]
+    error: Exception | None = None
+
+    def __call__(self) -> None:
+        try:
+            self.check()
+        except Exception as error:
+            self.error = error
+            raise
+
+
+_CHECK: Final[ContextVar[_Check | None]] = ContextVar("_CHECK", default=None)
+
+
+class _CheckedTransport:
+    """The transport of a connection, which calls the check of the current request immediately before it sends anything.
+
+    aiohttp sends a request some iterations of the event loop after it has a connection. A process that is suspended in between
+    must not send it when it continues.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.check: _Check | None = None
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 — everything else is that of the transport
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send data."""
+        if self.check is not None:
+            self.check()
+        self._transport.write(data)
+
+    def writelines(self, data: Iterable[bytes]) -> None:
+        """Send several pieces of data."""
+        if self.check is not None:
+            self.check()
+        self._transport.writelines(data)
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Calls the check of a request when its connection is open: to connect may take longer than the check holds."""
+    """Calls the check of a request when its connection is open, since connecting may take long, and when it is sent."""
 
     async def connect(
         self,
@@ -242,13 +284,21 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 — its interface
     ) -> aiohttp.connector.Connection:
         connection = await super().connect(req, traces, timeout)
-        check = _CHECK.get()
+        check, protocol = _CHECK.get(), connection.protocol
         if check is not None:
             try:
                 check()
             except BaseException:
                 connection.release()
                 raise
+        if protocol is not None and protocol.transport is not None:
+            transport: Any = protocol.transport
+            if check is not None and not isinstance(transport, _CheckedTransport):
+                protocol.transport = transport = cast("asyncio.Transport", _CheckedTransport(transport))
+            if isinstance(
+                transport, _CheckedTransport
+            ):  # this connection may have been used before, with another check
+                transport.check = check
         return connection
 
 
@@ -305,16 +355,23 @@ async def exchange(
 ) -> RawResponse:
     """Send one request once and read the complete response, within the connection's timeouts.
 
-    `check` is called when the connection is open; if it raises, nothing is sent.
+    `check` is called when the connection is open, and immediately before the request is sent; if it raises, nothing is sent, and
+    that is raised.
 
     No `httpx.AsyncClient` is used: it would only add cookies, redirects and logins, which octosync doesn't want.
     Raises `BodyError`, `TimeoutError`, and the exceptions of httpx and aiohttp; `failures.failure_of` translates them.
     """
     connect = connection.connect_timeout
-    _CHECK.set(check)  # in the context of this task, which sends one request at a time
+    checked = None if check is None else _Check(check)
+    _CHECK.set(checked)  # in the context of this task, which sends one request at a time
     request.extensions["timeout"] = httpx.Timeout(connection.response_timeout, connect=connect, pool=connect).as_dict()
     async with asyncio.timeout(connect + connection.response_timeout):
-        response = await http.handle_async_request(request)
+        try:
+            response = await http.handle_async_request(request)
+        except Exception:
+            if checked is not None and checked.error is not None:
+                raise checked.error from None
+            raise
         response.request = request
         try:
             body = await _body(response)
