@@ -17,7 +17,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from tests.support.proxies import free_port
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -125,16 +125,6 @@ def _run(folder: Path, program: str, *arguments: str) -> None:
     assert done.returncode == 0, f"{program} failed: {_end_of_log(folder)}"
 
 
-def _free_port() -> int:
-    """Return a free port below those of outgoing connections, so that a stopped server can use it again."""
-    for _ in range(100):
-        port = 20000 + secrets.randbelow(12000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port")
-
-
 @dataclass(slots=True)
 class PostgresServer:
     """A server in a folder, on a port of loopback."""
@@ -159,7 +149,7 @@ class PostgresServer:
         options = ["--no-sync", "--no-instructions", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8"]
         access = ["--auth-local=trust", "--auth-host=scram-sha-256"]
         _run(folder, "initdb", *options, *collation, *access)
-        server = cls(folder, _free_port())
+        server = cls(folder, free_port())
         server.start()
         server.execute(f"create role {USER} login password '{_VERIFIER}'")
         return server
@@ -321,8 +311,10 @@ def private_server() -> Iterator[PostgresServer]:
     alive, end = os.pipe()
     try:
         server = PostgresServer.create(alive)
-        yield server
-        server.close()
+        try:
+            yield server
+        finally:
+            server.close()
     finally:
         os.close(alive)
         os.close(end)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -11,6 +13,16 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 from tests.support.scripted_server import AfterReply, Reply, Request, read_request, reset_on_close
+
+
+def free_port() -> int:
+    """Return a free port below those of outgoing connections, so that a stopped server can use it again."""
+    for _ in range(100):
+        port = 20000 + secrets.randbelow(12000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
 
 
 @dataclass(slots=True, eq=False)
@@ -182,8 +194,8 @@ class Proxy:
 
     async def listen(self) -> None:
         """Accept connections."""
+        self.port = self.port or free_port()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop_listening(self) -> None:
         """Refuse new connections, and close the open ones."""
@@ -320,8 +332,8 @@ class TcpProxy:
 
     async def _listen(self) -> None:
         if self._server is None:
+            self.port = self.port or free_port()
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
 
     async def _cut(self) -> None:
         tasks = list(self._tasks)
