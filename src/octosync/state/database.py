@@ -64,7 +64,7 @@ class FailureKind(Enum):
     OTHER = "other"
 
 
-UPGRADE_HINT: Final = "A newer version of octosync uses it: upgrade this one."
+UPGRADE_HINT: Final = "A newer version of octosync uses it: upgrade this one, or name another state: --state LOCATION"
 
 
 class DatabaseError(Exception):
