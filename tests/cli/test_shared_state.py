@@ -225,6 +225,10 @@ def test_with_a_base_drift_of_an_app_on_hold_stays(shared: Project) -> None:
         r"(?:app/search: its drift is not reverted: on hold|, held) until (.*?) UTC", " ".join(ran.stdout.split())
     )
     assert (len(shown), len(set(shown))) == (2, 1), ran.stdout  # both name the same minute
+    (shared.workdir.directory / "apps/search.yaml").rename(shared.workdir.directory / "search.yaml")
+    archives = shared.plan("--base-file", base, "--allow-empty", "--prune", "--allow-archives", "1")
+    assert (archives.code, "(guard held)" in archives.stdout) == (4, True), archives.output
+    (shared.workdir.directory / "search.yaml").rename(shared.workdir.directory / "apps/search.yaml")
     with journal_of(shared) as journal:
         controller_of(shared, journal).release("search")
     assert shared.apply("--base-file", base, "--drift-hold", "0s").code == 0

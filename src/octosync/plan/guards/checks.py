@@ -237,14 +237,15 @@ def frozen(plan: Plan, terms: Terms) -> Iterator[Objection]:
 
 
 def held(plan: Plan, terms: Terms) -> Iterator[Objection]:
-    """Object to what undoes a change by hand in an app on hold; without a base, to each change of such an app."""
+    """Object to what undoes a change by hand in an app on hold, and to archiving it; without a base, to each of its changes."""
     del terms
     for slug, hold in plan.controls.holds.items():
         mine = [action for action in plan.actions if action.address.app == slug]
-        hurt = [action for action in mine if not plan.has_base or action.reason in OTHERS_WORK]
+        certain = [action for action in mine if plan.has_base and action.reason in OTHERS_WORK]
+        hurt = [a for a in mine if not plan.has_base or a in certain or isinstance(a, ArchiveApp)]
         if hurt:
             without_base = "" if plan.has_base else "; with --base, only drift waits"
-            what = f"{counted(len(hurt), 'change')} {'would undo' if plan.has_base else 'may undo'} a change by hand"
+            what = f"{counted(len(hurt), 'change')} {'would undo' if certain else 'may undo'} a change by hand"
             yield Objection(
                 message=f"{slug}: {what}, and the app is {hold_words(hold)}",
                 way_out=f"Wait until then, or release {slug} on the controller's page{without_base}",

@@ -187,8 +187,8 @@ GUARDS: Final = _table(
     ),
     Guard(
         id="held",
-        refuses="Undoing a change that was made by hand in an app on hold, if the shared state contains the hold. Without "
-        "`--base`, every change of such an app is rejected: it may undo one.",
+        refuses="Undoing a change that was made by hand in an app on hold, and archiving the app, if the shared state "
+        "contains the hold. Without `--base`, every change of such an app is rejected: it may undo one.",
         check=checks.held,
         concerns=lambda action: True,  # noqa: ARG005 — a created object may have been deleted by hand
         flag=FLAGS["held"],
