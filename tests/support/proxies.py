@@ -160,6 +160,7 @@ class Proxy:
     in_flight: int = 0
     _rule: _Rule | None = None
     _server: asyncio.Server | None = None
+    _listens: bool = False
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -194,11 +195,12 @@ class Proxy:
 
     async def listen(self) -> None:
         """Accept connections."""
-        self.port = self.port or free_port()
+        self.port, self._listens = self.port or free_port(), True
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
     async def stop_listening(self) -> None:
         """Refuse new connections, and close the open ones."""
+        self._listens = False
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -216,6 +218,10 @@ class Proxy:
         return rule.behavior
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._listens:  # accepted just before it has stopped
+            reset_on_close(writer)
+            writer.close()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -279,6 +285,7 @@ class TcpProxy:
     _flows: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _server: asyncio.Server | None = None
+    _listens: bool = False
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def start(self) -> None:
@@ -332,7 +339,7 @@ class TcpProxy:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self.port = self.port or free_port()
+            self.port, self._listens = self.port or free_port(), True
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
     async def _cut(self) -> None:
@@ -342,12 +349,17 @@ class TcpProxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _stop_listening(self) -> None:
+        self._listens = False
         if self._server is not None:
             self._server.close()
             self._server = None
         await self._cut()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._listens:  # accepted just before it has stopped
+            reset_on_close(writer)
+            writer.close()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
