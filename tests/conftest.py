@@ -77,9 +77,9 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
-    """Start three workers per two CPUs, at most 16: tests wait for processes, but each worker collects all tests."""
+    """Start two workers per CPU, at most 16: tests wait for processes and databases, but each worker collects all tests."""
     cpus = yield
-    return cpus if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else max(cpus, min(cpus + (cpus + 1) // 2, 16))
+    return cpus if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else max(cpus, min(2 * cpus, 16))
 
 
 @pytest.hookimpl(wrapper=True)

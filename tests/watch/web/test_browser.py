@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.resources import files
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pytest
 from selenium import webdriver  # imports the driver of Chromium when it is used
@@ -38,6 +38,7 @@ from tests.support.controller_statuses import (
     status_of,
     suspended,
 )
+from tests.support.examples import THOROUGH
 
 from octosync.model import Hold, Secret
 from octosync.watch.status import AppReconcileStatus, AppState, ControllerStatus, ReplicaRole, ReplicaStatus
@@ -502,10 +503,12 @@ def assert_vertical(driver: webdriver.Chrome) -> None:
         assert driver.execute_script(_WIDTHS) == [width, width]
 
 
-@pytest.mark.parametrize(
-    "paths",
-    ["/", "/apps", "/apps/canary-demo", "/apps/search-old", _WIDE, "/apps?q=nothing", "/sign-in", "/nope", _ACTIONS],
-)
+# By default one page of each kind; a thorough run tries more of them.
+_PAGES: Final = ["/", "/apps/canary-demo", _WIDE, "/sign-in", _ACTIONS]
+_MORE_PAGES: Final = ["/apps", "/apps/search-old", "/apps?q=nothing", "/nope"] if THOROUGH else []
+
+
+@pytest.mark.parametrize("paths", [*_PAGES, *_MORE_PAGES])
 def test_pages_are_accessible_and_scroll_vertically_only(
     chromium: webdriver.Chrome, open_page: OpenPage, full_pages: str, paths: str | tuple[str, ...]
 ) -> None:
