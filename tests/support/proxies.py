@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from threading import Thread
 from urllib.parse import urlsplit
 
-from tests.support.scripted_server import AfterReply, Reply, Request, read_request, reset_on_close
+from tests.support.scripted_server import AfterReply, Reply, Request, let_handlers_start, read_request, reset_on_close
 
 
 def free_port() -> int:
@@ -204,6 +204,7 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
+        await let_handlers_start()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -353,6 +354,7 @@ class TcpProxy:
         if self._server is not None:
             self._server.close()
             self._server = None
+        await let_handlers_start()
         await self._cut()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

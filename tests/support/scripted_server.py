@@ -126,6 +126,7 @@ async def scripted_server(*replies: Reply | Responder, greeting: bytes = b"") ->
     finally:
         finished.set()
         server.close()
+        await let_handlers_start()
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -142,6 +143,12 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
     except (asyncio.IncompleteReadError, ConnectionError, ValueError):
         return None
     return Request(method, target, headers, body)
+
+
+async def let_handlers_start() -> None:
+    """Let connections that were accepted just before reach their handlers, which close them: otherwise they stay open."""
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def reset_on_close(writer: asyncio.StreamWriter) -> None:

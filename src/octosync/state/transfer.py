@@ -269,7 +269,7 @@ def _continue_numbers(database: Database, name: str, table: Table) -> None:
 
 
 def _copy_file(source: Path, to: Path) -> None:
-    """Copy a file as SQLite does: all of one moment, whoever writes to it."""
+    """Copy a file as SQLite does: all of one moment, also while another process writes to it."""
     with closing(JournalReader(source)) as reader:  # its errors name the file
         if not reader.schema:
             raise _missing(source)

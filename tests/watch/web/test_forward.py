@@ -13,6 +13,7 @@ import httpx
 import pytest
 from tests.support.controller_http import AUTHORIZED, BROWSER, URL, web_options
 from tests.support.controller_statuses import ADMIN_TOKEN, RecordingApi, ago, busy_status, quiet_app, status_of
+from tests.support.scripted_server import let_handlers_start
 
 from octosync.model import Secret
 from octosync.watch.log import Log
@@ -72,6 +73,7 @@ async def server_of(handler: Handler) -> AsyncIterator[str]:
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()[:2]
         yield f"{host}:{port}"
+    await let_handlers_start()
     await asyncio.gather(*connections)
 
 
