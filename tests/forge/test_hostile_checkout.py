@@ -103,7 +103,7 @@ def test_nothing_of_the_checkout_is_imported(tmp_path: Path) -> None:
         "ACTION_PATH": str(action),
         "API_KEY": KEY,
         "PYTHONPATH": ".",
-        **dict.fromkeys(("MANIFESTS", "KUSTOMIZE", "CONTEXT", "FLAGS"), ""),
+        **dict.fromkeys(("MANIFESTS", "KUSTOMIZE", "CONTEXT", "FLAGS", "STATE_URL"), ""),
     }
     printed = ""
     for step in ("Check the runner and the event", "Install octosync", "octosync"):
