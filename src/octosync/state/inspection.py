@@ -188,7 +188,7 @@ def leases_of(reader: JournalReader) -> tuple[StateLease, ...]:
 
 
 def old_rows(reader: JournalReader, before: datetime) -> Mapping[str, int]:
-    """Return the number of rows that `WatchState.prune` deletes, by table, whatever the number of runs."""
+    """Return the number of rows that `WatchState.prune` deletes, by table. The limit of the number of runs is not considered."""
     if not reader.schema:
         return {}
     moment = journal_time_text(before)

@@ -1,7 +1,7 @@
 """Leases: at most one process at a time leads a control plane, or applies to it.
 
-A lease is a row of the shared state. It is taken, renewed and expires by the clock of the database, whatever the clocks of the
-processes are; it doesn't depend on a connection. Each take has another epoch, and only the newest epoch can be renewed. Two
+A lease is a row of the shared state. It is taken, renewed and expires by the clock of the database, not by the clocks of the
+processes; it doesn't depend on a connection. Each take has another epoch, and only the newest epoch can be renewed. Two
 things keep a process that has lost its lease from writing:
 
 - Each transaction of its journal begins with `Lease.fence`: under an older epoch, nothing is recorded, so nothing is sent.

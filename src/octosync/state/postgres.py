@@ -70,7 +70,7 @@ _DEFAULTS: Final = {
 
 
 class _Connection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection whose statements end in time, whatever the network or the server does."""
+    """A connection with a time limit for each statement, which also applies if the network or the server hangs."""
 
     patience: float = _PATIENCE
     deadline: float = math.inf  # of the transaction, by the monotonic clock

@@ -1,4 +1,4 @@
-"""A replica: one of the processes that share a state. One of them leads: it runs the controller, for a term. The others stand by.
+"""A replica: one of the processes that share a state. One of them leads: it runs the controller, for a term. The others wait.
 
 A standby tries every second to take the lease, and leads as soon as it has it: the controller of its term starts from the shared
 state, as after a restart. The leader renews the lease all the time. Once another replica has it, the term ends at once, and this
@@ -395,7 +395,7 @@ class Replica:
             if not running.done():
                 log.warning(
                     "lease_lost",
-                    message="another replica leads now: this one has stopped all writes, and stands by",
+                    message="another replica leads now: this one has stopped all writes, and is a standby",
                     epoch=lease.epoch,
                 )
                 controller.abandon()
@@ -452,7 +452,7 @@ class Replica:
         if held is None or not held.is_held or (held.holder.name, held.epoch) == self._reported:
             return
         self._reported = (held.holder.name, held.epoch)
-        message = f"this replica stands by: {held.holder.name} leads, at {held.holder.address or 'no address'}"
+        message = f"this replica is a standby: {held.holder.name} leads, at {held.holder.address or 'no address'}"
         since = held.since.isoformat(timespec="seconds")
         self._options.log.info(
             "standby",
