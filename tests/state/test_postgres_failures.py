@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import secrets
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -269,6 +271,32 @@ def test_a_slow_database_blocks_for_two_waits_at_most(database: Database) -> Non
         write()
     database.proxy.restore()
     assert database.actions() == [None]
+
+
+@pytest.mark.failover
+def test_a_transaction_that_fails_after_its_time_is_one_error(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a process that was suspended: nothing is printed that would break the log of a controller."""
+    printed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    journal, (end, _) = database.journal, database.statements()
+    journal.wait_at_most(1)
+
+    def write() -> None:
+        with journal.transaction() as transaction:
+            transaction.execute(*end)
+            sleep(2.1)  # longer than all waits of a transaction
+            raise LookupError
+
+    with suppress(LookupError):
+        write()
+    gc.collect()
+    assert printed == []
+    assert database.actions() == [None]
+    journal.wait_until_usable(5)
+    journal.write_together(database.statements())
+    assert database.actions() == [Status.DONE, None]
 
 
 @pytest.mark.failover

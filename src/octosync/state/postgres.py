@@ -14,7 +14,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -78,7 +78,13 @@ class _Connection(psycopg.Connection[tuple[Any, ...]]):
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ANN401 — as psycopg declares it
         if timeout is None:
             timeout = min(self.patience, max(self.deadline - monotonic(), 0))
-        return super().wait(gen, interval=interval, timeout=timeout)
+        try:
+            return super().wait(gen, interval=interval, timeout=timeout)
+        except BaseException:
+            # One that leaves a pipeline tries to receive once more when it is discarded. Python would print that as an error.
+            with suppress(psycopg.Error, RuntimeError):
+                gen.close()
+            raise
 
 
 class _PipelinedRows:
