@@ -172,3 +172,28 @@ def test_a_lost_task_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         r"error: asyncio, LookupError, .*test_internal_errors\.py:\d+ in fail: Task exception was never retrieved\n",
         shown,
     )
+
+
+def test_an_exception_in_a_destructor_is_one_line(workdir: Workdir) -> None:
+    """Python only prints such an exception. The line has neither a traceback nor a value, and the run continues."""
+    program = f"""
+from octosync.cli import signals
+
+class Broken:
+    def __del__(self):
+        raise LookupError({TEXT!r})
+
+async def main(stop_signal):
+    Broken()
+    return 7
+
+print(signals.run(main))
+"""
+    (workdir.directory / "program.py").write_text(program)
+    ran = subprocess.run(
+        [sys.executable, "program.py"], cwd=workdir.directory, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (0, "7\n")
+    assert re.fullmatch(
+        r"error: python, LookupError, .*/program\.py:6 in __del__: an exception was ignored\n", ran.stderr
+    )

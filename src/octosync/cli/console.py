@@ -230,7 +230,7 @@ def _without_runner_commands(text: str) -> str:
 
 
 def show_library_warnings() -> None:
-    """Show the warnings and errors of libraries and asyncio as one line each, unless a command logs them.
+    """Show the warnings and errors of libraries, asyncio and destructors as one line each, unless a command logs them.
 
     Python would also show their tracebacks, whose texts may quote what was read or sent.
     """
@@ -246,7 +246,12 @@ def show_library_warnings() -> None:
             places = [] if defect is None else [type(defect).__name__, *frame_words(defect, at_most=1)]
             err(f"{level}: {', '.join((record.name, *places))}: {visible(library_message(record))}\n")
 
+    def log_ignored(ignored: sys.UnraisableHookArgs) -> None:
+        logging.getLogger("python").error("an exception was ignored", exc_info=ignored.exc_value)
+
     logging.lastResort = OneLine(logging.WARNING)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = log_ignored
 
 
 def _discard(stream: TextIO) -> None:
