@@ -26,6 +26,7 @@ ORG_8 = LeaseName(LeaseKind.WATCH, ControlPlane(url=URL, org_id="8"))
 ANY_ORG = LeaseName(LeaseKind.WATCH, ControlPlane(url=URL))
 APPLY = LeaseName(LeaseKind.APPLY, ControlPlane(url=URL, org_id="7"))
 HOLDER = LeaseHolder(host="pod-a", pid=7, address="10.0.0.7:9900", actor="jane", commit="c0ffee", key=Secret("k3y"))
+OTHER = replace(HOLDER, host="pod-b", key=Secret("0ther"))
 
 
 @dataclass
@@ -33,6 +34,7 @@ class _Process:
     """A process that wants the lease. A statement that it sends is carried out `delay` seconds later."""
 
     journal: Journal
+    holder: LeaseHolder
     table: LeaseTable = field(init=False)
     now: float = 0.0
     delay: float = 0.0
@@ -74,7 +76,7 @@ class _Replicas:
 def replicas(_emptied: Callable[[], StateUrl]) -> Iterator[_Replicas]:
     location = _emptied()
     with Journal(location) as first, Journal(location) as second:
-        yield _Replicas(_Process(first), _Process(second))
+        yield _Replicas(_Process(first, HOLDER), _Process(second, OTHER))
 
 
 def test_one_process_holds_a_lease_and_all_see_its_holder(replicas: _Replicas) -> None:
@@ -85,7 +87,7 @@ def test_one_process_holds_a_lease_and_all_see_its_holder(replicas: _Replicas) -
     for _ in range(3):
         replicas.advance(TTL / 2)
         assert first.table.renew(lease)
-        assert second.table.take(ORG_7, HOLDER) is None
+        assert second.table.take(ORG_7, OTHER) is None
     held = second.table.holder(ORG_7)
     assert held is not None
     assert (held.holder, held.epoch, held.since, held.is_held) == (HOLDER, lease.epoch, lease.since, True)
@@ -98,7 +100,7 @@ def test_a_lease_is_over_if_a_restored_database_gives_its_epoch_to_another_proce
     lease = first.table.take(ORG_7, HOLDER)
     assert lease is not None
     first.journal.database.execute("delete from lease")
-    other = second.table.take(ORG_7, replace(HOLDER, key=Secret("0ther")))
+    other = second.table.take(ORG_7, OTHER)
     assert other is not None
     assert other.epoch == lease.epoch
     first.journal.fence = lease.fence
@@ -124,9 +126,23 @@ def test_a_released_lease_can_be_taken_at_once_and_not_be_renewed(replicas: _Rep
     assert not first.table.renew(
         Lease(ORG_7, lease.epoch, HOLDER, lease.since)
     )  # as if a renewal was under way meanwhile
-    successor = second.table.take(ORG_7, HOLDER)
+    successor = second.table.take(ORG_7, OTHER)
     assert successor is not None
     assert successor.epoch > lease.epoch
+
+
+def test_a_process_gets_the_lease_that_it_has_taken_without_learning_it(replicas: _Replicas) -> None:
+    """The connection broke before the response arrived: the process doesn't wait until its own lease expires."""
+    first, second = replicas.both
+    unknown = first.table.take(ORG_7, HOLDER)
+    assert unknown is not None
+    assert second.table.take(ORG_7, OTHER) is None
+    lease = first.table.take(ORG_7, HOLDER)
+    assert lease is not None
+    assert lease.epoch > unknown.epoch
+    assert not first.table.renew(unknown)
+    assert first.table.renew(lease)
+    assert second.table.take(ORG_7, OTHER) is None
 
 
 def test_an_expired_lease_is_renewed_only_if_no_process_took_it(replicas: _Replicas) -> None:
@@ -139,7 +155,7 @@ def test_an_expired_lease_is_renewed_only_if_no_process_took_it(replicas: _Repli
     assert first.table.renew(lease)
     assert lease.seconds_left
     replicas.advance(10 * TTL)
-    assert second.table.take(ORG_7, HOLDER) is not None
+    assert second.table.take(ORG_7, OTHER) is not None
     assert not first.table.renew(lease)
     replicas.advance(10 * TTL)
     assert not first.table.renew(lease)
@@ -152,11 +168,11 @@ def test_an_unknown_org_excludes_every_org_of_its_url(replicas: _Replicas) -> No
     first, second = replicas.both
     seventh = first.table.take(ORG_7, HOLDER)
     assert seventh is not None
-    assert second.table.take(ORG_8, HOLDER) is not None
-    assert second.table.take(APPLY, HOLDER) is not None
-    assert second.table.take(ANY_ORG, HOLDER) is None
+    assert second.table.take(ORG_8, OTHER) is not None
+    assert second.table.take(APPLY, OTHER) is not None
+    assert second.table.take(ANY_ORG, OTHER) is None
     replicas.advance(2 * TTL)
-    assert second.table.take(ANY_ORG, HOLDER) is not None
+    assert second.table.take(ANY_ORG, OTHER) is not None
     assert first.table.take(ORG_7, HOLDER) is None
     assert first.table.take(ORG_8, HOLDER) is None
     assert not first.table.renew(seventh)
@@ -179,7 +195,7 @@ def test_under_an_older_epoch_nothing_is_recorded(replicas: _Replicas) -> None:
     first.journal.database.execute("update lease set expires = clock_timestamp() - interval '1 s'")
     with pytest.raises(LeaseLost):
         begin_action()
-    assert second.table.take(ORG_7, HOLDER) is not None
+    assert second.table.take(ORG_7, OTHER) is not None
     assert lease.seconds_left
     with pytest.raises(LeaseLost):
         begin_action()
@@ -207,7 +223,7 @@ def test_a_lease_is_taken_after_the_transactions_of_its_holder(replicas: _Replic
 
 
 def _take_when_free(table: LeaseTable) -> bool:
-    while table.take(ORG_7, HOLDER) is None:
+    while table.take(ORG_7, OTHER) is None:
         pass
     return True
 
@@ -228,7 +244,7 @@ def test_of_two_processes_that_take_a_lease_at_once_one_gets_it(replicas: _Repli
     with Journal(first.journal.location) as other, ThreadPoolExecutor() as threads:
         with other.transaction() as database:
             database.execute("select 1 from lease for update")
-            taking = [threads.submit(process.table.take, ORG_7, HOLDER) for process in replicas.both]
+            taking = [threads.submit(process.table.take, ORG_7, process.holder) for process in replicas.both]
             while _waiting(database) < 2:
                 assert not any(taken.done() for taken in taking)
         assert [taken.result(timeout=10) is None for taken in taking].count(False) == 1
@@ -236,7 +252,9 @@ def test_of_two_processes_that_take_a_lease_at_once_one_gets_it(replicas: _Repli
 
 _SECONDS = st.sampled_from([0.0, 1.0, 7.9, 8.1, 9.9, 10.1])
 _STEPS = st.lists(
-    st.tuples(st.sampled_from(["take", "renew", "release"]), st.integers(0, 1), *[_SECONDS] * 3),
+    st.tuples(
+        st.sampled_from(["take", "take, and lose the response", "renew", "release"]), st.integers(0, 1), *[_SECONDS] * 3
+    ),
     min_size=8,
     max_size=20,
 )
@@ -258,7 +276,9 @@ def test_there_are_never_two_leaders(replicas: _Replicas, steps: list[tuple[str,
         _check(replicas)
         process.delay = delay
         if step == "take" and process.lease is None:
-            process.lease = process.table.take(ORG_7, HOLDER)
+            process.lease = process.table.take(ORG_7, process.holder)
+        elif step == "take, and lose the response" and process.lease is None:
+            process.table.take(ORG_7, process.holder)
         elif step == "renew" and process.lease is not None and not process.table.renew(process.lease):
             process.lease = None
         elif step == "release" and process.lease is not None:
@@ -322,5 +342,5 @@ async def test_a_lease_is_released_although_the_connection_is_broken(postgres_ur
             "and datname = current_database()"
         )
         await keeper.release(lease)
-        assert LeaseTable(second).take(ORG_7, HOLDER) is not None
+        assert LeaseTable(second).take(ORG_7, OTHER) is not None
         await keeper.aclose()

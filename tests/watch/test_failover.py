@@ -283,6 +283,25 @@ async def _changes(bench: Bench) -> list[object]:
     return changes
 
 
+@dataclass
+class _ReadAgain:
+    """The condition that a leader has read every app after a request to reconcile.
+
+    Contested objects are left alone until then. While a replica begins to lead, the request is refused, or part of what it reads
+    then.
+    """
+
+    world: World
+    reads: dict[int, int] = field(default_factory=dict)  # of each replica, by its pid, when it was asked first
+
+    def __call__(self) -> bool:
+        leader = self.world.leader()
+        if leader is None or not leader.watch.status["ready"]:
+            return False
+        before = self.reads.setdefault(leader.watch.pid, len(leader.watch.logged("full_read")))
+        return leader.watch.post("/reconcile").is_success and len(leader.watch.logged("full_read")) > before
+
+
 @pytest.mark.parametrize("run", range(10))
 @pytest.mark.timeout(1800)
 async def test_rounds_of_faults(bench: Bench, run: int) -> None:
@@ -297,14 +316,8 @@ async def test_rounds_of_faults(bench: Bench, run: int) -> None:
         faults[world.fleet.chance.randrange(ROUNDS)] = _suspend_for_long
         for number, fault in enumerate(faults):
             await _round(world, number, fault)
+        await until(_ReadAgain(world))
         leader = await world.until_led()
-        await until(lambda: leader.watch.status["ready"], leader.watch)
-        before = len(leader.watch.logged("full_read"))
-        # Contested objects are left alone until a reconcile is requested. While a replica begins to lead, that is refused, or
-        # part of what it reads then.
-        await until(
-            lambda: leader.watch.post("/reconcile").is_success and len(leader.watch.logged("full_read")) > before
-        )
         await leader.watch.wait_until_in_sync()
         end = monotonic() + PATIENCE
         while await _changes(bench):  # the last commit may not be loaded yet

@@ -150,12 +150,15 @@ class SlowWrites(TransportWrapper):
 
 
 async def test_a_standby_takes_over_from_a_replica_that_stops(shared: Shared) -> None:
-    """It takes the released lease at once, and continues with holds and approvals; what is in sync is not written again."""
+    """It takes the released lease at once, and continues with holds and approvals; what is in sync is not written again.
+
+    If its connection breaks before it learns that it has the lease, it doesn't wait until that expires.
+    """
     async with shared:
         first = await shared.start("first", ttl=600)
         await first.until(lambda: works(first))
         first.controller.api.hold("demo", timedelta(hours=1), "incident")
-        second = await shared.start("second")
+        second = await shared.start("second", ttl=600, is_journal_direct=True)
         await second.until(lambda: second.status.replica.leader == first.status.replica.name)
         assert not leads(second)
         assert second.status.replica.address == "127.0.0.1:1"
@@ -163,9 +166,11 @@ async def test_a_standby_takes_over_from_a_replica_that_stops(shared: Shared) ->
             second.controller.api.suspend("incident")
         assert refused.value.reference == "not-leading"
         first.plane.log()
+        shared.proxies["second"].lose_response(b"COMMIT")
         first.controller.stop.set()
         await asyncio.wait_for(first.task, 10)
         await second.until(lambda: works(second))
+        assert second.status.replica.epoch == 4  # released, taken, and taken again
         assert [hold.reason for hold in second.status.holds] == ["incident"]
         assert not writes_in(second.requests())
         assert first.status.replica.role is ReplicaRole.STANDBY

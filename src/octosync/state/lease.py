@@ -232,7 +232,10 @@ class LeaseTable:
         return self._use(lambda: self._holder(kind, url, org))
 
     def take(self, name: LeaseName, holder: LeaseHolder) -> Lease | None:
-        """Take a lease that no process holds, with the next epoch. Return None if one holds it, or one that excludes it."""
+        """Take a lease that no other process holds, with the next epoch. Return None if one holds it, or one that excludes it.
+
+        A process takes it again if the response was lost when it took it, with the same `holder`.
+        """
         return self._use(lambda: self._take(name, holder))
 
     def renew(self, lease: Lease, *, is_cut_off: bool = False) -> bool:
@@ -280,7 +283,7 @@ class LeaseTable:
 
     def _take(self, name: LeaseName, holder: LeaseHolder) -> Lease | None:
         kind, url, org = name.key
-        if self._is_held(kind, url, org):  # without a lock, which would delay those who hold a lease of this URL
+        if self._is_held(name, holder):  # without a lock, which would delay those who hold a lease of this URL
             return None
         with self._journal.transaction() as database:
             # All who want a lease of this URL wait here for each other, and so do renewals of leases that exclude this one.
@@ -294,7 +297,7 @@ class LeaseTable:
                 "order by org_id for no key update",
                 (kind, url, org, org),
             )
-            if self._is_held(kind, url, org):
+            if self._is_held(name, holder):
                 return None
             # A lease that has expired can be renewed, but not once another one that excludes it was taken.
             database.execute(
@@ -315,9 +318,15 @@ class LeaseTable:
         lease.extend(asked_at, self._ttl)
         return lease
 
-    def _is_held(self, kind: str, url: str, org: str) -> bool:
-        held = self._holder(kind, url, org)
-        return held is not None and held.is_held
+    def _is_held(self, name: LeaseName, candidate: LeaseHolder) -> bool:
+        """Return whether another process than the candidate holds a lease, or one that excludes it."""
+        kind, url, org = name.key
+        found = self._journal.database.execute(
+            "select 1 from lease where kind = ? and control_plane = ? and (org_id in (?, '') or ? = '') "
+            "and expires > clock_timestamp() and (org_id <> ? or holder <> ?)",
+            (kind, url, org, org, org, candidate.text),
+        ).fetchone()
+        return found is not None
 
     def _renew(self, lease: Lease, is_cut_off: bool) -> bool:
         asked_at = self._clock()

@@ -236,8 +236,10 @@ class Replica:
         while not self.stop.is_set() and not await wait_for(self.stop, pause, options.clock):
             try:
                 self._held = held = await options.keeper.holder(self._name)
-                if held is None or not held.is_held:
-                    self._holder = replace(self._holder, key=Secret(secrets.token_hex(16)))
+                is_own = held is not None and held.holder == self._holder  # the response was lost
+                if held is None or not held.is_held or is_own:
+                    if not is_own:
+                        self._holder = replace(self._holder, key=Secret(secrets.token_hex(16)))
                     if (lease := await options.keeper.take(self._name, self._holder)) is not None:
                         self._record_usable()
                         return lease
