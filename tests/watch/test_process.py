@@ -10,6 +10,7 @@ import socket
 import sys
 
 from tests.support.commands import environment
+from tests.support.postgres import require_postgres
 from tests.support.processes import until
 from tests.support.proxies import delay_response
 from tests.support.watch_bench import QUICK, Bench
@@ -50,6 +51,16 @@ async def test_it_starts_serves_and_stops(bench: Bench) -> None:
     assert (recorded["run"], recorded["command"], recorded["actor"]) == (run, "watch", "controller")
     assert recorded["host"] == socket.gethostname()
     assert recorded["plan_digest"].startswith("sha256:")
+
+
+async def test_a_replica_that_could_not_lead_does_not_start(bench: Bench) -> None:
+    """Otherwise it would be ready as a standby, and end when it takes over. The database may be unavailable meanwhile."""
+    require_postgres()
+    bench.declare()
+    (bench.folder / "octosync.yaml").write_text("notify: [{urlEnv: OCTOSYNC_NOWHERE, events: [failed]}]\n")
+    watch = bench.watch(*QUICK, OCTOSYNC_STATE="postgresql://127.0.0.1:1/octosync")
+    assert await watch.wait() == 1
+    assert watch.lines[-1]["reference"] == "notify-variable-unset"
 
 
 async def test_posts_need_the_token(bench: Bench) -> None:

@@ -65,7 +65,7 @@ from octosync.watch.controller import Controller, ControllerOptions
 from octosync.watch.log import Log, about, libraries_in
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad, problems_of
 from octosync.watch.metrics import CONTENT_TYPE, Metrics
-from octosync.watch.notify.endpoints import endpoints
+from octosync.watch.notify.endpoints import Endpoint, endpoints
 from octosync.watch.notify.notices import Sender
 from octosync.watch.notify.webhook import Notifier
 from octosync.watch.replica import Replica, ReplicaOptions, Term
@@ -287,6 +287,8 @@ class _WatchProcess:
         if self.state_damaged:
             log.error("state_damaged", message=self.state_damaged, reference="journal-unusable")
         connection = self._connect()
+        # Now, not when this replica leads: a replica that can't do that must not be a standby.
+        receivers = endpoints(first.configuration.notify, os.environ, insecure=options.remote.insecure)
         metrics = Metrics()
         remote = Octomil(
             connection,
@@ -299,7 +301,7 @@ class _WatchProcess:
             self._log_debug_output(remote, log)
         stop_signal.graceful = True
         with libraries_in(log):
-            async with remote, self._runner(remote, metrics, clock, log) as runner:
+            async with remote, self._runner(remote, receivers, metrics, clock, log) as runner:
                 source = WebOptions(
                     control=runner.api,
                     metrics=metrics.render,
@@ -324,9 +326,11 @@ class _WatchProcess:
         return ExitCode.DONE
 
     @asynccontextmanager
-    async def _runner(self, remote: Octomil, metrics: Metrics, clock: Clock, log: Log) -> AsyncIterator[_Runner]:
+    async def _runner(
+        self, remote: Octomil, receivers: Sequence[Endpoint], metrics: Metrics, clock: Clock, log: Log
+    ) -> AsyncIterator[_Runner]:
         """Yield the controller, or a replica that runs one while it leads."""
-        start = partial(self._controller, remote=remote, metrics=metrics, log=log)
+        start = partial(self._controller, remote=remote, receivers=receivers, metrics=metrics, log=log)
         if self.journal is not None:
             async with start(Term(journal=self.journal, clock=clock)) as controller:
                 yield controller
@@ -364,7 +368,9 @@ class _WatchProcess:
         )
 
     @asynccontextmanager
-    async def _controller(self, term: Term, remote: Octomil, metrics: Metrics, log: Log) -> AsyncIterator[Controller]:
+    async def _controller(
+        self, term: Term, remote: Octomil, receivers: Sequence[Endpoint], metrics: Metrics, log: Log
+    ) -> AsyncIterator[Controller]:
         """Yield the controller of a term, while its notifier runs."""
         state = WatchState(term.journal)
         plane = control_plane(remote.connection, self.first.context, None)
@@ -375,7 +381,9 @@ class _WatchProcess:
                 "sensitive values are reconciled anew, and until then no object counts as removed",
                 file=str(self.state.location),
             )
-        async with self._notifier(state, plane, term.clock, log) as notifier:
+        sender = Sender(control_plane=plane, version=__version__, external_url=self.options.external_url)
+        record = state.for_control_plane(plane)
+        async with Notifier(receivers, sender, clock=term.clock, log=log, record=record) as notifier:
             options = self._controller_options(remote, plane, term, log)
             yield Controller(replace(options, notifier=notifier, metrics=metrics))
 
@@ -387,15 +395,6 @@ class _WatchProcess:
         ):
             log.info("setting", message=line)
         remote.trace_requests(lambda request: log.info("request", message=request_words(request)))
-
-    def _notifier(self, state: WatchState, plane: ControlPlane, clock: Clock, log: Log) -> Notifier:
-        return Notifier(
-            endpoints(self.first.configuration.notify, os.environ, insecure=self.options.remote.insecure),
-            Sender(control_plane=plane, version=__version__, external_url=self.options.external_url),
-            clock=clock,
-            log=log,
-            record=state.for_control_plane(plane),
-        )
 
     def _controller_options(self, remote: Octomil, plane: ControlPlane, term: Term, log: Log) -> ControllerOptions:
         options, connection = self.options, remote.connection
