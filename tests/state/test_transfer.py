@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from tests.support.declared_apps import SECRET
 from tests.support.journals import make_version_1, on_file
+from tests.support.postgres import PostgresServer
+from tests.support.proxies import run_tcp_proxy
 from tests.support.states import NOW, ORG, desired_app
 
-from octosync.errors import OctosyncError
+from octosync.errors import OctosyncError, StateUnavailable
 from octosync.model import Address, Hold
 from octosync.plan import ControlPlane
 from octosync.state import (
@@ -29,6 +31,7 @@ from octosync.state import (
     check_state,
     copy_state,
     examine_state,
+    parse_location,
     state_lock,
 )
 from octosync.state.lease import LeaseTable
@@ -138,6 +141,20 @@ def test_a_copy_that_fails_leaves_the_target_as_it_was(location: StateLocation, 
             back_up(source, tmp_path / "copy.db", ignore)
         assert raised.value.reference == "journal-unusable"
     assert {file.name for file in tmp_path.iterdir()} == names
+
+
+def test_a_database_that_is_lost_leaves_no_copy(
+    postgres_server: PostgresServer, postgres_url: str, tmp_path: Path
+) -> None:
+    """The error is that of the database. After the last row it isn't needed any more: then the copy is complete."""
+    fill(parse_location(postgres_url))
+    with run_tcp_proxy(postgres_server.port) as proxy:
+        source = parse_location(postgres_server.url(postgres_url.rpartition("/")[2], port=proxy.port))
+        with pytest.raises(StateUnavailable):
+            back_up(source, tmp_path / "copy.db", lambda done, total: proxy.cut() if done < total else None)
+        assert not list(tmp_path.iterdir())
+        back_up(source, tmp_path / "copy.db", lambda done, total: proxy.cut() if done == total else None)
+    assert rows_of(tmp_path / "copy.db") == rows_of(parse_location(postgres_url))
 
 
 def test_a_full_disk_is_that_of_the_copy(location: StateLocation, tmp_path: Path) -> None:

@@ -196,11 +196,10 @@ def _snapshot(source: StateLocation) -> Iterator[JournalReader]:
                 hints=("Copy it with the earlier version, or with pg_dump. The next apply or watch migrates it.",),
             )
         reader.database.wait_at_most(_PATIENCE)
-        with reader.database.transaction():
-            with reader.documented():
-                reader.database.execute("set transaction isolation level repeatable read")
-                _without_timeouts(reader.database)
-            yield reader
+        with reader.documented():  # closing the connection ends the transaction
+            reader.database.execute("begin isolation level repeatable read")
+            _without_timeouts(reader.database)
+        yield reader
 
 
 def _without_timeouts(database: Database) -> None:
