@@ -436,6 +436,10 @@ def test_a_missing_right_is_a_clear_error(postgres_server: PostgresServer, rows_
         assert "permissions" in raised.value.hints[0]
         postgres_server.execute(f"grant insert on octosync.base to {user}", database)
         memory.store(desired_app("a"))
+    postgres_server.execute(f"revoke usage on schema octosync from {user}", database)
+    with pytest.raises(OctosyncError, match="permission denied for schema"):
+        JournalReader(location_of(rows_url))
+    gc.collect()  # a connection that is left open fails the test now
     postgres_server.execute("drop schema octosync cascade", database)
     with pytest.raises(OctosyncError, match="permission denied for database"):
         Journal(location_of(rows_url))

@@ -147,7 +147,11 @@ def open_for_reading(location: StateLocation) -> tuple[Database, bool]:
 
         return open_file_for_reading(location)
     database = _postgres(location, read_only=True)
-    return database, bool(database.version())
+    try:
+        return database, bool(database.version())
+    except BaseException:
+        database.close()
+        raise
 
 
 def open_for_writing(location: StateLocation) -> Database:
