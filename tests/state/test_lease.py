@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.postgres import PostgresServer
+from tests.support.proxies import run_tcp_proxy
 
 from octosync.errors import LeaseLost
 from octosync.model import Address, Secret
@@ -143,6 +145,23 @@ def test_a_process_gets_the_lease_that_it_has_taken_without_learning_it(replicas
     assert not first.table.renew(unknown)
     assert first.table.renew(lease)
     assert second.table.take(ORG_7, OTHER) is None
+
+
+async def test_a_release_waits_only_briefly(
+    postgres_server: PostgresServer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that ends, or is interrupted, while the database hangs doesn't wait for it: the lease expires."""
+    monkeypatch.setattr("octosync.state.lease._LONGEST_RELEASE", 0.1)
+    with run_tcp_proxy(postgres_server.port) as proxy, ExitStack() as journals:
+        location = parse_location(postgres_server.url(postgres_url.rpartition("/")[2], port=proxy.port))
+        keeper = LeaseKeeper(lambda: journals.enter_context(Journal(location)))
+        lease = await keeper.take(ORG_7, HOLDER)
+        assert lease is not None
+        proxy.hang()
+        await keeper.release(lease)
+        assert keeper.problem is None  # the first attempt has not failed yet
+        proxy.restore()
+        await keeper.aclose()
 
 
 def test_an_expired_lease_is_renewed_only_if_no_process_took_it(replicas: _Replicas) -> None:

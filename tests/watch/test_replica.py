@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from tests.support.repositories import Repo
 from octosync.errors import OctosyncError
 from octosync.model import Secret
 from octosync.state import StateUrl, parse_location
+from octosync.watch.replica import _HANDOVER
 from octosync.watch.status import ReplicaRole
 
 TTL = 0.4  # seconds
@@ -89,8 +90,9 @@ class Shared:
 
 
 @pytest.fixture
-def shared(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[Shared]:
-    clock, database = FastClock(10), postgres_server.create_database(with_schema=True)
+def shared(tmp_path: Path, postgres_server: PostgresServer, request: pytest.FixtureRequest) -> Iterator[Shared]:
+    """Return the parts of the test. Its parameter is the speed of the clock."""
+    clock, database = FastClock(getattr(request, "param", 10)), postgres_server.create_database(with_schema=True)
     with plane_at(clock) as plane:
         yield Shared(plane, clock, postgres_server, database, tmp_path)
     postgres_server.execute(f"drop database {database} with (force)")
@@ -276,6 +278,21 @@ async def test_a_leader_that_can_record_nothing_hands_over(shared: Shared) -> No
         await second.until(lambda: works(second))
         assert first.logged("lease_handed_over")
         await first.until(lambda: first.status.replica.leader == second.status.replica.name)
+
+
+@pytest.mark.failover
+@pytest.mark.parametrize("shared", [1], indirect=True)
+async def test_a_leader_that_has_handed_over_shows_who_leads_next(shared: Shared) -> None:
+    """It leaves the lease to others for some seconds, and does not wait for their end to forward requests to the leader."""
+    async with shared:
+        first = await shared.start("first", is_lease_direct=True)
+        await first.until(lambda: works(first))
+        second = await shared.start("second", PRIVATE)
+        shared.proxies["first"].refuse()
+        (first.apps / "demo.json").write_text(PRIVATE)
+        await first.until(lambda: first.status.replica.leader == second.status.replica.name)
+        handed_over = datetime.fromisoformat(first.logged("lease_handed_over")[-1]["@timestamp"])
+        assert shared.clock.now() - handed_over < timedelta(seconds=_HANDOVER)
 
 
 async def test_a_leader_that_is_cut_off_sends_no_write(shared: Shared) -> None:

@@ -20,6 +20,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -41,6 +42,7 @@ _RETRY: Final = 0.05
 _MARGIN: Final = 0.2
 # Statements of leases end after this time. Most of the time of a lease remains for further attempts.
 _PATIENCE: Final = 3.0
+_LONGEST_RELEASE: Final = 3.0  # seconds; after that, the lease expires
 _LONGEST_CLOSE: Final = 1.0  # seconds
 
 
@@ -441,15 +443,17 @@ class LeaseKeeper:
                 self.problem, pause = None, _INTERVAL * self._ttl
 
     async def release(self, lease: Lease) -> None:
-        """Release a lease. Raises nothing: a lease that can't be released expires."""
+        """Release a lease. Raises nothing: a lease that can't be released within some seconds expires."""
         lease.end()
-        for _ in range(2):  # after a restart of the database, the first statement finds a broken connection
-            try:
-                await self._run(lambda table: table.release(lease))
-            except OctosyncError as error:
-                self.problem = error
-            else:
-                return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_RELEASE):
+                for _ in range(2):  # after a restart of the database, the first statement finds a broken connection
+                    try:
+                        await self._run(lambda table: table.release(lease))
+                    except OctosyncError as error:
+                        self.problem = error
+                    else:
+                        break
 
     async def aclose(self) -> None:
         """Close the connection."""

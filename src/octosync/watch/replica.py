@@ -40,7 +40,8 @@ _BACKOFF: Final = Backoff(first=1.0, longest=5.0, spread=0.5)
 _TERM_BACKOFF: Final = Backoff(first=2.0, longest=30.0, spread=0.5)
 # A clock that differs by less from that of the database is used as it is.
 _LEAST_OFFSET: Final = timedelta(seconds=1)
-_LATEST_RELEASE: Final = 3.0  # seconds; after that, the lease expires
+# Statements at the start of a term, which may read much, block the page for this long at most.
+_START_PATIENCE: Final = 5.0  # seconds
 # A standby tries this often whether it reaches a control plane that the leader doesn't reach, and how long.
 _PROBED_EVERY: Final = 5.0  # seconds
 _LONGEST_PROBE: Final = 3.0
@@ -231,19 +232,20 @@ class Replica:
             await self._options.keeper.aclose()
 
     async def _next_term(self, pause: float) -> Lease | None:
-        """Pause, then wait until this replica has the lease. Return None if it stops."""
+        """Wait until this replica has the lease, which it leaves to others for a pause. Return None if it stops."""
         options, failures = self._options, 0
+        takes_from, pause = options.clock.monotonic() + pause, 0.0
         while not self.stop.is_set() and not await wait_for(self.stop, pause, options.clock):
+            lease = None
             try:
                 self._held = held = await options.keeper.holder(self._name)
                 is_own = held is not None and held.holder == self._holder  # the response was lost
-                if held is None or not held.is_held or is_own:
+                is_free = held is None or not held.is_held or is_own
+                if is_free and options.clock.monotonic() >= takes_from:
                     if not is_own:
                         self._holder = replace(self._holder, key=Secret(secrets.token_hex(16)))
-                    if (lease := await options.keeper.take(self._name, self._holder)) is not None:
-                        self._record_usable()
-                        return lease
-                elif not self._is_checked:
+                    lease = await options.keeper.take(self._name, self._holder)
+                elif not is_free and not self._is_checked:
                     await self._check_state()
             except OctosyncError as error:
                 failures += 1
@@ -252,8 +254,10 @@ class Replica:
             else:
                 failures, pause = 0, _ATTEMPTS_EVERY
                 self._record_usable()
+                if lease is not None:
+                    return lease
                 self._report_leader(held)
-                if held is not None and held.is_cut_off:
+                if held is not None and held.is_cut_off and not is_free:
                     await self._ask_for_lease(held)
         return None
 
@@ -330,7 +334,7 @@ class Replica:
             self._leaderless_since = options.clock.now()
             await _end(keeping)
             if not lease.is_over:
-                await asyncio.wait({asyncio.create_task(options.keeper.release(lease))}, timeout=_LATEST_RELEASE)
+                await options.keeper.release(lease)
         if problem is None:
             return _HANDOVER if is_handed_over else 0.0
         self._log_problem(self._failed_term, problem)
@@ -348,6 +352,7 @@ class Replica:
         options = self._options
         journal = await asyncio.to_thread(options.open_journal)
         with journal:
+            journal.wait_at_most(_START_PATIENCE)
             journal.fence = lease.fence
             clock = await self._clock()
             settled_at = clock.now() + timedelta(seconds=options.longest_request)
