@@ -215,7 +215,7 @@ def check_state(reader: JournalReader) -> str:
     if problem := _integrity(reader):
         raise reader.damaged(problem)
     runs = reader.runs()
-    actions = sum(len(reader.actions(run.id)) for run in runs)
+    actions = sum(map(len, reader.actions_of([run.id for run in runs]).values()))
     words = f"{counted(len(runs), 'run')} with {counted(actions, 'action')}"
     if reader.schema != VERSION:
         return words

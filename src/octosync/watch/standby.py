@@ -7,7 +7,7 @@ them, drift, what guards block, holds, the suspension and the runs. All else onl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -60,6 +60,8 @@ def read_shared_state(journal: Journal, plane: ControlPlane, now: datetime) -> S
         plane = known[0] if len(known) == 1 else plane
     state = whole.for_control_plane(plane)
     checkpoint = state.checkpoint()
+    runs = [run for run in journal.runs(newest=_RUNS) if _is_of(run, plane)]
+    actions = journal.actions_of([run.id for run in runs])
     return SharedState(
         in_sync={slug: app.at for slug, app in checkpoint.in_sync.items()},
         drift={
@@ -70,9 +72,7 @@ def read_shared_state(journal: Journal, plane: ControlPlane, now: datetime) -> S
         blocked=_blocked_sets(state),
         holds=tuple(hold for hold in state.holds() if hold.until > now),
         suspension=state.suspension(),
-        runs=tuple(
-            _run_status(run, journal.actions(run.id)) for run in journal.runs(newest=_RUNS) if _is_of(run, plane)
-        ),
+        runs=tuple(_run_status(run, actions[run.id]) for run in runs),
         resync_ended=checkpoint.resync.ended,
     )
 
@@ -97,8 +97,7 @@ def _is_of(run: JournalledRun, plane: ControlPlane) -> bool:
     return run.control_plane == plane.url and run.org_id in {None, plane.org_id}
 
 
-def _run_status(run: JournalledRun, actions: Iterable[JournalledAction]) -> RunStatus:
-    actions = tuple(actions)
+def _run_status(run: JournalledRun, actions: Sequence[JournalledAction]) -> RunStatus:
     addresses = [Address.parse(action.address) for action in actions]
     return RunStatus(
         run=run.id,
