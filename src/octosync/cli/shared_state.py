@@ -32,8 +32,8 @@ from octosync.state import (
     StateLocation,
     StateUrl,
     new_run_id,
+    read_shared_view,
 )
-from octosync.state.shared import read_shared_view
 
 # A killed run blocks others for this long. It is longer than to plan 10,000 apps, which keeps the event loop busy.
 LOCK_TTL: Final = 30.0  # seconds

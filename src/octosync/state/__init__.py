@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from octosync.exports import lazy_exports
 
 if TYPE_CHECKING:
+    from octosync.state.baseline import StoredRefusal
     from octosync.state.checkpoint import CheckpointChanges, InSyncApp, StoredCheck, StoredCheckpoint, StoredResync
-    from octosync.state.database import check_driver
-    from octosync.state.drift import StoredRefusal
+    from octosync.state.database import StateLocation, StateUrl, check_driver, parse_location
     from octosync.state.inspection import (
         DatabaseFacts,
         PlaneFacts,
@@ -29,28 +29,26 @@ if TYPE_CHECKING:
     )
     from octosync.state.journal import Journal, JournalReader, new_run_id
     from octosync.state.lease import HeldLease, Lease, LeaseHolder, LeaseKeeper, LeaseKind, LeaseName
-    from octosync.state.location import StateLocation, StateUrl, parse_location
     from octosync.state.lock import DEFAULT_PATH, lock_holder, state_lock
     from octosync.state.record import Record
     from octosync.state.seal import SealedValue
-    from octosync.state.tables import Approvable, ApprovedAction
+    from octosync.state.tables import Approvable, ApprovedAction, SharedView, read_shared_view
     from octosync.state.transfer import back_up, copy_state
     from octosync.state.watch import KEPT_FOR, ControlPlaneState, DamagedFile, WatchState, open_or_replace_journal
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "baseline": "StoredRefusal",
             "checkpoint": "CheckpointChanges InSyncApp StoredCheck StoredCheckpoint StoredResync",
-            "database": "check_driver",
-            "drift": "StoredRefusal",
+            "database": "StateLocation StateUrl check_driver parse_location",
             "inspection": "DatabaseFacts PlaneFacts StateFacts check_state examine_database examine_state old_rows",
             "journal": "Journal JournalReader new_run_id",
             "lease": "HeldLease Lease LeaseHolder LeaseKeeper LeaseKind LeaseName",
-            "location": "StateLocation StateUrl parse_location",
             "lock": "DEFAULT_PATH lock_holder state_lock",
             "record": "Record",
             "seal": "SealedValue",
-            "tables": "Approvable ApprovedAction",
+            "tables": "Approvable ApprovedAction SharedView read_shared_view",
             "transfer": "back_up copy_state",
             "watch": "KEPT_FOR ControlPlaneState DamagedFile WatchState open_or_replace_journal",
         },

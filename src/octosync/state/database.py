@@ -1,4 +1,4 @@
-"""The database with the state: an SQLite file, or a PostgreSQL database that several processes share.
+"""The database with the state, and where it is: an SQLite file, or a PostgreSQL database that several processes share.
 
 Both run the same statements, with `?` for parameters. What differs is opened, migrated and reported here and in the two
 modules `sqlite` and `postgres`. Object mapping would not pay: there are some sixty statements, and each is used once.
@@ -11,15 +11,28 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from octosync.errors import OctosyncError
-from octosync.state.location import StateLocation, StateUrl
+from octosync.model.state_url import StateUrl as StateUrl  # noqa: PLC0414 — exported with `StateLocation`
+from octosync.model.state_url import parse_state_url
 
 if TYPE_CHECKING:
     from octosync.state.postgres import PostgresDatabase
 
-Parameters = Sequence[object]
+StateLocation: TypeAlias = Path | StateUrl
+
+
+def parse_location(text: str) -> StateLocation:
+    """Return the location that a text names: a `postgresql://` URL, or the path of a file.
+
+    Raises `UsageError` (`state-url-invalid`) for a text that is almost a URL, without quoting it.
+    """
+    url = parse_state_url(text)
+    return Path(text) if url is None else url
+
+
+Parameters: TypeAlias = Sequence[object]
 
 
 class Rows(Protocol):

@@ -36,11 +36,11 @@ from octosync.state.database import (
     Database,
     DatabaseError,
     FailureKind,
+    StateLocation,
     StatementList,
     open_for_reading,
     open_for_writing,
 )
-from octosync.state.location import StateLocation
 from octosync.state.migrations import AUDITED, READABLE, VERSION, bring_up
 
 

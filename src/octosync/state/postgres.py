@@ -22,8 +22,16 @@ from typing import Any, Final, TypeVar
 import psycopg
 from psycopg.pq import PipelineStatus
 
-from octosync.state.database import SCHEMA, UPGRADE_HINT, DatabaseError, Dialect, FailureKind, Parameters, Rows
-from octosync.state.location import StateUrl
+from octosync.state.database import (
+    SCHEMA,
+    UPGRADE_HINT,
+    DatabaseError,
+    Dialect,
+    FailureKind,
+    Parameters,
+    Rows,
+    StateUrl,
+)
 
 # What it warns of is the consequence of an error that is raised.
 logging.getLogger("psycopg").setLevel(logging.ERROR)

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from octosync.errors import OctosyncError
-from octosync.state.database import SCHEMA, Database
+from octosync.state.database import SCHEMA, Database, StateLocation
 from octosync.state.journal import Journal, JournalReader
-from octosync.state.location import StateLocation
 from octosync.state.lock import lock_beside, state_lock
 from octosync.state.migrations import VERSION
 

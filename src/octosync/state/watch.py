@@ -15,12 +15,11 @@ from typing import Final
 from octosync.errors import ConfigError, StateDamaged
 from octosync.model import Address, ControllerSuspension, Hold, Secret, Status
 from octosync.plan import ControlPlane, Verb
-from octosync.state.baseline import StoredBaseline, stored_app
+from octosync.state.baseline import DriftRecord, StoredBaseline, stored_app
 from octosync.state.checkpoint import CheckpointTable
 from octosync.state.codec import values_of
-from octosync.state.drift import DriftRecord
+from octosync.state.database import StateLocation
 from octosync.state.journal import Journal, audit_of, journal_time_text, time_text
-from octosync.state.location import StateLocation
 from octosync.state.lock import lock_beside, state_lock
 from octosync.state.seal import Seals, holds_seals
 from octosync.state.tables import (
