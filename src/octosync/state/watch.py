@@ -5,6 +5,7 @@ A damaged file is renamed, and the controller starts with an empty one.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,7 +19,6 @@ from octosync.plan import ControlPlane, Verb
 from octosync.state.baseline import DriftRecord, StoredBaseline, stored_app
 from octosync.state.checkpoint import CheckpointTable
 from octosync.state.codec import values_of
-from octosync.state.database import StateLocation
 from octosync.state.journal import Journal, audit_of, journal_time_text, time_text
 from octosync.state.lock import lock_beside, state_lock
 from octosync.state.seal import Seals, holds_seals
@@ -231,19 +231,21 @@ class WatchState(StateTable):
     def _key_check(self) -> str | None:
         return None if self.journal.seal_key is None else self._seals.digest_of(_KEY_CHECK)
 
-    def prune(self, before: datetime, *, runs: int = MOST_RUNS) -> None:
+    def prune(self, before: datetime, *, runs: int = MOST_RUNS, batches: int = sys.maxsize) -> bool:
         """Delete runs, reverts, unused approvals and ended holds older than a time, and all but the newest `runs` runs.
 
-        Call it now and then, with `KEPT_FOR` ago. Baseline and drift stay. The space is given back to the file system.
+        Call it now and then, with `KEPT_FOR` ago. Baseline and drift stay. The space is given back to the file system. Return
+        False if there may be more runs to delete after this many batches of them.
         """
         limit = time_text(before)
-        while self._prune_runs(journal_time_text(before), runs):
-            pass
+        is_complete = any(self._prune_runs(journal_time_text(before), runs) < _PRUNED_AT_ONCE for _ in range(batches))
         with self.journal.transaction() as database:
             database.execute("delete from heal where at < ?", (limit,))
             database.execute("delete from approval where at < ?", (limit,))
             database.execute("delete from hold where until < ?", (limit,))
-        self._shrink()
+        with self.journal.documented():
+            self.journal.database.shrink()
+        return is_complete
 
     def _prune_runs(self, limit: str, keep: int) -> int:
         with self.journal.transaction() as database:
@@ -255,10 +257,6 @@ class WatchState(StateTable):
             database.executemany("delete from action where run = ?", old)
             database.executemany("delete from run where id = ?", old)
         return len(old)
-
-    def _shrink(self) -> None:
-        with self.journal.documented():
-            self.journal.database.shrink()
 
     def _is_sealed(self, slug: str, document: bytes) -> bool:
         with self._read(f"the baseline of app `{slug}`"):
@@ -277,19 +275,17 @@ class DamagedFile:
 
 
 def open_or_replace_journal(
-    location: StateLocation, now: datetime, *, seal_key: Secret | None = None
+    path: Path, now: datetime, *, seal_key: Secret | None = None
 ) -> tuple[Journal, DamagedFile | None]:
-    """Open the journal of a controller. A damaged file that a controller has used is renamed, and returned, too.
+    """Open the state file of a controller. A damaged file that a controller has used is renamed, and returned, too.
 
-    Raises `OctosyncError` as `Journal` does for any other file or database that can't be used: one that has no state, one of a
-    newer octosync, one that is locked.
+    Raises `OctosyncError` as `Journal` does for any other file that can't be used: one that has no state, one of a newer
+    octosync, one that is locked.
     """
-    path = location
     try:
         return _checked(path, seal_key), None
     except StateDamaged as error:
-        # A database is its owner's to restore. A file that no controller has used may be anything.
-        if not isinstance(path, Path) or not lock_beside(path).exists():
+        if not lock_beside(path).exists():  # a file that no controller has used may be anything
             raise
         problem = error
     with state_lock(path):
@@ -300,8 +296,8 @@ def open_or_replace_journal(
     return _checked(path, seal_key), DamagedFile(aside, problem.message)
 
 
-def _checked(location: StateLocation, seal_key: Secret | None) -> Journal:
-    journal = Journal(location, seal_key=seal_key)
+def _checked(path: Path, seal_key: Secret | None) -> Journal:
+    journal = Journal(path, seal_key=seal_key)
     try:
         journal.check()
         WatchState(journal).check()

@@ -29,6 +29,7 @@ OTHER_COMMIT: Final = "an update of the checkout, since the former leader has ap
 _REVERTS_WITHIN: Final = timedelta(hours=24)
 # An action that began before this has ended, with all attempts and waits.
 _LONGEST_ACTION: Final = timedelta(hours=1)
+_PRUNED_BATCHES: Final = 10  # they take a second or two in a distant database, and the lease is not renewed meanwhile
 
 
 @dataclass(slots=True)
@@ -166,11 +167,12 @@ class Memory:
             return ManifestScope(context="unreadable")  # shows nothing, and is shown by nothing
 
     def prune(self) -> None:
-        """Delete outdated records, once a day."""
+        """Delete outdated records, once a day; the rest of many runs the next time, since the loop waits for it."""
         now = self.clock.now()
         if self._pruned_at is None or now - self._pruned_at >= timedelta(days=1):
             self._pruned_at = now
-            self.state.prune(now - KEPT_FOR)
+            if not self.state.prune(now - KEPT_FOR, batches=_PRUNED_BATCHES):
+                self._pruned_at = None
             self._load_requests()
 
     # -- the base
