@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -19,9 +21,12 @@ from tests.support.plane import Plane
 from tests.support.postgres import PostgresServer
 from tests.support.proxies import TcpProxy, run_tcp_proxy
 
-from octosync.errors import StateUnavailable
+from octosync.errors import OctosyncError, StateUnavailable, Unavailable
 from octosync.model import Status
+from octosync.octomil import Connection, Octomil
 from octosync.state import Journal, WatchState, parse_location
+from octosync.watch.log import Log
+from octosync.watch.loop.circuit_breaker import CircuitBreaker
 from octosync.watch.status import AppState, CircuitReason
 
 POLICIES = {"private": "local_only", "local_first": "auto"}  # with the routing modes that they stand for
@@ -244,3 +249,41 @@ async def test_a_slow_database_is_used(tmp_path: Path, database: Database) -> No
         await watch.until(lambda: mode_of(watch.plane) == "local_only")
         await watch.until_in_sync()
         assert not watch.logged("everything_waits")
+
+
+class SetClock(FastClock):
+    """A clock that only moves when a test moves it. The time of day may also be set back."""
+
+    set_back = timedelta()
+
+    def monotonic(self) -> float:
+        """Return the seconds by which the test has moved it."""
+        return self._skipped
+
+    def now(self) -> datetime:
+        """Return the time of day."""
+        return super().now() - self.set_back
+
+
+class NoNotifications:
+    """No receivers."""
+
+    def add_failure(self, now: datetime, error: OctosyncError) -> None:
+        """Send nothing."""
+
+    def resolve(self) -> None:
+        """Send nothing."""
+
+
+async def test_an_outage_of_the_database_begins_with_its_first_failure() -> None:
+    """A leader hands over some seconds later, whatever the time of day, and not at once after an outage of the control plane."""
+    clock = SetClock()
+    remote, log = Octomil(Connection(url="http://127.0.0.1:1")), Log(io.StringIO(), clock)
+    breaker = CircuitBreaker(remote, NoNotifications(), clock=clock, chance=random.Random(7), log=log)  # noqa: S311 — jitter
+    breaker.record_failure(Unavailable("unreachable", "no route"))
+    clock.skip(timedelta(hours=1))
+    breaker.record_failure(StateUnavailable("journal-unusable", "refused"))
+    assert breaker.seconds_open_for(CircuitReason.STATE_UNAVAILABLE) == 0
+    clock.skip(timedelta(seconds=7))
+    clock.set_back = timedelta(hours=1)
+    assert breaker.seconds_open_for(CircuitReason.STATE_UNAVAILABLE) == 7

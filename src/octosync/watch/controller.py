@@ -61,7 +61,7 @@ _RESYNC_SLACK: Final = timedelta(hours=1)
 # An outage ends without a restart, so the controller stays ready; so does one of the database, since all replicas would leave
 # the Service at once, and with them the page. These reasons don't end, or no control plane responds.
 _CUT_OFF: Final = frozenset({CircuitReason.OUTAGE, CircuitReason.UNREADABLE})
-_HANDS_OVER_AFTER: Final = timedelta(seconds=5)  # without a state that can be used
+_HANDS_OVER_AFTER: Final = 5.0  # seconds without a state that can be used
 _UNREADY: Final = frozenset({CircuitReason.UNREADABLE, CircuitReason.STATE_LOCKED})
 
 
@@ -308,8 +308,7 @@ class Controller:
     @property
     def is_cut_off_from_state(self) -> bool:
         """Whether nothing could be recorded in the state for some seconds."""
-        since = self.breaker.since if self.breaker.reason is CircuitReason.STATE_UNAVAILABLE else None
-        return since is not None and self._options.clock.now() - since >= _HANDS_OVER_AFTER
+        return self.breaker.seconds_open_for(CircuitReason.STATE_UNAVAILABLE) >= _HANDS_OVER_AFTER
 
     def hold_back(self, error: OctosyncError) -> None:
         """Send nothing until a probe of the state succeeds."""

@@ -37,8 +37,8 @@ _LONGEST_THROTTLED = 900.0
 # A locked file, and a database, are tried again so soon that the pause hardly delays anything when they are back.
 _STATE_PAUSE = 1.0
 _STATE_BACKOFF = Backoff(first=1.0, longest=5.0, spread=0.5)
-# A database that is restarted, or fails over, is back within this time: receivers are notified of longer outages only.
-_STATE_PATIENCE = timedelta(seconds=10)
+# A database that is restarted, or fails over, is back within these seconds: receivers are notified of longer outages only.
+_STATE_PATIENCE = 10.0
 # A probe distinguishes these. Any other reason is more severe.
 _TEMPORARY = frozenset({CircuitReason.OUTAGE, CircuitReason.UNREADABLE, CircuitReason.THROTTLED})
 
@@ -76,6 +76,7 @@ class CircuitBreaker:
         self._is_notified = False  # of the outage of the database
         self._latest: CircuitReason | None = None
         self._probe_at = 0.0
+        self._reason_at = 0.0  # when it opened for its reason, by the monotonic clock
         self._closed = asyncio.Event()
         self._closed.set()
         self.reason: CircuitReason | None = None
@@ -92,6 +93,10 @@ class CircuitBreaker:
     def is_closed(self) -> bool:
         """Whether requests may be sent."""
         return self._closed.is_set()
+
+    def seconds_open_for(self, reason: CircuitReason) -> float:
+        """Return for how many seconds it has been open for a reason, 0 if it isn't."""
+        return self._clock.monotonic() - self._reason_at if self.reason is reason else 0.0
 
     async def until_closed(self) -> None:
         """Wait until requests may be sent."""
@@ -189,6 +194,8 @@ class CircuitBreaker:
         if self.is_closed:
             self.since = self._clock.now()
             self._put_off()
+        if self.reason is not reason:
+            self._reason_at = self._clock.monotonic()
         self.reason, self.error = reason, _described(reason, error)
         self._closed.clear()
         if is_news:
@@ -203,9 +210,7 @@ class CircuitBreaker:
             self._notifications.add_failure(self._clock.now(), error)
 
     def _notify_of_long_outage(self, error: OctosyncError) -> None:
-        if self.reason is not CircuitReason.STATE_UNAVAILABLE or self._is_notified or self.since is None:
-            return
-        if self._clock.now() - self.since >= _STATE_PATIENCE:
+        if not self._is_notified and self.seconds_open_for(CircuitReason.STATE_UNAVAILABLE) >= _STATE_PATIENCE:
             self._is_notified = True
             self._notifications.add_failure(self._clock.now(), error)
 
