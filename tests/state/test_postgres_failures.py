@@ -424,7 +424,7 @@ def test_a_user_who_may_change_rows_is_enough(rows_url: str) -> None:
 
 
 def test_a_missing_right_is_a_clear_error(postgres_server: PostgresServer, rows_url: str, postgres_url: str) -> None:
-    """The error names the table or the database, nothing is written, and with the right the same journal works."""
+    """The error names the table, schema or database, nothing is written, and with the right the same journal works."""
     user, database = rows_url.partition("//")[2].partition(":")[0], postgres_url.rpartition("/")[2]
     with Journal(location_of(rows_url)) as journal:
         memory = WatchState(journal).for_control_plane(PLANE)
@@ -435,6 +435,10 @@ def test_a_missing_right_is_a_clear_error(postgres_server: PostgresServer, rows_
         assert not isinstance(raised.value, StateUnavailable)
         assert "permissions" in raised.value.hints[0]
         postgres_server.execute(f"grant insert on octosync.base to {user}", database)
+        postgres_server.execute(f"revoke usage on schema octosync from {user}", database)
+        with pytest.raises(OctosyncError, match="permission denied for schema octosync"):
+            journal.confirm()
+        postgres_server.execute(f"grant usage on schema octosync to {user}", database)
         memory.store(desired_app("a"))
     postgres_server.execute(f"revoke usage on schema octosync from {user}", database)
     with pytest.raises(OctosyncError, match="permission denied for schema"):

@@ -15,7 +15,7 @@ import pytest
 from tests.support.controllers import FastClock, RunningReplica, manifest, plane_at, run_replica
 from tests.support.local_app import TransportWrapper
 from tests.support.plane import Plane, writes_in
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import USER, PostgresServer
 from tests.support.proxies import TcpProxy, run_tcp_proxy
 from tests.support.repositories import Repo
 
@@ -352,6 +352,25 @@ async def test_a_leader_without_a_rival_continues_after_an_outage(shared: Shared
         await first.until(lambda: works(first))
         assert first.status.replica.epoch == epoch
         assert not first.logged("lease_lost")
+
+
+async def test_a_leader_states_why_it_cannot_renew_its_lease(shared: Shared) -> None:
+    """Without the right to do so, it writes nothing. Its status, its log and errors of requests have that reason."""
+    async with shared:
+        first = await shared.start("first")
+        await first.until(lambda: works(first))
+        shared.server.execute(f"revoke update on octosync.lease from {USER}", shared.database)
+        await first.until(lambda: first.status.state_unavailable)
+        (first.apps / "demo.json").write_text(PRIVATE)
+        await first.until(lambda: not first.is_in_sync)
+        await first.wait(timedelta(seconds=20))
+        assert "permission denied for table lease" in first.status.state_unavailable
+        with pytest.raises(OctosyncError, match="permission denied for table lease") as refused:
+            first.controller.api.suspend("incident")
+        assert refused.value.retryable
+        assert {"permission denied" in event["@message"] for event in first.logged("everything_waits")} == {True}
+        shared.server.execute(f"grant update on octosync.lease to {USER}", shared.database)
+        await first.until(lambda: works(first))
 
 
 async def test_a_replica_starts_without_the_database(shared: Shared) -> None:

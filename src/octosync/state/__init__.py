@@ -17,7 +17,7 @@ from octosync.exports import lazy_exports
 if TYPE_CHECKING:
     from octosync.state.baseline import StoredRefusal
     from octosync.state.checkpoint import CheckpointChanges, InSyncApp, StoredCheck, StoredCheckpoint, StoredResync
-    from octosync.state.database import StateLocation, StateUrl, check_driver, parse_location
+    from octosync.state.database import Database, StateLocation, StateUrl, check_driver, parse_location
     from octosync.state.inspection import (
         DatabaseFacts,
         PlaneFacts,
@@ -41,7 +41,7 @@ else:
         {
             "baseline": "StoredRefusal",
             "checkpoint": "CheckpointChanges InSyncApp StoredCheck StoredCheckpoint StoredResync",
-            "database": "StateLocation StateUrl check_driver parse_location",
+            "database": "Database StateLocation StateUrl check_driver parse_location",
             "inspection": "DatabaseFacts PlaneFacts StateFacts check_state examine_database examine_state old_rows",
             "journal": "Journal JournalReader new_run_id",
             "lease": "HeldLease Lease LeaseHolder LeaseKeeper LeaseKind LeaseName",

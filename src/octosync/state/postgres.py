@@ -54,6 +54,8 @@ _LEAST_PATIENCE: Final = 1.0  # seconds; a busy server in another zone needs a p
 _LONGEST_IDLE: Final = "5s"
 _LONGEST_STATEMENT: Final = "30s"
 _OLDEST_SERVER: Final = 140000
+# With the name of the schema: without the right to use it, a table that is found by the search path doesn't exist.
+_READ_VERSION: Final = f"select version from {SCHEMA}.version for share"  # noqa: S608 — our own name
 _MIGRATION_LOCK: Final = 0x6F63746F73796E63  # "octosync"
 # These classes and codes of SQLSTATE mean that a statement may work later: connections, resources, operator intervention,
 # system errors, conflicts between transactions, a server that is read-only, timeouts.
@@ -218,8 +220,7 @@ class PostgresDatabase:
         """Begin a transaction. While it runs, no other process migrates the schema."""
         self.execute("begin")
         if self._version is not None:
-            statement = "select version from version for share"
-            self._checked = self._do(lambda connection: connection.execute(statement))
+            self._checked = self._do(lambda connection: connection.execute(_READ_VERSION))
 
     def _commit(self) -> None:
         if self._checked is not None:
@@ -282,7 +283,7 @@ class PostgresDatabase:
             try:
                 connection.execute("begin")
                 if self._version is not None:
-                    self._require_version(connection.execute("select version from version for share").fetchone())
+                    self._require_version(connection.execute(_READ_VERSION).fetchone())
                 connection.execute("rollback")
             except BaseException as error:
                 connection.close()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from octosync import __version__
@@ -25,7 +26,7 @@ from octosync.errors import LeaseLost, OctosyncError, StateUnavailable
 from octosync.model import Backoff, Hold, Secret
 from octosync.octomil import Octomil
 from octosync.plan import ControlPlane
-from octosync.state import HeldLease, Journal, Lease, LeaseHolder, LeaseKeeper, LeaseKind, LeaseName
+from octosync.state import Database, HeldLease, Journal, Lease, LeaseHolder, LeaseKeeper, LeaseKind, LeaseName
 from octosync.watch.controller import Controller
 from octosync.watch.controller_api import ControllerApi
 from octosync.watch.log import Log
@@ -353,7 +354,7 @@ class Replica:
         journal = await asyncio.to_thread(options.open_journal)
         with journal:
             journal.wait_at_most(_START_PATIENCE)
-            journal.fence = lease.fence
+            journal.fence = partial(self._fence, lease)
             clock = await self._clock()
             settled_at = clock.now() + timedelta(seconds=options.longest_request)
             options.remote.guard_writes(lease.check)
@@ -363,6 +364,13 @@ class Replica:
                 self._controller = controller
                 options.log.info("leading", message=f"this replica leads: term {lease.epoch}", epoch=lease.epoch)
                 return await self._run_controller(controller, lease, keeping)
+
+    def _fence(self, lease: Lease, database: Database) -> None:
+        """Raise in a transaction if the lease is not this replica's: why it could not be renewed, if that is the cause."""
+        try:
+            lease.fence(database)
+        except LeaseLost as error:
+            raise (error if lease.is_over else self._problem or error) from None
 
     async def _clock(self) -> Clock:
         """Return the clock of a term: that of the database, if this machine's differs from it."""
@@ -435,8 +443,8 @@ class Replica:
                     self._problem = None
                     controller.follower.probe_now()
             elif self._problem is None and keeper.problem is not None and not lease.is_over:
-                self._problem = keeper.problem
-                controller.hold_back(keeper.problem)
+                self._problem = problem = _unavailable(keeper.problem)
+                controller.hold_back(problem)
 
     def _record_problem(self, error: OctosyncError) -> None:
         """Record, and log once, that the state can't be used."""
@@ -511,6 +519,11 @@ def _of_replica(status: ControllerStatus, replica: ReplicaStatus) -> ControllerS
 
 def _is_about_state(error: OctosyncError) -> bool:
     return isinstance(error, StateUnavailable | LeaseLost) or error.reference in _STATE_REFERENCES
+
+
+def _unavailable(error: OctosyncError) -> StateUnavailable:
+    """Return an error of the state as one that stops everything and may pass: without its lease, a leader writes nothing."""
+    return StateUnavailable(error.reference, error.message, hints=error.hints)
 
 
 async def _end(*tasks: asyncio.Task[None] | asyncio.Task[bool]) -> None:
