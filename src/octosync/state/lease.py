@@ -18,9 +18,9 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -230,95 +230,116 @@ class LeaseTable:
 
     def holder(self, name: LeaseName) -> HeldLease | None:
         """Return the lease that keeps others from taking this one; if there is none, the last one; None if there never was."""
-        kind, url, org = name.key
-        return self._use(lambda: self._holder(kind, url, org))
+        with self._usable() as database:
+            return read_lease(database, *name.key)
 
     def take(self, name: LeaseName, holder: LeaseHolder) -> Lease | None:
         """Take a lease that no other process holds, with the next epoch. Return None if one holds it, or one that excludes it.
 
         A process takes it again if the response was lost when it took it, with the same `holder`.
         """
-        return self._use(lambda: self._take(name, holder))
+        kind, url, org = name.key
+        with self._usable():
+            if self._is_held(name, holder):  # without a lock, which would delay those who hold a lease of this URL
+                return None
+            with self._journal.transaction() as database:
+                # All who want a lease of this URL wait here for each other, and so do renewals of leases that exclude this one.
+                database.execute(
+                    "insert into lease (kind, control_plane, org_id, epoch, expires) values (?, ?, '', 0, clock_timestamp()) "
+                    "on conflict do nothing",
+                    (kind, url),
+                )
+                database.execute(
+                    "select 1 from lease where kind = ? and control_plane = ? and (org_id in (?, '') or ? = '') "
+                    "order by org_id for no key update",
+                    (kind, url, org, org),
+                )
+                if self._is_held(name, holder):
+                    return None
+                # A lease that has expired can be renewed, but not once another one that excludes it was taken.
+                database.execute(
+                    "update lease set epoch = epoch + 1 where kind = ? and control_plane = ? and org_id <> ? "
+                    "and (org_id = '' or ? = '')",
+                    (kind, url, org, org),
+                )
+                asked_at = self._clock()
+                epoch, since = database.execute(
+                    "insert into lease (kind, control_plane, org_id, epoch, holder, since, expires) "
+                    "values (?, ?, ?, 1, ?, clock_timestamp(), clock_timestamp() + make_interval(secs => ?)) "
+                    "on conflict (kind, control_plane, org_id) do update set epoch = lease.epoch + 1, "
+                    "holder = excluded.holder, since = excluded.since, expires = excluded.expires, cut_off = false, "
+                    "candidate = null returning epoch, since",
+                    (kind, url, org, holder.text, self._ttl),
+                ).fetchone()
+        lease = Lease(name, epoch, holder, since.astimezone(UTC), self._clock)
+        lease.extend(asked_at, self._ttl)
+        return lease
 
     def renew(self, lease: Lease, *, is_cut_off: bool = False) -> bool:
         """Renew a lease, even an expired one that no other process has taken. Return False if it is over, for good.
 
         `is_cut_off`: the holder can't reach the control plane.
         """
-        if lease.is_over or not self._use(lambda: self._renew(lease, is_cut_off)):
+        if lease.is_over:
+            return False
+        with self._usable():
+            asked_at = self._clock()
+            with self._journal.transaction() as database:
+                found = database.execute(
+                    "update lease set expires = clock_timestamp() + make_interval(secs => ?), cut_off = ?, "  # noqa: S608 — our own words
+                    f"candidate = case when ? then candidate end where {_OF_LEASE} returning candidate",
+                    (self._ttl, is_cut_off, is_cut_off, *lease.row),
+                ).fetchone()
+        if found is None:
             lease.end()
             return False
+        lease.extend(asked_at, self._ttl)
+        lease.is_wanted = found[0] is not None
         return True
 
     def release(self, lease: Lease) -> None:
         """Release a lease: another process can take it at once. From now on, this process doesn't hold it."""
         lease.end()
-        self._use(lambda: self._release(lease))
+        with self._usable(), self._journal.transaction() as database:
+            database.execute(
+                f"update lease set epoch = epoch + 1, expires = clock_timestamp() where {_OF_LEASE}",  # noqa: S608 — our own words
+                lease.row,
+            )
 
     def ask_for(self, name: LeaseName, held: HeldLease, candidate: str) -> None:
         """Ask a holder that is cut off to release its lease to this process, which reaches the control plane."""
-        self._use(lambda: self._ask_for(name, held, candidate))
+        with self._usable(), self._journal.transaction() as database:
+            database.execute(
+                "update lease set candidate = ? where kind = ? and control_plane = ? and (org_id in (?, '') or ? = '') "
+                "and epoch = ? and cut_off",
+                (candidate, *name.key, name.key[2], held.epoch),
+            )
 
     def clock_offset(self, now: Callable[[], datetime]) -> timedelta:
         """Return by how much the clock of the database is ahead of that of this machine, which `now` returns."""
-        return self._use(lambda: self._clock_offset(now))
+        with self._usable() as database:
+            before = now()
+            (there,) = database.execute("select clock_timestamp()").fetchone()
+            after = now()
+        offset: timedelta = there - before - (after - before) / 2
+        return offset
 
     def close(self) -> None:
         """Close the connection."""
         self._journal.close()
 
-    def _use(self, action: Callable[[], T]) -> T:
-        """Do something with the connection, which is opened again after a failure."""
+    @contextmanager
+    def _usable(self) -> Iterator[Database]:
+        """Yield the connection, which is opened again after a failure."""
         try:
             if self._is_broken:
                 self._journal.wait_until_usable(_PATIENCE)
             with self._journal.documented():
-                result = action()
+                yield self._journal.database
         except OctosyncError:
             self._is_broken = True
             raise
         self._is_broken = False
-        return result
-
-    def _holder(self, kind: str, url: str, org: str) -> HeldLease | None:
-        return read_lease(self._journal.database, kind, url, org)
-
-    def _take(self, name: LeaseName, holder: LeaseHolder) -> Lease | None:
-        kind, url, org = name.key
-        if self._is_held(name, holder):  # without a lock, which would delay those who hold a lease of this URL
-            return None
-        with self._journal.transaction() as database:
-            # All who want a lease of this URL wait here for each other, and so do renewals of leases that exclude this one.
-            database.execute(
-                "insert into lease (kind, control_plane, org_id, epoch, expires) values (?, ?, '', 0, clock_timestamp()) "
-                "on conflict do nothing",
-                (kind, url),
-            )
-            database.execute(
-                "select 1 from lease where kind = ? and control_plane = ? and (org_id in (?, '') or ? = '') "
-                "order by org_id for no key update",
-                (kind, url, org, org),
-            )
-            if self._is_held(name, holder):
-                return None
-            # A lease that has expired can be renewed, but not once another one that excludes it was taken.
-            database.execute(
-                "update lease set epoch = epoch + 1 where kind = ? and control_plane = ? and org_id <> ? "
-                "and (org_id = '' or ? = '')",
-                (kind, url, org, org),
-            )
-            asked_at = self._clock()
-            epoch, since = database.execute(
-                "insert into lease (kind, control_plane, org_id, epoch, holder, since, expires) "
-                "values (?, ?, ?, 1, ?, clock_timestamp(), clock_timestamp() + make_interval(secs => ?)) "
-                "on conflict (kind, control_plane, org_id) do update set epoch = lease.epoch + 1, holder = excluded.holder, "
-                "since = excluded.since, expires = excluded.expires, cut_off = false, candidate = null "
-                "returning epoch, since",
-                (kind, url, org, holder.text, self._ttl),
-            ).fetchone()
-        lease = Lease(name, epoch, holder, since.astimezone(UTC), self._clock)
-        lease.extend(asked_at, self._ttl)
-        return lease
 
     def _is_held(self, name: LeaseName, candidate: LeaseHolder) -> bool:
         """Return whether another process than the candidate holds a lease, or one that excludes it."""
@@ -329,42 +350,6 @@ class LeaseTable:
             (kind, url, org, org, org, candidate.text),
         ).fetchone()
         return found is not None
-
-    def _renew(self, lease: Lease, is_cut_off: bool) -> bool:
-        asked_at = self._clock()
-        with self._journal.transaction() as database:
-            found = database.execute(
-                "update lease set expires = clock_timestamp() + make_interval(secs => ?), cut_off = ?, "  # noqa: S608 — our own words
-                f"candidate = case when ? then candidate end where {_OF_LEASE} returning candidate",
-                (self._ttl, is_cut_off, is_cut_off, *lease.row),
-            ).fetchone()
-        if found is None:
-            return False
-        lease.extend(asked_at, self._ttl)
-        lease.is_wanted = found[0] is not None
-        return True
-
-    def _release(self, lease: Lease) -> None:
-        with self._journal.transaction() as database:
-            database.execute(
-                f"update lease set epoch = epoch + 1, expires = clock_timestamp() where {_OF_LEASE}",  # noqa: S608 — our own words
-                lease.row,
-            )
-
-    def _ask_for(self, name: LeaseName, held: HeldLease, candidate: str) -> None:
-        with self._journal.transaction() as database:
-            database.execute(
-                "update lease set candidate = ? where kind = ? and control_plane = ? and (org_id in (?, '') or ? = '') "
-                "and epoch = ? and cut_off",
-                (candidate, *name.key, name.key[2], held.epoch),
-            )
-
-    def _clock_offset(self, now: Callable[[], datetime]) -> timedelta:
-        before = now()
-        (there,) = self._journal.database.execute("select clock_timestamp()").fetchone()
-        after = now()
-        offset: timedelta = there - before - (after - before) / 2
-        return offset
 
 
 def read_lease(database: Database, kind: str, url: str, org: str) -> HeldLease | None:
