@@ -32,7 +32,7 @@ from octosync.state import (
     StateLocation,
     StateUrl,
     new_run_id,
-    read_shared_view,
+    read_lock_and_controls,
 )
 
 # A killed run blocks others for this long. It is longer than to plan 10,000 apps, which keeps the event loop busy.
@@ -59,16 +59,13 @@ async def read_shared_state(
 ) -> SharedReading | None:
     """Return what the shared state contains about a control plane, None without one. A run that has the lock is `own`.
 
-    Raises `OctosyncError` as `read_shared_view` does.
+    Raises `OctosyncError` as `read_lock_and_controls` does.
     """
     if not isinstance(location, StateUrl):
         return None
-    view = await asyncio.to_thread(read_shared_view, location, plane)
-    is_other = own is None and view.lock is not None and view.lock.is_held
-    under_way = _run_of(view.lock) if view.lock is not None and is_other else None
-    return SharedReading(
-        SharedState(location=str(location), under_way=under_way, controls=view.controls), lock=view.lock
-    )
+    lock, controls = await asyncio.to_thread(read_lock_and_controls, location, plane)
+    under_way = _run_of(lock) if own is None and lock is not None and lock.is_held else None
+    return SharedReading(SharedState(location=str(location), under_way=under_way, controls=controls), lock=lock)
 
 
 async def refuse_if_suspended(location: StateLocation, plane: ControlPlane) -> None:

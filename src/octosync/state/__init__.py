@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from octosync.state.lock import DEFAULT_PATH, lock_holder, state_lock
     from octosync.state.record import Record
     from octosync.state.seal import SealedValue
-    from octosync.state.tables import Approvable, ApprovedAction, SharedView, read_shared_view
+    from octosync.state.tables import Approvable, ApprovedAction, read_lock_and_controls
     from octosync.state.transfer import back_up, copy_state
     from octosync.state.watch import KEPT_FOR, ControlPlaneState, DamagedFile, WatchState, open_or_replace_journal
 else:
@@ -48,7 +48,7 @@ else:
             "lock": "DEFAULT_PATH lock_holder state_lock",
             "record": "Record",
             "seal": "SealedValue",
-            "tables": "Approvable ApprovedAction SharedView read_shared_view",
+            "tables": "Approvable ApprovedAction read_lock_and_controls",
             "transfer": "back_up copy_state",
             "watch": "KEPT_FOR ControlPlaneState DamagedFile WatchState open_or_replace_journal",
         },

@@ -1,7 +1,7 @@
 """The tables of a controller's state: holds, suspension, approvals and sent notifications, and the bases of all tables.
 
-Holds, suspension and approvals are what operators asked for; an approval is used once. `read_shared_view` reads what of it a run
-of plan or apply needs to know. It is only read, so a role of the database that may not write is enough.
+Holds, suspension and approvals are what operators asked for; an approval is used once. A run of plan or apply reads
+the first two of a shared state, with `read_lock_and_controls`: a role of the database that may not write is enough for that.
 """
 
 from __future__ import annotations
@@ -265,30 +265,19 @@ def number_for(database: Database, plane: ControlPlane) -> int:
     return cast("int", number_of(database, plane))
 
 
-@dataclass(frozen=True, slots=True)
-class SharedView:
-    """The lock of runs that write, None if none ever had it, and the controls of a control plane."""
+def read_lock_and_controls(url: StateUrl, plane: ControlPlane) -> tuple[HeldLease | None, OperatorControls]:
+    """Return the lock of runs that write, None if none ever had it, and the controls of a control plane.
 
-    lock: HeldLease | None
-    controls: OperatorControls
-
-
-def read_shared_view(url: StateUrl, plane: ControlPlane) -> SharedView:
-    """Read what the state contains about a control plane; without an org, about all orgs of its URL.
-
-    Whether a hold has ended is decided by the clock of the database: that of a machine may be wrong. Raises `OctosyncError` as
-    `JournalReader` does.
+    Without an org, they are those of all orgs of its URL. Whether a hold has ended is decided by the clock of the database: that
+    of a machine may be wrong. Raises `OctosyncError` as `JournalReader` does.
     """
     with JournalReader(url) as reader, reader.documented():
         if not reader.exists:
-            return SharedView(None, OperatorControls())
-        (now,) = reader.database.execute("select clock_timestamp()").fetchone()
-        return SharedView(
-            lock=read_lease(reader.database, *LeaseName(LeaseKind.APPLY, plane).key),
-            controls=OperatorControls(
-                holds=_holds(reader.database, plane, now), suspension=_suspension(reader.database, plane)
-            ),
-        )
+            return None, OperatorControls()
+        database = reader.database
+        (now,) = database.execute("select clock_timestamp()").fetchone()
+        lock = read_lease(database, *LeaseName(LeaseKind.APPLY, plane).key)
+        return lock, OperatorControls(holds=_holds(database, plane, now), suspension=_suspension(database, plane))
 
 
 # Rows of plane 0 are about every control plane.

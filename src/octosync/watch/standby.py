@@ -39,8 +39,8 @@ _RUNS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SharedState:
-    """What the shared state has of one control plane at a time."""
+class StoredStatus:
+    """The status of one control plane, as far as the shared state has it."""
 
     in_sync: Mapping[str, datetime] = field(default_factory=dict)
     drift: Mapping[str, Mapping[Address, datetime]] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class SharedState:
     resync_ended: datetime | None = None
 
 
-def read_shared_state(journal: Journal, plane: ControlPlane, now: datetime) -> SharedState:
+def read_stored_status(journal: Journal, plane: ControlPlane, now: datetime) -> StoredStatus:
     """Read the state of a control plane. Raises `OctosyncError` if it can't be used."""
     whole = WatchState(journal)
     if plane.org_id is None:  # as a controller does: the only org of this URL
@@ -62,7 +62,7 @@ def read_shared_state(journal: Journal, plane: ControlPlane, now: datetime) -> S
     checkpoint = state.checkpoint()
     runs = [run for run in journal.runs(newest=_RUNS) if _is_of(run, plane)]
     actions = journal.actions_of([run.id for run in runs])
-    return SharedState(
+    return StoredStatus(
         in_sync={slug: app.at for slug, app in checkpoint.in_sync.items()},
         drift={
             slug: {address: first_seen for address, (_, first_seen) in objects.items()}
@@ -141,7 +141,7 @@ class StandbyView:
         self._started = clock.now()
         self._should_load = asyncio.Event()
         self._logged: object = None  # the problems of the manifests
-        self._shared = SharedState()
+        self._shared = StoredStatus()
         self._problem = ""  # of the latest read
         self._reading: asyncio.Task[None] | None = None
         self._read_at: float | None = None  # by the monotonic clock
@@ -183,10 +183,10 @@ class StandbyView:
         finally:
             self._read_at, self._reading = self._clock.monotonic(), None
 
-    def _read_now(self) -> SharedState:
+    def _read_now(self) -> StoredStatus:
         with self._open_journal() as journal:
             journal.wait_at_most(_READ_PATIENCE)
-            return read_shared_state(journal, self._plane, self._clock.now())
+            return read_stored_status(journal, self._plane, self._clock.now())
 
     def status(self, replica: ReplicaStatus) -> ControllerStatus:
         """Return the status of this replica as a standby. It is ready if it could take over."""
@@ -228,7 +228,7 @@ class StandbyView:
             return self._settings.drift_hold
         return self._desired.good.configuration.drift_hold
 
-    def _apps(self, shared: SharedState) -> tuple[Mapping[str, App], Mapping[str, AppReconcileStatus]]:
+    def _apps(self, shared: StoredStatus) -> tuple[Mapping[str, App], Mapping[str, AppReconcileStatus]]:
         """Return the declared apps, and all apps; the same ones as long as nothing new is known."""
         good = self._desired.good
         if self._known is None or self._known[0] is not shared or self._known[1] is not good:
@@ -240,7 +240,7 @@ class StandbyView:
         return self._known[2], self._known[3]
 
 
-def _app_status(slug: str, shared: SharedState, drift_hold: timedelta | None) -> AppReconcileStatus:
+def _app_status(slug: str, shared: StoredStatus, drift_hold: timedelta | None) -> AppReconcileStatus:
     hold = next((hold for hold in shared.holds if hold.app == slug), None)
     drift = tuple(
         DriftStatus(
