@@ -18,8 +18,17 @@ from tests.support.proxies import run_tcp_proxy
 from octosync.errors import LeaseLost
 from octosync.model import Address, Secret
 from octosync.plan import ControlPlane
-from octosync.state import Journal, Lease, LeaseHolder, LeaseKeeper, LeaseKind, LeaseName, StateUrl, parse_location
-from octosync.state.database import Database
+from octosync.state import (
+    Database,
+    Journal,
+    Lease,
+    LeaseHolder,
+    LeaseKeeper,
+    LeaseKind,
+    LeaseName,
+    StateUrl,
+    parse_location,
+)
 from octosync.state.lease import TTL, LeaseTable
 
 URL = "https://octomil.example/api/v1"
