@@ -346,6 +346,9 @@ async def test_a_leader_without_a_rival_continues_after_an_outage(shared: Shared
         with pytest.raises(OctosyncError) as refused:
             first.controller.api.suspend("incident")
         assert refused.value.retryable
+        with pytest.raises(OctosyncError) as again:
+            first.controller.api.suspend("incident")
+        assert again.value is not refused.value  # its traceback would grow with each request
         assert not writes_in(first.requests())
         shared.proxies["first"].restore()
         await first.until(lambda: leads(first) and "PUT /api/v1/apps/demo/slots/chat" in writes_in(first.requests()))

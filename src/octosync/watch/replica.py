@@ -207,7 +207,7 @@ class Replica:
         """Return the controller. Raise `OctosyncError` if this replica doesn't lead."""
         if self._controller is not None and self._lease is not None and not self._lease.is_over:
             if not self._lease.seconds_left:
-                raise self._problem or StateUnavailable("journal-unusable", _EXPIRED)
+                raise self._expired()
             return self._controller
         leader = self._replica_status()
         raise OctosyncError(
@@ -215,6 +215,11 @@ class Replica:
             "this replica does not lead, and nothing is done",
             hints=((f"{leader.leader} leads, at {leader.address}.",) if leader.leader else ("No replica leads.",)),
         )
+
+    def _expired(self) -> StateUnavailable:
+        """Return a new error that states why the lease has expired. The traceback of one that is raised again would grow."""
+        problem = self._problem
+        return StateUnavailable("journal-unusable", _EXPIRED) if problem is None else _unavailable(problem)
 
     def _refuse_writes(self) -> None:
         raise LeaseLost("lease-lost", "this replica does not lead, so it writes nothing")
@@ -370,7 +375,7 @@ class Replica:
         try:
             lease.fence(database)
         except LeaseLost as error:
-            raise (error if lease.is_over else self._problem or error) from None
+            raise (error if lease.is_over or self._problem is None else self._expired()) from None
 
     async def _clock(self) -> Clock:
         """Return the clock of a term: that of the database, if this machine's differs from it."""
