@@ -34,7 +34,8 @@ from octosync.watch.manifests.desired import DesiredState, ManifestLoad
 from octosync.watch.notify.notices import Notice
 from octosync.watch.notify.webhook import Notifier
 from octosync.watch.replica import OffsetClock, Replica, ReplicaOptions, Term
-from octosync.watch.settings import LogFormat, Settings
+from octosync.watch.settings import Clock, LogFormat, Settings
+from octosync.watch.standby import StandbyView
 from octosync.watch.status import AppReconcileStatus, ControllerStatus
 
 T = TypeVar("T", bound="RunningController")
@@ -277,6 +278,7 @@ async def run_replica(
         WatchState(term.journal).take_key(control_plane)
         yield Controller(parts.options(term))
 
+    log, machine_clock = Log(parts.log, clock, format_=LogFormat.JSON), OffsetClock(clock, skew)
     replica = Replica(
         ReplicaOptions(
             keeper=LeaseKeeper(lambda: Journal(leases), ttl=ttl, now=lambda: datetime.now(UTC) + skew),
@@ -287,8 +289,16 @@ async def run_replica(
             start=start,
             remote=parts.remote,
             longest_request=longest_request,
-            log=Log(parts.log, clock, format_=LogFormat.JSON),
-            clock=OffsetClock(clock, skew),
+            log=log,
+            clock=machine_clock,
+            standby=StandbyView(
+                desired=parts.desired(machine_clock),
+                settings=Settings(**parts.settings),
+                control_plane=control_plane,
+                open_journal=open_journal,
+                clock=machine_clock,
+                log=log,
+            ),
         )
     )
     with Journal(arguments.get("state") or location) as journal:
@@ -315,18 +325,17 @@ class _Parts:
             setup.transport.inner, transport = transport or httpx.AsyncHTTPTransport(), setup.transport
         self.remote = Octomil(at, rate=RateOptions(clock=clock.monotonic, sleep=clock.sleep), transport=transport)
 
+    def desired(self, clock: Clock) -> DesiredState:
+        """Return what loads the manifests."""
+        apps, selector = self.settings.get("apps", ()), self.settings.get("selector")
+        return DesiredState(self.reloader, self.reloader.watched, clock, apps=apps, selector=selector)
+
     def options(self, term: Term) -> ControllerOptions:
         """Return the options of the controller of a term."""
         setup, settings = self.setup, self.settings
         return ControllerOptions(
             remote=self.remote,
-            desired=DesiredState(
-                self.reloader,
-                self.reloader.watched,
-                term.clock,
-                apps=settings.get("apps", ()),
-                selector=settings.get("selector"),
-            ),
+            desired=self.desired(term.clock),
             journal=term.journal,
             control_plane=ControlPlane(url=self.remote.connection.url),
             settings=Settings(**settings),

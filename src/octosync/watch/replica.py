@@ -21,7 +21,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from octosync import __version__
 from octosync.errors import LeaseLost, OctosyncError, StateUnavailable
 from octosync.model import Backoff, Hold, Secret
 from octosync.octomil import Octomil
@@ -86,25 +85,13 @@ class Term:
     settled_at: datetime | None = None
 
 
-def _standby_status(replica: ReplicaStatus, clock: Clock, plane: ControlPlane, started: datetime) -> ControllerStatus:
-    return ControllerStatus(
-        now=clock.now(),
-        started=started,
-        version=__version__,
-        control_plane=plane,
-        ready=not replica.problem,
-        replica=replica,
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaOptions:
     """The options of a replica.
 
     `holder` is this process, as other replicas see it. `open_journal` opens the shared state, in a thread, and `check_state`
     raises `OctosyncError` if no term can start with it. `start` returns the context of the controller of a term.
-    `longest_request` is how many seconds a request can take. `standby` is what is shown while this replica doesn't lead; None:
-    only who does.
+    `longest_request` is how many seconds a request can take. `standby` is what is shown while this replica doesn't lead.
     """
 
     keeper: LeaseKeeper
@@ -115,10 +102,10 @@ class ReplicaOptions:
     start: Callable[[Term], AbstractAsyncContextManager[Controller]]
     remote: Octomil
     longest_request: float
+    standby: StandbyView
     log: Log
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = field(default_factory=SystemClock)
-    standby: StandbyView | None = None
 
 
 class Replica:
@@ -128,7 +115,6 @@ class Replica:
         self._options = options
         self._name = LeaseName(LeaseKind.WATCH, options.control_plane)
         self._holder = options.holder
-        self._started = options.clock.now()
         self._controller: Controller | None = None
         self._lease: Lease | None = None
         self._held: HeldLease | None = None  # as last read, while this replica is a standby
@@ -149,30 +135,24 @@ class Replica:
     def status(self) -> ControllerStatus:
         """Return the status of the controller, if there is one, else what a standby knows; and that of the replica."""
         replica, controller = self._replica_status(), self._controller
-        return self._standby(replica) if controller is None else _of_replica(controller.status(), replica)
+        return (
+            self._options.standby.status(replica) if controller is None else _of_replica(controller.status(), replica)
+        )
 
     def health(self) -> ControllerStatus:
         """Return the status without its apps."""
         replica, controller = self._replica_status(), self._controller
-        return self._standby(replica) if controller is None else _of_replica(controller.health(), replica)
+        return (
+            self._options.standby.status(replica) if controller is None else _of_replica(controller.health(), replica)
+        )
 
     def reload(self) -> None:
         """Load the manifests and the API key again: what SIGHUP means."""
-        if self._controller is not None:
-            self._controller.reload()
-        elif self._options.standby is not None:
-            self._options.standby.reload()
+        (self._controller or self._options.standby).reload()
 
     async def refresh(self) -> None:
         """Read again what a standby shows of the shared state."""
-        if self._options.standby is not None:
-            await self._options.standby.refresh()
-
-    def _standby(self, replica: ReplicaStatus) -> ControllerStatus:
-        options = self._options
-        if options.standby is not None:
-            return options.standby.status(replica)
-        return _standby_status(replica, options.clock, options.control_plane, self._started)
+        await self._options.standby.refresh()
 
     def _replica_status(self) -> ReplicaStatus:
         lease, held, name = self._lease, self._held, self._holder.name
@@ -228,13 +208,13 @@ class Replica:
 
     async def run(self) -> None:
         """Run until `stop` is set; then finish writes in progress, and release the lease: another replica leads at once."""
-        pause, view = 0.0, self._options.standby
-        tasks = () if view is None else (asyncio.create_task(view.run(lambda: self._controller is None)),)
+        pause = 0.0
+        viewing = asyncio.create_task(self._options.standby.run(lambda: self._controller is None))
         try:
             while (lease := await self._next_term(pause)) is not None:
                 pause = await self._lead(lease)
         finally:
-            await _end(*tasks)
+            await _end(viewing)
             await self._options.keeper.aclose()
 
     async def _next_term(self, pause: float) -> Lease | None:
