@@ -63,6 +63,26 @@ async def test_a_commit_that_cannot_be_recorded_waits_for_the_state_file(tmp_pat
             await watch.until_in_sync()
 
 
+async def test_an_action_that_cannot_be_recorded_is_not_sent(tmp_path: Path) -> None:
+    """The app is failing, with the reason, although its run was recorded."""
+    clock = FastClock(20)
+    (tmp_path / "apps").mkdir()
+    file = tmp_path / "apps/demo.json"
+    file.write_text(manifest(slots={"chat": "local_first"}))
+    with plane_at(clock) as plane:
+        async with run_controller(tmp_path, plane, clock) as watch:
+            await watch.until_in_sync()
+            refusal = "create temp trigger refusal before insert on action begin select raise(abort, 'refused'); end"
+            watch.journal.database.execute(refusal)
+            file.write_text(manifest(slots={"chat": "private"}))
+            await watch.until(lambda: watch.app().state is AppState.FAILING)
+            assert "refused" in watch.app().error
+            assert mode_of(plane) == "auto"
+            watch.journal.database.execute("drop trigger refusal")
+            await watch.until(lambda: mode_of(plane) == "local_only")
+            await watch.until_in_sync()
+
+
 async def test_a_first_valid_load_that_cannot_be_recorded_waits(tmp_path: Path) -> None:
     """After invalid manifests at the start, the first valid ones may come while the disk is full."""
     clock = FastClock(20)

@@ -296,6 +296,7 @@ class Reconciler:
             drift=drift,
             blocked=review.blocked,
             refused=refused,
+            errors=self._errors_of(applied, apps),
             outcomes=applied.outcomes,
             replaced=_replaced(plan, done.values()),
             reverted=frozenset(action.address for action in done.values() if action.reason is Reason.DRIFT),
@@ -312,6 +313,13 @@ class Reconciler:
             freed=freed,
             unsettled=review.unsettled,
         )
+
+    def _errors_of(self, applied: ApplyResult, apps: Iterable[str]) -> Mapping[str, OctosyncError]:
+        """Return why nothing could be recorded, and so nothing was sent, unless that holds everything back."""
+        error = applied.stopped_by
+        if error is None or isinstance(error, RemoteError) or not self.breaker.is_closed:
+            return {}
+        return dict.fromkeys(apps, error)
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
