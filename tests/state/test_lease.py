@@ -156,14 +156,11 @@ def test_a_process_gets_the_lease_that_it_has_taken_without_learning_it(replicas
     assert second.table.take(ORG_7, OTHER) is None
 
 
-async def test_a_release_waits_only_briefly(
-    postgres_server: PostgresServer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_release_waits_only_briefly(postgres_server: PostgresServer, postgres_url: str) -> None:
     """A run that ends, or is interrupted, while the database hangs doesn't wait for it: the lease expires."""
-    monkeypatch.setattr("octosync.state.lease._LONGEST_RELEASE", 0.1)
     with run_tcp_proxy(postgres_server.port) as proxy, ExitStack() as journals:
         location = parse_location(postgres_server.url(postgres_url.rpartition("/")[2], port=proxy.port))
-        keeper = LeaseKeeper(lambda: journals.enter_context(Journal(location)))
+        keeper = LeaseKeeper(lambda: journals.enter_context(Journal(location)), ttl=0.2)
         lease = await keeper.take(ORG_7, HOLDER)
         assert lease is not None
         proxy.hang()

@@ -35,14 +35,15 @@ from octosync.state.journal import Journal
 T = TypeVar("T")
 
 TTL: Final = 10.0  # seconds
-# Of the time of a lease: the interval of renewals, the pause after one that failed, and how long before its end in the database
-# it ends for its holder. Clocks run at slightly different speeds, and some time passes between a check and a request.
+# Of the time of a lease: the interval of renewals, the pause after one that failed, how long before its end in the database it
+# ends for its holder, and how long a release is waited for, until it is left to expire. Clocks run at slightly different speeds,
+# and some time passes between a check and a request.
 _INTERVAL: Final = 0.2
 _RETRY: Final = 0.05
 _MARGIN: Final = 0.2
+_LONGEST_RELEASE: Final = 0.3
 # Statements of leases end after this time. Most of the time of a lease remains for further attempts.
 _PATIENCE: Final = 3.0
-_LONGEST_RELEASE: Final = 3.0  # seconds; after that, the lease expires
 _LONGEST_CLOSE: Final = 1.0  # seconds
 
 
@@ -431,7 +432,7 @@ class LeaseKeeper:
         """Release a lease. Raises nothing: a lease that can't be released within some seconds expires."""
         lease.end()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LONGEST_RELEASE):
+            async with asyncio.timeout(_LONGEST_RELEASE * self._ttl):
                 for _ in range(2):  # after a restart of the database, the first statement finds a broken connection
                     try:
                         await self._run(lambda table: table.release(lease))
