@@ -150,7 +150,7 @@ def holds(key: str, value: object) -> Callable[[dict[str, object]], object]:
 def test_an_unreadable_row_is_never_taken_for_nothing(
     memory: ControlPlaneState, path: Path, spoil: Callable[[dict[str, object]], object]
 ) -> None:
-    """The error names the file and the app, quotes no content and says what to do; the row is never treated as missing."""
+    """The error names the file and the app, quotes no content and states what to do; the row is never treated as missing."""
     memory.store(desired_app("a", fields={"description": "quotable"}))
     (data,) = memory.journal.database.execute("select document from base").fetchone()
     document = document_of(data)

@@ -107,7 +107,7 @@ def test_an_apply_and_a_watch_share_the_state(location: StateLocation) -> None:
 
 
 def test_a_full_disk_is_one_clear_error(path: Path) -> None:
-    """The error names the file and says what to do; earlier records are kept, and the next start continues."""
+    """The error names the file and states what to do; earlier records are kept, and the next start continues."""
 
     def small_disk() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -106,7 +106,7 @@ def test_pruning_drops_what_is_old(state: WatchState, memory: ControlPlaneState,
 
 
 @pytest.mark.parametrize("count", [0, 3, 1200])
-def test_at_most_so_many_runs_are_kept(state: WatchState, memory: ControlPlaneState, count: int) -> None:
+def test_only_the_newest_runs_are_kept(state: WatchState, memory: ControlPlaneState, count: int) -> None:
     """The newest runs are returned in their order, whatever the number of runs is. Many are deleted in several steps."""
     with memory.journal.transaction():
         runs = [f"run-{number:05}" for number in range(count)]

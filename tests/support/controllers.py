@@ -33,8 +33,8 @@ from octosync.watch.log import Log
 from octosync.watch.manifests.desired import DesiredState, ManifestLoad
 from octosync.watch.notify.notices import Notice
 from octosync.watch.notify.webhook import Notifier
-from octosync.watch.replica import OffsetClock, Replica, ReplicaOptions, Term
-from octosync.watch.settings import Clock, LogFormat, Settings
+from octosync.watch.replica import Replica, ReplicaOptions, Term
+from octosync.watch.settings import Clock, LogFormat, OffsetClock, Settings
 from octosync.watch.standby import StandbyView
 from octosync.watch.status import AppReconcileStatus, ControllerStatus
 

@@ -143,7 +143,7 @@ class JournalReader:
 
     @contextmanager
     def documented(self) -> Iterator[None]:
-        """Turn errors of the file system and of the database into one `OctosyncError` that names the file or the database."""
+        """Raise errors of the file system and of the database as one `OctosyncError` that names the file or the database."""
         try:
             yield
         except (OSError, sqlite3.Error, DatabaseError, ValueError) as error:

@@ -31,7 +31,7 @@ from octosync.watch.controller_api import ControllerApi
 from octosync.watch.log import Log
 from octosync.watch.loop.activity_feed import read_one_app
 from octosync.watch.metrics import Metrics
-from octosync.watch.settings import Clock, SystemClock, wait_for
+from octosync.watch.settings import Clock, OffsetClock, SystemClock, wait_for
 from octosync.watch.standby import StandbyView
 from octosync.watch.status import ControllerStatus, ReplicaRole, ReplicaStatus
 
@@ -51,26 +51,6 @@ _EXPIRED: Final = "the lease of this replica has expired: the shared state did n
 _CHECKED_EVERY: Final = 0.1  # seconds, while the lease has expired
 # The state can't be used, and may be usable later without a restart.
 _STATE_REFERENCES: Final = frozenset({"journal-unusable", "state-unreadable", "state-key-differs"})
-
-
-@dataclass(frozen=True, slots=True)
-class OffsetClock:
-    """A clock that is ahead of another one by `offset`."""
-
-    clock: Clock
-    offset: timedelta
-
-    def now(self) -> datetime:
-        """Return the time of day, in UTC."""
-        return self.clock.now() + self.offset
-
-    def monotonic(self) -> float:
-        """Return seconds that only ever grow."""
-        return self.clock.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await self.clock.sleep(seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

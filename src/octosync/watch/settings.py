@@ -76,6 +76,26 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class OffsetClock:
+    """A clock that is ahead of another one by `offset`."""
+
+    clock: Clock
+    offset: timedelta
+
+    def now(self) -> datetime:
+        """Return the time of day, in UTC."""
+        return self.clock.now() + self.offset
+
+    def monotonic(self) -> float:
+        """Return seconds that only ever grow."""
+        return self.clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await self.clock.sleep(seconds)
+
+
 async def wait_for(event: asyncio.Event, seconds: float, clock: Clock) -> bool:
     """Wait until an event is set, and at most this many seconds; return whether it is set."""
     import asyncio

@@ -156,7 +156,7 @@ class StandbyView:
             self._should_load.clear()
 
     def reload(self) -> None:
-        """Look for changed manifests now."""
+        """Check now whether the manifests have changed."""
         self._should_load.set()
 
     def _log_problems(self, declared: ManifestLoad) -> None:
