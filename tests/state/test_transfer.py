@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import stat
 from contextlib import closing
@@ -199,6 +200,19 @@ def test_a_state_in_use_or_a_target_with_a_state_is_refused(location: StateLocat
         back_up(location, existing, ignore, replaces=True)
     back_up(location, existing, ignore, replaces=True)
     assert len(rows_of(existing)["run"]) == 1
+
+
+@on_file
+def test_what_is_no_file_is_not_replaced(location: Path, tmp_path: Path) -> None:
+    """A copy to /dev/null, by an administrator, would replace the device for all processes."""
+    fill(location)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OctosyncError, match=r"state-not-copied.*it is not a file"):
+        copy_state(location, pipe, ignore)
+    with pytest.raises(OctosyncError, match=r"state-not-copied.*it is not a file"):
+        back_up(location, pipe, ignore, replaces=True)
+    assert pipe.is_fifo()
 
 
 @on_file

@@ -76,6 +76,8 @@ def copy_state(source: StateLocation, target: StateLocation, progress: Progress)
     Raises `OctosyncError`, and then the target is as before: `no-state` without a state to copy, `state-in-use` for a controller
     or an apply that uses either place, `state-not-empty` for a target with a state.
     """
+    if isinstance(target, Path):
+        _require_file(target)
     with ExitStack() as stack:
         for location in (source, target):
             if isinstance(location, Path) and lock_beside(location).exists():
@@ -98,6 +100,7 @@ def back_up(source: StateLocation, file: Path, progress: Progress, *, replaces: 
     if os.path.lexists(file):
         if not replaces or (isinstance(source, Path) and file.exists() and file.samefile(source)):
             raise _exists(file)
+        _require_file(file)
         if lock_beside(file).exists():
             with state_lock(file, _STOP_IT):
                 return _write_file(source, file, progress, replaces=True)
@@ -327,6 +330,12 @@ def _publish(temporary: Path, file: Path, *, replaces: bool) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _require_file(file: Path) -> None:
+    """Raise `OctosyncError` for what is no file: a copy would take the place of a device such as /dev/null."""
+    if file.exists() and not file.is_file():
+        raise _not_written(file, "it is not a file")
 
 
 def _missing(location: StateLocation) -> OctosyncError:
