@@ -186,7 +186,7 @@ def test_nothing_counts_that_was_read_before_the_position(memory: ControlPlaneSt
 
 
 @on_file
-@pytest.mark.parametrize("app_id", ["\ud800", "x" * 1000])
+@pytest.mark.parametrize("app_id", ["\ud800", "\0", "x" * 1000])
 def test_an_id_that_can_not_be_stored_costs_a_read(memory: ControlPlaneState, app_id: str) -> None:
     """Whatever a control plane returns as an id, saving works; the app is read at the next start."""
     checkpoint = Checkpoint(lambda: memory)

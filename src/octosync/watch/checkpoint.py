@@ -224,6 +224,6 @@ def _is_storable(app_id: str | None) -> bool:
     if app_id is None:
         return True
     try:
-        return len(app_id.encode()) <= _LONGEST_ID
+        return len(app_id.encode()) <= _LONGEST_ID and "\0" not in app_id  # which PostgreSQL doesn't store
     except UnicodeEncodeError:
         return False
