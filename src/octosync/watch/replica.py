@@ -222,9 +222,10 @@ class Replica:
                 self._record_usable()
                 if lease is not None:
                     return lease
-                self._report_leader(held)
-                if held is not None and held.is_cut_off and not is_free:
-                    await self._ask_for_lease(held)
+                if held is not None and not is_free:
+                    self._report_leader(held)
+                    if held.is_cut_off:
+                        await self._ask_for_lease(held)
         return None
 
     async def _check_state(self) -> None:
@@ -427,9 +428,9 @@ class Replica:
             self._problem = None
             self._options.log.info("state_back", message="the database with the state can be used again")
 
-    def _report_leader(self, held: HeldLease | None) -> None:
+    def _report_leader(self, held: HeldLease) -> None:
         """Log who leads, if that has changed."""
-        if held is None or not held.is_held or (held.holder.name, held.epoch) == self._reported:
+        if (held.holder.name, held.epoch) == self._reported:
             return
         self._reported = (held.holder.name, held.epoch)
         message = f"this replica is a standby: {held.holder.name} leads, at {held.holder.address or 'no address'}"
