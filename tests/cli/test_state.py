@@ -75,11 +75,28 @@ def test_a_state_moves_to_a_database_and_back(workdir: Workdir, postgres_url: st
     assert "state-not-empty" in ran[1].stderr
     assert "password-on-command-line: TO: " in ran[2].stderr
     assert "env:NAME" in ran[2].stderr
-    assert json.loads(ran[4].stdout)["rows"]["run"] == 3
+    assert (
+        json.loads(ran[4].stdout)["copied"].items() >= {"runs": 3, "control_planes": 1, "apps": 1, "holds": 2}.items()
+    )
     assert not any(PASSWORD in result.output for result in ran)
     assert (workdir.directory / "backup.db").stat().st_mode & 0o777 == 0o600
     with Journal(workdir.directory / "backup.db") as journal:
         assert WatchState(journal).for_control_plane(PLANE).baseline()["search"] == desired_app("search")
+
+
+def test_a_refused_copy_creates_nothing(workdir: Workdir) -> None:
+    """A missing state leaves no folder for its copy, a folder is no place for a backup, and a URL does not become a file."""
+    fill(workdir.directory / "state.db")
+    ran = [
+        workdir.octosync("state", "copy", "none.db", "new/state.db"),
+        workdir.octosync("state", "backup", ".", "--force", "--state", "state.db"),
+        workdir.octosync("state", "backup", f"postgresql://me:{PASSWORD}@db.example/x", "--state", "state.db"),
+    ]
+    assert [result.code for result in ran] == [1, 1, 64], [result.output for result in ran]
+    assert "no-state: " in ran[0].stderr
+    assert "it is not a file" in ran[1].stderr
+    assert PASSWORD not in ran[2].output
+    assert sorted(path.name for path in workdir.directory.iterdir()) == ["state.db"]
 
 
 def test_old_runs_are_pruned_after_a_confirmation(workdir: Workdir) -> None:
@@ -91,6 +108,6 @@ def test_old_runs_are_pruned_after_a_confirmation(workdir: Workdir) -> None:
     assert workdir.octosync("state", "prune", "--older-than", "23h", "--yes").code == 64
     assert workdir.octosync("state", "prune", "--older-than", "90d", "--yes").stdout.startswith("Deleted 2 runs, ")
     again = workdir.octosync("state", "prune", "--older-than", "90d", "--yes", "-o", "json")
-    assert json.loads(again.stdout)["deleted"]["run"] == 0
+    assert json.loads(again.stdout)["deleted"]["runs"] == 0
     document = json.loads(workdir.octosync("state", "show", "-o", "json").stdout)
     assert (document["runs"]["total"], document["control_planes"][0]["holds"]) == (1, 1)

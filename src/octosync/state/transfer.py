@@ -116,6 +116,9 @@ def _write_file(
     replaces: bool,
 ) -> Mapping[str, int]:
     """Write a copy into a file. `verify` is called before the file gets its name: if it raises, there is no file."""
+    with closing(JournalReader(source)) as reader:
+        if not reader.schema:
+            raise _missing(source)
     try:
         with _temporary_file(file) as temporary:
             if isinstance(source, Path):
@@ -339,7 +342,7 @@ def _require_file(file: Path) -> None:
 
 
 def _missing(location: StateLocation) -> OctosyncError:
-    return OctosyncError("no-state", f"there is no state at {location}", hints=("Name another: --state LOCATION",))
+    return OctosyncError("no-state", f"there is no state at {location}", hints=("Check its path or URL.",))
 
 
 def _not_empty(location: StateLocation) -> OctosyncError:

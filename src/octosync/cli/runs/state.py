@@ -41,10 +41,26 @@ from octosync.state import (
     examine_state,
     lock_holder,
     old_rows,
+    parse_location,
 )
 
 _SLOW: Final = 0.05  # seconds of a statement
 _LEAST_AGE: Final = timedelta(days=1)
+# What a table has, in documents. Other tables are not for people.
+_CONTENTS: Final = {
+    "run": "runs",
+    "action": "actions",
+    "plane": "control_planes",
+    "base": "apps",
+    "drift": "drift",
+    "heal": "reverts",
+    "contested": "contested",
+    "approval": "approvals",
+    "refusal": "blocked",
+    "told": "notifications",
+    "hold": "holds",
+    "suspension": "suspensions",
+}
 # What is deleted by `prune`, by the name of the table.
 _OLD: Final = {
     "run": "run",
@@ -85,7 +101,15 @@ def backup(
     *, file: str, force: bool, journal: StateFlag, config: Path | None, context: str | None, output: str
 ) -> None:
     """Run `octosync state backup`."""
-    source, path = find_state(journal, RemoteFlags(context=context), config).location, check_trusted(Path(file))
+    path = parse_location(file)
+    if isinstance(path, StateUrl):
+        raise UsageError(
+            "usage",
+            "a backup is a file, not a database",
+            hints=("Name a file. To copy to a database: octosync state copy FROM TO",),
+        )
+    source = find_state(journal, RemoteFlags(context=context), config).location
+    check_trusted(path)
     with ProgressBar("backing up", 0) as bar:
         rows = back_up(source, path, bar.advance, replaces=force)
     _report_copy(source, path, rows, output, words="Backed up", next_step="")
@@ -138,8 +162,9 @@ def prune(
         with closing(Journal(location)) as open_journal:
             WatchState(open_journal).prune(before, runs=sys.maxsize)
     if output == "json":
+        deleted = _contents(old)
         out_json(
-            {"format_version": FORMAT_VERSION, "state": str(location), "before": _time(before), "deleted": {**old}}
+            {"format_version": FORMAT_VERSION, "state": str(location), "before": _time(before), "deleted": deleted}
         )
     elif words:
         out_text(f"Deleted {words}, {since}.\n")
@@ -371,13 +396,18 @@ def _report_copy(
     source: StateLocation, target: StateLocation, rows: Mapping[str, int], output: str, *, words: str, next_step: str
 ) -> None:
     if output == "json":
-        out_json({"format_version": FORMAT_VERSION, "from": str(source), "to": str(target), "rows": {**rows}})
+        copied = _contents(rows)
+        out_json({"format_version": FORMAT_VERSION, "from": str(source), "to": str(target), "copied": copied})
         return
     numbers = {"run": "run", "plane": "control plane", "base": "app"}
     has = ", ".join(counted(rows[name], word) for name, word in numbers.items() if name in rows)
     out_text(f"{words} {visible(str(source))} to {visible(str(target))}: {has}\n")
     if next_step:
         note(f"{next_step}\n")
+
+
+def _contents(rows: Mapping[str, int]) -> JsonObject:
+    return {name: rows[table] for table, name in _CONTENTS.items() if table in rows}
 
 
 def _time(at: datetime | None) -> str | None:
