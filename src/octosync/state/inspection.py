@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from octosync.state.journal import Journal
     from octosync.state.lease import LeaseHolder
 
+_RUNS_AT_ONCE: Final = 500  # whose actions are read together
 _SAMPLES: Final = 3
 
 
@@ -214,8 +215,10 @@ def check_state(reader: JournalReader) -> str:
     """Read the whole state, and return in words what was read. Raises `OctosyncError` for what can't be read."""
     if problem := _integrity(reader):
         raise reader.damaged(problem)
-    runs = reader.runs()
-    actions = sum(map(len, reader.actions_of([run.id for run in runs]).values()))
+    runs, actions = reader.runs(), 0
+    for start in range(0, len(runs), _RUNS_AT_ONCE):
+        found = reader.actions_of([run.id for run in runs[start : start + _RUNS_AT_ONCE]])
+        actions += sum(map(len, found.values()))
     words = f"{counted(len(runs), 'run')} with {counted(actions, 'action')}"
     if reader.schema != VERSION:
         return words
