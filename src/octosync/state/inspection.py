@@ -7,19 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from octosync.model import counted
 from octosync.plan import ControlPlane
 from octosync.state.database import SCHEMA
-from octosync.state.journal import JournalReader, journal_time_text, time_of, time_text
+from octosync.state.journal import Journal, JournalReader, journal_time_text, time_of, time_text
+from octosync.state.lease import LeaseHolder
 from octosync.state.lock import lock_holder
 from octosync.state.migrations import VERSION
 from octosync.state.watch import WatchState
-
-if TYPE_CHECKING:
-    from octosync.state.journal import Journal
-    from octosync.state.lease import LeaseHolder
 
 _RUNS_AT_ONCE: Final = 500  # whose actions are read together
 _SAMPLES: Final = 3
@@ -169,8 +166,6 @@ def leases_of(reader: JournalReader) -> tuple[StateLease, ...]:
     """Return the leases in a shared state, also those that have ended; none in a file."""
     if not reader.is_shared or reader.schema != VERSION:
         return ()
-    from octosync.state.lease import LeaseHolder
-
     with reader.documented():
         rows = reader.database.execute(
             "select kind, control_plane, org_id, holder, since, expires > clock_timestamp() from lease "
@@ -213,8 +208,7 @@ def old_rows(reader: JournalReader, before: datetime) -> Mapping[str, int]:
 
 def check_state(reader: JournalReader) -> str:
     """Read the whole state, and return in words what was read. Raises `OctosyncError` for what can't be read."""
-    if problem := _integrity(reader):
-        raise reader.damaged(problem)
+    reader.check()
     runs, actions = reader.runs(), 0
     for start in range(0, len(runs), _RUNS_AT_ONCE):
         found = reader.actions_of([run.id for run in runs[start : start + _RUNS_AT_ONCE]])
@@ -225,11 +219,6 @@ def check_state(reader: JournalReader) -> str:
     state = WatchState(cast("Journal", reader))  # it is only read
     state.check()
     return f"{words}, {counted(len(state.planes()), 'control plane')}"
-
-
-def _integrity(reader: JournalReader) -> str:
-    with reader.documented():
-        return reader.database.check()
 
 
 def _planes(reader: JournalReader) -> tuple[PlaneFacts, ...]:

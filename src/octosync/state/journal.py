@@ -149,10 +149,13 @@ class JournalReader:
         except (OSError, sqlite3.Error, DatabaseError, ValueError) as error:
             raise self._unusable(error) from error
 
-    def damaged(self, problem: str) -> StateDamaged:
-        """Return the error for a state that is damaged."""
-        message = f"{self.location}: the journal can't be used: {problem}"
-        return StateDamaged("journal-unusable", message, hints=(self._hint,))
+    def check(self) -> None:
+        """Check the whole database. Raises `StateDamaged`."""
+        with self.documented():
+            problem = self._database.check()
+        if problem:
+            message = f"{self.location}: the journal can't be used: {problem}"
+            raise StateDamaged("journal-unusable", message, hints=(self._hint,))
 
     def _unusable(self, why: str | Exception) -> OctosyncError:
         error, hint = _KINDS[_kind_of(why)]
@@ -414,13 +417,6 @@ class Journal(JournalReader):
         """Raise `OctosyncError` if nothing can be recorded now: the state is unavailable, or the fence raises."""
         with self.transaction():
             pass
-
-    def check(self) -> None:
-        """Check the whole database. Raises `StateDamaged`."""
-        with self.documented():
-            problem = self._database.check()
-        if problem:
-            raise self.damaged(problem)
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from octosync.errors import OctosyncError
 from octosync.state.database import SCHEMA, Database, StateLocation
+from octosync.state.inspection import leases_of
 from octosync.state.journal import Journal, JournalReader
 from octosync.state.lock import lock_beside, state_lock
 from octosync.state.migrations import VERSION
@@ -125,7 +126,7 @@ def _write_file(
                 _copy_file(source, temporary)
                 with closing(JournalReader(temporary)) as reader:
                     rows = count_rows(reader)
-                    _check_file(reader)
+                    reader.check()
             else:
                 with _snapshot(source) as snapshot, closing(Journal(temporary)) as journal:
                     rows = _fill(journal, snapshot, progress, verify)
@@ -169,8 +170,6 @@ def check_unused(location: StateLocation) -> None:
     """
     if isinstance(location, Path):
         return
-    from octosync.state.inspection import leases_of
-
     with closing(JournalReader(location)) as reader:
         held = [lease for lease in leases_of(reader) if lease.is_held]
     if held:
@@ -292,13 +291,6 @@ def _opened(path: Path) -> sqlite3.Connection:
         database.close()
         return sqlite3.connect(f"{place}?mode=ro&immutable=1", uri=True)
     return database
-
-
-def _check_file(reader: JournalReader) -> None:
-    with reader.documented():
-        problem = reader.database.check()
-    if problem:
-        raise reader.damaged(problem)
 
 
 @contextmanager
