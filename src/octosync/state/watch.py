@@ -183,6 +183,13 @@ class WatchState(StateTable):
             ).fetchall()
         return tuple(ControlPlane(url=url, org_id=org or None) for url, org in rows)
 
+    def with_known_org(self, plane: ControlPlane) -> ControlPlane:
+        """Return a control plane with its org: if none is configured, the stored one of this URL, if there is only one."""
+        if plane.org_id is not None:
+            return plane
+        orgs = [stored.org_id for stored in self.planes() if stored.url == plane.url]
+        return replace(plane, org_id=orgs[0]) if len(orgs) == 1 else plane
+
     def check(self) -> None:
         """Read all of it. Raises `StateDamaged` for what is not as it was written."""
         for plane in self.planes():

@@ -128,9 +128,9 @@ class Memory:
         return True
 
     def _use_known_org(self) -> None:
-        known = [plane for plane in self.state.planes() if plane.url == self.plane.url]
-        if self.plane.org_id is None and len(known) == 1:
-            self._use_org(known[0].org_id)
+        plane = self.state.with_known_org(self.plane)
+        if plane != self.plane:
+            self._use_org(plane.org_id)
 
     def _use_org(self, org: str | None) -> None:
         self.plane = replace(self.plane, org_id=org)

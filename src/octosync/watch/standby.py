@@ -55,9 +55,7 @@ class StoredStatus:
 def read_stored_status(journal: Journal, plane: ControlPlane, now: datetime) -> StoredStatus:
     """Read the state of a control plane. Raises `OctosyncError` if it can't be used."""
     whole = WatchState(journal)
-    if plane.org_id is None:  # as a controller does: the only org of this URL
-        known = [stored for stored in whole.planes() if stored.url == plane.url]
-        plane = known[0] if len(known) == 1 else plane
+    plane = whole.with_known_org(plane)
     state = whole.for_control_plane(plane)
     checkpoint = state.checkpoint()
     runs = [run for run in journal.runs(newest=_RUNS) if _is_of(run, plane)]
