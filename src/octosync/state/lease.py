@@ -94,19 +94,9 @@ class LeaseHolder:
     key: Secret = field(default=Secret(""), repr=False)
 
     @classmethod
-    def this_process(
-        cls, *, address: str = "", run: str = "", actor: str = "", commit: str = "", key: str = ""
-    ) -> LeaseHolder:
+    def this_process(cls, *, address: str = "", run: str = "", actor: str = "", commit: str = "") -> LeaseHolder:
         """Return this process as a holder."""
-        return cls(
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            address=address,
-            run=run,
-            actor=actor,
-            commit=commit,
-            key=Secret(key),
-        )
+        return cls(host=socket.gethostname(), pid=os.getpid(), address=address, run=run, actor=actor, commit=commit)
 
     @property
     def name(self) -> str:
