@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def test_a_second_controller_is_refused(tmp_path: Path) -> None:
     _have(path)
 
 
-def test_another_state_file_is_nobodys_business(tmp_path: Path) -> None:
+def test_each_state_file_has_its_own_lock(tmp_path: Path) -> None:
     """Two controllers with separate files don't block each other, even in one folder."""
     with state_lock(tmp_path / "one.db"):
         _have(tmp_path / "two.db")
@@ -38,3 +39,14 @@ def test_a_lock_that_cant_be_made_is_a_clear_error(tmp_path: Path) -> None:
 def _have(path: Path) -> None:
     with state_lock(path):
         pass
+
+
+def test_a_full_disk_does_not_prevent_the_lock(path: Path) -> None:
+    """Only the number of the process can't be written, which the error of a second controller would name."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with state_lock(path), pytest.raises(OctosyncError, match="state-in-use"), state_lock(path):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
