@@ -418,8 +418,10 @@ def _translated(statement: str) -> str:
 
 
 def _check_server(connection: _Connection) -> None:
-    if connection.info.server_version < _OLDEST_SERVER:
-        raise DatabaseError("it has an earlier version than PostgreSQL 14")
+    if (version := connection.info.server_version) < _OLDEST_SERVER:
+        raise DatabaseError(
+            f"the server is PostgreSQL {version // 10_000}", hint="octosync needs PostgreSQL 14 or newer."
+        )
 
 
 def _settings(*, read_only: bool) -> str:

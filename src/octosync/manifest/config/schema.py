@@ -85,16 +85,14 @@ def _check_state_url(text: str) -> str:
         raise InvalidText(f"this is not a URL such as {FORMAT}", rule="invalid-url", quotes=False, hides=True)
     if url.has_password:
         raise InvalidText(
-            "the URL of the state contains no password",
+            "the URL of the state has a password",
             rule="secret-in-configuration",
             quotes=False,
             notes=("a secret is never a value in octosync.yaml", *PASSWORD_SOURCES),
             hides=True,
         )
     if refused := ", ".join(url.refused_in_a_file):
-        summary = (
-            f"the URL of the state has no {refused} in octosync.yaml: it names a credential, or where else to send one"
-        )
+        summary = f"the URL of the state has {refused}, which names a credential or where else to send one: not in octosync.yaml"
         raise InvalidText(summary, rule="invalid-url", quotes=False, notes=(PASSWORD_SOURCES[0],), hides=True)
     return text
 
