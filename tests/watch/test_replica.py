@@ -22,7 +22,7 @@ from tests.support.repositories import Repo
 from octosync.errors import OctosyncError
 from octosync.model import Secret
 from octosync.state import StateUrl, parse_location
-from octosync.watch.replica import _HANDOVER
+from octosync.watch.replica import _ATTEMPTS_EVERY, _HANDOVER, _TERM_BACKOFF
 from octosync.watch.status import ReplicaRole
 
 TTL = 0.4  # seconds
@@ -127,6 +127,11 @@ async def test_a_replica_that_cannot_start_a_term_leaves_the_lease_to_others(sha
         shared.server.execute("update octosync.checkpoint set position = '[]'", shared.database)
         await second.until(lambda: works(second))
         assert not second.status.replica.problem
+
+
+def test_a_replica_leads_soon_however_often_its_terms_have_failed() -> None:
+    """A database that was slow for long is used again within the 15 seconds of any takeover."""
+    assert max(_TERM_BACKOFF.longest, _HANDOVER) + _ATTEMPTS_EVERY < 15
 
 
 class SlowWrites(TransportWrapper):

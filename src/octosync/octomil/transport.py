@@ -295,10 +295,8 @@ class _Connector(aiohttp.TCPConnector):
             transport: Any = protocol.transport
             if check is not None and not isinstance(transport, _CheckedTransport):
                 protocol.transport = transport = cast("asyncio.Transport", _CheckedTransport(transport))
-            if isinstance(
-                transport, _CheckedTransport
-            ):  # this connection may have been used before, with another check
-                transport.check = check
+            if isinstance(transport, _CheckedTransport):
+                transport.check = check  # that of an earlier request on the same connection is over
         return connection
 
 

@@ -37,7 +37,8 @@ from octosync.watch.status import ControllerStatus, ReplicaRole, ReplicaStatus
 
 _ATTEMPTS_EVERY: Final = 1.0  # seconds
 _BACKOFF: Final = Backoff(first=1.0, longest=5.0, spread=0.5)
-_TERM_BACKOFF: Final = Backoff(first=2.0, longest=30.0, spread=0.5)
+# Not longer than a takeover may take: the state may be usable again at once after a term that failed.
+_TERM_BACKOFF: Final = Backoff(first=2.0, longest=10.0, spread=0.5)
 # A clock that differs by less from that of the database is used as it is.
 _LEAST_OFFSET: Final = timedelta(seconds=1)
 # Statements at the start of a term, which may read much, block the page for this long at most.

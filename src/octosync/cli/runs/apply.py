@@ -186,9 +186,8 @@ class _ApplyRun:
 
     async def _apply(self, remote: Octomil, wait_display: WaitDisplay, stop_signal: signals.StopSignal) -> ExitCode:
         confirmed: _Planned | None = None
-        if (
-            self.asks
-        ):  # the lock is taken afterwards: nothing else could be applied while the question waits for an answer
+        if self.asks:
+            # The lock is taken afterwards: nothing else could be applied while the question waits for an answer.
             confirmed = await self._plan(remote, wait_display)
             if (code := await self._ask(confirmed)) is not None:
                 return code
