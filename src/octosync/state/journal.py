@@ -56,7 +56,8 @@ class JournalReader:
 
     def __init__(self, location: StateLocation) -> None:
         self.location = location
-        self.plane_numbers: dict[tuple[str, str], int] = {}  # the known numbers of control planes, by URL and org
+        # The known numbers of control planes, by URL and org. None: there is none before this process gives it one.
+        self.plane_numbers: dict[tuple[str, str], int | None] = {}
         with self.documented():
             self._database = self._open()
         self._schema = VERSION

@@ -65,22 +65,25 @@ class ControlPlaneTable(StateTable):
 
     def _number(self) -> int | None:
         """Return the number of the control plane in the database, None if there is no row of it."""
-        numbers, plane = self.journal.plane_numbers, (self.plane.url, self.plane.org_id or "")
-        if plane not in numbers:
-            found = number_of(self.journal.database, self.plane)
-            if found is None:
-                return None
-            numbers[plane] = found
-        return numbers[plane]
+        numbers, (url, org) = self.journal.plane_numbers, self._key
+        if (url, org) not in numbers:
+            numbers[url, org] = number_of(self.journal.database, url, org)
+        return numbers[url, org]
 
     def _own_number(self) -> int:
         """Return the number of the control plane in the database, where it gets one if it has none."""
         known = self._number()
         if known is None:
-            known = self.journal.plane_numbers[self.plane.url, self.plane.org_id or ""] = number_for(
-                self.journal.database, self.plane
+            database, (url, org) = self.journal.database, self._key
+            database.execute(
+                "insert into plane (control_plane, org_id) values (?, ?) on conflict do nothing", (url, org)
             )
+            known = self.journal.plane_numbers[url, org] = cast("int", number_of(database, url, org))
         return known
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self.plane.url, self.plane.org_id or ""
 
 
 class OperatorRequests(ControlPlaneTable):
@@ -248,21 +251,10 @@ class SentNotifications(ControlPlaneTable):
             )
 
 
-def number_of(database: Database, plane: ControlPlane) -> int | None:
-    """Return the number of a control plane, None if there is no row of it."""
-    row = database.execute(
-        "select id from plane where control_plane = ? and org_id = ?", (plane.url, plane.org_id or "")
-    ).fetchone()
+def number_of(database: Database, url: str, org: str) -> int | None:
+    """Return the number of a control plane, None if there is no row of it. `org` is "" if it is not known."""
+    row = database.execute("select id from plane where control_plane = ? and org_id = ?", (url, org)).fetchone()
     return None if row is None else int(row[0])
-
-
-def number_for(database: Database, plane: ControlPlane) -> int:
-    """Return the number of a control plane, which gets one if it has none."""
-    database.execute(
-        "insert into plane (control_plane, org_id) values (?, ?) on conflict do nothing",
-        (plane.url, plane.org_id or ""),
-    )
-    return cast("int", number_of(database, plane))
 
 
 def read_lock_and_controls(url: StateUrl, plane: ControlPlane) -> tuple[HeldLease | None, OperatorControls]:

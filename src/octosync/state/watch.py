@@ -28,7 +28,6 @@ from octosync.state.tables import (
     OperatorRequests,
     SentNotifications,
     StateTable,
-    number_for,
     number_of,
 )
 
@@ -97,10 +96,10 @@ class ControlPlaneState(StoredBaseline, DriftRecord, Approvals, SentNotification
     def adopt_unnamed(self) -> None:
         """Use the rows that were stored for the URL without an org for this org, as far as it has none of its own."""
         with self.journal.transaction() as database:
-            nameless = number_of(database, replace(self.plane, org_id=None))
+            nameless = number_of(database, self.plane.url, "")
             if nameless is None or self.plane.org_id is None:
                 return
-            number = number_for(database, self.plane)
+            number = self._own_number()
             for table, keys in _OF_A_PLANE.items():
                 same = "".join(f" and own.{key} = {table}.{key}" for key in keys)
                 if keys is not _NO_KEY:
