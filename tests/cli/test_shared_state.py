@@ -171,6 +171,24 @@ def test_a_run_that_waits_too_long_names_the_holder(shared: Project) -> None:
     assert shared.apply("--lock-timeout", "0s").code == 75  # a killed run: its lock has not ended yet
 
 
+def test_a_run_that_waits_states_an_outage_of_the_state(shared: Project, postgres_server: PostgresServer) -> None:
+    """75: it doesn't go on naming a run that may have ended, and its error is that of the database."""
+    shared.declare()
+    database = shared.workdir.environment["OCTOSYNC_STATE"].rpartition("/")[2]
+
+    def apply(table: LeaseTable, taken: Lease) -> None:
+        del table, taken
+        with run_tcp_proxy(postgres_server.port) as network:
+            waiting = Reacting("Waiting for another run on 127.0.0.1", network.refuse)
+            state = postgres_server.url(database, port=network.port)
+            arguments = ("apply", "-f", "apps", "--url", shared.url, "--yes", "--lock-timeout", "1s")
+            assert shared.workdir.octosync(*arguments, stderr=waiting, OCTOSYNC_STATE=state).code == 75
+        assert waiting.text().count("The shared state can't be read") == 1
+        assert "error: journal-unusable" in waiting.text()
+
+    lock(shared, apply)
+
+
 def test_a_run_that_loses_its_lock_stops_before_its_next_write(
     shared: Project, postgres_server: PostgresServer
 ) -> None:

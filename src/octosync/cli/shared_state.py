@@ -183,9 +183,10 @@ async def _take(keeper: LeaseKeeper, name: LeaseName, audit: RunAudit, wait: Loc
             try:
                 before = await keeper.holder(name)
                 lease = await keeper.take(name, holder)
-            except StateUnavailable:
+            except StateUnavailable as error:
                 if loop.time() >= deadline:
                     raise
+                display.show_outage(error)
             else:
                 if lease is not None:
                     return RunLock(lease, run, before, keeper)
@@ -217,10 +218,12 @@ class _WaitForLock(ProgressBar):
         self._plane = plane
         self._limit = limit
         self._shown = ""
+        self._is_outage_shown = False
 
     def show(self, held: HeldLease | None, seconds_left: float) -> None:
         """Show the run that holds the lock, and how long this run still waits."""
         now = self._clock()
+        self._is_outage_shown = False
         if held is not None and held.holder.run != self._shown:
             self._shown, self._last_line = held.holder.run, now
             who = under_way_words(_run_of(held))
@@ -229,3 +232,9 @@ class _WaitForLock(ProgressBar):
             self._bar.update(self._task, wait=("giving up", now + seconds_left, False))
         elif now - self._last_line >= _REMIND:
             self._line(f"another run is still under way, giving up in {seconds_left:.0f} s")
+
+    def show_outage(self, error: StateUnavailable) -> None:
+        """Show once that it is not known whether the other run has ended."""
+        if not self._is_outage_shown:
+            self._is_outage_shown = True
+            note(f"The shared state can't be read, and is tried again: {error.message}\n")
