@@ -308,6 +308,8 @@ def checked_parameters(post: Post, items: Iterable[tuple[str, str]]) -> Mapping[
             raise _wrong(post, f"{name} is empty")
         if len(value) > _LONGEST_REASON:
             raise _wrong(post, f"{name} has {len(value):,} characters; at most {_LONGEST_REASON} are allowed")
+        if "\0" in value:  # PostgreSQL can't store it
+            raise _wrong(post, f"{name} has a NUL character")
         given[name] = f"{given[name]},{value}" if name in given else value
     missing = [name for name in post.needs if name not in given]
     if missing:
