@@ -259,9 +259,12 @@ async def _world(bench: Bench, seed: int) -> AsyncIterator[World]:
             for _ in range(2):
                 replica = await world.add_replica()
                 await replica.watch.wait_until_started()
-            yield world
-            for replica in world.replicas:
-                await replica.watch.stop(signal.SIGKILL)
+            try:
+                yield world
+            finally:
+                for replica in world.replicas:
+                    print(replica.watch.err.name, replica.watch.stderr[-20_000:], sep="\n")  # noqa: T201 — shown with a failure
+                    await replica.watch.stop(signal.SIGKILL)
 
 
 async def _round(world: World, number: int, fault: Callable[[World, Replica], Awaitable[None]]) -> None:
