@@ -77,9 +77,10 @@ class Memory:
         self._tree, self._others, self._scope = tree, others, scope
         self._use_known_org()
         self._is_whole = self._plane_state.is_complete()
-        if self._plane_state.approvals():
-            self._plane_state.delete_used_approvals()
         self._load_requests()
+        if self._approvals:
+            self._plane_state.delete_used_approvals()
+            self._approvals = self._plane_state.approvals()
         self._base = dict(self._plane_state.baseline(tree, self.sensitivity))
         self.record_scope(tree, others, scope)
         self._reverts = dict(self._plane_state.reverts(self.clock.now() - _REVERTS_WITHIN))
