@@ -115,17 +115,18 @@ class Replica:
 
     def status(self) -> ControllerStatus:
         """Return the status of the controller, if there is one, else what a standby knows; and that of the replica."""
-        replica, controller = self._replica_status(), self._controller
-        return (
-            self._options.standby.status(replica) if controller is None else _of_replica(controller.status(), replica)
-        )
+        return self._status(Controller.status)
 
     def health(self) -> ControllerStatus:
         """Return the status without its apps."""
-        replica, controller = self._replica_status(), self._controller
-        return (
-            self._options.standby.status(replica) if controller is None else _of_replica(controller.health(), replica)
-        )
+        return self._status(Controller.health)
+
+    def _status(self, read: Callable[[Controller], ControllerStatus]) -> ControllerStatus:
+        replica = self._replica_status()
+        if self._controller is None:
+            return self._options.standby.status(replica)
+        status = read(self._controller)
+        return replace(status, replica=replica, can_post=status.can_post and replica.role is ReplicaRole.LEADER)
 
     def reload(self) -> None:
         """Load the manifests and the API key again: what SIGHUP means."""
@@ -477,11 +478,6 @@ class ReplicaOperations:
     def approve(self, guard: str, seen: str, apps: Sequence[str] = ()) -> int:
         """Allow the blocked actions that the caller has seen."""
         return self.leading().api.approve(guard, seen, apps)
-
-
-def _of_replica(status: ControllerStatus, replica: ReplicaStatus) -> ControllerStatus:
-    can_post = status.can_post and replica.role is ReplicaRole.LEADER
-    return replace(status, replica=replica, can_post=can_post)
 
 
 def _is_about_state(error: OctosyncError) -> bool:
