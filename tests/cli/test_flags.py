@@ -85,7 +85,8 @@ def test_an_error_in_a_variable_names_the_variable(workdir: Workdir, monkeypatch
             except click.BadParameter as invalid:
                 error = usage_error(invalid)
             except UsageError as unquoted:  # the value may be a password
-                refused.add((flag, unquoted.reference, "tcp://x" in str(unquoted)))
+                place = unquoted.message.partition(": ")[0]
+                refused.add((flag, unquoted.reference, place == option.envvar, "tcp://x" in str(unquoted)))
                 continue
             else:
                 accepting.add(flag)
@@ -93,7 +94,7 @@ def test_an_error_in_a_variable_names_the_variable(workdir: Workdir, monkeypatch
                 continue
         assert error.message.startswith(f"{option.envvar}: 'tcp://x' ")
         assert f" {option.envvar} " in error.hints[0]
-    assert refused == {("--state", "state-url-invalid", False)}
+    assert refused == {("--state", "state-url-invalid", True, False)}
     # These values are checked when the command runs.
     for command, flag, variable in (
         ("watch -f apps", "--listen", "OCTOSYNC_LISTEN"),

@@ -69,8 +69,10 @@ def test_a_state_moves_to_a_database_and_back(workdir: Workdir, postgres_url: st
         workdir.octosync("state", "check", OCTOSYNC_STATE=postgres_url),
         workdir.octosync("state", "backup", "backup.db", "-o", "json", OCTOSYNC_STATE=postgres_url),
         workdir.octosync("state", "copy", "backup.db", "env:OLD", OLD="state.db"),
+        workdir.octosync("state", "copy", "backup.db", "env:OLD", OLD=f"postgresql://me:{PASSWORD}/x@db.example/x"),
     ]
-    assert [result.code for result in ran] == [0, 1, 64, 0, 0, 64]
+    assert [result.code for result in ran] == [0, 1, 64, 0, 0, 64, 64]
+    assert "state-url-invalid: OLD: " in ran[6].stderr
     assert ran[0].stdout == f"Copied state.db to {shown}: 3 runs, 1 control plane, 1 app\n"
     assert "state-not-empty" in ran[1].stderr
     assert "password-on-command-line: TO: " in ran[2].stderr

@@ -176,11 +176,12 @@ class LocationType(click.ParamType["StateLocation"]):
         from octosync.state import parse_location
 
         name = param.opts[-1] if isinstance(param, click.Option) else (param and param.metavar) or "the state"
+        is_set = param is not None and ctx is not None and is_from_environment(param, ctx)
         try:
             location = parse_location(str(value))
         except UsageError as error:
-            raise UsageError(error.reference, f"{name}: {error.message}", hints=error.hints) from None
-        is_set = param is not None and ctx is not None and is_from_environment(param, ctx)
+            where = param.envvar if param is not None and is_set else name
+            raise UsageError(error.reference, f"{where}: {error.message}", hints=error.hints) from None
         return location if is_set else check_typed(location, name)
 
 

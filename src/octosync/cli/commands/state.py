@@ -48,7 +48,10 @@ class PlaceType(LocationType):
             raise UsageError(
                 "no-state-url", f"{name or 'the variable'} is not set", hints=("For a file of this name: ./env:…",)
             )
-        location = parse_location(url)
+        try:
+            location = parse_location(url)
+        except UsageError as error:
+            raise UsageError(error.reference, f"{name}: {error.message}", hints=error.hints) from None
         if not isinstance(location, StateUrl):
             raise UsageError(
                 "state-url-invalid",
