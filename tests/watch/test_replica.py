@@ -377,6 +377,9 @@ async def test_a_leader_states_why_it_cannot_renew_its_lease(shared: Shared) -> 
             first.controller.api.suspend("incident")
         assert refused.value.retryable
         assert {"permission denied" in event["@message"] for event in first.logged("everything_waits")} == {True}
+        shared.proxies["first"].refuse()  # the reason changes, and so does what is shown
+        await first.until(lambda: "permission denied" not in first.status.replica.problem)
+        shared.proxies["first"].restore()
         shared.server.execute(f"grant update on octosync.lease to {USER}", shared.database)
         await first.until(lambda: works(first))
 

@@ -410,9 +410,10 @@ class Replica:
                 if self._problem is not None:
                     self._problem = None
                     controller.follower.probe_now()
-            elif self._problem is None and keeper.problem is not None and not lease.is_over:
-                self._problem = problem = _unavailable(keeper.problem)
-                controller.hold_back(problem)
+            elif keeper.problem is not None and not lease.is_over:
+                before, self._problem = self._problem, _unavailable(keeper.problem)  # the latest one
+                if before is None:
+                    controller.hold_back(self._problem)
 
     def _record_problem(self, error: OctosyncError) -> None:
         """Record, and log once, that the state can't be used."""
