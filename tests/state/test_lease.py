@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from tests.support.postgres import PostgresServer
 from tests.support.proxies import run_tcp_proxy
 
-from octosync.errors import LeaseLost
+from octosync.errors import LeaseLost, StateUnavailable
 from octosync.model import Address, Secret
 from octosync.plan import ControlPlane
 from octosync.state import (
@@ -247,6 +248,25 @@ def test_a_lease_is_taken_after_the_transactions_of_its_holder(replicas: _Replic
         assert second.journal.database.execute("select reason from suspension").fetchall() == [("the last record",)]
 
 
+@pytest.mark.failover
+@pytest.mark.parametrize("is_received", [False, True])
+def test_a_holder_that_is_suspended_in_a_transaction_keeps_no_lease(replicas: _Replicas, is_received: bool) -> None:
+    """Wherever it is suspended, another process gets the lease soon after it has expired."""
+    first, second = replicas.both
+    assert first.table.take(ORG_7, HOLDER) is not None
+    replicas.advance(2 * TTL)
+    with suppress(StateUnavailable), first.journal.transaction() as database:
+        renewed = database.execute("update lease set expires = clock_timestamp() + interval '10 s'")
+        if is_received:
+            assert renewed.rowcount
+        end = monotonic() + TTL
+        lease = None
+        while lease is None and monotonic() < end:
+            with suppress(StateUnavailable):  # while it waits for the lock
+                lease = second.table.take(ORG_7, OTHER)
+        assert lease is not None
+
+
 def _take_when_free(table: LeaseTable) -> bool:
     while table.take(ORG_7, OTHER) is None:
         pass
@@ -268,7 +288,7 @@ def test_of_two_processes_that_take_a_lease_at_once_one_gets_it(replicas: _Repli
     first.table.release(lease)
     with Journal(first.journal.location) as other, ThreadPoolExecutor() as threads:
         with other.transaction() as database:
-            database.execute("select 1 from lease for update")
+            assert database.execute("select 1 from lease for update").fetchall()
             taking = [threads.submit(process.table.take, ORG_7, process.holder) for process in replicas.both]
             while _waiting(database) < 2:
                 assert not any(taken.done() for taken in taking)

@@ -187,6 +187,7 @@ def test_a_migration_waits_for_the_transactions_of_an_earlier_version(
     with closing(migrate_to(url, 6)) as earlier, ThreadPoolExecutor(1) as pool:
         earlier.begin_writing(6)
         with earlier.transaction():
+            assert earlier.execute("select 1 from hold").fetchall() == []
             migration = pool.submit(Journal, url)
             postgres_server.wait_for(lambda: bool(postgres_server.execute(waiting, url.database)))
             earlier.execute(

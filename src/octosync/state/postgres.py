@@ -3,8 +3,10 @@
 A connection that breaks, or that doesn't respond in time, is closed, and its transaction is rolled back by the server; the
 next statement connects again. If the schema was migrated by another version of octosync meanwhile, nothing is written.
 
-The statements of a transaction are a pipeline: they are sent without waiting for each response. With what is checked first, a
-transaction takes two round trips, so that a database in another region blocks an event loop only briefly.
+The statements of a transaction are sent together, in one message, when a result is needed and at the end. With what is checked
+first, a transaction takes two round trips, so that a database in another region blocks an event loop only briefly. It is no
+pipeline of psycopg: for the server, a pipeline whose end has not arrived is no idle transaction. A process that is suspended then
+would keep its locks, and with them the lease, until it continues.
 """
 
 from __future__ import annotations
@@ -14,13 +16,12 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import lru_cache
+from contextlib import contextmanager, suppress
+from itertools import islice
 from time import monotonic
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg.pq import PipelineStatus
 
 from octosync.state.database import (
     SCHEMA,
@@ -88,38 +89,42 @@ class _Connection(psycopg.Connection[tuple[Any, ...]]):
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ANN401 — as psycopg declares it
         if timeout is None:
             timeout = min(self.patience, max(self.deadline - monotonic(), 0))
-        try:
-            return super().wait(gen, interval=interval, timeout=timeout)
-        except BaseException:
-            # One that leaves a pipeline tries to receive once more when it is discarded. Python would print that as an error.
-            with suppress(psycopg.Error, RuntimeError):
-                gen.close()
-            raise
+        return super().wait(gen, interval=interval, timeout=timeout)
 
 
-class _PipelinedRows:
-    """The result of a statement in a pipeline. It is received when it is needed."""
+class _BatchedRows:
+    """The result of a statement in a batch, or of several that were executed together. The batch is sent when it is needed."""
 
-    def __init__(self, receive: Callable[[], None], cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
-        self._receive = receive
-        self._cursor = cursor
+    def __init__(self, send: Callable[[], None]) -> None:
+        self._send = send
+        self._rows: Iterator[Any] = iter(())
+        self._count = 0
+
+    def receive(self, results: Iterable[psycopg.Cursor[tuple[Any, ...]]]) -> None:
+        """Store the results of the statements."""
+        rows: list[Any] = []
+        for cursor in results:
+            self._count += cursor.rowcount
+            if cursor.description is not None:
+                rows += cursor.fetchall()
+        self._rows = iter(rows)
 
     @property
     def rowcount(self) -> int:
-        self._receive()
-        return self._cursor.rowcount
+        self._send()
+        return self._count
 
     def fetchone(self) -> Any:  # noqa: ANN401 — the columns of a row have any type
-        self._receive()
-        return self._cursor.fetchone()
+        self._send()
+        return next(self._rows, None)
 
     def fetchall(self) -> list[Any]:
-        self._receive()
-        return self._cursor.fetchall()
+        self._send()
+        return list(self._rows)
 
     def __iter__(self) -> Iterator[Any]:
-        self._receive()
-        return iter(self._cursor)
+        self._send()
+        return self._rows
 
 
 class PostgresDatabase:
@@ -140,32 +145,40 @@ class PostgresDatabase:
         self._in_transaction = False
         self._is_closed = False
         self._version: int | None = None
-        self._pipeline: psycopg.Pipeline | None = None
-        self._is_sent = False  # whether anything was sent in the pipeline whose result was not received
-        self._checked: psycopg.Cursor[tuple[Any, ...]] | None = None  # the version at the start of the transaction
+        self._batch: list[tuple[_BatchedRows, list[str]]] | None = None  # what is sent next, in a transaction
+        self._checked: Rows | None = None  # the version at the start of the transaction, until it was compared
 
     def execute(self, statement: str, parameters: Parameters = (), /) -> Rows:
         """Execute a statement. See `Database`."""
-        cursor = self._do(lambda connection: connection.execute(_translated(statement), parameters or None))
-        return self._rows(cursor)
+        return self.executemany(statement, [parameters])
 
     def executemany(self, statement: str, rows: Iterable[Parameters], /) -> Rows:
         """Execute a statement for each row. See `Database`."""
-        values = list(rows)
+        values, result = list(rows), _BatchedRows(self._send)
+        batch = [(result, self._do(lambda connection: _bound(connection, statement, values)))]
+        if self._batch is None:
+            self._execute_batch(batch)
+        else:
+            self._batch += batch
+        return result
 
-        def run(connection: _Connection) -> psycopg.Cursor[tuple[Any, ...]]:
-            cursor = connection.cursor()
-            if values:
-                cursor.executemany(_translated(statement), values)
-            return cursor
+    def _send(self) -> None:
+        """Send the batch, and wait for its results."""
+        if not self._batch:
+            return
+        batch, self._batch = self._batch, []
+        self._execute_batch(batch)
+        checked, self._checked = self._checked, None
+        if checked is not None:
+            self._require_version(checked.fetchone())
 
-        return self._rows(self._do(run))
-
-    def _rows(self, cursor: psycopg.Cursor[tuple[Any, ...]]) -> Rows:
-        if self._pipeline is None:
-            return cursor
-        self._is_sent = True
-        return _PipelinedRows(self._receive, cursor)
+    def _execute_batch(self, batch: list[tuple[_BatchedRows, list[str]]]) -> None:
+        text = ";\n".join(statement for _, statements in batch for statement in statements)
+        if not text:
+            return
+        results = self._do(lambda connection: connection.execute(text)).results()
+        for result, statements in batch:
+            result.receive(islice(results, len(statements)))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -176,64 +189,41 @@ class PostgresDatabase:
         # However many statements it has: a slow database must not block an event loop.
         connection.deadline = monotonic() + _TRANSACTION * connection.patience
         self._in_transaction = True
+        self._batch = None if self._version is None else []  # a migration may have anything in it
         try:
-            with self._pipelined(connection):
-                self._begin_transaction()
-                yield
-                self._commit()
+            self._begin_transaction()
+            yield
+            self._commit()
         except BaseException as error:
+            self._batch = None
             self._roll_back()
-            if isinstance(error, DatabaseError):  # another version explains any other error
-                self._check_version()
+            if (
+                isinstance(error, DatabaseError) and self._checked is not None
+            ):  # another version explains any other error
+                self._compare_version()
             raise
         finally:
             self._in_transaction = False
-            self._checked = None
+            self._batch = self._checked = None
             connection.deadline = math.inf
-
-    @contextmanager
-    def _pipelined(self, connection: _Connection) -> Iterator[None]:
-        """Send the statements of the block without waiting for each response; the end of the block waits for all."""
-        if self._version is None:  # a migration may have anything in it
-            yield
-            return
-        pipeline = connection.pipeline()
-        self._pipeline = self._do(lambda _: pipeline.__enter__())
-        try:
-            yield
-        except BaseException:
-            self._pipeline = None
-            _leave(pipeline, connection)
-            raise
-        self._pipeline = None
-        self._do(lambda _: pipeline.__exit__(None, None, None))
-
-    def _receive(self) -> None:
-        """Wait for the responses to everything that was sent in the pipeline."""
-        pipeline = self._pipeline
-        if pipeline is not None and self._is_sent:
-            self._do(lambda _: pipeline.sync())
-            self._is_sent = False
-            self._check_version()
 
     def _begin_transaction(self) -> None:
         """Begin a transaction. While it runs, no other process migrates the schema."""
         self.execute("begin")
         if self._version is not None:
-            self._checked = self._do(lambda connection: connection.execute(_READ_VERSION))
+            self._checked = self.execute(_READ_VERSION)
 
     def _commit(self) -> None:
         if self._checked is not None:
-            self._receive()
-        self._do(lambda connection: connection.execute("commit"))
+            self._send()
+        self.execute("commit")
+        self._send()
 
-    def _check_version(self) -> None:
-        """Raise if the schema has another version, as far as that is known."""
-        cursor = self._checked
-        if cursor is None or cursor.pgresult is None:
-            return
-        self._checked = None
-        self._require_version(cursor.fetchone())
+    def _compare_version(self) -> None:
+        """Raise if the schema has another version, if that can be read."""
+        with suppress(psycopg.Error):
+            if self._connection is not None and not self._connection.closed:
+                self._require_version(self._connection.execute(_READ_VERSION).fetchone())
 
     def _require_version(self, row: tuple[Any, ...] | None) -> None:
         if row is None or row[0] != self._version:
@@ -355,7 +345,7 @@ class PostgresDatabase:
     def _connect(self, seconds: float) -> _Connection:
         given = _parameters(self._url)
         try:
-            parameters = {**_DEFAULTS, **given}
+            parameters = {**_DEFAULTS, **given, "client_encoding": "UTF8"}
             if not self._read_only and given.get("target_session_attrs", "any") == "any":
                 parameters["target_session_attrs"] = "read-write"
             connection = _Connection.connect(**parameters, autocommit=True, prepare_threshold=None)
@@ -395,15 +385,6 @@ class PostgresDatabase:
             connection.close()
 
 
-def _leave(pipeline: AbstractContextManager[object], connection: _Connection) -> None:
-    """Leave a pipeline after an error. A connection that can't leave it is closed."""
-    try:
-        pipeline.__exit__(None, None, None)
-    except psycopg.Error:  # of what was sent after the statement that failed, or of a connection that is closed
-        if not connection.closed and connection.info.pipeline_status is not PipelineStatus.OFF:
-            connection.close()
-
-
 def _parameters(url: StateUrl) -> dict[str, Any]:
     try:
         return psycopg.conninfo.conninfo_to_dict(url.conninfo().reveal())
@@ -411,10 +392,10 @@ def _parameters(url: StateUrl) -> dict[str, Any]:
         raise DatabaseError("the URL is malformed") from None
 
 
-@lru_cache(maxsize=256)
-def _translated(statement: str) -> str:
-    """Return a statement with the placeholders of psycopg. No text in our statements contains a question mark."""
-    return statement.replace("?", "%s")
+def _bound(connection: _Connection, statement: str, rows: Iterable[Parameters]) -> list[str]:
+    """Return a statement with each row of values in place of the question marks, which no text in our statements contains."""
+    cursor = psycopg.ClientCursor(connection)
+    return [cursor.mogrify(statement.replace("?", "%s"), values) if values else statement for values in rows]
 
 
 def _check_server(connection: _Connection) -> None:
