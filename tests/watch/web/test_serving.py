@@ -42,12 +42,13 @@ def test_a_malformed_address_is_rejected_with_examples(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["10.1.2.3:9900", "[2001:db8::7]:9900", "octosync-0.octosync.svc:9900"])
 def test_the_advertised_address_is_a_host_and_a_port(text: str) -> None:
-    """It is passed on as it is given."""
+    """It is passed on as it is given, but for the brackets of an IPv6 address, which Kubernetes leaves out."""
     assert parse_advertised(text) == text
+    assert parse_advertised(text.replace("[", "").replace("]", "")) == text
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10.1.2.3", "10.1.2.3:0", "0.0.0.0:9900", "[::]:9900", "http://a:80", "a b:80", "é:80"]
+    "text", ["", "10.1.2.3", "10.1.2.3:0", "0.0.0.0:9900", "[::]:9900", ":::9900", "http://a:80", "a b:80", "é:80"]
 )
 def test_an_address_that_no_replica_can_connect_to_is_rejected(text: str) -> None:
     """A URL, a wildcard, or no port is a usage error with examples."""

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Final, cast
 
 import uvicorn
@@ -119,7 +119,13 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 
 def parse_advertised(text: str) -> str:
-    """Return the `HOST:PORT` at which other replicas reach this one. Raises `UsageError` for anything else."""
+    """Return the `HOST:PORT` at which other replicas reach this one. Raises `UsageError` for anything else.
+
+    An IPv6 host may have no brackets: Kubernetes puts the address of a pod into a variable without them.
+    """
+    host, _, port_text = text.rpartition(":")
+    with suppress(ValueError):
+        text = f"[{IPv6Address(host)}]:{port_text}"
     with suppress(UsageError):
         host, port = parse_listen(text)
         if port and HOST.fullmatch(text) is not None and host not in _WILDCARDS:
