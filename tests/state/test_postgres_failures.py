@@ -188,6 +188,26 @@ def test_a_server_that_fails_writes_nothing_by_halves(private_database: Database
     check_failure(private_database, SERVER_FAILURES[name])
 
 
+def test_a_transaction_is_two_messages(database: Database) -> None:
+    """What is checked first is one, and all that is written another one, with the commit. If nothing was sent, nothing is."""
+    journal, (end, start) = database.journal, database.statements()
+    latest = f"select query from pg_stat_activity where datname = '{database.name}' and application_name = 'octosync'"  # noqa: S608 — our name
+
+    def fail_before_it_is_sent() -> None:
+        with journal.transaction() as transaction:
+            transaction.execute(*end)
+            raise LookupError
+
+    journal.fence = lambda found: found.execute("select 7").fetchone()
+    journal.write_together([end, start])
+    ((written,),) = database.server.execute(latest)
+    assert [words.split()[0] for words in written.split(";\n")] == ["update", "insert", "commit"]
+    journal.fence = None
+    with suppress(LookupError):
+        fail_before_it_is_sent()
+    assert database.server.execute(latest) == [(written,)]
+
+
 def test_a_lost_connection_is_not_replaced_within_a_transaction(database: Database) -> None:
     """Its later statements fail too: on another connection they would be committed without the earlier ones."""
     journal, (end, start) = database.journal, database.statements()

@@ -210,10 +210,26 @@ class PostgresServer:
         self.wait_for(lambda: "ready" in self._status())
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """Stop the server; `immediate` is like a crash: the next start recovers."""
+        """Stop the server; `immediate` is a crash: the next start recovers."""
         self.close()
-        os.kill(self.pid, signal.SIGQUIT if mode == "immediate" else signal.SIGINT)
-        self.wait_for(lambda: not self._status())
+        if mode == "immediate":
+            self._kill()
+        else:
+            os.kill(self.pid, signal.SIGINT)
+            self.wait_for(lambda: not self._status())
+
+    def _kill(self) -> None:
+        """Kill all processes of the server. An immediate shutdown may hang: they write to the log in a signal handler."""
+        pid = self.pid
+        os.kill(pid, signal.SIGSTOP)  # so that it starts no more of them
+        processes = (*self._children(), pid)
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.wait_for(lambda: not any(map(_runs, processes)))
+        # A process that has ended still counts as the one of these files until its parent has noticed.
+        for file in (self.folder / "data" / "postmaster.pid", *self.folder.glob(".s.PGSQL.*")):
+            file.unlink()
 
     def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop the server, and start it again on the same port."""
@@ -289,6 +305,13 @@ class PostgresServer:
         while not condition():
             assert monotonic() < end, _end_of_log(self.folder)
             sleep(0.005)
+
+
+def _runs(pid: int) -> bool:
+    """Return whether a process has not ended; its parent may not have noticed yet that it has."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
+    return False
 
 
 def shared_server(shared: Path) -> PostgresServer:

@@ -22,6 +22,7 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from octosync.state.database import (
     SCHEMA,
@@ -377,8 +378,8 @@ class PostgresDatabase:
 
     def _roll_back(self) -> None:
         connection = self._connection
-        if connection is None or connection.closed:
-            return
+        if connection is None or connection.closed or connection.info.transaction_status is TransactionStatus.IDLE:
+            return  # the last case: nothing was sent, and the server would log a warning
         try:
             connection.execute("rollback")
         except psycopg.Error:
