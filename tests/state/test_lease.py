@@ -106,6 +106,25 @@ def test_one_process_holds_a_lease_and_all_see_its_holder(replicas: _Replicas) -
     assert "k3y" not in repr(held)
 
 
+def test_the_key_of_a_holder_is_in_the_text_of_no_statement(postgres_server: PostgresServer, postgres_url: str) -> None:
+    """The server logs the text of each statement that fails. With `log_statement`, it logs parameters, too, as asked."""
+    database, holder = postgres_url.rpartition("/")[2], replace(HOLDER, key=Secret("key-in-the-log"))
+    postgres_server.execute(f"alter database {database} set log_statement = 'all'")
+    with Journal(parse_location(postgres_url)) as journal:
+        table = LeaseTable(journal)
+        assert table.take(ORG_7, holder) is not None
+        lease = table.take(ORG_7, holder)
+        assert lease is not None
+        assert table.renew(lease)
+        journal.fence = lease.fence
+        journal.confirm()
+        journal.fence = None
+        table.release(lease)
+    log = (postgres_server.folder / "log").read_text(encoding="utf-8").splitlines()
+    lines = [line for line in log if "key-in-the-log" in line]
+    assert ["DETAIL:  parameters: " in line for line in lines] == [True, True]
+
+
 def test_a_lease_is_over_if_a_restored_database_gives_its_epoch_to_another_process(replicas: _Replicas) -> None:
     """A failover that loses the last transactions, or an older backup, doesn't let two processes share a lease."""
     first, second = replicas.both

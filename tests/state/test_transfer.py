@@ -92,6 +92,19 @@ def test_the_tables_that_are_copied_are_all_tables(location: StateLocation) -> N
             assert found == {*table.columns} - ({"rowid"} if isinstance(location, Path) else set())
 
 
+def test_the_key_of_the_seals_is_in_the_text_of_no_statement(
+    postgres_server: PostgresServer, postgres_url: str, tmp_path: Path
+) -> None:
+    """The server logs the text of each statement that fails. With `log_statement`, it logs parameters, too, as asked."""
+    source, database = tmp_path / "source.db", postgres_url.rpartition("/")[2]
+    fill(source)
+    ((_, key, _),) = rows_of(source)["seal"]
+    postgres_server.execute(f"alter database {database} set log_statement = 'all'")
+    copy_state(source, parse_location(postgres_url), ignore)
+    log = (postgres_server.folder / "log").read_text(encoding="utf-8").splitlines()
+    assert ["DETAIL:  parameters: " in line for line in log if key.hex() in line] == [True]
+
+
 def test_a_copy_has_everything_and_is_used_like_the_original(location: StateLocation, tmp_path: Path) -> None:
     """From a file to either kind and back: the same rows, seals that recognize their values, and new numbers for new rows."""
     source, back = tmp_path / "source.db", tmp_path / "back.db"

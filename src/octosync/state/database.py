@@ -98,6 +98,9 @@ class Database(Protocol):
     def execute(self, statement: str, parameters: Parameters = ..., /) -> Rows:
         """Execute a statement. Outside of a transaction, it is committed at once."""
 
+    def execute_with_secret(self, statement: str, parameters: Parameters, /) -> Rows:
+        """Execute a statement whose parameters must not be in the log of a server, which has the text of those that fail."""
+
     def executemany(self, statement: str, rows: Iterable[Parameters], /) -> Rows:
         """Execute a statement once for each row of parameters. Used in transactions only."""
 

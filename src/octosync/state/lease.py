@@ -14,6 +14,7 @@ A lease is for a control plane: a URL with an org. While the org isn't known, it
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import socket
@@ -109,6 +110,11 @@ class LeaseHolder:
         texts = {name: getattr(self, name) for name in _TEXTS}
         return json.dumps({**texts, "pid": self.pid, "key": self.key.reveal()}, sort_keys=True)
 
+    @property
+    def digest(self) -> bytes:
+        """The digest of the text."""
+        return hashlib.sha256(self.text.encode()).digest()
+
     @classmethod
     def parse(cls, text: str) -> LeaseHolder:
         """Read what `text` returned, of any version of octosync. What is missing or malformed is empty."""
@@ -141,7 +147,9 @@ class HeldLease:
     is_cut_off: bool = False
 
 
-_OF_LEASE: Final = "kind = ? and control_plane = ? and org_id = ? and epoch = ? and holder = ?"
+# What a holder is recognized by, since the server may log statements: its key is random, so it can't be guessed from this.
+_DIGEST: Final = "sha256(convert_to(holder, 'UTF8'))"
+_OF_LEASE: Final = f"kind = ? and control_plane = ? and org_id = ? and epoch = ? and {_DIGEST} = ?"
 
 
 class Lease:
@@ -156,7 +164,7 @@ class Lease:
     ) -> None:
         self.name = name
         self.epoch = epoch
-        self._holder = holder.text
+        self._holder = holder.digest
         self.since = since
         self._clock = clock
         self._deadline = 0.0
@@ -254,7 +262,7 @@ class LeaseTable:
                     (kind, url, org, org),
                 )
                 asked_at = self._clock()
-                epoch, since = database.execute(
+                epoch, since = database.execute_with_secret(
                     "insert into lease (kind, control_plane, org_id, epoch, holder, since, expires) "
                     "values (?, ?, ?, 1, ?, clock_timestamp(), clock_timestamp() + make_interval(secs => ?)) "
                     "on conflict (kind, control_plane, org_id) do update set epoch = lease.epoch + 1, "
@@ -336,9 +344,9 @@ class LeaseTable:
         """Return whether another process than the candidate holds a lease, or one that excludes it."""
         kind, url, org = name.key
         found = self._journal.database.execute(
-            "select 1 from lease where kind = ? and control_plane = ? and (org_id in (?, '') or ? = '') "
-            "and expires > clock_timestamp() and (org_id <> ? or holder <> ?)",
-            (kind, url, org, org, org, candidate.text),
+            "select 1 from lease where kind = ? and control_plane = ? and (org_id in (?, '') or ? = '') "  # noqa: S608 — our own words
+            f"and expires > clock_timestamp() and (org_id <> ? or {_DIGEST} <> ?)",
+            (kind, url, org, org, org, candidate.digest),
         ).fetchone()
         return found is not None
 

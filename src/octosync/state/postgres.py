@@ -6,7 +6,8 @@ next statement connects again. If the schema was migrated by another version of 
 The statements of a transaction are sent together, in one message, when a result is needed and at the end. With what is checked
 first, a transaction takes two round trips, so that a database in another region blocks an event loop only briefly. It is no
 pipeline of psycopg: for the server, a pipeline whose end has not arrived is no idle transaction. A process that is suspended then
-would keep its locks, and with them the lease, until it continues.
+would keep its locks, and with them the lease, until it continues. The server may log the text of a message, so a secret is not in
+one: its statement is executed alone, with parameters.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from itertools import islice
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -63,6 +65,7 @@ _MIGRATION_LOCK: Final = 0x6F63746F73796E63  # "octosync"
 # system errors, conflicts between transactions, a server that is read-only, timeouts.
 _PASSING_CLASSES: Final = frozenset({"08", "40", "53", "57", "58"})
 _PASSING_CODES: Final = frozenset({"25006", "25P03", "25P04", "55P03"})
+_LONGEST_BATCH: Final = 1_000_000  # characters, after which it is sent
 _TRANSACTION: Final = 2  # how often the patience for a statement a transaction may take
 # If a connection took this long to fail, it is not tried again at once: a run with many actions would wait for each of them.
 _HANGS_AFTER: Final = 1.0
@@ -147,39 +150,58 @@ class PostgresDatabase:
         self._is_closed = False
         self._version: int | None = None
         self._batch: list[tuple[_BatchedRows, list[str]]] | None = None  # what is sent next, in a transaction
+        self._batched = 0  # the length of what is in the batch
         self._checked: Rows | None = None  # the version at the start of the transaction, until it was compared
 
     def execute(self, statement: str, parameters: Parameters = (), /) -> Rows:
         """Execute a statement. See `Database`."""
-        return self.executemany(statement, [parameters])
+        if self._batch is not None:
+            return self._add(statement, [parameters])
+        return self._do(lambda connection: connection.execute(_translated(statement), parameters or None))
+
+    def execute_with_secret(self, statement: str, parameters: Parameters, /) -> Rows:
+        """Execute a statement alone, with parameters that are not in its text. See `Database`."""
+        self._send()
+        return self._do(lambda connection: connection.execute(_translated(statement), parameters))
 
     def executemany(self, statement: str, rows: Iterable[Parameters], /) -> Rows:
         """Execute a statement for each row. See `Database`."""
-        values, result = list(rows), _BatchedRows(self._send)
-        batch = [(result, self._do(lambda connection: _bound(connection, statement, values)))]
-        if self._batch is None:
-            self._execute_batch(batch)
-        else:
-            self._batch += batch
+        values = list(rows)
+        if self._batch is not None:
+            return self._add(statement, values)
+
+        def run(connection: _Connection) -> psycopg.Cursor[tuple[Any, ...]]:
+            cursor = connection.cursor()
+            if values:
+                cursor.executemany(_translated(statement), values)
+            return cursor
+
+        return self._do(run)
+
+    def _add(self, statement: str, rows: Iterable[Parameters]) -> Rows:
+        """Add a statement with each row of values to the batch."""
+        result = _BatchedRows(self._send)
+        bound = self._do(lambda connection: _bound(connection, statement, rows))
+        if self._batch is not None:
+            self._batch.append((result, bound))
+            self._batched += sum(map(len, bound))
+            if self._batched > _LONGEST_BATCH:
+                self._send()
         return result
 
     def _send(self) -> None:
         """Send the batch, and wait for its results."""
         if not self._batch:
             return
-        batch, self._batch = self._batch, []
-        self._execute_batch(batch)
+        batch, self._batch, self._batched = self._batch, [], 0
+        text = ";\n".join(statement for _, statements in batch for statement in statements)
+        if text:
+            results = self._do(lambda connection: connection.execute(text)).results()
+            for result, statements in batch:
+                result.receive(islice(results, len(statements)))
         checked, self._checked = self._checked, None
         if checked is not None:
             self._require_version(checked.fetchone())
-
-    def _execute_batch(self, batch: list[tuple[_BatchedRows, list[str]]]) -> None:
-        text = ";\n".join(statement for _, statements in batch for statement in statements)
-        if not text:
-            return
-        results = self._do(lambda connection: connection.execute(text)).results()
-        for result, statements in batch:
-            result.receive(islice(results, len(statements)))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -393,10 +415,16 @@ def _parameters(url: StateUrl) -> dict[str, Any]:
         raise DatabaseError("the URL is malformed") from None
 
 
+@lru_cache(maxsize=256)
+def _translated(statement: str) -> str:
+    """Return a statement with the placeholders of psycopg. No text in our statements contains a question mark."""
+    return statement.replace("?", "%s")
+
+
 def _bound(connection: _Connection, statement: str, rows: Iterable[Parameters]) -> list[str]:
-    """Return a statement with each row of values in place of the question marks, which no text in our statements contains."""
-    cursor = psycopg.ClientCursor(connection)
-    return [cursor.mogrify(statement.replace("?", "%s"), values) if values else statement for values in rows]
+    """Return a statement with each row of values in it."""
+    cursor, text = psycopg.ClientCursor(connection), _translated(statement)
+    return [cursor.mogrify(text, values) if values else statement for values in rows]
 
 
 def _check_server(connection: _Connection) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from octosync.state.database import DatabaseError, Dialect, FailureKind
 from octosync.state.lock import DEFAULT_PATH
@@ -36,6 +36,10 @@ class SqliteDatabase(sqlite3.Connection):
     is_shared = False
     path: Path | None = None
     _identity: tuple[int, int] | None = None
+
+    def execute_with_secret(self, statement: str, parameters: Sequence[Any], /) -> sqlite3.Cursor:
+        """Execute a statement. See `Database`."""
+        return self.execute(statement, parameters)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -226,8 +226,13 @@ def _fill(journal: Journal, source: JournalReader, progress: Progress, verify: C
         database.execute("delete from seal")
         for name, table in TABLES.items():
             columns, marks = ", ".join(table.columns), ", ".join("?" * len(table.columns))
+            insert = f"insert into {name} ({columns}) values ({marks})"  # noqa: S608 — our own names
             for rows in _batches(source, name, table):
-                database.executemany(f"insert into {name} ({columns}) values ({marks})", rows)  # noqa: S608 — our own names
+                if name == "seal":
+                    for row in rows:
+                        database.execute_with_secret(insert, row)
+                else:
+                    database.executemany(insert, rows)
                 done += len(rows)
                 progress(done, total)
             _continue_numbers(database, name, table)
