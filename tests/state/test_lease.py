@@ -125,6 +125,26 @@ def test_the_key_of_a_holder_is_in_the_text_of_no_statement(postgres_server: Pos
     assert ["DETAIL:  parameters: " in line for line in lines] == [True, True]
 
 
+def test_the_settings_of_a_database_change_no_value(postgres_server: PostgresServer, postgres_url: str) -> None:
+    """Times are read in whatever format it shows them, and texts are quoted as it reads them."""
+    database, candidate = postgres_url.rpartition("/")[2], "o'neill\\'; \\ %s ? é"
+    for setting in ("datestyle = 'SQL, DMY'", "standard_conforming_strings = off", "bytea_output = escape"):
+        postgres_server.execute(f"alter database {database} set {setting}")
+    with Journal(parse_location(postgres_url)) as journal:
+        table = LeaseTable(journal)
+        lease = table.take(ORG_7, HOLDER)
+        assert lease is not None
+        assert table.renew(lease, is_cut_off=True)
+        held = table.holder(ORG_7)
+        assert held is not None
+        assert held.since == lease.since
+        table.ask_for(ORG_7, held, candidate)
+        ((stored, digest),) = journal.database.execute(
+            "select candidate, sha256(holder::bytea) from lease where org_id = '7'"
+        )
+        assert (stored, digest) == (candidate, HOLDER.digest)
+
+
 def test_a_lease_is_over_if_a_restored_database_gives_its_epoch_to_another_process(replicas: _Replicas) -> None:
     """A failover that loses the last transactions, or an older backup, doesn't let two processes share a lease."""
     first, second = replicas.both

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import random
 import secrets
 import sys
@@ -12,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic, sleep
+from types import FrameType
+from typing import Any
 
 import pytest
 from tests.support.postgres import PASSWORD, USER, PostgresServer
@@ -208,6 +211,67 @@ def test_a_transaction_is_two_messages(database: Database) -> None:
     assert database.server.execute(latest) == [(written,)]
 
 
+@pytest.mark.parametrize("wrong", ["selec 7", "select 1/0"], ids=["the whole message", "a statement"])
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "later"])
+def test_a_transaction_with_a_caught_error_is_not_committed(database: Database, wrong: str, is_first: bool) -> None:
+    """The server would execute what follows on its own, or report no error at the end."""
+    journal, (end, start) = database.journal, database.statements()
+
+    def write_in_spite_of_an_error() -> None:
+        with journal.transaction() as transaction:
+            if not is_first:
+                assert transaction.execute(*end).rowcount == 1
+            with suppress(DatabaseError):
+                transaction.execute(wrong).fetchone()
+            if is_first:
+                transaction.execute(*end)
+
+    with pytest.raises(OctosyncError, match=r"syntax error|division by zero"):
+        write_in_spite_of_an_error()
+    assert database.actions() == [None]
+    journal.write_together([end, start])
+    assert database.actions() == [Status.DONE, None]
+
+
+def test_an_interrupted_rollback_leaves_nothing_to_commit(database: Database) -> None:
+    """Wherever it is interrupted, the next transaction doesn't commit what was written before."""
+    lines: Iterator[bool] = itertools.repeat(False)  # whether to interrupt there
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_globals["__name__"] != "octosync.state.postgres":
+            return None
+        if event == "line" and next(lines):
+            raise KeyboardInterrupt
+        return trace
+
+    def fail(journal: Journal, line: int) -> None:
+        nonlocal lines
+        with journal.transaction() as transaction:
+            assert transaction.execute(*start_of(database.run, 2)).rowcount == 1
+            lines = itertools.chain([False] * line, [True], itertools.repeat(False))
+            raise LookupError
+
+    def interrupted_at(line: int) -> bool:
+        with Journal(database.journal.location) as journal:
+            before, is_interrupted = sys.gettrace(), False
+            sys.settrace(trace)
+            try:
+                fail(journal, line)
+            except LookupError:
+                pass
+            except KeyboardInterrupt:
+                is_interrupted = True
+            finally:
+                sys.settrace(before)
+            with suppress(OctosyncError):
+                journal.confirm()
+        return is_interrupted
+
+    assert interrupted_at(0)
+    assert any(not interrupted_at(line) for line in range(1, 100))
+    assert database.actions() == [None]
+
+
 def test_a_lost_connection_is_not_replaced_within_a_transaction(database: Database) -> None:
     """Its later statements fail too: on another connection they would be committed without the earlier ones."""
     journal, (end, start) = database.journal, database.statements()
@@ -225,7 +289,7 @@ def test_a_lost_connection_is_not_replaced_within_a_transaction(database: Databa
             transaction.execute(*end)
             database.terminate()
 
-    with pytest.raises(StateUnavailable, match="lost in the middle of a transaction"):
+    with pytest.raises(StateUnavailable, match="terminating connection"):
         lose_it_before_a_statement()
     with pytest.raises(StateUnavailable, match="terminating connection"):
         lose_it_before_the_commit()

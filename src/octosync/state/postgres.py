@@ -18,8 +18,8 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
-from itertools import islice
+from functools import lru_cache, partial
+from itertools import chain
 from time import monotonic
 from typing import Any, Final, TypeVar
 
@@ -104,14 +104,11 @@ class _BatchedRows:
         self._rows: Iterator[Any] = iter(())
         self._count = 0
 
-    def receive(self, results: Iterable[psycopg.Cursor[tuple[Any, ...]]]) -> None:
-        """Store the results of the statements."""
-        rows: list[Any] = []
-        for cursor in results:
-            self._count += cursor.rowcount
-            if cursor.description is not None:
-                rows += cursor.fetchall()
-        self._rows = iter(rows)
+    def receive(self, cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
+        """Add the result of a statement."""
+        self._count += cursor.rowcount
+        if cursor.description is not None:
+            self._rows = chain(self._rows, cursor.fetchall())
 
     @property
     def rowcount(self) -> int:
@@ -149,14 +146,16 @@ class PostgresDatabase:
         self._in_transaction = False
         self._is_closed = False
         self._version: int | None = None
-        self._batch: list[tuple[_BatchedRows, list[str]]] | None = None  # what is sent next, in a transaction
+        # Why the transaction failed. The server would execute what follows outside of it, or not commit it without an error.
+        self._failed: Exception | None = None
+        self._batch: list[tuple[_BatchedRows, str]] | None = None  # what is sent next, in a transaction
         self._batched = 0  # the length of what is in the batch
         self._checked: Rows | None = None  # the version at the start of the transaction, until it was compared
 
     def execute(self, statement: str, parameters: Parameters = (), /) -> Rows:
         """Execute a statement. See `Database`."""
         if self._batch is not None:
-            return self._add(statement, [parameters])
+            return self._add(statement, (parameters,))
         return self._do(lambda connection: connection.execute(_translated(statement), parameters or None))
 
     def execute_with_secret(self, statement: str, parameters: Parameters, /) -> Rows:
@@ -166,9 +165,9 @@ class PostgresDatabase:
 
     def executemany(self, statement: str, rows: Iterable[Parameters], /) -> Rows:
         """Execute a statement for each row. See `Database`."""
-        values = list(rows)
         if self._batch is not None:
-            return self._add(statement, values)
+            return self._add(statement, rows)
+        values = list(rows)
 
         def run(connection: _Connection) -> psycopg.Cursor[tuple[Any, ...]]:
             cursor = connection.cursor()
@@ -181,10 +180,11 @@ class PostgresDatabase:
     def _add(self, statement: str, rows: Iterable[Parameters]) -> Rows:
         """Add a statement with each row of values to the batch."""
         result = _BatchedRows(self._send)
-        bound = self._do(lambda connection: _bound(connection, statement, rows))
-        if self._batch is not None:
-            self._batch.append((result, bound))
-            self._batched += sum(map(len, bound))
+        for values in rows:
+            text = self._do(partial(_bound, statement, values))
+            if self._batch is not None:
+                self._batch.append((result, text))
+            self._batched += len(text)
             if self._batched > _LONGEST_BATCH:
                 self._send()
         return result
@@ -194,11 +194,13 @@ class PostgresDatabase:
         if not self._batch:
             return
         batch, self._batch, self._batched = self._batch, [], 0
-        text = ";\n".join(statement for _, statements in batch for statement in statements)
-        if text:
-            results = self._do(lambda connection: connection.execute(text)).results()
-            for result, statements in batch:
-                result.receive(islice(results, len(statements)))
+        text = ";\n".join(statement for _, statement in batch)
+
+        def run(connection: _Connection) -> None:
+            for (result, _), cursor in zip(batch, connection.execute(text).results(), strict=True):
+                result.receive(cursor)
+
+        self._do(run)
         checked, self._checked = self._checked, None
         if checked is not None:
             self._require_version(checked.fetchone())
@@ -209,11 +211,11 @@ class PostgresDatabase:
         if self._in_transaction:  # PostgreSQL would only warn, and commit both at the end of the inner one
             raise DatabaseError("cannot start a transaction within a transaction")
         connection = self._usable()
-        # However many statements it has: a slow database must not block an event loop.
-        connection.deadline = monotonic() + _TRANSACTION * connection.patience
-        self._in_transaction = True
-        self._batch = None if self._version is None else []  # a migration may have anything in it
         try:
+            # However many statements it has: a slow database must not block an event loop.
+            connection.deadline = monotonic() + _TRANSACTION * connection.patience
+            self._in_transaction = True
+            self._batch, self._batched = None if self._version is None else [], 0  # a migration may have anything in it
             self._begin_transaction()
             yield
             self._commit()
@@ -226,8 +228,10 @@ class PostgresDatabase:
                 self._compare_version()
             raise
         finally:
+            if connection.info.transaction_status is not TransactionStatus.IDLE:  # interrupted in the middle of that
+                connection.close()
             self._in_transaction = False
-            self._batch = self._checked = None
+            self._batch = self._checked = self._failed = None
             connection.deadline = math.inf
 
     def _begin_transaction(self) -> None:
@@ -335,14 +339,18 @@ class PostgresDatabase:
             failure = _failure(error)
             if failure.kind is FailureKind.UNAVAILABLE or connection.closed:
                 connection.close()
+            self._failed = failure if self._in_transaction else None
             raise failure from None
-        except Exception:  # nothing was sent, such as for a text that can't be encoded
+        except Exception as error:  # a text can't be encoded, or a result can't be read
+            self._failed = error if self._in_transaction else None
             raise
         except BaseException:  # interrupted in the middle of a statement
             connection.close()
             raise
 
     def _usable(self) -> _Connection:
+        if self._failed is not None:
+            raise self._failed
         connection = self._connection
         if connection is not None and not connection.closed:
             return connection
@@ -421,10 +429,9 @@ def _translated(statement: str) -> str:
     return statement.replace("?", "%s")
 
 
-def _bound(connection: _Connection, statement: str, rows: Iterable[Parameters]) -> list[str]:
-    """Return a statement with each row of values in it."""
-    cursor, text = psycopg.ClientCursor(connection), _translated(statement)
-    return [cursor.mogrify(text, values) if values else statement for values in rows]
+def _bound(statement: str, values: Parameters, connection: _Connection) -> str:
+    """Return a statement with values in it."""
+    return psycopg.ClientCursor(connection).mogrify(_translated(statement), values) if values else statement
 
 
 def _check_server(connection: _Connection) -> None:
@@ -440,6 +447,7 @@ def _settings(*, read_only: bool) -> str:
         "statement_timeout": f"'{_LONGEST_STATEMENT}'",
         "idle_in_transaction_session_timeout": f"'{_LONGEST_IDLE}'",
         "lock_timeout": f"'{_LONGEST_IDLE}'",
+        "datestyle": "iso",
         "default_transaction_isolation": "'read committed'",
     }
     if read_only:  # otherwise it stays as the server has it: a server that protects a full disk sets it
