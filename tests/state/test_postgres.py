@@ -6,7 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -214,7 +214,14 @@ def test_a_later_schema_is_refused(url: StateUrl, opened_by: type[JournalReader]
 
 
 def test_nothing_is_written_after_a_migration_by_a_later_version(url: StateUrl) -> None:
-    """A process of this version that is still running gets an error, before it changes anything."""
+    """A process of this version that is still running gets an error, before it changes anything, even if it catches that."""
+
+    def write_in_spite_of_an_error(journal: Journal) -> None:
+        with journal.transaction() as database:
+            with suppress(DatabaseError):
+                database.execute("select 1").fetchone()
+            database.execute("delete from base")
+
     with Journal(url) as journal, closing(open_for_writing(url)) as later:
         memory = WatchState(journal).for_control_plane(PLANE)
         memory.store(desired_app("a"))
@@ -222,6 +229,8 @@ def test_nothing_is_written_after_a_migration_by_a_later_version(url: StateUrl) 
             later.set_version(VERSION + 1)
         with pytest.raises(StateUnavailable, match="another version of octosync has migrated it"):
             memory.store(desired_app("b"))
+        with pytest.raises(StateUnavailable, match="another version of octosync has migrated it"):
+            write_in_spite_of_an_error(journal)
         with later.transaction():
             later.set_version(VERSION)
         assert list(memory.baseline()) == ["a"]

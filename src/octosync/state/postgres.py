@@ -199,11 +199,11 @@ class PostgresDatabase:
         def run(connection: _Connection) -> None:
             for (result, _), cursor in zip(batch, connection.execute(text).results(), strict=True):
                 result.receive(cursor)
+            checked, self._checked = self._checked, None
+            if checked is not None:
+                self._require_version(checked.fetchone())
 
         self._do(run)
-        checked, self._checked = self._checked, None
-        if checked is not None:
-            self._require_version(checked.fetchone())
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
