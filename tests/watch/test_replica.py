@@ -272,14 +272,20 @@ async def test_a_leader_without_the_control_plane_hands_over_to_one_with_it(shar
         await first.until(lambda: first.status.replica.leader == second.status.replica.name)
 
 
+async def start_with_leader_that_can_record_nothing(shared: Shared) -> tuple[RunningReplica, RunningReplica]:
+    """Start a leader and a standby; the leader reaches the database only for its lease when a change has to be written."""
+    first = await shared.start("first", is_lease_direct=True)
+    await first.until(lambda: works(first))
+    second = await shared.start("second", PRIVATE)
+    shared.proxies["first"].refuse()
+    (first.apps / "demo.json").write_text(PRIVATE)
+    return first, second
+
+
 async def test_a_leader_that_can_record_nothing_hands_over(shared: Shared) -> None:
     """It can renew its lease, so no replica could take over, and nothing would be written."""
     async with shared:
-        first = await shared.start("first", is_lease_direct=True)
-        await first.until(lambda: works(first))
-        second = await shared.start("second", PRIVATE)
-        shared.proxies["first"].refuse()
-        (first.apps / "demo.json").write_text(PRIVATE)
+        first, second = await start_with_leader_that_can_record_nothing(shared)
         await second.until(lambda: works(second))
         assert first.logged("lease_handed_over")
         await first.until(lambda: first.status.replica.leader == second.status.replica.name)
@@ -290,11 +296,7 @@ async def test_a_leader_that_can_record_nothing_hands_over(shared: Shared) -> No
 async def test_a_leader_that_has_handed_over_shows_who_leads_next(shared: Shared) -> None:
     """It leaves the lease to others for some seconds, and does not wait for their end to forward requests to the leader."""
     async with shared:
-        first = await shared.start("first", is_lease_direct=True)
-        await first.until(lambda: works(first))
-        second = await shared.start("second", PRIVATE)
-        shared.proxies["first"].refuse()
-        (first.apps / "demo.json").write_text(PRIVATE)
+        first, second = await start_with_leader_that_can_record_nothing(shared)
         await first.until(lambda: first.status.replica.leader == second.status.replica.name)
         handed_over = datetime.fromisoformat(first.logged("lease_handed_over")[-1]["@timestamp"])
         assert shared.clock.now() - handed_over < timedelta(seconds=_HANDOVER)

@@ -222,10 +222,8 @@ class PostgresDatabase:
         except BaseException as error:
             self._batch = None
             self._roll_back()
-            if (
-                isinstance(error, DatabaseError) and self._checked is not None
-            ):  # another version explains any other error
-                self._compare_version()
+            if isinstance(error, DatabaseError) and self._checked is not None:
+                self._compare_version()  # another version explains any other error
             raise
         finally:
             if connection.info.transaction_status is not TransactionStatus.IDLE:  # interrupted in the middle of that
